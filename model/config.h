@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace temper {
+
+// Rotary embedding. Lengths never change it: YaRN's scale is a constant of the config; types that look at the current
+// length (dynamic, longrope) are refused.
+struct RopeConfig {
+  std::string type = "default";  // default, linear, yarn, llama3
+  double theta = 10000.0;
+  double factor = 1.0;
+  // yarn
+  double beta_fast = 32, beta_slow = 1, mscale = 1, mscale_all_dim = 0, attention_factor = 0;  // 0: derived
+  bool truncate = true;
+  // llama3
+  double low_freq_factor = 1, high_freq_factor = 4;
+  int64_t original_max_positions = 0;
+};
+
+// What config.json says of the policy, in our words. One struct for all families: what a family lacks is 0.
+struct ModelConfig {
+  std::string model_type;  // deepseek_v3, qwen2, llama
+  int64_t vocab_size = 0;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t intermediate_size = 0;  // of the dense MLP
+  int64_t max_positions = 0;
+  float rms_norm_eps = 1e-6f;
+  bool tie_word_embeddings = false;
+
+  // Grouped-query attention (qwen2, llama).
+  int64_t num_heads = 0;
+  int64_t num_kv_heads = 0;
+  int64_t head_dim = 0;
+  bool qkv_bias = false;
+  bool output_bias = false;
+  bool mlp_bias = false;
+
+  // Multi-head latent attention (deepseek_v3): kv_lora_rank > 0.
+  int64_t q_lora_rank = 0;  // 0: a plain q_proj
+  int64_t kv_lora_rank = 0;
+  int64_t qk_nope_head_dim = 0;
+  int64_t qk_rope_head_dim = 0;
+  int64_t v_head_dim = 0;
+
+  // Mixture of experts: routed_experts > 0.
+  int64_t routed_experts = 0;
+  int64_t shared_experts = 0;
+  int64_t experts_per_token = 0;
+  int64_t moe_intermediate_size = 0;
+  int64_t first_dense_layers = 0;
+  int64_t expert_groups = 1;
+  int64_t top_groups = 1;
+  float routed_scaling_factor = 1.0f;
+  bool norm_topk_prob = true;
+  bool sigmoid_scores = true;
+
+  int64_t mtp_layers = 0;  // num_nextn_predict_layers: read, kept and written, not run
+
+  RopeConfig rope;
+  bool rope_interleaved = false;  // pairs (2j, 2j+1): deepseek_v3
+  std::vector<int32_t> eos_ids;
+  int32_t bos_id = -1;
+
+  std::string json;  // config.json as read, for writing it back
+
+  bool is_mla() const { return kv_lora_rank > 0; }
+  bool is_moe_layer(int64_t layer) const { return routed_experts > 0 && layer >= first_dense_layers; }
+  int64_t qk_head_dim() const { return is_mla() ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
+  // 1/sqrt(qk_head_dim), times YaRN's mscale squared where the config says so.
+  float softmax_scale() const;
+};
+
+// Reads the text of a Hugging Face config.json (the forms of Transformers 4, `rope_scaling`, and 5, `rope_parameters`).
+// `path` names the file in errors. A model_type that temper does not know is refused with the list of those it does;
+// so are settings that would be silently ignored (sliding windows, other activations, ...).
+absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std::string& path);
+
+// One tensor of the checkpoint. Names are Hugging Face's names.
+struct ParameterSpec {
+  enum class Init { kOne, kZero, kEmbedding, kLinear, kResidual, kHead };  // kResidual: o_proj, down_proj
+  std::string name;
+  std::vector<int64_t> shape;
+  Init init = Init::kLinear;
+  bool trained = true;  // false: selection bias (e_score_correction_bias), MTP weights
+};
+
+// Every parameter that the policy of this config has, in name order (plain byte order).
+std::vector<ParameterSpec> ParameterSpecs(const ModelConfig& config);
+
+}  // namespace temper

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "absl/container/flat_hash_map.h"
+#include "core/thread_pool.h"
+#include "model/config.h"
+
+namespace temper {
+
+struct Parameter {
+  std::string name;
+  at::Tensor value;
+  bool trained = true;
+};
+
+// The policy's weights (or gradients, or moments: same names and shapes), in name order. Tensors are contiguous.
+class Parameters {
+ public:
+  Parameters() = default;
+  explicit Parameters(std::vector<Parameter> list);
+
+  std::vector<Parameter>& list() { return list_; }
+  const std::vector<Parameter>& list() const { return list_; }
+  // A name that is not there is a broken invariant.
+  const at::Tensor& operator[](std::string_view name) const;
+  bool Has(std::string_view name) const { return index_.contains(name); }
+  int64_t Elements(bool trained_only = false) const;
+
+  // Same names and shapes, zeros; the trained ones only.
+  Parameters ZerosLikeTrained() const;
+  // A deep copy.
+  Parameters Clone() const;
+
+ private:
+  std::vector<Parameter> list_;
+  absl::flat_hash_map<std::string, size_t> index_;
+};
+
+// Scales of the random initial values: embedding N(0, embedding_std); linear N(0, gain^2 / fan_in); the projections onto the
+// residual stream (o_proj, down_proj) also divided by sqrt(2 layers); the head N(0, head_gain^2 / fan_in); norms 1, biases 0.
+struct InitScales {
+  float embedding_std = 0.02f;
+  float linear_gain = 1.0f;
+  float head_gain = 1.0f;
+};
+
+// Philox draws, keyed by (seed, parameter name): a tensor's values do not depend on the others.
+Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales);
+
+}  // namespace temper
