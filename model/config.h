@@ -9,8 +9,8 @@
 
 namespace temper {
 
-// Rotary embedding. Lengths never change it: YaRN's scale is a constant of the config; types that look at the current
-// length (dynamic, longrope) are refused.
+// Rotary embedding. Lengths never change it: YaRN's scale is a constant of the config; types that look at the
+// current length (dynamic, longrope) are refused.
 struct RopeConfig {
   std::string type = "default";  // default, linear, yarn, llama3
   double theta = 10000.0;
@@ -77,9 +77,10 @@ struct ModelConfig {
   float softmax_scale() const;
 };
 
-// Reads the text of a Hugging Face config.json (the forms of Transformers 4, `rope_scaling`, and 5, `rope_parameters`).
-// `path` names the file in errors. A model_type that temper does not know is refused with the list of those it does;
-// so are settings that would be silently ignored (sliding windows, other activations, ...).
+// Reads the text of a Hugging Face config.json (the forms of Transformers 4, `rope_scaling`, and 5,
+// `rope_parameters`). `path` names the file in errors. A model_type that temper does not know is refused with
+// the list of those it does; so are settings that would be silently ignored (sliding windows, other
+// activations, ...).
 absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std::string& path);
 
 // One tensor of the checkpoint. Names are Hugging Face's names.

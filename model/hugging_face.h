@@ -15,15 +15,16 @@ struct PolicyFiles {
   Parameters parameters;
 };
 
-// Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a Hugging Face
-// directory; BF16, F16 and F32 tensors become f32. Missing, extra or misshapen tensors, and weights that are not finite, are
-// errors that name file and tensor.
+// Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
+// Hugging Face directory; BF16, F16 and F32 tensors become f32. Missing, extra or misshapen tensors, and
+// weights that are not finite, are errors that name file and tensor.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory);
 
-// Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the tokenizer's files
-// (tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, where there) from `tokenizer_directory`.
-// The caller owns atomicity: `directory` exists and is a temporary one.
-absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters, const std::string& tokenizer_directory,
-                         const std::string& directory);
+// Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
+// tokenizer's files (tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
+// where there) from `tokenizer_directory`. The caller owns atomicity: `directory` exists and is a temporary
+// one.
+absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
+                         const std::string& tokenizer_directory, const std::string& directory);
 
 }  // namespace temper

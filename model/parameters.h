@@ -19,7 +19,8 @@ struct Parameter {
   bool trained = true;
 };
 
-// The policy's weights (or gradients, or moments: same names and shapes), in name order. Tensors are contiguous.
+// The policy's weights (or gradients, or moments: same names and shapes), in name order. Tensors are
+// contiguous.
 class Parameters {
  public:
   Parameters() = default;
@@ -42,8 +43,9 @@ class Parameters {
   absl::flat_hash_map<std::string, size_t> index_;
 };
 
-// Scales of the random initial values: embedding N(0, embedding_std); linear N(0, gain^2 / fan_in); the projections onto the
-// residual stream (o_proj, down_proj) also divided by sqrt(2 layers); the head N(0, head_gain^2 / fan_in); norms 1, biases 0.
+// Scales of the random initial values: embedding N(0, embedding_std); linear N(0, gain^2 / fan_in); the
+// projections onto the residual stream (o_proj, down_proj) also divided by sqrt(2 layers); the head N(0,
+// head_gain^2 / fan_in); norms 1, biases 0.
 struct InitScales {
   float embedding_std = 0.02f;
   float linear_gain = 1.0f;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/kv_cache.h"
+
+#include "ATen/ops/empty.h"
+#include "core/check.h"
+
+namespace temper {
+
+kernels::AttentionShape AttentionShapeOf(const ModelConfig& config) {
+  kernels::AttentionShape shape;
+  shape.q_heads = static_cast<int>(config.num_heads);
+  shape.scale = config.softmax_scale();
+  if (config.is_mla()) {
+    shape.kv_heads = 1;
+    shape.qk_dim = static_cast<int>(config.kv_lora_rank + config.qk_rope_head_dim);
+    shape.v_dim = static_cast<int>(config.kv_lora_rank);
+  } else {
+    shape.kv_heads = static_cast<int>(config.num_kv_heads);
+    shape.qk_dim = static_cast<int>(config.head_dim);
+    shape.v_dim = static_cast<int>(config.head_dim);
+  }
+  return shape;
+}
+
+KvCache::KvCache(const ModelConfig& config, int64_t pages, at::Device device)
+    : layers_(config.num_layers),
+      pages_(pages),
+      block_floats_(kernels::BlockFloats(AttentionShapeOf(config))) {
+  TEMPER_CHECK(pages > 0, "pages is ", pages);
+  storage_ =
+      at::empty({layers_, pages_, block_floats_}, at::TensorOptions().dtype(at::kFloat).device(device));
+  data_ = storage_.mutable_data_ptr<float>();
+}
+
+void KvCache::CopyPage(int64_t from, int64_t to) { storage_.select(1, to).copy_(storage_.select(1, from)); }
+
+int64_t KvCache::BytesPerPage(const ModelConfig& config) {
+  return config.num_layers * kernels::BlockFloats(AttentionShapeOf(config)) * 4;
+}
+
+}  // namespace temper

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "model/blocks.h"
+
+namespace temper {
+
+// The three projections of a SwiGLU and their biases (null where the model has none).
+struct SwiGluWeights {
+  const Weight *gate = nullptr, *up = nullptr, *down = nullptr;
+  const Weight *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+};
+SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix);
+
+}  // namespace temper
