@@ -32,7 +32,7 @@ std::atomic<Isa>& Active() {
 Isa ActiveIsa() { return Active().load(std::memory_order_relaxed); }
 
 void ForceIsa(Isa isa) {
-  TEMPER_CHECK(Supported(isa), "this CPU has no ", Name(isa));
+  TEMPER_CHECK(Supported(isa), "this CPU has no ", std::string(Name(isa)));
   Active().store(isa);
 }
 

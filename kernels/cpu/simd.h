@@ -6,7 +6,12 @@
 // with -mavx512f could be the copy that the linker keeps for everybody.
 #pragma once
 
+// g++ 12 calls the deliberately undefined operands of its own AVX-512 header uninitialised.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #include <stdint.h>
 
 #ifndef TEMPER_ISA
@@ -120,22 +125,40 @@ inline F16 PowerOfTwo(F16 n) {
 #endif
 
 // Sum and maximum over the lanes, halves folded onto halves: 8, 4, 2, 1.
+#if defined(TEMPER_ISA_plain)
 inline float SumLanes(F16 a) {
-  float t[16];
-  Store(t, a);
   for (int half = 8; half >= 1; half /= 2) {
-    for (int i = 0; i < half; ++i) t[i] = t[i] + t[i + half];
+    for (int i = 0; i < half; ++i) a.v[i] = a.v[i] + a.v[i + half];
   }
-  return t[0];
+  return a.v[0];
 }
 inline float MaxLanes(F16 a) {
-  float t[16];
-  Store(t, a);
   for (int half = 8; half >= 1; half /= 2) {
-    for (int i = 0; i < half; ++i) t[i] = t[i] > t[i + half] ? t[i] : t[i + half];
+    for (int i = 0; i < half; ++i) a.v[i] = a.v[i] > a.v[i + half] ? a.v[i] : a.v[i + half];
   }
-  return t[0];
+  return a.v[0];
 }
+#else
+#if defined(TEMPER_ISA_avx512)
+inline __m256 LowHalf(F16 a) { return _mm512_castps512_ps256(a.v); }
+inline __m256 HighHalf(F16 a) { return _mm512_extractf32x8_ps(a.v, 1); }
+#else
+inline __m256 LowHalf(F16 a) { return a.lo; }
+inline __m256 HighHalf(F16 a) { return a.hi; }
+#endif
+inline float SumLanes(F16 a) {
+  const __m256 s8 = _mm256_add_ps(LowHalf(a), HighHalf(a));
+  const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+  const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+  return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+inline float MaxLanes(F16 a) {
+  const __m256 s8 = _mm256_max_ps(LowHalf(a), HighHalf(a));
+  const __m128 s4 = _mm_max_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+  const __m128 s2 = _mm_max_ps(s4, _mm_movehl_ps(s4, s4));
+  return _mm_cvtss_f32(_mm_max_ss(s2, _mm_movehdup_ps(s2)));
+}
+#endif
 
 inline F16 Neg(F16 a) { return Sub(Set(0.0f), a); }
 
@@ -143,7 +166,7 @@ inline F16 Neg(F16 a) { return Sub(Set(0.0f), a); }
 // Range reduction by ln 2 in two parts and the degree-6 polynomial of Cephes expf.
 inline F16 Exp(F16 x) {
   const F16 low = Set(-87.33654f), high = Set(88.72283f);
-  const F16 c = Min(Max(x, low), high);
+  const F16 c = Min(high, Max(low, x));  // in this order a NaN stays one
   const F16 n = Round(Mul(c, Set(1.44269504088896341f)));
   F16 r = Fma(n, Set(-0.693359375f), c);
   r = Fma(n, Set(2.12194440e-4f), r);
