@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/attention.h"
+
+#include "kernels/cpu/chains.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/log.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+namespace {
+
+constexpr int kSplitBlocks = 16;
+
+// What a pair carries through a split, and through the splits before it.
+struct Softmax {
+  float max, sum;
+};
+
+struct Pairs {
+  int count;
+  const float* q[kAttentionTile];
+  int64_t position[kAttentionTile];
+  Softmax split[kAttentionTile], merged[kAttentionTile];
+  bool has_merged[kAttentionTile];
+};
+
+inline int Valid(int64_t position, int64_t block) {
+  const int64_t left = position + 1 - 64 * block;
+  return left > 64 ? 64 : left < 0 ? 0 : static_cast<int>(left);
+}
+
+void Scale(float* out, int padded, float factor) {
+  for (int c = 0; c < padded; c += kLanes) Store(out + c, Mul(Load(out + c), Set(factor)));
+}
+
+// The finished split of a pair joins the splits before it and starts afresh.
+void MergeSplit(Pairs& pairs, int i, float* out, float* merged_out, int padded) {
+  Softmax& split = pairs.split[i];
+  Softmax& merged = pairs.merged[i];
+  if (!pairs.has_merged[i]) {
+    merged = split;
+    for (int c = 0; c < padded; c += kLanes) Store(merged_out + c, Load(out + c));
+  } else {
+    const float max = merged.max > split.max ? merged.max : split.max;
+    const float a = ExpOne(merged.max - max), b = ExpOne(split.max - max);
+    merged.sum = merged.sum * a + split.sum * b;
+    merged.max = max;
+    for (int c = 0; c < padded; c += kLanes) {
+      Store(merged_out + c, Add(Mul(Load(merged_out + c), Set(a)), Mul(Load(out + c), Set(b))));
+    }
+  }
+  pairs.has_merged[i] = true;
+  split = {-__builtin_inff(), 0.0f};
+  for (int c = 0; c < padded; c += kLanes) Store(out + c, Set(0.0f));
+}
+
+// Scores to probabilities of up to 4 pairs, in place; corrections[] multiplies what the split had so far.
+void SoftmaxBlock(Softmax* split, const int* valid, int count, float* scores, float* corrections) {
+  float difference[kLanes] = {};
+  for (int i = 0; i < count; ++i) {
+    F16 top = Set(-__builtin_inff());
+    for (int c = 0; c < valid[i]; c += kLanes) {
+      const int lanes = valid[i] - c < kLanes ? valid[i] - c : kLanes;
+      top = Max(top, Select(FirstLanes(lanes), Load(scores + 64 * i + c), top));
+    }
+    const float block_max = MaxLanes(top);
+    const float max = split[i].max > block_max ? split[i].max : block_max;
+    difference[i] = split[i].max - max;
+    if (valid[i] > 0) split[i].max = max;
+  }
+  Store(difference, Exp(Load(difference)));
+  for (int i = 0; i < count; ++i) {
+    F16 sum = Set(0.0f);
+    for (int c = 0; c < valid[i]; c += kLanes) {
+      const int lanes = valid[i] - c < kLanes ? valid[i] - c : kLanes;
+      const F16 p =
+          Select(FirstLanes(lanes), Exp(Sub(Load(scores + 64 * i + c), Set(split[i].max))), Set(0.0f));
+      Store(scores + 64 * i + c, p);
+      sum = Add(sum, p);
+    }
+    corrections[i] = difference[i];
+    if (valid[i] > 0) split[i].sum = __builtin_fmaf(split[i].sum, corrections[i], SumLanes(sum));
+  }
+}
+
+}  // namespace
+
+void AttentionTile(const AttentionTask& task) {
+  const int padded = (task.v_dim + kLanes - 1) / kLanes * kLanes;
+  float* scores = task.scratch;
+  float* out = scores + kAttentionTile * 64;
+  float* merged_out = out + kAttentionTile * padded;
+  Pairs pairs;
+  pairs.count = static_cast<int>(task.pair_end - task.pair_begin);
+  int64_t last_position = 0;
+  for (int i = 0; i < pairs.count; ++i) {
+    const int64_t row = (task.pair_begin + i) / task.group;
+    const int64_t head = task.kv_head * task.group + (task.pair_begin + i) % task.group;
+    pairs.q[i] = task.q + (task.first_row + row) * task.ldq + head * task.qk_dim;
+    pairs.position[i] = task.first_position + row;
+    last_position = pairs.position[i];
+    pairs.split[i] = {-__builtin_inff(), 0.0f};
+    pairs.has_merged[i] = false;
+    for (int c = 0; c < padded; c += kLanes) Store(out + i * padded + c, Set(0.0f));
+  }
+
+  const int64_t head_offset = int64_t{64} * task.kv_head * (task.qk_dim + task.v_dim);
+  for (int64_t block = 0; 64 * block <= last_position; ++block) {
+    const float* keys = task.blocks[block] + head_offset;
+    const float* values = keys + 64 * task.qk_dim;
+    for (int i = 0; i < pairs.count; i += 4) {
+      const int count = pairs.count - i < 4 ? pairs.count - i : 4;
+      int valid[4], most = 0;
+      for (int t = 0; t < count; ++t) {
+        valid[t] = Valid(pairs.position[i + t], block);
+        most = valid[t] > most ? valid[t] : most;
+        if (block > 0 && block % kSplitBlocks == 0 && valid[t] > 0) {
+          MergeSplit(pairs, i + t, out + (i + t) * padded, merged_out + (i + t) * padded, padded);
+        }
+      }
+      if (most == 0) continue;
+      float* tile = scores + 64 * i;
+      float corrections[4];
+      Dots(pairs.q + i, count, keys, task.qk_dim, task.scale, most, tile);
+      SoftmaxBlock(pairs.split + i, valid, count, tile, corrections);
+      Chain chain{.coefficients = tile,
+                  .per_output = 64,
+                  .per_step = 1,
+                  .x = values,
+                  .ldx = task.v_dim,
+                  .out = out + i * padded,
+                  .ldout = padded,
+                  .width = task.v_dim,
+                  .count = count};
+      for (int t = 0; t < count; ++t) {
+        if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
+        chain.begin[t] = 0;
+        chain.end[t] = valid[t];
+      }
+      Accumulate(chain);
+    }
+  }
+
+  for (int i = 0; i < pairs.count; ++i) {
+    MergeSplit(pairs, i, out + i * padded, merged_out + i * padded, padded);
+    const Softmax merged = pairs.merged[i];
+    const int64_t row = (task.pair_begin + i) / task.group;
+    const int64_t head = task.kv_head * task.group + (task.pair_begin + i) % task.group;
+    float* to = task.out + (task.first_row + row) * task.ldout + head * task.v_dim;
+    for (int c = 0; c < task.v_dim; c += kLanes) {
+      const int lanes = task.v_dim - c < kLanes ? task.v_dim - c : kLanes;
+      StoreFirst(to + c, Div(Load(merged_out + i * padded + c), Set(merged.sum)), lanes);
+    }
+    if (task.lse != nullptr) {
+      task.lse[(task.first_row + row) * task.q_heads + head] =
+          static_cast<float>(static_cast<double>(merged.max) + Log(merged.sum));
+    }
+  }
+}
+
+namespace {
+
+// [64][dim] rows to [dim][64]; the absent rows become zeros.
+void TransposeBlock(const float* rows, int64_t ld, int count, int dim, float* out) {
+  for (int d = 0; d < dim; ++d) {
+    for (int i = 0; i < count; ++i) out[64 * d + i] = rows[i * ld + d];
+    for (int i = count; i < 64; ++i) out[64 * d + i] = 0.0f;
+  }
+}
+
+float DotRow(const float* a, const float* b, int n) {
+  F16 sum = Set(0.0f);
+  for (int c = 0; c < n; c += kLanes) {
+    const int lanes = n - c < kLanes ? n - c : kLanes;
+    sum = Fma(LoadFirst(a + c, lanes), LoadFirst(b + c, lanes), sum);
+  }
+  return SumLanes(sum);
+}
+
+// P and dS, both [64][64], of the rows [row, row + count) of one head against one block of keys; 0 where key
+// > row.
+void Probabilities(const AttentionBackwardTask& task, int64_t row, int count, int head, int64_t key,
+                   const float* keys, const float* values, float* p, float* ds) {
+  for (int i = 0; i < count; i += 4) {
+    const int tile = count - i < 4 ? count - i : 4;
+    const float *q[4], *dout[4];
+    for (int t = 0; t < tile; ++t) {
+      q[t] = task.q + (row + i + t) * task.ldq + head * task.qk_dim;
+      dout[t] = task.dout + (row + i + t) * task.lddout + head * task.v_dim;
+    }
+    const int most = Valid(row + i + tile - 1, key / 64);
+    Dots(q, tile, keys, task.qk_dim, task.scale, most, p + 64 * i);
+    Dots(dout, tile, values, task.v_dim, 1.0f, most, ds + 64 * i);
+    for (int t = 0; t < tile; ++t) {
+      const int64_t r = row + i + t;
+      const F16 lse = Set(task.lse[r * task.ldlse + head]);
+      const F16 d = Set(DotRow(dout[t], task.out + r * task.ldout + head * task.v_dim, task.v_dim));
+      const int valid = Valid(r, key / 64);
+      for (int c = 0; c < 64; c += kLanes) {
+        const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
+        float* pc = p + 64 * (i + t) + c;
+        float* dsc = ds + 64 * (i + t) + c;
+        const F16 probability = Exp(Sub(Load(pc), lse));
+        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(task.scale));
+        Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
+        Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
+      }
+    }
+  }
+}
+
+// For each key of the block: out[key] continues its chain over the tile's rows at or after it.
+void AddToKeys(const float* coefficients, int count, bool diagonal, const float* x, int64_t ldx, int width,
+               int keys, float* out, int64_t ldout) {
+  for (int key = 0; key < keys; key += 4) {
+    Chain chain{.coefficients = coefficients + key,
+                .per_output = 1,
+                .per_step = 64,
+                .x = x,
+                .ldx = ldx,
+                .out = out + key * ldout,
+                .ldout = ldout,
+                .width = width,
+                .count = keys - key < 4 ? keys - key : 4};
+    for (int t = 0; t < chain.count; ++t) {
+      chain.begin[t] = diagonal ? key + t : 0;
+      chain.end[t] = count;
+    }
+    Accumulate(chain);
+  }
+}
+
+}  // namespace
+
+void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block, int64_t row_tile_begin,
+                            int64_t row_tile_end, bool dq, bool dkv) {
+  float* keys = task.scratch;
+  float* values = keys + 64 * task.qk_dim;
+  float* p = values + 64 * task.v_dim;
+  float* ds = p + 64 * 64;
+  const int64_t key = 64 * key_block;
+  const int key_count = task.rows - key < 64 ? static_cast<int>(task.rows - key) : 64;
+  TransposeBlock(task.k + key * task.ldk, task.ldk, key_count, task.qk_dim, keys);
+  TransposeBlock(task.v + key * task.ldv, task.ldv, key_count, task.v_dim, values);
+  for (int head = 0; head < task.group; ++head) {
+    for (int64_t tile = row_tile_begin < key_block ? key_block : row_tile_begin; tile < row_tile_end;
+         ++tile) {
+      const int64_t row = 64 * tile;
+      const int count = task.rows - row < 64 ? static_cast<int>(task.rows - row) : 64;
+      Probabilities(task, row, count, head, key, keys, values, p, ds);
+      for (int i = 0; dq && i < count; i += 4) {
+        Chain chain{.coefficients = ds + 64 * i,
+                    .per_output = 64,
+                    .per_step = 1,
+                    .x = task.k + key * task.ldk,
+                    .ldx = task.ldk,
+                    .out = task.dq + (row + i) * task.lddq + head * task.qk_dim,
+                    .ldout = task.lddq,
+                    .width = task.qk_dim,
+                    .count = count - i < 4 ? count - i : 4};
+        for (int t = 0; t < chain.count; ++t) {
+          chain.begin[t] = 0;
+          chain.end[t] = Valid(row + i + t, key_block);
+        }
+        Accumulate(chain);
+      }
+      if (!dkv) continue;
+      AddToKeys(ds, count, tile == key_block, task.q + row * task.ldq + head * task.qk_dim, task.ldq,
+                task.qk_dim, key_count, task.dk + key * task.lddk, task.lddk);
+      AddToKeys(p, count, tile == key_block, task.dout + row * task.lddout + head * task.v_dim, task.lddout,
+                task.v_dim, key_count, task.dv + key * task.lddv, task.lddv);
+    }
+  }
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The serial inner loops of kernels/attention.h, once for each instruction set.
+#pragma once
+
+#include <stdint.h>
+
+namespace temper::kernels {
+
+// Query vectors that walk over the keys together; results do not depend on it.
+constexpr int kAttentionTile = 16;
+
+// "Pairs" (row, query head of the group) of one sequence and kv head, flattened as row * group + head; the
+// pair's row of q and out is first_row + row, its position first_position + row.
+struct AttentionTask {
+  int group, qk_dim, v_dim, q_heads, kv_head, kv_heads;
+  float scale;
+  const float* q;
+  int64_t ldq;
+  float* out;
+  int64_t ldout;
+  float* lse;  // may be null
+  int64_t first_row, first_position;
+  const float* const* blocks;
+  int64_t pair_begin, pair_end;  // at most kAttentionTile
+  float* scratch;                // AttentionScratch() floats
+};
+
+inline int64_t AttentionScratch(int v_dim) {
+  return int64_t{kAttentionTile} * (64 + 2 * ((v_dim + 15) / 16 * 16));
+}
+
+// One sequence and kv head: the pointers are at its row 0 and at its kv head, or at the first query head of
+// its group.
+struct AttentionBackwardTask {
+  int group, qk_dim, v_dim;
+  float scale;
+  int64_t rows;
+  const float *q, *k, *v, *out, *dout, *lse;
+  int64_t ldq, ldk, ldv, ldout, lddout, ldlse;
+  float *dq, *dk, *dv;
+  int64_t lddq, lddk, lddv;
+  float* scratch;  // AttentionBackwardScratch() floats
+};
+
+inline int64_t AttentionBackwardScratch(int qk_dim, int v_dim) {
+  return int64_t{64} * (qk_dim + v_dim + 128);
+}
+
+// Tile: the attention of a task's pairs. BackwardBlock: what the 64 keys of block `key_block` and the 64-row
+// tiles [row_tile_begin, row_tile_end) give to dq (if `dq`) and to dk, dv (if `dkv`, which needs all the row
+// tiles); all three are zero before the first block.
+#define TEMPER_ATTENTION(ISA)                                                                               \
+  namespace ISA {                                                                                           \
+  void AttentionTile(const AttentionTask& task);                                                            \
+  void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block, int64_t row_tile_begin, \
+                              int64_t row_tile_end, bool dq, bool dkv);                                     \
+  }
+TEMPER_ATTENTION(plain)
+TEMPER_ATTENTION(avx2)
+TEMPER_ATTENTION(avx512)
+#undef TEMPER_ATTENTION
+
+}  // namespace temper::kernels

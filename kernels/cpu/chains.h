@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two inner products of attention, forward and backward. Included only by kernels/cpu/*.cc.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/cpu/simd.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+// Up to 4 outputs [width] whose chains share the vectors x[step]: out[t] = fma(coefficient(t, step), x[step],
+// out[t]) for the steps begin[t] <= step < end[t] ascending; coefficient(t, step) is coefficients[t *
+// per_output + step * per_step]. Steps outside an output's range are not touched.
+struct Chain {
+  const float* coefficients;
+  int64_t per_output, per_step;
+  const float* x;
+  int64_t ldx;
+  float* out;
+  int64_t ldout;
+  int width;
+  int count;
+  int begin[4] = {}, end[4] = {};
+};
+
+#if defined(TEMPER_ISA_avx512)
+constexpr int kVectors = 4;  // vectors of 16 a register tile of 4 holds
+#else
+constexpr int kVectors = 1;
+#endif
+
+// Steps [begin, end) of kCount outputs, kV vectors of 16 from column 0; the last one has only `lanes` lanes.
+template <int kCount, int kV>
+inline void AccumulateTile(const Chain& chain, int first, int column, int lanes, int begin, int end) {
+  if (begin >= end) return;
+  F16 acc[kCount][kV];
+  const bool whole = lanes == kLanes;
+  float* out = chain.out + first * chain.ldout + column;
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) {
+      const float* from = out + t * chain.ldout + c * kLanes;
+      acc[t][c] = whole ? Load(from) : LoadFirst(from, lanes);
+    }
+  }
+  const float* coefficient = chain.coefficients + first * chain.per_output + begin * chain.per_step;
+  const float* x = chain.x + begin * chain.ldx + column;
+  for (int step = begin; step < end; ++step) {
+    F16 v[kV];
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) v[c] = kV > 1 || whole ? Load(x + c * kLanes) : LoadFirst(x, lanes);
+#pragma GCC unroll 4
+    for (int t = 0; t < kCount; ++t) {
+      const F16 w = Set(coefficient[t * chain.per_output]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kV; ++c) acc[t][c] = Fma(w, v[c], acc[t][c]);
+    }
+    coefficient += chain.per_step;
+    x += chain.ldx;
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) {
+      float* to = out + t * chain.ldout + c * kLanes;
+      if (whole) {
+        Store(to, acc[t][c]);
+      } else {
+        StoreFirst(to, acc[t][c], lanes);
+      }
+    }
+  }
+}
+
+template <int kCount>
+inline void AccumulateColumns(const Chain& chain, int first, int begin, int end) {
+  int column = 0;
+  for (; column + kVectors * kLanes <= chain.width; column += kVectors * kLanes) {
+    AccumulateTile<kCount, kVectors>(chain, first, column, kLanes, begin, end);
+  }
+  for (; column < chain.width; column += kLanes) {
+    const int lanes = chain.width - column < kLanes ? chain.width - column : kLanes;
+    AccumulateTile<kCount, 1>(chain, first, column, lanes, begin, end);
+  }
+}
+
+inline void Accumulate(const Chain& chain) {
+  int from = 0, to = 1 << 30;
+  for (int t = 0; t < chain.count; ++t) {
+    from = chain.begin[t] > from ? chain.begin[t] : from;
+    to = chain.end[t] < to ? chain.end[t] : to;
+  }
+  // Each output's own first steps, then the common ones, then its own last ones.
+  if (from > to) from = to = chain.end[0];
+  for (int t = 0; t < chain.count; ++t) {
+    AccumulateColumns<1>(chain, t, chain.begin[t], chain.end[t] < from ? chain.end[t] : from);
+  }
+  switch (chain.count) {
+    case 1:
+      AccumulateColumns<1>(chain, 0, from, to);
+      break;
+    case 2:
+      AccumulateColumns<2>(chain, 0, from, to);
+      break;
+    case 3:
+      AccumulateColumns<3>(chain, 0, from, to);
+      break;
+    case 4:
+      AccumulateColumns<4>(chain, 0, from, to);
+      break;
+  }
+  for (int t = 0; t < chain.count; ++t) {
+    AccumulateColumns<1>(chain, t, chain.begin[t] > to ? chain.begin[t] : to, chain.end[t]);
+  }
+}
+
+// scores[t][key] = (ascending chain over d of fma(a[t][d], keys[d][key], .) from 0) * scale for the first
+// keys of a block
+// ([dim][64]), `most` of them at least; scores is [count][64].
+template <int kCount, int kV>
+inline void DotsTile(const float* const* a, const float* keys, int dim, float scale, float* scores) {
+  F16 acc[kCount][kV];
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) acc[t][c] = Set(0.0f);
+  }
+  for (int d = 0; d < dim; ++d) {
+    F16 k[kV];
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) k[c] = Load(keys + 64 * d + c * kLanes);
+#pragma GCC unroll 4
+    for (int t = 0; t < kCount; ++t) {
+      const F16 w = Set(a[t][d]);
+#pragma GCC unroll 4
+      for (int c = 0; c < kV; ++c) acc[t][c] = Fma(w, k[c], acc[t][c]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kCount; ++t) {
+#pragma GCC unroll 4
+    for (int c = 0; c < kV; ++c) Store(scores + 64 * t + c * kLanes, Mul(acc[t][c], Set(scale)));
+  }
+}
+
+template <int kCount>
+inline void DotsKeys(const float* const* a, const float* keys, int dim, float scale, int most,
+                     float* scores) {
+  int key = 0;
+#if defined(TEMPER_ISA_avx512)
+  if (most > 48) return DotsTile<kCount, 4>(a, keys, dim, scale, scores);
+  for (; key + kLanes < most; key += 2 * kLanes) DotsTile<kCount, 2>(a, keys + key, dim, scale, scores + key);
+#endif
+  for (; key < most; key += kLanes) DotsTile<kCount, 1>(a, keys + key, dim, scale, scores + key);
+}
+
+inline void Dots(const float* const* a, int count, const float* keys, int dim, float scale, int most,
+                 float* scores) {
+  switch (count) {
+    case 1:
+      return DotsKeys<1>(a, keys, dim, scale, most, scores);
+    case 2:
+      return DotsKeys<2>(a, keys, dim, scale, most, scores);
+    case 3:
+      return DotsKeys<3>(a, keys, dim, scale, most, scores);
+    case 4:
+      return DotsKeys<4>(a, keys, dim, scale, most, scores);
+  }
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

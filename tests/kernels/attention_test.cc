@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/attention.h"
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+
+#include "gtest/gtest.h"
+#include "kernels/log.h"
+#include "tests/kernels/reference.h"
+
+namespace temper::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+struct State {
+  float max = -kInfinity, sum = 0;
+  std::vector<float> out;
+};
+
+// One query against keys[n][ldk], values[n][ldv]: the contract, a key at a time.
+State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
+                     int64_t ldv, int64_t begin, int64_t end) {
+  State state{.out = std::vector<float>(s.v_dim)};
+  for (int64_t block = begin; block < end; block += 64) {
+    const int64_t n = std::min<int64_t>(64, end - block);
+    std::vector<float> score(n);
+    float max = -kInfinity;
+    for (int64_t j = 0; j < n; ++j) {
+      float dot = 0;
+      for (int d = 0; d < s.qk_dim; ++d) dot = std::fma(q[d], k[(block + j) * ldk + d], dot);
+      score[j] = dot * s.scale;
+      max = std::max(max, score[j]);
+    }
+    const float new_max = std::max(state.max, max);
+    const float correction = ReferenceExp(state.max - new_max);
+    std::vector<float> lanes(16);
+    for (int64_t j = 0; j < n; ++j) {
+      score[j] = ReferenceExp(score[j] - new_max);
+      lanes[j % 16] += score[j];
+    }
+    state.sum = std::fma(state.sum, correction, ReferenceSumLanes(lanes));
+    state.max = new_max;
+    for (int d = 0; d < s.v_dim; ++d) {
+      float acc = state.out[d] * correction;
+      for (int64_t j = 0; j < n; ++j) acc = std::fma(score[j], v[(block + j) * ldv + d], acc);
+      state.out[d] = acc;
+    }
+  }
+  return state;
+}
+
+// The last of n keys is the query's own position.
+float ReferenceAttention(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
+                         int64_t ldv, int64_t n, float* out) {
+  State all = ReferenceSplit(s, q, k, ldk, v, ldv, 0, std::min<int64_t>(n, 1024));
+  for (int64_t begin = 1024; begin < n; begin += 1024) {
+    const State split = ReferenceSplit(s, q, k, ldk, v, ldv, begin, std::min<int64_t>(n, begin + 1024));
+    const float max = std::max(all.max, split.max);
+    const float a = ReferenceExp(all.max - max), b = ReferenceExp(split.max - max);
+    all.sum = all.sum * a + split.sum * b;
+    all.max = max;
+    for (int d = 0; d < s.v_dim; ++d) all.out[d] = all.out[d] * a + split.out[d] * b;
+  }
+  for (int d = 0; d < s.v_dim; ++d) out[d] = all.out[d] / all.sum;
+  return static_cast<float>(static_cast<double>(all.max) + Log(all.sum));
+}
+
+// Sequences side by side in one packed buffer, their blocks in shuffled memory full of NaN.
+struct Batch {
+  AttentionShape shape;
+  std::vector<int64_t> lengths, first;
+  int64_t rows = 0;
+  std::vector<float> q, k, v;
+  std::vector<float> memory;
+  std::vector<std::vector<float*>> blocks;
+
+  int64_t ldq() const { return shape.q_heads * shape.qk_dim + 3; }
+  int64_t ldk() const { return shape.kv_heads * shape.qk_dim + 1; }
+  int64_t ldv() const { return shape.kv_heads * shape.v_dim + 2; }
+  int64_t ldout() const { return shape.q_heads * shape.v_dim; }
+
+  Batch(const AttentionShape& s, std::vector<int64_t> l, uint32_t seed) : shape(s), lengths(std::move(l)) {
+    for (int64_t length : lengths) {
+      first.push_back(rows);
+      rows += length;
+    }
+    q = Numbers(rows * ldq(), seed);
+    k = Numbers(rows * ldk(), seed + 1);
+    v = Numbers(rows * ldv(), seed + 2);
+    ClearBlocks(seed + 3);
+  }
+
+  void ClearBlocks(uint32_t seed) {
+    int64_t count = 0;
+    for (int64_t length : lengths) count += (length + 63) / 64;
+    memory.assign(count * BlockFloats(shape), kNaN);
+    std::vector<int64_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), std::mt19937(seed));
+    blocks.clear();
+    size_t next = 0;
+    for (int64_t length : lengths) {
+      auto& mine = blocks.emplace_back();
+      for (int64_t b = 0; b < (length + 63) / 64; ++b)
+        mine.push_back(memory.data() + order[next++] * BlockFloats(shape));
+    }
+  }
+
+  AttentionSequence Piece(int sequence, int64_t position, int64_t count) const {
+    return {.first_row = first[sequence] + position,
+            .rows = count,
+            .first_position = position,
+            .blocks = blocks[sequence].data()};
+  }
+
+  // All sequences advance together, `chunk` tokens a call; the outputs of all rows (and lse).
+  std::vector<float> Run(int64_t chunk, ThreadPool& pool, std::vector<float>* lse = nullptr) {
+    std::vector<float> out(rows * ldout(), kNaN);
+    if (lse != nullptr) lse->assign(rows * shape.q_heads, kNaN);
+    const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+    for (int64_t position = 0; position < longest; position += chunk) {
+      std::vector<AttentionSequence> step;
+      for (size_t i = 0; i < lengths.size(); ++i) {
+        const int64_t count = std::min(chunk, lengths[i] - position);
+        if (count > 0) step.push_back(Piece(i, position, count));
+      }
+      WriteBlocks(shape, step, k.data(), ldk(), v.data(), ldv(), pool);
+      Attention(shape, step, q.data(), ldq(), out.data(), ldout(), lse ? lse->data() : nullptr, pool);
+    }
+    return out;
+  }
+
+  std::vector<float> Reference(std::vector<float>* lse) const {
+    std::vector<float> out(rows * ldout());
+    lse->assign(rows * shape.q_heads, 0);
+    const int group = shape.q_heads / shape.kv_heads;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      for (int64_t position = 0; position < lengths[i]; ++position) {
+        const int64_t row = first[i] + position;
+        for (int h = 0; h < shape.q_heads; ++h) {
+          (*lse)[row * shape.q_heads + h] = ReferenceAttention(
+              shape, &q[row * ldq() + h * shape.qk_dim], &k[first[i] * ldk() + h / group * shape.qk_dim],
+              ldk(), &v[first[i] * ldv() + h / group * shape.v_dim], ldv(), position + 1,
+              &out[row * ldout() + h * shape.v_dim]);
+        }
+      }
+    }
+    return out;
+  }
+};
+
+AttentionShape Shape(int q_heads, int kv_heads, int qk_dim, int v_dim) {
+  return {.q_heads = q_heads,
+          .kv_heads = kv_heads,
+          .qk_dim = qk_dim,
+          .v_dim = v_dim,
+          .scale = 1.0f / std::sqrt(static_cast<float>(qk_dim))};
+}
+
+TEST(Attention, EqualsTheReferenceWithEveryInstructionSet) {
+  for (const AttentionShape& shape :
+       {Shape(4, 1, 80, 64), Shape(14, 2, 64, 64), Shape(3, 3, 33, 20), Shape(2, 1, 5, 1)}) {
+    Batch batch(shape, {1, 67, 130, 16, 64}, 7);
+    std::vector<float> want_lse, lse;
+    const std::vector<float> want = batch.Reference(&want_lse);
+    for (Isa isa : SupportedIsas()) {
+      IsaScope scope(isa);
+      ThreadPool pool(2);
+      batch.ClearBlocks(99);
+      EXPECT_EQ(Differences(batch.Run(1000, pool, &lse), want), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
+      EXPECT_EQ(Differences(lse, want_lse), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
+    }
+  }
+}
+
+TEST(Attention, PastTwoSplitsEqualsTheReference) {
+  Batch batch(Shape(2, 1, 20, 16), {2100}, 11);
+  std::vector<float> want_lse, lse;
+  const std::vector<float> want = batch.Reference(&want_lse);
+  ThreadPool pool(3);
+  EXPECT_EQ(Differences(batch.Run(5000, pool, &lse), want), 0);
+  EXPECT_EQ(Differences(lse, want_lse), 0);
+}
+
+TEST(Attention, OneTokenAtATimeHasTheBitsOfAnyChunkOfThePrompt) {
+  Batch batch(Shape(4, 2, 20, 17), {2100, 130, 1, 64, 65}, 23);
+  ThreadPool one(1);
+  const std::vector<float> want = batch.Run(5000, one);
+  for (int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    for (int64_t chunk : {1, 7, 64, 100}) {
+      batch.ClearBlocks(static_cast<uint32_t>(chunk));
+      EXPECT_EQ(Differences(batch.Run(chunk, pool), want), 0) << "chunk " << chunk << ", threads " << threads;
+    }
+  }
+}
+
+TEST(Attention, ASequenceAloneHasTheBitsItHasInAnyBatch) {
+  std::vector<int64_t> lengths;
+  for (int i = 0; i < 65; ++i) lengths.push_back(1 + (i * 37) % 150);
+  Batch batch(Shape(4, 1, 40, 32), lengths, 31);
+  ThreadPool pool(2);
+  const std::vector<float> want = batch.Run(1000, pool);
+  for (int count = 1; count <= 65; ++count) {
+    std::vector<AttentionSequence> last;
+    for (int i = 65 - count; i < 65; ++i) last.push_back(batch.Piece(i, lengths[i] - 1, 1));
+    std::vector<float> out = want;
+    for (const AttentionSequence& s : last)
+      std::fill_n(&out[s.first_row * batch.ldout()], batch.ldout(), kNaN);
+    Attention(batch.shape, last, batch.q.data(), batch.ldq(), out.data(), batch.ldout(), nullptr, pool);
+    EXPECT_EQ(Differences(out, want), 0) << "batch of " << count;
+  }
+}
+
+TEST(Attention, AGroupThatSharesItsPrefixBlocksHasTheBitsOfItsOwnCopies) {
+  // 8 sequences of 150 whose first 128 keys and values are equal.
+  Batch batch(Shape(4, 1, 24, 16), std::vector<int64_t>(8, 150), 47);
+  for (int i = 1; i < 8; ++i) {
+    std::copy_n(&batch.k[0], 128 * batch.ldk(), &batch.k[batch.first[i] * batch.ldk()]);
+    std::copy_n(&batch.v[0], 128 * batch.ldv(), &batch.v[batch.first[i] * batch.ldv()]);
+  }
+  ThreadPool pool(2);
+  const std::vector<float> want = batch.Run(1000, pool);
+  batch.ClearBlocks(5);
+  const AttentionSequence prefix = batch.Piece(0, 0, 128);
+  WriteBlocks(batch.shape, {&prefix, 1}, batch.k.data(), batch.ldk(), batch.v.data(), batch.ldv(), pool);
+  std::vector<AttentionSequence> tails;
+  for (int i = 0; i < 8; ++i) {
+    batch.blocks[i][0] = batch.blocks[0][0];
+    batch.blocks[i][1] = batch.blocks[0][1];
+    tails.push_back(batch.Piece(i, 128, 22));
+  }
+  WriteBlocks(batch.shape, tails, batch.k.data(), batch.ldk(), batch.v.data(), batch.ldv(), pool);
+  std::vector<float> out(batch.rows * batch.ldout(), kNaN);
+  Attention(batch.shape, tails, batch.q.data(), batch.ldq(), out.data(), batch.ldout(), nullptr, pool);
+  for (int i = 0; i < 8; ++i) {
+    const auto tail = [&](const std::vector<float>& all) {
+      const auto begin = all.begin() + (batch.first[i] + 128) * batch.ldout();
+      return std::vector<float>(begin, begin + 22 * batch.ldout());
+    };
+    EXPECT_EQ(Differences(tail(out), tail(want)), 0) << "sequence " << i;
+  }
+}
+
+TEST(Attention, ANaNInItsOwnKeysReachesTheOutput) {
+  Batch batch(Shape(1, 1, 8, 8), {40}, 3);
+  batch.k[20 * batch.ldk()] = kNaN;
+  ThreadPool pool(1);
+  const std::vector<float> out = batch.Run(100, pool);
+  EXPECT_FALSE(std::isnan(out[19 * batch.ldout()]));
+  EXPECT_TRUE(std::isnan(out[20 * batch.ldout()]));
+}
+
+}  // namespace
+}  // namespace temper::kernels
