@@ -12,17 +12,18 @@ constexpr int kAttentionTile = 16;
 // "Pairs" (row, query head of the group) of one sequence and kv head, flattened as row * group + head; the
 // pair's row of q and out is first_row + row, its position first_position + row.
 struct AttentionTask {
-  int group, qk_dim, v_dim, q_heads, kv_head, kv_heads;
+  int group, qk_dim, v_dim, q_heads, kv_heads;
+  int kv_head = 0;
   float scale;
   const float* q;
   int64_t ldq;
   float* out;
   int64_t ldout;
   float* lse;  // may be null
-  int64_t first_row, first_position;
-  const float* const* blocks;
-  int64_t pair_begin, pair_end;  // at most kAttentionTile
-  float* scratch;                // AttentionScratch() floats
+  int64_t first_row = 0, first_position = 0;
+  const float* const* blocks = nullptr;
+  int64_t pair_begin = 0, pair_end = 0;  // at most kAttentionTile
+  float* scratch;                        // AttentionScratch() floats
 };
 
 inline int64_t AttentionScratch(int v_dim) {

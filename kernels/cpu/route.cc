@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/route.h"
+
+#include "kernels/cpu/simd.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+namespace {
+
+inline int Lanes(int64_t left) { return left < kLanes ? static_cast<int>(left) : kLanes; }
+
+}  // namespace
+
+void Scores(const float* logits, int experts, bool sigmoid, float* scores) {
+  if (sigmoid) {
+    for (int c = 0; c < experts; c += kLanes) {
+      const int lanes = Lanes(experts - c);
+      StoreFirst(scores + c, Sigmoid(LoadFirst(logits + c, lanes)), lanes);
+    }
+    return;
+  }
+  F16 top = Set(-__builtin_inff());
+  for (int c = 0; c < experts; c += kLanes) {
+    const int lanes = Lanes(experts - c);
+    top = Max(top, Select(FirstLanes(lanes), LoadFirst(logits + c, lanes), top));
+  }
+  const F16 max = Set(MaxLanes(top));
+  F16 sum = Set(0.0f);
+  for (int c = 0; c < experts; c += kLanes) {
+    const int lanes = Lanes(experts - c);
+    const F16 e = Select(FirstLanes(lanes), Exp(Sub(LoadFirst(logits + c, lanes), max)), Set(0.0f));
+    StoreFirst(scores + c, e, lanes);
+    sum = Add(sum, e);
+  }
+  const F16 total = Set(SumLanes(sum));
+  for (int c = 0; c < experts; c += kLanes) {
+    const int lanes = Lanes(experts - c);
+    StoreFirst(scores + c, Div(LoadFirst(scores + c, lanes), total), lanes);
+  }
+}
+
+void Combine(const CombineRow& row, int64_t cols, const float* shared, const float* residual, float* out) {
+  for (int64_t c = 0; c < cols; c += kLanes) {
+    const int lanes = Lanes(cols - c);
+    F16 sum[8];
+#pragma GCC unroll 8
+    for (int range = 0; range < 8; ++range) {
+      sum[range] = Set(0.0f);
+      for (int i = row.range[range]; i < row.range[range + 1]; ++i) {
+        const F16 weight = Set(row.weights != nullptr ? row.weights[i] : 1.0f);
+        sum[range] = Fma(weight, LoadFirst(row.y[i] + c, lanes), sum[range]);
+      }
+    }
+    F16 total =
+        Add(Add(Add(sum[0], sum[1]), Add(sum[2], sum[3])), Add(Add(sum[4], sum[5]), Add(sum[6], sum[7])));
+    if (shared != nullptr) total = Add(total, LoadFirst(shared + c, lanes));
+    if (residual != nullptr) total = Add(total, LoadFirst(residual + c, lanes));
+    StoreFirst(out + c, total, lanes);
+  }
+}
+
+float CombineBackward(const float* dout, const float* y, float weight, int64_t cols, float* dy) {
+  F16 dot = Set(0.0f);
+  for (int64_t c = 0; c < cols; c += kLanes) {
+    const int lanes = Lanes(cols - c);
+    const F16 d = LoadFirst(dout + c, lanes);
+    dot = Fma(d, LoadFirst(y + c, lanes), dot);
+    StoreFirst(dy + c, Mul(Set(weight), d), lanes);
+  }
+  return SumLanes(dot);
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

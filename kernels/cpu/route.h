@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The serial inner loops of kernels/route.h, once for each instruction set.
+#pragma once
+
+#include <stdint.h>
+
+namespace temper::kernels {
+
+// Entries of one row, by expert id ascending: range c of the eight holds [range[c], range[c + 1]).
+struct CombineRow {
+  const float* const* y;  // [entries][cols]
+  const float* weights;   // [entries]; null: all 1
+  int range[9];
+};
+
+#define TEMPER_ROUTE(ISA)                                                                                    \
+  namespace ISA {                                                                                            \
+  void Scores(const float* logits, int experts, bool sigmoid, float* scores);                                \
+  void Combine(const CombineRow& row, int64_t cols, const float* shared, const float* residual, float* out); \
+  float CombineBackward(const float* dout, const float* y, float weight, int64_t cols, float* dy);           \
+  }
+TEMPER_ROUTE(plain)
+TEMPER_ROUTE(avx2)
+TEMPER_ROUTE(avx512)
+#undef TEMPER_ROUTE
+
+}  // namespace temper::kernels
