@@ -36,6 +36,7 @@ if(TEMPER_TORCH)
   find_package(LibTorch REQUIRED)
   find_package(MPI REQUIRED COMPONENTS C)
   set(TEMPER_MPI MPI::MPI_C)
+  target_compile_definitions(MPI::MPI_C INTERFACE OMPI_SKIP_MPICXX=1)  # its C++ bindings need a library of their own
   if(TEMPER_GPU)
     find_package(NCCL REQUIRED)
     set(TEMPER_NCCL NCCL::NCCL)
