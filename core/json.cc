@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/json.h"
+
+#include <algorithm>
+#include <charconv>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr size_t kMaxDepth = 128;
+
+// Text that tells how far it was read, because nlohmann's callbacks have no place.
+class CountingIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  CountingIterator(const char* at, const char** furthest) : at_(at), furthest_(furthest) {}
+  reference operator*() const { return *at_; }
+  CountingIterator& operator++() {
+    *furthest_ = ++at_;
+    return *this;
+  }
+  bool operator==(const CountingIterator& other) const { return at_ == other.at_; }
+  bool operator!=(const CountingIterator& other) const { return at_ != other.at_; }
+
+ private:
+  const char* at_;
+  const char** furthest_;
+};
+
+class Builder : public nlohmann::json_sax<Json> {
+ public:
+  Json root;
+  std::string error;
+  size_t error_byte = 0;  // 0: where reading stands
+
+  bool null() override { return Put(nullptr); }
+  bool boolean(bool value) override { return Put(value); }
+  bool number_integer(int64_t value) override { return Put(value); }
+  bool number_unsigned(uint64_t value) override {
+    return value <= INT64_MAX ? Put(static_cast<int64_t>(value)) : Put(value);
+  }
+  bool number_float(double value, const std::string&) override { return Put(value); }
+  bool string(std::string& value) override { return Put(std::move(value)); }
+  bool binary(binary_t&) override { return Fail("binary value"); }
+  bool start_object(size_t) override { return Open(Json::object()); }
+  bool start_array(size_t) override { return Open(Json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+  bool key(std::string& value) override {
+    if (!open_.back().keys.insert(value).second) {
+      return Fail(absl::StrCat("duplicate key \"", Printable(value), "\""));
+    }
+    open_.back().key = std::move(value);
+    return true;
+  }
+  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& e) override {
+    std::string_view what = e.what();
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error while ..."
+    if (const size_t close = what.find("] "); close != what.npos) what.remove_prefix(close + 2);
+    if (const size_t colon = what.find(": "); what.rfind("parse error at", 0) == 0 && colon != what.npos) {
+      what.remove_prefix(colon + 2);
+    }
+    error_byte = position;
+    return Fail(std::string(what));
+  }
+
+ private:
+  struct Level {
+    Json value;
+    std::string key;
+    absl::flat_hash_set<std::string> keys;
+  };
+
+  bool Fail(std::string what) {
+    error = std::move(what);
+    return false;
+  }
+
+  bool Put(Json value) {
+    if (open_.empty()) {
+      root = std::move(value);
+    } else if (Level& level = open_.back(); level.value.is_array()) {
+      level.value.get_ref<Json::array_t&>().push_back(std::move(value));
+    } else {
+      // The vector underneath: ordered_map's own insertion looks through all keys each time.
+      using Members = Json::object_t::Container;
+      static_cast<Members&>(level.value.get_ref<Json::object_t&>())
+          .emplace_back(std::move(level.key), std::move(value));
+    }
+    return true;
+  }
+
+  bool Open(Json value) {
+    if (open_.size() == kMaxDepth) return Fail(absl::StrCat("nested deeper than ", kMaxDepth, " levels"));
+    open_.push_back({std::move(value), {}, {}});
+    return true;
+  }
+
+  bool Close() {
+    Json value = std::move(open_.back().value);
+    open_.pop_back();
+    return Put(std::move(value));
+  }
+
+  std::vector<Level> open_;
+};
+
+template <typename T>
+std::string Shortest(T value) {
+  char buffer[64];
+  const auto result = std::to_chars(buffer, buffer + sizeof(buffer), value);
+  return std::string(buffer, result.ptr);
+}
+
+absl::Status Wrong(const Json& object, const std::string& key, const std::string& name,
+                   const std::string& expected) {
+  if (!object.is_object()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": expected an object with ", key, ", found ", object.type_name()));
+  }
+  const Json* value = Find(object, key);
+  if (value == nullptr) return absl::InvalidArgumentError(absl::StrCat(name, ": ", key, ": missing"));
+  std::string text = DumpJson(*value);
+  if (text.size() > 60) text = absl::StrCat(value->type_name(), " of ", text.size(), " bytes");
+  return absl::InvalidArgumentError(absl::StrCat(name, ": ", key, ": expected ", expected, ", found ", text));
+}
+
+bool Absent(const Json& object, const std::string& key) {
+  if (!object.is_object()) return false;
+  const Json* value = Find(object, key);
+  return value == nullptr || value->is_null();
+}
+
+}  // namespace
+
+absl::StatusOr<Json> ParseJson(std::string_view text, const std::string& name) {
+  const char* furthest = text.data();
+  const char* end = text.data() + text.size();
+  Builder builder;
+  if (Json::sax_parse(CountingIterator(text.data(), &furthest), CountingIterator(end, &furthest), &builder)) {
+    return std::move(builder.root);
+  }
+  const size_t byte =
+      std::min(text.size(), builder.error_byte > 0 ? builder.error_byte : size_t(furthest - text.data()));
+  const auto line = 1 + std::count(text.begin(), text.begin() + byte, '\n');
+  return absl::InvalidArgumentError(
+      absl::StrCat(name, ":", line, ": byte ", byte, ": ", Printable(builder.error)));
+}
+
+std::string DumpJson(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string FormatFloat(float value) { return Shortest(value); }
+std::string FormatDouble(double value) { return Shortest(value); }
+
+const Json* Find(const Json& object, const std::string& key) {
+  if (!object.is_object()) return nullptr;
+  for (const auto& [name, value] : object.get_ref<const Json::object_t&>()) {
+    if (name == key) return &value;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<std::string> GetString(const Json& object, const std::string& key, const std::string& name) {
+  const Json* value = Find(object, key);
+  if (value == nullptr || !value->is_string()) return Wrong(object, key, name, "a string");
+  return value->get<std::string>();
+}
+
+absl::StatusOr<int64_t> GetInt(const Json& object, const std::string& key, const std::string& name) {
+  const Json* value = Find(object, key);
+  if (value == nullptr || !value->is_number_integer() ||
+      (value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX)) {
+    return Wrong(object, key, name, "a whole number of at most 64 bits");
+  }
+  return value->get<int64_t>();
+}
+
+absl::StatusOr<double> GetDouble(const Json& object, const std::string& key, const std::string& name) {
+  const Json* value = Find(object, key);
+  if (value == nullptr || !value->is_number()) return Wrong(object, key, name, "a number");
+  return value->get<double>();
+}
+
+absl::StatusOr<bool> GetBool(const Json& object, const std::string& key, const std::string& name) {
+  const Json* value = Find(object, key);
+  if (value == nullptr || !value->is_boolean()) return Wrong(object, key, name, "true or false");
+  return value->get<bool>();
+}
+
+absl::StatusOr<std::string> GetString(const Json& object, const std::string& key, const std::string& name,
+                                      std::string otherwise) {
+  return Absent(object, key) ? std::move(otherwise) : GetString(object, key, name);
+}
+
+absl::StatusOr<int64_t> GetInt(const Json& object, const std::string& key, const std::string& name,
+                               int64_t otherwise) {
+  return Absent(object, key) ? otherwise : GetInt(object, key, name);
+}
+
+absl::StatusOr<double> GetDouble(const Json& object, const std::string& key, const std::string& name,
+                                 double otherwise) {
+  return Absent(object, key) ? otherwise : GetDouble(object, key, name);
+}
+
+absl::StatusOr<bool> GetBool(const Json& object, const std::string& key, const std::string& name,
+                             bool otherwise) {
+  return Absent(object, key) ? otherwise : GetBool(object, key, name);
+}
+
+}  // namespace temper

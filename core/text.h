@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace temper {
+
+// The bytes of the UTF-8 character (RFC 3629: no overlong forms, no surrogates) that `text` starts with; 0:
+// none does.
+int Utf8Length(std::string_view text);
+
+// The offset of the first byte that is not UTF-8, or npos.
+size_t FirstInvalidUtf8(std::string_view text);
+
+// For one-line messages: control characters and bytes that are not UTF-8 become \xNN, and what is longer than
+// `limit` bytes is cut with "...".
+std::string Printable(std::string_view text, size_t limit = 200);
+
+// The candidate with the least edit distance (Damerau's: insert, delete, replace, swap neighbours), if that
+// is at most a third of the word's length (at least 1); else empty. The first of equals wins.
+std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace temper

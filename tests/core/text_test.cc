@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/text.h"
+
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+TEST(Utf8, AcceptsEveryScalarValueAndNothingElse) {
+  for (uint32_t c = 0; c < 0x120000; ++c) {
+    std::string text;
+    if (c < 0x80) {
+      text = {char(c)};
+    } else if (c < 0x800) {
+      text = {char(0xC0 | c >> 6), char(0x80 | (c & 63))};
+    } else if (c < 0x10000) {
+      text = {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 63)), char(0x80 | (c & 63))};
+    } else {
+      text = {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 63)), char(0x80 | (c >> 6 & 63)),
+              char(0x80 | (c & 63))};
+    }
+    const bool scalar = c < 0x110000 && (c < 0xD800 || c > 0xDFFF);
+    ASSERT_EQ(FirstInvalidUtf8(text), scalar ? std::string::npos : 0u) << c;
+    if (text.size() > 1) {
+      ASSERT_EQ(FirstInvalidUtf8(text.substr(0, text.size() - 1)), 0u) << c;
+    }
+  }
+  EXPECT_EQ(FirstInvalidUtf8("ab\xC0\x80"), 2u);
+  EXPECT_EQ(FirstInvalidUtf8("\xE0\x80\x80"), 0u);
+  EXPECT_EQ(FirstInvalidUtf8("\xF0\x80\x80\x80"), 0u);
+}
+
+TEST(Printable, KeepsAMessageOnOneLine) {
+  EXPECT_EQ(Printable("a\nb\x1b[31m\xff é"), "a\\x0ab\\x1b[31m\\xff é");
+  EXPECT_EQ(Printable(std::string(300, 'x')), std::string(200, 'x') + "...");
+}
+
+TEST(Nearest, FindsTyposAndNothingFar) {
+  const std::vector<std::string> keys = {"learning_rate", "schedule", "kl_coef", "seed"};
+  EXPECT_EQ(Nearest("lerning_rate", keys), "learning_rate");
+  EXPECT_EQ(Nearest("learning_raet", keys), "learning_rate");
+  EXPECT_EQ(Nearest("kl_coeff", keys), "kl_coef");
+  EXPECT_EQ(Nearest("sede", keys), "seed");
+  EXPECT_EQ(Nearest("temperature", keys), "");
+  EXPECT_EQ(Nearest("", keys), "");
+}
+
+}  // namespace
+}  // namespace temper
