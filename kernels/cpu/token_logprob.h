@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The serial inner loops of kernels/token_logprob.h and kernels/sample.h, once for each instruction set.
+#pragma once
+
+#include <stdint.h>
+
+namespace temper::kernels {
+
+// Probabilities of this many ids lie between two of the running sums that ExpRow stores.
+constexpr int64_t kPrefixBlock = 1024;
+
+struct ExpRowResult {
+  double total = 0;    // sum of e, 16 strided lanes
+  double entropy = 0;  // sum of e * (log_sum - (z - max)), 16 strided lanes
+};
+
+// MaxAndSum: over the eight chunks and their tree. ExpRow: e[i] = exp(z[i] - max), z = row / temperature;
+// prefix (may be null) [b] = the ascending chain of e in f64 before id b * kPrefixBlock, one more at the end.
+// SoftmaxGradient: row[i] becomes ((i == target) - exp((z[i] - max) - log_sum)) * factor. FirstLargest: the
+// argmax, ties to the lower id.
+#define TEMPER_TOKEN_LOGPROB(ISA)                                                                          \
+  namespace ISA {                                                                                          \
+  void MaxAndSum(const float* row, int64_t n, float temperature, float* max, float* sum);                  \
+  ExpRowResult ExpRow(const float* row, int64_t n, float temperature, float max, float log_sum, float* e,  \
+                      double* prefix);                                                                     \
+  void SoftmaxGradient(float* row, int64_t n, float temperature, float max, float log_sum, int64_t target, \
+                       float factor);                                                                      \
+  int64_t FirstLargest(const float* row, int64_t n);                                                       \
+  }
+TEMPER_TOKEN_LOGPROB(plain)
+TEMPER_TOKEN_LOGPROB(avx2)
+TEMPER_TOKEN_LOGPROB(avx512)
+#undef TEMPER_TOKEN_LOGPROB
+
+}  // namespace temper::kernels

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/sample.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "core/random.h"
+#include "gtest/gtest.h"
+#include "tests/kernels/reference.h"
+
+namespace temper::kernels {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+// Sorts all, adds one by one.
+int32_t ReferenceId(const std::vector<float>& row, const SampleParameters& s, double uniform) {
+  const int n = static_cast<int>(row.size());
+  std::vector<int32_t> ids(n);
+  std::iota(ids.begin(), ids.end(), 0);
+  std::stable_sort(ids.begin(), ids.end(), [&](int a, int b) { return row[a] > row[b]; });
+  if (s.temperature == 0) return ids[0];
+  std::vector<float> p(n);
+  const float max = row[ids[0]] / s.temperature;
+  for (int i = 0; i < n; ++i) p[i] = ReferenceExp(row[i] / s.temperature - max);
+  if (s.top_k > 0 && s.top_k < n) ids.resize(s.top_k);
+  const auto total = [&](std::vector<int32_t> of) {
+    std::sort(of.begin(), of.end());
+    double sum = 0;
+    for (int32_t id : of) sum += p[id];
+    return sum;
+  };
+  if (s.top_p < 1) {
+    const double enough = static_cast<double>(s.top_p) * total(ids);
+    double sum = p[ids[0]];
+    size_t kept = 1;
+    while (kept < ids.size() && sum < enough) sum += p[ids[kept++]];
+    ids.resize(kept);
+  }
+  std::erase_if(ids, [&](int32_t id) { return p[id] < s.min_p; });
+  const double threshold = uniform * total(ids);
+  std::sort(ids.begin(), ids.end());
+  double sum = 0;
+  for (int32_t id : ids) {
+    sum += p[id];
+    if (sum > threshold) return id;
+  }
+  return ids.back();
+}
+
+SampledToken Draw(const std::vector<float>& row, const SampleParameters& s, double uniform) {
+  return Sample(row.data(), static_cast<int64_t>(row.size()), s, uniform);
+}
+
+double Philox(uint32_t i) { return Uniform(17, 0, i, Purpose::kSample); }
+
+std::vector<float> Logs(std::initializer_list<double> p) {
+  std::vector<float> out;
+  for (double x : p) out.push_back(static_cast<float>(std::log(x)));
+  return out;
+}
+
+TEST(Sample, TakesTheFirstIdWhoseRunningSumExceedsTheUniform) {
+  const std::vector<float> row = Logs({0.25, 0.5, 0.25});
+  EXPECT_EQ(Draw(row, {}, 0.0).id, 0);
+  EXPECT_EQ(Draw(row, {}, 0.2499).id, 0);
+  EXPECT_EQ(Draw(row, {}, 0.2501).id, 1);
+  EXPECT_EQ(Draw(row, {}, 0.7499).id, 1);
+  EXPECT_EQ(Draw(row, {}, 0.7501).id, 2);
+  EXPECT_EQ(Draw(row, {}, 1 - 0x1p-53).id, 2);
+  EXPECT_NEAR(Draw(row, {}, 0.5).logprob, std::log(0.5), 1e-6);
+  EXPECT_NEAR(Draw(row, {}, 0.5).entropy, 1.5 * std::log(2.0), 1e-6);
+}
+
+TEST(Sample, NeverTakesAnImpossibleToken) {
+  const std::vector<float> row = {-kInfinity, 0.0f, -kInfinity, 0.0f, -kInfinity};
+  EXPECT_EQ(Draw(row, {}, 0.0).id, 1);
+  EXPECT_EQ(Draw(row, {}, 0.5).id, 3);
+  EXPECT_EQ(Draw(row, {}, 1.0).id, 3);  // as if rounding had left nothing
+  EXPECT_EQ(Draw(row, {.top_p = 0.999f}, 1.0).id, 3);
+  EXPECT_NEAR(Draw(row, {}, 0.0).entropy, std::log(2.0), 1e-6);
+}
+
+TEST(Sample, AtTemperatureZeroTakesTheLowestOfTheLargestAndReportsTemperatureOne) {
+  std::vector<float> row = Numbers(100, 1);
+  row[30] = row[77] = row[99] = 9;
+  const SampledToken greedy = Draw(row, {.temperature = 0}, 0.99);
+  EXPECT_EQ(greedy.id, 30);
+  EXPECT_EQ(greedy.logprob, RowLogprob(row.data(), 30, 1.0f, RowLogSumExp(row.data(), 100, 1.0f)));
+  EXPECT_EQ(greedy.entropy, Draw(row, {.temperature = 1}, 0.99).entropy);
+}
+
+TEST(Sample, TopKKeepsTheLargestAndTheLowerOfEqualIds) {
+  const std::vector<float> row = {0, 1, 2, 1, 1};
+  const SampleParameters s{.top_k = 3};
+  std::map<int, int> seen;
+  for (int i = 0; i < 300; ++i) ++seen[Draw(row, s, Philox(i)).id];
+  EXPECT_EQ(seen.size(), 3u);
+  EXPECT_TRUE(seen[1] > 20 && seen[2] > 20 && seen[3] > 20);
+  // The logprob is of the untruncated distribution.
+  EXPECT_EQ(Draw(row, s, 0.0).logprob, RowLogprob(row.data(), 1, 1.0f, RowLogSumExp(row.data(), 5, 1.0f)));
+}
+
+TEST(Sample, TopPKeepsTheSmallestPrefixThatReachesIt) {
+  const std::vector<float> row = Logs({0.1, 0.4, 0.1, 0.3, 0.1});
+  const auto kept = [&](float top_p, int top_k) {
+    std::map<int, int> seen;
+    for (int i = 0; i < 500; ++i) ++seen[Draw(row, {.top_k = top_k, .top_p = top_p}, Philox(i)).id];
+    std::vector<int> ids;
+    for (const auto& [id, count] : seen) ids.push_back(id);
+    return ids;
+  };
+  EXPECT_EQ(kept(0.39f, 0), (std::vector<int>{1}));
+  EXPECT_EQ(kept(0.41f, 0), (std::vector<int>{1, 3}));
+  EXPECT_EQ(kept(0.75f, 0), (std::vector<int>{0, 1, 3}));
+  EXPECT_EQ(kept(0.85f, 0), (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(kept(0.0f, 0), (std::vector<int>{1}));
+  // Of the distribution that top-k left: 0.4 of 0.7 is 0.57.
+  EXPECT_EQ(kept(0.55f, 2), (std::vector<int>{1}));
+}
+
+TEST(Sample, MinPKeepsWhatIsNearTheLargest) {
+  const std::vector<float> row = Logs({0.1, 0.5, 0.26, 0.14});
+  std::map<int, int> seen;
+  for (int i = 0; i < 300; ++i) ++seen[Draw(row, {.min_p = 0.5f}, Philox(i)).id];
+  EXPECT_EQ(seen.size(), 2u);
+  EXPECT_GT(seen[2], 50);
+  EXPECT_EQ(Draw(row, {.min_p = 2.0f}, 0.9).id, 1);
+}
+
+TEST(Sample, EqualsTheReferenceWithEveryInstructionSet) {
+  for (int vocab : {1, 7, 711, 5000}) {
+    std::vector<float> row = Numbers(vocab, vocab, 3.0f);
+    for (size_t i = 0; i < row.size(); i += 5) row[i] = std::round(row[i]);
+    for (const SampleParameters& s :
+         {SampleParameters{}, SampleParameters{.temperature = 0.7f}, SampleParameters{.temperature = 0},
+          SampleParameters{.top_k = 50}, SampleParameters{.temperature = 0.6f, .top_p = 0.95f},
+          SampleParameters{.temperature = 3.0f, .top_p = 0.9f}, SampleParameters{.min_p = 0.05f},
+          SampleParameters{.top_k = 400, .top_p = 0.8f, .min_p = 0.01f}}) {
+      for (int i = 0; i < 40; ++i) {
+        const double uniform = i == 0 ? 0.0 : i == 1 ? 1 - 0x1p-53 : Philox(i);
+        const int32_t want = ReferenceId(row, s, uniform);
+        for (Isa isa : SupportedIsas()) {
+          IsaScope scope(isa);
+          const SampledToken token = Draw(row, s, uniform);
+          const LogSumExp sum = RowLogSumExp(row.data(), vocab, s.temperature);
+          EXPECT_EQ(token.id, want) << Name(isa) << " vocab " << vocab << " draw " << i;
+          EXPECT_EQ(token.logprob, RowLogprob(row.data(), token.id, s.temperature, sum));
+          EXPECT_EQ(token.entropy, static_cast<float>(RowEntropy(row.data(), vocab, s.temperature, sum)));
+        }
+      }
+    }
+  }
+}
+
+TEST(Sample, FixedDrawsHaveTheSoftmaxsFrequencies) {
+  const int vocab = 20, draws = 200000;
+  const float temperature = 0.8f;
+  const std::vector<float> row = Numbers(vocab, 4, 1.5f);
+  std::vector<double> p(vocab), count(vocab);
+  double total = 0;
+  for (int i = 0; i < vocab; ++i) total += p[i] = std::exp(static_cast<double>(row[i]) / temperature);
+  for (int i = 0; i < draws; ++i) ++count[Draw(row, {.temperature = temperature}, Philox(i)).id];
+  double chi_square = 0;
+  for (int i = 0; i < vocab; ++i) {
+    const double expected = draws * p[i] / total;
+    chi_square += (count[i] - expected) * (count[i] - expected) / expected;
+  }
+  EXPECT_LT(chi_square, 43.8);  // 19 degrees of freedom: 0.1%
+}
+
+}  // namespace
+}  // namespace temper::kernels
