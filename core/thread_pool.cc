@@ -23,15 +23,19 @@ inline void Pause() {
 
 }  // namespace
 
+// The gate of a region: its number, whether workers may still come in, and how many are inside.
+constexpr uint64_t kOpen = uint64_t{1} << 31;
+constexpr uint64_t Number(uint64_t gate) { return gate >> 32; }
+constexpr uint64_t Inside(uint64_t gate) { return gate & (kOpen - 1); }
+
 struct ThreadPool::State {
-  // The region in progress; written before `epoch` is raised, read after it is seen.
+  // The region in progress; written before the gate opens, read after it was passed.
   const absl::FunctionRef<void(int64_t, int64_t)>* body = nullptr;
   int64_t n = 0;
   int64_t grain = 1;
 
-  alignas(64) std::atomic<uint64_t> epoch{0};
+  alignas(64) std::atomic<uint64_t> gate{0};
   alignas(64) std::atomic<int64_t> next{0};
-  alignas(64) std::atomic<int> running{0};
   std::atomic<bool> stop{false};
 
   absl::Mutex mutex;
@@ -59,27 +63,35 @@ ThreadPool::ThreadPool(int threads) : threads_(threads), state_(std::make_unique
 
 ThreadPool::~ThreadPool() {
   state_->stop.store(true);
-  state_->epoch.fetch_add(1);
-  state_->epoch.notify_all();
+  state_->gate.fetch_add(uint64_t{1} << 32, std::memory_order_release);
+  state_->gate.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
 void ThreadPool::Worker(int index) {
+  State& state = *state_;
   uint64_t seen = 0;
   for (;;) {
-    uint64_t epoch = state_->epoch.load(std::memory_order_acquire);
-    for (int spin = 0; epoch == seen && spin < kSpins; ++spin) {
+    uint64_t gate = state.gate.load(std::memory_order_acquire);
+    for (int spin = 0; Number(gate) == seen && spin < kSpins; ++spin) {
       Pause();
-      epoch = state_->epoch.load(std::memory_order_acquire);
+      gate = state.gate.load(std::memory_order_acquire);
     }
-    if (epoch == seen) {
-      state_->epoch.wait(seen, std::memory_order_acquire);
+    if (Number(gate) == seen) {
+      state.gate.wait(gate, std::memory_order_acquire);
       continue;
     }
-    seen = epoch;
-    if (state_->stop.load()) return;
-    state_->Work();
-    if (state_->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state_->running.notify_one();
+    if (state.stop.load()) return;
+    // A region that closed meanwhile is not waited for: the caller did the work alone.
+    if ((gate & kOpen) == 0) {
+      seen = Number(gate);
+      continue;
+    }
+    if (!state.gate.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire)) continue;
+    seen = Number(gate);
+    state.Work();
+    const uint64_t left = state.gate.fetch_sub(1, std::memory_order_acq_rel) - 1;
+    if (Inside(left) == 0 && (left & kOpen) == 0) state.gate.notify_all();
   }
 }
 
@@ -95,18 +107,18 @@ void ThreadPool::ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(in
   state.n = n;
   state.grain = grain;
   state.next.store(0, std::memory_order_relaxed);
-  state.running.store(threads_ - 1, std::memory_order_relaxed);
-  state.epoch.fetch_add(1, std::memory_order_release);
-  state.epoch.notify_all();
+  const uint64_t number = Number(state.gate.load(std::memory_order_relaxed)) + 1;
+  state.gate.store(number << 32 | kOpen, std::memory_order_release);
+  state.gate.notify_all();
   state.Work();
-  for (int spin = 0;; ++spin) {
-    const int running = state.running.load(std::memory_order_acquire);
-    if (running == 0) break;
+  uint64_t gate = state.gate.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+  for (int spin = 0; Inside(gate) != 0; ++spin) {
     if (spin < kSpins) {
       Pause();
     } else {
-      state.running.wait(running, std::memory_order_acquire);
+      state.gate.wait(gate, std::memory_order_acquire);
     }
+    gate = state.gate.load(std::memory_order_acquire);
   }
   absl::MutexLock lock(&state.mutex);
   if (state.error) {
