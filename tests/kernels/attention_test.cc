@@ -254,5 +254,157 @@ TEST(Attention, ANaNInItsOwnKeysReachesTheOutput) {
   EXPECT_TRUE(std::isnan(out[20 * batch.ldout()]));
 }
 
+struct Gradients {
+  std::vector<float> dq, dk, dv;
+};
+
+std::vector<float> Dout(const Batch& b) { return Numbers(b.rows * b.ldout(), 1234); }
+
+// The batch's gradients; the sequences in calls of `calls` at a time.
+Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
+  ThreadPool pool(threads);
+  std::vector<float> lse;
+  const std::vector<float> out = b.Run(5000, pool, &lse), dout = Dout(b);
+  Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
+              std::vector<float>(b.rows * b.ldv(), 5)};
+  std::vector<AttentionSequence> sequences;
+  for (size_t i = 0; i < b.lengths.size(); ++i) {
+    sequences.push_back({.first_row = b.first[i], .rows = b.lengths[i]});
+    if (sequences.size() < calls && i + 1 < b.lengths.size()) continue;
+    AttentionBackward(b.shape, sequences, b.q.data(), b.ldq(), b.k.data(), b.ldk(), b.v.data(), b.ldv(),
+                      out.data(), b.ldout(), lse.data(), dout.data(), b.ldout(), g.dq.data(), b.ldq(),
+                      g.dk.data(), b.ldk(), g.dv.data(), b.ldv(), pool);
+    sequences.clear();
+  }
+  return g;
+}
+
+// The contract's chains, a number at a time.
+Gradients ReferenceBackward(Batch& b) {
+  ThreadPool pool(1);
+  std::vector<float> lse;
+  const std::vector<float> out = b.Run(5000, pool, &lse), dout = Dout(b);
+  Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
+              std::vector<float>(b.rows * b.ldv(), 5)};
+  const AttentionShape& s = b.shape;
+  const int group = s.q_heads / s.kv_heads;
+  for (int64_t row = 0; row < b.rows; ++row) {
+    std::fill_n(&g.dq[row * b.ldq()], s.q_heads * s.qk_dim, 0.0f);
+    std::fill_n(&g.dk[row * b.ldk()], s.kv_heads * s.qk_dim, 0.0f);
+    std::fill_n(&g.dv[row * b.ldv()], s.kv_heads * s.v_dim, 0.0f);
+  }
+  for (size_t n = 0; n < b.lengths.size(); ++n) {
+    for (int h = 0; h < s.q_heads; ++h) {
+      for (int64_t i = b.first[n]; i < b.first[n] + b.lengths[n]; ++i) {
+        const float* q = &b.q[i * b.ldq() + h * s.qk_dim];
+        const float* o = &out[i * b.ldout() + h * s.v_dim];
+        const float* d = &dout[i * b.ldout() + h * s.v_dim];
+        std::vector<float> lanes(16);
+        for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
+        const float delta = ReferenceSumLanes(lanes);
+        for (int64_t j = b.first[n]; j <= i; ++j) {
+          const float* k = &b.k[j * b.ldk() + h / group * s.qk_dim];
+          const float* v = &b.v[j * b.ldv() + h / group * s.v_dim];
+          float score = 0, dp = 0;
+          for (int c = 0; c < s.qk_dim; ++c) score = std::fma(q[c], k[c], score);
+          for (int c = 0; c < s.v_dim; ++c) dp = std::fma(d[c], v[c], dp);
+          const float p = ReferenceExp(score * s.scale - lse[i * s.q_heads + h]);
+          const float ds = p * (dp - delta) * s.scale;
+          for (int c = 0; c < s.qk_dim; ++c) {
+            float& dq = g.dq[i * b.ldq() + h * s.qk_dim + c];
+            float& dk = g.dk[j * b.ldk() + h / group * s.qk_dim + c];
+            dq = std::fma(ds, k[c], dq);
+            dk = std::fma(ds, q[c], dk);
+          }
+          for (int c = 0; c < s.v_dim; ++c) {
+            float& dv = g.dv[j * b.ldv() + h / group * s.v_dim + c];
+            dv = std::fma(p, d[c], dv);
+          }
+        }
+      }
+    }
+  }
+  return g;
+}
+
+void ExpectSame(const Gradients& got, const Gradients& want, const std::string& what) {
+  EXPECT_EQ(Differences(got.dq, want.dq), 0) << what;
+  EXPECT_EQ(Differences(got.dk, want.dk), 0) << what;
+  EXPECT_EQ(Differences(got.dv, want.dv), 0) << what;
+}
+
+TEST(AttentionBackward, EqualsTheReferenceWithEveryInstructionSet) {
+  for (const AttentionShape& shape : {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1)}) {
+    Batch batch(shape, {1, 67, 130, 16, 64}, 7);
+    const Gradients want = ReferenceBackward(batch);
+    for (Isa isa : SupportedIsas()) {
+      IsaScope scope(isa);
+      ExpectSame(Backward(batch, 2), want, std::string(Name(isa)));
+    }
+  }
+}
+
+TEST(AttentionBackward, HasTheSameBitsOnAnyThreadsAndHoweverTheSequencesArePacked) {
+  // Alone, the long one is split over threads by blocks; among many of its size it is not.
+  for (const std::vector<int64_t>& lengths :
+       {std::vector<int64_t>{1100}, {1100, 3, 64, 129, 1}, {300, 301, 302, 303}}) {
+    Batch batch(Shape(2, 1, 20, 17), lengths, 19);
+    const Gradients want = Backward(batch, 1);
+    for (int threads : {1, 2, 3}) {
+      for (size_t calls : {1, 2, 1000}) {
+        ExpectSame(Backward(batch, threads, calls), want, "threads " + std::to_string(threads));
+      }
+    }
+  }
+}
+
+TEST(AttentionBackward, IsTheDerivative) {
+  const AttentionShape s = Shape(4, 2, 7, 5);
+  Batch b(s, {9, 70}, 41);
+  const std::vector<float> dout = Dout(b);
+  const Gradients got = Backward(b, 2);
+  std::vector<double> q(b.q.begin(), b.q.end()), k(b.k.begin(), b.k.end()), v(b.v.begin(), b.v.end());
+  // sum of dout * out over one sequence, in f64.
+  const auto loss = [&](int n) {
+    double sum = 0;
+    for (int64_t i = b.first[n]; i < b.first[n] + b.lengths[n]; ++i) {
+      for (int h = 0; h < 4; ++h) {
+        double total = 0;
+        std::vector<double> out(s.v_dim);
+        for (int64_t j = b.first[n]; j <= i; ++j) {
+          double score = 0;
+          for (int c = 0; c < s.qk_dim; ++c) {
+            score += q[i * b.ldq() + h * s.qk_dim + c] * k[j * b.ldk() + h / 2 * s.qk_dim + c];
+          }
+          const double p = std::exp(score * s.scale);
+          total += p;
+          for (int c = 0; c < s.v_dim; ++c) out[c] += p * v[j * b.ldv() + h / 2 * s.v_dim + c];
+        }
+        for (int c = 0; c < s.v_dim; ++c) sum += dout[i * b.ldout() + h * s.v_dim + c] * out[c] / total;
+      }
+    }
+    return sum;
+  };
+  const auto slope = [&](double& x, int n) {
+    const double at = x, step = 1e-5;
+    x = at + step;
+    const double up = loss(n);
+    x = at - step;
+    const double down = loss(n);
+    x = at;
+    return (up - down) / (2 * step);
+  };
+  for (int n = 0; n < 2; ++n) {
+    for (int64_t row = b.first[n]; row < b.first[n] + b.lengths[n]; row += n == 0 ? 1 : 13) {
+      for (int c = 0; c < 4 * s.qk_dim; c += 3)
+        EXPECT_NEAR(got.dq[row * b.ldq() + c], slope(q[row * b.ldq() + c], n), 5e-6);
+      for (int c = 0; c < 2 * s.qk_dim; c += 3)
+        EXPECT_NEAR(got.dk[row * b.ldk() + c], slope(k[row * b.ldk() + c], n), 5e-6);
+      for (int c = 0; c < 2 * s.v_dim; c += 3)
+        EXPECT_NEAR(got.dv[row * b.ldv() + c], slope(v[row * b.ldv() + c], n), 5e-6);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace temper::kernels
