@@ -2,6 +2,7 @@
 #include "kernels/sample.h"
 
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 #include "core/check.h"
@@ -27,45 +28,65 @@ int32_t FindById(const std::vector<float>& p, const std::vector<double>& prefix,
   return 0;
 }
 
+// Ascending keys are descending logits, and ascending ids where they are equal.
+uint64_t RankKey(float logit, int64_t id) {
+  const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 equals 0
+  const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  return uint64_t{~ascending} << 32 | static_cast<uint64_t>(id);
+}
+
+double Total(const std::vector<float>& p, const std::vector<int32_t>& ids) {
+  double total = 0;
+  for (int32_t id : ids) total = total + static_cast<double>(p[id]);
+  return total;
+}
+
+void TakeIds(const std::vector<uint64_t>& keys, std::vector<int32_t>& ids) {
+  ids.clear();
+  for (uint64_t key : keys) ids.push_back(static_cast<int32_t>(key & 0xFFFFFFFFu));
+  std::sort(ids.begin(), ids.end());
+}
+
+// How many of the ranked keys reach `enough`; sorts them piece by piece, as far as that is.
+size_t Nucleus(const std::vector<float>& p, double enough, std::vector<uint64_t>& keys) {
+  double sum = 0;
+  for (size_t kept = 0, sorted = 0, piece = 256; kept < keys.size(); ++kept) {
+    if (kept > 0 && sum >= enough) return kept;
+    if (kept == sorted) {
+      const auto begin = keys.begin() + sorted;
+      sorted = std::min(keys.size(), sorted + piece);
+      const auto end = keys.begin() + sorted;
+      if (end != keys.end()) std::nth_element(begin, end, keys.end());
+      std::sort(begin, end);
+      piece *= 8;
+    }
+    sum = sum + static_cast<double>(p[keys[kept] & 0xFFFFFFFFu]);
+  }
+  return keys.size();
+}
+
 // The ids that top-k, then top-p, then min-p leave, in ascending order.
 void Truncate(const float* row, const std::vector<float>& p, const SampleParameters& s,
               std::vector<int32_t>& ids) {
-  ids.resize(p.size());
-  for (size_t i = 0; i < p.size(); ++i) ids[i] = static_cast<int32_t>(i);
-  const auto before = [row](int32_t a, int32_t b) { return row[a] > row[b] || (row[a] == row[b] && a < b); };
+  thread_local std::vector<uint64_t> keys;
+  keys.resize(p.size());
+  for (size_t i = 0; i < p.size(); ++i) keys[i] = RankKey(row[i], i);
   if (s.top_k > 0 && s.top_k < static_cast<int64_t>(p.size())) {
-    std::nth_element(ids.begin(), ids.begin() + s.top_k - 1, ids.end(), before);
-    ids.resize(s.top_k);
-    std::sort(ids.begin(), ids.end());
+    std::nth_element(keys.begin(), keys.begin() + s.top_k, keys.end());
+    keys.resize(s.top_k);
   }
+  TakeIds(keys, ids);
   if (s.top_p < 1.0f) {
-    double total = 0;
-    for (int32_t id : ids) total = total + static_cast<double>(p[id]);
-    const double enough = static_cast<double>(s.top_p) * total;
-    // Sorted piece by piece, as far as the prefix reaches.
-    double sum = 0;
-    size_t kept = 0;
-    for (size_t sorted = 0, piece = 256; kept < ids.size(); ++kept) {
-      if (kept > 0 && sum >= enough) break;
-      if (kept == sorted) {
-        const size_t end = std::min(ids.size(), sorted + piece);
-        std::partial_sort(ids.begin() + sorted, ids.begin() + end, ids.end(), before);
-        sorted = end;
-        piece *= 4;
-      }
-      sum = sum + static_cast<double>(p[ids[kept]]);
-    }
-    ids.resize(kept);
-    std::sort(ids.begin(), ids.end());
+    keys.resize(Nucleus(p, static_cast<double>(s.top_p) * Total(p, ids), keys));
+    TakeIds(keys, ids);
   }
   // The largest probability is exp(0) = 1.
   if (s.min_p > 0.0f) std::erase_if(ids, [&](int32_t id) { return p[id] < std::min(s.min_p, 1.0f); });
 }
 
 int32_t FindInKept(const std::vector<float>& p, const std::vector<int32_t>& ids, double uniform) {
-  double total = 0, sum = 0;
-  for (int32_t id : ids) total = total + static_cast<double>(p[id]);
-  const double threshold = uniform * total;
+  const double threshold = uniform * Total(p, ids);
+  double sum = 0;
   int32_t last = ids.empty() ? 0 : ids[0];
   for (int32_t id : ids) {
     sum = sum + static_cast<double>(p[id]);
