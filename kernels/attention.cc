@@ -53,7 +53,6 @@ void WriteRows(const AttentionShape& s, const Piece& piece, const float* k, int6
   }
 }
 
-// Gradients of a region: the strides and pointers that AttentionBackward was given.
 void ZeroRows(float* to, int64_t ld, int64_t first, int64_t rows, int64_t width) {
   for (int64_t row = first; row < first + rows; ++row) std::fill_n(to + row * ld, width, 0.0f);
 }

@@ -358,6 +358,16 @@ TEST(AttentionBackward, HasTheSameBitsOnAnyThreadsAndHoweverTheSequencesArePacke
   }
 }
 
+TEST(AttentionBackward, ANaNInAQueryReachesItsOwnKeysAndNoLaterOnes) {
+  Batch batch(Shape(1, 1, 8, 8), {40}, 3);
+  batch.q[20 * batch.ldq()] = kNaN;
+  const Gradients g = Backward(batch, 1);
+  EXPECT_TRUE(std::isnan(g.dk[20 * batch.ldk()]));
+  EXPECT_FALSE(std::isnan(g.dk[21 * batch.ldk()]));
+  EXPECT_FALSE(std::isnan(g.dv[21 * batch.ldv()]));
+  EXPECT_FALSE(std::isnan(g.dq[21 * batch.ldq()]));
+}
+
 TEST(AttentionBackward, IsTheDerivative) {
   const AttentionShape s = Shape(4, 2, 7, 5);
   Batch b(s, {9, 70}, 41);
