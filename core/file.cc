@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/file.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/config.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+absl::Status SystemError(const std::string& path, const std::string& doing) {
+  const int error = errno;
+  const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
+  return error == ENOENT ? absl::NotFoundError(message) : absl::UnavailableError(message);
+}
+
+template <class F>
+auto Retry(F call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+// Closes at the end of the scope.
+class Descriptor {
+ public:
+  explicit Descriptor(int file) : file_(file) {}
+  ~Descriptor() {
+    if (file_ >= 0) close(file_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return file_; }
+  int Release() { return std::exchange(file_, -1); }
+
+ private:
+  int file_;
+};
+
+absl::Status WriteAll(int file, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = Retry([&] { return write(file, bytes.data(), bytes.size()); });
+    if (written < 0) return SystemError(path, "write");
+    bytes.remove_prefix(written);
+  }
+  return absl::OkStatus();
+}
+
+std::string FolderOf(const std::string& path) {
+  const size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+std::string NameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
+
+std::string Trimmed(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+absl::Status SyncTree(const std::string& path) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
+  for (const std::string& name : names) {
+    const std::string child = absl::StrCat(path, "/", name);
+    struct stat info;
+    if (lstat(child.c_str(), &info) != 0) return SystemError(child, "look at it");
+    if (S_ISDIR(info.st_mode)) {
+      TEMPER_RETURN_IF_ERROR(SyncTree(child));
+    } else if (S_ISREG(info.st_mode)) {
+      const Descriptor file(Retry([&] { return open(child.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+      if (file.get() < 0 || Retry([&] { return fsync(file.get()); }) != 0) return SystemError(child, "sync");
+    }
+  }
+  return SyncDirectory(path);
+}
+
+absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
+  // O_NONBLOCK: opening a pipe that nobody writes must not hang.
+  Descriptor file(Retry([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
+  struct stat info;
+  if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "read");
+  if (S_ISDIR(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not a file"));
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
+  *size = info.st_size;
+  return file.Release();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
+  int64_t size = 0;
+  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
+  const Descriptor file(descriptor);
+  if (size > limit) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": has ", size, " bytes; at most ", limit, " are read"));
+  }
+  std::string bytes(size, '\0');
+  size_t done = 0;
+  for (;;) {
+    // One byte more than expected, so that a file that grew, or says 0 as in /proc, is read to its end.
+    if (done == bytes.size()) bytes.resize(done + std::max<size_t>(done / 2, 4096));
+    const ssize_t got = Retry([&] { return read(file.get(), bytes.data() + done, bytes.size() - done); });
+    if (got < 0) return SystemError(path, "read");
+    if (got == 0) break;
+    done += got;
+    if (done > static_cast<size_t>(limit)) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": has more than ", limit, " bytes"));
+    }
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+absl::StatusOr<std::string> ReadConfigText(const std::string& path) { return ReadFile(path, 16 << 20); }
+
+absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
+  const std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
+  unlink(temporary.c_str());
+  absl::Status status;
+  {
+    const Descriptor file(Retry(
+        [&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600); }));
+    if (file.get() < 0) return SystemError(path, "write");
+    status = WriteAll(file.get(), bytes, path);
+    if (status.ok() && Retry([&] { return fsync(file.get()); }) != 0) status = SystemError(path, "sync");
+  }
+  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = SystemError(path, "rename to it");
+  if (!status.ok()) {
+    unlink(temporary.c_str());
+    return status;
+  }
+  return SyncDirectory(FolderOf(path));
+}
+
+bool FileExists(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0;
+}
+
+absl::Status MakeDirectories(const std::string& path) {
+  for (size_t end = 1; end <= path.size(); ++end) {
+    if (end < path.size() && path[end] != '/') continue;
+    const std::string part = path.substr(0, end);
+    if (mkdir(part.c_str(), 0700) == 0) {
+      TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
+      continue;
+    }
+    const int error = errno;
+    struct stat info;
+    if (stat(part.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) continue;
+    errno = error;
+    return SystemError(part, "make the folder");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoveTree(const std::string& path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0)
+    return errno == ENOENT ? absl::OkStatus() : SystemError(path, "remove");
+  if (S_ISDIR(info.st_mode)) {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
+    for (const std::string& name : names) TEMPER_RETURN_IF_ERROR(RemoveTree(absl::StrCat(path, "/", name)));
+    if (rmdir(path.c_str()) != 0) return SystemError(path, "remove");
+  } else if (unlink(path.c_str()) != 0) {
+    return SystemError(path, "remove");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RenamePath(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) != 0) return SystemError(from, absl::StrCat("rename to ", to));
+  return SyncDirectory(FolderOf(to));
+}
+
+absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {
+  DIR* directory = opendir(path.c_str());
+  if (directory == nullptr) return SystemError(path, "list");
+  std::vector<std::string> names;
+  errno = 0;
+  while (const dirent* entry = readdir(directory)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") names.push_back(name);
+    errno = 0;
+  }
+  absl::Status status = errno == 0 ? absl::OkStatus() : SystemError(path, "list");
+  closedir(directory);
+  if (!status.ok()) return status;
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+absl::Status SyncDirectory(const std::string& path) {
+  const Descriptor folder(Retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (folder.get() < 0) return SystemError(path, "sync");
+  // EINVAL: a file system that has no fsync of folders.
+  if (Retry([&] { return fsync(folder.get()); }) != 0 && errno != EINVAL) return SystemError(path, "sync");
+  return absl::OkStatus();
+}
+
+AtomicDirectory::AtomicDirectory(const std::string& path)
+    : path_(Trimmed(path)),
+      temporary_(absl::StrCat(FolderOf(path_), "/.", NameOf(path_), ".tmp")),
+      old_(absl::StrCat(FolderOf(path_), "/.", NameOf(path_), ".old")) {}
+
+absl::StatusOr<std::unique_ptr<AtomicDirectory>> AtomicDirectory::Create(const std::string& path) {
+  auto directory = std::unique_ptr<AtomicDirectory>(new AtomicDirectory(path));
+  TEMPER_RETURN_IF_ERROR(RecoverDirectory(path));
+  TEMPER_RETURN_IF_ERROR(RemoveTree(directory->temporary_));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory->temporary_));
+  return directory;
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  if (!committed_) RemoveTree(temporary_).IgnoreError();
+}
+
+absl::Status AtomicDirectory::Commit() {
+  TEMPER_CHECK(!committed_);
+  TEMPER_RETURN_IF_ERROR(SyncTree(temporary_));
+  const bool replaces = FileExists(path_);
+  if (replaces) TEMPER_RETURN_IF_ERROR(RenamePath(path_, old_));
+  if (absl::Status status = RenamePath(temporary_, path_); !status.ok()) {
+    if (replaces && !FileExists(path_)) RenamePath(old_, path_).IgnoreError();
+    return status;
+  }
+  committed_ = true;
+  return replaces ? RemoveTree(old_) : absl::OkStatus();
+}
+
+absl::Status RecoverDirectory(const std::string& path) {
+  const std::string name = Trimmed(path);
+  const std::string old = absl::StrCat(FolderOf(name), "/.", NameOf(name), ".old");
+  if (!FileExists(old)) return absl::OkStatus();
+  return FileExists(name) ? RemoveTree(old) : RenamePath(old, name);
+}
+
+absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& path, int64_t offset) {
+  const bool is_new = !FileExists(path);
+  Descriptor file(
+      Retry([&] { return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600); }));
+  struct stat info;
+  if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
+  if (offset > info.st_size) {
+    return absl::DataLossError(absl::StrCat(path, ": has ", info.st_size, " bytes where ", offset,
+                                            " were written; it was cut or replaced since"));
+  }
+  if (offset < 0) offset = info.st_size;
+  if (offset < info.st_size && Retry([&] { return ftruncate(file.get(), offset); }) != 0) {
+    return SystemError(path, "cut back");
+  }
+  if (lseek(file.get(), offset, SEEK_SET) < 0) return SystemError(path, "seek");
+  if (is_new) TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(path)));
+  return std::unique_ptr<AppendFile>(new AppendFile(path, file.Release(), offset));
+}
+
+AppendFile::~AppendFile() { close(file_); }
+
+absl::Status AppendFile::Append(std::string_view bytes) {
+  absl::Status status = WriteAll(file_, bytes, path_);
+  if (status.ok()) {
+    offset_ += bytes.size();
+  } else if (ftruncate(file_, offset_) != 0 || lseek(file_, offset_, SEEK_SET) < 0) {
+    return SystemError(path_, "cut back after a failed write");
+  }
+  return status;
+}
+
+absl::Status AppendFile::Sync() {
+  return Retry([&] { return fsync(file_); }) == 0 ? absl::OkStatus() : SystemError(path_, "sync");
+}
+
+absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/.lock");
+  Descriptor file(Retry([&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); }));
+  if (file.get() < 0) return SystemError(path, "open");
+  if (Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
+    if (errno != EWOULDBLOCK) return SystemError(path, "lock");
+    char owner[256] = {};
+    const ssize_t got = pread(file.get(), owner, sizeof(owner) - 1, 0);
+    return absl::FailedPreconditionError(absl::StrCat(
+        directory, ": another process works in this folder", got > 0 ? " (" : "", Printable(owner),
+        got > 0 ? ")" : "", "; wait for it, stop it, or choose another folder"));
+  }
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  const std::string owner = absl::StrCat("process ", getpid(), " on ", host);
+  if (ftruncate(file.get(), 0) != 0 ||
+      pwrite(file.get(), owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
+    return SystemError(path, "write");
+  }
+  return std::unique_ptr<RunLock>(new RunLock(file.Release()));
+}
+
+RunLock::~RunLock() { close(file_); }
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  int64_t size = 0;
+  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
+  const Descriptor file(descriptor);
+  Sha256 sha;
+  std::string buffer(1 << 20, '\0');
+  for (;;) {
+    const ssize_t got = Retry([&] { return read(file.get(), buffer.data(), buffer.size()); });
+    if (got < 0) return SystemError(path, "read");
+    if (got == 0) return sha.Finish();
+    sha.Update({buffer.data(), static_cast<size_t>(got)});
+  }
+}
+
+}  // namespace temper

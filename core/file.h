@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files as a run needs them: whole or not there, durable when a call returns. Errors are one line with the
+// path and the system's reason. New files are 0600 and new folders 0700. Nothing here may be called from a
+// signal handler.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/status.h"
+
+namespace temper {
+
+// The bytes of a regular file of at most `limit` bytes. Folders, pipes and devices are refused.
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = int64_t{1} << 32);
+
+// Replaces or makes `path`: after a crash at any point it holds the old bytes or the new ones. Writes to a
+// temporary file beside it, fsyncs it, renames it, fsyncs the folder. After an error the temporary file is
+// gone.
+absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
+
+bool FileExists(const std::string& path);               // a file, folder or link of any kind
+absl::Status MakeDirectories(const std::string& path);  // and those above it
+absl::Status RemoveTree(const std::string& path);       // no error if it is not there
+absl::Status RenamePath(const std::string& from, const std::string& to);  // and fsyncs to's folder
+absl::StatusOr<std::vector<std::string>> ListDirectory(
+    const std::string& path);  // names, sorted, without . and ..
+absl::Status SyncDirectory(const std::string& path);
+
+// A folder that appears whole: made as `.NAME.tmp` beside `path`, filled by the caller, then synced file by
+// file and renamed by Commit, which replaces what is at `path` (a crash in between leaves the new one, or the
+// old one as
+// `.NAME.old`, which the next AtomicDirectory for the same path puts back). Without a Commit it is removed.
+class AtomicDirectory {
+ public:
+  static absl::StatusOr<std::unique_ptr<AtomicDirectory>> Create(const std::string& path);
+  ~AtomicDirectory();
+  const std::string& temporary() const { return temporary_; }
+  absl::Status Commit();
+
+ private:
+  explicit AtomicDirectory(const std::string& path);
+  const std::string path_;
+  std::string temporary_, old_;
+  bool committed_ = false;
+};
+
+// Puts back a folder whose replacement was cut off between two renames; call before looking for `path`.
+absl::Status RecoverDirectory(const std::string& path);
+
+// A file that only grows. Not thread safe. A failed Append leaves nothing half-written: the file is cut back.
+class AppendFile {
+ public:
+  // Opens or makes `path`. offset >= 0 first cuts the file to that many bytes (an error if it has fewer).
+  static absl::StatusOr<std::unique_ptr<AppendFile>> Open(const std::string& path, int64_t offset = -1);
+  ~AppendFile();
+  absl::Status Append(std::string_view bytes);
+  absl::Status Sync();
+  int64_t offset() const { return offset_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  AppendFile(std::string path, int file, int64_t offset)
+      : path_(std::move(path)), file_(file), offset_(offset) {}
+  const std::string path_;
+  const int file_;
+  int64_t offset_;
+};
+
+// One process at a time in a folder (its file `.lock`): a second Acquire fails at once and says who has it.
+// The kernel releases it when the process dies. Held until destroyed; children do not inherit it.
+class RunLock {
+ public:
+  static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(const std::string& directory);
+  ~RunLock();
+
+ private:
+  explicit RunLock(int file) : file_(file) {}
+  const int file_;
+};
+
+// SHA-256 (FIPS 180-4) as 64 lower-case hexadecimal digits.
+class Sha256 {
+ public:
+  Sha256();
+  void Update(std::string_view bytes);
+  std::string Finish();  // once
+
+ private:
+  void Block(const unsigned char* data);
+  uint32_t state_[8];
+  unsigned char buffer_[64];
+  uint64_t size_ = 0;
+};
+std::string Sha256Of(std::string_view bytes);
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+
+}  // namespace temper
