@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+
+#include "core/json.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+class Files : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = ::testing::TempDir() + "temper_file_XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    root_ = name;
+  }
+  void TearDown() override { EXPECT_TRUE(RemoveTree(root_).ok()); }
+  std::string At(const std::string& name) const { return root_ + "/" + name; }
+  std::vector<std::string> List(const std::string& path) const { return *ListDirectory(path); }
+  static std::string Message(const absl::Status& status) { return std::string(status.message()); }
+
+  std::string root_;
+};
+
+TEST_F(Files, WhatIsWrittenIsReadAndNothingElseIsLeft) {
+  const std::string bytes("a\0b\xff\n", 5);
+  ASSERT_TRUE(WriteFileAtomic(At("f"), "old").ok());
+  ASSERT_TRUE(WriteFileAtomic(At("f"), bytes).ok());
+  EXPECT_EQ(*ReadFile(At("f")), bytes);
+  ASSERT_TRUE(WriteFileAtomic(At("empty"), "").ok());
+  EXPECT_EQ(*ReadFile(At("empty")), "");
+  const std::string large(3'000'001, 'x');
+  ASSERT_TRUE(WriteFileAtomic(At("large"), large).ok());
+  EXPECT_EQ(*ReadFile(At("large")), large);
+  EXPECT_THAT(List(root_), ElementsAre("empty", "f", "large"));
+  struct stat info;
+  ASSERT_EQ(stat(At("f").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
+}
+
+TEST_F(Files, ReadErrorsNameThePathAndTheReason) {
+  EXPECT_EQ(Message(ReadFile(At("none")).status()), At("none") + ": cannot read: No such file or directory");
+  EXPECT_EQ(ReadFile(At("none")).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Message(ReadFile(root_).status()), root_ + ": is a folder, not a file");
+  EXPECT_EQ(Message(ReadFile("/dev/zero").status()), "/dev/zero: is not a regular file");
+  ASSERT_EQ(mkfifo(At("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(Message(ReadFile(At("pipe")).status()), At("pipe") + ": is not a regular file");
+  ASSERT_EQ(symlink("loop", At("loop").c_str()), 0);
+  EXPECT_EQ(Message(ReadFile(At("loop")).status()),
+            At("loop") + ": cannot read: Too many levels of symbolic links");
+  ASSERT_TRUE(WriteFileAtomic(At("f"), "12345").ok());
+  EXPECT_EQ(Message(ReadFile(At("f"), 4).status()), At("f") + ": has 5 bytes; at most 4 are read");
+  EXPECT_EQ(*ReadFile(At("f"), 5), "12345");
+  EXPECT_THAT(*ReadFile("/proc/self/status"), HasSubstr("Pid:"));
+}
+
+TEST_F(Files, WriteErrorsLeaveTheOldFileAndNoTemporary) {
+  EXPECT_EQ(Message(WriteFileAtomic(At("no/f"), "x")),
+            At("no/f") + ": cannot write: No such file or directory");
+  ASSERT_TRUE(MakeDirectories(At("d/e")).ok());
+  EXPECT_THAT(Message(WriteFileAtomic(At("d"), "x")), StartsWith(At("d") + ": cannot rename to it: "));
+  EXPECT_THAT(List(root_), ElementsAre("d"));
+}
+
+// On a real full disk: a tmpfs of 64 KiB.
+TEST_F(Files, AWriteThatFailsHalfWayLeavesTheOldFileAndNoTemporary) {
+  ASSERT_TRUE(WriteFileAtomic(At("f"), "old").ok());
+  const std::string tiny = At("tiny");
+  ASSERT_TRUE(MakeDirectories(tiny).ok());
+  if (mount("none", tiny.c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "cannot mount a tmpfs";
+  ASSERT_TRUE(WriteFileAtomic(tiny + "/f", "old").ok());
+  EXPECT_EQ(Message(WriteFileAtomic(tiny + "/f", std::string(100'000, 'x'))),
+            tiny + "/f: cannot write: No space left on device");
+  EXPECT_EQ(*ReadFile(tiny + "/f"), "old");
+  EXPECT_THAT(List(tiny), ElementsAre("f"));
+
+  auto file = AppendFile::Open(tiny + "/log");
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE((*file)->Append("one\n").ok());
+  EXPECT_THAT(Message((*file)->Append(std::string(100'000, 'x'))), HasSubstr("No space left on device"));
+  EXPECT_EQ((*file)->offset(), 4);
+  ASSERT_TRUE((*file)->Append("two\n").ok());
+  EXPECT_EQ(*ReadFile(tiny + "/log"), "one\ntwo\n");
+  file->reset();
+
+  auto directory = AtomicDirectory::Create(tiny + "/c");
+  ASSERT_TRUE(directory.ok());
+  EXPECT_FALSE(WriteFileAtomic((*directory)->temporary() + "/w", std::string(100'000, 'x')).ok());
+  directory->reset();
+  EXPECT_THAT(List(tiny), ElementsAre("f", "log"));
+  ASSERT_EQ(umount(tiny.c_str()), 0);
+}
+
+TEST_F(Files, FoldersAreMadeListedInOrderAndRemoved) {
+  ASSERT_TRUE(MakeDirectories(At("a/b//c/")).ok());
+  ASSERT_TRUE(MakeDirectories(At("a/b/c")).ok());
+  for (const char* name : {"z", "B", "10", "9"})
+    ASSERT_TRUE(WriteFileAtomic(At(std::string("a/b/") + name), "").ok());
+  EXPECT_THAT(List(At("a/b")), ElementsAre("10", "9", "B", "c", "z"));
+  EXPECT_THAT(Message(MakeDirectories(At("a/b/z/q"))),
+              StartsWith(At("a/b/z") + ": cannot make the folder: "));
+  EXPECT_THAT(Message(ListDirectory(At("none")).status()), HasSubstr(": cannot list: No such file"));
+  // A link is removed, not what it points to.
+  ASSERT_TRUE(MakeDirectories(At("kept")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("kept/f"), "").ok());
+  ASSERT_EQ(symlink(At("kept").c_str(), At("a/link").c_str()), 0);
+  ASSERT_TRUE(RemoveTree(At("a")).ok());
+  EXPECT_TRUE(RemoveTree(At("a")).ok());
+  EXPECT_FALSE(FileExists(At("a")));
+  EXPECT_TRUE(FileExists(At("kept/f")));
+}
+
+TEST_F(Files, AnAtomicDirectoryAppearsWholeAndReplacesTheOldOne) {
+  for (const char* content : {"one", "two"}) {
+    auto directory = AtomicDirectory::Create(At("c/"));
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    ASSERT_TRUE(MakeDirectories((*directory)->temporary() + "/sub").ok());
+    ASSERT_TRUE(WriteFileAtomic((*directory)->temporary() + "/sub/f", content).ok());
+    EXPECT_EQ(FileExists(At("c/sub/f")), content == std::string("two"));
+    ASSERT_TRUE((*directory)->Commit().ok());
+    directory->reset();
+    EXPECT_EQ(*ReadFile(At("c/sub/f")), content);
+    EXPECT_THAT(List(root_), ElementsAre("c"));
+  }
+  { auto abandoned = AtomicDirectory::Create(At("c")); }
+  EXPECT_THAT(List(root_), ElementsAre("c"));
+}
+
+// The states a kill can leave: before the first rename, between the two, and before the old one is gone.
+TEST_F(Files, ACutOffReplacementIsPutRight) {
+  ASSERT_TRUE(MakeDirectories(At(".c.tmp/half")).ok());
+  ASSERT_TRUE(MakeDirectories(At(".c.old/was")).ok());
+  ASSERT_TRUE(RecoverDirectory(At("c")).ok());
+  EXPECT_THAT(List(At("c")), ElementsAre("was"));
+  ASSERT_TRUE(MakeDirectories(At(".c.old/older")).ok());
+  ASSERT_TRUE(RecoverDirectory(At("c")).ok());
+  EXPECT_THAT(List(At("c")), ElementsAre("was"));
+  EXPECT_FALSE(FileExists(At(".c.old")));
+  auto directory = AtomicDirectory::Create(At("c"));
+  EXPECT_THAT(List((*directory)->temporary()), IsEmpty());
+}
+
+TEST_F(Files, AppendGoesOnAtTheEndOrAtAnOffset) {
+  {
+    auto file = AppendFile::Open(At("f"));
+    ASSERT_TRUE(file.ok()) << file.status();
+    ASSERT_TRUE((*file)->Append("one\n").ok());
+    ASSERT_TRUE((*file)->Append("two\n").ok());
+    ASSERT_TRUE((*file)->Sync().ok());
+    EXPECT_EQ((*file)->offset(), 8);
+  }
+  { ASSERT_TRUE((*AppendFile::Open(At("f")))->Append("three\n").ok()); }
+  EXPECT_EQ(*ReadFile(At("f")), "one\ntwo\nthree\n");
+  { ASSERT_TRUE((*AppendFile::Open(At("f"), 4))->Append("2\n").ok()); }
+  EXPECT_EQ(*ReadFile(At("f")), "one\n2\n");
+  EXPECT_THAT(Message(AppendFile::Open(At("f"), 100).status()),
+              HasSubstr("has 6 bytes where 100 were written"));
+  EXPECT_EQ(*ReadFile(At("f")), "one\n2\n");
+  EXPECT_FALSE(AppendFile::Open(root_).ok());
+  EXPECT_FALSE(AppendFile::Open("/dev/null").ok());
+}
+
+TEST_F(Files, ASecondProcessIsToldWhoHasTheFolderAndGetsItWhenTheFirstDies) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    auto lock = RunLock::Acquire(root_);
+    const char byte = lock.ok() ? 'y' : 'n';
+    if (write(ready[1], &byte, 1) != 1) _exit(1);
+    for (;;) pause();
+  }
+  char byte = 0;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'y');
+  EXPECT_THAT(Message(RunLock::Acquire(root_).status()),
+              AllOf(StartsWith(root_ + ": another process works in this folder (process " +
+                               std::to_string(child) + " on "),
+                    Not(HasSubstr("\n"))));
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  {
+    auto lock = RunLock::Acquire(root_);
+    EXPECT_TRUE(lock.ok()) << lock.status();
+    EXPECT_FALSE(RunLock::Acquire(root_).ok());  // also within one process
+  }
+  EXPECT_TRUE(RunLock::Acquire(root_).ok());
+  EXPECT_THAT(Message(RunLock::Acquire(At("none")).status()), HasSubstr("cannot open: No such file"));
+  close(ready[0]);
+  close(ready[1]);
+}
+
+TEST(Sha256, GivesThePublishedAnswers) {  // FIPS 180-4's examples
+  EXPECT_EQ(Sha256Of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(Sha256Of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(Sha256Of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  EXPECT_EQ(Sha256Of(std::string(1'000'000, 'a')),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST_F(Files, Sha256OfPiecesAndOfAFileAreThatOfTheWhole) {
+  for (size_t size = 0; size < 200; ++size) {
+    const std::string bytes(size, 'q');
+    Sha256 pieces;
+    for (size_t i = 0; i < size; i += 7) pieces.Update(std::string_view(bytes).substr(i, 7));
+    ASSERT_EQ(pieces.Finish(), Sha256Of(bytes)) << size;
+  }
+  const std::string large(2'500'000, 'z');
+  ASSERT_TRUE(WriteFileAtomic(At("f"), large).ok());
+  EXPECT_EQ(*Sha256OfFile(At("f")), Sha256Of(large));
+  EXPECT_FALSE(Sha256OfFile(At("none")).ok());
+}
+
+}  // namespace
+}  // namespace temper
