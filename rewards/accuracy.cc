@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/accuracy.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/text.h"
+#include "rewards/answer.h"
+#include "rewards/tags.h"
+
+namespace temper {
+namespace {
+
+bool IsTiny(const Prompt& prompt) { return prompt.task == "chain" || prompt.task == "find_x"; }
+
+class Accuracy : public Reward {
+ public:
+  Accuracy(std::string name, bool lenient) : name_(std::move(name)), lenient_(lenient) {}
+  const std::string& name() const override { return name_; }
+
+  absl::Status CheckAnswer(const Prompt& prompt) const override {
+    const std::string fault = ReferenceFault(prompt);
+    if (fault.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("problem ", Printable(prompt.id), ": ", fault));
+  }
+
+  Verdict Judge(const Completion& completion) const override {
+    const Prompt& prompt = *completion.prompt;
+    Verdict verdict = MakeVerdict(VerdictKind::kNoAnswer, 0, "");
+    if (std::string fault = ReferenceFault(prompt); !fault.empty()) {
+      verdict.kind = VerdictKind::kInfrastructureError;
+      verdict.reason = std::move(fault);
+      return verdict;
+    }
+    std::string answer;
+    if (completion.raw) {
+      answer = std::string(Trim(completion.text).substr(0, kMaxAnswerBytes + 1));
+    } else if (lenient_) {
+      const auto reference = ReadReference(prompt.answer);
+      answer = FindAnswer(completion.text, reference ? reference->kind : AnswerKind::kText);
+    } else {
+      const TaggedAnswer tagged = AnswerInTags(completion.text, completion.stop);
+      if (tagged.kind != VerdictKind::kCorrect) {
+        verdict.kind = tagged.kind;
+        verdict.reason = tagged.reason;
+        return verdict;
+      }
+      answer = std::string(tagged.answer.substr(0, kMaxAnswerBytes + 1));
+    }
+    if (answer.empty()) {
+      verdict.reason = "no answer found";
+      return verdict;
+    }
+    if (answer.size() > kMaxAnswerBytes) {
+      verdict.kind = VerdictKind::kMalformed;
+      verdict.reason = absl::StrCat("an answer of more than ", kMaxAnswerBytes, " bytes");
+      return verdict;
+    }
+    verdict.extracted = std::string(Core(answer));
+    if (Same(prompt, answer)) {
+      verdict.kind = VerdictKind::kCorrect;
+      verdict.score = 1;
+    } else {
+      verdict.kind = VerdictKind::kWrong;
+      verdict.reason =
+          absl::StrCat(Printable(verdict.extracted, 60), " is not ", Printable(prompt.answer, 60));
+    }
+    return verdict;
+  }
+
+ private:
+  // What is wrong with the reference answer, or nothing.
+  std::string ReferenceFault(const Prompt& prompt) const {
+    if (name_ == "accuracy" && IsTiny(prompt)) return "";
+    const auto reference = ReadReference(prompt.answer);
+    if (!reference)
+      return prompt.answer.empty() ? "has no reference answer" : "its reference answer cannot be read";
+    if (name_ == "number" && reference->kind != AnswerKind::kNumber) {
+      return absl::StrCat("its reference answer is no number: ", Printable(prompt.answer, 60));
+    }
+    if (name_ == "choice" && reference->kind != AnswerKind::kChoice) {
+      return absl::StrCat("its reference answer is no choice of A to J: ", Printable(prompt.answer, 60));
+    }
+    return "";
+  }
+
+  bool Same(const Prompt& prompt, std::string_view answer) const {
+    if (name_ == "exact") return Trim(answer) == Trim(prompt.answer);
+    if (name_ == "accuracy" && IsTiny(prompt)) return SameTiny(prompt, answer);
+    return SameAnswer(*ReadReference(prompt.answer), answer);
+  }
+  static bool SameTiny(const Prompt& prompt, std::string_view answer);
+
+  const std::string name_;
+  const bool lenient_;
+};
+
+bool Accuracy::SameTiny(const Prompt& prompt, std::string_view answer) { TEMPER_CHECK(false, "tiny tasks"); }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config) {
+  if (config.mode != "strict" && config.mode != "lenient") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rule ", config.rule, ": mode is strict or lenient, not ", Printable(config.mode)));
+  }
+  return std::make_unique<Accuracy>(config.rule, config.mode == "lenient");
+}
+
+Verdict JudgeLenient(const Completion& completion) {
+  static const Accuracy* const kRule = new Accuracy("accuracy", true);
+  return JudgeSafely(*kRule, completion);
+}
+
+}  // namespace temper

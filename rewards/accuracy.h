@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "rewards/reward.h"
+
+namespace temper {
+
+// Rules `accuracy`, `exact`, `choice` and `number`: the answer equals the prompt's reference. accuracy
+// compares by the reference's kind (number, choice, text; rewards/answer.h), and by the task itself for tasks
+// chain and find_x, where several answers may be right; exact compares bytes after trimming; choice and
+// number refuse references of other kinds.
+//
+// mode strict: the answer is inside the one <answer>..</answer> after the one </think> (rewards/tags.h). mode
+// lenient: see FindAnswer. `raw` completions are the answer themselves. A reference that cannot be read is
+// CheckAnswer's error, and in Judge an infrastructure error: never a wrong answer.
+absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config);
+
+// accuracy in lenient mode, for pass@1_lenient: how often the policy is right, whatever the form.
+Verdict JudgeLenient(const Completion& completion);
+
+}  // namespace temper

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/config.h"
+#include "core/status.h"
+#include "data/trajectory.h"
+
+namespace temper {
+
+// What a rule judges. `prompt` is never null and outlives the call, as does what `text` points to.
+struct Completion {
+  const Prompt* prompt = nullptr;
+  std::string_view text;  // any bytes
+  StopReason stop = StopReason::kEndOfText;
+  bool raw = false;    // text is the answer itself: no tags are expected
+  int64_t tokens = 0;  // length of the completion; 0: unknown (rule length then counts nothing)
+};
+
+// A rule: a pure function of the completion, callable from many threads at once, in bounded time for any
+// bytes.
+class Reward {
+ public:
+  virtual ~Reward() = default;
+  virtual const std::string& name() const = 0;
+  virtual Verdict Judge(const Completion& completion) const = 0;
+
+  // Whether the prompt's reference answer can be judged by at all; asked once, when a dataset is loaded.
+  virtual absl::Status CheckAnswer(const Prompt& prompt) const { return absl::OkStatus(); }
+};
+
+// One rule of a reward. Options of other rules are unknown keys.
+struct RuleConfig {
+  std::string rule{};
+  double weight = 1.0;
+  std::string gate{};  // "requires" in a file
+  bool think_in_prompt = true;
+  std::string mode = "strict";
+  std::string language = "en";
+  int64_t min_words = 5;
+  int64_t max_tokens = 0;
+  int64_t slack_tokens = 0;
+  int64_t ngram = 4;
+
+  template <class V>
+  void Fields(V& v) {
+    const auto has = [&](std::initializer_list<const char*> rules) {
+      bool any = v.All();
+      for (const char* name : rules) any |= rule == name;
+      return any;
+    };
+    v.Field("rule", rule,
+            "The rule's name: accuracy, exact, choice, number, format, language, length, repetition.",
+            Required());
+    v.Field("weight", weight, "The reward is the sum of weight times score over the rules.",
+            Between(-1e6, 1e6));
+    v.Field("requires", gate, "A rule of the same list: only where it says correct does this one count.");
+    if (has({"format"})) {
+      v.Field("think_in_prompt", think_in_prompt, "The completion begins inside the thinking.");
+    }
+    if (has({"accuracy", "exact", "choice", "number"})) {
+      v.Field("mode", mode, "strict: the answer is inside <answer>; lenient: wherever one is found.");
+    }
+    if (has({"language"})) {
+      v.Field("language", language, "Target language of the thinking: en, zh, ja, ko, ru, ar.");
+      v.Field("min_words", min_words, "With fewer words than this the score is 1.", AtLeast(1));
+    }
+    if (has({"length"})) {
+      v.Field("max_tokens", max_tokens, "Completions up to max_tokens - slack_tokens score 1.", AtLeast(0));
+      v.Field("slack_tokens", slack_tokens, "The score falls to 0 over the last slack_tokens.", AtLeast(0));
+    }
+    if (has({"repetition"})) v.Field("ngram", ngram, "Words of the n-grams that count.", Between(1, 64));
+  }
+};
+
+// Of DeepSeek-R1 (arXiv 2501.12948, 2.2.2) by default: accuracy and format.
+struct RewardConfig {
+  static std::vector<RuleConfig> DefaultRules();
+
+  std::vector<RuleConfig> rules = DefaultRules();
+  std::optional<double> min;
+  std::optional<double> max;
+
+  template <class V>
+  void Fields(V& v) {
+    v.List("rules", rules, "The rules; verdicts keep this order.");
+    v.Field("min", min, "Rewards are clipped to this from below.");
+    v.Field("max", max, "Rewards are clipped to this from above.");
+    v.Check(!min || !max || *min <= *max, "max", "is less than min");
+  }
+};
+
+// Names of all rules, in the table's order.
+std::vector<std::string> RuleNames();
+
+// Errors: an unknown rule (with the nearest name), a bad option.
+absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const RuleConfig& config);
+
+// The config's rules in its order. Errors also: no rule, a rule twice, `requires` of a rule that is not
+// listed.
+absl::StatusOr<std::vector<std::unique_ptr<Reward>>> MakeRules(const RewardConfig& config);
+
+// For rules: a verdict without an extracted answer; the rule's name is filled in by JudgeSafely.
+Verdict MakeVerdict(VerdictKind kind, double score, std::string reason);
+
+// `rule`'s verdict with its name filled in; what it throws becomes infrastructure_error with the message.
+Verdict JudgeSafely(const Reward& rule, const Completion& completion);
+
+// The sum of weight times score, gates and clipping applied. A timeout counts as 0. Nothing if any verdict is
+// an infrastructure error: such a sample is dropped, never scored 0. `verdicts` has one of each of the
+// config's rules.
+std::optional<double> RewardOf(const std::vector<Verdict>& verdicts, const RewardConfig& config);
+
+}  // namespace temper

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "rewards/reward.h"
+
+namespace temper {
+
+// Rule `length`: the score is 1 up to max_tokens - slack_tokens, falls on a line to 0 at max_tokens, and
+// stays there (DAPO's soft overlong punishment, arXiv 2503.14476, shifted from [-1, 0] to [0, 1]). Correct
+// where it is 1.
+absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const RuleConfig& config);
+
+// Rule `repetition`: the share of n-grams of words that are different; 1 for texts shorter than an n-gram.
+// Words are split at white space. The first 200,000 words count.
+absl::StatusOr<std::unique_ptr<Reward>> MakeRepetition(const RuleConfig& config);
+
+}  // namespace temper

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/tags.h"
+
+#include "absl/strings/ascii.h"
+
+namespace temper {
+
+std::string_view TrimLeft(std::string_view text) {
+  while (!text.empty() && absl::ascii_isspace(text.front())) text.remove_prefix(1);
+  return text;
+}
+
+std::string_view Trim(std::string_view text) {
+  text = TrimLeft(text);
+  while (!text.empty() && absl::ascii_isspace(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+int CountTag(std::string_view text, std::string_view tag) {
+  int count = 0;
+  for (size_t at = text.find(tag); at != text.npos && count < 2; at = text.find(tag, at + tag.size()))
+    ++count;
+  return count;
+}
+
+Sections SplitThinking(std::string_view text) {
+  constexpr std::string_view kEnd = "</think>";
+  const size_t end = text.find(kEnd);
+  if (end == text.npos) return {text, {}, false};
+  return {
+      .thinking = text.substr(0, end), .rest = text.substr(end + kEnd.size()), .has_end_of_thinking = true};
+}
+
+TaggedAnswer AnswerInTags(std::string_view text, StopReason stop) {
+  const auto no_answer = [](const char* why) { return TaggedAnswer{VerdictKind::kNoAnswer, "", why}; };
+  const auto malformed = [](const char* why) { return TaggedAnswer{VerdictKind::kMalformed, "", why}; };
+  const bool cut = stop == StopReason::kLength;
+  if (text.find("</think>") == text.npos) {
+    if (text.find("<answer>") != text.npos) return malformed("<answer> without </think>");
+    return no_answer(cut ? "cut by length in the thinking" : "no </think>");
+  }
+  if (CountTag(text, "</think>") > 1) return malformed("two </think>");
+  const std::string_view rest = SplitThinking(text).rest;
+  if (CountTag(rest, "<answer>") > 1) return malformed("two <answer>");
+  if (CountTag(rest, "</answer>") > 1) return malformed("two </answer>");
+  const size_t begin = rest.find("<answer>");
+  const size_t end = rest.find("</answer>");
+  if (begin == rest.npos) {
+    if (end != rest.npos) return malformed("</answer> without <answer>");
+    return no_answer(cut ? "cut by length before <answer>" : "no <answer> after </think>");
+  }
+  if (end == rest.npos) return cut ? no_answer("cut by length in <answer>") : malformed("no </answer>");
+  if (end < begin) return malformed("</answer> before <answer>");
+  const std::string_view answer = Trim(rest.substr(begin + 8, end - begin - 8));
+  if (answer.empty()) return no_answer("nothing in <answer>");
+  return {VerdictKind::kCorrect, answer, ""};
+}
+
+}  // namespace temper

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "data/trajectory.h"
+
+namespace temper {
+
+// A completion cut at its tags, leniently: parts that are not there are empty.
+struct Sections {
+  std::string_view thinking;  // before the first </think> (all of it where there is none)
+  std::string_view rest;      // after the first </think>; empty where there is none
+  bool has_end_of_thinking = false;
+};
+Sections SplitThinking(std::string_view text);
+
+// What stands between <answer> and </answer> after the thinking.
+struct TaggedAnswer {
+  VerdictKind kind = VerdictKind::kNoAnswer;  // kCorrect: found; else no_answer or malformed, and why
+  std::string_view answer;                    // without white space around it
+  std::string reason;
+};
+
+// The answer of a completion that has exactly one </think>, then exactly one <answer>..</answer>; what else
+// the text holds is for rule format to say.
+TaggedAnswer AnswerInTags(std::string_view text, StopReason stop);
+
+// How often `tag` occurs, counted up to 2.
+int CountTag(std::string_view text, std::string_view tag);
+
+// Without ASCII white space at the start, at both ends.
+std::string_view TrimLeft(std::string_view text);
+std::string_view Trim(std::string_view text);
+
+}  // namespace temper
