@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/communicator.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "core/check.h"
+
+namespace temper {
+
+void Communicator::Checked(const Message& message) {
+  for (int peer : {message.to, message.from}) {
+    TEMPER_CHECK(peer == -1 || (peer >= 0 && peer < size() && peer != rank()), Describe(message),
+                 ": no such peer");
+  }
+  Move(message);
+}
+
+void Communicator::Send(const void* data, size_t bytes, int to, int tag) {
+  TEMPER_CHECK(to >= 0 && tag >= 0 && tag < kUserTags, "Send to rank ", to, ", tag ", tag);
+  Checked({.out = data, .out_bytes = bytes, .to = to, .tag = tag});
+}
+
+void Communicator::Receive(void* data, size_t bytes, int from, int tag) {
+  TEMPER_CHECK(from >= 0 && tag >= 0 && tag < kUserTags, "Receive from rank ", from, ", tag ", tag);
+  Checked({.in = data, .in_bytes = bytes, .from = from, .tag = tag});
+}
+
+void Communicator::SendReceive(const void* out, size_t out_bytes, int to, void* in, size_t in_bytes, int from,
+                               int tag) {
+  TEMPER_CHECK(to >= 0 && from >= 0 && tag >= 0 && tag < kUserTags, "SendReceive to rank ", to,
+               ", from rank ", from, ", tag ", tag);
+  Checked({out, out_bytes, to, in, in_bytes, from, tag});
+}
+
+// Dissemination (Hensgen, Finkel and Manber, 1988): after the round of distance d each rank has heard of 2d
+// ranks.
+void Communicator::Barrier() {
+  for (int distance = 1; distance < size(); distance *= 2) {
+    Checked(
+        {.to = (rank() + distance) % size(), .from = (rank() - distance + size()) % size(), .tag = kBarrier});
+  }
+}
+
+// A binomial tree over the ranks counted from root: `place` receives from itself without its lowest bit.
+void Communicator::Broadcast(void* data, size_t bytes, int root) {
+  TEMPER_CHECK(root >= 0 && root < size(), "Broadcast from rank ", root, " of ", size());
+  const int place = (rank() - root + size()) % size();
+  int bit = 1;
+  while (bit < size() && (place & bit) == 0) bit *= 2;
+  if (place != 0) {
+    Checked({.in = data, .in_bytes = bytes, .from = (place - bit + root) % size(), .tag = kBroadcast});
+  }
+  while (bit /= 2) {
+    if (place + bit >= size()) continue;
+    Checked({.out = data, .out_bytes = bytes, .to = (place + bit + root) % size(), .tag = kBroadcast});
+  }
+}
+
+std::vector<std::string> Communicator::Gather(std::string_view mine, int root) {
+  TEMPER_CHECK(root >= 0 && root < size(), "Gather to rank ", root, " of ", size());
+  TEMPER_CHECK(!device_memory(), "strings go over the host's communicator");
+  uint64_t bytes = mine.size();
+  if (rank() != root) {
+    Checked({.out = &bytes, .out_bytes = sizeof bytes, .to = root, .tag = kGather});
+    Checked({.out = mine.data(), .out_bytes = mine.size(), .to = root, .tag = kGather});
+    return {};
+  }
+  std::vector<std::string> all(size());
+  for (int from = 0; from < size(); ++from) {
+    if (from == rank()) {
+      all[from] = mine;
+      continue;
+    }
+    Checked({.in = &bytes, .in_bytes = sizeof bytes, .from = from, .tag = kGather});
+    all[from].resize(bytes);
+    Checked({.in = all[from].data(), .in_bytes = bytes, .from = from, .tag = kGather});
+  }
+  return all;
+}
+
+std::vector<std::string> Communicator::AllGather(std::string_view mine) {
+  std::vector<std::string> all = Gather(mine, 0);
+  std::vector<uint64_t> lengths(size());
+  std::string joined;
+  if (rank() == 0) {
+    for (int i = 0; i < size(); ++i) lengths[i] = all[i].size();
+    for (const std::string& one : all) joined += one;
+  }
+  Broadcast(lengths.data(), lengths.size() * sizeof lengths[0], 0);
+  uint64_t total = 0;
+  for (uint64_t length : lengths) total += length;
+  joined.resize(total);
+  Broadcast(joined.data(), joined.size(), 0);
+  if (rank() == 0) return all;
+  size_t offset = 0;
+  for (uint64_t length : lengths) {
+    all.push_back(joined.substr(offset, length));
+    offset += length;
+  }
+  return all;
+}
+
+int64_t Communicator::Sum(int64_t mine) {
+  uint64_t sum = 0;
+  for (const std::string& bytes : AllGather({reinterpret_cast<const char*>(&mine), sizeof mine})) {
+    uint64_t one;
+    TEMPER_CHECK(bytes.size() == sizeof one);
+    std::memcpy(&one, bytes.data(), sizeof one);
+    sum += one;
+  }
+  return static_cast<int64_t>(sum);
+}
+
+std::string Communicator::Describe(const Message& m) const {
+  const char* operation = m.to < 0 ? "Receive" : m.from < 0 ? "Send" : "SendReceive";
+  if (m.tag == kBarrier) operation = "Barrier";
+  if (m.tag == kBroadcast) operation = "Broadcast";
+  if (m.tag == kGather) operation = "Gather";
+  std::string text =
+      absl::StrCat("rank ", rank(), " of ", size(), " (", std::string(backend()), "): ", operation);
+  if (m.to >= 0) absl::StrAppend(&text, " to rank ", m.to, " (", m.out_bytes, " bytes)");
+  if (m.from >= 0)
+    absl::StrAppend(&text, m.to >= 0 ? "," : "", " from rank ", m.from, " (", m.in_bytes, " bytes)");
+  return m.tag > 0 && m.tag < kUserTags ? absl::StrCat(text, ", tag ", m.tag) : text;
+}
+
+void SelfCommunicator::Abort(const std::string& message) {
+  std::fprintf(stderr, "temper: %s\n", message.c_str());
+  std::exit(1);
+}
+
+void SelfCommunicator::Move(const Message& message) {
+  TEMPER_CHECK(false, Describe(message), ": there is no peer");
+}
+
+}  // namespace temper

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace temper {
+
+// A peer is lost, silent beyond the deadline, or out of step. The message names this rank, the operation and
+// the peer. Nothing can go on without a peer, so it is thrown and passes to the one catch in cli/main.cc,
+// which calls Abort; a communicator that threw is good for nothing else.
+class CommError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// Moves bytes between ranks and never adds (docs/exactness.md: comm/reduce.h adds, in one order for every
+// backend). One thread of a rank uses it at a time. All calls block; two messages with the same ends and tag
+// arrive in the order sent. Tags are 0 to kUserTags - 1. Memory is the host's unless device_memory().
+class Communicator {
+ public:
+  static constexpr int kUserTags = 1 << 14;
+
+  virtual ~Communicator() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::string_view backend() const = 0;
+  virtual bool device_memory() const { return false; }
+
+  // Exactly `bytes` bytes, 0 among them; the two ends must agree, else CommError at the receiver. A peer is
+  // another rank. Send may wait for the receiver: an exchange is SendReceive, never two Sends.
+  void Send(const void* data, size_t bytes, int to, int tag = 0);
+  void Receive(void* data, size_t bytes, int from, int tag = 0);
+  // Both at once; `to` and `from` may differ; the buffers do not overlap.
+  void SendReceive(const void* out, size_t out_bytes, int to, void* in, size_t in_bytes, int from,
+                   int tag = 0);
+
+  // Ends every rank's work, with the message on standard error; throws CommError where ranks are threads.
+  [[noreturn]] virtual void Abort(const std::string& message) = 0;
+
+  // Collectives: every rank calls them in the same order.
+  void Barrier();
+  void Broadcast(void* data, size_t bytes, int root);  // the ranks agree on `bytes`
+  // Strings of any lengths, in rank order; on other ranks than `root` Gather returns none. Not for device
+  // memory.
+  std::vector<std::string> Gather(std::string_view mine, int root);
+  std::vector<std::string> AllGather(std::string_view mine);
+  // The sum of integers of all ranks (exact in any order); overflow wraps.
+  int64_t Sum(int64_t mine);
+
+  // A peer that lets a call wait for longer is lost: CommError. Off at first. Longer than any step of any
+  // peer.
+  void set_deadline(absl::Duration deadline) { deadline_ = deadline; }
+  absl::Duration deadline() const { return deadline_; }
+
+ protected:
+  struct Message {
+    const void* out = nullptr;
+    size_t out_bytes = 0;
+    int to = -1;  // -1: nothing to send
+    void* in = nullptr;
+    size_t in_bytes = 0;
+    int from = -1;  // -1: nothing to receive
+    int tag = 0;
+  };
+  // Sends and receives at once; returns when both are done.
+  virtual void Move(const Message& message) = 0;
+  // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".
+  std::string Describe(const Message& message) const;
+
+ private:
+  enum Tag { kBarrier = kUserTags, kBroadcast, kGather };
+  void Checked(const Message& message);
+
+  absl::Duration deadline_ = absl::InfiniteDuration();
+};
+
+// One rank: no peer to send to.
+class SelfCommunicator final : public Communicator {
+ public:
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+  std::string_view backend() const override { return "self"; }
+  [[noreturn]] void Abort(const std::string& message) override;
+
+ protected:
+  void Move(const Message& message) override;
+};
+
+}  // namespace temper

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/mpi.h"
+
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "core/check.h"
+
+namespace temper {
+namespace {
+
+std::string ErrorText(int code) {
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return absl::StrCat("MPI error ", code);
+  return std::string(text, length);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<MpiCommunicator>> MpiCommunicator::Open(size_t chunk_bytes) {
+  TEMPER_CHECK(chunk_bytes >= 1 && chunk_bytes <= size_t{1} << 30, "pieces of ", chunk_bytes, " bytes");
+  int initialized = 0, finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (finalized)
+    return absl::FailedPreconditionError("MPI was used and closed in this process; it opens once");
+  if (!initialized) {
+    int provided = 0;
+    const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    if (code != MPI_SUCCESS)
+      return absl::UnavailableError(absl::StrCat("MPI does not start: ", ErrorText(code)));
+    if (provided < MPI_THREAD_FUNNELED) return absl::UnavailableError("this MPI was built without threads");
+  }
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  int rank = 0, size = 1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  return std::unique_ptr<MpiCommunicator>(new MpiCommunicator(rank, size, chunk_bytes, !initialized));
+}
+
+MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool owner)
+    : rank_(rank),
+      size_(size),
+      chunk_bytes_(chunk_bytes),
+      owner_(owner),
+      exceptions_(std::uncaught_exceptions()) {}
+
+MpiCommunicator::~MpiCommunicator() {
+  if (owner_ && !failed_ && std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+}
+
+void MpiCommunicator::Abort(const std::string& message) {
+  std::fprintf(stderr, "temper: rank %d of %d: %s\n", rank_, size_, message.c_str());
+  std::fflush(stderr);
+  MPI_Abort(MPI_COMM_WORLD, 1);
+  _exit(1);
+}
+
+void MpiCommunicator::Move(const Message& message) {
+  auto fail = [&](const std::string& why) {
+    failed_ = true;
+    throw CommError(absl::StrCat(Describe(message), ": ", why));
+  };
+  // Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
+  std::vector<MPI_Request> requests;
+  std::vector<size_t> expected;  // bytes of each receive, which come first
+  auto* in = static_cast<char*>(message.in);
+  auto* out = static_cast<const char*>(message.out);
+  auto pieces = [&](int peer, size_t bytes, auto start) {
+    if (peer < 0) return;
+    size_t offset = 0;
+    do {
+      const size_t length = std::min(chunk_bytes_, bytes - offset);
+      const int code = start(offset, static_cast<int>(length), &requests.emplace_back());
+      if (code != MPI_SUCCESS) fail(ErrorText(code));
+      offset += length;
+    } while (offset < bytes);
+  };
+  pieces(message.from, message.in_bytes, [&](size_t offset, int length, MPI_Request* request) {
+    expected.push_back(length);
+    return MPI_Irecv(in + offset, length, MPI_BYTE, message.from, message.tag, MPI_COMM_WORLD, request);
+  });
+  pieces(message.to, message.out_bytes, [&](size_t offset, int length, MPI_Request* request) {
+    return MPI_Isend(out + offset, length, MPI_BYTE, message.to, message.tag, MPI_COMM_WORLD, request);
+  });
+
+  const absl::Time start = absl::Now();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    for (int64_t polls = 0;; ++polls) {
+      int done = 0;
+      MPI_Status status;
+      const int code = MPI_Test(&requests[i], &done, &status);
+      if (code != MPI_SUCCESS) fail(ErrorText(code));
+      if (done) {
+        int length = 0;
+        if (i >= expected.size()) break;
+        MPI_Get_count(&status, MPI_BYTE, &length);
+        if (static_cast<size_t>(length) != expected[i])
+          fail(absl::StrCat("the peer sent ", length, " bytes"));
+        break;
+      }
+      if (polls % 64 != 63) continue;
+      const absl::Duration waited = absl::Now() - start;
+      if (waited > deadline()) {
+        const bool receiving = i < expected.size();
+        if (receiving) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
+        fail(absl::StrCat("rank ", receiving ? message.from : message.to, " was silent for ",
+                          absl::FormatDuration(deadline())));
+      }
+      if (waited > absl::Milliseconds(1)) {
+        absl::SleepFor(std::min(absl::Milliseconds(1), waited / 50));
+      } else {
+        sched_yield();
+      }
+    }
+  }
+}
+
+absl::StatusOr<std::unique_ptr<Communicator>> OpenWorld() {
+  // Open MPI's mpirun sets the first, PMIx (srun --mpi=pmix, and mpirun too) the second.
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr) {
+    absl::StatusOr<std::unique_ptr<MpiCommunicator>> mpi = MpiCommunicator::Open();
+    if (!mpi.ok()) return mpi.status();
+    return std::unique_ptr<Communicator>(std::move(*mpi));
+  }
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  int number = 1;
+  if (tasks != nullptr && absl::SimpleAtoi(tasks, &number) && number > 1) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "srun started ", number, " tasks without PMIx, so they cannot find each other: use srun --mpi=pmix"));
+  }
+  return std::unique_ptr<Communicator>(std::make_unique<SelfCommunicator>());
+}
+
+}  // namespace temper

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+
+namespace temper {
+
+// MPI's world of host memory, through Isend and Irecv alone. Messages longer than `chunk_bytes` go in pieces
+// (MPI counts in ints). MPI does not notice a lost rank, so calls poll against the deadline; waiting costs
+// one core for a millisecond and then little. One a process; MPI_THREAD_FUNNELED: the thread that opened it
+// makes all calls.
+class MpiCommunicator final : public Communicator {
+ public:
+  // Initialises MPI if nobody has. The environment decides the number of ranks: 1 without mpirun and srun.
+  static absl::StatusOr<std::unique_ptr<MpiCommunicator>> Open(size_t chunk_bytes = size_t{1} << 30);
+  // Finalizes what Open initialised, which waits for all ranks; not while an exception passes, nor after
+  // CommError.
+  ~MpiCommunicator() override;
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string_view backend() const override { return "mpi"; }
+  [[noreturn]] void Abort(const std::string& message) override;  // exit status 1 of the whole job
+
+ protected:
+  void Move(const Message& message) override;
+
+ private:
+  MpiCommunicator(int rank, int size, size_t chunk_bytes, bool owner);
+
+  const int rank_;
+  const int size_;
+  const size_t chunk_bytes_;
+  const bool owner_;  // of MPI: this object finalizes it
+  const int exceptions_;
+  bool failed_ = false;
+};
+
+// The ranks that this process was started among: MPI's under mpirun or `srun --mpi=pmix`, else this one
+// alone, without touching MPI. Refuses an srun of several tasks without PMIx: each would take itself for the
+// only one.
+absl::StatusOr<std::unique_ptr<Communicator>> OpenWorld();
+
+}  // namespace temper

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// What holds on every backend: called once a rank, as threads (threads_test.cc) and under mpirun
+// (bodies_mpi_test.cc).
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "comm/check.h"
+#include "comm/mesh.h"
+#include "comm/reduce.h"
+#include "core/random.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+
+// Numbers of exponents far apart and both signs, so that another order of adding has other bits.
+inline std::vector<float> HostileLeaf(int64_t n, int leaf) {
+  RandomStream random(RandomKey(7, "leaf", leaf, ""), Purpose::kInit);
+  std::vector<float> x(n);
+  for (float& v : x)
+    v = static_cast<float>(random.NextNormal()) * std::exp2(static_cast<float>(random.NextBelow(12)));
+  return x;
+}
+
+// The definition: leaves [begin, end), a perfect tree, by recursion.
+inline std::vector<float> SlowTree(int64_t n, int begin, int end) {
+  if (end - begin == 1) return HostileLeaf(n, begin);
+  const std::vector<float> left = SlowTree(n, begin, (begin + end) / 2),
+                           right = SlowTree(n, (begin + end) / 2, end);
+  std::vector<float> sum(n);
+  for (int64_t i = 0; i < n; ++i) sum[i] = left[i] + right[i];
+  return sum;
+}
+
+template <class T>
+std::string Bytes(const std::vector<T>& x) {
+  return std::string(reinterpret_cast<const char*>(x.data()), x.size() * sizeof(T));
+}
+
+// Each rank sends to every rank ahead of it at each distance, sizes differing by pair, two tags crossed over.
+inline void ExchangesBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  auto text = [](int from, int to) {
+    return std::string(1000 * from + 77 * to, static_cast<char>('a' + from));
+  };
+  for (int distance = 1; distance < n; ++distance) {
+    const int to = (me + distance) % n, from = (me - distance + n) % n;
+    const std::string out = text(me, to);
+    std::string in(text(from, me).size(), '?');
+    comm.SendReceive(out.data(), out.size(), to, in.data(), in.size(), from, 5);
+    EXPECT_EQ(in, text(from, me));
+  }
+  // Pairwise one-way, with messages of the same tag in order and an empty one among them.
+  for (int to = 1; to < n; ++to) {
+    if (me == 0) {
+      for (int i : {3, 0, 2}) comm.Send("xyz", i, to, i == 2 ? 9 : 8);
+    } else if (me == to) {
+      char in[4] = "---";
+      comm.Receive(in, 3, 0, 8);
+      comm.Receive(in, 0, 0, 8);
+      EXPECT_EQ(std::string(in), "xyz");
+      comm.Receive(in, 2, 0, 9);
+    }
+  }
+}
+
+inline void CollectivesBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  for (int root = 0; root < n; ++root) {
+    for (int64_t bytes : {0, 1, 1000, 100'003}) {
+      std::string data =
+          me == root ? Bytes(HostileLeaf(bytes, root)).substr(0, bytes) : std::string(bytes, '?');
+      comm.Broadcast(data.data(), data.size(), root);
+      EXPECT_EQ(data, Bytes(HostileLeaf(bytes, root)).substr(0, bytes));
+    }
+    comm.Barrier();
+    const std::vector<std::string> all = comm.Gather(std::string(17 * me, static_cast<char>('A' + me)), root);
+    ASSERT_EQ(all.size(), me == root ? n : 0);
+    for (size_t i = 0; i < all.size(); ++i)
+      EXPECT_EQ(all[i], std::string(17 * i, static_cast<char>('A' + i)));
+  }
+  std::vector<std::string> expected;
+  for (int i = 0; i < n; ++i) expected.push_back(i % 2 == 0 ? absl::StrCat("rank ", i) : std::string());
+  EXPECT_EQ(comm.AllGather(expected[me]), expected);
+  EXPECT_EQ(comm.Sum(me + 1), n * (n + 1) / 2);
+  EXPECT_EQ(comm.Sum((int64_t{1} << 60) + me), (int64_t{1} << 60) * n + n * (n - 1) / 2);
+}
+
+inline void TreeBody(Communicator& comm) {
+  const int ranks = comm.size();
+  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(comm.rank() % 2 + 1);
+  for (int64_t n : {0, 1, 2, 3, 7, 64, 1000, 70'001}) {
+    for (int64_t chunk_bytes : {4, 100, 4 << 20}) {
+      if (n > 1000 && chunk_bytes < 1000) chunk_bytes = 10'000;
+      std::vector<float> x = HostileLeaf(n, comm.rank());
+      TreeReduceAll(x.data(), n, comm, *pool, chunk_bytes);
+      ASSERT_EQ(Bytes(x), Bytes(SlowTree(n, 0, ranks))) << n << " " << chunk_bytes;
+    }
+  }
+  // The order matters for these numbers, so the test above can fail.
+  if (ranks >= 4) {
+    std::vector<float> chain = HostileLeaf(1000, 0);
+    for (int leaf = 1; leaf < ranks; ++leaf) {
+      const std::vector<float> next = HostileLeaf(1000, leaf);
+      for (size_t i = 0; i < chain.size(); ++i) chain[i] += next[i];
+    }
+    EXPECT_NE(Bytes(chain), Bytes(SlowTree(1000, 0, ranks)));
+  }
+  std::vector<double> doubles = {1.0 + comm.rank(), 1e300};
+  TreeReduceAll(doubles.data(), 2, comm, *pool);
+  EXPECT_EQ(doubles, (std::vector<double>{ranks * (ranks + 1) / 2.0, ranks * 1e300}));
+}
+
+// L leaves over R ranks have the bits of one rank with L leaves.
+inline void LeavesBody(Communicator& comm) {
+  constexpr int kLeaves = 8;
+  constexpr int64_t kSize = 1003;
+  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(2);
+  LeafTree tree(comm.rank() % 2 == 0 ? pool.get() : nullptr);
+  const int mine = kLeaves / comm.size();
+  for (int leaf = comm.rank() * mine; leaf < (comm.rank() + 1) * mine; ++leaf)
+    tree.Push(HostileLeaf(kSize, leaf));
+  std::vector<float> sum = tree.Take();
+  TreeReduceAll(sum.data(), kSize, comm, *pool);
+  EXPECT_EQ(Bytes(sum), Bytes(SlowTree(kSize, 0, kLeaves)));
+}
+
+inline void SameHashBody(Communicator& comm) {
+  EXPECT_TRUE(AllRanksHold("the config", 0x1234, comm).ok());
+  if (comm.size() < 2) return;
+  const int odd = comm.size() - 1;
+  const absl::Status one = AllRanksHold("the config", comm.rank() == odd ? 0xbad : 0x1234, comm);
+  EXPECT_EQ(one.message(),
+            absl::StrCat("the config of rank ", odd,
+                         " differs from rank 0's (hash 0000000000000bad, not 0000000000001234): start "
+                         "every rank with the same files and options"));
+  const absl::Status first = AllRanksHold("the weights", comm.rank(), comm);
+  EXPECT_NE(first.message().find("the weights of rank 1 differs"), std::string::npos) << first;
+}
+
+inline void MeshBody(Communicator& comm) {
+  const absl::StatusOr<Mesh> mesh = Mesh::Create({}, comm);
+  ASSERT_TRUE(mesh.ok()) << mesh.status();
+  EXPECT_EQ(mesh->dp_size(), comm.size());
+  EXPECT_EQ(mesh->sizes().dp_replicate, comm.size());
+  EXPECT_EQ(mesh->dp_rank(), comm.rank());
+  EXPECT_EQ(mesh->dp().Sum(1), comm.size());
+  EXPECT_EQ(mesh->dp().Sum(mesh->is_first() ? 1 : 0), 1);
+}
+
+}  // namespace temper

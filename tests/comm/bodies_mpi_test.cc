@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of bodies.h on MPI's ranks: mpirun -n 4 comm_mpi_test. With --lost, --short or --abort it ends
+// as a job does whose rank hangs, sends another length, or gives up: tests/CMakeLists.txt knows what must be
+// printed.
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "comm/mpi.h"
+#include "gtest/gtest.h"
+#include "tests/comm/bodies.h"
+
+namespace temper {
+namespace {
+
+Communicator* world;
+
+TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
+TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
+TEST(Mpi, TheTreeOverRanksHasTheBitsOfItsDefinition) { TreeBody(*world); }
+TEST(Mpi, LeavesOnAnyNumberOfRanksAddToTheSameBits) { LeavesBody(*world); }
+TEST(Mpi, TheFirstRankWhoseHashDiffersIsNamed) { SameHashBody(*world); }
+TEST(Mpi, AllRanksAreDataParallelUnlessTold) { MeshBody(*world); }
+
+TEST(Mpi, LongMessagesGoInPieces) {
+  // A second door to the same ranks, with pieces of 1,000 bytes.
+  const absl::StatusOr<std::unique_ptr<MpiCommunicator>> pieces = MpiCommunicator::Open(1000);
+  ASSERT_TRUE(pieces.ok());
+  ExchangesBody(**pieces);
+  CollectivesBody(**pieces);
+  TreeBody(**pieces);
+}
+
+// Rank 0 waits for rank 1, which does as `mode` says.
+void Fail(const std::string& mode) {
+  world->set_deadline(absl::Seconds(1));
+  char data[8] = {};
+  try {
+    if (world->rank() == 0) world->Receive(data, 8, 1, 3);
+    if (world->rank() == 1 && mode == "--short") world->Send(data, 7, 0, 3);
+    if (world->rank() == 1 && mode == "--abort") world->Abort("gives up");
+    absl::SleepFor(absl::Seconds(60));
+  } catch (const CommError& error) {
+    world->Abort(error.what());
+  }
+}
+
+}  // namespace
+}  // namespace temper
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  absl::StatusOr<std::unique_ptr<temper::Communicator>> opened = temper::OpenWorld();
+  if (!opened.ok()) {
+    std::fprintf(stderr, "%s\n", opened.status().ToString().c_str());
+    return 2;
+  }
+  temper::world = opened->get();
+  if (argc > 1 && argv[1][0] == '-') {
+    temper::Fail(argv[1]);
+    return 1;
+  }
+  // How many ranks there must be: were mpirun's ranks each alone, all tests would still pass.
+  if (argc > 1 && std::to_string(temper::world->size()) != argv[1]) {
+    std::fprintf(stderr, "%d ranks, not %s\n", temper::world->size(), argv[1]);
+    return 1;
+  }
+  return RUN_ALL_TESTS();
+}

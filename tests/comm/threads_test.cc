@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/threads.h"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "core/check.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/comm/bodies.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+
+void OnRanks(std::vector<int> sizes, void (*body)(Communicator&)) {
+  for (int size : sizes) {
+    SCOPED_TRACE(size);
+    ThreadWorld(size).Run([&](Communicator& comm) { body(comm); });
+    if (size > 1) continue;
+    SelfCommunicator self;
+    body(self);
+  }
+}
+
+// The message of what `run` throws.
+template <class Error, class F>
+std::string Thrown(F run) {
+  try {
+    run();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, ExchangesBody); }
+TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 8}, CollectivesBody); }
+TEST(Reduce, TheTreeOverRanksHasTheBitsOfItsDefinition) { OnRanks({1, 2, 4, 8}, TreeBody); }
+TEST(Reduce, LeavesOnAnyNumberOfRanksAddToTheSameBits) { OnRanks({1, 2, 4, 8}, LeavesBody); }
+TEST(Check, NamesTheFirstRankWhoseHashDiffers) { OnRanks({1, 2, 3, 4}, SameHashBody); }
+TEST(Mesh, AllRanksAreDataParallelUnlessTold) { OnRanks({1, 2, 4}, MeshBody); }
+
+TEST(Reduce, EachRankSendsTwiceItsShareOfTheBuffer) {
+  for (int ranks : {2, 4, 8}) {
+    ThreadWorld world(ranks);
+    world.Run([](Communicator& comm) {
+      ThreadPool pool(1);
+      std::vector<float> x(8000, 1.0f);
+      TreeReduceAll(x.data(), x.size(), comm, pool, 4096);
+    });
+    EXPECT_EQ(world.bytes_sent(), ranks * (2 * 32'000 * (ranks - 1) / ranks)) << ranks;
+  }
+}
+
+TEST(Reduce, RanksThatAreNoPowerOfTwoAreRefused) {
+  EXPECT_THROW(ThreadWorld(3).Run([](Communicator& comm) {
+    ThreadPool pool(1);
+    float x = 1;
+    TreeReduceAll(&x, 1, comm, pool);
+  }),
+               InternalError);
+}
+
+TEST(LeafTree, AddsLeavesLikeABinaryCounter) {
+  for (int leaves : {1, 2, 4, 8, 64}) {
+    LeafTree tree;
+    for (int round = 0; round < 2; ++round) {  // Take leaves it as new
+      for (int leaf = 0; leaf < leaves; ++leaf) tree.Push(HostileLeaf(100, leaf));
+      EXPECT_EQ(tree.leaves(), leaves);
+      EXPECT_EQ(Bytes(tree.Take()), Bytes(SlowTree(100, 0, leaves))) << leaves;
+    }
+  }
+}
+
+TEST(LeafTree, RefusesLeavesThatAreNoPerfectTreeOrDifferInSize) {
+  LeafTree tree;
+  EXPECT_THROW(tree.Take(), InternalError);
+  for (int leaf = 0; leaf < 3; ++leaf) tree.Push({1.0f});
+  EXPECT_THROW(tree.Take(), InternalError);
+  EXPECT_THROW(tree.Push({1.0f, 2.0f}), InternalError);
+}
+
+TEST(Threads, ALostRankIsNamedAndItsOwnErrorComesOut) {
+  std::vector<std::string> seen(3);
+  const std::string error = Thrown<std::runtime_error>([&] {
+    ThreadWorld(3).Run([&](Communicator& comm) {
+      if (comm.rank() == 1) throw std::runtime_error("disk full");
+      char c;
+      seen[comm.rank()] = Thrown<CommError>([&] { comm.Receive(&c, 1, 1, 4); });
+      comm.Receive(&c, 1, 1, 4);
+    });
+  });
+  EXPECT_EQ(error, "disk full");
+  EXPECT_EQ(seen[0],
+            "rank 0 of 3 (threads): Receive from rank 1 (1 bytes), tag 4: rank 1 is lost: disk full");
+  EXPECT_EQ(seen[2],
+            "rank 2 of 3 (threads): Receive from rank 1 (1 bytes), tag 4: rank 1 is lost: disk full");
+}
+
+TEST(Threads, ASilentPeerMeetsTheDeadline) {
+  const absl::Time start = absl::Now();
+  const std::string error = Thrown<CommError>([] {
+    ThreadWorld(2, absl::Milliseconds(200)).Run([](Communicator& comm) {
+      char c = 0;
+      if (comm.rank() == 0) comm.Send(&c, 1, 1, 2);
+    });
+  });
+  EXPECT_EQ(error, "rank 0 of 2 (threads): Send to rank 1 (1 bytes), tag 2: rank 1 was silent for 200ms");
+  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+}
+
+TEST(Threads, TwoSendsThatFaceEachOtherHangAndAreFound) {
+  EXPECT_THAT(Thrown<CommError>([] {
+                ThreadWorld(2, absl::Milliseconds(200)).Run([](Communicator& comm) {
+                  char c = 0;
+                  comm.Send(&c, 1, 1 - comm.rank());
+                  comm.Receive(&c, 1, 1 - comm.rank());
+                });
+              }),
+              HasSubstr("was silent for"));
+}
+
+TEST(Threads, MessagesOfAnotherLengthThanExpectedAreAnError) {
+  for (size_t length : {3, 5}) {
+    EXPECT_EQ(Thrown<CommError>([&] {
+                ThreadWorld(2).Run([&](Communicator& comm) {
+                  char data[8] = {};
+                  if (comm.rank() == 0) comm.Send(data, length, 1);
+                  if (comm.rank() == 1) comm.Receive(data, 4, 0);
+                });
+              }),
+              absl::StrCat("rank 1 of 2 (threads): Receive from rank 0 (4 bytes): the peer sent ", length,
+                           " bytes"));
+  }
+}
+
+TEST(Threads, AbortEndsEveryRank) {
+  EXPECT_EQ(Thrown<CommError>([] {
+              ThreadWorld(4).Run([](Communicator& comm) {
+                if (comm.rank() == 2) comm.Abort("no more disk");
+                comm.Barrier();
+                comm.Barrier();
+              });
+            }),
+            "rank 2 aborts: no more disk");
+}
+
+TEST(Threads, AWorldRunsAgainAfterALostRank) {
+  ThreadWorld world(2);
+  EXPECT_THROW(world.Run([](Communicator& comm) {
+    char c = 0;
+    if (comm.rank() == 1) throw std::runtime_error("lost");
+    comm.Send(&c, 1, 1);
+  }),
+               std::runtime_error);
+  world.Run(CollectivesBody);
+}
+
+TEST(Communicator, APeerThatIsNoOtherRankIsABrokenInvariant) {
+  SelfCommunicator self;
+  char c = 0;
+  EXPECT_THROW(self.Send(&c, 1, 0), InternalError);
+  EXPECT_THROW(self.Receive(&c, 1, 1), InternalError);
+  EXPECT_THROW(self.Broadcast(&c, 1, 1), InternalError);
+  EXPECT_THROW(self.Send(&c, 1, 0, Communicator::kUserTags), InternalError);
+}
+
+TEST(Mesh, RefusesWhatItCannotRunNamingTheKey) {
+  EXPECT_EQ(Validate({.tp = 2}, 2).message(),
+            "mesh.tp is 2: this version splits only dp_replicate; set mesh.tp to 1");
+  EXPECT_THAT(Validate({.dp_shard = 4}, 4).message(), HasSubstr("mesh.dp_shard is 4"));
+  EXPECT_THAT(Validate({.pp = 2}, 2).message(), HasSubstr("mesh.pp"));
+  EXPECT_THAT(Validate({.ep = 2}, 2).message(), HasSubstr("mesh.ep"));
+  EXPECT_THAT(Validate({.cp = 2}, 2).message(), HasSubstr("mesh.cp"));
+  EXPECT_THAT(Validate({.dp_replicate = 4}, 2).message(),
+              HasSubstr("is 4 and 2 ranks were started: start 4 ranks"));
+  EXPECT_THAT(Validate({}, 6).message(), HasSubstr("binary tree"));
+  EXPECT_TRUE(Validate({.dp_replicate = 4}, 4).ok());
+  EXPECT_TRUE(Validate({}, 1).ok());
+  EXPECT_EQ(Mesh::Single().dp_size(), 1);
+  EXPECT_TRUE(Mesh::Single().is_first());
+}
+
+}  // namespace
+}  // namespace temper
