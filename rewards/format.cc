@@ -9,23 +9,22 @@ namespace {
 
 // What is wrong with the form, or nothing.
 std::string Fault(std::string_view text, bool inside) {
-  constexpr const char* kTags[] = {"<think>", "</think>", "<answer>", "</answer>"};
-  size_t at = 0;
+  const std::string tags[] = {"<think>", "</think>", "<answer>", "</answer>"};
+  size_t at[4] = {};
   for (int i = inside ? 1 : 0; i < 4; ++i) {
-    const std::string tag = kTags[i];
-    const int count = CountTag(text, tag);
-    if (count == 0) return absl::StrCat("no ", tag);
-    if (count > 1) return absl::StrCat("two ", tag);
-    const size_t found = text.find(tag);
-    if (found < at) return absl::StrCat(tag, " before ", kTags[i - 1]);
-    const std::string_view between = text.substr(at, found - at);
-    if (tag == "<think>" && !Trim(between).empty()) return "text before <think>";
-    if (tag == "<answer>" && !Trim(between).empty()) return "text between </think> and <answer>";
-    if (tag == "</answer>" && Trim(between).empty()) return "nothing in <answer>";
-    at = found + tag.size();
+    const int count = CountTag(text, tags[i]);
+    if (count != 1) return absl::StrCat(count == 0 ? "no " : "two ", tags[i]);
+    at[i] = text.find(tags[i]);
   }
-  if (inside && text.find(kTags[0]) != text.npos) return "<think> inside the thinking";
-  if (!Trim(text.substr(at)).empty()) return "text after </answer>";
+  for (int i = inside ? 2 : 1; i < 4; ++i) {
+    if (at[i] < at[i - 1]) return absl::StrCat(tags[i], " before ", tags[i - 1]);
+  }
+  if (inside && text.find(tags[0]) != text.npos) return "<think> inside the thinking";
+  const auto blank = [&](size_t begin, size_t end) { return Trim(text.substr(begin, end - begin)).empty(); };
+  if (!inside && !blank(0, at[0])) return "text before <think>";
+  if (!blank(at[1] + tags[1].size(), at[2])) return "text between </think> and <answer>";
+  if (blank(at[2] + tags[2].size(), at[3])) return "nothing in <answer>";
+  if (!blank(at[3] + tags[3].size(), text.size())) return "text after </answer>";
   return "";
 }
 

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/pool.h"
+
+#include <atomic>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "tests/rewards/samples.h"
+
+namespace temper {
+namespace {
+
+RewardConfig FormatAccuracyLanguage() {
+  RewardConfig config;
+  config.rules = {Config("format"), Config("accuracy"), Config("language")};
+  return config;
+}
+
+std::vector<Trajectory> Answers(int n) {
+  std::vector<Trajectory> trajectories(n);
+  for (int i = 0; i < n; ++i) {
+    trajectories[i].text =
+        absl::StrCat("so many words of english </think> <answer>", i % 3, "</answer>", i % 5 ? "" : " x");
+  }
+  return trajectories;
+}
+
+std::string Spell(const Trajectory& trajectory) {
+  std::string text;
+  for (const Verdict& v : trajectory.verdicts)
+    absl::StrAppend(&text, v.rule, " ", Name(v.kind), " ", v.score, " ", v.reason, "; ");
+  return text;
+}
+
+TEST(RewardPool, WritesTheSameVerdictsWhateverTheThreads) {
+  const Prompt prompt = Problem("1");
+  std::vector<std::string> expected;
+  for (const int threads : {1, 4}) {
+    std::vector<Trajectory> trajectories = Answers(300);
+    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), threads, 2);
+    ASSERT_TRUE(pool.ok());
+    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+    (*pool)->Wait();
+    std::vector<std::string> spelled;
+    for (const Trajectory& trajectory : trajectories) spelled.push_back(Spell(trajectory));
+    if (expected.empty()) expected = spelled;
+    EXPECT_EQ(spelled, expected);
+  }
+  EXPECT_EQ(expected[1], "format correct 1 ; accuracy correct 1 ; language correct 1 5 of 5 words are en; ");
+  EXPECT_EQ(expected[5].substr(0, 43), "format malformed 0 text after </answer>; ac");
+}
+
+TEST(RewardPool, CallsDoneOnceTheVerdictsAreThereAndTakesFromManyThreads) {
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(200);
+  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 3, 4);
+  ASSERT_TRUE(pool.ok());
+  std::atomic<int> done = 0;
+  std::vector<std::thread> submitters;
+  for (int s = 0; s < 4; ++s) {
+    submitters.emplace_back([&, s] {
+      for (size_t i = s; i < trajectories.size(); i += 4) {
+        (*pool)->Submit(&trajectories[i], &prompt, [&](Trajectory* t) { done += t->verdicts.size() == 3; });
+      }
+    });
+  }
+  for (std::thread& submitter : submitters) submitter.join();
+  (*pool)->Wait();
+  EXPECT_EQ(done, 200);
+}
+
+TEST(RewardPool, JudgesWhatWasSubmittedBeforeItEnds) {
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(50);
+  {
+    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
+    ASSERT_TRUE(pool.ok());
+    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+  }
+  for (const Trajectory& trajectory : trajectories) EXPECT_EQ(trajectory.verdicts.size(), 3u);
+}
+
+TEST(RewardPool, WithNothingSubmittedDoesNotWait) {
+  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
+  ASSERT_TRUE(pool.ok());
+  (*pool)->Wait();
+}
+
+TEST(RewardPool, CountsVerdictsByRuleAndStartsAnewWhenAsked) {
+  const Prompt prompt = Problem("1"), bad = Problem("");
+  std::vector<Trajectory> trajectories = Answers(6);
+  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
+  ASSERT_TRUE(pool.ok());
+  for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+  (*pool)->Wait();
+  Trajectory again = trajectories[1];
+  (*pool)->Submit(&again, &bad);
+  (*pool)->Wait();
+  const auto metrics = (*pool)->TakeMetrics();
+  std::map<std::string, double> by_name(metrics.begin(), metrics.end());
+  EXPECT_EQ(by_name["verdict/format/correct"], 5);
+  EXPECT_EQ(by_name["verdict/format/malformed"], 2);
+  EXPECT_EQ(by_name["verdict/accuracy/correct"], 2);
+  EXPECT_EQ(by_name["verdict/accuracy/wrong"], 4);
+  EXPECT_EQ(by_name["verdict/accuracy/infrastructure_error"], 1);
+  EXPECT_EQ(by_name["reward/accuracy/score"], 2.0 / 6);
+  EXPECT_GT(by_name["time/reward/accuracy/p50"], 0);
+  EXPECT_GE(by_name["time/reward/accuracy/p99"], by_name["time/reward/accuracy/p50"]);
+  EXPECT_GE(by_name["system/reward/open_peak"], 1);
+  for (const auto& [name, value] : (*pool)->TakeMetrics()) EXPECT_EQ(value, 0) << name;
+}
+
+TEST(RewardPool, FindsThePromptThatCannotBeJudged) {
+  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 1);
+  ASSERT_TRUE(pool.ok());
+  EXPECT_TRUE((*pool)->CheckAnswers({Problem("1"), Problem("2")}).ok());
+  EXPECT_EQ((*pool)->CheckAnswers({Problem("1"), Problem("")}).message(),
+            "problem p1: has no reference answer");
+}
+
+TEST(RewardPool, RefusesABadConfig) {
+  RewardConfig config;
+  config.rules = {Config("guess")};
+  EXPECT_FALSE(RewardPool::Create(config, 1).ok());
+}
+
+}  // namespace
+}  // namespace temper
