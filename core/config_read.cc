@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reading: the fields, in order, take their values out of a tree of YAML.
 #include <algorithm>
-#include <cctype>
 #include <charconv>
-#include <cmath>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 #include "core/config.h"
 #include "core/config_text.h"
+#include "core/file.h"
 #include "core/text.h"
 
 namespace temper {
@@ -294,6 +291,8 @@ absl::Status ReadTree(const YamlNode& root, const std::string& name, bool option
   fields(reader);
   return reader.Finish();
 }
+
+absl::StatusOr<std::string> ReadConfigText(const std::string& path) { return ReadFile(path, 16 << 20); }
 
 absl::Status ReadFields(const std::string& text, const std::string& name,
                         const std::vector<std::string>& overrides, VisitFields fields) {

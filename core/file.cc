@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/config.h"
+#include "core/check.h"
 #include "core/text.h"
 
 namespace temper {
@@ -125,8 +125,6 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
   bytes.resize(done);
   return bytes;
 }
-
-absl::StatusOr<std::string> ReadConfigText(const std::string& path) { return ReadFile(path, 16 << 20); }
 
 absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
   const std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");

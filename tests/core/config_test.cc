@@ -449,6 +449,17 @@ TEST(Options, AreTheSameFieldsAsNamesAndValues) {
   EXPECT_EQ(options.optimizer.learning_rate, 0.5);
 }
 
+TEST(Options, TheLastOfSeveralWinsUnlessItMayBeGivenAgain) {
+  SampleOptions options;
+  ASSERT_TRUE(ParseOptions({"--model", "a", "--lengths", "1,2", "--set", "x=1", "--model", "b", "--lengths",
+                            "3", "--set", "y=2"},
+                           options)
+                  .ok());
+  EXPECT_EQ(options.model, "b");
+  EXPECT_THAT(options.lengths, ElementsAre(3));
+  EXPECT_THAT(options.set, ElementsAre("x=1", "y=2"));
+}
+
 TEST(Options, ErrorsNameTheOption) {
   const auto error = [](std::vector<std::string> arguments) {
     SampleOptions options;
