@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/adamw.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "core/check.h"
+#include "kernels/cpu/adamw.h"
+#include "kernels/isa.h"
+#include "kernels/row_ops.h"
+
+namespace temper::kernels {
+namespace {
+
+constexpr int64_t kChunk = 4096;   // of SumOfSquares
+constexpr int64_t kPiece = 16384;  // elements that one piece of work takes
+
+// Not std::pow, whose last bit depends on the C library.
+double Power(double base, int64_t exponent) {
+  double result = 1;
+  for (; exponent > 0; exponent >>= 1, base *= base) {
+    if (exponent & 1) result *= base;
+  }
+  return result;
+}
+
+AdamWFactors Factors(const AdamWStep& s) {
+  const double lr = s.learning_rate, beta1 = s.beta1, beta2 = s.beta2;
+  AdamWFactors f;
+  f.gradient_scale = s.gradient_scale;
+  f.decay = static_cast<float>(1 - lr * s.weight_decay);
+  f.m_rate = static_cast<float>(1 - beta1);
+  f.v_keep = s.beta2;
+  f.v_rate = static_cast<float>(1 - beta2);
+  f.step = static_cast<float>(lr / (1 - Power(beta1, s.step)));
+  f.root_correction = static_cast<float>(std::sqrt(1 - Power(beta2, s.step)));
+  f.epsilon = s.epsilon;
+  return f;
+}
+
+}  // namespace
+
+void AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v,
+           ThreadPool& pool) {
+  TEMPER_CHECK(step.step >= 1, "step is ", step.step);
+  const AdamWFactors factors = Factors(step);
+  const auto update = TEMPER_DISPATCH(AdamWRange);
+  pool.ParallelFor(n, kPiece, [&](int64_t begin, int64_t end) {
+    update(factors, end - begin, gradient + begin, weight + begin, m + begin, v + begin);
+  });
+}
+
+double SumOfSquares(const float* x, int64_t n, ThreadPool& pool) {
+  if (n <= 0) return 0;
+  const auto squares = TEMPER_DISPATCH(SquaresOfChunk);
+  int64_t count = (n + kChunk - 1) / kChunk;
+  std::vector<double> sums(count);
+  pool.ParallelFor(count, kPiece / kChunk, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) sums[c] = squares(x + c * kChunk, std::min(kChunk, n - c * kChunk));
+  });
+  // Neighbours add; an odd one out goes up as it is.
+  while (count > 1) {
+    for (int64_t i = 0; i < count / 2; ++i) sums[i] = sums[2 * i] + sums[2 * i + 1];
+    if (count % 2 == 1) sums[count / 2] = sums[count - 1];
+    count = (count + 1) / 2;
+  }
+  return sums[0];
+}
+
+void AddInto(const float* b, int64_t n, float* a, ThreadPool& pool) { AddVectors(a, b, n, a, pool); }
+
+}  // namespace temper::kernels

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/adamw.h"
+
+#include "kernels/cpu/simd.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+void AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* weight, float* m, float* v) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int lanes = n - i < kLanes ? static_cast<int>(n - i) : kLanes;
+    const bool whole = lanes == kLanes;
+    const auto read = [&](const float* p) { return whole ? Load(p + i) : LoadFirst(p + i, lanes); };
+    const auto write = [&](float* p, F16 a) {
+      if (whole) {
+        Store(p + i, a);
+      } else {
+        StoreFirst(p + i, a, lanes);
+      }
+    };
+    const F16 g = Mul(read(gradient), Set(f.gradient_scale));
+    const F16 decayed = Mul(read(weight), Set(f.decay));
+    const F16 m0 = read(m);
+    const F16 m1 = Fma(Set(f.m_rate), Sub(g, m0), m0);
+    const F16 v1 = Fma(Mul(Set(f.v_rate), g), g, Mul(Set(f.v_keep), read(v)));
+    const F16 root = Add(Div(Sqrt(v1), Set(f.root_correction)), Set(f.epsilon));
+    write(m, m1);
+    write(v, v1);
+    write(weight, Sub(decayed, Div(Mul(Set(f.step), m1), root)));
+  }
+}
+
+double SquaresOfChunk(const float* x, int64_t n) {
+  // A square of an f32 is exact in f64, so a fused multiply-add would give the same bits.
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+#pragma GCC unroll 16
+    for (int l = 0; l < kLanes; ++l) {
+      const double a = x[i + l];
+      lanes[l] += a * a;
+    }
+  }
+  for (; i < n; ++i) {
+    const double a = x[i];
+    lanes[i % kLanes] += a * a;
+  }
+  for (int half = kLanes / 2; half >= 1; half /= 2) {
+    for (int l = 0; l < half; ++l) lanes[l] = lanes[l] + lanes[l + half];
+  }
+  return lanes[0];
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

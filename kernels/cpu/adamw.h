@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loops of kernels/adamw.cc, one copy for each instruction set. Serial.
+#pragma once
+
+#include <stdint.h>
+
+namespace temper::kernels {
+
+// What AdamWStep comes to for one step, each rounded once from f64.
+struct AdamWFactors {
+  float gradient_scale;
+  float decay;            // 1 - lr wd
+  float m_rate, v_keep;   // 1 - beta1; beta2
+  float v_rate;           // 1 - beta2
+  float step;             // lr / (1 - beta1^t)
+  float root_correction;  // sqrt(1 - beta2^t)
+  float epsilon;
+};
+
+#define TEMPER_ADAMW(ISA)                                                                                 \
+  namespace ISA {                                                                                         \
+  void AdamWRange(const AdamWFactors& factors, int64_t n, const float* gradient, float* weight, float* m, \
+                  float* v);                                                                              \
+  double SquaresOfChunk(const float* x, int64_t n);                                                       \
+  }
+TEMPER_ADAMW(plain)
+TEMPER_ADAMW(avx2)
+TEMPER_ADAMW(avx512)
+#undef TEMPER_ADAMW
+
+}  // namespace temper::kernels
