@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/gemm.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "tests/kernels/reference.h"
+
+namespace temper::kernels {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// An operand's numbers with room beside each row, as column slices of wider tensors have.
+struct Operand {
+  Operand(int64_t rows, int64_t cols, uint32_t seed)
+      : ld(cols + 3 + seed % 5), numbers(Numbers(rows * ld, seed)) {}
+  const int64_t ld;
+  std::vector<float> numbers;
+};
+
+enum class Add { kNone, kOther, kInPlace };
+
+struct Shape {
+  int64_t m, n, k;
+  int k_chunks = 1;
+  bool b_transposed = true;
+  bool bias = false;
+  Add add = Add::kNone;
+};
+
+// One product with its operands; Run writes a fresh c, the room beside its rows included.
+struct Case {
+  explicit Case(const Shape& shape)
+      : s(shape),
+        a(s.m, s.k, 1),
+        b(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2),
+        c(s.m, s.n, 3),
+        add(s.m, s.n, 4),
+        bias(Numbers(s.n, 5)) {}
+
+  float B(int64_t i, int64_t j) const { return b.numbers[s.b_transposed ? j * b.ld + i : i * b.ld + j]; }
+
+  Product Fill(std::vector<float>* out, const PackedMatrix* packed = nullptr) const {
+    *out = c.numbers;
+    Product p;
+    p.a = a.numbers.data();
+    p.lda = a.ld;
+    p.b = packed != nullptr ? nullptr : b.numbers.data();
+    p.ldb = b.ld;
+    p.b_transposed = s.b_transposed;
+    p.packed = packed;
+    p.c = out->data();
+    p.ldc = c.ld;
+    p.m = s.m;
+    p.n = s.n;
+    p.k = s.k;
+    p.k_chunks = s.k_chunks;
+    p.bias = s.bias ? bias.data() : nullptr;
+    p.add = s.add == Add::kNone ? nullptr : s.add == Add::kOther ? add.numbers.data() : out->data();
+    p.ldadd = s.add == Add::kOther ? add.ld : c.ld;
+    return p;
+  }
+
+  std::vector<float> Run(ThreadPool& pool, bool pack = false) const {
+    PackedMatrix packed;
+    if (pack) Pack(b.numbers.data(), b.ld, s.b_transposed, s.n, s.k, &packed, pool);
+    std::vector<float> out;
+    const Product p = Fill(&out, pack ? &packed : nullptr);
+    Products({&p, 1}, pool);
+    return out;
+  }
+
+  std::vector<float> Reference() const {
+    std::vector<float> out = c.numbers;
+    for (int64_t i = 0; i < s.m; ++i) {
+      for (int64_t j = 0; j < s.n; ++j) {
+        std::vector<float> chunks(s.k_chunks);
+        for (int64_t q = 0; q < s.k_chunks; ++q) {
+          for (int64_t l = q * s.k / s.k_chunks; l < (q + 1) * s.k / s.k_chunks; ++l) {
+            chunks[q] = std::fma(a.numbers[i * a.ld + l], B(l, j), chunks[q]);
+          }
+        }
+        float y = s.k_chunks == 1 ? chunks[0] : ReferenceTree(chunks);
+        if (s.bias) y = y + bias[j];
+        if (s.add == Add::kOther) y = y + add.numbers[i * add.ld + j];
+        if (s.add == Add::kInPlace) y = y + c.numbers[i * c.ld + j];
+        out[i * c.ld + j] = y;
+      }
+    }
+    return out;
+  }
+
+  Shape s;
+  Operand a, b, c, add;
+  std::vector<float> bias;
+};
+
+std::string Name(const Shape& s) {
+  return absl::StrCat("m ", s.m, " n ", s.n, " k ", s.k, " chunks ", s.k_chunks, " transposed ",
+                      s.b_transposed, " bias ", s.bias, " add ", static_cast<int>(s.add));
+}
+
+// Every way to compute a shape has the bits of the chain.
+void ExpectTheChain(const Shape& s, const std::vector<Isa>& isas,
+                    std::vector<std::unique_ptr<ThreadPool>>& pools) {
+  const Case x(s);
+  const std::vector<float> reference = x.Reference();
+  for (Isa isa : isas) {
+    IsaScope scope(isa);
+    for (auto& pool : pools) {
+      for (bool pack : {false, true}) {
+        EXPECT_EQ(Differences(x.Run(*pool, pack), reference), 0)
+            << Name(s) << " " << Name(isa) << " threads " << pool->threads() << " packed " << pack;
+      }
+    }
+  }
+}
+
+std::vector<std::unique_ptr<ThreadPool>> Pools(std::initializer_list<int> threads) {
+  std::vector<std::unique_ptr<ThreadPool>> pools;
+  for (int t : threads) pools.push_back(std::make_unique<ThreadPool>(t));
+  return pools;
+}
+
+std::vector<Isa> FastIsas() {
+  std::vector<Isa> isas = SupportedIsas();
+  if (isas.size() > 1) isas.erase(isas.begin());  // plain: slow, so on few shapes
+  return isas;
+}
+
+TEST(Gemm, EveryShapeEqualsItsChain) {
+  auto pools = Pools({1, 2, 3});
+  const int64_t sizes[][2] = {{1, 1},   {3, 5},    {16, 7},    {17, 100}, {31, 129},
+                              {33, 15}, {64, 150}, {100, 100}, {711, 37}};
+  int turn = 0;
+  for (auto [n, k] : sizes) {
+    for (int64_t m : {1, 2, 3, 6, 8, 11, 12, 13, 25, 65}) {
+      for (int chunks : {1, kChunks}) {
+        for (bool transposed : {true, false}) {
+          ++turn;
+          ExpectTheChain({m, n, k, chunks, transposed, turn % 2 == 0, static_cast<Add>(turn % 3)}, FastIsas(),
+                         pools);
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, MoreRowsThanABlockAndMoreColumnsThanAStepEqualTheChain) {
+  auto pools = Pools({1, 2, 3});
+  for (int chunks : {1, kChunks}) {
+    ExpectTheChain({.m = 500, .n = 70, .k = 300, .k_chunks = chunks}, FastIsas(), pools);
+    ExpectTheChain({.m = 9, .n = 70, .k = 1001, .k_chunks = chunks}, FastIsas(), pools);
+  }
+}
+
+TEST(Gemm, PlainCodeHasTheSameBits) {
+  auto pools = Pools({2});
+  for (int chunks : {1, kChunks}) {
+    ExpectTheChain({7, 33, 100, chunks, true, true, Add::kOther}, {Isa::kPlain}, pools);
+    ExpectTheChain({13, 17, 150, chunks, false, true, Add::kInPlace}, {Isa::kPlain}, pools);
+  }
+}
+
+TEST(Gemm, ARowAloneHasTheBitsItHasInAnyBatch) {
+  ThreadPool pool(2);
+  for (int chunks : {1, kChunks}) {
+    for (bool pack : {false, true}) {
+      const Case all({.m = 65, .n = 100, .k = 333, .k_chunks = chunks});
+      const std::vector<float> batch = all.Run(pool, pack);
+      for (int64_t m = 1; m <= 65; ++m) {
+        Case some = all;
+        some.s.m = m;
+        some.a.numbers.erase(some.a.numbers.begin(), some.a.numbers.begin() + (65 - m) * all.a.ld);
+        const std::vector<float> got = some.Run(pool, pack);
+        for (int64_t i = 0; i < m; ++i) {
+          for (int64_t j = 0; j < 100; ++j) {
+            ASSERT_TRUE(SameBits(got[i * all.c.ld + j], batch[(65 - m + i) * all.c.ld + j]))
+                << m << " " << i << " " << j;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, WithoutAnAxisToSumTheProductIsZeroPlusBias) {
+  ThreadPool pool(2);
+  for (int chunks : {1, kChunks}) {
+    for (int64_t k : {0, 1, 3, 7}) {
+      const Case x({5, 40, k, chunks, true, true, Add::kNone});
+      for (bool pack : {false, true})
+        EXPECT_EQ(Differences(x.Run(pool, pack), x.Reference()), 0) << k << chunks;
+    }
+  }
+}
+
+TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
+  ThreadPool pool(2);
+  std::vector<Case> cases;
+  for (int64_t i = 0; i < 40; ++i) {
+    cases.emplace_back(Shape{i % 4 == 3 ? 0 : 1 + i * 7 % 100, 16 + i * 5, 32 + i * 3,
+                             i % 2 == 0 ? 1 : kChunks, i % 3 != 0});
+  }
+  std::vector<std::vector<float>> out(cases.size());
+  std::vector<PackedMatrix> packed(cases.size());
+  std::vector<Product> products;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Case& x = cases[i];
+    if (i % 5 == 0) Pack(x.b.numbers.data(), x.b.ld, x.s.b_transposed, x.s.n, x.s.k, &packed[i], pool);
+    products.push_back(x.Fill(&out[i], i % 5 == 0 ? &packed[i] : nullptr));
+  }
+  Products(products, pool);
+  for (size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(Differences(out[i], cases[i].Reference()), 0) << i;
+  Products({}, pool);
+}
+
+TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {
+  ThreadPool pool(2);
+  for (bool pack : {false, true}) {
+    Case x({.m = 30, .n = 45, .k = 50, .k_chunks = kChunks});
+    const std::vector<float> clean = x.Run(pool, pack);
+    x.a.numbers[7 * x.a.ld + 20] = kNaN;
+    x.b.numbers[44 * x.b.ld + 3] = kNaN;
+    const std::vector<float> got = x.Run(pool, pack);
+    for (int64_t i = 0; i < 30; ++i) {
+      for (int64_t j = 0; j < 45; ++j) {
+        const int64_t at = i * x.c.ld + j;
+        EXPECT_TRUE(i == 7 || j == 44 ? std::isnan(got[at]) : SameBits(got[at], clean[at])) << i << " " << j;
+      }
+    }
+  }
+}
+
+TEST(Gemm, PanelsHoldTheWeightAndZeros) {
+  ThreadPool pool(2);
+  for (bool transposed : {true, false}) {
+    const Case x({.m = 1, .n = 45, .k = 19, .b_transposed = transposed});
+    PackedMatrix packed;
+    packed.panels.assign(5000, kNaN);  // as left by a larger weight
+    Pack(x.b.numbers.data(), x.b.ld, transposed, 45, 19, &packed, pool);
+    ASSERT_EQ(packed.panels.size(), 2u * 19 * kPanel);
+    EXPECT_EQ(packed.n, 45);
+    EXPECT_EQ(packed.k, 19);
+    for (int64_t i = 0; i < 19; ++i) {
+      for (int64_t j = 0; j < 64; ++j) {
+        const float got = packed.panels[j / kPanel * 19 * kPanel + i * kPanel + j % kPanel];
+        EXPECT_TRUE(SameBits(got, j < 45 ? x.B(i, j) : 0.0f)) << i << " " << j;
+      }
+    }
+  }
+}
+
+TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
+  ThreadPool pool(1);
+  const Case x({.m = 2, .n = 40, .k = 20});
+  PackedMatrix packed;
+  Pack(x.b.numbers.data(), x.b.ld, true, 40, 19, &packed, pool);
+  std::vector<float> out;
+  const Product p = x.Fill(&out, &packed);
+  EXPECT_ANY_THROW(Products({&p, 1}, pool));
+}
+
+struct GradientCase {
+  GradientCase(int64_t m, int64_t n, int64_t k) : m(m), n(n), k(k), dy(m, n, 6), x(m, k, 7), dw(n, k, 8) {}
+
+  WeightGradient Rows(int64_t begin, int64_t end, std::vector<float>* out) const {
+    return {.dy = dy.numbers.data() + begin * dy.ld,
+            .lddy = dy.ld,
+            .x = x.numbers.data() + begin * x.ld,
+            .ldx = x.ld,
+            .dw = out->data(),
+            .lddw = dw.ld,
+            .m = end - begin,
+            .n = n,
+            .k = k};
+  }
+
+  std::vector<float> Run(ThreadPool& pool) const {
+    std::vector<float> out = dw.numbers;
+    const WeightGradient g = Rows(0, m, &out);
+    WeightGradients({&g, 1}, pool);
+    return out;
+  }
+
+  std::vector<float> Reference() const {
+    std::vector<float> out = dw.numbers;
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        for (int64_t l = 0; l < k; ++l) {
+          float& w = out[j * dw.ld + l];
+          w = std::fma(dy.numbers[i * dy.ld + j], x.numbers[i * x.ld + l], w);
+        }
+      }
+    }
+    return out;
+  }
+
+  int64_t m, n, k;
+  Operand dy, x, dw;
+};
+
+TEST(WeightGradients, EveryShapeEqualsItsChain) {
+  auto pools = Pools({1, 2, 3});
+  const int64_t sizes[][2] = {{1, 1},   {5, 3},   {12, 32},  {17, 100}, {100, 17},
+                              {64, 64}, {49, 33}, {711, 37}, {37, 711}};
+  for (auto [n, k] : sizes) {
+    for (int64_t m : {0, 1, 2, 7, 33, 100}) {
+      const GradientCase g(m, n, k);
+      const std::vector<float> reference = g.Reference();
+      for (Isa isa : FastIsas()) {
+        IsaScope scope(isa);
+        for (auto& pool : pools) {
+          EXPECT_EQ(Differences(g.Run(*pool), reference), 0)
+              << m << " " << n << " " << k << " " << Name(isa) << " threads " << pool->threads();
+        }
+      }
+    }
+  }
+}
+
+TEST(WeightGradients, BlocksOfRowsGoOnWithTheChain) {
+  ThreadPool pool(2);
+  const GradientCase g(1300, 50, 70);
+  const std::vector<float> reference = g.Reference();
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    EXPECT_EQ(Differences(g.Run(pool), reference), 0) << Name(isa);
+  }
+}
+
+TEST(WeightGradients, SplitOverCallsTheBitsStay) {
+  ThreadPool pool(2);
+  const GradientCase g(65, 100, 100);
+  const std::vector<float> whole = g.Run(pool);
+  for (int64_t cut : {1, 12, 32, 64}) {
+    std::vector<float> out = g.dw.numbers;
+    for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, 65}}) {
+      const WeightGradient part = g.Rows(begin, end, &out);
+      WeightGradients({&part, 1}, pool);
+    }
+    EXPECT_EQ(Differences(out, whole), 0) << cut;
+  }
+}
+
+TEST(WeightGradients, ManyInOneCallEqualEachAlone) {
+  ThreadPool pool(2);
+  std::vector<GradientCase> cases;
+  for (int64_t i = 0; i < 20; ++i)
+    cases.emplace_back(i % 4 == 3 ? 0 : 1 + i * 13 % 90, 10 + i * 7, 100 - i * 4);
+  std::vector<std::vector<float>> out;
+  for (const GradientCase& g : cases) out.push_back(g.dw.numbers);
+  std::vector<WeightGradient> gradients;
+  for (size_t i = 0; i < cases.size(); ++i) gradients.push_back(cases[i].Rows(0, cases[i].m, &out[i]));
+  WeightGradients(gradients, pool);
+  for (size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(Differences(out[i], cases[i].Reference()), 0) << i;
+}
+
+TEST(BiasGradient, EveryShapeEqualsItsChain) {
+  auto pools = Pools({1, 2, 3});
+  for (int64_t n : {1, 15, 16, 17, 100, 711}) {
+    for (int64_t m : {0, 1, 65}) {
+      const Operand dy(m, n, 9);
+      std::vector<float> reference = Numbers(n + 1, 10);
+      const std::vector<float> start = reference;
+      for (int64_t i = 0; i < m; ++i) {
+        for (int64_t j = 0; j < n; ++j) reference[j] = reference[j] + dy.numbers[i * dy.ld + j];
+      }
+      for (Isa isa : SupportedIsas()) {
+        IsaScope scope(isa);
+        for (auto& pool : pools) {
+          std::vector<float> out = start;
+          BiasGradient(dy.numbers.data(), dy.ld, m, n, out.data(), *pool);
+          EXPECT_EQ(Differences(out, reference), 0) << m << " " << n << " " << Name(isa);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace temper::kernels
