@@ -87,7 +87,7 @@ class ThreadWorld::Rank final : public Communicator {
         Withdraw(sent, &out);
         throw Consequence(absl::StrCat(Describe(message), ": ", state_.lost));
       }
-      if (state_.changed.WaitWithDeadline(&state_.mutex, limit) && absl::Now() >= limit) {
+      if (state_.changed.WaitWithTimeout(&state_.mutex, limit - absl::Now()) && absl::Now() >= limit) {
         Withdraw(sent, &out);
         const int silent = received ? message.to : message.from;
         throw CommError(absl::StrCat(Describe(message), ": rank ", silent, " was silent for ",
