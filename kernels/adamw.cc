@@ -29,7 +29,7 @@ AdamWFactors Factors(const AdamWStep& s) {
   const double lr = s.learning_rate, beta1 = s.beta1, beta2 = s.beta2;
   AdamWFactors f;
   f.gradient_scale = s.gradient_scale;
-  f.decay = static_cast<float>(1 - lr * s.weight_decay);
+  f.decay = static_cast<float>(-lr * s.weight_decay);
   f.m_rate = static_cast<float>(1 - beta1);
   f.v_keep = s.beta2;
   f.v_rate = static_cast<float>(1 - beta2);

@@ -19,7 +19,7 @@ void AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* 
       }
     };
     const F16 g = Mul(read(gradient), Set(f.gradient_scale));
-    const F16 decayed = Mul(read(weight), Set(f.decay));
+    const F16 w0 = read(weight), decayed = Fma(w0, Set(f.decay), w0);
     const F16 m0 = read(m);
     const F16 m1 = Fma(Set(f.m_rate), Sub(g, m0), m0);
     const F16 v1 = Fma(Mul(Set(f.v_rate), g), g, Mul(Set(f.v_keep), read(v)));

@@ -9,7 +9,7 @@ namespace temper::kernels {
 // What AdamWStep comes to for one step, each rounded once from f64.
 struct AdamWFactors {
   float gradient_scale;
-  float decay;            // 1 - lr wd
+  float decay;            // -lr wd
   float m_rate, v_keep;   // 1 - beta1; beta2
   float v_rate;           // 1 - beta2
   float step;             // lr / (1 - beta1^t)

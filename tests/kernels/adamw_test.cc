@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/adamw.h"
+
+#include "gtest/gtest.h"
+#include "tests/kernels/reference.h"
+
+namespace temper::kernels {
+namespace {
+
+struct Parameters {
+  explicit Parameters(int64_t n) : weight(Numbers(n, 1)), m(Numbers(n, 2, 0.01f)), v(Numbers(n, 3, 0.01f)) {
+    for (float& x : v) x = x * x;
+  }
+  std::vector<float> weight, m, v;
+};
+
+AdamWStep Step(int64_t step) {
+  return {
+      .learning_rate = 3e-4f, .epsilon = 1e-8f, .weight_decay = 0.1f, .step = step, .gradient_scale = 0.37f};
+}
+
+// The kernel's formula, a number at a time.
+void ReferenceStep(const AdamWStep& s, const std::vector<float>& gradient, Parameters& p) {
+  double power1 = 1, power2 = 1;
+  for (int64_t i = 0; i < s.step; ++i) power1 *= s.beta1, power2 *= s.beta2;
+  const float decay = static_cast<float>(-static_cast<double>(s.learning_rate) * s.weight_decay);
+  const float rate1 = static_cast<float>(1 - static_cast<double>(s.beta1));
+  const float rate2 = static_cast<float>(1 - static_cast<double>(s.beta2));
+  const float step = static_cast<float>(s.learning_rate / (1 - power1));
+  const float correction = static_cast<float>(std::sqrt(1 - power2));
+  for (size_t i = 0; i < gradient.size(); ++i) {
+    const float g = gradient[i] * s.gradient_scale;
+    p.m[i] = std::fma(rate1, g - p.m[i], p.m[i]);
+    p.v[i] = std::fma(rate2 * g, g, s.beta2 * p.v[i]);
+    p.weight[i] = std::fma(p.weight[i], decay, p.weight[i]) -
+                  step * p.m[i] / (std::sqrt(p.v[i]) / correction + s.epsilon);
+  }
+}
+
+TEST(AdamW, EqualsItsScalarFormula) {
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    for (int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      for (int64_t n : {1, 15, 16, 17, 711, 40001}) {
+        Parameters p(n), reference = p;
+        const std::vector<float> gradient = Numbers(n, 4);
+        for (int64_t step : {1, 2, 3}) {
+          AdamW(Step(step), n, gradient.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+          ReferenceStep(Step(step), gradient, reference);
+        }
+        EXPECT_EQ(Differences(p.weight, reference.weight), 0) << Name(isa) << " " << n;
+        EXPECT_EQ(Differences(p.m, reference.m), 0) << Name(isa) << " " << n;
+        EXPECT_EQ(Differences(p.v, reference.v), 0) << Name(isa) << " " << n;
+      }
+    }
+  }
+}
+
+// torch.optim.AdamW's formula in f64 throughout.
+TEST(AdamW, FollowsTheF64OptimizerOverManySteps) {
+  ThreadPool pool(2);
+  const int64_t n = 200;
+  Parameters p(n);
+  std::fill(p.m.begin(), p.m.end(), 0.0f);
+  std::fill(p.v.begin(), p.v.end(), 0.0f);
+  std::vector<double> w(p.weight.begin(), p.weight.end()), m(n), v(n);
+  const double beta1 = 0.9f, beta2 = 0.95f, lr = 3e-4f, wd = 0.1f, scale = 0.37f;
+  for (int64_t t = 1; t <= 200; ++t) {
+    const std::vector<float> gradient = Numbers(n, static_cast<uint32_t>(10 + t));
+    AdamW(Step(t), n, gradient.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+    for (int64_t i = 0; i < n; ++i) {
+      const double g = gradient[i] * scale;
+      w[i] -= lr * wd * w[i];
+      m[i] = beta1 * m[i] + (1 - beta1) * g;
+      v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+      w[i] -= lr * (m[i] / (1 - std::pow(beta1, t))) / (std::sqrt(v[i] / (1 - std::pow(beta2, t))) + 1e-8f);
+    }
+  }
+  for (int64_t i = 0; i < n; ++i) EXPECT_NEAR(p.weight[i], w[i], 8e-6) << i;
+}
+
+TEST(AdamW, WithoutGradientOnlyDecayMovesTheWeight) {
+  ThreadPool pool(1);
+  std::vector<float> weight = {2, -3}, m(2), v(2);
+  const std::vector<float> gradient(2);
+  AdamW({.learning_rate = 0.5f, .weight_decay = 0.25f}, 2, gradient.data(), weight.data(), m.data(), v.data(),
+        pool);
+  EXPECT_EQ(weight, (std::vector<float>{1.75f, -2.625f}));
+  AdamW({.learning_rate = 0.5f}, 2, gradient.data(), weight.data(), m.data(), v.data(), pool);
+  EXPECT_EQ(weight, (std::vector<float>{1.75f, -2.625f}));
+}
+
+TEST(AdamW, StepsCountFromOne) {
+  ThreadPool pool(1);
+  float x = 0;
+  EXPECT_ANY_THROW(AdamW({.step = 0}, 1, &x, &x, &x, &x, pool));
+}
+
+// The tree over chunks: the left half is the largest power of two below the count.
+double Tree(const std::vector<double>& x, size_t begin, size_t end) {
+  if (end - begin == 1) return x[begin];
+  size_t half = 1;
+  while (half * 2 < end - begin) half *= 2;
+  return Tree(x, begin, begin + half) + Tree(x, begin + half, end);
+}
+
+TEST(SumOfSquares, IsTheTreeOfItsChunks) {
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    for (int threads : {1, 2, 3}) {
+      ThreadPool pool(threads);
+      for (int64_t n : {1, 16, 100, 4096, 4097, 3 * 4096, 5 * 4096 + 711, 100000}) {
+        std::vector<float> x = Numbers(n, 1);
+        for (int64_t i = 0; i < n; i += 7) x[i] *= 1e6f;
+        std::vector<double> chunks;
+        for (int64_t begin = 0; begin < n; begin += 4096) {
+          std::vector<double> lanes(16);
+          for (int64_t i = begin; i < std::min(n, begin + 4096); ++i) {
+            lanes[(i - begin) % 16] += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+          }
+          chunks.push_back(ReferenceSumLanes(lanes));
+        }
+        EXPECT_EQ(SumOfSquares(x.data(), n, pool), Tree(chunks, 0, chunks.size())) << Name(isa) << " " << n;
+      }
+      EXPECT_EQ(SumOfSquares(nullptr, 0, pool), 0);
+    }
+  }
+}
+
+TEST(AddInto, AddsElementByElement) {
+  ThreadPool pool(2);
+  const int64_t n = 40001;
+  std::vector<float> a = Numbers(n, 1), reference = a;
+  const std::vector<float> b = Numbers(n, 2);
+  for (int64_t i = 0; i < n; ++i) reference[i] = reference[i] + b[i];
+  AddInto(b.data(), n, a.data(), pool);
+  EXPECT_EQ(Differences(a, reference), 0);
+}
+
+}  // namespace
+}  // namespace temper::kernels
