@@ -9,13 +9,13 @@
 namespace temper {
 
 // MPI's world of host memory, through Isend and Irecv alone. Messages longer than `chunk_bytes` go in pieces
-// (MPI counts in ints). MPI does not notice a lost rank, so calls poll against the deadline; waiting costs
-// one core for a millisecond and then little. One a process; MPI_THREAD_FUNNELED: the thread that opened it
-// makes all calls.
+// (MPI counts in ints, and a piece that arrives is a sign of life). MPI does not notice a lost rank, so calls
+// poll against the deadline; waiting costs a core for 0.1 s and then little. One a process;
+// MPI_THREAD_FUNNELED: the thread that opened it makes all calls.
 class MpiCommunicator final : public Communicator {
  public:
   // Initialises MPI if nobody has. The environment decides the number of ranks: 1 without mpirun and srun.
-  static absl::StatusOr<std::unique_ptr<MpiCommunicator>> Open(size_t chunk_bytes = size_t{1} << 30);
+  static absl::StatusOr<std::unique_ptr<MpiCommunicator>> Open(size_t chunk_bytes = size_t{4} << 20);
   // Finalizes what Open initialised, which waits for all ranks; not while an exception passes, nor after
   // CommError.
   ~MpiCommunicator() override;

@@ -1,0 +1,293 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks what the rooms may know of each other and of LibTorch; prints FILE:LINE: and what is wrong, exits 1 if any.
+
+1. Includes go down only: a room includes itself and the DEPS of its temper_library line in CMakeLists.txt, and those
+   stand above it. Paths start at the root. LibTorch's headers only where the line says TORCH; MPI's and NCCL's in comm.
+2. Of LibTorch, source names only what allocates, views, copies and casts (SOURCE_NAMES), but for EXEMPT.
+3. With --objects BUILD_DIR: the same for what was compiled, where methods and operators of a Tensor are calls of
+   at::_ops (OPERATORS). Needs readelf and addr2line.
+4. --self-test: made-up trees with each fault, each of which must be found.
+
+Usage: check_layers.py [--root DIR] [--objects BUILD_DIR] | --self-test     Needs Python 3.9. Takes a second.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# The files of trainer that drive rollouts; all others see trajectories only.
+TRAINER_ABOVE_ROLLOUT = ("rl", "collect", "recipe", "eval")
+ONLY_IN_COMM = {"mpi.h", "nccl.h"}
+LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
+# The one file that lets LibTorch compute: CUDA's twin of the kernels, which says `not exact`.
+EXEMPT = {"model/torch_ops.cc"}
+
+# First name after at::, torch:: or c10::. Types and constants; then functions.
+SOURCE_NAMES = set("""
+    Tensor TensorOptions ScalarType Device DeviceType DeviceIndex IntArrayRef ArrayRef Layout MemoryFormat Error
+    kCPU kCUDA kFloat kDouble kHalf kBFloat16 kFloat8_e4m3fn kByte kChar kInt kLong kBool
+    Half BFloat16 Float8_e4m3fn InferenceMode NoGradGuard
+    empty empty_like empty_strided zeros zeros_like from_blob elementSize toString
+    set_num_threads set_num_interop_threads hasCUDA
+""".split())
+# Structs of at::_ops, without the overload's name: empty stands for empty_memory_format too.
+OPERATORS = set("""
+    empty empty_like empty_strided zeros zeros_like resize_
+    view reshape narrow slice select split unbind as_strided expand t transpose permute squeeze unsqueeze flatten
+    alias detach contiguous copy_ _to_copy clone to item _local_scalar_dense fill_ zero_ is_pinned pin_memory
+""".split())
+
+
+def rooms_of(root):
+    """{room: (deps, uses LibTorch)} in the order of CMakeLists.txt, and faults in that order."""
+    text = (root / "CMakeLists.txt").read_text()
+    rooms, faults = {}, []
+    for call in re.finditer(r"^\s*temper_(?:library|kernels)\(([^)]*)\)", text, re.M):
+        words = re.sub(r"#.*", "", call.group(1)).split()
+        room, deps, reading = words[0], [], False
+        for word in words[1:]:
+            if re.fullmatch(r"[A-Z]+", word):
+                reading = word == "DEPS"
+            elif reading:
+                deps.append(word)
+        line = text.count("\n", 0, call.start(1)) + 1
+        for dep in deps:
+            if dep not in rooms:
+                faults.append(f"CMakeLists.txt:{line}: room {room} depends on {dep}, which is not above it in the list")
+        rooms[room] = (set(deps), "TORCH" in words)
+    return rooms, faults
+
+
+def without_comments(text, strings):
+    """The text with comments, and if asked string literals, blanked; lines stay where they are."""
+    def blank(match):
+        piece = match.group(0)
+        if piece.startswith(("//", "/*")) or strings:
+            return re.sub(r"[^\n]", " ", piece)
+        return piece
+    return re.sub(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Fa-f])\'(?:\\.|[^\'\\\n])+\'', blank, text,
+                  flags=re.S)
+
+
+def include_fault(root, rooms, path, included):
+    room, deps = path.parts[0], rooms[path.parts[0]][0]
+    first = included.split("/")[0]
+    if LIBTORCH_HEADER.match(included):
+        return None if rooms[room][1] else f"room {room} must do without LibTorch"
+    if included in ONLY_IN_COMM:
+        return None if room == "comm" else f"only comm may include {included}"
+    if "/" not in included or included.startswith("."):
+        if (root / path.parent / included).exists():
+            return f'"{included}" does not start at the root'
+        return None
+    if first == "tests":
+        return f"room {room} must not include tests"
+    if first not in rooms or first == room:
+        return None
+    if first not in deps:
+        return f"room {room} must not include {first}/: below it are {' '.join(sorted(deps)) or 'no rooms'}"
+    if room == "trainer" and first == "rollout" and path.stem not in TRAINER_ABOVE_ROLLOUT:
+        return f"of trainer only {', '.join(TRAINER_ABOVE_ROLLOUT)} may include rollout/"
+    return None
+
+
+def source_faults(root, rooms, path):
+    text = (root / path).read_text(errors="replace")
+
+    def line_of(match, source):
+        return source.count("\n", 0, match.start()) + 1
+
+    code = without_comments(text, strings=False)
+    for match in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', code, re.M):
+        fault = include_fault(root, rooms, path, match.group(1))
+        if fault:
+            yield f"{path}:{line_of(match, code)}: {fault}"
+    if path.as_posix() in EXEMPT or not rooms[path.parts[0]][1]:
+        return
+    code = without_comments(text, strings=True)
+    for match in re.finditer(r"\b(?:using\s+namespace\s+|namespace\s+\w+\s*=\s*)(?:::)?(?:at|torch|c10)\b", code):
+        yield f"{path}:{line_of(match, code)}: LibTorch's names are written out (at::Tensor), or this check is blind"
+    for match in re.finditer(r"(?<![\w:])(?:::)?(at|torch|c10)\s*::\s*(\w+)", code):
+        if match.group(2) not in SOURCE_NAMES:
+            yield (f"{path}:{line_of(match, code)}: {match.group(1)}::{match.group(2)} is not among the names of LibTorch that only "
+                   "allocate, view, copy or cast: use kernels/, or model/torch_ops.cc for CUDA")
+
+
+def operator_of(symbol):
+    """The struct of at::_ops in a mangled name: _ZN2at4_ops3mmx4callE... -> mmx; None if it is none."""
+    match = re.match(r"_ZN2at4_ops(\d+)", symbol)
+    return symbol[match.end():match.end() + int(match.group(1))] if match else None
+
+
+def permitted(operator):
+    return any(operator == name or operator.startswith(name + "_") for name in OPERATORS)
+
+
+def compiled_faults(root, rooms, build):
+    """Faults of the objects in a build directory, by relocation; None if there is not one object of a LibTorch room."""
+    faults, seen = [], 0
+    for room in (r for r in rooms if rooms[r][1]):
+        folder = build / "CMakeFiles" / f"temper_{room}.dir"
+        for obj in sorted(folder.glob("**/*.cc.o")):
+            source = obj.relative_to(folder).as_posix()[:-2]
+            if not (root / source).exists():  # of a file that is gone
+                continue
+            seen += 1
+            if source not in EXEMPT:
+                faults += object_faults(root, source, obj)
+    return faults if seen else None
+
+
+def object_faults(root, source, obj):
+    listing = subprocess.run(["readelf", "-rW", str(obj)], capture_output=True, text=True, check=True).stdout
+    section, found = "", set()
+    for line in listing.splitlines():
+        heading = re.match(r"Relocation section '\.rela?(\.text[^']*)'", line)
+        if line.startswith("Relocation section"):
+            section = heading.group(1) if heading else ""
+        words = line.split()
+        if not section or len(words) < 5 or not words[4].startswith("_ZN2at"):
+            continue
+        operator = operator_of(words[4])
+        direct = re.match(r"_ZN2at(6native|3cpu|4cuda4blas)", words[4])
+        if direct or (operator is not None and not permitted(operator)):
+            where = place(root, obj, section, words[0]) or source
+            found.add(f"{where}: calls LibTorch's {operator or words[4]}, which is not among the operators that only allocate, view, "
+                      "copy or cast")
+    return sorted(found)
+
+
+def place(root, obj, section, offset):
+    """FILE:LINE of our own code at an offset: the innermost inlined frame that lies in the tree."""
+    frames = subprocess.run(["addr2line", "-i", "-e", str(obj), "-j", section, hex(max(int(offset, 16) - 1, 0))], capture_output=True,
+                            text=True).stdout.splitlines()
+    for frame in frames:
+        file, _, line = frame.partition(":")
+        try:
+            return f"{Path(os.path.normpath(file)).relative_to(root.resolve())}:{line.split()[0]}"
+        except (ValueError, IndexError):
+            continue
+    return None
+
+
+def check(root, build=None):
+    rooms, faults = rooms_of(root)
+    if not rooms:
+        faults.append("CMakeLists.txt:1: no temper_library in it")
+    files = 0
+    for room in rooms:
+        for path in sorted((root / room).glob("**/*")):
+            if path.suffix in (".h", ".cc", ".cu", ".cuh", ".inc"):
+                files += 1
+                faults += source_faults(root, rooms, path.relative_to(root))
+    if not files:
+        faults.append("CMakeLists.txt:1: the rooms hold no source")
+    if build is not None:
+        compiled = compiled_faults(root, rooms, build)
+        if compiled is None:
+            faults.append(f"{build}:1: holds no object of a room that uses LibTorch: build first")
+        faults += compiled or []
+    return faults
+
+
+GOOD = {
+    "CMakeLists.txt": "temper_library(core LINK x)\ntemper_kernels(kernels DEPS core)\ntemper_library(comm DEPS core TORCH)\n"
+                      "temper_library(model DEPS kernels comm core TORCH)\ntemper_library(rollout DEPS model core TORCH\n  LINK core_x)\n"
+                      "temper_library(trainer DEPS rollout model core TORCH)\n",
+    "core/a.h": '#include "absl/strings/str_cat.h"\n#include <vector>\n#include "core/b.h"\n',
+    "comm/mpi.cc": "#include <mpi.h>\n",
+    "model/a.cc": '#include "kernels/gemm.h"\n#include "ATen/core/Tensor.h"\n// at::matmul would not do; include "trainer/x.h"\n'
+                  'at::Tensor x = at::empty({1}, at::kFloat); const char* s = "at::sum"; char q = \'"\'; // at::mm\n'
+                  "int64_t n = 1'000'000; ::at::Tensor y;\n",
+    "model/torch_ops.cc": "at::Tensor y = at::matmul(a, b);\n",
+    "trainer/rl.cc": '#include "rollout/engine.h"\n',
+    "trainer/step.cc": '#include "model/a.h"\n',
+}
+# file, its text, the line and a part of what must be said of it.
+BAD = [
+    ("core/bad.h", '\n#include "kernels/gemm.h"\n', 2, "room core must not include kernels/"),
+    ("core/bad.h", "#include <ATen/ATen.h>\n", 1, "room core must do without LibTorch"),
+    ("kernels/cpu/bad.cc", '#include "torch/types.h"\n', 1, "room kernels must do without LibTorch"),
+    ("comm/bad.h", '# include "model/a.h"\n', 1, "room comm must not include model/"),
+    ("model/bad.cc", '/* two\nlines */ int x;\n#include "trainer/step.h"\n', 3, "room model must not include trainer/"),
+    ("model/bad.cc", "#include <mpi.h>\n", 1, "only comm may include mpi.h"),
+    ("model/bad.cc", '#include "a.cc"\n', 1, "does not start at the root"),
+    ("model/bad.cc", '#include "tests/model/x.h"\n', 1, "must not include tests"),
+    ("trainer/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, collect, recipe, eval"),
+    ("model/bad.cc", 'int i;  // "\nauto y = at::matmul(a, b);\n', 2, "at::matmul is not among"),
+    ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
+    ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),
+    ("trainer/bad.cc", "using namespace at;\n", 1, "names are written out"),
+    ("trainer/bad.cc", "namespace t = torch;\n", 1, "names are written out"),
+    ("CMakeLists.txt", "temper_library(core DEPS kernels)\ntemper_kernels(kernels)\n", 1, "room core depends on kernels"),
+    ("CMakeLists.txt", "project(x)\n", 1, "no temper_library"),
+]
+# A stand-in for LibTorch's header, so that the self-test needs no LibTorch; the object of model/b.cc is looked at.
+LIBTORCH = """
+namespace at { struct Tensor {}; namespace _ops {
+struct mul_Tensor { static Tensor call(const Tensor&, const Tensor&); };
+struct empty_memory_format { static Tensor call(); };
+} inline Tensor operator*(const Tensor& a, const Tensor& b) { return _ops::mul_Tensor::call(a, b); }
+inline Tensor empty() { return _ops::empty_memory_format::call(); } }
+"""
+COMPILED_GOOD = "\nat::Tensor F() { return at::empty(); }\n"
+COMPILED_BAD = "\nat::Tensor F(at::Tensor a) {\n  return a * a;\n}\n"
+
+
+def self_test():
+    def tree(files):
+        folder = tempfile.TemporaryDirectory()
+        for name, text in files.items():
+            path = Path(folder.name, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return folder
+
+    wrong = []
+    with tree(GOOD) as folder:
+        wrong += [f"a good tree has faults: {fault}" for fault in check(Path(folder))]
+    for name, text, line, message in BAD:
+        with tree({**GOOD, name: text}) as folder:
+            faults = check(Path(folder))
+        if not any(fault.startswith(f"{name}:{line}: ") and message in fault for fault in faults):
+            wrong.append(f"{name}: '{message}' was not found at line {line}, only: {faults}")
+    for operator, answer in (("empty_memory_format", True), ("copy_", True), ("fill__Scalar", True), ("to_dtype", True), ("sum", False),
+                             ("matmul", False), ("tanh", False), ("transpose_int", True), ("copy", False), ("zeros_like", True)):
+        if permitted(operator) != answer:
+            wrong.append(f"operator {operator} must {'' if answer else 'not '}be permitted")
+    for body, expected in ((COMPILED_GOOD, None), (COMPILED_BAD, "model/b.cc:3: calls LibTorch's mul_Tensor")):
+        with tree({**GOOD, "model/b.cc": body}) as folder, tree({"ops.h": LIBTORCH}) as outside:
+            root = Path(folder).resolve()
+            objects = root / "build/CMakeFiles/temper_model.dir/model"
+            objects.mkdir(parents=True)
+            subprocess.run([os.environ.get("CXX", "g++"), "-O2", "-g1", "-include", f"{outside}/ops.h", "-c", str(root / "model/b.cc"),
+                            "-o", str(objects / "b.cc.o")], check=True)
+            faults = check(root, root / "build")
+        if [fault.split(",")[0] for fault in faults] != ([expected] if expected else []):
+            wrong.append(f"of an object was expected: {expected}; found: {faults}")
+    with tree(GOOD) as folder:
+        if not check(Path(folder), Path(folder) / "build"):
+            wrong.append("a build directory without objects passes")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
+    parser.add_argument("--objects", type=Path, metavar="BUILD_DIR")
+    parser.add_argument("--self-test", action="store_true")
+    arguments = parser.parse_args()
+    faults = self_test() if arguments.self_test else check(arguments.root.resolve(), arguments.objects)
+    for fault in faults:
+        print(fault)
+    if arguments.self_test and not faults:
+        print(f"self-test: {len(BAD)} bad trees and a bad object were found out, good ones passed")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
