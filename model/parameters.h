@@ -7,8 +7,6 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
-#include "absl/container/flat_hash_map.h"
-#include "core/thread_pool.h"
 #include "model/config.h"
 
 namespace temper {
@@ -30,7 +28,7 @@ class Parameters {
   const std::vector<Parameter>& list() const { return list_; }
   // A name that is not there is a broken invariant.
   const at::Tensor& operator[](std::string_view name) const;
-  bool Has(std::string_view name) const { return index_.contains(name); }
+  bool Has(std::string_view name) const { return Find(name) != nullptr; }
   int64_t Elements(bool trained_only = false) const;
 
   // Same names and shapes, zeros; the trained ones only.
@@ -39,8 +37,9 @@ class Parameters {
   Parameters Clone() const;
 
  private:
+  const Parameter* Find(std::string_view name) const;
+
   std::vector<Parameter> list_;
-  absl::flat_hash_map<std::string, size_t> index_;
 };
 
 // Scales of the random initial values: embedding N(0, embedding_std); linear N(0, gain^2 / fan_in); the

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ATen/core/Tensor.h"
+#include "model/config.h"
+
+namespace temper {
+
+// The angle a position adds to each pair of a head, [rotated dim / 2]: f32 arithmetic in the order of
+// Transformers' modeling_rope_utils, so that its checkpoints see the frequencies they were trained with.
+// YaRN: arXiv 2309.00071, section 3; llama3: the code of Llama 3.1.
+std::vector<float> InverseFrequencies(const ModelConfig& config);
+
+// YaRN's factor on cosines and sines ("attention temperature", section 3.4); 1 for other types.
+double RopeAttentionFactor(const RopeConfig& rope);
+
+// Cosines and sines by position, [positions][rotated dim / 2] f32 on `device`. The angle is the f32 product
+// of position and inverse frequency; its cosine and sine are taken in f64 and rounded once. An entry does not
+// depend on how many there are.
+class RopeTables {
+ public:
+  explicit RopeTables(const ModelConfig& config, at::Device device = at::kCPU);
+
+  // Makes the tables at least `positions` long. Pointers handed out before die if they grow.
+  void Reserve(int64_t positions);
+  int64_t positions() const { return positions_; }
+  const float* cosines() const { return cosines_data_; }
+  const float* sines() const { return sines_data_; }
+
+ private:
+  std::vector<float> inverse_frequencies_;
+  double attention_factor_;
+  at::Device device_;
+  int64_t positions_ = 0;
+  at::Tensor cosines_, sines_;
+  const float* cosines_data_ = nullptr;
+  const float* sines_data_ = nullptr;
+};
+
+}  // namespace temper
