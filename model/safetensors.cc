@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "core/json.h"
+#include "core/status.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "the format is little-endian");
+
+constexpr uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
+constexpr size_t kMaxRank = 16;
+constexpr int64_t kReadBytes = 1 << 20;
+
+int64_t DtypeBytes(const std::string& dtype) {
+  static constexpr struct {
+    const char* name;
+    int bytes;
+  } kTypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"F8_E8M0", 1},
+                {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},     {"U32", 4},
+                {"F32", 4},  {"F64", 8}, {"I64", 8}, {"U64", 8},     {"C64", 8}};
+  for (const auto& type : kTypes) {
+    if (dtype == type.name) return type.bytes;
+  }
+  return 0;
+}
+
+// IEEE 754 binary16: every value is an f32.
+float FromHalf(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
+  const uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
+  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(fraction * 0x1p-24f));
+  return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
+}
+
+absl::Status SystemError(const std::string& path, const char* doing) {
+  const int error = errno;
+  const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
+  return error == ENOENT ? absl::NotFoundError(message) : absl::UnavailableError(message);
+}
+
+// {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}: "" or what is wrong.
+std::string ParseTensor(const Json& fields, int64_t data_bytes, TensorInfo* info) {
+  const auto size = [](const Json& value, int64_t* out) {
+    if (!value.is_number_integer() || value.is_number_float()) return false;
+    if (value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX) return false;
+    *out = value.get<int64_t>();
+    return *out >= 0;
+  };
+  if (!fields.is_object()) return "is not an object";
+  if (fields.size() != 3) return "has other keys than dtype, shape and data_offsets";
+  const Json *dtype = Find(fields, "dtype"), *shape = Find(fields, "shape"),
+             *offsets = Find(fields, "data_offsets");
+  if (dtype == nullptr || !dtype->is_string()) return "has no dtype";
+  if (shape == nullptr || !shape->is_array()) return "has no shape";
+  if (offsets == nullptr || !offsets->is_array() || offsets->size() != 2) return "has no data_offsets";
+  info->dtype = dtype->get<std::string>();
+  const int64_t element_bytes = DtypeBytes(info->dtype);
+  if (element_bytes == 0) return absl::StrCat("unknown dtype '", Printable(info->dtype, 40), "'");
+  if (shape->size() > kMaxRank) return absl::StrCat("has ", shape->size(), " dimensions");
+  int64_t bytes = element_bytes;
+  info->elements = 1;
+  for (const Json& value : *shape) {
+    int64_t dimension = 0;
+    if (!size(value, &dimension)) return absl::StrCat("shape has ", Printable(DumpJson(value), 40));
+    info->shape.push_back(dimension);
+    info->elements *= dimension;  // no overflow where the bytes have none
+    if (__builtin_mul_overflow(bytes, dimension, &bytes)) return "has more bytes than 63 bits can count";
+  }
+  if (!size((*offsets)[0], &info->begin) || !size((*offsets)[1], &info->end)) {
+    return absl::StrCat("data_offsets are ", Printable(DumpJson(*offsets), 60));
+  }
+  if (info->begin > info->end || info->end > data_bytes) {
+    return absl::StrCat("data_offsets [", info->begin, ", ", info->end, "] leave the ", data_bytes,
+                        " bytes of data");
+  }
+  if (info->end - info->begin != bytes) {
+    return absl::StrCat("has ", info->end - info->begin, " bytes, but dtype and shape say ", bytes);
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
+  // O_NONBLOCK: opening a pipe that nobody writes must not hang.
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) return SystemError(path, "read");
+  std::unique_ptr<SafetensorsFile> opened(new SafetensorsFile(path, file));
+  TEMPER_RETURN_IF_ERROR(opened->ReadHeader());
+  return opened;
+}
+
+SafetensorsFile::~SafetensorsFile() { close(file_); }
+
+absl::Status SafetensorsFile::ReadHeader() {
+  struct stat info;
+  if (fstat(file_, &info) != 0) return SystemError(path_, "read");
+  if (!S_ISREG(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": is not a regular file"));
+  uint64_t length = 0;
+  if (info.st_size < 8) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": has ", info.st_size, " bytes; not a safetensors file, or cut"));
+  }
+  TEMPER_RETURN_IF_ERROR(ReadAt(0, 8, &length));
+  if (length < 2 || length > kMaxHeader) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": header length ", length, " is not between 2 and ", kMaxHeader));
+  }
+  if (length > static_cast<uint64_t>(info.st_size) - 8) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path_, ": has ", info.st_size, " bytes, but its header alone is ", length, "; the file was cut"));
+  }
+  data_offset_ = 8;
+  std::string header(length, '\0');
+  TEMPER_RETURN_IF_ERROR(ReadAt(0, static_cast<int64_t>(length), header.data()));
+  data_offset_ += static_cast<int64_t>(length);
+  if (header[0] != '{' || header.find('\0') != header.npos) {
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": the header is not a JSON object"));
+  }
+  return ParseHeader(header, info.st_size - data_offset_);
+}
+
+absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t data_bytes) {
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(header, path_));
+  for (const auto& [name, fields] : root.items()) {
+    if (name == "__metadata__") {
+      if (!fields.is_object()) return absl::InvalidArgumentError(path_ + ": __metadata__ is not an object");
+      for (const auto& [key, value] : fields.items()) {
+        if (!value.is_string()) {
+          return absl::InvalidArgumentError(
+              absl::StrCat(path_, ": __metadata__: ", Printable(key), " is not a string"));
+        }
+        metadata_[key] = value.get<std::string>();
+      }
+      continue;
+    }
+    TensorInfo info;
+    info.name = name;
+    if (const std::string wrong = ParseTensor(fields, data_bytes, &info); !wrong.empty())
+      return Error(info, wrong);
+    tensors_.push_back(std::move(info));
+  }
+  // Every byte belongs to one tensor.
+  std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  int64_t at = 0;
+  for (const TensorInfo& info : tensors_) {
+    if (info.begin < at)
+      return Error(info, absl::StrCat("begins at byte ", info.begin, " inside another tensor"));
+    if (info.begin > at)
+      return Error(info, absl::StrCat("bytes ", at, " to ", info.begin, " before it belong to none"));
+    at = info.end;
+  }
+  if (at != data_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": has ", data_bytes, " bytes of data, but its tensors have ", at));
+  }
+  std::sort(tensors_.begin(), tensors_.end(),
+            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  return absl::OkStatus();
+}
+
+const TensorInfo* SafetensorsFile::Find(std::string_view name) const {
+  const auto it = std::lower_bound(tensors_.begin(), tensors_.end(), name,
+                                   [](const TensorInfo& info, std::string_view n) { return info.name < n; });
+  return it == tensors_.end() || it->name != name ? nullptr : &*it;
+}
+
+absl::Status SafetensorsFile::Error(const TensorInfo& info, std::string_view what) const {
+  return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", Printable(info.name), ": ",
+                                                 absl::string_view(what.data(), what.size())));
+}
+
+absl::Status SafetensorsFile::ReadAt(int64_t offset, int64_t count, void* out) const {
+  char* to = static_cast<char*>(out);
+  while (count > 0) {
+    const ssize_t got = pread(file_, to, static_cast<size_t>(count), data_offset_ + offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return SystemError(path_, "read");
+    if (got == 0) {
+      return absl::DataLossError(absl::StrCat(path_, ": became shorter while it was read"));
+    }
+    to += got;
+    offset += got;
+    count -= got;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SafetensorsFile::ReadBytes(const TensorInfo& info, void* out) const {
+  return ReadAt(info.begin, info.end - info.begin, out);
+}
+
+absl::Status SafetensorsFile::ReadFloats(const TensorInfo& info, float* out) const {
+  if (info.dtype == "F32") return ReadBytes(info, out);
+  if (info.dtype != "BF16" && info.dtype != "F16") {
+    return Error(info, absl::StrCat("has dtype ", info.dtype, "; temper reads BF16, F16 and F32"));
+  }
+  const bool half = info.dtype == "F16";
+  std::vector<uint16_t> words(std::min(info.elements, kReadBytes / 2));
+  for (int64_t i = 0; i < info.elements;) {
+    const int64_t count = std::min<int64_t>(info.elements - i, words.size());
+    TEMPER_RETURN_IF_ERROR(ReadAt(info.begin + 2 * i, 2 * count, words.data()));
+    for (int64_t j = 0; j < count; ++j) {
+      out[i + j] = half ? FromHalf(words[j]) : std::bit_cast<float>(static_cast<uint32_t>(words[j]) << 16);
+    }
+    i += count;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace temper
