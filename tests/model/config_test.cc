@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/config.h"
+
+#include <cmath>
+#include <map>
+
+#include "gmock/gmock.h"
+#include "tests/model/configs.h"
+
+namespace temper {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+std::string ErrorOf(const Json& json) {
+  const auto config = ParseModelConfig(json.dump(), "dir/config.json");
+  return config.ok() ? "" : std::string(config.status().message());
+}
+
+Json Without(Json json, const std::string& key) {
+  json.erase(key);
+  return json;
+}
+
+TEST(ModelConfig, DeepseekIsReadFieldByField) {
+  const ModelConfig c = Parsed(TinyDeepseek());
+  EXPECT_TRUE(c.is_mla());
+  EXPECT_EQ(c.qk_head_dim(), 9);
+  EXPECT_FALSE(c.is_moe_layer(0));
+  EXPECT_TRUE(c.is_moe_layer(1));
+  EXPECT_EQ(c.expert_groups, 3);
+  EXPECT_EQ(c.top_groups, 2);
+  EXPECT_EQ(c.experts_per_token, 2);
+  EXPECT_EQ(c.shared_experts, 2);
+  EXPECT_EQ(c.routed_scaling_factor, 2.5f);
+  EXPECT_EQ(c.rms_norm_eps, 1e-5f);
+  EXPECT_EQ(c.mtp_layers, 1);
+  EXPECT_TRUE(c.rope_interleaved);
+  EXPECT_THAT(c.eos_ids, ElementsAre(1));
+  EXPECT_EQ(c.bos_id, 0);
+  EXPECT_EQ(c.softmax_scale(), 1.0f / 3.0f);
+}
+
+TEST(ModelConfig, FamiliesDifferInBiases) {
+  const ModelConfig qwen = Parsed(TinyQwen2()), llama = Parsed(TinyLlama());
+  EXPECT_TRUE(qwen.qkv_bias);
+  EXPECT_FALSE(qwen.output_bias);
+  EXPECT_FALSE(llama.qkv_bias);
+  EXPECT_EQ(llama.head_dim, 4);
+  EXPECT_THAT(llama.eos_ids, ElementsAre(1, 2));
+  const ModelConfig biased = Parsed(With(With(TinyLlama(), "attention_bias", true), "mlp_bias", true));
+  EXPECT_TRUE(biased.qkv_bias && biased.output_bias && biased.mlp_bias);
+}
+
+TEST(ModelConfig, RopeOfTransformers4And5AreTheSame) {
+  const Json yarn = Json::parse(R"({"factor": 40, "original_max_position_embeddings": 64, "beta_fast": 16,
+                                    "beta_slow": 2, "mscale": 0.7, "mscale_all_dim": 0.5})");
+  Json four = With(TinyDeepseek(), "rope_scaling", With(yarn, "type", "yarn"));
+  four["rope_theta"] = 5000;
+  const Json five = With(Without(TinyDeepseek(), "rope_theta"), "rope_parameters",
+                         With(With(yarn, "rope_type", "yarn"), "rope_theta", 5000.0));
+  for (const ModelConfig& c : {Parsed(four), Parsed(five)}) {
+    EXPECT_EQ(c.rope.type, "yarn");
+    EXPECT_EQ(c.rope.theta, 5000);
+    EXPECT_EQ(c.rope.factor, 40);
+    EXPECT_EQ(c.rope.original_max_positions, 64);
+    EXPECT_EQ(c.rope.beta_fast, 16);
+    EXPECT_EQ(c.rope.beta_slow, 2);
+    EXPECT_EQ(c.rope.mscale, 0.7);
+    const double mscale = 0.1 * 0.5 * std::log(40.0) + 1;
+    EXPECT_FLOAT_EQ(c.softmax_scale(), static_cast<float>(mscale * mscale / 3));
+  }
+  EXPECT_THAT(ErrorOf(With(four, "rope_parameters", Json{{"rope_type", "default"}})),
+              HasSubstr("differs from rope_parameters"));
+}
+
+TEST(ModelConfig, YarnsScoreFactorIsDeepseeksAlone) {
+  const Json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"mscale_all_dim", 1}};
+  EXPECT_EQ(Parsed(With(TinyLlama(), "rope_scaling", yarn)).softmax_scale(), 0.5f);
+}
+
+TEST(ModelConfig, AnUnknownModelTypeIsRefusedWithTheList) {
+  EXPECT_EQ(ErrorOf(With(TinyLlama(), "model_type", "gpt2")),
+            "dir/config.json: model_type: is 'gpt2'; temper knows deepseek_v3, llama, qwen2");
+  EXPECT_THAT(ErrorOf(Without(TinyLlama(), "model_type")), HasSubstr("model_type"));
+}
+
+TEST(ModelConfig, WhatWouldBeIgnoredIsRefusedWithItsKey) {
+  const Json llama = TinyLlama(), qwen = TinyQwen2(), deepseek = TinyDeepseek();
+  Json window = With(With(qwen, "use_sliding_window", true), "sliding_window", 128);
+  const std::vector<std::pair<Json, std::string>> cases = {
+      {With(llama, "hidden_act", "gelu"), "hidden_act: is 'gelu'; temper knows 'silu' only"},
+      {With(llama, "attention_dropout", 0.1), "attention_dropout: is 0.1"},
+      {With(llama, "quantization_config", Json::object()), "quantization_config: "},
+      {With(llama, "partial_rotary_factor", 0.5), "partial_rotary_factor: is 0.5"},
+      {With(llama, "architectures", {"LlamaForSequenceClassification"}), "architectures: has"},
+      {With(window, "max_window_layers", 1), "use_sliding_window: is true"},
+      {With(qwen, "layer_types", {"full_attention", "sliding_attention"}), "layer_types: has"},
+      {With(deepseek, "attention_bias", true), "attention_bias: is true"},
+      {With(deepseek, "scoring_func", "softmax"), "scoring_func: is 'softmax'"},
+      {With(deepseek, "topk_method", "greedy"), "topk_method: is 'greedy'"},
+      {With(deepseek, "moe_layer_freq", 2), "moe_layer_freq: is 2"},
+      {With(deepseek, "num_key_value_heads", 1), "num_key_value_heads: differs"},
+      {With(llama, "rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2}}), "rope_type: is 'dynamic'"},
+      {With(llama, "rope_scaling", {{"type", "longrope"}, {"factor", 2}}), "rope_type: is 'longrope'"},
+      {With(llama, "rope_scaling", {{"type", "default"}, {"mrope_section", {1, 1}}}),
+       "mrope_section: temper does not know this setting"},
+      {With(llama, "rope_scaling", {{"type", "linear"}}), "factor"},
+  };
+  for (const auto& [json, what] : cases) {
+    EXPECT_THAT(ErrorOf(json), StartsWith("dir/config.json: "));
+    EXPECT_THAT(ErrorOf(json), HasSubstr(what));
+    EXPECT_THAT(ErrorOf(json), Not(HasSubstr("\n")));
+  }
+  EXPECT_EQ(ErrorOf(With(window, "max_window_layers", 2)), "") << "no layer has a window";
+  EXPECT_EQ(ErrorOf(With(qwen, "sliding_window", 4096)), "") << "not in use";
+}
+
+TEST(ModelConfig, SizesThatDoNotFitAreRefused) {
+  const std::vector<std::pair<Json, std::string>> cases = {
+      {With(TinyLlama(), "hidden_size", 13), "hidden_size: is 13, not a multiple of num_attention_heads 3"},
+      {With(TinyLlama(), "num_key_value_heads", 2), "num_attention_heads: is 3, not a multiple"},
+      {With(TinyLlama(), "head_dim", 5), "head_dim: is 5; rotary pairs"},
+      {With(TinyLlama(), "eos_token_id", 37), "eos_token_id: is 37, not a token of vocab_size 37"},
+      {With(TinyLlama(), "eos_token_id", "</s>"), "eos_token_id: is \"</s>\""},
+      {With(TinyLlama(), "bos_token_id", 40), "bos_token_id: is 40"},
+      {With(TinyLlama(), "vocab_size", 0), "vocab_size: is 0, not between 1"},
+      {With(TinyLlama(), "vocab_size", -5), "vocab_size: is -5"},
+      {With(TinyLlama(), "hidden_size", int64_t{1} << 62), "hidden_size: is 4611686018427387904"},
+      {With(TinyLlama(), "hidden_size", 12.5), "hidden_size"},
+      {With(TinyLlama(), "num_hidden_layers", 1000000), "num_hidden_layers: is 1000000"},
+      {With(TinyLlama(), "rms_norm_eps", "small"), "rms_norm_eps"},
+      {With(TinyDeepseek(), "qk_rope_head_dim", 5), "qk_rope_head_dim: is 5; rotary pairs"},
+      {With(TinyDeepseek(), "n_group", 4), "n_group: is 4: n_routed_experts 6"},
+      {With(TinyDeepseek(), "n_group", 6), "n_group: is 6"},
+      {With(TinyDeepseek(), "topk_group", 4), "topk_group: is 4"},
+      {With(TinyDeepseek(), "num_experts_per_tok", 5),
+       "num_experts_per_tok: is 5; topk_group 2 groups have 4"},
+      {Without(TinyDeepseek(), "kv_lora_rank"), "kv_lora_rank"},
+  };
+  for (const auto& [json, what] : cases) EXPECT_THAT(ErrorOf(json), HasSubstr(what));
+}
+
+TEST(ModelConfig, TextThatIsNoConfigIsAnErrorWithTheFile) {
+  for (const char* text :
+       {"", "[]", "null", "3", "{", "{\"model_type\": \"llama\", \"model_type\": \"llama\"}",
+        "{\"model_type\": {}}", "\xff"}) {
+    const auto config = ParseModelConfig(text, "dir/config.json");
+    ASSERT_FALSE(config.ok()) << text;
+    EXPECT_THAT(std::string(config.status().message()), StartsWith("dir/config.json:"));
+  }
+}
+
+std::map<std::string, ParameterSpec> SpecsOf(const Json& json) {
+  std::map<std::string, ParameterSpec> specs;
+  std::string before;
+  for (const ParameterSpec& spec : ParameterSpecs(Parsed(json))) {
+    EXPECT_LT(before, spec.name) << "name order";
+    before = spec.name;
+    specs[spec.name] = spec;
+  }
+  return specs;
+}
+
+TEST(ParameterSpecs, DeepseekHasTheCheckpointsNamesAndShapes) {
+  const auto specs = SpecsOf(TinyDeepseek());
+  const auto shape = [&](const std::string& name) { return specs.at(name).shape; };
+  EXPECT_THAT(shape("model.layers.0.self_attn.q_a_proj.weight"), ElementsAre(7, 12));
+  EXPECT_THAT(shape("model.layers.0.self_attn.q_b_proj.weight"), ElementsAre(27, 7));
+  EXPECT_THAT(shape("model.layers.0.self_attn.kv_a_proj_with_mqa.weight"), ElementsAre(10, 12));
+  EXPECT_THAT(shape("model.layers.0.self_attn.kv_b_proj.weight"), ElementsAre(24, 6));
+  EXPECT_THAT(shape("model.layers.0.self_attn.o_proj.weight"), ElementsAre(12, 9));
+  EXPECT_THAT(shape("model.layers.0.mlp.gate_proj.weight"), ElementsAre(20, 12));
+  EXPECT_THAT(shape("model.layers.1.mlp.experts.5.down_proj.weight"), ElementsAre(12, 9));
+  EXPECT_THAT(shape("model.layers.1.mlp.shared_experts.up_proj.weight"), ElementsAre(18, 12));
+  EXPECT_THAT(shape("model.layers.1.mlp.gate.weight"), ElementsAre(6, 12));
+  EXPECT_EQ(specs.count("model.layers.1.mlp.gate_proj.weight"), 0u);
+  // A layer: 2 norms and 7 tensors of attention; its MLP; then embedding, head and norm.
+  EXPECT_EQ(specs.size(), 2u * (2 + 7) + 3 + (2 + 3 * 6 + 3) + 3);
+  for (const auto& [name, spec] : specs) {
+    EXPECT_EQ(spec.trained, name.find("e_score_correction_bias") == std::string::npos) << name;
+  }
+  EXPECT_EQ(specs.at("model.layers.1.mlp.experts.0.down_proj.weight").init, ParameterSpec::Init::kResidual);
+  EXPECT_EQ(specs.at("model.layers.0.self_attn.o_proj.weight").init, ParameterSpec::Init::kResidual);
+
+  const auto plain = SpecsOf(With(TinyDeepseek(), "q_lora_rank", nullptr));
+  EXPECT_THAT(plain.at("model.layers.0.self_attn.q_proj.weight").shape, ElementsAre(27, 12));
+  EXPECT_EQ(plain.count("model.layers.0.self_attn.q_a_proj.weight"), 0u);
+}
+
+TEST(ParameterSpecs, TiedModelsHaveNoHeadAndQwen2HasQkvBiases) {
+  const auto qwen = SpecsOf(TinyQwen2()), llama = SpecsOf(TinyLlama());
+  EXPECT_EQ(qwen.count("lm_head.weight"), 0u);
+  EXPECT_EQ(llama.count("lm_head.weight"), 1u);
+  EXPECT_THAT(qwen.at("model.layers.1.self_attn.k_proj.bias").shape, ElementsAre(4));
+  EXPECT_EQ(qwen.count("model.layers.1.self_attn.o_proj.bias"), 0u);
+  EXPECT_EQ(llama.count("model.layers.1.self_attn.k_proj.bias"), 0u);
+}
+
+}  // namespace
+}  // namespace temper
