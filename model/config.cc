@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/config.h"
 
+#include <algorithm>
 #include <cmath>
-#include <limits>
+#include <iterator>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
-#include "core/json.h"
-#include "core/text.h"
+#include "model/config_keys.h"
 
 namespace temper {
 namespace {
@@ -18,140 +18,6 @@ constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
 constexpr int64_t kMaxHeads = 4096;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxExperts = 4096;
-
-// Typed reads of one object that remember the first thing that was wrong. A key that is absent or null is
-// `otherwise`, where there is one.
-class Keys {
- public:
-  Keys(const Json& object, std::string name) : object_(object), name_(std::move(name)) {}
-
-  bool Has(const std::string& key) const {
-    const Json* value = Find(object_, key);
-    return value != nullptr && !value->is_null();
-  }
-  int64_t Int(const std::string& key, int64_t min, int64_t max) {
-    return InRange(key, Keep(GetInt(object_, key, name_), min), min, max);
-  }
-  int64_t Int(const std::string& key, int64_t min, int64_t max, int64_t otherwise) {
-    return Has(key) ? Int(key, min, max) : otherwise;
-  }
-  double Number(const std::string& key, double min, double max) {
-    return InRange(key, Keep(GetDouble(object_, key, name_), min), min, max);
-  }
-  double Number(const std::string& key, double min, double max, double otherwise) {
-    return Has(key) ? Number(key, min, max) : otherwise;
-  }
-  bool Bool(const std::string& key, bool otherwise) {
-    return Keep(GetBool(object_, key, name_, otherwise), otherwise);
-  }
-  std::string Text(const std::string& key, const std::string& otherwise) {
-    return Keep(GetString(object_, key, name_, otherwise), otherwise);
-  }
-
-  // What the key asks for would be silently ignored.
-  template <class T>
-  void Only(const std::string& key, const T& is, const T& can) {
-    if (is != can) Fail(key, absl::StrCat("is ", Word(is), "; temper knows ", Word(can), " only"));
-  }
-  void Fail(const std::string& key, const std::string& what) {
-    if (status_.ok()) status_ = absl::InvalidArgumentError(absl::StrCat(name_, ": ", key, ": ", what));
-  }
-  const Json* Member(const std::string& key) const { return Has(key) ? Find(object_, key) : nullptr; }
-  const std::string& name() const { return name_; }
-  const absl::Status& status() const { return status_; }
-  void Keep(const absl::Status& status) { status_.Update(status); }
-
- private:
-  static std::string Word(const std::string& word) { return absl::StrCat("'", Printable(word), "'"); }
-  static std::string Word(bool word) { return word ? "true" : "false"; }
-  static std::string Word(double word) { return FormatDouble(word); }
-
-  template <class T>
-  T Keep(const absl::StatusOr<T>& value, const T& otherwise) {
-    status_.Update(value.status());
-    return value.ok() ? *value : otherwise;
-  }
-  template <class T>
-  T InRange(const std::string& key, T value, T min, T max) {
-    if (value >= min && value <= max) return value;
-    Fail(key, absl::StrCat("is ", value, ", not between ", min, " and ", max));
-    return min;
-  }
-
-  const Json& object_;
-  std::string name_;
-  absl::Status status_;
-};
-
-void ReadRope(Keys& keys, ModelConfig* config) {
-  static const char* const kKnown[] = {"type",
-                                       "rope_type",
-                                       "rope_theta",
-                                       "factor",
-                                       "beta_fast",
-                                       "beta_slow",
-                                       "mscale",
-                                       "mscale_all_dim",
-                                       "truncate",
-                                       "attention_factor",
-                                       "low_freq_factor",
-                                       "high_freq_factor",
-                                       "original_max_position_embeddings",
-                                       "partial_rotary_factor"};
-  RopeConfig& rope = config->rope;
-  const Json* four = keys.Member("rope_scaling");
-  const Json* five = keys.Member("rope_parameters");
-  if (four != nullptr && five != nullptr && *four != *five) {
-    keys.Fail("rope_scaling", "differs from rope_parameters; keep one of them");
-  }
-  const std::string key = five != nullptr ? "rope_parameters" : "rope_scaling";
-  static const Json kNone = Json::object();
-  const Json& object = five != nullptr ? *five : four != nullptr ? *four : kNone;
-  if (!object.is_object()) return keys.Fail(key, "is not an object");
-
-  Keys in(object, absl::StrCat(keys.name(), ": ", key));
-  for (const auto& [name, value] : object.items()) {
-    const auto* end = std::end(kKnown);
-    if (std::find(std::begin(kKnown), end, name) == end && !value.is_null()) {
-      in.Fail(Printable(name), "temper does not know this setting");
-    }
-  }
-  constexpr double kLarge = 1e12;
-  rope.type = in.Text("rope_type", in.Text("type", "default"));
-  if (rope.type != "default" && rope.type != "linear" && rope.type != "yarn" && rope.type != "llama3") {
-    in.Fail("rope_type",
-            absl::StrCat("is '", Printable(rope.type), "'; temper knows default, linear, yarn and llama3"));
-  }
-  rope.theta = in.Number("rope_theta", 1, kLarge, keys.Number("rope_theta", 1, kLarge, 10000));
-  in.Only("partial_rotary_factor", in.Number("partial_rotary_factor", 0, 1, 1), 1.0);
-  keys.Only("partial_rotary_factor", keys.Number("partial_rotary_factor", 0, 1, 1), 1.0);
-  if (rope.type != "default") rope.factor = in.Number("factor", 1, kLarge);
-  rope.mscale_all_dim = in.Number("mscale_all_dim", 0, 100, 0);
-  if (rope.type == "yarn" || rope.type == "llama3") {
-    rope.original_max_positions =
-        in.Int("original_max_position_embeddings", 1, INT32_MAX, config->max_positions);
-    rope.original_max_positions =
-        keys.Int("original_max_position_embeddings", 1, INT32_MAX, rope.original_max_positions);
-  }
-  if (rope.type == "yarn") {
-    rope.beta_fast = in.Number("beta_fast", 0, kLarge, 32);
-    rope.beta_slow = in.Number("beta_slow", 0, kLarge, 1);
-    if (rope.beta_fast == 0) rope.beta_fast = 32;
-    if (rope.beta_slow == 0) rope.beta_slow = 1;
-    rope.mscale = in.Number("mscale", 0, 100, 0);
-    rope.attention_factor = in.Number("attention_factor", 0, 100, 0);
-    rope.truncate = in.Bool("truncate", true);
-    if (rope.theta <= 1) in.Fail("rope_theta", "must be greater than 1");
-  }
-  if (rope.type == "llama3") {
-    rope.low_freq_factor = in.Number("low_freq_factor", 1e-6, kLarge);
-    rope.high_freq_factor = in.Number("high_freq_factor", 1e-6, kLarge);
-    if (rope.high_freq_factor <= rope.low_freq_factor) {
-      in.Fail("high_freq_factor", "is not greater than low_freq_factor");
-    }
-  }
-  keys.Keep(in.status());
-}
 
 void ReadTokens(Keys& keys, ModelConfig* config) {
   const auto token = [&](const Json& value) -> int32_t {

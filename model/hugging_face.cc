@@ -5,101 +5,23 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
-#include <map>
-#include <memory>
-#include <set>
 
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/check.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "model/safetensors.h"
+#include "model/weight_files.h"
 
 namespace temper {
 namespace {
 
 constexpr int64_t kJsonLimit = int64_t{64} << 20;
 constexpr char kEmbedding[] = "model.embed_tokens.weight", kHead[] = "lm_head.weight";
-
-// A tensor in one of the files.
-struct Source {
-  const SafetensorsFile* file;
-  const TensorInfo* info;
-};
-
-struct Checkpoint {
-  std::vector<std::unique_ptr<SafetensorsFile>> files;
-  std::map<std::string, Source> tensors;
-  std::string name;  // of the file, or of the index, in errors
-};
-
-absl::Status Wrong(const std::string& file, const std::string& tensor, const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(file, ": tensor ", Printable(tensor), ": ", what));
-}
-
-absl::Status AddFile(const std::string& path, Checkpoint* checkpoint) {
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  for (const TensorInfo& info : file->tensors()) {
-    const auto [at, added] = checkpoint->tensors.emplace(info.name, Source{file.get(), &info});
-    if (!added) return Wrong(path, info.name, absl::StrCat("is in ", at->second.file->path(), " too"));
-  }
-  checkpoint->files.push_back(std::move(file));
-  return absl::OkStatus();
-}
-
-// model.safetensors.index.json: {"weight_map": {tensor: file}}.
-absl::Status AddShards(const std::string& directory, Checkpoint* checkpoint) {
-  const std::string& index = checkpoint->name;
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(index, kJsonLimit));
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(text, index));
-  const Json* map = Find(root, "weight_map");
-  if (map == nullptr || !map->is_object())
-    return absl::InvalidArgumentError(index + ": weight_map: is not an object");
-  std::map<std::string, std::string> shard_of;
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : map->items()) {
-    if (!shard.is_string()) return Wrong(index, tensor, "its shard is not a string");
-    const std::string name = shard.get<std::string>();
-    if (name.find('/') != name.npos || name.find('\0') != name.npos ||
-        !absl::EndsWith(name, ".safetensors")) {
-      return Wrong(index, tensor,
-                   absl::StrCat("'", Printable(name), "' is not a .safetensors file of the folder"));
-    }
-    shard_of[tensor] = name;
-    shards.insert(name);
-  }
-  for (const std::string& shard : shards) {
-    TEMPER_RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", shard), checkpoint));
-  }
-  for (const auto& [tensor, shard] : shard_of) {
-    const auto at = checkpoint->tensors.find(tensor);
-    if (at == checkpoint->tensors.end() || at->second.file->path() != absl::StrCat(directory, "/", shard)) {
-      return Wrong(index, tensor, absl::StrCat("is not in ", shard));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& directory) {
-  Checkpoint checkpoint;
-  checkpoint.name = directory + "/model.safetensors";
-  if (FileExists(checkpoint.name)) {
-    TEMPER_RETURN_IF_ERROR(AddFile(checkpoint.name, &checkpoint));
-    return checkpoint;
-  }
-  checkpoint.name = directory + "/model.safetensors.index.json";
-  if (!FileExists(checkpoint.name)) {
-    return absl::NotFoundError(
-        absl::StrCat(directory, ": has neither model.safetensors nor model.safetensors.index.json"));
-  }
-  TEMPER_RETURN_IF_ERROR(AddShards(directory, &checkpoint));
-  return checkpoint;
-}
 
 // model.layers.N of an N that only the MTP modules have.
 bool IsMtp(const std::string& name, const ModelConfig& config) {
@@ -112,15 +34,16 @@ bool IsMtp(const std::string& name, const ModelConfig& config) {
          layer < config.num_layers + config.mtp_layers;
 }
 
-absl::StatusOr<at::Tensor> ReadTensor(const Source& source) {
+absl::StatusOr<at::Tensor> ReadTensor(const StoredTensor& source) {
   at::Tensor value = at::empty(source.info->shape, at::kFloat);
   float* data = value.mutable_data_ptr<float>();
   TEMPER_RETURN_IF_ERROR(source.file->ReadFloats(*source.info, data));
   for (int64_t i = 0; i < source.info->elements; ++i) {
     const uint32_t bits = std::bit_cast<uint32_t>(data[i]);
     if ((bits & 0x7f800000) == 0x7f800000) {
-      return Wrong(source.file->path(), source.info->name,
-                   absl::StrCat("element ", i, " is ", FormatFloat(data[i]), "; weights must be finite"));
+      return TensorError(
+          source.file->path(), source.info->name,
+          absl::StrCat("element ", i, " is ", FormatFloat(data[i]), "; weights must be finite"));
     }
   }
   return value;
@@ -131,31 +54,31 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
 }
 
 // A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
-absl::Status CheckTiedHead(const Source& head, const at::Tensor& embedding) {
+absl::Status CheckTiedHead(const StoredTensor& head, const at::Tensor& embedding) {
   TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head));
   if (value.sizes() == embedding.sizes() &&
       memcmp(value.const_data_ptr(), embedding.const_data_ptr(), value.numel() * sizeof(float)) == 0) {
     return absl::OkStatus();
   }
-  return Wrong(head.file->path(), kHead,
-               "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
+  return TensorError(head.file->path(), kHead,
+                     "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
 }
 
-absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, Checkpoint& checkpoint) {
-  std::map<std::string, Source>& tensors = checkpoint.tensors;
+absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, WeightFiles& weights) {
+  std::map<std::string, StoredTensor>& tensors = weights.tensors;
   std::vector<ParameterSpec> specs = ParameterSpecs(config);
   // All names and shapes first: a wrong file is refused before gigabytes are read.
   for (const ParameterSpec& spec : specs) {
     const auto at = tensors.find(spec.name);
     if (at == tensors.end()) {
-      return Wrong(
-          checkpoint.name, spec.name,
+      return TensorError(
+          weights.name, spec.name,
           spec.name == kHead ? "is missing, and config.json has tie_word_embeddings false" : "is missing");
     }
     if (at->second.info->shape != spec.shape) {
-      return Wrong(at->second.file->path(), spec.name,
-                   absl::StrCat("has shape ", ShapeText(at->second.info->shape), "; config.json says ",
-                                ShapeText(spec.shape)));
+      return TensorError(at->second.file->path(), spec.name,
+                         absl::StrCat("has shape ", ShapeText(at->second.info->shape), "; config.json says ",
+                                      ShapeText(spec.shape)));
     }
   }
   for (const auto& [name, source] : tensors) {
@@ -165,8 +88,8 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, Checkpoint&
     if (name == kHead && config.tie_word_embeddings) continue;
     if (absl::EndsWith(name, ".rotary_emb.inv_freq")) continue;  // old checkpoints keep what the config says
     if (!IsMtp(name, config)) {
-      return Wrong(source.file->path(), name,
-                   absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
+      return TensorError(source.file->path(), name,
+                         absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
     specs.insert(at, {name, source.info->shape, ParameterSpec::Init::kLinear, /*trained=*/false});
   }
@@ -179,7 +102,7 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, Checkpoint&
     list.push_back({spec.name, std::move(value), spec.trained});
   }
   if (all_zero)
-    return absl::InvalidArgumentError(checkpoint.name + ": every weight is zero; its data was never written");
+    return absl::InvalidArgumentError(weights.name + ": every weight is zero; its data was never written");
   Parameters parameters(std::move(list));
   if (const auto head = tensors.find(kHead); config.tie_word_embeddings && head != tensors.end()) {
     TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, parameters[kEmbedding]));
@@ -229,8 +152,8 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory) {
   PolicyFiles policy;
   TEMPER_ASSIGN_OR_RETURN(policy.config, ReadPolicyConfig(directory));
-  TEMPER_ASSIGN_OR_RETURN(Checkpoint checkpoint, OpenCheckpoint(directory));
-  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, checkpoint));
+  TEMPER_ASSIGN_OR_RETURN(WeightFiles weights, OpenWeightFiles(directory));
+  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, weights));
   return policy;
 }
 

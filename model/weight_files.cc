@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weight_files.h"
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/status.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kIndexLimit = int64_t{64} << 20;
+
+absl::Status AddFile(const std::string& path, WeightFiles* weights) {
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+  for (const TensorInfo& info : file->tensors()) {
+    const auto [at, added] = weights->tensors.emplace(info.name, StoredTensor{file.get(), &info});
+    if (!added) return TensorError(path, info.name, absl::StrCat("is in ", at->second.file->path(), " too"));
+  }
+  weights->files.push_back(std::move(file));
+  return absl::OkStatus();
+}
+
+// model.safetensors.index.json: {"weight_map": {tensor: file}}.
+absl::Status AddShards(const std::string& directory, WeightFiles* weights) {
+  const std::string& index = weights->name;
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(index, kIndexLimit));
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(text, index));
+  const Json* map = Find(root, "weight_map");
+  if (map == nullptr || !map->is_object())
+    return absl::InvalidArgumentError(index + ": weight_map: is not an object");
+  std::map<std::string, std::string> shard_of;
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : map->items()) {
+    if (!shard.is_string()) return TensorError(index, tensor, "its shard is not a string");
+    const std::string name = shard.get<std::string>();
+    if (name.find('/') != name.npos || name.find('\0') != name.npos ||
+        !absl::EndsWith(name, ".safetensors")) {
+      return TensorError(index, tensor,
+                         absl::StrCat("'", Printable(name), "' is not a .safetensors file of the folder"));
+    }
+    shard_of[tensor] = name;
+    shards.insert(name);
+  }
+  for (const std::string& shard : shards) {
+    TEMPER_RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", shard), weights));
+  }
+  for (const auto& [tensor, shard] : shard_of) {
+    const auto at = weights->tensors.find(tensor);
+    if (at == weights->tensors.end() || at->second.file->path() != absl::StrCat(directory, "/", shard)) {
+      return TensorError(index, tensor, absl::StrCat("is not in ", shard));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status TensorError(const std::string& file, const std::string& tensor, const std::string& what) {
+  return absl::InvalidArgumentError(absl::StrCat(file, ": tensor ", Printable(tensor), ": ", what));
+}
+
+absl::StatusOr<WeightFiles> OpenWeightFiles(const std::string& directory) {
+  WeightFiles weights;
+  weights.name = directory + "/model.safetensors";
+  if (FileExists(weights.name)) {
+    TEMPER_RETURN_IF_ERROR(AddFile(weights.name, &weights));
+    return weights;
+  }
+  weights.name = directory + "/model.safetensors.index.json";
+  if (!FileExists(weights.name)) {
+    return absl::NotFoundError(
+        absl::StrCat(directory, ": has neither model.safetensors nor model.safetensors.index.json"));
+  }
+  TEMPER_RETURN_IF_ERROR(AddShards(directory, &weights));
+  return weights;
+}
+
+}  // namespace temper
