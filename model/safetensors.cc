@@ -72,14 +72,13 @@ std::string ParseTensor(const Json& fields, int64_t data_bytes, TensorInfo* info
   if (element_bytes == 0) return absl::StrCat("unknown dtype '", Printable(info->dtype, 40), "'");
   if (shape->size() > kMaxRank) return absl::StrCat("has ", shape->size(), " dimensions");
   int64_t bytes = element_bytes;
-  info->elements = 1;
   for (const Json& value : *shape) {
     int64_t dimension = 0;
     if (!size(value, &dimension)) return absl::StrCat("shape has ", Printable(DumpJson(value), 40));
     info->shape.push_back(dimension);
-    info->elements *= dimension;  // no overflow where the bytes have none
     if (__builtin_mul_overflow(bytes, dimension, &bytes)) return "has more bytes than 63 bits can count";
   }
+  info->elements = bytes / element_bytes;
   if (!size((*offsets)[0], &info->begin) || !size((*offsets)[1], &info->end)) {
     return absl::StrCat("data_offsets are ", Printable(DumpJson(*offsets), 60));
   }
