@@ -34,8 +34,8 @@ class Accuracy : public Reward {
     if (completion.raw) {
       answer = std::string(Trim(completion.text).substr(0, kMaxAnswerBytes + 1));
     } else if (lenient_) {
-      const auto reference = ReadReference(prompt.answer);
-      answer = FindAnswer(completion.text, reference ? reference->kind : AnswerKind::kText);
+      const auto reference = IsTiny(prompt) ? std::nullopt : ReadReference(prompt.answer);
+      answer = FindAnswer(completion.text, reference ? reference->kind : AnswerKind::kNumber);
     } else {
       const TaggedAnswer tagged = AnswerInTags(completion.text, completion.stop);
       if (tagged.kind != VerdictKind::kCorrect) {

@@ -8,15 +8,20 @@ namespace temper::kernels {
 
 // Rows of c that one register tile holds.
 constexpr int kTileRows = 12;
+// Up to so many rows an unpacked operand is read once, straight into registers.
+constexpr int kDirectRows = 4;
+// Columns that such a piece of a b of [k, n] has.
+constexpr int kWide = 128;
 
-// c[rows, cols] of one panel of at most 32 columns; see Product for the order.
+// c[rows, cols] of one panel of at most 32 columns (kWide if `wide`); see Product for the order.
 struct PanelTask {
-  const float* a;
+  const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
   int64_t lda;
   const float* panel;  // [k][32]; or null: the columns are packed on the fly from b
   const float* b;      // the panel's first row (transposed) or column of the unpacked operand
   int64_t ldb;
   bool b_transposed;
+  bool wide;  // b is [k, n] and not packed, rows <= kDirectRows
   float* c;
   int64_t ldc;
   int64_t rows;
@@ -28,25 +33,35 @@ struct PanelTask {
   int64_t ldadd;
 };
 
-// dw[rows_n, cols] += over m rows, at most 32 columns of x.
+// dw[n, k] goes on over m rows. As they are in memory, or packed: dy by PackColumns, x by PackPanel.
 struct GradientTask {
   const float* dy;
-  int64_t lddy;
+  int64_t dy_step;  // from row to row
+  int64_t dy_tile;  // from kTileRows columns to the next
   const float* x;
-  int64_t ldx;
+  int64_t x_step;
+  int64_t x_panel;
+  bool packed;
   float* dw;
   int64_t lddw;
   int64_t m;
   int64_t n;
-  int cols;
+  int64_t k;
 };
+
+// Rows that ComputeGradient takes at a time, as stays in the second cache.
+constexpr int64_t kGradientRows = 512;
 
 #define TEMPER_GEMM_FUNCTIONS(ISA)                                                                        \
   namespace ISA {                                                                                         \
   /* out[k][32] from a panel of `cols` columns; the rest is 0. */                                         \
   void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);          \
+  /* out[k][kTileRows] from `rows` <= kTileRows rows; writes up to 4 floats past its end. */              \
+  void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                            \
+  /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                               \
+  void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                       \
   void ComputePanel(const PanelTask& task, float* scratch); /* scratch: k * 32 floats if panel is null */ \
-  void ComputeGradient(const GradientTask& task);                                                         \
+  void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * 32 floats */         \
   void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out);                        \
   }
 TEMPER_GEMM_FUNCTIONS(plain)

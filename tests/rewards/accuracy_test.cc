@@ -121,6 +121,7 @@ TEST(Accuracy, ReadsTheAnswerOnlyInItsTags) {
       {"x <answer>18</answer>", VerdictKind::kMalformed, "<answer> without </think>"},
       {"x </think> <answer>18", VerdictKind::kMalformed, "no </answer>"},
       {"x </think> 18</answer>", VerdictKind::kMalformed, "</answer> without <answer>"},
+      {"x </think> </answer>18<answer>", VerdictKind::kMalformed, "</answer> before <answer>"},
       {"x </think> <answer> </answer>", VerdictKind::kNoAnswer, "nothing in <answer>"},
       {"x </think> <answer>18</answer> <answer>19</answer>", VerdictKind::kMalformed, "two <answer>"},
       {"x </think> <answer>19</answer> </think> <answer>18</answer>", VerdictKind::kMalformed,

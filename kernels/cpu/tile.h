@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The register tiles of the products. Included only by kernels/cpu/*.cc.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/cpu/simd.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+template <int kRows>
+struct Rows {
+  static constexpr int value = kRows;
+};
+
+// Calls body(Rows<rows>) for 1 <= rows <= kMost.
+template <int kMost, typename Body>
+inline void WithRows(int64_t rows, const Body& body) {
+  if constexpr (kMost > 1) {
+    if (rows < kMost) return WithRows<kMost - 1>(rows, body);
+  }
+  body(Rows<kMost>());
+}
+
+// Goes on with the chains of R rows x 32 columns over k steps. a's element of row r and step i is at
+// r * stride + i, or, if it is packed in columns, at r + i * stride.
+template <int R, bool kColumns>
+inline void Chains(const float* a, int64_t stride, const float* panel, int64_t panel_step, int64_t k,
+                   F16 (&acc)[2 * R]) {
+  for (int64_t i = 0; i < k; ++i) {
+    const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
+    panel += panel_step;
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const F16 x = Set(kColumns ? a[r] : a[r * stride + i]);
+      acc[2 * r] = Fma(x, b0, acc[2 * r]);
+      acc[2 * r + 1] = Fma(x, b1, acc[2 * r + 1]);
+    }
+    if (kColumns) a += stride;
+  }
+}
+
+template <int N>
+inline void Zero(F16 (&acc)[N]) {
+#pragma GCC unroll 32
+  for (int i = 0; i < N; ++i) acc[i] = Set(0.0f);
+}
+
+// The binary tree over the chunks of an axis, for N vectors at once: as a binary counter, equal-sized
+// subtrees add, left + right.
+template <int N>
+struct ChunkTree {
+  float pending[3][N * kLanes];
+
+  // acc holds chunk c of `chunks`; after the last one it holds the sum.
+  inline void Push(int c, int chunks, F16 (&acc)[N]) {
+    int level = 0;
+    for (int bits = c; bits & 1; bits >>= 1, ++level) {
+      for (int i = 0; i < N; ++i) acc[i] = Add(Load(pending[level] + i * kLanes), acc[i]);
+    }
+    if (c + 1 == chunks) return;
+    for (int i = 0; i < N; ++i) Store(pending[level] + i * kLanes, acc[i]);
+  }
+};
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+namespace {
+
+constexpr int kPanel = 32;
+
+inline F16 Read(const float* p, int lanes) {
+  return lanes >= kLanes ? Load(p) : LoadFirst(p, lanes < 0 ? 0 : lanes);
+}
+inline void Write(float* p, F16 a, int lanes) {
+  if (lanes >= kLanes) {
+    Store(p, a);
+  } else if (lanes > 0) {
+    StoreFirst(p, a, lanes);
+  }
+}
+
+// R rows of dw (columns of dy) x at most 32 columns of x, chains over m rows.
+template <int R>
+void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_t x_step, int64_t m,
+                  float* dw, int cols) {
+  F16 acc[2 * R];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    acc[2 * r] = Read(dw + r * t.lddw, cols);
+    acc[2 * r + 1] = Read(dw + r * t.lddw + kLanes, cols - kLanes);
+  }
+  Chains<R, true>(dy, t.dy_step, x, x_step, m, acc);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    Write(dw + r * t.lddw, acc[2 * r], cols);
+    Write(dw + r * t.lddw + kLanes, acc[2 * r + 1], cols - kLanes);
+  }
+}
+
+// Tile j of 12 rows, panel p.
+inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t begin, int64_t m, float* scratch) {
+  const int64_t rows = t.n - j * kTileRows < kTileRows ? t.n - j * kTileRows : kTileRows;
+  const int64_t left = t.k - p * kPanel;
+  const int cols = left < kPanel ? static_cast<int>(left) : kPanel;
+  const float* dy = t.dy + j * t.dy_tile + begin * t.dy_step;
+  const float* x = t.x + p * t.x_panel + begin * t.x_step;
+  int64_t x_step = t.x_step;
+  if (cols < kPanel && !t.packed) {
+    PackPanel(x, t.x_step, false, cols, m, scratch);
+    x = scratch;
+    x_step = kPanel;
+  }
+  float* dw = t.dw + j * kTileRows * t.lddw + p * kPanel;
+  WithRows<kTileRows>(rows, [&](auto r) { GradientTile<decltype(r)::value>(t, dy, x, x_step, m, dw, cols); });
+}
+
+}  // namespace
+
+void ComputeGradient(const GradientTask& t, float* scratch) {
+  const int64_t tiles = (t.n + kTileRows - 1) / kTileRows, panels = (t.k + kPanel - 1) / kPanel;
+  for (int64_t begin = 0; begin < t.m; begin += kGradientRows) {
+    const int64_t m = t.m - begin < kGradientRows ? t.m - begin : kGradientRows;
+    if (t.packed) {
+      for (int64_t p = 0; p < panels; ++p) {
+        for (int64_t j = 0; j < tiles; ++j) OneTile(t, j, p, begin, m, scratch);
+      }
+    } else {
+      // Along the rows of dw, whose traffic counts where m is small.
+      for (int64_t j = 0; j < tiles; ++j) {
+        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, begin, m, scratch);
+      }
+    }
+  }
+}
+
+void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out) {
+  F16 acc = LoadFirst(out, cols);
+  for (int64_t i = 0; i < m; ++i) acc = Add(acc, LoadFirst(dy + i * lddy, cols));
+  StoreFirst(out, acc, cols);
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// WeightGradients and BiasGradient of kernels/gemm.h.
+#include <algorithm>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/gemm.h"
+#include "kernels/isa.h"
+#include "kernels/pieces.h"
+
+namespace temper::kernels {
+namespace {
+
+constexpr int64_t kRows = 48;      // rows of dw in a piece
+constexpr int64_t kColumns = 512;  // columns of dw in a piece
+
+// Rows this far apart (floats) fall into few sets of the first cache: they are packed.
+bool WorthPacking(const WeightGradient& g) {
+  return g.m > 32 && g.n >= 64 && g.k >= 64 && std::max(g.ldx, g.lddy) >= 512;
+}
+
+// A large gradient: all threads pack a block of x's rows in panels, then each packs the columns of dy that it
+// needs.
+void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
+  static thread_local std::vector<float> buffer;
+  const auto pack_panel = TEMPER_DISPATCH(PackPanel);
+  const auto pack_columns = TEMPER_DISPATCH(PackColumns);
+  const auto compute = TEMPER_DISPATCH(ComputeGradient);
+  const int64_t panels = Ceil(g.k, kPanel), row_blocks = Ceil(g.n, kRows);
+  // Fewer columns a piece where there are too few rows for the threads.
+  const int64_t groups = std::min(panels, Ceil(4 * pool.threads(), row_blocks)), group = Ceil(panels, groups);
+  for (int64_t begin = 0; begin < g.m; begin += kGradientRows) {
+    const int64_t m = std::min(kGradientRows, g.m - begin);
+    const float* dy = g.dy + begin * g.lddy;
+    const float* x = g.x + begin * g.ldx;
+    if (const size_t need = panels * m * kPanel; buffer.size() < need) buffer.resize(need);
+    float* packed = buffer.data();
+    pool.ParallelFor(panels, 2, [&](int64_t first, int64_t last) {
+      for (int64_t p = first; p < last; ++p) {
+        pack_panel(x + p * kPanel, g.ldx, false,
+                   static_cast<int>(std::min<int64_t>(kPanel, g.k - p * kPanel)), m, packed + p * m * kPanel);
+      }
+    });
+    pool.ParallelFor(row_blocks * Ceil(panels, group), 1, [&](int64_t first, int64_t last) {
+      for (int64_t piece = first; piece < last; ++piece) {
+        const int64_t row = piece % row_blocks * kRows, panel = piece / row_blocks * group;
+        const int64_t rows = std::min(kRows, g.n - row), column = panel * kPanel;
+        float* tiles = Scratch(kRows * m);
+        for (int64_t j = 0; j < rows; j += kTileRows) {
+          pack_columns(dy + row + j, g.lddy, static_cast<int>(std::min<int64_t>(kTileRows, rows - j)), m,
+                       tiles + j * m);
+        }
+        compute({.dy = tiles,
+                 .dy_step = kTileRows,
+                 .dy_tile = kTileRows * m,
+                 .x = packed + panel * m * kPanel,
+                 .x_step = kPanel,
+                 .x_panel = m * kPanel,
+                 .packed = true,
+                 .dw = g.dw + row * g.lddw + column,
+                 .lddw = g.lddw,
+                 .m = m,
+                 .n = rows,
+                 .k = std::min(group * kPanel, g.k - column)},
+                nullptr);
+      }
+    });
+  }
+}
+
+}  // namespace
+
+void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& pool) {
+  static thread_local Pieces pieces;
+  pieces.Clear();
+  for (const WeightGradient& g : gradients) {
+    const bool packed = WorthPacking(g);
+    if (packed) PackedGradient(g, pool);
+    pieces.Add(g.m == 0 || packed ? 0 : Ceil(g.n, kRows) * Ceil(g.k, kColumns),
+               static_cast<double>(g.m + 8) * g.n * g.k);
+  }
+  const auto compute = TEMPER_DISPATCH(ComputeGradient);
+  pieces.Run(pool, [&](size_t index, int64_t local) {
+    const WeightGradient& g = gradients[index];
+    const int64_t groups = Ceil(g.k, kColumns);
+    const int64_t row = local / groups * kRows, column = local % groups * kColumns;
+    compute({.dy = g.dy + row,
+             .dy_step = g.lddy,
+             .dy_tile = kTileRows,
+             .x = g.x + column,
+             .x_step = g.ldx,
+             .x_panel = kPanel,
+             .packed = false,
+             .dw = g.dw + row * g.lddw + column,
+             .lddw = g.lddw,
+             .m = g.m,
+             .n = std::min(kRows, g.n - row),
+             .k = std::min(kColumns, g.k - column)},
+            Scratch(kGradientRows * kPanel));
+  });
+}
+
+void BiasGradient(const float* dy, int64_t lddy, int64_t m, int64_t n, float* dbias, ThreadPool& pool) {
+  const auto sum = TEMPER_DISPATCH(SumColumns);
+  pool.ParallelFor(Ceil(n, 16), 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      sum(dy + i * 16, lddy, m, static_cast<int>(std::min<int64_t>(16, n - i * 16)), dbias + i * 16);
+    }
+  });
+}
+
+}  // namespace temper::kernels
