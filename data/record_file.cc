@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/record_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/str_cat.h"
+#include "core/text.h"
+#include "data/trajectory.pb.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kHeaderBytes = 12;
+
+// CRC-32C (RFC 3720, appendix B.4): the reflected polynomial 0x1EDC6F41, a byte at a time.
+uint32_t Crc32c(std::string_view bytes) {
+  static const std::array<uint32_t, 256> kTable = [] {
+    std::array<uint32_t, 256> table;
+    for (uint32_t i = 0; i < 256; ++i) {
+      uint32_t crc = i;
+      for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0u);
+      table[i] = crc;
+    }
+    return table;
+  }();
+  uint32_t crc = ~0u;
+  for (const unsigned char byte : bytes) crc = crc >> 8 ^ kTable[(crc ^ byte) & 0xFF];
+  return ~crc;
+}
+
+void PutWord(uint32_t word, std::string* out) {
+  for (int shift = 0; shift < 32; shift += 8) out->push_back(static_cast<char>(word >> shift));
+}
+
+uint32_t GetWord(const char* bytes) {
+  uint32_t word = 0;
+  for (int i = 3; i >= 0; --i) word = word << 8 | static_cast<unsigned char>(bytes[i]);
+  return word;
+}
+
+absl::Status Damage(const std::string& path, int64_t byte, const std::string& what) {
+  return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": byte ", byte, ": ", what,
+                                          "; the file is damaged: restore it from a copy"));
+}
+
+// Calls record(bytes, offset) for each whole record; returns where the last one ends.
+using OnRecord = absl::FunctionRef<absl::Status(const std::string& bytes, int64_t offset)>;
+absl::StatusOr<int64_t> Scan(const std::string& path, OnRecord record) {
+  std::error_code error;
+  const bool regular = std::filesystem::is_regular_file(path, error);
+  if (!regular) {
+    const std::string why = error ? error.message() : "is not a regular file";
+    return absl::NotFoundError(absl::StrCat(Printable(path, 1000), ": cannot read records: ", why));
+  }
+  const int64_t size = static_cast<int64_t>(std::filesystem::file_size(path, error));
+  std::ifstream file(path, std::ios::binary);
+  const auto failed = [&] {
+    return absl::UnavailableError(
+        absl::StrCat(Printable(path, 1000), ": cannot read records: ", strerror(errno)));
+  };
+  if (error || !file) return failed();
+  std::string bytes;
+  int64_t offset = 0;
+  while (size - offset >= kHeaderBytes) {
+    char header[kHeaderBytes];
+    if (!file.read(header, kHeaderBytes)) return failed();
+    const int64_t length = GetWord(header);
+    if (GetWord(header + 4) != Crc32c({header, 4})) {
+      return Damage(path, offset, "a record's length has the wrong checksum");
+    }
+    if (length > kMaxRecordBytes) return Damage(path, offset, absl::StrCat("a record of ", length, " bytes"));
+    if (length > size - offset - kHeaderBytes) break;  // cut short
+    bytes.resize(length);
+    if (!file.read(bytes.data(), length)) return failed();
+    if (GetWord(header + 8) != Crc32c(bytes)) {
+      return Damage(path, offset, "a record has the wrong checksum");
+    }
+    TEMPER_RETURN_IF_ERROR(record(bytes, offset));
+    offset += kHeaderBytes + length;
+  }
+  return offset;
+}
+
+absl::Status Append(const proto::Record& record, AppendFile* file) {
+  const size_t length = record.ByteSizeLong();
+  if (length > kMaxRecordBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(Printable(file->path(), 1000), ": a record of ", length,
+                                                   " bytes; at most ", kMaxRecordBytes, " fit"));
+  }
+  const std::string bytes = record.SerializeAsString();
+  std::string out;
+  out.reserve(kHeaderBytes + bytes.size());
+  PutWord(static_cast<uint32_t>(bytes.size()), &out);
+  PutWord(Crc32c(out), &out);
+  PutWord(Crc32c(bytes), &out);
+  out += bytes;
+  return file->Append(out);
+}
+
+proto::TrajectoryRecord ToProto(const Trajectory& trajectory) {
+  proto::TrajectoryRecord record;
+  record.set_prompt_id(trajectory.prompt_id);
+  record.set_sample(trajectory.sample);
+  record.mutable_tokens()->Add(trajectory.tokens.begin(), trajectory.tokens.end());
+  record.mutable_logprobs()->Add(trajectory.logprobs.begin(), trajectory.logprobs.end());
+  record.set_policy_version(trajectory.policy_version);
+  record.set_stop(static_cast<int>(trajectory.stop));
+  record.set_entropy_sum(trajectory.entropy_sum);
+  record.set_text(trajectory.text);
+  record.set_numerics(kNumericsVersion);
+  for (const Verdict& verdict : trajectory.verdicts) {
+    proto::VerdictRecord* out = record.add_verdicts();
+    out->set_rule(verdict.rule);
+    out->set_kind(static_cast<int>(verdict.kind));
+    out->set_score(verdict.score);
+    out->set_extracted(verdict.extracted);
+    out->set_reason(verdict.reason);
+  }
+  return record;
+}
+
+absl::StatusOr<Trajectory> FromProto(const proto::TrajectoryRecord& record) {
+  const auto fault = [](const std::string& what, int64_t value) {
+    return absl::InvalidArgumentError(absl::StrCat("a trajectory with ", what, " ", value));
+  };
+  if (record.numerics() != kNumericsVersion) {
+    return absl::FailedPreconditionError(absl::StrCat("a trajectory of numerics version ", record.numerics(),
+                                                      "; this temper has version ", kNumericsVersion,
+                                                      ": go on with the temper that wrote it"));
+  }
+  if (record.stop() < 1 || record.stop() > 3) return fault("stop reason", record.stop());
+  if (record.sample() < 0) return fault("sample", record.sample());
+  if (record.logprobs_size() != 0 && record.logprobs_size() != record.tokens_size()) {
+    return fault(absl::StrCat(record.tokens_size(), " tokens, but logprobs:"), record.logprobs_size());
+  }
+  Trajectory trajectory;
+  trajectory.prompt_id = record.prompt_id();
+  trajectory.sample = record.sample();
+  trajectory.tokens.assign(record.tokens().begin(), record.tokens().end());
+  trajectory.logprobs.assign(record.logprobs().begin(), record.logprobs().end());
+  trajectory.policy_version = record.policy_version();
+  trajectory.stop = static_cast<StopReason>(record.stop());
+  trajectory.entropy_sum = record.entropy_sum();
+  trajectory.text = record.text();
+  for (const proto::VerdictRecord& verdict : record.verdicts()) {
+    if (verdict.kind() < 1 || verdict.kind() > 6) return fault("verdict kind", verdict.kind());
+    trajectory.verdicts.push_back({verdict.rule(), static_cast<VerdictKind>(verdict.kind()), verdict.score(),
+                                   verdict.extracted(), verdict.reason()});
+  }
+  return trajectory;
+}
+
+Group FromProto(const proto::PromptRecord& record) {
+  Group group;
+  group.stage = record.stage();
+  group.rollout = record.rollout();
+  group.prompt.id = record.id();
+  group.prompt.tokens.assign(record.tokens().begin(), record.tokens().end());
+  group.prompt.text = record.text();
+  group.prompt.answer = record.answer();
+  group.prompt.task = record.task();
+  group.prompt.fields = record.fields();
+  return group;
+}
+
+bool SamePrompt(const Prompt& a, const Prompt& b) {
+  const auto parts = [](const Prompt& p) {
+    return std::tie(p.id, p.tokens, p.text, p.answer, p.task, p.fields);
+  };
+  return parts(a) == parts(b);
+}
+
+// Gathers the records of one file after the other.
+class Gatherer {
+ public:
+  absl::Status Add(const std::string& path) {
+    last_of_id_.clear();
+    return Scan(path,
+                [&](const std::string& bytes, int64_t offset) {
+                  const absl::Status status = AddRecord(bytes);
+                  return status.ok() ? status : Located(status, path, offset);
+                })
+        .status();
+  }
+
+  std::vector<Group> Take() {
+    for (Group& group : groups_) {
+      std::sort(group.trajectories.begin(), group.trajectories.end(),
+                [](const Trajectory& a, const Trajectory& b) { return a.sample < b.sample; });
+    }
+    return std::move(groups_);
+  }
+
+ private:
+  static absl::Status Located(const absl::Status& status, const std::string& path, int64_t offset) {
+    return absl::Status(status.code(),
+                        absl::StrCat(Printable(path, 1000), ": byte ", offset, ": ", status.message()));
+  }
+
+  absl::Status AddRecord(const std::string& bytes) {
+    proto::Record record;
+    if (!record.ParseFromString(bytes)) return absl::DataLossError("is not a record of trajectories");
+    if (record.has_prompt()) return AddPrompt(FromProto(record.prompt()));
+    if (!record.has_trajectory()) return absl::DataLossError("a record of an unknown kind");
+    TEMPER_ASSIGN_OR_RETURN(Trajectory trajectory, FromProto(record.trajectory()));
+    const auto at = last_of_id_.find(trajectory.prompt_id);
+    if (at == last_of_id_.end()) {
+      return absl::DataLossError(absl::StrCat("a trajectory of prompt ", Printable(trajectory.prompt_id),
+                                              ", which is not before it"));
+    }
+    if (samples_.emplace(at->second, trajectory.sample).second) {
+      groups_[at->second].trajectories.push_back(std::move(trajectory));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status AddPrompt(Group group) {
+    const std::string id = group.prompt.id;
+    const auto [at, is_new] = group_of_.emplace(std::tuple(group.stage, group.rollout, id), groups_.size());
+    last_of_id_[id] = at->second;
+    if (is_new) {
+      groups_.push_back(std::move(group));
+    } else if (!SamePrompt(groups_[at->second].prompt, group.prompt)) {
+      return absl::DataLossError(absl::StrCat("prompt ", Printable(id), " of stage ", Printable(group.stage),
+                                              ", rollout ", group.rollout, ", is there twice and differs"));
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<Group> groups_;
+  std::map<std::tuple<std::string, int64_t, std::string>, size_t> group_of_;
+  std::map<std::string, size_t> last_of_id_;      // of the file that is being read
+  std::set<std::pair<size_t, int32_t>> samples_;  // group, sample
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RecordWriter>> RecordWriter::Open(const std::string& path) {
+  int64_t end = 0;
+  if (FileExists(path)) {
+    TEMPER_ASSIGN_OR_RETURN(end, Scan(path, [](const std::string&, int64_t) { return absl::OkStatus(); }));
+  }
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, AppendFile::Open(path, end));
+  return std::unique_ptr<RecordWriter>(new RecordWriter(std::move(file)));
+}
+
+absl::Status RecordWriter::WritePrompt(const std::string& stage, int64_t rollout, const Prompt& prompt) {
+  proto::Record record;
+  proto::PromptRecord& out = *record.mutable_prompt();
+  out.set_stage(stage);
+  out.set_rollout(rollout);
+  out.set_id(prompt.id);
+  out.mutable_tokens()->Add(prompt.tokens.begin(), prompt.tokens.end());
+  out.set_text(prompt.text);
+  out.set_answer(prompt.answer);
+  out.set_task(prompt.task);
+  out.set_fields(prompt.fields);
+  return Append(record, file_.get());
+}
+
+absl::Status RecordWriter::WriteTrajectory(const Trajectory& trajectory) {
+  proto::Record record;
+  *record.mutable_trajectory() = ToProto(trajectory);
+  return Append(record, file_.get());
+}
+
+absl::Status RecordWriter::Sync() { return file_->Sync(); }
+
+absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix) {
+  const size_t slash = prefix.find_last_of('/');
+  const std::string folder = slash == prefix.npos ? "." : prefix.substr(0, slash + 1);
+  const std::string start = absl::StrCat(slash == prefix.npos ? prefix : prefix.substr(slash + 1), ".rank-");
+  if (!FileExists(folder)) return std::vector<Group>();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(folder));
+  std::set<int> ranks;
+  for (const std::string& name : names) {
+    int rank = -1;  // the name is RecordPath's own spelling, or it is another file
+    const bool reads = name.starts_with(start) && std::sscanf(name.c_str() + start.size(), "%d", &rank) == 1;
+    if (reads && rank >= 0 && name == absl::StrCat(start, rank, ".records")) ranks.insert(rank);
+  }
+  Gatherer gatherer;
+  for (const int rank : ranks) TEMPER_RETURN_IF_ERROR(gatherer.Add(RecordPath(prefix, rank)));
+  return gatherer.Take();
+}
+
+absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path) {
+  Gatherer gatherer;
+  TEMPER_RETURN_IF_ERROR(gatherer.Add(path));
+  return gatherer.Take();
+}
+
+std::string RecordPath(const std::string& prefix, int rank) {
+  return absl::StrCat(prefix, ".rank-", rank, ".records");
+}
+
+std::string EncodeTrajectory(const Trajectory& trajectory) { return ToProto(trajectory).SerializeAsString(); }
+
+absl::StatusOr<Trajectory> DecodeTrajectory(std::string_view bytes) {
+  proto::TrajectoryRecord record;
+  if (bytes.size() > static_cast<size_t>(kMaxRecordBytes) ||
+      !record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
+    return absl::DataLossError(absl::StrCat("a message of ", bytes.size(), " bytes is no trajectory"));
+  }
+  return FromProto(record);
+}
+
+}  // namespace temper

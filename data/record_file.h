@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Trajectories on disk: files that only grow, of protobuf records (data/trajectory.proto). A record is,
+// little-endian: its length (4 bytes), the CRC32C of these 4 bytes, the CRC32C of the record, the record. A
+// rank writes a file of its own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/file.h"
+#include "data/trajectory.h"
+
+namespace temper {
+
+// The order of all sums (docs/exactness.md). Trajectories of another version are refused: their logprobs have
+// other bits.
+constexpr int32_t kNumericsVersion = 1;
+
+// Of one record. A longer one is refused, and a longer length is damage.
+constexpr int64_t kMaxRecordBytes = int64_t{1} << 28;
+
+// Appends to PATH; a record that a crash cut short at the end is cut off first. Durable after Sync. One
+// thread.
+class RecordWriter {
+ public:
+  static absl::StatusOr<std::unique_ptr<RecordWriter>> Open(const std::string& path);
+  // A prompt comes before its trajectories; one that is written again (a resume) is the same prompt. stage
+  // and rollout name the random draws.
+  absl::Status WritePrompt(const std::string& stage, int64_t rollout, const Prompt& prompt);
+  absl::Status WriteTrajectory(const Trajectory& trajectory);
+  absl::Status Sync();
+
+ private:
+  explicit RecordWriter(std::unique_ptr<AppendFile> file) : file_(std::move(file)) {}
+  std::unique_ptr<AppendFile> file_;
+};
+
+// All that the files PREFIX.rank-*.records hold, as groups: in the order in which prompts were first written
+// (files by rank), trajectories by sample index, a sample that is there twice once. A cut last record is left
+// out; a damaged one is a DataLoss error with file and byte. A trajectory belongs to the last prompt of its
+// id before it. No file: no groups.
+absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
+// One file.
+absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);
+// "PREFIX.rank-3.records".
+std::string RecordPath(const std::string& prefix, int rank);
+
+// A trajectory with its verdicts as one string, for messages between ranks.
+std::string EncodeTrajectory(const Trajectory& trajectory);
+absl::StatusOr<Trajectory> DecodeTrajectory(std::string_view bytes);
+
+}  // namespace temper

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/record_file.h"
+
+#include <bit>
+#include <cmath>
+#include <limits>
+
+#include "core/check.h"
+#include "core/random.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using testing::HasSubstr;
+
+std::string Folder() {
+  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+  const std::string path = testing::TempDir() + "temper_records_" + info->name();
+  EXPECT_TRUE(RemoveTree(path).ok() && MakeDirectories(path).ok());
+  return path;
+}
+
+Prompt MakePrompt(const std::string& id) {
+  return {.id = id,
+          .tokens = {5, 0, 2'000'000'000, -1},
+          .text = "Q \xFF",
+          .answer = "7",
+          .task = "chain",
+          .fields = "{}"};
+}
+
+Trajectory MakeTrajectory(const std::string& id, int32_t sample) {
+  Trajectory trajectory;
+  trajectory.prompt_id = id;
+  trajectory.sample = sample;
+  trajectory.tokens = {1, 2, sample};
+  trajectory.logprobs = {-0.5f, -0.0f, -1e-30f};
+  trajectory.policy_version = 41;
+  trajectory.stop = StopReason::kLength;
+  trajectory.entropy_sum = 0.1;
+  trajectory.text = std::string("a\0b\xC3", 4);
+  trajectory.verdicts = {{"accuracy", VerdictKind::kTimeout, 0.25, "4", "4 is not 3"},
+                         {"format", VerdictKind::kCorrect, 1, "", ""}};
+  return trajectory;
+}
+
+// Every part of it, floats as bits.
+std::string Print(const Trajectory& t) {
+  std::string out = absl::StrCat(t.prompt_id, "|", t.sample, "|", t.policy_version, "|", Name(t.stop), "|",
+                                 std::bit_cast<uint64_t>(t.entropy_sum), "|", t.text, "|");
+  for (const int32_t token : t.tokens) absl::StrAppend(&out, token, ",");
+  for (const float logprob : t.logprobs) absl::StrAppend(&out, std::bit_cast<uint32_t>(logprob), ",");
+  for (const Verdict& v : t.verdicts) {
+    absl::StrAppend(&out, v.rule, "|", Name(v.kind), "|", std::bit_cast<uint64_t>(v.score), "|", v.extracted,
+                    "|", v.reason);
+  }
+  return out;
+}
+
+std::string Print(const std::vector<Group>& groups) {
+  std::string out;
+  for (const Group& g : groups) {
+    absl::StrAppend(&out, "[", g.stage, "|", g.rollout, "|", g.prompt.id, ":");
+    for (const Trajectory& t : g.trajectories) absl::StrAppend(&out, " ", t.prompt_id, t.sample);
+    out += "]";
+  }
+  return out;
+}
+
+std::string Bytes(const std::string& path) { return ReadFile(path).value(); }
+
+// A file with prompt p and its samples 1 and 0.
+std::string Sample(const std::string& folder) {
+  const std::string path = RecordPath(folder + "/t", 0);
+  auto writer = RecordWriter::Open(path).value();
+  EXPECT_TRUE(writer->WritePrompt("rl", 3, MakePrompt("p")).ok());
+  EXPECT_TRUE(writer->WriteTrajectory(MakeTrajectory("p", 1)).ok());
+  EXPECT_TRUE(writer->WriteTrajectory(MakeTrajectory("p", 0)).ok());
+  EXPECT_TRUE(writer->Sync().ok());
+  return path;
+}
+
+TEST(Trajectory, ComesBackFromBytesWithEveryBitOfItsNumbers) {
+  Trajectory trajectory = MakeTrajectory("p", 3);
+  trajectory.logprobs.clear();
+  for (uint32_t bits :
+       {0u, 0x80000000u, 1u, 0x7F800000u, 0xFF800000u, 0x7FC12345u, 0x7F812345u, 0xBF800001u}) {
+    trajectory.logprobs.push_back(std::bit_cast<float>(bits));
+  }
+  RandomStream random(1, Purpose::kTask);
+  for (int i = 0; i < 10'000; ++i) {
+    trajectory.logprobs.push_back(
+        std::bit_cast<float>(static_cast<uint32_t>(random.NextBelow(uint64_t{1} << 32))));
+  }
+  trajectory.tokens.assign(trajectory.logprobs.size(), 7);
+  for (double sum : {-0.0, 1.0 / 3, std::nan(""), std::numeric_limits<double>::denorm_min()}) {
+    trajectory.entropy_sum = sum;
+    EXPECT_EQ(Print(DecodeTrajectory(EncodeTrajectory(trajectory)).value()), Print(trajectory));
+  }
+  EXPECT_EQ(Print(DecodeTrajectory(EncodeTrajectory(MakeTrajectory("", 0))).value()),
+            Print(MakeTrajectory("", 0)));
+}
+
+TEST(DecodeTrajectory, RefusesWhatIsNone) {
+  EXPECT_FALSE(DecodeTrajectory("\xFF\xFF").ok());
+  EXPECT_THAT(DecodeTrajectory("").status().message(), HasSubstr("numerics version 0"));
+  Trajectory trajectory = MakeTrajectory("p", 0);
+  trajectory.stop = static_cast<StopReason>(9);
+  EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("stop reason 9"));
+  trajectory = MakeTrajectory("p", -1);
+  EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("sample -1"));
+  trajectory = MakeTrajectory("p", 0);
+  trajectory.logprobs.pop_back();
+  EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(),
+              HasSubstr("3 tokens, but logprobs: 2"));
+  trajectory = MakeTrajectory("p", 0);
+  trajectory.verdicts[0].kind = static_cast<VerdictKind>(0);
+  EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("verdict kind 0"));
+  EXPECT_THROW(Name(static_cast<VerdictKind>(0)), InternalError);
+  EXPECT_THROW(Name(static_cast<StopReason>(0)), InternalError);
+}
+
+TEST(RecordWriter, WhatItWroteIsReadAsGroups) {
+  const std::string path = Sample(Folder());
+  const std::vector<Group> groups = ReadGroupFile(path).value();
+  ASSERT_EQ(Print(groups), "[rl|3|p: p0 p1]");
+  EXPECT_EQ(Print(groups[0].trajectories[0]), Print(MakeTrajectory("p", 0)));
+  const Prompt& prompt = groups[0].prompt;
+  EXPECT_EQ(prompt.tokens, MakePrompt("p").tokens);
+  EXPECT_EQ(prompt.text, MakePrompt("p").text);
+  EXPECT_EQ(prompt.answer + prompt.task + prompt.fields, "7chain{}");
+}
+
+// RFC 3720, B.4: the checksum of 32 bytes of zeros; here that of a record's length and of its bytes, in a
+// file made by hand.
+TEST(RecordFile, HasTheChecksumsOfTheRfc) {
+  const std::string path = Folder() + "/x";
+  std::string bytes("\x20\0\0\0", 4);
+  bytes += std::string("\x4C\x5F\x42\x9F", 4);  // a bit at a time, in Python
+  bytes += std::string("\xAA\x36\x91\x8A", 4);  // the RFC's
+  bytes += std::string(32, '\0');
+  ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+  // The checksums hold: it is the record that is none.
+  EXPECT_THAT(ReadGroupFile(path).status().message(), HasSubstr("byte 0: is not a record"));
+}
+
+TEST(RecordFile, CutAnywhereKeepsTheWholeRecordsAndIsWrittenOn) {
+  const std::string folder = Folder();
+  const std::string path = Sample(folder);
+  const std::string whole = Bytes(path);
+  std::string last;
+  for (size_t size = 0; size <= whole.size(); ++size) {
+    ASSERT_TRUE(WriteFileAtomic(path, whole.substr(0, size)).ok());
+    const auto groups = ReadGroupFile(path);
+    ASSERT_TRUE(groups.ok()) << size << groups.status();
+    const std::string now = Print(*groups);
+    EXPECT_GE(now.size(), last.size());
+    last = now;
+    if (size % 7 != 0 && size != whole.size()) continue;
+    {
+      auto writer = RecordWriter::Open(path).value();
+      ASSERT_TRUE(writer->WritePrompt("rl", 3, MakePrompt("p")).ok());
+      ASSERT_TRUE(writer->WriteTrajectory(MakeTrajectory("p", 1)).ok());
+      ASSERT_TRUE(writer->WriteTrajectory(MakeTrajectory("p", 0)).ok());
+    }
+    EXPECT_EQ(Print(ReadGroupFile(path).value()), "[rl|3|p: p0 p1]") << size;
+  }
+  EXPECT_EQ(last, "[rl|3|p: p0 p1]");
+}
+
+TEST(RecordFile, AnyFlippedBitIsAnErrorWithFileAndByteAndNothingIsCutOff) {
+  const std::string path = Sample(Folder());
+  const std::string whole = Bytes(path);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string bytes = whole;
+    bytes[at] ^= static_cast<char>(1 << at % 8);
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    const absl::Status status = ReadGroupFile(path).status();
+    ASSERT_EQ(status.code(), absl::StatusCode::kDataLoss) << at;
+    ASSERT_THAT(status.message(), testing::AllOf(HasSubstr(path), HasSubstr(": byte ")));
+    ASSERT_FALSE(RecordWriter::Open(path).ok());
+    ASSERT_EQ(Bytes(path), bytes);
+  }
+}
+
+TEST(RecordFile, ALengthOverTheLimitIsDamageAndAllocatesNothing) {
+  const std::string path = Folder() + "/x";
+  ASSERT_TRUE(WriteFileAtomic(path, std::string("\x01\0\0\x10\x10\x26\x7C\x85zzzz", 12)).ok());
+  EXPECT_THAT(ReadGroupFile(path).status().message(), HasSubstr("a record of 268435457 bytes"));
+}
+
+TEST(RecordFile, ATrajectoryBelongsToTheLastPromptOfItsId) {
+  const std::string path = Folder() + "/x";
+  auto writer = RecordWriter::Open(path).value();
+  for (const int64_t rollout : {0, 1}) {
+    ASSERT_TRUE(writer->WritePrompt("rl", rollout, MakePrompt("p")).ok());
+    ASSERT_TRUE(writer->WriteTrajectory(MakeTrajectory("p", 0)).ok());
+  }
+  EXPECT_EQ(Print(ReadGroupFile(path).value()), "[rl|0|p: p0][rl|1|p: p0]");
+  ASSERT_TRUE(writer->WriteTrajectory(MakeTrajectory("q", 0)).ok());
+  EXPECT_THAT(ReadGroupFile(path).status().message(),
+              HasSubstr("a trajectory of prompt q, which is not before it"));
+}
+
+TEST(RecordFile, APromptThatChangedIsAnError) {
+  const std::string path = Sample(Folder());
+  auto writer = RecordWriter::Open(path).value();
+  Prompt prompt = MakePrompt("p");
+  prompt.answer = "8";
+  ASSERT_TRUE(writer->WritePrompt("rl", 3, prompt).ok());
+  EXPECT_THAT(ReadGroupFile(path).status().message(), HasSubstr("is there twice and differs"));
+}
+
+TEST(ReadGroups, MergesTheFilesOfAllRanksAndNoOthers) {
+  const std::string folder = Folder();
+  EXPECT_EQ(Print(ReadGroups(folder + "/none/t").value()), "");
+  EXPECT_EQ(Print(ReadGroups(folder + "/t").value()), "");
+  const auto write = [&](int rank, const std::string& id, std::vector<int32_t> samples) {
+    auto writer = RecordWriter::Open(RecordPath(folder + "/t", rank)).value();
+    ASSERT_TRUE(writer->WritePrompt("rl", 0, MakePrompt(id)).ok());
+    for (const int32_t sample : samples)
+      ASSERT_TRUE(writer->WriteTrajectory(MakeTrajectory(id, sample)).ok());
+  };
+  write(10, "a", {2, 0});
+  write(2, "b", {0});
+  write(2, "a", {1, 0});
+  for (const char* name : {"t.rank-1.recordsx", "u.rank-0.records", "t.rank-.records", "t.rank-01.records",
+                           "t.rank--1.records"}) {
+    ASSERT_TRUE(WriteFileAtomic(folder + "/" + name, "no records at all").ok());
+  }
+  EXPECT_EQ(Print(ReadGroups(folder + "/t").value()), "[rl|0|b: b0][rl|0|a: a0 a1 a2]");
+}
+
+TEST(ReadGroupFile, OfAFolderOrNothingIsAnError) {
+  const std::string folder = Folder();
+  EXPECT_THAT(ReadGroupFile(folder).status().message(), HasSubstr("is not a regular file"));
+  EXPECT_THAT(ReadGroupFile(folder + "/x").status().message(), HasSubstr("No such file"));
+  EXPECT_FALSE(RecordWriter::Open(folder).ok());
+  EXPECT_FALSE(RecordWriter::Open(folder + "/no/x").ok());
+}
+
+}  // namespace
+}  // namespace temper
