@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small random policies of unfriendly sizes, for the proofs of exactness.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/random.h"
+#include "model/causal_lm.h"
+#include "model/parameters.h"
+#include "tests/model/configs.h"
+
+namespace temper {
+
+inline Json OddDeepseek() {
+  Json json = TinyDeepseek();
+  json.update(Json::parse(R"({"vocab_size": 711, "hidden_size": 100, "num_hidden_layers": 2,
+    "intermediate_size": 90, "max_position_embeddings": 4096, "q_lora_rank": 37, "kv_lora_rank": 21,
+    "qk_nope_head_dim": 13, "qk_rope_head_dim": 6, "v_head_dim": 11, "n_routed_experts": 10,
+    "n_shared_experts": 1, "num_experts_per_tok": 3, "moe_intermediate_size": 27, "n_group": 5,
+    "topk_group": 3, "num_nextn_predict_layers": 0})"));
+  return json;
+}
+
+inline Json OddYarn() {
+  Json json = With(OddDeepseek(), "q_lora_rank", nullptr);
+  json["rope_scaling"] =
+      Json::parse(R"({"type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0,
+                      "mscale_all_dim": 0.7, "original_max_position_embeddings": 64})");
+  return json;
+}
+
+inline Json OddLlama() {
+  Json json = TinyLlama();
+  json.update(Json::parse(R"({"vocab_size": 711, "hidden_size": 100, "intermediate_size": 90,
+    "max_position_embeddings": 4096, "head_dim": 18})"));
+  return json;
+}
+
+inline Json OddQwen2() {
+  Json json = OddLlama();
+  json.update(Json::parse(R"({"model_type": "qwen2", "tie_word_embeddings": true, "num_attention_heads": 6,
+    "num_key_value_heads": 2})"));
+  return json;
+}
+
+// Weights of which none is 1 or 0, norms and biases included.
+inline Parameters RandomParameters(const ModelConfig& config, uint64_t seed = 5) {
+  Parameters parameters = InitializeParameters(config, seed, {.embedding_std = 0.5f, .head_gain = 2.0f});
+  for (Parameter& parameter : parameters.list()) {
+    if (parameter.value.dim() != 1) continue;
+    RandomStream stream(RandomKey(seed, "odd", 0, parameter.name), Purpose::kInit);
+    float* values = parameter.value.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < parameter.value.numel(); ++i) {
+      values[i] += 0.2f * static_cast<float>(stream.NextNormal());
+    }
+  }
+  return parameters;
+}
+
+// A policy with threads of its own.
+struct Policy {
+  explicit Policy(const Json& json, int threads = 2)
+      : pool(threads), model(Parsed(json), RandomParameters(Parsed(json)), &pool) {}
+  ThreadPool pool;
+  CausalLm model;
+};
+
+// `length` tokens of the vocabulary, a function of `name`.
+inline std::vector<int32_t> RandomTokens(int64_t vocabulary, int64_t length, uint64_t name) {
+  RandomStream stream(RandomKey(name, "tokens", 0, ""), Purpose::kTask);
+  std::vector<int32_t> tokens(length);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(stream.NextBelow(vocabulary));
+  return tokens;
+}
+
+using Sequences = std::vector<std::vector<int32_t>>;
+
+// Sequences one after another; each token's target is the next.
+inline Microbatch Packed(const Sequences& sequences) {
+  Microbatch batch;
+  for (const std::vector<int32_t>& sequence : sequences) {
+    batch.tokens.insert(batch.tokens.end(), sequence.begin(), sequence.end());
+    batch.targets.insert(batch.targets.end(), sequence.begin() + 1, sequence.end());
+    batch.targets.push_back(-1);
+    batch.lengths.push_back(static_cast<int64_t>(sequence.size()));
+  }
+  return batch;
+}
+
+inline std::vector<float> PackedLogprobs(CausalLm& model, const Sequences& sequences, float temperature) {
+  const Microbatch batch = Packed(sequences);
+  std::vector<float> logprobs(batch.tokens.size());
+  model.Logprobs(batch, temperature, logprobs.data(), nullptr, nullptr);
+  return logprobs;
+}
+
+}  // namespace temper
