@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 # The files of trainer that drive rollouts; all others see trajectories only.
-TRAINER_ABOVE_ROLLOUT = ("rl", "collect", "recipe", "eval")
+TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation")
 ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # The one file that lets LibTorch compute: CUDA's twin of the kernels, which says `not exact`.

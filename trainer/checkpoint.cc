@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/checkpoint.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/status.h"
+#include "model/hugging_face.h"
+#include "model/safetensors.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kFormat = 1;
+
+std::string StatePath(const std::string& checkpoint) { return checkpoint + "/state/state.json"; }
+std::string OptimizerPath(const std::string& checkpoint) {
+  return checkpoint + "/state/optimizer.safetensors";
+}
+
+absl::Status RemoveOlder(const std::string& directory, const std::string& newest) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (absl::StartsWith(name, "step-") && name < newest)
+      TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
+                            const std::string& tokenizer_directory, const Optimizer& optimizer,
+                            const TrainingState& state) {
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
+  const std::string name = absl::StrFormat("step-%06d", state.step);
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
+                          AtomicDirectory::Create(directory + "/" + name));
+  TEMPER_RETURN_IF_ERROR(
+      WritePolicy(model.config(), model.parameters(), tokenizer_directory, files->temporary()));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
+  TEMPER_RETURN_IF_ERROR(
+      WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
+  const Json json = {{"format", kFormat},
+                     {"step", state.step},
+                     {"policy_version", state.policy_version},
+                     {"optimizer_steps", optimizer.steps()},
+                     {"metrics_offset", state.metrics_offset},
+                     {"reference", state.reference},
+                     {"seconds", state.seconds}};
+  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StatePath(files->temporary()), DumpJson(json) + "\n"));
+  TEMPER_RETURN_IF_ERROR(files->Commit());
+  return RemoveOlder(directory, name);
+}
+
+absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
+  if (!FileExists(directory)) return std::string();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+  std::string newest;
+  for (const std::string& name : names) {
+    if (absl::StartsWith(name, "step-") && name > newest) newest = name;
+  }
+  return newest.empty() ? newest : directory + "/" + newest;
+}
+
+absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t format, GetInt(json, "format", path));
+  if (format != kFormat) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": format ", format,
+                                                   ", but this temper reads format ", kFormat,
+                                                   ": continue the run with the version that began it"));
+  }
+  TrainingState state;
+  TEMPER_ASSIGN_OR_RETURN(state.step, GetInt(json, "step", path));
+  TEMPER_ASSIGN_OR_RETURN(state.policy_version, GetInt(json, "policy_version", path));
+  TEMPER_ASSIGN_OR_RETURN(state.metrics_offset, GetInt(json, "metrics_offset", path));
+  TEMPER_ASSIGN_OR_RETURN(state.reference, GetString(json, "reference", path));
+  TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
+  if (state.reference.find('/') != std::string::npos)
+    return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));
+  return state;
+}
+
+absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
+  const std::string path = OptimizerPath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+  const std::pair<const char*, at::Tensor*> moments[] = {{"m", &optimizer->m()}, {"v", &optimizer->v()}};
+  for (const auto& [name, tensor] : moments) {
+    const TensorInfo* info = file->Find(name);
+    if (info == nullptr || info->elements != tensor->numel()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": tensor ", name, info == nullptr ? " is missing" : " has another size than the policy",
+          ": the checkpoint is damaged or of another model"));
+    }
+    TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, tensor->mutable_data_ptr<float>()));
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(StatePath(checkpoint), 1 << 20));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, StatePath(checkpoint)));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
+  optimizer->set_steps(steps);
+  return absl::OkStatus();
+}
+
+}  // namespace temper

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/metrics.h"
+#include "core/status.h"
+#include "data/record_file.h"
+#include "trainer/checkpoint.h"
+#include "trainer/recipe.h"
+#include "trainer/stage.h"
+
+namespace temper {
+namespace {
+
+// Every part goes in with its name and length, so that no two runs have the same bytes in other places.
+void Add(Sha256& hash, const std::string& name, const std::string& bytes) {
+  hash.Update(absl::StrCat(name, "\n", bytes.size(), "\n"));
+  hash.Update(bytes);
+}
+
+absl::Status AddFile(Sha256& hash, const std::string& name, const std::string& path) {
+  if (!FileExists(path)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::string digest, Sha256OfFile(path));
+  Add(hash, name, digest);
+  return absl::OkStatus();
+}
+
+// Record files of a folder: which ranks wrote them does not matter.
+absl::Status AddRecords(Sha256& hash, const std::string& stage, const std::string& folder) {
+  if (!FileExists(folder)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(folder));
+  std::set<std::string> rollouts;
+  for (const std::string& name : names) {
+    const size_t rank = name.find(".rank-");
+    if (rank != std::string::npos) rollouts.insert(name.substr(0, rank));
+  }
+  for (const std::string& rollout : rollouts) {
+    TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups, ReadGroups(folder + "/" + rollout));
+    std::sort(groups.begin(), groups.end(),
+              [](const Group& a, const Group& b) { return a.prompt.id < b.prompt.id; });
+    for (const Group& group : groups) {
+      for (const Trajectory& trajectory : group.trajectories) {
+        Add(hash, absl::StrCat(stage, "/", rollout, "/", group.prompt.id, "/", trajectory.sample),
+            EncodeTrajectory(trajectory));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status AddMetrics(Sha256& hash, const std::string& path) {
+  if (!FileExists(path)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<MetricsLine> lines, ReadMetrics(path));
+  for (const MetricsLine& line : lines) {
+    std::string text;
+    for (const auto& [name, value] : line.values) {
+      if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/")) continue;
+      absl::StrAppend(&text, name, "=", FormatDouble(value), "\n");
+    }
+    Add(hash, absl::StrCat("metrics/", line.stage, "/", line.step), text);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
+  if (!FileExists(run_directory + "/config.yaml")) {
+    return absl::NotFoundError(absl::StrCat(run_directory, ": is no run directory: it has no config.yaml"));
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> stages, ListDirectory(run_directory));
+  Sha256 hash;
+  for (const std::string& stage : stages) {
+    const std::string directory = StageDirectory(run_directory, stage);
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(CheckpointsDirectory(directory)));
+    if (!checkpoint.empty()) {
+      TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/weights", checkpoint + "/model.safetensors"));
+      TEMPER_RETURN_IF_ERROR(
+          AddFile(hash, stage + "/optimizer", checkpoint + "/state/optimizer.safetensors"));
+    }
+    TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage, TrajectoriesDirectory(directory)));
+    TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage + "/evaluation", directory + "/evaluation"));
+    TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/dataset", directory + "/dataset.jsonl"));
+  }
+  TEMPER_RETURN_IF_ERROR(AddMetrics(hash, run_directory + "/metrics.jsonl"));
+  return hash.Finish();
+}
+
+}  // namespace temper

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/evaluation.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/status.h"
+#include "rewards/accuracy.h"
+#include "rewards/answer.h"
+#include "trainer/problems.h"
+#include "trainer/rl_metrics.h"
+
+namespace temper {
+namespace {
+
+RewardConfig EvaluationRules(const EvaluationConfig& config) {
+  RewardConfig rules;
+  rules.rules = {{.rule = "accuracy"}, {.rule = "format"}, {.rule = "language"}};
+  rules.rules[2].language = config.language;
+  rules.rules[2].min_words = 1;
+  return rules;
+}
+
+std::string EvaluationRecords(const StageContext& context, const std::string& name) {
+  return context.directory + "/evaluation/" + name;
+}
+
+}  // namespace
+
+Outcomes OutcomesOf(const std::vector<Group>& groups) {
+  Outcomes outcomes;
+  for (const Group& group : groups) {
+    std::vector<Outcome>& samples = outcomes.emplace_back();
+    for (const Trajectory& trajectory : group.trajectories) {
+      const Verdict& accuracy = trajectory.verdicts[0];
+      const Completion completion{.prompt = &group.prompt, .text = trajectory.text, .stop = trajectory.stop};
+      Outcome& outcome = samples.emplace_back();
+      outcome.format = trajectory.verdicts[1].kind == VerdictKind::kCorrect;
+      outcome.correct = accuracy.kind == VerdictKind::kCorrect && outcome.format;
+      outcome.correct_lenient = outcome.correct || JudgeLenient(completion).kind == VerdictKind::kCorrect;
+      outcome.checks = LooksBack(trajectory.text);
+      outcome.cut = trajectory.stop == StopReason::kLength;
+      outcome.key = outcome.format ? AnswerKey(accuracy.extracted) : "";
+      outcome.tokens = static_cast<int64_t>(trajectory.tokens.size());
+    }
+  }
+  return outcomes;
+}
+
+void AppendStatistics(const Statistics& statistics, const std::string& prefix, Json* row) {
+  const std::pair<const char*, double> fields[] = {{"pass@1", statistics.pass_1},
+                                                   {"pass@1_error", statistics.pass_1_error},
+                                                   {"pass@1_lenient", statistics.pass_1_lenient},
+                                                   {"pass@k", statistics.pass_k},
+                                                   {"cons@k", statistics.cons_k},
+                                                   {"format", statistics.format},
+                                                   {"length_mean", statistics.length_mean},
+                                                   {"length_p10", statistics.length_p10},
+                                                   {"length_p50", statistics.length_p50},
+                                                   {"length_p90", statistics.length_p90},
+                                                   {"checks", statistics.checks},
+                                                   {"cut", statistics.cut}};
+  (*row)[prefix + "k"] = statistics.k;
+  (*row)[prefix + "problems"] = statistics.problems;
+  for (const auto& [name, value] : fields) (*row)[prefix + name] = value;
+}
+
+Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer)
+    : context_(context),
+      config_(context.stage->evaluation),
+      model_(model),
+      tokenizer_(tokenizer),
+      engine_(&model, EngineOptionsOf(config_.sampling)),
+      worker_(&engine_, &tokenizer, *context.mesh) {}
+
+absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& context, CausalLm& model,
+                                                           const Tokenizer& tokenizer) {
+  auto evaluator = std::unique_ptr<Evaluator>(new Evaluator(context, model, tokenizer));
+  TEMPER_ASSIGN_OR_RETURN(evaluator->rewards_,
+                          RewardPool::Create(EvaluationRules(evaluator->config_), RewardThreads(context)));
+  return evaluator;
+}
+
+absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
+  figures->clear();
+  if (config_.during_every == 0 || config_.problems == 0 || step % config_.during_every != 0)
+    return absl::OkStatus();
+  const Level level{"held_out", &config_.source, std::min(config_.during_problems, config_.problems),
+                    config_.during_samples_per_prompt};
+  TEMPER_ASSIGN_OR_RETURN(
+      const Statistics statistics,
+      Measure(level, EvaluationRecords(context_, absl::StrFormat("during-%06d", step)),
+              [&](int64_t finished, int64_t total) {
+                context_.progress->Note(absl::StrCat("evaluation ", finished, "/", total));
+              }));
+  Json row;
+  AppendStatistics(statistics, "eval/", &row);
+  for (const auto& [name, value] : row.items()) figures->emplace_back(name, value.get<double>());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Json> Evaluator::AfterStage() {
+  Json row = Json::object();
+  const std::pair<const char*, Level> levels[] = {
+      {"", {"held_out", &config_.source, config_.problems, config_.samples_per_prompt}},
+      {"hard/", {"hard", &config_.hard, config_.hard_problems, config_.hard_samples_per_prompt}}};
+  for (const auto& [prefix, level] : levels) {
+    if (config_.problems == 0 || level.count == 0) continue;
+    context_.progress->Start(absl::StrCat(context_.stage->name, " evaluation ", level.name),
+                             level.count * level.samples);
+    TEMPER_ASSIGN_OR_RETURN(
+        const Statistics statistics,
+        Measure(level, EvaluationRecords(context_, level.name),
+                [&](int64_t finished, int64_t) { context_.progress->Step(finished, ""); }));
+    context_.progress->Step(level.count * level.samples, absl::StrFormat("pass@1 %.3f", statistics.pass_1));
+    context_.progress->Finish();
+    AppendStatistics(statistics, prefix, &row);
+  }
+  return row;
+}
+
+absl::StatusOr<Statistics> Evaluator::Measure(const Level& level, const std::string& records,
+                                              absl::FunctionRef<void(int64_t, int64_t)> progress) {
+  TEMPER_ASSIGN_OR_RETURN(
+      const std::unique_ptr<ProblemSource> source,
+      ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
+                          absl::StrCat("evaluation/", level.name), tiny::Split::kHeldOut));
+  RolloutRequest request;
+  request.seed = context_.recipe->seed;
+  request.stage = absl::StrCat("evaluation/", level.name);
+  // A file has so many problems and no more.
+  const int64_t count = source->size() < 0 ? level.count : std::min(level.count, source->size());
+  TEMPER_ASSIGN_OR_RETURN(request.prompts, source->Take(0, count));
+  request.samples_per_prompt = level.samples;
+  request.policy_version = model_.version();
+  request.sampling = SamplingOptionsOf(config_.sampling, tokenizer_);
+  request.records = records;
+  RolloutCounts counts;
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
+                          worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
+  return Evaluate(OutcomesOf(groups));
+}
+
+}  // namespace temper

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/json.h"
+#include "data/tokenizer.h"
+#include "rewards/statistics.h"
+#include "rollout/worker.h"
+#include "trainer/session.h"
+#include "trainer/stage.h"
+
+namespace temper {
+
+// How a policy is measured: held-out problems that no stage trains on, sampled at the evaluation's own
+// temperature. The problems and the draws are the same for every stage of a run.
+class Evaluator {
+ public:
+  // All of it outlives the evaluator.
+  static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
+                                                         const Tokenizer& tokenizer);
+
+  // The small evaluation that is due after update `step` of a running stage: eval/pass@1, eval/length_mean,
+  // ... Empty where none is due.
+  absl::Status DuringStage(int64_t step, Figures* figures);
+
+  // The whole evaluation, both levels, as fields of the stage table: "pass@1", "pass@1_error",
+  // "pass@1_lenient", "pass@k", "cons@k", "k", "format", "length_mean", "hard/pass@1", ... Groups go to
+  // evaluation/held_out and evaluation/hard in the stage's directory; what an interrupted one left there is
+  // not sampled again.
+  absl::StatusOr<Json> AfterStage();
+
+ private:
+  Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer);
+  struct Level {
+    const char* name;  // of the draws: every stage and every evaluation has the same
+    const ProblemsConfig* problems;
+    int64_t count, samples;
+  };
+  absl::StatusOr<Statistics> Measure(const Level& level, const std::string& records,
+                                     absl::FunctionRef<void(int64_t, int64_t)> progress);
+
+  const StageContext& context_;
+  const EvaluationConfig& config_;
+  CausalLm& model_;
+  const Tokenizer& tokenizer_;
+  Engine engine_;
+  RolloutWorker worker_;
+  std::unique_ptr<RewardPool> rewards_;
+};
+
+// What statistics keep of each completion of the groups, whose verdicts begin with accuracy and format.
+Outcomes OutcomesOf(const std::vector<Group>& groups);
+// Statistics as fields of the stage table, names after `prefix` ("hard/").
+void AppendStatistics(const Statistics& statistics, const std::string& prefix, Json* row);
+
+}  // namespace temper

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace temper {
+
+// One sequence of an update: prompt and completion, and what the loss needs of each completion token.
+struct TrainSequence {
+  std::vector<int32_t> tokens;
+  int64_t first_target = 1;         // index of the first token whose logprob counts; those before are context
+  float advantage = 0;              // rl
+  float weight = 1;                 // 0: masked (cut by length), context for nothing
+  std::vector<float> old_logprobs;  // rl: as the sampler stored them, one for each counted token
+  std::vector<float> ref_logprobs;  // rl with KL: of the reference policy
+  int64_t counted() const { return static_cast<int64_t>(tokens.size()) - first_target; }
+};
+
+// What one sequence adds to the update's figures; summed in the update's order of sequences, in f64.
+struct LossSums {
+  double loss = 0;     // already divided by the update's denominators
+  double kl = 0;       // k3 estimate, summed over tokens
+  double clipped = 0;  // tokens whose ratio was cut
+  double ratio = 0;    // summed over tokens
+  double nll = 0;      // -logprob, summed over tokens
+  double tokens = 0;
+  double unequal = 0;         // tokens whose logprob is not the stored one
+  double max_difference = 0;  // of those
+};
+
+enum class RatioLevel { kToken, kSequence };
+enum class LossNormalization { kSequenceMean, kTokenMean, kConstant };
+
+// The policy-gradient loss. GRPO (DeepSeekMath eq. 3, DeepSeek-R1 eq. 1-3): ratio and clip by token, mean
+// over a completion's tokens, mean over completions, KL in the loss by the k3 estimator.
+struct PolicyLossConfig {
+  RatioLevel ratio_level = RatioLevel::kToken;  // sequence: GSPO
+  double clip_low = 0.2;                        // the ratio is cut at 1 - clip_low
+  double clip_high = 0.2;                       // and at 1 + clip_high; R1 uses 10 for both
+  double kl_coef = 0.001;
+  LossNormalization normalization = LossNormalization::kSequenceMean;
+  int64_t constant_length = 0;  // kConstant: tokens are divided by this
+};
+
+// Counts of the whole update, known before the first backward pass.
+struct LossDenominators {
+  double sequences = 0;
+  double tokens = 0;
+};
+
+// dlogprobs and sums of one sequence. logprobs: of its counted tokens under the policy now. The token loss is
+// -min(ratio A, clip(ratio) A) + kl_coef * (exp(ref - logprob) - (ref - logprob) - 1), in f64, rounded once
+// to f32.
+void PolicyLoss(const PolicyLossConfig& config, const LossDenominators& denominators,
+                const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
+                LossSums* sums);
+
+// Cross-entropy, the mean over the update's counted tokens.
+void CrossEntropyLoss(const LossDenominators& denominators, const TrainSequence& sequence,
+                      absl::Span<const float> logprobs, absl::Span<float> dlogprobs, LossSums* sums);
+
+}  // namespace temper

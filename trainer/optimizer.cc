@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/optimizer.h"
+
+#include <cmath>
+
+#include "ATen/ops/zeros.h"
+#include "core/check.h"
+#include "kernels/adamw.h"
+
+namespace temper {
+
+double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) {
+  double rate = config.learning_rate;
+  if (config.warmup_steps > 0 && step < config.warmup_steps) {
+    rate *= static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
+  }
+  const double done = steps > 0 ? static_cast<double>(step) / static_cast<double>(steps) : 0.0;
+  switch (config.schedule) {
+    case ScheduleKind::kConstant:
+      return rate;
+    case ScheduleKind::kLinear:
+      return rate * (1.0 - (1.0 - config.final_fraction) * done);
+    case ScheduleKind::kCosine:
+      return rate * (config.final_fraction +
+                     (1.0 - config.final_fraction) * 0.5 * (1.0 + std::cos(3.14159265358979323846 * done)));
+  }
+  return rate;
+}
+
+Optimizer::Optimizer(CausalLm* model) : model_(model) {
+  TEMPER_CHECK(!model->device().is_cuda(), "the optimizer runs on the CPU for now");
+  m_ = at::zeros({model->TrainedFloats()}, at::kFloat);
+  v_ = at::zeros({model->TrainedFloats()}, at::kFloat);
+}
+
+double Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
+  ThreadPool& pool = model_->pool();
+  double squares = 0;
+  int64_t offset = 0;
+  for (const Parameter& parameter : model_->parameters().list()) {
+    if (!parameter.trained) continue;
+    squares += kernels::SumOfSquares(gradients + offset, parameter.value.numel(), pool);
+    offset += parameter.value.numel();
+  }
+  const double norm = std::sqrt(squares);
+  if (!std::isfinite(norm)) return norm;
+
+  kernels::AdamWStep step;
+  step.learning_rate = static_cast<float>(learning_rate);
+  step.beta1 = static_cast<float>(config.beta1);
+  step.beta2 = static_cast<float>(config.beta2);
+  step.epsilon = static_cast<float>(config.epsilon);
+  step.step = ++steps_;
+  if (config.clip_norm > 0 && norm > config.clip_norm)
+    step.gradient_scale = static_cast<float>(config.clip_norm / (norm + 1e-6));
+  offset = 0;
+  for (Parameter& parameter : model_->parameters().list()) {
+    if (!parameter.trained) continue;
+    step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
+    kernels::AdamW(step, parameter.value.numel(), gradients + offset,
+                   parameter.value.mutable_data_ptr<float>(), m_.mutable_data_ptr<float>() + offset,
+                   v_.mutable_data_ptr<float>() + offset, pool);
+    offset += parameter.value.numel();
+  }
+  return norm;
+}
+
+}  // namespace temper

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "ATen/core/Tensor.h"
+#include "model/causal_lm.h"
+
+namespace temper {
+
+// A learning rate over the updates of a stage.
+enum class ScheduleKind { kConstant, kLinear, kCosine };
+
+struct OptimizerConfig {
+  double learning_rate = 1e-5;
+  ScheduleKind schedule = ScheduleKind::kConstant;
+  int64_t warmup_steps = 0;     // linear from learning_rate / warmup_steps
+  double final_fraction = 0.1;  // of the learning rate at the last step (linear, cosine)
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double weight_decay = 0.0;  // of matrices; vectors (norms, biases) never decay
+  double clip_norm = 1.0;     // 0: no clipping
+
+  template <class V>
+  void Fields(V& v);
+};
+
+// step counts from 0.
+double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps);
+
+// AdamW over the policy's trained parameters. The moments are flat, in name order, as the gradients.
+class Optimizer {
+ public:
+  explicit Optimizer(CausalLm* model);
+
+  // Clips the gradient's norm, steps, and gives the norm before clipping. A norm that is not finite leaves
+  // everything as it was.
+  double Step(const OptimizerConfig& config, double learning_rate, const float* gradients);
+
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  at::Tensor& m() { return m_; }
+  at::Tensor& v() { return v_; }
+  const at::Tensor& m() const { return m_; }
+  const at::Tensor& v() const { return v_; }
+
+ private:
+  CausalLm* model_;
+  at::Tensor m_, v_;
+  int64_t steps_ = 0;
+};
+
+}  // namespace temper

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/plan.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/status.h"
+#include "kernels/attention.h"
+#include "model/hugging_face.h"
+#include "model/kv_cache.h"
+#include "trainer/documents.h"
+
+namespace temper {
+namespace {
+
+// Prompts are short beside completions; this much is set aside for one.
+constexpr int64_t kPromptAllowance = 512;
+
+std::string Bytes(int64_t bytes) {
+  const double mib = static_cast<double>(bytes) / (1 << 20);
+  return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
+}
+
+int64_t Elements(const ModelConfig& model, bool trained) {
+  int64_t elements = 0;
+  for (const ParameterSpec& spec : ParameterSpecs(model)) {
+    if (trained && !spec.trained) continue;
+    int64_t product = 1;
+    for (int64_t size : spec.shape) product *= size;
+    elements += product;
+  }
+  return elements;
+}
+
+int64_t AttentionFloats(const ModelConfig& m) {
+  if (m.is_mla()) {
+    const int64_t key = m.kv_lora_rank + m.qk_rope_head_dim;
+    return m.hidden_size + 2 * m.q_lora_rank + 2 * key +
+           m.num_heads * (m.qk_head_dim() + key + m.kv_lora_rank + m.v_head_dim + 1);
+  }
+  return m.hidden_size + m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads) + m.num_heads;
+}
+
+int64_t MlpFloats(const ModelConfig& m, int64_t layer) {
+  if (!m.is_moe_layer(layer)) return m.hidden_size + 3 * m.intermediate_size;
+  return m.hidden_size + m.experts_per_token * (2 * m.hidden_size + 3 * m.moe_intermediate_size) +
+         3 * m.moe_intermediate_size * m.shared_experts + 2 * m.routed_experts;
+}
+
+// The model a stage works on: its own, or that of the stage or directory it comes from.
+absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage) {
+  if (stage.from.empty()) return ReadPolicyConfig(stage.pretrain.init.directory);
+  for (const StageConfig& other : recipe.stages) {
+    if (other.name == stage.from) return ModelOf(recipe, other);
+  }
+  return ReadPolicyConfig(stage.from);
+}
+
+std::string RlWords(const RlConfig& rl) {
+  return absl::StrFormat(
+      "%d updates; prompts_per_step %d x samples_per_prompt %d; rollout_batch %d (updates_per_rollout %d); "
+      "tokens_per_microbatch %d; max_new_tokens %d",
+      rl.steps, rl.prompts_per_step, rl.samples_per_prompt,
+      rl.prompts_per_step * rl.updates_per_rollout * rl.samples_per_prompt, rl.updates_per_rollout,
+      rl.tokens_per_microbatch, rl.sampling.max_new_tokens);
+}
+
+std::string SftWords(const SftConfig& sft) {
+  int64_t known = 0;
+  bool all_known = true;
+  for (const DocumentsConfig& documents : sft.documents) {
+    known += documents.count;
+    all_known &= documents.count > 0;
+  }
+  const std::string count = all_known ? absl::StrCat(SftSteps(known, sft), " updates; ") : "";
+  return absl::StrFormat("%s%d documents an update; epochs %d; tokens_per_microbatch %d", count,
+                         sft.prompts_per_step, sft.epochs, sft.tokens_per_microbatch);
+}
+
+void Append(std::string* text, const StageConfig& stage, const char* kind, const std::string& words,
+            const Pools& pools) {
+  absl::StrAppend(text, "  ", stage.name, " (", kind, "): ", words, "\n");
+  if (pools.empty()) return;
+  int64_t sum = 0;
+  absl::StrAppend(text, "    memory a rank: ");
+  for (const auto& [name, bytes] : pools) {
+    absl::StrAppend(text, name, " ", Bytes(bytes), ", ");
+    sum += bytes;
+  }
+  absl::StrAppend(text, "sum ", Bytes(sum), "\n");
+}
+
+}  // namespace
+
+int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
+  int64_t kept = m.hidden_size * 3, largest = 0;
+  const kernels::AttentionShape shape = AttentionShapeOf(m);
+  kept += kernels::BlockFloats(shape) / kernels::kAttentionBlock;
+  for (int64_t layer = 0; layer < m.num_layers; ++layer) {
+    const int64_t attention = AttentionFloats(m), mlp = MlpFloats(m, layer);
+    kept += 2 * m.hidden_size + (recompute ? 0 : attention + mlp);
+    largest = std::max({largest, attention, mlp});
+  }
+  return kept + (recompute ? 2 : 1) * largest;  // gradients of the block at work
+}
+
+Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
+                  int ranks) {
+  const int64_t weights = Elements(model, false) * 4, trained = Elements(model, true) * 4;
+  int64_t levels = 2;  // the leaf being filled and the sum
+  for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
+    ++levels;
+  const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
+  Pools pools = {{"weights", weights},
+                 {"packed weights", trained <= (int64_t{512} << 20) ? trained : 0},
+                 {"gradients", trained * levels},
+                 {"optimizer", trained * 2},
+                 {"activations", rows * TapeFloatsPerToken(model, updates.recompute) * 4}};
+  if (reference) pools.emplace_back("reference", weights * 2);
+  return pools;
+}
+
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest) {
+  const int64_t pages = (longest + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock + 1;
+  const int64_t wanted = (sampling.max_batch + 8) * pages * KvCache::BytesPerPage(model);
+  return std::min(wanted, std::max(sampling.cache_mib << 20, 3 * pages * KvCache::BytesPerPage(model)));
+}
+
+absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
+  std::string text =
+      absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank\n" : " ranks\n");
+  for (const StageConfig& stage : recipe.stages) {
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+    if (stage.kind == StageKind::kRl) {
+      const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
+      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks);
+      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
+      Append(&text, stage, "rl", RlWords(stage.rl), pools);
+    } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {
+      const SftConfig& sft = stage.kind == StageKind::kSft ? stage.sft : stage.pretrain;
+      const std::string parameters =
+          stage.from.empty()
+              ? absl::StrFormat("%s, %d parameters; ", model.model_type, Elements(model, false))
+              : "";
+      Append(&text, stage, stage.kind == StageKind::kSft ? "sft" : "pretrain", parameters + SftWords(sft),
+             UpdatePools(model, sft, 0, false, ranks));
+    } else if (stage.kind == StageKind::kCollect) {
+      Append(&text, stage, "collect",
+             absl::StrFormat("%d prompts x %d samples, at most %d kept of each", stage.collect.prompts,
+                             stage.collect.samples_per_prompt, stage.collect.keep_per_prompt),
+             {});
+    } else {
+      Append(&text, stage, "eval", absl::StrCat(stage.evaluation.problems, " problems"), {});
+    }
+  }
+  text.pop_back();
+  return text;
+}
+
+}  // namespace temper

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/config.h"
+#include "trainer/recipe_config.h"
+
+namespace temper {
+
+// What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
+// full microbatch (or the longest sequence, if that is longer).
+using Pools = std::vector<std::pair<std::string, int64_t>>;
+Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
+                  int ranks);
+// Of the paged cache, for sequences of `longest` positions.
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);
+
+// Floats that a training forward pass keeps for each token.
+int64_t TapeFloatsPerToken(const ModelConfig& model, bool recompute);
+
+// The recipe before anything of it is allocated: for each stage its model, batch sizes in their words, and
+// memory by pool on each of `ranks` ranks. Errors: a config.json that cannot be read.
+absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks);
+
+}  // namespace temper

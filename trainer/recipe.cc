@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stages in order. What each leaves: a folder with its checkpoints, trajectories and evaluation, and,
+// once it is finished, stage.json (its row of the stage table).
+#include "trainer/recipe.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "comm/mesh.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/log.h"
+#include "core/status.h"
+#include "trainer/checkpoint.h"
+#include "trainer/collect.h"
+#include "trainer/evaluation.h"
+#include "trainer/rl.h"
+#include "trainer/sft.h"
+
+namespace temper {
+namespace {
+
+const char* Name(StageKind kind) {
+  constexpr const char* kNames[] = {"pretrain", "sft", "rl", "collect", "eval"};
+  return kNames[static_cast<int>(kind)];
+}
+
+std::string DonePath(const std::string& stage_directory) { return stage_directory + "/stage.json"; }
+
+// The resolved config, but for what may change from start to start.
+std::string ConfigText(RecipeConfig recipe) {
+  recipe.threads = 0;
+  return WriteConfig(recipe);
+}
+
+// config.yaml is this recipe's, or is written now.
+absl::Status ClaimConfig(const RecipeConfig& recipe, const std::string& run_directory) {
+  const std::string path = run_directory + "/config.yaml", text = ConfigText(recipe);
+  if (!FileExists(path)) return WriteFileAtomic(path, text);
+  TEMPER_ASSIGN_OR_RETURN(const std::string old, ReadFile(path));
+  if (old == text) return absl::OkStatus();
+  const std::vector<absl::string_view> was = absl::StrSplit(old, '\n'), is = absl::StrSplit(text, '\n');
+  size_t line = 0;
+  while (line < was.size() && line < is.size() && was[line] == is[line]) ++line;
+  return absl::FailedPreconditionError(absl::StrCat(
+      path, ":", line + 1, ": the run was begun with another recipe: \"",
+      line < was.size() ? absl::StripAsciiWhitespace(was[line]) : "", "\" there, \"",
+      line < is.size() ? absl::StripAsciiWhitespace(is[line]) : "", "\" now: use another --run-dir"));
+}
+
+Progress::Screen Silent() {
+  Progress::Screen screen;
+  screen.width = [] { return 80; };
+  screen.now = [] { return 0.0; };
+  screen.draw = screen.line = [](const std::string&) {};
+  return screen;
+}
+
+class Runner {
+ public:
+  Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
+         const std::function<bool()>& stop)
+      : recipe_(recipe),
+        run_directory_(run_directory),
+        mesh_(mesh),
+        stop_(stop),
+        pool_(RankThreads(recipe.threads, mesh.world().size())),
+        progress_(mesh.is_first() ? Progress::StandardError() : Silent()) {}
+
+  absl::Status Run() {
+    Json table = Json::array();
+    int64_t metrics_offset = 0;
+    for (const StageConfig& stage : recipe_.stages) {
+      const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
+      if (!FileExists(done)) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
+      TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(done));
+      TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, done));
+      TEMPER_ASSIGN_OR_RETURN(metrics_offset, GetInt(json, "metrics_offset", done));
+      const Json* row = Find(json, "row");
+      if (row == nullptr) return absl::DataLossError(absl::StrCat(done, ": has no row"));
+      table.push_back(*row);
+      if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteTable(table));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  // Every rank is here, and leaves after the first has written stage.json.
+  absl::Status RunStage(const StageConfig& stage, int64_t metrics_begin) {
+    const auto began = std::chrono::steady_clock::now();
+    StageContext context;
+    context.recipe = &recipe_;
+    context.stage = &stage;
+    context.run_directory = run_directory_;
+    context.directory = StageDirectory(run_directory_, stage.name);
+    context.mesh = &mesh_;
+    context.pool = &pool_;
+    context.progress = &progress_;
+    context.stop = stop_;
+    TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
+    TEMPER_RETURN_IF_ERROR(MakeDirectories(TrajectoriesDirectory(context.directory)));
+    TEMPER_RETURN_IF_ERROR(MakeDirectories(context.directory + "/evaluation"));
+    std::unique_ptr<MetricsWriter> metrics;
+    if (mesh_.is_first()) {
+      TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, metrics_begin));
+      context.metrics = metrics.get();
+    }
+    TEMPER_RETURN_IF_ERROR(Train(context));
+    mesh_.world().Barrier();  // the first rank's last checkpoint stands
+
+    Json row = {{"stage", stage.name}, {"kind", Name(stage.kind)}};
+    TEMPER_ASSIGN_OR_RETURN(const double before, SecondsBefore(context));
+    const double trained = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    TEMPER_ASSIGN_OR_RETURN(const Json figures, Evaluate(context));
+    const double all = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    row["seconds"] = std::max(before, trained) + (all - trained);
+    for (const auto& [name, value] : figures.items()) row[name] = value;
+    if (mesh_.is_first()) {
+      TEMPER_RETURN_IF_ERROR(metrics->Sync());
+      TEMPER_RETURN_IF_ERROR(
+          WriteFileAtomic(DonePath(context.directory),
+                          DumpJson(Json{{"metrics_offset", metrics->offset()}, {"row", row}}) + "\n"));
+    }
+    mesh_.world().Barrier();
+    return absl::OkStatus();
+  }
+
+  absl::Status Train(const StageContext& context) {
+    switch (context.stage->kind) {
+      case StageKind::kPretrain:
+      case StageKind::kSft:
+        return RunSft(context);
+      case StageKind::kRl:
+        return RunRl(context);
+      case StageKind::kCollect:
+        return RunCollect(context);
+      case StageKind::kEval:
+        return absl::OkStatus();
+    }
+    return absl::InternalError("a stage of no kind");
+  }
+
+  absl::StatusOr<Json> Evaluate(const StageContext& context) {
+    if (context.stage->kind == StageKind::kCollect || context.stage->evaluation.problems == 0)
+      return Json(Json::object());
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                            LatestCheckpoint(CheckpointsDirectory(context.directory)));
+    TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy,
+                            OpenPolicy(checkpoint.empty() ? context.from_directory : checkpoint, &pool_));
+    TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator,
+                            Evaluator::Open(context, *policy.model, *policy.tokenizer));
+    return evaluator->AfterStage();
+  }
+
+  // Lines that belong to no finished update are cut off: they will be written again.
+  absl::StatusOr<std::unique_ptr<MetricsWriter>> OpenMetrics(StageContext* context, int64_t begin) {
+    const std::string path = run_directory_ + "/metrics.jsonl";
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                            LatestCheckpoint(CheckpointsDirectory(context->directory)));
+    int64_t offset = begin;
+    if (!checkpoint.empty()) {
+      TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
+      offset = state.metrics_offset;
+      LogInfo("stage ", context->stage->name, ": goes on after update ", state.step);
+    }
+    if (FileExists(path)) {
+      TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+      for (size_t i = static_cast<size_t>(offset); i < text.size(); ++i)
+        context->repeated_updates += text[i] == '\n' ? 1 : 0;
+    }
+    return MetricsWriter::Open(path, offset);
+  }
+
+  // Seconds of all starts, where the stage keeps count of them.
+  absl::StatusOr<double> SecondsBefore(const StageContext& context) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                            LatestCheckpoint(CheckpointsDirectory(context.directory)));
+    if (checkpoint.empty()) return 0.0;
+    TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
+    return state.seconds;
+  }
+
+  // The policy that a stage starts from: an earlier stage's last checkpoint (of collect and eval stages, the
+  // one they sampled), or a model directory.
+  absl::StatusOr<std::string> FromDirectory(const StageConfig& stage) {
+    if (stage.from.empty()) return std::string();
+    for (const StageConfig& other : recipe_.stages) {
+      if (other.name != stage.from) continue;
+      if (other.kind == StageKind::kCollect || other.kind == StageKind::kEval) return FromDirectory(other);
+      const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other.name));
+      TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
+      if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
+      return checkpoint;
+    }
+    return stage.from;
+  }
+
+  absl::Status WriteTable(const Json& table) {
+    std::string text = "[";
+    for (size_t i = 0; i < table.size(); ++i)
+      absl::StrAppend(&text, i == 0 ? "\n" : ",\n", DumpJson(table[i]));
+    return WriteFileAtomic(run_directory_ + "/summary.json", text + "\n]\n");
+  }
+
+  const RecipeConfig& recipe_;
+  const std::string run_directory_;
+  const Mesh& mesh_;
+  const std::function<bool()>& stop_;
+  ThreadPool pool_;
+  Progress progress_;
+};
+
+}  // namespace
+
+int RankThreads(int64_t configured, int ranks) {
+  if (configured > 0) return static_cast<int>(configured);
+  cpu_set_t mine;
+  const int all = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  const int cores = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : all;
+  if (cores < all) return std::max(1, cores);  // the launcher gave this rank cores of its own
+  int local = ranks;
+  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  if (text != nullptr && !absl::SimpleAtoi(text, &local)) local = ranks;
+  return std::max(1, cores / std::max(1, local));
+}
+
+absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
+                       const std::function<bool()>& stop) {
+  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
+  TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(MeshSizes(), world));
+  std::unique_ptr<RunLock> lock;
+  absl::Status claimed;
+  if (mesh.is_first()) {
+    claimed = [&]() -> absl::Status {
+      TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
+      TEMPER_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_directory));
+      return ClaimConfig(recipe, run_directory);
+    }();
+  }
+  if (world.Sum(claimed.ok() ? 0 : 1) > 0)
+    return claimed.ok() ? absl::FailedPreconditionError("the first rank could not claim the run directory")
+                        : claimed;
+  return Runner(recipe, run_directory, mesh, stop).Run();
+}
+
+}  // namespace temper

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "comm/communicator.h"
+#include "trainer/recipe_config.h"
+
+namespace temper {
+
+// Reads a recipe and checks what a single field cannot: stages that name later ones, gradient leaves that the
+// ranks cannot share, files that are not there. Paths in it are relative to the working directory.
+absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
+                                        int ranks);
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks);
+
+// Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
+// an unfinished one resumes. A directory whose config.yaml differs in anything but threads, or that is in
+// use, is refused. Every rank calls it; the first writes. Cancelled where `stop` ended it: the run can go on.
+absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
+                       const std::function<bool()>& stop);
+
+// SHA-256 over weights, optimizer, trajectories sorted by (stage, rollout, prompt, sample), datasets, and
+// every metric outside time/ and system/ (docs/exactness.md, E4).
+absl::StatusOr<std::string> RunDigest(const std::string& run_directory);
+
+// Threads of this rank: `configured`, or where that is 0 the cores it may use, shared out among the ranks of
+// the machine.
+int RankThreads(int64_t configured, int ranks);
+
+}  // namespace temper

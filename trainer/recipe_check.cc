@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a recipe's fields must be together, before anything is allocated.
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/file.h"
+#include "core/status.h"
+#include "core/text.h"
+#include "rewards/reward.h"
+#include "trainer/recipe.h"
+
+namespace temper {
+namespace {
+
+absl::Status Error(const StageConfig& stage, absl::string_view key, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("stages.", stage.name, ".", key, ": ", what));
+}
+
+absl::Status CheckRange(const StageConfig& stage, const std::string& key, const std::vector<int64_t>& range) {
+  if (range.size() == 2 && 1 <= range[0] && range[0] <= range[1] && range[1] <= 16) return absl::OkStatus();
+  return Error(
+      stage, key,
+      absl::StrCat("[", absl::StrJoin(range, ", "), "] is not [fewest, most] operations from 1 to 16"));
+}
+
+absl::Status CheckProblems(const StageConfig& stage, const std::string& key, const ProblemsConfig& config) {
+  if (!config.file.empty()) {
+    if (FileExists(config.file)) return absl::OkStatus();
+    return Error(stage, key + ".file", absl::StrCat(Printable(config.file), " does not exist"));
+  }
+  TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".chain_steps", config.chain_steps));
+  TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".find_x_steps", config.find_x_steps));
+  if (config.find_x_share > 0 && config.find_x_steps[0] < 2)
+    return Error(stage, key + ".find_x_steps", "a find-x problem has at least 2 operations");
+  return absl::OkStatus();
+}
+
+absl::Status CheckUpdates(const StageConfig& stage, const std::string& key, const UpdatesConfig& config,
+                          int ranks) {
+  const int64_t leaves = config.gradient_leaves;
+  if ((leaves & (leaves - 1)) != 0)
+    return Error(stage, key + ".gradient_leaves", absl::StrCat(leaves, " is not a power of two"));
+  if (leaves % ranks != 0) {
+    return Error(
+        stage, key + ".gradient_leaves",
+        absl::StrCat(leaves, " leaves cannot be shared out among ", ranks, " ranks: use 1, 2, 4, .. up to ",
+                     leaves, " ranks, or more leaves (which makes other bits)"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckReward(const StageConfig& stage, const std::string& key, const RewardConfig& config) {
+  const absl::Status status = MakeRules(config).status();
+  return status.ok() ? status : Error(stage, key, status.message());
+}
+
+absl::Status CheckRl(const StageConfig& stage, int ranks) {
+  const RlConfig& rl = stage.rl;
+  TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, "rl", rl, ranks));
+  TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "rl.problems", rl.problems));
+  TEMPER_RETURN_IF_ERROR(CheckReward(stage, "rl.reward", rl.reward));
+  if (rl.loss.normalization == LossNormalization::kConstant && rl.loss.constant_length == 0)
+    return Error(stage, "rl.constant_length", "normalization constant needs it");
+  if (rl.reference_refresh_steps > 0 && rl.loss.kl_coef == 0) {
+    return Error(stage, "rl.reference_refresh_steps",
+                 "there is no reference to refresh where kl_coef is 0: set one of the two");
+  }
+  return absl::OkStatus();
+}
+
+class Checker {
+ public:
+  explicit Checker(int ranks) : ranks_(ranks) {}
+
+  absl::Status Check(const StageConfig& stage) {
+    TEMPER_RETURN_IF_ERROR(CheckName(stage));
+    TEMPER_RETURN_IF_ERROR(CheckFrom(stage));
+    switch (stage.kind) {
+      case StageKind::kPretrain:
+        TEMPER_RETURN_IF_ERROR(CheckDocuments(stage, "pretrain", stage.pretrain));
+        if (stage.from.empty() && !FileExists(stage.pretrain.init.directory + "/config.json")) {
+          return Error(stage, "pretrain.init.directory",
+                       absl::StrCat(Printable(stage.pretrain.init.directory), " has no config.json"));
+        }
+        break;
+      case StageKind::kSft:
+        TEMPER_RETURN_IF_ERROR(CheckDocuments(stage, "sft", stage.sft));
+        break;
+      case StageKind::kRl:
+        TEMPER_RETURN_IF_ERROR(CheckRl(stage, ranks_));
+        break;
+      case StageKind::kCollect:
+        TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "collect.problems", stage.collect.problems));
+        TEMPER_RETURN_IF_ERROR(CheckReward(stage, "collect.reward", stage.collect.reward));
+        break;
+      case StageKind::kEval:
+        break;
+    }
+    if (stage.kind != StageKind::kCollect && stage.evaluation.problems > 0) {
+      TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.held_out", stage.evaluation.source));
+      if (stage.evaluation.hard_problems > 0)
+        TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", stage.evaluation.hard));
+    }
+    earlier_[stage.name] = stage.kind;
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status CheckName(const StageConfig& stage) const {
+    for (char c : stage.name) {
+      if (!(('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '_' || c == '-')) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("stages.", Printable(stage.name),
+                         ": a stage's name, which is also its folder's, has a-z, "
+                         "0-9, _ and - only"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckFrom(const StageConfig& stage) const {
+    if (stage.from.empty()) {
+      if (stage.kind == StageKind::kPretrain) return absl::OkStatus();
+      return Error(stage, "from", "is missing: the stage whose policy it starts from, or a model directory");
+    }
+    if (earlier_.count(stage.from) > 0 || FileExists(stage.from + "/config.json")) return absl::OkStatus();
+    std::vector<std::string> names;
+    for (const auto& [name, kind] : earlier_) names.push_back(name);
+    const std::string nearest = Nearest(stage.from, names);
+    return Error(
+        stage, "from",
+        absl::StrCat(Printable(stage.from), " is neither a stage before this one nor a model directory",
+                     nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
+  }
+
+  absl::Status CheckDocuments(const StageConfig& stage, const std::string& key,
+                              const SftConfig& config) const {
+    TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, key, config, ranks_));
+    if (config.documents.empty()) return Error(stage, key + ".documents", "is empty");
+    for (size_t i = 0; i < config.documents.size(); ++i) {
+      const DocumentsConfig& documents = config.documents[i];
+      const std::string item = absl::StrCat(key, ".documents.", i);
+      if (documents.kind == "collect") {
+        const auto found = earlier_.find(documents.stage);
+        if (found == earlier_.end() || found->second != StageKind::kCollect) {
+          return Error(stage, item + ".stage",
+                       absl::StrCat(Printable(documents.stage), " is no collect stage before this one"));
+        }
+      } else if (documents.kind == "file") {
+        if (!FileExists(documents.file))
+          return Error(stage, item + ".file", absl::StrCat(Printable(documents.file), " does not exist"));
+      } else {
+        if (documents.count == 0) return Error(stage, item + ".count", "a generator needs one");
+        TEMPER_RETURN_IF_ERROR(CheckRange(stage, item + ".chain_steps", documents.chain_steps));
+        TEMPER_RETURN_IF_ERROR(CheckRange(stage, item + ".find_x_steps", documents.find_x_steps));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const int ranks_;
+  std::map<std::string, StageKind> earlier_;
+};
+
+}  // namespace
+
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks) {
+  if (recipe.stages.empty()) return absl::InvalidArgumentError("stages: there is none");
+  Checker checker(ranks);
+  for (const StageConfig& stage : recipe.stages) TEMPER_RETURN_IF_ERROR(checker.Check(stage));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
+                                        int ranks) {
+  RecipeConfig recipe;
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe));
+  const absl::Status status = CheckRecipe(recipe, ranks);
+  if (!status.ok()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
+  return recipe;
+}
+
+}  // namespace temper

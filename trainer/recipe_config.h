@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recipe as YAML: every field declared once, with its help and range (core/config.h); docs/config.md is
+// made from here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "model/parameters.h"
+#include "rewards/reward.h"
+#include "trainer/advantage.h"
+#include "trainer/loss.h"
+#include "trainer/optimizer.h"
+
+namespace temper {
+
+template <class V>
+void OptimizerConfig::Fields(V& v) {
+  v.Field("learning_rate", learning_rate, "Peak learning rate of AdamW.", Between(0.0, 10.0));
+  v.Choice("schedule", schedule,
+           {{"constant", ScheduleKind::kConstant},
+            {"linear", ScheduleKind::kLinear},
+            {"cosine", ScheduleKind::kCosine}},
+           "How the learning rate falls over the stage's steps.");
+  v.Field("warmup_steps", warmup_steps, "Updates of linear warm-up.", AtLeast(0));
+  v.Field("final_fraction", final_fraction,
+          "Share of the learning rate left at the last step (linear, cosine).", Between(0.0, 1.0));
+  v.Field("beta1", beta1, "AdamW's decay of the first moment.", Between(0.0, 1.0));
+  v.Field("beta2", beta2, "AdamW's decay of the second moment.", Between(0.0, 1.0));
+  v.Field("epsilon", epsilon, "AdamW's epsilon.", Between(0.0, 1.0));
+  v.Field("weight_decay", weight_decay, "Decoupled weight decay of matrices; norms and biases never decay.",
+          Between(0.0, 1.0));
+  v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", AtLeast(0.0));
+}
+
+// Where problems come from: a generator (tiny) or a JSONL file.
+struct ProblemsConfig {
+  std::string file;                    // JSONL; empty: the generator
+  std::string template_name = "none";  // none, r1: how a file's problem becomes a prompt
+  bool skip_bad_lines = false;
+  std::vector<int64_t> chain_steps = {2, 6};  // fewest and most operations of a chain problem
+  std::vector<int64_t> find_x_steps = {2, 3};
+  double find_x_share = 0.5;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field(
+        "file", file,
+        "A JSONL file of problems (question/answer, problem/answer, messages); empty: the tiny generator.");
+    v.Choice("template", template_name, {{"none", std::string("none")}, {"r1", std::string("r1")}},
+             "How a file's problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
+    v.Field("skip_bad_lines", skip_bad_lines,
+            "Skip (and count) lines of the file that are not problems, instead of stopping.");
+    v.Field("chain_steps", chain_steps, "Generator: fewest and most operations of a chain problem.");
+    v.Field("find_x_steps", find_x_steps, "Generator: fewest and most operations of a find-x problem.");
+    v.Field("find_x_share", find_x_share, "Generator: share of find-x problems.", Between(0.0, 1.0));
+  }
+};
+
+struct SamplingConfig {
+  int64_t max_new_tokens = 112;
+  double temperature = 1.0;
+  int64_t max_batch = 256;
+  int64_t cache_mib = 1024;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
+            Between(1, 1 << 20));
+    v.Field("temperature", temperature, "Of sampling, and of every logprob (log_softmax(logits / T)).",
+            Between(0.01, 100.0));
+    v.Field("max_batch", max_batch, "Sequences that decode together on a rank.", Between(1, 1 << 16));
+    v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB.", Between(1, 1 << 24));
+  }
+};
+
+// What every training stage says of its updates.
+struct UpdatesConfig {
+  int64_t prompts_per_step = 32;
+  int64_t tokens_per_microbatch = 4096;
+  int64_t gradient_leaves = 8;
+  bool recompute = false;
+  int64_t checkpoint_every = 1;
+  OptimizerConfig optimizer;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("prompts_per_step", prompts_per_step, "Prompts (sft, pretrain: documents) of one update.",
+            Between(1, 1 << 24));
+    v.Field("tokens_per_microbatch", tokens_per_microbatch,
+            "Tokens that go through the model at once; changes memory and speed, never bits.",
+            Between(1, 1 << 24));
+    v.Field("gradient_leaves", gradient_leaves,
+            "Parts whose gradients are summed apart and then in a tree: a power of two, at least dp.",
+            Between(1, 1024));
+    v.Field(
+        "recompute", recompute,
+        "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.");
+    v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints: what a crash can cost.",
+            Between(1, 1 << 20));
+    v.Section("optimizer", optimizer, "AdamW and its schedule.");
+  }
+};
+
+enum class TruncatedCompletions { kScored, kMasked };
+
+struct RlConfig : UpdatesConfig {
+  int64_t steps = 60;
+  int64_t samples_per_prompt = 8;
+  int64_t updates_per_rollout = 1;
+  SamplingConfig sampling;
+  ProblemsConfig problems;
+  RewardConfig reward;
+  PolicyLossConfig loss;
+  AdvantageConfig advantage;
+  TruncatedCompletions truncated = TruncatedCompletions::kScored;
+  bool skip_groups_without_spread = true;
+  bool shuffle_rewards = false;
+  int64_t reference_refresh_steps = 0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("steps", steps, "Updates of the stage.", AtLeast(1));
+    UpdatesConfig::Fields(v);
+    v.Field("samples_per_prompt", samples_per_prompt, "Completions of a group.", Between(2, 1 << 16));
+    v.Field("updates_per_rollout", updates_per_rollout,
+            "A rollout of prompts_per_step x updates_per_rollout prompts is split at random into this many "
+            "updates.",
+            Between(1, 1024));
+    v.Section("sampling", sampling, "How completions are drawn.");
+    v.Section("problems", problems, "Where problems come from.");
+    v.Section("reward", reward, "Rules, weights and gates.");
+    v.Choice("ratio_level", loss.ratio_level,
+             {{"token", RatioLevel::kToken}, {"sequence", RatioLevel::kSequence}},
+             "The importance ratio: by token (GRPO) or the completion's geometric mean (GSPO).");
+    v.Field("clip_low", loss.clip_low, "The ratio is cut at 1 - clip_low.", AtLeast(0.0));
+    v.Field("clip_high", loss.clip_high, "The ratio is cut at 1 + clip_high.", AtLeast(0.0));
+    v.Field("kl_coef", loss.kl_coef,
+            "Weight of the k3 KL estimate to the reference policy, in the loss; 0: no reference.",
+            AtLeast(0.0));
+    v.Choice("normalization", loss.normalization,
+             {{"sequence_mean", LossNormalization::kSequenceMean},
+              {"token_mean", LossNormalization::kTokenMean},
+              {"constant", LossNormalization::kConstant}},
+             "Mean over a completion's tokens then over completions (GRPO), over all tokens (DAPO), or by "
+             "constant_length (Dr. GRPO).");
+    v.Field("constant_length", loss.constant_length, "normalization constant: tokens are divided by this.",
+            AtLeast(0));
+    v.Field("divide_by_std", advantage.divide_by_std,
+            "Divide advantages by the group's standard deviation (GRPO).");
+    v.Field("advantage_epsilon", advantage.epsilon, "Added to that standard deviation.", AtLeast(0.0));
+    v.Choice("truncated", truncated,
+             {{"scored", TruncatedCompletions::kScored}, {"masked", TruncatedCompletions::kMasked}},
+             "Completions cut by length: scored as they are, or left out of the loss and of their group's "
+             "statistics.");
+    v.Field(
+        "skip_groups_without_spread", skip_groups_without_spread,
+        "Leave groups whose rewards are all equal out of the update (only without KL do they add nothing).");
+    v.Field("shuffle_rewards", shuffle_rewards,
+            "A control: rewards are permuted within the batch, so that they say nothing.");
+    v.Field("reference_refresh_steps", reference_refresh_steps,
+            "The reference becomes the policy every so many updates; 0: never.", AtLeast(0));
+  }
+};
+
+// Where sft and pretrain documents come from. Counts are documents; they are mixed and shuffled.
+struct DocumentsConfig {
+  std::string kind = "corpus";                // corpus, cold_start, general, collect, file
+  int64_t count = 0;                          // 0: all (collect, file)
+  std::string stage;                          // collect: the stage whose dataset it is
+  std::string file;                           // file: JSONL of prompt and completion
+  bool reasoning = true;                      // corpus: false leaves out every document that reasons
+  double chinese_share = 0.3;                 // corpus: documents whose little words are Chinese
+  std::vector<int64_t> chain_steps = {2, 6};  // cold_start
+  std::vector<int64_t> find_x_steps = {2, 3};
+  double find_x_share = 0.5;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Choice("kind", kind,
+             {{"corpus", std::string("corpus")},
+              {"cold_start", std::string("cold_start")},
+              {"general", std::string("general")},
+              {"collect", std::string("collect")},
+              {"file", std::string("file")}},
+             "corpus, cold_start, general: generators of the tiny language; collect: a collect stage's "
+             "dataset; file: JSONL.");
+    v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
+    v.Field("stage", stage, "collect: the stage whose dataset it is.");
+    v.Field("file", file, "file: JSONL with prompt and completion, or messages.");
+    v.Field("reasoning", reasoning,
+            "corpus: false leaves out every document that reasons before it answers.");
+    v.Field("chinese_share", chinese_share, "corpus: share of documents whose little words are Chinese.",
+            Between(0.0, 1.0));
+    v.Field("chain_steps", chain_steps, "cold_start: fewest and most operations of a chain problem.");
+    v.Field("find_x_steps", find_x_steps, "cold_start: fewest and most operations of a find-x problem.");
+    v.Field("find_x_share", find_x_share, "cold_start: share of find-x problems.", Between(0.0, 1.0));
+  }
+};
+
+struct SftConfig : UpdatesConfig {
+  int64_t epochs = 1;
+  std::vector<DocumentsConfig> documents;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("epochs", epochs, "Passes over the documents, each in its own order.", AtLeast(1));
+    UpdatesConfig::Fields(v);
+    v.List("documents", documents, "What is trained on.");
+  }
+};
+
+// Where a model that nobody trained yet comes from.
+struct InitConfig {
+  std::string directory;  // config.json and tokenizer.json
+  double embedding_std = 0.02;
+  double linear_gain = 1.0;
+  double head_gain = 1.0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("directory", directory,
+            "Folder with config.json and the tokenizer's files; weights are drawn at random.");
+    v.Field("embedding_std", embedding_std, "Standard deviation of the embedding.", AtLeast(0.0));
+    v.Field("linear_gain", linear_gain, "Linears are drawn from N(0, gain^2 / fan_in).", AtLeast(0.0));
+    v.Field("head_gain", head_gain, "The same of the head.", AtLeast(0.0));
+  }
+};
+
+struct PretrainConfig : SftConfig {
+  InitConfig init;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Section("init", init, "The model before its first update.");
+    SftConfig::Fields(v);
+  }
+};
+
+struct CollectConfig {
+  int64_t prompts = 1024;
+  int64_t samples_per_prompt = 4;
+  int64_t keep_per_prompt = 2;
+  SamplingConfig sampling;
+  ProblemsConfig problems;
+  RewardConfig reward;
+  double min_reward = 1.0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("prompts", prompts, "Problems to sample.", AtLeast(1));
+    v.Field("samples_per_prompt", samples_per_prompt, "Completions of each.", Between(1, 1 << 16));
+    v.Field("keep_per_prompt", keep_per_prompt, "Completions kept of each, the first that are good enough.",
+            AtLeast(1));
+    v.Section("sampling", sampling, "How completions are drawn.");
+    v.Section("problems", problems, "Where problems come from.");
+    v.Section("reward", reward, "Rules, weights and gates.");
+    v.Field("min_reward", min_reward, "A completion is kept from this reward on.");
+  }
+};
+
+// How a policy is measured, after a stage and, on fewer problems, during it.
+struct EvaluationConfig {
+  int64_t problems = 256;
+  int64_t samples_per_prompt = 16;
+  int64_t hard_problems = 256;
+  int64_t hard_samples_per_prompt = 16;
+  int64_t during_every = 0;
+  int64_t during_problems = 64;
+  int64_t during_samples_per_prompt = 2;
+  SamplingConfig sampling;
+  ProblemsConfig source;
+  ProblemsConfig hard;
+  std::string language = "en";
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("problems", problems, "Held-out problems; 0: no evaluation.", AtLeast(0));
+    v.Field("samples_per_prompt", samples_per_prompt, "Samples of each: k of pass@k and cons@k.",
+            Between(1, 4096));
+    v.Field("hard_problems", hard_problems, "Problems of the harder level; 0: none.", AtLeast(0));
+    v.Field("hard_samples_per_prompt", hard_samples_per_prompt, "Samples of each.", Between(1, 4096));
+    v.Field("during_every", during_every,
+            "Updates between the small evaluations of a running stage; 0: none.", AtLeast(0));
+    v.Field("during_problems", during_problems, "Held-out problems of a small evaluation.", AtLeast(1));
+    v.Field("during_samples_per_prompt", during_samples_per_prompt, "Samples of each.", Between(1, 4096));
+    v.Section("sampling", sampling, "How completions are drawn.");
+    v.Section("held_out", source, "The held-out problems.");
+    v.Section("hard", hard, "The harder level.");
+    v.Field("language", language, "Target language of the consistency figure.");
+  }
+};
+
+enum class StageKind { kPretrain, kSft, kRl, kCollect, kEval };
+
+struct StageConfig {
+  std::string name;
+  StageKind kind = StageKind::kRl;
+  std::string from;  // a stage of the recipe, or a model directory; empty only for pretrain
+  PretrainConfig pretrain;
+  SftConfig sft;
+  RlConfig rl;
+  CollectConfig collect;
+  EvaluationConfig evaluation;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Choice("kind", kind,
+             {{"pretrain", StageKind::kPretrain},
+              {"sft", StageKind::kSft},
+              {"rl", StageKind::kRl},
+              {"collect", StageKind::kCollect},
+              {"eval", StageKind::kEval}},
+             "What the stage does.");
+    v.Field("from", from, "The stage whose policy it starts from, or a model directory.");
+    if (v.All() || kind == StageKind::kPretrain) v.Section("pretrain", pretrain, "A tiny base from nothing.");
+    if (v.All() || kind == StageKind::kSft) v.Section("sft", sft, "Supervised fine-tuning.");
+    if (v.All() || kind == StageKind::kRl) v.Section("rl", rl, "Reinforcement learning with rule rewards.");
+    if (v.All() || kind == StageKind::kCollect)
+      v.Section("collect", collect, "Rejection sampling into a dataset.");
+    v.Section("evaluation", evaluation, "How the stage's policy is measured.");
+  }
+};
+
+struct RecipeConfig {
+  int64_t seed = 0;
+  int64_t threads = 0;
+  EvaluationConfig evaluation;  // defaults of every stage
+  RlConfig rl;                  // likewise
+  std::vector<StageConfig> stages;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("seed", seed, "Every random draw of the run is a function of it.", AtLeast(0));
+    v.Field("threads", threads,
+            "Threads of each rank; 0: the cores there are, shared out among the ranks of the machine.",
+            Between(0, 1024));
+    v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
+    v.Section("rl", rl, "Defaults of every rl stage.");
+    v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {
+      stage.evaluation = evaluation;
+      stage.rl = rl;
+    });
+  }
+};
+
+}  // namespace temper

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/reference.h"
+
+#include "absl/strings/str_format.h"
+#include "core/file.h"
+#include "core/status.h"
+#include "model/hugging_face.h"
+
+namespace temper {
+
+absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingSession& session) {
+  const StageContext& context = session.context();
+  const std::string& name = session.state().reference;
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
+                          ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name));
+  auto reference = std::make_unique<ReferencePolicy>();
+  reference->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
+                                                 context.pool, session.model().device());
+  return reference;
+}
+
+void ReferencePolicy::Fill(UpdateBatch* batch, const Leaves& leaves, const LeafRange& mine,
+                           int64_t tokens_per_microbatch, float temperature) {
+  TrainSequence* const first = batch->sequences.data();
+  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
+    SequenceLogprobs(*model_, leaves[l], tokens_per_microbatch, temperature,
+                     [&](size_t i, absl::Span<const float> logprobs) {
+                       TrainSequence& sequence = first[leaves[l][i] - first];
+                       sequence.ref_logprobs.assign(logprobs.begin(), logprobs.end());
+                     });
+  }
+}
+
+absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
+  const StageContext& context = session.context();
+  const std::string name = absl::StrFormat("reference-%06d", session.state().step);
+  if (context.mesh->is_first()) {
+    TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
+                            AtomicDirectory::Create(context.directory + "/" + name));
+    TEMPER_RETURN_IF_ERROR(
+        WritePolicy(session.model().config(), session.model().parameters(), "", files->temporary()));
+    TEMPER_RETURN_IF_ERROR(files->Commit());
+  }
+  session.mutable_state().reference = name;
+  std::vector<Parameter>& mine = model_->parameters().list();
+  const std::vector<Parameter>& theirs = session.model().parameters().list();
+  for (size_t i = 0; i < mine.size(); ++i) mine[i].value.copy_(theirs[i].value);
+  model_->WeightsChanged(session.model().version());
+  return absl::OkStatus();
+}
+
+}  // namespace temper

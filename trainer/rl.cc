@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The algorithm is this page: sample -> score -> advantage -> update -> publish.
+#include "trainer/rl.h"
+
+#include <chrono>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/random.h"
+#include "core/status.h"
+#include "rollout/worker.h"
+#include "trainer/evaluation.h"
+#include "trainer/problems.h"
+#include "trainer/reference.h"
+#include "trainer/rl_metrics.h"
+#include "trainer/session.h"
+#include "trainer/update_batch.h"
+
+namespace temper {
+namespace {
+
+// The groups of update u: a rollout is split at random, the same way on every rank.
+std::vector<int64_t> ChosenGroups(const StageContext& context, const RlConfig& config, int64_t rollout,
+                                  int64_t u) {
+  const int64_t groups = config.prompts_per_step * config.updates_per_rollout;
+  std::vector<int64_t> order(groups);
+  std::iota(order.begin(), order.end(), 0);
+  if (config.updates_per_rollout > 1)
+    order = Permutation(groups, RandomKey(context.recipe->seed, context.stage->name, rollout, "split"));
+  return {order.begin() + u * config.prompts_per_step, order.begin() + (u + 1) * config.prompts_per_step};
+}
+
+// In a rollout's first update the policy is the sampler: a single unequal bit is a defect, and stops the run
+// (E1).
+absl::Status CheckExact(TrainingSession& session, const LossSums& sums) {
+  if (!session.model().exact() || sums.unequal == 0) return absl::OkStatus();
+  return absl::InternalError(absl::StrFormat(
+      "stage %s, update %d: %d of %d tokens have another logprob in the trainer than the sampler stored "
+      "(largest difference %g): "
+      "rollout and trainer disagree, which must never happen; please report it with this run directory",
+      session.context().stage->name, session.state().step, static_cast<int64_t>(sums.unequal),
+      static_cast<int64_t>(sums.tokens), sums.max_difference));
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point began) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+}  // namespace
+
+absl::Status RunRl(const StageContext& context) {
+  const RlConfig& config = context.stage->rl;
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<TrainingSession> session, TrainingSession::Open(context, config));
+  session->set_total_steps(config.steps);
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
+                          ProblemSource::Open(config.problems, session->tokenizer(), context.recipe->seed,
+                                              context.stage->name, tiny::Split::kTrain));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
+                          RewardPool::Create(config.reward, RewardThreads(context)));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
+                          Evaluator::Open(context, session->model(), session->tokenizer()));
+  std::unique_ptr<ReferencePolicy> reference;
+  if (config.loss.kl_coef != 0) {
+    TEMPER_ASSIGN_OR_RETURN(reference, ReferencePolicy::Open(*session));
+  }
+  Engine engine(&session->model(), EngineOptionsOf(config.sampling));
+  RolloutWorker worker(&engine, &session->tokenizer(), *context.mesh);
+  const float temperature = static_cast<float>(config.sampling.temperature);
+  context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
+
+  while (!session->finished()) {
+    const int64_t rollout = session->state().step / config.updates_per_rollout;
+    RlFigures figures;
+    TEMPER_ASSIGN_OR_RETURN(const RolloutRequest request,
+                            MakeRolloutRequest(*session, *problems, config, rollout));
+    TEMPER_ASSIGN_OR_RETURN(
+        const std::vector<Group> groups,
+        worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout));
+    const Rewards group_rewards =
+        RewardsOf(groups, config, context.recipe->seed, context.stage->name, rollout);
+
+    for (int64_t u = session->state().step % config.updates_per_rollout;
+         u < config.updates_per_rollout && !session->finished(); ++u) {
+      const auto began = std::chrono::steady_clock::now();
+      const std::vector<int64_t> chosen = ChosenGroups(context, config, rollout, u);
+      figures.batch = MakeUpdateBatch(groups, group_rewards, chosen, config);
+      const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
+      if (reference != nullptr) {
+        reference->Fill(&figures.batch, leaves, LocalLeaves(*context.mesh, config.gradient_leaves),
+                        config.tokens_per_microbatch, temperature);
+      }
+      figures.learning_rate = session->learning_rate();
+      TEMPER_ASSIGN_OR_RETURN(
+          figures.step, session->Update(leaves, temperature,
+                                        [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
+                                            absl::Span<float> dlogprobs, LossSums* sums) {
+                                          PolicyLoss(config.loss, figures.batch.denominators, sequence,
+                                                     logprobs, dlogprobs, sums);
+                                        }));
+      if (u == 0) TEMPER_RETURN_IF_ERROR(CheckExact(*session, figures.step.sums));
+      if (reference != nullptr && config.reference_refresh_steps > 0 &&
+          session->state().step % config.reference_refresh_steps == 0) {
+        TEMPER_RETURN_IF_ERROR(reference->Refresh(*session));
+      }
+      figures.update_seconds = SecondsSince(began);
+      TEMPER_RETURN_IF_ERROR(evaluator->DuringStage(session->state().step, &figures.evaluation));
+      const Figures row = figures.Row(groups, group_rewards, chosen, *rewards);
+      TEMPER_RETURN_IF_ERROR(session->FinishStep(row, RlFigures::StatusText(row)));
+    }
+  }
+  context.progress->Finish();
+  return absl::OkStatus();
+}
+
+}  // namespace temper

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/rl_metrics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/status.h"
+#include "rewards/statistics.h"
+
+namespace temper {
+namespace {
+
+double Share(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
+
+// Sums over the trajectories of an update.
+struct Totals {
+  int64_t samples = 0, tokens = 0, cut = 0, looks_back = 0, rewarded = 0;
+  double reward = 0, reward_squares = 0, entropy = 0;
+  std::vector<double> lengths;
+  // By rule, in the order of the verdicts.
+  std::vector<std::string> rules;
+  std::vector<double> score;
+  std::vector<std::map<VerdictKind, int64_t>> kinds;
+
+  void Add(const Trajectory& trajectory, const std::optional<double>& sample_reward) {
+    ++samples;
+    tokens += static_cast<int64_t>(trajectory.tokens.size());
+    lengths.push_back(static_cast<double>(trajectory.tokens.size()));
+    cut += trajectory.stop == StopReason::kLength ? 1 : 0;
+    looks_back += LooksBack(trajectory.text) ? 1 : 0;
+    entropy += trajectory.entropy_sum;
+    if (sample_reward.has_value()) {
+      ++rewarded;
+      reward += *sample_reward;
+      reward_squares += *sample_reward * *sample_reward;
+    }
+    if (rules.empty()) {
+      for (const Verdict& verdict : trajectory.verdicts) rules.push_back(verdict.rule);
+      score.resize(rules.size());
+      kinds.resize(rules.size());
+    }
+    for (size_t i = 0; i < trajectory.verdicts.size(); ++i) {
+      score[i] += trajectory.verdicts[i].score;
+      ++kinds[i][trajectory.verdicts[i].kind];
+    }
+  }
+};
+
+constexpr VerdictKind kKinds[] = {VerdictKind::kCorrect,  VerdictKind::kWrong,
+                                  VerdictKind::kNoAnswer, VerdictKind::kMalformed,
+                                  VerdictKind::kTimeout,  VerdictKind::kInfrastructureError};
+
+}  // namespace
+
+Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
+                       const std::vector<int64_t>& chosen, RewardPool& pool) const {
+  Totals totals;
+  for (int64_t g : chosen) {
+    for (size_t i = 0; i < groups[g].trajectories.size(); ++i)
+      totals.Add(groups[g].trajectories[i], rewards[g][i]);
+  }
+  const double samples = static_cast<double>(totals.samples), rewarded = static_cast<double>(totals.rewarded);
+  const double mean = Share(totals.reward, rewarded);
+  Figures row = {
+      {"reward/mean", mean},
+      {"reward/std", std::sqrt(std::max(0.0, Share(totals.reward_squares, rewarded) - mean * mean))}};
+  for (size_t r = 0; r < totals.rules.size(); ++r) {
+    const std::map<VerdictKind, int64_t>& kinds = totals.kinds[r];
+    const auto broken = kinds.find(VerdictKind::kInfrastructureError);
+    const double judged = samples - (broken == kinds.end() ? 0 : static_cast<double>(broken->second));
+    row.emplace_back("reward/" + totals.rules[r], Share(totals.score[r], judged));
+    for (VerdictKind kind : kKinds) {
+      const auto found = kinds.find(kind);
+      row.emplace_back(absl::StrCat("verdict/", totals.rules[r], "/", Name(kind)),
+                       found == kinds.end() ? 0 : static_cast<double>(found->second));
+    }
+  }
+  const LossSums& sums = step.sums;
+  const Figures more = {{"length/mean", Share(static_cast<double>(totals.tokens), samples)},
+                        {"length/p10", Quantile(totals.lengths, 0.1)},
+                        {"length/p50", Quantile(totals.lengths, 0.5)},
+                        {"length/p90", Quantile(totals.lengths, 0.9)},
+                        {"checks", Share(static_cast<double>(totals.looks_back), samples)},
+                        {"stop/length", Share(static_cast<double>(totals.cut), samples)},
+                        {"entropy", Share(totals.entropy, static_cast<double>(totals.tokens))},
+                        {"loss", sums.loss},
+                        {"kl", Share(sums.kl, sums.tokens)},
+                        {"ratio", Share(sums.ratio, sums.tokens)},
+                        {"clip_share", Share(sums.clipped, sums.tokens)},
+                        {"trained_tokens", sums.tokens},
+                        {"unequal_tokens", sums.unequal},
+                        {"max_logprob_difference", sums.max_difference},
+                        {"gradient_norm", step.gradient_norm},
+                        {"learning_rate", learning_rate},
+                        {"groups/without_spread", static_cast<double>(batch.groups_without_spread)},
+                        {"samples/dropped", static_cast<double>(batch.dropped_samples)},
+                        {"samples/masked", static_cast<double>(batch.masked_samples)}};
+  row.insert(row.end(), more.begin(), more.end());
+  row.insert(row.end(), evaluation.begin(), evaluation.end());
+  const double local = static_cast<double>(rollout.engine.sampled_tokens);
+  const Figures clocks = {
+      {"time/sample_seconds", rollout.sample_seconds},
+      {"time/score_wait_seconds", rollout.score_wait_seconds},
+      {"time/sampled_tokens_per_second", Share(local, rollout.sample_seconds)},
+      {"time/update_seconds", update_seconds},
+      {"time/trained_tokens_per_second", Share(static_cast<double>(step.local_tokens), update_seconds)},
+      {"system/local_sampled_tokens", local},
+      {"system/local_tokens", static_cast<double>(step.local_tokens)},
+      {"system/resumed_samples", static_cast<double>(rollout.resumed_samples)}};
+  row.insert(row.end(), clocks.begin(), clocks.end());
+  // The pool counts what this rank judged; only its clocks are of interest here.
+  for (const auto& [name, value] : pool.TakeMetrics()) {
+    if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/")) row.emplace_back(name, value);
+  }
+  return row;
+}
+
+std::string RlFigures::StatusText(const Figures& row) {
+  std::map<std::string, double> by_name(row.begin(), row.end());
+  return absl::StrFormat("acc %.2f len %.0f kl %.3f", by_name["reward/accuracy"], by_name["length/mean"],
+                         by_name["kl"]);
+}
+
+EngineOptions EngineOptionsOf(const SamplingConfig& config) {
+  EngineOptions options;
+  options.max_batch = config.max_batch;
+  options.cache_bytes = config.cache_mib << 20;
+  return options;
+}
+
+SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer& tokenizer) {
+  SamplingOptions options;
+  options.max_new_tokens = config.max_new_tokens;
+  options.parameters.temperature = static_cast<float>(config.temperature);
+  options.eos_ids = tokenizer.eos_ids();
+  return options;
+}
+
+int RewardThreads(const StageContext& context) { return std::max(1, context.pool->threads() / 2); }
+
+absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, const ProblemSource& problems,
+                                                  const RlConfig& config, int64_t rollout) {
+  const StageContext& context = session.context();
+  RolloutRequest request;
+  request.seed = context.recipe->seed;
+  request.stage = context.stage->name;
+  request.rollout = rollout;
+  const int64_t prompts = config.prompts_per_step * config.updates_per_rollout;
+  TEMPER_ASSIGN_OR_RETURN(request.prompts, problems.Take(rollout * prompts, prompts));
+  request.samples_per_prompt = config.samples_per_prompt;
+  request.policy_version = session.state().policy_version - session.state().step % config.updates_per_rollout;
+  request.sampling = SamplingOptionsOf(config.sampling, session.tokenizer());
+  request.records = RolloutRecords(context, rollout);
+  return request;
+}
+
+std::string RolloutRecords(const StageContext& context, int64_t rollout) {
+  return absl::StrFormat("%s/rollout-%06d", TrajectoriesDirectory(context.directory), rollout);
+}
+
+std::function<void(int64_t, int64_t)> RolloutProgress(const StageContext& context) {
+  return [&context](int64_t finished, int64_t total) {
+    context.progress->Note(absl::StrCat("rollout ", finished, "/", total));
+  };
+}
+
+}  // namespace temper

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rollout/worker.h"
+#include "trainer/problems.h"
+#include "trainer/session.h"
+#include "trainer/update_batch.h"
+
+namespace temper {
+
+// What one update of an rl stage tells: metric names are paths.
+struct RlFigures {
+  RolloutCounts rollout;
+  UpdateBatch batch;
+  StepResult step;
+  double learning_rate = 0;
+  double update_seconds = 0;  // reference and update
+  Figures evaluation;
+
+  // reward/mean, reward/RULE, length/mean, p10, p50, p90, entropy, kl, clip_share, ratio, loss,
+  // gradient_norm, share of completions that retry or check themselves, stop/length, groups without spread,
+  // dropped and masked samples, tokens unequal; clocks under time/. Rewards are of the update's own groups
+  // (`chosen`).
+  Figures Row(const std::vector<Group>& groups, const Rewards& rewards, const std::vector<int64_t>& chosen,
+              RewardPool& pool) const;
+  // "acc 0.43 len 31 kl 0.01".
+  static std::string StatusText(const Figures& row);
+};
+
+// The pieces of the page that are configuration.
+EngineOptions EngineOptionsOf(const SamplingConfig& config);
+SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer& tokenizer);
+int RewardThreads(const StageContext& context);
+absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, const ProblemSource& problems,
+                                                  const RlConfig& config, int64_t rollout);
+// Where a rollout's trajectories are kept: a prefix for data/record_file.h.
+std::string RolloutRecords(const StageContext& context, int64_t rollout);
+std::function<void(int64_t, int64_t)> RolloutProgress(const StageContext& context);
+
+}  // namespace temper

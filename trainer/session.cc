@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/session.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/file.h"
+#include "core/random.h"
+#include "core/status.h"
+
+namespace temper {
+namespace {
+
+absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, const std::string& stage) {
+  PolicyFiles files;
+  TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(init.directory));
+  const InitScales scales{static_cast<float>(init.embedding_std), static_cast<float>(init.linear_gain),
+                          static_cast<float>(init.head_gain)};
+  files.parameters = InitializeParameters(files.config, RandomKey(seed, stage, 0, "init"), scales);
+  return files;
+}
+
+absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
+                                        ThreadPool* pool) {
+  OpenedPolicy policy;
+  TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, Tokenizer::Load(tokenizer_directory));
+  TEMPER_RETURN_IF_ERROR(CheckVocabulary(files.config, policy.tokenizer->vocab_size()));
+  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), pool);
+  return policy;
+}
+
+// References that no checkpoint names any more.
+absl::Status RemoveOldReferences(const std::string& directory, const std::string& kept) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+  for (const std::string& name : names) {
+    if (absl::StartsWith(name, "reference-") && name < kept)
+      TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, ThreadPool* pool) {
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
+  return MakePolicy(std::move(files), directory, pool);
+}
+
+absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const StageContext& context,
+                                                                       const UpdatesConfig& updates,
+                                                                       const InitConfig* init) {
+  auto session = std::unique_ptr<TrainingSession>(new TrainingSession(context));
+  session->updates_ = updates;
+  session->repeated_updates_ = context.repeated_updates;
+  session->started_ = std::chrono::steady_clock::now();
+  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                          LatestCheckpoint(CheckpointsDirectory(context.directory)));
+  OpenedPolicy policy;
+  if (!checkpoint.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(session->state_, ReadTrainingState(checkpoint));
+    session->seconds_before_ = session->state_.seconds;
+    session->tokenizer_directory_ = checkpoint;
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.pool));
+  } else if (init != nullptr) {
+    session->tokenizer_directory_ = init->directory;
+    TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
+    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.pool));
+  } else {
+    session->tokenizer_directory_ = context.from_directory;
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.pool));
+  }
+  session->tokenizer_ = std::move(policy.tokenizer);
+  session->model_ = std::move(policy.model);
+  session->model_->WeightsChanged(session->state_.policy_version);
+  session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
+  if (!checkpoint.empty()) TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->optimizer_.get()));
+  const StepOptions options{updates.tokens_per_microbatch, updates.gradient_leaves, updates.recompute};
+  session->updater_ =
+      std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
+  return session;
+}
+
+absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float temperature,
+                                                   LossFunction loss) {
+  StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, learning_rate(), loss);
+  if (!result.applied) {
+    return absl::InternalError(absl::StrFormat(
+        "stage %s, update %d: the gradient's norm is %g: the weights stayed as they were; lower the learning "
+        "rate, or look at this update's trajectories in %s",
+        context_.stage->name, state_.step, result.gradient_norm, context_.directory));
+  }
+  ++state_.step;
+  model_->WeightsChanged(++state_.policy_version);
+  return result;
+}
+
+absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {
+  if (context_.metrics != nullptr) {
+    MetricsLine line{context_.stage->name, state_.step, figures};
+    line.values.emplace_back("system/resume/repeated_updates", std::exchange(repeated_updates_, 0));
+    TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
+  }
+  context_.progress->Step(state_.step, status_text);
+  // Ranks agree on stopping here, so that none waits for one that left.
+  const bool stop = context_.mesh->dp().Sum(context_.stop() ? 1 : 0) > 0;
+  if (finished() || stop || state_.step % updates_.checkpoint_every == 0) TEMPER_RETURN_IF_ERROR(Save());
+  if (stop && !finished()) return absl::CancelledError("stopped on request");
+  return absl::OkStatus();
+}
+
+absl::Status TrainingSession::Save() {
+  state_.seconds =
+      seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  if (!context_.mesh->is_first()) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
+  state_.metrics_offset = context_.metrics->offset();
+  TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
+                                        tokenizer_directory_, *optimizer_, state_));
+  // The files that were opened first may be gone by now.
+  tokenizer_directory_ =
+      CheckpointsDirectory(context_.directory) + absl::StrFormat("/step-%06d", state_.step);
+  return RemoveOldReferences(context_.directory, state_.reference);
+}
+
+}  // namespace temper

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "model/hugging_face.h"
+#include "trainer/checkpoint.h"
+#include "trainer/stage.h"
+#include "trainer/step.h"
+
+namespace temper {
+
+// Figures of one step, in the order they are written.
+using Figures = std::vector<std::pair<std::string, double>>;
+
+// What sft and rl share: the policy with its optimizer, where the stage is, and what happens after each
+// update. Opens the stage's newest checkpoint, or the policy it starts from.
+class TrainingSession {
+ public:
+  // Reads the newest checkpoint, else context.from_directory; pretrain's first start draws the weights
+  // (`init`, else null).
+  static absl::StatusOr<std::unique_ptr<TrainingSession>> Open(const StageContext& context,
+                                                               const UpdatesConfig& updates,
+                                                               const InitConfig* init = nullptr);
+
+  // How many updates the stage has; known to sft only once its documents are read. Call before anything
+  // below.
+  void set_total_steps(int64_t steps) { total_steps_ = steps; }
+
+  CausalLm& model() { return *model_; }
+  const Tokenizer& tokenizer() const { return *tokenizer_; }
+  const TrainingState& state() const { return state_; }
+  TrainingState& mutable_state() { return state_; }
+  const StageContext& context() const { return context_; }
+  const std::string& tokenizer_directory() const { return tokenizer_directory_; }
+  bool finished() const { return state_.step >= total_steps_; }
+  int64_t total_steps() const { return total_steps_; }
+  double learning_rate() const { return LearningRate(updates_.optimizer, state_.step, total_steps_); }
+
+  // Takes one update and publishes the new weights under the next policy version. A gradient that is not
+  // finite is an error, and the weights stay.
+  absl::StatusOr<StepResult> Update(const Leaves& leaves, float temperature, LossFunction loss);
+
+  // After an update: its metrics line and, where one is due, the checkpoint. Cancelled, with a checkpoint, if
+  // a rank was asked to stop before the last update.
+  absl::Status FinishStep(const Figures& figures, const std::string& status_text);
+
+ private:
+  explicit TrainingSession(const StageContext& context) : context_(context) {}
+  absl::Status Save();
+
+  const StageContext context_;
+  UpdatesConfig updates_;
+  int64_t total_steps_ = 0;
+  std::string tokenizer_directory_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<CausalLm> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Updater> updater_;
+  TrainingState state_;
+  std::chrono::steady_clock::time_point started_;
+  double seconds_before_ = 0;
+  int64_t repeated_updates_ = 0;
+};
+
+// The policy and its tokenizer from a checkpoint or model directory; refuses a vocabulary that does not fit.
+struct OpenedPolicy {
+  std::unique_ptr<CausalLm> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, ThreadPool* pool);
+
+}  // namespace temper

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "absl/status/status.h"
+#include "trainer/stage.h"
+
+namespace temper {
+
+// Supervised fine-tuning, and pretraining of a tiny base (the same loop from random weights). Leaves its last
+// checkpoint in the stage's directory.
+absl::Status RunSft(const StageContext& context);
+
+}  // namespace temper

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comm/mesh.h"
+#include "core/metrics.h"
+#include "core/progress.h"
+#include "core/thread_pool.h"
+#include "data/tokenizer.h"
+#include "model/causal_lm.h"
+#include "trainer/recipe_config.h"
+
+namespace temper {
+
+// What a stage gets from the recipe.
+struct StageContext {
+  const RecipeConfig* recipe = nullptr;
+  const StageConfig* stage = nullptr;
+  std::string run_directory;
+  std::string directory;       // of the stage, inside it
+  std::string from_directory;  // the checkpoint it starts from
+  const Mesh* mesh = nullptr;
+  ThreadPool* pool = nullptr;
+  MetricsWriter* metrics = nullptr;  // null but on the first rank
+  Progress* progress = nullptr;
+  std::function<bool()> stop;    // true once the user asked to stop
+  int64_t repeated_updates = 0;  // that a crash took, after the checkpoint the stage resumes from
+};
+
+// Where things are in a run directory.
+inline std::string StageDirectory(const std::string& run_directory, const std::string& stage) {
+  return run_directory + "/" + stage;
+}
+inline std::string CheckpointsDirectory(const std::string& stage_directory) {
+  return stage_directory + "/checkpoints";
+}
+inline std::string TrajectoriesDirectory(const std::string& stage_directory) {
+  return stage_directory + "/trajectories";
+}
+
+}  // namespace temper

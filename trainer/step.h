@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "comm/mesh.h"
+#include "model/causal_lm.h"
+#include "trainer/loss.h"
+#include "trainer/optimizer.h"
+
+namespace temper {
+
+// How an update is cut; none of it changes its bits but gradient_leaves, which belongs to the recipe
+// (docs/exactness.md).
+struct StepOptions {
+  int64_t tokens_per_microbatch = 4096;
+  int64_t gradient_leaves = 8;  // power of two, at least the largest dp
+  bool recompute = false;
+};
+
+// An update's sequences by gradient leaf, each leaf in its canonical order.
+using Leaves = std::vector<std::vector<const TrainSequence*>>;
+
+// dlogprobs and sums of one sequence, from the logprobs of its counted tokens.
+using LossFunction =
+    absl::FunctionRef<void(const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*)>;
+
+struct StepResult {
+  LossSums sums;             // over all sequences, in the order of leaves
+  double gradient_norm = 0;  // before clipping
+  bool applied = true;       // false: the gradient was not finite and the weights stayed
+  int64_t local_tokens = 0;  // that this rank put through the model
+  int64_t microbatches = 0;
+};
+
+// One update, the same bits for every packing, recompute setting and rank layout (E3): this rank's leaves one
+// after another, each a chain of microbatches; leaves add in the one tree, here and across ranks; then every
+// rank takes the same step.
+class Updater {
+ public:
+  Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
+  ~Updater();
+
+  StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
+                    double learning_rate, LossFunction loss);
+  // The summed gradient of the last Update, flat, for tests.
+  absl::Span<const float> gradient() const;
+  int64_t bytes() const;
+
+ private:
+  CausalLm* model_;
+  Optimizer* optimizer_;
+  StepOptions options_;
+  const Mesh& mesh_;
+  std::unique_ptr<Tape> tape_;
+  std::vector<float> leaf_;
+  std::vector<float> total_;
+};
+
+// Which leaf each sequence or group goes to: see data/packing.h (DealLeaves). Leaves [first, first + count)
+// are this rank's.
+struct LeafRange {
+  int64_t first = 0, count = 0;
+};
+LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves);
+
+// Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and
+// calls body(microbatch, first, count) with the sequences [first, first + count) of each. The last token of a
+// sequence is no input.
+void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
+                       absl::FunctionRef<void(const Microbatch&, size_t first, size_t count)> body);
+
+// The counted tokens' logprobs of each sequence under `model`: the update's packed forward without a graph
+// (reference, logprobs).
+void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
+                      int64_t tokens_per_microbatch, float temperature,
+                      absl::FunctionRef<void(size_t sequence, absl::Span<const float>)> result);
+
+}  // namespace temper

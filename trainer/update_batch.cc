@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/update_batch.h"
+
+#include "core/random.h"
+#include "data/packing.h"
+
+namespace temper {
+
+Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint64_t seed,
+                  const std::string& stage, int64_t rollout) {
+  Rewards rewards(groups.size());
+  for (size_t g = 0; g < groups.size(); ++g) {
+    for (const Trajectory& trajectory : groups[g].trajectories) {
+      const bool masked =
+          config.truncated == TruncatedCompletions::kMasked && trajectory.stop == StopReason::kLength;
+      rewards[g].push_back(masked ? std::nullopt : RewardOf(trajectory.verdicts, config.reward));
+    }
+  }
+  if (!config.shuffle_rewards) return rewards;
+  std::vector<std::optional<double>> all;
+  for (const auto& group : rewards) all.insert(all.end(), group.begin(), group.end());
+  const std::vector<int64_t> order =
+      Permutation(static_cast<int64_t>(all.size()), RandomKey(seed, stage, rollout, "shuffle_rewards"));
+  size_t next = 0;
+  for (auto& group : rewards) {
+    for (auto& reward : group) reward = all[order[next++]];
+  }
+  return rewards;
+}
+
+UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rewards,
+                            const std::vector<int64_t>& chosen, const RlConfig& config) {
+  UpdateBatch batch;
+  for (size_t index = 0; index < chosen.size(); ++index) {
+    const Group& group = groups[chosen[index]];
+    const std::vector<std::optional<double>>& group_rewards = rewards[chosen[index]];
+    const std::vector<double> advantages = GroupAdvantages(group_rewards, config.advantage);
+    const bool skip = !HasSpread(group_rewards);
+    batch.groups_without_spread += skip ? 1 : 0;
+    for (size_t i = 0; i < group.trajectories.size(); ++i) {
+      const Trajectory& trajectory = group.trajectories[i];
+      if (!group_rewards[i].has_value()) {
+        ++(trajectory.stop == StopReason::kLength && config.truncated == TruncatedCompletions::kMasked
+               ? batch.masked_samples
+               : batch.dropped_samples);
+        continue;
+      }
+      batch.denominators.sequences += 1;
+      batch.denominators.tokens += static_cast<double>(trajectory.tokens.size());
+      if (skip && config.skip_groups_without_spread) continue;
+      TrainSequence sequence;
+      sequence.tokens = group.prompt.tokens;
+      sequence.first_target = static_cast<int64_t>(group.prompt.tokens.size());
+      sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
+      sequence.old_logprobs = trajectory.logprobs;
+      sequence.advantage = static_cast<float>(advantages[i]);
+      batch.sequences.push_back(std::move(sequence));
+      batch.group_of.push_back(static_cast<int64_t>(index));
+    }
+  }
+  return batch;
+}
+
+Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
+  // Groups keep together: their token counts decide.
+  std::vector<int64_t> group_tokens;
+  std::vector<std::vector<const TrainSequence*>> members;
+  int64_t last = -1;
+  for (size_t i = 0; i < batch.sequences.size(); ++i) {
+    if (batch.group_of[i] != last) {
+      last = batch.group_of[i];
+      group_tokens.push_back(0);
+      members.emplace_back();
+    }
+    group_tokens.back() += static_cast<int64_t>(batch.sequences[i].tokens.size());
+    members.back().push_back(&batch.sequences[i]);
+  }
+  Leaves leaves(gradient_leaves);
+  const std::vector<std::vector<int64_t>> dealt = DealLeaves(group_tokens, gradient_leaves);
+  for (int64_t l = 0; l < gradient_leaves; ++l) {
+    for (int64_t group : dealt[l])
+      leaves[l].insert(leaves[l].end(), members[group].begin(), members[group].end());
+  }
+  return leaves;
+}
+
+}  // namespace temper

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/trajectory.h"
+#include "trainer/recipe_config.h"
+#include "trainer/step.h"
+
+namespace temper {
+
+// rewards[g][i] belongs to groups[g].trajectories[i]; none: the sample does not count (infrastructure error,
+// masked).
+using Rewards = std::vector<std::vector<std::optional<double>>>;
+
+// The weighted sums of the verdicts; with shuffle_rewards permuted within the rollout.
+Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint64_t seed,
+                  const std::string& stage, int64_t rollout);
+
+// The trainable side of one update: sequences with their advantages.
+struct UpdateBatch {
+  std::vector<TrainSequence> sequences;
+  std::vector<int64_t> group_of;  // index of each sequence's group in the update
+  LossDenominators denominators;  // of all samples that count, those of skipped groups too
+  int64_t groups_without_spread = 0;
+  int64_t dropped_samples = 0;  // no reward: infrastructure errors
+  int64_t masked_samples = 0;   // cut by length, left out
+};
+UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rewards,
+                            const std::vector<int64_t>& chosen, const RlConfig& config);
+
+// A group stays in one leaf.
+Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves);
+
+}  // namespace temper
