@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole model's gradients against LibTorch's autograd over the papers' formulas in f64: latent attention
+// in its expanded form, experts computed for every token, nothing shared with model/ but the rotary tables.
+#include <cmath>
+#include <map>
+
+#include "ATen/Parallel.h"
+#include "ATen/TensorOperators.h"
+#include "ATen/core/Tensor.h"
+#include "ATen/ops/cat.h"
+#include "ATen/ops/ones.h"
+#include "ATen/ops/stack.h"
+#include "ATen/ops/tensor.h"
+#include "ATen/ops/zeros.h"
+#include "gtest/gtest.h"
+#include "model/rope.h"
+#include "tests/model/odd_models.h"
+
+namespace temper {
+namespace {
+
+using at::Tensor;
+
+// Names end in the shape: T tokens, D hidden, H heads, E experts, any other letter what its line says.
+class Reference {
+ public:
+  Reference(const ModelConfig& config, const Parameters& parameters) : c_(config), rope_(config) {
+    rope_.Reserve(c_.max_positions);
+    for (const Parameter& parameter : parameters.list()) {
+      weights_[parameter.name] = parameter.value.to(at::kDouble).clone().set_requires_grad(parameter.trained);
+    }
+  }
+
+  // Of each token after the first, at the temperature.
+  Tensor Logprobs(const std::vector<int32_t>& tokens, double temperature) {
+    const Tensor ids = at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end()), at::kLong);
+    Tensor x_TD = W("model.embed_tokens").index_select(0, ids);
+    for (int64_t layer = 0; layer < c_.num_layers; ++layer) {
+      prefix_ = "model.layers." + std::to_string(layer) + ".";
+      const Tensor normed_TD = Norm(x_TD, W(prefix_ + "input_layernorm"));
+      x_TD = x_TD + (c_.is_mla() ? LatentAttention(normed_TD) : GroupedAttention(normed_TD));
+      const Tensor in_TD = Norm(x_TD, W(prefix_ + "post_attention_layernorm"));
+      x_TD = x_TD + (c_.is_moe_layer(layer) ? Moe(in_TD) : Mlp(in_TD, "mlp."));
+    }
+    const Tensor head = W(c_.tie_word_embeddings ? "model.embed_tokens" : "lm_head");
+    const Tensor logits_TV = Norm(x_TD, W("model.norm")).matmul(head.t()) / temperature;
+    const int64_t after = ids.size(0) - 1;
+    return logits_TV.log_softmax(-1)
+        .narrow(0, 0, after)
+        .gather(1, ids.narrow(0, 1, after).unsqueeze(1))
+        .squeeze(1);
+  }
+
+  Tensor Gradient(const std::string& name) { return weights_.at(name).grad(); }
+
+ private:
+  Tensor W(const std::string& name) { return weights_.at(name + ".weight"); }
+  Tensor Linear(const Tensor& x, const std::string& name) {
+    const Tensor y = x.matmul(W(prefix_ + name).t());
+    const auto bias = weights_.find(prefix_ + name + ".bias");
+    return bias == weights_.end() ? y : y + bias->second;
+  }
+  Tensor Norm(const Tensor& x, const Tensor& weight) {
+    return x * ((x * x).mean(-1, true) + static_cast<double>(c_.rms_norm_eps)).rsqrt() * weight;
+  }
+
+  // x[T, H, R], each pair turned by its position's angle.
+  Tensor Rotate(const Tensor& x_THR) {
+    const int64_t tokens = x_THR.size(0), half = x_THR.size(2) / 2;
+    std::vector<double> cosines(tokens * half), sines(tokens * half);
+    for (int64_t i = 0; i < tokens * half; ++i) {
+      cosines[i] = rope_.cosines()[i];
+      sines[i] = rope_.sines()[i];
+    }
+    const Tensor cos = at::tensor(cosines, at::kDouble).view({tokens, 1, half});
+    const Tensor sin = at::tensor(sines, at::kDouble).view({tokens, 1, half});
+    const Tensor pairs = c_.rope_interleaved ? x_THR.reshape({tokens, -1, half, 2})
+                                             : x_THR.reshape({tokens, -1, 2, half}).transpose(2, 3);
+    const Tensor a = pairs.select(3, 0), b = pairs.select(3, 1);
+    const Tensor turned = at::stack({a * cos - b * sin, b * cos + a * sin}, 3);
+    return (c_.rope_interleaved ? turned : turned.transpose(2, 3)).reshape(x_THR.sizes());
+  }
+
+  // q, k[T, H, A], v[T, H, B].
+  Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v) {
+    const int64_t tokens = q.size(0);
+    const Tensor future = at::ones({tokens, tokens}, at::kBool).triu(1);
+    const Tensor scores_HTT =
+        q.transpose(0, 1).matmul(k.permute({1, 2, 0})) * static_cast<double>(c_.softmax_scale());
+    const Tensor p_HTT = scores_HTT.masked_fill(future, -INFINITY).softmax(-1);
+    return Linear(p_HTT.matmul(v.transpose(0, 1)).transpose(0, 1).reshape({tokens, -1}), "self_attn.o_proj");
+  }
+
+  Tensor LatentAttention(const Tensor& x_TD) {
+    const int64_t tokens = x_TD.size(0), nope = c_.qk_nope_head_dim, rope = c_.qk_rope_head_dim;
+    const Tensor q =
+        c_.q_lora_rank == 0
+            ? Linear(x_TD, "self_attn.q_proj")
+            : Linear(Norm(Linear(x_TD, "self_attn.q_a_proj"), W(prefix_ + "self_attn.q_a_layernorm")),
+                     "self_attn.q_b_proj");
+    const Tensor q_THA = q.view({tokens, c_.num_heads, nope + rope});
+    const Tensor down = Linear(x_TD, "self_attn.kv_a_proj_with_mqa");
+    const Tensor latent = Norm(down.narrow(1, 0, c_.kv_lora_rank), W(prefix_ + "self_attn.kv_a_layernorm"));
+    const Tensor kv = Linear(latent, "self_attn.kv_b_proj").view({tokens, c_.num_heads, -1});
+    const Tensor key_T1R = Rotate(down.narrow(1, c_.kv_lora_rank, rope).unsqueeze(1));
+    return Attend(at::cat({q_THA.narrow(2, 0, nope), Rotate(q_THA.narrow(2, nope, rope))}, 2),
+                  at::cat({kv.narrow(2, 0, nope), key_T1R.expand({tokens, c_.num_heads, rope})}, 2),
+                  kv.narrow(2, nope, c_.v_head_dim));
+  }
+
+  Tensor GroupedAttention(const Tensor& x_TD) {
+    const int64_t tokens = x_TD.size(0), each = c_.num_heads / c_.num_kv_heads;
+    const auto heads = [&](const char* name) { return Linear(x_TD, name).view({tokens, -1, c_.head_dim}); };
+    return Attend(Rotate(heads("self_attn.q_proj")),
+                  Rotate(heads("self_attn.k_proj")).repeat_interleave(each, 1),
+                  heads("self_attn.v_proj").repeat_interleave(each, 1));
+  }
+
+  Tensor Mlp(const Tensor& x, const std::string& name) {
+    const Tensor gate = Linear(x, name + "gate_proj");
+    return Linear(gate * gate.sigmoid() * Linear(x, name + "up_proj"), name + "down_proj");
+  }
+
+  // Which experts, [T, E] of 0 and 1.
+  Tensor Selected(const Tensor& scores_TE) {
+    const int64_t tokens = scores_TE.size(0), in_group = c_.routed_experts / c_.expert_groups;
+    const Tensor biased = scores_TE.detach() + weights_.at(prefix_ + "mlp.gate.e_score_correction_bias");
+    const Tensor grouped = biased.view({tokens, c_.expert_groups, in_group});
+    const Tensor group_scores = std::get<0>(grouped.topk(2, -1)).sum(-1);
+    const Tensor groups = std::get<1>(group_scores.topk(c_.top_groups, -1));
+    const Tensor kept = at::zeros({tokens, c_.expert_groups}, at::kDouble).scatter(1, groups, 1.0);
+    const Tensor allowed = grouped.masked_fill(kept.unsqueeze(-1) == 0, -INFINITY).view({tokens, -1});
+    return at::zeros_like(allowed).scatter(1, std::get<1>(allowed.topk(c_.experts_per_token, -1)), 1.0);
+  }
+
+  Tensor Moe(const Tensor& x_TD) {
+    const Tensor scores_TE = Linear(x_TD, "mlp.gate").sigmoid();
+    Tensor weights_TE = scores_TE * Selected(scores_TE);
+    if (c_.norm_topk_prob) weights_TE = weights_TE / weights_TE.sum(-1, true);
+    Tensor out = Mlp(x_TD, "mlp.shared_experts.");
+    for (int64_t e = 0; e < c_.routed_experts; ++e) {
+      out = out + weights_TE.narrow(1, e, 1) * static_cast<double>(c_.routed_scaling_factor) *
+                      Mlp(x_TD, "mlp.experts." + std::to_string(e) + ".");
+    }
+    return out;
+  }
+
+  const ModelConfig c_;
+  RopeTables rope_;
+  std::map<std::string, Tensor> weights_;
+  std::string prefix_;
+};
+
+// The largest difference over the largest number.
+double RelativeError(const Tensor& got, const Tensor& expected) {
+  const double size = expected.abs().max().item<double>();
+  EXPECT_GT(size, 0);
+  return (got.to(at::kDouble) - expected).abs().max().item<double>() / size;
+}
+
+void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
+  at::set_num_threads(1);
+  Policy policy(json);
+  CausalLm& model = policy.model;
+  const Sequences sequences = {RandomTokens(711, 70, 1), RandomTokens(711, 9, 2)};
+  const Microbatch batch = Packed(sequences);
+  std::vector<float> logprobs(batch.tokens.size()), dlogprobs(batch.tokens.size()),
+      gradients(model.GradientFloats());
+  for (size_t i = 0; i < dlogprobs.size(); ++i) dlogprobs[i] = 0.25f * static_cast<float>(i % 5) - 0.4f;
+  model.BindGradients(gradients.data());
+  Tape tape;
+  model.Logprobs(batch, 0.7f, logprobs.data(), nullptr, &tape);
+  model.Backward(tape, dlogprobs.data());
+  model.FoldTiedHead();
+
+  Reference reference(model.config(), model.parameters());
+  Tensor loss;
+  int64_t first = 0;
+  for (const std::vector<int32_t>& sequence : sequences) {
+    const Tensor expected = reference.Logprobs(sequence, 0.7);
+    std::vector<double> got, d;
+    for (int64_t i = 0; i < expected.size(0); ++i) {
+      got.push_back(logprobs[first + i]);
+      d.push_back(dlogprobs[first + i]);
+    }
+    EXPECT_LT(RelativeError(at::tensor(got, at::kDouble), expected.detach()), 1e-5);
+    const Tensor part = (expected * at::tensor(d, at::kDouble)).sum();
+    loss = loss.defined() ? loss + part : part;
+    first += static_cast<int64_t>(sequence.size());
+  }
+  loss.backward();
+
+  const float* next = gradients.data();
+  for (const Parameter& parameter : model.parameters().list()) {
+    if (!parameter.trained) continue;
+    const int64_t count = parameter.value.numel();
+    const Tensor got = at::tensor(at::ArrayRef<float>(next, count), at::kFloat).view(parameter.value.sizes());
+    next += count;
+    const Tensor expected = reference.Gradient(parameter.name);
+    ASSERT_TRUE(expected.defined()) << parameter.name;
+    EXPECT_LT(RelativeError(got, expected), tolerance) << parameter.name;
+  }
+}
+
+TEST(Gradient, IsAutogradsForDeepseekV3) { ExpectTheGradientsOfAutograd(OddDeepseek()); }
+TEST(Gradient, IsAutogradsForDeepseekV3WithYarnAndAPlainQuery) { ExpectTheGradientsOfAutograd(OddYarn()); }
+TEST(Gradient, IsAutogradsForDeepseekV3WithWeightsThatAreNotNormalised) {
+  ExpectTheGradientsOfAutograd(With(OddDeepseek(), "norm_topk_prob", false));
+}
+TEST(Gradient, IsAutogradsForQwen2WithATiedHead) { ExpectTheGradientsOfAutograd(OddQwen2()); }
+TEST(Gradient, IsAutogradsForLlamaWithBiases) {
+  ExpectTheGradientsOfAutograd(With(With(OddLlama(), "attention_bias", true), "mlp_bias", true));
+}
+
+}  // namespace
+}  // namespace temper
