@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/status.h"
+#include "simdjson.h"
+
+namespace temper {
+
+// A value of a Hugging Face file that knows its place: errors are `FILE: model.merges[3]: what`. Valid as
+// long as its JsonFile.
+class JsonNode {
+ public:
+  JsonNode(simdjson::dom::element value, std::string file, std::string place)
+      : value_(value), file_(std::move(file)), place_(std::move(place)) {}
+
+  simdjson::dom::element value() const { return value_; }
+  const std::string& file() const { return file_; }
+  std::string where() const;  // "FILE: model.merges[3]"
+  bool IsNull() const { return value_.is_null(); }
+  absl::Status Error(std::string_view what) const;
+  // For the i-th element of this array, and the member of this object.
+  absl::Status ElementError(size_t index, std::string_view what) const;
+  absl::Status MemberError(std::string_view key, std::string_view what) const;
+
+  absl::StatusOr<std::string_view> String() const;
+  absl::StatusOr<int64_t> Int() const;
+  absl::StatusOr<simdjson::dom::object> Object() const;
+  absl::StatusOr<std::vector<JsonNode>> Elements() const;
+
+  std::optional<JsonNode> Find(std::string_view key) const;  // nothing where it is absent or null
+  absl::StatusOr<JsonNode> Get(std::string_view key) const;
+  absl::StatusOr<std::string_view> GetString(std::string_view key) const;
+  absl::StatusOr<bool> GetBool(std::string_view key, bool otherwise) const;
+  absl::StatusOr<std::vector<JsonNode>> GetElements(std::string_view key) const;
+
+ private:
+  simdjson::dom::element value_;
+  std::string file_, place_;
+};
+
+// A whole file, parsed by simdjson: a vocabulary of 7 MB takes milliseconds.
+class JsonFile {
+ public:
+  static absl::StatusOr<std::unique_ptr<JsonFile>> Parse(const std::string& bytes, const std::string& name);
+  const JsonNode& root() const { return *root_; }
+
+ private:
+  simdjson::dom::parser parser_;
+  std::optional<JsonNode> root_;
+};
+
+}  // namespace temper
