@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
+#include "data/tasks/tiny.h"
 #include "rewards/answer.h"
 #include "rewards/tags.h"
 
@@ -60,8 +61,9 @@ class Accuracy : public Reward {
       verdict.score = 1;
     } else {
       verdict.kind = VerdictKind::kWrong;
-      verdict.reason =
-          absl::StrCat(Printable(verdict.extracted, 60), " is not ", Printable(prompt.answer, 60));
+      verdict.reason = JudgesTiny(prompt) ? tiny::WhyWrong(prompt, verdict.extracted)
+                                          : absl::StrCat(Printable(verdict.extracted, 60), " is not ",
+                                                         Printable(prompt.answer, 60));
     }
     return verdict;
   }
@@ -69,7 +71,7 @@ class Accuracy : public Reward {
  private:
   // What is wrong with the reference answer, or nothing.
   std::string ReferenceFault(const Prompt& prompt) const {
-    if (name_ == "accuracy" && IsTiny(prompt)) return "";
+    if (JudgesTiny(prompt)) return tiny::ProblemFault(prompt);
     const auto reference = ReadReference(prompt.answer);
     if (!reference)
       return prompt.answer.empty() ? "has no reference answer" : "its reference answer cannot be read";
@@ -84,16 +86,14 @@ class Accuracy : public Reward {
 
   bool Same(const Prompt& prompt, std::string_view answer) const {
     if (name_ == "exact") return Trim(answer) == Trim(prompt.answer);
-    if (name_ == "accuracy" && IsTiny(prompt)) return SameTiny(prompt, answer);
+    if (JudgesTiny(prompt)) return tiny::IsCorrect(prompt, answer);
     return SameAnswer(*ReadReference(prompt.answer), answer);
   }
-  static bool SameTiny(const Prompt& prompt, std::string_view answer);
+  bool JudgesTiny(const Prompt& prompt) const { return name_ == "accuracy" && IsTiny(prompt); }
 
   const std::string name_;
   const bool lenient_;
 };
-
-bool Accuracy::SameTiny(const Prompt& prompt, std::string_view answer) { TEMPER_CHECK(false, "tiny tasks"); }
 
 }  // namespace
 
