@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/bench_report.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <thread>
+
+#include "absl/strings/str_format.h"
+#include "core/json.h"
+
+namespace temper {
+namespace {
+
+double Rounded(double value) { return std::round(value * 1000) / 1000; }
+
+}  // namespace
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+}
+
+void ReportHeading() {
+  absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %12s %8s %8s\n", "bench", "shape", "median us", "GFLOP/s",
+                "of peak", "tokens/s", "ratio", "of best");
+}
+
+absl::Status Report(const Measurement& m) {
+  const double gflops = m.flop / m.median_us / 1e3;
+  Json json;
+  json["bench"] = m.bench;
+  json["shape"] = m.shape;
+  json["median_us"] = Rounded(m.median_us);
+  json["best_us"] = Rounded(m.best_us);
+  json["gflops"] = Rounded(gflops);
+  std::string share = "-", tokens = "-", ratio = "-", best = "-";
+  if (m.peak_gflops > 0) {
+    json["peak_gflops"] = Rounded(m.peak_gflops);
+    json["share"] = Rounded(gflops / m.peak_gflops);
+    share = absl::StrFormat("%.0f%%", 100 * gflops / m.peak_gflops);
+  }
+  if (m.tokens > 0) {
+    json["tokens_per_second"] = Rounded(m.tokens / m.median_us * 1e6);
+    tokens = absl::StrFormat("%.0f", m.tokens / m.median_us * 1e6);
+  }
+  if (m.baseline_us > 0) {
+    json["baseline_us"] = Rounded(m.baseline_us);
+    json["ratio"] = Rounded(m.baseline_us / m.median_us);
+    json["best_ratio"] = Rounded(m.best_baseline_us / m.best_us);
+    best = absl::StrFormat("%.2f", m.best_baseline_us / m.best_us);
+    ratio = absl::StrFormat("%.2f", m.baseline_us / m.median_us);
+  }
+  absl::FPrintF(stderr, "%-16s %-28s %12.1f %10.1f %8s %12s %8s %8s\n", m.bench, m.shape, m.median_us, gflops,
+                share, tokens, ratio, best);
+  const std::string line = DumpJson(json) + "\n";
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0) {
+    return absl::InternalError("standard output: cannot be written");
+  }
+  return absl::OkStatus();
+}
+
+Pair InTurns(absl::FunctionRef<void()> ours, absl::FunctionRef<void()> theirs, int64_t rounds,
+             double round_seconds) {
+  const auto turn = [&](absl::FunctionRef<void()> side) {
+    // The other side's threads may still spin for a moment.
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    side();
+    const double begin = Seconds();
+    int64_t calls = 0;
+    double now = begin;
+    do {
+      side();
+      ++calls;
+      now = Seconds();
+    } while (now - begin < round_seconds);
+    return (now - begin) / static_cast<double>(calls);
+  };
+  std::vector<double> a, b;
+  for (int64_t round = 0; round < rounds; ++round) {
+    a.push_back(turn(ours));
+    b.push_back(turn(theirs));
+  }
+  return {Median(a), Median(b), *std::min_element(a.begin(), a.end()), *std::min_element(b.begin(), b.end())};
+}
+
+}  // namespace temper

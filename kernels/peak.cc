@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/peak.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/cpu/peak.h"
+#include "kernels/isa.h"
+
+namespace temper::kernels {
+
+double PeakGflops(ThreadPool& pool) {
+  constexpr int64_t kSteps = 20000;
+  constexpr int kRounds = 12;
+  const auto burn = TEMPER_DISPATCH(BurnFma);
+  double best = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto begin = std::chrono::steady_clock::now();
+    pool.ParallelFor(pool.threads() * 4, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        volatile float sink = burn(kSteps);
+        (void)sink;
+      }
+    });
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    best = std::max(best, 4.0 * pool.threads() * kSteps * kBurnFlops / seconds.count() / 1e9);
+  }
+  return best;
+}
+
+}  // namespace temper::kernels
