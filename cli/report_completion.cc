@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report_completion.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/file.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr size_t kTextLimit = 3000, kReasonLimit = 300;
+constexpr size_t kHeadTokens = 360, kTailTokens = 180;
+
+Json Rounded(double value) {
+  if (!std::isfinite(value)) return nullptr;
+  return std::strtod(absl::StrFormat("%.3g", value).c_str(), nullptr);
+}
+
+bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
+
+bool HasReplacement(const std::string& text) { return text.find("\uFFFD") != std::string::npos; }
+
+}  // namespace
+
+std::string Shortened(const std::string& text, size_t limit) {
+  if (text.size() <= limit) return text;
+  size_t head = limit * 2 / 3, tail = text.size() - limit / 3;
+  while (head > 0 && IsContinuation(text[head])) --head;
+  while (tail < text.size() && IsContinuation(text[tail])) ++tail;
+  return absl::StrCat(text.substr(0, head), " [… ", tail - head, " bytes left out …] ", text.substr(tail));
+}
+
+bool IsCorrect(const Trajectory& trajectory) {
+  for (const Verdict& verdict : trajectory.verdicts) {
+    if (verdict.rule == "accuracy") return verdict.kind == VerdictKind::kCorrect;
+  }
+  return !trajectory.verdicts.empty() && trajectory.verdicts[0].kind == VerdictKind::kCorrect;
+}
+
+CompletionWriter::CompletionWriter(const ReportStage& stage) {
+  const std::string checkpoint = NewestCheckpoint(stage);
+  if (checkpoint.empty() || !FileExists(checkpoint + "/tokenizer.json")) return;
+  if (auto tokenizer = Tokenizer::Load(checkpoint); tokenizer.ok()) tokenizer_ = *std::move(tokenizer);
+}
+
+Json CompletionWriter::Write(const Trajectory& trajectory, std::optional<double> reward,
+                             std::optional<double> advantage) const {
+  double sum = 0;
+  for (const float logprob : trajectory.logprobs) sum += logprob;
+  Json json = {{"sample", trajectory.sample},
+               {"tokens", trajectory.tokens.size()},
+               {"logprob", Rounded(sum)},
+               {"stop", Name(trajectory.stop)},
+               {"ok", IsCorrect(trajectory)}};
+  if (reward) json["reward"] = Rounded(*reward);
+  if (advantage) json["advantage"] = Rounded(*advantage);
+  json["verdicts"] = Json::array();
+  for (const Verdict& verdict : trajectory.verdicts) {
+    json["verdicts"].push_back({{"rule", verdict.rule},
+                                {"kind", Name(verdict.kind)},
+                                {"score", Rounded(verdict.score)},
+                                {"extracted", Shortened(verdict.extracted, kReasonLimit)},
+                                {"reason", Shortened(verdict.reason, kReasonLimit)}});
+  }
+  if (tokenizer_ != nullptr && trajectory.tokens.size() == trajectory.logprobs.size()) {
+    WriteTokens(trajectory, &json);
+  } else {
+    json["text"] = Shortened(trajectory.text, kTextLimit);
+  }
+  return json;
+}
+
+// A token whose bytes are no whole character goes together with those after it.
+void CompletionWriter::WriteTokens(const Trajectory& trajectory, Json* json) const {
+  const size_t size = trajectory.tokens.size();
+  const bool cut = size > kHeadTokens + kTailTokens;
+  Json pieces = Json::array(), logprobs = Json::array();
+  for (size_t i = 0; i < size;) {
+    if (cut && i >= kHeadTokens && i < size - kTailTokens) {
+      pieces.push_back(absl::StrCat(" [… ", size - kTailTokens - i, " tokens left out …] "));
+      logprobs.push_back(nullptr);
+      i = size - kTailTokens;
+      continue;
+    }
+    size_t end = i + 1;
+    const auto decode = [&] { return tokenizer_->Decode({&trajectory.tokens[i], end - i}, false); };
+    std::string piece = decode();
+    while (HasReplacement(piece) && end < size && end - i < 4) {
+      ++end;
+      piece = decode();
+    }
+    if (HasReplacement(piece)) {
+      end = i + 1;
+      piece = decode();
+    }
+    double logprob = 0;
+    for (size_t t = i; t < end; ++t) logprob += trajectory.logprobs[t];
+    pieces.push_back(std::move(piece));
+    logprobs.push_back(Rounded(logprob));
+    i = end;
+  }
+  (*json)["pieces"] = std::move(pieces);
+  (*json)["logprobs"] = std::move(logprobs);
+}
+
+}  // namespace temper

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report_curves.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kPoints = 240;  // of a series, at most
+constexpr size_t kMoreCharts = 40;
+
+// A figure is worth four digits on a page.
+Json Rounded(double value) {
+  if (!std::isfinite(value)) return nullptr;
+  return std::strtod(absl::StrFormat("%.4g", value).c_str(), nullptr);
+}
+
+struct Curve {
+  std::vector<int64_t> x;
+  std::vector<double> y;  // NaN: no value
+};
+
+struct ChartSpec {
+  const char* title;
+  const char* unit;  // "share" is shown in percent
+  std::vector<const char*> names;
+  const char* note = "";
+};
+// The charts that have a place of their own; what else was measured goes behind them.
+const std::vector<ChartSpec>& Specs() {
+  static const auto* specs = new std::vector<ChartSpec>{
+      {"Loss", "nats per token", {"nll"}},
+      {"Entropy", "nats per token", {"entropy"}, "of the policy's next-token distribution"},
+      {"KL to the reference", "nats per token", {"kl"}, "the k3 estimate"},
+      {"Retries and checks", "share", {"checks"}, "completions that retry or check themselves"},
+      {"Cut by length", "share", {"stop/length"}},
+      {"Clipped ratios", "share", {"clip_share"}},
+  };
+  return *specs;
+}
+
+class Charts {
+ public:
+  explicit Charts(const ReportStage& stage) : stage_(stage) {
+    bucket_ = std::max<int64_t>(1, (int64_t(stage.metrics.size()) + kPoints - 1) / kPoints);
+  }
+  int64_t bucket() const { return bucket_; }
+
+  // All names, in the order in which they first came.
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names;
+    std::set<std::string> seen;
+    for (const MetricsLine& line : stage_.metrics) {
+      for (const auto& [name, value] : line.values) {
+        if (seen.insert(name).second) names.push_back(name);
+      }
+    }
+    return names;
+  }
+
+  // Means over buckets; points where the metric was not written are left out if `sparse`.
+  Curve CurveOf(const std::string& name, bool sparse) {
+    used_.insert(name);
+    Curve curve;
+    const int64_t size = stage_.metrics.size(), bucket = sparse ? 1 : bucket_;
+    for (int64_t begin = 0; begin < size; begin += bucket) {
+      const int64_t end = std::min(begin + bucket, size);
+      double sum = 0;
+      int64_t count = 0;
+      for (int64_t i = begin; i < end; ++i) {
+        const double* value = stage_.metrics[i].Find(name);
+        if (value == nullptr || !std::isfinite(*value)) continue;
+        sum += *value;
+        ++count;
+      }
+      if (sparse && count == 0) continue;
+      curve.x.push_back(stage_.metrics[end - 1].step);
+      curve.y.push_back(count > 0 ? sum / count : NAN);
+    }
+    return curve;
+  }
+
+  bool Has(const std::string& name) const {
+    return std::any_of(stage_.metrics.begin(), stage_.metrics.end(), [&](const MetricsLine& line) {
+      const double* value = line.Find(name);
+      return value != nullptr && std::isfinite(*value);
+    });
+  }
+  bool Used(const std::string& name) const { return used_.count(name) > 0; }
+  void Use(const std::string& name) { used_.insert(name); }
+
+  Json Chart(const std::string& title, const std::string& unit, const std::vector<std::string>& names,
+             bool sparse = false) {
+    Json chart = {
+        {"title", title}, {"unit", unit}, {"zero", true}, {"x", Json::array()}, {"series", Json::array()}};
+    for (const std::string& name : names) {
+      const Curve curve = CurveOf(name, sparse);
+      chart["x"] = curve.x;
+      const size_t slash = name.find('/');
+      chart["series"].push_back({{"name", slash == std::string::npos ? name : name.substr(slash + 1)},
+                                 {"y", Numbers(curve.y)},
+                                 {"dots", sparse}});
+    }
+    return chart;
+  }
+
+  static Json Numbers(const std::vector<double>& values) {
+    Json numbers = Json::array();
+    for (const double value : values) numbers.push_back(Rounded(value));
+    return numbers;
+  }
+
+ private:
+  const ReportStage& stage_;
+  int64_t bucket_ = 1;
+  std::set<std::string> used_;
+};
+
+void AddReward(Charts& charts, Json& main) {
+  std::vector<std::string> names;
+  for (const std::string& name : charts.Names()) {
+    if (absl::StartsWith(name, "reward/") && charts.Has(name)) names.push_back(name);
+  }
+  if (names.empty()) return;
+  Json chart = charts.Chart("Reward by rule", "", names);
+  chart["note"] = "mean score of each rule; “mean” is the reward that trains";
+  main.push_back(std::move(chart));
+}
+
+// With the full evaluations of the policy it started from and of the finished stage as lines.
+void AddAccuracy(const ReportRun& run, const ReportStage& stage, Charts& charts, Json& main) {
+  if (!charts.Has("eval/pass@1")) return;
+  Json chart = charts.Chart("Held-out accuracy", "share", {"eval/pass@1"}, /*sparse=*/true);
+  chart["top"] = 1;
+  chart["note"] = "pass@1 of small evaluations during the stage; dashed: whole evaluations";
+  chart["lines"] = Json::array();
+  const ReportStage* from = stage.config ? run.Find(stage.config->from) : nullptr;
+  for (const ReportStage* whole : {from, &stage}) {
+    if (whole == nullptr || !whole->Value("pass@1")) continue;
+    chart["lines"].push_back({{"name", whole->name}, {"y", Rounded(*whole->Value("pass@1"))}});
+  }
+  main.push_back(std::move(chart));
+}
+
+void AddLength(Charts& charts, Json& main) {
+  if (!charts.Has("length/mean")) return;
+  std::vector<std::string> names = {"length/mean"};
+  if (charts.Has("length/p50")) names.push_back("length/p50");
+  Json chart = charts.Chart("Completion length", "tokens", names);
+  if (charts.Has("length/p10") && charts.Has("length/p90")) {
+    chart["band"] = {{"name", "p10–p90"},
+                     {"low", Charts::Numbers(charts.CurveOf("length/p10", false).y)},
+                     {"high", Charts::Numbers(charts.CurveOf("length/p90", false).y)}};
+  }
+  main.push_back(std::move(chart));
+}
+
+void AddSpecs(Charts& charts, Json& main) {
+  for (const ChartSpec& spec : Specs()) {
+    std::vector<std::string> names;
+    for (const char* name : spec.names) {
+      if (charts.Has(name)) names.push_back(name);
+    }
+    if (names.empty()) continue;
+    Json chart = charts.Chart(spec.title, spec.unit, names);
+    chart["note"] = spec.note;
+    main.push_back(std::move(chart));
+  }
+}
+
+}  // namespace
+
+Json StageCurves(const ReportRun& run, const ReportStage& stage) {
+  if (stage.metrics.empty()) return nullptr;
+  Charts charts(stage);
+  Json main = Json::array(), more = Json::array();
+  AddReward(charts, main);
+  AddAccuracy(run, stage, charts, main);
+  AddLength(charts, main);
+  if (!charts.Has("nll") && charts.Has("loss") && stage.kind() != "rl") {
+    Json loss = charts.Chart("Loss", "nats per token", {"loss"});
+    main.push_back(std::move(loss));
+  }
+  AddSpecs(charts, main);
+  for (const std::string& name : charts.Names()) {
+    if (charts.Used(name) || !charts.Has(name) || more.size() >= kMoreCharts) continue;
+    Json chart = charts.Chart(name, "", {name});
+    chart["zero"] = false;
+    more.push_back(std::move(chart));
+  }
+  return {{"main", std::move(main)}, {"more", std::move(more)}, {"bucket", charts.bucket()}};
+}
+
+}  // namespace temper

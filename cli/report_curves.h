@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cli/report_run.h"
+#include "core/json.h"
+
+namespace temper {
+
+// A stage's metrics as charts for the page: {"main":[CHART..],"more":[CHART..],"bucket":n}. CHART:
+// {"title","unit","zero","note",
+// "x":[..],"series":[{"name","y":[..],"dots"}],"band":{"name","low":[..],"high":[..]},"lines":[{"name","y"}]}.
+// Long series are means of `bucket` updates, x the last of them; null where there is no value. Null without
+// metrics.
+Json StageCurves(const ReportRun& run, const ReportStage& stage);
+
+}  // namespace temper

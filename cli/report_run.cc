@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report_run.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+#include "core/text.h"
+#include "trainer/checkpoint.h"
+#include "trainer/stage.h"
+
+namespace temper {
+namespace {
+
+const char* Name(StageKind kind) {
+  switch (kind) {
+    case StageKind::kPretrain:
+      return "pretrain";
+    case StageKind::kSft:
+      return "sft";
+    case StageKind::kRl:
+      return "rl";
+    case StageKind::kCollect:
+      return "collect";
+    case StageKind::kEval:
+      return "eval";
+  }
+  return "";
+}
+
+ReportStage& StageNamed(ReportRun& run, const std::string& name) {
+  for (ReportStage& stage : run.stages) {
+    if (stage.name == name) return stage;
+  }
+  ReportStage& stage = run.stages.emplace_back();
+  stage.name = name;
+  stage.directory = StageDirectory(run.directory, name);
+  return stage;
+}
+
+void ReadRecipeOf(ReportRun& run) {
+  const std::string path = run.directory + "/config.yaml";
+  if (!FileExists(path)) return;
+  RecipeConfig recipe;
+  if (const absl::Status status = ReadConfigFile(path, {}, recipe); !status.ok()) {
+    run.notes.push_back(Printable(std::string(status.message())));
+    return;
+  }
+  for (const StageConfig& stage : recipe.stages) StageNamed(run, stage.name).config = stage;
+  run.recipe = std::move(recipe);
+}
+
+absl::Status ReadMetricsOf(ReportRun& run) {
+  const std::string path = run.directory + "/metrics.jsonl";
+  if (!FileExists(path)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(std::vector<MetricsLine> lines, ReadMetrics(path));
+  for (MetricsLine& line : lines) StageNamed(run, line.stage).metrics.push_back(std::move(line));
+  return absl::OkStatus();
+}
+
+absl::Status ReadSummaryOf(ReportRun& run) {
+  const std::string path = run.directory + "/summary.json";
+  if (!FileExists(path)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  TEMPER_ASSIGN_OR_RETURN(const Json rows, ParseJson(text, path));
+  if (!rows.is_array()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a list of stages"));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const std::string where = absl::StrCat(path, ": row ", i + 1);
+    TEMPER_ASSIGN_OR_RETURN(const std::string name, GetString(rows[i], "stage", where));
+    StageNamed(run, name).summary = rows[i];
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ReportStage::kind() const {
+  if (config) return Name(config->kind);
+  const Json* kind = temper::Find(summary, "kind");
+  return kind != nullptr && kind->is_string() ? kind->get<std::string>() : "";
+}
+
+int64_t ReportStage::step() const { return metrics.empty() ? 0 : metrics.back().step; }
+
+int64_t ReportStage::planned_steps() const {
+  return config && config->kind == StageKind::kRl ? config->rl.steps : 0;
+}
+
+std::optional<double> ReportStage::Value(const std::string& key) const {
+  const Json* value = temper::Find(summary, key);
+  if (value == nullptr || !value->is_number()) return std::nullopt;
+  return value->get<double>();
+}
+
+const ReportStage* ReportRun::Find(const std::string& name) const {
+  for (const ReportStage& stage : stages) {
+    if (stage.name == name) return &stage;
+  }
+  return nullptr;
+}
+
+bool IsRunDirectory(const std::string& path) {
+  return FileExists(path + "/config.yaml") || FileExists(path + "/metrics.jsonl") ||
+         FileExists(path + "/summary.json");
+}
+
+absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory) {
+  if (!IsRunDirectory(directory)) {
+    return absl::NotFoundError(
+        absl::StrCat(Printable(directory, 1000),
+                     ": is no run directory: it has no config.yaml, metrics.jsonl or summary.json"));
+  }
+  ReportRun run;
+  run.directory = directory;
+  while (run.directory.size() > 1 && run.directory.back() == '/') run.directory.pop_back();
+  ReadRecipeOf(run);
+  TEMPER_RETURN_IF_ERROR(ReadMetricsOf(run));
+  TEMPER_RETURN_IF_ERROR(ReadSummaryOf(run));
+  return run;
+}
+
+std::vector<std::string> RecordPrefixes(const std::string& directory) {
+  std::vector<std::string> prefixes;
+  for (const std::string& name : ListDirectory(directory).value_or(std::vector<std::string>())) {
+    const size_t rank = name.rfind(".rank-");
+    if (rank == std::string::npos || !absl::EndsWith(name, ".records")) continue;
+    prefixes.push_back(absl::StrCat(directory, "/", name.substr(0, rank)));
+  }
+  std::sort(prefixes.begin(), prefixes.end());
+  prefixes.erase(std::unique(prefixes.begin(), prefixes.end()), prefixes.end());
+  return prefixes;
+}
+
+std::string NewestCheckpoint(const ReportStage& stage) {
+  return LatestCheckpoint(CheckpointsDirectory(stage.directory)).value_or("");
+}
+
+}  // namespace temper

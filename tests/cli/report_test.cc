@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/report.h"
+
+#include <regex>
+#include <string>
+
+#include "cli/report_text.h"
+#include "core/file.h"
+#include "core/json.h"
+#include "core/text.h"
+#include "gmock/gmock.h"
+#include "tests/cli/synthetic_run.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+const char kHostile[] = "</script><script>alert(1)</script> <img onerror=alert(2)> & \"'\xff\x01 <!--";
+
+std::string PageOf(const SyntheticRun& run) {
+  const auto path = WriteReport(run.directory);
+  if (!path.ok()) return std::string(path.status().message());
+  EXPECT_EQ(*path, run.directory + "/report.html");
+  return ReadFile(*path).value_or("");
+}
+
+SyntheticRun Written() {
+  SyntheticRun run;
+  run.Write();
+  return run;
+}
+
+std::string BlobOf(const std::string& page) {
+  const std::string open = "<script id=data type=\"application/json\">";
+  const size_t begin = page.find(open) + open.size();
+  return page.substr(begin, page.find("</script>", begin) - begin);
+}
+
+Json DataOf(const std::string& page) {
+  const auto json = ParseJson(BlobOf(page), "blob");
+  EXPECT_TRUE(json.ok()) << json.status().message();
+  return json.value_or(Json::object());
+}
+
+size_t Count(const std::string& text, const std::string& what) {
+  size_t count = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
+  return count;
+}
+
+TEST(WriteReport, MakesAPageThatFetchesNothing) {
+  const std::string page = PageOf(Written());
+  for (const char* reference :
+       {"http:", "https:", "//www", "src=", "@import", "url(", "<link", "fetch(", "XMLHttp"}) {
+    EXPECT_EQ(Count(page, reference), 0u) << reference;
+  }
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));
+  EXPECT_LT(page.size(), 400000u);
+}
+
+TEST(WriteReport, PutsEveryFigureOfTheStageTableInItsRow) {
+  const SyntheticRun run = Written();
+  const std::string page = PageOf(run);
+  size_t shown = 0;
+  for (const Json& row : run.Summary()) {
+    const std::string name = ">" + row["stage"].get<std::string>() + "</a>";
+    const size_t begin = page.find(name);
+    ASSERT_NE(begin, std::string::npos);
+    const std::string html = page.substr(begin, page.find("</tr>", begin) - begin);
+    for (const auto& [key, value] : row.items()) {
+      const size_t at = html.find("data-key=\"" + key + "\"");
+      if (at == std::string::npos) continue;
+      std::smatch match;
+      const std::string cell = html.substr(at, html.find("</td>", at) - at);
+      ASSERT_TRUE(std::regex_search(cell, match, std::regex("data-value=\"([^\"]*)\">([0-9.:]+)"))) << cell;
+      EXPECT_EQ(std::stod(match[1]), value.get<double>()) << key;
+      if (key == "pass@1") {
+        EXPECT_EQ(match[2], Percent(value.get<double>()));
+        EXPECT_THAT(cell, HasSubstr("±1.2"));
+      }
+      ++shown;
+    }
+  }
+  EXPECT_EQ(shown, 3 * 10u);
+  EXPECT_THAT(page, HasSubstr(">pass@16<"));
+}
+
+TEST(WriteReport, SaysOnTopWhatHappened) {
+  EXPECT_THAT(
+      PageOf(Written()),
+      HasSubstr(
+          "<b>base</b> solves 21.4% ± 1.2 of the held-out problems at the first try (pass@1, over 256 "
+          "problems with 16 samples each). Reinforcement learning with rule rewards, straight from the base "
+          "(<b>zero</b>), brings it to 86.1% ± 1.2, 4.0 times the base; the mean completion grows from 18.2 "
+          "to 36.9 tokens, and the share of completions that retry or check themselves goes from 16.0% to "
+          "30.0%. The whole recipe ends with <b>final</b>, at 90.2% ± 1.2, 4.2 times the base. On the harder "
+          "level it solves 55.2% ± 1.6, where <b>zero</b> solves 33.1% ± 1.6."));
+}
+
+TEST(WriteReport, HasTheCurvesOfEachStage) {
+  const Json data = DataOf(PageOf(Written()));
+  const Json& zero = data["stages"][1];
+  EXPECT_EQ(zero["name"], "zero");
+  std::vector<std::string> titles;
+  for (const Json& chart : zero["curves"]["main"]) titles.push_back(chart["title"]);
+  EXPECT_THAT(titles, testing::ElementsAre("Reward by rule", "Held-out accuracy", "Completion length",
+                                           "Entropy", "KL to the reference", "Retries and checks",
+                                           "Cut by length", "Clipped ratios"));
+  const Json& accuracy = zero["curves"]["main"][1];
+  EXPECT_EQ(DumpJson(accuracy["x"]), "[10,20,30,40]");
+  EXPECT_EQ(DumpJson(accuracy["lines"]), R"([{"name":"base","y":0.2137},{"name":"zero","y":0.8613}])");
+  EXPECT_EQ(zero["curves"]["main"][2]["band"]["high"].size(), 40u);
+}
+
+TEST(WriteReport, AveragesLongCurves) {
+  const Json data = DataOf(PageOf(Written()));
+  const Json& curves = data["stages"][0]["curves"];
+  EXPECT_EQ(curves["bucket"], 4);
+  const Json& loss = curves["main"][0];
+  EXPECT_EQ(loss["x"].size(), 200u);
+  EXPECT_EQ(loss["x"][0], 4);
+  const double mean = 0.6 + (2 + 2 / std::sqrt(2.0) + 2 / std::sqrt(3.0) + 1) / 4;
+  EXPECT_NEAR(loss["series"][0]["y"][0].get<double>(), mean, 1e-3);
+}
+
+TEST(WriteReport, ShowsThePromptsThatStagesShareAndWholeGroups) {
+  const Json data = DataOf(PageOf(Written()));
+  ASSERT_EQ(data["prompts"].size(), 4u);
+  EXPECT_EQ(data["prompts"][0]["stages"].size(), 3u);
+  EXPECT_EQ(data["prompts"][0]["stages"][2]["stage"], "final");
+  EXPECT_EQ(data["prompts"][0]["stages"][2]["correct"], 5);
+  ASSERT_EQ(data["rollouts"].size(), 2u);
+  const Json& rollouts = data["rollouts"][0]["rollouts"];
+  ASSERT_EQ(rollouts.size(), 3u);
+  const Json& group = rollouts[1]["groups"][0];
+  ASSERT_EQ(group["completions"].size(), 8u);
+  const Json& wrong = group["completions"][2];  // rollout 1, sample 2
+  EXPECT_EQ(wrong["reward"], 0.1);
+  EXPECT_EQ(group["completions"][0]["reward"], 1.1);
+  EXPECT_LT(wrong["advantage"].get<double>(), 0);
+  EXPECT_EQ(wrong["verdicts"][0]["reason"], "3 is not 8");
+  EXPECT_EQ(wrong["text"], SyntheticRun().text);
+}
+
+TEST(WriteReport, EscapesHostileText) {
+  SyntheticRun run;
+  run.text = kHostile;
+  run.Write();
+  const std::string page = PageOf(run);
+  EXPECT_EQ(Count(page, "<script"), 2u);  // the data and the page's own
+  EXPECT_EQ(Count(page, "</script"), 2u);
+  EXPECT_EQ(Count(page, "<img"), 0u);
+  EXPECT_EQ(BlobOf(page).find_first_of("<>&"), std::string::npos);
+  EXPECT_EQ(FirstInvalidUtf8(page), std::string::npos);
+  const std::string text = DataOf(page)["prompts"][0]["stages"][0]["completion"]["text"];
+  EXPECT_THAT(
+      text, testing::StartsWith("</script><script>alert(1)</script> <img onerror=alert(2)> & \"'\uFFFD\x01"));
+}
+
+TEST(WriteReport, EscapesHostileNames) {
+  SyntheticRun run = Written();
+  Json summary = Json::array({{{"stage", "<script>x</script>"}, {"kind", "<b onclick=x>"}, {"pass@1", 0.5}}});
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/summary.json", DumpJson(summary)).ok());
+  const std::string page = PageOf(run);
+  EXPECT_EQ(Count(page, "<script"), 2u);
+  EXPECT_EQ(Count(page, "<b onclick"), 0u);
+  EXPECT_THAT(page, HasSubstr("&lt;script&gt;x&lt;/script&gt;"));
+}
+
+TEST(WriteReport, LeavesOutWhatIsMissing) {
+  for (const char* missing : {"/config.yaml", "/metrics.jsonl", "/summary.json", "/zero",
+                              "/zero/trajectories", "/final/evaluation", "/base"}) {
+    const SyntheticRun run = Written();
+    ASSERT_TRUE(RemoveTree(run.directory + missing).ok());
+    const std::string page = PageOf(run);
+    EXPECT_THAT(page, HasSubstr("</html>")) << missing;
+    EXPECT_EQ(DataOf(page)["stages"].size(), 3u) << missing;
+    EXPECT_THAT(page, Not(HasSubstr("Left out"))) << missing;
+  }
+}
+
+TEST(WriteReport, TellsHowFarARunIs) {
+  const SyntheticRun run = Written();
+  Json summary = run.Summary();
+  summary.erase(2);
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/summary.json", DumpJson(summary)).ok());
+  const std::string page = PageOf(run);
+  EXPECT_THAT(
+      page,
+      HasSubstr("The run is not finished: 2 of 3 stages are done, and <b>final</b> is at update 40 of 40."));
+  EXPECT_THAT(page, HasSubstr("rl from zero, update 40 of 40"));
+}
+
+TEST(WriteReport, NamesDamagedRecordsOnThePage) {
+  const SyntheticRun run = Written();
+  const std::string path = RecordPath(run.directory + "/zero/trajectories/rollout-000000", 0);
+  std::string bytes = *ReadFile(path);
+  bytes[bytes.size() / 2] ^= 1;
+  ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+  const std::string page = PageOf(run);
+  EXPECT_THAT(page, HasSubstr("Left out: " + path));
+  EXPECT_EQ(DataOf(page)["rollouts"][0]["rollouts"].size(), 2u);
+}
+
+TEST(WriteReport, RefusesWhatIsNoRunDirectoryAndDamagedTables) {
+  EXPECT_THAT(std::string(WriteReport("/nowhere/run").status().message()),
+              HasSubstr("/nowhere/run: is no run directory"));
+  const SyntheticRun run = Written();
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/summary.json", "[{\"stage\":").ok());
+  EXPECT_THAT(PageOf(run), HasSubstr("/summary.json:1"));
+  EXPECT_FALSE(FileExists(run.directory + "/report.html"));
+}
+
+TEST(WriteReport, KeepsLongCompletionsShort) {
+  SyntheticRun run;
+  for (int i = 0; i < 4000; ++i) run.text += "数字 ";
+  run.Write();
+  const std::string page = PageOf(run);
+  EXPECT_LT(page.size(), 1500000u);
+  const std::string text = DataOf(page)["prompts"][0]["stages"][0]["completion"]["text"];
+  EXPECT_LT(text.size(), 3100u);
+  EXPECT_THAT(text, HasSubstr("bytes left out"));
+  EXPECT_THAT(text, Not(HasSubstr("\uFFFD")));
+}
+
+TEST(RunReport, WantsOneDirectory) {
+  EXPECT_THAT(std::string(RunReport({.arguments = {}}).message()), HasSubstr("temper report RUN_DIR"));
+  EXPECT_EQ(RunReport({.arguments = {"a", "b"}}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(RunReport({.arguments = {"--colour", "a"}}).code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(EscapeHtml, LeavesNoMarkup) {
+  EXPECT_EQ(EscapeHtml("<a href=\"x\">&'\x01\xff数"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\uFFFD\uFFFD数");
+  EXPECT_EQ(EscapeJsonForScript("[\"</script>&\"]"), "[\"\\u003c/script\\u003e\\u0026\"]");
+}
+
+}  // namespace
+}  // namespace temper
