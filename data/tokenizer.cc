@@ -106,6 +106,7 @@ absl::Status Tokenizer::State::BuildMatchers() {
       }
       TEMPER_ASSIGN_OR_RETURN(const std::string content, normalizer.Normalize(token.content));
       normalized_matcher.Add(content, &token);
+      tokens[token.id].bytes = content;  // as the package decodes it
     }
   }
   return absl::OkStatus();

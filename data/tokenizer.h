@@ -13,12 +13,14 @@
 
 namespace temper {
 
-// Byte-level BPE out of a Hugging Face tokenizer.json (DeepSeek-V3/R1, Qwen2, Llama-3 have this form), on Oniguruma and
-// ICU: the same ids as the `tokenizers` package. Immutable, so any number of threads may use it at once.
+// Byte-level BPE out of a Hugging Face tokenizer.json (DeepSeek-V3/R1, Qwen2, Llama-3 have this form), on
+// Oniguruma and ICU: the same ids as the `tokenizers` package. Immutable, so any number of threads may use it
+// at once.
 class Tokenizer {
  public:
-  // `path` is a tokenizer.json or a folder with one. In a folder, tokenizer_config.json and generation_config.json, where
-  // they are, say which tokens end a text. A component of an unknown type is an error, never ignored.
+  // `path` is a tokenizer.json or a folder with one. In a folder, tokenizer_config.json and
+  // generation_config.json, where they are, say which tokens end a text. A component of an unknown type is an
+  // error, never ignored.
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
   ~Tokenizer();
 
@@ -29,12 +31,14 @@ class Tokenizer {
   std::optional<int32_t> TokenId(std::string_view token) const;  // by its content ("<think>")
 
   struct EncodeOptions {
-    bool added_tokens = true;        // "<think>" in the text becomes its token; false: a user's text stays text
+    bool added_tokens = true;  // "<think>" in the text becomes its token; false: a user's text stays text
     bool add_special_tokens = true;  // what the post-processor adds (a BOS)
   };
   // Text that is not UTF-8, and a regular expression that exceeds its limits, are errors.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const EncodeOptions& options) const;
-  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const { return Encode(text, EncodeOptions()); }
+  absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text) const {
+    return Encode(text, EncodeOptions());
+  }
   // Ids outside the vocabulary are left out; bytes that are no UTF-8 become U+FFFD.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = true) const;
 

@@ -118,8 +118,11 @@ absl::StatusOr<PostProcessor> PostProcessor::Parse(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements("processors"));
   for (const JsonNode& each : nodes) {
     TEMPER_ASSIGN_OR_RETURN(const PostProcessor outer, Parse(each));
-    result.prefix.insert(result.prefix.begin(), outer.prefix.begin(), outer.prefix.end());
-    result.suffix.insert(result.suffix.end(), outer.suffix.begin(), outer.suffix.end());
+    const bool adds = !outer.prefix.empty() || !outer.suffix.empty();
+    if (adds && (!result.prefix.empty() || !result.suffix.empty())) {
+      return each.Error("a second TemplateProcessing is not supported");
+    }
+    if (adds) result = outer;
   }
   return result;
 }
