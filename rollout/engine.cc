@@ -7,6 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/random.h"
+#include "core/status.h"
+#include "core/text.h"
+#include "rollout/stop_strings.h"
 
 namespace temper {
 namespace {
@@ -48,6 +51,7 @@ class Engine::Schedule {
         model_(engine->model_),
         requests_(requests),
         options_(options),
+        stop_strings_(options.stop_strings, options.tokenizer),
         counts_(counts),
         blocks_(engine->cache_->pages()) {}
 
@@ -195,9 +199,10 @@ class Engine::Schedule {
     sequence->next = token.id;
     const bool eos = !options_.ignore_eos && std::find(options_.eos_ids.begin(), options_.eos_ids.end(),
                                                        token.id) != options_.eos_ids.end();
+    const bool stop = !eos && stop_strings_.Reached(trajectory.tokens);
     const bool cut = static_cast<int64_t>(trajectory.tokens.size()) >= options_.max_new_tokens;
-    if (!eos && !cut) return false;
-    trajectory.stop = eos ? StopReason::kEndOfText : StopReason::kLength;
+    if (!eos && !stop && !cut) return false;
+    trajectory.stop = eos ? StopReason::kEndOfText : stop ? StopReason::kStopString : StopReason::kLength;
     for (int32_t page : sequence->pages) blocks_.Release(page);
     promised_ -= sequence->reserved;
     finish(*sequence->request, std::move(trajectory));
@@ -215,6 +220,7 @@ class Engine::Schedule {
   CausalLm* model_;
   absl::Span<const SampleRequest> requests_;
   const SamplingOptions& options_;
+  const StopStrings stop_strings_;
   EngineCounts* counts_;
   BlockAllocator blocks_;
   int64_t promised_ = 0;  // pages that running sequences may still take
@@ -232,28 +238,34 @@ int64_t Engine::CacheBytes(int64_t positions) const {
   return std::min(wanted, std::max(options_.cache_bytes, 3 * (PagesFor(positions) + 1) * per_page));
 }
 
+absl::Status Engine::Check(const Prompt& prompt, const SamplingOptions& options) const {
+  const ModelConfig& config = model_->config();
+  const auto fault = [&](const std::string& what) {
+    return absl::InvalidArgumentError(absl::StrCat("prompt ", Printable(prompt.id), ": ", what));
+  };
+  const int64_t length = static_cast<int64_t>(prompt.tokens.size());
+  if (options.max_new_tokens < 1) return fault("max_new_tokens must be at least 1");
+  if (length == 0) return fault("it has no tokens");
+  for (int32_t token : prompt.tokens) {
+    if (token < 0 || token >= config.vocab_size) {
+      return fault(
+          absl::StrCat("token ", token, " is outside the model's vocabulary of ", config.vocab_size));
+    }
+  }
+  if (config.max_positions > 0 && length + options.max_new_tokens > config.max_positions) {
+    return fault(absl::StrCat(length, " tokens and max_new_tokens ", options.max_new_tokens,
+                              " exceed the model's max_position_embeddings ", config.max_positions));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Engine::Run(absl::Span<const SampleRequest> requests, const SamplingOptions& options,
                          absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
                          absl::FunctionRef<bool()> stop, EngineCounts* counts) {
   int64_t longest = 0;
   for (const SampleRequest& request : requests) {
-    const int64_t length = static_cast<int64_t>(request.prompt->tokens.size());
-    longest = std::max(longest, length + options.max_new_tokens);
-    if (length == 0)
-      return absl::InvalidArgumentError(absl::StrCat("prompt ", request.prompt->id, ": it has no tokens"));
-    for (int32_t token : request.prompt->tokens) {
-      if (token < 0 || token >= model_->config().vocab_size) {
-        return absl::InvalidArgumentError(absl::StrCat("prompt ", request.prompt->id, ": token ", token,
-                                                       " is outside the model's vocabulary of ",
-                                                       model_->config().vocab_size));
-      }
-    }
-    if (model_->config().max_positions > 0 &&
-        length + options.max_new_tokens > model_->config().max_positions) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "prompt ", request.prompt->id, ": ", length, " tokens and max_new_tokens ", options.max_new_tokens,
-          " exceed the model's max_position_embeddings ", model_->config().max_positions));
-    }
+    TEMPER_RETURN_IF_ERROR(Check(*request.prompt, options));
+    longest = std::max(longest, static_cast<int64_t>(request.prompt->tokens.size()) + options.max_new_tokens);
   }
   const int64_t pages = CacheBytes(longest) / KvCache::BytesPerPage(model_->config());
   if (cache_ == nullptr || cache_->pages() < pages)

@@ -23,6 +23,10 @@ struct SamplingOptions {
   kernels::SampleParameters parameters;
   bool ignore_eos = false;  // the end token may be sampled and does not stop
   std::vector<int32_t> eos_ids;
+  // A completion ends with the token that completes one of these in its text (rollout/stop_strings.h); they
+  // need the tokenizer.
+  std::vector<std::string> stop_strings;
+  const Tokenizer* tokenizer = nullptr;
 };
 
 // The samples wanted of one prompt. key: RandomKey(seed, stage, rollout, prompt id).
@@ -56,9 +60,14 @@ class Engine {
   Engine(CausalLm* model, const EngineOptions& options);
   ~Engine();
 
+  const CausalLm& model() const { return *model_; }
+
+  // Whether Run can sample this prompt: an InvalidArgument status names what does not fit.
+  absl::Status Check(const Prompt& prompt, const SamplingOptions& options) const;
+
   // Calls `done` with each finished sample, in the order of finishing; verdicts, text and stage are the
-  // caller's to fill in. An InvalidArgument status names a prompt that does not fit. Stops early (Cancelled)
-  // when `stop` returns true.
+  // caller's to fill in. Checks all prompts first. Stops early (Cancelled) when `stop`, asked at every step,
+  // returns true.
   absl::Status Run(absl::Span<const SampleRequest> requests, const SamplingOptions& options,
                    absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
                    absl::FunctionRef<bool()> stop, EngineCounts* counts);

@@ -47,7 +47,9 @@ inline Json OddQwen2() {
 
 // Weights of which none is 1 or 0, norms and biases included.
 inline Parameters RandomParameters(const ModelConfig& config, uint64_t seed = 5) {
-  Parameters parameters = InitializeParameters(config, seed, {.embedding_std = 0.5f, .head_gain = 2.0f});
+  const float embedding_std = config.tie_word_embeddings ? 0.1f : 0.5f;
+  Parameters parameters =
+      InitializeParameters(config, seed, {.embedding_std = embedding_std, .head_gain = 2.0f});
   for (Parameter& parameter : parameters.list()) {
     if (parameter.value.dim() != 1) continue;
     RandomStream stream(RandomKey(seed, "odd", 0, parameter.name), Purpose::kInit);

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/worker.h"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "core/check.h"
+#include "core/file.h"
+#include "core/random.h"
+#include "core/status.h"
+#include "core/text.h"
+#include "data/record_file.h"
+#include "rollout/exchange.h"
+
+namespace temper {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+bool Broken(const Trajectory& trajectory) {
+  return std::any_of(trajectory.verdicts.begin(), trajectory.verdicts.end(),
+                     [](const Verdict& v) { return v.kind == VerdictKind::kInfrastructureError; });
+}
+
+bool SamePrompt(const Prompt& a, const Prompt& b) {
+  return a.tokens == b.tokens && a.text == b.text && a.answer == b.answer && a.task == b.task &&
+         a.fields == b.fields;
+}
+
+std::vector<std::string> RulesOf(const std::vector<Verdict>& verdicts) {
+  std::vector<std::string> rules;
+  for (const Verdict& verdict : verdicts) rules.push_back(verdict.rule);
+  return rules;
+}
+
+// This rank's record file; pool threads write to it. The first error stays.
+class Records {
+ public:
+  Records(const RolloutRequest& request, int rank) : request_(request), rank_(rank) {}
+
+  absl::Status Open() {
+    if (request_.records.empty()) return absl::OkStatus();
+    absl::MutexLock lock(&mutex_);
+    const size_t slash = request_.records.find_last_of('/');
+    if (slash != std::string::npos) status_ = MakeDirectories(request_.records.substr(0, slash + 1));
+    if (!status_.ok()) return status_;
+    TEMPER_ASSIGN_OR_RETURN(writer_, RecordWriter::Open(RecordPath(request_.records, rank_)));
+    return absl::OkStatus();
+  }
+  void Write(const Prompt* prompt, const Trajectory& trajectory) {
+    absl::MutexLock lock(&mutex_);
+    if (writer_ == nullptr || !status_.ok()) return;
+    if (written_.insert(prompt).second) {
+      status_ = writer_->WritePrompt(request_.stage, request_.rollout, *prompt);
+      if (!status_.ok()) return;
+    }
+    status_ = writer_->WriteTrajectory(trajectory);
+  }
+  absl::Status status() const {
+    absl::MutexLock lock(&mutex_);
+    return status_;
+  }
+  absl::Status Sync() {
+    absl::MutexLock lock(&mutex_);
+    if (writer_ != nullptr && status_.ok()) status_ = writer_->Sync();
+    return status_;
+  }
+
+ private:
+  const RolloutRequest& request_;
+  const int rank_;
+  mutable absl::Mutex mutex_;
+  std::unique_ptr<RecordWriter> writer_ ABSL_GUARDED_BY(mutex_);
+  std::set<const Prompt*> written_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Gives finished samples to the pool, holds them while they are judged, and keeps them in the records.
+class Scoring {
+ public:
+  Scoring(RewardPool* pool, Records* records) : pool_(pool), records_(records) {}
+  ~Scoring() { pool_->Wait(); }  // it holds pointers
+
+  void Submit(const Prompt* prompt, Trajectory trajectory) {
+    samples_.push_back(std::move(trajectory));
+    pool_->Submit(&samples_.back(), prompt, [this, prompt](Trajectory* judged) {
+      if (!Broken(*judged)) return records_->Write(prompt, *judged);
+      absl::MutexLock lock(&mutex_);
+      again_.push_back({prompt, judged});
+    });
+  }
+
+  // Until all are judged and written.
+  void Finish() {
+    pool_->Wait();
+    std::vector<Retry> again;
+    {
+      absl::MutexLock lock(&mutex_);
+      again.swap(again_);
+    }
+    for (const Retry& retry : again) {
+      pool_->Submit(retry.trajectory, retry.prompt,
+                    [this, retry](Trajectory* judged) { records_->Write(retry.prompt, *judged); });
+    }
+    pool_->Wait();
+  }
+
+  std::deque<Trajectory>& samples() { return samples_; }
+
+ private:
+  struct Retry {
+    const Prompt* prompt;
+    Trajectory* trajectory;
+  };
+
+  RewardPool* pool_;
+  Records* records_;
+  std::deque<Trajectory> samples_;  // never move
+  absl::Mutex mutex_;
+  std::vector<Retry> again_ ABSL_GUARDED_BY(mutex_);
+};
+
+// One Collect on one rank.
+class Collection {
+ public:
+  Collection(const RolloutRequest& request, Engine* engine, const Tokenizer* tokenizer, const Mesh& mesh,
+             RewardPool* pool)
+      : request_(request), engine_(engine), tokenizer_(tokenizer), mesh_(mesh), pool_(pool) {}
+
+  // The same on every rank: what the request asks is the same.
+  absl::Status Check() {
+    if (request_.samples_per_prompt < 1) {
+      return absl::InvalidArgumentError("samples_per_prompt must be at least 1");
+    }
+    for (size_t i = 0; i < request_.prompts.size(); ++i) {
+      const Prompt& prompt = request_.prompts[i];
+      TEMPER_RETURN_IF_ERROR(engine_->Check(prompt, request_.sampling));
+      if (!index_.emplace(prompt.id, i).second) {
+        return absl::InvalidArgumentError(absl::StrCat("prompt ", Printable(prompt.id), " is there twice"));
+      }
+    }
+    samples_.resize(request_.prompts.size() * request_.samples_per_prompt);
+    return absl::OkStatus();
+  }
+
+  // The first rank reads the records, all learn what it found.
+  absl::StatusOr<int64_t> Resume() {
+    if (request_.records.empty()) return 0;
+    std::deque<Trajectory> found;
+    const absl::Status status = mesh_.dp_rank() == 0 ? ReadRecords(&found) : absl::OkStatus();
+    TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh_.dp(), status, found));
+    return Place(std::move(found));
+  }
+
+  // Samples this rank's share of what is missing: prompts in turn.
+  absl::Status Sample(absl::FunctionRef<void(int64_t, int64_t)> progress, absl::FunctionRef<bool()> stop,
+                      std::deque<Trajectory>* sampled, RolloutCounts* counts) {
+    const std::vector<SampleRequest> requests = Share();
+    if (requests.empty()) return absl::OkStatus();
+    if (request_.policy_version != engine_->model().version()) {
+      return absl::DataLossError(
+          absl::StrCat(Printable(request_.records, 1000), ".rank-*.records: samples of policy version ",
+                       request_.policy_version, " are missing, and the policy is at version ",
+                       engine_->model().version(), ": go back to an older checkpoint"));
+    }
+    int64_t total = 0, finished = 0;
+    for (const SampleRequest& request : requests) total += static_cast<int64_t>(request.samples.size());
+    Records records(request_, mesh_.dp_rank());
+    TEMPER_RETURN_IF_ERROR(records.Open());
+    Scoring scoring(pool_, &records);
+    const Clock::time_point begin = Clock::now();
+    absl::Status status = engine_->Run(
+        requests, request_.sampling,
+        [&](const SampleRequest& request, Trajectory trajectory) {
+          trajectory.text = tokenizer_->Decode(trajectory.tokens);
+          scoring.Submit(request.prompt, std::move(trajectory));
+          progress(++finished, total);
+        },
+        [&] { return stop() || !records.status().ok(); }, &counts->engine);
+    counts->sample_seconds = SecondsSince(begin);
+    const Clock::time_point last = Clock::now();
+    scoring.Finish();
+    counts->score_wait_seconds = SecondsSince(last);
+    TEMPER_RETURN_IF_ERROR(records.Sync());
+    TEMPER_RETURN_IF_ERROR(status);
+    *sampled = std::move(scoring.samples());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<Group>> Finish(const absl::Status& status,
+                                            const std::deque<Trajectory>& sampled) {
+    TEMPER_ASSIGN_OR_RETURN(std::deque<Trajectory> all, Exchange(mesh_.dp(), status, sampled));
+    Place(std::move(all));
+    std::vector<Group> groups;
+    for (size_t i = 0; i < request_.prompts.size(); ++i) {
+      groups.push_back({request_.stage, request_.rollout, request_.prompts[i], {}});
+      for (int64_t sample = 0; sample < request_.samples_per_prompt; ++sample) {
+        std::optional<Trajectory>& trajectory = samples_[i * request_.samples_per_prompt + sample];
+        TEMPER_CHECK(trajectory.has_value(), "prompt ", request_.prompts[i].id, ", sample ", sample);
+        groups.back().trajectories.push_back(*std::move(trajectory));
+      }
+    }
+    return groups;
+  }
+
+ private:
+  absl::Status ReadRecords(std::deque<Trajectory>* found) const {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups, ReadGroups(request_.records));
+    std::optional<std::vector<std::string>> rules;
+    for (const Group& group : groups) {
+      if (group.stage != request_.stage || group.rollout != request_.rollout) continue;
+      const auto at = index_.find(group.prompt.id);
+      if (at == index_.end()) continue;
+      if (!SamePrompt(group.prompt, request_.prompts[at->second])) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            Printable(request_.records, 1000), ".rank-*.records: prompt ", Printable(group.prompt.id),
+            " is there with other tokens or another answer: were they written by another run? Move them "
+            "away"));
+      }
+      if (!rules) rules = RulesOf(pool_->Judge({.prompt = &group.prompt, .text = ""}));
+      for (const Trajectory& trajectory : group.trajectories) {
+        if (Usable(trajectory) && RulesOf(trajectory.verdicts) == *rules) found->push_back(trajectory);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  // What the engine would sample again, bit for bit.
+  bool Usable(const Trajectory& trajectory) const {
+    const int64_t tokens = static_cast<int64_t>(trajectory.tokens.size());
+    return trajectory.policy_version == request_.policy_version && trajectory.sample >= 0 &&
+           trajectory.sample < request_.samples_per_prompt && tokens >= 1 &&
+           tokens <= request_.sampling.max_new_tokens &&
+           trajectory.logprobs.size() == trajectory.tokens.size();
+  }
+
+  int64_t Place(std::deque<Trajectory> trajectories) {
+    for (Trajectory& trajectory : trajectories) {
+      const int64_t prompt = index_.at(trajectory.prompt_id);
+      samples_[prompt * request_.samples_per_prompt + trajectory.sample] = std::move(trajectory);
+    }
+    return static_cast<int64_t>(trajectories.size());
+  }
+
+  std::vector<SampleRequest> Share() const {
+    std::vector<SampleRequest> share;
+    int64_t turn = 0;
+    for (size_t i = 0; i < request_.prompts.size(); ++i) {
+      SampleRequest wanted;
+      wanted.prompt = &request_.prompts[i];
+      for (int64_t sample = 0; sample < request_.samples_per_prompt; ++sample) {
+        if (samples_[i * request_.samples_per_prompt + sample]) continue;
+        wanted.samples.push_back(static_cast<int32_t>(sample));
+      }
+      if (wanted.samples.empty() || turn++ % mesh_.dp_size() != mesh_.dp_rank()) continue;
+      wanted.key = RandomKey(request_.seed, request_.stage, request_.rollout, wanted.prompt->id);
+      share.push_back(std::move(wanted));
+    }
+    return share;
+  }
+
+  const RolloutRequest& request_;
+  Engine* engine_;
+  const Tokenizer* tokenizer_;
+  const Mesh& mesh_;
+  RewardPool* pool_;
+  std::map<std::string, size_t> index_;             // of a prompt's id
+  std::vector<std::optional<Trajectory>> samples_;  // [prompts, samples_per_prompt], as they come
+};
+
+}  // namespace
+
+absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
+    const RolloutRequest& request, RewardPool& rewards,
+    absl::FunctionRef<void(int64_t finished, int64_t total)> progress, absl::FunctionRef<bool()> stop,
+    RolloutCounts* counts) {
+  *counts = {};
+  Collection collection(request, engine_, tokenizer_, mesh_, &rewards);
+  TEMPER_RETURN_IF_ERROR(collection.Check());
+  TEMPER_ASSIGN_OR_RETURN(counts->resumed_samples, collection.Resume());
+  std::deque<Trajectory> sampled;
+  const absl::Status status = collection.Sample(progress, stop, &sampled, counts);
+  return collection.Finish(status, sampled);
+}
+
+}  // namespace temper

@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: Apache-2.0
+// E1 and E2 in the engine: a sample is a function of weights, prompt, options and key; its logprobs are the
+// trainer's.
+#include "rollout/engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <tuple>
+
+#include "core/random.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "rollout/stop_strings.h"
+#include "tests/model/odd_models.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+
+// What a sample is, by prompt and index.
+using Outcome = std::tuple<std::vector<int32_t>, std::vector<float>, StopReason, double, int64_t>;
+using Outcomes = std::map<std::pair<std::string, int32_t>, Outcome>;
+
+std::vector<Prompt> Prompts(const std::vector<int64_t>& lengths, int64_t vocabulary = 711) {
+  std::vector<Prompt> prompts;
+  for (int64_t length : lengths) {
+    prompts.emplace_back();
+    prompts.back().id = "p" + std::to_string(prompts.size());
+    prompts.back().tokens = RandomTokens(vocabulary, length, prompts.size());
+  }
+  return prompts;
+}
+
+std::vector<SampleRequest> Requests(const std::vector<Prompt>& prompts, int32_t samples) {
+  std::vector<SampleRequest> requests;
+  for (const Prompt& prompt : prompts) {
+    requests.push_back({&prompt, {}, RandomKey(7, "stage", 3, prompt.id)});
+    for (int32_t i = 0; i < samples; ++i) requests.back().samples.push_back(i);
+  }
+  return requests;
+}
+
+// About one token in eighteen of 711 ends a sample.
+SamplingOptions Options(float temperature = 1.0f, int64_t max_new_tokens = 40) {
+  SamplingOptions options;
+  options.parameters.temperature = temperature;
+  options.max_new_tokens = max_new_tokens;
+  for (int32_t id = 0; id < 40; ++id) options.eos_ids.push_back(id);
+  return options;
+}
+
+Outcomes Sampled(Engine& engine, const std::vector<SampleRequest>& requests, const SamplingOptions& options,
+                 EngineCounts* counts = nullptr) {
+  Outcomes outcomes;
+  EngineCounts unused;
+  const absl::Status status = engine.Run(
+      requests, options,
+      [&](const SampleRequest& request, Trajectory t) {
+        EXPECT_EQ(request.prompt->id, t.prompt_id);
+        const bool is_new = outcomes
+                                .try_emplace({t.prompt_id, t.sample}, t.tokens, t.logprobs, t.stop,
+                                             t.entropy_sum, t.policy_version)
+                                .second;
+        EXPECT_TRUE(is_new) << t.prompt_id << ", " << t.sample;
+      },
+      [] { return false; }, counts == nullptr ? &unused : counts);
+  EXPECT_TRUE(status.ok()) << status;
+  return outcomes;
+}
+
+const std::vector<int32_t>& TokensOf(const Outcome& outcome) { return std::get<0>(outcome); }
+StopReason StopOf(const Outcome& outcome) { return std::get<2>(outcome); }
+
+// The trainer's logprobs of the samples, all packed together.
+void ExpectTheTrainersLogprobs(CausalLm& model, const std::vector<Prompt>& prompts, const Outcomes& outcomes,
+                               float temperature) {
+  Sequences sequences;
+  std::vector<float> sampled;
+  for (const auto& [name, outcome] : outcomes) {
+    const auto prompt =
+        std::find_if(prompts.begin(), prompts.end(), [&](const Prompt& p) { return p.id == name.first; });
+    sequences.push_back(prompt->tokens);
+    sequences.back().insert(sequences.back().end(), TokensOf(outcome).begin(), TokensOf(outcome).end());
+  }
+  const std::vector<float> all = PackedLogprobs(model, sequences, temperature);
+  auto next = all.begin();
+  size_t index = 0;
+  for (const auto& [name, outcome] : outcomes) {
+    next += static_cast<int64_t>(sequences[index++].size());
+    const auto count = static_cast<int64_t>(TokensOf(outcome).size());
+    EXPECT_EQ(std::vector<float>(next - 1 - count, next - 1), std::get<1>(outcome)) << name.first;
+  }
+}
+
+struct Model {
+  const char* name;
+  Json (*json)();
+};
+class EngineOf : public ::testing::TestWithParam<Model> {};
+
+const std::vector<int64_t> kLengths = {1, 5, 64, 65, 130, 63, 2, 1, 200, 17};
+
+TEST_P(EngineOf, SamplesDoNotSeeTheScheduler) {
+  const std::vector<Prompt> prompts = Prompts(kLengths);
+  std::vector<SampleRequest> requests = Requests(prompts, 4);
+  const SamplingOptions options = Options();
+
+  // The reference: every sample asked for by itself.
+  Policy alone(GetParam().json(), 1);
+  Engine one(&alone.model, {.max_batch = 1});
+  Outcomes expected;
+  for (const SampleRequest& request : requests) {
+    for (int32_t sample : request.samples) {
+      expected.merge(Sampled(one, {{request.prompt, {sample}, request.key}}, options));
+    }
+  }
+  ASSERT_EQ(expected.size(), 40u);
+  EXPECT_GT(std::count_if(expected.begin(), expected.end(),
+                          [](const auto& o) { return StopOf(o.second) == StopReason::kEndOfText; }),
+            5);
+  EXPECT_NE(expected.at({"p8", 0}), expected.at({"p8", 1}));
+
+  Policy policy(GetParam().json(), 2);
+  EngineCounts roomy, tight;
+  Engine wide(&policy.model, {.max_batch = 65});
+  EXPECT_EQ(Sampled(wide, requests, options, &roomy), expected);
+  Engine narrow(&policy.model, {.max_batch = 3, .prefill_tokens = 1});
+  EXPECT_EQ(Sampled(narrow, requests, options), expected);
+  Engine cramped(&policy.model, {.max_batch = 65, .cache_bytes = 1});
+  EXPECT_EQ(Sampled(cramped, requests, options, &tight), expected);
+  EXPECT_GT(tight.steps, 2 * roomy.steps) << "a small cache makes samples wait";
+  Policy third(GetParam().json(), 3);
+  std::reverse(requests.begin(), requests.end());
+  Engine reversed(&third.model, {.max_batch = 7, .prefill_tokens = 30});
+  EXPECT_EQ(Sampled(reversed, requests, options), expected);
+}
+
+TEST_P(EngineOf, SampledLogprobsAreTheTrainers) {
+  const std::vector<Prompt> prompts = Prompts(kLengths);
+  Policy policy(GetParam().json());
+  Engine engine(&policy.model, {.max_batch = 9, .prefill_tokens = 50});
+  for (float temperature : {0.7f, 1.0f}) {
+    const Outcomes outcomes = Sampled(engine, Requests(prompts, 3), Options(temperature));
+    ExpectTheTrainersLogprobs(policy.model, prompts, outcomes, temperature);
+  }
+  SamplingOptions truncated = Options(1.3f);
+  truncated.parameters.top_k = 5;
+  truncated.parameters.top_p = 0.8f;
+  ExpectTheTrainersLogprobs(policy.model, prompts, Sampled(engine, Requests(prompts, 3), truncated), 1.3f);
+  ExpectTheTrainersLogprobs(policy.model, prompts, Sampled(engine, Requests(prompts, 1), Options(0)), 1.0f);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, EngineOf,
+                         ::testing::Values(Model{"deepseek_v3", OddDeepseek}, Model{"qwen2", OddQwen2},
+                                           Model{"llama", OddLlama}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST(Engine, ComputesAGroupsPromptOnce) {
+  const std::vector<Prompt> prompts = Prompts({100, 30});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {.max_batch = 3});
+  EngineCounts counts;
+  int64_t tokens = 0;
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 16), Options(), &counts)) {
+    tokens += static_cast<int64_t>(TokensOf(outcome).size());
+  }
+  EXPECT_EQ(counts.prompt_tokens, 130);
+  EXPECT_EQ(counts.sampled_tokens, tokens);
+}
+
+TEST(Engine, SamplesOneTokenAfterPromptsOfOneToken) {
+  const std::vector<Prompt> prompts = Prompts({1, 1, 64});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  const Outcomes longer = Sampled(engine, Requests(prompts, 5), Options(1, 2));
+  const Outcomes outcomes = Sampled(engine, Requests(prompts, 5), Options(1, 1));
+  ASSERT_EQ(outcomes.size(), 15u);
+  for (const auto& [name, outcome] : outcomes) {
+    EXPECT_EQ(TokensOf(outcome), std::vector<int32_t>{TokensOf(longer.at(name))[0]});
+    EXPECT_EQ(StopOf(outcome), TokensOf(outcome)[0] < 40 ? StopReason::kEndOfText : StopReason::kLength);
+  }
+}
+
+TEST(Engine, GoesOnAfterTheEndTokenIfAskedTo) {
+  const std::vector<Prompt> prompts = Prompts({3, 9});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  const Outcomes ended = Sampled(engine, Requests(prompts, 8), Options());
+  SamplingOptions options = Options();
+  options.ignore_eos = true;
+  int shorter = 0;
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 8), options)) {
+    const std::vector<int32_t>&tokens = TokensOf(outcome), &prefix = TokensOf(ended.at(name));
+    EXPECT_EQ(tokens.size(), 40u);
+    EXPECT_EQ(StopOf(outcome), StopReason::kLength);
+    EXPECT_EQ(std::vector<int32_t>(tokens.begin(), tokens.begin() + static_cast<int64_t>(prefix.size())),
+              prefix);
+    shorter += prefix.size() < tokens.size();
+  }
+  EXPECT_GT(shorter, 3);
+}
+
+TEST(Engine, SkipsRequestsForNoSamples) {
+  const std::vector<Prompt> prompts = Prompts({3, 9, 4});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {.max_batch = 1});
+  std::vector<SampleRequest> requests = Requests(prompts, 1);
+  requests[0].samples.clear();
+  requests[2].samples.clear();
+  EXPECT_EQ(Sampled(engine, requests, Options()).size(), 1u);
+  EXPECT_EQ(Sampled(engine, {}, Options()).size(), 0u);
+}
+
+// Logprobs of every token after `prefix`.
+std::vector<float> NextLogprobs(CausalLm& model, std::vector<int32_t> prefix) {
+  Sequences sequences;
+  prefix.push_back(0);
+  for (int32_t id = 0; id < model.config().vocab_size; ++id) {
+    prefix.back() = id;
+    sequences.push_back(prefix);
+  }
+  const std::vector<float> all = PackedLogprobs(model, sequences, 1.0f);
+  std::vector<float> next;
+  for (size_t i = prefix.size(); i <= all.size(); i += prefix.size()) next.push_back(all[i - 2]);
+  return next;
+}
+
+// Calls check(logprobs of all tokens there, the token) for every sampled token.
+template <class F>
+void ForEachToken(const kernels::SampleParameters& parameters, F check) {
+  const std::vector<Prompt> prompts = Prompts({1, 6}, 37);
+  Policy policy(TinyDeepseek());
+  Engine engine(&policy.model, {});
+  SamplingOptions options;
+  options.max_new_tokens = 8;
+  options.parameters = parameters;
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 4), options)) {
+    std::vector<int32_t> prefix = prompts[name.first == "p1" ? 0 : 1].tokens;
+    for (int32_t token : TokensOf(outcome)) {
+      check(NextLogprobs(policy.model, prefix), token);
+      prefix.push_back(token);
+    }
+  }
+}
+
+TEST(Engine, AtTemperatureZeroTakesTheLargestLogprob) {
+  for (kernels::SampleParameters parameters : {kernels::SampleParameters{.temperature = 0},
+                                               {.temperature = 1, .top_k = 1},
+                                               {.top_p = 1e-6f},
+                                               {.min_p = 1}}) {
+    ForEachToken(parameters, [](const std::vector<float>& logprobs, int32_t token) {
+      EXPECT_EQ(token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
+    });
+  }
+}
+
+TEST(Engine, TruncatesByTopKTopPAndMinP) {
+  int past_the_best = 0;
+  ForEachToken({.temperature = 1, .top_k = 3}, [&](const std::vector<float>& logprobs, int32_t token) {
+    const auto better =
+        std::count_if(logprobs.begin(), logprobs.end(), [&](float l) { return l > logprobs[token]; });
+    EXPECT_LT(better, 3);
+    past_the_best += better > 0;
+  });
+  ForEachToken({.top_p = 0.5f}, [&](const std::vector<float>& logprobs, int32_t token) {
+    double better = 0;
+    for (float l : logprobs) better += l > logprobs[token] ? std::exp(l) : 0;
+    EXPECT_LT(better, 0.5001);
+    past_the_best += better > 0;
+  });
+  ForEachToken({.min_p = 0.4f}, [&](const std::vector<float>& logprobs, int32_t token) {
+    const float best = *std::max_element(logprobs.begin(), logprobs.end());
+    EXPECT_GT(std::exp(logprobs[token] - best), 0.3999);
+    past_the_best += logprobs[token] < best;
+  });
+  EXPECT_GT(past_the_best, 20);
+}
+
+TEST(Engine, StopsOnRequestAndCanGoOn) {
+  const std::vector<Prompt> prompts = Prompts(kLengths);
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {.max_batch = 4});
+  const Outcomes expected = Sampled(engine, Requests(prompts, 2), Options());
+  int finished = 0;
+  EngineCounts counts;
+  const absl::Status status = engine.Run(
+      Requests(prompts, 2), Options(), [&](const SampleRequest&, Trajectory) { ++finished; },
+      [&] { return finished >= 3; }, &counts);
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_GE(finished, 3);
+  EXPECT_LT(finished, 3 + 4);
+  EXPECT_EQ(Sampled(engine, Requests(prompts, 2), Options()), expected);
+}
+
+TEST(Engine, WeightsThatChangedAreTheNextRunsWeights) {
+  const std::vector<Prompt> prompts = Prompts({5});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  Sampled(engine, Requests(prompts, 2), Options());
+  for (Parameter& parameter : policy.model.parameters().list()) parameter.value.mul_(1.25);
+  policy.model.WeightsChanged(6);
+  const Outcomes after = Sampled(engine, Requests(prompts, 2), Options());
+  ExpectTheTrainersLogprobs(policy.model, prompts, after, 1.0f);
+  EXPECT_EQ(std::get<4>(after.at({"p1", 0})), 6);
+}
+
+std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4) {
+  static Policy* const policy = new Policy(TinyDeepseek());
+  Engine engine(&policy->model, {});
+  Prompt good, bad;
+  good.id = "good";
+  good.tokens = {1};
+  bad.id = "bad\n";
+  bad.tokens = std::move(tokens);
+  EngineCounts counts;
+  const std::vector<SampleRequest> requests = {{&good, {0}, 1}, {&bad, {0}, 2}};
+  const absl::Status status = engine.Run(
+      requests, Options(1, max_new_tokens), [](const SampleRequest&, Trajectory) { ADD_FAILURE(); },
+      [] { return false; }, &counts);
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  return std::string(status.message());
+}
+
+TEST(Engine, RefusesPromptsThatDoNotFitBeforeItSamplesAny) {
+  EXPECT_THAT(Refusal({}), HasSubstr("prompt bad\\x0a: it has no tokens"));
+  EXPECT_THAT(Refusal({3, 37}), HasSubstr("token 37 is outside the model's vocabulary of 37"));
+  EXPECT_THAT(Refusal({-1}), HasSubstr("token -1 is outside"));
+  EXPECT_THAT(Refusal(std::vector<int32_t>(253, 1)), HasSubstr("253 tokens and max_new_tokens 4 exceed"));
+  EXPECT_THAT(Refusal({1}, 0), HasSubstr("max_new_tokens must be at least 1"));
+}
+
+const Tokenizer& TinyTokenizer() {
+  static const Tokenizer* const tokenizer = [] {
+    auto loaded = Tokenizer::Load("configs/tiny/base");
+    if (!loaded.ok()) throw std::runtime_error(loaded.status().ToString());
+    return loaded->release();
+  }();
+  return *tokenizer;
+}
+
+TEST(StopStrings, AreSeenAtTheTokenThatCompletesThem) {
+  const Tokenizer& tokenizer = TinyTokenizer();
+  const StopStrings stops({"</answer>", "\u7B49", "long stop string over many tokens", "<eos>"}, &tokenizer);
+  for (const std::string text : {"so </answer>", "x\u7B49", "a long stop string over many tokens"}) {
+    SCOPED_TRACE(text);
+    const auto tokens = tokenizer.Encode(text);
+    ASSERT_TRUE(tokens.ok()) << tokens.status();
+    std::vector<int32_t> so_far(50, 300);  // text before it
+    for (int32_t token : *tokens) {
+      EXPECT_FALSE(stops.Reached(so_far));
+      so_far.push_back(token);
+    }
+    EXPECT_TRUE(stops.Reached(so_far));
+  }
+  EXPECT_TRUE(stops.Reached({5, 2})) << "a special token counts by its content";
+  EXPECT_FALSE(StopStrings({}, nullptr).Reached({1, 2}));
+}
+
+TEST(StopStrings, AreSeenThroughTokensThatHaveNoText) {
+  const Tokenizer& tokenizer = TinyTokenizer();
+  const StopStrings stops({"wait"}, &tokenizer);
+  std::vector<int32_t> tokens;
+  for (const std::string letter : {"w", "a", "i", "t"}) {
+    EXPECT_FALSE(stops.Reached(tokens));
+    const auto ids = tokenizer.Encode(letter, {.add_special_tokens = false});
+    ASSERT_TRUE(ids.ok());
+    if (!tokens.empty()) tokens.insert(tokens.end(), 100, 700);  // outside the tokenizer's vocabulary
+    tokens.insert(tokens.end(), ids->begin(), ids->end());
+  }
+  EXPECT_TRUE(stops.Reached(tokens)) << tokenizer.Decode(tokens, false);
+}
+
+TEST(Engine, EndsAtTheTokenThatCompletesAStopString) {
+  const Tokenizer& tokenizer = TinyTokenizer();
+  const std::vector<Prompt> prompts = Prompts({1, 20});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {.max_batch = 5});
+  SamplingOptions options = Options();
+  const Outcomes whole = Sampled(engine, Requests(prompts, 12), options);
+  options.tokenizer = &tokenizer;
+  // Pieces of what was sampled, over the edges of tokens.
+  for (size_t at : {3, 8, 15}) {
+    const std::string text = tokenizer.Decode(TokensOf(whole.at({"p2", 3})), false);
+    if (text.size() > at + 2) options.stop_strings.push_back(text.substr(at, 3));
+  }
+  options.stop_strings.push_back("<eos>");
+  ASSERT_GE(options.stop_strings.size(), 2u);
+  int stopped = 0;
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 12), options)) {
+    const std::vector<int32_t>& all = TokensOf(whole.at(name));
+    size_t end = 1;
+    bool found = false;
+    for (; end <= all.size() && !found; ++end) {
+      const std::string text = tokenizer.Decode(absl::MakeSpan(all).subspan(0, end), false);
+      for (const std::string& stop : options.stop_strings) found |= text.find(stop) != text.npos;
+    }
+    --end;
+    EXPECT_EQ(TokensOf(outcome), std::vector<int32_t>(all.begin(), all.begin() + static_cast<int64_t>(end)));
+    const bool eos = end == all.size() && StopOf(whole.at(name)) == StopReason::kEndOfText;
+    EXPECT_EQ(StopOf(outcome), eos     ? StopReason::kEndOfText
+                               : found ? StopReason::kStopString
+                                       : StopReason::kLength);
+    stopped += StopOf(outcome) == StopReason::kStopString;
+  }
+  EXPECT_GE(stopped, 1);
+}
+
+}  // namespace
+}  // namespace temper

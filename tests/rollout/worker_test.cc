@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/worker.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "comm/threads.h"
+#include "core/file.h"
+#include "data/record_file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/model/odd_models.h"
+
+namespace temper {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+const Tokenizer& TinyTokenizer() {
+  static const Tokenizer* const tokenizer = [] {
+    auto loaded = Tokenizer::Load("configs/tiny/base");
+    if (!loaded.ok()) throw std::runtime_error(loaded.status().ToString());
+    return loaded->release();
+  }();
+  return *tokenizer;
+}
+
+RolloutRequest SmallRequest(int prompts = 7, const std::string& records = "") {
+  RolloutRequest request;
+  request.seed = 11;
+  request.stage = "zero";
+  request.rollout = 4;
+  request.samples_per_prompt = 4;
+  request.records = records;
+  request.sampling.max_new_tokens = 30;
+  for (int32_t id = 0; id < 40; ++id) request.sampling.eos_ids.push_back(id);
+  for (int i = 0; i < prompts; ++i) {
+    Prompt prompt;
+    prompt.id = absl::StrCat("problem-", i);
+    prompt.tokens = RandomTokens(357, 3 + 9 * i, i);
+    prompt.text = TinyTokenizer().Decode(prompt.tokens);
+    prompt.answer = std::to_string(i);
+    request.prompts.push_back(prompt);
+  }
+  return request;
+}
+
+struct RankResult {
+  absl::Status status;
+  std::vector<Group> groups;
+  RolloutCounts counts;
+  int64_t finished = 0, total = 0;
+};
+
+struct Settings {
+  int64_t version = 0;
+  std::function<bool(int rank, int64_t finished)> stop = [](int, int64_t) { return false; };
+  std::vector<RuleConfig> rules = {{.rule = "accuracy"}, {.rule = "format"}};
+};
+
+// Collect on `ranks` ranks, each with its own copy of the policy.
+std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, const Settings& settings = {}) {
+  std::vector<RankResult> results(ranks);
+  ThreadWorld(ranks).Run([&](Communicator& world) {
+    RankResult& result = results[world.rank()];
+    Policy policy(With(OddDeepseek(), "vocab_size", 357), 1);
+    policy.model.WeightsChanged(settings.version);
+    const auto mesh = Mesh::Create({}, world);
+    RewardConfig config;
+    config.rules = settings.rules;
+    const auto rewards = RewardPool::Create(config, 2, 3);
+    if (!mesh.ok() || !rewards.ok()) throw std::runtime_error("mesh or rewards");
+    Engine engine(&policy.model, {.max_batch = 6});
+    RolloutWorker worker(&engine, &TinyTokenizer(), *mesh);
+    auto groups = worker.Collect(
+        request, **rewards,
+        [&](int64_t finished, int64_t total) {
+          EXPECT_EQ(finished, result.finished + 1);
+          result.finished = finished;
+          result.total = total;
+        },
+        [&] { return settings.stop(world.rank(), result.finished); }, &result.counts);
+    result.status = groups.status();
+    if (groups.ok()) result.groups = *std::move(groups);
+  });
+  return results;
+}
+
+// Everything in the groups, as one value.
+using Verdicts = std::vector<std::tuple<std::string, VerdictKind, double, std::string, std::string>>;
+using Flat = std::vector<std::tuple<std::string, int64_t, std::string, int32_t, std::vector<int32_t>,
+                                    std::vector<float>, int64_t, StopReason, double, std::string, Verdicts>>;
+Flat Flattened(const std::vector<Group>& groups) {
+  Flat flat;
+  for (const Group& group : groups) {
+    for (const Trajectory& t : group.trajectories) {
+      EXPECT_EQ(t.prompt_id, group.prompt.id);
+      Verdicts verdicts;
+      for (const Verdict& v : t.verdicts)
+        verdicts.emplace_back(v.rule, v.kind, v.score, v.extracted, v.reason);
+      flat.emplace_back(group.stage, group.rollout, t.prompt_id, t.sample, t.tokens, t.logprobs,
+                        t.policy_version, t.stop, t.entropy_sum, t.text, verdicts);
+    }
+  }
+  return flat;
+}
+
+int64_t SampledTokens(const std::vector<RankResult>& results) {
+  int64_t tokens = 0;
+  for (const RankResult& result : results) tokens += result.counts.engine.sampled_tokens;
+  return tokens;
+}
+
+class Worker : public ::testing::Test {
+ protected:
+  Worker() {
+    folder_ = absl::StrCat(::testing::TempDir(), "/worker_test.", getpid());
+    std::filesystem::remove_all(folder_);
+  }
+  ~Worker() override { std::filesystem::remove_all(folder_); }
+  std::string Records(const std::string& name) const {
+    return absl::StrCat(folder_, "/", name, "/rollout-4");
+  }
+  // Keeps the first `share` of every file's bytes: cuts records in their middle.
+  void CutFiles(const std::string& records, double share) const {
+    for (int rank = 0; rank < 8; ++rank) {
+      const std::string path = RecordPath(records, rank);
+      if (!FileExists(path)) continue;
+      const auto size = std::filesystem::file_size(path);
+      std::filesystem::resize_file(path, static_cast<uintmax_t>(static_cast<double>(size) * share));
+    }
+  }
+  std::string folder_;
+};
+
+TEST_F(Worker, FillsTextAndVerdictsInTheOrderOfThePromptsAndSamples) {
+  const RolloutRequest request = SmallRequest();
+  const std::vector<RankResult> results = Collected(1, request);
+  ASSERT_TRUE(results[0].status.ok()) << results[0].status;
+  ASSERT_EQ(results[0].groups.size(), 7u);
+  for (size_t i = 0; i < 7; ++i) {
+    const Group& group = results[0].groups[i];
+    EXPECT_EQ(group.stage, "zero");
+    EXPECT_EQ(group.rollout, 4);
+    EXPECT_EQ(group.prompt.id, request.prompts[i].id);
+    EXPECT_EQ(group.prompt.answer, std::to_string(i));
+    ASSERT_EQ(group.trajectories.size(), 4u);
+    for (int32_t s = 0; s < 4; ++s) {
+      const Trajectory& t = group.trajectories[s];
+      EXPECT_EQ(t.sample, s);
+      EXPECT_EQ(t.text, TinyTokenizer().Decode(t.tokens));
+      EXPECT_EQ(t.logprobs.size(), t.tokens.size());
+      ASSERT_EQ(t.verdicts.size(), 2u);
+      EXPECT_EQ(t.verdicts[0].rule, "accuracy");
+      EXPECT_EQ(t.verdicts[1].rule, "format");
+      EXPECT_EQ(t.verdicts[1].kind, VerdictKind::kMalformed);
+    }
+  }
+  EXPECT_EQ(results[0].finished, 28);
+  EXPECT_EQ(results[0].total, 28);
+  EXPECT_GT(results[0].counts.sample_seconds, 0);
+}
+
+TEST_F(Worker, GroupsAreTheSameOnAnyNumberOfRanksAndEachDoesItsShare) {
+  const std::vector<RankResult> one = Collected(1, SmallRequest());
+  const Flat expected = Flattened(one[0].groups);
+  ASSERT_EQ(expected.size(), 28u);
+  for (int ranks : {2, 4}) {
+    const std::vector<RankResult> results = Collected(ranks, SmallRequest(7, Records(absl::StrCat(ranks))));
+    for (const RankResult& result : results) {
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      EXPECT_EQ(Flattened(result.groups), expected);
+      EXPECT_LE(result.total, (7 + ranks - 1) / ranks * 4);
+      EXPECT_EQ(result.finished, result.total);
+      EXPECT_LT(result.counts.engine.sampled_tokens, SampledTokens(one));
+    }
+    EXPECT_EQ(SampledTokens(results), SampledTokens(one));
+    EXPECT_TRUE(FileExists(RecordPath(Records(absl::StrCat(ranks)), ranks - 1)));
+  }
+}
+
+TEST_F(Worker, RanksWithoutPromptsReturnTheSameGroups) {
+  const Flat expected = Flattened(Collected(1, SmallRequest(2))[0].groups);
+  const std::vector<RankResult> results = Collected(4, SmallRequest(2, Records("few")));
+  for (const RankResult& result : results) EXPECT_EQ(Flattened(result.groups), expected);
+  EXPECT_EQ(results[3].total, 0);
+  EXPECT_FALSE(FileExists(RecordPath(Records("few"), 3)));
+  EXPECT_TRUE(Collected(2, SmallRequest(0, Records("none")))[1].groups.empty());
+}
+
+TEST_F(Worker, WritesWhatItReturns) {
+  const std::vector<RankResult> results = Collected(2, SmallRequest(5, Records("a")));
+  auto groups = ReadGroups(Records("a"));
+  ASSERT_TRUE(groups.ok()) << groups.status();
+  std::sort(groups->begin(), groups->end(),
+            [](const Group& a, const Group& b) { return a.prompt.id < b.prompt.id; });
+  EXPECT_EQ(Flattened(*groups), Flattened(results[0].groups));
+}
+
+TEST_F(Worker, WhatAnInterruptedRolloutLeftIsNotSampledAgain) {
+  const std::vector<RankResult> whole = Collected(1, SmallRequest());
+  const Flat expected = Flattened(whole[0].groups);
+  for (int before : {1, 4}) {
+    for (int after : {1, 2, 4}) {
+      SCOPED_TRACE(absl::StrCat(before, " ranks, then ", after));
+      const std::string records = Records(absl::StrCat(before, "-", after));
+      Collected(before, SmallRequest(7, records));
+      CutFiles(records, 0.6);
+      const std::vector<RankResult> results = Collected(after, SmallRequest(7, records));
+      int64_t sampled = 0;
+      for (const RankResult& result : results) {
+        ASSERT_TRUE(result.status.ok()) << result.status;
+        EXPECT_EQ(Flattened(result.groups), expected);
+        EXPECT_EQ(result.counts.resumed_samples, results[0].counts.resumed_samples);
+        sampled += result.finished;
+      }
+      EXPECT_GT(results[0].counts.resumed_samples, 8);
+      EXPECT_LT(results[0].counts.resumed_samples, 24);
+      EXPECT_EQ(sampled + results[0].counts.resumed_samples, 28);
+      EXPECT_LT(SampledTokens(results), SampledTokens(whole));
+
+      // And once all is there, nothing is.
+      const std::vector<RankResult> again = Collected(after, SmallRequest(7, records));
+      EXPECT_EQ(Flattened(again[0].groups), expected);
+      EXPECT_EQ(again[0].counts.resumed_samples, 28);
+      EXPECT_EQ(SampledTokens(again), 0);
+    }
+  }
+}
+
+TEST_F(Worker, AStoppedRolloutKeepsWhatWasScored) {
+  const Flat expected = Flattened(Collected(1, SmallRequest())[0].groups);
+  Settings stopping;
+  stopping.stop = [](int rank, int64_t finished) { return rank == 1 && finished >= 5; };
+  const std::vector<RankResult> stopped = Collected(2, SmallRequest(7, Records("s")), stopping);
+  for (const RankResult& result : stopped) EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
+  const std::vector<RankResult> results = Collected(2, SmallRequest(7, Records("s")));
+  EXPECT_EQ(Flattened(results[1].groups), expected);
+  EXPECT_EQ(results[1].counts.resumed_samples, stopped[0].finished + stopped[1].finished);
+}
+
+TEST_F(Worker, SamplesOfAnotherPolicyRolloutOrRuleAreSampledAgain) {
+  const std::string records = Records("stale");
+  Collected(1, SmallRequest(3, records));
+  const auto resumed = [&](const RolloutRequest& request, const Settings& settings) {
+    const std::vector<RankResult> results = Collected(1, request, settings);
+    EXPECT_TRUE(results[0].status.ok()) << results[0].status;
+    return results[0].counts.resumed_samples;
+  };
+  EXPECT_EQ(resumed(SmallRequest(3, records), {}), 12);
+  Settings newer;
+  newer.version = 1;
+  RolloutRequest request = SmallRequest(3, records);
+  request.policy_version = 1;
+  EXPECT_EQ(resumed(request, newer), 0);
+  Settings other_rules;
+  other_rules.rules = {{.rule = "format"}};
+  EXPECT_EQ(resumed(SmallRequest(3, records), other_rules), 0);
+  request = SmallRequest(3, records);
+  request.rollout = 5;
+  EXPECT_EQ(resumed(request, {}), 0);
+  request = SmallRequest(3, records);
+  request.samples_per_prompt = 2;
+  EXPECT_EQ(resumed(request, {}), 6);
+  request = SmallRequest(3, records);
+  request.sampling.max_new_tokens = 3;
+  EXPECT_LT(resumed(request, {}), 12);
+}
+
+// Every rank's error, which is one and the same.
+std::string ErrorOf(const std::vector<RankResult>& results) {
+  for (const RankResult& result : results) {
+    EXPECT_FALSE(result.status.ok());
+    EXPECT_EQ(result.status, results[0].status);
+  }
+  return results[0].status.ToString();
+}
+
+TEST_F(Worker, AnEarlierPolicysRolloutComesFromTheRecordsAlone) {
+  const std::string records = Records("earlier");
+  const Flat expected = Flattened(Collected(1, SmallRequest(5, records))[0].groups);
+  Settings later;
+  later.version = 2;
+  const std::vector<RankResult> results = Collected(2, SmallRequest(5, records), later);
+  EXPECT_EQ(Flattened(results[1].groups), expected);
+  EXPECT_EQ(SampledTokens(results), 0);
+  CutFiles(records, 0.9);
+  EXPECT_THAT(ErrorOf(Collected(2, SmallRequest(5, records), later)),
+              HasSubstr("samples of policy version 0 are missing, and the policy is at version 2"));
+}
+
+TEST_F(Worker, OneRanksErrorIsEveryRanks) {
+  const std::string records = Records("bad");
+  // A folder where rank 1's file belongs.
+  ASSERT_TRUE(MakeDirectories(RecordPath(records, 1)).ok());
+  EXPECT_THAT(ErrorOf(Collected(4, SmallRequest(7, records))), HasSubstr("rank"));
+}
+
+TEST_F(Worker, RefusesRecordsOfOtherPromptsAndDamagedOnes) {
+  const std::string records = Records("other");
+  Collected(1, SmallRequest(3, records));
+  RolloutRequest request = SmallRequest(3, records);
+  request.prompts[1].tokens.push_back(7);
+  EXPECT_THAT(ErrorOf(Collected(2, request)),
+              AllOf(HasSubstr("rank 0"), HasSubstr("problem-1"), HasSubstr("other tokens")));
+  std::fstream file(RecordPath(records, 0), std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(100);
+  file.write("\xFF\xFE\xFD", 3);
+  file.close();
+  EXPECT_THAT(ErrorOf(Collected(2, SmallRequest(3, records))), HasSubstr("checksum"));
+}
+
+TEST_F(Worker, RefusesRequestsThatNoRankCanSample) {
+  RolloutRequest twice = SmallRequest(3);
+  twice.prompts[2].id = twice.prompts[0].id;
+  EXPECT_THAT(ErrorOf(Collected(2, twice)), HasSubstr("prompt problem-0 is there twice"));
+  RolloutRequest outside = SmallRequest(3);
+  outside.prompts[1].tokens[0] = 357;
+  EXPECT_THAT(ErrorOf(Collected(2, outside)), HasSubstr("prompt problem-1: token 357"));
+  RolloutRequest none = SmallRequest(3);
+  none.samples_per_prompt = 0;
+  EXPECT_THAT(ErrorOf(Collected(2, none)), HasSubstr("samples_per_prompt"));
+}
+
+TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
+  RolloutRequest request = SmallRequest(2, Records("infra"));
+  request.prompts[1].task = "chain";
+  request.prompts[1].answer = "not an answer of a chain";
+  const std::vector<RankResult> results = Collected(1, request);
+  ASSERT_TRUE(results[0].status.ok()) << results[0].status;
+  for (const Trajectory& t : results[0].groups[1].trajectories) {
+    EXPECT_EQ(t.verdicts[0].kind, VerdictKind::kInfrastructureError);
+  }
+  EXPECT_EQ(Collected(1, request)[0].counts.resumed_samples, 8);
+}
+
+}  // namespace
+}  // namespace temper
