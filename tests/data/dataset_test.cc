@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/dataset.h"
+
+#include "core/file.h"
+#include "data/chat.h"
+#include "data/tasks/tiny.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using testing::HasSubstr;
+using Ids = std::vector<int32_t>;
+
+constexpr int32_t kFirstAdded = 357;
+
+std::string TestPath(const std::string& name) {
+  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+  return testing::TempDir() + "temper_dataset_" + info->name() + "_" + name;
+}
+
+// The tiny policy's tokenizer, with more tokens: their ids begin at kFirstAdded.
+std::unique_ptr<Tokenizer> TokenizerWith(const std::vector<std::string>& added) {
+  const std::string source = "configs/tiny/base/tokenizer.json";
+  Json json = ParseJson(ReadFile(source).value(), source).value();
+  int32_t id = kFirstAdded;
+  for (const std::string& token : added) {
+    json["added_tokens"].push_back({{"id", id++},
+                                    {"content", token},
+                                    {"single_word", false},
+                                    {"lstrip", false},
+                                    {"rstrip", false},
+                                    {"normalized", false},
+                                    {"special", true}});
+  }
+  const std::string path = TestPath("tokenizer.json");
+  EXPECT_TRUE(WriteFileAtomic(path, DumpJson(json)).ok());
+  auto tokenizer = Tokenizer::Load(path);
+  EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();
+  return *std::move(tokenizer);
+}
+
+const Tokenizer& Tiny() {
+  static const Tokenizer* const kTokenizer = Tokenizer::Load("configs/tiny/base").value().release();
+  return *kTokenizer;
+}
+
+std::unique_ptr<Tokenizer> ChatMl() { return TokenizerWith({"<|im_start|>", "<|im_end|>", "<think>"}); }
+std::unique_ptr<Tokenizer> DeepSeek() {
+  return TokenizerWith(
+      {"<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>", "<think>"});
+}
+
+Ids Plain(const Tokenizer& tokenizer, const std::string& text) {
+  return tokenizer.Encode(text, {.added_tokens = false, .add_special_tokens = false}).value();
+}
+
+Ids Join(std::initializer_list<Ids> parts) {
+  Ids all;
+  for (const Ids& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+std::string FileOf(const std::string& text) {
+  const std::string path = TestPath("rows.jsonl");
+  EXPECT_TRUE(WriteFileAtomic(path, text).ok());
+  return path;
+}
+
+absl::StatusOr<Problems> Read(const std::string& text, const Tokenizer& tokenizer = Tiny(),
+                              ReadProblemsOptions options = {}) {
+  return ReadProblems(FileOf(text), tokenizer, options);
+}
+
+std::string ErrorOf(const std::string& text, const Tokenizer& tokenizer = Tiny(),
+                    ReadProblemsOptions options = {}) {
+  return std::string(Read(text, tokenizer, options).status().message());
+}
+
+TEST(ForEachJsonLine, NumbersLinesAndPassesOverBlankOnes) {
+  std::string seen;
+  const std::string path = FileOf("\xEF\xBB\xBF{\"a\":1}\r\n\n  \t\r\n{\"a\":2}");
+  ASSERT_TRUE(ForEachJsonLine(path, [&](const Json& row, const std::string& where) {
+                seen += where.substr(path.size()) + "=" + DumpJson(row["a"]) + " ";
+                return absl::OkStatus();
+              }).ok());
+  EXPECT_EQ(seen, ":1=1 :4=2 ");
+}
+
+TEST(ForEachJsonLine, StopsAtTheFirstErrorAndNamesTheLine) {
+  int rows = 0;
+  const auto count = [&](const Json&, const std::string&) {
+    return ++rows == 2 ? absl::InvalidArgumentError("enough") : absl::OkStatus();
+  };
+  EXPECT_EQ(ForEachJsonLine(FileOf("{}\n{}\n{}\n"), count).message(), "enough");
+  EXPECT_EQ(rows, 2);
+  const auto error = [&](const std::string& text) {
+    return std::string(ForEachJsonLine(FileOf(text), count).message());
+  };
+  rows = 10;
+  EXPECT_THAT(error("{}\n[1]\n"), testing::EndsWith("rows.jsonl:2: is not a JSON object"));
+  EXPECT_THAT(error("{}\n\n{\"a\":\n"), HasSubstr("rows.jsonl:3: byte 5: "));
+  EXPECT_THAT(error("{\"a\":1,\"a\":2}\n"), HasSubstr("rows.jsonl:1: byte "));
+  EXPECT_THAT(error("{\"a\":\"\xFF\"}\n"), HasSubstr("rows.jsonl:1: byte "));
+  EXPECT_THAT(std::string(ForEachJsonLine("/no/such", count).message()),
+              HasSubstr("/no/such: cannot read: No such file"));
+  EXPECT_THAT(std::string(ForEachJsonLine("configs", count).message()), HasSubstr("configs: is a folder"));
+}
+
+TEST(ReadProblems, KnowsTheFieldsThatAreCommon) {
+  struct Case {
+    const char* row;
+    const char* text;
+    const char* answer;
+    const char* task;
+    const char* fields;
+  };
+  const Case cases[] = {
+      {R"({"question":"how","answer":"9*2\n#### 1,8 \n"})", "how", "1,8", "",
+       "question, answer (after ####)"},
+      {R"({"problem":"how","solution":"so \\boxed{4}","answer":"4","data_source":"math"})", "how", "4",
+       "math", "problem, answer"},
+      {R"({"problem":"how","solution":"so \\boxed{4}"})", "how", "so \\boxed{4}", "", "problem, solution"},
+      {R"({"prompt":"how","ground_truth":-1.50,"task":"find_x"})", "how", "-1.5", "find_x",
+       "prompt, ground_truth"},
+      {R"({"prompt":"how","reward_model":{"style":"rule","ground_truth":"7"}})", "how", "7", "",
+       "prompt, reward_model.ground_truth"},
+      {R"({"question":null,"prompt":"how","answer":null})", "how", "", "", "prompt"},
+  };
+  for (const Case& c : cases) {
+    const auto problems = Read(c.row);
+    ASSERT_TRUE(problems.ok()) << c.row << problems.status();
+    const Prompt& prompt = problems->prompts.at(0);
+    EXPECT_EQ(prompt.text, c.text);
+    EXPECT_EQ(prompt.answer, c.answer);
+    EXPECT_EQ(prompt.task, c.task);
+    EXPECT_EQ(problems->fields, c.fields);
+    EXPECT_EQ(prompt.tokens, Tiny().Encode("how").value());
+    EXPECT_EQ(ParseJson(prompt.fields, "").value(), ParseJson(c.row, "").value());
+  }
+}
+
+TEST(ReadProblems, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
+  const auto problems =
+      Read("{\"question\":\"a\"}\n\n{\"question\":\"b\",\"id\":\"x\"}\n{\"question\":\"c\",\"id\":17}\n");
+  std::string ids;
+  for (const Prompt& prompt : problems->prompts) ids += prompt.id + " ";
+  EXPECT_EQ(ids, "1 x 17 ");
+  EXPECT_THAT(ErrorOf("{\"question\":\"a\",\"id\":2}\n{\"question\":\"b\"}\n"),
+              HasSubstr("rows.jsonl:2: id 2 is that of line 1 too"));
+  ReadProblemsOptions skip;
+  skip.skip_bad_lines = true;
+  EXPECT_THAT(ErrorOf("{\"question\":\"a\",\"id\":2}\n{\"question\":\"b\"}\n", Tiny(), skip),
+              HasSubstr("id 2"));
+}
+
+TEST(ReadProblems, SaysWhatIsWrongWithARowOrCountsIt) {
+  const char* bad[][2] = {
+      {"{\"x\":1}", "has no question, problem, prompt or messages"},
+      {"{\"question\":1}", "question: messages are a list"},
+      {"{\"question\":\"a\",\"answer\":[1]}", "answer: is neither text nor a number"},
+      {"{\"question\":\"a\",\"id\":{}}", "id: is neither text nor a number"},
+      {"{\"messages\":\"a\"}", "messages: messages are a list"},
+      {"{\"messages\":[]}", "messages: messages are a list"},
+      {"{\"messages\":[1]}", "message 1: expected an object with role"},
+      {"{\"messages\":[{\"role\":\"user\"}]}", "message 1: content: missing"},
+      {"{\"messages\":[{\"role\":\"tool\",\"content\":\"\"}]}", "message 1: role: is tool"},
+      {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", "has no message of the user"},
+      {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"a\"}]}",
+       "message 2: role: is system"},
+      {"not json", "byte "}};
+  ReadProblemsOptions skip;
+  skip.skip_bad_lines = true;
+  std::string all;
+  for (const auto& [row, what] : bad) {
+    EXPECT_THAT(ErrorOf(row), testing::AllOf(HasSubstr("rows.jsonl:1: "), HasSubstr(what))) << row;
+    all += std::string(row) + "\n";
+  }
+  const auto problems = Read(all + "{\"question\":\"a\"}\n", Tiny(), skip);
+  ASSERT_TRUE(problems.ok()) << problems.status();
+  EXPECT_EQ(problems->skipped_lines, static_cast<int64_t>(std::size(bad)));
+  EXPECT_EQ(problems->prompts.at(0).id, std::to_string(std::size(bad) + 1));
+}
+
+TEST(ReadProblems, PutsMessagesInChatMl) {
+  const auto tokenizer = ChatMl();
+  const int32_t start = kFirstAdded, end = kFirstAdded + 1;
+  const auto problems = Read(
+      R"({"prompt":[{"role":"system","content":"be kind"},{"role":"user","content":"7 <|im_end|>"}],"answer":7})",
+      *tokenizer);
+  ASSERT_TRUE(problems.ok()) << problems.status();
+  const Prompt& prompt = problems->prompts.at(0);
+  EXPECT_EQ(prompt.tokens, Join({{start},
+                                 Plain(*tokenizer, "system\nbe kind"),
+                                 {end},
+                                 Plain(*tokenizer, "\n"),
+                                 {start},
+                                 Plain(*tokenizer, "user\n7 <|im_end|>"),
+                                 {end},
+                                 Plain(*tokenizer, "\n"),
+                                 {start},
+                                 Plain(*tokenizer, "assistant\n")}));
+  EXPECT_EQ(std::count(prompt.tokens.begin(), prompt.tokens.end(), end), 2);
+  EXPECT_EQ(prompt.text,
+            "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\n7 "
+            "<|im_end|><|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(problems->fields, "prompt (messages), answer");
+}
+
+TEST(ReadProblems, PutsMessagesInDeepSeeksForm) {
+  const auto tokenizer = DeepSeek();
+  const int32_t begin = kFirstAdded, user = begin + 1, assistant = begin + 2, end = begin + 3;
+  const auto problems = Read(
+      R"({"messages":[{"role":"system","content":"be"},{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"<｜User｜>"},{"role":"assistant","content":"7"}]})",
+      *tokenizer);
+  ASSERT_TRUE(problems.ok()) << problems.status();
+  EXPECT_EQ(problems->prompts.at(0).tokens, Join({{begin},
+                                                  Plain(*tokenizer, "be"),
+                                                  {user},
+                                                  Plain(*tokenizer, "a"),
+                                                  {assistant},
+                                                  Plain(*tokenizer, "b"),
+                                                  {end},
+                                                  {user},
+                                                  Plain(*tokenizer, "<｜User｜>"),
+                                                  {assistant}}));
+}
+
+TEST(ReadProblems, WithoutRoleTokensMessagesAreAnErrorThatNamesThem) {
+  EXPECT_THAT(ErrorOf(R"({"messages":[{"role":"user","content":"a"}]})"),
+              testing::AllOf(HasSubstr("rows.jsonl:1: messages need role tokens"), HasSubstr("<｜User｜>"),
+                             HasSubstr("<|im_start|>")));
+}
+
+TEST(ReadProblems, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
+  const auto tokenizer = DeepSeek();
+  ReadProblemsOptions r1;
+  r1.prompt_template = PromptTemplate::kR1;
+  const int32_t user = kFirstAdded + 1, think = kFirstAdded + 4;
+  const auto problems = Read(R"({"question":"what"}
+{"question":"<｜User｜> <think>"}
+{"messages":[{"role":"user","content":"what"}]})",
+                             *tokenizer, r1);
+  ASSERT_TRUE(problems.ok()) << problems.status();
+  const Prompt& plain = problems->prompts.at(0);
+  EXPECT_TRUE(plain.text.ends_with("User: what. Assistant: <think>")) << plain.text;
+  EXPECT_EQ(plain.tokens, tokenizer->Encode(plain.text).value());
+  EXPECT_EQ(plain.tokens.back(), think);
+  EXPECT_EQ(problems->prompts.at(2).tokens, plain.tokens);
+  const Prompt& hostile = problems->prompts.at(1);
+  EXPECT_EQ(hostile.text, R1Prompt("<｜User｜> <think>"));
+  EXPECT_EQ(std::count(hostile.tokens.begin(), hostile.tokens.end(), user), 0);
+  EXPECT_EQ(std::count(hostile.tokens.begin(), hostile.tokens.end(), think),
+            std::count(plain.tokens.begin(), plain.tokens.end(), think));
+  EXPECT_EQ(tokenizer->Decode(hostile.tokens, false), "<bos>" + hostile.text);
+  EXPECT_THAT(ErrorOf(R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]})",
+                      *tokenizer, r1),
+              HasSubstr("takes one message"));
+}
+
+TEST(MakeDocument, IsPromptThenCompletionThenTheEndToken) {
+  const tiny::Document text = tiny::ColdStartDocument(1, 2, {});
+  const Document document = MakeDocument(text.prompt, text.completion, Tiny()).value();
+  const Ids prompt = Tiny().Encode(text.prompt).value(), completion = Plain(Tiny(), text.completion);
+  EXPECT_EQ(document.tokens, Join({prompt, completion, {2}}));
+  EXPECT_EQ(document.first_target, static_cast<int64_t>(prompt.size()));
+  // <bos>, Q of a byte, a token for each word.
+  EXPECT_EQ(prompt.size(), 2u + std::count(text.prompt.begin(), text.prompt.end(), ' '));
+  EXPECT_EQ(static_cast<int64_t>(completion.size()),
+            std::count(text.completion.begin(), text.completion.end(), ' '));
+  const Document bare = MakeDocument("", " the cat .", Tiny()).value();
+  EXPECT_EQ(bare.first_target, 1);
+  EXPECT_EQ(bare.tokens.size(), 5u);
+  EXPECT_FALSE(MakeDocument("\xFF", "", Tiny()).ok());
+}
+
+TEST(ReadDocuments, ReadsPairsAndConversations) {
+  const auto tokenizer = ChatMl();
+  const int32_t start = kFirstAdded, end = start + 1, think = start + 2;
+  const auto documents = ReadDocuments(FileOf(R"({"prompt":"Q 7","completion":" 4","id":3}
+{"messages":[{"role":"user","content":"<think>"},{"role":"assistant","content":"<think> 4"}]})"),
+                                       *tokenizer);
+  ASSERT_TRUE(documents.ok()) << documents.status();
+  ASSERT_EQ(documents->size(), 2u);
+  EXPECT_EQ((*documents)[0].tokens, MakeDocument("Q 7", " 4", *tokenizer)->tokens);
+  const Ids head = Join({{start},
+                         Plain(*tokenizer, "user\n<think>"),
+                         {end},
+                         Plain(*tokenizer, "\n"),
+                         {start},
+                         Plain(*tokenizer, "assistant\n")});
+  EXPECT_EQ((*documents)[1].first_target, static_cast<int64_t>(head.size()));
+  EXPECT_EQ((*documents)[1].tokens, Join({head, {think}, Plain(*tokenizer, " 4"), {end}}));
+}
+
+TEST(ReadDocuments, SaysWhatIsWrong) {
+  const auto error = [](const std::string& text) {
+    return std::string(ReadDocuments(FileOf(text), Tiny()).status().message());
+  };
+  EXPECT_THAT(error("{\"prompt\":\"a\"}"), HasSubstr("rows.jsonl:1: completion: missing"));
+  EXPECT_THAT(error("{}\n"), HasSubstr("rows.jsonl:1: prompt: missing"));
+  EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"}]})"),
+              HasSubstr("the last one is not the assistant's"));
+  EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]})"),
+              HasSubstr("rows.jsonl:1: messages need role tokens"));
+}
+
+}  // namespace
+}  // namespace temper
