@@ -64,6 +64,11 @@ void AppendStatistics(const Statistics& statistics, const std::string& prefix, J
   for (const auto& [name, value] : fields) (*row)[prefix + name] = value;
 }
 
+void Evaluator::Append(const Measured& measured, const std::string& prefix, Json* row) {
+  AppendStatistics(measured.statistics, prefix, row);
+  (*row)[prefix + "language"] = measured.language;
+}
+
 Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer)
     : context_(context),
       config_(context.stage->evaluation),
@@ -87,13 +92,13 @@ absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
   const Level level{"held_out", &config_.source, std::min(config_.during_problems, config_.problems),
                     config_.during_samples_per_prompt};
   TEMPER_ASSIGN_OR_RETURN(
-      const Statistics statistics,
+      const Measured measured,
       Measure(level, EvaluationRecords(context_, absl::StrFormat("during-%06d", step)),
               [&](int64_t finished, int64_t total) {
                 context_.progress->Note(absl::StrCat("evaluation ", finished, "/", total));
               }));
   Json row;
-  AppendStatistics(statistics, "eval/", &row);
+  Append(measured, "eval/", &row);
   for (const auto& [name, value] : row.items()) figures->emplace_back(name, value.get<double>());
   return absl::OkStatus();
 }
@@ -107,19 +112,20 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
     if (config_.problems == 0 || level.count == 0) continue;
     context_.progress->Start(absl::StrCat(context_.stage->name, " evaluation ", level.name),
                              level.count * level.samples);
-    TEMPER_ASSIGN_OR_RETURN(
-        const Statistics statistics,
-        Measure(level, EvaluationRecords(context_, level.name),
-                [&](int64_t finished, int64_t) { context_.progress->Step(finished, ""); }));
-    context_.progress->Step(level.count * level.samples, absl::StrFormat("pass@1 %.3f", statistics.pass_1));
+    TEMPER_ASSIGN_OR_RETURN(const Measured measured, Measure(level, EvaluationRecords(context_, level.name),
+                                                             [&](int64_t finished, int64_t) {
+                                                               context_.progress->Step(finished, "");
+                                                             }));
+    context_.progress->Step(level.count * level.samples,
+                            absl::StrFormat("pass@1 %.3f", measured.statistics.pass_1));
     context_.progress->Finish();
-    AppendStatistics(statistics, prefix, &row);
+    Append(measured, prefix, &row);
   }
   return row;
 }
 
-absl::StatusOr<Statistics> Evaluator::Measure(const Level& level, const std::string& records,
-                                              absl::FunctionRef<void(int64_t, int64_t)> progress) {
+absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const std::string& records,
+                                                       absl::FunctionRef<void(int64_t, int64_t)> progress) {
   TEMPER_ASSIGN_OR_RETURN(
       const std::unique_ptr<ProblemSource> source,
       ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
@@ -137,7 +143,16 @@ absl::StatusOr<Statistics> Evaluator::Measure(const Level& level, const std::str
   RolloutCounts counts;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
-  return Evaluate(OutcomesOf(groups));
+  Measured measured{Evaluate(OutcomesOf(groups))};
+  double score = 0, samples = 0;
+  for (const Group& group : groups) {
+    for (const Trajectory& trajectory : group.trajectories) {
+      score += trajectory.verdicts[2].score;
+      samples += 1;
+    }
+  }
+  measured.language = score / samples;
+  return measured;
 }
 
 }  // namespace temper

@@ -28,7 +28,8 @@ class Evaluator {
   absl::Status DuringStage(int64_t step, Figures* figures);
 
   // The whole evaluation, both levels, as fields of the stage table: "pass@1", "pass@1_error",
-  // "pass@1_lenient", "pass@k", "cons@k", "k", "format", "length_mean", "hard/pass@1", ... Groups go to
+  // "pass@1_lenient", "pass@k", "cons@k", "k", "format", "language", "length_mean",
+  // "hard/pass@1", ... Groups go to
   // evaluation/held_out and evaluation/hard in the stage's directory; what an interrupted one left there is
   // not sampled again.
   absl::StatusOr<Json> AfterStage();
@@ -40,8 +41,13 @@ class Evaluator {
     const ProblemsConfig* problems;
     int64_t count, samples;
   };
-  absl::StatusOr<Statistics> Measure(const Level& level, const std::string& records,
-                                     absl::FunctionRef<void(int64_t, int64_t)> progress);
+  struct Measured {
+    Statistics statistics;
+    double language = 0;  // mean score of the rule
+  };
+  absl::StatusOr<Measured> Measure(const Level& level, const std::string& records,
+                                   absl::FunctionRef<void(int64_t, int64_t)> progress);
+  static void Append(const Measured& measured, const std::string& prefix, Json* row);
 
   const StageContext& context_;
   const EvaluationConfig& config_;
