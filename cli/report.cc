@@ -67,8 +67,9 @@ std::string TableSection(const ReportRun& run) {
       "<section><h2>Stages</h2>\n", StageTable(run),
       "<p class=note>Every stage’s policy is measured on the same problems, which no stage trains on, with "
       "the same draws. "
-      "pass@1 is the share of completions with the right answer in the right format, ± one standard error "
-      "over problems; "
+      "pass@1 is the share of completions whose answer is right and stands where the format wants it, ± one "
+      "standard "
+      "error over problems; "
       "“format ignored” takes the answer wherever it stands; pass@k: at least one of k samples is right; "
       "cons@k: the most "
       "frequent answer of k samples is. Completions are those of the held-out problems.</p></section>\n");

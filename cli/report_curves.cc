@@ -100,8 +100,8 @@ class Charts {
 
   Json Chart(const std::string& title, const std::string& unit, const std::vector<std::string>& names,
              bool sparse = false) {
-    Json chart = {
-        {"title", title}, {"unit", unit}, {"zero", true}, {"x", Json::array()}, {"series", Json::array()}};
+    Json chart = {{"title", title},        {"unit", unit},       {"zero", true},
+                  {"last", stage_.step()}, {"x", Json::array()}, {"series", Json::array()}};
     for (const std::string& name : names) {
       const Curve curve = CurveOf(name, sparse);
       chart["x"] = curve.x;

@@ -41,13 +41,16 @@ a { color: inherit; text-decoration: underline; text-decoration-color: var(--lin
 a:hover { text-decoration-color: currentColor; }
 
 .scroll { overflow-x: auto; margin: 1rem 0 .6rem; }
-table { border-collapse: collapse; width: 100%; font: .84rem/1.35 var(--sans); font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; min-width: 60rem; table-layout: fixed; font: .84rem/1.35 var(--sans); font-variant-numeric: tabular-nums; }
 th, td { padding: .42rem .55rem; text-align: right; white-space: nowrap; }
+thead th { white-space: normal; }
+.over td { width: 9.5rem; }
 th:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 500; border-bottom: 1px solid var(--ink); vertical-align: bottom; }
 thead .over th { border-bottom: 1px solid var(--line); text-align: center; padding-bottom: .2rem; }
 thead .over th:empty { border: 0; }
-tbody th { position: sticky; left: 0; background: var(--paper); font-weight: 600; padding-left: 0; }
+th:first-child, .over td { position: sticky; left: 0; background: var(--paper); padding-left: 0; }
+tbody th { font-weight: 600; white-space: normal; overflow-wrap: anywhere; }
 tbody th small { display: block; font-weight: 400; color: var(--soft); font-size: .75rem; }
 tbody tr { border-bottom: 1px solid var(--line); }
 tbody td[style] { background: linear-gradient(var(--bar), var(--bar)) .3rem 50% / calc((100% - .6rem) * var(--share)) 1.5rem
@@ -97,7 +100,7 @@ details.stage > summary { font: 600 1.1rem var(--serif); color: var(--ink); }
 .text span { border-radius: 2px; }
 .verdicts { list-style: none; margin: 0; padding: .35rem 0 0; border-top: 1px solid var(--grid); font: .76rem/1.45 var(--sans);
   overflow-wrap: anywhere; }
-.verdicts b { font-weight: 600; } .verdicts span { color: var(--soft); }
+.verdicts b { font-weight: 600; } .soft { color: var(--soft); }
 .correct { color: var(--right); } .wrong, .malformed, .no_answer { color: var(--wrong); }
 .timeout, .infrastructure_error { color: var(--odd); }
 .scale { display: inline-flex; vertical-align: middle; margin: 0 .3em; }
@@ -105,7 +108,8 @@ details.stage > summary { font: 600 1.1rem var(--serif); color: var(--ink); }
 @media (max-width: 600px) {
   body { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.55rem; } .lead { font-size: 1.05rem; }
-  tbody th { max-width: 8.5rem; white-space: normal; overflow-wrap: anywhere; padding-right: .4rem; }
+  tbody th { overflow-wrap: anywhere; padding-right: .4rem; }
+  .over td { width: 8rem; } 
 }
 @media print { body { max-width: none; } .card, figure { break-inside: avoid; } .text { max-height: none; } }
 )css";
@@ -202,9 +206,9 @@ function draw(figure, svg, chart) {
   const width = figure.clientWidth, height = 190;
   if (!width) return;
   const range = rangeOf(chart), labels = ticks(...range, 4).map(value => format(value, chart.unit).length);
-  const first = chart.x[0], last = chart.x[chart.x.length - 1];
+  const last = chart.x[chart.x.length - 1];
   const box = {left: 12 + 6.3 * Math.max(...labels), right: width - 10, top: 8, bottom: height - 34, range,
-               domain: last > 1 ? [Math.min(first, first <= last * 0.2 ? 0 : first), last] : [0, 2]};
+               domain: [0, Math.max(chart.last || 0, last, 2)]};
   box.width = box.right - box.left;
   const scale = (value, [low, high], from, to) => from + (value - low) / (high - low) * (to - from);
   const place = {x: value => scale(value, box.domain, box.left, box.right),
@@ -275,15 +279,15 @@ function textOf(completion) {
 
 function card(completion, title, aside) {
   const stop = completion.stop === 'length' ? 'cut by length' : null, mean = completion.logprob / (completion.tokens || 1);
-  const facts = [`${completion.tokens} tokens`, `logprob ${minus(completion.logprob)} (${format(mean).replace('-', '−')} a token)`, stop];
+  const facts = [`${completion.tokens} tokens`, `logprob ${minus(completion.logprob)}, ${minus(+mean.toPrecision(3))} a token`, stop];
   const verdicts = completion.verdicts.map(verdict => make('li', {},
     make('b', {}, verdict.rule), ' ', make('span', {class: verdict.kind}, verdict.kind.replaceAll('_', ' ')),
-    verdict.kind === 'correct' || verdict.score === 0 || verdict.score === null ? '' : ' ' + format(verdict.score),
-    verdict.reason ? make('span', {}, ' — ' + verdict.reason) : null));
+    [0, 1, null].includes(verdict.score) ? '' : ' ' + format(verdict.score),
+    verdict.reason ? make('span', {class: 'soft'}, ' — ' + verdict.reason) : null));
   return make('article', {class: 'card ' + (completion.ok ? 'right' : '')},
               make('header', {}, make('b', {}, title), make('span', {}, aside)), textOf(completion),
               make('ul', {class: 'verdicts'}, ...verdicts,
-                   make('li', {}, make('span', {}, facts.filter(fact => fact).join(' · ')))));
+                   make('li', {class: 'soft'}, facts.filter(fact => fact).join(' · '))));
 }
 
 function problem(entry, more, cards) {

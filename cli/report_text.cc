@@ -31,10 +31,10 @@ std::string Escape(char c) {
 
 std::string Named(const ReportStage& stage) { return absl::StrCat("<b>", EscapeHtml(stage.name), "</b>"); }
 
-// "86.3% &plusmn; 1.2"
+// "86.3 ± 1.2%"
 std::string WithError(const ReportStage& stage, const std::string& key) {
   const auto error = stage.Value(key + "_error");
-  return absl::StrCat(Percent(stage.Value(key).value_or(0)), "%", error ? " ± " + Percent(*error) : "");
+  return absl::StrCat(Percent(stage.Value(key).value_or(0)), error ? " ± " + Percent(*error) : "", "%");
 }
 
 const ReportStage* Measured(const ReportRun& run, const std::string& name) {
@@ -130,11 +130,11 @@ std::string RlSentence(const RlConfig& rl, const std::string& from) {
 std::string DocumentsSentence(const SftConfig& sft, const char* what, const std::string& from) {
   std::vector<std::string> documents;
   for (const DocumentsConfig& d : sft.documents) {
-    documents.push_back(absl::StrCat(
-        d.count > 0 ? absl::StrCat(d.count, " × ") : "all of ", EscapeHtml(d.kind),
-        d.stage.empty() ? "" : " from " + EscapeHtml(d.stage), d.reasoning ? "" : " without reasoning"));
+    documents.push_back(absl::StrCat(d.count > 0 ? absl::StrCat(d.count, " ") : "all ", EscapeHtml(d.kind),
+                                     " documents", d.stage.empty() ? "" : " of " + EscapeHtml(d.stage),
+                                     d.reasoning ? "" : " without reasoning"));
   }
-  return absl::StrCat(what, from, " on ", absl::StrJoin(documents, " + "), " documents, ", sft.epochs,
+  return absl::StrCat(what, from, " on ", absl::StrJoin(documents, " and "), ", ", sft.epochs,
                       sft.epochs == 1 ? " epoch" : " epochs",
                       absl::StrFormat(", %d an update, learning rate %g.", sft.prompts_per_step,
                                       sft.optimizer.learning_rate));

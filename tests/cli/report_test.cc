@@ -91,12 +91,12 @@ TEST(WriteReport, SaysOnTopWhatHappened) {
   EXPECT_THAT(
       PageOf(Written()),
       HasSubstr(
-          "<b>base</b> solves 21.4% ± 1.2 of the held-out problems at the first try (pass@1, over 256 "
+          "<b>base</b> solves 21.4 ± 1.2% of the held-out problems at the first try (pass@1, over 256 "
           "problems with 16 samples each). Reinforcement learning with rule rewards, straight from the base "
-          "(<b>zero</b>), brings it to 86.1% ± 1.2, 4.0 times the base; the mean completion grows from 18.2 "
+          "(<b>zero</b>), brings it to 86.1 ± 1.2%, 4.0 times the base; the mean completion grows from 18.2 "
           "to 36.9 tokens, and the share of completions that retry or check themselves goes from 16.0% to "
-          "30.0%. The whole recipe ends with <b>final</b>, at 90.2% ± 1.2, 4.2 times the base. On the harder "
-          "level it solves 55.2% ± 1.6, where <b>zero</b> solves 33.1% ± 1.6."));
+          "30.0%. The whole recipe ends with <b>final</b>, at 90.2 ± 1.2%, 4.2 times the base. On the harder "
+          "level it solves 55.2 ± 1.6%, where <b>zero</b> solves 33.1 ± 1.6%."));
 }
 
 TEST(WriteReport, HasTheCurvesOfEachStage) {

@@ -19,7 +19,8 @@
 namespace temper {
 
 struct SyntheticRun {
-  std::string directory = testing::TempDir() + "/synthetic_run";
+  std::string directory = absl::StrCat(testing::TempDir(), "synthetic_run_",
+                                       testing::UnitTest::GetInstance()->current_test_info()->name());
   std::string text = "7 a -3 4 b *2 8 </think> <answer> 8 </answer>";  // of every completion
   std::string tokenizer;  // a folder; its files become the checkpoints'
   int64_t steps = 40;     // of each rl stage
