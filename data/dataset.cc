@@ -54,7 +54,6 @@ absl::Status ForEachLine(const std::string& path, OnLine line) {
   std::istream& in = path == "-" ? std::cin : file;
   std::string text;
   for (int64_t number = 1; std::getline(in, text); ++number) {
-    if (number == 1 && text.starts_with("\xEF\xBB\xBF")) text.erase(0, 3);
     if (text.find_first_not_of(" \t\r") == text.npos) continue;
     TEMPER_RETURN_IF_ERROR(line(text, number));
   }
