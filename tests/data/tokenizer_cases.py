@@ -43,7 +43,8 @@ def vocabulary():
 def added_tokens(size):
     names = [("<eos>", {"special": True}), ("<bos>", {"special": True}), ("<tool>", {}), ("<eosx>", {"special": True}),
              ("<x>", {"single_word": True}), ("<strip>", {"lstrip": True, "rstrip": True}), ("<left>", {"lstrip": True}),
-             ("<ﬁ>", {"normalized": True}), ("the<", {"normalized": True})]
+             ("<ﬁ>", {"normalized": True}), ("the<", {"normalized": True}),
+             ("<eos>>", {})]
     return [added(size + i, name, **flags) for i, (name, flags) in enumerate(names)]
 
 
