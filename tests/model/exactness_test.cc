@@ -87,10 +87,11 @@ struct Model {
 };
 class Exactness : public ::testing::TestWithParam<Model> {};
 
-// Decoding them, the batch has every size from 65 to 1.
+// Decoding them, the batch has every size from 66 to 1.
 Sequences OfAllLengths(int64_t vocabulary) {
   Sequences sequences;
   for (int64_t i = 0; i < 65; ++i) sequences.push_back(RandomTokens(vocabulary, (i * 27) % 65 + 1, i));
+  sequences.push_back(RandomTokens(vocabulary, 70, 65));
   return sequences;
 }
 

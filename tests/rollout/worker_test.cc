@@ -57,6 +57,7 @@ struct RankResult {
   std::vector<Group> groups;
   RolloutCounts counts;
   int64_t finished = 0, total = 0;
+  std::map<std::string, double> metrics;  // the pool's
 };
 
 struct Settings {
@@ -89,6 +90,7 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
         [&] { return settings.stop(world.rank(), result.finished); }, &result.counts);
     result.status = groups.status();
     if (groups.ok()) result.groups = *std::move(groups);
+    for (const auto& [name, value] : (*rewards)->TakeMetrics()) result.metrics[name] = value;
   });
   return results;
 }
@@ -338,6 +340,7 @@ TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
   for (const Trajectory& t : results[0].groups[1].trajectories) {
     EXPECT_EQ(t.verdicts[0].kind, VerdictKind::kInfrastructureError);
   }
+  EXPECT_EQ(results[0].metrics.at("verdict/accuracy/infrastructure_error"), 2 * 4) << "judged twice";
   EXPECT_EQ(Collected(1, request)[0].counts.resumed_samples, 8);
 }
 
