@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "comm/communicator.h"
+
+namespace temper {
+
+// What a subcommand gets. Status codes become exit codes in main: InvalidArgument, NotFound, AlreadyExists,
+// FailedPrecondition, OutOfRange and DataLoss are the user's input (2), Cancelled is a stop on request (75),
+// anything else is 1.
+struct CommandLine {
+  std::vector<std::string> arguments;  // after the command's name
+  Communicator* world = nullptr;       // every command but `run` wants it to be one rank
+};
+
+// One line of the table in cli/commands.cc; `temper --help` and docs/commands.md come from it.
+struct Command {
+  const char* name;
+  const char* arguments;  // "RECIPE.yaml --run-dir DIR"
+  const char* summary;    // what it does, in one line
+  absl::Status (*run)(const CommandLine&);
+  std::string (*help)();  // its options; null: none
+  bool ranks = false;     // may run on several
+};
+const std::vector<Command>& Commands();
+
+constexpr char kVersion[] = "0.1.0";  // CMakeLists.txt's; a test compares
+
+// True once SIGINT or SIGTERM came (a second one ends the program at once).
+bool StopRequested();
+// From here on these signals ask to stop, and a reader that is gone makes an error of a write instead of
+// ending the program.
+void HandleSignals();
+
+}  // namespace temper

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/bench.h"
+#include "cli/command.h"
+#include "cli/docs.h"
+#include "cli/eval.h"
+#include "cli/init.h"
+#include "cli/inspect.h"
+#include "cli/logprobs.h"
+#include "cli/report.h"
+#include "cli/run.h"
+#include "cli/sample.h"
+#include "cli/score.h"
+#include "cli/tokenize.h"
+
+namespace temper {
+
+const std::vector<Command>& Commands() {
+  static const std::vector<Command>* const commands = new std::vector<Command>{
+      {"run", "RECIPE.yaml --run-dir DIR [--set a.b=c ...]",
+       "Runs a recipe's stages in order; called again it goes on; prints the report's path last.",
+       RunRecipeCommand, RecipeHelp,
+       /*ranks=*/true},
+      {"sample", "--model DIR [--prompts FILE] [--samples-per-prompt N] ...",
+       "Completions of prompts, with the logprob of every token.", RunSample, SampleHelp},
+      {"eval", "--model DIR --data FILE --k N ...", "pass@1, pass@k and cons@k on a file of problems.",
+       RunEval, EvalHelp},
+      {"score", "--rule NAME[,NAME] [--mode MODE] [--raw] [--input FILE]",
+       "Verdicts for completions; no model needed.", RunScore, ScoreHelp},
+      {"logprobs", "--model DIR [--temperature T] [--input FILE]", "Logprobs of given tokens.", RunLogprobs,
+       LogprobsHelp},
+      {"tokenize", "--tokenizer PATH [--decode] [--input FILE]", "Text to token ids, and back.", RunTokenize,
+       TokenizeHelp},
+      {"inspect", "PATH [--digest]", "Looks into checkpoints, runs and trajectory files.", RunInspect,
+       InspectHelp},
+      {"init", "CONFIG_DIR --out DIR [--seed N] ...",
+       "A model directory of random weights, from a config.json.", RunInit, InitHelp},
+      {"report", "RUN_DIR", "Writes a run's report, one HTML page, and prints its path.", RunReport,
+       ReportHelp},
+      {"bench", "product|generate|train ...", "Speed on this machine, each line beside its baseline.",
+       RunBench, BenchHelp},
+      {"docs", "config|commands", "Prints docs/config.md or docs/commands.md.", RunDocs, nullptr},
+  };
+  return *commands;
+}
+
+}  // namespace temper

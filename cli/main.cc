@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program: finds the command, and is the only place that catches what is thrown.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <new>
+
+#include "ATen/Parallel.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "c10/util/Exception.h"
+#include "cli/command.h"
+#include "cli/docs.h"
+#include "cli/rows.h"
+#include "comm/communicator.h"
+#include "comm/mpi.h"
+#include "core/check.h"
+#include "core/log.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr int kUserExit = 2, kStoppedExit = 75;
+constexpr absl::Duration kPatience = absl::Seconds(20);
+
+int ExitCode(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+      return kUserExit;
+    case absl::StatusCode::kCancelled:
+      return kStoppedExit;
+    default:
+      return 1;
+  }
+}
+
+int Finish(const absl::Status& status, bool print) {
+  if (!print || status.ok()) return ExitCode(status.code());
+  if (absl::IsCancelled(status)) {
+    LogInfo(status.message());
+  } else {
+    LogError(status.message());
+  }
+  return ExitCode(status.code());
+}
+
+// Ranks end with one word: the first error of the lowest rank, a stop only if there is none. A rank whose
+// error the others do not share (they are still at work and wait for it) ends them all.
+absl::Status Agree(Communicator& world, const absl::Status& mine) {
+  if (world.size() == 1) return mine;
+  world.set_deadline(mine.ok() ? absl::InfiniteDuration() : kPatience);
+  std::string why;
+  try {
+    absl::Status all;
+    for (const std::string& text : world.AllGather(absl::StrCat(mine.raw_code(), " ", mine.message()))) {
+      const size_t space = text.find(' ');
+      int code = 0;
+      TEMPER_CHECK(absl::SimpleAtoi(text.substr(0, space), &code), text);
+      const absl::Status status(static_cast<absl::StatusCode>(code), text.substr(space + 1));
+      if (all.ok() || (absl::IsCancelled(all) && !status.ok())) all = status;
+    }
+    return all;
+  } catch (const CommError& error) {
+    why = mine.ok() ? error.what() : std::string(mine.message());
+  }
+  world.Abort(why);
+  throw CommError(why);  // not reached: Abort does not return, which g++ 12 does not see
+}
+
+int RunCommand(const Command& command, std::vector<std::string> arguments,
+               std::unique_ptr<Communicator>& world) {
+  absl::StatusOr<std::unique_ptr<Communicator>> opened = OpenWorld();
+  if (!opened.ok()) return Finish(opened.status(), true);
+  world = *std::move(opened);
+  const bool first = world->rank() == 0;
+  if (world->size() > 1) SetLogPrefix(absl::StrCat("rank ", world->rank(), ": "));
+  if (world->size() > 1 && !command.ranks) {
+    return Finish(
+        absl::FailedPreconditionError(absl::StrCat("temper ", command.name, " is for one rank, and here are ",
+                                                   world->size(), ": start it without mpirun or srun")),
+        first);
+  }
+  at::set_num_threads(1);  // LibTorch's; the pool is ours
+  const absl::Status status = command.run({.arguments = std::move(arguments), .world = world.get()});
+  return Finish(Agree(*world, status), first);
+}
+
+int Dispatch(std::vector<std::string> arguments, std::unique_ptr<Communicator>& world) {
+  if (arguments.empty()) {
+    LogError("expected a command\n", ProgramHelp());
+    return kUserExit;
+  }
+  const std::string name = arguments[0];
+  arguments.erase(arguments.begin());
+  if (name == "--help" || name == "-h" || name == "help") return Finish(WriteOut(ProgramHelp()), true);
+  if (name == "--version") return Finish(WriteOut(absl::StrCat("temper ", kVersion)), true);
+  std::vector<std::string> names;
+  for (const Command& command : Commands()) {
+    names.push_back(command.name);
+    if (name != command.name) continue;
+    const auto end = std::find(arguments.begin(), arguments.end(), "--");
+    if (std::find(arguments.begin(), end, "--help") != end)
+      return Finish(WriteOut(CommandHelp(command)), true);
+    return RunCommand(command, std::move(arguments), world);
+  }
+  const std::string nearest = Nearest(name, names);
+  return Finish(
+      absl::InvalidArgumentError(absl::StrCat(Printable(name), ": unknown command",
+                                              nearest.empty() ? "; see temper --help" : "; did you mean ",
+                                              nearest, nearest.empty() ? "" : "?")),
+      true);
+}
+
+// What was thrown, on one line.
+int Fail(std::unique_ptr<Communicator>& world, const std::string& what) {
+  const std::string line = what.substr(0, what.find('\n'));
+  if (world != nullptr && world->size() > 1)
+    world->Abort(line);  // names the rank; the others must not wait for it
+  LogError(line);
+  return 1;
+}
+
+int Main(int argc, char** argv) {
+  HandleSignals();
+  std::unique_ptr<Communicator> world;
+  try {
+    return Dispatch(std::vector<std::string>(argv + 1, argv + argc), world);
+  } catch (const InternalError& error) {
+    return Fail(world, absl::StrCat("a mistake in temper, please report it: ", error.what()));
+  } catch (const CommError& error) {
+    return Fail(world, error.what());
+  } catch (const c10::Error& error) {
+    return Fail(world, absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    return Fail(world, "out of memory");
+  } catch (const std::exception& error) {
+    return Fail(world, error.what());
+  }
+}
+
+}  // namespace
+}  // namespace temper
+
+int main(int argc, char** argv) { return temper::Main(argc, argv); }

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/policy.h"
+
+#include <algorithm>
+#include <fstream>
+#include <limits>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/file.h"
+#include "model/hugging_face.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+// The number after the word `key` (empty: the first) in a file of the kernel; -1: there is none.
+int64_t NumberIn(const char* path, const std::string& key = "") {
+  std::ifstream file(path);
+  int64_t number = -1;
+  for (std::string word; key.empty() || file >> word;) {
+    if (!key.empty() && word != key) continue;
+    return file >> word && absl::SimpleAtoi(word, &number) ? number : -1;
+  }
+  return -1;
+}
+
+}  // namespace
+
+int64_t FreeMemory() {
+  const int64_t available = NumberIn("/proc/meminfo", "MemAvailable:");
+  const int64_t machine = available < 0 ? std::numeric_limits<int64_t>::max() : available * 1024;
+  const int64_t limit = NumberIn("/sys/fs/cgroup/memory.max"),
+                used = NumberIn("/sys/fs/cgroup/memory.current");
+  if (limit < 0 || used < 0) return machine;
+  // Files that were read count as used until somebody wants the memory.
+  const int64_t files = std::max<int64_t>(NumberIn("/sys/fs/cgroup/memory.stat", "inactive_file"), 0);
+  return std::clamp<int64_t>(limit - used + files, 0, machine);
+}
+
+absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& options) {
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  std::unique_ptr<Policy> policy(
+      new Policy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
+  // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
+  // weights.
+  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
+  if (FileExists(options.model + "/tokenizer.json")) {
+    TEMPER_ASSIGN_OR_RETURN(policy->tokenizer_, Tokenizer::Load(options.model));
+    const absl::Status fits = CheckVocabulary(config, policy->tokenizer_->vocab_size());
+    if (!fits.ok()) return absl::Status(fits.code(), absl::StrCat(options.model, ": ", fits.message()));
+    policy->eos_ids_ = policy->tokenizer_->eos_ids();
+  }
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(options.model));
+  policy->model_ =
+      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), &policy->pool_);
+  std::vector<int32_t>& eos = policy->eos_ids_;
+  eos.insert(eos.end(), config.eos_ids.begin(), config.eos_ids.end());
+  std::sort(eos.begin(), eos.end());
+  eos.erase(std::unique(eos.begin(), eos.end()), eos.end());
+  return policy;
+}
+
+absl::StatusOr<SamplingOptions> Policy::Sampling(const DrawOptions& options) const {
+  for (const std::string& text : options.stop) {
+    if (text.empty()) return absl::InvalidArgumentError("--stop: the text is empty");
+    if (tokenizer_ == nullptr)
+      return absl::InvalidArgumentError("--stop: the model directory has no tokenizer.json");
+  }
+  SamplingOptions sampling;
+  sampling.max_new_tokens = options.max_new_tokens;
+  sampling.parameters = {.temperature = options.temperature,
+                         .top_k = options.top_k,
+                         .top_p = options.top_p,
+                         .min_p = options.min_p};
+  sampling.ignore_eos = options.ignore_eos;
+  sampling.eos_ids = eos_ids_;
+  sampling.stop_strings = options.stop;
+  sampling.tokenizer = tokenizer_.get();
+  return sampling;
+}
+
+absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& options, int64_t positions) {
+  const int64_t free = FreeMemory();
+  const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
+  auto engine = std::make_unique<Engine>(model_.get(),
+                                         EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache});
+  if (const int64_t needed = engine->CacheBytes(positions); needed > free) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the cache of ", positions, " positions needs ", needed / kMiB, " MiB, and ", free / kMiB,
+        " MiB of memory are free: lower --max-new-tokens, --max-batch or --cache-mib"));
+  }
+  return engine;
+}
+
+}  // namespace temper

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/config.h"
+#include "core/thread_pool.h"
+#include "data/tokenizer.h"
+#include "model/causal_lm.h"
+#include "rollout/engine.h"
+
+namespace temper {
+
+// Which policy a command runs, and on how many threads.
+struct PolicyOptions {
+  std::string model;
+  int64_t threads = 0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("model", model, "A Hugging Face style directory: config.json, safetensors, tokenizer.json.",
+            Required());
+    v.Field("threads", threads, "Threads; 0: as many as there are cores. Changes speed, never bits.",
+            Between(0, 1024));
+  }
+};
+
+// How a command draws completions.
+struct DrawOptions {
+  int64_t max_new_tokens = 256;
+  float temperature = 1;
+  float top_p = 1;
+  int top_k = 0;
+  float min_p = 0;
+  uint64_t seed = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop;
+  int64_t max_batch = 256;
+  int64_t cache_mib = 0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
+            Between(1, 1 << 20));
+    v.Field("temperature", temperature,
+            "Of sampling and of every logprob; 0: the likeliest token, logprobs at 1.", Between(0.0, 100.0));
+    v.Field("top_p", top_p, "Only the likeliest tokens that make up this probability.", MoreThan(0.0),
+            AtMost(1.0));
+    v.Field("top_k", top_k, "Only this many likeliest tokens; 0: all.", AtLeast(0));
+    v.Field("min_p", min_p, "Only tokens of at least this share of the likeliest one's probability.",
+            Between(0.0, 1.0));
+    v.Field("seed", seed, "Every draw is a function of it, the prompt's id and the sample's index.");
+    v.Field("ignore_eos", ignore_eos, "The end token may be sampled and does not stop.");
+    v.Field("stop", stop, "A completion ends with the token that completes this text.", Repeated());
+    v.Field("max_batch", max_batch, "Sequences that decode together. Changes speed and memory, never bits.",
+            Between(1, 1 << 16));
+    v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB; 0: half of the free memory, at most 4096.",
+            Between(0, 1 << 24));
+  }
+};
+
+// A policy read from a directory, with the threads it runs on.
+class Policy {
+ public:
+  // Refuses a tokenizer that has ids the embedding has not. A directory without tokenizer.json is fine:
+  // tokenizer() is null.
+  static absl::StatusOr<std::unique_ptr<Policy>> Open(const PolicyOptions& options);
+
+  CausalLm& model() { return *model_; }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
+  const std::vector<int32_t>& eos_ids() const {
+    return eos_ids_;
+  }  // the model's and the tokenizer's, ascending
+
+  absl::StatusOr<SamplingOptions> Sampling(const DrawOptions& options) const;
+  // An engine for sequences of at most `positions` positions. An error if their cache would not fit the free
+  // memory.
+  absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const DrawOptions& options, int64_t positions);
+
+ private:
+  explicit Policy(int threads) : pool_(threads) {}
+
+  ThreadPool pool_;
+  std::unique_ptr<CausalLm> model_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::vector<int32_t> eos_ids_;
+};
+
+// Memory that can be had without swapping, in bytes: the machine's, or what is left of the control group's
+// limit.
+int64_t FreeMemory();
+
+}  // namespace temper

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/json.h"
+
+namespace temper {
+
+// One input row.
+struct Row {
+  Json json;
+  int64_t line = 0;  // counted from 1
+  std::string name;  // "FILE:LINE", for errors
+};
+
+// JSON values of any kind, one a line, out of a file or standard input ("-"); blank lines are none. A row is
+// returned as soon as its line is there. One thread.
+class RowReader {
+ public:
+  static absl::StatusOr<std::unique_ptr<RowReader>> Open(const std::string& path);
+  ~RowReader();
+  RowReader(const RowReader&) = delete;
+  RowReader& operator=(const RowReader&) = delete;
+
+  // Nothing at the end. Cancelled once the user asks to stop.
+  absl::StatusOr<std::optional<Row>> Next();
+
+ private:
+  RowReader(std::string name, int file) : name_(std::move(name)), file_(file) {}
+  absl::StatusOr<bool> ReadLine(std::string* line);  // false at the end
+
+  const std::string name_;
+  const int file_;
+  std::string buffer_;
+  size_t begin_ = 0;  // of what is not used yet
+  int64_t line_ = 0;
+  bool end_ = false;
+};
+
+// The text on standard output, with a line end where it has none. Waits for a slow reader; one that is gone
+// is an error.
+absl::Status WriteOut(std::string text);
+
+// The member `key` as token ids, each in [0, limit). Errors name the row, the key and the index.
+absl::StatusOr<std::vector<int32_t>> TokensOf(const Json& object, const std::string& key, int64_t limit,
+                                              const std::string& name);
+
+std::string IdsText(absl::Span<const int32_t> ids);      // "[1,2]"
+std::string FloatsText(absl::Span<const float> floats);  // "[-0.5,-1e-7]": reads back to the same bits; null
+                                                         // for what JSON has not
+
+}  // namespace temper
