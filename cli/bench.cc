@@ -38,6 +38,7 @@ absl::Status RunBench(const CommandLine& line) {
     if (!found)
       return absl::InvalidArgumentError(absl::StrCat("bench ", name, ": unknown; there are: ", known));
   }
+  ChooseClock(options.threads);
   ReportHeading();
   for (const std::string& name : names) {
     for (const Bench& bench : kBenches) {

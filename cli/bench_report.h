@@ -28,7 +28,8 @@ struct BenchOptions {
   void Fields(V& v) {
     v.Field("model", model,
             "generate, train: a model directory; empty: a V3-like model of 5.2 million random weights.");
-    v.Field("threads", threads, "Threads of each side.", Between(1, 1024));
+    v.Field("threads", threads,
+            "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));
     v.Field("round_ms", round_ms, "product: a round repeats one side for at least so long.", MoreThan(0.0));
     v.Field("sizes", sizes, "product: inputs and outputs (K = N).", Between(1, 1 << 16));
@@ -56,7 +57,9 @@ struct Measurement {
 absl::Status Report(const Measurement& m);
 void ReportHeading();
 
-double Seconds();  // of a steady clock
+// Of a steady clock; or, with one thread, of the process's CPU time, which a busy machine disturbs less.
+void ChooseClock(int64_t threads);
+double Seconds();
 double Median(std::vector<double> values);
 
 // Seconds that one call of each side takes: medians, and the least (a busy machine spoils it last). The two

@@ -25,7 +25,11 @@ struct Cut {
 
 Cut CutOf(const Product& p, int threads) {
   Cut cut;
-  cut.width = p.packed == nullptr && !p.b_transposed && p.m <= kDirectRows ? kWide : kPanel;
+  cut.width = kPanel;
+  if (p.packed == nullptr && p.m <= kDirectRows) {
+    const int64_t share = Ceil(Ceil(p.n, 2 * threads), 128) * 128;
+    cut.width = std::min<int64_t>(share, kWide);
+  }
   cut.panels = Ceil(p.n, cut.width);
   cut.blocks = Ceil(p.m, kRowBlock);
   // A panel packed on the fly is packed once for each block.
@@ -46,7 +50,6 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
   task.b = p.packed != nullptr ? nullptr : p.b_transposed ? p.b + column * p.ldb : p.b + column;
   task.ldb = p.ldb;
   task.b_transposed = p.b_transposed;
-  task.wide = cut.width == kWide;
   task.c = p.c + row * p.ldc + column;
   task.ldc = p.ldc;
   task.rows = std::min(cut.rows, p.m - row);
@@ -60,8 +63,7 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
 }
 
 void RunTask(void (*compute)(const PanelTask&, float*), const PanelTask& task) {
-  compute(task,
-          task.panel != nullptr || task.wide ? nullptr : Scratch(std::max<int64_t>(task.k, 128) * kPanel));
+  compute(task, task.panel != nullptr ? nullptr : Scratch(PanelScratch(task.k)));
 }
 
 bool WorthTiles(const Product& p) { return p.m >= 96 && p.n >= 256 && p.k >= 64 && p.lda >= kFarRows; }

@@ -10,8 +10,10 @@
 namespace temper::kernels {
 namespace {
 
-constexpr int64_t kRows = 48;      // rows of dw in a piece
-constexpr int64_t kColumns = 512;  // columns of dw in a piece
+constexpr int64_t kRows = 48;  // rows of dw in a piece
+
+// Columns of dw in a piece.
+int64_t Columns(const WeightGradient& g) { return g.m <= kFewRows ? 4096 : 512; }
 
 // Rows this far apart (floats) fall into few sets of the first cache: they are packed.
 bool WorthPacking(const WeightGradient& g) {
@@ -75,14 +77,14 @@ void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& poo
   for (const WeightGradient& g : gradients) {
     const bool packed = WorthPacking(g);
     if (packed) PackedGradient(g, pool);
-    pieces.Add(g.m == 0 || packed ? 0 : Ceil(g.n, kRows) * Ceil(g.k, kColumns),
+    pieces.Add(g.m == 0 || packed ? 0 : Ceil(g.n, kRows) * Ceil(g.k, Columns(g)),
                static_cast<double>(g.m + 8) * g.n * g.k);
   }
   const auto compute = TEMPER_DISPATCH(ComputeGradient);
   pieces.Run(pool, [&](size_t index, int64_t local) {
     const WeightGradient& g = gradients[index];
-    const int64_t groups = Ceil(g.k, kColumns);
-    const int64_t row = local / groups * kRows, column = local % groups * kColumns;
+    const int64_t columns = Columns(g), groups = Ceil(g.k, columns);
+    const int64_t row = local / groups * kRows, column = local % groups * columns;
     compute({.dy = g.dy + row,
              .dy_step = g.lddy,
              .dy_tile = kTileRows,
@@ -94,7 +96,7 @@ void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& poo
              .lddw = g.lddw,
              .m = g.m,
              .n = std::min(kRows, g.n - row),
-             .k = std::min(kColumns, g.k - column)},
+             .k = std::min(columns, g.k - column)},
             Scratch(kGradientRows * kPanel));
   });
 }

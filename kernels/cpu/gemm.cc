@@ -83,98 +83,167 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
   Finish<R>(t, 0, acc);
 }
 
-// b [k, n], read in place: kV vectors of columns, the last one with `lanes` lanes if kV is 1.
-template <int R, int kV>
-void WideTile(const PanelTask& t, int column, int lanes) {
-  constexpr int64_t kAhead = 8;  // rows of b
-  ChunkTree<R * kV> tree;
-  F16 acc[R * kV];
-  for (int c = 0; c < t.k_chunks; ++c) {
-    Zero(acc);
-    const int64_t end = ChunkBegin(t, c + 1);
-    for (int64_t i = ChunkBegin(t, c); i < end; ++i) {
-      const float* b = t.b + i * t.ldb + column;
-#pragma GCC unroll 8
-      for (int v = 0; v < kV; ++v) {
-        __builtin_prefetch(b + kAhead * t.ldb + v * kLanes);
-        const F16 x = kV > 1 || lanes == kLanes ? Load(b + v * kLanes) : LoadFirst(b, lanes);
+// b [k, n], read in place along its rows, several at a time. The accumulators, [R][cols], are in the scratch
+// memory.
+template <int R>
+void AlongRows(const PanelTask& t, float* scratch) {
+  constexpr int kRows = 4;
+  const int64_t width = (t.cols + kLanes - 1) / kLanes * kLanes;
+  float* acc = scratch;
+  const auto step = [&](int64_t i, auto rows, int64_t c, int lanes) {
+    constexpr int kCount = decltype(rows)::value;
+    F16 x[kCount];
+#pragma GCC unroll 4
+    for (int j = 0; j < kCount; ++j) {
+      const float* b = t.b + (i + j) * t.ldb + c;
+      __builtin_prefetch(b + kCount * t.ldb);
+      x[j] = lanes == kLanes ? Load(b) : LoadFirst(b, lanes);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      F16 y = Load(acc + r * width + c);
+#pragma GCC unroll 4
+      for (int j = 0; j < kCount; ++j) y = Fma(Set(t.a[r * t.lda + i + j]), x[j], y);
+      Store(acc + r * width + c, y);
+    }
+  };
+  const auto sweep = [&](int64_t i, auto rows) {
+    int64_t c = 0;
+    for (; c + kLanes <= t.cols; c += kLanes) step(i, rows, c, kLanes);
+    if (c < t.cols) step(i, rows, c, static_cast<int>(t.cols - c));
+  };
+  for (int chunk = 0; chunk < t.k_chunks; ++chunk) {
+    for (int64_t c = 0; c < R * width; c += kLanes) Store(acc + c, Set(0.0f));
+    const int64_t end = ChunkBegin(t, chunk + 1);
+    int64_t i = ChunkBegin(t, chunk);
+    for (; i + kRows <= end; i += kRows) sweep(i, Rows<kRows>());
+    for (; i < end; ++i) sweep(i, Rows<1>());
+    PushArrays(chunk, t.k_chunks, R * width, acc);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < t.cols; c += kLanes) FinishVector(t, r, c, t.cols - c, Load(acc + r * width + c));
+  }
+}
+
+#if defined(TEMPER_ISA_avx512)
+// b [n, k], 16 kHalves of its rows from `column` on, transposed in registers. Chunks have at least 16 steps.
+template <int R, int kHalves>
+void TransposedTile(const PanelTask& t, int column) {
+  ChunkTree<kHalves * R> tree;
+  F16 acc[kHalves * R];
+  // The last `steps` of the 16 columns from i on.
+  const auto block = [&](int64_t i, int steps) {
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      const Block16 block = LoadBlock(t.b + (column + half * kLanes) * t.ldb + i, t.ldb);
+#pragma GCC unroll 16
+      for (int s = 0; s < kLanes; ++s) {
+        if (s < kLanes - steps) continue;
+        const F16 x = Column(block, s);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          acc[r * kV + v] = Fma(Set(t.a[r * t.lda + i]), x, acc[r * kV + v]);
+          acc[kHalves * r + half] = Fma(Set(t.a[r * t.lda + i + s]), x, acc[kHalves * r + half]);
         }
       }
     }
-    tree.Push(c, t.k_chunks, acc);
-  }
-  for (int r = 0; r < R; ++r) {
-    for (int v = 0; v < kV; ++v) FinishVector(t, r, column + v * kLanes, lanes, acc[r * kV + v]);
-  }
-}
-
-#if defined(TEMPER_ISA_avx512)
-constexpr int kWideVectors = 4;
-#else
-constexpr int kWideVectors = 2;
-#endif
-
-template <int R>
-void Wide(const PanelTask& t) {
-  constexpr int kV = R == 1 ? 2 * kWideVectors : kWideVectors;
-  int column = 0;
-  for (; column + kV * kLanes <= t.cols; column += kV * kLanes) WideTile<R, kV>(t, column, kLanes);
-  for (; column < t.cols; column += kLanes) {
-    WideTile<R, 1>(t, column, t.cols - column < kLanes ? t.cols - column : kLanes);
-  }
-}
-
-#if defined(TEMPER_ISA_avx512)
-// b [n, k], 32 of its rows, transposed in registers.
-template <int R>
-void Transposed(const PanelTask& t, float* scratch) {
-  constexpr int64_t kAhead = 128;  // floats
-  ChunkTree<2 * R> tree;
-  F16 acc[2 * R];
+  };
   for (int c = 0; c < t.k_chunks; ++c) {
     Zero(acc);
     const int64_t end = ChunkBegin(t, c + 1);
     int64_t i = ChunkBegin(t, c);
-    for (; i + kLanes <= end; i += kLanes) {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        const float* b = t.b + half * kLanes * t.ldb + i;
-#pragma GCC unroll 16
-        for (int j = 0; j < kLanes; ++j) __builtin_prefetch(b + j * t.ldb + kAhead);
-        const Block16 block = LoadBlock(b, t.ldb);
-#pragma GCC unroll 16
-        for (int s = 0; s < kLanes; ++s) {
-          const F16 x = Column(block, s);
-#pragma GCC unroll 4
-          for (int r = 0; r < R; ++r) {
-            acc[2 * r + half] = Fma(Set(t.a[r * t.lda + i + s]), x, acc[2 * r + half]);
-          }
-        }
-      }
-    }
-    if (i < end) {
-      PackPanel(t.b + i, t.ldb, true, t.cols, end - i, scratch);
-      Chains<R, false>(t.a + i, t.lda, scratch, kPanel, end - i, acc);
-    }
+    for (; i + kLanes <= end; i += kLanes) block(i, kLanes);
+    if (i < end) block(end - kLanes, static_cast<int>(end - i));
     tree.Push(c, t.k_chunks, acc);
   }
-  Finish<R>(t, 0, acc);
+  for (int r = 0; r < R; ++r) {
+    for (int half = 0; half < kHalves; ++half) {
+      FinishVector(t, r, column + half * kLanes, kLanes, acc[kHalves * r + half]);
+    }
+  }
+}
+
+// One row of a, b [n, k]: lanes are the 8 chunks of two of b's rows, so that few of the lines read fall in
+// one set of the first cache. `steps` is a chunk's length, a multiple of 16; x holds a the same way.
+inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
+  F16 acc[2] = {Set(0.0f), Set(0.0f)};
+  for (int64_t i = 0; i < steps; i += kLanes) {
+#pragma GCC unroll 2
+    for (int pair = 0; pair < 2; ++pair) {
+      const Block16 block = LoadBlock(t.b + (column + 2 * pair) * t.ldb + i, steps, kLanes, t.ldb);
+#pragma GCC unroll 16
+      for (int s = 0; s < kLanes; ++s)
+        acc[pair] = Fma(Load(x + (i + s) * kLanes), Column(block, s), acc[pair]);
+    }
+  }
+  float sums[2 * kLanes];
+  Store(sums, acc[0]);
+  Store(sums + kLanes, acc[1]);
+  for (int j = 0; j < 4; ++j) {
+    const float* c = sums + 8 * j;
+    float y = ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7]));
+    if (t.bias != nullptr) y = y + t.bias[column + j];
+    if (t.add != nullptr) y = y + t.add[column + j];
+    t.c[column + j] = y;
+  }
+}
+
+// Up to kDirectRows rows of a against rows of b. How many columns were done.
+int Transposed(const PanelTask& t, float* scratch) {
+  // Rows of b this far apart fall into one set of the first cache.
+  const bool one_set = t.ldb % 1024 == 0;
+  const int64_t steps = t.k / t.k_chunks;
+  int column = 0;
+  if (steps < kLanes) return 0;
+  if (t.rows == 1 && one_set && t.k_chunks == 8 && t.k % (8 * kLanes) == 0) {
+    for (int64_t i = 0; i < steps; i += kLanes) {
+      const Block16 block = LoadBlock(t.a + i, steps, kLanes, 0);
+#pragma GCC unroll 16
+      for (int s = 0; s < kLanes; ++s) Store(scratch + (i + s) * kLanes, Column(block, s));
+    }
+    for (; column + 4 <= t.cols; column += 4) ChunksOfRows(t, steps, scratch, column);
+    return column;
+  }
+  WithRows<kDirectRows>(t.rows, [&](auto rows) {
+    constexpr int kCount = decltype(rows)::value;
+    if (!one_set && kCount == 1) {
+      for (; column + 2 * kLanes <= t.cols; column += 2 * kLanes) TransposedTile<kCount, 2>(t, column);
+    }
+    for (; column + kLanes <= t.cols; column += kLanes) TransposedTile<kCount, 1>(t, column);
+  });
+  return column;
 }
 #endif
+
+// The columns of a task from `column` on, at most `cols` of them.
+PanelTask PartOf(const PanelTask& t, int column, int cols) {
+  PanelTask part = t;
+  part.b += t.b_transposed ? column * t.ldb : column;
+  part.c += column;
+  if (t.bias != nullptr) part.bias += column;
+  if (t.add != nullptr) part.add += column;
+  part.cols = t.cols - column < cols ? t.cols - column : cols;
+  return part;
+}
+
+// Few rows against columns that are read once.
+void Direct(const PanelTask& t, float* scratch) {
+  int column = 0;
+#if defined(TEMPER_ISA_avx512)
+  if (t.b_transposed) column = Transposed(t, scratch);
+#endif
+  for (; t.b_transposed && column < t.cols; column += kPanel) {
+    const PanelTask part = PartOf(t, column, kPanel);
+    WithRows<kDirectRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(part, scratch); });
+  }
+  if (t.b_transposed) return;
+  WithRows<kDirectRows>(t.rows, [&](auto rows) { AlongRows<decltype(rows)::value>(t, scratch); });
+}
 
 }  // namespace
 
 void ComputePanel(const PanelTask& t, float* scratch) {
   if (t.panel != nullptr) return t.lda == 0 ? Tiles<true>(t, t.panel) : Tiles<false>(t, t.panel);
-  if (t.wide) return WithRows<kDirectRows>(t.rows, [&](auto rows) { Wide<decltype(rows)::value>(t); });
-#if defined(TEMPER_ISA_avx512)
-  if (t.rows <= kDirectRows && t.b_transposed && t.cols == kPanel) {
-    return WithRows<kDirectRows>(t.rows, [&](auto rows) { Transposed<decltype(rows)::value>(t, scratch); });
-  }
-#endif
+  if (t.rows <= kDirectRows) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
     return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
   }

@@ -8,12 +8,16 @@ namespace temper::kernels {
 
 // Rows of c that one register tile holds.
 constexpr int kTileRows = 12;
-// Up to so many rows an unpacked operand is read once, straight into registers.
+// Up to so many rows an unpacked operand is read once and not packed.
 constexpr int kDirectRows = 4;
-// Columns that such a piece of a b of [k, n] has.
-constexpr int kWide = 128;
+// Columns that such a piece has, at most.
+constexpr int kWide = 1024;
 
-// c[rows, cols] of one panel of at most 32 columns (kWide if `wide`); see Product for the order.
+// Floats of scratch memory that ComputePanel wants where the panel is not packed.
+inline int64_t PanelScratch(int64_t k) { return (k > 256 ? k : 256) * 32; }
+
+// c[rows, cols] of one panel of at most 32 columns (kWide if unpacked and rows <= kDirectRows); see Product
+// for the order.
 struct PanelTask {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
   int64_t lda;
@@ -21,7 +25,6 @@ struct PanelTask {
   const float* b;      // the panel's first row (transposed) or column of the unpacked operand
   int64_t ldb;
   bool b_transposed;
-  bool wide;  // b is [k, n] and not packed, rows <= kDirectRows
   float* c;
   int64_t ldc;
   int64_t rows;
@@ -49,20 +52,22 @@ struct GradientTask {
   int64_t k;
 };
 
+// Up to so many rows ComputeGradient goes along the rows of dw.
+constexpr int kFewRows = 2;
 // Rows that ComputeGradient takes at a time, as stays in the second cache.
 constexpr int64_t kGradientRows = 512;
 
-#define TEMPER_GEMM_FUNCTIONS(ISA)                                                                        \
-  namespace ISA {                                                                                         \
-  /* out[k][32] from a panel of `cols` columns; the rest is 0. */                                         \
-  void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);          \
-  /* out[k][kTileRows] from `rows` <= kTileRows rows; writes up to 4 floats past its end. */              \
-  void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                            \
-  /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                               \
-  void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                       \
-  void ComputePanel(const PanelTask& task, float* scratch); /* scratch: k * 32 floats if panel is null */ \
-  void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * 32 floats */         \
-  void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out);                        \
+#define TEMPER_GEMM_FUNCTIONS(ISA)                                                                       \
+  namespace ISA {                                                                                        \
+  /* out[k][32] from a panel of `cols` columns; the rest is 0. */                                        \
+  void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);         \
+  /* out[k][kTileRows] from `rows` <= kTileRows rows; writes up to 4 floats past its end. */             \
+  void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                           \
+  /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                              \
+  void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                      \
+  void ComputePanel(const PanelTask& task, float* scratch); /* PanelScratch() floats if panel is null */ \
+  void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * 32 floats */        \
+  void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out);                       \
   }
 TEMPER_GEMM_FUNCTIONS(plain)
 TEMPER_GEMM_FUNCTIONS(avx2)

@@ -26,9 +26,10 @@ void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (cols == kPanel) {
-    for (; i + kLanes <= k; i += kLanes) {
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
+    // Half a panel after the other: rows a power of two apart share few sets of the first cache.
+    const int64_t whole = k / kLanes * kLanes;
+    for (int half = 0; half < 2; ++half) {
+      for (i = 0; i < whole; i += kLanes) {
         const Block16 block = LoadBlock(b + half * kLanes * ldb + i, ldb);
 #pragma GCC unroll 16
         for (int c = 0; c < kLanes; ++c) Store(out + (i + c) * kPanel + half * kLanes, Column(block, c));

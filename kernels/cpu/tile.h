@@ -64,5 +64,15 @@ struct ChunkTree {
   }
 };
 
+// The same over arrays: acc[count] holds chunk c; what is pending lies behind it, 3 more arrays of that size.
+inline void PushArrays(int c, int chunks, int64_t count, float* acc) {
+  float* pending = acc + count;
+  for (int bits = c; bits & 1; bits >>= 1, pending += count) {
+    for (int64_t i = 0; i < count; i += kLanes) Store(acc + i, Add(Load(pending + i), Load(acc + i)));
+  }
+  if (c + 1 == chunks) return;
+  for (int64_t i = 0; i < count; i += kLanes) Store(pending + i, Load(acc + i));
+}
+
 }  // namespace TEMPER_ISA
 }  // namespace temper::kernels

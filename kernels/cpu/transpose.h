@@ -8,46 +8,52 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-// Sixteen rows of 16 floats, three quarters on the way to being transposed.
+// Sixteen rows of 16 floats, all but the last step on the way to being transposed. t[8 h + 4 g + c] holds, 4
+// lanes each, columns 8h + c and 8h + c + 4 of rows 8g..8g+3, then the same of rows 8g+4..8g+7.
 struct Block16 {
   __m512 t[16];
 };
 
-inline Block16 LoadBlock(const float* in, int64_t ld, int rows = 16) {
+// Half rows are paired as they are loaded, both halves of a row at once: rows a power of two apart share few
+// sets of the first cache.
+//
+// Rows 8..15 begin `second` floats after rows 0..7.
+inline Block16 LoadBlock(const float* in, int64_t ld, int rows, int64_t second) {
   Block16 block;
   __m512 r[16];
-  __m512(&t)[16] = block.t;
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) r[i] = i < rows ? _mm512_loadu_ps(in + i * ld) : _mm512_setzero_ps();
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    const int low = i < 4 ? i : i + 4, high = low + 4;
+    const float* from = in + (i < 4 ? i * ld : second + (i - 4) * ld);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      __m512& pair = r[8 * h + i];
+      pair = low < rows ? _mm512_zextps256_ps512(_mm256_loadu_ps(from + 8 * h)) : _mm512_setzero_ps();
+      if (high < rows) pair = _mm512_insertf32x8(pair, _mm256_loadu_ps(from + 4 * ld + 8 * h), 1);
+    }
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const __m512d a = _mm512_castps_pd(t[4 * i]), b = _mm512_castps_pd(t[4 * i + 1]);
-    const __m512d c = _mm512_castps_pd(t[4 * i + 2]), d = _mm512_castps_pd(t[4 * i + 3]);
-    r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-    r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-    r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-    r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
+  for (int i = 0; i < 16; i += 4) {
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
+    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+    block.t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    block.t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    block.t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    block.t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
   }
   return block;
 }
 
+inline Block16 LoadBlock(const float* in, int64_t ld, int rows = 16) {
+  return LoadBlock(in, ld, rows, 8 * ld);
+}
+
 // Column i (a constant where it matters) of the rows loaded.
 inline F16 Column(const Block16& block, int i) {
-  const int low = i & 7;
-  return {i < 8 ? _mm512_shuffle_f32x4(block.t[low], block.t[low + 8], 0x88)
-                : _mm512_shuffle_f32x4(block.t[low], block.t[low + 8], 0xdd)};
+  const __m512 upper = block.t[(i & 8) + (i & 3)], lower = block.t[(i & 8) + 4 + (i & 3)];
+  return {(i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88) : _mm512_shuffle_f32x4(upper, lower, 0xdd)};
 }
 
 }  // namespace TEMPER_ISA

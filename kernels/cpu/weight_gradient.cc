@@ -55,9 +55,47 @@ inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t begin, 
   WithRows<kTileRows>(rows, [&](auto r) { GradientTile<decltype(r)::value>(t, dy, x, x_step, m, dw, cols); });
 }
 
+// Up to kFewRows rows of dy and x: along the rows of dw, kJ of them at a time, whose way to memory and back
+// is what counts.
+template <int kM, int kJ>
+void AlongRows(const GradientTask& t, int64_t j) {
+  F16 dy[kJ][kM];
+#pragma GCC unroll 2
+  for (int q = 0; q < kJ; ++q) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kM; ++i) dy[q][i] = Set(t.dy[i * t.dy_step + j + q]);
+  }
+  float* dw = t.dw + j * t.lddw;
+  for (int64_t c = 0; c < t.k; c += kLanes) {
+    const int lanes = t.k - c < kLanes ? static_cast<int>(t.k - c) : kLanes;
+    F16 acc[kJ];
+#pragma GCC unroll 2
+    for (int q = 0; q < kJ; ++q) {
+      __builtin_prefetch(dw + (q + kJ) * t.lddw + c, 1);
+      acc[q] = Read(dw + q * t.lddw + c, lanes);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < kM; ++i) {
+      const F16 x = Read(t.x + i * t.x_step + c, lanes);
+#pragma GCC unroll 2
+      for (int q = 0; q < kJ; ++q) acc[q] = Fma(dy[q][i], x, acc[q]);
+    }
+#pragma GCC unroll 2
+    for (int q = 0; q < kJ; ++q) Write(dw + q * t.lddw + c, acc[q], lanes);
+  }
+}
+
 }  // namespace
 
 void ComputeGradient(const GradientTask& t, float* scratch) {
+  if (!t.packed && t.m > 0 && t.m <= kFewRows) {
+    return WithRows<kFewRows>(t.m, [&](auto rows) {
+      constexpr int kM = decltype(rows)::value;
+      int64_t j = 0;
+      for (; j + 2 <= t.n; j += 2) AlongRows<kM, 2>(t, j);
+      if (j < t.n) AlongRows<kM, 1>(t, j);
+    });
+  }
   const int64_t tiles = (t.n + kTileRows - 1) / kTileRows, panels = (t.k + kPanel - 1) / kPanel;
   for (int64_t begin = 0; begin < t.m; begin += kGradientRows) {
     const int64_t m = t.m - begin < kGradientRows ? t.m - begin : kGradientRows;

@@ -16,8 +16,8 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 // An operand's numbers with room beside each row, as column slices of wider tensors have.
 struct Operand {
-  Operand(int64_t rows, int64_t cols, uint32_t seed)
-      : ld(cols + 3 + seed % 5), numbers(Numbers(rows * ld, seed)) {}
+  Operand(int64_t rows, int64_t cols, uint32_t seed) : Operand(rows, cols, seed, cols + 3 + seed % 5) {}
+  Operand(int64_t rows, int64_t cols, int seed, int64_t ld) : ld(ld), numbers(Numbers(rows * ld, seed)) {}
   const int64_t ld;
   std::vector<float> numbers;
 };
@@ -30,6 +30,7 @@ struct Shape {
   bool b_transposed = true;
   bool bias = false;
   Add add = Add::kNone;
+  int64_t ldb = 0;  // 0: some more than a row
 };
 
 // One product with its operands; Run writes a fresh c, the room beside its rows included.
@@ -37,7 +38,8 @@ struct Case {
   explicit Case(const Shape& shape)
       : s(shape),
         a(s.m, s.k, 1),
-        b(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2),
+        b(s.ldb == 0 ? Operand(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2)
+                     : Operand(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2, s.ldb)),
         c(s.m, s.n, 3),
         add(s.m, s.n, 4),
         bias(Numbers(s.n, 5)) {}
@@ -155,6 +157,33 @@ TEST(Gemm, MoreRowsThanABlockAndMoreColumnsThanAStepEqualTheChain) {
   for (int chunks : {1, kChunks}) {
     ExpectTheChain({.m = 500, .n = 70, .k = 300, .k_chunks = chunks}, FastIsas(), pools);
     ExpectTheChain({.m = 9, .n = 70, .k = 1001, .k_chunks = chunks}, FastIsas(), pools);
+  }
+}
+
+TEST(Gemm, RowsAPageApartEqualTheChain) {
+  auto pools = Pools({1, 2});
+  int turn = 0;
+  for (int64_t m : {1, 2, 4, 9}) {
+    for (int64_t n : {5, 32, 135}) {
+      for (int64_t k : {128, 1000, 1024}) {
+        for (int chunks : {1, kChunks}) {
+          ++turn;
+          ExpectTheChain({m, n, k, chunks, true, turn % 2 == 0, static_cast<Add>(turn % 3), 1024}, FastIsas(),
+                         pools);
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, FewRowsAgainstManyColumnsEqualTheChain) {
+  auto pools = Pools({1, 3});
+  for (int64_t m : {1, 3}) {
+    for (bool transposed : {true, false}) {
+      for (int chunks : {1, kChunks}) {
+        ExpectTheChain({m, 2100, 45, chunks, transposed, true, Add::kInPlace}, FastIsas(), pools);
+      }
+    }
   }
 }
 
