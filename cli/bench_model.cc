@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <filesystem>
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench_report.h"
@@ -25,9 +26,17 @@ constexpr char kTinyConfig[] = R"({"model_type": "deepseek_v3", "architectures":
   "tie_word_embeddings": false, "num_nextn_predict_layers": 0, "bos_token_id": 1, "eos_token_id": 2})";
 
 absl::StatusOr<PolicyFiles> Load(const BenchOptions& options) {
-  if (!options.model.empty()) return ReadPolicy(options.model);
+  const std::filesystem::path folder = options.model;
+  if (!options.model.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
+                                 std::filesystem::exists(folder / "model.safetensors.index.json"))) {
+    return ReadPolicy(options.model);
+  }
   PolicyFiles files;
-  TEMPER_ASSIGN_OR_RETURN(files.config, ParseModelConfig(kTinyConfig, "the built-in config.json"));
+  if (options.model.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(files.config, ParseModelConfig(kTinyConfig, "the built-in config.json"));
+  } else {
+    TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(options.model));
+  }
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   return files;
 }

@@ -27,7 +27,8 @@ struct BenchOptions {
   template <class V>
   void Fields(V& v) {
     v.Field("model", model,
-            "generate, train: a model directory; empty: a V3-like model of 5.2 million random weights.");
+            "generate, train: a model directory (random weights where it has none); empty: a V3-like model "
+            "of 5.2 million weights.");
     v.Field("threads", threads,
             "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));

@@ -80,6 +80,11 @@ inline void AccumulateColumns(const Chain& chain, int first, int begin, int end)
   for (; column + kVectors * kLanes <= chain.width; column += kVectors * kLanes) {
     AccumulateTile<kCount, kVectors>(chain, first, column, kLanes, begin, end);
   }
+#if defined(TEMPER_ISA_avx512)
+  for (; column + 2 * kLanes <= chain.width; column += 2 * kLanes) {
+    AccumulateTile<kCount, 2>(chain, first, column, kLanes, begin, end);
+  }
+#endif
   for (; column < chain.width; column += kLanes) {
     const int lanes = chain.width - column < kLanes ? chain.width - column : kLanes;
     AccumulateTile<kCount, 1>(chain, first, column, lanes, begin, end);

@@ -48,11 +48,13 @@ void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (rows == kTileRows) {
-    // Each store's last 4 lanes are overwritten by the next one.
+    // Each store's last 4 lanes are overwritten by the next one; the last one's belong to the next tile, which
+    // another thread may have packed by now.
     for (; i + kLanes <= k; i += kLanes) {
       const Block16 block = LoadBlock(a + i, lda, kTileRows);
-#pragma GCC unroll 16
-      for (int c = 0; c < kLanes; ++c) Store(out + (i + c) * kTileRows, Column(block, c));
+#pragma GCC unroll 15
+      for (int c = 0; c < kLanes - 1; ++c) Store(out + (i + c) * kTileRows, Column(block, c));
+      StoreFirst(out + (i + kLanes - 1) * kTileRows, Column(block, kLanes - 1), kTileRows);
     }
   }
 #endif

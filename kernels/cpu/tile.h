@@ -57,9 +57,11 @@ struct ChunkTree {
   inline void Push(int c, int chunks, F16 (&acc)[N]) {
     int level = 0;
     for (int bits = c; bits & 1; bits >>= 1, ++level) {
+#pragma GCC unroll 32
       for (int i = 0; i < N; ++i) acc[i] = Add(Load(pending[level] + i * kLanes), acc[i]);
     }
     if (c + 1 == chunks) return;
+#pragma GCC unroll 32
     for (int i = 0; i < N; ++i) Store(pending[level] + i * kLanes, acc[i]);
   }
 };
