@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 
 namespace temper {
 namespace {
@@ -95,6 +97,13 @@ class Charts {
       return value != nullptr && std::isfinite(*value);
     });
   }
+  // Whether it is ever more than 0.
+  bool Rises(const std::string& name) const {
+    return std::any_of(stage_.metrics.begin(), stage_.metrics.end(), [&](const MetricsLine& line) {
+      const double* value = line.Find(name);
+      return value != nullptr && *value > 0;
+    });
+  }
   bool Used(const std::string& name) const { return used_.count(name) > 0; }
   void Use(const std::string& name) { used_.insert(name); }
 
@@ -128,7 +137,7 @@ class Charts {
 void AddReward(Charts& charts, Json& main) {
   std::vector<std::string> names;
   for (const std::string& name : charts.Names()) {
-    if (absl::StartsWith(name, "reward/") && charts.Has(name)) names.push_back(name);
+    if (absl::StartsWith(name, "reward/") && name != "reward/std" && charts.Has(name)) names.push_back(name);
   }
   if (names.empty()) return;
   Json chart = charts.Chart("Reward by rule", "", names);
@@ -177,6 +186,29 @@ void AddSpecs(Charts& charts, Json& main) {
   }
 }
 
+// verdict/RULE/KIND: a chart a rule, a curve for each kind that came.
+void AddVerdicts(Charts& charts, Json& more) {
+  std::vector<std::string> rules;
+  std::map<std::string, std::vector<std::string>> names;
+  for (const std::string& name : charts.Names()) {
+    const std::vector<std::string> parts = absl::StrSplit(name, '/');
+    if (parts.size() != 3 || parts[0] != "verdict") continue;
+    if (names.count(parts[1]) == 0) rules.push_back(parts[1]);
+    names[parts[1]];
+    charts.Use(name);
+    if (charts.Rises(name)) names[parts[1]].push_back(name);
+  }
+  for (const std::string& rule : rules) {
+    if (names[rule].empty()) continue;
+    Json chart = charts.Chart("Verdicts of " + rule, "completions", names[rule]);
+    for (Json& series : chart["series"]) {
+      const std::string name = series["name"];
+      series["name"] = name.substr(name.find('/') + 1);
+    }
+    more.push_back(std::move(chart));
+  }
+}
+
 }  // namespace
 
 Json StageCurves(const ReportRun& run, const ReportStage& stage) {
@@ -191,9 +223,11 @@ Json StageCurves(const ReportRun& run, const ReportStage& stage) {
     main.push_back(std::move(loss));
   }
   AddSpecs(charts, main);
+  AddVerdicts(charts, more);
   for (const std::string& name : charts.Names()) {
-    if (charts.Used(name) || !charts.Has(name) || more.size() >= kMoreCharts) continue;
-    Json chart = charts.Chart(name, "", {name});
+    if (charts.Used(name) || absl::EndsWith(name, "_error") || !charts.Has(name)) continue;
+    if (more.size() >= kMoreCharts) break;
+    Json chart = charts.Chart(name, "", {name}, /*sparse=*/absl::StartsWith(name, "eval/"));
     chart["zero"] = false;
     more.push_back(std::move(chart));
   }

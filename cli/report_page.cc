@@ -135,6 +135,7 @@ function format(value, unit) {
   return size !== 0 && (size < 1e-3 || size >= 1e6) ? value.toExponential(1) : String(+value.toPrecision(4));
 }
 const signed = value => (value > 0 ? '+' : value < 0 ? '−' : '') + format(Math.abs(value));
+const fixed = (value, digits) => (value || 0).toFixed(digits).replace('-', '−');
 const minus = value => format(value).replace('-', '−');
 
 function ticks(low, high, count, whole) {
@@ -155,7 +156,7 @@ function rangeOf(chart) {
   let low = Math.min(...known), high = Math.max(...known);
   if (chart.zero) low = Math.min(low, 0), high = Math.max(high, 0);
   if (chart.top) high = chart.top;
-  if (high === low) high += Math.abs(high) * 0.1 || 1;
+  if (high === low) high += Math.abs(high) * 0.1 || 1, low -= chart.zero ? 0 : Math.abs(low) * 0.1;
   return [low, chart.top ? high : high + (high - low) * 0.05];
 }
 
@@ -236,7 +237,7 @@ function showValues(figure, svg, chart, place, box, at) {
     tip.append(row(chart.band.name, ends.join('–'), 'c0'));
   }
   figure.append(tip);
-  tip.style.top = svg.offsetTop + 4 + 'px';
+  tip.style.top = svg.getBoundingClientRect().top - figure.getBoundingClientRect().top + 4 + 'px';
   tip.style.left = (x + 12 + tip.offsetWidth > figure.clientWidth ? x - 12 - tip.offsetWidth : x + 12) + 'px';
 }
 
@@ -279,7 +280,7 @@ function textOf(completion) {
 
 function card(completion, title, aside) {
   const stop = completion.stop === 'length' ? 'cut by length' : null, mean = completion.logprob / (completion.tokens || 1);
-  const facts = [`${completion.tokens} tokens`, `logprob ${minus(completion.logprob)}, ${minus(+mean.toPrecision(3))} a token`, stop];
+  const facts = [`${completion.tokens} tokens`, `logprob ${fixed(completion.logprob, 2)}, mean ${fixed(mean, 3)}`, stop];
   const verdicts = completion.verdicts.map(verdict => make('li', {},
     make('b', {}, verdict.rule), ' ', make('span', {class: verdict.kind}, verdict.kind.replaceAll('_', ' ')),
     [0, 1, null].includes(verdict.score) ? '' : ' ' + format(verdict.score),

@@ -29,6 +29,7 @@ constexpr Column kColumns[] = {
     {"Harder problems, %", "hard/pass@1", "pass@1", Unit::kShare},
     {"Harder problems, %", "hard/cons@k", "cons@k", Unit::kShare},
     {"Completions", "format", "format, %", Unit::kShare},
+    {"Completions", "language", "language, %", Unit::kShare},
     {"Completions", "checks", "retry or check, %", Unit::kShare},
     {"Completions", "length_mean", "tokens", Unit::kTokens},
     {"", "seconds", "time", Unit::kSeconds},

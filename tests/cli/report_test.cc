@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "data/tokenizer.h"
 #include "gmock/gmock.h"
 #include "tests/cli/synthetic_run.h"
 
@@ -142,6 +143,45 @@ TEST(WriteReport, ShowsThePromptsThatStagesShareAndWholeGroups) {
   EXPECT_LT(wrong["advantage"].get<double>(), 0);
   EXPECT_EQ(wrong["verdicts"][0]["reason"], "3 is not 8");
   EXPECT_EQ(wrong["text"], SyntheticRun().text);
+}
+
+TEST(WriteReport, GathersTheVerdictsOfARuleInOneChart) {
+  const SyntheticRun run = Written();
+  auto writer = MetricsWriter::Open(run.directory + "/metrics.jsonl", 0);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE((*writer)
+                  ->Write({"zero",
+                           1,
+                           {{"verdict/accuracy/correct", 3},
+                            {"verdict/accuracy/wrong", 5},
+                            {"verdict/accuracy/timeout", 0},
+                            {"reward/std", 0.5},
+                            {"eval/pass@1_error", 0.1}}})
+                  .ok());
+  const Json data = DataOf(PageOf(run));
+  const Json& more = data["stages"][1]["curves"]["more"];
+  ASSERT_EQ(more.size(), 2u);
+  EXPECT_EQ(more[0]["title"], "Verdicts of accuracy");
+  EXPECT_EQ(DumpJson(more[0]["series"]),
+            R"([{"name":"correct","y":[3.0],"dots":false},{"name":"wrong","y":[5.0],"dots":false}])");
+  EXPECT_EQ(more[1]["title"], "reward/std");
+}
+
+TEST(WriteReport, ShowsTokensWhereACheckpointHasATokenizer) {
+  SyntheticRun run;
+  run.tokenizer = "configs/tiny/base";
+  run.Write();
+  const Json data = DataOf(PageOf(run));
+  const Json& completion = data["rollouts"][0]["rollouts"][0]["groups"][0]["completions"][1];
+  const Trajectory sample = run.Sample("problem-0", 1, 0);
+  const auto tokenizer = Tokenizer::Load(run.tokenizer);
+  ASSERT_TRUE(tokenizer.ok());
+  std::string text;
+  for (const Json& piece : completion["pieces"]) text += piece.get<std::string>();
+  EXPECT_EQ(text, (*tokenizer)->Decode(sample.tokens, false));
+  ASSERT_EQ(completion["logprobs"].size(), sample.tokens.size());
+  EXPECT_EQ(completion["logprobs"][5], -0.25);
+  EXPECT_EQ(completion.count("text"), 0u);
 }
 
 TEST(WriteReport, EscapesHostileText) {
