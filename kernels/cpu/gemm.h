@@ -61,7 +61,7 @@ constexpr int64_t kGradientRows = 512;
   namespace ISA {                                                                                        \
   /* out[k][32] from a panel of `cols` columns; the rest is 0. */                                        \
   void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);         \
-  /* out[k][kTileRows] from `rows` <= kTileRows rows; writes up to 4 floats past its end. */             \
+  /* out[k][kTileRows] from `rows` <= kTileRows rows, and not a float beyond. */                         \
   void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                           \
   /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                              \
   void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                      \

@@ -48,8 +48,8 @@ void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (rows == kTileRows) {
-    // Each store's last 4 lanes are overwritten by the next one; the last one's belong to the next tile, which
-    // another thread may have packed by now.
+    // Each store's last 4 lanes are overwritten by the next one; the last one's belong to the next tile,
+    // which another thread may have packed by now.
     for (; i + kLanes <= k; i += kLanes) {
       const Block16 block = LoadBlock(a + i, lda, kTileRows);
 #pragma GCC unroll 15
