@@ -30,8 +30,8 @@ absl::StatusOr<std::string> DescribeRecords(const RecordPlaces& places);
 
 // Writes one JSON object a trajectory: {"stage","rollout","prompt_id","task","sample","prompt","answer",
 // "prompt_tokens","completion","tokens","logprobs","stop","policy_version","entropy_sum",
-// "verdicts":[{"rule","verdict","score","extracted","reason"}]}. Logprobs are f32, printed so that they read back to
-// the same bits. FILE appears whole; "-" is standard output. Returns how many.
+// "verdicts":[{"rule","verdict","score","extracted","reason"}]}. Logprobs are f32, printed so that they read
+// back to the same bits. FILE appears whole; "-" is standard output. Returns how many.
 absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file);
 
 Json TrajectoryJson(const Group& group, const Trajectory& trajectory);

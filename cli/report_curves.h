@@ -6,10 +6,10 @@
 
 namespace temper {
 
-// A stage's metrics as charts for the page: {"main":[CHART..],"more":[CHART..],"bucket":n}; null without metrics.
-// CHART: {"title","unit","zero","last","note","x":[..],"series":[{"name","y":[..],"dots"}],
-// "band":{"name","low":[..],"high":[..]},"lines":[{"name","y"}]}. Long series are means of `bucket` updates, x the
-// last of them; null where there is no value.
+// A stage's metrics as charts for the page: {"main":[CHART..],"more":[CHART..],"bucket":n}; null without
+// metrics. CHART: {"title","unit","zero","last","note","x":[..],"series":[{"name","y":[..],"dots"}],
+// "band":{"name","low":[..],"high":[..]},"lines":[{"name","y"}]}. Long series are means of `bucket` updates,
+// x the last of them; null where there is no value.
 Json StageCurves(const ReportRun& run, const ReportStage& stage);
 
 }  // namespace temper
