@@ -132,6 +132,39 @@ TEST(Sample, BadRowsAreNamedByFileAndLine) {
               StartsWith(at + "id \"u\" is also"));
 }
 
+TEST(Sample, MessagesNeedATokenizerWithRoles) {
+  const Folder folder;
+  const std::string model = WriteModel(folder, WithWords(TinyLlama()), kTinyTokenizer);
+  const auto error = [&](const std::string& messages) {
+    return ErrorOf("sample", {"--model", model}, absl::StrCat("{\"messages\":", messages, "}"));
+  };
+  EXPECT_THAT(error("3"), StartsWith("standard input:1: messages"));
+  EXPECT_THAT(error("[{\"role\":\"user\",\"content\":\"hi\"}]"), StartsWith("standard input:1: messages: "));
+}
+
+TEST(Sample, AStopTextEndsTheCompletionThatHasIt) {
+  const Folder folder;
+  const std::string model = WriteModel(folder, WithWords(TinyLlama()), kTinyTokenizer);
+  const std::vector<std::string> options = {"--model", model, "--max-new-tokens", "40", "--ignore-eos"};
+  const std::string prompt = "{\"prompt\":\"Q\"}";
+  const Json whole = Json::parse(Lines("sample", options, prompt).at(0));
+  // The third token's own text, wherever it comes first.
+  const Json id = whole["tokens"][2];
+  const std::string text = Json::parse(
+      Lines("tokenize", {"--tokenizer", model, "--decode"}, DumpJson(Json{{"ids", Json::array({id})}}))
+          .at(0))["text"];
+  std::vector<std::string> stopping = options;
+  stopping.insert(stopping.end(), {"--stop", text});
+  const Json cut = Json::parse(Lines("sample", stopping, prompt).at(0));
+  EXPECT_EQ(cut["stop"], "stop");
+  ASSERT_LE(cut["tokens"].size(), 3u);
+  for (size_t i = 0; i < cut["tokens"].size(); ++i) {
+    EXPECT_EQ(cut["tokens"][i], whole["tokens"][i]);
+    EXPECT_EQ(cut["logprobs"][i], whole["logprobs"][i]);
+  }
+  EXPECT_THAT(ErrorOf("sample", {"--model", model, "--stop", ""}, prompt), StartsWith("--stop: "));
+}
+
 TEST(Sample, NoRowsGiveNoRows) {
   const Folder folder;
   EXPECT_TRUE(Sample(WriteModel(folder, TinyLlama()), {}, "\n").empty());

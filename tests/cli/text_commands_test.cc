@@ -28,6 +28,8 @@ TEST(Tokenize, SpecialTokensAreAddedAndShownUnlessToldOtherwise) {
   const std::vector<std::string> without =
       Lines("tokenize", {"--tokenizer", kTinyTokenizer, "--no-special-tokens"}, "\"a\"");
   EXPECT_NE(with, without);
+  EXPECT_THAT(Lines("tokenize", {"--tokenizer", kTinyTokenizer, "--decode"}, with[0]),
+              ElementsAre("{\"text\":\"<bos>a\"}"));
   const std::vector<std::string> options = {"--tokenizer", kTinyTokenizer, "--decode", "--no-special-tokens"};
   EXPECT_THAT(Lines("tokenize", options, with[0]), ElementsAre("{\"text\":\"a\"}"));
 }
