@@ -108,16 +108,18 @@ int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks) {
   const int64_t weights = Elements(model, false) * 4, trained = Elements(model, true) * 4;
-  int64_t levels = 2;  // the leaf being filled and the sum
+  int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
     ++levels;
+  const int64_t tied_head = model.tie_word_embeddings ? model.vocab_size * model.hidden_size * 4 : 0;
+  const int64_t packed = trained <= (int64_t{512} << 20) ? trained : 0;
   const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
   Pools pools = {{"weights", weights},
-                 {"packed weights", trained <= (int64_t{512} << 20) ? trained : 0},
-                 {"gradients", trained * levels},
+                 {"packed weights", packed},
+                 {"gradients", (trained + tied_head) * levels},
                  {"optimizer", trained * 2},
                  {"activations", rows * TapeFloatsPerToken(model, updates.recompute) * 4}};
-  if (reference) pools.emplace_back("reference", weights * 2);
+  if (reference) pools.emplace_back("reference", weights + packed);
   return pools;
 }
 

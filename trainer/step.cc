@@ -93,7 +93,8 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   const LeafRange mine = LocalLeaves(mesh_, options_.gradient_leaves);
   StepResult result;
   std::vector<LossSums> local_sums;
-  LeafTree tree;
+  LeafTree tree(&model_->pool());
+  leaf_ = std::move(total_);  // its memory: of a large model, what one gradient more would take counts
   std::vector<float> logprobs, dlogprobs;
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
     leaf_.assign(model_->GradientFloats(), 0.0f);
