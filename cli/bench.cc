@@ -16,6 +16,7 @@ constexpr Bench kBenches[] = {
     {"product", "forward, dX and dW of a linear layer against LibTorch, in turns", BenchProduct},
     {"generate", "tokens a second of continuous batching", BenchGenerate},
     {"train", "tokens a second of whole updates", BenchTrain},
+    {"grpo", "a whole step: groups sampled, the reference's logprobs, one update", BenchGrpo},
 };
 
 }  // namespace

@@ -1,81 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "cli/bench_policy.h"
 #include "cli/bench_report.h"
 #include "comm/mesh.h"
 #include "core/random.h"
 #include "kernels/peak.h"
-#include "model/causal_lm.h"
-#include "model/hugging_face.h"
 #include "rollout/engine.h"
 #include "trainer/optimizer.h"
-#include "trainer/step.h"
 
 namespace temper {
-namespace {
-
-// 5.17 million parameters, 2.47 million of them at work on a token.
-constexpr char kTinyConfig[] = R"({"model_type": "deepseek_v3", "architectures": ["DeepseekV3ForCausalLM"],
-  "vocab_size": 1024, "hidden_size": 256, "intermediate_size": 704, "moe_intermediate_size": 176,
-  "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4, "n_shared_experts": 1,
-  "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1,
-  "kv_lora_rank": 64, "q_lora_rank": 96, "qk_rope_head_dim": 16, "v_head_dim": 32, "qk_nope_head_dim": 32,
-  "max_position_embeddings": 4096, "routed_scaling_factor": 2.5, "rms_norm_eps": 1e-6, "rope_theta": 10000,
-  "tie_word_embeddings": false, "num_nextn_predict_layers": 0, "bos_token_id": 1, "eos_token_id": 2})";
-
-absl::StatusOr<PolicyFiles> Load(const BenchOptions& options) {
-  const std::filesystem::path folder = options.model;
-  if (!options.model.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
-                                 std::filesystem::exists(folder / "model.safetensors.index.json"))) {
-    return ReadPolicy(options.model);
-  }
-  PolicyFiles files;
-  if (options.model.empty()) {
-    TEMPER_ASSIGN_OR_RETURN(files.config, ParseModelConfig(kTinyConfig, "the built-in config.json"));
-  } else {
-    TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(options.model));
-  }
-  files.parameters = InitializeParameters(files.config, 1, InitScales());
-  return files;
-}
-
-// Two for each weight that a token meets, of products with weights alone.
-double FlopOfToken(const ModelConfig& config) {
-  double flop = 0;
-  for (const ParameterSpec& spec : ParameterSpecs(config)) {
-    if (spec.shape.size() != 2 || !spec.trained) continue;
-    if (spec.name == "model.embed_tokens.weight" && !config.tie_word_embeddings) continue;
-    double share = 1;
-    if (spec.name.find(".experts.") != std::string::npos) {
-      share = static_cast<double>(config.experts_per_token) / static_cast<double>(config.routed_experts);
-    }
-    flop += share * 2 * static_cast<double>(spec.shape[0]) * static_cast<double>(spec.shape[1]);
-  }
-  return flop;
-}
-
-std::vector<int32_t> RandomTokens(int64_t count, int64_t vocab, RandomStream& random) {
-  std::vector<int32_t> tokens(count);
-  for (int32_t& token : tokens) token = static_cast<int32_t>(random.NextBelow(vocab));
-  return tokens;
-}
-
-}  // namespace
 
 absl::Status BenchGenerate(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, Load(options));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
   const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
   CausalLm model(files.config, std::move(files.parameters), &pool);
-  RandomStream random(2, Purpose::kInit);
   for (int64_t batch : options.batches) {
+    TEMPER_ASSIGN_OR_RETURN(auto lists,
+                            BenchTokens(options, batch, options.prompt_tokens, files.config.vocab_size));
+    double all = 0;  // tokens that go through the model
     std::vector<Prompt> prompts(batch);
     std::vector<SampleRequest> requests;
     for (Prompt& prompt : prompts) {
       prompt.id = absl::StrCat(requests.size());
-      prompt.tokens = RandomTokens(options.prompt_tokens, files.config.vocab_size, random);
+      prompt.tokens = std::move(lists[requests.size()]);
+      all += static_cast<double>(static_cast<int64_t>(prompt.tokens.size()) + options.new_tokens - 1);
       requests.push_back({&prompt, {0}, RandomKey(1, "bench", 0, prompt.id)});
     }
     SamplingOptions sampling;
@@ -93,7 +44,6 @@ absl::Status BenchGenerate(const BenchOptions& options) {
       if (round > 0) seconds.push_back(Seconds() - begin);
     }
     const double tokens = static_cast<double>(batch * options.new_tokens);
-    const double all = static_cast<double>(batch * (options.new_tokens + options.prompt_tokens - 1));
     TEMPER_RETURN_IF_ERROR(Report(
         {.bench = "generate",
          .shape = absl::StrCat("batch", batch, " prompt", options.prompt_tokens, " new", options.new_tokens),
@@ -107,24 +57,23 @@ absl::Status BenchGenerate(const BenchOptions& options) {
 }
 
 absl::Status BenchTrain(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, Load(options));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
   const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
   CausalLm model(files.config, std::move(files.parameters), &pool);
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
-  RandomStream random(3, Purpose::kInit);
+  // One token more than is put in: each input has a target.
+  TEMPER_ASSIGN_OR_RETURN(auto lists, BenchTokens(options, options.sequences, options.sequence_tokens + 1,
+                                                  files.config.vocab_size));
   std::vector<TrainSequence> sequences(options.sequences);
-  const StepOptions defaults;
-  Leaves leaves(defaults.gradient_leaves);
   LossDenominators denominators;
   for (size_t i = 0; i < sequences.size(); ++i) {
-    // One token more than is put in: each input has a target.
-    sequences[i].tokens = RandomTokens(options.sequence_tokens + 1, files.config.vocab_size, random);
+    sequences[i].tokens = std::move(lists[i]);
     denominators.tokens += static_cast<double>(sequences[i].counted());
-    leaves[i * leaves.size() / sequences.size()].push_back(&sequences[i]);
   }
   denominators.sequences = static_cast<double>(sequences.size());
+  const Leaves leaves = DealInTurn(sequences);
   std::vector<double> seconds;
   for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up
     const double begin = Seconds();
@@ -141,6 +90,81 @@ absl::Status BenchTrain(const BenchOptions& options) {
                  .flop = 3 * flop * denominators.tokens,
                  .peak_gflops = peak,
                  .tokens = denominators.tokens});
+}
+
+absl::Status BenchGrpo(const BenchOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
+  ThreadPool pool(static_cast<int>(options.threads));
+  const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
+  CausalLm reference(files.config, files.parameters.Clone(), &pool);
+  CausalLm model(files.config, std::move(files.parameters), &pool);
+  Optimizer optimizer(&model);
+  const StepOptions step;
+  Updater updater(&model, &optimizer, step, Mesh::Single());
+  EngineOptions engine_options;
+  engine_options.max_batch = options.prompts * options.samples;
+  Engine engine(&model, engine_options);
+  SamplingOptions sampling;
+  sampling.max_new_tokens = options.new_tokens;
+  sampling.ignore_eos = true;
+  TEMPER_ASSIGN_OR_RETURN(
+      auto lists, BenchTokens(options, options.prompts, options.prompt_tokens, files.config.vocab_size));
+  std::vector<Prompt> prompts(options.prompts);
+  std::vector<SampleRequest> requests;
+  for (Prompt& prompt : prompts) {
+    prompt.id = absl::StrCat(requests.size());
+    prompt.tokens = std::move(lists[requests.size()]);
+    requests.push_back({&prompt, {}, RandomKey(1, "bench", 0, prompt.id)});
+    for (int64_t i = 0; i < options.samples; ++i) requests.back().samples.push_back(static_cast<int32_t>(i));
+  }
+
+  double tokens = 0, all = 0;
+  std::vector<double> seconds;
+  for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up
+    const double begin = Seconds();
+    std::vector<TrainSequence> sequences;
+    const auto collect = [&](const SampleRequest& request, Trajectory trajectory) {
+      TrainSequence sequence;
+      sequence.tokens = request.prompt->tokens;
+      sequence.first_target = static_cast<int64_t>(sequence.tokens.size());
+      sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
+      sequence.old_logprobs = std::move(trajectory.logprobs);
+      // Any reward does: half of a group is better than the other half.
+      sequence.advantage = trajectory.sample % 2 == 0 ? 1.0f : -1.0f;
+      sequences.push_back(std::move(sequence));
+    };
+    EngineCounts counts;
+    TEMPER_RETURN_IF_ERROR(engine.Run(
+        requests, sampling, collect, [] { return false; }, &counts));
+    LossDenominators denominators;
+    tokens = all = 0;
+    std::vector<const TrainSequence*> in_order;
+    for (const TrainSequence& sequence : sequences) {
+      tokens += static_cast<double>(sequence.counted());
+      all += static_cast<double>(sequence.tokens.size() - 1);
+      in_order.push_back(&sequence);
+    }
+    denominators.sequences = static_cast<double>(sequences.size());
+    denominators.tokens = tokens;
+    SequenceLogprobs(reference, in_order, step.tokens_per_microbatch, 1.0f,
+                     [&](size_t i, absl::Span<const float> logprobs) {
+                       sequences[i].ref_logprobs.assign(logprobs.begin(), logprobs.end());
+                     });
+    updater.Update(DealInTurn(sequences), 1.0f, OptimizerConfig(), 1e-5,
+                   [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
+                       absl::Span<float> dlogprobs, LossSums* sums) {
+                     PolicyLoss(PolicyLossConfig(), denominators, sequence, logprobs, dlogprobs, sums);
+                   });
+    if (round > 0) seconds.push_back(Seconds() - begin);
+  }
+  return Report({.bench = "grpo",
+                 .shape = absl::StrCat("prompts", options.prompts, " samples", options.samples, " new",
+                                       options.new_tokens),
+                 .median_us = Median(seconds) * 1e6,
+                 .best_us = *std::min_element(seconds.begin(), seconds.end()) * 1e6,
+                 .flop = 5 * flop * all,
+                 .peak_gflops = peak,
+                 .tokens = tokens});
 }
 
 }  // namespace temper

@@ -19,16 +19,20 @@ struct BenchOptions {
   std::vector<int64_t> sizes = {256, 1024, 2048};
   std::vector<int64_t> rows = {1, 8, 64, 256, 1024};
   std::vector<int64_t> batches = {64, 256};
+  std::string token_file;
   int64_t prompt_tokens = 32;
   int64_t new_tokens = 128;
   int64_t sequences = 64;
   int64_t sequence_tokens = 128;
+  int64_t prompts = 16;
+  int64_t samples = 8;
 
   template <class V>
   void Fields(V& v) {
-    v.Field("model", model,
-            "generate, train: a model directory (random weights where it has none); empty: a V3-like model "
-            "of 5.2 million weights.");
+    v.Field(
+        "model", model,
+        "generate, train, grpo: a model directory (random weights where it has none); empty: a V3-like model "
+        "of 5.2 million weights.");
     v.Field("threads", threads,
             "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));
@@ -36,10 +40,14 @@ struct BenchOptions {
     v.Field("sizes", sizes, "product: inputs and outputs (K = N).", Between(1, 1 << 16));
     v.Field("rows", rows, "product: rows (M).", Between(1, 1 << 20));
     v.Field("batches", batches, "generate: sequences that decode together.", Between(1, 1 << 16));
-    v.Field("prompt_tokens", prompt_tokens, "generate: tokens of each prompt.", Between(1, 1 << 20));
-    v.Field("new_tokens", new_tokens, "generate: tokens drawn after each prompt.", Between(1, 1 << 20));
+    v.Field("token_file", token_file,
+            "generate, train, grpo: lists of token ids, a JSON array a line, instead of random ones.");
+    v.Field("prompt_tokens", prompt_tokens, "generate, grpo: tokens of each prompt.", Between(1, 1 << 20));
+    v.Field("new_tokens", new_tokens, "generate, grpo: tokens drawn after each prompt.", Between(1, 1 << 20));
     v.Field("sequences", sequences, "train: sequences of an update.", Between(1, 1 << 16));
     v.Field("sequence_tokens", sequence_tokens, "train: tokens of each sequence.", Between(2, 1 << 20));
+    v.Field("prompts", prompts, "grpo: prompts of a step.", Between(1, 1 << 16));
+    v.Field("samples", samples, "grpo: samples of each prompt.", Between(2, 1 << 16));
   }
 };
 
@@ -76,5 +84,6 @@ absl::Status BenchProduct(
     const BenchOptions& options);  // cli/bench_product.cc: the only file with LibTorch's operators
 absl::Status BenchGenerate(const BenchOptions& options);
 absl::Status BenchTrain(const BenchOptions& options);
+absl::Status BenchGrpo(const BenchOptions& options);
 
 }  // namespace temper

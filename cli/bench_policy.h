@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/bench_report.h"
+#include "core/thread_pool.h"
+#include "model/causal_lm.h"
+#include "model/hugging_face.h"
+#include "trainer/loss.h"
+#include "trainer/step.h"
+
+namespace temper {
+
+// The policy that a benchmark runs: the directory's, or random weights of the built-in config.
+absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options);
+
+// Two for each weight that a token meets in products.
+double FlopOfToken(const ModelConfig& config);
+
+// `count` lists of `length` ids: the file's, in turn, or random ones.
+absl::StatusOr<std::vector<std::vector<int32_t>>> BenchTokens(const BenchOptions& options, int64_t count,
+                                                              int64_t length, int64_t vocab);
+
+// Sequences dealt to the default number of leaves.
+Leaves DealInTurn(const std::vector<TrainSequence>& sequences);
+
+}  // namespace temper
