@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// E3 and E4 of a whole recipe: the same digest on any number of ranks, and after any stop.
+#include "trainer/recipe.h"
+
+#include "comm/threads.h"
+#include "core/json.h"
+#include "core/metrics.h"
+#include "gmock/gmock.h"
+#include "tests/trainer/small_recipe.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Runs on one rank; `stop` is asked and counted.
+absl::Status RunAlone(const RecipeConfig& recipe, const std::string& directory,
+                      const std::function<bool()>& stop) {
+  SelfCommunicator self;
+  return RunRecipe(recipe, directory, self, stop);
+}
+
+bool Never() { return false; }
+
+std::string Digest(const std::string& directory) {
+  const absl::StatusOr<std::string> digest = RunDigest(directory);
+  EXPECT_TRUE(digest.ok()) << digest.status();
+  return digest.value_or("");
+}
+
+// One undisturbed run, made once: what all others must equal.
+class Recipe : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TestFolder();
+    WriteSmallModel(*folder_ / "model");
+    recipe_ = new RecipeConfig(SmallRecipe(*folder_ / "model"));
+    calls_ = 0;
+    const absl::Status status = RunAlone(*recipe_, *folder_ / "undisturbed", [] { return ++calls_ < 0; });
+    ASSERT_TRUE(status.ok()) << status;
+    digest_ = new std::string(Digest(*folder_ / "undisturbed"));
+  }
+  static void TearDownTestSuite() {
+    delete folder_;
+    delete recipe_;
+    delete digest_;
+  }
+
+  static TestFolder* folder_;
+  static RecipeConfig* recipe_;
+  static std::string* digest_;
+  static int64_t calls_;  // of stop, in the undisturbed run
+};
+TestFolder* Recipe::folder_;
+RecipeConfig* Recipe::recipe_;
+std::string* Recipe::digest_;
+int64_t Recipe::calls_;
+
+TEST_F(Recipe, LeavesATableOfItsStagesAndMetricsOfEveryUpdate) {
+  const std::string run = *folder_ / "undisturbed";
+  const auto text = ReadFile(run + "/summary.json");
+  ASSERT_TRUE(text.ok()) << text.status();
+  std::vector<std::string> names;
+  for (const Json& row : Json::parse(*text)) {
+    names.push_back(row["stage"]);
+    EXPECT_GT(row["seconds"], 0);
+    EXPECT_EQ(row.contains("pass@1"), row["kind"] != "collect") << row;
+    EXPECT_EQ(row.contains("hard/pass@1"), row["kind"] != "collect") << row;
+  }
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"base", "zero", "cold_start", "collect", "sft", "reason", "final"}));
+  const auto lines = ReadMetrics(run + "/metrics.jsonl");
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  std::map<std::string, int64_t> updates;
+  for (const MetricsLine& line : *lines) {
+    EXPECT_EQ(line.step, ++updates[line.stage]) << line.stage;
+    EXPECT_EQ(line.Find("eval/pass@1") != nullptr,
+              (line.stage == "zero" || line.stage == "reason") && line.step % 2 == 0);
+  }
+  EXPECT_EQ(updates["base"], 6);
+  EXPECT_EQ(updates["zero"], 4);
+  EXPECT_EQ(updates["cold_start"], 3);
+  EXPECT_EQ(updates["reason"], 3);
+}
+
+TEST_F(Recipe, HasNoTokenWhoseLogprobIsAnotherInTheTrainersFirstUpdate) {
+  const auto lines = ReadMetrics(*folder_ / "undisturbed/metrics.jsonl");
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  int64_t first = 0, later = 0, masked = 0;
+  for (const MetricsLine& line : *lines) {
+    const double* unequal = line.Find("unequal_tokens");
+    if (unequal == nullptr) continue;
+    EXPECT_GT(*line.Find("reward/std"), 0) << line.stage << " " << line.step;
+    EXPECT_GT(*line.Find("gradient_norm"), 0) << line.stage << " " << line.step;
+    masked += static_cast<int64_t>(*line.Find("samples/masked"));
+    if (line.stage == "zero" ? line.step % 2 == 0 : line.step > 1) {
+      later += *unequal > 0 ? 1 : 0;  // the policy has moved
+      continue;
+    }
+    ++first;
+    EXPECT_EQ(*unequal, 0) << line.stage << " " << line.step;
+    EXPECT_EQ(*line.Find("ratio"), 1) << line.stage << " " << line.step;
+    EXPECT_EQ(*line.Find("max_logprob_difference"), 0);
+    EXPECT_EQ(*line.Find("clip_share"), 0);
+    // The reference is the policy at the stage's start, and again after each refresh.
+    EXPECT_EQ(*line.Find("kl"), 0) << line.stage << " " << line.step;
+  }
+  EXPECT_EQ(first, 3);
+  EXPECT_EQ(later, 4);
+  EXPECT_GT(masked, 0);
+}
+
+TEST_F(Recipe, HasTheSameDigestOnTwoAndFourRanks) {
+  for (int ranks : {2, 4}) {
+    const std::string run = *folder_ / ("ranks-" + std::to_string(ranks));
+    ThreadWorld world(ranks);
+    world.Run([&](Communicator& comm) {
+      const absl::Status status = RunRecipe(*recipe_, run, comm, Never);
+      EXPECT_TRUE(status.ok()) << status;
+    });
+    EXPECT_EQ(Digest(run), *digest_) << ranks << " ranks";
+  }
+}
+
+TEST_F(Recipe, StoppedOnceAnywhereAndResumedHasTheSameDigest) {
+  ASSERT_GT(calls_, 100);
+  for (int64_t n = 1; n < calls_; n += calls_ / 23) {
+    const std::string run = *folder_ / ("stopped-" + std::to_string(n));
+    int64_t calls = 0;
+    const absl::Status status = RunAlone(*recipe_, run, [&] { return ++calls >= n; });
+    EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << "after " << n << ": " << status;
+    const absl::Status resumed = RunAlone(*recipe_, run, Never);
+    ASSERT_TRUE(resumed.ok()) << "after " << n << ": " << resumed;
+    EXPECT_EQ(Digest(run), *digest_) << "after " << n;
+  }
+}
+
+TEST_F(Recipe, StoppedAgainAndAgainOnChangingRankCountsHasTheSameDigest) {
+  const std::string run = *folder_ / "stopped-often";
+  constexpr int64_t kCalls = 37;  // more than a sample takes, so that each start leaves something
+  int starts = 0;
+  bool done = false;
+  for (; !done && starts < 200; ++starts) {
+    ThreadWorld world(1 << starts % 3);
+    world.Run([&](Communicator& comm) {
+      int64_t calls = 0;
+      const absl::Status status = RunRecipe(*recipe_, run, comm, [&] { return ++calls >= kCalls; });
+      EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+      if (comm.rank() == 0) done = status.ok();
+    });
+  }
+  EXPECT_TRUE(done);
+  EXPECT_GT(starts, 5);
+  EXPECT_EQ(Digest(run), *digest_);
+}
+
+TEST_F(Recipe, ThatIsDoneIsNotDoneAgain) {
+  const std::string run = *folder_ / "undisturbed";
+  const auto metrics = ReadFile(run + "/metrics.jsonl"), table = ReadFile(run + "/summary.json");
+  int64_t calls = 0;
+  ASSERT_TRUE(RunAlone(*recipe_, run, [&] { return ++calls < 0; }).ok());
+  EXPECT_EQ(calls, 0);
+  EXPECT_EQ(*ReadFile(run + "/metrics.jsonl"), *metrics);
+  EXPECT_EQ(*ReadFile(run + "/summary.json"), *table);
+  EXPECT_EQ(Digest(run), *digest_);
+}
+
+TEST_F(Recipe, OfAnotherSeedHasAnotherDigest) {
+  const std::string run = *folder_ / "seed-8";
+  ASSERT_TRUE(RunAlone(SmallRecipe(*folder_ / "model", {"seed=8"}), run, Never).ok());
+  EXPECT_NE(Digest(run), *digest_);
+}
+
+TEST_F(Recipe, OtherThanTheOneThatBeganTheRunIsRefusedByItsLine) {
+  const absl::Status status = RunAlone(SmallRecipe(*folder_ / "model", {"stages.zero.rl.kl_coef=0.5"}),
+                                       *folder_ / "undisturbed", Never);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("undisturbed/config.yaml:"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("\"kl_coef: 0.02\" there, \"kl_coef: 0.5\" now"));
+  // Threads are nobody's business but the machine's.
+  EXPECT_TRUE(RunAlone(SmallRecipe(*folder_ / "model", {"threads=3"}), *folder_ / "undisturbed", Never).ok());
+}
+
+TEST_F(Recipe, InADirectoryThatIsInUseIsRefusedOnEveryRank) {
+  const std::string run = *folder_ / "in-use";
+  ASSERT_TRUE(MakeDirectories(run).ok());
+  const auto lock = RunLock::Acquire(run);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  ThreadWorld world(2);
+  world.Run([&](Communicator& comm) {
+    const absl::Status status = RunRecipe(*recipe_, run, comm, Never);
+    EXPECT_FALSE(status.ok());
+    const char* const what = comm.rank() == 0 ? "in-use" : "the first rank could not claim";
+    EXPECT_THAT(std::string(status.message()), HasSubstr(what));
+  });
+  EXPECT_FALSE(FileExists(run + "/config.yaml"));
+}
+
+TEST_F(Recipe, WhoseDigestIsAskedOfAnotherFolderIsAnError) {
+  const auto digest = RunDigest(*folder_ / "model");
+  EXPECT_FALSE(digest.ok());
+  EXPECT_THAT(std::string(digest.status().message()), HasSubstr("is no run directory"));
+}
+
+}  // namespace
+}  // namespace temper
