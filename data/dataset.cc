@@ -185,7 +185,8 @@ class ProblemReader {
 
   absl::Status ReadAnswer(const Json& row, const std::string& where, Prompt* prompt) {
     const Json* model = Member(row, "reward_model");
-    for (const std::string key : {"answer", "solution", "ground_truth", "reward_model.ground_truth"}) {
+    for (const std::string key :
+         {"answer", "solution", "ground_truth", "expected", "reward_model.ground_truth"}) {
       const bool inner = key.starts_with("reward_model");
       const Json* value = !inner             ? Member(row, key)
                           : model != nullptr ? Member(*model, "ground_truth")

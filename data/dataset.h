@@ -36,10 +36,10 @@ struct Problems {
   std::string fields;  // which fields were recognised: "question, answer (after ####)"
 };
 // Problems out of JSONL: question or problem or prompt (a string, or messages) or messages; the reference
-// answer out of answer, solution, ground_truth, reward_model.ground_truth (of each what follows the last
-// ####); the task out of task, data_source. A row without an answer is no error here: rules say what they
-// need. Ids that are there twice are an error. Messages (what follows the last user's left out) become the
-// tokens of the policy's own chat form where its tokenizer has DeepSeek's or ChatML's role tokens; their
+// answer out of answer, solution, ground_truth, expected, reward_model.ground_truth (of each what follows the
+// last ####); the task out of task, data_source. A row without an answer is no error here: rules say what
+// they need. Ids that are there twice are an error. Messages (what follows the last user's left out) become
+// the tokens of the policy's own chat form where its tokenizer has DeepSeek's or ChatML's role tokens; their
 // content, and a problem inside the R1 template, are never read as special tokens. Without a template a
 // string is the prompt as it stands, special tokens in it included.
 absl::StatusOr<Problems> ReadProblems(const std::string& path, const Tokenizer& tokenizer,

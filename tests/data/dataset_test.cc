@@ -124,6 +124,8 @@ TEST(ReadProblems, KnowsTheFieldsThatAreCommon) {
       {R"({"problem":"how","solution":"so \\boxed{4}"})", "how", "so \\boxed{4}", "", "problem, solution"},
       {R"({"prompt":"how","ground_truth":-1.50,"task":"find_x"})", "how", "-1.5", "find_x",
        "prompt, ground_truth"},
+      {R"({"prompt":"how","expected":"18","upstream_answer":"9*2\n#### 18"})", "how", "18", "",
+       "prompt, expected"},
       {R"({"prompt":"how","reward_model":{"style":"rule","ground_truth":"7"}})", "how", "7", "",
        "prompt, reward_model.ground_truth"},
       {R"({"question":null,"prompt":"how","answer":null})", "how", "", "", "prompt"},
