@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/checkpoint.h"
 
-#include "absl/strings/match.h"
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
@@ -20,10 +23,17 @@ std::string OptimizerPath(const std::string& checkpoint) {
   return checkpoint + "/state/optimizer.safetensors";
 }
 
-absl::Status RemoveOlder(const std::string& directory, const std::string& newest) {
+// The step of a checkpoint's folder; -1: it is another folder.
+int64_t StepOf(absl::string_view name) {
+  int64_t step = -1;
+  const bool is = absl::ConsumePrefix(&name, "step-") && absl::c_all_of(name, absl::ascii_isdigit);
+  return is && absl::SimpleAtoi(name, &step) ? step : -1;
+}
+
+absl::Status RemoveOlder(const std::string& directory, int64_t newest) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
-    if (absl::StartsWith(name, "step-") && name < newest)
+    if (0 <= StepOf(name) && StepOf(name) < newest)
       TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
   }
   return absl::OkStatus();
@@ -52,7 +62,7 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                      {"seconds", state.seconds}};
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StatePath(files->temporary()), DumpJson(json) + "\n"));
   TEMPER_RETURN_IF_ERROR(files->Commit());
-  return RemoveOlder(directory, name);
+  return RemoveOlder(directory, state.step);
 }
 
 absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
@@ -60,7 +70,7 @@ absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   std::string newest;
   for (const std::string& name : names) {
-    if (absl::StartsWith(name, "step-") && name > newest) newest = name;
+    if (StepOf(name) > StepOf(newest)) newest = name;
   }
   return newest.empty() ? newest : directory + "/" + newest;
 }

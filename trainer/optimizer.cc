@@ -14,7 +14,7 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
   if (config.warmup_steps > 0 && step < config.warmup_steps) {
     rate *= static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
   }
-  const double done = steps > 0 ? static_cast<double>(step) / static_cast<double>(steps) : 0.0;
+  const double done = steps > 1 ? static_cast<double>(step) / static_cast<double>(steps - 1) : 0.0;
   switch (config.schedule) {
     case ScheduleKind::kConstant:
       return rate;

@@ -33,7 +33,7 @@ absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& to
 absl::Status RemoveOldReferences(const std::string& directory, const std::string& kept) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
-    if (absl::StartsWith(name, "reference-") && name < kept)
+    if (absl::StartsWith(name, "reference-") && name != kept)
       TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
   }
   return absl::OkStatus();

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/checkpoint.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "gmock/gmock.h"
+#include "model/hugging_face.h"
+#include "tests/model/odd_models.h"
+#include "tests/trainer/small_recipe.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Checkpoint : public ::testing::Test {
+ protected:
+  Checkpoint() : policy_(TinyDeepseek(), 1), optimizer_(&policy_.model) {
+    RandomStream random(RandomKey(1, "moments", 0, ""), Purpose::kTask);
+    for (at::Tensor* moments : {&optimizer_.m(), &optimizer_.v()})
+      for (int64_t i = 0; i < moments->numel(); ++i)
+        moments->mutable_data_ptr<float>()[i] = static_cast<float>(random.NextNormal());
+    optimizer_.set_steps(41);
+  }
+  absl::Status Save(int64_t step) {
+    state_.step = step;
+    return SaveCheckpoint(folder_ / "checkpoints", policy_.model, "configs/tiny/base", optimizer_, state_);
+  }
+  // The newest checkpoint.
+  std::string Latest() {
+    const auto latest = LatestCheckpoint(folder_ / "checkpoints");
+    EXPECT_TRUE(latest.ok()) << latest.status();
+    return latest.value_or("");
+  }
+  // What reading all of a checkpoint says, policy, state and optimizer.
+  absl::Status ReadAll(const std::string& checkpoint) {
+    TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(checkpoint));
+    TEMPER_RETURN_IF_ERROR(ReadTrainingState(checkpoint).status());
+    ThreadPool pool(1);
+    CausalLm model(files.config, std::move(files.parameters), &pool);
+    Optimizer optimizer(&model);
+    return LoadOptimizer(checkpoint, &optimizer);
+  }
+
+  TestFolder folder_;
+  Policy policy_;
+  Optimizer optimizer_;
+  TrainingState state_{
+      .policy_version = 12, .metrics_offset = 3456, .reference = "reference-000008", .seconds = 1.5};
+};
+
+TEST_F(Checkpoint, ReadsBackToTheSameBits) {
+  ASSERT_TRUE(Save(9).ok());
+  const std::string checkpoint = Latest();
+  EXPECT_EQ(checkpoint, folder_ / "checkpoints/step-000009");
+  const auto state = ReadTrainingState(checkpoint);
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->step, 9);
+  EXPECT_EQ(state->policy_version, 12);
+  EXPECT_EQ(state->metrics_offset, 3456);
+  EXPECT_EQ(state->reference, "reference-000008");
+  EXPECT_EQ(state->seconds, 1.5);
+
+  auto files = ReadPolicy(checkpoint);
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(Json::parse(files->config.json), Json::parse(policy_.model.config().json));
+  for (const Parameter& parameter : policy_.model.parameters().list())
+    EXPECT_TRUE(files->parameters[parameter.name].equal(parameter.value)) << parameter.name;
+  ThreadPool pool(1);
+  CausalLm model(files->config, std::move(files->parameters), &pool);
+  Optimizer optimizer(&model);
+  ASSERT_TRUE(LoadOptimizer(checkpoint, &optimizer).ok());
+  EXPECT_TRUE(optimizer.m().equal(optimizer_.m()));
+  EXPECT_TRUE(optimizer.v().equal(optimizer_.v()));
+  EXPECT_EQ(optimizer.steps(), 41);
+  EXPECT_TRUE(FileExists(checkpoint + "/tokenizer.json"));
+}
+
+TEST_F(Checkpoint, ReplacesOlderOnesOnceItStands) {
+  for (int64_t step : {1, 2, 30, 999999, 1000000}) {
+    ASSERT_TRUE(Save(step).ok());
+    EXPECT_EQ(ReadTrainingState(Latest())->step, step);
+    int64_t entries = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "checkpoints")) {
+      EXPECT_TRUE(entry.is_directory());
+      ++entries;
+    }
+    EXPECT_EQ(entries, 1) << step;
+  }
+}
+
+TEST_F(Checkpoint, IsFoundBesideTheLeftoversOfAnInterruptedSave) {
+  EXPECT_EQ(Latest(), "");
+  ASSERT_TRUE(Save(3).ok());
+  std::filesystem::create_directories(folder_ / "checkpoints/step-000009.copy");  // somebody's
+  std::filesystem::create_directories(folder_ / "checkpoints/.step-000004.tmp/state");
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "checkpoints/.step-000004.tmp/config.json", "{").ok());
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000003");
+  // A crash before the older one was removed leaves two whole ones.
+  std::filesystem::copy(folder_ / "checkpoints/step-000003", folder_ / "checkpoints/step-000002",
+                        std::filesystem::copy_options::recursive);
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000003");
+  ASSERT_TRUE(Save(4).ok());
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000004");
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/.step-000004.tmp"));
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/step-000002"));
+}
+
+TEST_F(Checkpoint, ThatIsDamagedIsAnErrorOfOneLineThatNamesTheFile) {
+  ASSERT_TRUE(Save(5).ok());
+  const std::string good = Latest();
+  ASSERT_TRUE(ReadAll(good).ok()) << ReadAll(good);
+  for (const char* name :
+       {"config.json", "model.safetensors", "state/state.json", "state/optimizer.safetensors"}) {
+    const std::string bytes = *ReadFile(good + "/" + name);
+    const std::string bad = folder_ / "bad";
+    const std::pair<const char*, std::optional<std::string>> damages[] = {
+        {"missing", std::nullopt},
+        {"empty", ""},
+        {"cut", bytes.substr(0, bytes.size() - 3)},
+        {"cut in half", bytes.substr(0, bytes.size() / 2)},
+        {"another file", std::string(64, '\xff')}};
+    for (const auto& [damage, left] : damages) {
+      std::filesystem::remove_all(bad);
+      std::filesystem::copy(good, bad, std::filesystem::copy_options::recursive);
+      std::filesystem::remove(bad + "/" + name);
+      if (left.has_value()) {
+        ASSERT_TRUE(WriteFileAtomic(bad + "/" + name, *left).ok());
+      }
+      const absl::Status status = ReadAll(bad);
+      EXPECT_FALSE(status.ok()) << name << " " << damage;
+      // A folder without weights has no file to name.
+      const bool none = damage == std::string("missing") && name == std::string("model.safetensors");
+      EXPECT_THAT(std::string(status.message()), HasSubstr(none ? bad : bad + "/" + name)) << damage;
+      EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n"))) << damage;
+    }
+  }
+}
+
+TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
+  ASSERT_TRUE(Save(5).ok());
+  const std::string path = Latest() + "/state/state.json";
+  const Json state = Json::parse(*ReadFile(path));
+  const auto error = [&](const char* key, const Json& value) {
+    EXPECT_TRUE(WriteFileAtomic(path, With(state, key, value).dump()).ok());
+    return std::string(ReadAll(Latest()).message());
+  };
+  EXPECT_THAT(error("format", 2), HasSubstr("state.json: format 2, but this temper reads format 1"));
+  EXPECT_THAT(error("step", "five"), HasSubstr("state.json"));
+  EXPECT_THAT(error("reference", "../elsewhere"), HasSubstr("state.json: reference is no plain name"));
+
+  Policy other(With(TinyDeepseek(), "hidden_size", 16), 1);
+  Optimizer optimizer(&other.model);
+  EXPECT_THAT(std::string(LoadOptimizer(Latest(), &optimizer).message()),
+              HasSubstr("state/optimizer.safetensors: tensor m has another size than the policy"));
+}
+
+TEST_F(Checkpoint, ThatCannotBeWrittenLeavesTheOlderOne) {
+  ASSERT_TRUE(Save(5).ok());
+  // The disk is full, as far as the optimizer's file goes.
+  struct rlimit old_limit;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  const struct rlimit limit = {40000, old_limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const absl::Status status = Save(6);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder_ / "checkpoints/.step-000006.tmp/"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000005");
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/.step-000006.tmp"));
+  EXPECT_TRUE(Save(6).ok());
+}
+
+}  // namespace
+}  // namespace temper
