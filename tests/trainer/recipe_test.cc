@@ -135,6 +135,33 @@ TEST_F(Recipe, StoppedOnceAnywhereAndResumedHasTheSameDigest) {
   }
 }
 
+// Dying by an exception leaves no checkpoint behind: lines of metrics and records of unfinished updates are
+// there.
+TEST_F(Recipe, ThatDiesAnywhereAndIsResumedHasTheSameDigestAndRepeatsNoMoreThanTheLastCheckpointLacks) {
+  int64_t repeated = 0;
+  for (int64_t n = 2; n < calls_; n += calls_ / 29) {
+    const std::string run = *folder_ / ("died-" + std::to_string(n));
+    int64_t calls = 0;
+    const auto die = [&]() -> bool {
+      if (++calls >= n) throw std::runtime_error("dies");
+      return false;
+    };
+    EXPECT_THROW(RunAlone(*recipe_, run, die).IgnoreError(), std::runtime_error);
+    const absl::Status resumed = RunAlone(*recipe_, run, Never);
+    ASSERT_TRUE(resumed.ok()) << "after " << n << ": " << resumed;
+    EXPECT_EQ(Digest(run), *digest_) << "after " << n;
+    const auto lines = ReadMetrics(run + "/metrics.jsonl");
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    for (const MetricsLine& line : *lines) {
+      const double updates = *line.Find("system/resume/repeated_updates");
+      repeated += static_cast<int64_t>(updates);
+      const bool often = line.stage == "zero" || line.stage == "cold_start";  // checkpoint_every: 1
+      EXPECT_LE(updates, often ? 1 : 3) << line.stage;
+    }
+  }
+  EXPECT_GT(repeated, 0);
+}
+
 TEST_F(Recipe, StoppedAgainAndAgainOnChangingRankCountsHasTheSameDigest) {
   const std::string run = *folder_ / "stopped-often";
   constexpr int64_t kCalls = 37;  // more than a sample takes, so that each start leaves something
