@@ -26,7 +26,7 @@ struct Cut {
 Cut CutOf(const Product& p, int threads) {
   Cut cut;
   cut.width = kPanel;
-  if (p.packed == nullptr && p.m <= kDirectRows) {
+  if (p.packed == nullptr && p.m <= DirectRows(p.b_transposed, p.ldb)) {
     const int64_t share = Ceil(Ceil(p.n, 2 * threads), 128) * 128;
     cut.width = std::min<int64_t>(share, kWide);
   }

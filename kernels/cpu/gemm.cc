@@ -236,14 +236,14 @@ void Direct(const PanelTask& t, float* scratch) {
     WithRows<kDirectRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(part, scratch); });
   }
   if (t.b_transposed) return;
-  WithRows<kDirectRows>(t.rows, [&](auto rows) { AlongRows<decltype(rows)::value>(t, scratch); });
+  WithRows<kDirectRowsAlong>(t.rows, [&](auto rows) { AlongRows<decltype(rows)::value>(t, scratch); });
 }
 
 }  // namespace
 
 void ComputePanel(const PanelTask& t, float* scratch) {
   if (t.panel != nullptr) return t.lda == 0 ? Tiles<true>(t, t.panel) : Tiles<false>(t, t.panel);
-  if (t.rows <= kDirectRows) return Direct(t, scratch);
+  if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
     return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
   }

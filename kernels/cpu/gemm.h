@@ -8,15 +8,23 @@ namespace temper::kernels {
 
 // Rows of c that one register tile holds.
 constexpr int kTileRows = 12;
-// Up to so many rows an unpacked operand is read once and not packed.
+// Up to so many rows an unpacked operand is read once and not packed; the second where b is [k, n] and its
+// rows lie far apart.
 constexpr int kDirectRows = 4;
+constexpr int kDirectRowsAlong = 8;
+inline int DirectRows(bool b_transposed, int64_t ldb) {
+  return b_transposed || ldb < 2048 ? kDirectRows : kDirectRowsAlong;
+}
 // Columns that such a piece has, at most.
 constexpr int kWide = 1024;
 
 // Floats of scratch memory that ComputePanel wants where the panel is not packed.
-inline int64_t PanelScratch(int64_t k) { return (k > 256 ? k : 256) * 32; }
+inline int64_t PanelScratch(int64_t k) {
+  constexpr int64_t kAccumulators = int64_t{4} * kDirectRowsAlong * kWide;  // and what is pending
+  return k * 32 > kAccumulators ? k * 32 : kAccumulators;
+}
 
-// c[rows, cols] of one panel of at most 32 columns (kWide if unpacked and rows <= kDirectRows); see Product
+// c[rows, cols] of one panel of at most 32 columns (kWide if unpacked and rows <= DirectRows()); see Product
 // for the order.
 struct PanelTask {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile

@@ -182,6 +182,7 @@ TEST(Gemm, FewRowsAgainstManyColumnsEqualTheChain) {
     for (bool transposed : {true, false}) {
       for (int chunks : {1, kChunks}) {
         ExpectTheChain({m, 2100, 45, chunks, transposed, true, Add::kInPlace}, FastIsas(), pools);
+        ExpectTheChain({m + 5, 2100, 45, chunks, transposed, true, Add::kOther}, FastIsas(), pools);
       }
     }
   }
