@@ -34,10 +34,10 @@ TEST(PackTile, WritesNoFloatOfTheNextTile) {
 }
 
 TEST(Products, OfRowsFarApartHaveTheSameBitsOnEveryNumberOfThreads) {
-  constexpr int64_t kM = 244, kN = 256, kK = 896;
+  constexpr int64_t kM = 244, kN = 256, kK = 4864;
   const std::vector<float> a = Numbers(kM * kK, 1), b = Numbers(kN * kK, 2);
   std::vector<float> one, many(kM * kN);
-  for (int threads : {1, 2, 3, 5}) {
+  for (int threads : {1, 2, 3}) {
     ThreadPool pool(threads);
     for (int time = 0; time < 4; ++time) {
       const Product product{.a = a.data(),
