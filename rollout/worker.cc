@@ -155,10 +155,10 @@ class Collection {
   }
 
   // The first rank reads the records, all learn what it found.
-  absl::StatusOr<int64_t> Resume() {
+  absl::StatusOr<int64_t> Resume(int64_t* repeated) {
     if (request_.records.empty()) return 0;
     std::deque<Trajectory> found;
-    const absl::Status status = mesh_.dp_rank() == 0 ? ReadRecords(&found) : absl::OkStatus();
+    const absl::Status status = mesh_.dp_rank() == 0 ? ReadRecords(&found, repeated) : absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh_.dp(), status, found));
     return Place(std::move(found));
   }
@@ -215,7 +215,7 @@ class Collection {
   }
 
  private:
-  absl::Status ReadRecords(std::deque<Trajectory>* found) const {
+  absl::Status ReadRecords(std::deque<Trajectory>* found, int64_t* repeated) const {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups, ReadGroups(request_.records));
     std::optional<std::vector<std::string>> rules;
     for (const Group& group : groups) {
@@ -230,7 +230,9 @@ class Collection {
       }
       if (!rules) rules = RulesOf(pool_->Judge({.prompt = &group.prompt, .text = ""}));
       for (const Trajectory& trajectory : group.trajectories) {
-        if (Usable(trajectory) && RulesOf(trajectory.verdicts) == *rules) found->push_back(trajectory);
+        const bool usable = Usable(trajectory) && RulesOf(trajectory.verdicts) == *rules;
+        if (usable) found->push_back(trajectory);
+        *repeated += usable ? 0 : 1;
       }
     }
     return absl::OkStatus();
@@ -288,7 +290,7 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
   *counts = {};
   Collection collection(request, engine_, tokenizer_, mesh_, &rewards);
   TEMPER_RETURN_IF_ERROR(collection.Check());
-  TEMPER_ASSIGN_OR_RETURN(counts->resumed_samples, collection.Resume());
+  TEMPER_ASSIGN_OR_RETURN(counts->resumed_samples, collection.Resume(&counts->repeated_samples));
   std::deque<Trajectory> sampled;
   const absl::Status status = collection.Sample(progress, stop, &sampled, counts);
   return collection.Finish(status, sampled);

@@ -34,6 +34,7 @@ struct RolloutRequest {
 struct RolloutCounts {
   EngineCounts engine;            // of this rank
   int64_t resumed_samples = 0;    // of all ranks: found in the records, not sampled again
+  int64_t repeated_samples = 0;   // found there and sampled again; told on the first rank
   double sample_seconds = 0;      // of this rank
   double score_wait_seconds = 0;  // of this rank: after its last sample, until its last verdict
 };

@@ -25,7 +25,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
                        const std::function<bool()>& stop);
 
 // SHA-256 over weights, optimizer, trajectories sorted by (stage, rollout, prompt, sample), datasets, and
-// every metric outside time/ and system/ (docs/exactness.md, E4).
+// every metric outside time/, system/ and resume/ (docs/exactness.md, E4).
 absl::StatusOr<std::string> RunDigest(const std::string& run_directory);
 
 // Threads of this rank: `configured`, or where that is 0 the cores it may use, shared out among the ranks of

@@ -110,7 +110,8 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"time/trained_tokens_per_second", Share(static_cast<double>(step.local_tokens), update_seconds)},
       {"system/local_sampled_tokens", local},
       {"system/local_tokens", static_cast<double>(step.local_tokens)},
-      {"system/resumed_samples", static_cast<double>(rollout.resumed_samples)}};
+      {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
+      {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
   row.insert(row.end(), clocks.begin(), clocks.end());
   // The pool counts what this rank judged; only its clocks are of interest here.
   for (const auto& [name, value] : pool.TakeMetrics()) {

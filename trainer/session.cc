@@ -97,7 +97,7 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
 absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {
   if (context_.metrics != nullptr) {
     MetricsLine line{context_.stage->name, state_.step, figures};
-    line.values.emplace_back("system/resume/repeated_updates", std::exchange(repeated_updates_, 0));
+    line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }
   context_.progress->Step(state_.step, status_text);

@@ -66,7 +66,7 @@ def repeated(directory):
     most = collections.Counter()
     for line in (directory / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
-        most[row["stage"]] = max(most[row["stage"]], row["system/resume/repeated_updates"])
+        most[row["stage"]] = max(most[row["stage"]], row["resume/repeated_updates"])
     return most
 
 

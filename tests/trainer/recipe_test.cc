@@ -153,7 +153,7 @@ TEST_F(Recipe, ThatDiesAnywhereAndIsResumedHasTheSameDigestAndRepeatsNoMoreThanT
     const auto lines = ReadMetrics(run + "/metrics.jsonl");
     ASSERT_TRUE(lines.ok()) << lines.status();
     for (const MetricsLine& line : *lines) {
-      const double updates = *line.Find("system/resume/repeated_updates");
+      const double updates = *line.Find("resume/repeated_updates");
       repeated += static_cast<int64_t>(updates);
       const bool often = line.stage == "zero" || line.stage == "cold_start";  // checkpoint_every: 1
       EXPECT_LE(updates, often ? 1 : 3) << line.stage;
