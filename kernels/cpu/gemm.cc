@@ -10,6 +10,8 @@ namespace TEMPER_ISA {
 namespace {
 
 constexpr int kPanel = 32;
+// Steps of a chunk for which a row alone fetches ahead.
+constexpr int64_t kWindow = 64;
 
 inline int64_t ChunkBegin(const PanelTask& t, int c) { return c * t.k / t.k_chunks; }
 
@@ -163,16 +165,36 @@ void TransposedTile(const PanelTask& t, int column) {
 }
 
 // One row of a, b [n, k]: lanes are the 8 chunks of two of b's rows, so that few of the lines read fall in
-// one set of the first cache. `steps` is a chunk's length, a multiple of 16; x holds a the same way.
+// one set of the first cache, and four rows of b at a time lie in one piece of memory. `steps` is a chunk's
+// length, a multiple of 16; x holds a the same way.
 inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
+  // Meanwhile the next window of each chunk is fetched, at last the next four rows' first one: no further
+  // ahead than stays in the first cache.
+  const int64_t window = steps % kWindow == 0 ? kWindow : steps;
+  const float* b = t.b + column * t.ldb;
   F16 acc[2] = {Set(0.0f), Set(0.0f)};
-  for (int64_t i = 0; i < steps; i += kLanes) {
+  for (int64_t i = 0, end = window; end <= steps; end += window) {
+    const float* ahead = end == steps ? b + 4 * t.ldb : b + end;
+    int64_t left = window;
+    for (; i < end; i += 8) {
+#pragma GCC unroll 8
+      for (int line = 0; line < 16; line += 2) {
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + kLanes);
+        ahead += 2 * kLanes;
+        left -= 2 * kLanes;
+        if (left <= 0) {
+          ahead += steps - window;
+          left = window;
+        }
+      }
 #pragma GCC unroll 2
-    for (int pair = 0; pair < 2; ++pair) {
-      const Block16 block = LoadBlock(t.b + (column + 2 * pair) * t.ldb + i, steps, kLanes, t.ldb);
-#pragma GCC unroll 16
-      for (int s = 0; s < kLanes; ++s)
-        acc[pair] = Fma(Load(x + (i + s) * kLanes), Column(block, s), acc[pair]);
+      for (int pair = 0; pair < 2; ++pair) {
+        F16 columns[8];
+        LoadChunks(b + 2 * pair * t.ldb + i, steps, t.ldb, columns);
+#pragma GCC unroll 8
+        for (int s = 0; s < 8; ++s) acc[pair] = Fma(Load(x + (i + s) * kLanes), columns[s], acc[pair]);
+      }
     }
   }
   float sums[2 * kLanes];
@@ -189,12 +211,10 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
 
 // Up to kDirectRows rows of a against rows of b. How many columns were done.
 int Transposed(const PanelTask& t, float* scratch) {
-  // Rows of b this far apart fall into one set of the first cache.
-  const bool one_set = t.ldb % 1024 == 0;
   const int64_t steps = t.k / t.k_chunks;
   int column = 0;
   if (steps < kLanes) return 0;
-  if (t.rows == 1 && one_set && t.k_chunks == 8 && t.k % (8 * kLanes) == 0) {
+  if (t.rows == 1 && t.k_chunks == 8 && t.k % (8 * kLanes) == 0) {
     for (int64_t i = 0; i < steps; i += kLanes) {
       const Block16 block = LoadBlock(t.a + i, steps, kLanes, 0);
 #pragma GCC unroll 16
@@ -203,6 +223,8 @@ int Transposed(const PanelTask& t, float* scratch) {
     for (; column + 4 <= t.cols; column += 4) ChunksOfRows(t, steps, scratch, column);
     return column;
   }
+  // Rows of b this far apart fall into one set of the first cache.
+  const bool one_set = t.ldb % 1024 == 0;
   WithRows<kDirectRows>(t.rows, [&](auto rows) {
     constexpr int kCount = decltype(rows)::value;
     if (!one_set && kCount == 1) {

@@ -56,6 +56,39 @@ inline F16 Column(const Block16& block, int i) {
   return {(i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88) : _mm512_shuffle_f32x4(upper, lower, 0xdd)};
 }
 
+// v[i] has, lane by lane, element i of two rows' 8 chunks: of the row at `in` and the one `next` floats on,
+// whose chunks lie `step` floats apart.
+inline void LoadChunks(const float* in, int64_t step, int64_t next, F16 (&v)[8]) {
+  __m512 r[8];
+  const float* second = in + next;
+  const int64_t step4 = 4 * step;
+  // Few addresses in registers, not one for each of 16 loads.
+  asm("" : "+r"(in), "+r"(second));
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    const float* from = (i < 4 ? in : second) + (i & 3) * step;
+    r[i] =
+        _mm512_insertf32x8(_mm512_zextps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(from + step4), 1);
+  }
+  __m512 t[8];
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
+    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
+    t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    v[i].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
+    v[i + 4].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
+  }
+}
+
 }  // namespace TEMPER_ISA
 }  // namespace temper::kernels
 #endif

@@ -163,9 +163,9 @@ TEST(Gemm, MoreRowsThanABlockAndMoreColumnsThanAStepEqualTheChain) {
 TEST(Gemm, RowsAPageApartEqualTheChain) {
   auto pools = Pools({1, 2});
   int turn = 0;
-  for (int64_t m : {1, 2, 4, 9}) {
+  for (int64_t m : {1, 2, 3, 4, 9}) {
     for (int64_t n : {5, 32, 135}) {
-      for (int64_t k : {128, 1000, 1024}) {
+      for (int64_t k : {128, 384, 1000, 1024}) {
         for (int chunks : {1, kChunks}) {
           ++turn;
           ExpectTheChain({m, n, k, chunks, true, turn % 2 == 0, static_cast<Add>(turn % 3), 1024}, FastIsas(),
