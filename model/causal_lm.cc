@@ -44,7 +44,7 @@ CausalLm::CausalLm(ModelConfig config, Parameters parameters, ThreadPool* pool, 
       pool_(pool),
       device_(device),
       library_(device.is_cuda()),
-      rope_(config_),
+      rope_(config_, device),
       space_(device) {
   for (Parameter& parameter : parameters_.list()) {
     if (parameter.value.device() != device) parameter.value = parameter.value.to(device);
@@ -180,14 +180,15 @@ void CausalLm::Forward(const TokenBatch& batch, const KvCache& cache, absl::Span
        normed = space_.NewRows(selected, config_.hidden_size);
   ops::GatherRows(c, x, logit_rows.data(), last);
   ops::RmsNorm(c, last, final_norm_.data, config_.rms_norm_eps, normed, nullptr);
-  ops::Products(
-      c, {temper::Forward(head_, normed, Rows{logits, selected, config_.vocab_size, config_.vocab_size},
-                          kWholeAxis)});
+  Rows out{logits, selected, config_.vocab_size, config_.vocab_size};
+  if (library_) out = space_.NewRows(selected, config_.vocab_size);
+  ops::Products(c, {temper::Forward(head_, normed, out, kWholeAxis)});
+  if (library_) ops::CopyToHost(c, out.data, selected * config_.vocab_size, logits);
 }
 
 void CausalLm::Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies,
                         Tape* tape) {
-  Tape local;
+  Tape local(false, device_);
   const bool keep = tape != nullptr;
   if (!keep) tape = &local;
   EnsurePacked();

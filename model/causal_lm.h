@@ -76,8 +76,9 @@ class CausalLm {
   const Parameters& parameters() const { return parameters_; }
   ThreadPool& pool() const { return *pool_; }
   at::Device device() const { return device_; }
-  // Runs LibTorch's ops on the CPU too: how their CUDA twin is tested.
-  void UseLibraryOps(bool on) { library_ = on; }
+  // Runs LibTorch's ops on the CPU too: how their CUDA twin is tested. On CUDA they are the only ones.
+  void UseLibraryOps(bool on) { library_ = on || device_.is_cuda(); }
+  // False: LibTorch's ops, whose results change with batch and packing.
   bool exact() const { return !library_; }
 
   // The policy version that the weights are now; panels packed from older weights are packed anew before
@@ -85,7 +86,8 @@ class CausalLm {
   void WeightsChanged(int64_t version);
   int64_t version() const { return version_; }
 
-  // Writes the new tokens' keys into the cache and the logits [logit_rows.size(), vocab] of the rows named.
+  // Writes the new tokens' keys into the cache and the logits [logit_rows.size(), vocab] of the rows named,
+  // on the host as all results are.
   void Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
                float* logits);
 
@@ -98,7 +100,7 @@ class CausalLm {
   void Backward(Tape& tape, const float* dlogprobs);
 
   // The gradient of every trained parameter, flat, in name order; with tied embeddings the head's own part
-  // follows (GradientFloats). The buffer is the caller's and is not cleared.
+  // follows (GradientFloats). The buffer is the caller's, on device(), and is not cleared.
   void BindGradients(float* flat);
   int64_t TrainedFloats() const { return trained_floats_; }
   int64_t GradientFloats() const { return gradient_floats_; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/ops.h"
 
+#include <algorithm>
+
 #include "model/torch_ops.h"
 
 namespace temper::ops {
@@ -82,6 +84,11 @@ void CopyHeads(const Context& c, const float* from, int64_t from_row, int64_t fr
       }
     }
   });
+}
+
+void CopyToHost(const Context& c, const float* from, int64_t count, float* to) {
+  if (c.library) return torch_ops::CopyToHost(c.device, from, count, to);
+  std::copy_n(from, count, to);
 }
 
 void WriteBlocks(const Context& c, const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,

@@ -59,6 +59,9 @@ void GatherRows(const Context& c, Rows x, const int32_t* rows, Rows out);
 void CopyHeads(const Context& c, const float* from, int64_t from_row, int64_t from_head, int64_t rows,
                int heads, int dim, float* to, int64_t to_row, int64_t to_head, bool add = false);
 
+// From the context's device.
+void CopyToHost(const Context& c, const float* from, int64_t count, float* to);
+
 void WriteBlocks(const Context& c, const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,
                  Rows k, Rows v);
 void Attention(const Context& c, const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,

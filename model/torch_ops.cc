@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/torch_ops.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -11,8 +12,11 @@ namespace temper::torch_ops {
 namespace {
 
 at::Tensor Wrap(at::Device device, const float* data, at::IntArrayRef sizes, at::IntArrayRef strides) {
-  return at::from_blob(const_cast<float*>(data), sizes, strides,
-                       at::TensorOptions().dtype(at::kFloat).device(device));
+  return at::for_blob(const_cast<float*>(data), sizes)
+      .strides(strides)
+      .options(at::TensorOptions().dtype(at::kFloat).device(device))
+      .target_device(device)
+      .make_tensor();
 }
 at::Tensor Wrap(at::Device device, Rows rows) {
   return Wrap(device, rows.data, {rows.rows, rows.cols}, {rows.stride, 1});
@@ -70,6 +74,17 @@ Probabilities Softmax(const AttentionShape& shape, const at::Tensor& q_RHD, cons
   scores = scores.masked_fill(mask, -INFINITY);
   const at::Tensor lse = scores.logsumexp(-1);
   return {(scores - lse.unsqueeze(-1)).exp(), lse};
+}
+
+// Indices of the `count` largest in each row, ties to the lower one, which topk does not promise.
+at::Tensor Largest(const at::Tensor& values, int64_t count) {
+  return std::get<1>(values.sort(/*stable=*/true, /*dim=*/-1, /*descending=*/true)).narrow(-1, 0, count);
+}
+
+// Rows whose logits are in memory at once, and those of them from `first` on.
+constexpr int64_t kLogitRows = 1024;
+Rows Part(Rows rows, int64_t first) {
+  return {rows.data + first * rows.stride, std::min(kLogitRows, rows.rows - first), rows.cols, rows.stride};
 }
 
 }  // namespace
@@ -180,6 +195,10 @@ void CopyHeads(at::Device device, const float* from, int64_t from_row, int64_t f
   }
 }
 
+void CopyToHost(at::Device device, const float* from, int64_t count, float* to) {
+  ToHost(Wrap(device, from, count), at::kFloat, to);
+}
+
 void WriteBlocks(at::Device device, const AttentionShape& shape,
                  absl::Span<const AttentionSequence> sequences, Rows k, Rows v) {
   const int64_t block = kernels::kAttentionBlock, head_floats = block * (shape.qk_dim + shape.v_dim);
@@ -206,6 +225,7 @@ void Attention(at::Device device, const AttentionShape& shape, absl::Span<const 
   const at::Tensor all_q = Heads(device, q, shape.q_heads, shape.qk_dim),
                    all_out = Heads(device, out, shape.q_heads, shape.v_dim);
   for (const AttentionSequence& s : sequences) {
+    if (s.rows == 0) continue;
     const Probabilities p = Softmax(shape, all_q.narrow(0, s.first_row, s.rows),
                                     FromBlocks(device, shape, s, false), s.first_position);
     const at::Tensor v =
@@ -228,6 +248,7 @@ void AttentionBackward(at::Device device, const AttentionShape& shape,
     return t.view({shape.kv_heads, repeat, t.size(1), t.size(2)}).sum(1).transpose(0, 1);
   };
   for (const AttentionSequence& s : sequences) {
+    if (s.rows == 0) continue;
     const at::Tensor q_HRD = narrow(Heads(device, q, shape.q_heads, shape.qk_dim), s).transpose(0, 1);
     const at::Tensor k_RGD = narrow(Heads(device, k, shape.kv_heads, shape.qk_dim), s);
     const at::Tensor k_HRD = k_RGD.repeat_interleave(repeat, 1).transpose(0, 1);
@@ -251,15 +272,15 @@ void Route(at::Device device, const RouteShape& shape, Rows logits, const float*
   const at::Tensor in = Wrap(device, logits);
   const at::Tensor s = shape.sigmoid ? at::sigmoid(in) : at::softmax(in, -1);
   at::Tensor biased = bias == nullptr ? s : s + Wrap(device, bias, shape.experts);
-  if (shape.groups > 1) {
-    const at::Tensor grouped = biased.view({logits.rows, shape.groups, shape.experts / shape.groups});
-    const at::Tensor best =
-        shape.group_top2 ? std::get<0>(grouped.topk(2, -1)).sum(-1) : std::get<0>(grouped.max(-1));
-    const at::Tensor keep =
-        at::zeros_like(best).scatter_(1, std::get<1>(best.topk(shape.top_groups, -1)), 1.0);
-    biased = biased.masked_fill(keep.repeat_interleave(shape.experts / shape.groups, 1) == 0, -INFINITY);
+  if (shape.groups > 1 && shape.top_groups < shape.groups) {
+    const int64_t size = shape.experts / shape.groups;
+    const at::Tensor grouped = biased.view({logits.rows, shape.groups, size});
+    const at::Tensor best = shape.group_top2 && size > 1 ? std::get<0>(grouped.topk(2, -1)).sum(-1)
+                                                         : std::get<0>(grouped.max(-1));
+    const at::Tensor keep = at::zeros_like(best).scatter_(1, Largest(best, shape.top_groups), 1.0);
+    biased = biased.masked_fill(keep.repeat_interleave(size, 1) == 0, -INFINITY);
   }
-  const at::Tensor chosen = std::get<1>(biased.topk(shape.top_k, -1));
+  const at::Tensor chosen = Largest(biased, shape.top_k);
   at::Tensor w = s.gather(1, chosen);
   if (shape.normalize) w = w / (w.sum(-1, true) + 1e-20);
   ToHost(chosen.to(at::kInt), at::kInt, ids);
@@ -312,34 +333,49 @@ void ScatterExperts(at::Device device, const Dispatch& dispatch, const int32_t* 
 
 void TokenLogprobs(at::Device device, Rows hidden, const float* head, int64_t vocab, const int32_t* targets,
                    float temperature, float* logprob, kernels::LogSumExp* sums, double* entropy) {
-  const at::Tensor z = ScaledLogits(device, hidden, head, vocab, temperature);
-  const at::Tensor target = Ints(device, targets, hidden.rows), max = std::get<0>(z.max(-1));
-  const at::Tensor log_sum = (z - max.unsqueeze(-1)).exp().sum(-1).log();
-  const at::Tensor chosen = z.gather(1, target.clamp_min(0).unsqueeze(-1)).squeeze(-1) - max - log_sum;
-  ToHost(chosen.masked_fill(target < 0, 0.0), at::kFloat, logprob);
-  if (sums != nullptr) {
-    const at::Tensor parts = at::stack({max, log_sum}, 1).to(at::kCPU).contiguous();
-    const float* values = parts.const_data_ptr<float>();
-    for (int64_t i = 0; i < hidden.rows; ++i) sums[i] = {values[2 * i], values[2 * i + 1]};
-  }
-  if (entropy != nullptr) {
-    const at::Tensor log_p = z - max.unsqueeze(-1) - log_sum.unsqueeze(-1);
-    ToHost(-(log_p.exp() * log_p).sum(-1).to(at::kDouble), at::kDouble, entropy);
+  for (int64_t row = 0; row < hidden.rows; ++row)
+    TEMPER_CHECK(targets[row] >= -1 && targets[row] < vocab, "target ", targets[row], " of vocabulary ",
+                 vocab);
+  for (int64_t first = 0; first < hidden.rows; first += kLogitRows) {
+    const Rows part = Part(hidden, first);
+    const at::Tensor z = ScaledLogits(device, part, head, vocab, temperature);
+    const at::Tensor target = Ints(device, targets + first, part.rows), max = std::get<0>(z.max(-1));
+    const at::Tensor log_p = z - max.unsqueeze(-1);
+    const at::Tensor log_sum = log_p.exp().sum(-1).log();
+    const at::Tensor chosen = z.gather(1, target.clamp_min(0).unsqueeze(-1)).squeeze(-1) - max - log_sum;
+    ToHost(chosen.masked_fill(target < 0, 0.0), at::kFloat, logprob + first);
+    if (sums != nullptr) {
+      const at::Tensor parts = at::stack({max, log_sum}, 1).to(at::kCPU).contiguous();
+      const float* values = parts.const_data_ptr<float>();
+      for (int64_t i = 0; i < part.rows; ++i) sums[first + i] = {values[2 * i], values[2 * i + 1]};
+    }
+    if (entropy != nullptr) {
+      log_p.sub_(log_sum.unsqueeze(-1));
+      // 0 log 0 is 0.
+      const at::Tensor terms = (log_p.exp() * log_p).masked_fill(log_p == -INFINITY, 0.0);
+      ToHost(-terms.sum(-1, false, at::kDouble).masked_fill(target < 0, 0.0), at::kDouble, entropy + first);
+    }
   }
 }
 
 void TokenLogprobsBackward(at::Device device, Rows hidden, const float* head, int64_t vocab,
                            const int32_t* targets, float temperature, const kernels::LogSumExp* sums,
                            const float* dlogprob, Rows dhidden, float* dhead) {
-  const at::Tensor target = Ints(device, targets, hidden.rows);
-  const at::Tensor d = at::from_blob(const_cast<float*>(dlogprob), {hidden.rows}, at::kFloat)
-                           .to(device)
-                           .masked_fill(target < 0, 0.0);
-  at::Tensor dz = -at::softmax(ScaledLogits(device, hidden, head, vocab, temperature), -1) * d.unsqueeze(-1);
-  dz.scatter_add_(1, target.clamp_min(0).unsqueeze(-1), d.unsqueeze(-1));
-  if (temperature != 0) dz = dz / temperature;
-  Wrap(device, dhidden).copy_(at::matmul(dz, Wrap(device, head, {vocab, hidden.cols}, {hidden.cols, 1})));
-  Wrap(device, dhead, {vocab, hidden.cols}, {hidden.cols, 1}).add_(at::matmul(dz.t(), Wrap(device, hidden)));
+  const at::Tensor weight = Wrap(device, head, {vocab, hidden.cols}, {hidden.cols, 1});
+  at::Tensor dweight = Wrap(device, dhead, {vocab, hidden.cols}, {hidden.cols, 1});
+  for (int64_t first = 0; first < hidden.rows; first += kLogitRows) {
+    const Rows part = Part(hidden, first);
+    const at::Tensor target = Ints(device, targets + first, part.rows);
+    const at::Tensor d = at::from_blob(const_cast<float*>(dlogprob + first), {part.rows}, at::kFloat)
+                             .to(device)
+                             .masked_fill(target < 0, 0.0);
+    at::Tensor dz =
+        at::softmax(ScaledLogits(device, part, head, vocab, temperature), -1).neg_().mul_(d.unsqueeze(-1));
+    dz.scatter_add_(1, target.clamp_min(0).unsqueeze(-1), d.unsqueeze(-1));
+    if (temperature != 0 && temperature != 1) dz.div_(temperature);
+    Wrap(device, Part(dhidden, first)).copy_(at::matmul(dz, weight));
+    dweight.add_(at::matmul(dz.t(), Wrap(device, part)));
+  }
 }
 
 }  // namespace temper::torch_ops

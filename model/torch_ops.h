@@ -39,6 +39,8 @@ void GatherRows(at::Device device, Rows x, const int32_t* rows, Rows out);
 void CopyHeads(at::Device device, const float* from, int64_t from_row, int64_t from_head, int64_t rows,
                int heads, int dim, float* to, int64_t to_row, int64_t to_head, bool add = false);
 
+void CopyToHost(at::Device device, const float* from, int64_t count, float* to);
+
 void WriteBlocks(at::Device device, const AttentionShape& shape,
                  absl::Span<const AttentionSequence> sequences, Rows k, Rows v);
 void Attention(at::Device device, const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,

@@ -33,7 +33,7 @@ SOURCE_NAMES = set("""
     kCPU kCUDA kFloat kDouble kHalf kBFloat16 kFloat8_e4m3fn kByte kChar kInt kLong kBool
     Half BFloat16 Float8_e4m3fn InferenceMode NoGradGuard
     empty empty_like empty_strided zeros zeros_like from_blob elementSize toString
-    set_num_threads set_num_interop_threads hasCUDA
+    set_num_threads set_num_interop_threads hasCUDA getNumGPUs
 """.split())
 # Structs of at::_ops, without the overload's name: empty stands for empty_memory_format too.
 OPERATORS = set("""

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/device.h"
+
+#include <cstdlib>
+
+#include "ATen/Context.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+#ifdef TEMPER_GPU
+constexpr const char* kNoGpu = "there is no GPU on this machine";
+int GpuCount() { return static_cast<int>(at::getNumGPUs()); }
+#else
+constexpr const char* kNoGpu = "this temper was built without CUDA: build it with cmake --preset gpu";
+int GpuCount() { return 0; }
+#endif
+
+// This rank's number among those of its machine.
+int LocalRank() {
+  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
+  int rank = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &rank) && rank >= 0 ? rank : 0;
+}
+
+}  // namespace
+
+absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
+  if (name == "cpu") return at::Device(at::kCPU);
+  absl::string_view rest = name;
+  int index = -1;
+  const bool numbered = absl::ConsumePrefix(&rest, "cuda:");
+  if (name != "cuda" && (!numbered || !absl::SimpleAtoi(rest, &index) || index < 0 || rest[0] == '+'))
+    return absl::InvalidArgumentError(absl::StrCat(Printable(name), " is no device: cpu, cuda or cuda:N"));
+  const int count = GpuCount();
+  if (count == 0) return absl::InvalidArgumentError(absl::StrCat(Printable(name), ": ", kNoGpu));
+  if (index >= count)
+    return absl::InvalidArgumentError(
+        absl::StrCat(Printable(name), ": this machine has GPUs 0 to ", count - 1));
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index >= 0 ? index : LocalRank() % count));
+}
+
+std::string NotExactText(const std::string& name) {
+  return absl::StrCat(
+      "device ", name,
+      ": not exact: LibTorch's ops order sums as they like, and results change with batch and "
+      "packing (docs/exactness.md)");
+}
+
+}  // namespace temper
