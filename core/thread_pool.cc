@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/thread_pool.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <exception>
 #include <mutex>
@@ -14,6 +16,15 @@ namespace {
 
 // About 20 microseconds of spinning before a thread sleeps.
 constexpr int kSpins = 4000;
+
+// What is freed is soon wanted again: without this every update's buffers go back to the system and are
+// faulted in anew, a quarter of the time of small updates.
+void KeepFreedMemory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
+#endif
+}
 
 inline void Pause() {
 #if defined(__x86_64__)
@@ -58,6 +69,7 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : threads_(threads), state_(std::make_unique<State>()) {
   TEMPER_CHECK(threads >= 1, "threads is ", threads);
+  KeepFreedMemory();
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Worker(i); });
 }
 

@@ -14,7 +14,8 @@ namespace temper {
 // The threads that share out one kernel's work. The caller is one of them: a pool of 1 starts no thread.
 // Made for regions of microseconds: workers spin for a moment before they sleep. One region runs at a time;
 // ParallelFor is called by one thread only and never from inside a region. Results never depend on the number
-// of threads: a region's pieces write disjoint outputs.
+// of threads: a region's pieces write disjoint outputs. A process with a pool keeps up to 64 MiB of what it
+// frees.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -24,8 +25,8 @@ class ThreadPool {
 
   int threads() const { return threads_; }
 
-  // Calls body(begin, end) for ranges that cover [0, n) once, each at most `grain` long; blocks until all are done.
-  // Ranges are handed out in turn, so uneven pieces balance. An exception of `body` is passed on.
+  // Calls body(begin, end) for ranges that cover [0, n) once, each at most `grain` long; blocks until all are
+  // done. Ranges are handed out in turn, so uneven pieces balance. An exception of `body` is passed on.
   void ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(int64_t begin, int64_t end)> body);
 
  private:
