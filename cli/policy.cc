@@ -9,6 +9,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/log.h"
+#include "model/device.h"
 #include "model/hugging_face.h"
 
 namespace temper {
@@ -44,6 +46,8 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<Policy> policy(
       new Policy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
+  const absl::StatusOr<at::Device> device = DeviceByName(options.device);
+  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
   // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
   // weights.
   TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
@@ -54,8 +58,9 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
     policy->eos_ids_ = policy->tokenizer_->eos_ids();
   }
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(options.model));
-  policy->model_ =
-      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), &policy->pool_);
+  policy->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
+                                              &policy->pool_, *device);
+  if (!policy->model_->exact()) LogInfo(NotExactText(options.device));
   std::vector<int32_t>& eos = policy->eos_ids_;
   eos.insert(eos.end(), config.eos_ids.begin(), config.eos_ids.end());
   std::sort(eos.begin(), eos.end());
@@ -87,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& op
   const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
   auto engine = std::make_unique<Engine>(model_.get(),
                                          EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache});
-  if (const int64_t needed = engine->CacheBytes(positions); needed > free) {
+  if (const int64_t needed = engine->CacheBytes(positions); needed > free && model_->device().is_cpu()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the cache of ", positions, " positions needs ", needed / kMiB, " MiB, and ", free / kMiB,
         " MiB of memory are free: lower --max-new-tokens, --max-batch or --cache-mib"));

@@ -19,6 +19,7 @@ namespace temper {
 struct PolicyOptions {
   std::string model;
   int64_t threads = 0;
+  std::string device = "cpu";
 
   template <class V>
   void Fields(V& v) {
@@ -26,6 +27,7 @@ struct PolicyOptions {
             Required());
     v.Field("threads", threads, "Threads; 0: as many as there are cores. Changes speed, never bits.",
             Between(0, 1024));
+    v.Field("device", device, "Where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
   }
 };
 
@@ -77,8 +79,8 @@ class Policy {
   }  // the model's and the tokenizer's, ascending
 
   absl::StatusOr<SamplingOptions> Sampling(const DrawOptions& options) const;
-  // An engine for sequences of at most `positions` positions. An error if their cache would not fit the free
-  // memory.
+  // An engine for sequences of at most `positions` positions. An error if their cache would not fit the
+  // machine's free memory; a GPU's is not asked.
   absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const DrawOptions& options, int64_t positions);
 
  private:

@@ -33,6 +33,13 @@ std::string Facts(const ReportRun& run) {
   double seconds = 0;
   for (const ReportStage& stage : run.stages) seconds += stage.Value("seconds").value_or(0);
   std::string facts = absl::StrCat(run.stages.size(), run.stages.size() == 1 ? " stage" : " stages");
+  bool exact = true;
+  for (const ReportStage& stage : run.stages) {
+    const Json* value = Find(stage.summary, "exact");
+    exact &= value == nullptr || !value->is_boolean() || value->get<bool>();
+  }
+  if (run.recipe && run.recipe->device != "cpu") absl::StrAppend(&facts, " · device ", run.recipe->device);
+  if (!exact) absl::StrAppend(&facts, " · not exact");
   if (run.recipe) facts = absl::StrCat("seed ", run.recipe->seed, " · ", facts);
   if (seconds > 0)
     absl::StrAppendFormat(&facts, seconds < 6000 ? " · %.1f minutes" : " · %.1f hours",

@@ -42,7 +42,7 @@ std::string Kept(const Group& group, const CollectConfig& config, int64_t* kept)
 
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
-  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context.pool));
+  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> problems,
                           ProblemSource::Open(config.problems, *policy.tokenizer, context.recipe->seed,
                                               context.stage->name, tiny::Split::kTrain));

@@ -3,8 +3,8 @@
 
 #include <cmath>
 
+#include "ATen/ops/empty.h"
 #include "ATen/ops/zeros.h"
-#include "core/check.h"
 #include "kernels/adamw.h"
 
 namespace temper {
@@ -28,9 +28,16 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
 }
 
 Optimizer::Optimizer(CausalLm* model) : model_(model) {
-  TEMPER_CHECK(!model->device().is_cuda(), "the optimizer runs on the CPU for now");
   m_ = at::zeros({model->TrainedFloats()}, at::kFloat);
   v_ = at::zeros({model->TrainedFloats()}, at::kFloat);
+  if (model->exact()) return;
+  master_ = at::empty({model->TrainedFloats()}, at::kFloat);
+  int64_t offset = 0;
+  for (const Parameter& parameter : model->parameters().list()) {
+    if (!parameter.trained) continue;
+    master_.narrow(0, offset, parameter.value.numel()).copy_(parameter.value.view({-1}));
+    offset += parameter.value.numel();
+  }
 }
 
 double Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
@@ -57,9 +64,11 @@ double Optimizer::Step(const OptimizerConfig& config, double learning_rate, cons
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
     step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
-    kernels::AdamW(step, parameter.value.numel(), gradients + offset,
-                   parameter.value.mutable_data_ptr<float>(), m_.mutable_data_ptr<float>() + offset,
-                   v_.mutable_data_ptr<float>() + offset, pool);
+    at::Tensor weights =
+        master_.defined() ? master_.narrow(0, offset, parameter.value.numel()) : parameter.value;
+    kernels::AdamW(step, parameter.value.numel(), gradients + offset, weights.mutable_data_ptr<float>(),
+                   m_.mutable_data_ptr<float>() + offset, v_.mutable_data_ptr<float>() + offset, pool);
+    if (master_.defined()) parameter.value.view({-1}).copy_(weights);
     offset += parameter.value.numel();
   }
   return norm;

@@ -30,9 +30,11 @@ struct OptimizerConfig {
 // step counts from 0.
 double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps);
 
-// AdamW over the policy's trained parameters. The moments are flat, in name order, as the gradients.
+// AdamW over the policy's trained parameters. The moments are flat, in name order, as the gradients, and live
+// on the host with them; so do the weights that are stepped, where the policy lives on a GPU: it gets copies.
 class Optimizer {
  public:
+  // Weights that are set after this are seen only where the policy is exact.
   explicit Optimizer(CausalLm* model);
 
   // Clips the gradient's norm, steps, and gives the norm before clipping. A norm that is not finite leaves
@@ -49,6 +51,7 @@ class Optimizer {
  private:
   CausalLm* model_;
   at::Tensor m_, v_;
+  at::Tensor master_;  // flat as m_; undefined where the policy's own weights are stepped
   int64_t steps_ = 0;
 };
 

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "core/status.h"
 #include "kernels/attention.h"
 #include "model/hugging_face.h"
@@ -16,6 +18,9 @@ namespace {
 
 // Prompts are short beside completions; this much is set aside for one.
 constexpr int64_t kPromptAllowance = 512;
+
+// Pools that a policy on a GPU has beside it.
+constexpr char kHost[] = "host ";
 
 std::string Bytes(int64_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
@@ -81,14 +86,19 @@ std::string SftWords(const SftConfig& sft) {
 void Append(std::string* text, const StageConfig& stage, const char* kind, const std::string& words,
             const Pools& pools) {
   absl::StrAppend(text, "  ", stage.name, " (", kind, "): ", words, "\n");
-  if (pools.empty()) return;
   int64_t sum = 0;
-  absl::StrAppend(text, "    memory a rank: ");
-  for (const auto& [name, bytes] : pools) {
-    absl::StrAppend(text, name, " ", Bytes(bytes), ", ");
-    sum += bytes;
+  for (bool host : {false, true}) {
+    std::string list;
+    int64_t sum = 0;
+    for (const auto& [name, bytes] : pools) {
+      if (absl::StartsWith(name, kHost) != host) continue;
+      absl::StrAppend(&list, absl::StripPrefix(name, kHost), " ", Bytes(bytes), ", ");
+      sum += bytes;
+    }
+    if (!list.empty())
+      absl::StrAppend(text, host ? "    and of the host: " : "    memory a rank: ", list, "sum ", Bytes(sum),
+                      "\n");
   }
-  absl::StrAppend(text, "sum ", Bytes(sum), "\n");
 }
 
 }  // namespace
@@ -106,7 +116,7 @@ int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
 }
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  int ranks) {
+                  int ranks, bool on_gpu) {
   const int64_t weights = Elements(model, false) * 4, trained = Elements(model, true) * 4;
   int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
@@ -114,11 +124,19 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
   const int64_t tied_head = model.tie_word_embeddings ? model.vocab_size * model.hidden_size * 4 : 0;
   const int64_t packed = trained <= (int64_t{512} << 20) ? trained : 0;
   const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
+  const int64_t activations = rows * TapeFloatsPerToken(model, updates.recompute) * 4;
+  if (on_gpu) {
+    Pools pools = {{"weights", weights}, {"gradients", trained + tied_head}, {"activations", activations}};
+    if (reference) pools.emplace_back("reference", weights);
+    pools.emplace_back(absl::StrCat(kHost, "gradients"), trained * levels);
+    pools.emplace_back(absl::StrCat(kHost, "optimizer and weights"), trained * 3);
+    return pools;
+  }
   Pools pools = {{"weights", weights},
                  {"packed weights", packed},
                  {"gradients", (trained + tied_head) * levels},
                  {"optimizer", trained * 2},
-                 {"activations", rows * TapeFloatsPerToken(model, updates.recompute) * 4}};
+                 {"activations", activations}};
   if (reference) pools.emplace_back("reference", weights + packed);
   return pools;
 }
@@ -130,13 +148,14 @@ int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int6
 }
 
 absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
-  std::string text =
-      absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank\n" : " ranks\n");
+  const bool on_gpu = recipe.device != "cpu";
+  std::string text = absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank" : " ranks",
+                                  on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
     if (stage.kind == StageKind::kRl) {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
-      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks);
+      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
       pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
       Append(&text, stage, "rl", RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {
@@ -146,7 +165,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
               ? absl::StrFormat("%s, %d parameters; ", model.model_type, Elements(model, false))
               : "";
       Append(&text, stage, stage.kind == StageKind::kSft ? "sft" : "pretrain", parameters + SftWords(sft),
-             UpdatePools(model, sft, 0, false, ranks));
+             UpdatePools(model, sft, 0, false, ranks, on_gpu));
     } else if (stage.kind == StageKind::kCollect) {
       Append(&text, stage, "collect",
              absl::StrFormat("%d prompts x %d samples, at most %d kept of each", stage.collect.prompts,

@@ -13,10 +13,11 @@
 namespace temper {
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
-// full microbatch (or the longest sequence, if that is longer).
+// full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
+// names that begin with "host ", and the temporaries of LibTorch's ops come on top.
 using Pools = std::vector<std::pair<std::string, int64_t>>;
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  int ranks);
+                  int ranks, bool on_gpu = false);
 // Of the paged cache, for sequences of `longest` positions.
 int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);
 

@@ -17,6 +17,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "model/device.h"
 #include "trainer/checkpoint.h"
 #include "trainer/collect.h"
 #include "trainer/evaluation.h"
@@ -65,17 +66,22 @@ Progress::Screen Silent() {
 class Runner {
  public:
   Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-         const std::function<bool()>& stop)
+         const std::function<bool()>& stop, at::Device device, bool library_ops)
       : recipe_(recipe),
         run_directory_(run_directory),
         mesh_(mesh),
         stop_(stop),
+        device_(device),
+        library_ops_(library_ops),
         pool_(RankThreads(recipe.threads, mesh.world().size())),
         progress_(mesh.is_first() ? Progress::StandardError() : Silent()) {}
 
   absl::Status Run() {
+    TEMPER_RETURN_IF_ERROR(CheckOrder());
     Json table = Json::array();
     int64_t metrics_offset = 0;
+    if (library_ops_ && mesh_.is_first())
+      LogInfo(NotExactText(recipe_.device), "; old logprobs are recomputed");
     for (const StageConfig& stage : recipe_.stages) {
       const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
       if (!FileExists(done)) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
@@ -91,6 +97,20 @@ class Runner {
   }
 
  private:
+  // Stages finish in order: what a missing stage.json would cut off metrics.jsonl is not ours to throw away.
+  absl::Status CheckOrder() const {
+    std::string unfinished;
+    for (const StageConfig& stage : recipe_.stages) {
+      const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
+      if (!FileExists(done) && unfinished.empty()) unfinished = done;
+      if (!FileExists(done) || unfinished.empty()) continue;
+      return absl::FailedPreconditionError(
+          absl::StrCat(unfinished, ": is missing, but the later stage ", stage.name,
+                       " is finished: restore it from a copy, or use another --run-dir"));
+    }
+    return absl::OkStatus();
+  }
+
   // Every rank is here, and leaves after the first has written stage.json.
   absl::Status RunStage(const StageConfig& stage, int64_t metrics_begin) {
     const auto began = std::chrono::steady_clock::now();
@@ -101,6 +121,8 @@ class Runner {
     context.directory = StageDirectory(run_directory_, stage.name);
     context.mesh = &mesh_;
     context.pool = &pool_;
+    context.device = device_;
+    context.library_ops = library_ops_;
     context.progress = &progress_;
     context.stop = stop_;
     TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
@@ -120,6 +142,7 @@ class Runner {
     TEMPER_ASSIGN_OR_RETURN(const Json figures, Evaluate(context));
     const double all = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     row["seconds"] = std::max(before, trained) + (all - trained);
+    row["exact"] = !library_ops_;
     for (const auto& [name, value] : figures.items()) row[name] = value;
     if (mesh_.is_first()) {
       TEMPER_RETURN_IF_ERROR(metrics->Sync());
@@ -152,7 +175,7 @@ class Runner {
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
                             LatestCheckpoint(CheckpointsDirectory(context.directory)));
     TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy,
-                            OpenPolicy(checkpoint.empty() ? context.from_directory : checkpoint, &pool_));
+                            OpenPolicy(checkpoint.empty() ? context.from_directory : checkpoint, context));
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator,
                             Evaluator::Open(context, *policy.model, *policy.tokenizer));
     return evaluator->AfterStage();
@@ -196,6 +219,7 @@ class Runner {
       const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other.name));
       TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
       if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
+      TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
       return checkpoint;
     }
     return stage.from;
@@ -212,6 +236,8 @@ class Runner {
   const std::string run_directory_;
   const Mesh& mesh_;
   const std::function<bool()>& stop_;
+  const at::Device device_;
+  const bool library_ops_;
   ThreadPool pool_;
   Progress progress_;
 };
@@ -231,8 +257,9 @@ int RankThreads(int64_t configured, int ranks) {
 }
 
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
-                       const std::function<bool()>& stop) {
+                       const std::function<bool()>& stop, bool library_ops) {
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(recipe.device));
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(MeshSizes(), world));
   std::unique_ptr<RunLock> lock;
   absl::Status claimed;
@@ -246,7 +273,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (world.Sum(claimed.ok() ? 0 : 1) > 0)
     return claimed.ok() ? absl::FailedPreconditionError("the first rank could not claim the run directory")
                         : claimed;
-  return Runner(recipe, run_directory, mesh, stop).Run();
+  return Runner(recipe, run_directory, mesh, stop, device, library_ops || device.is_cuda()).Run();
 }
 
 }  // namespace temper

@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "model/device.h"
 #include "rewards/reward.h"
 #include "trainer/recipe.h"
 
@@ -166,6 +167,8 @@ class Checker {
 }  // namespace
 
 absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks) {
+  if (const auto device = DeviceByName(recipe.device); !device.ok())
+    return absl::InvalidArgumentError(absl::StrCat("device: ", device.status().message()));
   if (recipe.stages.empty()) return absl::InvalidArgumentError("stages: there is none");
   Checker checker(ranks);
   for (const StageConfig& stage : recipe.stages) TEMPER_RETURN_IF_ERROR(checker.Check(stage));

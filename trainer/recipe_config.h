@@ -327,6 +327,7 @@ struct StageConfig {
 struct RecipeConfig {
   int64_t seed = 0;
   int64_t threads = 0;
+  std::string device = "cpu";
   EvaluationConfig evaluation;  // defaults of every stage
   RlConfig rl;                  // likewise
   std::vector<StageConfig> stages;
@@ -337,6 +338,10 @@ struct RecipeConfig {
     v.Field("threads", threads,
             "Threads of each rank; 0: the cores there are, shared out among the ranks of the machine.",
             Between(0, 1024));
+    v.Field(
+        "device", device,
+        "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
+        "GPU the run is not exact (docs/exactness.md).");
     v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
     v.Section("rl", rl, "Defaults of every rl stage.");
     v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {

@@ -16,19 +16,14 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
   auto reference = std::make_unique<ReferencePolicy>();
   reference->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
                                                  context.pool, session.model().device());
+  reference->model_->UseLibraryOps(context.library_ops);
   return reference;
 }
 
 void ReferencePolicy::Fill(UpdateBatch* batch, const Leaves& leaves, const LeafRange& mine,
                            int64_t tokens_per_microbatch, float temperature) {
-  TrainSequence* const first = batch->sequences.data();
-  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    SequenceLogprobs(*model_, leaves[l], tokens_per_microbatch, temperature,
-                     [&](size_t i, absl::Span<const float> logprobs) {
-                       TrainSequence& sequence = first[leaves[l][i] - first];
-                       sequence.ref_logprobs.assign(logprobs.begin(), logprobs.end());
-                     });
-  }
+  FillLogprobs(*model_, leaves, mine, tokens_per_microbatch, temperature, &TrainSequence::ref_logprobs,
+               batch);
 }
 
 absl::Status ReferencePolicy::Refresh(TrainingSession& session) {

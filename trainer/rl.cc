@@ -31,6 +31,29 @@ std::vector<int64_t> ChosenGroups(const StageContext& context, const RlConfig& c
   return {order.begin() + u * config.prompts_per_step, order.begin() + (u + 1) * config.prompts_per_step};
 }
 
+// The updates of a rollout, all of which exist before the first moves the policy.
+std::vector<UpdateBatch> BatchesOf(const StageContext& context, const RlConfig& config, int64_t rollout,
+                                   const std::vector<Group>& groups, const Rewards& rewards) {
+  std::vector<UpdateBatch> batches;
+  for (int64_t u = 0; u < config.updates_per_rollout; ++u)
+    batches.push_back(MakeUpdateBatch(groups, rewards, ChosenGroups(context, config, rollout, u), config));
+  return batches;
+}
+
+// Of a policy that is not exact the trainer knows other logprobs than the sampler stored: the ratio's
+// denominators are the trainer's own, of the policy as it was at the rollout. A stage that resumes between
+// the updates of a rollout has them no more, and goes on with the sampler's.
+void RecomputeOldLogprobs(TrainingSession& session, const RlConfig& config,
+                          std::vector<UpdateBatch>& batches) {
+  if (session.model().exact() || session.state().step % config.updates_per_rollout != 0) return;
+  const LeafRange mine = LocalLeaves(*session.context().mesh, config.gradient_leaves);
+  for (UpdateBatch& batch : batches) {
+    FillLogprobs(session.model(), DealToLeaves(batch, config.gradient_leaves), mine,
+                 config.tokens_per_microbatch, static_cast<float>(config.sampling.temperature),
+                 &TrainSequence::old_logprobs, &batch);
+  }
+}
+
 // In a rollout's first update the policy is the sampler: a single unequal bit is a defect, and stops the run
 // (E1).
 absl::Status CheckExact(TrainingSession& session, const LossSums& sums) {
@@ -79,12 +102,13 @@ absl::Status RunRl(const StageContext& context) {
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout));
     const Rewards group_rewards =
         RewardsOf(groups, config, context.recipe->seed, context.stage->name, rollout);
+    std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);
+    RecomputeOldLogprobs(*session, config, batches);
 
     for (int64_t u = session->state().step % config.updates_per_rollout;
          u < config.updates_per_rollout && !session->finished(); ++u) {
       const auto began = std::chrono::steady_clock::now();
-      const std::vector<int64_t> chosen = ChosenGroups(context, config, rollout, u);
-      figures.batch = MakeUpdateBatch(groups, group_rewards, chosen, config);
+      figures.batch = std::move(batches[u]);
       const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
       if (reference != nullptr) {
         reference->Fill(&figures.batch, leaves, LocalLeaves(*context.mesh, config.gradient_leaves),
@@ -105,7 +129,9 @@ absl::Status RunRl(const StageContext& context) {
       }
       figures.update_seconds = SecondsSince(began);
       TEMPER_RETURN_IF_ERROR(evaluator->DuringStage(session->state().step, &figures.evaluation));
-      const Figures row = figures.Row(groups, group_rewards, chosen, *rewards);
+      figures.exact = session->model().exact();
+      const Figures row =
+          figures.Row(groups, group_rewards, ChosenGroups(context, config, rollout, u), *rewards);
       TEMPER_RETURN_IF_ERROR(session->FinishStep(row, RlFigures::StatusText(row)));
     }
   }

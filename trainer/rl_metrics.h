@@ -16,13 +16,15 @@ struct RlFigures {
   RolloutCounts rollout;
   UpdateBatch batch;
   StepResult step;
+  bool exact = true;  // false: old logprobs are not the sampler's (docs/exactness.md)
   double learning_rate = 0;
   double update_seconds = 0;  // reference and update
   Figures evaluation;
 
   // reward/mean, reward/RULE, length/mean, p10, p50, p90, entropy, kl, clip_share, ratio, loss,
   // gradient_norm, share of completions that retry or check themselves, stop/length, groups without spread,
-  // dropped and masked samples, tokens unequal; clocks under time/. Rewards are of the update's own groups
+  // dropped and masked samples, tokens unequal, exact; clocks under time/. Rewards are of the update's own
+  // groups
   // (`chosen`).
   Figures Row(const std::vector<Group>& groups, const Rewards& rewards, const std::vector<int64_t>& chosen,
               RewardPool& pool) const;

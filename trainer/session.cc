@@ -21,11 +21,13 @@ absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, co
 }
 
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        ThreadPool* pool) {
+                                        const StageContext& context) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, Tokenizer::Load(tokenizer_directory));
   TEMPER_RETURN_IF_ERROR(CheckVocabulary(files.config, policy.tokenizer->vocab_size()));
-  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), pool);
+  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
+                                            context.pool, context.device);
+  policy.model->UseLibraryOps(context.library_ops);
   return policy;
 }
 
@@ -41,9 +43,9 @@ absl::Status RemoveOldReferences(const std::string& directory, const std::string
 
 }  // namespace
 
-absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, ThreadPool* pool) {
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
-  return MakePolicy(std::move(files), directory, pool);
+  return MakePolicy(std::move(files), directory, context);
 }
 
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const StageContext& context,
@@ -60,14 +62,14 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     TEMPER_ASSIGN_OR_RETURN(session->state_, ReadTrainingState(checkpoint));
     session->seconds_before_ = session->state_.seconds;
     session->tokenizer_directory_ = checkpoint;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.pool));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context));
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
-    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.pool));
+    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context));
   } else {
     session->tokenizer_directory_ = context.from_directory;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.pool));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context));
   }
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);

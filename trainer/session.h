@@ -69,11 +69,12 @@ class TrainingSession {
   int64_t repeated_updates_ = 0;
 };
 
-// The policy and its tokenizer from a checkpoint or model directory; refuses a vocabulary that does not fit.
+// The policy, on the stage's device, and its tokenizer from a checkpoint or model directory; refuses a
+// vocabulary that does not fit.
 struct OpenedPolicy {
   std::unique_ptr<CausalLm> model;
   std::unique_ptr<Tokenizer> tokenizer;
 };
-absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, ThreadPool* pool);
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context);
 
 }  // namespace temper

@@ -24,6 +24,8 @@ struct StageContext {
   std::string from_directory;  // the checkpoint it starts from
   const Mesh* mesh = nullptr;
   ThreadPool* pool = nullptr;
+  at::Device device = at::kCPU;      // where policies live
+  bool library_ops = false;          // LibTorch's ops, as always on a GPU: not exact
   MetricsWriter* metrics = nullptr;  // null but on the first rank
   Progress* progress = nullptr;
   std::function<bool()> stop;    // true once the user asked to stop

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "ATen/ops/empty.h"
+#include "ATen/ops/from_blob.h"
 #include "comm/reduce.h"
 #include "core/check.h"
 
@@ -87,6 +89,27 @@ int64_t Updater::bytes() const {
   return static_cast<int64_t>(leaf_.capacity() + total_.capacity()) * 4 + tape_->bytes();
 }
 
+void Updater::BeginLeaf() {
+  if (model_->exact()) {
+    leaf_.assign(model_->GradientFloats(), 0.0f);
+    model_->BindGradients(leaf_.data());
+    return;
+  }
+  if (!device_leaf_.defined())
+    device_leaf_ =
+        at::empty({model_->GradientFloats()}, at::TensorOptions().dtype(at::kFloat).device(model_->device()));
+  device_leaf_.zero_();
+  model_->BindGradients(device_leaf_.mutable_data_ptr<float>());
+}
+
+void Updater::EndLeaf() {
+  model_->FoldTiedHead();
+  leaf_.resize(model_->TrainedFloats());
+  if (!model_->exact())
+    at::from_blob(leaf_.data(), {model_->TrainedFloats()}, at::kFloat)
+        .copy_(device_leaf_.narrow(0, 0, model_->TrainedFloats()));
+}
+
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                            double learning_rate, LossFunction loss) {
   TEMPER_CHECK(static_cast<int64_t>(leaves.size()) == options_.gradient_leaves);
@@ -97,8 +120,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   leaf_ = std::move(total_);  // its memory: of a large model, what one gradient more would take counts
   std::vector<float> logprobs, dlogprobs;
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    leaf_.assign(model_->GradientFloats(), 0.0f);
-    model_->BindGradients(leaf_.data());
+    BeginLeaf();
     ForEachMicrobatch(
         leaves[l], options_.tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
           logprobs.resize(batch.tokens.size());
@@ -117,8 +139,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
           result.local_tokens += row;
           ++result.microbatches;
         });
-    model_->FoldTiedHead();
-    leaf_.resize(model_->TrainedFloats());
+    EndLeaf();
     tree.Push(std::move(leaf_));
     leaf_ = std::vector<float>();
   }

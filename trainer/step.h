@@ -52,11 +52,16 @@ class Updater {
   int64_t bytes() const;
 
  private:
+  // A leaf's gradient begins with zeros, on the policy's device, and ends in leaf_, on the host.
+  void BeginLeaf();
+  void EndLeaf();
+
   CausalLm* model_;
   Optimizer* optimizer_;
   StepOptions options_;
   const Mesh& mesh_;
   std::unique_ptr<Tape> tape_;
+  at::Tensor device_leaf_;  // of a policy that is not exact: where it lives
   std::vector<float> leaf_;
   std::vector<float> total_;
 };

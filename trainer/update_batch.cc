@@ -84,4 +84,15 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
   return leaves;
 }
 
+void FillLogprobs(CausalLm& model, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,
+                  float temperature, std::vector<float> TrainSequence::*field, UpdateBatch* batch) {
+  TrainSequence* const first = batch->sequences.data();
+  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
+    SequenceLogprobs(model, leaves[l], tokens_per_microbatch, temperature,
+                     [&](size_t i, absl::Span<const float> logprobs) {
+                       (first[leaves[l][i] - first].*field).assign(logprobs.begin(), logprobs.end());
+                     });
+  }
+}
+
 }  // namespace temper

@@ -35,4 +35,9 @@ UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rew
 // A group stays in one leaf.
 Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves);
 
+// Fills `field` of the sequences of leaves `mine` with their logprobs under `model`: the update's own packed
+// forward, in its microbatches. `leaves` point into `batch`.
+void FillLogprobs(CausalLm& model, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,
+                  float temperature, std::vector<float> TrainSequence::*field, UpdateBatch* batch);
+
 }  // namespace temper

@@ -61,6 +61,18 @@ TEST(WriteReport, MakesAPageThatFetchesNothing) {
   EXPECT_LT(page.size(), 400000u);
 }
 
+TEST(WriteReport, SaysWhereARunWasNotExactAndOnWhichDevice) {
+  const SyntheticRun run = Written();
+  EXPECT_EQ(Count(PageOf(run), "not exact"), 0u);
+  Json rows = run.Summary();
+  for (Json& row : rows) row["exact"] = row["stage"] != "final";
+  RecipeConfig recipe = run.Recipe();
+  recipe.device = "cuda";
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/summary.json", DumpJson(rows)).ok());
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/config.yaml", WriteConfig(recipe)).ok());
+  EXPECT_THAT(PageOf(run), HasSubstr("3 stages · device cuda · not exact · "));
+}
+
 TEST(WriteReport, PutsEveryFigureOfTheStageTableInItsRow) {
   const SyntheticRun run = Written();
   const std::string page = PageOf(run);

@@ -191,6 +191,18 @@ TEST(Policy, ATokenizerLargerThanTheEmbeddingIsRefused) {
   EXPECT_THAT(error, HasSubstr("vocab_size is 37"));
 }
 
+TEST(Policy, OnADeviceThatIsNotThereIsRefused) {
+  const Folder folder;
+  const std::string model = WriteModel(folder, TinyLlama());
+  for (const char* command : {"sample", "logprobs"}) {
+    EXPECT_EQ(ErrorOf(command, {"--model", model, "--device", "tpu"}, ""),
+              "--device: tpu is no device: cpu, cuda or cuda:N");
+    EXPECT_THAT(ErrorOf(command, {"--model", model, "--device", "cuda:99"}, ""),
+                StartsWith("--device: cuda:99: "));
+    EXPECT_TRUE(RunCommand(command, {"--model", model, "--device", "cpu"}, "").status.ok());
+  }
+}
+
 TEST(Policy, AMissingModelIsTheUsersInput) {
   for (const char* command : {"sample", "logprobs"}) {
     const Ran ran = RunCommand(command, {"--model", "/nothing/here"}, "");

@@ -64,6 +64,7 @@ TEST_F(Recipe, LeavesATableOfItsStagesAndMetricsOfEveryUpdate) {
   for (const Json& row : Json::parse(*text)) {
     names.push_back(row["stage"]);
     EXPECT_GT(row["seconds"], 0);
+    EXPECT_EQ(row["exact"], true);
     EXPECT_EQ(row.contains("pass@1"), row["kind"] != "collect") << row;
     EXPECT_EQ(row.contains("hard/pass@1"), row["kind"] != "collect") << row;
   }
@@ -90,6 +91,7 @@ TEST_F(Recipe, HasNoTokenWhoseLogprobIsAnotherInTheTrainersFirstUpdate) {
   for (const MetricsLine& line : *lines) {
     const double* unequal = line.Find("unequal_tokens");
     if (unequal == nullptr) continue;
+    EXPECT_EQ(*line.Find("exact"), 1);
     EXPECT_GT(*line.Find("reward/std"), 0) << line.stage << " " << line.step;
     EXPECT_GT(*line.Find("gradient_norm"), 0) << line.stage << " " << line.step;
     masked += static_cast<int64_t>(*line.Find("samples/masked"));
