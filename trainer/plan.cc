@@ -86,7 +86,6 @@ std::string SftWords(const SftConfig& sft) {
 void Append(std::string* text, const StageConfig& stage, const char* kind, const std::string& words,
             const Pools& pools) {
   absl::StrAppend(text, "  ", stage.name, " (", kind, "): ", words, "\n");
-  int64_t sum = 0;
   for (bool host : {false, true}) {
     std::string list;
     int64_t sum = 0;
