@@ -14,6 +14,7 @@
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/checkpoint.h"
+#include "trainer/plan.h"
 #include "trainer/stage.h"
 #include "trainer/step.h"
 
@@ -159,6 +160,23 @@ TEST(NotExact, DeviceThatIsNotThereIsRefusedByTheRecipesReader) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(status.message()), ::testing::StartsWith(std::string("device: ") + device));
   }
+}
+
+TEST(NotExact, PlanTellsTheGpusMemoryFromTheHosts) {
+  const TestFolder folder;
+  WriteSmallModel(folder / "model");
+  RecipeConfig recipe = SmallRecipe(folder / "model");
+  const auto cpu = PlanText(recipe, 2);
+  ASSERT_TRUE(cpu.ok()) << cpu.status();
+  EXPECT_THAT(*cpu, ::testing::StartsWith("plan: seed 7, 2 ranks\n"));
+  EXPECT_THAT(*cpu, ::testing::Not(HasSubstr("host")));
+  recipe.device = "cuda";
+  const auto gpu = PlanText(recipe, 2);
+  ASSERT_TRUE(gpu.ok()) << gpu.status();
+  EXPECT_THAT(*gpu, ::testing::StartsWith("plan: seed 7, 2 ranks, device cuda\n"));
+  EXPECT_THAT(*gpu, ::testing::Not(HasSubstr("packed weights")));
+  EXPECT_THAT(*gpu, HasSubstr("\n    and of the host: gradients "));
+  EXPECT_THAT(*gpu, HasSubstr(" MiB, optimizer and weights "));
 }
 
 // One update of a few sequences, by the kernels or by LibTorch's ops.
