@@ -97,8 +97,7 @@ int RunCommand(const Command& command, std::vector<std::string> arguments,
 
 int Dispatch(std::vector<std::string> arguments, std::unique_ptr<Communicator>& world) {
   if (arguments.empty()) {
-    LogError("expected a command\n", ProgramHelp());
-    return kUserExit;
+    return Finish(absl::InvalidArgumentError("expected a command; see temper --help"), true);
   }
   const std::string name = arguments[0];
   arguments.erase(arguments.begin());

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "core/json.h"
+#include "core/lines.h"
 
 namespace temper {
 
@@ -21,28 +22,16 @@ struct Row {
   std::string name;  // "FILE:LINE", for errors
 };
 
-// JSON values of any kind, one a line, out of a file or standard input ("-"); blank lines are none. A row is
-// returned as soon as its line is there. One thread.
+// JSON values of any kind, one a line, out of a file or standard input ("-").
 class RowReader {
  public:
   static absl::StatusOr<std::unique_ptr<RowReader>> Open(const std::string& path);
-  ~RowReader();
-  RowReader(const RowReader&) = delete;
-  RowReader& operator=(const RowReader&) = delete;
-
   // Nothing at the end. Cancelled once the user asks to stop.
   absl::StatusOr<std::optional<Row>> Next();
 
  private:
-  RowReader(std::string name, int file) : name_(std::move(name)), file_(file) {}
-  absl::StatusOr<bool> ReadLine(std::string* line);  // false at the end
-
-  const std::string name_;
-  const int file_;
-  std::string buffer_;
-  size_t begin_ = 0;  // of what is not used yet
-  int64_t line_ = 0;
-  bool end_ = false;
+  explicit RowReader(std::unique_ptr<LineReader> lines) : lines_(std::move(lines)) {}
+  const std::unique_ptr<LineReader> lines_;
 };
 
 // The text on standard output, with a line end where it has none. Waits for a slow reader; one that is gone

@@ -20,12 +20,6 @@
 namespace temper {
 namespace {
 
-absl::Status SystemError(const std::string& path, const std::string& doing) {
-  const int error = errno;
-  const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
-  return error == ENOENT ? absl::NotFoundError(message) : absl::UnavailableError(message);
-}
-
 template <class F>
 auto Retry(F call) {
   auto result = call();
@@ -100,6 +94,27 @@ absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
 }
 
 }  // namespace
+
+absl::Status SystemError(const std::string& path, const std::string& doing) {
+  const int error = errno;
+  const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
+  switch (error) {
+    case ENOENT:
+      return absl::NotFoundError(message);
+    case EACCES:
+    case EBADF:
+    case EEXIST:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case ENOTDIR:
+    case EPERM:
+    case EROFS:
+      return absl::FailedPreconditionError(message);
+    default:
+      return absl::UnavailableError(message);
+  }
+}
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
   int64_t size = 0;
@@ -309,18 +324,23 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
 
 RunLock::~RunLock() { close(file_); }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::string_view)> piece) {
   int64_t size = 0;
   TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
   const Descriptor file(descriptor);
-  Sha256 sha;
   std::string buffer(1 << 20, '\0');
   for (;;) {
     const ssize_t got = Retry([&] { return read(file.get(), buffer.data(), buffer.size()); });
     if (got < 0) return SystemError(path, "read");
-    if (got == 0) return sha.Finish();
-    sha.Update({buffer.data(), static_cast<size_t>(got)});
+    if (got == 0) return absl::OkStatus();
+    piece({buffer.data(), static_cast<size_t>(got)});
   }
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  Sha256 sha;
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) { sha.Update(bytes); }));
+  return sha.Finish();
 }
 
 }  // namespace temper

@@ -11,12 +11,20 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "core/status.h"
 
 namespace temper {
 
+// What errno says, "PATH: cannot DOING: ...": NotFound, FailedPrecondition for a path that cannot be used so
+// (not allowed, read-only, no folder), Unavailable for the rest (disk full, I/O).
+absl::Status SystemError(const std::string& path, const std::string& doing);
+
 // The bytes of a regular file of at most `limit` bytes. Folders, pipes and devices are refused.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = int64_t{1} << 32);
+
+// Hands all bytes of a regular file to `piece`, in order, in pieces.
+absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::string_view)> piece);
 
 // Replaces or makes `path`: after a crash at any point it holds the old bytes or the new ones. Writes to a
 // temporary file beside it, fsyncs it, renames it, fsyncs the folder. After an error the temporary file is

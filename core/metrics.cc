@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
-#include "core/json.h"
+#include "core/lines.h"
 
 namespace temper {
 
@@ -53,9 +53,11 @@ absl::StatusOr<std::vector<MetricsLine>> ReadMetrics(const std::string& path) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   std::vector<MetricsLine> lines;
   for (size_t begin = 0, end; (end = text.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    const std::string name = absl::StrCat(path, ":", lines.size() + 1);
-    TEMPER_ASSIGN_OR_RETURN(const Json json,
-                            ParseJson(std::string_view(text).substr(begin, end - begin), name));
+    const int64_t number = static_cast<int64_t>(lines.size()) + 1;
+    const std::string name = absl::StrCat(path, ":", number);
+    TEMPER_ASSIGN_OR_RETURN(
+        const Json json,
+        ParseLine({.text = text.substr(begin, end - begin), .number = number, .name = name}));
     MetricsLine& line = lines.emplace_back();
     TEMPER_ASSIGN_OR_RETURN(line.stage, GetString(json, "stage", name));
     TEMPER_ASSIGN_OR_RETURN(line.step, GetInt(json, "step", name));

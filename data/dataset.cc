@@ -2,16 +2,12 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
 #include <map>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/lines.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "data/chat.h"
@@ -35,47 +31,19 @@ absl::Status At(const std::string& where, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(where, ": ", std::string(status.message())));
 }
 
-// Calls line(text, number) for each line that is not blank.
-using OnLine = absl::FunctionRef<absl::Status(const std::string& text, int64_t number)>;
-absl::Status ForEachLine(const std::string& path, OnLine line) {
-  std::ifstream file;
-  if (path != "-") {
-    std::error_code error;
-    if (std::filesystem::is_directory(path, error)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Printable(path, 1000), ": is a folder, not a JSONL file"));
-    }
-    errno = 0;
-    file.open(path, std::ios::binary);
-    if (!file) {
-      return absl::NotFoundError(absl::StrCat(Printable(path, 1000), ": cannot read: ", strerror(errno)));
-    }
+using OnLine = absl::FunctionRef<absl::Status(const Line& line)>;
+absl::Status ForEachLine(const std::string& path, OnLine on_line) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<LineReader> lines, LineReader::Open(path));
+  for (;;) {
+    TEMPER_ASSIGN_OR_RETURN(const std::optional<Line> line, lines->Next());
+    if (!line) return absl::OkStatus();
+    TEMPER_RETURN_IF_ERROR(on_line(*line));
   }
-  std::istream& in = path == "-" ? std::cin : file;
-  std::string text;
-  for (int64_t number = 1; std::getline(in, text); ++number) {
-    if (text.find_first_not_of(" \t\r") == text.npos) continue;
-    TEMPER_RETURN_IF_ERROR(line(text, number));
-  }
-  if (in.bad())
-    return absl::UnavailableError(absl::StrCat(Printable(path, 1000), ": cannot read to its end"));
-  return absl::OkStatus();
 }
 
-std::string LineName(const std::string& path, int64_t number) {
-  return absl::StrCat(path == "-" ? "standard input" : path, ":", number);
-}
-
-absl::StatusOr<Json> ParseRow(const std::string& text, const std::string& where) {
-  absl::StatusOr<Json> row = ParseJson(text, where);
-  if (!row.ok()) {
-    // ParseJson counts lines of its own.
-    std::string message(row.status().message());
-    const std::string prefix = where + ":1: ";
-    if (message.starts_with(prefix)) message = message.substr(prefix.size());
-    return absl::InvalidArgumentError(absl::StrCat(where, ": ", message));
-  }
-  if (!row->is_object()) return absl::InvalidArgumentError(absl::StrCat(where, ": is not a JSON object"));
+absl::StatusOr<Json> ParseRow(const Line& line) {
+  TEMPER_ASSIGN_OR_RETURN(Json row, ParseLine(line));
+  if (!row.is_object()) return absl::InvalidArgumentError(absl::StrCat(line.name, ": is not a JSON object"));
   return row;
 }
 
@@ -238,10 +206,9 @@ absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenize
 
 absl::Status ForEachJsonLine(const std::string& path,
                              absl::FunctionRef<absl::Status(const Json&, const std::string&)> row) {
-  return ForEachLine(path, [&](const std::string& text, int64_t number) -> absl::Status {
-    const std::string where = LineName(path, number);
-    TEMPER_ASSIGN_OR_RETURN(const Json json, ParseRow(text, where));
-    return row(json, where);
+  return ForEachLine(path, [&](const Line& line) -> absl::Status {
+    TEMPER_ASSIGN_OR_RETURN(const Json json, ParseRow(line));
+    return row(json, line.name);
   });
 }
 
@@ -250,22 +217,21 @@ absl::StatusOr<Problems> ReadProblems(const std::string& path, const Tokenizer& 
   Problems problems;
   ProblemReader reader(tokenizer, options);
   std::map<std::string, int64_t> line_of_id;
-  const auto read = [&](const std::string& text, int64_t number) -> absl::StatusOr<Prompt> {
-    TEMPER_ASSIGN_OR_RETURN(const Json row, ParseRow(text, LineName(path, number)));
-    return reader.Read(row, number, LineName(path, number));
+  const auto read = [&](const Line& line) -> absl::StatusOr<Prompt> {
+    TEMPER_ASSIGN_OR_RETURN(const Json row, ParseRow(line));
+    return reader.Read(row, line.number, line.name);
   };
-  TEMPER_RETURN_IF_ERROR(ForEachLine(path, [&](const std::string& text, int64_t number) -> absl::Status {
-    absl::StatusOr<Prompt> prompt = read(text, number);
+  TEMPER_RETURN_IF_ERROR(ForEachLine(path, [&](const Line& line) -> absl::Status {
+    absl::StatusOr<Prompt> prompt = read(line);
     if (!prompt.ok() && options.skip_bad_lines) {
       ++problems.skipped_lines;
       return absl::OkStatus();
     }
     if (!prompt.ok()) return prompt.status();
-    const auto [first, is_new] = line_of_id.emplace(prompt->id, number);
+    const auto [first, is_new] = line_of_id.emplace(prompt->id, line.number);
     if (!is_new) {
-      return absl::InvalidArgumentError(absl::StrCat(LineName(path, number), ": id ",
-                                                     Printable(prompt->id, 60), " is that of line ",
-                                                     first->second, " too"));
+      return absl::InvalidArgumentError(absl::StrCat(line.name, ": id ", Printable(prompt->id, 60),
+                                                     " is that of line ", first->second, " too"));
     }
     problems.prompts.push_back(*std::move(prompt));
     return absl::OkStatus();

@@ -7,11 +7,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -44,12 +44,6 @@ float FromHalf(uint16_t half) {
   const uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
   if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(fraction * 0x1p-24f));
   return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
-}
-
-absl::Status SystemError(const std::string& path, const char* doing) {
-  const int error = errno;
-  const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
-  return error == ENOENT ? absl::NotFoundError(message) : absl::UnavailableError(message);
 }
 
 // {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}: "" or what is wrong.

@@ -109,10 +109,9 @@ absl::Status WriteSafetensors(const std::string& path, std::vector<NamedTensor> 
   const std::string folder = slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
   const std::string temporary = absl::StrCat(folder, "/.", path.substr(slash + 1), ".", getpid(), ".tmp");
   const auto failed = [&](const char* doing) {
-    const int error = errno;
+    const absl::Status status = SystemError(path, doing);
     unlink(temporary.c_str());
-    return absl::UnavailableError(
-        absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error)));
+    return status;
   };
   unlink(temporary.c_str());
   const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);

@@ -71,7 +71,7 @@ TEST(Program, TheUsersMistakesEndWithTwoAndOneLine) {
       {"smaple", "error: smaple: unknown command; did you mean sample?\n"},
       {"score", "error: --rule: "},
       {"score --rule accuracy --inptu x", "error: --inptu: unknown option; did you mean --input?\n"},
-      {"score --rule accuracy --input /nothing", "error: /nothing: No such file or directory\n"},
+      {"score --rule accuracy --input /nothing", "error: /nothing: cannot read: No such file or directory\n"},
       {"sample --model /nothing --temperature x", "error: --temperature: "},
       {"sample --model /nothing", "error: /nothing/config.json: "},
       {"run", "error: "},
