@@ -2,7 +2,6 @@
 #include "data/record_file.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -14,6 +13,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "core/crc32c.h"
 #include "core/text.h"
 #include "data/trajectory.pb.h"
 
@@ -21,22 +21,6 @@ namespace temper {
 namespace {
 
 constexpr int64_t kHeaderBytes = 12;
-
-// CRC-32C (RFC 3720, appendix B.4): the reflected polynomial 0x1EDC6F41, a byte at a time.
-uint32_t Crc32c(std::string_view bytes) {
-  static const std::array<uint32_t, 256> kTable = [] {
-    std::array<uint32_t, 256> table;
-    for (uint32_t i = 0; i < 256; ++i) {
-      uint32_t crc = i;
-      for (int bit = 0; bit < 8; ++bit) crc = crc >> 1 ^ (crc & 1 ? 0x82F63B78u : 0u);
-      table[i] = crc;
-    }
-    return table;
-  }();
-  uint32_t crc = ~0u;
-  for (const unsigned char byte : bytes) crc = crc >> 8 ^ kTable[(crc ^ byte) & 0xFF];
-  return ~crc;
-}
 
 void PutWord(uint32_t word, std::string* out) {
   for (int shift = 0; shift < 32; shift += 8) out->push_back(static_cast<char>(word >> shift));

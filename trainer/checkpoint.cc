@@ -3,10 +3,12 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "core/crc32c.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
@@ -28,6 +30,26 @@ int64_t StepOf(absl::string_view name) {
   int64_t step = -1;
   const bool is = absl::ConsumePrefix(&name, "step-") && absl::c_all_of(name, absl::ascii_isdigit);
   return is && absl::SimpleAtoi(name, &step) ? step : -1;
+}
+
+// {"model.safetensors": CRC-32C, ...} of the weights and the optimizer.
+absl::StatusOr<Json> Checksums(const std::string& checkpoint) {
+  Json sums = Json::object();
+  for (const char* folder : {"", "state/"}) {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                            ListDirectory(absl::StrCat(checkpoint, "/", folder)));
+    for (const std::string& name : names) {
+      if (!absl::EndsWith(name, ".safetensors")) continue;
+      TEMPER_ASSIGN_OR_RETURN(sums[folder + name], Crc32cOfFile(absl::StrCat(checkpoint, "/", folder, name)));
+    }
+  }
+  return sums;
+}
+
+absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
+  return ParseJson(text, path);
 }
 
 absl::Status RemoveOlder(const std::string& directory, int64_t newest) {
@@ -53,13 +75,15 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
   TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
   TEMPER_RETURN_IF_ERROR(
       WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, Checksums(files->temporary()));
   const Json json = {{"format", kFormat},
                      {"step", state.step},
                      {"policy_version", state.policy_version},
                      {"optimizer_steps", optimizer.steps()},
                      {"metrics_offset", state.metrics_offset},
                      {"reference", state.reference},
-                     {"seconds", state.seconds}};
+                     {"seconds", state.seconds},
+                     {"checksums", checksums}};
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StatePath(files->temporary()), DumpJson(json) + "\n"));
   TEMPER_RETURN_IF_ERROR(files->Commit());
   return RemoveOlder(directory, state.step);
@@ -77,8 +101,7 @@ absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
 
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   const std::string path = StatePath(checkpoint);
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
-  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t format, GetInt(json, "format", path));
   if (format != kFormat) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": format ", format,
@@ -96,6 +119,28 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   return state;
 }
 
+absl::Status CheckCheckpoint(const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
+  const int64_t named = StepOf(checkpoint.substr(checkpoint.rfind('/') + 1));
+  if (named >= 0 && named != step) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
+  }
+  const Json* written = Find(json, "checksums");
+  if (written == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": checksums: missing"));
+  TEMPER_ASSIGN_OR_RETURN(const Json now, Checksums(checkpoint));
+  for (const auto& [file, sum] : now.items()) {
+    const Json* other = Find(*written, file);
+    if (other != nullptr && *other == sum) continue;
+    return absl::DataLossError(absl::StrCat(checkpoint, "/", file,
+                                            ": is not what was written (its checksum "
+                                            "differs): the checkpoint is damaged, restore it from a copy"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
   const std::string path = OptimizerPath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
@@ -109,8 +154,8 @@ absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) 
     }
     TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, tensor->mutable_data_ptr<float>()));
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(StatePath(checkpoint), 1 << 20));
-  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, StatePath(checkpoint)));
+  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
   optimizer->set_steps(steps);
   return absl::OkStatus();

@@ -34,8 +34,12 @@ absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory);
 // state/state.json alone.
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint);
 
-// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
-// errors that name the file.
+// Whether weights and optimizer are the bytes that were written (state.json has their CRC-32C); an error
+// names the file that is not.
+absl::Status CheckCheckpoint(const std::string& checkpoint);
+
+// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint, after CheckCheckpoint.
+// Sizes that do not fit are errors that name the file.
 absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer);
 
 }  // namespace temper

@@ -77,25 +77,41 @@ class Runner {
         progress_(mesh.is_first() ? Progress::StandardError() : Silent()) {}
 
   absl::Status Run() {
+    TEMPER_RETURN_IF_ERROR(CheckOrder());
     Json table = Json::array();
     int64_t metrics_offset = 0;
     if (library_ops_ && mesh_.is_first())
       LogInfo(NotExactText(recipe_.device), "; old logprobs are recomputed");
     for (const StageConfig& stage : recipe_.stages) {
       const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
-      if (!FileExists(done)) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
+      const bool finished = FileExists(done);
+      if (!finished) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
       TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(done));
       TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, done));
       TEMPER_ASSIGN_OR_RETURN(metrics_offset, GetInt(json, "metrics_offset", done));
       const Json* row = Find(json, "row");
       if (row == nullptr) return absl::DataLossError(absl::StrCat(done, ": has no row"));
       table.push_back(*row);
-      if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteTable(table));
+      if (!finished && mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteTable(table));
+    }
+    return mesh_.is_first() ? WriteTable(table) : absl::OkStatus();
+  }
+
+ private:
+  // Stages finish in order: what a missing stage.json would cut off metrics.jsonl is not ours to throw away.
+  absl::Status CheckOrder() const {
+    std::string unfinished;
+    for (const StageConfig& stage : recipe_.stages) {
+      const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
+      if (!FileExists(done) && unfinished.empty()) unfinished = done;
+      if (!FileExists(done) || unfinished.empty()) continue;
+      return absl::FailedPreconditionError(
+          absl::StrCat(unfinished, ": is missing, but the later stage ", stage.name,
+                       " is finished: restore it from a copy, or use another --run-dir"));
     }
     return absl::OkStatus();
   }
 
- private:
   // Every rank is here, and leaves after the first has written stage.json.
   absl::Status RunStage(const StageConfig& stage, int64_t metrics_begin) {
     const auto began = std::chrono::steady_clock::now();
@@ -204,6 +220,7 @@ class Runner {
       const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other.name));
       TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
       if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
+      TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
       return checkpoint;
     }
     return stage.from;

@@ -142,6 +142,23 @@ TEST_F(Checkpoint, ThatIsDamagedIsAnErrorOfOneLineThatNamesTheFile) {
   }
 }
 
+TEST_F(Checkpoint, OneFlippedBitOfWeightsOrMomentsIsFound) {
+  ASSERT_TRUE(Save(5).ok());
+  EXPECT_TRUE(CheckCheckpoint(Latest()).ok()) << CheckCheckpoint(Latest());
+  for (const char* name : {"model.safetensors", "state/optimizer.safetensors"}) {
+    const std::string path = Latest() + "/" + name, bytes = *ReadFile(path);
+    std::string flipped = bytes;
+    flipped[bytes.size() - 4] ^= 1;  // of a last float: still finite, still the right size
+    ASSERT_TRUE(WriteFileAtomic(path, flipped).ok());
+    EXPECT_EQ(ReadAll(Latest()).code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(ReadAll(Latest()).message()), HasSubstr(path + ": is not what was written"));
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+  }
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  std::filesystem::rename(Latest(), folder_ / "checkpoints/step-000006");
+  EXPECT_THAT(std::string(CheckCheckpoint(Latest()).message()), HasSubstr("state.json: step 5 is not"));
+}
+
 TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
   ASSERT_TRUE(Save(5).ok());
   const std::string path = Latest() + "/state/state.json";
