@@ -32,8 +32,8 @@ constexpr char kVersion[] = "0.1.0";  // CMakeLists.txt's; a test compares
 
 // True once SIGINT or SIGTERM came (a second one ends the program at once).
 bool StopRequested();
-// From here on these signals ask to stop, and a reader that is gone makes an error of a write instead of
-// ending the program.
+// From here on these signals ask to stop, and a reader that is gone, or a file at its size limit, makes an
+// error of a write instead of ending the program.
 void HandleSignals();
 
 }  // namespace temper

@@ -10,6 +10,7 @@
 #include "cli/rows.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/text.h"
 #include "data/dataset.h"
 #include "rewards/pool.h"
 #include "rewards/statistics.h"
@@ -108,7 +109,8 @@ absl::Status RunEval(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards, RewardPool::Create(Rules(options), 2));
   TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, ReadPrompts(options, *policy));
-  TEMPER_RETURN_IF_ERROR(rewards->CheckAnswers(prompts));
+  if (const absl::Status status = rewards->CheckAnswers(prompts); !status.ok())
+    return absl::Status(status.code(), absl::StrCat(Printable(options.data), ": ", status.message()));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           Sample(options, *policy, std::move(prompts), *rewards));
   const Statistics statistics = Evaluate(OutcomesOf(groups));

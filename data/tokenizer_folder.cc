@@ -66,6 +66,8 @@ absl::StatusOr<TokenizerFolder> ReadTokenizerFolder(const std::string& path) {
     const std::string file = (std::filesystem::path(path) / name).string();
     if (!folder.files.empty() && !FileExists(file)) continue;
     TEMPER_ASSIGN_OR_RETURN(std::string bytes, ReadFile(file, kFileLimit));
+    // Checked here, since some are read only where others do not say enough, yet checkpoints carry them all.
+    if (file.ends_with(".json")) TEMPER_RETURN_IF_ERROR(JsonFile::Parse(bytes, file).status());
     folder.files.emplace_back(name, std::move(bytes));
   }
   return folder;

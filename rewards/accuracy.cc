@@ -20,7 +20,8 @@ class Accuracy : public Reward {
   absl::Status CheckAnswer(const Prompt& prompt) const override {
     const std::string fault = ReferenceFault(prompt);
     if (fault.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat("problem ", Printable(prompt.id), ": ", fault));
+    return absl::InvalidArgumentError(
+        absl::StrCat(prompt.id.empty() ? "the problem" : "problem ", Printable(prompt.id), ": ", fault));
   }
 
   Verdict Judge(const Completion& completion) const override {
