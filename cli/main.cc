@@ -62,11 +62,14 @@ absl::Status Agree(Communicator& world, const absl::Status& mine) {
   std::string why;
   try {
     absl::Status all;
+    int rank = 0;
     for (const std::string& text : world.AllGather(absl::StrCat(mine.raw_code(), " ", mine.message()))) {
       const size_t space = text.find(' ');
       int code = 0;
       TEMPER_CHECK(absl::SimpleAtoi(text.substr(0, space), &code), text);
-      const absl::Status status(static_cast<absl::StatusCode>(code), text.substr(space + 1));
+      const std::string where = rank == 0 ? "" : absl::StrCat("on rank ", rank, ": ");
+      ++rank;
+      const absl::Status status(static_cast<absl::StatusCode>(code), where + text.substr(space + 1));
       if (all.ok() || (absl::IsCancelled(all) && !status.ok())) all = status;
     }
     return all;

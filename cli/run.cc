@@ -23,6 +23,19 @@ struct RunOptions {
   }
 };
 
+// All ranks have read the same recipe, or none goes on. Where only another rank failed, this one's stop gives
+// way to that rank's error.
+absl::Status AgreeOnRecipe(const absl::StatusOr<RecipeConfig>& mine, Communicator& world) {
+  if (world.size() == 1) return mine.status();
+  const std::vector<std::string> all = world.AllGather(mine.ok() ? WriteConfig(*mine) : std::string());
+  if (!mine.ok()) return mine.status();
+  for (const std::string& other : all) {
+    if (other.empty()) return absl::CancelledError("another rank could not read the recipe");
+    if (other != all[0]) return absl::InvalidArgumentError("ranks were given different recipes");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status RunRecipeCommand(const CommandLine& line) {
@@ -33,7 +46,9 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
         rest.empty() ? std::string("expected a recipe: temper run RECIPE.yaml --run-dir DIR")
                      : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
   }
-  TEMPER_ASSIGN_OR_RETURN(const RecipeConfig recipe, ReadRecipe(rest[0], options.set, line.world->size()));
+  const absl::StatusOr<RecipeConfig> read = ReadRecipe(rest[0], options.set, line.world->size());
+  TEMPER_RETURN_IF_ERROR(AgreeOnRecipe(read, *line.world));
+  const RecipeConfig& recipe = *read;
   const bool first = line.world->rank() == 0;
   TEMPER_ASSIGN_OR_RETURN(const std::string plan, PlanText(recipe, line.world->size()));
   if (first) LogInfo(plan);

@@ -35,6 +35,17 @@ def tokens(directory):
     return {(row["stage"], row["step"]): row["system/local_tokens"] for row in rows}
 
 
+def refusals(temper, folder):
+    """Yields what is wrong: two ranks of which one was given nothing to read, or another recipe, both end with 2."""
+    for arguments, message in [("/nothing.yaml", "error: on rank 1: /nothing.yaml: cannot read"),
+                               (f"{RECIPE} --set seed=3", "error: ranks were given different recipes")]:
+        directory = os.path.join(folder, "refused")
+        line = f'[ "$OMPI_COMM_WORLD_RANK" = 0 ] && set -- {RECIPE} || set -- {arguments}; exec {temper} run "$@" --run-dir {directory}'
+        done = subprocess.run(["mpirun", "-n", "2", "bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
+        if done.returncode != 2 or message not in done.stderr or os.path.exists(directory):
+            yield f"{arguments} on rank 1: exit code {done.returncode}, {done.stderr[-400:]}"
+
+
 def main():
     temper, ranks = sys.argv[1], [int(n) for n in sys.argv[2:]] or [1, 2, 4]
     faults = 0
@@ -52,6 +63,9 @@ def main():
                 if work[n][step] > alone / n + alone / LEAVES:
                     print(f"{n} ranks: {step}: the first rank did {work[n][step]:.0f} of {alone:.0f} tokens")
                     faults += 1
+        for fault in refusals(temper, folder):
+            print(fault)
+            faults += 1
     sys.exit(1 if faults else 0)
 
 
