@@ -52,7 +52,8 @@ double Uniform(uint64_t key, uint32_t sample, uint32_t position, Purpose purpose
 }
 
 double RandomStream::NextUniform() {
-  const double u = Uniform(key_, stream_, static_cast<uint32_t>(draws_), purpose_, static_cast<uint32_t>(draws_ >> 32));
+  const double u =
+      Uniform(key_, stream_, static_cast<uint32_t>(draws_), purpose_, static_cast<uint32_t>(draws_ >> 32));
   ++draws_;
   return u;
 }
@@ -62,7 +63,9 @@ uint64_t RandomStream::NextBelow(uint64_t n) {
   const uint64_t limit = UINT64_MAX - UINT64_MAX % n;
   for (;;) {
     const std::array<uint32_t, 4> words =
-        Philox({stream_, static_cast<uint32_t>(draws_), static_cast<uint32_t>(purpose_), static_cast<uint32_t>(draws_ >> 32)}, key_);
+        Philox({stream_, static_cast<uint32_t>(draws_), static_cast<uint32_t>(purpose_),
+                static_cast<uint32_t>(draws_ >> 32)},
+               key_);
     ++draws_;
     const uint64_t bits = static_cast<uint64_t>(words[0]) << 32 | words[1];
     if (bits < limit) return bits % n;

@@ -8,8 +8,9 @@
 
 namespace temper {
 
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11): four words from a 128-bit
-// counter and a 64-bit key. There is no generator state anywhere in temper: a draw is a function of its name.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC11): four words from a
+// 128-bit counter and a 64-bit key. There is no generator state anywhere in temper: a draw is a function of
+// its name.
 std::array<uint32_t, 4> Philox(const std::array<uint32_t, 4>& counter, uint64_t key);
 
 // What a stream of draws is for: a word of the counter, so that purposes never share draws.
@@ -21,13 +22,15 @@ uint64_t RandomKey(uint64_t seed, std::string_view stage, uint64_t rollout, std:
 // One 53-bit uniform in [0, 1) for (sample, position, purpose, draw).
 double Uniform(uint64_t key, uint32_t sample, uint32_t position, Purpose purpose, uint32_t draw = 0);
 
-// Draws in order from one (key, purpose) stream, for generators of tasks and initial values. Copyable, no hidden state.
+// Draws in order from one (key, purpose) stream, for generators of tasks and initial values. Copyable, no
+// hidden state.
 class RandomStream {
  public:
-  RandomStream(uint64_t key, Purpose purpose, uint32_t stream = 0) : key_(key), purpose_(purpose), stream_(stream) {}
-  double NextUniform();              // [0, 1), 53 bits
-  uint64_t NextBelow(uint64_t n);    // [0, n), n >= 1, unbiased by rejection
-  double NextNormal();               // Box-Muller in f64, two uniforms a call
+  RandomStream(uint64_t key, Purpose purpose, uint32_t stream = 0)
+      : key_(key), purpose_(purpose), stream_(stream) {}
+  double NextUniform();            // [0, 1), 53 bits
+  uint64_t NextBelow(uint64_t n);  // [0, n), n >= 1, unbiased by rejection
+  double NextNormal();             // Box-Muller in f64, two uniforms a call
   // An index with probability proportional to its weight.
   int NextWeighted(const std::vector<double>& weights);
 

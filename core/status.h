@@ -5,8 +5,8 @@
 #include "absl/status/statusor.h"
 
 // For what the world does wrong (files, configs, data): the message says what, where and what to do.
-#define TEMPER_RETURN_IF_ERROR(expression)                            \
-  do {                                                                \
+#define TEMPER_RETURN_IF_ERROR(expression)                                                      \
+  do {                                                                                          \
     if (::absl::Status temper_status = (expression); !temper_status.ok()) return temper_status; \
   } while (false)
 

@@ -202,8 +202,12 @@ class Gatherer {
       return absl::DataLossError(absl::StrCat("a trajectory of prompt ", Printable(trajectory.prompt_id),
                                               ", which is not before it"));
     }
-    if (samples_.emplace(at->second, trajectory.sample).second) {
-      groups_[at->second].trajectories.push_back(std::move(trajectory));
+    std::vector<Trajectory>& group = groups_[at->second].trajectories;
+    const auto [sample, is_new] = samples_.emplace(std::pair(at->second, trajectory.sample), group.size());
+    if (is_new) {
+      group.push_back(std::move(trajectory));
+    } else if (trajectory.policy_version > group[sample->second].policy_version) {
+      group[sample->second] = std::move(trajectory);
     }
     return absl::OkStatus();
   }
@@ -223,8 +227,8 @@ class Gatherer {
 
   std::vector<Group> groups_;
   std::map<std::tuple<std::string, int64_t, std::string>, size_t> group_of_;
-  std::map<std::string, size_t> last_of_id_;      // of the file that is being read
-  std::set<std::pair<size_t, int32_t>> samples_;  // group, sample
+  std::map<std::string, size_t> last_of_id_;              // of the file that is being read
+  std::map<std::pair<size_t, int32_t>, size_t> samples_;  // of a group and sample: its place in the group
 };
 
 }  // namespace

@@ -40,9 +40,9 @@ class RecordWriter {
 };
 
 // All that the files PREFIX.rank-*.records hold, as groups: in the order in which prompts were first written
-// (files by rank), trajectories by sample index, a sample that is there twice once. A cut last record is left
-// out; a damaged one is a DataLoss error with file and byte. A trajectory belongs to the last prompt of its
-// id before it. No file: no groups.
+// (files by rank), trajectories by sample index, a sample that is there twice once, of the newest policy
+// version. A cut last record is left out; a damaged one is a DataLoss error with file and byte. A trajectory
+// belongs to the last prompt of its id before it. No file: no groups.
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
 // One file.
 absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);

@@ -17,8 +17,10 @@ struct AdamWStep {
 };
 
 // Decoupled weight decay (Loshchilov and Hutter 2019), elementwise, as torch.optim.AdamW orders it:
-// w -= lr * wd * w; m, v; w -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Bias corrections in f64, rounded once.
-void AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v, ThreadPool& pool);
+// w -= lr * wd * w; m, v; w -= lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). Bias corrections
+// in f64, rounded once.
+void AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v,
+           ThreadPool& pool);
 
 // Sum of squares in f64: chunks of 4,096 elements (16 strided lanes, fixed tree), chunks in a binary tree.
 double SumOfSquares(const float* x, int64_t n, ThreadPool& pool);

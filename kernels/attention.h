@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Causal attention in one fixed order for decode, prefill, training and shared prefixes (docs/exactness.md): keys in
-// blocks of 64 inside splits of 1,024, both anchored at the sequence's own position 0. In a split: online softmax, blocks
-// ascending (Milakov and Gimelshein 2018); every split starts fresh and gives (max, sum, out); splits merge in ascending
-// order. Absent and masked keys are selected away, never multiplied. Scores: one ascending fma chain over qk_dim, then one
-// multiplication by `scale`; outputs: one ascending fma chain over keys. Grouped queries: q head h uses kv head
-// h / (q_heads / kv_heads). Absorbed MLA is kv_heads = 1 with the values the first v_dim columns of the keys.
+// Causal attention in one fixed order for decode, prefill, training and shared prefixes (docs/exactness.md):
+// keys in blocks of 64 inside splits of 1,024, both anchored at the sequence's own position 0. In a split:
+// online softmax, blocks ascending (Milakov and Gimelshein 2018); every split starts fresh and gives (max,
+// sum, out); splits merge in ascending order. Absent and masked keys are selected away, never multiplied.
+// Scores: one ascending fma chain over qk_dim, then one multiplication by `scale`; outputs: one ascending fma
+// chain over keys. Grouped queries: q head h uses kv head h / (q_heads / kv_heads). Absorbed MLA is kv_heads
+// = 1 with the values the first v_dim columns of the keys.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +26,14 @@ struct AttentionShape {
   float scale = 0;
 };
 
-// A block holds 64 positions of one sequence and layer: for each kv head the keys transposed, [qk_dim][64], then the
-// values, [64][v_dim].
+// A block holds 64 positions of one sequence and layer: for each kv head the keys transposed, [qk_dim][64],
+// then the values, [64][v_dim].
 inline int64_t BlockFloats(const AttentionShape& shape) {
   return int64_t{kAttentionBlock} * shape.kv_heads * (shape.qk_dim + shape.v_dim);
 }
 
-// New tokens of one sequence in a batch: rows [first_row, first_row + rows) of q, k, v and out are its positions
-// [first_position, first_position + rows). blocks[b] is where positions 64b..64b+63 live.
+// New tokens of one sequence in a batch: rows [first_row, first_row + rows) of q, k, v and out are its
+// positions [first_position, first_position + rows). blocks[b] is where positions 64b..64b+63 live.
 struct AttentionSequence {
   int64_t first_row = 0;
   int64_t rows = 0;
@@ -40,21 +41,24 @@ struct AttentionSequence {
   float* const* blocks = nullptr;
 };
 
-// Copies the new keys and values into their blocks. Row strides ldk, ldv; kv head g of a row begins at g * qk_dim (g * v_dim).
-void WriteBlocks(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* k, int64_t ldk,
-                 const float* v, int64_t ldv, ThreadPool& pool);
+// Copies the new keys and values into their blocks. Row strides ldk, ldv; kv head g of a row begins at g *
+// qk_dim (g * v_dim).
+void WriteBlocks(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* k,
+                 int64_t ldk, const float* v, int64_t ldv, ThreadPool& pool);
 
-// out[row, h, :] over keys 0..position of each row; the new tokens' keys must be in the blocks already. q and out have row
-// strides ldq, ldout; head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if not null, is the log of the sum
-// of exp(score) for the backward pass.
-void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q, int64_t ldq,
-               float* out, int64_t ldout, float* lse, ThreadPool& pool);
+// out[row, h, :] over keys 0..position of each row; the new tokens' keys must be in the blocks already. q and
+// out have row strides ldq, ldout; head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if not
+// null, is the log of the sum of exp(score) for the backward pass.
+void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q,
+               int64_t ldq, float* out, int64_t ldout, float* lse, ThreadPool& pool);
 
-// Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward pass. Overwrites dq,
-// dk, dv (same strides as q, k, v). dk and dv: for each key, query heads ascending, then queries ascending; dq: keys ascending.
-void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q,
-                       int64_t ldq, const float* k, int64_t ldk, const float* v, int64_t ldv, const float* out,
-                       int64_t ldout, const float* lse, const float* dout, int64_t lddout, float* dq, int64_t lddq,
-                       float* dk, int64_t lddk, float* dv, int64_t lddv, ThreadPool& pool);
+// Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward
+// pass. Overwrites dq, dk, dv (same strides as q, k, v). dk and dv: for each key, query heads ascending, then
+// queries ascending; dq: keys ascending.
+void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,
+                       const float* q, int64_t ldq, const float* k, int64_t ldk, const float* v, int64_t ldv,
+                       const float* out, int64_t ldout, const float* lse, const float* dout, int64_t lddout,
+                       float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv, int64_t lddv,
+                       ThreadPool& pool);
 
 }  // namespace temper::kernels

@@ -5,10 +5,12 @@
 
 namespace temper::kernels {
 
-// The instruction sets the CPU kernels are compiled for. The bits do not depend on the choice, only the speed does.
+// The instruction sets the CPU kernels are compiled for. The bits do not depend on the choice, only the speed
+// does.
 enum class Isa { kPlain, kAvx2, kAvx512 };
 
-// The best one this CPU has, unless ForceIsa or the environment's TEMPER_ISA (plain, avx2, avx512) chose a lesser one.
+// The best one this CPU has, unless ForceIsa or the environment's TEMPER_ISA (plain, avx2, avx512) chose a
+// lesser one.
 Isa ActiveIsa();
 
 // For tests. Asking for more than the CPU has is a broken invariant.

@@ -16,12 +16,12 @@ struct SampleParameters {
 
 struct SampledToken {
   int32_t id = 0;
-  float logprob = 0;   // of the untruncated distribution at this temperature (T = 0 reports T = 1)
+  float logprob = 0;  // of the untruncated distribution at this temperature (T = 0 reports T = 1)
   float entropy = 0;
 };
 
-// One token of one row of logits[vocab]: the first id, ascending, whose cumulative probability (f64, after truncation,
-// renormalised) exceeds `uniform` in [0, 1). A function of its arguments alone.
+// One token of one row of logits[vocab]: the first id, ascending, whose cumulative probability (f64, after
+// truncation, renormalised) exceeds `uniform` in [0, 1). A function of its arguments alone.
 SampledToken Sample(const float* row, int64_t vocab, const SampleParameters& parameters, double uniform);
 
 }  // namespace temper::kernels

@@ -127,9 +127,10 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
 absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const std::string& records,
                                                        absl::FunctionRef<void(int64_t, int64_t)> progress) {
   TEMPER_ASSIGN_OR_RETURN(
-      const std::unique_ptr<ProblemSource> source,
+      std::unique_ptr<ProblemSource> source,
       ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
                           absl::StrCat("evaluation/", level.name), tiny::Split::kHeldOut));
+  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
   RolloutRequest request;
   request.seed = context_.recipe->seed;
   request.stage = absl::StrCat("evaluation/", level.name);

@@ -83,6 +83,22 @@ std::string SftWords(const SftConfig& sft) {
                          sft.prompts_per_step, sft.epochs, sft.tokens_per_microbatch);
 }
 
+// Completions that the positions of the model cannot hold, whatever the prompts are.
+absl::Status CheckLengths(const StageConfig& stage, const ModelConfig& model) {
+  const std::pair<const char*, const SamplingConfig*> samplings[] = {
+      {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
+      {"collect", stage.kind == StageKind::kCollect ? &stage.collect.sampling : nullptr},
+      {"evaluation", stage.evaluation.problems > 0 ? &stage.evaluation.sampling : nullptr}};
+  for (const auto& [key, sampling] : samplings) {
+    if (sampling == nullptr || model.max_positions == 0 || sampling->max_new_tokens < model.max_positions)
+      continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "stages.", stage.name, ".", key, ".sampling.max_new_tokens: ", sampling->max_new_tokens,
+        " do not fit the model's max_position_embeddings, ", model.max_positions, ", beside a prompt"));
+  }
+  return absl::OkStatus();
+}
+
 void Append(std::string* text, const StageConfig& stage, const char* kind, const std::string& words,
             const Pools& pools) {
   absl::StrAppend(text, "  ", stage.name, " (", kind, "): ", words, "\n");
@@ -152,6 +168,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+    TEMPER_RETURN_IF_ERROR(CheckLengths(stage, model));
     if (stage.kind == StageKind::kRl) {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
       Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);

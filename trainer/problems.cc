@@ -30,6 +30,24 @@ absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const Problem
   return source;
 }
 
+absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
+  std::vector<Prompt> good;
+  absl::Status first;
+  for (Prompt& row : rows_) {
+    const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&row, 1));
+    if (status.ok()) good.push_back(std::move(row));
+    if (first.ok()) first = status;
+  }
+  if (first.ok() && !rows_.empty()) rows_ = std::move(good);
+  if (first.ok()) return first;
+  const std::string what = absl::StrCat(config_.file, ": ", first.message());
+  if (!config_.skip_bad_lines || good.empty()) return absl::InvalidArgumentError(what);
+  LogWarning(what, "; ", rows_.size() - good.size(), " such problems are left out");
+  skipped_lines_ += static_cast<int64_t>(rows_.size() - good.size());
+  rows_ = std::move(good);
+  return absl::OkStatus();
+}
+
 int64_t ProblemSource::size() const { return config_.file.empty() ? -1 : static_cast<int64_t>(rows_.size()); }
 
 absl::StatusOr<std::vector<Prompt>> ProblemSource::Take(int64_t first, int64_t count) const {

@@ -10,6 +10,7 @@
 #include "data/tasks/tiny.h"
 #include "data/tokenizer.h"
 #include "data/trajectory.h"
+#include "rewards/pool.h"
 #include "trainer/recipe_config.h"
 
 namespace temper {
@@ -22,6 +23,10 @@ class ProblemSource {
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
                                                              const Tokenizer& tokenizer, uint64_t seed,
                                                              const std::string& stream, tiny::Split split);
+
+  // A file's problems whose reference answer the rules cannot judge by: an error, or, with skip_bad_lines,
+  // left out with a warning. Before Take.
+  absl::Status CheckAnswers(const RewardPool& rewards);
 
   // Prompts [first, first + count) of the stream; no id twice in what one call returns.
   absl::StatusOr<std::vector<Prompt>> Take(int64_t first, int64_t count) const;

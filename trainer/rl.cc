@@ -81,6 +81,7 @@ absl::Status RunRl(const StageContext& context) {
                                               context.stage->name, tiny::Split::kTrain));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
+  TEMPER_RETURN_IF_ERROR(problems->CheckAnswers(*rewards));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
                           Evaluator::Open(context, session->model(), session->tokenizer()));
   std::unique_ptr<ReferencePolicy> reference;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen f32 lanes, the same bits on AVX-512, AVX2 and plain C++. Included only by kernels/cpu/*.cc, which is compiled
-// once for each instruction set, into namespace temper::kernels::TEMPER_ISA. A fused multiply-add is always written
-// (Fma), never inferred; there are no reciprocal approximations; sums over lanes go in one fixed tree (SumLanes).
-// Only types and functions of this namespace may be used here: an inline function of the standard library compiled
-// with -mavx512f could be the copy that the linker keeps for everybody.
+// Sixteen f32 lanes, the same bits on AVX-512, AVX2 and plain C++. Included only by kernels/cpu/*.cc, which
+// is compiled once for each instruction set, into namespace temper::kernels::TEMPER_ISA. A fused multiply-add
+// is always written (Fma), never inferred; there are no reciprocal approximations; sums over lanes go in one
+// fixed tree (SumLanes). Only types and functions of this namespace may be used here: an inline function of
+// the standard library compiled with -mavx512f could be the copy that the linker keeps for everybody.
 #pragma once
 
 // g++ 12 calls the deliberately undefined operands of its own AVX-512 header uninitialised.
@@ -25,8 +25,12 @@ constexpr int kLanes = 16;
 
 #if defined(TEMPER_ISA_avx512)
 
-struct F16 { __m512 v; };
-struct Mask { __mmask16 m; };
+struct F16 {
+  __m512 v;
+};
+struct Mask {
+  __mmask16 m;
+};
 inline F16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline void Store(float* p, F16 a) { _mm512_storeu_ps(p, a.v); }
 inline F16 Set(float x) { return {_mm512_set1_ps(x)}; }
@@ -36,7 +40,7 @@ inline F16 Mul(F16 a, F16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline F16 Div(F16 a, F16 b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline F16 Sqrt(F16 a) { return {_mm512_sqrt_ps(a.v)}; }
 inline F16 Fma(F16 a, F16 b, F16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-inline F16 Max(F16 a, F16 b) { return {_mm512_max_ps(a.v, b.v)}; }   // a > b ? a : b
+inline F16 Max(F16 a, F16 b) { return {_mm512_max_ps(a.v, b.v)}; }  // a > b ? a : b
 inline F16 Min(F16 a, F16 b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Mask Less(F16 a, F16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline F16 Select(Mask m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
@@ -47,26 +51,40 @@ inline void StoreFirst(float* p, F16 a, int n) { _mm512_mask_storeu_ps(p, FirstL
 // 2^n for whole n in [-126, 127]; round to nearest even.
 inline F16 Round(F16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
 inline F16 PowerOfTwo(F16 n) {
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
+  return {_mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
 }
 
 #elif defined(TEMPER_ISA_avx2)
 
-struct F16 { __m256 lo, hi; };
-struct Mask { __m256 lo, hi; };
+struct F16 {
+  __m256 lo, hi;
+};
+struct Mask {
+  __m256 lo, hi;
+};
 inline F16 Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
-inline void Store(float* p, F16 a) { _mm256_storeu_ps(p, a.lo); _mm256_storeu_ps(p + 8, a.hi); }
+inline void Store(float* p, F16 a) {
+  _mm256_storeu_ps(p, a.lo);
+  _mm256_storeu_ps(p + 8, a.hi);
+}
 inline F16 Set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline F16 Add(F16 a, F16 b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
 inline F16 Sub(F16 a, F16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
 inline F16 Mul(F16 a, F16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
 inline F16 Div(F16 a, F16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
 inline F16 Sqrt(F16 a) { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
-inline F16 Fma(F16 a, F16 b, F16 c) { return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
+inline F16 Fma(F16 a, F16 b, F16 c) {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
 inline F16 Max(F16 a, F16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
 inline F16 Min(F16 a, F16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
-inline Mask Less(F16 a, F16 b) { return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)}; }
-inline F16 Select(Mask m, F16 yes, F16 no) { return {_mm256_blendv_ps(no.lo, yes.lo, m.lo), _mm256_blendv_ps(no.hi, yes.hi, m.hi)}; }
+inline Mask Less(F16 a, F16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
+}
+inline F16 Select(Mask m, F16 yes, F16 no) {
+  return {_mm256_blendv_ps(no.lo, yes.lo, m.lo), _mm256_blendv_ps(no.hi, yes.hi, m.hi)};
+}
 inline Mask FirstLanes(int n) {
   const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), index)),
@@ -74,7 +92,8 @@ inline Mask FirstLanes(int n) {
 }
 inline F16 LoadFirst(const float* p, int n) {
   const Mask m = FirstLanes(n);
-  return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)), _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+  return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
+          _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
 }
 inline void StoreFirst(float* p, F16 a, int n) {
   const Mask m = FirstLanes(n);
@@ -86,17 +105,27 @@ inline F16 Round(F16 a) {
           _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
 inline __m256 PowerOfTwo8(__m256 n) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
 }
 inline F16 PowerOfTwo(F16 n) { return {PowerOfTwo8(n.lo), PowerOfTwo8(n.hi)}; }
 
 #else  // plain C++
 
-struct F16 { float v[16]; };
-struct Mask { bool m[16]; };
-#define TEMPER_LANES(expression) F16 r; for (int i = 0; i < 16; ++i) r.v[i] = (expression); return r
+struct F16 {
+  float v[16];
+};
+struct Mask {
+  bool m[16];
+};
+#define TEMPER_LANES(expression)                      \
+  F16 r;                                              \
+  for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
+  return r
 inline F16 Load(const float* p) { TEMPER_LANES(p[i]); }
-inline void Store(float* p, F16 a) { for (int i = 0; i < 16; ++i) p[i] = a.v[i]; }
+inline void Store(float* p, F16 a) {
+  for (int i = 0; i < 16; ++i) p[i] = a.v[i];
+}
 inline F16 Set(float x) { TEMPER_LANES(x); }
 inline F16 Add(F16 a, F16 b) { TEMPER_LANES(a.v[i] + b.v[i]); }
 inline F16 Sub(F16 a, F16 b) { TEMPER_LANES(a.v[i] - b.v[i]); }
@@ -106,11 +135,21 @@ inline F16 Sqrt(F16 a) { TEMPER_LANES(__builtin_sqrtf(a.v[i])); }
 inline F16 Fma(F16 a, F16 b, F16 c) { TEMPER_LANES(__builtin_fmaf(a.v[i], b.v[i], c.v[i])); }
 inline F16 Max(F16 a, F16 b) { TEMPER_LANES(a.v[i] > b.v[i] ? a.v[i] : b.v[i]); }
 inline F16 Min(F16 a, F16 b) { TEMPER_LANES(a.v[i] < b.v[i] ? a.v[i] : b.v[i]); }
-inline Mask Less(F16 a, F16 b) { Mask r; for (int i = 0; i < 16; ++i) r.m[i] = a.v[i] < b.v[i]; return r; }
+inline Mask Less(F16 a, F16 b) {
+  Mask r;
+  for (int i = 0; i < 16; ++i) r.m[i] = a.v[i] < b.v[i];
+  return r;
+}
 inline F16 Select(Mask m, F16 yes, F16 no) { TEMPER_LANES(m.m[i] ? yes.v[i] : no.v[i]); }
-inline Mask FirstLanes(int n) { Mask r; for (int i = 0; i < 16; ++i) r.m[i] = i < n; return r; }
+inline Mask FirstLanes(int n) {
+  Mask r;
+  for (int i = 0; i < 16; ++i) r.m[i] = i < n;
+  return r;
+}
 inline F16 LoadFirst(const float* p, int n) { TEMPER_LANES(i < n ? p[i] : 0.0f); }
-inline void StoreFirst(float* p, F16 a, int n) { for (int i = 0; i < n; ++i) p[i] = a.v[i]; }
+inline void StoreFirst(float* p, F16 a, int n) {
+  for (int i = 0; i < n; ++i) p[i] = a.v[i];
+}
 inline F16 Round(F16 a) { TEMPER_LANES(__builtin_rintf(a.v[i])); }
 inline F16 PowerOfTwo(F16 n) {
   F16 r;
@@ -162,8 +201,8 @@ inline float MaxLanes(F16 a) {
 
 inline F16 Neg(F16 a) { return Sub(Set(0.0f), a); }
 
-// e^x, relative error below 2e-7; 0 below about -87.3 (results that would be denormal included), inf above 88.7.
-// Range reduction by ln 2 in two parts and the degree-6 polynomial of Cephes expf.
+// e^x, relative error below 2e-7; 0 below about -87.3 (results that would be denormal included), inf
+// above 88.7. Range reduction by ln 2 in two parts and the degree-6 polynomial of Cephes expf.
 inline F16 Exp(F16 x) {
   const F16 low = Set(-87.33654f), high = Set(88.72283f);
   const F16 c = Min(high, Max(low, x));  // in this order a NaN stays one

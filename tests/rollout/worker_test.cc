@@ -270,10 +270,13 @@ TEST_F(Worker, SamplesOfAnotherPolicyRolloutOrRuleAreSampledAgain) {
   EXPECT_EQ(resumed(request, {}), 0);
   request = SmallRequest(3, records);
   request.samples_per_prompt = 2;
-  EXPECT_EQ(resumed(request, {}), 6);
+  EXPECT_EQ(resumed(request, {}), 0) << "the newest version's samples are kept";
+  request.policy_version = 1;
+  EXPECT_EQ(resumed(request, newer), 6);
   request = SmallRequest(3, records);
+  request.policy_version = 1;
   request.sampling.max_new_tokens = 3;
-  EXPECT_LT(resumed(request, {}), 12);
+  EXPECT_LT(resumed(request, newer), 12);
 }
 
 // Every rank's error, which is one and the same.
