@@ -79,6 +79,17 @@ std::string Prose(std::string_view text) {
   return prose;
 }
 
+// The iterator that threads copy; loading it takes a while, and is done by one of them. Never destroyed.
+const icu::BreakIterator& WordBreaks() {
+  static const icu::BreakIterator* const breaks = [] {
+    UErrorCode error = U_ZERO_ERROR;
+    const icu::BreakIterator* made = icu::BreakIterator::createWordInstance(icu::Locale::getRoot(), error);
+    TEMPER_CHECK(made != nullptr && U_SUCCESS(error), "ICU has no word break: ", u_errorName(error));
+    return made;
+  }();
+  return *breaks;
+}
+
 struct CloseText {
   void operator()(UText* text) const { utext_close(text); }
 };
@@ -112,11 +123,10 @@ WordCounts CountWords(std::string_view text, std::string_view language) {
   const Language* target = FindLanguage(language);
   TEMPER_CHECK(target != nullptr, "language ", std::string(language));
   const std::string prose = Prose(text.substr(0, 8 << 20));
+  // An iterator belongs to one thread.
+  thread_local const std::unique_ptr<icu::BreakIterator> words(WordBreaks().clone());
+  TEMPER_CHECK(words != nullptr, "ICU: out of memory");
   UErrorCode error = U_ZERO_ERROR;
-  // Its dictionaries take a while to load, and an iterator belongs to one thread.
-  thread_local const std::unique_ptr<icu::BreakIterator> words(
-      icu::BreakIterator::createWordInstance(icu::Locale::getRoot(), error));
-  TEMPER_CHECK(words != nullptr && U_SUCCESS(error), "ICU has no word break: ", u_errorName(error));
   const std::unique_ptr<UText, CloseText> utext(
       utext_openUTF8(nullptr, prose.data(), static_cast<int64_t>(prose.size()), &error));
   words->setText(utext.get(), error);
