@@ -38,8 +38,10 @@ absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
     if (status.ok()) good.push_back(std::move(row));
     if (first.ok()) first = status;
   }
-  if (first.ok() && !rows_.empty()) rows_ = std::move(good);
-  if (first.ok()) return first;
+  if (first.ok()) {
+    rows_ = std::move(good);
+    return first;
+  }
   const std::string what = absl::StrCat(config_.file, ": ", first.message());
   if (!config_.skip_bad_lines || good.empty()) return absl::InvalidArgumentError(what);
   LogWarning(what, "; ", rows_.size() - good.size(), " such problems are left out");
