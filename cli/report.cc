@@ -41,9 +41,11 @@ std::string Facts(const ReportRun& run) {
   if (run.recipe && run.recipe->device != "cpu") absl::StrAppend(&facts, " · device ", run.recipe->device);
   if (!exact) absl::StrAppend(&facts, " · not exact");
   if (run.recipe) facts = absl::StrCat("seed ", run.recipe->seed, " · ", facts);
-  if (seconds > 0)
-    absl::StrAppendFormat(&facts, seconds < 6000 ? " · %.1f minutes" : " · %.1f hours",
-                          seconds < 6000 ? seconds / 60 : seconds / 3600);
+  const bool minutes = seconds < 6000;
+  if (seconds > 0) {
+    absl::StrAppendFormat(&facts, " · %.1f %s", seconds / (minutes ? 60 : 3600),
+                          minutes ? "minutes" : "hours");
+  }
   return facts;
 }
 
