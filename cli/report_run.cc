@@ -8,26 +8,11 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
+#include "trainer/recipe.h"
 #include "trainer/stage.h"
 
 namespace temper {
 namespace {
-
-const char* Name(StageKind kind) {
-  switch (kind) {
-    case StageKind::kPretrain:
-      return "pretrain";
-    case StageKind::kSft:
-      return "sft";
-    case StageKind::kRl:
-      return "rl";
-    case StageKind::kCollect:
-      return "collect";
-    case StageKind::kEval:
-      return "eval";
-  }
-  return "";
-}
 
 ReportStage& StageNamed(ReportRun& run, const std::string& name) {
   for (ReportStage& stage : run.stages) {

@@ -27,11 +27,6 @@
 namespace temper {
 namespace {
 
-const char* Name(StageKind kind) {
-  constexpr const char* kNames[] = {"pretrain", "sft", "rl", "collect", "eval"};
-  return kNames[static_cast<int>(kind)];
-}
-
 std::string DonePath(const std::string& stage_directory) { return stage_directory + "/stage.json"; }
 
 // The resolved config, but for what may change from start to start.
@@ -244,6 +239,11 @@ class Runner {
 };
 
 }  // namespace
+
+const char* Name(StageKind kind) {
+  constexpr const char* kNames[] = {"pretrain", "sft", "rl", "collect", "eval"};
+  return kNames[static_cast<int>(kind)];
+}
 
 int RankThreads(int64_t configured, int ranks) {
   if (configured > 0) return static_cast<int>(configured);

@@ -12,6 +12,9 @@
 
 namespace temper {
 
+// As in a recipe: "pretrain", "sft", ...
+const char* Name(StageKind kind);
+
 // Reads a recipe and checks what a single field cannot: stages that name later ones, gradient leaves that the
 // ranks cannot share, files that are not there. Paths in it are relative to the working directory.
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
