@@ -24,8 +24,8 @@ int64_t Grain(int64_t pieces, const ThreadPool& pool) {
 }
 
 void CheckShape(const AttentionShape& s) {
-  TEMPER_CHECK(s.kv_heads > 0 && s.q_heads % s.kv_heads == 0 && s.qk_dim > 0 && s.v_dim > 0, "q_heads ",
-               s.q_heads, ", kv_heads ", s.kv_heads, ", qk_dim ", s.qk_dim, ", v_dim ", s.v_dim);
+  TEMPER_CHECK(s.kv_heads > 0 && s.q_heads % s.kv_heads == 0 && s.qk_dim > 0 && s.v_dim > 0 && s.window >= 0,
+               "q_heads ", s.q_heads, ", kv_heads ", s.kv_heads, ", qk_dim ", s.qk_dim, ", v_dim ", s.v_dim);
 }
 
 float* Scratch(int64_t floats) {
@@ -95,6 +95,7 @@ void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> 
                        .q_heads = shape.q_heads,
                        .kv_heads = shape.kv_heads,
                        .scale = shape.scale,
+                       .window = shape.window,
                        .q = q,
                        .ldq = ldq,
                        .out = out,
@@ -164,6 +165,7 @@ void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSe
           .qk_dim = shape.qk_dim,
           .v_dim = shape.v_dim,
           .scale = shape.scale,
+          .window = shape.window,
           .rows = rows,
           .q = q + row * ldq + head * shape.qk_dim,
           .k = k + row * ldk + kv * shape.qk_dim,

@@ -5,7 +5,8 @@
 // sum, out); splits merge in ascending order. Absent and masked keys are selected away, never multiplied.
 // Scores: one ascending fma chain over qk_dim, then one multiplication by `scale`; outputs: one ascending fma
 // chain over keys. Grouped queries: q head h uses kv head h / (q_heads / kv_heads). Absorbed MLA is kv_heads
-// = 1 with the values the first v_dim columns of the keys.
+// = 1 with the values the first v_dim columns of the keys. A window moves no anchor: blocks and splits
+// without a key in it are left out (Beltagy et al. 2020; Mistral 7B, arXiv 2310.06825).
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@ struct AttentionShape {
   int qk_dim = 0;
   int v_dim = 0;
   float scale = 0;
+  int64_t window = 0;  // a query sees the last `window` positions, its own included; 0: all
 };
 
 // A block holds 64 positions of one sequence and layer: for each kv head the keys transposed, [qk_dim][64],
@@ -46,9 +48,9 @@ struct AttentionSequence {
 void WriteBlocks(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* k,
                  int64_t ldk, const float* v, int64_t ldv, ThreadPool& pool);
 
-// out[row, h, :] over keys 0..position of each row; the new tokens' keys must be in the blocks already. q and
-// out have row strides ldq, ldout; head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if not
-// null, is the log of the sum of exp(score) for the backward pass.
+// out[row, h, :] over the keys up to each row's position; the new tokens' keys must be in the blocks already.
+// q and out have row strides ldq, ldout; head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if
+// not null, is the log of the sum of exp(score) for the backward pass.
 void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q,
                int64_t ldq, float* out, int64_t ldout, float* lse, ThreadPool& pool);
 

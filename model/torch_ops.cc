@@ -70,7 +70,9 @@ Probabilities Softmax(const AttentionShape& shape, const at::Tensor& q_RHD, cons
   const int64_t rows = q_RHD.size(0), keys = k_KGD.size(0), repeat = shape.q_heads / shape.kv_heads;
   const at::Tensor k = k_KGD.repeat_interleave(repeat, 1);
   at::Tensor scores = at::matmul(q_RHD.transpose(0, 1), k.permute({1, 2, 0})) * shape.scale;
-  const at::Tensor mask = at::ones({rows, keys}, q_RHD.options().dtype(at::kBool)).triu(first_position + 1);
+  const at::Tensor all = at::ones({rows, keys}, q_RHD.options().dtype(at::kBool));
+  at::Tensor mask = all.triu(first_position + 1);
+  if (shape.window > 0) mask = mask.logical_or(all.tril(first_position - shape.window));
   scores = scores.masked_fill(mask, -INFINITY);
   const at::Tensor lse = scores.logsumexp(-1);
   return {(scores - lse.unsqueeze(-1)).exp(), lse};

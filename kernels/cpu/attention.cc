@@ -19,7 +19,7 @@ struct Softmax {
 struct Pairs {
   int count;
   const float* q[kAttentionTile];
-  int64_t position[kAttentionTile];
+  int64_t position[kAttentionTile], first_key[kAttentionTile];
   Softmax split[kAttentionTile], merged[kAttentionTile];
   bool has_merged[kAttentionTile];
 };
@@ -27,6 +27,15 @@ struct Pairs {
 inline int Valid(int64_t position, int64_t block) {
   const int64_t left = position + 1 - 64 * block;
   return left > 64 ? 64 : left < 0 ? 0 : static_cast<int>(left);
+}
+
+// The first position that a query at `position` sees; and how many keys of a block come before that.
+inline int64_t FirstKey(int64_t position, int64_t window) {
+  return window == 0 || position < window ? 0 : position - window + 1;
+}
+inline int Unseen(int64_t first_key, int64_t block) {
+  const int64_t before = first_key - 64 * block;
+  return before < 0 ? 0 : before > 64 ? 64 : static_cast<int>(before);
 }
 
 void Scale(float* out, int padded, float factor) {
@@ -98,6 +107,7 @@ void AttentionTile(const AttentionTask& task) {
     const int64_t head = task.kv_head * task.group + (task.pair_begin + i) % task.group;
     pairs.q[i] = task.q + (task.first_row + row) * task.ldq + head * task.qk_dim;
     pairs.position[i] = task.first_position + row;
+    pairs.first_key[i] = FirstKey(pairs.position[i], task.window);
     last_position = pairs.position[i];
     pairs.split[i] = {-__builtin_inff(), 0.0f};
     pairs.has_merged[i] = false;
@@ -105,16 +115,18 @@ void AttentionTile(const AttentionTask& task) {
   }
 
   const int64_t head_offset = int64_t{64} * task.kv_head * (task.qk_dim + task.v_dim);
-  for (int64_t block = 0; 64 * block <= last_position; ++block) {
+  for (int64_t block = pairs.first_key[0] / 64; 64 * block <= last_position; ++block) {
     const float* keys = task.blocks[block] + head_offset;
     const float* values = keys + 64 * task.qk_dim;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
-      int valid[4], most = 0;
+      int valid[4], unseen[4], most = 0;
       for (int t = 0; t < count; ++t) {
         valid[t] = Valid(pairs.position[i + t], block);
+        unseen[t] = Unseen(pairs.first_key[i + t], block);
+        if (unseen[t] >= valid[t]) valid[t] = 0;  // no key of this block
         most = valid[t] > most ? valid[t] : most;
-        if (block > 0 && block % kSplitBlocks == 0 && valid[t] > 0) {
+        if (pairs.first_key[i + t] < 64 * block && block % kSplitBlocks == 0 && valid[t] > 0) {
           MergeSplit(pairs, i + t, out + (i + t) * padded, merged_out + (i + t) * padded, padded);
         }
       }
@@ -122,6 +134,9 @@ void AttentionTile(const AttentionTask& task) {
       float* tile = scores + 64 * i;
       float corrections[4];
       Dots(pairs.q + i, count, keys, task.qk_dim, task.scale, most, tile);
+      for (int t = 0; t < count; ++t) {
+        for (int key = 0; key < unseen[t]; ++key) tile[64 * t + key] = -__builtin_inff();
+      }
       SoftmaxBlock(pairs.split + i, valid, count, tile, corrections);
       Chain chain{.coefficients = tile,
                   .per_output = 64,
@@ -134,7 +149,7 @@ void AttentionTile(const AttentionTask& task) {
                   .count = count};
       for (int t = 0; t < count; ++t) {
         if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
-        chain.begin[t] = 0;
+        chain.begin[t] = unseen[t];
         chain.end[t] = valid[t];
       }
       Accumulate(chain);
@@ -177,8 +192,8 @@ float DotRow(const float* a, const float* b, int n) {
   return SumLanes(sum);
 }
 
-// P and dS, both [64][64], of the rows [row, row + count) of one head against one block of keys; 0 where key
-// > row.
+// P and dS, both [64][64], of the rows [row, row + count) of one head against one block of keys; 0 where the
+// row does not see the key.
 void Probabilities(const AttentionBackwardTask& task, int64_t row, int count, int head, int64_t key,
                    const float* keys, const float* values, float* p, float* ds) {
   for (int i = 0; i < count; i += 4) {
@@ -205,13 +220,16 @@ void Probabilities(const AttentionBackwardTask& task, int64_t row, int count, in
         Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
         Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
       }
+      const int unseen = Unseen(FirstKey(r, task.window), key / 64);
+      for (int c = 0; c < unseen; ++c) p[64 * (i + t) + c] = ds[64 * (i + t) + c] = 0.0f;
     }
   }
 }
 
-// For each key of the block: out[key] continues its chain over the tile's rows at or after it.
-void AddToKeys(const float* coefficients, int count, bool diagonal, const float* x, int64_t ldx, int width,
-               int keys, float* out, int64_t ldout) {
+// For each key of the block: out[key] continues its chain over those of the tile's rows that see it. `ahead`:
+// the tile's first row less the block's first key.
+void AddToKeys(const float* coefficients, int count, int64_t ahead, int64_t window, const float* x,
+               int64_t ldx, int width, int keys, float* out, int64_t ldout) {
   for (int key = 0; key < keys; key += 4) {
     Chain chain{.coefficients = coefficients + key,
                 .per_output = 1,
@@ -223,8 +241,9 @@ void AddToKeys(const float* coefficients, int count, bool diagonal, const float*
                 .width = width,
                 .count = keys - key < 4 ? keys - key : 4};
     for (int t = 0; t < chain.count; ++t) {
-      chain.begin[t] = diagonal ? key + t : 0;
-      chain.end[t] = count;
+      chain.begin[t] = ahead == 0 ? key + t : 0;
+      const int64_t end = window == 0 ? count : key + t + window - ahead;
+      chain.end[t] = end > count ? count : end < 0 ? 0 : static_cast<int>(end);
     }
     Accumulate(chain);
   }
@@ -239,6 +258,12 @@ void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block
   float* p = values + 64 * task.v_dim;
   float* ds = p + 64 * 64;
   const int64_t key = 64 * key_block;
+  if (task.window > 0) {
+    // Tiles after the last row that sees the last key.
+    const int64_t end = (key + 63 + task.window - 1) / 64 + 1;
+    row_tile_end = end < row_tile_end ? end : row_tile_end;
+    if (row_tile_begin >= row_tile_end) return;
+  }
   const int key_count = task.rows - key < 64 ? static_cast<int>(task.rows - key) : 64;
   TransposeBlock(task.k + key * task.ldk, task.ldk, key_count, task.qk_dim, keys);
   TransposeBlock(task.v + key * task.ldv, task.ldv, key_count, task.v_dim, values);
@@ -259,16 +284,16 @@ void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block
                     .width = task.qk_dim,
                     .count = count - i < 4 ? count - i : 4};
         for (int t = 0; t < chain.count; ++t) {
-          chain.begin[t] = 0;
+          chain.begin[t] = Unseen(FirstKey(row + i + t, task.window), key_block);
           chain.end[t] = Valid(row + i + t, key_block);
         }
         Accumulate(chain);
       }
       if (!dkv) continue;
-      AddToKeys(ds, count, tile == key_block, task.q + row * task.ldq + head * task.qk_dim, task.ldq,
+      AddToKeys(ds, count, row - key, task.window, task.q + row * task.ldq + head * task.qk_dim, task.ldq,
                 task.qk_dim, key_count, task.dk + key * task.lddk, task.lddk);
-      AddToKeys(p, count, tile == key_block, task.dout + row * task.lddout + head * task.v_dim, task.lddout,
-                task.v_dim, key_count, task.dv + key * task.lddv, task.lddv);
+      AddToKeys(p, count, row - key, task.window, task.dout + row * task.lddout + head * task.v_dim,
+                task.lddout, task.v_dim, key_count, task.dv + key * task.lddv, task.lddv);
     }
   }
 }

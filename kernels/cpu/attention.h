@@ -15,6 +15,7 @@ struct AttentionTask {
   int group, qk_dim, v_dim, q_heads, kv_heads;
   int kv_head = 0;
   float scale;
+  int64_t window;  // 0: none
   const float* q;
   int64_t ldq;
   float* out;
@@ -35,6 +36,7 @@ inline int64_t AttentionScratch(int v_dim) {
 struct AttentionBackwardTask {
   int group, qk_dim, v_dim;
   float scale;
+  int64_t window;  // 0: none
   int64_t rows;
   const float *q, *k, *v, *out, *dout, *lse;
   int64_t ldq, ldk, ldv, ldout, lddout, ldlse;

@@ -20,15 +20,16 @@ struct State {
   std::vector<float> out;
 };
 
-// One query against keys[n][ldk], values[n][ldv]: the contract, a key at a time.
+// One query against keys[n][ldk], values[n][ldv] from the `first` on: the contract, a key at a time.
 State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
-                     int64_t ldv, int64_t begin, int64_t end) {
+                     int64_t ldv, int64_t begin, int64_t end, int64_t first) {
   State state{.out = std::vector<float>(s.v_dim)};
   for (int64_t block = begin; block < end; block += 64) {
-    const int64_t n = std::min<int64_t>(64, end - block);
+    const int64_t n = std::min<int64_t>(64, end - block), skip = std::max<int64_t>(0, first - block);
+    if (skip >= n) continue;
     std::vector<float> score(n);
     float max = -kInfinity;
-    for (int64_t j = 0; j < n; ++j) {
+    for (int64_t j = skip; j < n; ++j) {
       float dot = 0;
       for (int d = 0; d < s.qk_dim; ++d) dot = std::fma(q[d], k[(block + j) * ldk + d], dot);
       score[j] = dot * s.scale;
@@ -37,7 +38,7 @@ State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, in
     const float new_max = std::max(state.max, max);
     const float correction = ReferenceExp(state.max - new_max);
     std::vector<float> lanes(16);
-    for (int64_t j = 0; j < n; ++j) {
+    for (int64_t j = skip; j < n; ++j) {
       score[j] = ReferenceExp(score[j] - new_max);
       lanes[j % 16] += score[j];
     }
@@ -45,7 +46,7 @@ State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, in
     state.max = new_max;
     for (int d = 0; d < s.v_dim; ++d) {
       float acc = state.out[d] * correction;
-      for (int64_t j = 0; j < n; ++j) acc = std::fma(score[j], v[(block + j) * ldv + d], acc);
+      for (int64_t j = skip; j < n; ++j) acc = std::fma(score[j], v[(block + j) * ldv + d], acc);
       state.out[d] = acc;
     }
   }
@@ -55,9 +56,13 @@ State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, in
 // The last of n keys is the query's own position.
 float ReferenceAttention(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
                          int64_t ldv, int64_t n, float* out) {
-  State all = ReferenceSplit(s, q, k, ldk, v, ldv, 0, std::min<int64_t>(n, 1024));
-  for (int64_t begin = 1024; begin < n; begin += 1024) {
-    const State split = ReferenceSplit(s, q, k, ldk, v, ldv, begin, std::min<int64_t>(n, begin + 1024));
+  const int64_t first = s.window == 0 ? 0 : std::max<int64_t>(0, n - s.window);
+  const auto at = [&](int64_t begin) {
+    return ReferenceSplit(s, q, k, ldk, v, ldv, begin, std::min<int64_t>(n, begin + 1024), first);
+  };
+  State all = at(first / 1024 * 1024);
+  for (int64_t begin = first / 1024 * 1024 + 1024; begin < n; begin += 1024) {
+    const State split = at(begin);
     const float max = std::max(all.max, split.max);
     const float a = ReferenceExp(all.max - max), b = ReferenceExp(split.max - max);
     all.sum = all.sum * a + split.sum * b;
@@ -160,9 +165,16 @@ AttentionShape Shape(int q_heads, int kv_heads, int qk_dim, int v_dim) {
           .scale = 1.0f / std::sqrt(static_cast<float>(qk_dim))};
 }
 
+AttentionShape Windowed(AttentionShape shape, int64_t window) {
+  shape.window = window;
+  return shape;
+}
+
 TEST(Attention, EqualsTheReferenceWithEveryInstructionSet) {
   for (const AttentionShape& shape :
-       {Shape(4, 1, 80, 64), Shape(14, 2, 64, 64), Shape(3, 3, 33, 20), Shape(2, 1, 5, 1)}) {
+       {Shape(4, 1, 80, 64), Shape(14, 2, 64, 64), Shape(3, 3, 33, 20), Shape(2, 1, 5, 1),
+        Windowed(Shape(4, 2, 33, 20), 1), Windowed(Shape(4, 1, 24, 16), 5), Windowed(Shape(2, 1, 24, 33), 64),
+        Windowed(Shape(2, 2, 9, 16), 100)}) {
     Batch batch(shape, {1, 67, 130, 16, 64}, 7);
     std::vector<float> want_lse, lse;
     const std::vector<float> want = batch.Reference(&want_lse);
@@ -185,8 +197,40 @@ TEST(Attention, PastTwoSplitsEqualsTheReference) {
   EXPECT_EQ(Differences(lse, want_lse), 0);
 }
 
-TEST(Attention, OneTokenAtATimeHasTheBitsOfAnyChunkOfThePrompt) {
-  Batch batch(Shape(4, 2, 20, 17), {2100, 130, 1, 64, 65}, 23);
+TEST(Attention, AWindowPastTwoSplitsEqualsTheReference) {
+  for (int64_t window : {3, 700, 1024, 1500, 2100}) {
+    Batch batch(Windowed(Shape(2, 1, 6, 5), window), {2100}, 11);
+    std::vector<float> want_lse, lse;
+    const std::vector<float> want = batch.Reference(&want_lse);
+    ThreadPool pool(2);
+    EXPECT_EQ(Differences(batch.Run(5000, pool, &lse), want), 0) << window;
+    EXPECT_EQ(Differences(lse, want_lse), 0) << window;
+  }
+}
+
+TEST(Attention, AWindowLongerThanTheContextHasTheBitsOfNone) {
+  Batch batch(Shape(4, 2, 20, 17), {1100, 70}, 23);
+  ThreadPool pool(2);
+  const std::vector<float> want = batch.Run(5000, pool);
+  batch.shape.window = 1100;
+  EXPECT_EQ(Differences(batch.Run(5000, pool), want), 0);
+  batch.shape.window = 1099;
+  EXPECT_NE(Differences(batch.Run(5000, pool), want), 0);
+}
+
+TEST(Attention, AKeyBehindTheWindowIsNeverMultiplied) {
+  Batch batch(Windowed(Shape(2, 1, 8, 8), 10), {200}, 3);
+  batch.k[20 * batch.ldk()] = batch.v[20 * batch.ldv()] = kNaN;
+  ThreadPool pool(1);
+  const std::vector<float> out = batch.Run(1000, pool);
+  EXPECT_TRUE(std::isnan(out[29 * batch.ldout()]));
+  EXPECT_FALSE(std::isnan(out[30 * batch.ldout()]));
+}
+
+class AttentionBits : public ::testing::TestWithParam<int64_t> {};  // of a window
+
+TEST_P(AttentionBits, OneTokenAtATimeHasTheBitsOfAnyChunkOfThePrompt) {
+  Batch batch(Windowed(Shape(4, 2, 20, 17), GetParam()), {2100, 130, 1, 64, 65}, 23);
   ThreadPool one(1);
   const std::vector<float> want = batch.Run(5000, one);
   for (int threads : {1, 2, 3}) {
@@ -197,6 +241,8 @@ TEST(Attention, OneTokenAtATimeHasTheBitsOfAnyChunkOfThePrompt) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Windows, AttentionBits, ::testing::Values(0, 7, 90, 1300));
 
 TEST(Attention, ASequenceAloneHasTheBitsItHasInAnyBatch) {
   std::vector<int64_t> lengths;
@@ -302,7 +348,8 @@ Gradients ReferenceBackward(Batch& b) {
         std::vector<float> lanes(16);
         for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
         const float delta = ReferenceSumLanes(lanes);
-        for (int64_t j = b.first[n]; j <= i; ++j) {
+        const int64_t seen = s.window == 0 ? b.rows : s.window;
+        for (int64_t j = std::max(b.first[n], i - seen + 1); j <= i; ++j) {
           const float* k = &b.k[j * b.ldk() + h / group * s.qk_dim];
           const float* v = &b.v[j * b.ldv() + h / group * s.v_dim];
           float score = 0, dp = 0;
@@ -334,7 +381,9 @@ void ExpectSame(const Gradients& got, const Gradients& want, const std::string& 
 }
 
 TEST(AttentionBackward, EqualsTheReferenceWithEveryInstructionSet) {
-  for (const AttentionShape& shape : {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1)}) {
+  for (const AttentionShape& shape : {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1),
+                                      Windowed(Shape(4, 2, 9, 20), 1), Windowed(Shape(6, 2, 20, 7), 5),
+                                      Windowed(Shape(2, 1, 20, 7), 64), Windowed(Shape(2, 1, 20, 7), 100)}) {
     Batch batch(shape, {1, 67, 130, 16, 64}, 7);
     const Gradients want = ReferenceBackward(batch);
     for (Isa isa : SupportedIsas()) {
@@ -348,7 +397,7 @@ TEST(AttentionBackward, HasTheSameBitsOnAnyThreadsAndHoweverTheSequencesArePacke
   // Alone, the long one is split over threads by blocks; among many of its size it is not.
   for (const std::vector<int64_t>& lengths :
        {std::vector<int64_t>{1100}, {1100, 3, 64, 129, 1}, {300, 301, 302, 303}}) {
-    Batch batch(Shape(2, 1, 20, 17), lengths, 19);
+    Batch batch(Windowed(Shape(2, 1, 20, 17), lengths.size() == 4 ? 0 : 130), lengths, 19);
     const Gradients want = Backward(batch, 1);
     for (int threads : {1, 2, 3}) {
       for (size_t calls : {1, 2, 1000}) {
