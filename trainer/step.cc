@@ -151,7 +151,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
                           local_sums.size() * sizeof(LossSums));
   for (const std::string& part : mesh_.dp().AllGather(bytes)) {
     std::vector<LossSums> sums(part.size() / sizeof(LossSums));
-    std::memcpy(sums.data(), part.data(), part.size());
+    if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
     for (const LossSums& one : sums) AddSums(one, &result.sums);
   }
   result.gradient_norm = optimizer_->Step(config, learning_rate, total_.data());

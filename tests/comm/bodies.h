@@ -89,7 +89,7 @@ inline void CollectivesBody(Communicator& comm) {
   for (int i = 0; i < n; ++i) expected.push_back(i % 2 == 0 ? absl::StrCat("rank ", i) : std::string());
   EXPECT_EQ(comm.AllGather(expected[me]), expected);
   EXPECT_EQ(comm.Sum(me + 1), n * (n + 1) / 2);
-  EXPECT_EQ(comm.Sum((int64_t{1} << 60) + me), (int64_t{1} << 60) * n + n * (n - 1) / 2);
+  EXPECT_EQ(comm.Sum((int64_t{1} << 55) + me), (int64_t{1} << 55) * n + n * (n - 1) / 2);
 }
 
 inline void TreeBody(Communicator& comm) {
