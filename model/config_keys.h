@@ -11,6 +11,12 @@
 
 namespace temper {
 
+// Of one axis; products of a few of these still fit in 63 bits.
+inline constexpr int64_t kMaxSize = int64_t{1} << 20;
+inline constexpr int64_t kMaxHeads = 4096;
+inline constexpr int64_t kMaxLayers = 1024;
+inline constexpr int64_t kMaxExperts = 4096;
+
 // Typed reads of one object that remember the first thing that was wrong. A key that is absent or null is
 // `otherwise`, where there is one.
 class Keys {
@@ -21,6 +27,8 @@ class Keys {
     const Json* value = Find(object_, key);
     return value != nullptr && !value->is_null();
   }
+  // Present, be it null.
+  bool Stated(const std::string& key) const { return Find(object_, key) != nullptr; }
   int64_t Int(const std::string& key, int64_t min, int64_t max) {
     return InRange(key, Keep(GetInt(object_, key, name_), min), min, max);
   }
@@ -74,6 +82,11 @@ class Keys {
   std::string name_;
   absl::Status status_;
 };
+
+// What a family's config.json says beyond what all families say; null for a model_type that temper does not
+// know. The sizes that all have are read before.
+using FamilyReader = void (*)(Keys& keys, ModelConfig* config);
+FamilyReader FindFamily(const std::string& model_type);
 
 // rope_scaling (Transformers 4) or rope_parameters (5) into config->rope; max_positions is read before.
 void ReadRope(Keys& keys, ModelConfig* config);

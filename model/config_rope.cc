@@ -48,7 +48,9 @@ void ReadRope(Keys& keys, ModelConfig* config) {
   rope.theta = in.Number("rope_theta", 1, kLarge, keys.Number("rope_theta", 1, kLarge, 10000));
   in.Only("partial_rotary_factor", in.Number("partial_rotary_factor", 0, 1, 1), 1.0);
   keys.Only("partial_rotary_factor", keys.Number("partial_rotary_factor", 0, 1, 1), 1.0);
-  if (rope.type != "default") rope.factor = in.Number("factor", 1, kLarge);
+  // YaRN without a factor extends the original context to max_position_embeddings.
+  if (rope.type != "default" && (rope.type != "yarn" || in.Has("factor")))
+    rope.factor = in.Number("factor", 1, kLarge);
   rope.mscale_all_dim = in.Number("mscale_all_dim", 0, 100, 0);
   if (rope.type == "yarn" || rope.type == "llama3") {
     rope.original_max_positions =
@@ -57,6 +59,10 @@ void ReadRope(Keys& keys, ModelConfig* config) {
         keys.Int("original_max_position_embeddings", 1, INT32_MAX, rope.original_max_positions);
   }
   if (rope.type == "yarn") {
+    if (!in.Has("factor")) {
+      rope.factor = std::max(
+          1.0, static_cast<double>(config->max_positions) / static_cast<double>(rope.original_max_positions));
+    }
     rope.beta_fast = in.Number("beta_fast", 0, kLarge, 32);
     rope.beta_slow = in.Number("beta_slow", 0, kLarge, 1);
     if (rope.beta_fast == 0) rope.beta_fast = 32;

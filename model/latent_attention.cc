@@ -14,6 +14,9 @@ namespace {
 using kernels::Product;
 using kernels::WeightGradient;
 
+// DeepSeek's code and Transformers give these two norms 1e-6 whatever rms_norm_eps says.
+constexpr float kLatentEps = 1e-6f;
+
 struct SavedLatent : Saved {
   Rows x, normed, q_down, q_normed, q, kv_down, key, q_latent, out_latent, out;
   float *rstd = nullptr, *q_rstd = nullptr, *kv_rstd = nullptr, *lse = nullptr;
@@ -30,6 +33,9 @@ class LatentAttention : public Block {
         kv_norm_(weights.Find("self_attn.kv_a_layernorm.weight")),
         kv_b_(weights.Find("self_attn.kv_b_proj.weight")),
         o_(weights.Find("self_attn.o_proj.weight")),
+        q_a_bias_(weights.Find("self_attn.q_a_proj.bias")),
+        kv_a_bias_(weights.Find("self_attn.kv_a_proj_with_mqa.bias")),
+        o_bias_(weights.Find("self_attn.o_proj.bias")),
         shape_(AttentionShapeOf(config)),
         heads_(static_cast<int>(config.num_heads)),
         nope_(config.qk_nope_head_dim),
@@ -62,15 +68,15 @@ class LatentAttention : public Block {
       keep->q_rstd = space.Floats(rows);
       keep->q_down = space.NewRows(rows, q_a_->n);
       keep->q_normed = space.NewRows(rows, q_a_->n);
-      ops::Products(c, {temper::Forward(*q_a_, keep->normed, keep->q_down, kWholeAxis),
-                        temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis)});
-      ops::RmsNorm(c, keep->q_down, q_norm_->data, eps_, keep->q_normed, keep->q_rstd);
+      ops::Products(c, {temper::Forward(*q_a_, keep->normed, keep->q_down, kWholeAxis, q_a_bias_),
+                        temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis, kv_a_bias_)});
+      ops::RmsNorm(c, keep->q_down, q_norm_->data, kLatentEps, keep->q_normed, keep->q_rstd);
       ops::Products(c, {temper::Forward(*q_b_, keep->q_normed, keep->q, kWholeAxis)});
     } else {
       ops::Products(c, {temper::Forward(*q_b_, keep->normed, keep->q, kWholeAxis),
-                        temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis)});
+                        temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis, kv_a_bias_)});
     }
-    ops::RmsNorm(c, keep->kv_down.Columns(0, rank_), kv_norm_->data, eps_, keep->key.Columns(0, rank_),
+    ops::RmsNorm(c, keep->kv_down.Columns(0, rank_), kv_norm_->data, kLatentEps, keep->key.Columns(0, rank_),
                  keep->kv_rstd);
     CopyRope(c, keep->kv_down, keep->key);
     Rotate(c, batch, keep->key.Columns(rank_, rope_), 1, rope_, false);
@@ -96,7 +102,7 @@ class LatentAttention : public Block {
                                          keep->out.Columns(h * v_dim_, v_dim_), kWholeAxis));
     }
     ops::Products(c, products);
-    ops::Products(c, {temper::Forward(*o_, keep->out, y, kSplitAxis, nullptr, x)});
+    ops::Products(c, {temper::Forward(*o_, keep->out, y, kSplitAxis, o_bias_, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -144,6 +150,8 @@ class LatentAttention : public Block {
                          keep.kv_rstd, Rows{}, dkv_down.Columns(0, rank_), kv_norm_->gradient);
     CopyRope(c, dkey, dkv_down);
     ops::Products(c, {InputGradient(*kv_a_, dkv_down, dnormed, kWholeAxis)});
+    if (kv_a_bias_ != nullptr) ops::BiasGradient(c, dkv_down, kv_a_bias_->gradient);
+    if (o_bias_ != nullptr) ops::BiasGradient(c, dy, o_bias_->gradient);
     gradients.push_back(GradientOf(*kv_a_, dkv_down, keep.normed));
     if (q_a_ != nullptr) {
       Rows dq_normed = space.NewRows(rows, q_a_->n), dq_down = space.NewRows(rows, q_a_->n);
@@ -152,6 +160,7 @@ class LatentAttention : public Block {
       ops::RmsNormBackward(c, dq_normed, keep.q_down, q_norm_->data, keep.q_rstd, Rows{}, dq_down,
                            q_norm_->gradient);
       ops::Products(c, {InputGradient(*q_a_, dq_down, dnormed, kWholeAxis, dnormed)});
+      if (q_a_bias_ != nullptr) ops::BiasGradient(c, dq_down, q_a_bias_->gradient);
       gradients.push_back(GradientOf(*q_a_, dq_down, keep.normed));
     } else {
       ops::Products(c, {InputGradient(*q_b_, dq, dnormed, kSplitAxis, dnormed)});
@@ -184,7 +193,8 @@ class LatentAttention : public Block {
                 batch.sines, interleaved_, inverse);
   }
 
-  const Weight *norm_, *q_a_, *q_norm_, *q_b_, *kv_a_, *kv_norm_, *kv_b_, *o_;
+  const Weight *norm_, *q_a_, *q_norm_, *q_b_, *kv_a_, *kv_norm_, *kv_b_, *o_, *q_a_bias_, *kv_a_bias_,
+      *o_bias_;
   kernels::AttentionShape shape_;
   int heads_;
   int64_t nope_, rope_, rank_, v_dim_;

@@ -10,6 +10,13 @@ SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix)
           weights.Find(prefix + "up_proj.bias"),     weights.Find(prefix + "down_proj.bias")};
 }
 
+void BiasGradients(const Context& c, const SwiGluWeights& mlp, Rows ddown, Rows dgate, Rows dup) {
+  if (mlp.down_bias == nullptr) return;
+  ops::BiasGradient(c, ddown, mlp.down_bias->gradient);
+  ops::BiasGradient(c, dgate, mlp.gate_bias->gradient);
+  ops::BiasGradient(c, dup, mlp.up_bias->gradient);
+}
+
 namespace {
 
 struct SavedMlp : Saved {
@@ -52,11 +59,7 @@ class DenseMlp : public Block {
     ops::WeightGradients(
         c, {GradientOf(*mlp_.down, dy, keep.activated), GradientOf(*mlp_.gate, dgate, keep.normed),
             GradientOf(*mlp_.up, dup, keep.normed)});
-    if (mlp_.down_bias != nullptr) {
-      ops::BiasGradient(c, dy, mlp_.down_bias->gradient);
-      ops::BiasGradient(c, dgate, mlp_.gate_bias->gradient);
-      ops::BiasGradient(c, dup, mlp_.up_bias->gradient);
-    }
+    BiasGradients(c, mlp_, dy, dgate, dup);
     ops::Products(c, {InputGradient(*mlp_.gate, dgate, dnormed, kSplitAxis)});
     ops::Products(c, {InputGradient(*mlp_.up, dup, dnormed, kSplitAxis, dnormed)});
     ops::RmsNormBackward(c, dnormed, keep.x, norm_->data, keep.rstd, dy, dx, norm_->gradient);

@@ -83,8 +83,10 @@ class Moe : public Block {
                                          Part(keep->up, first, count), kWholeAxis));
     });
     if (shared_.gate != nullptr) {
-      products.push_back(temper::Forward(*shared_.gate, keep->normed, keep->shared_gate, kWholeAxis));
-      products.push_back(temper::Forward(*shared_.up, keep->normed, keep->shared_up, kWholeAxis));
+      products.push_back(
+          temper::Forward(*shared_.gate, keep->normed, keep->shared_gate, kWholeAxis, shared_.gate_bias));
+      products.push_back(
+          temper::Forward(*shared_.up, keep->normed, keep->shared_up, kWholeAxis, shared_.up_bias));
     }
     ops::Products(c, products);
     ops::SwiGlu(c, keep->gate, keep->up, keep->activated);
@@ -95,7 +97,8 @@ class Moe : public Block {
     });
     if (shared_.gate != nullptr) {
       ops::SwiGlu(c, keep->shared_gate, keep->shared_up, keep->shared_activated);
-      products.push_back(temper::Forward(*shared_.down, keep->shared_activated, shared_out, kSplitAxis));
+      products.push_back(
+          temper::Forward(*shared_.down, keep->shared_activated, shared_out, kSplitAxis, shared_.down_bias));
     }
     ops::Products(c, products);
     ops::CombineExperts(c, keep->dispatch, keep->ids.data(), keep->weights, shape_.top_k, shape_.experts,
@@ -160,6 +163,7 @@ class Moe : public Block {
       gradients.push_back(GradientOf(*shared_.up, dshared_up, keep.normed));
       ops::Products(c, {InputGradient(*shared_.gate, dshared_gate, dnormed, kSplitAxis, dnormed)});
       ops::Products(c, {InputGradient(*shared_.up, dshared_up, dnormed, kSplitAxis, dnormed)});
+      BiasGradients(c, shared_, dy, dshared_gate, dshared_up);
     }
     ops::WeightGradients(c, gradients);
     Rows dall = space.NewRows(dy.rows, dy.cols);

@@ -38,16 +38,17 @@ class Specs {
 void LatentAttention(const ModelConfig& c, const std::string& prefix, Specs* specs) {
   const int64_t query = c.num_heads * c.qk_head_dim();
   if (c.q_lora_rank > 0) {
-    specs->Linear(prefix + "q_a_proj", c.q_lora_rank, c.hidden_size);
+    specs->Linear(prefix + "q_a_proj", c.q_lora_rank, c.hidden_size, c.qkv_bias);
     specs->Norm(prefix + "q_a_layernorm", c.q_lora_rank);
     specs->Linear(prefix + "q_b_proj", query, c.q_lora_rank);
   } else {
     specs->Linear(prefix + "q_proj", query, c.hidden_size);
   }
-  specs->Linear(prefix + "kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size);
+  specs->Linear(prefix + "kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size,
+                c.qkv_bias);
   specs->Norm(prefix + "kv_a_layernorm", c.kv_lora_rank);
   specs->Linear(prefix + "kv_b_proj", c.num_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
-  specs->Linear(prefix + "o_proj", c.hidden_size, c.num_heads * c.v_head_dim, false, Init::kResidual);
+  specs->Linear(prefix + "o_proj", c.hidden_size, c.num_heads * c.v_head_dim, c.output_bias, Init::kResidual);
 }
 
 void GroupedAttention(const ModelConfig& c, const std::string& prefix, Specs* specs) {
@@ -56,6 +57,10 @@ void GroupedAttention(const ModelConfig& c, const std::string& prefix, Specs* sp
   specs->Linear(prefix + "k_proj", key, c.hidden_size, c.qkv_bias);
   specs->Linear(prefix + "v_proj", key, c.hidden_size, c.qkv_bias);
   specs->Linear(prefix + "o_proj", c.hidden_size, query, c.output_bias, Init::kResidual);
+  if (c.qk_norm) {
+    specs->Norm(prefix + "q_norm", c.head_dim);
+    specs->Norm(prefix + "k_norm", c.head_dim);
+  }
 }
 
 }  // namespace
@@ -76,15 +81,17 @@ std::vector<ParameterSpec> ParameterSpecs(const ModelConfig& c) {
       continue;
     }
     specs.Linear(prefix + "mlp.gate", c.routed_experts, c.hidden_size);
-    specs.Add(prefix + "mlp.gate.e_score_correction_bias", {c.routed_experts}, Init::kZero,
-              /*trained=*/false);
+    if (c.sigmoid_scores) {
+      specs.Add(prefix + "mlp.gate.e_score_correction_bias", {c.routed_experts}, Init::kZero,
+                /*trained=*/false);
+    }
     for (int64_t expert = 0; expert < c.routed_experts; ++expert) {
       specs.Mlp(absl::StrCat(prefix, "mlp.experts.", expert, "."), c.hidden_size, c.moe_intermediate_size,
                 false);
     }
     if (c.shared_experts > 0) {
       specs.Mlp(prefix + "mlp.shared_experts.", c.hidden_size, c.shared_experts * c.moe_intermediate_size,
-                false);
+                c.mlp_bias);
     }
   }
   return std::move(specs).InNameOrder();

@@ -83,23 +83,33 @@ TEST(ModelConfig, YarnsScoreFactorIsDeepseeksAlone) {
 }
 
 TEST(ModelConfig, AnUnknownModelTypeIsRefusedWithTheList) {
-  EXPECT_EQ(ErrorOf(With(TinyLlama(), "model_type", "gpt2")),
-            "dir/config.json: model_type: is 'gpt2'; temper knows deepseek_v3, llama, qwen2");
+  EXPECT_EQ(
+      ErrorOf(With(TinyLlama(), "model_type", "gpt2")),
+      "dir/config.json: model_type: is 'gpt2'; temper knows deepseek_v2, deepseek_v3, llama, mistral, qwen2, "
+      "qwen3, qwen3_moe");
   EXPECT_THAT(ErrorOf(Without(TinyLlama(), "model_type")), HasSubstr("model_type"));
 }
 
 TEST(ModelConfig, WhatWouldBeIgnoredIsRefusedWithItsKey) {
   const Json llama = TinyLlama(), qwen = TinyQwen2(), deepseek = TinyDeepseek();
-  Json window = With(With(qwen, "use_sliding_window", true), "sliding_window", 128);
   const std::vector<std::pair<Json, std::string>> cases = {
       {With(llama, "hidden_act", "gelu"), "hidden_act: is 'gelu'; temper knows 'silu' only"},
       {With(llama, "attention_dropout", 0.1), "attention_dropout: is 0.1"},
       {With(llama, "quantization_config", Json::object()), "quantization_config: "},
       {With(llama, "partial_rotary_factor", 0.5), "partial_rotary_factor: is 0.5"},
       {With(llama, "architectures", {"LlamaForSequenceClassification"}), "architectures: has"},
-      {With(window, "max_window_layers", 1), "use_sliding_window: is true"},
-      {With(qwen, "layer_types", {"full_attention", "sliding_attention"}), "layer_types: has"},
-      {With(deepseek, "attention_bias", true), "attention_bias: is true"},
+      {With(qwen, "layer_types", {"full_attention", "sliding_attention"}),
+       "layer_types: has \"sliding_attention\" in layer 1, where a qwen2 of this config has no window"},
+      {With(TinyMistral(), "layer_types", {"sliding_attention", "full_attention"}),
+       "layer_types: has \"full_attention\" in layer 1, where a mistral of this config has a window"},
+      {With(qwen, "layer_types", {"full_attention", "chunked_attention"}), "has \"chunked_attention\""},
+      {With(qwen, "layer_types", {"full_attention"}), "layer_types: is not a list of num_hidden_layers 2"},
+      {With(TinyMistral(), "attention_bias", true), "attention_bias: is true"},
+      {With(deepseek, "mlp_bias", true), "mlp_bias: is true"},
+      {With(TinyDeepseekV2(), "topk_method", "noaux_tc"), "topk_method: is 'noaux_tc'"},
+      {With(TinyDeepseekV2(), "scoring_func", "sigmoid"), "scoring_func: is 'sigmoid'"},
+      {With(TinyQwen3Moe(), "num_local_experts", 4), "num_local_experts: differs from num_experts"},
+      {With(TinyQwen3Moe(), "mlp_only_layers", {0.5}), "mlp_only_layers: is not a list of layers"},
       {With(deepseek, "scoring_func", "softmax"), "scoring_func: is 'softmax'"},
       {With(deepseek, "topk_method", "greedy"), "topk_method: is 'greedy'"},
       {With(deepseek, "moe_layer_freq", 2), "moe_layer_freq: is 2"},
@@ -115,8 +125,73 @@ TEST(ModelConfig, WhatWouldBeIgnoredIsRefusedWithItsKey) {
     EXPECT_THAT(ErrorOf(json), HasSubstr(what));
     EXPECT_THAT(ErrorOf(json), Not(HasSubstr("\n")));
   }
-  EXPECT_EQ(ErrorOf(With(window, "max_window_layers", 2)), "") << "no layer has a window";
-  EXPECT_EQ(ErrorOf(With(qwen, "sliding_window", 4096)), "") << "not in use";
+}
+
+TEST(ModelConfig, WindowsAreThoseOfTransformers) {
+  const auto windows = [](const Json& json) {
+    const ModelConfig config = Parsed(json);
+    std::vector<int64_t> all;
+    for (int64_t layer = 0; layer < config.num_layers; ++layer) all.push_back(config.window(layer));
+    return all;
+  };
+  const Json qwen = TinyQwen2(), sliding = With(qwen, "use_sliding_window", true);
+  EXPECT_THAT(windows(With(qwen, "sliding_window", 9)), ElementsAre(0, 0)) << "not in use";
+  EXPECT_THAT(windows(With(With(sliding, "sliding_window", 9), "max_window_layers", 1)), ElementsAre(0, 9));
+  EXPECT_THAT(windows(With(With(sliding, "sliding_window", 9), "max_window_layers", 2)), ElementsAre(0, 0));
+  EXPECT_THAT(windows(With(sliding, "max_window_layers", 0)), ElementsAre(4096, 4096)) << "by default";
+  EXPECT_THAT(windows(With(sliding, "sliding_window", nullptr)), ElementsAre(0, 0));
+  EXPECT_THAT(windows(With(With(sliding, "sliding_window", 9), "layer_types",
+                           {"sliding_attention", "full_attention"})),
+              ElementsAre(9, 0));
+  EXPECT_THAT(windows(TinyMistral()), ElementsAre(5, 5));
+  EXPECT_THAT(windows(With(TinyMistral(), "sliding_window", nullptr)), ElementsAre(0, 0));
+  EXPECT_THAT(windows(Without(TinyMistral(), "sliding_window")), ElementsAre(4096, 4096)) << "by default";
+  EXPECT_THAT(windows(With(With(TinyQwen3Moe(), "use_sliding_window", true), "sliding_window", 7)),
+              ElementsAre(7, 7));
+}
+
+TEST(ModelConfig, AKeyThatIsAbsentMeansTheDefaultOfItsClass) {
+  const ModelConfig v3 =
+      Parsed(With(Without(Without(Without(TinyDeepseek(), "n_group"), "topk_group"), "routed_scaling_factor"),
+                  "n_routed_experts", 16));
+  EXPECT_EQ(v3.expert_groups, 8);
+  EXPECT_EQ(v3.top_groups, 4);
+  EXPECT_EQ(v3.routed_scaling_factor, 2.5f);
+  EXPECT_TRUE(v3.norm_topk_prob);
+  EXPECT_EQ(Parsed(Without(TinyDeepseekV2(), "routed_scaling_factor")).routed_scaling_factor, 1.0f);
+  EXPECT_FALSE(Parsed(Without(TinyQwen3Moe(), "norm_topk_prob")).norm_topk_prob);
+  EXPECT_EQ(Parsed(Without(TinyQwen3(), "head_dim")).head_dim, 128);
+  EXPECT_EQ(Parsed(Without(TinyQwen3Moe(), "head_dim")).head_dim, 4);
+  const Json yarn = {{"rope_type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 64}};
+  EXPECT_EQ(Parsed(With(TinyLlama(), "rope_scaling", yarn)).rope.factor, 4.0);
+}
+
+TEST(ModelConfig, DeepseekV2RoutesBySoftmaxInGroupsOnlyIfItsMethodSaysSo) {
+  const ModelConfig grouped = Parsed(TinyDeepseekV2());
+  EXPECT_FALSE(grouped.sigmoid_scores);
+  EXPECT_FALSE(grouped.norm_topk_prob) << "Transformers does not read it";
+  EXPECT_TRUE(grouped.rope_interleaved);
+  EXPECT_EQ(grouped.expert_groups, 3);
+  const ModelConfig greedy = Parsed(With(TinyDeepseekV2(), "topk_method", "greedy"));
+  EXPECT_EQ(greedy.expert_groups, 1);
+  EXPECT_EQ(greedy.top_groups, 1);
+  EXPECT_EQ(greedy.routed_scaling_factor, 2.5f);
+}
+
+TEST(ModelConfig, Qwen3MoeSaysWhichLayersHaveExperts) {
+  const auto layers = [](const Json& json) {
+    const ModelConfig config = Parsed(With(json, "num_hidden_layers", 6));
+    std::string all;
+    for (int64_t layer = 0; layer < 6; ++layer) all += config.is_moe_layer(layer) ? 'E' : '-';
+    return all;
+  };
+  EXPECT_EQ(layers(TinyQwen3Moe()), "EEEEEE");
+  EXPECT_EQ(layers(With(TinyQwen3Moe(), "decoder_sparse_step", 2)), "-E-E-E");
+  EXPECT_EQ(layers(With(With(TinyQwen3Moe(), "decoder_sparse_step", 2), "mlp_only_layers", {1, 2})),
+            "---E-E");
+  EXPECT_EQ(layers(With(With(Without(TinyQwen3Moe(), "num_experts"), "num_local_experts", 5),
+                        "mlp_only_layers", nullptr)),
+            "EEEEEE");
 }
 
 TEST(ModelConfig, SizesThatDoNotFitAreRefused) {
@@ -198,6 +273,32 @@ TEST(ParameterSpecs, TiedModelsHaveNoHeadAndQwen2HasQkvBiases) {
   EXPECT_THAT(qwen.at("model.layers.1.self_attn.k_proj.bias").shape, ElementsAre(4));
   EXPECT_EQ(qwen.count("model.layers.1.self_attn.o_proj.bias"), 0u);
   EXPECT_EQ(llama.count("model.layers.1.self_attn.k_proj.bias"), 0u);
+}
+
+TEST(ParameterSpecs, Qwen3NormsItsHeadsAndHasNoBiases) {
+  const auto specs = SpecsOf(TinyQwen3Moe());
+  EXPECT_THAT(specs.at("model.layers.1.self_attn.q_norm.weight").shape, ElementsAre(6));
+  EXPECT_THAT(specs.at("model.layers.1.self_attn.k_norm.weight").shape, ElementsAre(6));
+  EXPECT_THAT(specs.at("model.layers.1.self_attn.q_proj.weight").shape, ElementsAre(18, 12));
+  EXPECT_THAT(specs.at("model.layers.0.mlp.experts.4.up_proj.weight").shape, ElementsAre(9, 12));
+  for (const auto& [name, spec] : specs) {
+    EXPECT_TRUE(spec.trained) << name << ": a softmax router has no selection bias";
+    EXPECT_EQ(name.find("bias"), std::string::npos) << name;
+  }
+}
+
+TEST(ParameterSpecs, LatentAttentionsBiasesAreThreeAndSharedExpertsHaveTheirs) {
+  const auto specs = SpecsOf(With(With(TinyDeepseekV2(), "attention_bias", true), "mlp_bias", true));
+  int biases = 0;
+  for (const auto& [name, spec] : specs) biases += name.find(".bias") != std::string::npos ? 1 : 0;
+  EXPECT_EQ(biases, 2 * 3 + 3 + 3);  // attention; the dense MLP; the shared experts
+  EXPECT_THAT(specs.at("model.layers.0.self_attn.q_a_proj.bias").shape, ElementsAre(7));
+  EXPECT_THAT(specs.at("model.layers.0.self_attn.kv_a_proj_with_mqa.bias").shape, ElementsAre(10));
+  EXPECT_THAT(specs.at("model.layers.0.self_attn.o_proj.bias").shape, ElementsAre(12));
+  EXPECT_THAT(specs.at("model.layers.1.mlp.shared_experts.up_proj.bias").shape, ElementsAre(18));
+  EXPECT_EQ(SpecsOf(With(With(TinyDeepseekV2(), "attention_bias", true), "q_lora_rank", nullptr))
+                .count("model.layers.0.self_attn.q_proj.bias"),
+            0u);
 }
 
 }  // namespace

@@ -33,6 +33,34 @@ inline Json TinyQwen2() {
   return json;
 }
 
+inline Json TinyMistral() {
+  Json json = TinyLlama();
+  json["model_type"] = "mistral";
+  json["sliding_window"] = 5;
+  return json;
+}
+
+inline Json TinyQwen3() {
+  Json json = TinyLlama();
+  json["model_type"] = "qwen3";
+  json["head_dim"] = 6;
+  return json;
+}
+
+inline Json TinyQwen3Moe() {
+  Json json = TinyQwen3();
+  json.update(Json::parse(R"({"model_type": "qwen3_moe", "num_experts": 5, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 9, "norm_topk_prob": true})"));
+  return json;
+}
+
+inline Json TinyDeepseekV2() {
+  Json json = TinyDeepseek();
+  json.update(Json::parse(R"({"model_type": "deepseek_v2", "topk_method": "group_limited_greedy",
+    "num_nextn_predict_layers": 0})"));
+  return json;
+}
+
 inline Json With(Json json, const std::string& key, const Json& value) {
   json[key] = value;
   return json;

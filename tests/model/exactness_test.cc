@@ -176,12 +176,16 @@ TEST_P(Exactness, GradientsDoNotSeeMicrobatchesThreadsOrRecomputation) {
   EXPECT_EQ(Gradients(GetParam(), sequences, {6}, 2, true), expected);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Exactness,
-                         ::testing::Values(Model{"deepseek_v3", OddDeepseek, TinyDeepseek},
-                                           Model{"deepseek_v3_yarn", OddYarn, TinyDeepseek},
-                                           Model{"qwen2", OddQwen2, TinyQwen2},
-                                           Model{"llama", OddLlama, TinyLlama}),
-                         [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Models, Exactness,
+    ::testing::Values(Model{"deepseek_v3", OddDeepseek, TinyDeepseek},
+                      Model{"deepseek_v3_yarn", OddYarn, TinyDeepseek}, Model{"qwen2", OddQwen2, TinyQwen2},
+                      Model{"llama", OddLlama, TinyLlama},
+                      Model{"deepseek_v2", OddDeepseekV2, TinyDeepseekV2},
+                      Model{"deepseek_v2_lite", OddDeepseekV2Lite, TinyDeepseekV2},
+                      Model{"windows", OddWindows, TinyMistral}, Model{"mistral", OddMistral, TinyMistral},
+                      Model{"qwen3", OddQwen3, TinyQwen3}, Model{"qwen3_moe", OddQwen3Moe, TinyQwen3Moe}),
+    [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace temper

@@ -37,6 +37,7 @@ class Reference {
     Tensor x_TD = W("model.embed_tokens").index_select(0, ids);
     for (int64_t layer = 0; layer < c_.num_layers; ++layer) {
       prefix_ = "model.layers." + std::to_string(layer) + ".";
+      window_ = c_.window(layer);
       const Tensor normed_TD = Norm(x_TD, W(prefix_ + "input_layernorm"));
       x_TD = x_TD + (c_.is_mla() ? LatentAttention(normed_TD) : GroupedAttention(normed_TD));
       const Tensor in_TD = Norm(x_TD, W(prefix_ + "post_attention_layernorm"));
@@ -60,8 +61,11 @@ class Reference {
     const auto bias = weights_.find(prefix_ + name + ".bias");
     return bias == weights_.end() ? y : y + bias->second;
   }
+  Tensor Norm(const Tensor& x, const Tensor& weight, double eps) {
+    return x * ((x * x).mean(-1, true) + eps).rsqrt() * weight;
+  }
   Tensor Norm(const Tensor& x, const Tensor& weight) {
-    return x * ((x * x).mean(-1, true) + static_cast<double>(c_.rms_norm_eps)).rsqrt() * weight;
+    return Norm(x, weight, static_cast<double>(c_.rms_norm_eps));
   }
 
   // x[T, H, R], each pair turned by its position's angle.
@@ -84,10 +88,11 @@ class Reference {
   // q, k[T, H, A], v[T, H, B].
   Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v) {
     const int64_t tokens = q.size(0);
-    const Tensor future = at::ones({tokens, tokens}, at::kBool).triu(1);
+    Tensor hidden = at::ones({tokens, tokens}, at::kBool).triu(1);
+    if (window_ > 0) hidden = hidden.logical_or(at::ones({tokens, tokens}, at::kBool).tril(-window_));
     const Tensor scores_HTT =
         q.transpose(0, 1).matmul(k.permute({1, 2, 0})) * static_cast<double>(c_.softmax_scale());
-    const Tensor p_HTT = scores_HTT.masked_fill(future, -INFINITY).softmax(-1);
+    const Tensor p_HTT = scores_HTT.masked_fill(hidden, -INFINITY).softmax(-1);
     return Linear(p_HTT.matmul(v.transpose(0, 1)).transpose(0, 1).reshape({tokens, -1}), "self_attn.o_proj");
   }
 
@@ -96,11 +101,12 @@ class Reference {
     const Tensor q =
         c_.q_lora_rank == 0
             ? Linear(x_TD, "self_attn.q_proj")
-            : Linear(Norm(Linear(x_TD, "self_attn.q_a_proj"), W(prefix_ + "self_attn.q_a_layernorm")),
+            : Linear(Norm(Linear(x_TD, "self_attn.q_a_proj"), W(prefix_ + "self_attn.q_a_layernorm"), 1e-6),
                      "self_attn.q_b_proj");
     const Tensor q_THA = q.view({tokens, c_.num_heads, nope + rope});
     const Tensor down = Linear(x_TD, "self_attn.kv_a_proj_with_mqa");
-    const Tensor latent = Norm(down.narrow(1, 0, c_.kv_lora_rank), W(prefix_ + "self_attn.kv_a_layernorm"));
+    const Tensor latent =
+        Norm(down.narrow(1, 0, c_.kv_lora_rank), W(prefix_ + "self_attn.kv_a_layernorm"), 1e-6);
     const Tensor kv = Linear(latent, "self_attn.kv_b_proj").view({tokens, c_.num_heads, -1});
     const Tensor key_T1R = Rotate(down.narrow(1, c_.kv_lora_rank, rope).unsqueeze(1));
     return Attend(at::cat({q_THA.narrow(2, 0, nope), Rotate(q_THA.narrow(2, nope, rope))}, 2),
@@ -111,8 +117,12 @@ class Reference {
   Tensor GroupedAttention(const Tensor& x_TD) {
     const int64_t tokens = x_TD.size(0), each = c_.num_heads / c_.num_kv_heads;
     const auto heads = [&](const char* name) { return Linear(x_TD, name).view({tokens, -1, c_.head_dim}); };
-    return Attend(Rotate(heads("self_attn.q_proj")),
-                  Rotate(heads("self_attn.k_proj")).repeat_interleave(each, 1),
+    Tensor q_THA = heads("self_attn.q_proj"), k_THA = heads("self_attn.k_proj");
+    if (weights_.count(prefix_ + "self_attn.q_norm.weight") > 0) {
+      q_THA = Norm(q_THA, W(prefix_ + "self_attn.q_norm"));
+      k_THA = Norm(k_THA, W(prefix_ + "self_attn.k_norm"));
+    }
+    return Attend(Rotate(q_THA), Rotate(k_THA).repeat_interleave(each, 1),
                   heads("self_attn.v_proj").repeat_interleave(each, 1));
   }
 
@@ -124,9 +134,11 @@ class Reference {
   // Which experts, [T, E] of 0 and 1.
   Tensor Selected(const Tensor& scores_TE) {
     const int64_t tokens = scores_TE.size(0), in_group = c_.routed_experts / c_.expert_groups;
-    const Tensor biased = scores_TE.detach() + weights_.at(prefix_ + "mlp.gate.e_score_correction_bias");
+    const auto bias = weights_.find(prefix_ + "mlp.gate.e_score_correction_bias");
+    Tensor biased = scores_TE.detach();
+    if (bias != weights_.end()) biased = biased + bias->second;
     const Tensor grouped = biased.view({tokens, c_.expert_groups, in_group});
-    const Tensor group_scores = std::get<0>(grouped.topk(2, -1)).sum(-1);
+    const Tensor group_scores = std::get<0>(grouped.topk(bias != weights_.end() ? 2 : 1, -1)).sum(-1);
     const Tensor groups = std::get<1>(group_scores.topk(c_.top_groups, -1));
     const Tensor kept = at::zeros({tokens, c_.expert_groups}, at::kDouble).scatter(1, groups, 1.0);
     const Tensor allowed = grouped.masked_fill(kept.unsqueeze(-1) == 0, -INFINITY).view({tokens, -1});
@@ -134,10 +146,11 @@ class Reference {
   }
 
   Tensor Moe(const Tensor& x_TD) {
-    const Tensor scores_TE = Linear(x_TD, "mlp.gate").sigmoid();
+    const Tensor logits_TE = Linear(x_TD, "mlp.gate");
+    const Tensor scores_TE = c_.sigmoid_scores ? logits_TE.sigmoid() : logits_TE.softmax(-1);
     Tensor weights_TE = scores_TE * Selected(scores_TE);
     if (c_.norm_topk_prob) weights_TE = weights_TE / weights_TE.sum(-1, true);
-    Tensor out = Mlp(x_TD, "mlp.shared_experts.");
+    Tensor out = c_.shared_experts > 0 ? Mlp(x_TD, "mlp.shared_experts.") : at::zeros_like(x_TD);
     for (int64_t e = 0; e < c_.routed_experts; ++e) {
       out = out + weights_TE.narrow(1, e, 1) * static_cast<double>(c_.routed_scaling_factor) *
                       Mlp(x_TD, "mlp.experts." + std::to_string(e) + ".");
@@ -149,6 +162,7 @@ class Reference {
   RopeTables rope_;
   std::map<std::string, Tensor> weights_;
   std::string prefix_;
+  int64_t window_ = 0;
 };
 
 // The largest difference over the largest number.
@@ -206,6 +220,17 @@ TEST(Gradient, IsAutogradsForDeepseekV3) { ExpectTheGradientsOfAutograd(OddDeeps
 TEST(Gradient, IsAutogradsForDeepseekV3WithYarnAndAPlainQuery) { ExpectTheGradientsOfAutograd(OddYarn()); }
 TEST(Gradient, IsAutogradsForDeepseekV3WithWeightsThatAreNotNormalised) {
   ExpectTheGradientsOfAutograd(With(OddDeepseek(), "norm_topk_prob", false));
+}
+TEST(Gradient, IsAutogradsForDeepseekV2WithBiases) { ExpectTheGradientsOfAutograd(OddDeepseekV2()); }
+TEST(Gradient, IsAutogradsForDeepseekV2Lite) { ExpectTheGradientsOfAutograd(OddDeepseekV2Lite()); }
+TEST(Gradient, IsAutogradsForQwen3) { ExpectTheGradientsOfAutograd(OddQwen3()); }
+TEST(Gradient, IsAutogradsForQwen3Moe) {
+  ExpectTheGradientsOfAutograd(OddQwen3Moe());
+  ExpectTheGradientsOfAutograd(With(OddQwen3Moe(), "norm_topk_prob", false));
+}
+TEST(Gradient, IsAutogradsForWindows) {
+  ExpectTheGradientsOfAutograd(OddWindows());
+  ExpectTheGradientsOfAutograd(OddMistral());
 }
 TEST(Gradient, IsAutogradsForQwen2WithATiedHead) { ExpectTheGradientsOfAutograd(OddQwen2()); }
 TEST(Gradient, IsAutogradsForLlamaWithBiases) {

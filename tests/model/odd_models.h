@@ -45,6 +45,49 @@ inline Json OddQwen2() {
   return json;
 }
 
+// Two windows that rows of a batch leave behind, and a layer without one.
+inline Json OddWindows() {
+  Json json = OddQwen2();
+  json.update(Json::parse(R"({"num_hidden_layers": 3, "use_sliding_window": true, "sliding_window": 21,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]})"));
+  return json;
+}
+
+inline Json OddMistral() {
+  Json json = OddLlama();
+  json.update(Json::parse(R"({"model_type": "mistral", "sliding_window": 50})"));
+  return json;
+}
+
+inline Json OddQwen3() {
+  Json json = OddLlama();
+  json.update(Json::parse(R"({"model_type": "qwen3", "head_dim": 22})"));
+  return json;
+}
+
+// Of four layers the second has experts; the fourth would, but is told to have none.
+inline Json OddQwen3Moe() {
+  Json json = OddQwen3();
+  json.update(Json::parse(R"({"model_type": "qwen3_moe", "num_hidden_layers": 4, "decoder_sparse_step": 2,
+    "mlp_only_layers": [3], "num_experts": 10, "num_experts_per_tok": 3, "moe_intermediate_size": 27,
+    "norm_topk_prob": true, "attention_bias": true})"));
+  return json;
+}
+
+// Softmax routing in groups, biases everywhere.
+inline Json OddDeepseekV2() {
+  Json json = OddDeepseek();
+  json.update(Json::parse(R"({"model_type": "deepseek_v2", "topk_method": "group_limited_greedy",
+    "attention_bias": true, "mlp_bias": true, "routed_scaling_factor": 1.7})"));
+  return json;
+}
+
+inline Json OddDeepseekV2Lite() {
+  Json json = With(OddYarn(), "model_type", "deepseek_v2");
+  json.erase("topk_method");
+  return json;
+}
+
 // Weights of which none is 1 or 0, norms and biases included.
 inline Parameters RandomParameters(const ModelConfig& config, uint64_t seed = 5) {
   const float embedding_std = config.tie_word_embeddings ? 0.1f : 0.5f;

@@ -154,7 +154,8 @@ TEST_P(TorchOps, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOfLogits) 
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TorchOps,
-                         ::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(), OddLlama()),
+                         ::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(), OddLlama(), OddWindows(),
+                                           OddMistral(), OddQwen3(), OddQwen3Moe(), OddDeepseekV2()),
                          [](const auto& info) {
                            return std::string(info.param["model_type"]) + std::to_string(info.index);
                          });
