@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/text.h"
 #include "rewards/accuracy.h"
+#include "rewards/code.h"
 #include "rewards/format.h"
 #include "rewards/language.h"
 #include "rewards/shape.h"
@@ -19,10 +20,10 @@ struct Entry {
   const char* name;
   absl::StatusOr<std::unique_ptr<Reward>> (*make)(const RuleConfig&);
 };
-constexpr Entry kRules[] = {{"accuracy", MakeAccuracy}, {"exact", MakeAccuracy},
-                            {"choice", MakeAccuracy},   {"number", MakeAccuracy},
-                            {"format", MakeFormat},     {"language", MakeLanguage},
-                            {"length", MakeLength},     {"repetition", MakeRepetition}};
+constexpr Entry kRules[] = {
+    {"accuracy", MakeAccuracy}, {"exact", MakeAccuracy},        {"choice", MakeAccuracy},
+    {"number", MakeAccuracy},   {"format", MakeFormat},         {"language", MakeLanguage},
+    {"length", MakeLength},     {"repetition", MakeRepetition}, {"code", MakeCode}};
 
 }  // namespace
 

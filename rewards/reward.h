@@ -47,6 +47,15 @@ struct RuleConfig {
   int64_t max_tokens = 0;
   int64_t slack_tokens = 0;
   int64_t ngram = 4;
+  int64_t cpu_seconds = 4;
+  double wall_seconds = 10;
+  int64_t total_seconds = 60;
+  int64_t memory_mib = 512;
+  int64_t output_mib = 8;
+  std::string compare = "lines";
+  double tolerance = 0;
+  std::string python = "/usr/bin/python3";
+  std::string compiler = "/usr/bin/g++";
 
   template <class V>
   void Fields(V& v) {
@@ -56,7 +65,7 @@ struct RuleConfig {
       return any;
     };
     v.Field("rule", rule,
-            "The rule's name: accuracy, exact, choice, number, format, language, length, repetition.",
+            "The rule's name: accuracy, exact, choice, number, format, language, length, repetition, code.",
             Required());
     v.Field("weight", weight, "The reward is the sum of weight times score over the rules.",
             Between(-1e6, 1e6));
@@ -75,7 +84,29 @@ struct RuleConfig {
       v.Field("max_tokens", max_tokens, "Completions up to max_tokens - slack_tokens score 1.", AtLeast(0));
       v.Field("slack_tokens", slack_tokens, "The score falls to 0 over the last slack_tokens.", AtLeast(0));
     }
+    if (has({"code"})) CodeFields(v);
     if (has({"repetition"})) v.Field("ngram", ngram, "Words of the n-grams that count.", Between(1, 64));
+  }
+
+  template <class V>
+  void CodeFields(V& v) {
+    v.Field("cpu_seconds", cpu_seconds, "Processor time of one test.", Between(1, 3600));
+    v.Field("wall_seconds", wall_seconds, "The clock's time of one test.", Between(0.1, 3600.0));
+    v.Field("total_seconds", total_seconds,
+            "The clock's time of all tests of a completion, compiling included.", Between(1, 86400));
+    v.Field("memory_mib", memory_mib, "Address space of a program, MiB.", Between(64, 1 << 20));
+    v.Field("output_mib", output_mib, "What a program may print, and write to one file, MiB.",
+            Between(1, 1024));
+    v.Field("compare", compare,
+            "lines: white space at line ends and empty lines at the end do not count; words: any white space "
+            "separates; exact: bytes. A row's own compare comes first.");
+    v.Field("tolerance", tolerance,
+            "How near a number must be that is expected with a point or an exponent, times max(1, "
+            "|expected|); 0: "
+            "equal. A row's own tolerance comes first.",
+            Between(0.0, 0.5));
+    v.Field("python", python, "The interpreter, in /usr.");
+    v.Field("compiler", compiler, "The C++ compiler, in /usr; takes g++'s options.");
   }
 };
 

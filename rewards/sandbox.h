@@ -35,7 +35,7 @@ struct SandboxFile {
 };
 
 struct SandboxProgram {
-  std::vector<std::string> command;  // [0]: an absolute path, in /usr or /box
+  std::vector<std::string> command = {};  // [0]: an absolute path, in /usr or /box
   std::vector<SandboxFile> files = {};
   std::string_view input = {};  // standard input; the caller's
   SandboxLimits limits = {};

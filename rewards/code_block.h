@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "rewards/reward.h"
+
+namespace temper {
+
+constexpr size_t kMaxCodeBytes = 256 << 10;
+
+// The program that a completion holds.
+struct CodeBlock {
+  VerdictKind kind = VerdictKind::kNoAnswer;  // kCorrect: found; else no_answer or malformed, and why
+  std::string code;
+  std::string reason;
+};
+
+// The last closed fenced block (CommonMark, 4.5; an indented fence takes its indentation off its lines) after
+// the one </think>, and inside <answer> where there is such a tag: of those labelled with the language, else
+// of those without a label. Blocks labelled otherwise are output, shell or another language. A fence that is
+// not closed is no block, and nothing inside the thinking counts. A `raw` completion is searched from its
+// beginning, and is the program itself if it has no fence at all.
+CodeBlock FindCode(const Completion& completion, bool cpp);
+
+}  // namespace temper
