@@ -25,18 +25,21 @@ struct EvalOptions : PolicyOptions, DrawOptions {
   int64_t k = 16;
   int64_t limit = 0;
   PromptTemplate prompt_template = PromptTemplate::kNone;
+  FieldNames fields;
   bool think_in_prompt = true;
   bool skip_bad_lines = false;
 
   template <class V>
   void Fields(V& v) {
     PolicyOptions::Fields(v);
-    v.Field("data", data, "A JSONL file of problems: question/answer, problem/answer, messages, ...",
+    v.Field("data", data,
+            "A JSONL or Parquet file of problems: question/answer, problem/answer, messages, ...",
             Required());
     v.Field("k", k, "Completions of each problem: k of pass@k and cons@k.", Between(1, 1 << 16));
     v.Field("limit", limit, "Only the file's first problems; 0: all.", AtLeast(0));
     v.Choice("template", prompt_template, {{"none", PromptTemplate::kNone}, {"r1", PromptTemplate::kR1}},
              "How a problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
+    v.Section("fields", fields, "The names of the file's fields, where they are not the common ones.");
     v.Field("think_in_prompt", think_in_prompt, "The format's <think> is the prompt's, or may be missing.");
     v.Field("skip_bad_lines", skip_bad_lines,
             "Skip (and count) lines that are no problems, instead of stopping.");
@@ -56,18 +59,24 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const EvalOptions& options, cons
   if (policy.tokenizer() == nullptr)
     return absl::NotFoundError(
         absl::StrCat(options.model, "/tokenizer.json: is not there, and problems are text"));
-  TEMPER_ASSIGN_OR_RETURN(Problems problems, ReadProblems(options.data, *policy.tokenizer(),
-                                                          {.prompt_template = options.prompt_template,
-                                                           .skip_bad_lines = options.skip_bad_lines}));
-  if (problems.skipped_lines > 0)
-    LogWarning(options.data, ": skipped ", problems.skipped_lines, " lines that are no problems");
-  if (options.limit > 0 && options.limit < static_cast<int64_t>(problems.prompts.size()))
-    problems.prompts.resize(options.limit);
-  if (problems.prompts.empty())
+  ProblemFileOptions file_options;
+  file_options.prompt_template = options.prompt_template;
+  file_options.fields = options.fields;
+  file_options.skip_bad_lines = options.skip_bad_lines;
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemFile> problems,
+                          ProblemFile::Open(options.data, *policy.tokenizer(), file_options));
+  if (problems->skipped_lines() > 0)
+    LogWarning(options.data, ": skipped ", problems->skipped_lines(), " lines that are no problems");
+  if (problems->size() == 0)
     return absl::InvalidArgumentError(absl::StrCat(options.data, ": holds no problem"));
-  LogInfo(options.data, ": ", problems.prompts.size(), " problems (", problems.fields, "), ", options.k,
-          " samples each");
-  return std::move(problems.prompts);
+  const int64_t count = options.limit > 0 ? std::min(options.limit, problems->size()) : problems->size();
+  LogInfo(options.data, ": ", count, " problems (", problems->fields(), "), ", options.k, " samples each");
+  std::vector<Prompt> prompts;
+  for (int64_t i = 0; i < count; ++i) {
+    TEMPER_ASSIGN_OR_RETURN(Prompt prompt, problems->Read(i));
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
 }
 
 std::string Table(const Statistics& s) {

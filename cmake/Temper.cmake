@@ -37,6 +37,7 @@ find_package(Flint REQUIRED)
 find_library(CLD2_LIBRARY cld2 REQUIRED)
 set(TEMPER_ONIG PkgConfig::ONIG)
 set(TEMPER_ICU PkgConfig::ICU)
+find_package(Arrow)  # optional: Parquet files
 set(TEMPER_SECCOMP PkgConfig::SECCOMP)
 set(TEMPER_CLD2 "${CLD2_LIBRARY}")
 if(TEMPER_TORCH)
@@ -65,11 +66,11 @@ function(temper_options target)
 endfunction()
 
 # temper_library(room DEPS rooms... LINK libs... [TORCH] [PROTO]): the room is every .cc in its folder
-# (and sub-folders), but for cli/main.cc.
+# (and sub-folders), but for the program's main and the Parquet library.
 function(temper_library room)
   cmake_parse_arguments(ARG "TORCH;PROTO" "" "DEPS;LINK" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc")
-  list(FILTER sources EXCLUDE REGEX "cli/main\\.cc$")
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc" "${CMAKE_SOURCE_DIR}/${room}/*.c")
+  list(FILTER sources EXCLUDE REGEX "cli/main\\.cc$|data/parquet_module\\.cc$")
   if(NOT sources)
     add_library(temper_${room} INTERFACE)
     foreach(dep ${ARG_DEPS})

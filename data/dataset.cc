@@ -2,12 +2,10 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <map>
-#include <optional>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "core/lines.h"
+#include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "data/chat.h"
@@ -31,155 +29,27 @@ absl::Status At(const std::string& where, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(where, ": ", std::string(status.message())));
 }
 
-using OnLine = absl::FunctionRef<absl::Status(const Line& line)>;
-absl::Status ForEachLine(const std::string& path, OnLine on_line) {
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<LineReader> lines, LineReader::Open(path));
-  for (;;) {
-    TEMPER_ASSIGN_OR_RETURN(const std::optional<Line> line, lines->Next());
-    if (!line) return absl::OkStatus();
-    TEMPER_RETURN_IF_ERROR(on_line(*line));
-  }
+// The template's tags are tokens where the tokenizer has such; in the problem they are words.
+absl::StatusOr<std::vector<int32_t>> EncodeR1(const std::string& problem, const Tokenizer& tokenizer) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> plain, tokenizer.Encode(problem, kPlain));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> read, tokenizer.Encode(problem, kRead));
+  if (plain == read) return tokenizer.Encode(R1Prompt(problem));
+  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(kR1Head));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> end, tokenizer.Encode(kR1Tail, kRead));
+  tokens.insert(tokens.end(), plain.begin(), plain.end());
+  tokens.insert(tokens.end(), end.begin(), end.end());
+  return tokens;
 }
 
-absl::StatusOr<Json> ParseRow(const Line& line) {
-  TEMPER_ASSIGN_OR_RETURN(Json row, ParseLine(line));
-  if (!row.is_object()) return absl::InvalidArgumentError(absl::StrCat(line.name, ": is not a JSON object"));
-  return row;
+ContentKeys::value_type KeyOf(const ProblemRow& problem) { return ContentKey(problem.text); }
+
+bool OnSide(uint64_t key, const ProblemFileOptions& options) {
+  return !options.side || options.held_out_share == 0 ||
+         SplitOf(key, options.held_out_share) == *options.side;
 }
-
-const Json* Member(const Json& row, const std::string& key) {
-  const Json* value = Find(row, key);
-  return value != nullptr && !value->is_null() ? value : nullptr;
-}
-
-// A string, or a number as it is written.
-absl::StatusOr<std::string> Words(const Json& value, const std::string& key, const std::string& where) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_number()) return DumpJson(value);
-  return absl::InvalidArgumentError(absl::StrCat(where, ": ", key, ": is neither text nor a number"));
-}
-
-// Reads the rows of one file.
-class ProblemReader {
- public:
-  ProblemReader(const Tokenizer& tokenizer, const ReadProblemsOptions& options)
-      : tokenizer_(tokenizer), options_(options) {}
-
-  absl::StatusOr<Prompt> Read(const Json& row, int64_t number, const std::string& where) {
-    Prompt prompt;
-    const Json* id = Member(row, "id");
-    prompt.id = absl::StrCat(number);
-    if (id != nullptr) {
-      TEMPER_ASSIGN_OR_RETURN(prompt.id, Words(*id, "id", where));
-    }
-    TEMPER_RETURN_IF_ERROR(ReadProblem(row, where, &prompt));
-    if (prompt.tokens.empty())
-      return absl::InvalidArgumentError(absl::StrCat(where, ": the prompt is empty"));
-    TEMPER_RETURN_IF_ERROR(ReadAnswer(row, where, &prompt));
-    for (const char* key : {"task", "data_source"}) {
-      const Json* task = Member(row, key);
-      if (task != nullptr && prompt.task.empty()) {
-        TEMPER_ASSIGN_OR_RETURN(prompt.task, Words(*task, key, where));
-      }
-    }
-    prompt.fields = DumpJson(row);
-    return prompt;
-  }
-
-  std::string fields() const { return absl::StrJoin(fields_, ", "); }
-
- private:
-  void Saw(const std::string& field) {
-    if (std::find(fields_.begin(), fields_.end(), field) == fields_.end()) fields_.push_back(field);
-  }
-
-  absl::Status ReadProblem(const Json& row, const std::string& where, Prompt* prompt) {
-    for (const char* key : {"question", "problem", "prompt", "messages"}) {
-      const Json* value = Member(row, key);
-      if (value == nullptr) continue;
-      if (value->is_string() && std::string_view(key) != "messages") {
-        Saw(key);
-        return EncodeText(value->get<std::string>(), where, prompt);
-      }
-      TEMPER_ASSIGN_OR_RETURN(std::vector<Message> messages,
-                              ReadMessages(*value, absl::StrCat(where, ": ", key)));
-      Saw(std::string_view(key) == "messages" ? key : absl::StrCat(key, " (messages)"));
-      while (!messages.empty() && messages.back().role != "user") messages.pop_back();
-      if (messages.empty()) {
-        return absl::InvalidArgumentError(absl::StrCat(where, ": ", key, ": has no message of the user"));
-      }
-      return EncodeMessages(messages, where, prompt);
-    }
-    return absl::InvalidArgumentError(absl::StrCat(where, ": has no question, problem, prompt or messages"));
-  }
-
-  absl::Status EncodeText(const std::string& text, const std::string& where, Prompt* prompt) {
-    const bool template_r1 = options_.prompt_template == PromptTemplate::kR1;
-    prompt->text = template_r1 ? R1Prompt(text) : text;
-    absl::StatusOr<std::vector<int32_t>> tokens =
-        template_r1 ? EncodeR1(text, prompt->text) : tokenizer_.Encode(text);
-    if (!tokens.ok()) return At(where, tokens.status());
-    prompt->tokens = *std::move(tokens);
-    return absl::OkStatus();
-  }
-
-  // The template's tags are tokens where the tokenizer has such; in the problem they are words.
-  absl::StatusOr<std::vector<int32_t>> EncodeR1(const std::string& problem, const std::string& text) {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> plain, tokenizer_.Encode(problem, kPlain));
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> read, tokenizer_.Encode(problem, kRead));
-    if (plain == read) return tokenizer_.Encode(text);
-    TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer_.Encode(kR1Head));
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> end, tokenizer_.Encode(kR1Tail, kRead));
-    tokens.insert(tokens.end(), plain.begin(), plain.end());
-    tokens.insert(tokens.end(), end.begin(), end.end());
-    return tokens;
-  }
-
-  absl::Status EncodeMessages(const std::vector<Message>& messages, const std::string& where,
-                              Prompt* prompt) {
-    if (options_.prompt_template == PromptTemplate::kR1) {
-      if (messages.size() != 1) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            where, ": the r1 template takes one message of the user; here are ", messages.size()));
-      }
-      return EncodeText(messages[0].content, where, prompt);
-    }
-    absl::StatusOr<std::vector<int32_t>> tokens = EncodeChat(messages, tokenizer_);
-    if (!tokens.ok()) return At(where, tokens.status());
-    prompt->tokens = *std::move(tokens);
-    prompt->text = tokenizer_.Decode(prompt->tokens, false);
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadAnswer(const Json& row, const std::string& where, Prompt* prompt) {
-    const Json* model = Member(row, "reward_model");
-    for (const std::string key :
-         {"answer", "solution", "ground_truth", "expected", "reward_model.ground_truth"}) {
-      const bool inner = key.starts_with("reward_model");
-      const Json* value = !inner             ? Member(row, key)
-                          : model != nullptr ? Member(*model, "ground_truth")
-                                             : nullptr;
-      if (value == nullptr) continue;
-      TEMPER_ASSIGN_OR_RETURN(prompt->answer, Words(*value, key, where));
-      const size_t mark = prompt->answer.rfind("####");
-      Saw(mark == std::string::npos ? key : absl::StrCat(key, " (after ####)"));
-      if (mark != std::string::npos) {
-        prompt->answer.erase(0, mark + 4);
-        prompt->answer.erase(0, prompt->answer.find_first_not_of(" \t\r\n"));
-        prompt->answer.erase(prompt->answer.find_last_not_of(" \t\r\n") + 1);
-      }
-      return absl::OkStatus();
-    }
-    return absl::OkStatus();
-  }
-
-  const Tokenizer& tokenizer_;
-  const ReadProblemsOptions options_;
-  std::vector<std::string> fields_;
-};
 
 absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenizer, const std::string& where) {
-  if (const Json* list = Member(row, "messages")) {
+  if (const Json* list = FieldAt(row, "messages")) {
     TEMPER_ASSIGN_OR_RETURN(std::vector<Message> messages,
                             ReadMessages(*list, absl::StrCat(where, ": messages")));
     if (messages.back().role != "assistant") {
@@ -202,61 +72,147 @@ absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenize
   return MakeDocument(prompt, completion, tokenizer);
 }
 
-}  // namespace
-
-absl::Status ForEachJsonLine(const std::string& path,
-                             absl::FunctionRef<absl::Status(const Json&, const std::string&)> row) {
-  return ForEachLine(path, [&](const Line& line) -> absl::Status {
-    TEMPER_ASSIGN_OR_RETURN(const Json json, ParseRow(line));
-    return row(json, line.name);
-  });
+// What a document was asked: its prompt, or the last message of the user.
+absl::StatusOr<std::string> QuestionOf(const DataRow& row) {
+  const Json* list = FieldAt(row.json, "messages");
+  if (list == nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(std::string prompt, GetString(row.json, "prompt", row.name));
+    TEMPER_RETURN_IF_ERROR(GetString(row.json, "completion", row.name).status());
+    return prompt;
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages,
+                          ReadMessages(*list, absl::StrCat(row.name, ": messages")));
+  if (messages.back().role != "assistant") {
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name, ": messages: the last one is not the assistant's"));
+  }
+  for (size_t i = messages.size(); i-- > 0;) {
+    if (messages[i].role == "user") return messages[i].content;
+  }
+  return std::string();
 }
 
-absl::StatusOr<Problems> ReadProblems(const std::string& path, const Tokenizer& tokenizer,
-                                      const ReadProblemsOptions& options) {
-  Problems problems;
-  ProblemReader reader(tokenizer, options);
-  std::map<std::string, int64_t> line_of_id;
-  const auto read = [&](const Line& line) -> absl::StatusOr<Prompt> {
-    TEMPER_ASSIGN_OR_RETURN(const Json row, ParseRow(line));
-    return reader.Read(row, line.number, line.name);
-  };
-  TEMPER_RETURN_IF_ERROR(ForEachLine(path, [&](const Line& line) -> absl::Status {
-    absl::StatusOr<Prompt> prompt = read(line);
-    if (!prompt.ok() && options.skip_bad_lines) {
-      ++problems.skipped_lines;
-      return absl::OkStatus();
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ProblemFile>> ProblemFile::Open(const std::string& path,
+                                                               const Tokenizer& tokenizer,
+                                                               const ProblemFileOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RowFile> rows, RowFile::Open(path));
+  auto file = std::unique_ptr<ProblemFile>(new ProblemFile(std::move(rows), tokenizer, options));
+  TEMPER_RETURN_IF_ERROR(file->ReadAll());
+  return file;
+}
+
+absl::Status ProblemFile::ReadAll() {
+  ProblemFields fields(options_.fields);
+  absl::flat_hash_map<uint64_t, int64_t> row_of_id;  // by the id's hash: 16 bytes a row
+  for (int64_t i = 0; i < file_->size(); ++i) {
+    const auto read = [&]() -> absl::StatusOr<ProblemRow> {
+      TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(i));
+      TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, fields.Read(row));
+      TEMPER_RETURN_IF_ERROR(MakePrompt(row, problem).status());
+      return problem;
+    };
+    const absl::StatusOr<ProblemRow> problem = read();
+    if (!problem.ok() && options_.skip_bad_lines) {
+      ++skipped_lines_;
+      continue;
     }
-    if (!prompt.ok()) return prompt.status();
-    const auto [first, is_new] = line_of_id.emplace(prompt->id, line.number);
+    if (!problem.ok()) return problem.status();
+    const auto [first, is_new] = row_of_id.emplace(RandomKey(0, "id", 0, problem->id), i);
     if (!is_new) {
-      return absl::InvalidArgumentError(absl::StrCat(line.name, ": id ", Printable(prompt->id, 60),
-                                                     " is that of line ", first->second, " too"));
+      return absl::InvalidArgumentError(absl::StrCat(file_->RowName(i), ": id ", Printable(problem->id, 60),
+                                                     " is that of line ", file_->Number(first->second),
+                                                     " too"));
     }
-    problems.prompts.push_back(*std::move(prompt));
-    return absl::OkStatus();
-  }));
-  problems.fields = reader.fields();
-  return problems;
+    const uint64_t key = KeyOf(*problem);
+    if (!OnSide(key, options_)) continue;
+    if (options_.exclude != nullptr && options_.exclude->contains(key)) {
+      ++excluded_;
+    } else {
+      rows_.push_back(i);
+    }
+  }
+  fields_ = fields.seen();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Prompt> ProblemFile::Read(int64_t index) const {
+  TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
+  ProblemFields fields(options_.fields);
+  TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, fields.Read(row));
+  return MakePrompt(row, std::move(problem));
+}
+
+void ProblemFile::Keep(const std::vector<int64_t>& indices) {
+  std::vector<int64_t> kept;
+  for (int64_t index : indices) kept.push_back(rows_[index]);
+  rows_ = std::move(kept);
+}
+
+absl::StatusOr<Prompt> ProblemFile::MakePrompt(const DataRow& row, ProblemRow problem) const {
+  Prompt prompt;
+  const bool r1 = options_.prompt_template == PromptTemplate::kR1;
+  if (r1 && problem.messages.size() > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        row.name, ": the r1 template takes one message of the user; here are ", problem.messages.size()));
+  }
+  const bool chat = !r1 && !problem.messages.empty();
+  absl::StatusOr<std::vector<int32_t>> tokens = r1     ? EncodeR1(problem.text, tokenizer_)
+                                                : chat ? EncodeChat(problem.messages, tokenizer_)
+                                                       : tokenizer_.Encode(problem.text);
+  if (!tokens.ok()) return At(row.name, tokens.status());
+  if (tokens->empty()) return absl::InvalidArgumentError(absl::StrCat(row.name, ": the prompt is empty"));
+  prompt.tokens = *std::move(tokens);
+  prompt.text = r1 ? R1Prompt(problem.text) : chat ? tokenizer_.Decode(prompt.tokens, false) : problem.text;
+  prompt.id = std::move(problem.id);
+  prompt.answer = std::move(problem.answer);
+  prompt.task = std::move(problem.task);
+  prompt.fields = DumpJson(row.json);
+  return prompt;
+}
+
+absl::Status AddContentKeys(const std::string& path, const ProblemFileOptions& options, ContentKeys* keys) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowFile> file, RowFile::Open(path));
+  ProblemFields fields(options.fields);
+  for (int64_t i = 0; i < file->size(); ++i) {
+    const auto read = [&]() -> absl::StatusOr<ProblemRow> {
+      TEMPER_ASSIGN_OR_RETURN(const DataRow row, file->Read(i));
+      return fields.Read(row);
+    };
+    const absl::StatusOr<ProblemRow> problem = read();
+    if (!problem.ok() && options.skip_bad_lines) continue;
+    if (!problem.ok()) return problem.status();
+    const uint64_t key = KeyOf(*problem);
+    if (OnSide(key, options)) keys->insert(key);
+  }
+  return absl::OkStatus();
 }
 
 std::string R1Prompt(std::string_view problem) {
   return absl::StrCat(kR1Head, std::string(problem), kR1Tail);
 }
 
-absl::StatusOr<std::vector<Document>> ReadDocuments(const std::string& path, const Tokenizer& tokenizer) {
-  std::vector<Document> documents;
-  TEMPER_RETURN_IF_ERROR(
-      ForEachJsonLine(path, [&](const Json& row, const std::string& where) -> absl::Status {
-        absl::StatusOr<Document> document = ReadDocument(row, tokenizer, where);
-        if (!document.ok()) {
-          const bool located = std::string(document.status().message()).starts_with(where);
-          return located ? document.status() : At(where, document.status());
-        }
-        documents.push_back(*std::move(document));
-        return absl::OkStatus();
-      }));
-  return documents;
+absl::StatusOr<std::unique_ptr<DocumentFile>> DocumentFile::Open(const std::string& path,
+                                                                 const Tokenizer& tokenizer,
+                                                                 const ContentKeys* exclude) {
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RowFile> rows, RowFile::Open(path));
+  auto file = std::unique_ptr<DocumentFile>(new DocumentFile(std::move(rows), tokenizer));
+  for (int64_t i = 0; i < file->file_->size(); ++i) {
+    TEMPER_ASSIGN_OR_RETURN(const DataRow row, file->file_->Read(i));
+    TEMPER_ASSIGN_OR_RETURN(const std::string question, QuestionOf(row));
+    if (exclude == nullptr || !exclude->contains(ContentKey(question))) file->rows_.push_back(i);
+  }
+  // What a tokenizer cannot do, such as messages without role tokens, it cannot do for the first row either.
+  if (!file->rows_.empty()) TEMPER_RETURN_IF_ERROR(file->Read(0).status());
+  return file;
+}
+
+absl::StatusOr<Document> DocumentFile::Read(int64_t index) const {
+  TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
+  absl::StatusOr<Document> document = ReadDocument(row.json, tokenizer_, row.name);
+  if (document.ok() || std::string(document.status().message()).starts_with(row.name)) return document;
+  return At(row.name, document.status());
 }
 
 absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,

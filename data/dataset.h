@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSONL datasets with the field names that are common (GSM8K, MATH, messages, verl).
+// Datasets as the field publishes them: JSONL or Parquet, with the field names that are common.
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "core/json.h"
+#include "data/problem_row.h"
+#include "data/row_file.h"
+#include "data/split.h"
 #include "data/tokenizer.h"
 #include "data/trajectory.h"
 
 namespace temper {
-
-// Calls row(object, "FILE:LINE") for each line that is not blank. "-" is standard input. Stops at row's first
-// error. A line that is no JSON object is an error that names it.
-absl::Status ForEachJsonLine(const std::string& path,
-                             absl::FunctionRef<absl::Status(const Json&, const std::string&)> row);
 
 // How a problem becomes a prompt.
 enum class PromptTemplate {
@@ -26,24 +25,55 @@ enum class PromptTemplate {
   kR1
 };  // kR1: R1-Zero's User/Assistant template (DeepSeek-R1, table 1), ends in "<think>"
 
-struct ReadProblemsOptions {
+struct ProblemFileOptions {
   PromptTemplate prompt_template = PromptTemplate::kNone;
-  bool skip_bad_lines = false;  // counted instead of an error
+  FieldNames fields;
+  bool skip_bad_lines = false;           // counted instead of an error
+  std::optional<Split> side;             // of a split by content (data/split.h); nothing: both
+  double held_out_share = 0;             // of that split
+  const ContentKeys* exclude = nullptr;  // problems that must not come, such as those that measure
 };
-struct Problems {
-  std::vector<Prompt> prompts;  // text and tokens filled in; id: the row's "id", else its line number
-  int64_t skipped_lines = 0;
-  std::string fields;  // which fields were recognised: "question, answer (after ####)"
+
+// The problems of a file (data/row_file.h), in any order, without holding them. Open reads the whole file
+// once, so that a bad row is found before anything is sampled; after that Read does not fail unless the file
+// changes. Read may be called from any thread.
+//
+// Messages (what follows the last user's left out) become the tokens of the policy's own chat form
+// (data/chat.h); their content, and a problem inside the R1 template, are never read as special tokens.
+// Without a template a string is the prompt as it stands, special tokens in it included. Ids that are there
+// twice are an error.
+class ProblemFile {
+ public:
+  // The tokenizer must outlive it.
+  static absl::StatusOr<std::unique_ptr<ProblemFile>> Open(const std::string& path,
+                                                           const Tokenizer& tokenizer,
+                                                           const ProblemFileOptions& options);
+
+  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+  int64_t skipped_lines() const { return skipped_lines_; }
+  int64_t excluded() const { return excluded_; }  // by `exclude`
+  // Which fields were recognised: "question, answer (after ####)".
+  const std::string& fields() const { return fields_; }
+  absl::StatusOr<Prompt> Read(int64_t index) const;
+  // Leaves out all but these problems, ascending indices.
+  void Keep(const std::vector<int64_t>& indices);
+
+ private:
+  ProblemFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer, const ProblemFileOptions& options)
+      : file_(std::move(file)), tokenizer_(tokenizer), options_(options) {}
+  absl::Status ReadAll();
+  absl::StatusOr<Prompt> MakePrompt(const DataRow& row, ProblemRow problem) const;
+
+  const std::unique_ptr<RowFile> file_;
+  const Tokenizer& tokenizer_;
+  const ProblemFileOptions options_;
+  std::vector<int64_t> rows_;  // of the file
+  int64_t skipped_lines_ = 0, excluded_ = 0;
+  std::string fields_;
 };
-// Problems out of JSONL: question or problem or prompt (a string, or messages) or messages; the reference
-// answer out of answer, solution, ground_truth, expected, reward_model.ground_truth (of each what follows the
-// last ####); the task out of task, data_source. A row without an answer is no error here: rules say what
-// they need. Ids that are there twice are an error. Messages (what follows the last user's left out) become
-// the tokens of the policy's own chat form where its tokenizer has DeepSeek's or ChatML's role tokens; their
-// content, and a problem inside the R1 template, are never read as special tokens. Without a template a
-// string is the prompt as it stands, special tokens in it included.
-absl::StatusOr<Problems> ReadProblems(const std::string& path, const Tokenizer& tokenizer,
-                                      const ReadProblemsOptions& options);
+
+// Adds the keys of the file's problems that ProblemFile would give.
+absl::Status AddContentKeys(const std::string& path, const ProblemFileOptions& options, ContentKeys* keys);
 
 // The text of the R1-Zero template around a problem.
 std::string R1Prompt(std::string_view problem);
@@ -53,9 +83,28 @@ struct Document {
   std::vector<int32_t> tokens;
   int64_t first_target = 1;
 };
-// JSONL of {"prompt","completion"} or {"messages"}; an end token is appended. The last message is the target:
-// it must be the assistant's, and special tokens in it are read (<think>), as in a completion.
-absl::StatusOr<std::vector<Document>> ReadDocuments(const std::string& path, const Tokenizer& tokenizer);
+// Documents of a file: rows of {"prompt","completion"} or {"messages"}; an end token is appended. The last
+// message is the target: it must be the assistant's, and special tokens in it are read (<think>), as in a
+// completion. Open reads the rows once, the tokens are made by Read (any thread).
+class DocumentFile {
+ public:
+  // Rows whose prompt (the last user message) is in `exclude` (may be null) are left out. The tokenizer must
+  // outlive it.
+  static absl::StatusOr<std::unique_ptr<DocumentFile>> Open(const std::string& path,
+                                                            const Tokenizer& tokenizer,
+                                                            const ContentKeys* exclude = nullptr);
+  int64_t size() const { return static_cast<int64_t>(rows_.size()); }
+  int64_t excluded() const { return file_->size() - size(); }
+  absl::StatusOr<Document> Read(int64_t index) const;
+
+ private:
+  DocumentFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer)
+      : file_(std::move(file)), tokenizer_(tokenizer) {}
+
+  const std::unique_ptr<RowFile> file_;
+  const Tokenizer& tokenizer_;
+  std::vector<int64_t> rows_;  // of the file
+};
 // prompt + completion (+ the first end token); first_target is the completion's first token.
 absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,
                                       const Tokenizer& tokenizer);

@@ -4,10 +4,11 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
-#include "data/dataset.h"
 #include "data/tasks/tiny.h"
+#include "trainer/problems.h"
 
 namespace temper {
 namespace {
@@ -24,52 +25,71 @@ tiny::Document Generated(const DocumentsConfig& config, uint64_t key, int64_t in
   return tiny::GeneralDocument(key, index);
 }
 
-absl::StatusOr<std::vector<Document>> Load(const StageContext& context, const DocumentsConfig& config,
-                                           const Tokenizer& tokenizer, size_t number) {
-  if (config.kind == "collect")
-    return ReadDocuments(DatasetPath(StageDirectory(context.run_directory, config.stage)), tokenizer);
-  if (config.kind == "file") return ReadDocuments(config.file, tokenizer);
-  // The same corpus for every stage that asks for it in the same place, such as two bases.
-  const uint64_t key = RandomKey(context.recipe->seed, config.kind, number, "documents");
-  std::vector<Document> documents;
-  for (int64_t i = 0; i < config.count; ++i) {
-    const tiny::Document text = Generated(config, key, i);
-    TEMPER_ASSIGN_OR_RETURN(Document document, MakeDocument(text.prompt, text.completion, tokenizer));
-    documents.push_back(std::move(document));
-  }
-  return documents;
-}
-
 }  // namespace
 
 std::string DatasetPath(const std::string& stage_directory) { return stage_directory + "/dataset.jsonl"; }
 
-absl::StatusOr<std::vector<TrainSequence>> LoadDocuments(const StageContext& context,
-                                                         const std::vector<DocumentsConfig>& documents,
-                                                         const Tokenizer& tokenizer) {
-  std::vector<TrainSequence> sequences;
+absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext& context,
+                                                              const DocumentsConfig& config,
+                                                              const Tokenizer& tokenizer, size_t number,
+                                                              const ContentKeys& held_out) {
+  Part part;
+  if (config.kind == "collect" || config.kind == "file") {
+    const bool collected = config.kind == "collect";
+    const std::string path =
+        collected ? DatasetPath(StageDirectory(context.run_directory, config.stage)) : config.file;
+    // What a collect stage sampled from had nothing held out in it.
+    TEMPER_ASSIGN_OR_RETURN(part.file, DocumentFile::Open(path, tokenizer, collected ? nullptr : &held_out));
+    if (part.file->excluded() > 0)
+      LogInfo(path, ": ", part.file->excluded(), " documents on problems that evaluations ask are left out");
+    part.size = config.count == 0 ? part.file->size() : config.count;
+    if (part.size <= part.file->size()) return part;
+    return absl::InvalidArgumentError(absl::StrCat("stage ", context.stage->name, ": documents.", number,
+                                                   ": ", config.count, " documents are wanted, there are ",
+                                                   part.file->size()));
+  }
+  // The same corpus for every stage that asks for it in the same place, such as two bases.
+  const uint64_t key = RandomKey(context.recipe->seed, config.kind, number, "documents");
+  for (part.size = 0; part.size < config.count; ++part.size) {
+    const tiny::Document text = Generated(config, key, part.size);
+    TEMPER_ASSIGN_OR_RETURN(Document document, MakeDocument(text.prompt, text.completion, tokenizer));
+    part.made.push_back(std::move(document));
+  }
+  return part;
+}
+
+absl::StatusOr<std::unique_ptr<DocumentSource>> DocumentSource::Open(
+    const StageContext& context, const std::vector<DocumentsConfig>& documents, const Tokenizer& tokenizer) {
+  ContentKeys held_out;
+  for (const DocumentsConfig& config : documents) {
+    if (config.kind != "file") continue;
+    TEMPER_ASSIGN_OR_RETURN(held_out, HeldOutKeys(*context.recipe));
+    break;
+  }
+  auto source = std::make_unique<DocumentSource>();
   for (size_t number = 0; number < documents.size(); ++number) {
-    const DocumentsConfig& config = documents[number];
-    TEMPER_ASSIGN_OR_RETURN(std::vector<Document> loaded, Load(context, config, tokenizer, number));
-    const size_t wanted = config.count == 0 ? loaded.size() : static_cast<size_t>(config.count);
-    if (loaded.size() < wanted) {
-      return absl::InvalidArgumentError(absl::StrCat("stage ", context.stage->name, ": documents.", number,
-                                                     ": ", wanted, " documents are wanted, there are ",
-                                                     loaded.size()));
-    }
-    loaded.resize(wanted);
-    for (Document& document : loaded) {
-      TrainSequence sequence;
-      sequence.tokens = std::move(document.tokens);
-      sequence.first_target = document.first_target;
-      sequences.push_back(std::move(sequence));
-    }
+    TEMPER_ASSIGN_OR_RETURN(Part part, OpenPart(context, documents[number], tokenizer, number, held_out));
+    source->size_ += part.size;
+    source->parts_.push_back(std::move(part));
   }
-  if (sequences.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("stage ", context.stage->name, ": there is no document to train on"));
+  if (source->size_ > 0) return source;
+  return absl::InvalidArgumentError(
+      absl::StrCat("stage ", context.stage->name, ": there is no document to train on"));
+}
+
+absl::StatusOr<TrainSequence> DocumentSource::Read(int64_t index) const {
+  size_t p = 0;
+  for (; index >= parts_[p].size; ++p) index -= parts_[p].size;
+  TrainSequence sequence;
+  Document document;
+  if (parts_[p].file == nullptr) {
+    document = parts_[p].made[index];
+  } else {
+    TEMPER_ASSIGN_OR_RETURN(document, parts_[p].file->Read(index));
   }
-  return sequences;
+  sequence.tokens = std::move(document.tokens);
+  sequence.first_target = document.first_target;
+  return sequence;
 }
 
 int64_t SftSteps(int64_t documents, const SftConfig& config) {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "data/dataset.h"
+#include "data/split.h"
 #include "data/tokenizer.h"
 #include "trainer/loss.h"
 #include "trainer/stage.h"
@@ -12,10 +16,27 @@
 namespace temper {
 
 // The documents of an sft or pretrain stage, in the config's order, as sequences of an update. The same on
-// every rank.
-absl::StatusOr<std::vector<TrainSequence>> LoadDocuments(const StageContext& context,
-                                                         const std::vector<DocumentsConfig>& documents,
-                                                         const Tokenizer& tokenizer);
+// every rank. Those of files stay there until they are asked for.
+class DocumentSource {
+ public:
+  static absl::StatusOr<std::unique_ptr<DocumentSource>> Open(const StageContext& context,
+                                                              const std::vector<DocumentsConfig>& documents,
+                                                              const Tokenizer& tokenizer);
+  int64_t size() const { return size_; }
+  absl::StatusOr<TrainSequence> Read(int64_t index) const;
+
+ private:
+  struct Part {
+    int64_t size = 0;
+    std::vector<Document> made;          // by a generator, or
+    std::unique_ptr<DocumentFile> file;  // its first `size`
+  };
+  static absl::StatusOr<Part> OpenPart(const StageContext& context, const DocumentsConfig& config,
+                                       const Tokenizer& tokenizer, size_t number,
+                                       const ContentKeys& held_out);
+  std::vector<Part> parts_;
+  int64_t size_ = 0;
+};
 
 // Where a collect stage leaves its dataset.
 std::string DatasetPath(const std::string& stage_directory);

@@ -129,7 +129,7 @@ absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const
   TEMPER_ASSIGN_OR_RETURN(
       std::unique_ptr<ProblemSource> source,
       ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
-                          absl::StrCat("evaluation/", level.name), tiny::Split::kHeldOut));
+                          absl::StrCat("evaluation/", level.name), Split::kHeldOut));
   TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
   RolloutRequest request;
   request.seed = context_.recipe->seed;

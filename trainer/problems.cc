@@ -7,53 +7,92 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
-#include "data/dataset.h"
+#include "data/tasks/tiny.h"
 
 namespace temper {
 
+namespace {
+
+ProblemFileOptions OptionsOf(const ProblemsConfig& config, Split split, const ContentKeys* exclude) {
+  ProblemFileOptions options;
+  options.prompt_template = config.template_name == "r1" ? PromptTemplate::kR1 : PromptTemplate::kNone;
+  options.fields = config.fields;
+  options.skip_bad_lines = config.skip_bad_lines;
+  options.side = split;
+  options.held_out_share = config.held_out_share;
+  options.exclude = exclude;
+  return options;
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const ProblemsConfig& config,
                                                                    const Tokenizer& tokenizer, uint64_t seed,
-                                                                   const std::string& stream,
-                                                                   tiny::Split split) {
+                                                                   const std::string& stream, Split split,
+                                                                   const ContentKeys* exclude) {
   auto source = std::unique_ptr<ProblemSource>(
       new ProblemSource(config, tokenizer, RandomKey(seed, stream, 0, "problems"), split));
-  if (config.file.empty()) return source;
-  ReadProblemsOptions options;
-  options.prompt_template = config.template_name == "r1" ? PromptTemplate::kR1 : PromptTemplate::kNone;
-  options.skip_bad_lines = config.skip_bad_lines;
-  TEMPER_ASSIGN_OR_RETURN(Problems problems, ReadProblems(config.file, tokenizer, options));
-  if (problems.skipped_lines > 0) LogWarning(config.file, ": ", problems.skipped_lines, " bad lines skipped");
-  if (problems.prompts.empty())
-    return absl::InvalidArgumentError(absl::StrCat(config.file, ": there is no problem in it"));
-  source->rows_ = std::move(problems.prompts);
-  source->skipped_lines_ = problems.skipped_lines;
+  TEMPER_RETURN_IF_ERROR(source->OpenFiles(exclude));
   return source;
 }
 
-absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
-  std::vector<Prompt> good;
-  absl::Status first;
-  for (Prompt& row : rows_) {
-    const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&row, 1));
-    if (status.ok()) good.push_back(std::move(row));
-    if (first.ok()) first = status;
+absl::Status ProblemSource::OpenFiles(const ContentKeys* exclude) {
+  const ProblemFileOptions options = OptionsOf(config_, split_, exclude);
+  for (const std::string& path : config_.files) {
+    TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemFile> file, ProblemFile::Open(path, tokenizer_, options));
+    if (file->skipped_lines() > 0) LogWarning(path, ": ", file->skipped_lines(), " bad lines skipped");
+    LogInfo(path, ": ", file->size(), " problems (", file->fields(), ")",
+            file->excluded() > 0 ? absl::StrCat("; ", file->excluded(), " that evaluations ask are left out")
+                                 : "");
+    if (file->size() == 0)
+      return absl::InvalidArgumentError(absl::StrCat(path, ": there is no problem in it"));
+    skipped_lines_ += file->skipped_lines();
+    sources_.push_back({.file = std::move(file), .order = {}});
   }
-  if (first.ok()) {
-    rows_ = std::move(good);
-    return first;
-  }
-  const std::string what = absl::StrCat(config_.file, ": ", first.message());
-  if (!config_.skip_bad_lines || good.empty()) return absl::InvalidArgumentError(what);
-  LogWarning(what, "; ", rows_.size() - good.size(), " such problems are left out");
-  skipped_lines_ += static_cast<int64_t>(rows_.size() - good.size());
-  rows_ = std::move(good);
+  Mix();
   return absl::OkStatus();
 }
 
-int64_t ProblemSource::size() const { return config_.file.empty() ? -1 : static_cast<int64_t>(rows_.size()); }
+void ProblemSource::Mix() {
+  if (sources_.empty()) return;
+  std::vector<double> weights = config_.weights;
+  for (size_t s = 0; config_.weights.empty() && s < sources_.size(); ++s)
+    weights.push_back(static_cast<double>(sources_[s].file->size()));
+  mixture_.emplace(std::move(weights), RandomKey(key_, "mixture", 0, "source"));
+}
 
-absl::StatusOr<std::vector<Prompt>> ProblemSource::Take(int64_t first, int64_t count) const {
-  return config_.file.empty() ? Generate(first, count) : FromRows(first, count);
+absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
+  for (size_t s = 0; s < sources_.size(); ++s) {
+    ProblemFile& file = *sources_[s].file;
+    std::vector<int64_t> good;
+    absl::Status first;
+    for (int64_t i = 0; i < file.size(); ++i) {
+      TEMPER_ASSIGN_OR_RETURN(const Prompt prompt, file.Read(i));
+      const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&prompt, 1));
+      if (status.ok()) good.push_back(i);
+      if (first.ok()) first = status;
+    }
+    if (first.ok()) continue;
+    const std::string what = absl::StrCat(config_.files[s], ": ", first.message());
+    if (!config_.skip_bad_lines || good.empty()) return absl::InvalidArgumentError(what);
+    const int64_t left_out = file.size() - static_cast<int64_t>(good.size());
+    LogWarning(what, "; ", left_out, " such problems are left out");
+    skipped_lines_ += left_out;
+    file.Keep(good);
+  }
+  Mix();
+  return absl::OkStatus();
+}
+
+int64_t ProblemSource::size() const {
+  if (sources_.empty()) return -1;
+  int64_t problems = 0;
+  for (const Source& source : sources_) problems += source.file->size();
+  return problems;
+}
+
+absl::StatusOr<std::vector<Prompt>> ProblemSource::Take(int64_t first, int64_t count) {
+  return sources_.empty() ? Generate(first, count) : FromFiles(first, count);
 }
 
 absl::StatusOr<std::vector<Prompt>> ProblemSource::Generate(int64_t first, int64_t count) const {
@@ -81,23 +120,46 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::Generate(int64_t first, int64
   return prompts;
 }
 
-absl::StatusOr<std::vector<Prompt>> ProblemSource::FromRows(int64_t first, int64_t count) const {
-  const int64_t rows = static_cast<int64_t>(rows_.size());
+absl::StatusOr<Prompt> ProblemSource::FromFile(int number, int64_t index) {
+  Source& source = sources_[number];
+  const int64_t size = source.file->size(), pass = index / size;
+  if (pass != source.pass) {
+    const uint64_t key = number == 0 ? key_ : RandomKey(key_, "file", static_cast<uint64_t>(number), "order");
+    source.order = Permutation(size, RandomKey(key, "pass", static_cast<uint64_t>(pass), "order"));
+    source.pass = pass;
+  }
+  TEMPER_ASSIGN_OR_RETURN(Prompt prompt, source.file->Read(source.order[index % size]));
+  // Ids name the random draws; files may use the same ones.
+  if (sources_.size() > 1) prompt.id = absl::StrCat(number, "/", prompt.id);
+  return prompt;
+}
+
+absl::StatusOr<std::vector<Prompt>> ProblemSource::FromFiles(int64_t first, int64_t count) {
   std::vector<Prompt> prompts;
   std::unordered_set<std::string> seen;
-  std::vector<int64_t> order;
-  int64_t pass = -1;
-  for (int64_t index = first; index < first + count; ++index) {
-    if (index / rows != pass) {
-      pass = index / rows;
-      order = Permutation(rows, RandomKey(key_, "pass", static_cast<uint64_t>(pass), "order"));
-    }
-    prompts.push_back(rows_[order[index % rows]]);
+  for (int64_t position = first; position < first + count; ++position) {
+    const Mixture::Place place = mixture_->At(position);
+    TEMPER_ASSIGN_OR_RETURN(Prompt prompt, FromFile(place.source, place.index));
     // The same problem again in one call, at the turn of a pass: its samples need draws of their own.
-    std::string& id = prompts.back().id;
-    while (!seen.insert(id).second) id += "'";
+    while (!seen.insert(prompt.id).second) prompt.id += "'";
+    prompts.push_back(std::move(prompt));
   }
   return prompts;
+}
+
+absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe) {
+  ContentKeys keys;
+  for (const StageConfig& stage : recipe.stages) {
+    const EvaluationConfig& evaluation = stage.evaluation;
+    if (stage.kind == StageKind::kCollect || evaluation.problems == 0) continue;
+    for (const ProblemsConfig* problems : {&evaluation.source, &evaluation.hard}) {
+      if (problems == &evaluation.hard && evaluation.hard_problems == 0) continue;
+      for (const std::string& file : problems->files) {
+        TEMPER_RETURN_IF_ERROR(AddContentKeys(file, OptionsOf(*problems, Split::kHeldOut, nullptr), &keys));
+      }
+    }
+  }
+  return keys;
 }
 
 }  // namespace temper

@@ -3,11 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "data/tasks/tiny.h"
+#include "data/dataset.h"
+#include "data/mixture.h"
+#include "data/split.h"
 #include "data/tokenizer.h"
 #include "data/trajectory.h"
 #include "rewards/pool.h"
@@ -15,37 +18,53 @@
 
 namespace temper {
 
-// A stage's problems, ready for the policy: a generator's endless stream, or a file's rows over and over, in
-// an order of their own in each pass. Held-out problems are fixed for a run and never in a train stream.
+// A stage's problems, ready for the policy: a generator's endless stream, or those of files, mixed, over and
+// over, each file in an order of its own in each pass. Held-out problems are fixed for a run and never in a
+// train stream.
 class ProblemSource {
  public:
-  // `stream` names the draws ("zero", "evaluation"). The prompts of a file are all read at once.
+  // `stream` names the draws ("zero", "evaluation"). Of a train stream's files the problems in `exclude` are
+  // left out (may be null; HeldOutKeys).
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
                                                              const Tokenizer& tokenizer, uint64_t seed,
-                                                             const std::string& stream, tiny::Split split);
+                                                             const std::string& stream, Split split,
+                                                             const ContentKeys* exclude = nullptr);
 
-  // A file's problems whose reference answer the rules cannot judge by: an error, or, with skip_bad_lines,
+  // The files' problems whose reference answer the rules cannot judge by: an error, or, with skip_bad_lines,
   // left out with a warning. Before Take.
   absl::Status CheckAnswers(const RewardPool& rewards);
 
   // Prompts [first, first + count) of the stream; no id twice in what one call returns.
-  absl::StatusOr<std::vector<Prompt>> Take(int64_t first, int64_t count) const;
-  // Problems of a file; -1: endless.
+  absl::StatusOr<std::vector<Prompt>> Take(int64_t first, int64_t count);
+  // Problems of the files; -1: endless.
   int64_t size() const;
   int64_t skipped_lines() const { return skipped_lines_; }
 
  private:
-  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, tiny::Split split)
+  struct Source {
+    std::unique_ptr<ProblemFile> file;
+    int64_t pass = -1;           // of `order`
+    std::vector<int64_t> order;  // of the file's problems in that pass
+  };
+  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, Split split)
       : config_(config), tokenizer_(tokenizer), key_(key), split_(split) {}
+  absl::Status OpenFiles(const ContentKeys* exclude);
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
-  absl::StatusOr<std::vector<Prompt>> FromRows(int64_t first, int64_t count) const;
+  absl::StatusOr<std::vector<Prompt>> FromFiles(int64_t first, int64_t count);
+  absl::StatusOr<Prompt> FromFile(int number, int64_t index);
+  void Mix();
 
   const ProblemsConfig config_;
   const Tokenizer& tokenizer_;
   const uint64_t key_;
-  const tiny::Split split_;
-  std::vector<Prompt> rows_;  // of a file
+  const Split split_;
+  std::vector<Source> sources_;
+  std::optional<Mixture> mixture_;
   int64_t skipped_lines_ = 0;
 };
+
+// What the evaluations of all the recipe's stages measure by, as far as it is in files: no stage trains on
+// it.
+absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe);
 
 }  // namespace temper

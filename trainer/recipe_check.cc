@@ -26,10 +26,11 @@ absl::Status CheckRange(const StageConfig& stage, const std::string& key, const 
 }
 
 absl::Status CheckProblems(const StageConfig& stage, const std::string& key, const ProblemsConfig& config) {
-  if (!config.file.empty()) {
-    if (FileExists(config.file)) return absl::OkStatus();
-    return Error(stage, key + ".file", absl::StrCat(Printable(config.file), " does not exist"));
+  for (const std::string& file : config.files) {
+    if (!FileExists(file))
+      return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist"));
   }
+  if (!config.files.empty()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".chain_steps", config.chain_steps));
   TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".find_x_steps", config.find_x_steps));
   if (config.find_x_share > 0 && config.find_x_steps[0] < 2)

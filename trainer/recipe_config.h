@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "data/problem_row.h"
 #include "model/parameters.h"
 #include "rewards/reward.h"
 #include "trainer/advantage.h"
@@ -35,9 +36,12 @@ void OptimizerConfig::Fields(V& v) {
   v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", AtLeast(0.0));
 }
 
-// Where problems come from: a generator (tiny) or a JSONL file.
+// Where problems come from: a generator (tiny) or files.
 struct ProblemsConfig {
-  std::string file;                    // JSONL; empty: the generator
+  std::vector<std::string> files;  // JSONL or Parquet; empty: the generator
+  std::vector<double> weights;
+  FieldNames fields;
+  double held_out_share = 0;
   std::string template_name = "none";  // none, r1: how a file's problem becomes a prompt
   bool skip_bad_lines = false;
   std::vector<int64_t> chain_steps = {2, 6};  // fewest and most operations of a chain problem
@@ -46,16 +50,26 @@ struct ProblemsConfig {
 
   template <class V>
   void Fields(V& v) {
+    v.Field("files", files,
+            "JSONL or Parquet files of problems (question/answer, problem/answer, messages); empty: the tiny "
+            "generator.");
+    v.Field("weights", weights,
+            "How often a problem of each file comes, in proportion; empty: by their numbers of problems.",
+            Between(1e-6, 1e6));
+    v.Section("fields", fields, "The names of the files' fields, where they are not the common ones.");
     v.Field(
-        "file", file,
-        "A JSONL file of problems (question/answer, problem/answer, messages); empty: the tiny generator.");
+        "held_out_share", held_out_share,
+        "Share of the files' problems, by a hash of their text, that only evaluations get; 0: all problems "
+        "are for both.",
+        Between(0.0, 0.9));
     v.Choice("template", template_name, {{"none", std::string("none")}, {"r1", std::string("r1")}},
              "How a file's problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
     v.Field("skip_bad_lines", skip_bad_lines,
-            "Skip (and count) lines of the file that are not problems, instead of stopping.");
+            "Skip (and count) lines of the files that are not problems, instead of stopping.");
     v.Field("chain_steps", chain_steps, "Generator: fewest and most operations of a chain problem.");
     v.Field("find_x_steps", find_x_steps, "Generator: fewest and most operations of a find-x problem.");
     v.Field("find_x_share", find_x_share, "Generator: share of find-x problems.", Between(0.0, 1.0));
+    v.Check(weights.empty() || weights.size() == files.size(), "weights", "is not one for each of files");
   }
 };
 
@@ -170,7 +184,7 @@ struct DocumentsConfig {
   std::string kind = "corpus";                // corpus, cold_start, general, collect, file
   int64_t count = 0;                          // 0: all (collect, file)
   std::string stage;                          // collect: the stage whose dataset it is
-  std::string file;                           // file: JSONL of prompt and completion
+  std::string file;                           // file: rows of prompt and completion
   bool reasoning = true;                      // corpus: false leaves out every document that reasons
   double chinese_share = 0.3;                 // corpus: documents whose little words are Chinese
   std::vector<int64_t> chain_steps = {2, 6};  // cold_start
@@ -186,10 +200,10 @@ struct DocumentsConfig {
               {"collect", std::string("collect")},
               {"file", std::string("file")}},
              "corpus, cold_start, general: generators of the tiny language; collect: a collect stage's "
-             "dataset; file: JSONL.");
+             "dataset; file: JSONL or Parquet.");
     v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
     v.Field("stage", stage, "collect: the stage whose dataset it is.");
-    v.Field("file", file, "file: JSONL with prompt and completion, or messages.");
+    v.Field("file", file, "file: JSONL or Parquet with prompt and completion, or messages.");
     v.Field("reasoning", reasoning,
             "corpus: false leaves out every document that reasons before it answers.");
     v.Field("chinese_share", chinese_share, "corpus: share of documents whose little words are Chinese.",

@@ -144,7 +144,7 @@ SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer&
 
 int RewardThreads(const StageContext& context) { return std::max(1, context.pool->threads() / 2); }
 
-absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, const ProblemSource& problems,
+absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
                                                   const RlConfig& config, int64_t rollout) {
   const StageContext& context = session.context();
   RolloutRequest request;

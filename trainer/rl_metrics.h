@@ -36,7 +36,7 @@ struct RlFigures {
 EngineOptions EngineOptionsOf(const SamplingConfig& config);
 SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer& tokenizer);
 int RewardThreads(const StageContext& context);
-absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, const ProblemSource& problems,
+absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
                                                   const RlConfig& config, int64_t rollout);
 // Where a rollout's trajectories are kept: a prefix for data/record_file.h.
 std::string RolloutRecords(const StageContext& context, int64_t rollout);

@@ -12,14 +12,14 @@
 namespace temper {
 namespace {
 
-Leaves DealDocuments(const std::vector<TrainSequence>& documents, const std::vector<int64_t>& chosen,
-                     int64_t gradient_leaves) {
+Leaves DealDocuments(const std::vector<TrainSequence>& documents, int64_t gradient_leaves) {
   std::vector<int64_t> tokens;
-  for (int64_t index : chosen) tokens.push_back(static_cast<int64_t>(documents[index].tokens.size()));
+  for (const TrainSequence& document : documents)
+    tokens.push_back(static_cast<int64_t>(document.tokens.size()));
   const std::vector<std::vector<int64_t>> dealt = DealLeaves(tokens, gradient_leaves);
   Leaves leaves(gradient_leaves);
   for (int64_t l = 0; l < gradient_leaves; ++l) {
-    for (int64_t item : dealt[l]) leaves[l].push_back(&documents[chosen[item]]);
+    for (int64_t item : dealt[l]) leaves[l].push_back(&documents[item]);
   }
   return leaves;
 }
@@ -33,9 +33,9 @@ absl::Status RunSft(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(
       std::unique_ptr<TrainingSession> session,
       TrainingSession::Open(context, config, from_nothing ? &context.stage->pretrain.init : nullptr));
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<TrainSequence> documents,
-                          LoadDocuments(context, config.documents, session->tokenizer()));
-  const int64_t count = static_cast<int64_t>(documents.size());
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentSource> source,
+                          DocumentSource::Open(context, config.documents, session->tokenizer()));
+  const int64_t count = source->size();
   session->set_total_steps(SftSteps(count, config));
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
 
@@ -44,12 +44,15 @@ absl::Status RunSft(const StageContext& context) {
     const std::vector<int64_t> chosen =
         DocumentsOfStep(count, config, context.recipe->seed, context.stage->name, session->state().step);
     LossDenominators denominators;
+    std::vector<TrainSequence> documents;
     for (int64_t index : chosen) {
+      TEMPER_ASSIGN_OR_RETURN(TrainSequence document, source->Read(index));
       denominators.sequences += 1;
-      denominators.tokens += static_cast<double>(documents[index].counted());
+      denominators.tokens += static_cast<double>(document.counted());
+      documents.push_back(std::move(document));
     }
     const double learning_rate = session->learning_rate();
-    const Leaves leaves = DealDocuments(documents, chosen, config.gradient_leaves);
+    const Leaves leaves = DealDocuments(documents, config.gradient_leaves);
     TEMPER_ASSIGN_OR_RETURN(
         const StepResult step,
         session->Update(

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/split.h"
 #include "data/trajectory.h"
 
 namespace temper::tiny {
@@ -18,7 +19,7 @@ namespace temper::tiny {
 // A problem belongs to one side by the hash of its operations; about one in eight is held out. The start does
 // not count, so the tries of a find_x problem that may be trained on are chains that may be, too: what is
 // held out is never shown, wherever and however it is asked.
-enum class Split { kTrain, kHeldOut };
+using temper::Split;
 Split SplitOf(
     std::string_view problem);  // the words between "Q" and "?", or a worked chain's start and operations
 

@@ -68,47 +68,40 @@ std::string FileOf(const std::string& text) {
   return path;
 }
 
+struct Problems {
+  std::vector<Prompt> prompts;
+  int64_t skipped_lines = 0;
+  std::string fields;
+};
+
 absl::StatusOr<Problems> Read(const std::string& text, const Tokenizer& tokenizer = Tiny(),
-                              ReadProblemsOptions options = {}) {
-  return ReadProblems(FileOf(text), tokenizer, options);
+                              ProblemFileOptions options = {}) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemFile> file,
+                          ProblemFile::Open(FileOf(text), tokenizer, options));
+  Problems problems{.prompts = {}, .skipped_lines = file->skipped_lines(), .fields = file->fields()};
+  for (int64_t i = 0; i < file->size(); ++i) {
+    TEMPER_ASSIGN_OR_RETURN(Prompt prompt, file->Read(i));
+    problems.prompts.push_back(std::move(prompt));
+  }
+  return problems;
+}
+
+absl::StatusOr<std::vector<Document>> ReadDocuments(const std::string& path, const Tokenizer& tokenizer) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentFile> file, DocumentFile::Open(path, tokenizer));
+  std::vector<Document> documents;
+  for (int64_t i = 0; i < file->size(); ++i) {
+    TEMPER_ASSIGN_OR_RETURN(Document document, file->Read(i));
+    documents.push_back(std::move(document));
+  }
+  return documents;
 }
 
 std::string ErrorOf(const std::string& text, const Tokenizer& tokenizer = Tiny(),
-                    ReadProblemsOptions options = {}) {
+                    ProblemFileOptions options = {}) {
   return std::string(Read(text, tokenizer, options).status().message());
 }
 
-TEST(ForEachJsonLine, NumbersLinesAndPassesOverBlankOnes) {
-  std::string seen;
-  const std::string path = FileOf("\xEF\xBB\xBF{\"a\":1}\r\n\n  \t\r\n{\"a\":2}");
-  ASSERT_TRUE(ForEachJsonLine(path, [&](const Json& row, const std::string& where) {
-                seen += where.substr(path.size()) + "=" + DumpJson(row["a"]) + " ";
-                return absl::OkStatus();
-              }).ok());
-  EXPECT_EQ(seen, ":1=1 :4=2 ");
-}
-
-TEST(ForEachJsonLine, StopsAtTheFirstErrorAndNamesTheLine) {
-  int rows = 0;
-  const auto count = [&](const Json&, const std::string&) {
-    return ++rows == 2 ? absl::InvalidArgumentError("enough") : absl::OkStatus();
-  };
-  EXPECT_EQ(ForEachJsonLine(FileOf("{}\n{}\n{}\n"), count).message(), "enough");
-  EXPECT_EQ(rows, 2);
-  const auto error = [&](const std::string& text) {
-    return std::string(ForEachJsonLine(FileOf(text), count).message());
-  };
-  rows = 10;
-  EXPECT_THAT(error("{}\n[1]\n"), testing::EndsWith("rows.jsonl:2: is not a JSON object"));
-  EXPECT_THAT(error("{}\n\n{\"a\":\n"), HasSubstr("rows.jsonl:3: byte 5: "));
-  EXPECT_THAT(error("{\"a\":1,\"a\":2}\n"), HasSubstr("rows.jsonl:1: byte "));
-  EXPECT_THAT(error("{\"a\":\"\xFF\"}\n"), HasSubstr("rows.jsonl:1: byte "));
-  EXPECT_THAT(std::string(ForEachJsonLine("/no/such", count).message()),
-              HasSubstr("/no/such: cannot read: No such file"));
-  EXPECT_THAT(std::string(ForEachJsonLine("configs", count).message()), HasSubstr("configs: is a folder"));
-}
-
-TEST(ReadProblems, KnowsTheFieldsThatAreCommon) {
+TEST(ProblemFile, KnowsTheFieldsThatAreCommon) {
   struct Case {
     const char* row;
     const char* text;
@@ -143,7 +136,23 @@ TEST(ReadProblems, KnowsTheFieldsThatAreCommon) {
   }
 }
 
-TEST(ReadProblems, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
+TEST(ProblemFile, TakesTheFieldsThatAreNamed) {
+  ProblemFileOptions named;
+  named.fields = {.problem = "data.q", .answer = "a.b", .task = "kind", .id = "key"};
+  const std::string row =
+      R"({"question":"not","data":{"q":"how"},"a":{"b":7},"kind":"math","key":"k1","a.c":1})";
+  const auto problems = Read(row, Tiny(), named);
+  ASSERT_TRUE(problems.ok()) << problems.status();
+  const Prompt& prompt = problems->prompts.at(0);
+  EXPECT_EQ(prompt.text + "|" + prompt.answer + "|" + prompt.task + "|" + prompt.id, "how|7|math|k1");
+  EXPECT_EQ(problems->fields, "data.q, a.b");
+  named.fields.answer = "a.c";  // a key that has a point itself
+  EXPECT_EQ(Read(row, Tiny(), named)->prompts.at(0).answer, "1");
+  named.fields.answer = "a.d";
+  EXPECT_THAT(ErrorOf(row, Tiny(), named), HasSubstr("rows.jsonl:1: has no a.d"));
+}
+
+TEST(ProblemFile, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
   const auto problems =
       Read("{\"question\":\"a\"}\n\n{\"question\":\"b\",\"id\":\"x\"}\n{\"question\":\"c\",\"id\":17}\n");
   std::string ids;
@@ -151,15 +160,15 @@ TEST(ReadProblems, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
   EXPECT_EQ(ids, "1 x 17 ");
   EXPECT_THAT(ErrorOf("{\"question\":\"a\",\"id\":2}\n{\"question\":\"b\"}\n"),
               HasSubstr("rows.jsonl:2: id 2 is that of line 1 too"));
-  ReadProblemsOptions skip;
+  ProblemFileOptions skip;
   skip.skip_bad_lines = true;
   EXPECT_THAT(ErrorOf("{\"question\":\"a\",\"id\":2}\n{\"question\":\"b\"}\n", Tiny(), skip),
               HasSubstr("id 2"));
 }
 
-TEST(ReadProblems, SaysWhatIsWrongWithARowOrCountsIt) {
+TEST(ProblemFile, SaysWhatIsWrongWithARowOrCountsIt) {
   const char* bad[][2] = {
-      {"{\"x\":1}", "has no question, problem, prompt or messages"},
+      {"{\"x\":1}", "has no question, problem, prompt, messages or instruction"},
       {"{\"question\":1}", "question: messages are a list"},
       {"{\"question\":\"a\",\"answer\":[1]}", "answer: is neither text nor a number"},
       {"{\"question\":\"a\",\"id\":{}}", "id: is neither text nor a number"},
@@ -172,7 +181,7 @@ TEST(ReadProblems, SaysWhatIsWrongWithARowOrCountsIt) {
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"a\"}]}",
        "message 2: role: is system"},
       {"not json", "byte "}};
-  ReadProblemsOptions skip;
+  ProblemFileOptions skip;
   skip.skip_bad_lines = true;
   std::string all;
   for (const auto& [row, what] : bad) {
@@ -185,7 +194,7 @@ TEST(ReadProblems, SaysWhatIsWrongWithARowOrCountsIt) {
   EXPECT_EQ(problems->prompts.at(0).id, std::to_string(std::size(bad) + 1));
 }
 
-TEST(ReadProblems, PutsMessagesInChatMl) {
+TEST(ProblemFile, PutsMessagesInChatMl) {
   const auto tokenizer = ChatMl();
   const int32_t start = kFirstAdded, end = kFirstAdded + 1;
   const auto problems = Read(
@@ -210,7 +219,7 @@ TEST(ReadProblems, PutsMessagesInChatMl) {
   EXPECT_EQ(problems->fields, "prompt (messages), answer");
 }
 
-TEST(ReadProblems, PutsMessagesInDeepSeeksForm) {
+TEST(ProblemFile, PutsMessagesInDeepSeeksForm) {
   const auto tokenizer = DeepSeek();
   const int32_t begin = kFirstAdded, user = begin + 1, assistant = begin + 2, end = begin + 3;
   const auto problems = Read(
@@ -229,15 +238,15 @@ TEST(ReadProblems, PutsMessagesInDeepSeeksForm) {
                                                   {assistant}}));
 }
 
-TEST(ReadProblems, WithoutRoleTokensMessagesAreAnErrorThatNamesThem) {
+TEST(ProblemFile, WithoutRoleTokensMessagesAreAnErrorThatNamesThem) {
   EXPECT_THAT(ErrorOf(R"({"messages":[{"role":"user","content":"a"}]})"),
               testing::AllOf(HasSubstr("rows.jsonl:1: messages need role tokens"), HasSubstr("<｜User｜>"),
                              HasSubstr("<|im_start|>")));
 }
 
-TEST(ReadProblems, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
+TEST(ProblemFile, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
   const auto tokenizer = DeepSeek();
-  ReadProblemsOptions r1;
+  ProblemFileOptions r1;
   r1.prompt_template = PromptTemplate::kR1;
   const int32_t user = kFirstAdded + 1, think = kFirstAdded + 4;
   const auto problems = Read(R"({"question":"what"}
@@ -277,7 +286,7 @@ TEST(MakeDocument, IsPromptThenCompletionThenTheEndToken) {
   EXPECT_FALSE(MakeDocument("\xFF", "", Tiny()).ok());
 }
 
-TEST(ReadDocuments, ReadsPairsAndConversations) {
+TEST(DocumentFile, ReadsPairsAndConversations) {
   const auto tokenizer = ChatMl();
   const int32_t start = kFirstAdded, end = start + 1, think = start + 2;
   const auto documents = ReadDocuments(FileOf(R"({"prompt":"Q 7","completion":" 4","id":3}
@@ -296,7 +305,7 @@ TEST(ReadDocuments, ReadsPairsAndConversations) {
   EXPECT_EQ((*documents)[1].tokens, Join({head, {think}, Plain(*tokenizer, " 4"), {end}}));
 }
 
-TEST(ReadDocuments, SaysWhatIsWrong) {
+TEST(DocumentFile, SaysWhatIsWrong) {
   const auto error = [](const std::string& text) {
     return std::string(ReadDocuments(FileOf(text), Tiny()).status().message());
   };

@@ -21,14 +21,14 @@ class Answers : public testing::Test {
     auto pool = RewardPool::Create(RewardConfig(), 1);
     ASSERT_TRUE(pool.ok());
     pool_ = *std::move(pool);
-    config_.file = testing::TempDir() + "/answers.jsonl";
-    std::ofstream(config_.file) << R"({"question": "1 + 1?", "answer": "#### 2"})"
+    config_.files = {testing::TempDir() + "/answers.jsonl"};
+    std::ofstream(config_.files[0]) << R"({"question": "1 + 1?", "answer": "#### 2"})"
                                 << "\n"
                                 << R"({"question": "2 + 2?", "answer": ""})"
                                 << "\n";
   }
   absl::StatusOr<std::unique_ptr<ProblemSource>> Open() {
-    return ProblemSource::Open(config_, *tokenizer_, 1, "stream", tiny::Split::kTrain);
+    return ProblemSource::Open(config_, *tokenizer_, 1, "stream", Split::kTrain);
   }
 
   std::unique_ptr<Tokenizer> tokenizer_;
@@ -41,7 +41,7 @@ TEST_F(Answers, AProblemThatNoRuleCanJudgeStopsTheStageBeforeItTrains) {
   ASSERT_TRUE(source.ok()) << source.status();
   const absl::Status status = (*source)->CheckAnswers(*pool_);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(status.message()), HasSubstr(config_.file));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(config_.files[0]));
   EXPECT_THAT(std::string(status.message()), HasSubstr("reference answer"));
 }
 

@@ -64,7 +64,14 @@ class LoadedDocuments : public ::testing::Test {
     context_.run_directory = folder_.path();
   }
   absl::StatusOr<std::vector<TrainSequence>> Load(const std::vector<DocumentsConfig>& documents) {
-    return LoadDocuments(context_, documents, *tokenizer_);
+    TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentSource> source,
+                            DocumentSource::Open(context_, documents, *tokenizer_));
+    std::vector<TrainSequence> sequences;
+    for (int64_t i = 0; i < source->size(); ++i) {
+      TEMPER_ASSIGN_OR_RETURN(TrainSequence sequence, source->Read(i));
+      sequences.push_back(std::move(sequence));
+    }
+    return sequences;
   }
   std::string Error(const DocumentsConfig& documents) {
     return std::string(Load({documents}).status().message());
@@ -110,6 +117,20 @@ TEST_F(LoadedDocuments, AreTheSameForEveryStageAndOthersForAnotherSeed) {
     equal += (*one)[i].tokens == (*other)[i].tokens ? 1 : 0;
   }
   EXPECT_LT(equal, 5);
+}
+
+TEST_F(LoadedDocuments, OfAFileThatEvaluationsAskAreLeftOut) {
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "asked.jsonl", "{\"question\":\"a b?\",\"answer\":1}\n").ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(folder_ / "sft.jsonl",
+                      "{\"prompt\":\"A B?\",\"completion\":\"1\"}\n{\"prompt\":\"c\",\"completion\":\"2\"}\n")
+          .ok());
+  recipe_.stages.resize(1);
+  recipe_.stages[0].evaluation.source.files = {folder_ / "asked.jsonl"};
+  const auto sequences = Load({From("file", 0, folder_ / "sft.jsonl")});
+  ASSERT_TRUE(sequences.ok()) << sequences.status();
+  ASSERT_EQ(sequences->size(), 1u);
+  EXPECT_EQ((*sequences)[0].tokens, MakeDocument("c", "2", *tokenizer_)->tokens);
 }
 
 TEST_F(LoadedDocuments, ThatAreTooFewOrDamagedAreErrorsThatSayWhere) {

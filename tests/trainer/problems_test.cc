@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "data/tasks/tiny.h"
 #include "tests/trainer/small_recipe.h"
 
 namespace temper {
@@ -21,12 +22,13 @@ class Problem : public ::testing::Test {
  protected:
   Problem() : tokenizer_(*Tokenizer::Load("configs/tiny/base")) {}
   std::unique_ptr<ProblemSource> Open(const ProblemsConfig& config, const std::string& stream = "zero",
-                                      tiny::Split split = tiny::Split::kTrain, uint64_t seed = 1) {
-    auto source = ProblemSource::Open(config, *tokenizer_, seed, stream, split);
+                                      Split split = Split::kTrain, uint64_t seed = 1,
+                                      const ContentKeys* exclude = nullptr) {
+    auto source = ProblemSource::Open(config, *tokenizer_, seed, stream, split, exclude);
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }
-  std::vector<Prompt> Take(const ProblemSource& source, int64_t first, int64_t count) {
+  std::vector<Prompt> Take(ProblemSource& source, int64_t first, int64_t count) {
     auto prompts = source.Take(first, count);
     EXPECT_TRUE(prompts.ok()) << prompts.status();
     return prompts.value_or(std::vector<Prompt>());
@@ -41,7 +43,7 @@ TEST_F(Problem, OfTheGeneratorAreAFunctionOfSeedStreamAndPlace) {
   const std::vector<Prompt> prompts = Take(*source, 64, 32);
   EXPECT_EQ(Ids(Take(*Open({}), 64, 32)), Ids(prompts));
   EXPECT_NE(Ids(Take(*Open({}, "reason"), 64, 32)), Ids(prompts));
-  EXPECT_NE(Ids(Take(*Open({}, "zero", tiny::Split::kTrain, 2), 64, 32)), Ids(prompts));
+  EXPECT_NE(Ids(Take(*Open({}, "zero", Split::kTrain, 2), 64, 32)), Ids(prompts));
   EXPECT_NE(Ids(Take(*source, 0, 32)), Ids(prompts));
   EXPECT_EQ(source->size(), -1);
   for (const Prompt& prompt : prompts) {
@@ -56,15 +58,15 @@ TEST_F(Problem, HeldOutIsNeverInATrainStreamNorTwiceInACall) {
     for (int64_t call = 0; call < 8; ++call) {
       const std::vector<std::string> ids = Ids(Take(*Open({}, stream), call * 64, 64));
       EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), 64u);
-      for (const std::string& id : ids) EXPECT_EQ(tiny::SplitOf(id), tiny::Split::kTrain) << id;
+      for (const std::string& id : ids) EXPECT_EQ(tiny::SplitOf(id), Split::kTrain) << id;
       trained.insert(ids.begin(), ids.end());
     }
   }
   const std::vector<std::string> held_out =
-      Ids(Take(*Open({}, "evaluation/held_out", tiny::Split::kHeldOut), 0, 256));
+      Ids(Take(*Open({}, "evaluation/held_out", Split::kHeldOut), 0, 256));
   EXPECT_EQ(std::set<std::string>(held_out.begin(), held_out.end()).size(), 256u);
   for (const std::string& id : held_out) {
-    EXPECT_EQ(tiny::SplitOf(id), tiny::Split::kHeldOut) << id;
+    EXPECT_EQ(tiny::SplitOf(id), Split::kHeldOut) << id;
     EXPECT_EQ(trained.count(id), 0u) << id;
   }
 }
@@ -85,7 +87,7 @@ TEST_F(Problem, OfAFileComesOnceInEachPassInAnOrderOfItsOwn) {
                     "\"}\n");
   ASSERT_TRUE(WriteFileAtomic(folder_ / "p.jsonl", text).ok());
   ProblemsConfig config;
-  config.file = folder_ / "p.jsonl";
+  config.files = {folder_ / "p.jsonl"};
   const auto source = Open(config);
   EXPECT_EQ(source->size(), 7);
   std::vector<std::vector<std::string>> passes;
@@ -103,12 +105,89 @@ TEST_F(Problem, OfAFileComesOnceInEachPassInAnOrderOfItsOwn) {
   EXPECT_EQ(long_call[0], passes[0][3]);
 }
 
+// A file of `count` problems: "NAME 0?", ...
+std::string WriteProblems(const TestFolder& folder, const std::string& name, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i)
+    absl::StrAppend(&text, "{\"question\":\"", name, " ", i, "?\",\"answer\":", i, "}\n");
+  EXPECT_TRUE(WriteFileAtomic(folder / name, text).ok());
+  return folder / name;
+}
+
+TEST_F(Problem, OfSeveralFilesComeByTheirWeightsAndGoOnAnywhere) {
+  ProblemsConfig config;
+  config.files = {WriteProblems(folder_, "a", 40), WriteProblems(folder_, "b", 10)};
+  config.weights = {1, 3};
+  const auto source = Open(config);
+  EXPECT_EQ(source->size(), 50);
+  const std::vector<std::string> all = Ids(Take(*source, 0, 400));
+  int64_t from_b = 0;
+  for (const std::string& id : all) from_b += id.starts_with("1/") ? 1 : 0;
+  EXPECT_NEAR(static_cast<double>(from_b), 300, 30);
+  // Each pass over a file has each of its problems once.
+  std::vector<std::string> of_a;
+  for (const std::string& id : all) {
+    if (id.starts_with("0/")) of_a.push_back(id.substr(0, id.find('\'')));
+  }
+  ASSERT_GE(of_a.size(), 40u);
+  EXPECT_EQ(std::set<std::string>(of_a.begin(), of_a.begin() + 40).size(), 40u);
+  // Another source that starts in the middle, or goes back, gives the same.
+  const auto resumed = Open(config);
+  for (int64_t first : {237, 12, 300}) {
+    const std::vector<std::string> ids = Ids(Take(*resumed, first, 5));
+    for (int64_t i = 0; i < 5; ++i)
+      EXPECT_EQ(ids[i].substr(0, ids[i].find('\'')), all[first + i].substr(0, all[first + i].find('\'')));
+  }
+  // Without weights, by the files' sizes.
+  config.weights.clear();
+  const std::vector<std::string> by_size = Ids(Take(*Open(config), 0, 400));
+  from_b = std::count_if(by_size.begin(), by_size.end(), [](const auto& id) { return id.starts_with("1/"); });
+  EXPECT_NEAR(static_cast<double>(from_b), 80, 30);
+}
+
+TEST_F(Problem, OfAFileAreHeldOutByTheirContentWhateverFileTheyAreIn) {
+  ProblemsConfig config;
+  config.files = {WriteProblems(folder_, "a", 200)};
+  config.held_out_share = 0.25;
+  const auto train = Open(config), held_out = Open(config, "zero", Split::kHeldOut);
+  EXPECT_EQ(train->size() + held_out->size(), 200);
+  EXPECT_NEAR(static_cast<double>(held_out->size()), 50, 25);
+  std::set<std::string> asked;
+  for (const Prompt& prompt : Take(*held_out, 0, held_out->size())) asked.insert(prompt.text);
+  for (const Prompt& prompt : Take(*train, 0, train->size())) EXPECT_EQ(asked.count(prompt.text), 0u);
+  // The same problems in another file, in other letters, in another order: the same sides.
+  std::string copy;
+  for (int i = 199; i >= 0; --i)
+    absl::StrAppend(&copy, "{\"problem\":\" A  ", i, " ?\",\"id\":\"x", i, "\"}\n");
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "copy", copy).ok());
+  config.files = {folder_ / "copy"};
+  EXPECT_EQ(Open(config)->size(), train->size());
+}
+
+TEST_F(Problem, ThatEvaluationsAskAreLeftOutOfEveryTrainingFile) {
+  RecipeConfig recipe;
+  recipe.stages.resize(1);
+  recipe.stages[0].name = "zero";
+  recipe.stages[0].evaluation.source.files = {WriteProblems(folder_, "a", 10)};
+  const auto keys = HeldOutKeys(recipe);
+  ASSERT_TRUE(keys.ok()) << keys.status();
+  EXPECT_EQ(keys->size(), 10u);
+  ProblemsConfig config;
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "leak",
+                              "{\"question\":\"A 3?\",\"answer\":1}\n{\"question\":\"other\",\"answer\":1}\n")
+                  .ok());
+  config.files = {folder_ / "leak"};
+  const std::unique_ptr<ProblemSource> source = Open(config, "zero", Split::kTrain, 1, &*keys);
+  EXPECT_EQ(source->size(), 1);
+  EXPECT_EQ(Take(*source, 0, 1)[0].text, "other");
+}
+
 TEST_F(Problem, OfAnEmptyOrMissingFileIsAnErrorThatNamesIt) {
   ASSERT_TRUE(WriteFileAtomic(folder_ / "empty.jsonl", "\n").ok());
   for (const char* name : {"empty.jsonl", "missing.jsonl"}) {
     ProblemsConfig config;
-    config.file = folder_ / name;
-    const auto source = ProblemSource::Open(config, *tokenizer_, 1, "zero", tiny::Split::kTrain);
+    config.files = {folder_ / name};
+    const auto source = ProblemSource::Open(config, *tokenizer_, 1, "zero", Split::kTrain);
     EXPECT_THAT(std::string(source.status().message()), ::testing::HasSubstr(name));
   }
 }

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/chat.h"
+#include "data/row_file.h"
+
+namespace temper {
+
+// Which member of a row is what; a point goes into an object ("reward_model.ground_truth"). Empty: the first
+// of the names that are common which the row has.
+struct FieldNames {
+  std::string problem, answer, task, id;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("problem", problem,
+            "The problem, text or messages; empty: question, problem, prompt, messages or instruction.");
+    v.Field("answer", answer,
+            "The reference answer; empty: answer, solution, ground_truth, expected, "
+            "reward_model.ground_truth.");
+    v.Field("task", task, "What kind of problem it is; empty: task, data_source.");
+    v.Field("id", id, "The problem's id; empty: id; where there is none, the row's number.");
+  }
+};
+
+// A problem as its row says it.
+struct ProblemRow {
+  std::string id, answer, task;
+  bool has_id = false;            // else id is the row's number
+  std::string text;               // the problem; for messages the last one's, which is the user's
+  std::vector<Message> messages;  // the conversation up to there; empty where the problem is text
+};
+
+// Reads rows in the forms of GSM8K (the answer follows ####), MATH and NuminaMath, verl and DAPO (prompt as
+// messages, reward_model), TRL, Open-R1 and plain chats, and keeps what it recognised.
+class ProblemFields {
+ public:
+  explicit ProblemFields(FieldNames names) : names_(std::move(names)) {}
+  // Errors name the row and the field. A row without an answer is none.
+  absl::StatusOr<ProblemRow> Read(const DataRow& row);
+  // "question, answer (after ####)": the fields that were used, in the order in which they were met.
+  std::string seen() const;
+
+ private:
+  void Saw(const std::string& field);
+  absl::Status ReadProblem(const DataRow& row, ProblemRow* problem);
+  absl::Status ReadAnswer(const DataRow& row, ProblemRow* problem);
+
+  const FieldNames names_;
+  std::vector<std::string> seen_;
+};
+
+// The member at `path` ("a.b.c"), or null where it is not there or null.
+const Json* FieldAt(const Json& row, const std::string& path);
+
+}  // namespace temper

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/row_file.h"
+
+#include "core/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+
+std::string FileOf(const std::string& bytes) {
+  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+  const std::string path = testing::TempDir() + "temper_row_file_" + info->name();
+  EXPECT_TRUE(WriteFileAtomic(path, bytes).ok());
+  return path;
+}
+
+std::string ErrorOf(const std::string& bytes) {
+  const auto file = RowFile::Open(FileOf(bytes));
+  if (!file.ok()) return std::string(file.status().message());
+  for (int64_t i = 0; i < (*file)->size(); ++i) {
+    if (const auto row = (*file)->Read(i); !row.ok()) return std::string(row.status().message());
+  }
+  return "";
+}
+
+TEST(RowFile, NumbersLinesPassesOverBlankOnesAndReadsInAnyOrder) {
+  const std::string path = FileOf("\xEF\xBB\xBF{\"a\":1}\r\n\n  \t\r\n{\"a\":2}\n{\"a\":3}");
+  const auto file = RowFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ((*file)->size(), 3);
+  std::string seen;
+  for (int64_t i : {2, 0, 1, 0}) {
+    const auto row = (*file)->Read(i);
+    ASSERT_TRUE(row.ok()) << row.status();
+    seen += row->name.substr(path.size()) + "=" + DumpJson(row->json["a"]) + " ";
+  }
+  EXPECT_EQ(seen, ":5=3 :1=1 :4=2 :1=1 ");
+}
+
+TEST(RowFile, FindsRowsAcrossThePiecesItReads) {
+  std::string bytes;
+  std::vector<std::string> rows;
+  for (int i = 0; i < 300; ++i) {
+    rows.push_back("{\"i\":" + std::to_string(i) + ",\"t\":\"" + std::string(97 * (i % 200), 'x') + "\"}");
+    bytes += rows.back() + (i % 7 == 0 ? "\n\n" : "\n");
+  }
+  ASSERT_GT(bytes.size(), size_t{2} << 20);
+  const auto file = RowFile::Open(FileOf(bytes));
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ((*file)->size(), 300);
+  for (int64_t i = 0; i < 300; ++i) EXPECT_EQ(DumpJson((*file)->Read(i)->json), rows[i]);
+}
+
+TEST(RowFile, NamesTheLineThatIsNoObject) {
+  EXPECT_THAT(ErrorOf("{}\n[1]\n"), EndsWith(":2: is not a JSON object"));
+  EXPECT_THAT(ErrorOf("{}\n\n{\"a\":\n"), HasSubstr(":3: byte 5: "));
+  EXPECT_THAT(ErrorOf("{\"a\":1,\"a\":2}\n"), HasSubstr(":1: byte "));
+  EXPECT_THAT(ErrorOf("{\"a\":\"\xFF\"}\n"), HasSubstr(":1: byte "));
+  EXPECT_EQ(ErrorOf(""), "");
+  EXPECT_THAT(std::string(RowFile::Open("/no/such").status().message()),
+              HasSubstr("/no/such: cannot read: No such file"));
+  EXPECT_THAT(std::string(RowFile::Open("configs").status().message()), HasSubstr("configs: is a folder"));
+}
+
+TEST(RowFile, SaysThatTheFileWasCutWhileItWasInUse) {
+  const std::string path = FileOf("{\"a\":1}\n{\"a\":2}\n");
+  const auto file = RowFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ(truncate(path.c_str(), 10), 0);
+  EXPECT_TRUE((*file)->Read(0).ok());
+  EXPECT_THAT(std::string((*file)->Read(1).status().message()), HasSubstr(":2: the file was cut"));
+}
+
+// A column of each type that datasets have, as Arrow writes it (parquet_case.py beside this).
+TEST(RowFile, ReadsParquetAsTheSameRows) {
+  const auto file = RowFile::Open("tests/data/parquet_case.parquet");
+  if (!file.ok() && std::string(file.status().message()).find("without Apache Arrow") != std::string::npos)
+    GTEST_SKIP() << file.status().message();
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto expected = RowFile::Open("tests/data/parquet_case.jsonl");
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  ASSERT_EQ((*file)->size(), (*expected)->size());
+  for (int64_t i = 0; i < (*file)->size(); ++i) {
+    const auto row = (*file)->Read(i);
+    ASSERT_TRUE(row.ok()) << row.status();
+    EXPECT_EQ(DumpJson(row->json), DumpJson((*expected)->Read(i)->json));
+  }
+}
+
+TEST(RowFile, SaysWhatIsWrongWithDamagedParquet) {
+  const std::string whole = ReadFile("tests/data/parquet_case.parquet").value();
+  if (ErrorOf(whole).find("without Apache Arrow") != std::string::npos) GTEST_SKIP() << "no Apache Arrow";
+  EXPECT_EQ(ErrorOf(whole), "");
+  EXPECT_NE(ErrorOf("PAR1"), "");
+  for (size_t size : {size_t{8}, whole.size() / 2, whole.size() - 1})
+    EXPECT_THAT(ErrorOf(whole.substr(0, size)), HasSubstr("SaysWhatIsWrongWithDamagedParquet: "));
+  for (size_t at = 4; at < whole.size();
+       at += 61) {  // a bit here and there: an error or other values, no crash
+    std::string flipped = whole;
+    flipped[at] = static_cast<char>(flipped[at] ^ 0x20);
+    ErrorOf(flipped);
+  }
+}
+
+}  // namespace
+}  // namespace temper
