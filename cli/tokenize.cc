@@ -41,6 +41,12 @@ absl::StatusOr<std::string> DecodeRow(const Row& row, const TokenizeOptions& opt
                                       const Tokenizer& tokenizer) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                           TokensOf(row.json, "ids", std::numeric_limits<int32_t>::max(), row.name));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (!tokenizer.HasToken(ids[i])) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(row.name, ": ids[", i, "]: ", ids[i], " is not in the vocabulary of ", options.tokenizer));
+    }
+  }
   return DumpJson(Json{{"text", tokenizer.Decode(ids, !options.special_tokens)}});
 }
 

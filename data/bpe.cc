@@ -4,25 +4,28 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <limits>
 #include <queue>
 #include <tuple>
+#include <utility>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
-#include "core/check.h"
+#include "absl/strings/str_format.h"
 #include "core/text.h"
 #include "data/byte_level.h"
 
 namespace temper {
 namespace {
 
-// The pieces a thread saw last; a new one takes the place of an old one. At most some 3 MB.
-struct CachedPiece {
+// The pieces a thread saw last; a new one takes the place of an old one. 2 MB.
+struct alignas(128) CachedPiece {
   uint64_t serial = 0;
-  std::string piece;
-  std::vector<int32_t> ids;
+  uint8_t size = 0, count = 0;
+  char piece[54];
+  int32_t ids[16];
 };
-constexpr size_t kCacheSlots = 1 << 13, kCachedPieceLimit = 48;
+constexpr size_t kCacheSlots = 1 << 14;
 
 CachedPiece& CacheSlot(uint64_t serial, std::string_view piece) {
   thread_local std::vector<CachedPiece> slots(kCacheSlots);
@@ -34,6 +37,14 @@ uint64_t NextSerial() {
   return ++serial;
 }
 
+constexpr size_t kFew = 64;  // tokens, up to which looking through all of them is fastest
+constexpr int32_t kNoRank = std::numeric_limits<int32_t>::max();
+
+struct Symbol {
+  int32_t id;
+  int32_t previous, next;  // -1: none
+};
+
 // A merge that may be done: lowest rank first, then leftmost. Out of date once another one took its symbols.
 struct Candidate {
   int32_t rank, left, id, left_id, right_id;
@@ -42,28 +53,15 @@ struct Candidate {
   }
 };
 
-uint64_t Key(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-}
-
-// "a b" or ["a", "b"].
-bool ReadPair(simdjson::dom::element merge, std::string_view& left, std::string_view& right) {
-  std::string_view text;
-  if (merge.get_string().get(text) == simdjson::SUCCESS) {
-    const size_t space = text.find(' ');
-    if (space == text.npos || text.find(' ', space + 1) != text.npos) return false;
-    left = text.substr(0, space), right = text.substr(space + 1);
-    return true;
-  }
-  simdjson::dom::array pair;
-  return merge.get_array().get(pair) == simdjson::SUCCESS && pair.size() == 2 &&
-         pair.at(0).get_string().get(left) == simdjson::SUCCESS &&
-         pair.at(1).get_string().get(right) == simdjson::SUCCESS;
-}
-
 }  // namespace
 
-Bpe::Bpe() : serial_(NextSerial()) {}
+Bpe::Bpe(BpeVocabulary vocabulary) : serial_(NextSerial()), vocabulary_(std::move(vocabulary)) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const char character = static_cast<char>(byte);
+    byte_level_[byte] = vocabulary_.Id(ToByteLevel({&character, 1})).value_or(-1);
+    fallback_[byte] = vocabulary_.Id(absl::StrFormat("<0x%02X>", byte)).value_or(-1);
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Bpe>> Bpe::Parse(const JsonNode& model) {
   // Files from before 2020 have no type.
@@ -73,11 +71,8 @@ absl::StatusOr<std::unique_ptr<Bpe>> Bpe::Parse(const JsonNode& model) {
       return model.Error(absl::StrCat("type ", Printable(type), " is not supported; BPE is"));
     }
   }
-  std::unique_ptr<Bpe> bpe(new Bpe);
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode vocabulary, model.Get("vocab"));
-  TEMPER_RETURN_IF_ERROR(bpe->ParseVocabulary(vocabulary));
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode merges, model.Get("merges"));
-  TEMPER_RETURN_IF_ERROR(bpe->ParseMerges(merges));
+  TEMPER_ASSIGN_OR_RETURN(BpeVocabulary vocabulary, BpeVocabulary::Parse(model));
+  std::unique_ptr<Bpe> bpe(new Bpe(std::move(vocabulary)));
   TEMPER_RETURN_IF_ERROR(bpe->ParseOptions(model));
   return bpe;
 }
@@ -85,8 +80,7 @@ absl::StatusOr<std::unique_ptr<Bpe>> Bpe::Parse(const JsonNode& model) {
 absl::Status Bpe::ParseOptions(const JsonNode& model) {
   TEMPER_ASSIGN_OR_RETURN(ignore_merges_, model.GetBool("ignore_merges", false));
   TEMPER_ASSIGN_OR_RETURN(fuse_unk_, model.GetBool("fuse_unk", false));
-  TEMPER_ASSIGN_OR_RETURN(const bool byte_fallback, model.GetBool("byte_fallback", false));
-  if (byte_fallback) return model.MemberError("byte_fallback", "true (SentencePiece style) is not supported");
+  TEMPER_ASSIGN_OR_RETURN(byte_fallback_, model.GetBool("byte_fallback", false));
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const std::optional<JsonNode> affix = model.Find(key);
     if (!affix.has_value()) continue;
@@ -100,142 +94,147 @@ absl::Status Bpe::ParseOptions(const JsonNode& model) {
   }
   if (const std::optional<JsonNode> node = model.Find("unk_token"); node.has_value()) {
     TEMPER_ASSIGN_OR_RETURN(const std::string_view token, node->String());
-    unk_ = Id(token);
+    unk_ = vocabulary_.Id(token);
     if (!unk_.has_value()) return node->Error(absl::StrCat(Printable(token), " is not in the vocabulary"));
   }
+  // The sign must be a token itself (an unknown one could be fused with the unknown before it), and no
+  // character may be left out (the signs on its two sides could merge).
+  const bool all_bytes = std::all_of(fallback_.begin(), fallback_.end(), [](int32_t id) { return id >= 0; });
+  const bool leaves_out = !unk_.has_value() && !(byte_fallback_ && all_bytes);
+  cuts_words_ = !ignore_merges_ && !leaves_out && vocabulary_.words_start_with_sign() &&
+                vocabulary_.Id(BpeVocabulary::kSign).has_value();
   return absl::OkStatus();
-}
-
-absl::Status Bpe::ParseVocabulary(const JsonNode& vocabulary) {
-  TEMPER_ASSIGN_OR_RETURN(const simdjson::dom::object object, vocabulary.Object());
-  size_t bytes = 0, count = 0;
-  for (const simdjson::dom::key_value_pair member : object) bytes += member.key.size(), ++count;
-  text_ = std::make_unique<char[]>(bytes + 1);
-  ids_.reserve(count);
-  // Holes are allowed, as long as the file decides how much memory they take.
-  const int64_t limit = 2 * static_cast<int64_t>(count) + 65536;
-  char* at = text_.get();
-  for (const simdjson::dom::key_value_pair member : object) {
-    int64_t id = 0;
-    if (member.value.get_int64().get(id) != simdjson::SUCCESS) {
-      return vocabulary.MemberError(member.key, "expected a whole number");
-    }
-    if (id < 0 || id >= limit) {
-      return vocabulary.MemberError(member.key, absl::StrCat("id ", id, " is out of range"));
-    }
-    if (static_cast<size_t>(id) >= tokens_.size()) tokens_.resize(id + 1);
-    if (tokens_[id].data() != nullptr) {
-      return vocabulary.MemberError(member.key,
-                                    absl::StrCat("id ", id, " is also that of ", Printable(tokens_[id])));
-    }
-    std::memcpy(at, member.key.data(), member.key.size());
-    tokens_[id] = {at, member.key.size()};
-    at += member.key.size();
-    if (!ids_.emplace(tokens_[id], static_cast<int32_t>(id)).second) {
-      return vocabulary.MemberError(member.key, "is there twice");
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Bpe::ParseMerges(const JsonNode& merges) {
-  simdjson::dom::array array;
-  if (merges.value().get_array().get(array) != simdjson::SUCCESS) return merges.Error("expected an array");
-  merges_.reserve(array.size());
-  size_t index = 0;
-  int32_t rank = 0;
-  std::string merged;
-  for (const simdjson::dom::element element : array) {
-    std::string_view left, right, version;
-    const size_t here = index++;
-    if (element.get_string().get(version) == simdjson::SUCCESS && version.substr(0, 8) == "#version")
-      continue;
-    if (!ReadPair(element, left, right)) {
-      return merges.ElementError(here, "expected \"LEFT RIGHT\" or [\"LEFT\", \"RIGHT\"]");
-    }
-    merged.assign(left).append(right);
-    int32_t found[3];
-    for (int i = 0; i < 3; ++i) {
-      const std::string_view token = i == 0 ? left : i == 1 ? right : std::string_view(merged);
-      const auto at = ids_.find(token);
-      if (at == ids_.end()) {
-        return merges.ElementError(here, absl::StrCat(Printable(token), " is not in the vocabulary"));
-      }
-      found[i] = at->second;
-    }
-    merges_[Key(found[0], found[1])] = {rank++, found[2]};  // of equals the last counts
-  }
-  return absl::OkStatus();
-}
-
-std::optional<int32_t> Bpe::Id(std::string_view token) const {
-  const auto at = ids_.find(token);
-  return at == ids_.end() ? std::nullopt : std::optional<int32_t>(at->second);
 }
 
 void Bpe::Encode(std::string_view piece, bool bytes, std::vector<int32_t>& ids) const {
-  if (piece.size() > kCachedPieceLimit) {
-    return bytes ? EncodeText(ToByteLevel(piece), ids) : EncodeText(piece, ids);
+  constexpr std::string_view kSign = BpeVocabulary::kSign;
+  if (!cuts_words_ || bytes) return EncodeCached(piece, bytes, ids);
+  // Words are cut off one by one, each with the signs before it.
+  size_t begin = 0, at = 0;
+  while (at < piece.size()) {
+    while (piece.substr(at, kSign.size()) == kSign) at += kSign.size();
+    at = std::min(piece.find(kSign, at), piece.size());
+    EncodeCached(piece.substr(begin, at - begin), false, ids);
+    begin = at;
   }
+}
+
+void Bpe::EncodeCached(std::string_view piece, bool bytes, std::vector<int32_t>& ids) const {
+  const size_t before = ids.size();
+  const auto encode = [&] { bytes ? EncodeBytes(piece, ids) : EncodeText(piece, ids); };
+  if (piece.size() > sizeof(CachedPiece::piece)) return encode();
   CachedPiece& slot = CacheSlot(serial_, piece);
-  if (slot.serial != serial_ || slot.piece != piece) {
-    slot.ids.clear();
-    bytes ? EncodeText(ToByteLevel(piece), slot.ids) : EncodeText(piece, slot.ids);
-    slot.piece = piece;
-    slot.serial = serial_;
+  if (slot.serial == serial_ && std::string_view(slot.piece, slot.size) == piece) {
+    ids.insert(ids.end(), slot.ids, slot.ids + slot.count);
+    return;
   }
-  ids.insert(ids.end(), slot.ids.begin(), slot.ids.end());
+  encode();
+  const size_t count = ids.size() - before;
+  if (count > std::size(slot.ids)) return;
+  slot.serial = serial_;
+  slot.size = static_cast<uint8_t>(piece.size());
+  slot.count = static_cast<uint8_t>(count);
+  std::memcpy(slot.piece, piece.data(), piece.size());
+  std::copy(ids.begin() + before, ids.end(), slot.ids);
+}
+
+void Bpe::EncodeBytes(std::string_view piece, std::vector<int32_t>& ids) const {
+  const auto has_id = [&](unsigned char byte) { return byte_level_[byte] >= 0; };
+  if (ignore_merges_ || !std::all_of(piece.begin(), piece.end(), has_id))
+    return EncodeText(ToByteLevel(piece), ids);
+  const size_t before = ids.size();
+  for (const unsigned char byte : piece) ids.push_back(byte_level_[byte]);
+  Merge(before, ids);
 }
 
 void Bpe::EncodeText(std::string_view text, std::vector<int32_t>& ids) const {
-  if (ignore_merges_) {
-    if (const auto whole = ids_.find(text); whole != ids_.end()) {
-      ids.push_back(whole->second);
-      return;
-    }
-  }
-  std::vector<Symbol> symbols = Characters(text);
-  ApplyMerges(symbols);
-  for (int32_t i = symbols.empty() ? -1 : 0; i >= 0; i = symbols[i].next) ids.push_back(symbols[i].id);
+  if (ignore_merges_ && AppendWhole(text, ids)) return;
+  const size_t before = ids.size();
+  AppendCharacters(text, ids);
+  Merge(before, ids);
 }
 
-std::vector<Bpe::Symbol> Bpe::Characters(std::string_view text) const {
-  std::vector<Symbol> symbols;
-  symbols.reserve(text.size());
-  bool after_unknown = false;
+bool Bpe::AppendWhole(std::string_view text, std::vector<int32_t>& ids) const {
+  const std::optional<int32_t> id = vocabulary_.Id(text);
+  if (id.has_value()) ids.push_back(*id);
+  return id.has_value();
+}
+
+// As the `tokenizers` package does it: an unknown token is put down late, behind the bytes that follow it.
+// Without an unk_token, a character that is not in the vocabulary is left out.
+void Bpe::AppendCharacters(std::string_view text, std::vector<int32_t>& ids) const {
+  bool unknown = false;  // one is to be put down
   for (size_t at = 0; at < text.size();) {
-    const int length = std::max(1, Utf8Length(text.substr(at, 4)));
-    const auto known = ids_.find(text.substr(at, length));
-    at += length;
-    const bool unknown = known == ids_.end();
-    // Without an unk_token, a character that is not in the vocabulary is left out.
-    const bool skip = unknown && (!unk_.has_value() || (fuse_unk_ && after_unknown));
-    after_unknown = unknown;
-    if (skip) continue;
-    const auto index = static_cast<int32_t>(symbols.size());
-    if (index > 0) symbols.back().next = index;
-    symbols.push_back({unknown ? *unk_ : known->second, index - 1, -1});
-  }
-  return symbols;
-}
-
-const Bpe::Merge* Bpe::FindMerge(int32_t left, int32_t right) const {
-  const auto at = merges_.find(Key(left, right));
-  return at == merges_.end() ? nullptr : &at->second;
-}
-
-void Bpe::ApplyMerges(std::vector<Symbol>& symbols) const {
-  std::vector<Candidate> storage;
-  storage.reserve(symbols.size());
-  std::priority_queue<Candidate> queue({}, std::move(storage));
-  const auto consider = [&](int32_t left) {
-    if (left < 0 || symbols[left].next < 0) return;
-    const int32_t left_id = symbols[left].id, right_id = symbols[symbols[left].next].id;
-    if (const Merge* merge = FindMerge(left_id, right_id)) {
-      queue.push({merge->rank, left, merge->id, left_id, right_id});
+    const std::string_view character = text.substr(at, std::max(1, Utf8Length(text.substr(at, 4))));
+    at += character.size();
+    if (const std::optional<int32_t> id = vocabulary_.Id(character); id.has_value()) {
+      if (std::exchange(unknown, false)) ids.push_back(*unk_);
+      ids.push_back(*id);
+    } else if (!(byte_fallback_ && AppendFallback(character, ids)) && unk_.has_value()) {
+      if (unknown && !fuse_unk_) ids.push_back(*unk_);
+      unknown = true;
     }
+  }
+  if (unknown) ids.push_back(*unk_);
+}
+
+bool Bpe::AppendFallback(std::string_view character, std::vector<int32_t>& ids) const {
+  const auto id = [&](char byte) { return fallback_[static_cast<unsigned char>(byte)]; };
+  if (!std::all_of(character.begin(), character.end(), [&](char byte) { return id(byte) >= 0; }))
+    return false;
+  for (const char byte : character) ids.push_back(id(byte));
+  return true;
+}
+
+// Merges what begins at `begin`: always the pair of the lowest rank, and of equals the leftmost.
+void Bpe::Merge(size_t begin, std::vector<int32_t>& ids) const {
+  ids.size() - begin <= kFew ? MergeFew(begin, ids) : MergeMany(begin, ids);
+}
+
+void Bpe::MergeFew(size_t begin, std::vector<int32_t>& ids) const {
+  int32_t* const tokens = ids.data() + begin;
+  size_t count = ids.size() - begin;
+  int32_t ranks[kFew], merged[kFew];  // of each token and the next one
+  const auto consider = [&](size_t i) {
+    const BpeVocabulary::Merge* merge =
+        i + 1 < count ? vocabulary_.FindMerge(tokens[i], tokens[i + 1]) : nullptr;
+    ranks[i] = merge == nullptr ? kNoRank : merge->rank;
+    merged[i] = merge == nullptr ? -1 : merge->id;
   };
-  for (int32_t i = 0; i < static_cast<int32_t>(symbols.size()); ++i) consider(i);
+  for (size_t i = 0; i < count; ++i) consider(i);
+  while (count > 1) {
+    const size_t best = std::min_element(ranks, ranks + count) - ranks;
+    if (ranks[best] == kNoRank) break;
+    tokens[best] = merged[best];
+    --count;
+    std::copy(tokens + best + 2, tokens + count + 1, tokens + best + 1);
+    std::copy(ranks + best + 2, ranks + count + 1, ranks + best + 1);
+    std::copy(merged + best + 2, merged + count + 1, merged + best + 1);
+    consider(best);
+    if (best > 0) consider(best - 1);
+  }
+  ids.resize(begin + count);
+}
+
+void Bpe::MergeMany(size_t begin, std::vector<int32_t>& ids) const {
+  std::vector<Symbol> symbols;
+  symbols.reserve(ids.size() - begin);
+  for (size_t i = begin; i < ids.size(); ++i) {
+    const auto index = static_cast<int32_t>(i - begin);
+    symbols.push_back({ids[i], index - 1, i + 1 < ids.size() ? index + 1 : -1});
+  }
+  std::vector<Candidate> candidates;
+  const auto candidate = [&](int32_t left) -> std::optional<Candidate> {
+    if (left < 0 || symbols[left].next < 0) return std::nullopt;
+    const int32_t left_id = symbols[left].id, right_id = symbols[symbols[left].next].id;
+    const BpeVocabulary::Merge* merge = vocabulary_.FindMerge(left_id, right_id);
+    if (merge == nullptr) return std::nullopt;
+    return Candidate{merge->rank, left, merge->id, left_id, right_id};
+  };
+  for (size_t i = 0; i < symbols.size(); ++i) {
+    if (const auto next = candidate(static_cast<int32_t>(i)); next.has_value()) candidates.push_back(*next);
+  }
+  std::priority_queue<Candidate> queue({}, std::move(candidates));
   while (!queue.empty()) {
     const Candidate best = queue.top();
     queue.pop();
@@ -246,9 +245,12 @@ void Bpe::ApplyMerges(std::vector<Symbol>& symbols) const {
     left.next = right.next;
     right.id = -1;  // gone
     if (left.next >= 0) symbols[left.next].previous = best.left;
-    consider(left.previous);
-    consider(best.left);
+    for (const int32_t at : {left.previous, best.left}) {
+      if (const auto next = candidate(at); next.has_value()) queue.push(*next);
+    }
   }
+  ids.resize(begin);
+  for (int32_t i = 0; i >= 0; i = symbols[i].next) ids.push_back(symbols[i].id);
 }
 
 }  // namespace temper

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
+#include "data/bpe_vocabulary.h"
 #include "data/tokenizer_json.h"
 
 namespace temper {
@@ -22,35 +22,28 @@ class Bpe {
   // Appends the ids of a piece. `bytes`: its bytes, to be mapped to the byte alphabet; else it is mapped
   // already.
   void Encode(std::string_view piece, bool bytes, std::vector<int32_t>& ids) const;
-  std::optional<int32_t> Id(std::string_view token) const;
-  // Tokens by id; data() is null where there is none.
-  const std::vector<std::string_view>& tokens() const { return tokens_; }
+  const BpeVocabulary& vocabulary() const { return vocabulary_; }
 
  private:
-  struct Merge {
-    int32_t rank, id;
-  };
-  struct Symbol {
-    int32_t id;
-    int32_t previous, next;  // -1: none
-  };
-
-  Bpe();
+  explicit Bpe(BpeVocabulary vocabulary);
   absl::Status ParseOptions(const JsonNode& model);
-  absl::Status ParseVocabulary(const JsonNode& vocabulary);
-  absl::Status ParseMerges(const JsonNode& merges);
+  void EncodeCached(std::string_view piece, bool bytes, std::vector<int32_t>& ids) const;
+  void EncodeBytes(std::string_view piece, std::vector<int32_t>& ids) const;
   void EncodeText(std::string_view text, std::vector<int32_t>& ids) const;
-  std::vector<Symbol> Characters(std::string_view text) const;
-  void ApplyMerges(std::vector<Symbol>& symbols) const;
-  const Merge* FindMerge(int32_t left, int32_t right) const;
+  bool AppendWhole(std::string_view text, std::vector<int32_t>& ids) const;
+  void AppendCharacters(std::string_view text, std::vector<int32_t>& ids) const;
+  bool AppendFallback(std::string_view character, std::vector<int32_t>& ids) const;
+  void Merge(size_t begin, std::vector<int32_t>& ids) const;
+  void MergeFew(size_t begin, std::vector<int32_t>& ids) const;
+  void MergeMany(size_t begin, std::vector<int32_t>& ids) const;
 
   const uint64_t serial_;  // which Bpe a cached piece belongs to
-  bool ignore_merges_ = false, fuse_unk_ = false;
+  const BpeVocabulary vocabulary_;
+  bool ignore_merges_ = false, fuse_unk_ = false, byte_fallback_ = false;
   std::optional<int32_t> unk_;
-  std::unique_ptr<char[]> text_;  // of all tokens
-  std::vector<std::string_view> tokens_;
-  absl::flat_hash_map<std::string_view, int32_t> ids_;
-  absl::flat_hash_map<uint64_t, Merge> merges_;  // by left id << 32 | right id
+  bool cuts_words_ = false;              // text may be cut before each sign that starts a word
+  std::array<int32_t, 256> byte_level_;  // ids of the byte alphabet; -1: none
+  std::array<int32_t, 256> fallback_;    // ids of <0x00> to <0xFF>
 };
 
 }  // namespace temper

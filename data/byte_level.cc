@@ -58,19 +58,28 @@ std::string ToByteLevel(std::string_view bytes) {
   return text;
 }
 
-std::optional<std::string> FromByteLevel(std::string_view token) {
+bool AppendFromByteLevel(std::string_view token, std::string& bytes) {
   const Alphabet& alphabet = GetAlphabet();
-  std::string bytes;
-  bytes.reserve(token.size());
+  const size_t before = bytes.size();
   for (size_t i = 0; i < token.size();) {
     const auto lead = static_cast<unsigned char>(token[i]);
     const int length = lead < 0x80 ? 1 : Utf8Length(token.substr(i, 4));
-    if (length != 1 && length != 2) return std::nullopt;
-    const unsigned code = length == 1 ? lead : (lead & 0x1Fu) << 6 | (token[i + 1] & 0x3Fu);
-    if (code >= alphabet.bytes.size() || alphabet.bytes[code] < 0) return std::nullopt;
+    const unsigned code = length == 1   ? lead
+                          : length == 2 ? (lead & 0x1Fu) << 6 | (token[i + 1] & 0x3Fu)
+                                        : ~0u;
+    if (code >= alphabet.bytes.size() || alphabet.bytes[code] < 0) {
+      bytes.resize(before);
+      return false;
+    }
     bytes += static_cast<char>(alphabet.bytes[code]);
     i += length;
   }
+  return true;
+}
+
+std::optional<std::string> FromByteLevel(std::string_view token) {
+  std::string bytes;
+  if (!AppendFromByteLevel(token, bytes)) return std::nullopt;
   return bytes;
 }
 
@@ -88,6 +97,17 @@ std::string LossyUtf8(std::string_view bytes) {
     }
   }
   return text;
+}
+
+size_t UnfinishedUtf8(std::string_view bytes) {
+  for (size_t count = 1; count <= std::min<size_t>(bytes.size(), 3); ++count) {
+    const std::string_view tail = bytes.substr(bytes.size() - count);
+    const auto lead = static_cast<unsigned char>(tail[0]);
+    if ((lead & 0xC0) == 0x80) continue;
+    const size_t length = lead < 0xC2 || lead > 0xF4 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    return count < length && BrokenLength(tail) == count ? count : 0;
+  }
+  return 0;
 }
 
 }  // namespace temper

@@ -11,8 +11,11 @@ namespace temper {
 std::string ToByteLevel(std::string_view bytes);
 // The bytes that a token of the alphabet's characters stands for; nothing if it has another character.
 std::optional<std::string> FromByteLevel(std::string_view token);
+bool AppendFromByteLevel(std::string_view token, std::string& bytes);  // false: nothing was appended
 
 // UTF-8 as it is; each maximal part of a broken character (Unicode 15, table 3-8) becomes one U+FFFD.
 std::string LossyUtf8(std::string_view bytes);
+// How many bytes at the end could begin a character whose other bytes are still to come: 0 to 3.
+size_t UnfinishedUtf8(std::string_view bytes);
 
 }  // namespace temper

@@ -7,8 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
 #include "data/byte_level.h"
-#include "unicode/uchar.h"
-#include "unicode/utf8.h"
+#include "data/tokenizer_unicode.h"
 
 namespace temper {
 namespace {
@@ -16,39 +15,23 @@ namespace {
 // GPT-2's expression, which ByteLevel with use_regex stands for.
 constexpr char kGpt2[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-std::string Escaped(std::string_view literal) {
-  std::string pattern;
-  for (const char c : literal) {
-    if (std::string_view("\\.+*?()|[]{}^$#&-~").find(c) != std::string_view::npos) pattern += '\\';
-    pattern += c;
+void FindCharacters(std::string_view text, bool (*is_match)(UChar32), std::vector<Range>& matches) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    if (is_match(NextCharacter(text, at))) matches.push_back({begin, at});
   }
-  return pattern;
 }
 
-void FindNumerals(std::string_view text, std::vector<Range>& matches) {
-  const int32_t size = static_cast<int32_t>(text.size());
-  for (int32_t at = 0; at < size;) {
-    const int32_t begin = at;
-    UChar32 c = 0;
-    U8_NEXT(text.data(), at, size, c);
-    if (c >= 0 && (U_GET_GC_MASK(c) & U_GC_N_MASK) != 0) {
-      matches.push_back({static_cast<size_t>(begin), static_cast<size_t>(at)});
-    }
-  }
-}
+bool IsNeitherWordNorSpace(UChar32 c) { return !IsWord(c) && !IsSpace(c); }
 
 }  // namespace
 
 absl::StatusOr<PreTokenizer> PreTokenizer::Parse(const JsonNode& node) {
   PreTokenizer pre_tokenizer;
   TEMPER_RETURN_IF_ERROR(pre_tokenizer.Add(node));
-  const auto& steps = pre_tokenizer.steps_;
-  const auto is_byte_level = [](const Step& step) { return step.action == Action::kByteLevel; };
-  if (std::count_if(steps.begin(), steps.end(), is_byte_level) != 1) {
-    return node.Error("has not one ByteLevel; only byte-level BPE is supported (SentencePiece style is not)");
-  }
-  pre_tokenizer.pieces_are_bytes_ = is_byte_level(steps.back());
-  if (pre_tokenizer.pieces_are_bytes_) pre_tokenizer.steps_.pop_back();
+  auto& steps = pre_tokenizer.steps_;
+  pre_tokenizer.pieces_are_bytes_ = !steps.empty() && steps.back().action == Action::kByteLevel;
+  if (pre_tokenizer.pieces_are_bytes_) steps.pop_back();
   return pre_tokenizer;
 }
 
@@ -56,31 +39,43 @@ absl::Status PreTokenizer::Add(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const std::string_view type, node.GetString("type"));
   if (type == "Split") return AddSplit(node);
   if (type == "ByteLevel") return AddByteLevel(node);
-  if (type == "Digits") {
-    TEMPER_ASSIGN_OR_RETURN(const bool individual, node.GetBool("individual_digits", false));
-    steps_.push_back(
-        {Action::kSplit, nullptr, individual ? Behavior::kIsolated : Behavior::kContiguous, false});
-    return absl::OkStatus();
-  }
   if (type == "Sequence") {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements("pretokenizers"));
     for (const JsonNode& each : nodes) TEMPER_RETURN_IF_ERROR(Add(each));
-    return absl::OkStatus();
+  } else if (type == "Metaspace") {
+    TEMPER_ASSIGN_OR_RETURN(Metaspace metaspace, Metaspace::Parse(node));
+    steps_.push_back({.action = Action::kMetaspace, .metaspace = std::move(metaspace)});
+  } else if (type == "Digits") {
+    TEMPER_ASSIGN_OR_RETURN(const bool individual, node.GetBool("individual_digits"));
+    AddCharacterSplit(IsNumeral, individual ? Behavior::kIsolated : Behavior::kContiguous);
+  } else if (type == "Punctuation") {
+    Behavior behavior = Behavior::kIsolated;
+    if (node.Find("behavior").has_value()) {
+      TEMPER_ASSIGN_OR_RETURN(behavior, ParseBehavior(node));
+    }
+    AddCharacterSplit(IsPunctuation, behavior);
+  } else if (type == "WhitespaceSplit") {
+    AddCharacterSplit(IsSpace, Behavior::kRemoved);
+  } else if (type == "Whitespace") {  // \w+|[^\w\s]+
+    AddCharacterSplit(IsSpace, Behavior::kRemoved);
+    AddCharacterSplit(IsNeitherWordNorSpace, Behavior::kContiguous);
+  } else if (type == "BertPreTokenizer") {
+    AddCharacterSplit(IsSpace, Behavior::kRemoved);
+    AddCharacterSplit(IsPunctuation, Behavior::kIsolated);
+  } else {
+    return node.UnknownType(
+        type,
+        "Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer, Metaspace, "
+        "ByteLevel and Sequence");
   }
-  return node.Error(absl::StrCat("type ", Printable(type),
-                                 " is not supported; Split, Digits, ByteLevel and Sequence are",
-                                 type == "Metaspace" ? " (this is SentencePiece style)" : ""));
+  return absl::OkStatus();
 }
 
-absl::Status PreTokenizer::AddSplit(const JsonNode& node) {
-  Step step;
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
-  const std::optional<JsonNode> regex = pattern.Find("Regex"), literal = pattern.Find("String");
-  if (regex.has_value() == literal.has_value()) return pattern.Error("expected one of Regex and String");
-  TEMPER_ASSIGN_OR_RETURN(const std::string_view text, (regex.has_value() ? regex : literal)->String());
-  TEMPER_ASSIGN_OR_RETURN(
-      step.regex, Regex::Compile(regex.has_value() ? std::string(text) : Escaped(text), pattern.where()));
-  TEMPER_ASSIGN_OR_RETURN(step.invert, node.GetBool("invert", false));
+void PreTokenizer::AddCharacterSplit(IsMatch is_match, Behavior behavior) {
+  steps_.push_back({.action = Action::kSplit, .behavior = behavior, .is_match = is_match});
+}
+
+absl::StatusOr<PreTokenizer::Behavior> PreTokenizer::ParseBehavior(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const std::string_view behavior, node.GetString("behavior"));
   constexpr std::string_view kNames[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
                                          "Contiguous"};
@@ -88,7 +83,15 @@ absl::Status PreTokenizer::AddSplit(const JsonNode& node) {
   if (name == std::end(kNames)) {
     return node.MemberError("behavior", absl::StrCat("unknown behavior ", Printable(behavior)));
   }
-  step.behavior = static_cast<Behavior>(name - std::begin(kNames));
+  return static_cast<Behavior>(name - std::begin(kNames));
+}
+
+absl::Status PreTokenizer::AddSplit(const JsonNode& node) {
+  Step step;
+  TEMPER_ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
+  TEMPER_ASSIGN_OR_RETURN(step.pattern, TextPattern::Parse(pattern));
+  TEMPER_ASSIGN_OR_RETURN(step.invert, node.GetBool("invert", false));
+  TEMPER_ASSIGN_OR_RETURN(step.behavior, ParseBehavior(node));
   steps_.push_back(std::move(step));
   return absl::OkStatus();
 }
@@ -96,23 +99,26 @@ absl::Status PreTokenizer::AddSplit(const JsonNode& node) {
 absl::Status PreTokenizer::AddByteLevel(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const bool add_prefix_space, node.GetBool("add_prefix_space", true));
   TEMPER_ASSIGN_OR_RETURN(const bool use_regex, node.GetBool("use_regex", true));
-  if (add_prefix_space) steps_.push_back({Action::kPrefixSpace, nullptr, Behavior::kIsolated, false});
+  if (add_prefix_space) steps_.push_back({.action = Action::kPrefixSpace});
   if (use_regex) {
-    TEMPER_ASSIGN_OR_RETURN(auto regex, Regex::Compile(kGpt2, node.where()));
-    steps_.push_back({Action::kSplit, std::move(regex), Behavior::kIsolated, false});
+    TEMPER_ASSIGN_OR_RETURN(TextPattern pattern, TextPattern::FromRegex(kGpt2, node.where()));
+    steps_.push_back({.action = Action::kSplit, .pattern = std::move(pattern)});
   }
-  steps_.push_back({Action::kByteLevel, nullptr, Behavior::kIsolated, false});
+  steps_.push_back({.action = Action::kByteLevel});
   return absl::OkStatus();
 }
 
-absl::StatusOr<PreTokenizer::Pieces> PreTokenizer::Split(std::string_view text,
+absl::StatusOr<PreTokenizer::Pieces> PreTokenizer::Split(std::string_view text, bool at_start,
                                                          Regex::Scratch& scratch) const {
-  Pieces pieces{std::string(text), {}};
+  Pieces pieces{std::string(text), {}, at_start};
   if (!text.empty()) pieces.ranges.push_back({0, text.size()});
   for (const Step& step : steps_) {
     switch (step.action) {
       case Action::kSplit:
         TEMPER_RETURN_IF_ERROR(ApplySplit(step, pieces, scratch));
+        break;
+      case Action::kMetaspace:
+        ApplyMetaspace(step.metaspace, pieces);
         break;
       case Action::kPrefixSpace:
         ApplyPrefixSpace(pieces);
@@ -132,15 +138,16 @@ absl::Status PreTokenizer::ApplySplit(const Step& step, Pieces& pieces, Regex::S
   for (const Range& piece : pieces.ranges) {
     const auto text = std::string_view(pieces.text).substr(piece.begin, piece.end - piece.begin);
     found.clear();
-    if (step.regex != nullptr) {
-      TEMPER_RETURN_IF_ERROR(step.regex->FindAll(text, scratch, found));
+    if (step.is_match != nullptr) {
+      FindCharacters(text, step.is_match, found);
     } else {
-      FindNumerals(text, found);
+      TEMPER_RETURN_IF_ERROR(step.pattern.FindAll(text, scratch, found));
     }
     Cover(text.size(), found, step.invert, matches);
     Join(matches, step.behavior, piece.begin, parts);
   }
   pieces.ranges = std::move(parts);
+  pieces.at_start = pieces.at_start && !pieces.ranges.empty() && pieces.ranges[0].begin == 0;
   return absl::OkStatus();
 }
 
@@ -180,8 +187,35 @@ void PreTokenizer::Join(std::vector<Match>& matches, Behavior behavior, size_t o
   parts.erase(std::remove_if(parts.begin() + first, parts.end(), is_empty), parts.end());
 }
 
+void PreTokenizer::ApplyMetaspace(const Metaspace& metaspace, Pieces& pieces) {
+  const std::string_view sign = metaspace.replacement;
+  Pieces out{{}, {}, pieces.at_start};
+  std::vector<Range> found;
+  std::vector<Match> matches;
+  for (size_t i = 0; i < pieces.ranges.size(); ++i) {
+    const Range& piece = pieces.ranges[i];
+    const auto text = std::string_view(pieces.text).substr(piece.begin, piece.end - piece.begin);
+    const size_t begin = out.text.size();
+    const bool prepend = metaspace.prepend == Metaspace::Prepend::kAlways ||
+                         (metaspace.prepend == Metaspace::Prepend::kFirst && i == 0 && pieces.at_start);
+    if (prepend && text[0] != ' ' && !text.starts_with(sign)) out.text += sign;
+    found.clear();
+    FindLiteral(text, " ", found);
+    out.text += Replaced(text, found, sign);
+    if (!metaspace.split) {
+      out.ranges.push_back({begin, out.text.size()});
+      continue;
+    }
+    found.clear();
+    FindLiteral(std::string_view(out.text).substr(begin), sign, found);
+    Cover(out.text.size() - begin, found, false, matches);
+    Join(matches, Behavior::kMergedWithNext, begin, out.ranges);
+  }
+  pieces = std::move(out);
+}
+
 void PreTokenizer::ApplyPrefixSpace(Pieces& pieces) {
-  Pieces out;
+  Pieces out{{}, {}, pieces.at_start};
   for (const Range& piece : pieces.ranges) {
     const size_t begin = out.text.size();
     if (pieces.text[piece.begin] != ' ') out.text += ' ';
@@ -192,7 +226,7 @@ void PreTokenizer::ApplyPrefixSpace(Pieces& pieces) {
 }
 
 void PreTokenizer::ApplyByteLevel(Pieces& pieces) {
-  Pieces out;
+  Pieces out{{}, {}, pieces.at_start};
   for (const Range& piece : pieces.ranges) {
     const size_t begin = out.text.size();
     out.text += ToByteLevel(std::string_view(pieces.text).substr(piece.begin, piece.end - piece.begin));

@@ -2,17 +2,21 @@
 #include "data/tokenizer.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
 #include "data/bpe.h"
-#include "data/byte_level.h"
 #include "data/pretokenizer.h"
+#include "data/stream_decoder.h"
 #include "data/tokenizer_added.h"
-#include "data/tokenizer_components.h"
+#include "data/tokenizer_decoder.h"
 #include "data/tokenizer_folder.h"
 #include "data/tokenizer_json.h"
+#include "data/tokenizer_normalizer.h"
+#include "data/tokenizer_post_processor.h"
 
 namespace temper {
 namespace {
@@ -30,17 +34,30 @@ struct Tokenizer::State {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PostProcessor post_processor;
+  Decoder decoder;
   std::unique_ptr<Bpe> bpe;
   struct Token {
-    std::string bytes;
-    bool known = false, special = false;
+    std::string_view
+        text;  // for the decoder; of `bpe`, `added` or `normalized_contents`; data() is null: none
+    bool special = false;
   };
   std::vector<Token> tokens;  // by id
+  std::deque<std::string> normalized_contents;
 
   absl::Status Parse(const JsonNode& root);
   absl::Status AddTokens(const JsonNode& node);
   absl::Status BuildMatchers();
-  absl::Status EncodePlain(std::string_view normalized, Regex::Scratch& scratch,
+  bool IsKnown(int64_t id) const {
+    return id >= 0 && static_cast<size_t>(id) < tokens.size() && tokens[id].text.data() != nullptr;
+  }
+  std::vector<AddedTokenMatcher::Part> Split(const AddedTokenMatcher& matcher, bool added_tokens,
+                                             std::string_view text) const {
+    if (added_tokens) return matcher.Split(text);
+    return {{text, -1}};
+  }
+  absl::Status EncodeRaw(std::string_view raw, bool at_start, bool added_tokens, Regex::Scratch& scratch,
+                         std::vector<int32_t>& ids) const;
+  absl::Status EncodePlain(std::string_view normalized, bool at_start, Regex::Scratch& scratch,
                            std::vector<int32_t>& ids) const;
 };
 
@@ -50,14 +67,13 @@ absl::Status Tokenizer::State::Parse(const JsonNode& root) {
   if (const auto node = root.Find("normalizer"); node.has_value()) {
     TEMPER_ASSIGN_OR_RETURN(normalizer, Normalizer::Parse(*node));
   }
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode pre_tokenizer_node, root.Get("pre_tokenizer"));
-  TEMPER_ASSIGN_OR_RETURN(pre_tokenizer, PreTokenizer::Parse(pre_tokenizer_node));
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode decoder, root.Get("decoder"));
-  TEMPER_RETURN_IF_ERROR(CheckDecoder(decoder));
-
-  for (const std::string_view token : bpe->tokens()) {
-    tokens.push_back({FromByteLevel(token).value_or(std::string(token)), token.data() != nullptr, false});
+  if (const auto node = root.Find("pre_tokenizer"); node.has_value()) {
+    TEMPER_ASSIGN_OR_RETURN(pre_tokenizer, PreTokenizer::Parse(*node));
   }
+  if (const auto node = root.Find("decoder"); node.has_value()) {
+    TEMPER_ASSIGN_OR_RETURN(decoder, Decoder::Parse(*node));
+  }
+  for (const std::string_view token : bpe->vocabulary().tokens()) tokens.push_back({token, false});
   if (const auto node = root.Find("added_tokens"); node.has_value()) TEMPER_RETURN_IF_ERROR(AddTokens(*node));
   TEMPER_RETURN_IF_ERROR(BuildMatchers());
 
@@ -65,9 +81,7 @@ absl::Status Tokenizer::State::Parse(const JsonNode& root) {
     TEMPER_ASSIGN_OR_RETURN(post_processor, PostProcessor::Parse(*node));
     for (const auto* ids : {&post_processor.prefix, &post_processor.suffix}) {
       for (const int32_t id : *ids) {
-        if (static_cast<size_t>(id) >= tokens.size() || !tokens[id].known) {
-          return node->Error(absl::StrCat("id ", id, " is not in the vocabulary"));
-        }
+        if (!IsKnown(id)) return node->Error(absl::StrCat("id ", id, " is not in the vocabulary"));
       }
     }
   }
@@ -80,41 +94,67 @@ absl::Status Tokenizer::State::AddTokens(const JsonNode& node) {
   for (size_t i = 0; i < added.size(); ++i) {
     const AddedToken& token = added[i];
     const size_t id = token.id;
-    const std::optional<int32_t> in_vocabulary = bpe->Id(token.content);
+    const std::optional<int32_t> in_vocabulary = bpe->vocabulary().Id(token.content);
     if (id >= limit) return node.ElementError(i, absl::StrCat("id ", id, " is out of range"));
     if (in_vocabulary.has_value() && *in_vocabulary != token.id) {
       return node.ElementError(i, absl::StrCat("has id ", id, ", but ", Printable(token.content), " has id ",
                                                *in_vocabulary, " in model.vocab"));
     }
-    if (!in_vocabulary.has_value() && id < tokens.size() && tokens[id].known) {
+    if (!in_vocabulary.has_value() && IsKnown(token.id)) {
       return node.ElementError(i, absl::StrCat("id ", id, " is that of another token in model.vocab"));
     }
     if (id >= tokens.size()) tokens.resize(id + 1);
-    tokens[id] = {token.content, true, token.special};
+    tokens[id].text = token.content;
     added_by_content.emplace(token.content, &token);
   }
   return absl::OkStatus();
 }
 
 absl::Status Tokenizer::State::BuildMatchers() {
-  for (const bool special : {true, false}) {
+  Regex::Scratch scratch(0);
+  absl::flat_hash_set<std::string_view> special;
+  for (const AddedToken& token : added) {
+    if (token.special) special.insert(token.content);
+  }
+  for (const bool special_ones : {true, false}) {
     for (const AddedToken& token : added) {
-      if (token.special != special) continue;
+      if (token.special != special_ones) continue;
       if (!token.normalized) {
         raw_matcher.Add(token.content, &token);
-        continue;
+      } else {
+        TEMPER_ASSIGN_OR_RETURN(Normalizer::Text content, normalizer.Normalize(token.content, scratch));
+        tokens[token.id].text = normalized_contents.emplace_back(std::move(content.text));
+        normalized_matcher.Add(tokens[token.id].text, &token);
       }
-      TEMPER_ASSIGN_OR_RETURN(const std::string content, normalizer.Normalize(token.content));
-      normalized_matcher.Add(content, &token);
-      tokens[token.id].bytes = content;  // as the package decodes it
+      // As the package has it: a special token that is normalized to something else is not left out of texts.
+      tokens[token.id].special = special.contains(tokens[token.id].text);
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Tokenizer::State::EncodePlain(std::string_view normalized, Regex::Scratch& scratch,
-                                           std::vector<int32_t>& ids) const {
-  TEMPER_ASSIGN_OR_RETURN(const PreTokenizer::Pieces pieces, pre_tokenizer.Split(normalized, scratch));
+absl::Status Tokenizer::State::EncodeRaw(std::string_view raw, bool at_start, bool added_tokens,
+                                         Regex::Scratch& scratch, std::vector<int32_t>& ids) const {
+  Normalizer::Text normalized;
+  if (!normalizer.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(normalized, normalizer.Normalize(raw, scratch));
+    raw = normalized.text;
+  }
+  const char* const start = at_start && normalized.keeps_start ? raw.data() : nullptr;
+  for (const AddedTokenMatcher::Part& part : Split(normalized_matcher, added_tokens, raw)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+    } else {
+      TEMPER_RETURN_IF_ERROR(EncodePlain(part.text, part.text.data() == start, scratch, ids));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::State::EncodePlain(std::string_view normalized, bool at_start,
+                                           Regex::Scratch& scratch, std::vector<int32_t>& ids) const {
+  TEMPER_ASSIGN_OR_RETURN(const PreTokenizer::Pieces pieces,
+                          pre_tokenizer.Split(normalized, at_start, scratch));
   const std::string_view text = pieces.text;
   for (const Range& piece : pieces.ranges) {
     bpe->Encode(text.substr(piece.begin, piece.end - piece.begin), pre_tokenizer.pieces_are_bytes(), ids);
@@ -143,9 +183,16 @@ int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->toke
 const std::vector<int32_t>& Tokenizer::eos_ids() const { return state_->eos_ids; }
 const std::vector<std::pair<std::string, std::string>>& Tokenizer::files() const { return state_->files; }
 
+bool Tokenizer::HasToken(int64_t id) const { return state_->IsKnown(id); }
+std::optional<std::string_view> Tokenizer::TokenText(int32_t id, bool skip_special_tokens) const {
+  if (!state_->IsKnown(id) || (skip_special_tokens && state_->tokens[id].special)) return std::nullopt;
+  return state_->tokens[id].text;
+}
+const Decoder& Tokenizer::decoder() const { return state_->decoder; }
+
 std::optional<int32_t> Tokenizer::TokenId(std::string_view token) const {
   const auto added = state_->added_by_content.find(token);
-  return added != state_->added_by_content.end() ? added->second->id : state_->bpe->Id(token);
+  return added != state_->added_by_content.end() ? added->second->id : state_->bpe->vocabulary().Id(token);
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
@@ -158,32 +205,18 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
     return absl::InvalidArgumentError(
         absl::StrCat("the text is not UTF-8: byte ", FirstInvalidUtf8(text) + 1));
   }
-  using Part = AddedTokenMatcher::Part;
   const State& state = *state_;
   Regex::Scratch scratch(text.size());
   std::vector<int32_t> ids;
   if (options.add_special_tokens) ids = state.post_processor.prefix;
   // Tokens of the raw text first, then those of each normalized remainder.
-  const auto split = [&](const AddedTokenMatcher& matcher, std::string_view part) {
-    return options.added_tokens ? matcher.Split(part) : std::vector<Part>{{part, -1}};
-  };
-  for (const Part& raw : split(state.raw_matcher, text)) {
-    if (raw.id >= 0) {
-      ids.push_back(raw.id);
+  for (const AddedTokenMatcher::Part& part : state.Split(state.raw_matcher, options.added_tokens, text)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
       continue;
     }
-    std::string normalized;
-    if (!state.normalizer.empty()) {
-      TEMPER_ASSIGN_OR_RETURN(normalized, state.normalizer.Normalize(raw.text));
-    }
-    for (const Part& part :
-         split(state.normalized_matcher, state.normalizer.empty() ? raw.text : normalized)) {
-      if (part.id >= 0) {
-        ids.push_back(part.id);
-      } else {
-        TEMPER_RETURN_IF_ERROR(state.EncodePlain(part.text, scratch, ids));
-      }
-    }
+    const bool at_start = part.text.data() == text.data();
+    TEMPER_RETURN_IF_ERROR(state.EncodeRaw(part.text, at_start, options.added_tokens, scratch, ids));
   }
   if (options.add_special_tokens) {
     ids.insert(ids.end(), state.post_processor.suffix.begin(), state.post_processor.suffix.end());
@@ -192,13 +225,11 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
 }
 
 std::string Tokenizer::Decode(absl::Span<const int32_t> ids, bool skip_special_tokens) const {
-  std::string bytes;
-  for (const int32_t id : ids) {
-    if (id < 0 || static_cast<size_t>(id) >= state_->tokens.size()) continue;
-    const State::Token& token = state_->tokens[id];
-    if (!(skip_special_tokens && token.special)) bytes += token.bytes;
-  }
-  return LossyUtf8(bytes);
+  StreamDecoder decoder(*this, skip_special_tokens);
+  std::string text;
+  for (const int32_t id : ids) decoder.Add(id, text);
+  decoder.Finish(text);
+  return text;
 }
 
 }  // namespace temper

@@ -13,9 +13,11 @@
 
 namespace temper {
 
-// Byte-level BPE out of a Hugging Face tokenizer.json (DeepSeek-V3/R1, Qwen2, Llama-3 have this form), on
-// Oniguruma and ICU: the same ids as the `tokenizers` package. Immutable, so any number of threads may use it
-// at once.
+class Decoder;
+
+// BPE out of a Hugging Face tokenizer.json, byte-level (DeepSeek-V3/R1, Qwen2/2.5/3, Llama-3) or
+// SentencePiece style (Llama-2), on Oniguruma and ICU: the same ids and texts as the `tokenizers` package
+// (docs/tokenizer.md says where not). Immutable, so any number of threads may use it at once.
 class Tokenizer {
  public:
   // `path` is a tokenizer.json or a folder with one. In a folder, tokenizer_config.json and
@@ -29,6 +31,7 @@ class Tokenizer {
   // Ids that end a completion, ascending; may be empty.
   const std::vector<int32_t>& eos_ids() const;
   std::optional<int32_t> TokenId(std::string_view token) const;  // by its content ("<think>")
+  bool HasToken(int64_t id) const;
 
   struct EncodeOptions {
     bool added_tokens = true;  // "<think>" in the text becomes its token; false: a user's text stays text
@@ -40,13 +43,18 @@ class Tokenizer {
     return Encode(text, EncodeOptions());
   }
   // Ids outside the vocabulary are left out; bytes that are no UTF-8 become U+FFFD.
+  // As the ids come, one by one: StreamDecoder.
   std::string Decode(absl::Span<const int32_t> ids, bool skip_special_tokens = true) const;
 
   // The files a checkpoint needs (tokenizer.json, tokenizer_config.json, ...), by name, as they were read.
   const std::vector<std::pair<std::string, std::string>>& files() const;
 
  private:
+  friend class StreamDecoder;
   struct State;
+  // What the decoder is fed; nothing for an id that has no token or is left out.
+  std::optional<std::string_view> TokenText(int32_t id, bool skip_special_tokens) const;
+  const Decoder& decoder() const;
   explicit Tokenizer(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -5,52 +5,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
-#include "unicode/uchar.h"
-#include "unicode/utf8.h"
+#include "data/tokenizer_unicode.h"
 
 namespace temper {
 namespace {
 
 constexpr size_t kContentLimit = 4096;  // bytes; looking for a token may read that far at every byte
 
-// \w and \s as Unicode's UTS 18 has them.
-bool IsWord(UChar32 c) {
-  constexpr uint32_t kOther = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
-  return u_isUAlphabetic(c) || (U_GET_GC_MASK(c) & kOther) != 0 || u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL);
-}
-
-UChar32 FirstCharacter(std::string_view text) {
-  int32_t at = 0;
-  UChar32 c = 0;
-  U8_NEXT(text.data(), at, static_cast<int32_t>(text.size()), c);
-  return c;
-}
-
-// Takes the last character away.
-UChar32 PopLast(std::string_view& text) {
-  auto at = static_cast<int32_t>(text.size());
-  UChar32 c = 0;
-  U8_PREV(text.data(), 0, at, c);
-  text = text.substr(0, at);
-  return c;
-}
-
 bool IsSingleWord(std::string_view before, std::string_view after) {
-  return (before.empty() || !IsWord(PopLast(before))) && (after.empty() || !IsWord(FirstCharacter(after)));
-}
-
-size_t SpaceAtEnd(std::string_view text) {
-  std::string_view rest = text;
-  while (!rest.empty() && u_isUWhiteSpace(PopLast(rest))) text = rest;
-  return text.size();
-}
-
-size_t SpaceAtStart(std::string_view text) {
   size_t at = 0;
-  while (at < text.size() && u_isUWhiteSpace(FirstCharacter(text.substr(at)))) {
-    at += Utf8Length(text.substr(at, 4));
-  }
-  return at;
+  return (before.empty() || !IsWord(LastCharacter(before))) &&
+         (after.empty() || !IsWord(NextCharacter(after, at)));
 }
 
 absl::StatusOr<AddedToken> ParseAddedToken(const JsonNode& node) {

@@ -27,6 +27,10 @@ absl::Status JsonNode::MemberError(std::string_view key, std::string_view what) 
       absl::StrCat(file_, ": ", place_, place_.empty() ? "" : ".", Printable(key), ": ", View(what)));
 }
 
+absl::Status JsonNode::UnknownType(std::string_view type, std::string_view known) const {
+  return Error(absl::StrCat("type ", Printable(type), " is not supported; ", View(known), " are"));
+}
+
 absl::StatusOr<std::string_view> JsonNode::String() const {
   std::string_view text;
   if (value_.get_string().get(text) != simdjson::SUCCESS) return Error("expected a string");
@@ -75,6 +79,26 @@ absl::StatusOr<JsonNode> JsonNode::Get(std::string_view key) const {
 absl::StatusOr<std::string_view> JsonNode::GetString(std::string_view key) const {
   TEMPER_ASSIGN_OR_RETURN(const JsonNode node, Get(key));
   return node.String();
+}
+
+absl::StatusOr<std::string_view> JsonNode::GetCharacter(std::string_view key) const {
+  TEMPER_ASSIGN_OR_RETURN(const std::string_view text, GetString(key));
+  if (text.empty() || static_cast<size_t>(Utf8Length(text)) != text.size()) {
+    return MemberError(key, "expected one character");
+  }
+  return text;
+}
+
+absl::StatusOr<size_t> JsonNode::GetCount(std::string_view key) const {
+  TEMPER_ASSIGN_OR_RETURN(const JsonNode node, Get(key));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t count, node.Int());
+  if (count < 0) return node.Error(absl::StrCat(count, " is negative"));
+  return static_cast<size_t>(count);
+}
+
+absl::StatusOr<bool> JsonNode::GetBool(std::string_view key) const {
+  TEMPER_RETURN_IF_ERROR(Get(key).status());
+  return GetBool(key, false);
 }
 
 absl::StatusOr<bool> JsonNode::GetBool(std::string_view key, bool otherwise) const {

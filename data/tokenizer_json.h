@@ -29,6 +29,8 @@ class JsonNode {
   // For the i-th element of this array, and the member of this object.
   absl::Status ElementError(size_t index, std::string_view what) const;
   absl::Status MemberError(std::string_view key, std::string_view what) const;
+  // A component of this `type` is none of `known` ("A, B and C").
+  absl::Status UnknownType(std::string_view type, std::string_view known) const;
 
   absl::StatusOr<std::string_view> String() const;
   absl::StatusOr<int64_t> Int() const;
@@ -38,6 +40,9 @@ class JsonNode {
   std::optional<JsonNode> Find(std::string_view key) const;  // nothing where it is absent or null
   absl::StatusOr<JsonNode> Get(std::string_view key) const;
   absl::StatusOr<std::string_view> GetString(std::string_view key) const;
+  absl::StatusOr<std::string_view> GetCharacter(std::string_view key) const;  // one, as UTF-8
+  absl::StatusOr<size_t> GetCount(std::string_view key) const;                // not negative
+  absl::StatusOr<bool> GetBool(std::string_view key) const;
   absl::StatusOr<bool> GetBool(std::string_view key, bool otherwise) const;
   absl::StatusOr<std::vector<JsonNode>> GetElements(std::string_view key) const;
 

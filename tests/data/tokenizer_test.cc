@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <map>
 
 #include "core/file.h"
 #include "core/json.h"
@@ -78,11 +79,19 @@ std::vector<int32_t> Ids(const Tokenizer& tokenizer, std::string_view text,
 
 TEST_F(TokenizerTest, GivesTheIdsAndTextsOfTheTokenizersPackage) {
   const std::vector<Json> lines = ReadCases();
+  std::map<std::string, Json> wholes;
   for (size_t i = 1; i < lines.size(); ++i) {
-    Json json = lines[0];
+    Json json = lines[i].contains("from") ? wholes[lines[i]["from"]] : lines[0];
     json.update(lines[i]["change"]);
+    wholes[lines[i]["name"]] = json;
     const auto tokenizer = Load(json);
-    ASSERT_NE(tokenizer, nullptr);
+    ASSERT_NE(tokenizer, nullptr) << lines[i]["name"];
+    for (const Json& row : lines[i]["decodes"]) {
+      SCOPED_TRACE(lines[i]["name"].get<std::string>() + ": " + row[0].dump());
+      const auto ids = row[0].get<std::vector<int32_t>>();
+      EXPECT_EQ(tokenizer->Decode(ids, false), row[1].get<std::string>());
+      EXPECT_EQ(tokenizer->Decode(ids), row[2].get<std::string>());
+    }
     for (const Json& row : lines[i]["rows"]) {
       SCOPED_TRACE(lines[i]["name"].get<std::string>() + ": " + row[0].dump());
       const auto text = row[0].get<std::string>();
@@ -225,21 +234,31 @@ TEST_F(TokenizerTest, SaysWhereAFileIsWrong) {
       {"/model/vocab/a", "1.5", "tokenizer.json: model.vocab.a: expected a whole number"},
       {"/model/vocab", "[]", "tokenizer.json: model.vocab: expected an object"},
       {"/model/type", "\"Unigram\"", "tokenizer.json: model: type Unigram is not supported; BPE is"},
-      {"/model/byte_fallback", "true", "tokenizer.json: model.byte_fallback: true (SentencePiece style)"},
       {"/model/dropout", "0.1", "tokenizer.json: model.dropout: is not supported"},
       {"/model/unk_token", "\"zz\"", "tokenizer.json: model.unk_token: zz is not in the vocabulary"},
       {"/model/end_of_word_suffix", "\"</w>\"", "tokenizer.json: model.end_of_word_suffix: is not supported"},
       {"/model", "null", "tokenizer.json: model: missing"},
-      {"/normalizer", R"({"type": "Lowercase"})",
-       "tokenizer.json: normalizer: type Lowercase is not supported"},
-      {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Prepend"}]})",
-       "tokenizer.json: normalizer.normalizers[1]: type Prepend is not supported; NFC, NFD, NFKC, NFKD and "
-       "Sequence are "
-       "(this is SentencePiece style)"},
-      {"/pre_tokenizer", R"({"type": "Metaspace"})",
-       "tokenizer.json: pre_tokenizer: type Metaspace is not supported"},
-      {"/pre_tokenizer", R"({"type": "Digits"})", "tokenizer.json: pre_tokenizer: has not one ByteLevel"},
-      {"/pre_tokenizer", "null", "tokenizer.json: pre_tokenizer: missing"},
+      {"/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AA=="})",
+       "tokenizer.json: normalizer: type Precompiled is not supported; NFC, NFD, NFKC, NFKD, Lowercase, "},
+      {"/normalizer", R"({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "prepend"}]})",
+       "tokenizer.json: normalizer.normalizers[1]: type prepend is not supported; NFC, "},
+      {"/normalizer", R"({"type": "Prepend"})", "tokenizer.json: normalizer.prepend: missing"},
+      {"/normalizer", R"({"type": "Strip", "strip_left": true})",
+       "tokenizer.json: normalizer.strip_right: missing"},
+      {"/normalizer", R"({"type": "Replace", "pattern": {"Regex": "["}, "content": ""})",
+       "tokenizer.json: normalizer.pattern: no regular expression: "},
+      {"/normalizer", "{}", "tokenizer.json: normalizer.type: missing"},
+      {"/pre_tokenizer", R"({"type": "UnicodeScripts"})",
+       "tokenizer.json: pre_tokenizer: type UnicodeScripts is not supported; Split, "},
+      {"/pre_tokenizer", R"({"type": "Sequence", "pretokenizers": [{"type": "Digits"}]})",
+       "tokenizer.json: pre_tokenizer.pretokenizers[0].individual_digits: missing"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "ab"})",
+       "tokenizer.json: pre_tokenizer.replacement: expected one character"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "a", "prepend_scheme": "last"})",
+       "tokenizer.json: pre_tokenizer.prepend_scheme: unknown scheme last; always, first and never are "
+       "known"},
+      {"/pre_tokenizer", R"({"type": "Metaspace", "replacement": "a", "add_prefix_space": false})",
+       "tokenizer.json: pre_tokenizer.add_prefix_space: false needs the prepend_scheme never"},
       {"/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "(a"}, "behavior": "Isolated"})",
        "tokenizer.json: pre_tokenizer.pattern: no regular expression: end pattern with unmatched "
        "parenthesis"},
@@ -248,16 +267,28 @@ TEST_F(TokenizerTest, SaysWhereAFileIsWrong) {
       {"/pre_tokenizer", R"({"type": "Split", "pattern": "a", "behavior": "Isolated"})",
        "tokenizer.json: pre_tokenizer.pattern: expected one of Regex and String"},
       {"/pre_tokenizer/use_regex", "1", "tokenizer.json: pre_tokenizer.use_regex: expected true or false"},
-      {"/post_processor", R"({"type": "BertProcessing"})",
-       "tokenizer.json: post_processor: type BertProcessing is not"},
+      {"/post_processor", R"({"type": "XlmProcessing"})",
+       "tokenizer.json: post_processor: type XlmProcessing is not supported; TemplateProcessing, "},
+      {"/post_processor", R"({"type": "BertProcessing", "cls": ["a", 1]})",
+       "tokenizer.json: post_processor.sep: missing"},
+      {"/post_processor", R"({"type": "Sequence", "processors": [
+           {"type": "BertProcessing", "cls": ["a", 1], "sep": ["a", 1]},
+           {"type": "BertProcessing", "cls": ["a", 1], "sep": ["a", 1]}]})",
+       "tokenizer.json: post_processor.processors[1]: a second one that adds tokens is not supported"},
       {"/post_processor", R"({"type": "TemplateProcessing", "single": [], "special_tokens": {}})",
        "tokenizer.json: post_processor.single: has the text 0 times, not once"},
       {"/post_processor",
        R"({"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}],
            "special_tokens": {"x": {"ids": [100000]}}})",
        "tokenizer.json: post_processor: id 100000 is not in the vocabulary"},
-      {"/decoder", R"({"type": "Metaspace"})", "tokenizer.json: decoder: type Metaspace is not supported"},
-      {"/decoder", "null", "tokenizer.json: decoder: missing"},
+      {"/decoder", R"({"type": "CTC"})", "tokenizer.json: decoder: type CTC is not supported; ByteLevel, "},
+      {"/decoder", R"({"type": "Strip", "content": " ", "start": -1, "stop": 0})",
+       "tokenizer.json: decoder.start: -1 is negative"},
+      {"/decoder", R"({"type": "Sequence", "decoders": [{"type": "Fuse"}, {"type": "ByteFallback"}]})",
+       "tokenizer.json: decoder.decoders[1]: is not supported after ByteLevel or Fuse; "},
+      {"/decoder", R"({"type": "Sequence", "decoders": [{"type": "ByteLevel"},
+           {"type": "Replace", "pattern": {"String": "ab"}, "content": ""}]})",
+       "tokenizer.json: decoder.decoders[1]: is not supported after ByteLevel or Fuse; "},
       {"/added_tokens/1/id", "3",
        "tokenizer.json: added_tokens[1]: id 3 is that of another token in model.vocab"},
       {"/added_tokens/1/id", "-3", "tokenizer.json: added_tokens[1].id: id -3 is out of range"},
