@@ -164,7 +164,7 @@ struct Sandbox::Launch {
 
   void PlanUser() {
     plan.user_namespace = sandbox.user_namespace_;
-    plan.uid = kFirstUser + static_cast<uint32_t>(gettid());
+    plan.uid = sandbox.user_namespace_ ? kUserInside : kFirstUser + static_cast<uint32_t>(gettid());
     id_maps[0] = absl::StrCat(kUserInside, " ", geteuid(), " 1");
     id_maps[1] = absl::StrCat(kUserInside, " ", getegid(), " 1");
     for (int i = 0; i < 2; ++i) plan.id_maps[i] = id_maps[i].c_str();

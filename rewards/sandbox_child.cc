@@ -149,11 +149,9 @@ TEMPER_CHILD void DropPrivileges(SandboxPlan* plan) {
       Fail(plan, "prctl", "PR_CAPBSET_DROP");
     }
   }
-  if (!plan->user_namespace) {
-    if (syscall(SYS_setgroups, 0, nullptr) != 0) Fail(plan, "setgroups", "");
-    if (syscall(SYS_setresgid, plan->uid, plan->uid, plan->uid) != 0) Fail(plan, "setresgid", "");
-    if (syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) != 0) Fail(plan, "setresuid", "");
-  }
+  if (!plan->user_namespace && syscall(SYS_setgroups, 0, nullptr) != 0) Fail(plan, "setgroups", "");
+  if (syscall(SYS_setresgid, plan->uid, plan->uid, plan->uid) != 0) Fail(plan, "setresgid", "");
+  if (syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid) != 0) Fail(plan, "setresuid", "");
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
   if (syscall(SYS_capset, &header, none) != 0) Fail(plan, "capset", "");

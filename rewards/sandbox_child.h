@@ -27,8 +27,8 @@ struct SandboxLimit {
 };
 
 struct SandboxPlan {
-  bool user_namespace = false;  // else the child becomes `uid`
-  uint32_t uid = 0;             // and gid
+  bool user_namespace = false;
+  uint32_t uid = 0;             // and gid; as the user namespace has it
   const char* id_maps[2] = {};  // user_namespace: the lines of uid_map and gid_map
 
   const int* joins = nullptr;  // open cgroup.procs files
