@@ -141,23 +141,41 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
   return bytes;
 }
 
-absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
-  const std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
+  std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
   unlink(temporary.c_str());
-  absl::Status status;
-  {
-    const Descriptor file(Retry(
-        [&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600); }));
-    if (file.get() < 0) return SystemError(path, "write");
-    status = WriteAll(file.get(), bytes, path);
-    if (status.ok() && Retry([&] { return fsync(file.get()); }) != 0) status = SystemError(path, "sync");
+  const int file = Retry(
+      [&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600); });
+  if (file < 0) return SystemError(path, "write");
+  return std::unique_ptr<AtomicFile>(new AtomicFile(path, std::move(temporary), file));
+}
+
+AtomicFile::~AtomicFile() {
+  close(file_);
+  if (!committed_) unlink(temporary_.c_str());
+}
+
+absl::Status AtomicFile::WriteAt(int64_t offset, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = Retry([&] { return pwrite(file_, bytes.data(), bytes.size(), offset); });
+    if (written < 0) return SystemError(path_, "write");
+    bytes.remove_prefix(written);
+    offset += written;
   }
-  if (status.ok() && rename(temporary.c_str(), path.c_str()) != 0) status = SystemError(path, "rename to it");
-  if (!status.ok()) {
-    unlink(temporary.c_str());
-    return status;
-  }
-  return SyncDirectory(FolderOf(path));
+  return absl::OkStatus();
+}
+
+absl::Status AtomicFile::Commit() {
+  if (Retry([&] { return fsync(file_); }) != 0) return SystemError(path_, "sync");
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError(path_, "rename to it");
+  committed_ = true;
+  return SyncDirectory(FolderOf(path_));
+}
+
+absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  TEMPER_RETURN_IF_ERROR(file->WriteAt(0, bytes));
+  return file->Commit();
 }
 
 bool FileExists(const std::string& path) {

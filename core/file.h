@@ -26,9 +26,25 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = in
 // Hands all bytes of a regular file to `piece`, in order, in pieces.
 absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::string_view)> piece);
 
-// Replaces or makes `path`: after a crash at any point it holds the old bytes or the new ones. Writes to a
-// temporary file beside it, fsyncs it, renames it, fsyncs the folder. After an error the temporary file is
-// gone.
+// A file that appears whole: bytes go to a temporary file beside `path`, which Commit fsyncs and renames,
+// then it fsyncs the folder. After a crash at any point `path` holds the old bytes or the new ones. Without a
+// Commit the temporary file is removed. Where the file has holes, they read as zeros.
+class AtomicFile {
+ public:
+  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);
+  ~AtomicFile();
+  absl::Status WriteAt(int64_t offset, std::string_view bytes);
+  absl::Status Commit();
+
+ private:
+  AtomicFile(const std::string& path, std::string temporary, int file)
+      : path_(path), temporary_(std::move(temporary)), file_(file) {}
+  const std::string path_, temporary_;
+  const int file_;
+  bool committed_ = false;
+};
+
+// The bytes as an AtomicFile.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
 
 bool FileExists(const std::string& path);               // a file, folder or link of any kind

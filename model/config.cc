@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "model/config_keys.h"
+#include "model/quantization_config.h"
 
 namespace temper {
 namespace {
@@ -57,10 +58,7 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
   config.tie_word_embeddings = keys.Bool("tie_word_embeddings", false);
   keys.Only("hidden_act", keys.Text("hidden_act", "silu"), std::string("silu"));
   keys.Only("attention_dropout", keys.Number("attention_dropout", 0, 1, 0), 0.0);
-  if (keys.Has("quantization_config")) {
-    keys.Fail("quantization_config",
-              "temper reads BF16, F16 and F32 weights; dequantize the checkpoint first");
-  }
+  keys.Keep(IsFp8Config(root, path).status());
   if (const Json* kinds = keys.Member("architectures"); kinds != nullptr && kinds->is_array()) {
     for (const Json& kind : *kinds) {
       if (!kind.is_string() || !absl::EndsWith(kind.get<std::string>(), "ForCausalLM")) {

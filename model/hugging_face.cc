@@ -2,20 +2,19 @@
 #include "model/hugging_face.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <cstring>
+#include <set>
 
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "model/quantization_config.h"
 #include "model/safetensors.h"
-#include "model/weight_files.h"
 
 namespace temper {
 namespace {
@@ -34,77 +33,61 @@ bool IsMtp(const std::string& name, const ModelConfig& config) {
          layer < config.num_layers + config.mtp_layers;
 }
 
-absl::StatusOr<at::Tensor> ReadTensor(const StoredTensor& source) {
-  at::Tensor value = at::empty(source.info->shape, at::kFloat);
-  float* data = value.mutable_data_ptr<float>();
-  TEMPER_RETURN_IF_ERROR(source.file->ReadFloats(*source.info, data));
-  for (int64_t i = 0; i < source.info->elements; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(data[i]);
-    if ((bits & 0x7f800000) == 0x7f800000) {
-      return TensorError(
-          source.file->path(), source.info->name,
-          absl::StrCat("element ", i, " is ", FormatFloat(data[i]), "; weights must be finite"));
-    }
-  }
+using Weights = std::map<std::string, StoredWeight>;
+
+absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source) {
+  at::Tensor value = at::empty(source.shape, at::kFloat);
+  TEMPER_RETURN_IF_ERROR(source.Read(0, source.rows(), value.mutable_data_ptr<float>()));
   return value;
 }
 
-std::string ShapeText(const std::vector<int64_t>& shape) {
-  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
-}
-
 // A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
-absl::Status CheckTiedHead(const StoredTensor& head, const at::Tensor& embedding) {
+absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding) {
   TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head));
   if (value.sizes() == embedding.sizes() &&
       memcmp(value.const_data_ptr(), embedding.const_data_ptr(), value.numel() * sizeof(float)) == 0) {
     return absl::OkStatus();
   }
-  return TensorError(head.file->path(), kHead,
+  return TensorError(head.stored.file->path(), kHead,
                      "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
 }
 
-absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, WeightFiles& weights) {
-  std::map<std::string, StoredTensor>& tensors = weights.tensors;
+// What the policy takes of the weights: its own, and those of MTP layers. All names and shapes first: a wrong
+// file is refused before gigabytes are read.
+absl::StatusOr<std::vector<ParameterSpec>> SpecsOf(const ModelConfig& config, const std::string& name,
+                                                   const Weights& weights) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
   std::vector<ParameterSpec> specs = ParameterSpecs(config);
-  // All names and shapes first: a wrong file is refused before gigabytes are read.
-  for (const ParameterSpec& spec : specs) {
-    const auto at = tensors.find(spec.name);
-    if (at == tensors.end()) {
-      return TensorError(
-          weights.name, spec.name,
-          spec.name == kHead ? "is missing, and config.json has tie_word_embeddings false" : "is missing");
-    }
-    if (at->second.info->shape != spec.shape) {
-      return TensorError(at->second.file->path(), spec.name,
-                         absl::StrCat("has shape ", ShapeText(at->second.info->shape), "; config.json says ",
-                                      ShapeText(spec.shape)));
-    }
-  }
-  for (const auto& [name, source] : tensors) {
-    const auto at = std::lower_bound(specs.begin(), specs.end(), name,
-                                     [](const ParameterSpec& s, const std::string& n) { return s.name < n; });
-    if (at != specs.end() && at->name == name) continue;
-    if (name == kHead && config.tie_word_embeddings) continue;
-    if (absl::EndsWith(name, ".rotary_emb.inv_freq")) continue;  // old checkpoints keep what the config says
-    if (!IsMtp(name, config)) {
-      return TensorError(source.file->path(), name,
+  for (const std::string& other : others) {
+    if (other == kHead && config.tie_word_embeddings) continue;
+    if (absl::EndsWith(other, ".rotary_emb.inv_freq")) continue;  // old checkpoints keep what the config says
+    const StoredWeight& source = weights.at(other);
+    if (!IsMtp(other, config)) {
+      return TensorError(source.stored.file->path(), other,
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
-    specs.insert(at, {name, source.info->shape, ParameterSpec::Init::kLinear, /*trained=*/false});
+    specs.push_back({other, source.shape, ParameterSpec::Init::kLinear, /*trained=*/false});
   }
+  std::sort(specs.begin(), specs.end(),
+            [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
+  return specs;
+}
+
+absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
+                                          const Weights& weights) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, SpecsOf(config, name, weights));
   std::vector<Parameter> list;
   bool all_zero = true;
   for (const ParameterSpec& spec : specs) {
-    TEMPER_ASSIGN_OR_RETURN(at::Tensor value, ReadTensor(tensors.at(spec.name)));
+    TEMPER_ASSIGN_OR_RETURN(at::Tensor value, ReadTensor(weights.at(spec.name)));
     const float* data = value.const_data_ptr<float>();
     all_zero = all_zero && std::all_of(data, data + value.numel(), [](float x) { return x == 0; });
     list.push_back({spec.name, std::move(value), spec.trained});
   }
   if (all_zero)
-    return absl::InvalidArgumentError(weights.name + ": every weight is zero; its data was never written");
+    return absl::InvalidArgumentError(name + ": every weight is zero; its data was never written");
   Parameters parameters(std::move(list));
-  if (const auto head = tensors.find(kHead); config.tie_word_embeddings && head != tensors.end()) {
+  if (const auto head = weights.find(kHead); config.tie_word_embeddings && head != weights.end()) {
     TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, parameters[kEmbedding]));
   }
   return parameters;
@@ -130,15 +113,6 @@ absl::Status ReadEndTokens(const std::string& path, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-// What is written is f32, whatever was read.
-absl::StatusOr<std::string> ConfigText(const ModelConfig& config) {
-  TEMPER_ASSIGN_OR_RETURN(Json root, ParseJson(config.json, "config.json"));
-  for (const char* key : {"torch_dtype", "dtype"}) {
-    if (Find(root, key) != nullptr) root[key] = "float32";
-  }
-  return root.dump(2) + "\n";
-}
-
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
@@ -152,25 +126,52 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory) {
   PolicyFiles policy;
   TEMPER_ASSIGN_OR_RETURN(policy.config, ReadPolicyConfig(directory));
-  TEMPER_ASSIGN_OR_RETURN(WeightFiles weights, OpenWeightFiles(directory));
-  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, weights));
+  TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(policy.config.json, directory + "/config.json"));
+  TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
+  TEMPER_ASSIGN_OR_RETURN(const Weights weights, FindWeights(files, fp8, /*split_experts=*/true));
+  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights));
   return policy;
+}
+
+absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
+                                                      const std::map<std::string, StoredWeight>& weights) {
+  std::set<std::string> others;
+  for (const auto& [weight, source] : weights) others.insert(others.end(), weight);
+  for (const ParameterSpec& spec : ParameterSpecs(config)) {
+    const auto at = weights.find(spec.name);
+    if (at == weights.end()) {
+      return TensorError(
+          name, spec.name,
+          spec.name == kHead ? "is missing, and config.json has tie_word_embeddings false" : "is missing");
+    }
+    if (at->second.shape != spec.shape) {
+      return TensorError(at->second.stored.file->path(), spec.name,
+                         absl::StrCat("has shape ", ShapeText(at->second.shape), "; config.json says ",
+                                      ShapeText(spec.shape)));
+    }
+    others.erase(spec.name);
+  }
+  return std::vector<std::string>(others.begin(), others.end());
+}
+
+std::string GenerationConfigText(const ModelConfig& config) {
+  Json generation = Json::object();
+  if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
+  if (config.eos_ids.size() == 1) generation["eos_token_id"] = config.eos_ids[0];
+  if (config.eos_ids.size() > 1) generation["eos_token_id"] = config.eos_ids;
+  return generation.dump(2) + "\n";
 }
 
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
                          const std::string& tokenizer_directory, const std::string& directory) {
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigText(config));
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigTextFor(config.json, WeightDtype::kF32));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
   std::vector<NamedTensor> tensors;
   for (const Parameter& parameter : parameters.list()) tensors.push_back({parameter.name, parameter.value});
   TEMPER_RETURN_IF_ERROR(
       WriteSafetensors(directory + "/model.safetensors", std::move(tensors), {{"format", "pt"}}));
-
-  Json generation = Json::object();
-  if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
-  if (config.eos_ids.size() == 1) generation["eos_token_id"] = config.eos_ids[0];
-  if (config.eos_ids.size() > 1) generation["eos_token_id"] = config.eos_ids;
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/generation_config.json", generation.dump(2) + "\n"));
+  TEMPER_RETURN_IF_ERROR(
+      WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
   if (tokenizer_directory.empty()) return absl::OkStatus();
   for (const char* name :
        {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}) {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "model/config.h"
 #include "model/parameters.h"
+#include "model/stored_weight.h"
 
 namespace temper {
 
@@ -16,14 +19,23 @@ struct PolicyFiles {
 };
 
 // Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
-// Hugging Face directory; BF16, F16 and F32 tensors become f32. Missing, extra or misshapen tensors, and
-// weights that are not finite, are errors that name file and tensor. MTP layers (model.layers.N from
+// Hugging Face directory; BF16, F16, F32 and DeepSeek's FP8 become f32, stacked experts become separate ones.
+// Memory: the f32 weights, and a block row of the largest. Missing, extra or misshapen tensors, and weights
+// that are not finite, are errors that name file and tensor. MTP layers (model.layers.N from
 // num_hidden_layers on, as many as num_nextn_predict_layers says) are taken as they are in the files, or not
 // at all. End tokens are generation_config.json's, where it names some.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory);
 
 // The config alone, with the end tokens as above.
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);
+
+// All weights of this config's model are there, in its shapes: the names of the others; `name` is that of the
+// weights' file or index, for errors.
+absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
+                                                      const std::map<std::string, StoredWeight>& weights);
+
+// Of the config's tokens, for a directory that has none.
+std::string GenerationConfigText(const ModelConfig& config);
 
 // Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
 // tokenizer's files (tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja,

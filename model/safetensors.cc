@@ -7,14 +7,15 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "model/dtype.h"
 
 namespace temper {
 namespace {
@@ -23,28 +24,7 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the reference implementation's limit
 constexpr size_t kMaxRank = 16;
-constexpr int64_t kReadBytes = 1 << 20;
-
-int64_t DtypeBytes(const std::string& dtype) {
-  static constexpr struct {
-    const char* name;
-    int bytes;
-  } kTypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"F8_E8M0", 1},
-                {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},     {"U32", 4},
-                {"F32", 4},  {"F64", 8}, {"I64", 8}, {"U64", 8},     {"C64", 8}};
-  for (const auto& type : kTypes) {
-    if (dtype == type.name) return type.bytes;
-  }
-  return 0;
-}
-
-// IEEE 754 binary16: every value is an f32.
-float FromHalf(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(fraction * 0x1p-24f));
-  return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
-}
+constexpr int64_t kReadBytes = 1 << 18;  // stays in the cache until it is decoded
 
 // {"dtype": ..., "shape": [...], "data_offsets": [begin, end]}: "" or what is wrong.
 std::string ParseTensor(const Json& fields, int64_t data_bytes, TensorInfo* info) {
@@ -86,7 +66,67 @@ std::string ParseTensor(const Json& fields, int64_t data_bytes, TensorInfo* info
   return "";
 }
 
+absl::Status Error(const std::string& path, const TensorInfo& info, std::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", Printable(info.name), ": ",
+                                                 absl::string_view(what.data(), what.size())));
+}
+
+absl::Status ParseMetadata(const Json& fields, const std::string& path,
+                           std::map<std::string, std::string>* metadata) {
+  if (!fields.is_object()) return absl::InvalidArgumentError(path + ": __metadata__ is not an object");
+  for (const auto& [key, value] : fields.items()) {
+    if (!value.is_string()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": __metadata__: ", Printable(key), " is not a string"));
+    }
+    (*metadata)[key] = value.get<std::string>();
+  }
+  return absl::OkStatus();
+}
+
+// Every byte belongs to one tensor.
+absl::Status CheckOffsets(std::vector<TensorInfo>& tensors, int64_t data_bytes, const std::string& path) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorInfo& a, const TensorInfo& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  int64_t at = 0;
+  for (const TensorInfo& info : tensors) {
+    if (info.begin < at)
+      return Error(path, info, absl::StrCat("begins at byte ", info.begin, " inside another tensor"));
+    if (info.begin > at)
+      return Error(path, info, absl::StrCat("bytes ", at, " to ", info.begin, " before it belong to none"));
+    at = info.end;
+  }
+  if (at == data_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": has ", data_bytes, " bytes of data, but its tensors have ", at));
+}
+
 }  // namespace
+
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view header, int64_t data_bytes,
+                                                         const std::string& path) {
+  if (header.empty() || header[0] != '{' || header.find('\0') != header.npos) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": the header is not a JSON object"));
+  }
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(header, path));
+  SafetensorsHeader parsed;
+  for (const auto& [name, fields] : root.items()) {
+    if (name == "__metadata__") {
+      TEMPER_RETURN_IF_ERROR(ParseMetadata(fields, path, &parsed.metadata));
+      continue;
+    }
+    TensorInfo info;
+    info.name = name;
+    const std::string wrong = ParseTensor(fields, data_bytes, &info);
+    if (!wrong.empty()) return Error(path, info, wrong);
+    parsed.tensors.push_back(std::move(info));
+  }
+  TEMPER_RETURN_IF_ERROR(CheckOffsets(parsed.tensors, data_bytes, path));
+  std::sort(parsed.tensors.begin(), parsed.tensors.end(),
+            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  return parsed;
+}
 
 absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
   // O_NONBLOCK: opening a pipe that nobody writes must not hang.
@@ -122,62 +162,14 @@ absl::Status SafetensorsFile::ReadHeader() {
   std::string header(length, '\0');
   TEMPER_RETURN_IF_ERROR(ReadAt(0, static_cast<int64_t>(length), header.data()));
   data_offset_ += static_cast<int64_t>(length);
-  if (header[0] != '{' || header.find('\0') != header.npos) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": the header is not a JSON object"));
-  }
-  return ParseHeader(header, info.st_size - data_offset_);
-}
-
-absl::Status SafetensorsFile::ParseHeader(const std::string& header, int64_t data_bytes) {
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(header, path_));
-  for (const auto& [name, fields] : root.items()) {
-    if (name == "__metadata__") {
-      if (!fields.is_object()) return absl::InvalidArgumentError(path_ + ": __metadata__ is not an object");
-      for (const auto& [key, value] : fields.items()) {
-        if (!value.is_string()) {
-          return absl::InvalidArgumentError(
-              absl::StrCat(path_, ": __metadata__: ", Printable(key), " is not a string"));
-        }
-        metadata_[key] = value.get<std::string>();
-      }
-      continue;
-    }
-    TensorInfo info;
-    info.name = name;
-    if (const std::string wrong = ParseTensor(fields, data_bytes, &info); !wrong.empty())
-      return Error(info, wrong);
-    tensors_.push_back(std::move(info));
-  }
-  // Every byte belongs to one tensor.
-  std::sort(tensors_.begin(), tensors_.end(), [](const TensorInfo& a, const TensorInfo& b) {
-    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
-  });
-  int64_t at = 0;
-  for (const TensorInfo& info : tensors_) {
-    if (info.begin < at)
-      return Error(info, absl::StrCat("begins at byte ", info.begin, " inside another tensor"));
-    if (info.begin > at)
-      return Error(info, absl::StrCat("bytes ", at, " to ", info.begin, " before it belong to none"));
-    at = info.end;
-  }
-  if (at != data_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path_, ": has ", data_bytes, " bytes of data, but its tensors have ", at));
-  }
-  std::sort(tensors_.begin(), tensors_.end(),
-            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  TEMPER_ASSIGN_OR_RETURN(header_, ParseSafetensorsHeader(header, info.st_size - data_offset_, path_));
   return absl::OkStatus();
 }
 
 const TensorInfo* SafetensorsFile::Find(std::string_view name) const {
-  const auto it = std::lower_bound(tensors_.begin(), tensors_.end(), name,
+  const auto it = std::lower_bound(tensors().begin(), tensors().end(), name,
                                    [](const TensorInfo& info, std::string_view n) { return info.name < n; });
-  return it == tensors_.end() || it->name != name ? nullptr : &*it;
-}
-
-absl::Status SafetensorsFile::Error(const TensorInfo& info, std::string_view what) const {
-  return absl::InvalidArgumentError(absl::StrCat(path_, ": tensor ", Printable(info.name), ": ",
-                                                 absl::string_view(what.data(), what.size())));
+  return it == tensors().end() || it->name != name ? nullptr : &*it;
 }
 
 absl::Status SafetensorsFile::ReadAt(int64_t offset, int64_t count, void* out) const {
@@ -196,24 +188,26 @@ absl::Status SafetensorsFile::ReadAt(int64_t offset, int64_t count, void* out) c
   return absl::OkStatus();
 }
 
-absl::Status SafetensorsFile::ReadBytes(const TensorInfo& info, void* out) const {
-  return ReadAt(info.begin, info.end - info.begin, out);
+absl::Status SafetensorsFile::ReadBytes(const TensorInfo& info, int64_t first, int64_t count,
+                                        void* out) const {
+  TEMPER_CHECK(first >= 0 && count >= 0 && count <= info.end - info.begin - first, info.name);
+  return ReadAt(info.begin + first, count, out);
 }
 
-absl::Status SafetensorsFile::ReadFloats(const TensorInfo& info, float* out) const {
-  if (info.dtype == "F32") return ReadBytes(info, out);
-  if (info.dtype != "BF16" && info.dtype != "F16") {
-    return Error(info, absl::StrCat("has dtype ", info.dtype, "; temper reads BF16, F16 and F32"));
+absl::Status SafetensorsFile::ReadFloats(const TensorInfo& info, int64_t first, int64_t count,
+                                         float* out) const {
+  if (!IsFloatDtype(info.dtype)) {
+    return Error(path_, info,
+                 absl::StrCat("has dtype ", info.dtype, "; temper reads F32, BF16, F16 and F8_E4M3"));
   }
-  const bool half = info.dtype == "F16";
-  std::vector<uint16_t> words(std::min(info.elements, kReadBytes / 2));
-  for (int64_t i = 0; i < info.elements;) {
-    const int64_t count = std::min<int64_t>(info.elements - i, words.size());
-    TEMPER_RETURN_IF_ERROR(ReadAt(info.begin + 2 * i, 2 * count, words.data()));
-    for (int64_t j = 0; j < count; ++j) {
-      out[i + j] = half ? FromHalf(words[j]) : std::bit_cast<float>(static_cast<uint32_t>(words[j]) << 16);
-    }
-    i += count;
+  const int64_t size = DtypeBytes(info.dtype);
+  if (info.dtype == "F32") return ReadBytes(info, first * size, count * size, out);
+  std::vector<char> bytes(std::min(count * size, kReadBytes));
+  for (int64_t done = 0; done < count;) {
+    const int64_t now = std::min<int64_t>(count - done, kReadBytes / size);
+    TEMPER_RETURN_IF_ERROR(ReadBytes(info, (first + done) * size, now * size, bytes.data()));
+    DecodeFloats(info.dtype, bytes.data(), now, out + done);
+    done += now;
   }
   return absl::OkStatus();
 }

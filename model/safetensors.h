@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The safetensors format: 8 bytes of header length, a JSON header, the tensors' bytes. Nothing in a file is
-// trusted; it is read with pread, not mapped, so that a file cut while it is read is an error and no SIGBUS.
+// trusted. It is read with pread into place and not mapped: a file that is cut while it is read, or a disk
+// that fails, is an error and no SIGBUS, and no slower (docs/benchmarks.md). Nothing is read but what is
+// asked for.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include "ATen/core/Tensor.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/file.h"
 
 namespace temper {
 
@@ -24,9 +27,18 @@ struct TensorInfo {
   int64_t begin = 0, end = 0;  // bytes behind the header
 };
 
-// An open file whose header was checked: every tensor has a known dtype, as many bytes as its shape says, and
-// no byte belongs to two tensors or to none. Errors are one line, `PATH: tensor NAME: what`. Threads may read
-// at the same time.
+struct SafetensorsHeader {
+  std::vector<TensorInfo> tensors;  // in name order
+  std::map<std::string, std::string> metadata;
+};
+
+// The JSON header of a file (`path`, for errors) whose data has so many bytes. Checked: every tensor has a
+// known dtype, as many bytes as its shape says, and no byte belongs to two tensors or to none. Errors are one
+// line, `PATH: tensor NAME: what`.
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view header, int64_t data_bytes,
+                                                         const std::string& path);
+
+// An open file whose header was checked. Threads may read at the same time.
 class SafetensorsFile {
  public:
   static absl::StatusOr<std::unique_ptr<SafetensorsFile>> Open(const std::string& path);
@@ -35,27 +47,55 @@ class SafetensorsFile {
   SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
   const std::string& path() const { return path_; }
-  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in name order
-  const TensorInfo* Find(std::string_view name) const;                 // null if absent
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  const std::vector<TensorInfo>& tensors() const { return header_.tensors; }  // in name order
+  const TensorInfo* Find(std::string_view name) const;                        // null if absent
+  const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
 
-  // out[info.elements]: F32 as it is, BF16 and F16 made f32 (exact). Other dtypes are errors.
-  absl::Status ReadFloats(const TensorInfo& info, float* out) const;
-  // The tensor's bytes as they are: out[info.end - info.begin].
-  absl::Status ReadBytes(const TensorInfo& info, void* out) const;
+  // out[count] from element `first` on: F32 as it is, BF16, F16 and F8_E4M3 made f32 (exact; FP8's scales are
+  // not applied). Other dtypes are errors.
+  absl::Status ReadFloats(const TensorInfo& info, int64_t first, int64_t count, float* out) const;
+  absl::Status ReadFloats(const TensorInfo& info, float* out) const {
+    return ReadFloats(info, 0, info.elements, out);
+  }
+  // The tensor's bytes as they are: out[count] from byte `first` on.
+  absl::Status ReadBytes(const TensorInfo& info, int64_t first, int64_t count, void* out) const;
+  absl::Status ReadBytes(const TensorInfo& info, void* out) const {
+    return ReadBytes(info, 0, info.end - info.begin, out);
+  }
 
  private:
   SafetensorsFile(std::string path, int file) : path_(std::move(path)), file_(file) {}
   absl::Status ReadHeader();
-  absl::Status ParseHeader(const std::string& header, int64_t data_bytes);
   absl::Status ReadAt(int64_t offset, int64_t count, void* out) const;  // behind the header
-  absl::Status Error(const TensorInfo& info, std::string_view what) const;
 
   const std::string path_;
   const int file_;
   int64_t data_offset_ = 0;
-  std::vector<TensorInfo> tensors_;
-  std::map<std::string, std::string> metadata_;
+  SafetensorsHeader header_;
+};
+
+// A file that is written piece by piece, and whole or not at all (core/file.h's AtomicFile), mode 0600. Same
+// tensors and metadata, same bytes: the header is in name order, tensors lie in it by element size, large
+// first, then by name.
+class SafetensorsWriter {
+ public:
+  // The bytes of the tensors are set here; names must differ.
+  static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
+      const std::string& path, std::vector<TensorInfo> tensors,
+      const std::map<std::string, std::string>& metadata);
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in the order of the file
+  // Into the tensor of that name, from its byte `first` on; each byte once, in any order.
+  absl::Status Write(std::string_view name, int64_t first, const void* data, int64_t bytes);
+  // All bytes must have been written.
+  absl::Status Commit();
+
+ private:
+  SafetensorsWriter(std::unique_ptr<AtomicFile> file, std::vector<TensorInfo> tensors)
+      : file_(std::move(file)), tensors_(std::move(tensors)) {}
+  const std::unique_ptr<AtomicFile> file_;
+  const std::vector<TensorInfo> tensors_;
+  std::map<std::string_view, const TensorInfo*> by_name_;
+  int64_t data_offset_ = 0, missing_ = 0;
 };
 
 struct NamedTensor {
@@ -63,9 +103,7 @@ struct NamedTensor {
   at::Tensor value;  // any device; f32, f64, bf16, f16, i64, i32 or u8
 };
 
-// Writes `path` whole or not at all (a temporary file beside it, fsync, rename), mode 0600. Same tensors and
-// metadata, same bytes: the header is in name order, tensors lie in it by element size, large first, then by
-// name. Tensors on a GPU are copied one at a time.
+// Writes `path` by a SafetensorsWriter. Tensors on a GPU are copied one at a time.
 absl::Status WriteSafetensors(const std::string& path, std::vector<NamedTensor> tensors,
                               const std::map<std::string, std::string>& metadata = {});
 

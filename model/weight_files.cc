@@ -26,27 +26,12 @@ absl::Status AddFile(const std::string& path, WeightFiles* weights) {
   return absl::OkStatus();
 }
 
-// model.safetensors.index.json: {"weight_map": {tensor: file}}.
 absl::Status AddShards(const std::string& directory, WeightFiles* weights) {
   const std::string& index = weights->name;
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(index, kIndexLimit));
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(text, index));
-  const Json* map = Find(root, "weight_map");
-  if (map == nullptr || !map->is_object())
-    return absl::InvalidArgumentError(index + ": weight_map: is not an object");
-  std::map<std::string, std::string> shard_of;
+  TEMPER_ASSIGN_OR_RETURN(const auto shard_of, ParseWeightIndex(text, index));
   std::set<std::string> shards;
-  for (const auto& [tensor, shard] : map->items()) {
-    if (!shard.is_string()) return TensorError(index, tensor, "its shard is not a string");
-    const std::string name = shard.get<std::string>();
-    if (name.find('/') != name.npos || name.find('\0') != name.npos ||
-        !absl::EndsWith(name, ".safetensors")) {
-      return TensorError(index, tensor,
-                         absl::StrCat("'", Printable(name), "' is not a .safetensors file of the folder"));
-    }
-    shard_of[tensor] = name;
-    shards.insert(name);
-  }
+  for (const auto& [tensor, shard] : shard_of) shards.insert(shard);
   for (const std::string& shard : shards) {
     TEMPER_RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", shard), weights));
   }
@@ -63,6 +48,26 @@ absl::Status AddShards(const std::string& directory, WeightFiles* weights) {
 
 absl::Status TensorError(const std::string& file, const std::string& tensor, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(file, ": tensor ", Printable(tensor), ": ", what));
+}
+
+absl::StatusOr<std::map<std::string, std::string>> ParseWeightIndex(std::string_view text,
+                                                                    const std::string& path) {
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(text, path));
+  const Json* map = Find(root, "weight_map");
+  if (map == nullptr || !map->is_object())
+    return absl::InvalidArgumentError(path + ": weight_map: is not an object");
+  std::map<std::string, std::string> shard_of;
+  for (const auto& [tensor, shard] : map->items()) {
+    if (!shard.is_string()) return TensorError(path, tensor, "its shard is not a string");
+    const std::string name = shard.get<std::string>();
+    if (name.find('/') != name.npos || name.find('\0') != name.npos ||
+        !absl::EndsWith(name, ".safetensors")) {
+      return TensorError(path, tensor,
+                         absl::StrCat("'", Printable(name), "' is not a .safetensors file of the folder"));
+    }
+    shard_of[tensor] = name;
+  }
+  return shard_of;
 }
 
 absl::StatusOr<WeightFiles> OpenWeightFiles(const std::string& directory) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -23,6 +24,11 @@ struct WeightFiles {
   std::map<std::string, StoredTensor> tensors;
   std::string name;  // of the file, or of the index, for errors
 };
+
+// The text of a model.safetensors.index.json (`path`, for errors), {"weight_map": {tensor: file}}: the file
+// of each tensor, a name without a folder.
+absl::StatusOr<std::map<std::string, std::string>> ParseWeightIndex(std::string_view text,
+                                                                    const std::string& path);
 
 // model.safetensors, or the shards of model.safetensors.index.json: what the index names must be in the shard
 // it says, nothing in two shards, and shards lie in the directory itself.

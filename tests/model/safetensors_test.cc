@@ -199,10 +199,58 @@ TEST(Safetensors, OtherDtypesAreNoFloats) {
   ASSERT_TRUE(file.ok());
   float value;
   EXPECT_THAT(std::string((*file)->ReadFloats((*file)->tensors()[0], &value).message()),
-              HasSubstr("tensor a: has dtype F64; temper reads BF16, F16 and F32"));
+              HasSubstr("tensor a: has dtype F64; temper reads F32, BF16, F16 and F8_E4M3"));
   char bytes[8];
   ASSERT_TRUE((*file)->ReadBytes((*file)->tensors()[0], bytes).ok());
   EXPECT_EQ(std::string(bytes, 8), kEight);
+}
+
+TEST(Safetensors, APieceOfATensorIsRead) {
+  const auto file = SafetensorsFile::Open(File("{" + Tensor("a", "F32", "[2]", "[0,8]") + "," +
+                                                   Tensor("b", "F8_E4M3", "[2,2]", "[8,12]") + "," +
+                                                   Tensor("c", "BF16", "[3]", "[12,18]") + "}",
+                                               kEight + "\x38\xb8\x7e\x01" + "ab\x80\x3f" + "cd"));
+  ASSERT_TRUE(file.ok()) << file.status();
+  float values[3];
+  ASSERT_TRUE((*file)->ReadFloats(*(*file)->Find("b"), 1, 3, values).ok());
+  EXPECT_THAT(values, ElementsAre(-1.0f, 448.0f, 0x1p-9f));
+  ASSERT_TRUE((*file)->ReadFloats(*(*file)->Find("c"), 1, 1, values).ok());
+  EXPECT_EQ(values[0], 1.0f);
+  char bytes[2];
+  ASSERT_TRUE((*file)->ReadBytes(*(*file)->Find("c"), 4, 2, bytes).ok());
+  EXPECT_EQ(std::string(bytes, 2), "cd");
+  EXPECT_THROW((void)(*file)->ReadFloats(*(*file)->Find("c"), 1, 3, values), InternalError);
+}
+
+TEST(Safetensors, TheHeaderIsParsedWithoutAFile) {
+  const std::string header = "{" + Tensor("a", "F32", "[2]", "[0,8]") + "}";
+  const auto parsed = ParseSafetensorsHeader(header, 8, "there");
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->tensors[0].elements, 2);
+  EXPECT_EQ(std::string(ParseSafetensorsHeader(header, 7, "there").status().message()),
+            "there: tensor a: data_offsets [0, 8] leave the 7 bytes of data");
+}
+
+TEST(Safetensors, AFileIsWrittenPieceByPieceInAnyOrder) {
+  {
+    auto writer = SafetensorsWriter::Create(Path("pieces"), {{"a", "F32", {2}}, {"b", "BF16", {1}}}, {});
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    EXPECT_TRUE((*writer)->Write("b", 0, "xy", 2).ok());
+    EXPECT_TRUE((*writer)->Write("a", 4, "5678", 4).ok());
+    EXPECT_THROW((void)(*writer)->Commit(), InternalError);
+    EXPECT_THROW((void)(*writer)->Write("a", 5, "5678", 4), InternalError);
+  }
+  EXPECT_FALSE(FileExists(Path("pieces"))) << "nothing is there before all of it is";
+  auto writer = SafetensorsWriter::Create(Path("pieces"), {{"b", "BF16", {1}}, {"a", "F32", {2}}}, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_TRUE((*writer)->Write("b", 0, "xy", 2).ok());
+  EXPECT_TRUE((*writer)->Write("a", 4, "5678", 4).ok());
+  EXPECT_TRUE((*writer)->Write("a", 0, "1234", 4).ok());
+  ASSERT_TRUE((*writer)->Commit().ok());
+  const std::string bytes = *ReadFile(Path("pieces"));
+  EXPECT_EQ(bytes.substr(bytes.size() - 10), "12345678xy");
+  EXPECT_TRUE(SafetensorsFile::Open(Path("pieces")).ok());
+  EXPECT_EQ(unlink(Path("pieces").c_str()), 0);
 }
 
 at::Tensor Floats(const std::vector<int64_t>& shape, float first) {
