@@ -123,7 +123,7 @@ class Judging {
     const std::string source = function.empty() ? code_ : CppWithDriver(code_, function);
     // The program comes out through descriptor 3: no file of the host's is touched.
     const std::string script =
-        absl::StrCat("cd /box && ", compiler_, " -std=gnu++20 -O2 -pipe -o /tmp/solution ",
+        absl::StrCat("cd /box && LC_ALL=C ", compiler_, " -std=gnu++20 -O2 -pipe -o /tmp/solution ",
                      function.empty() ? "solution.cc" : "driver.cc", " -pthread && cat /tmp/solution >&3");
     SandboxProgram program{.command = {"/bin/sh", "-c", script},
                            .files = {{function.empty() ? "solution.cc" : "driver.cc", source}},
