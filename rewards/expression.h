@@ -14,13 +14,14 @@ namespace temper {
 enum class ExpressionKind {
   kNumber,    // name: ASCII digits, at most one point; only "-1" has a sign: "12", "0.25"
   kSymbol,    // name: a letter, a LaTeX name without its backslash, subscripts behind _: "x", "alpha", "x_1"
-  kConstant,  // name: pi, e, i, oo (infinity), true, false
+  kConstant,  // name: pi, e, i, oo (infinity), true, false; number sets: N, Z, Q, R, C, R^+, Z_>0, ..
   kAdd,       // args: 2 or more
   kMultiply,  // args: 2 or more; a quotient is a product with kPower(.., -1), -x is one with kNumber "-1"
   kPower,     // args: base, exponent; a root is a power of 1/n
   kFunction,  // name: sin, log, abs, floor, factorial, binomial, gcd, integral, sum, limit, derivative, ..
               // (rewards/latex.h lists them with their args)
-  kRelation,  // name: = != < <= > >= in notin subset approx; args: 2 sides
+  kRelation,  // name: = != < <= > >= in notin subset approx; args: 2 sides. Also subseteq, notsubset, sim,
+              // cong, propto, parallel, perp, to, implies, iff and the like, which are compared as they are
   kLogic,     // name: and, or, not; args: relations. a < b < c is and(a < b, b < c)
   kSet,       // {..}; args: elements, may be none (the empty set)
   kTuple,     // (..) of 2 or more, or a vector written with angle brackets
@@ -42,5 +43,8 @@ struct Expression {
 
   friend bool operator==(const Expression&, const Expression&) = default;
 };
+
+// One line, for tests and messages: (+ x (* 2 #pi)), (Interval[) 0 #oo), (= y (f x)), text"odd".
+std::string DebugString(const Expression& expression);
 
 }  // namespace temper

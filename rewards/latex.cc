@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/latex.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "rewards/latex_commands.h"
+#include "rewards/latex_parser.h"
+#include "rewards/latex_unicode.h"
+#include "rewards/tags.h"
+
+namespace temper {
+namespace {
+
+bool TakeEnds(std::string_view* text, std::string_view open, std::string_view close) {
+  if (text->size() < open.size() + close.size() || !text->starts_with(open) || !text->ends_with(close)) {
+    return false;
+  }
+  const std::string_view inside = text->substr(open.size(), text->size() - open.size() - close.size());
+  if (inside.find(close) != inside.npos) return false;
+  *text = Trim(inside);
+  return true;
+}
+
+// Without $..$ and their like around it, and without a full stop.
+std::string_view Undress(std::string_view text) {
+  text = Trim(text);
+  for (bool again = true; again;) {
+    again = TakeEnds(&text, "$$", "$$") || TakeEnds(&text, "$", "$") || TakeEnds(&text, "\\(", "\\)") ||
+            TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "`", "`");
+    const bool dots = text.ends_with("..") || text.ends_with("\\.");
+    if (!text.empty() && !dots && (text.back() == '.' || text.back() == ',' || text.back() == ';')) {
+      text = Trim(text.substr(0, text.size() - 1));
+      again = true;
+    }
+  }
+  return text;
+}
+
+bool IsVowel(char c) { return std::string_view("aeiouyAEIOUY").find(c) != std::string_view::npos; }
+
+// Whether a run of letters is more likely a word than a product: longer than a formula's and not in the order
+// of the alphabet, in which people write products.
+bool IsWord(std::string_view letters) {
+  return letters.size() >= 4 && std::any_of(letters.begin(), letters.end(), IsVowel) &&
+         !std::is_sorted(letters.begin(), letters.end());
+}
+
+// No solution; Tuesday; Evelyn. Nothing but words, one of which is none of mathematics.
+bool IsProse(std::string_view text) {
+  bool prose = false;
+  for (size_t at = 0; at < text.size();) {
+    size_t end = at;
+    while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
+    const std::string_view word = text.substr(at, end - at);
+    if (word.empty() && std::string_view(" \t\n-',.").find(text[at]) == std::string_view::npos) return false;
+    if (word == "and" || word == "or") return false;
+    prose = prose || (IsWord(word) && FindWord(word) == nullptr);
+    at = std::max(end, at + 1);
+  }
+  return prose;
+}
+
+std::string OneSpaced(std::string_view text) {
+  std::string words(text);
+  absl::RemoveExtraAsciiWhitespace(&words);
+  return words;
+}
+
+int CountNodes(const Expression& expression, int most) {
+  int count = 1;
+  for (const Expression& arg : expression.args) {
+    if (count > most) break;
+    count += CountNodes(arg, most - count);
+  }
+  return count;
+}
+
+}  // namespace
+
+absl::StatusOr<Expression> ParseLatex(std::string_view text) {
+  if (text.size() > kMaxLatexBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("LaTeX of %d bytes: at most %d are read", text.size(), kMaxLatexBytes));
+  }
+  if (const size_t invalid = FirstInvalidUtf8(text); invalid != text.npos) {
+    return absl::InvalidArgumentError(absl::StrFormat("LaTeX at byte %d: no UTF-8", invalid));
+  }
+  const std::string_view bare = Undress(text);
+  if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(bare), {}};
+  AsciiMath math = ToAsciiMath(bare);
+  if (math.text.find("\\\\begin") != math.text.npos) {  // every backslash was escaped
+    std::string once;
+    for (size_t at = 0; at < math.text.size(); ++at) {
+      once += math.text[at];
+      if (math.text.compare(at, 2, "\\\\") == 0) ++at;
+    }
+    math = {once, {}};
+  }
+  constexpr int kMostUnclear = 4;
+  std::string error;
+  size_t error_at = 0;
+  for (unsigned flips = 0, tries = 1; flips < tries; ++flips) {
+    LatexParser parser(math.text, flips);
+    Expression tree = parser.Parse();
+    if (!parser.failed()) {
+      if (CountNodes(tree, kMaxLatexNodes) <= kMaxLatexNodes) return tree;
+      return absl::InvalidArgumentError(
+          absl::StrFormat("LaTeX at byte 0: more than %d nodes", kMaxLatexNodes));
+    }
+    if (flips == 0) {
+      tries = 1u << std::min(parser.unclear_bars(), kMostUnclear);
+      error = parser.error();
+      error_at = math.Offset(parser.error_at()) + (bare.data() - text.data());
+    }
+  }
+  return absl::InvalidArgumentError(absl::StrFormat("LaTeX at byte %d: %s", error_at, error));
+}
+
+}  // namespace temper

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words that the LaTeX reader knows.
+#pragma once
+
+#include <string_view>
+
+#include "rewards/latex_lexer.h"
+
+namespace temper {
+
+struct LatexCommand {
+  enum class Lex {
+    kToken,         // the token below
+    kSpace,         // white space
+    kSkip,          // nothing: \displaystyle
+    kSkipArgument,  // nothing, with its braces: \hspace{1em}
+    kLeft,          // \left, \big..: a delimiter follows
+    kRight,
+    kFont,     // the argument's letters mean what they mean without it: \mathbf
+    kUpright,  // \mathrm: one letter is a letter, more are a text or a function
+    kText,     // \text
+  };
+  Lex lex = Lex::kToken;
+  LatexTokenKind kind = LatexTokenKind::kError;
+  std::string_view text;
+};
+
+// The command of that name, without its backslash; null: none.
+const LatexCommand* FindCommand(std::string_view name);
+
+// A word without a backslash: sin, pi, and, infinity; null: none, its letters are symbols.
+const LatexCommand* FindWord(std::string_view word);
+
+// cm, miles, dollars, ..: words of two or more letters that are a unit behind a number.
+bool IsUnit(std::string_view word);
+
+}  // namespace temper
