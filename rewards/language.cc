@@ -2,16 +2,19 @@
 #include "rewards/language.h"
 
 #include <algorithm>
+#include <cstdio>  // CLD2's header needs it
+#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "cld2/public/compact_lang_det.h"
 #include "core/check.h"
+#include "core/json.h"
 #include "core/text.h"
 #include "rewards/tags.h"
-#include "unicode/brkiter.h"
+#include "rewards/words.h"
 #include "unicode/uchar.h"
 #include "unicode/uscript.h"
-#include "unicode/utext.h"
-#include "unicode/utf8.h"
 
 namespace temper {
 namespace {
@@ -19,13 +22,56 @@ namespace {
 struct Language {
   const char* name;
   std::initializer_list<UScriptCode> scripts;
+  bool shared = false;  // other languages are written in this script, too
 };
-const Language kLanguages[] = {{"en", {USCRIPT_LATIN}},
-                               {"zh", {USCRIPT_HAN}},
-                               {"ja", {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
-                               {"ko", {USCRIPT_HANGUL}},
-                               {"ru", {USCRIPT_CYRILLIC}},
-                               {"ar", {USCRIPT_ARABIC}}};
+constexpr bool kShared = true;
+const Language kLanguages[] = {
+    {"ar", {USCRIPT_ARABIC}, kShared},
+    {"bg", {USCRIPT_CYRILLIC}, kShared},
+    {"bn", {USCRIPT_BENGALI}},
+    {"ca", {USCRIPT_LATIN}, kShared},
+    {"cs", {USCRIPT_LATIN}, kShared},
+    {"da", {USCRIPT_LATIN}, kShared},
+    {"de", {USCRIPT_LATIN}, kShared},
+    {"el", {USCRIPT_GREEK}},
+    {"en", {USCRIPT_LATIN}, kShared},
+    {"es", {USCRIPT_LATIN}, kShared},
+    {"fa", {USCRIPT_ARABIC}, kShared},
+    {"fi", {USCRIPT_LATIN}, kShared},
+    {"fr", {USCRIPT_LATIN}, kShared},
+    {"gu", {USCRIPT_GUJARATI}},
+    {"he", {USCRIPT_HEBREW}},
+    {"hi", {USCRIPT_DEVANAGARI}, kShared},
+    {"hr", {USCRIPT_LATIN}, kShared},
+    {"hu", {USCRIPT_LATIN}, kShared},
+    {"id", {USCRIPT_LATIN}, kShared},
+    {"it", {USCRIPT_LATIN}, kShared},
+    {"ja", {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
+    {"kn", {USCRIPT_KANNADA}},
+    {"ko", {USCRIPT_HANGUL}},
+    {"ml", {USCRIPT_MALAYALAM}},
+    {"mr", {USCRIPT_DEVANAGARI}, kShared},
+    {"ne", {USCRIPT_DEVANAGARI}, kShared},
+    {"nl", {USCRIPT_LATIN}, kShared},
+    {"no", {USCRIPT_LATIN}, kShared},
+    {"pa", {USCRIPT_GURMUKHI}},
+    {"pl", {USCRIPT_LATIN}, kShared},
+    {"pt", {USCRIPT_LATIN}, kShared},
+    {"ro", {USCRIPT_LATIN}, kShared},
+    {"ru", {USCRIPT_CYRILLIC}, kShared},
+    {"sk", {USCRIPT_LATIN}, kShared},
+    {"sr", {USCRIPT_CYRILLIC, USCRIPT_LATIN}, kShared},
+    {"sv", {USCRIPT_LATIN}, kShared},
+    {"sw", {USCRIPT_LATIN}, kShared},
+    {"ta", {USCRIPT_TAMIL}},
+    {"te", {USCRIPT_TELUGU}},
+    {"th", {USCRIPT_THAI}},
+    {"tr", {USCRIPT_LATIN}, kShared},
+    {"uk", {USCRIPT_CYRILLIC}, kShared},
+    {"ur", {USCRIPT_ARABIC}, kShared},
+    {"vi", {USCRIPT_LATIN}, kShared},
+    {"zh", {USCRIPT_HAN}},
+};
 
 const Language* FindLanguage(std::string_view name) {
   for (const Language& language : kLanguages) {
@@ -79,20 +125,90 @@ std::string Prose(std::string_view text) {
   return prose;
 }
 
-// The iterator that threads copy; loading it takes a while, and is done by one of them. Never destroyed.
-const icu::BreakIterator& WordBreaks() {
-  static const icu::BreakIterator* const breaks = [] {
-    UErrorCode error = U_ZERO_ERROR;
-    const icu::BreakIterator* made = icu::BreakIterator::createWordInstance(icu::Locale::getRoot(), error);
-    TEMPER_CHECK(made != nullptr && U_SUCCESS(error), "ICU has no word break: ", u_errorName(error));
-    return made;
-  }();
-  return *breaks;
+// The text with control characters and bytes that are no UTF-8 as spaces: CLD2 takes no others.
+std::string Clean(std::string_view text) {
+  std::string clean(text);
+  ForEachCharacter(text, [&](int32_t character, size_t begin, size_t end) {
+    if (character < ' ' || (0x7f <= character && character < 0xa0))
+      std::fill(clean.begin() + static_cast<int64_t>(begin), clean.begin() + static_cast<int64_t>(end), ' ');
+  });
+  return clean;
 }
 
-struct CloseText {
-  void operator()(UText* text) const { utext_close(text); }
+std::string NameOf(CLD2::Language language) {
+  if (language == CLD2::UNKNOWN_LANGUAGE) return "";
+  const std::string code = CLD2::LanguageCode(language);
+  if (code == "un") return "";
+  if (code == "iw") return "he";
+  if (code == "nb" || code == "nn") return "no";
+  return code.substr(0, code.find('-'));  // zh-Hant
+}
+
+// What CLD2 says of a text: of all of it, and of its parts where it tells them apart.
+struct Detected {
+  std::string language;
+  CLD2::ResultChunkVector chunks;
+
+  explicit Detected(const std::string& clean) {
+    const CLD2::CLDHints no_hints{nullptr, nullptr, 0, CLD2::UNKNOWN_LANGUAGE};
+    CLD2::Language best[3];
+    int percent[3], bytes = 0, valid = 0;
+    double scores[3];
+    bool reliable = false;
+    const CLD2::Language summary =
+        CLD2::ExtDetectLanguageSummaryCheckUTF8(clean.data(), static_cast<int>(clean.size()), true, &no_hints,
+                                                0, best, percent, scores, &chunks, &bytes, &reliable, &valid);
+    if (reliable) language = NameOf(summary);
+  }
+  std::string At(size_t offset) const {
+    for (const CLD2::ResultChunk& chunk : chunks) {
+      const size_t begin = static_cast<size_t>(chunk.offset);
+      if (offset < begin || offset >= begin + static_cast<size_t>(chunk.bytes)) continue;
+      const std::string name = NameOf(static_cast<CLD2::Language>(chunk.lang1));
+      return name.empty() ? language : name;
+    }
+    return language;
+  }
 };
+
+// A word's letters against the scripts of a language.
+enum class WordScript { kNone, kTarget, kOther };  // kNone: no word that counts
+WordScript ScriptOf(std::string_view word, const Language& target) {
+  int letters = 0, of_target = 0;
+  bool single_counts = false;  // one character is a word in these scripts
+  ForEachCharacter(word, [&](int32_t character, size_t, size_t) {
+    UErrorCode ignored = U_ZERO_ERROR;
+    if (character < 0 || !u_isalpha(character)) return;
+    const UScriptCode script = uscript_getScript(character, &ignored);
+    if (script == USCRIPT_COMMON || script == USCRIPT_INHERITED) return;
+    ++letters;
+    of_target += std::count(target.scripts.begin(), target.scripts.end(), script) > 0;
+    single_counts |= script == USCRIPT_HAN || script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA ||
+                     script == USCRIPT_HANGUL;
+  });
+  if (letters == 0 || (letters == 1 && !single_counts)) return WordScript::kNone;
+  return of_target == letters ? WordScript::kTarget : WordScript::kOther;
+}
+
+struct Span {
+  size_t begin, end;
+};
+
+// Words of the target's script, all in one sentence, where other languages use that script as well.
+void CountShared(const std::string& clean, size_t begin, size_t end, const std::vector<Span>& words,
+                 std::string_view target, WordCounts* counts) {
+  // Other scripts would decide what the sentence is.
+  std::string sentence(end - begin, ' ');
+  for (const Span& word : words)
+    sentence.replace(word.begin - begin, word.end - word.begin, clean, word.begin, word.end - word.begin);
+  const Detected detected(sentence);
+  for (const Span& word : words) {
+    const std::string language = detected.At(word.begin - begin);
+    counts->unknown += language.empty();
+    counts->counted += !language.empty();
+    counts->target += language == target;
+  }
+}
 
 class LanguageRule : public Reward {
  public:
@@ -103,15 +219,26 @@ class LanguageRule : public Reward {
   Verdict Judge(const Completion& completion) const override {
     const std::string_view thinking =
         completion.raw ? completion.text : SplitThinking(completion.text).thinking;
-    const WordCounts words = CountWords(thinking, language_);
+    const std::string language = RowLanguage(*completion.prompt).value_or(language_);
+    const WordCounts words = CountWords(thinking, language);
     const bool few = words.counted < min_words_;
     const double score = few ? 1 : static_cast<double>(words.target) / static_cast<double>(words.counted);
     return MakeVerdict(score == 1 ? VerdictKind::kCorrect : VerdictKind::kWrong, score,
-                       absl::StrCat(words.target, " of ", words.counted, " words are ", language_,
+                       absl::StrCat(words.target, " of ", words.counted, " words are ", language,
+                                    words.unknown > 0 ? absl::StrCat(", ", words.unknown, " unknown") : "",
                                     few ? absl::StrCat("; fewer than ", min_words_, " say nothing") : ""));
   }
 
  private:
+  static std::optional<std::string> RowLanguage(const Prompt& prompt) {
+    if (prompt.fields.find("\"language\"") == prompt.fields.npos) return std::nullopt;
+    const auto row = ParseJson(prompt.fields, "row");
+    const Json* language = row.ok() ? Find(*row, "language") : nullptr;
+    if (language == nullptr || !language->is_string()) return std::nullopt;
+    const std::string name = language->get<std::string>();
+    return FindLanguage(name) == nullptr ? std::nullopt : std::optional(name);
+  }
+
   const std::string name_ = "language";
   const std::string language_;
   const int64_t min_words_;
@@ -119,50 +246,49 @@ class LanguageRule : public Reward {
 
 }  // namespace
 
+std::vector<std::string> LanguageNames() {
+  std::vector<std::string> names;
+  for (const Language& language : kLanguages) names.push_back(language.name);
+  return names;
+}
+
 WordCounts CountWords(std::string_view text, std::string_view language) {
   const Language* target = FindLanguage(language);
   TEMPER_CHECK(target != nullptr, "language ", std::string(language));
-  const std::string prose = Prose(text.substr(0, 8 << 20));
-  // An iterator belongs to one thread.
-  thread_local const std::unique_ptr<icu::BreakIterator> words(WordBreaks().clone());
-  TEMPER_CHECK(words != nullptr, "ICU: out of memory");
-  UErrorCode error = U_ZERO_ERROR;
-  const std::unique_ptr<UText, CloseText> utext(
-      utext_openUTF8(nullptr, prose.data(), static_cast<int64_t>(prose.size()), &error));
-  words->setText(utext.get(), error);
-  TEMPER_CHECK(U_SUCCESS(error), "ICU: ", u_errorName(error));
-
+  const std::string clean = Clean(Prose(text.substr(0, 8 << 20)));
   WordCounts counts;
-  int32_t begin = words->first();
-  for (int32_t end = words->next(); end != icu::BreakIterator::DONE; begin = end, end = words->next()) {
-    if (words->getRuleStatus() == UBRK_WORD_NONE) continue;
-    int letters = 0, of_target = 0;
-    bool single_counts = false;  // one character is a word in these scripts
-    for (int32_t at = begin; at < end;) {
-      UChar32 c = 0;
-      U8_NEXT(prose.data(), at, end, c);
-      UErrorCode ignored = U_ZERO_ERROR;
-      if (c < 0 || !u_isalpha(c)) continue;
-      const UScriptCode script = uscript_getScript(c, &ignored);
-      if (script == USCRIPT_COMMON || script == USCRIPT_INHERITED) continue;
-      ++letters;
-      of_target += std::count(target->scripts.begin(), target->scripts.end(), script) > 0;
-      single_counts |= script == USCRIPT_HAN || script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA ||
-                       script == USCRIPT_HANGUL;
-    }
-    if (letters == 0 || (letters == 1 && !single_counts)) continue;
-    ++counts.counted;
-    counts.target += of_target == letters;
+  std::vector<Span> words;  // of the target's script
+  ForEachWord(clean, [&](size_t begin, size_t end) {
+    const WordScript script = ScriptOf(std::string_view(clean).substr(begin, end - begin), *target);
+    counts.counted += script == WordScript::kOther;
+    if (script == WordScript::kTarget) words.push_back({begin, end});
+  });
+  if (!target->shared) {
+    counts.counted += static_cast<int64_t>(words.size());
+    counts.target = static_cast<int64_t>(words.size());
+    return counts;
   }
+  std::vector<Span> inside;  // of one sentence
+  size_t next = 0;
+  ForEachSentence(clean, [&](size_t begin, size_t end) {
+    inside.clear();
+    for (; next < words.size() && words[next].begin < end; ++next)
+      inside.push_back({words[next].begin, std::min(words[next].end, end)});
+    if (!inside.empty()) CountShared(clean, begin, end, inside, language, &counts);
+  });
   return counts;
+}
+
+std::string DetectLanguage(std::string_view text) {
+  const std::string clean = Clean(text.substr(0, 8 << 20));
+  return Detected(clean).language;
 }
 
 absl::StatusOr<std::unique_ptr<Reward>> MakeLanguage(const RuleConfig& config) {
   if (FindLanguage(config.language) == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("rule language: ", Printable(config.language),
-                     " cannot be told from its words' script; "
-                     "languages are en, zh, ja, ko, ru, ar (en stands for any language in Latin letters)"));
+    return absl::InvalidArgumentError(absl::StrCat("rule language: there is no language ",
+                                                   Printable(config.language), "; the languages are ",
+                                                   absl::StrJoin(LanguageNames(), ", ")));
   }
   return std::make_unique<LanguageRule>(config.language, config.min_words);
 }

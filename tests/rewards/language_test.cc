@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/language.h"
 
+#include "absl/strings/str_cat.h"
 #include "tests/rewards/samples.h"
 
 namespace temper {
@@ -16,15 +17,61 @@ Verdict Of(const char* language, std::string_view text, int64_t min_words = 1) {
 TEST(Language, IsTheShareOfTheTargetsWords) {
   EXPECT_EQ(Of("en", "Wait, let me think about that again").score, 1);
   EXPECT_EQ(Of("zh", "Wait, let me think about that again").score, 0);
-  EXPECT_EQ(Of("ru", "Подождите, let me проверю").score, 0.5);
+  EXPECT_EQ(Of("ru", "Подождите, мне нужно let me check all").score, 3.0 / 7);
   EXPECT_EQ(Of("ko", "잠깐 다시 생각해 보자").score, 1);
   EXPECT_EQ(Of("ar", "انتظر دعني أفكر").score, 1);
   EXPECT_EQ(Of("ja", "もう一度考えましょう").score, 1);
-  const Verdict mixed = Of("en", "Wait, 让我再想一想。 The answer follows");
-  EXPECT_EQ(mixed.reason.substr(0, 5), "4 of ");
+  const Verdict mixed = Of("en", "Wait, 让我再想一想。 The answer follows from this");
+  EXPECT_EQ(mixed.reason.substr(0, 5), "5 of ");
   EXPECT_GT(mixed.score, 0.3);
   EXPECT_LT(mixed.score, 0.7);
   EXPECT_EQ(mixed.kind, VerdictKind::kWrong);
+}
+
+TEST(Language, TellsLanguagesOfOneScriptApart) {
+  const std::pair<const char*, const char*> texts[] = {
+      {"en", "First I add the apples and then the pears, which makes twelve pieces of fruit in all."},
+      {"fr", "D'abord j'additionne les pommes et puis les poires, ce qui fait douze fruits en tout."},
+      {"de", "Zuerst zähle ich die Äpfel und dann die Birnen, das macht zusammen zwölf Stück Obst."},
+      {"es", "Primero sumo las manzanas y luego las peras, lo que hace doce frutas en total."},
+      {"it", "Prima sommo le mele e poi le pere, il che fa dodici frutti in tutto."},
+      {"pt", "Primeiro somo as maçãs e depois as peras, o que dá doze frutas ao todo."},
+      {"ru", "Сначала я складываю яблоки, а потом груши, и всего получается двенадцать фруктов."},
+      {"uk", "Спочатку я додаю яблука, а потім груші, і разом виходить дванадцять фруктів."},
+      {"ar", "أولا أجمع التفاحات ثم الإجاصات فيكون المجموع اثنتي عشرة ثمرة في النهاية."},
+      {"fa",
+       "اول سیب‌ها را جمع می‌کنم و بعد گلابی‌ها را، که روی هم دوازده میوه "
+       "می‌شود."}};
+  for (const auto& [language, text] : texts) {
+    for (const auto& [target, unused] : texts) {
+      const WordCounts words = CountWords(text, target);
+      EXPECT_GE(words.counted, 9) << language << " for " << target;
+      EXPECT_EQ(words.target, std::string(target) == language ? words.counted : 0)
+          << language << " for " << target;
+    }
+    EXPECT_EQ(DetectLanguage(text), language);
+  }
+  // Sentence by sentence.
+  const Verdict half = Of("en", absl::StrCat(texts[0].second, "\n", texts[1].second));
+  EXPECT_GT(half.score, 0.4);
+  EXPECT_LT(half.score, 0.6);
+}
+
+TEST(Language, LeavesOutAndShowsWordsOfNoKnownLanguage) {
+  const Verdict verdict = Of("en", "blorf gnard wizzle thorp quindle. I add the apples and then the pears.");
+  EXPECT_EQ(verdict.reason, "7 of 7 words are en, 5 unknown");
+  EXPECT_EQ(verdict.score, 1);
+  EXPECT_EQ(Of("en", "blorf gnard wizzle thorp quindle", 5).reason,
+            "0 of 0 words are en, 5 unknown; fewer than 5 say nothing");
+}
+
+TEST(Language, OfARowComesBeforeTheConfigs) {
+  Prompt prompt = Problem("1");
+  prompt.fields = R"({"language":"de"})";
+  const char* text = "Zuerst addiere ich die Äpfel und dann die Birnen.";
+  EXPECT_EQ(Judge(Config("language"), prompt, text).score, 1);
+  prompt.fields = R"({"language":"python"})";  // rule code's
+  EXPECT_EQ(Judge(Config("language"), prompt, text).score, 0);
 }
 
 TEST(Language, LooksOnlyAtTheThinking) {
@@ -40,8 +87,8 @@ TEST(Language, LeavesOutCodeFormulasNumbersLettersAndAddresses) {
     const WordCounts words = CountWords(text, "zh");
     EXPECT_EQ(words.counted, 0) << text;
   }
-  EXPECT_EQ(CountWords("costs $5 for apples and more", "en").counted, 5);
-  EXPECT_EQ(CountWords("```\nwords that hide in an open fence", "en").counted, 7);
+  EXPECT_EQ(CountWords("it costs $5 for the apples and more", "en").counted, 7);
+  EXPECT_EQ(CountWords("```\nthese are words that hide in an open fence", "en").counted, 9);
 }
 
 TEST(Language, SaysNothingOfFewWordsAndShowsTheCount) {
