@@ -2,6 +2,7 @@
 #include "rewards/tags.h"
 
 #include "absl/strings/ascii.h"
+#include "rewards/reward.h"
 
 namespace temper {
 
@@ -54,6 +55,16 @@ TaggedAnswer AnswerInTags(std::string_view text, StopReason stop) {
   const std::string_view answer = Trim(rest.substr(begin + 8, end - begin - 8));
   if (answer.empty()) return no_answer("nothing in <answer>");
   return {VerdictKind::kCorrect, answer, ""};
+}
+
+std::string_view AnswerText(const Completion& completion) {
+  if (completion.raw) return completion.text;
+  const std::string_view text = completion.text;
+  const bool thinks = Trim(completion.prompt->text).ends_with("<think>") ||
+                      text.find("<think>") != text.npos || text.find("</think>") != text.npos;
+  const std::string_view rest = thinks ? SplitThinking(text).rest : text;
+  const TaggedAnswer tagged = AnswerInTags(text, completion.stop);
+  return tagged.kind == VerdictKind::kCorrect ? tagged.answer : rest;
 }
 
 }  // namespace temper

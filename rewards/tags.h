@@ -8,6 +8,8 @@
 
 namespace temper {
 
+struct Completion;  // rewards/reward.h
+
 // A completion cut at its tags, leniently: parts that are not there are empty.
 struct Sections {
   std::string_view thinking;  // before the first </think> (all of it where there is none)
@@ -26,6 +28,11 @@ struct TaggedAnswer {
 // The answer of a completion that has exactly one </think>, then exactly one <answer>..</answer>; what else
 // the text holds is for rule format to say.
 TaggedAnswer AnswerInTags(std::string_view text, StopReason stop);
+
+// What a completion says to its reader: all of a raw one, and of one without any thinking (the prompt does
+// not end in <think>, and it has neither tag); else what follows the thinking, nothing where that has no end.
+// Of that what is inside <answer>..</answer> where both tags are there once.
+std::string_view AnswerText(const Completion& completion);
 
 // How often `tag` occurs, counted up to 2.
 int CountTag(std::string_view text, std::string_view tag);
