@@ -1,41 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/format.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/text.h"
 #include "rewards/tags.h"
+#include "rewards/words.h"
 
 namespace temper {
 namespace {
 
-// What is wrong with the form, or nothing.
-std::string Fault(std::string_view text, bool inside) {
-  const std::string tags[] = {"<think>", "</think>", "<answer>", "</answer>"};
-  size_t at[4] = {};
-  for (int i = inside ? 1 : 0; i < 4; ++i) {
-    const int count = CountTag(text, tags[i]);
-    if (count != 1) return absl::StrCat(count == 0 ? "no " : "two ", tags[i]);
-    at[i] = text.find(tags[i]);
-  }
-  for (int i = inside ? 2 : 1; i < 4; ++i) {
-    if (at[i] < at[i - 1]) return absl::StrCat(tags[i], " before ", tags[i - 1]);
-  }
-  if (inside && text.find(tags[0]) != text.npos) return "<think> inside the thinking";
-  const auto blank = [&](size_t begin, size_t end) { return Trim(text.substr(begin, end - begin)).empty(); };
-  if (!inside && !blank(0, at[0])) return "text before <think>";
-  if (!blank(at[1] + tags[1].size(), at[2])) return "text between </think> and <answer>";
-  if (blank(at[2] + tags[2].size(), at[3])) return "nothing in <answer>";
-  if (!blank(at[3] + tags[3].size(), text.size())) return "text after </answer>";
-  return "";
-}
-
 class Format : public Reward {
  public:
-  explicit Format(bool think_in_prompt) : think_in_prompt_(think_in_prompt) {}
+  Format(const RuleConfig& config)
+      : think_in_prompt_(config.think_in_prompt), text_after_(config.text_after) {
+    for (const std::string& tag : config.tags) {
+      tags_.push_back(absl::StrCat("<", tag, ">"));
+      tags_.push_back(absl::StrCat("</", tag, ">"));
+    }
+  }
   const std::string& name() const override { return name_; }
 
   Verdict Judge(const Completion& completion) const override {
     const bool opened =
-        Trim(completion.text).starts_with("<think>") && !Trim(completion.prompt->text).ends_with("<think>");
+        Trim(completion.text).starts_with(tags_[0]) && !Trim(completion.prompt->text).ends_with(tags_[0]);
     std::string fault = Fault(completion.text, think_in_prompt_ && !opened);
     if (completion.stop == StopReason::kLength) {
       fault = absl::StrCat("cut by length", fault.empty() ? "" : "; ", fault);
@@ -45,14 +35,60 @@ class Format : public Reward {
   }
 
  private:
+  // What is wrong with the form, or nothing. `inside`: the prompt ends with the first tag.
+  std::string Fault(std::string_view text, bool inside) const {
+    const size_t first = inside ? 1 : 0, last = tags_.size() - 1;
+    std::vector<size_t> at(tags_.size());
+    for (size_t i = first; i <= last; ++i) {
+      const int count = CountTag(text, tags_[i]);
+      if (count != 1) return absl::StrCat(count == 0 ? "no " : "two ", tags_[i]);
+      at[i] = text.find(tags_[i]);
+    }
+    for (size_t i = first + 1; i <= last; ++i) {
+      if (at[i] < at[i - 1]) return absl::StrCat(tags_[i], " before ", tags_[i - 1]);
+    }
+    if (inside && text.find(tags_[0]) != text.npos)
+      return absl::StrCat(tags_[0],
+                          tags_[0] == "<think>" ? " inside the thinking" : " twice with the prompt's");
+    const auto blank = [&](size_t begin, size_t end) {
+      return TrimSpace(text.substr(begin, end - begin)).empty();
+    };
+    if (!inside && !blank(0, at[0])) return absl::StrCat("text before ", tags_[0]);
+    for (size_t i = 2; i < last; i += 2) {
+      if (!blank(at[i - 1] + tags_[i - 1].size(), at[i]))
+        return absl::StrCat("text between ", tags_[i - 1], " and ", tags_[i]);
+    }
+    // The last section is what the reader gets; where text follows it, that is.
+    const bool empty_last = last > 1 && blank(at[last - 1] + tags_[last - 1].size(), at[last]);
+    if (empty_last) return absl::StrCat("nothing in ", tags_[last - 1]);
+    const bool ends = blank(at[last] + tags_[last].size(), text.size());
+    if (text_after_ && ends) return absl::StrCat("nothing after ", tags_[last]);
+    if (!text_after_ && !ends) return absl::StrCat("text after ", tags_[last]);
+    return "";
+  }
+
   const std::string name_ = "format";
   const bool think_in_prompt_;
+  const bool text_after_;
+  std::vector<std::string> tags_;  // <a> </a> <b> </b>
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Reward>> MakeFormat(const RuleConfig& config) {
-  return std::make_unique<Format>(config.think_in_prompt);
+  if (config.tags.empty()) return absl::InvalidArgumentError("rule format: tags is empty");
+  for (const std::string& tag : config.tags) {
+    const bool plain = !tag.empty() && std::all_of(tag.begin(), tag.end(), [](char c) {
+      return absl::ascii_isalnum(c) || c == '_' || c == '-';
+    });
+    if (!plain) {
+      return absl::InvalidArgumentError(absl::StrCat("rule format: tag ", Printable(tag),
+                                                     ": letters, digits, _ and - only, without < and >"));
+    }
+    if (std::count(config.tags.begin(), config.tags.end(), tag) > 1)
+      return absl::InvalidArgumentError(absl::StrCat("rule format: tag ", tag, " twice"));
+  }
+  return std::make_unique<Format>(config);
 }
 
 }  // namespace temper

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/check.h"
@@ -10,7 +11,10 @@
 #include "rewards/accuracy.h"
 #include "rewards/code.h"
 #include "rewards/format.h"
+#include "rewards/harmless.h"
+#include "rewards/instructions.h"
 #include "rewards/language.h"
+#include "rewards/process.h"
 #include "rewards/shape.h"
 
 namespace temper {
@@ -23,7 +27,61 @@ struct Entry {
 constexpr Entry kRules[] = {
     {"accuracy", MakeAccuracy}, {"exact", MakeAccuracy},        {"choice", MakeAccuracy},
     {"number", MakeAccuracy},   {"format", MakeFormat},         {"language", MakeLanguage},
-    {"length", MakeLength},     {"repetition", MakeRepetition}, {"code", MakeCode}};
+    {"length", MakeLength},     {"repetition", MakeRepetition}, {"instructions", MakeInstructions},
+    {"harmless", MakeHarmless}, {"process", MakeProcess},       {"code", MakeCode}};
+
+// A rule under the name that its entry gives it.
+class Named : public Reward {
+ public:
+  Named(std::unique_ptr<Reward> rule, std::string name) : rule_(std::move(rule)), name_(std::move(name)) {}
+  const std::string& name() const override { return name_; }
+  Verdict Judge(const Completion& completion) const override { return rule_->Judge(completion); }
+  absl::Status CheckAnswer(const Prompt& prompt) const override { return rule_->CheckAnswer(prompt); }
+
+ private:
+  const std::unique_ptr<Reward> rule_;
+  const std::string name_;
+};
+
+absl::StatusOr<std::unique_ptr<Reward>> Make(const RuleConfig& config) {
+  for (const Entry& entry : kRules) {
+    if (config.rule == entry.name) return entry.make(config);
+  }
+  const std::string nearest = Nearest(config.rule, RuleNames());
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no rule ", Printable(config.rule),
+                   nearest.empty() ? "" : absl::StrCat(" (did you mean ", nearest, "?)"), "; the rules are ",
+                   absl::StrJoin(RuleNames(), ", ")));
+}
+
+absl::Status CheckNames(const RewardConfig& config) {
+  const auto named = [&](const std::string& name) {
+    return std::count_if(config.rules.begin(), config.rules.end(),
+                         [&](const RuleConfig& r) { return r.Name() == name; });
+  };
+  for (const RuleConfig& rule : config.rules) {
+    for (const char c : rule.name) {  // it is a part of metrics' names
+      if (absl::ascii_isalnum(c) || c == '_' || c == '-') continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("reward.rules: name ", Printable(rule.name), ": letters, digits, _ and - only"));
+    }
+    if (named(rule.Name()) > 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("reward.rules has rule ", rule.Name(), " twice: give one of them another name"));
+    }
+    if (!rule.gate.empty() && (named(rule.gate) == 0 || rule.gate == rule.Name())) {
+      return absl::InvalidArgumentError(absl::StrCat("reward.rules: ", rule.Name(), " requires ",
+                                                     Printable(rule.gate),
+                                                     ", which must be another rule of the list"));
+    }
+    if (rule.gate.empty() && (rule.gate_score || rule.weight_otherwise != 0)) {
+      return absl::InvalidArgumentError(absl::StrCat("reward.rules: ", rule.Name(), " has ",
+                                                     rule.gate_score ? "requires_score" : "weight_otherwise",
+                                                     " and no `requires`"));
+    }
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -38,35 +96,18 @@ std::vector<std::string> RuleNames() {
 }
 
 absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const RuleConfig& config) {
-  for (const Entry& entry : kRules) {
-    if (config.rule == entry.name) return entry.make(config);
-  }
-  const std::string nearest = Nearest(config.rule, RuleNames());
-  return absl::InvalidArgumentError(
-      absl::StrCat("there is no rule ", Printable(config.rule),
-                   nearest.empty() ? "" : absl::StrCat(" (did you mean ", nearest, "?)"), "; the rules are ",
-                   absl::StrJoin(RuleNames(), ", ")));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Reward> rule, Make(config));
+  if (rule->name() == config.Name()) return rule;
+  return std::make_unique<Named>(std::move(rule), config.Name());
 }
 
 absl::StatusOr<std::vector<std::unique_ptr<Reward>>> MakeRules(const RewardConfig& config) {
   if (config.rules.empty())
     return absl::InvalidArgumentError("reward.rules is empty: name at least one rule");
+  TEMPER_RETURN_IF_ERROR(CheckNames(config));
   std::vector<std::unique_ptr<Reward>> rules;
   for (const RuleConfig& rule : config.rules) {
-    const auto named = [&](const std::string& name) {
-      return std::count_if(config.rules.begin(), config.rules.end(),
-                           [&](const auto& r) { return r.rule == name; });
-    };
-    TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Reward> made, MakeRule(rule));
-    if (named(rule.rule) > 1) {
-      return absl::InvalidArgumentError(absl::StrCat("reward.rules has rule ", rule.rule, " twice"));
-    }
-    if (!rule.gate.empty() && (named(rule.gate) == 0 || rule.gate == rule.rule)) {
-      return absl::InvalidArgumentError(absl::StrCat("reward.rules: ", rule.rule, " requires ",
-                                                     Printable(rule.gate),
-                                                     ", which must be another rule of the list"));
-    }
-    rules.push_back(std::move(made));
+    TEMPER_ASSIGN_OR_RETURN(rules.emplace_back(), MakeRule(rule));
   }
   return rules;
 }
@@ -104,10 +145,15 @@ std::optional<double> RewardOf(const std::vector<Verdict>& verdicts, const Rewar
   };
   double reward = 0;
   for (const RuleConfig& rule : config.rules) {
-    const Verdict& verdict = verdict_of(rule.rule);
+    const Verdict& verdict = verdict_of(rule.Name());
     if (verdict.kind == VerdictKind::kInfrastructureError) return std::nullopt;
-    const bool open = rule.gate.empty() || verdict_of(rule.gate).kind == VerdictKind::kCorrect;
-    if (open && verdict.kind != VerdictKind::kTimeout) reward += rule.weight * verdict.score;
+    if (verdict.kind == VerdictKind::kTimeout) continue;
+    bool holds = rule.gate.empty();
+    if (!holds) {
+      const Verdict& gate = verdict_of(rule.gate);
+      holds = gate.kind == VerdictKind::kCorrect || (rule.gate_score && gate.score >= *rule.gate_score);
+    }
+    reward += (holds ? rule.weight : rule.weight_otherwise) * verdict.score;
   }
   if (config.min) reward = std::max(reward, *config.min);
   if (config.max) reward = std::min(reward, *config.max);

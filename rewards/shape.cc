@@ -2,34 +2,67 @@
 #include "rewards/shape.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 #include <string_view>
 #include <vector>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/text.h"
+#include "rewards/words.h"
+#include "unicode/uchar.h"
 
 namespace temper {
 namespace {
 
 class Length : public Reward {
  public:
-  Length(int64_t most, int64_t slack) : most_(most), slack_(slack) {}
+  Length(bool cosine, int64_t most, int64_t slack) : cosine_(cosine), most_(most), slack_(slack) {}
   const std::string& name() const override { return name_; }
 
   Verdict Judge(const Completion& completion) const override {
-    const int64_t over = completion.tokens - (most_ - slack_);
-    double score = 1;
-    if (over > 0)
-      score = slack_ > 0 ? std::max(0.0, 1 - static_cast<double>(over) / static_cast<double>(slack_)) : 0;
-    return MakeVerdict(score == 1 ? VerdictKind::kCorrect : VerdictKind::kWrong, score,
+    const double score = cosine_ ? Cosine(completion.tokens) : Overlong(completion.tokens);
+    const bool fits = cosine_ ? completion.tokens < most_ : score == 1;
+    return MakeVerdict(fits ? VerdictKind::kCorrect : VerdictKind::kWrong, score,
                        absl::StrCat(completion.tokens, " of ", most_, " tokens"));
   }
 
  private:
+  double Overlong(int64_t tokens) const {
+    const int64_t over = tokens - (most_ - slack_);
+    if (over <= 0) return 1;
+    return slack_ > 0 ? std::max(0.0, 1 - static_cast<double>(over) / static_cast<double>(slack_)) : 0;
+  }
+  double Cosine(int64_t tokens) const {
+    if (tokens >= most_) return 0;
+    return (1 + std::cos(std::numbers::pi * static_cast<double>(tokens) / static_cast<double>(most_))) / 2;
+  }
+
   const std::string name_ = "length";
+  const bool cosine_;
   const int64_t most_;
   const int64_t slack_;
 };
+
+// Words, the first `most` of them.
+std::vector<std::string_view> WordsOf(std::string_view text, size_t most) {
+  std::vector<std::string_view> words;
+  size_t begin = 0;
+  const auto end_word = [&](size_t end) {
+    if (end > begin && words.size() < most) words.push_back(text.substr(begin, end - begin));
+  };
+  ForEachCharacter(text, [&](int32_t character, size_t at, size_t end) {
+    const bool space = character >= 0 && u_isUWhiteSpace(character);
+    const bool alone = WritesWithoutSpaces(character);
+    if (!space && !alone) return;
+    end_word(at);
+    begin = at;
+    if (alone) end_word(end);
+    begin = end;
+  });
+  end_word(text.size());
+  return words;
+}
 
 class Repetition : public Reward {
  public:
@@ -38,14 +71,7 @@ class Repetition : public Reward {
 
   Verdict Judge(const Completion& completion) const override {
     // Each different word gets a number; an n-gram is a run of numbers.
-    std::vector<std::string_view> words;
-    constexpr size_t kMostWords = 200000;
-    for (size_t at = 0; at < completion.text.size() && words.size() < kMostWords;) {
-      while (at < completion.text.size() && absl::ascii_isspace(completion.text[at])) ++at;
-      const size_t begin = at;
-      while (at < completion.text.size() && !absl::ascii_isspace(completion.text[at])) ++at;
-      if (at > begin) words.push_back(completion.text.substr(begin, at - begin));
-    }
+    const std::vector<std::string_view> words = WordsOf(completion.text, 200000);
     const int64_t count = static_cast<int64_t>(words.size()) - ngram_ + 1;
     if (count <= 0) return MakeVerdict(VerdictKind::kCorrect, 1, "too short to repeat");
     std::vector<std::string_view> sorted = words;
@@ -83,7 +109,13 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const RuleConfig& config) {
   if (config.slack_tokens > config.max_tokens) {
     return absl::InvalidArgumentError("rule length: slack_tokens is more than max_tokens");
   }
-  return std::make_unique<Length>(config.max_tokens, config.slack_tokens);
+  if (config.shape != "overlong" && config.shape != "cosine") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rule length: shape is overlong or cosine, not ", Printable(config.shape)));
+  }
+  if (config.shape == "cosine" && config.slack_tokens != 0)
+    return absl::InvalidArgumentError("rule length: shape cosine has no slack_tokens");
+  return std::make_unique<Length>(config.shape == "cosine", config.max_tokens, config.slack_tokens);
 }
 
 absl::StatusOr<std::unique_ptr<Reward>> MakeRepetition(const RuleConfig& config) {

@@ -73,6 +73,32 @@ TEST(Format, TakesAnOpeningTagWhereThePromptDoesNotEndWithIt) {
             "two <think>");
 }
 
+TEST(Format, TakesOtherSectionsAndASummaryAfterThem) {
+  RuleConfig config = Config("format");
+  config.tags = {"think", "plan", "final"};
+  config.think_in_prompt = false;
+  const auto reason = [&](const char* text) { return Judge(config, Problem("4"), text).reason; };
+  EXPECT_EQ(reason("<think>a</think> <plan></plan>\n<final>c</final>"), "");
+  EXPECT_EQ(reason("<think>a</think> <final>c</final> <plan>b</plan>"), "<final> before </plan>");
+  EXPECT_EQ(reason("<think>a</think> <plan>b</plan> x <final>c</final>"), "text between </plan> and <final>");
+  EXPECT_EQ(reason("<think>a <plan>b</think> </plan> <final>c</final>"), "<plan> before </think>");
+  EXPECT_EQ(reason("<think>a</think> <final>c</final>"), "no <plan>");
+  EXPECT_EQ(reason("<think>a</think> <plan>b</plan> <final> </final>"), "nothing in <final>");
+  config.tags = {"think"};
+  config.text_after = true;
+  EXPECT_EQ(reason("<think>a</think> It is four."), "");
+  EXPECT_EQ(reason("<think></think> It is four."), "");
+  EXPECT_EQ(reason("<think>a</think> \n"), "nothing after </think>");
+  EXPECT_EQ(reason("<think>a</think> b </think>"), "two </think>");
+}
+
+TEST(Format, TakesInvisibleCharactersOutsideForText) {
+  const auto reason = [&](const char* text) { return Judge(Config("format"), Problem("4"), text).reason; };
+  EXPECT_EQ(reason("x</think>\xe2\x80\x8b<answer>4</answer>"), "text between </think> and <answer>");
+  EXPECT_EQ(reason("x</think><answer>4</answer>\xff"), "text after </answer>");
+  EXPECT_EQ(reason("x</think\xe2\x80\x8b><answer>4</answer>"), "no </think>");
+}
+
 TEST(Format, CallsNoHostileTextCorrectButTheWellFormedOnes) {
   for (const std::string& text : HostileTexts()) {
     const Verdict verdict = Judge(Config("format"), Problem("7"), text);

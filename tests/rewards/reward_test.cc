@@ -65,6 +65,47 @@ TEST(RewardOf, AnInfrastructureErrorIsNothingAndATimeoutZero) {
       0.1);
 }
 
+TEST(RewardOf, TakesAnotherWeightWhereTheRequiredRuleDoesNotHold) {
+  // The cosine length reward: the correct fall from 2 to 1 with length, the wrong rise from -10 to 0.
+  const RewardConfig config = Read(
+      "rules: [{rule: accuracy}, {rule: length, shape: cosine, max_tokens: 9, requires: accuracy, "
+      "weight_otherwise: -10}]");
+  const auto reward = [&](bool right, double length) {
+    return RewardOf({Say("accuracy", right ? VerdictKind::kCorrect : VerdictKind::kWrong, right ? 1 : 0),
+                     Say("length", VerdictKind::kCorrect, length)},
+                    config);
+  };
+  EXPECT_EQ(reward(true, 1), 2);
+  EXPECT_EQ(reward(true, 0), 1);
+  EXPECT_EQ(reward(false, 1), -10);
+  EXPECT_EQ(reward(false, 0), 0);
+}
+
+TEST(RewardOf, AGateMayAskForAScoreInsteadOfCorrect) {
+  const RewardConfig config =
+      Read("rules: [{rule: accuracy, requires: language, requires_score: 0.9}, {rule: language, weight: 0}]");
+  const auto reward = [&](double share) {
+    return RewardOf({Say("accuracy", VerdictKind::kCorrect, 1),
+                     Say("language", share == 1 ? VerdictKind::kCorrect : VerdictKind::kWrong, share)},
+                    config);
+  };
+  EXPECT_EQ(reward(1), 1);
+  EXPECT_EQ(reward(0.9), 1);
+  EXPECT_EQ(reward(0.89), 0);
+}
+
+TEST(RewardOf, AnInfrastructureErrorOfAClosedOrWeightlessRuleIsNothingToo) {
+  const RewardConfig config = Read("rules: [{rule: accuracy, requires: format}, {rule: format, weight: 0}]");
+  EXPECT_EQ(RewardOf({Say("accuracy", VerdictKind::kCorrect, 1),
+                      Say("format", VerdictKind::kInfrastructureError, 0)},
+                     config),
+            std::nullopt);
+  EXPECT_EQ(RewardOf({Say("accuracy", VerdictKind::kInfrastructureError, 0),
+                      Say("format", VerdictKind::kMalformed, 0)},
+                     config),
+            std::nullopt);
+}
+
 TEST(RewardOf, IsClipped) {
   const RewardConfig config =
       Read("{min: -0.5, max: 1, rules: [{rule: accuracy, weight: 3}, {rule: format, weight: -2}]}");
@@ -101,11 +142,20 @@ TEST(MakeRules, RefusesWhatCannotBeMeant) {
   const auto error = [](const char* yaml) { return std::string(MakeRules(Read(yaml)).status().message()); };
   EXPECT_THAT(error("rules: []"), HasSubstr("is empty"));
   EXPECT_THAT(error("rules: [{rule: format}, {rule: format}]"), HasSubstr("has rule format twice"));
+  EXPECT_THAT(error("rules: [{rule: format}, {rule: length, name: format, max_tokens: 5}]"),
+              HasSubstr("has rule format twice"));
+  EXPECT_THAT(error("rules: [{rule: format, name: a/b}]"), HasSubstr("letters, digits, _ and - only"));
+  EXPECT_THAT(error("rules: [{rule: format, weight_otherwise: 1}]"), HasSubstr("no `requires`"));
+  EXPECT_THAT(error("rules: [{rule: format, requires_score: 1}]"), HasSubstr("no `requires`"));
+  EXPECT_THAT(error("rules: [{rule: format, tags: []}]"), HasSubstr("tags is empty"));
+  EXPECT_THAT(error("rules: [{rule: format, tags: [\"<a>\"]}]"), HasSubstr("without < and >"));
+  EXPECT_THAT(error("rules: [{rule: format, tags: [a, a]}]"), HasSubstr("tag a twice"));
+  EXPECT_THAT(error("rules: [{rule: length, max_tokens: 5, shape: square}]"),
+              HasSubstr("overlong or cosine"));
   EXPECT_THAT(error("rules: [{rule: accuracy, requires: format}]"), HasSubstr("accuracy requires format"));
   EXPECT_THAT(error("rules: [{rule: accuracy, requires: accuracy}]"), HasSubstr("another rule"));
   EXPECT_THAT(error("rules: [{rule: accuracy, mode: loose}]"), HasSubstr("strict or lenient"));
-  EXPECT_THAT(error("rules: [{rule: language, language: fr}]"),
-              HasSubstr("fr cannot be told from its words' script"));
+  EXPECT_THAT(error("rules: [{rule: language, language: french}]"), HasSubstr("there is no language french"));
   EXPECT_THAT(error("rules: [{rule: length}]"), HasSubstr("set max_tokens"));
 }
 
@@ -114,6 +164,22 @@ TEST(MakeRules, KeepsTheConfigsOrder) {
   ASSERT_TRUE(rules.ok());
   EXPECT_EQ((*rules)[0]->name(), "format");
   EXPECT_EQ((*rules)[1]->name(), "accuracy");
+}
+
+TEST(MakeRules, TakesARuleTwiceUnderTwoNames) {
+  const RewardConfig config = Read(
+      "rules: [{rule: format}, {rule: format, name: summary, tags: [think], text_after: true, requires: "
+      "format}]");
+  const auto rules = MakeRules(config);
+  ASSERT_TRUE(rules.ok()) << rules.status().message();
+  EXPECT_EQ((*rules)[0]->name(), "format");
+  EXPECT_EQ((*rules)[1]->name(), "summary");
+  const Prompt prompt = Problem("1");
+  const Completion completion{.prompt = &prompt, .text = "x </think> It is one."};
+  EXPECT_EQ(JudgeSafely(*(*rules)[0], completion).kind, VerdictKind::kMalformed);
+  const Verdict summary = JudgeSafely(*(*rules)[1], completion);
+  EXPECT_EQ(summary.kind, VerdictKind::kCorrect);
+  EXPECT_EQ(summary.rule, "summary");
 }
 
 class Throws : public Reward {
