@@ -12,17 +12,21 @@ namespace {
 struct ScoreOptions {
   std::string rule;
   std::string mode;
+  std::vector<std::string> set;
   bool raw = false;
   std::string input = "-";
 
   template <class V>
   void Fields(V& v) {
-    v.Field(
-        "rule", rule,
-        "Rules, with commas between: accuracy, exact, choice, number, format, language, length, repetition.",
-        Required());
+    v.Field("rule", rule,
+            "Rules, with commas between (docs/rewards.md): accuracy, exact, choice, number, code, format, "
+            "language, "
+            "length, repetition, instructions, harmless, process.",
+            Required());
     v.Field("mode", mode,
             "Of rules that find an answer: strict (inside <answer>) or lenient (wherever one is).");
+    v.Field("set", set, "RULE.OPTION=VALUE, as in a recipe's reward, such as length.max_tokens=100.",
+            Repeated());
     v.Field("raw", raw, "Completions are the answers themselves, without tags.");
     v.Field("input", input, "Rows: {\"completion\",\"answer\",..}; -: standard input.");
   }
@@ -32,7 +36,7 @@ struct ScoreOptions {
 
 absl::Status RunScore(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const ScoreOptions options, OptionsOf<ScoreOptions>(line));
-  TEMPER_ASSIGN_OR_RETURN(const auto rules, RulesByName(options.rule, options.mode));
+  TEMPER_ASSIGN_OR_RETURN(const auto rules, RulesByName(options.rule, options.mode, options.set));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(options.input));
   for (;;) {
     TEMPER_ASSIGN_OR_RETURN(const std::optional<Row> row, rows->Next());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/score.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/status.h"
@@ -14,6 +16,23 @@ bool HasModes(const std::string& rule) {
   return rule == "accuracy" || rule == "exact" || rule == "choice" || rule == "number";
 }
 
+// RULE.OPTION=VALUE, as a config reads it.
+absl::Status Set(const std::vector<std::string>& settings, RewardConfig* config) {
+  for (const std::string& setting : settings) {
+    const std::string rule = setting.substr(0, setting.find('.'));
+    const auto found = std::find_if(config->rules.begin(), config->rules.end(),
+                                    [&](const RuleConfig& r) { return r.rule == rule; });
+    if (found == config->rules.end() || rule.size() == setting.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--set ", Printable(setting),
+                       ": expected RULE.OPTION=VALUE with a rule of --rule, such as "
+                       "length.max_tokens=100"));
+    }
+    TEMPER_RETURN_IF_ERROR(ReadConfig("rule: " + rule, "--rule", {setting.substr(rule.size() + 1)}, *found));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status At(const std::string& name, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(name, ": ", status.message()));
 }
@@ -21,26 +40,29 @@ absl::Status At(const std::string& name, const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::string& names,
-                                                                 const std::string& mode) {
+                                                                 const std::string& mode,
+                                                                 const std::vector<std::string>& settings) {
+  const std::vector<std::string> known = RuleNames();
   RewardConfig config;
   config.rules.clear();
   bool taken = mode.empty();
-  for (const std::string& name :
-       std::vector<std::string>(absl::StrSplit(names, ',', absl::SkipWhitespace()))) {
-    RuleConfig rule{.rule = std::string(Trim(name))};
+  for (const std::string& part : std::vector<std::string>(absl::StrSplit(names, ','))) {
+    RuleConfig rule{.rule = std::string(Trim(part))};
+    if (rule.rule.empty())
+      return absl::InvalidArgumentError(absl::StrCat("--rule ", Printable(names), ": a name is missing"));
+    if (std::find(known.begin(), known.end(), rule.rule) == known.end()) return MakeRule(rule).status();
     if (!mode.empty() && HasModes(rule.rule)) {
       rule.mode = mode;
       taken = true;
     }
     config.rules.push_back(std::move(rule));
   }
-  if (config.rules.empty()) return absl::InvalidArgumentError("--rule names no rule");
-  TEMPER_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Reward>> rules, MakeRules(config));
   if (!taken) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--mode ", Printable(mode), ": no rule of ", names, " has modes"));
+        absl::StrCat("--mode ", Printable(mode), ": no rule of ", Printable(names), " has modes"));
   }
-  return rules;
+  TEMPER_RETURN_IF_ERROR(Set(settings, &config));
+  return MakeRules(config);
 }
 
 absl::StatusOr<Json> ScoreRow(const Json& row, const std::vector<std::unique_ptr<Reward>>& rules, bool raw,
@@ -61,6 +83,11 @@ absl::StatusOr<Json> ScoreRow(const Json& row, const std::vector<std::unique_ptr
   }
   prompt.fields = DumpJson(row);
   Completion completion{.prompt = &prompt, .text = text, .raw = raw};
+  if (const Json* tokens = Find(row, "tokens"); tokens != nullptr && tokens->is_array()) {
+    completion.tokens = static_cast<int64_t>(tokens->size());
+  } else {
+    TEMPER_ASSIGN_OR_RETURN(completion.tokens, GetInt(row, "tokens", name, 0));
+  }
   if (stop == "length") {
     completion.stop = StopReason::kLength;
   } else if (stop == "stop") {

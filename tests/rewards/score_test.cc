@@ -52,9 +52,31 @@ TEST(ScoreRow, NamesTheLineOfAnError) {
 
 TEST(RulesByName, RefusesWhatThereIsNot) {
   EXPECT_THAT(Score("{}", "formt"), HasSubstr("did you mean format?"));
-  EXPECT_THAT(Score("{}", ","), HasSubstr("names no rule"));
+  EXPECT_THAT(Score("{}", ","), HasSubstr("--rule ,: a name is missing"));
+  EXPECT_THAT(Score("{}", "accuracy,"), HasSubstr("--rule accuracy,: a name is missing"));
+  EXPECT_THAT(Score("{}", ""), HasSubstr("a name is missing"));
   EXPECT_THAT(Score("{}", "format", "lenient"), HasSubstr("no rule of format has modes"));
   EXPECT_THAT(Score("{}", "accuracy", "kind"), HasSubstr("strict or lenient, not kind"));
+}
+
+TEST(RulesByName, SetsOptionsAsARecipeDoes) {
+  const auto score = [](std::vector<std::string> settings, const char* row) {
+    const auto rules = RulesByName("length, language", "", settings);
+    if (!rules.ok()) return std::string(rules.status().message());
+    const auto scored = ScoreRow(*ParseJson(row, "in:3"), *rules, true, "in:3");
+    return scored.ok() ? DumpJson((*scored)["length"]) : std::string(scored.status().message());
+  };
+  const std::string wrong = R"({"verdict":"wrong","score":0.5,"extracted":"","reason":"90 of 100 tokens"})";
+  EXPECT_EQ(score({"length.max_tokens=100", "length.slack_tokens=20"}, R"({"completion":"x","tokens":90})"),
+            wrong);
+  EXPECT_THAT(score({"length.max_tokens=2"}, R"({"completion":"x","tokens":[5,6]})"),
+              HasSubstr("2 of 2 tokens"));
+  EXPECT_THAT(score({"length.max_tokens=2"}, R"({"completion":"x","tokens":"2"})"), HasSubstr("in:3"));
+  EXPECT_THAT(score({}, "{}"), HasSubstr("set max_tokens"));
+  EXPECT_THAT(score({"length.max_token=2"}, "{}"), HasSubstr("max_token=2"));
+  EXPECT_THAT(score({"length.max_tokens=x"}, "{}"), HasSubstr("max_tokens=x"));
+  EXPECT_THAT(score({"format.tags=[a]"}, "{}"), HasSubstr("a rule of --rule"));
+  EXPECT_THAT(score({"length"}, "{}"), HasSubstr("a rule of --rule"));
 }
 
 }  // namespace
