@@ -8,7 +8,7 @@
 
 namespace temper {
 
-// temper bench product|generate|train|grpo: measures on this machine, one JSON line a measurement
+// temper bench product|generate|train|grpo|sandbox: measures on this machine, one JSON line a measurement
 // (docs/benchmarks.md).
 absl::Status RunBench(const CommandLine& line);
 std::string BenchHelp();

@@ -85,5 +85,6 @@ absl::Status BenchProduct(
 absl::Status BenchGenerate(const BenchOptions& options);
 absl::Status BenchTrain(const BenchOptions& options);
 absl::Status BenchGrpo(const BenchOptions& options);
+absl::Status BenchSandbox(const BenchOptions& options);
 
 }  // namespace temper

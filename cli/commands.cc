@@ -36,8 +36,8 @@ const std::vector<Command>& Commands() {
        "A model directory of random weights, from a config.json.", RunInit, InitHelp},
       {"report", "RUN_DIR", "Writes a run's report, one HTML page, and prints its path.", RunReport,
        ReportHelp},
-      {"bench", "product|generate|train|grpo ...", "Speed on this machine, each line beside its baseline.",
-       RunBench, BenchHelp},
+      {"bench", "product|generate|train|grpo|sandbox ...",
+       "Speed on this machine, each line beside its baseline.", RunBench, BenchHelp},
       {"docs", "config|commands", "Prints docs/config.md or docs/commands.md.", RunDocs, nullptr},
   };
   return *commands;
