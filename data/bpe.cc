@@ -18,14 +18,14 @@
 namespace temper {
 namespace {
 
-// The pieces a thread saw last; a new one takes the place of an old one. 2 MB.
+// The pieces a thread saw last; a new one takes the place of an old one. 4 MB.
 struct alignas(128) CachedPiece {
   uint64_t serial = 0;
   uint8_t size = 0, count = 0;
   char piece[54];
   int32_t ids[16];
 };
-constexpr size_t kCacheSlots = 1 << 14;
+constexpr size_t kCacheSlots = 1 << 15;
 
 CachedPiece& CacheSlot(uint64_t serial, std::string_view piece) {
   thread_local std::vector<CachedPiece> slots(kCacheSlots);
@@ -193,27 +193,35 @@ void Bpe::Merge(size_t begin, std::vector<int32_t>& ids) const {
 
 void Bpe::MergeFew(size_t begin, std::vector<int32_t>& ids) const {
   int32_t* const tokens = ids.data() + begin;
-  size_t count = ids.size() - begin;
-  int32_t ranks[kFew], merged[kFew];  // of each token and the next one
+  const size_t count = ids.size() - begin;
+  int32_t ranks[kFew], merged[kFew];       // of each token and the next one
+  uint8_t previous[kFew + 1], next[kFew];  // tokens that are left; `count` is the end
   const auto consider = [&](size_t i) {
     const BpeVocabulary::Merge* merge =
-        i + 1 < count ? vocabulary_.FindMerge(tokens[i], tokens[i + 1]) : nullptr;
+        next[i] < count ? vocabulary_.FindMerge(tokens[i], tokens[next[i]]) : nullptr;
     ranks[i] = merge == nullptr ? kNoRank : merge->rank;
     merged[i] = merge == nullptr ? -1 : merge->id;
   };
-  for (size_t i = 0; i < count; ++i) consider(i);
-  while (count > 1) {
-    const size_t best = std::min_element(ranks, ranks + count) - ranks;
-    if (ranks[best] == kNoRank) break;
-    tokens[best] = merged[best];
-    --count;
-    std::copy(tokens + best + 2, tokens + count + 1, tokens + best + 1);
-    std::copy(ranks + best + 2, ranks + count + 1, ranks + best + 1);
-    std::copy(merged + best + 2, merged + count + 1, merged + best + 1);
-    consider(best);
-    if (best > 0) consider(best - 1);
+  for (size_t i = 0; i < count; ++i) {
+    previous[i] = static_cast<uint8_t>(i - 1);
+    next[i] = static_cast<uint8_t>(i + 1);
+    consider(i);
   }
-  ids.resize(begin + count);
+  for (;;) {
+    size_t best = 0;
+    for (size_t i = 1; i < count; ++i) best = ranks[i] < ranks[best] ? i : best;
+    if (count == 0 || ranks[best] == kNoRank) break;
+    const size_t gone = next[best];
+    tokens[best] = merged[best];
+    ranks[gone] = kNoRank;
+    next[best] = next[gone];
+    previous[next[gone]] = static_cast<uint8_t>(best);
+    consider(best);
+    if (best > 0) consider(previous[best]);
+  }
+  size_t kept = 0;
+  for (size_t i = 0; i < count; i = next[i]) tokens[kept++] = tokens[i];
+  ids.resize(begin + kept);
 }
 
 void Bpe::MergeMany(size_t begin, std::vector<int32_t>& ids) const {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/bpe_vocabulary.h"
 
+#include <bit>
 #include <cstring>
 #include <string>
 
@@ -9,10 +10,6 @@
 
 namespace temper {
 namespace {
-
-uint64_t Key(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-}
 
 // "a b" or ["a", "b"].
 bool ReadPair(simdjson::dom::element merge, std::string_view& left, std::string_view& right) {
@@ -82,7 +79,10 @@ absl::Status BpeVocabulary::ParseTokens(const JsonNode& vocabulary) {
 absl::Status BpeVocabulary::ParseMerges(const JsonNode& merges) {
   simdjson::dom::array array;
   if (merges.value().get_array().get(array) != simdjson::SUCCESS) return merges.Error("expected an array");
-  merges_.reserve(array.size());
+  const size_t slots = std::bit_ceil(array.size() + array.size() / 2 + 8);
+  merges_.assign(slots, {-1, -1, {}});
+  has_hash_.assign(slots / 8, 0);
+  shift_ = 64 - std::countr_zero(slots);
   size_t index = 0;
   int32_t rank = 0;
   std::string merged;
@@ -105,7 +105,10 @@ absl::Status BpeVocabulary::ParseMerges(const JsonNode& merges) {
       found[i] = at->second;
     }
     if (HasSignWithin(merged)) words_start_with_sign_ = false;
-    merges_[Key(found[0], found[1])] = {rank++, found[2]};  // of equals the last counts
+    const auto [left_id, right_id, id] = found;
+    merges_[SlotOf(left_id, right_id)] = {left_id, right_id, {rank++, id}};  // of equals the last counts
+    const uint64_t bit = Hash(left_id, right_id) >> (shift_ - 3);
+    has_hash_[bit / 64] |= uint64_t{1} << bit % 64;
   }
   return absl::OkStatus();
 }
@@ -113,11 +116,6 @@ absl::Status BpeVocabulary::ParseMerges(const JsonNode& merges) {
 std::optional<int32_t> BpeVocabulary::Id(std::string_view token) const {
   const auto at = ids_.find(token);
   return at == ids_.end() ? std::nullopt : std::optional<int32_t>(at->second);
-}
-
-const BpeVocabulary::Merge* BpeVocabulary::FindMerge(int32_t left, int32_t right) const {
-  const auto at = merges_.find(Key(left, right));
-  return at == merges_.end() ? nullptr : &at->second;
 }
 
 }  // namespace temper

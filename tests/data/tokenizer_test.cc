@@ -64,6 +64,29 @@ std::vector<Json> ReadCases() {
 
 Json Base() { return ReadCases()[0]; }
 
+// The tokenizer.json of each case.
+std::vector<Json> Wholes() {
+  const std::vector<Json> lines = ReadCases();
+  std::map<std::string, Json> by_name;
+  std::vector<Json> wholes;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    Json json = lines[i].contains("from") ? by_name[lines[i]["from"]] : lines[0];
+    json.update(lines[i]["change"]);
+    by_name[lines[i]["name"]] = json;
+    wholes.push_back(std::move(json));
+  }
+  return wholes;
+}
+
+Json CaseNamed(const std::string& name) {
+  const std::vector<Json> lines = ReadCases(), wholes = Wholes();
+  for (size_t i = 1; i < lines.size(); ++i) {
+    if (lines[i]["name"] == name) return wholes[i - 1];
+  }
+  ADD_FAILURE() << "no case " << name;
+  return {};
+}
+
 std::unique_ptr<Tokenizer> Tiny() {
   auto tokenizer = Tokenizer::Load("configs/tiny/base");
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.status().message();
@@ -78,12 +101,9 @@ std::vector<int32_t> Ids(const Tokenizer& tokenizer, std::string_view text,
 }
 
 TEST_F(TokenizerTest, GivesTheIdsAndTextsOfTheTokenizersPackage) {
-  const std::vector<Json> lines = ReadCases();
-  std::map<std::string, Json> wholes;
+  const std::vector<Json> lines = ReadCases(), wholes = Wholes();
   for (size_t i = 1; i < lines.size(); ++i) {
-    Json json = lines[i].contains("from") ? wholes[lines[i]["from"]] : lines[0];
-    json.update(lines[i]["change"]);
-    wholes[lines[i]["name"]] = json;
+    const Json& json = wholes[i - 1];
     const auto tokenizer = Load(json);
     ASSERT_NE(tokenizer, nullptr) << lines[i]["name"];
     for (const Json& row : lines[i]["decodes"]) {
@@ -112,6 +132,22 @@ TEST_F(TokenizerTest, ReadsAUsersTextAsTextWhereAddedTokensAreOff) {
   EXPECT_EQ(plain.size(), 5);
   EXPECT_EQ(tokenizer->Decode(plain), "<eos>");
   EXPECT_EQ(tokenizer->Decode({&eos, 1}), "");
+}
+
+TEST_F(TokenizerTest, GivesAUsersTextNoIdOfAnAddedTokenInAnyForm) {
+  for (const Json& json : Wholes()) {
+    const auto tokenizer = Load(json);
+    ASSERT_NE(tokenizer, nullptr);
+    for (const Json& added : json["added_tokens"]) {
+      const auto content = added["content"].get<std::string>();
+      if (json["model"]["vocab"].contains(content)) continue;  // BPE itself may make it
+      const auto id = added["id"].get<int32_t>();
+      const Tokenizer::EncodeOptions options = {.added_tokens = false, .add_special_tokens = false};
+      for (const std::string& text : {content, "a " + content + content + " b"}) {
+        EXPECT_THAT(Ids(*tokenizer, text, options), ::testing::Not(::testing::Contains(id))) << text;
+      }
+    }
+  }
 }
 
 TEST(TinyTokenizer, HasATokenForEachWord) {
@@ -343,6 +379,15 @@ TEST_F(TokenizerTest, TakesALongPieceInLittleMoreThanLinearTime) {
   const std::vector<int32_t> ids = Ids(*tokenizer, text);
   EXPECT_EQ(tokenizer->Decode(ids), text);
   EXPECT_EQ(ids, std::vector<int32_t>(250'000, *tokenizer->TokenId("aaaa")));
+}
+
+TEST_F(TokenizerTest, TakesASentencePieceTextOfAMegabyteAsOnePieceInLittleMoreThanLinearTime) {
+  const auto tokenizer = Load(CaseNamed("SPM, the sign within tokens"));
+  for (const char* unit : {"a", "等", " ", "the and ", "\xF0\x9F\x99\x82"}) {
+    std::string text;
+    while (text.size() < 1'000'000) text += unit;
+    EXPECT_EQ(tokenizer->Decode(Ids(*tokenizer, text)), text) << unit;
+  }
 }
 
 }  // namespace
