@@ -68,6 +68,8 @@ class Program {
   }
 
   bool Push(const Rational& number) {
+    constexpr slong kMostFactored = 64;  // bits: roots factor what is under them
+    if (number.Bits() > kMostFactored) return false;
     numbers_.push_back(number);
     steps_.push_back({kCalciumNumber, 0, numbers_.back().get()});
     return true;

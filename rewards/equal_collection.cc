@@ -94,10 +94,11 @@ Decision CompareFlat(const Expression& gold, const Expression& answer, Compariso
     // Sorting is no way out: numbers that cannot be told apart have no order.
     return gold == answer ? Yes("written the same") : TooLarge("a set of more than 100 elements");
   }
-  if (gold.args.size() != answer.args.size() && !lists) {
-    return CompareInAnyOrder(Distinct(gold.args, comparison), Distinct(answer.args, comparison), comparison);
-  }
-  return CompareInAnyOrder(gold.args, answer.args, comparison);
+  Decision direct = CompareInAnyOrder(gold.args, answer.args, comparison);
+  if (direct.equality != Equality::kNo) return direct;
+  const auto first = Distinct(gold.args, comparison), second = Distinct(answer.args, comparison);
+  if (first.size() == gold.args.size() && second.size() == answer.args.size()) return direct;
+  return CompareInAnyOrder(first, second, comparison);
 }
 
 }  // namespace

@@ -107,11 +107,30 @@ bool IsScalar(const Expression& x) {
   }
 }
 
+// a = mod(b, n): of the same n.
+bool HasModulus(const Expression& x) {
+  const auto is_mod = [](const Expression& side) {
+    return side.kind == Kind::kFunction && side.name == "mod";
+  };
+  return std::any_of(x.args.begin(), x.args.end(), is_mod);
+}
+
+Decision CompareCongruences(const Expression& gold, const Expression& answer, Comparison* comparison) {
+  const Expression& first = gold.args[1];
+  const Expression& second = answer.args[1];
+  if (gold.name != answer.name || first.args.size() != 2 || second.args.size() != 2)
+    return No("another relation");
+  if (first.name != "mod" || second.name != "mod") return No("a congruence and something else");
+  return CompareInOrder({gold.args[0], first.args[1], first}, {answer.args[0], second.args[1], second},
+                        comparison);
+}
+
 Decision CompareTwo(const Expression& gold_as_written, const Expression& answer_as_written,
                     Comparison* comparison) {
   const Expression gold = Ascending(gold_as_written), answer = Ascending(answer_as_written);
   if (gold.name != answer.name || gold.args.size() != 2 || answer.args.size() != 2)
     return No("another relation");
+  if (HasModulus(gold) || HasModulus(answer)) return CompareCongruences(gold, answer, comparison);
   const Decision sides = CompareInOrder(gold.args, answer.args, comparison);
   if (sides.equality == Equality::kYes) return Yes("the same sides of the same relation");
   const bool symmetric = gold.name == "=" || gold.name == "!=";

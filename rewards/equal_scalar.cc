@@ -132,8 +132,19 @@ bool IsEvidentlyDefined(const Expression& x) {
   return std::all_of(x.args.begin(), x.args.end(), IsEvidentlyDefined);
 }
 
+// oo - oo, 0 oo: an infinity among terms, factors or in a power.
+bool HasInfiniteArithmetic(const Expression& x) {
+  int sign = 0;
+  if (IsInfinite(x, &sign)) return false;
+  const bool arithmetic = x.kind == Kind::kAdd || x.kind == Kind::kMultiply || x.kind == Kind::kPower;
+  return std::any_of(x.args.begin(), x.args.end(), [&](const Expression& arg) {
+    return (arithmetic && IsInfinite(arg, &sign)) || HasInfiniteArithmetic(arg);
+  });
+}
+
 // For what has no value that we could compute: the same tree, or nothing.
 Decision CompareTrees(const Expression& gold, const Expression& answer, Decision otherwise) {
+  if (HasInfiniteArithmetic(gold)) return Unknown("undefined: arithmetic with an infinity");
   if (Canonical(gold) == Canonical(answer)) return Yes("written the same");
   return otherwise;
 }
@@ -216,7 +227,7 @@ Decision CompareAtPoints(const Expression& gold, const Expression& answer, bool 
                          Comparison* comparison) {
   const int points = constant ? 1 : kPoints;
   slong height = 0;
-  bool cut = false;
+  bool cut = false, arbitrary = false;
   for (int point = 0; point < points; ++point) {
     const PointResult look = FirstLook(gold, answer, point, &comparison->work);
     if (look.agreement == Agreement::kDifferent) {
@@ -228,6 +239,7 @@ Decision CompareAtPoints(const Expression& gold, const Expression& answer, bool 
     }
     height = std::max(height, look.height);
     cut |= look.cut;
+    arbitrary |= look.arbitrary;
   }
   if (constant && comparison->proofs > 0) {
     --comparison->proofs;
