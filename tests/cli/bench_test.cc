@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "rewards/sandbox.h"
 #include "tests/cli/models.h"
 
 namespace temper {
@@ -65,9 +66,18 @@ TEST(Bench, AStepCountsTheTokensItSampled) {
   }
 }
 
+TEST(Bench, TheSandboxStandsBesideTheBareProgram) {
+  if (const auto sandbox = Sandbox::Create(); !sandbox.ok()) GTEST_SKIP() << sandbox.status().message();
+  const auto lines = Lines({"sandbox", "--threads", "1", "--rounds", "1"});
+  ASSERT_EQ(lines.size(), 1);
+  EXPECT_EQ(lines[0]["bench"], "sandbox.python");
+  EXPECT_GT(lines[0]["ratio"].get<double>(), 0);
+}
+
 TEST(Bench, WhatItDoesNotKnowIsRefused) {
   EXPECT_EQ(Refused({"prodct"}).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(Refused({"prodct"}).message()), HasSubstr("product, generate, train, grpo"));
+  EXPECT_THAT(std::string(Refused({"prodct"}).message()),
+              HasSubstr("product, generate, train, grpo, sandbox"));
   EXPECT_THAT(std::string(Refused({}).message()), HasSubstr("product"));
 }
 

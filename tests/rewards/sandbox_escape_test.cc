@@ -46,8 +46,9 @@ const Attack kAttacks[] = {
     {"A18WritesToTheSystem",
      "print([refused(open, d + '/x', 'w') for d in ('/usr', '/usr/bin', '/usr/lib', '/lib', '/bin', '/dev', "
      "'/')])\n"
-     "print(refused(open, '/usr/bin/python3', 'r+'), refused(os.unlink, '/usr/bin/python3'))",
-     "[True, True, True, True, True, True, True]\nTrue True\n"},
+     "print(refused(open, '/usr/bin/python3', 'r+'), refused(os.unlink, '/usr/bin/python3'))\n"
+     "print([os.statvfs(d).f_flag & os.ST_RDONLY for d in ('/', '/usr', '/box', '/dev')])",
+     "[True, True, True, True, True, True, True]\nTrue True\n[1, 1, 1, 1]\n"},
     {"A19OverwritesItsOwnCode",
      "p = '/box/solution.py'\nprint(refused(open, p, 'w'), refused(os.chmod, p, 0o777), refused(os.unlink, "
      "p), "

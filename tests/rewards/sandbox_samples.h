@@ -78,7 +78,9 @@ class Attacked {
     std::ofstream(canary_) << kSecret;
     std::filesystem::permissions(canary_, std::filesystem::perms::all);
     setenv("TEMPER_CANARY", kSecret, 1);
-    open_file_ = open(canary_.c_str(), O_RDWR);  // not closed at execve
+    const int low = open(canary_.c_str(), O_RDWR);
+    open_file_ = fcntl(low, F_DUPFD, 100);  // not closed at execve, and no number that the sandbox uses itself
+    close(low);
     if (who == Who::kUser && geteuid() == 0) user_ = std::make_unique<OrdinaryUser>();
     absl::StatusOr<std::unique_ptr<Sandbox>> made = Sandbox::Create();
     if (made.ok()) {
