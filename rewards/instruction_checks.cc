@@ -197,7 +197,8 @@ bool Postscript(const Arguments& a, string_view text) {
 bool Bullets(const Arguments& a, string_view text) {
   int64_t count = 0;
   ForEachLine(text, [&](string_view line) {
-    line = TrimSpace(line);
+    const string_view trimmed = TrimSpace(line);
+    if (!trimmed.empty()) line = line.substr(static_cast<size_t>(trimmed.data() - line.data()));
     count += line.starts_with('-') || (line.size() > 1 && line[0] == '*' && line[1] != '*');
   });
   return count == a.count;
