@@ -6,7 +6,10 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <csignal>
+#include <map>
+#include <thread>
 
 #include "absl/strings/str_replace.h"
 #include "tests/rewards/sandbox_samples.h"
@@ -206,6 +209,48 @@ TEST_P(SandboxCrash, A29ASegmentationFaultIsTheProgramsOwn) {
   EXPECT_EQ(run.end, SandboxRun::End::kSignal);
   EXPECT_EQ(run.code, SIGSEGV);
   EXPECT_EQ(run.output, "before\n");
+}
+
+// What the kernel says of a program that runs, from outside.
+TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root, to look into processes of others";
+  const Attacked host(GetParam());
+  if (!host.skip().empty()) GTEST_SKIP() << host.skip();
+  std::atomic<pid_t> runner = 0;
+  std::thread thread([&] {
+    runner = gettid();
+    host.Python("import time; time.sleep(1.2)");
+  });
+  std::map<std::string, std::string> status;
+  std::vector<std::string> shared;
+  for (int i = 0; i < 100 && status["Name"] != "python3"; ++i, usleep(10000)) {
+    const uid_t user =
+        GetParam() == Who::kUser ? OrdinaryUser::id() : 0x60000000 + static_cast<uid_t>(runner);
+    const std::vector<std::string> found = ProcessesOf(user);
+    if (found.empty()) continue;
+    const std::string process = absl::StrCat("/proc/", found[0], "/");
+    std::ifstream lines(process + "status");
+    for (std::string line; std::getline(lines, line);) {
+      const size_t colon = line.find(":\t");
+      if (colon != line.npos) status[line.substr(0, colon)] = line.substr(colon + 2);
+    }
+    shared.clear();
+    for (const char* space : {"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}) {
+      std::error_code error;
+      const auto theirs = std::filesystem::read_symlink(process + "ns/" + space, error);
+      if (error || theirs == std::filesystem::read_symlink(absl::StrCat("/proc/self/ns/", space), error)) {
+        shared.push_back(space);
+      }
+    }
+  }
+  thread.join();
+  EXPECT_EQ(status["Name"], "python3");
+  for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+    EXPECT_EQ(status[set], "0000000000000000");
+  EXPECT_EQ(status["NoNewPrivs"], "1");
+  EXPECT_EQ(status["Seccomp"], "2");
+  EXPECT_EQ(status["Groups"].find_first_not_of(' '), std::string::npos) << status["Groups"];
+  EXPECT_EQ(shared, GetParam() == Who::kRoot ? std::vector<std::string>{"user"} : std::vector<std::string>());
 }
 
 TEST_P(SandboxCrash, WhereNamespacesAreRefusedNothingRuns) {

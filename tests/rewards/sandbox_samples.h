@@ -51,12 +51,13 @@ inline std::vector<std::string> ProcessesOf(uid_t user) {
   std::vector<std::string> found;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename();
+    if (name.find_first_not_of("0123456789") != name.npos || name == std::to_string(getpid())) continue;
     std::ifstream status(entry.path() / "status");
-    if (entry.path().filename() == std::to_string(getpid())) continue;
     for (std::string line; std::getline(status, line);) {
       unsigned real = 0, effective = 0;
       if (sscanf(line.c_str(), "Uid: %u %u", &real, &effective) == 2 && effective == user) {
-        found.push_back(entry.path().filename());
+        found.push_back(name);
       }
     }
   }
@@ -79,7 +80,8 @@ class Attacked {
     std::filesystem::permissions(canary_, std::filesystem::perms::all);
     setenv("TEMPER_CANARY", kSecret, 1);
     const int low = open(canary_.c_str(), O_RDWR);
-    open_file_ = fcntl(low, F_DUPFD, 100);  // not closed at execve, and no number that the sandbox uses itself
+    open_file_ =
+        fcntl(low, F_DUPFD, 100);  // not closed at execve, and no number that the sandbox uses itself
     close(low);
     if (who == Who::kUser && geteuid() == 0) user_ = std::make_unique<OrdinaryUser>();
     absl::StatusOr<std::unique_ptr<Sandbox>> made = Sandbox::Create();
