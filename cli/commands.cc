@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/bench.h"
 #include "cli/command.h"
+#include "cli/convert.h"
 #include "cli/docs.h"
 #include "cli/eval.h"
 #include "cli/init.h"
@@ -32,6 +33,8 @@ const std::vector<Command>& Commands() {
        TokenizeHelp},
       {"inspect", "PATH [--digest]", "Looks into checkpoints, runs and trajectory files.", RunInspect,
        InspectHelp},
+      {"convert", "--model DIR --output DIR [--dtype keep|f32|bf16|fp8] ...",
+       "A model directory with weights of another dtype, sharded anew.", RunConvert, ConvertHelp},
       {"init", "CONFIG_DIR --out DIR [--seed N] ...",
        "A model directory of random weights, from a config.json.", RunInit, InitHelp},
       {"report", "RUN_DIR", "Writes a run's report, one HTML page, and prints its path.", RunReport,

@@ -7,12 +7,14 @@
 #include <memory>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "model/fp8.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"
 #include "model/weight_files.h"
@@ -31,25 +33,47 @@ std::string Grouped(int64_t value) {
   return text;
 }
 
+// Scales of FP8 are no parameters: they are told with it.
 std::string DescribeTensors(const std::vector<const TensorInfo*>& tensors) {
-  int64_t elements = 0, bytes = 0;
+  int64_t elements = 0, bytes = 0, scales = 0, blocks = 0, weights = 0;
   size_t width = 0;
   std::map<std::string, int64_t> dtypes;
   for (const TensorInfo* info : tensors) {
-    elements += info->elements;
     bytes += info->end - info->begin;
     width = std::max(width, info->name.size());
+    if (absl::EndsWith(info->name, kScaleSuffix)) {
+      ++scales;
+      blocks += info->elements;
+      continue;
+    }
+    elements += info->elements;
+    ++weights;
     ++dtypes[info->dtype];
   }
   std::vector<std::string> kinds;
   for (const auto& [dtype, count] : dtypes) kinds.push_back(absl::StrCat(count, " ", dtype));
-  std::string text = absl::StrCat("parameters   ", Grouped(elements), " in ", tensors.size(), " tensors (",
+  std::string text = absl::StrCat("parameters   ", Grouped(elements), " in ", weights, " tensors (",
                                   absl::StrJoin(kinds, ", "), "), ", Grouped(bytes), " bytes\n");
+  if (scales > 0) {
+    absl::StrAppend(&text, "FP8          ", scales, " tensors in blocks of ", kFp8Block, "x", kFp8Block, ", ",
+                    Grouped(blocks), " scales\n");
+  }
   for (const TensorInfo* info : tensors) {
     absl::StrAppendFormat(&text, "  %-*s  %-4s [%s]\n", int(std::min<size_t>(width, 80)),
                           Printable(info->name, 400), info->dtype, absl::StrJoin(info->shape, ", "));
   }
   return text;
+}
+
+// "3 files, largest 4,999,610,368 bytes"
+std::string DescribeShards(const WeightFiles& weights) {
+  std::map<const SafetensorsFile*, int64_t> bytes;
+  for (const auto& [name, stored] : weights.tensors)
+    bytes[stored.file] += stored.info->end - stored.info->begin;
+  int64_t largest = 0;
+  for (const auto& [file, size] : bytes) largest = std::max(largest, size);
+  return absl::StrCat("shards       ", weights.files.size(), ", the largest has ", Grouped(largest),
+                      " bytes\n");
 }
 
 void Line(std::string* text, const char* name, int64_t value) {
@@ -103,6 +127,7 @@ absl::StatusOr<std::string> DescribeModel(const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(const WeightFiles weights, OpenWeightFiles(directory));
   std::vector<const TensorInfo*> tensors;
   for (const auto& [name, stored] : weights.tensors) tensors.push_back(stored.info);
+  if (weights.files.size() > 1) text += DescribeShards(weights);
   return text + DescribeTensors(tensors);
 }
 

@@ -7,8 +7,8 @@
 
 namespace temper {
 
-// A Hugging Face directory, or a checkpoint of ours: what its config says, what state/ says, every tensor
-// with dtype and shape, and how many parameters there are. Values are not read.
+// A Hugging Face directory, or a checkpoint of ours: what its config says, what state/ says, the shards,
+// how many parameters there are, FP8's blocks, every tensor with dtype and shape. Values are not read.
 absl::StatusOr<std::string> DescribeModel(const std::string& directory);
 
 // The tensors of one safetensors file.
