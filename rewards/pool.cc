@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/log.h"
+#include "core/text.h"
 
 namespace temper {
 namespace {
@@ -17,6 +19,11 @@ constexpr double kFirst = 1e-6, kGrowth = 1.2;
 int BinOf(double seconds, int bins) {
   if (seconds <= kFirst) return 0;
   return std::min(bins - 1, static_cast<int>(std::log(seconds / kFirst) / std::log(kGrowth)));
+}
+
+bool IsPowerOfTen(int64_t n) {
+  while (n > 1 && n % 10 == 0) n /= 10;
+  return n == 1;
 }
 
 template <class Bins>
@@ -42,7 +49,7 @@ absl::StatusOr<std::unique_ptr<RewardPool>> RewardPool::Create(const RewardConfi
 }
 
 RewardPool::RewardPool(std::vector<std::unique_ptr<Reward>> rules, int threads, int queue)
-    : rules_(std::move(rules)), queue_("rewards", queue), counts_(rules_.size()) {
+    : rules_(std::move(rules)), queue_("rewards", queue), counts_(rules_.size()), errors_(rules_.size()) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
@@ -78,6 +85,24 @@ std::vector<Verdict> RewardPool::Judge(const Completion& completion) const {
   return verdicts;
 }
 
+void RewardPool::Count(const std::vector<Verdict>& verdicts, const std::vector<double>& seconds) {
+  std::vector<std::string> warnings;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (size_t i = 0; i < rules_.size(); ++i) {
+      ++counts_[i].kinds.at(static_cast<size_t>(verdicts[i].kind));
+      ++counts_[i].seconds[BinOf(seconds[i], kBins)];
+      if (verdicts[i].kind != VerdictKind::kInfrastructureError) {
+        counts_[i].score_sum += verdicts[i].score;
+      } else if (IsPowerOfTen(++errors_[i])) {
+        warnings.push_back(absl::StrCat("rule ", verdicts[i].rule, ": infrastructure error ", errors_[i],
+                                        ", no reward: ", Printable(verdicts[i].reason, 400)));
+      }
+    }
+  }
+  for (const std::string& warning : warnings) LogWarning(warning);
+}
+
 void RewardPool::Work() {
   std::vector<double> seconds(rules_.size());
   while (std::optional<Job> next = queue_.Pop()) {
@@ -93,14 +118,7 @@ void RewardPool::Work() {
       verdicts.push_back(JudgeSafely(*rules_[i], completion));
       seconds[i] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     }
-    {
-      absl::MutexLock lock(&mutex_);
-      for (size_t i = 0; i < rules_.size(); ++i) {
-        ++counts_[i].kinds.at(static_cast<size_t>(verdicts[i].kind));
-        ++counts_[i].seconds[BinOf(seconds[i], kBins)];
-        if (verdicts[i].kind != VerdictKind::kInfrastructureError) counts_[i].score_sum += verdicts[i].score;
-      }
-    }
+    Count(verdicts, seconds);
     trajectory.verdicts = std::move(verdicts);
     if (job.done) job.done(&trajectory);
     absl::MutexLock lock(&mutex_);

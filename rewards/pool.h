@@ -19,9 +19,10 @@
 
 namespace temper {
 
-// Threads that judge trajectories while others are still decoded. Verdicts are a function of the trajectory
-// alone and stand in the order of the config's rules, whatever the threads. Submit, Wait and Metrics may be
-// called from any thread.
+// Threads that judge trajectories while others are still decoded. A rule's first, tenth, hundredth ..
+// infrastructure error is a warning with its reason. Verdicts are a function of the trajectory alone and
+// stand in the order of the config's rules, whatever the threads. Submit, Wait and Metrics may be called from
+// any thread.
 class RewardPool {
  public:
   // `queue` trajectories may wait. Errors: MakeRules'.
@@ -65,6 +66,8 @@ class RewardPool {
     double score_sum = 0;
     std::array<int64_t, kBins> seconds{};
   };
+  void Count(const std::vector<Verdict>& verdicts, const std::vector<double>& seconds)
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   RewardPool(std::vector<std::unique_ptr<Reward>> rules, int threads, int queue);
   void Work() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -74,7 +77,8 @@ class RewardPool {
   absl::Mutex mutex_;
   int64_t open_ ABSL_GUARDED_BY(mutex_) = 0;  // submitted or being so, not finished
   int64_t open_peak_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<Counts> counts_ ABSL_GUARDED_BY(mutex_);  // by rule
+  std::vector<Counts> counts_ ABSL_GUARDED_BY(mutex_);   // by rule
+  std::vector<int64_t> errors_ ABSL_GUARDED_BY(mutex_);  // by rule, infrastructure errors since the start
   std::vector<std::thread> threads_;
 };
 

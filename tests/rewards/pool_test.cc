@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/pool.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -109,6 +111,47 @@ TEST(RewardPool, CountsVerdictsByRuleAndStartsAnewWhenAsked) {
   EXPECT_GE(by_name["time/reward/accuracy/p99"], by_name["time/reward/accuracy/p50"]);
   EXPECT_GE(by_name["system/reward/open_peak"], 1);
   for (const auto& [name, value] : (*pool)->TakeMetrics()) EXPECT_EQ(value, 0) << name;
+}
+
+TEST(RewardPool, WarnsOfTheFirstTenthAndHundredthInfrastructureError) {
+  const Prompt bad = Problem("");
+  std::vector<Trajectory> trajectories = Answers(120);
+  testing::internal::CaptureStderr();
+  {
+    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
+    ASSERT_TRUE(pool.ok());
+    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &bad);
+  }
+  const std::string log = testing::internal::GetCapturedStderr();
+  for (const char* n : {"1", "10", "100"}) {
+    EXPECT_THAT(log, testing::HasSubstr(absl::StrCat("rule accuracy: infrastructure error ", n,
+                                                     ", no reward: has no reference answer")));
+  }
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 3);
+}
+
+TEST(RewardPool, ABrokenProgramOfTheUsersStopsNobodyAndRewardsNobody) {
+  RewardConfig config = FormatAccuracyLanguage();
+  config.rules.push_back(Config("process"));
+  config.rules.back().command = {"/bin/sh", "-c", "read row; exit 1"};
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(60);
+  testing::internal::CaptureStderr();
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    const auto pool = RewardPool::Create(config, 2, 4);
+    ASSERT_TRUE(pool.ok()) << pool.status().message();
+    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("/bin/sh: closed its output, exit status 1"));
+  for (const Trajectory& trajectory : trajectories) {
+    EXPECT_EQ(trajectory.verdicts[1].kind,
+              trajectory.verdicts[1].score == 1 ? VerdictKind::kCorrect : VerdictKind::kWrong);
+    EXPECT_EQ(trajectory.verdicts[3].kind, VerdictKind::kInfrastructureError);
+    EXPECT_EQ(RewardOf(trajectory.verdicts, config), std::nullopt);
+  }
 }
 
 TEST(RewardPool, FindsThePromptThatCannotBeJudged) {
