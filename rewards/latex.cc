@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "core/text.h"
 #include "rewards/latex_commands.h"
 #include "rewards/latex_parser.h"
 #include "rewards/latex_unicode.h"
@@ -102,7 +103,10 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text) {
   constexpr int kMostUnclear = 4;
   std::string error;
   size_t error_at = 0;
-  for (unsigned flips = 0, tries = 1; flips < tries; ++flips) {
+  int unclear = 0;
+  for (unsigned count = 0; count < 1u << unclear; ++count) {
+    unsigned flips = 0;  // the last bar first
+    for (int bit = 0; bit < unclear; ++bit) flips |= (count >> bit & 1) << (unclear - 1 - bit);
     LatexParser parser(math.text, flips);
     Expression tree = parser.Parse();
     if (!parser.failed()) {
@@ -110,8 +114,8 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text) {
       return absl::InvalidArgumentError(
           absl::StrFormat("LaTeX at byte 0: more than %d nodes", kMaxLatexNodes));
     }
-    if (flips == 0) {
-      tries = 1u << std::min(parser.unclear_bars(), kMostUnclear);
+    if (count == 0) {
+      unclear = std::min(parser.unclear_bars(), kMostUnclear);
       error = parser.error();
       error_at = math.Offset(parser.error_at()) + (bare.data() - text.data());
     }

@@ -32,9 +32,8 @@ Expression LatexParser::ParseBracket() {
   }
   if (failed()) return {};
   const bool round = open == "(" || open == "[";
-  std::string close(Peek().text);
   const bool french = At(Kind::kOpen, "[") && round && items.size() == 2;
-  if (french) close = "(";
+  const std::string close(french ? "(" : Peek().text);
   if (!french && (!At(Kind::kClose) || (close != open && !(round && (close == "(" || close == "["))))) {
     return Fail("a bracket that is not closed so");
   }

@@ -20,8 +20,12 @@ struct LatexCommand {
     kUpright,  // \mathrm: one letter is a letter, more are a text or a function
     kText,     // \text
   };
-  Lex lex = Lex::kToken;
-  LatexTokenKind kind = LatexTokenKind::kError;
+  constexpr LatexCommand(Lex the_lex, LatexTokenKind the_kind = LatexTokenKind::kError,
+                         std::string_view the_text = {})
+      : lex(the_lex), kind(the_kind), text(the_text) {}
+
+  Lex lex;
+  LatexTokenKind kind;
   std::string_view text;
 };
 

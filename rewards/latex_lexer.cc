@@ -2,8 +2,8 @@
 #include "rewards/latex_lexer.h"
 
 #include "absl/strings/ascii.h"
+#include "core/text.h"
 #include "rewards/latex_commands.h"
-#include "rewards/latex_unicode.h"
 #include "rewards/tags.h"
 
 namespace temper {
@@ -175,7 +175,7 @@ void LatexLexer::LexOther() {
   if (static_cast<unsigned char>(c) >= 0x80) {  // letters of another script
     size_t end = position_;
     while (end < text_.size() && static_cast<unsigned char>(text_[end]) >= 0x80)
-      end += Utf8Length(text_[end]);
+      end += Utf8Length(text_.substr(end));
     return Set(Kind::kText, text_.substr(position_, end - position_), end);
   }
   if (opens_ || closes_) {
@@ -200,6 +200,7 @@ void LatexLexer::LexOther() {
       return Set(plain.kind, plain.text, position_ + length);
     }
   }
+  if (c == '.' && rest.find_first_not_of(". $\n\t") == rest.npos) return Set(Kind::kEnd, "", text_.size());
   Set(Kind::kError, c == '.' ? "a full stop" : "a character that is no mathematics", position_);
 }
 

@@ -44,13 +44,15 @@ class LatexParser {
   class Enter;
   class Deeper;
 
-  // latex.cc: lists, relations and sets.
+  // latex_lists.cc
   Items ParseItems();
   Expression Join(Items items);
   Expression JoinWords(Items items, bool lists);
   Expression ParseStatement() { return Join(ParseItems()); }
   char TakeSeparators();
   Expression ParseItem();
+
+  // latex_relations.cc: logic, relations, operations on sets.
   Expression ParseLogic(int level);
   Expression ParseRelation();
   bool TakeRelation(std::string* name, bool* reversed);
@@ -58,19 +60,23 @@ class LatexParser {
   Expression ParseSet(bool intersection);
   Expression AsSet(Expression operand, bool braces);
 
-  // latex_terms.cc: sums, products, powers.
+  // latex_terms.cc: sums and products.
   Expression ParseSum();
   Expression ParseProduct();
   Expression ParseRatio(Expression first);
   Expression ParseSigned();
   Expression ParseImplicit();
-  Expression ParsePostfix();
-  bool MixedNumber(std::vector<Expression>* factors);
-  bool TakeUnits(std::vector<Expression>* factors);
-  bool TakeText(std::vector<Expression>* factors);
   bool StartsFactor();
   bool BarStarts();
   bool FunctionFollows();
+
+  // latex_quantities.cc: mixed numbers, units, words behind a value. True: something was read.
+  bool MixedNumber(std::vector<Expression>* factors);
+  bool TakeUnits(std::vector<Expression>* factors);
+  bool TakeText(std::vector<Expression>* factors);
+
+  // latex_powers.cc: powers, subscripts and what else stands behind an operand.
+  Expression ParsePostfix();
   Expression ParseExponent();
   bool TakeSpecialExponent(Expression* base);
   Expression Subscript(Expression base, bool powered);
@@ -93,12 +99,14 @@ class LatexParser {
   Expression ParseAccent();
   Expression ParseName();
 
-  // latex_functions.cc: functions, sums over an index, integrals, limits, derivatives.
+  // latex_functions.cc
   Expression ParseFunction();
   Expression Apply(std::string_view name, std::vector<Expression> args, const Expression* base);
   std::vector<Expression> ParseArguments();
   bool IsApplication(const Expression& function);
   Expression ParseApplication(Expression function, bool powered);
+
+  // latex_calculus.cc: what binds a variable.
   Expression ParseBig();
   Expression ParseSeries(std::string_view name);
   Expression ParseIntegral(int variables);

@@ -5,7 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
+#include "core/text.h"
 
 namespace temper {
 namespace {
@@ -187,7 +187,7 @@ const Table& Scripts(bool super) {
 }
 
 std::string_view CharacterAt(std::string_view text, size_t at) {
-  return text.substr(at, Utf8Length(text[at]));
+  return text.substr(at, Utf8Length(text.substr(at)));
 }
 
 // Full-width ASCII; 0: it is something else.
@@ -198,24 +198,6 @@ char FullWidth(std::string_view character) {
 }
 
 }  // namespace
-
-size_t Utf8Length(char lead) {
-  const auto byte = static_cast<unsigned char>(lead);
-  return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
-}
-
-size_t FirstInvalidUtf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    const size_t length = Utf8Length(text[at]);
-    if ((lead >= 0x80 && lead < 0xC2) || lead > 0xF4 || at + length > text.size()) return at;
-    for (size_t i = 1; i < length; ++i) {
-      if ((text[at + i] & 0xC0) != 0x80) return at;
-    }
-    at += length;
-  }
-  return text.npos;
-}
 
 AsciiMath ToAsciiMath(std::string_view text) {
   AsciiMath result;

@@ -20,10 +20,4 @@ struct AsciiMath {
 // `text` is valid UTF-8.
 AsciiMath ToAsciiMath(std::string_view text);
 
-// The first byte that is not UTF-8; npos: there is none.
-size_t FirstInvalidUtf8(std::string_view text);
-
-// Bytes of the character that starts with `lead`, in valid UTF-8.
-size_t Utf8Length(char lead);
-
 }  // namespace temper

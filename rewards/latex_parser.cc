@@ -1,12 +1,83 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "rewards/latex_parser.h"
+
 #include <algorithm>
 #include <utility>
 
-#include "rewards/latex_parser.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "rewards/latex.h"
 
 namespace temper {
+namespace {
 
+using Kind = LatexTokenKind;
 using Tree = ExpressionKind;
+
+}  // namespace
+
+LatexParser::LatexParser(std::string_view text, unsigned flips) : lexer_(text), flips_(flips) {
+  int balance = 0;
+  bool first = true;
+  for (size_t at = 0; at < text.size(); ++at) {
+    if (text[at] == '\\' && at + 1 < text.size() && !absl::ascii_isalpha(text[at + 1])) {
+      ++at;
+    } else if (text[at] == '[' || text[at] == ']') {
+      french_ = french_ || (first && text[at] == ']');
+      first = false;
+      balance += text[at] == '[' ? 1 : -1;
+    }
+  }
+  french_ = french_ || balance != 0;
+}
+
+LatexParser::Deeper::Deeper(LatexParser* parser) : parser_(parser) {
+  if (++parser->depth_ > kMaxLatexDepth) {
+    parser->Fail(absl::StrCat("more than ", kMaxLatexDepth, " brackets and operators inside each other"));
+  }
+}
+
+Expression LatexParser::Parse() {
+  Expression tree = ParseStatement();
+  if (!failed() && !At(Kind::kEnd)) Fail("nothing that can stand here");
+  return tree;
+}
+
+Expression LatexParser::Fail(std::string_view what) {
+  if (error_.empty()) {
+    const bool lexical = At(Kind::kError);
+    error_ = std::string(lexical ? Peek().text : what);
+    error_at_ = Peek().begin;
+    lexer_ = LatexLexer(lexer_.text().substr(0, 0));
+  }
+  return {};
+}
+
+bool LatexParser::Take(Kind kind) {
+  if (!At(kind)) return false;
+  lexer_.Skip();
+  return true;
+}
+
+bool LatexParser::Take(Kind kind, std::string_view text) {
+  if (!At(kind, text)) return false;
+  lexer_.Skip();
+  return true;
+}
+
+Kind LatexParser::PeekSecond() {
+  Peek();
+  LatexLexer ahead = lexer_;
+  ahead.Skip();
+  return ahead.Peek().kind;
+}
+
+Expression LatexParser::Nested(Expression expression) {
+  if (++nested_ > kMaxLatexDepth) {
+    return Fail(absl::StrCat("more than ", kMaxLatexDepth, " operators on one operand"));
+  }
+  return expression;
+}
 
 Expression NumberNode(std::string_view digits) { return {Tree::kNumber, std::string(digits), {}}; }
 
