@@ -23,11 +23,40 @@ std::string Excess(const Expression& x, int depth, size_t* nodes) {
   if (x.kind == Kind::kNumber && static_cast<slong>(x.name.size()) > kMostBits * 3 / 10) {
     return absl::StrCat("a number of ", x.name.size(), " digits");
   }
-  if (x.kind == Kind::kPower && x.args.size() != 2) return "a power without two parts";
   for (const Expression& arg : x.args) {
     if (std::string excess = Excess(arg, depth + 1, nodes); !excess.empty()) return excess;
   }
   return "";
+}
+
+// The numbers of arguments that rewards/expression.h promises.
+bool IsWellFormed(const Expression& x) {
+  const size_t count = x.args.size();
+  bool good = true;
+  switch (x.kind) {
+    case Kind::kPower:
+    case Kind::kRelation:
+      good = count == 2;
+      break;
+    case Kind::kInterval:
+      good = count == 2 && (x.name == "()" || x.name == "[]" || x.name == "(]" || x.name == "[)");
+      break;
+    case Kind::kPercent:
+      good = count == 1;
+      break;
+    case Kind::kPlusMinus:
+      good = count == 1 || count == 2;
+      break;
+    case Kind::kAdd:
+    case Kind::kMultiply:
+    case Kind::kLogic:
+    case Kind::kMatrix:
+      good = count > 0;
+      break;
+    default:
+      break;
+  }
+  return good && std::all_of(x.args.begin(), x.args.end(), IsWellFormed);
 }
 
 int CountPlusMinus(const Expression& x) {
@@ -126,6 +155,7 @@ Decision Equal(const Expression& gold, const Expression& answer, const EqualOpti
   for (const Expression* x : {&gold, &answer}) {
     size_t nodes = 0;
     if (const std::string excess = Excess(*x, 0, &nodes); !excess.empty()) return TooLarge(excess);
+    if (!IsWellFormed(*x)) return Unknown("malformed: a node with other arguments than its kind has");
   }
   const Expanded first = Expand(gold);
   const Expanded second = Expand(answer);

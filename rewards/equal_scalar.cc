@@ -198,11 +198,13 @@ PointResult FirstLook(const Expression& gold, const Expression& answer, int poin
 }
 
 // The agreement that counts as equality (rewards/equal.h), at one point.
-Agreement LongLook(const Expression& gold, const Expression& answer, int point, slong height, bool cut,
-                   WorkBudget* work) {
+Agreement LongLook(const Expression& gold, const Expression& answer, int point, slong height,
+                   Branches branches, WorkBudget* work) {
   const slong bits = 256 + 8 * height;
-  if (bits > kMostAgreement) return Agreement::kTooLarge;
-  const Branches branches = cut ? Branches::kAny : Branches::kPrincipal;
+  if (bits > kMostAgreement) {  // can still be told apart, but not be called equal
+    const PointResult look = ComparePoint(gold, answer, point, kMostAgreement, bits, branches, work);
+    return look.agreement == Agreement::kDifferent ? look.agreement : Agreement::kTooLarge;
+  }
   Agreement agreement = Agreement::kVague;
   for (slong precision = bits + 64; precision <= 2 * kMostAgreement; precision *= 2) {
     agreement = ComparePoint(gold, answer, point, precision, bits, branches, work).agreement;
@@ -232,7 +234,7 @@ Decision CompareAtPoints(const Expression& gold, const Expression& answer, bool 
     const PointResult look = FirstLook(gold, answer, point, &comparison->work);
     if (look.agreement == Agreement::kDifferent) {
       if (look.arbitrary) return Unknown("cannot tell: a function without known values");
-      return No(constant ? "another number" : "another function: values differ at a point");
+      return No(constant ? "another number" : "another function");
     }
     if (look.agreement != Agreement::kWithin && look.agreement != Agreement::kVague) {
       return CannotCompare(gold, answer, look.agreement);
@@ -252,14 +254,18 @@ Decision CompareAtPoints(const Expression& gold, const Expression& answer, bool 
     if (same == SameFunction::kYes) return Yes("the same rational function");
     if (same == SameFunction::kNo) return No("another rational function");
   }
-  for (int point = 0; point < points; ++point) {
-    const Agreement agreement = LongLook(gold, answer, point, height, cut, &comparison->work);
-    if (agreement == Agreement::kDifferent) {
-      if (cut) return Unknown("cannot tell: the same on one branch of a root or logarithm, not on all");
-      return No(constant ? "another number" : "another function: values differ at a point");
+  for (const Branches branches : {Branches::kPrincipal, Branches::kAny}) {
+    if (branches == Branches::kAny && !cut) break;
+    for (int point = 0; point < points; ++point) {
+      const Agreement agreement = LongLook(gold, answer, point, height, branches, &comparison->work);
+      if (agreement == Agreement::kDifferent && branches == Branches::kAny) {
+        return Unknown("cannot tell: the same on one branch of a root or logarithm, not on all");
+      }
+      if (agreement == Agreement::kDifferent) return No(constant ? "another number" : "another function");
+      if (agreement != Agreement::kWithin) return CannotCompare(gold, answer, agreement);
     }
-    if (agreement != Agreement::kWithin) return CannotCompare(gold, answer, agreement);
   }
+  if (arbitrary) return Yes("the same function of the same arguments");
   return Yes(constant ? "the same number, to all digits that count"
                       : "the same function at every point tried");
 }
