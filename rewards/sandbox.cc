@@ -26,6 +26,10 @@
 #include "core/check.h"
 #include "rewards/sandbox_filter.h"
 
+// glibc's clone by its other name: ThreadSanitizer takes clone for a fork, and its books break where memory
+// is shared.
+extern "C" int __clone(int (*function)(void*), void* stack, int flags, void* argument, ...);
+
 namespace temper {
 namespace {
 
@@ -233,7 +237,7 @@ struct Sandbox::Launch {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);  // a handler of ours must not run in the child
-    process = clone(SandboxChild, top, flags, &plan, &process_file);
+    process = __clone(SandboxChild, top, flags, &plan, &process_file);
     const int error = errno;
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (process < 0) {

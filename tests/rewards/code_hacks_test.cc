@@ -42,6 +42,8 @@ const Hack kHacks[] = {
     {"A42SubclassOfStr", R"({"tests": [{"function": "f", "args": [], "expected": {"a": 1}}]})",
      "class S(str):\n  __hash__ = lambda s: hash('a')\n  __eq__ = lambda s, o: True\ndef f(): return "
      "{S('b'): 1}"},
+    {"A42SubclassOfStrAsAKey", R"({"tests": [{"function": "f", "args": [], "expected": {"a": 1}}]})",
+     "class S(str): pass\ndef f(): return {S('a'): 1}"},
     {"A43LooksForTheAnswerInFrames", kText,
      "import gc, sys\nfound = []\nframe = sys._getframe()\nwhile frame:\n"
      "  found += [str(v) for v in {**frame.f_locals, **frame.f_globals}.values()]\n  frame = frame.f_back\n"

@@ -260,16 +260,17 @@ TEST_P(SandboxCrash, WhereNamespacesAreRefusedNothingRuns) {
   // A child in a user namespace of its own, which may have no further ones.
   const pid_t child = fork();
   if (child == 0) {
-    const bool ready = unshare(CLONE_NEWUSER) == 0;  // without a map: no rights over anything
+    if (unshare(CLONE_NEWUSER) != 0) _exit(2);  // without a map: no rights over anything
     std::ofstream("/proc/sys/user/max_user_namespaces") << "0";
     const absl::StatusOr<std::unique_ptr<Sandbox>> made = Sandbox::Create();
-    const bool refused = ready && !made.ok() &&
-                         made.status().code() == absl::StatusCode::kFailedPrecondition &&
+    const bool refused = !made.ok() && made.status().code() == absl::StatusCode::kFailedPrecondition &&
                          made.status().message().find("clone") != absl::string_view::npos;
     _exit(refused ? 0 : 1);
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
+  if (status == 2 << 8)
+    GTEST_SKIP() << "no user namespace for a process with threads (ThreadSanitizer has one)";
   EXPECT_EQ(status, 0);
 }
 
