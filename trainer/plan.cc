@@ -44,7 +44,8 @@ int64_t AttentionFloats(const ModelConfig& m) {
     return m.hidden_size + 2 * m.q_lora_rank + 2 * key +
            m.num_heads * (m.qk_head_dim() + key + m.kv_lora_rank + m.v_head_dim + 1);
   }
-  return m.hidden_size + m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads) + m.num_heads;
+  const int64_t before_norms = m.qk_norm ? (m.head_dim + 1) * (m.num_heads + m.num_kv_heads) : 0;
+  return m.hidden_size + m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads) + m.num_heads + before_norms;
 }
 
 int64_t MlpFloats(const ModelConfig& m, int64_t layer) {

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """E3 through the program: configs/tiny/short.yaml on 1, 2 and 4 ranks under mpirun ends with one digest, and the first rank put
-no more than its share of the tokens through the model: 1/n of them plus one gradient leaf.
+no more than its share of the tokens through the model: 1/n of them plus one gradient leaf. The same from a Qwen3 MoE, whose softmax
+router has no selection bias, on the first two of these layouts.
 
 Usage: layouts.py TEMPER [RANKS...]     Needs mpirun. Takes about ten seconds for each number of ranks.
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,10 +18,27 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
 LEAVES = 4
+BASE = "configs/tiny/base"
+QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=100, num_hidden_layers=3,
+                 intermediate_size=90, num_attention_heads=3, num_key_value_heads=1, head_dim=34, num_experts=10,
+                 num_experts_per_tok=3, moe_intermediate_size=27, mlp_only_layers=[0], norm_topk_prob=True, tie_word_embeddings=True,
+                 rope_theta=10000.0)
 
 
-def run(temper, ranks, directory):
-    command = [temper, "run", RECIPE, "--run-dir", directory]
+def qwen3_moe(directory):
+    """The tiny base's directory with another config."""
+    shutil.copytree(BASE, directory)
+    path = os.path.join(directory, "config.json")
+    with open(path) as file:
+        base = json.load(file)
+    kept = ("vocab_size", "max_position_embeddings", "bos_token_id", "eos_token_id", "rms_norm_eps")
+    with open(path, "w") as file:
+        json.dump(dict({key: base[key] for key in kept}, **QWEN3_MOE), file)
+    return directory
+
+
+def run(temper, ranks, directory, init):
+    command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks)] + command
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
@@ -46,26 +65,28 @@ def refusals(temper, folder):
             yield f"{arguments} on rank 1: exit code {done.returncode}, {done.stderr[-400:]}"
 
 
+def layouts(temper, ranks, folder, init):
+    """Yields what is wrong."""
+    digests, work = {}, {}
+    for n in ranks:
+        directory = os.path.join(folder, f"{os.path.basename(init)}-{n}")
+        digests[n], work[n] = run(temper, n, directory, init), tokens(directory)
+        print(f"{init}, {n} rank(s): {digests[n]}, {sum(work[n].values()):.0f} tokens on the first rank")
+    if len(set(digests.values())) != 1:
+        yield "the digests differ"
+    for n in ranks:
+        for step, alone in work[ranks[0]].items():
+            if work[n][step] > alone * ranks[0] / n + alone / LEAVES:
+                yield f"{n} ranks: {step}: the first rank did {work[n][step]:.0f} of {alone:.0f} tokens"
+
+
 def main():
     temper, ranks = sys.argv[1], [int(n) for n in sys.argv[2:]] or [1, 2, 4]
-    faults = 0
     with tempfile.TemporaryDirectory() as folder:
-        digests, work = {}, {}
-        for n in ranks:
-            directory = os.path.join(folder, f"ranks-{n}")
-            digests[n], work[n] = run(temper, n, directory), tokens(directory)
-            print(f"{n} rank(s): {digests[n]}, {sum(work[n].values()):.0f} tokens on the first rank")
-        if len(set(digests.values())) != 1:
-            print("the digests differ")
-            faults += 1
-        for n in ranks:
-            for step, alone in work[1].items():
-                if work[n][step] > alone / n + alone / LEAVES:
-                    print(f"{n} ranks: {step}: the first rank did {work[n][step]:.0f} of {alone:.0f} tokens")
-                    faults += 1
-        for fault in refusals(temper, folder):
-            print(fault)
-            faults += 1
+        faults = [*layouts(temper, ranks, folder, BASE),
+                  *layouts(temper, ranks[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
+                  *refusals(temper, folder)]
+    print(*faults, sep="\n")
     sys.exit(1 if faults else 0)
 
 

@@ -275,6 +275,67 @@ TEST(ParameterSpecs, TiedModelsHaveNoHeadAndQwen2HasQkvBiases) {
   EXPECT_EQ(llama.count("model.layers.1.self_attn.k_proj.bias"), 0u);
 }
 
+// The sizes of config.json as published, and the models' numbers of parameters as their safetensors count
+// them.
+TEST(ParameterSpecs, PublishedModelsHaveTheirNumberOfParameters) {
+  const std::vector<std::pair<const char*, int64_t>> models = {
+      {R"({"model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048, "num_hidden_layers": 27,
+           "intermediate_size": 10944, "moe_intermediate_size": 1408, "num_attention_heads": 16,
+           "num_key_value_heads": 16, "max_position_embeddings": 163840, "q_lora_rank": null,
+           "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+           "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "n_group": 1,
+           "topk_group": 1, "topk_method": "greedy", "scoring_func": "softmax", "norm_topk_prob": false,
+           "first_k_dense_replace": 1, "moe_layer_freq": 1, "routed_scaling_factor": 1.0, "ep_size": 1,
+           "seq_aux": true, "aux_loss_alpha": 0.001, "rope_theta": 10000, "auto_map": {"AutoConfig": "x.Y"},
+           "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 0.707,
+             "mscale_all_dim": 0.707, "original_max_position_embeddings": 4096, "type": "yarn"}})",
+       15706484224},
+      {R"({"model_type": "deepseek_v3", "vocab_size": 129280, "hidden_size": 7168, "num_hidden_layers": 61,
+           "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_attention_heads": 128,
+           "num_key_value_heads": 128, "max_position_embeddings": 163840, "q_lora_rank": 1536,
+           "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+           "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8, "n_group": 8,
+           "topk_group": 4, "first_k_dense_replace": 3, "num_nextn_predict_layers": 1})",
+       671026419200},
+      {R"({"model_type": "llama", "vocab_size": 128256, "hidden_size": 4096, "num_hidden_layers": 32,
+           "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+           "max_position_embeddings": 131072, "rope_theta": 500000.0, "pretraining_tp": 1,
+           "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+             "original_max_position_embeddings": 8192, "rope_type": "llama3"}})",
+       8030261248},
+      {R"({"model_type": "mistral", "vocab_size": 32000, "hidden_size": 4096, "num_hidden_layers": 32,
+           "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+           "max_position_embeddings": 32768, "sliding_window": 4096, "rope_theta": 10000.0})",
+       7241732096},
+      {R"({"model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24,
+           "intermediate_size": 4864, "num_attention_heads": 14, "num_key_value_heads": 2,
+           "max_position_embeddings": 32768, "sliding_window": 32768, "max_window_layers": 21,
+           "use_sliding_window": false, "tie_word_embeddings": true, "rope_theta": 1000000.0})",
+       494032768},
+      {R"({"model_type": "qwen3", "vocab_size": 151936, "hidden_size": 1024, "num_hidden_layers": 28,
+           "intermediate_size": 3072, "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128,
+           "max_position_embeddings": 40960, "sliding_window": null, "max_window_layers": 28,
+           "use_sliding_window": false, "tie_word_embeddings": true, "attention_bias": false})",
+       596049920},
+      {R"({"model_type": "qwen3_moe", "vocab_size": 151936, "hidden_size": 2048, "num_hidden_layers": 48,
+           "intermediate_size": 6144, "moe_intermediate_size": 768, "num_attention_heads": 32,
+           "num_key_value_heads": 4, "head_dim": 128, "max_position_embeddings": 40960, "num_experts": 128,
+           "num_experts_per_tok": 8, "decoder_sparse_step": 1, "mlp_only_layers": [],
+           "norm_topk_prob": true, "max_window_layers": 48, "sliding_window": null,
+           "use_sliding_window": false, "router_aux_loss_coef": 0.001, "output_router_logits": false})",
+       30532122624},
+  };
+  for (const auto& [json, expected] : models) {
+    int64_t elements = 0;
+    for (const ParameterSpec& spec : ParameterSpecs(Parsed(Json::parse(json)))) {
+      int64_t product = 1;
+      for (int64_t size : spec.shape) product *= size;
+      elements += product;
+    }
+    EXPECT_EQ(elements, expected) << std::string(json).substr(0, 40);
+  }
+}
+
 TEST(ParameterSpecs, Qwen3NormsItsHeadsAndHasNoBiases) {
   const auto specs = SpecsOf(TinyQwen3Moe());
   EXPECT_THAT(specs.at("model.layers.1.self_attn.q_norm.weight").shape, ElementsAre(6));

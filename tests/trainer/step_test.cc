@@ -203,7 +203,7 @@ TEST_P(Update, ThatIsNotFiniteLeavesTheWeightsOnEveryRank) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Update, ::testing::Values(OddDeepseek(), OddQwen2()),
+INSTANTIATE_TEST_SUITE_P(Models, Update, ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(), OddMistral()),
                          [](const auto& info) { return std::string(info.param["model_type"]); });
 
 TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
