@@ -21,8 +21,8 @@ enum class ExpertLayout { kKeep, kSeparate, kStacked };  // kKeep: as they are s
 struct ConversionOptions {
   // kBf16 leaves router biases (e_score_correction_bias) F32, as DeepSeek's files have them. kFp8 quantises
   // the projections of attention, MLPs and experts, MTP layers' too; norms, router, embedding, head and
-  // eh_proj are as with kBf16. A checkpoint that is FP8 already keeps its codes and scales. Tensors that are
-  // no floats are never changed.
+  // eh_proj are as with kBf16. A checkpoint that is FP8 already keeps its codes and scales. FP8 experts are
+  // written separate, or as they are. Tensors that are no floats are never changed.
   WeightDtype dtype = WeightDtype::kKeep;
   ExpertLayout experts = ExpertLayout::kKeep;
   int64_t shard_bytes = int64_t{5'000'000'000};  // at most, of tensors, where one tensor is not larger alone

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ATen/ops/empty.h"
+#include "absl/strings/match.h"
 #include "cli/inspect.h"
 #include "gmock/gmock.h"
 #include "model/dtype.h"
@@ -58,6 +59,16 @@ std::vector<float> Floats(const Stored& stored) {
   std::vector<float> values(stored.bytes.size() / DtypeBytes(stored.dtype));
   DecodeFloats(stored.dtype, stored.bytes.data(), values.size(), values.data());
   return values;
+}
+
+void Write(const std::string& directory, const Tensors& tensors) {
+  std::vector<TensorInfo> infos;
+  for (const auto& [name, stored] : tensors) infos.push_back({name, stored.dtype, stored.shape});
+  auto writer = SafetensorsWriter::Create(directory + "/model.safetensors", infos, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (const auto& [name, stored] : tensors)
+    EXPECT_TRUE((*writer)->Write(name, 0, stored.bytes.data(), stored.bytes.size()).ok());
+  EXPECT_TRUE((*writer)->Commit().ok());
 }
 
 class Convert : public ::testing::Test {
@@ -210,7 +221,8 @@ TEST_F(Convert, APolicyReadsAllFormsAsTheSameNumbers) {
   const std::string fp8 = Converted(Model(WideDeepseek(), /*strange=*/false), {"--dtype", "fp8"});
   const auto expected = ReadPolicy(Converted(fp8, {"--dtype", "f32"}));
   ASSERT_TRUE(expected.ok()) << expected.status();
-  for (const std::string& form : {fp8, Converted(fp8, {"--experts", "stacked", "--shard-size", "100000"})}) {
+  for (const std::string& form : {fp8, Converted(fp8, {"--shard-size", "100000"}),
+                                  Converted(fp8, {"--experts", "stacked", "--dtype", "f32"})}) {
     const auto read = ReadPolicy(form);
     ASSERT_TRUE(read.ok()) << read.status();
     ASSERT_EQ(read->parameters.list().size(), expected->parameters.list().size());
@@ -224,9 +236,9 @@ TEST_F(Convert, APolicyReadsAllFormsAsTheSameNumbers) {
   }
 }
 
-TEST_F(Convert, ExpertsAreStackedAndSeparatedByteForByteInEveryDtype) {
+TEST_F(Convert, ExpertsAreStackedAndSeparatedByteForByte) {
   const std::string model = Model(WideDeepseek());
-  for (const char* dtype : {"keep", "bf16", "fp8"}) {
+  for (const char* dtype : {"keep", "bf16"}) {
     const std::string separate = Converted(model, {"--dtype", dtype});
     const Tensors expected = Read(separate);
     const std::string stacked = Converted(separate, {"--experts", "stacked"});
@@ -245,17 +257,55 @@ TEST_F(Convert, ExpertsAreStackedAndSeparatedByteForByteInEveryDtype) {
   }
 }
 
-TEST_F(Convert, Fp8BlocksThatStraddleExpertsCannotBeMovedButNumbersCan) {
-  const std::string model = Model(With(WideDeepseek(), "moe_intermediate_size", 130));
-  const std::string fp8 = Converted(model, {"--dtype", "fp8"});
-  EXPECT_THAT(Error(fp8, {"--experts", "stacked"}), HasSubstr("130 rows are no multiple of 128"));
-  const std::string stacked = Converted(model, {"--dtype", "fp8", "--experts", "stacked"});
-  EXPECT_THAT(Error(stacked, {"--experts", "separate"}), HasSubstr("130 rows are no multiple of 128"));
-  const Tensors a = Read(Converted(stacked, {"--dtype", "f32"})),
-                b = Read(Converted(stacked, {"--dtype", "f32", "--experts", "separate"}));
+// The experts of layer 1 as Transformers holds them, FP8 too.
+Tensors StackedByHand(const Tensors& separate) {
+  Tensors stacked;
+  for (const auto& [name, stored] : separate) {
+    if (!absl::StrContains(name, "layers.1.mlp.experts.")) stacked[name] = stored;
+  }
   const std::string layer = "model.layers.1.mlp.experts.";
-  EXPECT_EQ(a.at(layer + "gate_up_proj").bytes.substr(130 * 140 * 4, 130 * 140 * 4),
-            b.at(layer + "0.up_proj.weight").bytes);
+  for (const char* suffix : {"", "_scale_inv"}) {
+    for (int64_t expert = 0; expert < 3; ++expert) {
+      for (const char* name : {"gate_proj", "up_proj", "down_proj"}) {
+        const Stored& from = separate.at(absl::StrCat(layer, expert, ".", name, ".weight", suffix));
+        const bool down = name[0] == 'd';
+        Stored& to = stacked[absl::StrCat(layer, down ? "down_proj" : "gate_up_proj", suffix)];
+        to.dtype = from.dtype;
+        to.shape = {3, from.shape[0] * (down ? 1 : 2), from.shape[1]};
+        to.bytes += from.bytes;
+      }
+    }
+  }
+  return stacked;
+}
+
+TEST_F(Convert, StackedFp8IsSeparatedByteForByteAndNeverMade) {
+  const std::string fp8 = Converted(Model(WideDeepseek()), {"--dtype", "fp8"});
+  EXPECT_THAT(Error(fp8, {"--experts", "stacked"}), HasSubstr("FP8 and stacked"));
+  EXPECT_THAT(Error(folder_.path(), {"--experts", "stacked", "--dtype", "fp8"}),
+              HasSubstr("use --experts separate"));
+  const Tensors separate = Read(fp8), stacked = StackedByHand(separate);
+  const Tensors wide = Read(Converted(fp8, {"--dtype", "f32"}));
+  Write(fp8, stacked);
+  EXPECT_EQ(Read(Converted(fp8, {"--experts", "separate"})), separate);
+  EXPECT_EQ(Read(Converted(fp8, {})), stacked);
+  EXPECT_EQ(Read(Converted(fp8, {"--experts", "separate", "--dtype", "f32"})), wide);
+}
+
+TEST_F(Convert, Fp8BlocksThatStraddleExpertsCannotBeSeparatedButNumbersCan) {
+  const std::string fp8 =
+      Converted(Model(With(WideDeepseek(), "moe_intermediate_size", 192)), {"--dtype", "fp8"});
+  Tensors stacked = StackedByHand(Read(fp8));
+  // Blocks of [384, 140] are 3 x 2 for each expert, not 2 x 2 twice.
+  Stored& scales = stacked["model.layers.1.mlp.experts.gate_up_proj_scale_inv"];
+  scales.shape = {3, 3, 2};
+  scales.bytes.resize(3 * 3 * 2 * 4);
+  Write(fp8, stacked);
+  EXPECT_THAT(Error(fp8, {"--experts", "separate"}), HasSubstr("192 rows are no multiple of 128"));
+  const Tensors a = Read(Converted(fp8, {"--dtype", "f32"})),
+                b = Read(Converted(fp8, {"--dtype", "f32", "--experts", "separate"}));
+  EXPECT_EQ(a.at("model.layers.1.mlp.experts.gate_up_proj").bytes.substr(192 * 140 * 4, 192 * 140 * 4),
+            b.at("model.layers.1.mlp.experts.0.up_proj.weight").bytes);
 }
 
 TEST_F(Convert, ShardsHaveAtMostTheSizeAndAnIndexAndTheSameTensors) {
@@ -294,46 +344,38 @@ TEST_F(Convert, WhatCannotBeConvertedIsNamedAndNothingIsLeft) {
   EXPECT_THAT(Error("/nowhere", {}), HasSubstr("/nowhere/config.json: cannot read"));
 
   Tensors tensors = Read(model);
-  const auto write = [&](const Tensors& changed) {
-    std::vector<TensorInfo> infos;
-    for (const auto& [name, stored] : changed) infos.push_back({name, stored.dtype, stored.shape});
-    auto writer = SafetensorsWriter::Create(model + "/model.safetensors", infos, {});
-    for (const auto& [name, stored] : changed)
-      EXPECT_TRUE((*writer)->Write(name, 0, stored.bytes.data(), stored.bytes.size()).ok());
-    EXPECT_TRUE((*writer)->Commit().ok());
-  };
   const std::string up = "model.layers.1.mlp.experts.2.up_proj.weight";
   Tensors broken = tensors;
   const float bad[] = {std::numeric_limits<float>::max(), std::numeric_limits<float>::quiet_NaN()};
   memcpy(broken[up].bytes.data() + 400, &bad[1], 4);
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {"--dtype", "bf16"}),
               HasSubstr("/model.safetensors: tensor " + up + ": element 100 is nan"));
   EXPECT_EQ(Read(Converted(model, {})), broken) << "bytes that are kept are not looked at";
   memcpy(broken[up].bytes.data() + 400, &bad[0], 4);
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {"--dtype", "bf16"}), HasSubstr(up + ": has a number that BF16 cannot hold"));
 
   broken = tensors;
   broken.erase(up);
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {}), HasSubstr(up + ": is missing"));
   broken = tensors;
   broken[up].shape = {140, 128};
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {}), HasSubstr(up + ": has shape [140, 128]; config.json says [128, 140]"));
   broken = tensors;
   broken["model.layers.2.mlp.experts.1.up_proj.weight"] = tensors[up];
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {"--experts", "stacked"}),
               HasSubstr("model.layers.2.mlp.experts.0.gate_proj.weight: is missing"));
   broken = tensors;
   broken[up].dtype = "BF16";
   broken[up].bytes.resize(broken[up].bytes.size() / 2);
-  write(broken);
+  Write(model, broken);
   EXPECT_THAT(Error(model, {"--experts", "stacked"}), HasSubstr("name a --dtype to stack them"));
 
-  write(tensors);
+  Write(model, tensors);
   ASSERT_EQ(truncate((model + "/model.safetensors").c_str(), 100000), 0);
   EXPECT_THAT(Error(model, {}), HasSubstr("leave the"));
 }
