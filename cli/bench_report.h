@@ -20,6 +20,8 @@ struct BenchOptions {
   std::vector<int64_t> rows = {1, 8, 64, 256, 1024};
   std::vector<int64_t> batches = {64, 256};
   std::string token_file;
+  std::string tokenizer;
+  std::string text_file;
   int64_t prompt_tokens = 32;
   int64_t new_tokens = 128;
   int64_t sequences = 64;
@@ -42,6 +44,8 @@ struct BenchOptions {
     v.Field("batches", batches, "generate: sequences that decode together.", Between(1, 1 << 16));
     v.Field("token_file", token_file,
             "generate, train, grpo: lists of token ids, a JSON array a line, instead of random ones.");
+    v.Field("tokenizer", tokenizer, "tokenize: a tokenizer.json, or a directory with one.");
+    v.Field("text_file", text_file, "tokenize: texts, a JSON string a line.");
     v.Field("prompt_tokens", prompt_tokens, "generate, grpo: tokens of each prompt.", Between(1, 1 << 20));
     v.Field("new_tokens", new_tokens, "generate, grpo: tokens drawn after each prompt.", Between(1, 1 << 20));
     v.Field("sequences", sequences, "train: sequences of an update.", Between(1, 1 << 16));
@@ -85,6 +89,7 @@ absl::Status BenchProduct(
 absl::Status BenchGenerate(const BenchOptions& options);
 absl::Status BenchTrain(const BenchOptions& options);
 absl::Status BenchGrpo(const BenchOptions& options);
+absl::Status BenchTokenize(const BenchOptions& options);
 absl::Status BenchSandbox(const BenchOptions& options);
 
 }  // namespace temper

@@ -184,6 +184,9 @@ const std::vector<int32_t>& Tokenizer::eos_ids() const { return state_->eos_ids;
 const std::vector<std::pair<std::string, std::string>>& Tokenizer::files() const { return state_->files; }
 
 bool Tokenizer::HasToken(int64_t id) const { return state_->IsKnown(id); }
+bool Tokenizer::JoinsPrevious(int32_t id) const {
+  return state_->IsKnown(id) && state_->decoder.JoinsPrevious(state_->tokens[id].text);
+}
 std::optional<std::string_view> Tokenizer::TokenText(int32_t id, bool skip_special_tokens) const {
   if (!state_->IsKnown(id) || (skip_special_tokens && state_->tokens[id].special)) return std::nullopt;
   return state_->tokens[id].text;

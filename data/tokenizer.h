@@ -32,6 +32,8 @@ class Tokenizer {
   const std::vector<int32_t>& eos_ids() const;
   std::optional<int32_t> TokenId(std::string_view token) const;  // by its content ("<think>")
   bool HasToken(int64_t id) const;
+  // A text that is decoded from this id on lacks what the ids before it say of it: a byte token (<0x0A>).
+  bool JoinsPrevious(int32_t id) const;
 
   struct EncodeOptions {
     bool added_tokens = true;  // "<think>" in the text becomes its token; false: a user's text stays text

@@ -92,6 +92,11 @@ absl::StatusOr<Decoder::Step> Decoder::ParseStep(const JsonNode& node) {
   return step;
 }
 
+bool Decoder::JoinsPrevious(std::string_view token) const {
+  const auto is_fallback = [](const Step& step) { return step.kind == Kind::kByteFallback; };
+  return ByteOf(token).has_value() && std::any_of(steps_.begin(), steps_.end(), is_fallback);
+}
+
 Decoding::Decoding(const Decoder& decoder) : decoder_(decoder), states_(decoder.steps_.size()) {}
 
 void Decoding::Feed(size_t step, std::string_view part, bool begins, std::string& text) {

@@ -17,6 +17,8 @@ class Decoder {
  public:
   static absl::StatusOr<Decoder> Parse(const JsonNode& node);
   Decoder();  // none: a space between tokens
+  // The token is a byte that is decoded together with the bytes before it.
+  bool JoinsPrevious(std::string_view token) const;
 
  private:
   friend class Decoding;

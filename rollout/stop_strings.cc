@@ -24,6 +24,7 @@ bool StopStrings::Reached(absl::Span<const int32_t> tokens) const {
   std::string text;
   for (size_t window = std::min(tokens.size(), 2 * longest_ + 4);;
        window = std::min(tokens.size(), 2 * window)) {
+    while (window < tokens.size() && tokenizer_->JoinsPrevious(tokens[tokens.size() - window])) ++window;
     text = tokenizer_->Decode(tokens.last(window), false);
     if (text.size() >= enough || window == tokens.size()) break;
   }

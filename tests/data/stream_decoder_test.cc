@@ -70,9 +70,9 @@ TEST(StreamDecoder, HoldsARunOfByteTokensBackUntilItsEnd) {
 // characters, and all parts together are the whole text.
 TEST(StreamDecoder, GivesTheTextOfAllIdsInPartsThatLaterIdsDoNotChange) {
   std::mt19937 draw(7);
-  for (const char* name :
-       {"GPT-2", "special tokens, normalized", "SPM", "SPM, some bytes", "Metaspace always True",
-        "decoders strip all", "decoders ends", "decoders bytes, then", "no decoder"}) {
+  for (const char* name : {"GPT-2", "special tokens, normalized", "SPM", "SPM, some bytes",
+                           "Metaspace always True", "decoders strip all", "decoders strip the end",
+                           "decoders ends", "decoders bytes, then", "no decoder"}) {
     const auto tokenizer = Case(name);
     const int64_t bytes =
         std::min<int64_t>(tokenizer->vocab_size(), 260);  // where the tokens of single bytes are

@@ -148,7 +148,7 @@ def part_cases():
         "type": "Strip", "content": "a", "start": 2, "stop": 0}
     fuse, spaces = {"type": "Fuse"}, {"type": "Replace", "pattern": {"String": "a"}, "content": "b b"}
     for name, steps in {"replace": [replace], "strip": [strip], "strip all": [fuse, strip], "bytes, then": [BYTES, fuse, strip, spaces],
-                        "strip bytes": [strip, BYTES, metaspace(replacement="a")], "none": [], "ends": [
+                        "strip bytes": [strip, BYTES, metaspace(replacement="a")], "strip the end": [fuse, {**strip, "start": 0, "stop": 2}], "none": [], "ends": [
                             {**strip, "start": 0, "stop": 1}, fuse, {**strip, "content": "e", "start": 1}]}.items():
         yield f"decoders {name}", {"decoder": {"type": "Sequence", "decoders": steps}}
     tokens = [added(size, "<eos>", special=True, normalized=True), added(size + 1, "<É>", special=True, normalized=True),
