@@ -417,6 +417,15 @@ TEST(AttentionBackward, ANaNInAQueryReachesItsOwnKeysAndNoLaterOnes) {
   EXPECT_FALSE(std::isnan(g.dq[21 * batch.ldq()]));
 }
 
+TEST(AttentionBackward, ANaNInAQueryReachesNoKeyBehindItsWindow) {
+  Batch batch(Windowed(Shape(1, 1, 8, 8), 10), {100}, 3);
+  batch.q[90 * batch.ldq()] = kNaN;
+  const Gradients g = Backward(batch, 1);
+  EXPECT_TRUE(std::isnan(g.dk[81 * batch.ldk()]));
+  EXPECT_FALSE(std::isnan(g.dk[80 * batch.ldk()]));
+  EXPECT_FALSE(std::isnan(g.dv[80 * batch.ldv()]));
+}
+
 TEST(AttentionBackward, IsTheDerivative) {
   const AttentionShape s = Shape(4, 2, 7, 5);
   Batch b(s, {9, 70}, 41);
