@@ -97,6 +97,17 @@ Ball Random(std::string_view name, uint64_t salt) {
   return ball;
 }
 
+bool IsTrigonometric(std::string_view name) {
+  constexpr std::string_view kNames[] = {"sin", "cos", "tan", "cot", "sec", "csc"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+// How near the function may come to a limit: tanh(x) is 1 but for 2 e^(-2x).
+slong LimitBits(const Ball& argument, bool trigonometric) {
+  const auto& part = trigonometric ? acb_imagref(argument.get()) : acb_realref(argument.get());
+  return static_cast<slong>(3 * std::abs(arf_get_d(arb_midref(part), ARF_RND_UP)));
+}
+
 PointValue Finite(Ball ball) {
   if (!ball.IsFinite()) return {Existence::kUndefined, {}};
   return {Existence::kValue, std::move(ball)};
@@ -333,6 +344,7 @@ PointValue PointEvaluator::Function(const Expression& expression) {
   Ball result;
   if (args.size() == 1) {
     if (const AcbFunction smooth = Find(kSmooth, name)) {
+      height_ += LimitBits(args[0], IsTrigonometric(name));
       smooth(result.get(), args[0].get(), precision_);
       return Finite(std::move(result));
     }

@@ -12,6 +12,7 @@
 namespace temper {
 namespace {
 
+constexpr size_t kMostSteps = 40;
 constexpr std::pair<std::string_view, CalciumCode> kUnary[] = {
     {"exp", kCalciumExp},       {"log", kCalciumLog},       {"sin", kCalciumSin}, {"cos", kCalciumCos},
     {"tan", kCalciumTan},       {"cot", kCalciumCot},       {"abs", kCalciumAbs}, {"arcsin", kCalciumArcsin},
@@ -22,6 +23,7 @@ class Program {
  public:
   // False: something in it has no step.
   bool Write(const Expression& expression) {
+    if (steps_.size() > kMostSteps) return false;
     const Exact exact = EvaluateExact(expression);
     if (exact.existence == Existence::kValue) return Push(exact.value);
     switch (expression.kind) {
@@ -87,7 +89,6 @@ class Program {
 }  // namespace
 
 CalciumVerdict ProveEqual(const Expression& a, const Expression& b) {
-  constexpr size_t kMostSteps = 40;
   Program first, second;
   if (!first.Write(a) || !second.Write(b)) return kCalciumUnknown;
   if (first.steps().size() > kMostSteps || second.steps().size() > kMostSteps) return kCalciumUnknown;

@@ -20,12 +20,13 @@ namespace {
 constexpr size_t kMostSymbols = 8;
 constexpr slong kMostTerms = 1000;
 constexpr slong kMostProducts = 20'000;  // of terms, in one multiplication
+constexpr slong kMostSteps = 50'000;     // 5 ms in all
 constexpr slong kMostDegree = 1000;
 constexpr slong kMostCoefficientBits = 4000;
 
 class Ring {
  public:
-  explicit Ring(std::vector<std::string> symbols) : symbols_(std::move(symbols)) {
+  explicit Ring(std::vector<std::string> symbols) : work(kMostSteps), symbols_(std::move(symbols)) {
     fmpq_mpoly_ctx_init(context_, std::max<slong>(1, std::ssize(symbols_)), ORD_DEGREVLEX);
   }
   ~Ring() { fmpq_mpoly_ctx_clear(context_); }
@@ -33,6 +34,8 @@ class Ring {
   Ring& operator=(const Ring&) = delete;
 
   fmpq_mpoly_ctx_struct* context() { return context_; }
+  WorkBudget work;
+
   slong Index(const std::string& symbol) const {
     return std::lower_bound(symbols_.begin(), symbols_.end(), symbol) - symbols_.begin();
   }
@@ -80,6 +83,9 @@ class Polynomial {
     const slong products =
         fmpq_mpoly_length(a.value_, a.context()) * fmpq_mpoly_length(b.value_, a.context());
     if (!a.IsSmall() || !b.IsSmall() || products > kMostProducts) return std::nullopt;
+    const slong bits =
+        std::abs(fmpz_mpoly_max_bits(a.value_->zpoly)) + std::abs(fmpz_mpoly_max_bits(b.value_->zpoly));
+    if (!a.ring_->work.Spend(4 + products * (1 + bits / 256))) return std::nullopt;
     Polynomial product(a.ring_);
     fmpq_mpoly_mul(product.value_, a.value_, b.value_, a.context());
     if (!product.IsSmall()) return std::nullopt;

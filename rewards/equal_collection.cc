@@ -49,7 +49,8 @@ class Matching {
 
  private:
   bool Augment(size_t i, Equality most) {
-    for (size_t j = 0; j < answer_.size(); ++j) {
+    for (size_t k = 0; k < answer_.size(); ++k) {
+      const size_t j = (i + k) % answer_.size();  // most often in the same order
       const Equality equality = Pair(i, j);
       if (seen_[j] || (equality != Equality::kYes && equality != most)) continue;
       seen_[j] = true;

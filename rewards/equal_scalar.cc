@@ -18,7 +18,7 @@ using Kind = ExpressionKind;
 
 constexpr int kPoints = 3;
 constexpr slong kFirstPrecision = 128;
-constexpr slong kMostAgreement = 8192;  // bits
+constexpr slong kMostAgreement = 4096;  // bits
 
 // ---- Numbers as they are written
 
@@ -200,7 +200,7 @@ PointResult FirstLook(const Expression& gold, const Expression& answer, int poin
 // The agreement that counts as equality (rewards/equal.h), at one point.
 Agreement LongLook(const Expression& gold, const Expression& answer, int point, slong height,
                    Branches branches, WorkBudget* work) {
-  const slong bits = 256 + 8 * height;
+  const slong bits = 256 + 4 * height;
   if (bits > kMostAgreement) {  // can still be told apart, but not be called equal
     const PointResult look = ComparePoint(gold, answer, point, kMostAgreement, bits, branches, work);
     return look.agreement == Agreement::kDifferent ? look.agreement : Agreement::kTooLarge;
@@ -254,9 +254,10 @@ Decision CompareAtPoints(const Expression& gold, const Expression& answer, bool 
     if (same == SameFunction::kYes) return Yes("the same rational function");
     if (same == SameFunction::kNo) return No("another rational function");
   }
+  // One point sees the smallest difference; each branch of a function with a cut has its own.
   for (const Branches branches : {Branches::kPrincipal, Branches::kAny}) {
     if (branches == Branches::kAny && !cut) break;
-    for (int point = 0; point < points; ++point) {
+    for (int point = 0; point < (branches == Branches::kAny ? points : 1); ++point) {
       const Agreement agreement = LongLook(gold, answer, point, height, branches, &comparison->work);
       if (agreement == Agreement::kDifferent && branches == Branches::kAny) {
         return Unknown("cannot tell: the same on one branch of a root or logarithm, not on all");
@@ -329,7 +330,7 @@ std::optional<int> ConstantRatio(const Expression& gold, const Expression& answe
   const Expression quotient = QuotientOf(gold, answer);
   Ball first;
   for (int pass = 0; pass < 2; ++pass) {
-    const slong bits = 256 + 8 * height;
+    const slong bits = 256 + 4 * height;
     if (bits > kMostAgreement) return std::nullopt;
     for (int point = 0; point < kPoints; ++point) {
       const Branches branches = pass == 1 && cut ? Branches::kAny : Branches::kPrincipal;
