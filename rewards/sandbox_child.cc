@@ -21,7 +21,7 @@
 namespace temper {
 namespace {
 
-TEMPER_CHILD [[noreturn]] void Fail(SandboxPlan* plan, const char* step, const char* detail) {
+[[noreturn]] TEMPER_CHILD void Fail(SandboxPlan* plan, const char* step, const char* detail) {
   plan->error = errno;
   plan->detail = detail;
   plan->step = step;
