@@ -173,6 +173,12 @@ TEST(Process, ThatKeepsFailingIsRefusedAtOnceAfterAWhile) {
   EXPECT_THAT(verdict.reason, HasSubstr("exit status 1; it failed 6 times in a row and is started again in"));
 }
 
+TEST(Process, ThatDoesNotReadIsNoSignalToUs) {
+  RuleConfig config = Command({"/bin/sh", "-c", "exec 0<&-; sleep 60"}, 0.2);
+  config.start_seconds = 0;
+  EXPECT_THAT(Ask(*Rule(config), "x").reason, HasSubstr("no answer in 0.2 s"));
+}
+
 TEST(Process, KillsTheWholeGroup) {
   RuleConfig config =
       Command(Program("p = subprocess.Popen(['sleep', '60']); print(p.pid, file=sys.stderr, flush=True); "
