@@ -59,8 +59,11 @@ Expression LatexParser::ParseAtom() {
       return Node(Tree::kText, "...");
     case Kind::kText:
       return ParseText();
-    case Kind::kFunction:
-      return ParseFunction();
+    case Kind::kFunction: {
+      const std::string name(Peek().text);
+      lexer_.Skip();
+      return ParseFunction(name);
+    }
     case Kind::kFraction:
       return ParseFraction();
     case Kind::kBinomial: {
@@ -279,7 +282,7 @@ Expression LatexParser::ParseName() {
   const std::string_view raw = Trim(lexer_.Raw());
   if (const LatexCommand* known = FindCommand(raw);
       function && known != nullptr && known->kind == Kind::kFunction) {
-    return Apply(known->text, {}, nullptr);
+    return ParseFunction(std::string(known->text));
   }
   std::string name;
   for (const char c : raw) {

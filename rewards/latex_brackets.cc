@@ -137,6 +137,12 @@ Expression LatexParser::ParseEnvironment() {
         if (!rows.back().empty()) rows.emplace_back();
         continue;
       }
+      const bool remark = At(Kind::kText) && ConjunctionOf(Peek().text) == ',';  // otherwise
+      const Kind next = remark ? PeekSecond() : Kind::kEnd;
+      if (next == Kind::kAmpersand || next == Kind::kRow || next == Kind::kFinish) {
+        lexer_.Skip();
+        continue;
+      }
       rows.back().push_back(ParseStatement());
       if (!failed() && !At(Kind::kAmpersand) && !At(Kind::kRow) && !At(Kind::kFinish)) {
         return Fail("nothing that can stand in a matrix");

@@ -22,9 +22,9 @@ struct Names {
 // Functions under one name each.
 const Names kFunctions[] = {
     {{Lex::kToken, Kind::kFunction, ""},
-     {"sin",  "cos", "tan", "cot", "sec", "csc", "sinh", "cosh",  "tanh", "coth", "sech",
-      "csch", "exp", "ln",  "log", "lg",  "lb",  "gcd",  "lcm",   "max",  "min",  "floor",
-      "ceil", "det", "arg", "dim", "ker", "deg", "erf",  "trace", "rank", "sup",  "inf"}},
+     {"sin", "cos", "tan", "cot", "sec", "csc",   "sinh", "cosh", "tanh", "coth",  "sech", "csch",
+      "exp", "ln",  "log", "lg",  "lb",  "gcd",   "lcm",  "max",  "min",  "floor", "ceil", "det",
+      "arg", "dim", "ker", "deg", "erf", "trace", "rank", "cis",  "sup",  "inf"}},
     {{Lex::kToken, Kind::kFunction, "arcsin"}, {"arcsin", "asin"}},
     {{Lex::kToken, Kind::kFunction, "arccos"}, {"arccos", "acos"}},
     {{Lex::kToken, Kind::kFunction, "arctan"}, {"arctan", "atan", "arctg"}},

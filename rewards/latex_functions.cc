@@ -13,14 +13,15 @@ using Kind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 bool IsTrigonometric(std::string_view name) {
-  for (const std::string_view known : {"sin", "cos", "tan", "cot", "sec", "csc"}) {
+  for (const std::string_view known : {"sin", "cos", "tan", "cot", "sec", "csc", "cis"}) {
     if (name == known) return true;
   }
   return false;
 }
 
 bool HasInverse(std::string_view name) {
-  return IsTrigonometric(name.substr(0, 3)) && (name.size() == 3 || (name.size() == 4 && name[3] == 'h'));
+  return IsTrigonometric(name.substr(0, 3)) && name != "cis" &&
+         (name.size() == 3 || (name.size() == 4 && name[3] == 'h'));
 }
 
 // f and its like are never factors.
@@ -34,9 +35,8 @@ bool IsAlwaysFunction(std::string_view name) {
 
 }  // namespace
 
-Expression LatexParser::ParseFunction() {
-  const std::string name(Peek().text);
-  lexer_.Skip();
+// Behind its name.
+Expression LatexParser::ParseFunction(const std::string& name) {
   std::optional<Expression> exponent;
   std::optional<Expression> base;
   while (!failed() && (At(Kind::kCaret) || At(Kind::kUnder))) {
@@ -65,26 +65,21 @@ Expression LatexParser::ParseFunction() {
   return Node(Tree::kPower, "", std::move(value), *std::move(exponent));
 }
 
-// The node of a function; without `args`, they are read here.
 Expression LatexParser::Apply(std::string_view name, std::vector<Expression> args, const Expression* base) {
-  if (args.empty()) {
-    if (At(Kind::kOpen)) {
-      args = ParseArguments();
-    } else {
-      args.push_back(ParseImplicit());
-    }
-  }
   if (failed()) return {};
   const bool several = name == "gcd" || name == "lcm" || name == "max" || name == "min" || name == "P" ||
                        name == "binomial" || name == "log";
   if (args.size() != 1 && !several) return Fail("more than one argument of " + std::string(name));
-  if ((name == "binomial") != (args.size() == 2) && !several) return Fail("two arguments are due");
   if (name == "binomial" && args.size() != 2) return Fail("binomial has two arguments");
   if (name == "max" || name == "min" || name == "gcd" || name == "lcm") {
     if (args.size() == 1 && (args[0].kind == Tree::kSet || args[0].kind == Tree::kList) &&
         !args[0].args.empty()) {
       args = std::vector<Expression>(std::move(args[0].args));
     }
+  }
+  if (name == "cis") {  // cos x + i sin x
+    std::vector<Expression> turn = {{Tree::kConstant, "i", {}}, std::move(args[0])};
+    return Node(Tree::kPower, "", Expression{Tree::kConstant, "e", {}}, Product(std::move(turn)));
   }
   Expression value{Tree::kFunction, std::string(name), {}};
   if (name == "ln") value.name = "log";

@@ -100,7 +100,7 @@ class LatexParser {
   Expression ParseName();
 
   // latex_functions.cc
-  Expression ParseFunction();
+  Expression ParseFunction(const std::string& name);
   Expression Apply(std::string_view name, std::vector<Expression> args, const Expression* base);
   std::vector<Expression> ParseArguments();
   bool IsApplication(const Expression& function);

@@ -68,6 +68,7 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
     if (token.kind != Kind::kWord && token.kind != Kind::kFunction) return false;
     if (token.kind == Kind::kFunction && !IsUnit(spelling)) return false;
     const bool upright = spelling.starts_with("\\");  // \text{m}
+    if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
     if (token.text.size() == 1) return (upright && token.text != "e" && token.text != "i") || !first;
     return IsUnit(spelling) || ZerosOf(token.text) > 0;
   };

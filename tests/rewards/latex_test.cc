@@ -110,6 +110,7 @@ TEST(LatexTest, FunctionsWithAndWithoutBrackets) {
   EXPECT_EQ(Tree("\\binom n2"), "(binomial n 2)");
   EXPECT_EQ(Tree("\\lfloor x\\rfloor + ⌈y⌉"), "(+ (floor x) (ceil y))");
   EXPECT_EQ(Tree("2 sin(x)"), "(* 2 (sin x))");
+  EXPECT_EQ(Tree("2\\operatorname{cis} 90^\\circ"), "(* 2 (^ #e (* #i 90 #pi (^ 180 -1))))");
 }
 
 TEST(LatexTest, ALetterBeforeABracketIsAFunctionOfSymbolsAndNumbersElseAFactor) {
@@ -163,6 +164,7 @@ TEST(LatexTest, SetsTuplesAndIntervals) {
   EXPECT_EQ(Tree("\\mathbb{R} \\setminus \\{0\\}"), "(Difference #R (Set 0))");
   EXPECT_EQ(Tree("\\{x \\in \\mathbb R : x > 2\\}"), "(set_builder (in x #R) (\">\" x 2))");
   EXPECT_EQ(Tree("\\{x | |x| < 2\\}"), "(set_builder x (\"<\" (abs x) 2))");
+  EXPECT_EQ(Tree("\\left\\{x \\middle| x < 2\\right\\}"), "(set_builder x (\"<\" x 2))");
   EXPECT_EQ(Tree("\\langle 1, 2 \\rangle"), "(Tuple 1 2)");
 }
 
@@ -187,23 +189,27 @@ TEST(LatexTest, Matrices) {
   EXPECT_EQ(Tree("\\left[\\begin{array}{c|c}1&2\\\\ \\hline x&4\\\\\\end{array}\\right]"), matrix);
   EXPECT_EQ(Tree("\\\\begin{bmatrix}1&2\\\\\\\\x&4\\\\end{bmatrix}"), matrix) << "escaped twice";
   EXPECT_EQ(Tree("\\begin{vmatrix}1&2\\\\x&4\\end{vmatrix}"), "(det " + matrix + ")");
+  EXPECT_EQ(Tree("|\\begin{matrix}1&2\\\\x&4\\end{matrix}|"), "(det " + matrix + ")");
+  EXPECT_EQ(Tree("\\left|\\begin{array}{cc}1&2\\\\x&4\\end{array}\\right|"), "(det " + matrix + ")");
   EXPECT_EQ(Tree("\\begin{pmatrix}1&2\\\\x&4\\end{pmatrix}^T"), "(transpose " + matrix + ")");
   EXPECT_EQ(Tree("\\begin{cases}x=1\\\\y=2\\end{cases}"), "(List (\"=\" x 1) (\"=\" y 2))");
+  EXPECT_EQ(Tree("\\begin{cases}1&\\text{if }x>0\\\\0&\\text{otherwise}\\end{cases}"),
+            "(piecewise (Tuple 1 (\">\" x 0)) (Tuple 0))");
   EXPECT_EQ(Tree("\\begin{pmatrix}1&2\\\\3\\end{pmatrix}"),
             "error: LaTeX at byte 34: a matrix whose rows differ in length");
 }
 
 TEST(LatexTest, UnitsCurrencyAndPercent) {
-  for (const char* text :
-       {"7 \\text{ cm}", "7\\,\\mathrm{m/s^2}", "7 km/h", "7 square miles", "\\$7", "7\\text{ apples}",
-        "7^\\circ", "7°C", "£7", "7\\,\\mathrm{m}", "7 m²\\text{ of land}"}) {
-    if (std::string_view(text).find("²") == std::string_view::npos) EXPECT_EQ(Tree(text), "7") << text;
+  for (const char* text : {"7 \\text{ cm}", "7\\,\\mathrm{m/s^2}", "7 km/h", "7 square miles", "\\$7",
+                           "7\\text{ apples}", "7^\\circ", "7°C", "£7", "7\\,\\mathrm{m}"}) {
+    EXPECT_EQ(Tree(text), "7") << text;
   }
   EXPECT_EQ(Tree("7m"), "(* 7 m)") << "a letter may be a variable";
   EXPECT_EQ(Tree("7\\%"), "(Percent 7)");
   EXPECT_EQ(Tree("7 percent"), "(Percent 7)");
   EXPECT_EQ(Tree("\\sin 30^\\circ"), "(sin (* 30 #pi (^ 180 -1)))");
   EXPECT_EQ(Tree("7 \\text{ million}"), "(* 7 1000000)");
+  EXPECT_EQ(Tree("5 ft 3"), "error: LaTeX at byte 5: two quantities");
   EXPECT_EQ(Tree("5 \\text{ ft } 3 \\text{ in}"), "error: LaTeX at byte 14: two quantities");
 }
 
@@ -342,7 +348,9 @@ TEST(LatexTest, NoTextCrashesOrHangs) {
     for (size_t i = 0; i < length; ++i) text += parts[random() % parts.size()];
     const auto tree = ParseLatex(text);
     parsed += tree.ok();
-    if (tree.ok()) EXPECT_EQ(Tree(text), DebugString(*tree));
+    if (tree.ok()) {
+      EXPECT_EQ(Tree(text), DebugString(*tree));
+    }
   }
   EXPECT_GT(parsed, 200);
 }
