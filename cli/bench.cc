@@ -17,8 +17,8 @@ constexpr Bench kBenches[] = {
     {"generate", "tokens a second of continuous batching", BenchGenerate},
     {"train", "tokens a second of whole updates", BenchTrain},
     {"grpo", "a whole step: groups sampled, the reference's logprobs, one update", BenchGrpo},
-    {"tokenize", "loading a tokenizer, and tokens a second of encoding", BenchTokenize},
     {"sandbox", "a Python program in rule code's sandbox, beside the same program without one", BenchSandbox},
+    {"tokenize", "loading a tokenizer, and tokens a second of encoding", BenchTokenize},
 };
 
 }  // namespace

@@ -23,6 +23,12 @@ TEST(Tokenize, TextAndIdsGoBothWays) {
                                 "{\"text\":\"h\xC3\xA9 \xE7\xAD\x89\\n\"}", "{\"text\":\"\"}"));
 }
 
+TEST(Tokenize, AnIdWithoutATokenIsNamedByLineAndPlace) {
+  EXPECT_THAT(
+      ErrorOf("tokenize", {"--tokenizer", kTinyTokenizer, "--decode"}, "{\"ids\":[1]}\n{\"ids\":[1,357]}\n"),
+      HasSubstr(":2: ids[1]: 357 is not in the vocabulary of configs/tiny/base"));
+}
+
 TEST(Tokenize, SpecialTokensAreAddedAndShownUnlessToldOtherwise) {
   const std::vector<std::string> with = Lines("tokenize", {"--tokenizer", kTinyTokenizer}, "\"a\"");
   const std::vector<std::string> without =
