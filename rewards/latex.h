@@ -20,21 +20,21 @@
 //   any other      a function with the name as written, primes behind it: f, f', f^-1, foo of \operatorname
 //
 // Ambiguities:
-//   (a, b)     kTuple; kInterval "()" only beside a union, intersection or difference, or with an infinite
-//   end.
-//              [a, b] is kInterval, [a, b, c] kTuple.
+//   (a, b)     kTuple; kInterval "()" only beside a union, intersection or difference, behind \in, or with
+//              an infinite end. [a, b] is kInterval, [a, b, c] kTuple.
 //   {a, b}     a kSet, with or without \ before the braces; {a} alone is a.
 //   1,000      one number, but two inside brackets of a list; 1 000, 1\,000, 1{,}000 one everywhere.
 //   2\frac12   a mixed number, as 2 1/2.
 //   1/2x       1/(2x): what stands side by side binds stronger than / and \cdot.
 //   \sin 2x/3  the sine of it all, up to the next + or function; \sin(2x)/3 and \sin{2x}/3 are not.
-//   a(b)       a function's value where the brackets hold only symbols and numbers, else a product. f, g, F,
-//   G
-//              and P are always functions. e(2), pi(2), i(2) never are.
+//   a(b)       a function's value where the brackets hold only symbols and numbers, else a product. f, g,
+//              F, G, P and Gamma are always functions. e(2), pi(2), i(2) never are.
+//   cis x      e^(i x)
 //   e, i, I    the constants, but an index i of a sum is a symbol. E is a symbol, 1E5 a number.
 //   abc        a product, but known words are not cut: sin, sqrt, pi, and, cm, ..; a text of words is kText.
 //   degrees    dropped; inside a trigonometric function they are pi/180.
-//   units      dropped behind a number, as any \text behind a value; so is a currency sign.
+//   units      dropped behind a number, as any \text behind a value; so is a currency sign. 5 million is a
+//              product; so is 5 m, but 5\,\mathrm{m} is 5. Two numbers side by side are an error.
 //   x=1, 2     x = kList(1, 2). Commas, "and", "or" between equations or values make a kList, between
 //              inequalities kLogic. ; parts lists of lists (kTuple).
 //   a = b (mod n)    a = mod(b, n)
