@@ -18,13 +18,15 @@ struct ScoreOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("rule", rule,
-            "Rules, with commas between (docs/rewards.md): accuracy, exact, choice, number, code, format, "
-            "language, "
-            "length, repetition, instructions, harmless, process.",
-            Required());
-    v.Field("mode", mode,
-            "Of rules that find an answer: strict (inside <answer>) or lenient (wherever one is).");
+    v.Field(
+        "rule", rule,
+        "Rules, with commas between (docs/rewards.md): math, code, accuracy, exact, choice, number, format, "
+        "language, length, repetition, instructions, harmless, process.",
+        Required());
+    v.Field(
+        "mode", mode,
+        "math: math_verify, strict or string; accuracy, exact, choice, number: strict (inside <answer>) or "
+        "lenient (wherever one is).");
     v.Field("set", set, "RULE.OPTION=VALUE, as in a recipe's reward, such as length.max_tokens=100.",
             Repeated());
     v.Field("raw", raw, "Completions are the answers themselves, without tags.");

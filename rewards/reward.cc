@@ -14,6 +14,7 @@
 #include "rewards/harmless.h"
 #include "rewards/instructions.h"
 #include "rewards/language.h"
+#include "rewards/math.h"
 #include "rewards/process.h"
 #include "rewards/shape.h"
 
@@ -28,7 +29,8 @@ constexpr Entry kRules[] = {
     {"accuracy", MakeAccuracy}, {"exact", MakeAccuracy},        {"choice", MakeAccuracy},
     {"number", MakeAccuracy},   {"format", MakeFormat},         {"language", MakeLanguage},
     {"length", MakeLength},     {"repetition", MakeRepetition}, {"instructions", MakeInstructions},
-    {"harmless", MakeHarmless}, {"process", MakeProcess},       {"code", MakeCode}};
+    {"harmless", MakeHarmless}, {"process", MakeProcess},       {"code", MakeCode},
+    {"math", MakeMath}};
 
 // A rule under the name that its entry gives it.
 class Named : public Reward {

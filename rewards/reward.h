@@ -47,6 +47,7 @@ struct RuleConfig {
   std::vector<std::string> tags = {"think", "answer"};
   bool text_after = false;
   std::string mode = "strict";
+  std::string math_mode = "math_verify";
   std::string language = "en";
   int64_t min_words = 5;
   int64_t max_tokens = 0;
@@ -104,6 +105,12 @@ struct RuleConfig {
     }
     if (has({"accuracy", "exact", "choice", "number"})) {
       v.Field("mode", mode, "strict: the answer is inside <answer>; lenient: wherever one is found.");
+    }
+    if (has({"math"})) {
+      v.Field(
+          "mode", math_mode,
+          "math: math_verify (as Hugging Face's), strict (PRM800K's: order, lowest terms, whole numbers) or "
+          "string (Hendrycks': the same string after normalisation).");
     }
     if (has({"language"})) {
       v.Field(

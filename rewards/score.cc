@@ -13,7 +13,7 @@ namespace temper {
 namespace {
 
 bool HasModes(const std::string& rule) {
-  return rule == "accuracy" || rule == "exact" || rule == "choice" || rule == "number";
+  return rule == "accuracy" || rule == "exact" || rule == "choice" || rule == "number" || rule == "math";
 }
 
 // RULE.OPTION=VALUE, as a config reads it.
@@ -52,7 +52,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::stri
       return absl::InvalidArgumentError(absl::StrCat("--rule ", Printable(names), ": a name is missing"));
     if (std::find(known.begin(), known.end(), rule.rule) == known.end()) return MakeRule(rule).status();
     if (!mode.empty() && HasModes(rule.rule)) {
-      rule.mode = mode;
+      (rule.rule == "math" ? rule.math_mode : rule.mode) = mode;
       taken = true;
     }
     config.rules.push_back(std::move(rule));

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/math.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/text.h"
+#include "rewards/equal.h"
+#include "rewards/math_answer.h"
+#include "rewards/math_string.h"
+#include "rewards/tags.h"
+
+namespace temper {
+namespace {
+
+enum class Mode { kMathVerify, kStrict, kString };
+
+// Where the answer is looked for, or why there is no such place.
+struct Place {
+  std::string_view text;
+  std::optional<Verdict> none;
+};
+
+Place AnswerPlace(const Completion& completion) {
+  if (completion.raw) return {completion.text, {}};
+  const Sections sections = SplitThinking(completion.text);
+  if (!sections.has_end_of_thinking) {
+    // A completion that never began to think is an answer as it stands.
+    const bool thinks = completion.text.find("<think>") != std::string_view::npos;
+    if (!thinks && CountTag(completion.text, "<answer>") == 0) return {completion.text, {}};
+    if (thinks) return {{}, MakeVerdict(VerdictKind::kNoAnswer, 0, "the thinking does not end")};
+  }
+  const std::string_view rest = sections.has_end_of_thinking ? sections.rest : completion.text;
+  const int opening = CountTag(rest, "<answer>"), closing = CountTag(rest, "</answer>");
+  if (opening == 0 && closing == 0) return {rest, {}};
+  const size_t begin = rest.find("<answer>"), end = rest.find("</answer>");
+  if (opening != 1 || closing != 1 || begin > end)
+    return {{}, MakeVerdict(VerdictKind::kMalformed, 0, "is not one <answer>..</answer>")};
+  return {Trim(rest.substr(begin + 8, end - begin - 8)), {}};
+}
+
+class Math : public Reward {
+ public:
+  Math(std::string name, Mode mode) : name_(std::move(name)), mode_(mode) {}
+  const std::string& name() const override { return name_; }
+
+  absl::Status CheckAnswer(const Prompt& prompt) const override {
+    if (Trim(prompt.answer).empty()) return absl::InvalidArgumentError("the reference answer is empty");
+    if (mode_ == Mode::kString) return absl::OkStatus();
+    const MathAnswer gold = ReadMathReference(prompt.answer);
+    if (gold.parses) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("the reference answer ", Printable(prompt.answer, 80), " cannot be read: ", gold.error));
+  }
+
+  Verdict Judge(const Completion& completion) const override {
+    const Place place = AnswerPlace(completion);
+    if (place.none) return *place.none;
+    const MathAnswer gold = ReadMathReference(completion.prompt->answer);
+    if (!gold.parses && mode_ != Mode::kString) {
+      return MakeVerdict(VerdictKind::kInfrastructureError, 0,
+                         absl::StrCat("the reference answer cannot be read: ", gold.error));
+    }
+    const MathAnswer answer = FindMathAnswer(place.text);
+    if (answer.text.empty()) return MakeVerdict(VerdictKind::kNoAnswer, 0, "there is no answer");
+    Verdict verdict = mode_ == Mode::kString ? JudgeStrings(gold, answer) : JudgeValues(gold, answer);
+    verdict.extracted = answer.text;
+    return verdict;
+  }
+
+ private:
+  static Verdict JudgeStrings(const MathAnswer& gold, const MathAnswer& answer) {
+    const std::string wanted = MathString(gold.text), given = MathString(answer.text);
+    if (wanted == given)
+      return MakeVerdict(VerdictKind::kCorrect, 1, absl::StrCat("the same string, ", answer.place));
+    return MakeVerdict(VerdictKind::kWrong, 0,
+                       absl::StrCat(Printable(given, 60), " is another string than ", Printable(wanted, 60)));
+  }
+
+  Verdict JudgeValues(const MathAnswer& gold, const MathAnswer& answer) const {
+    if (!answer.parses) {
+      return MakeVerdict(VerdictKind::kMalformed, 0,
+                         absl::StrCat(answer.place, " answer cannot be read: ", answer.error));
+    }
+    const Decision decision = Equal(gold.expression, answer.expression,
+                                    mode_ == Mode::kStrict ? EqualOptions::Strict() : EqualOptions());
+    if (decision.equality == Equality::kYes)
+      return MakeVerdict(VerdictKind::kCorrect, 1, absl::StrCat(answer.place, ": ", decision.reason));
+    const bool unknown = decision.equality == Equality::kUnknown;
+    return MakeVerdict(VerdictKind::kWrong, 0,
+                       absl::StrCat(unknown ? "undecided, " : "", answer.place, ": ", decision.reason));
+  }
+
+  const std::string name_;
+  const Mode mode_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const RuleConfig& config) {
+  const std::pair<const char*, Mode> modes[] = {
+      {"math_verify", Mode::kMathVerify}, {"strict", Mode::kStrict}, {"string", Mode::kString}};
+  for (const auto& [name, mode] : modes) {
+    if (config.math_mode == name) return std::make_unique<Math>(config.rule, mode);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("rule math: mode ", Printable(config.math_mode),
+                                                 " is not one of math_verify, strict, string"));
+}
+
+}  // namespace temper
