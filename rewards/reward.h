@@ -83,9 +83,8 @@ struct RuleConfig {
       return any;
     };
     v.Field("rule", rule,
-            "The rule's name: accuracy, exact, choice, number, format, language, length, repetition, code, "
-            "instructions, "
-            "harmless, process.",
+            "The rule's name: math, code, accuracy, exact, choice, number, format, language, length, "
+            "repetition, instructions, harmless, process.",
             Required());
     v.Field("name", name,
             "What verdicts and `requires` call this entry, where a rule stands in the list more than once.");
