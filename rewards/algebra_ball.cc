@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/algebra_ball.h"
 
-#include <acb_hypgeom.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <utility>
+
+#include "rewards/algebra_names.h"
 
 namespace temper {
 namespace {
@@ -16,60 +16,7 @@ constexpr slong kMostArgument = 40;               // of exp, sin and the like, a
 constexpr slong kMostGammaPrecision = 2048;
 constexpr slong kMostGammaArgument = 13;
 constexpr slong kFunctionSteps = 30;
-
-using AcbFunction = void (*)(acb_t, const acb_t, slong);
-
-struct NamedFunction {
-  std::string_view name;
-  AcbFunction function;
-};
-
-void Exp(acb_t result, const acb_t x, slong precision) { acb_exp(result, x, precision); }
-
-// Without a cut: their value at a point tells of all others.
-constexpr NamedFunction kSmooth[] = {
-    {"exp", Exp},       {"sin", acb_sin},   {"cos", acb_cos},   {"tan", acb_tan},   {"cot", acb_cot},
-    {"sec", acb_sec},   {"csc", acb_csc},   {"sinh", acb_sinh}, {"cosh", acb_cosh}, {"tanh", acb_tanh},
-    {"coth", acb_coth}, {"sech", acb_sech}, {"csch", acb_csch},
-};
-
-void Reciprocal(AcbFunction function, acb_t result, const acb_t x, slong precision) {
-  acb_inv(result, x, precision);
-  function(result, result, precision);
-}
-void Arcsec(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_acos, result, x, precision); }
-void Arccsc(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_asin, result, x, precision); }
-void Arccot(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_atan, result, x, precision); }
-void Arcsech(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_acosh, result, x, precision); }
-void Arccsch(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_asinh, result, x, precision); }
-void Arccoth(acb_t result, const acb_t x, slong precision) { Reciprocal(acb_atanh, result, x, precision); }
-
-constexpr NamedFunction kCut[] = {
-    {"arcsin", acb_asin}, {"arccos", acb_acos},   {"arctan", acb_atan},   {"arcsec", Arcsec},
-    {"arccsc", Arccsc},   {"arcsinh", acb_asinh}, {"arccosh", acb_acosh}, {"arctanh", acb_atanh},
-    {"arccot", Arccot},   {"arcsech", Arcsech},   {"arccsch", Arccsch},   {"arccoth", Arccoth},
-};
-
-// Of real numbers, or with a value for each argument that says nothing of the next.
-constexpr std::string_view kStepwise[] = {"floor", "ceil", "sign", "re",  "im",  "arg",     "conjugate",
-                                          "max",   "min",  "gcd",  "lcm", "mod", "binomial"};
-// Not of numbers alone.
-constexpr std::string_view kValueless[] = {
-    "det",     "trace",    "rank",  "dim",        "deg",         "ker",       "norm",  "transpose", "sum",
-    "product", "integral", "limit", "derivative", "set_builder", "piecewise", "given", "ratio",     "base",
-};
-template <size_t n>
-bool Contains(const std::string_view (&names)[n], std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
-
-template <size_t n>
-AcbFunction Find(const NamedFunction (&table)[n], std::string_view name) {
-  for (const NamedFunction& row : table) {
-    if (row.name == name) return row.function;
-  }
-  return nullptr;
-}
+constexpr slong kScreening = 64;  // bits at which most arguments are seen to have nothing in common
 
 uint64_t Mix(uint64_t x) {  // splitmix64
   x += 0x9E3779B97F4A7C15;
@@ -97,17 +44,6 @@ Ball Random(std::string_view name, uint64_t salt) {
   return ball;
 }
 
-bool IsTrigonometric(std::string_view name) {
-  constexpr std::string_view kNames[] = {"sin", "cos", "tan", "cot", "sec", "csc"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
-}
-
-// How near the function may come to a limit: tanh(x) is 1 but for 2 e^(-2x).
-slong LimitBits(const Ball& argument, bool trigonometric) {
-  const auto& part = trigonometric ? acb_imagref(argument.get()) : acb_realref(argument.get());
-  return static_cast<slong>(3 * std::abs(arf_get_d(arb_midref(part), ARF_RND_UP)));
-}
-
 PointValue Finite(Ball ball) {
   if (!ball.IsFinite()) return {Existence::kUndefined, {}};
   return {Existence::kValue, std::move(ball)};
@@ -115,37 +51,14 @@ PointValue Finite(Ball ball) {
 
 }  // namespace
 
-std::string SymbolKey(std::string_view name) {
-  constexpr std::string_view kGreek[] = {
-      "alpha", "beta",    "gamma",  "delta",  "epsilon", "varepsilon", "zeta",  "eta", "theta",  "vartheta",
-      "iota",  "kappa",   "lambda", "mu",     "nu",      "xi",         "pi",    "rho", "varrho", "sigma",
-      "tau",   "upsilon", "phi",    "varphi", "chi",     "psi",        "omega", "ell", "hbar",
-  };
-  const std::string_view stem = name.substr(0, name.find('_'));
-  std::string lower(stem);
-  for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  const bool word =
-      stem.size() > 1 && std::find(std::begin(kGreek), std::end(kGreek), lower) == std::end(kGreek);
-  return word ? lower + std::string(name.substr(stem.size())) : std::string(name);
-}
-
-bool IsUnknownFunction(const Expression& expression) {
-  constexpr std::string_view kOthers[] = {"log", "abs", "factorial", "gamma", "double_factorial", "erf"};
-  const std::string& name = expression.name;
-  return expression.kind == ExpressionKind::kFunction && Find(kSmooth, name) == nullptr &&
-         Find(kCut, name) == nullptr && !Contains(kStepwise, name) && !Contains(kValueless, name) &&
-         !Contains(kOthers, name);
-}
-
-bool HasSymbol(const Expression& expression) {
-  if (expression.kind == ExpressionKind::kSymbol || expression.kind == ExpressionKind::kText) return true;
-  return std::any_of(expression.args.begin(), expression.args.end(), HasSymbol);
-}
-
 Ball PointEvaluator::Symbol(std::string_view name) const { return Random(SymbolKey(name), point_); }
 
+bool PointEvaluator::Spend(slong steps) {
+  return work_->Spend(steps * (1 + precision_ / 512) * (1 + precision_ / 4096));
+}
+
 PointValue PointEvaluator::Evaluate(const Expression& expression) {
-  if (!work_->Spend(1 + precision_ / 512)) return {Existence::kTooLarge, {}};
+  if (!Spend(1)) return {Existence::kTooLarge, {}};
   PointValue value = Known(expression);
   if (value.existence != Existence::kValue) return value;
   if (!value.ball.IsFinite()) return {Existence::kUndefined, {}};
@@ -242,21 +155,20 @@ PointValue PointEvaluator::Power(const Expression& base, const Expression& expon
     acb_pow_fmpz(result.get(), value.ball.get(), exact.value.numerator(), precision_);
     return Finite(std::move(result));
   }
-  if (!work_->Spend(kFunctionSteps * (1 + precision_ / 512))) return {Existence::kTooLarge, {}};
   if (acb_is_zero(value.ball.get())) {  // 0^x
     const bool positive = power.ball.IsReal() && arb_is_positive(acb_realref(power.ball.get())) != 0;
     return positive && !HasSymbol(exponent) ? Finite(Ball()) : PointValue{Existence::kUndefined, {}};
   }
+  const bool half = exact.existence == Existence::kValue && exact.value == Rational(1, 2);
+  if (half && !HasSymbol(base)) {  // cheaper than by a logarithm, and real where it is real
+    acb_sqrt(result.get(), value.ball.get(), precision_);
+    return Finite(std::move(result));
+  }
+  if (!Spend(4 * kFunctionSteps)) return {Existence::kTooLarge, {}};
   acb_mul(result.get(), power.ball.get(), Logarithm(value.ball, HasSymbol(base)).get(), precision_);
   if (!result.IsFinite()) return {Existence::kUndefined, {}};
   if (result.Magnitude() > kMostArgument) return {Existence::kTooLarge, {}};
-  // A positive base, or a square root of a real number: the result keeps its real or imaginary axis exactly.
-  const bool half = exact.existence == Existence::kValue && exact.value == Rational(1, 2);
-  if (half && !HasSymbol(base)) {
-    acb_sqrt(result.get(), value.ball.get(), precision_);
-  } else {
-    acb_exp(result.get(), result.get(), precision_);
-  }
+  acb_exp(result.get(), result.get(), precision_);
   return Finite(std::move(result));
 }
 
@@ -264,6 +176,8 @@ const PointEvaluator::Atom* PointEvaluator::Multiple(std::string_view name, cons
                                                      bool positive, Ball* factor) const {
   for (const Atom& atom : atoms_) {
     if (atom.name != name) continue;
+    acb_div(factor->get(), argument.get(), atom.args[0].get(), kScreening);
+    if (!factor->IsFinite() || arb_contains_zero(acb_imagref(factor->get())) == 0) continue;
     acb_div(factor->get(), argument.get(), atom.args[0].get(), precision_);
     if (!factor->IsFinite() || arb_contains_zero(acb_imagref(factor->get())) == 0) continue;
     if (factor->RadiusMagnitude() > -precision_ / 2) continue;
@@ -330,8 +244,8 @@ Ball PointEvaluator::Arbitrary(std::string_view name, std::vector<Ball> args) {
 
 PointValue PointEvaluator::Function(const Expression& expression) {
   const std::string& name = expression.name;
-  if (Contains(kValueless, name)) return {};
-  if (!work_->Spend(kFunctionSteps * (1 + precision_ / 512))) return {Existence::kTooLarge, {}};
+  if (IsValueless(name)) return {};
+  if (!Spend(kFunctionSteps)) return {Existence::kTooLarge, {}};
   std::vector<Ball> args;
   for (const Expression& arg : expression.args) {
     PointValue value = Evaluate(arg);
@@ -343,14 +257,14 @@ PointValue PointEvaluator::Function(const Expression& expression) {
   const bool symbolic = HasSymbol(expression);
   Ball result;
   if (args.size() == 1) {
-    if (const AcbFunction smooth = Find(kSmooth, name)) {
-      height_ += LimitBits(args[0], IsTrigonometric(name));
+    if (const AcbFunction smooth = SmoothFunction(name)) {
+      height_ += LimitBits(name, args[0]);
       smooth(result.get(), args[0].get(), precision_);
       return Finite(std::move(result));
     }
     if (name == "log") return Finite(Logarithm(args[0], symbolic));
     if (name == "abs") return AbsoluteValue(args[0], symbolic);
-    if (const AcbFunction cut = Find(kCut, name)) {
+    if (const AcbFunction cut = CutFunction(name)) {
       cut_ |= symbolic;
       if (symbolic && branches_ == Branches::kAny) return Finite(Arbitrary(name, std::move(args)));
       cut(result.get(), args[0].get(), precision_);
@@ -373,7 +287,7 @@ PointValue PointEvaluator::Function(const Expression& expression) {
   if (name == "binomial" && args.size() == 2) return Binomial(args[0], args[1]);
   const bool unknown = IsUnknownFunction(expression);
   if (!symbolic && !unknown) return Real(name, args);
-  if (!unknown && !Contains(kStepwise, name)) return {};
+  if (!unknown && !IsStepwise(name)) return {};
   cut_ = arbitrary_ = true;
   return Finite(Arbitrary(name, std::move(args)));
 }

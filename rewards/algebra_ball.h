@@ -56,6 +56,7 @@ class PointEvaluator {
     Ball value;
   };
 
+  bool Spend(slong steps);  // at this precision
   PointValue Known(const Expression& expression);
   PointValue Sum(const Expression& expression);
   PointValue Product(const Expression& expression);
@@ -81,11 +82,5 @@ class PointEvaluator {
   bool arbitrary_ = false;
   std::vector<Atom> atoms_;
 };
-
-// The name by which symbols are told apart: case counts but for words of several letters; Greek names are no
-// words.
-std::string SymbolKey(std::string_view name);
-bool HasSymbol(const Expression& expression);
-bool IsUnknownFunction(const Expression& expression);  // f(x): a function without a meaning of its own
 
 }  // namespace temper

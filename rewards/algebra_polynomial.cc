@@ -13,6 +13,7 @@
 #include "rewards/algebra.h"
 #include "rewards/algebra_ball.h"
 #include "rewards/algebra_exact.h"
+#include "rewards/algebra_names.h"
 
 namespace temper {
 namespace {

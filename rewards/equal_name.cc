@@ -14,7 +14,7 @@ using Kind = ExpressionKind;
 // The letters of a text, a symbol, e, i, or a product of such; empty: it is none.
 std::string Letters(const Expression& x) {
   if (x.kind == Kind::kText || x.kind == Kind::kSymbol) return x.name;
-  if (x.kind == Kind::kConstant && (x.name == "e" || x.name == "i")) return x.name;
+  if (x.kind == Kind::kConstant && x.name != "pi" && x.name != "oo") return x.name;  // e, i, true, false
   if (x.kind != Kind::kMultiply) return "";
   std::string letters;
   for (const Expression& arg : x.args) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rewards/algebra_ball.h"
+#include "rewards/algebra_names.h"
 #include "rewards/equal.h"
 #include "rewards/expand.h"
 #include "rewards/expression.h"
@@ -25,9 +26,17 @@ inline Decision No(std::string reason) { return {Equality::kNo, std::move(reason
 inline Decision Unknown(std::string reason) { return {Equality::kUnknown, std::move(reason)}; }
 inline Decision TooLarge(std::string what) { return Unknown("too large: " + std::move(what)); }
 
+// For what has no value that we could compute: equal if the same tree, but for the order of terms and
+// factors.
+Decision CompareTrees(const Expression& gold, const Expression& answer, Decision otherwise);
+// Nothing in it can fail to have a value, however large.
+bool IsEvidentlyDefined(const Expression& expression);
+
 // Any two; the others take what their name says.
 Decision Compare(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareScalars(const Expression& gold, const Expression& answer, Comparison* comparison);
+Decision CompareValues(const Expression& gold, const Expression& answer,
+                       Comparison* comparison);  // at points
 Decision CompareNames(const Expression& gold, const Expression& answer);
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareRealSets(const Expression& gold, const Expression& answer, Comparison* comparison);

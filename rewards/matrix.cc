@@ -15,7 +15,7 @@ using Kind = ExpressionKind;
 using Rows = std::vector<std::vector<Expression>>;
 
 constexpr size_t kMostNodes = 4000;
-constexpr size_t kMostExactRows = 20;
+constexpr size_t kMostExactRows = 12;
 constexpr size_t kMostRows = 4;  // of a determinant with symbols: 4! products
 
 // The number that an entry is, if it is one.
@@ -102,7 +102,7 @@ std::optional<Expression> ExactDeterminant(const Rows& rows) {
   for (size_t i = 0; i < n; ++i) {
     for (const Expression& entry : rows[i]) {
       Exact exact = EvaluateExact(entry);
-      if (exact.existence != Existence::kValue || exact.value.Bits() > 256) return std::nullopt;
+      if (exact.existence != Existence::kValue || exact.value.Bits() > 128) return std::nullopt;
       m[i].push_back(std::move(exact.value));
     }
   }
