@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "rewards/equal_parts.h"
+#include "rewards/equal_real_set.h"
 
 namespace temper {
 namespace {
@@ -133,6 +134,11 @@ Decision CompareInAnyOrder(const std::vector<Expression>& gold, const std::vecto
 
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison) {
   if (!IsCollection(gold) || !IsCollection(answer)) {
+    const Expression& single = IsCollection(gold) ? answer : gold;
+    if (single.kind == Kind::kSymbol) {  // all real numbers
+      const auto first = ReadRealSet(gold, comparison), second = ReadRealSet(answer, comparison);
+      if (first && second) return CompareRealSets(*first, *second, comparison);
+    }
     const Expression& whole = IsCollection(gold) ? gold : answer;
     if (!IsFlat(whole) || whole.args.size() != 1) return No("one value and several");
     return IsCollection(gold) ? Compare(gold.args[0], answer, comparison)

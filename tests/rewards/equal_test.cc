@@ -327,7 +327,9 @@ TEST(Equal, IntervalsHaveEndsAndTheirKind) {
                {"\\{-1\\}\\cup[0,7)", "[0,7)\\cup\\{-1\\}"},
                {"[a,b)", "[a,b)"},
                {"(0,\\frac83]", "(0,2.666667]"},
-               {"[0,2]\\cap[1,3]", "[1,2]"}});
+               {"[0,2]\\cap[1,3]", "[1,2]"},
+               {"\\mathbb{R}", "(-\\infty,\\infty)"},
+               {"\\mathbb{R}\\setminus\\{3\\}", "(-\\infty,3)\\cup(3,\\infty)"}});
   ExpectDifferent({{"[0,1)", "[0,1]"},
                    {"(0,1)", "[0,1]"},
                    {"[0,9)", "[0,1)"},
