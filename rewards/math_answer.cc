@@ -377,9 +377,11 @@ MathAnswer FindMathAnswer(std::string_view text) {
   if (IsMath(whole) && !IsProse(text, formulas)) return whole;
   if (std::optional<MathAnswer> anchored = FromAnchor(BehindAnchor(text))) return *std::move(anchored);
   if (!formulas.empty() && IsBroken(text, formulas.back())) {
-    return {.text = std::string(text.substr(formulas.back().begin)),
-            .place = "formula",
-            .error = "a formula in the text begins with a line end"};
+    MathAnswer broken;
+    broken.text = std::string(text.substr(formulas.back().begin));
+    broken.place = "formula";
+    broken.error = "a formula in the text begins with a line end";
+    return broken;
   }
   if (!formulas.empty()) {
     MathAnswer formula = Parsed(Joined(text, formulas, {}), "formula");
