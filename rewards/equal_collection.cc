@@ -135,7 +135,7 @@ Decision CompareInAnyOrder(const std::vector<Expression>& gold, const std::vecto
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison) {
   if (!IsCollection(gold) || !IsCollection(answer)) {
     const Expression& single = IsCollection(gold) ? answer : gold;
-    if (single.kind == Kind::kSymbol) {  // all real numbers
+    if (single.kind == Kind::kConstant) {  // all real numbers
       const auto first = ReadRealSet(gold, comparison), second = ReadRealSet(answer, comparison);
       if (first && second) return CompareRealSets(*first, *second, comparison);
     }

@@ -114,10 +114,7 @@ RealSet Complement(const RealSet& set) {
   return rest;
 }
 
-bool IsReals(const Expression& x) {
-  const bool named = x.kind == Kind::kSymbol || x.kind == Kind::kConstant;
-  return named && (x.name == "R" || x.name == "reals" || x.name == "mathbb{R}" || x.name == "Reals");
-}
+bool IsReals(const Expression& x) { return x.kind == Kind::kConstant && x.name == "R"; }
 
 // ---- Relations
 
