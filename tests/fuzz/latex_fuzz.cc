@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// A text as LaTeX, and as a completion with an answer somewhere.
+#include "rewards/latex.h"
+#include "rewards/math_answer.h"
+#include "rewards/math_string.h"
+#include "tests/fuzz/fuzz.h"
+
+FUZZ(bytes) {
+  using namespace temper;
+  const auto expression = ParseLatex(bytes);
+  if (expression.ok()) DebugString(*expression);
+  FindMathAnswer(bytes);
+  ReadMathReference(bytes);
+  MathString(bytes);
+}
