@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/dtype.h"
 
-#include <bit>
 #include <cstring>
 
 #include "core/check.h"
+#include "kernels/convert.h"
 #include "model/fp8.h"
 
 namespace temper {
-namespace {
-
-// IEEE 754 binary16.
-float FromHalf(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000) << 16;
-  const uint32_t exponent = half >> 10 & 31, fraction = half & 0x3ff;
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(fraction * 0x1p-24f));
-  return std::bit_cast<float>(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
-}
-
-uint16_t Word(const void* words, int64_t i) {
-  uint16_t word;
-  memcpy(&word, static_cast<const char*>(words) + 2 * i, 2);
-  return word;
-}
-
-}  // namespace
-
 int64_t DtypeBytes(std::string_view dtype) {
   static constexpr struct {
     std::string_view name;
@@ -47,26 +29,19 @@ void DecodeFloats(std::string_view dtype, const void* in, int64_t count, float* 
   if (dtype == "F32") {
     memcpy(out, in, count * sizeof(float));
   } else if (dtype == "BF16") {
-    for (int64_t i = 0; i < count; ++i)
-      out[i] = std::bit_cast<float>(static_cast<uint32_t>(Word(in, i)) << 16);
+    kernels::BfloatToFloat(count, static_cast<const uint16_t*>(in), out);
   } else if (dtype == "F16") {
-    for (int64_t i = 0; i < count; ++i) out[i] = FromHalf(Word(in, i));
+    kernels::HalfToFloat(count, static_cast<const uint16_t*>(in), out);
   } else {
     TEMPER_CHECK(dtype == kFp8Dtype, "not a float dtype");
-    DecodeFp8(static_cast<const uint8_t*>(in), count, out);
+    kernels::Fp8ToFloat(count, static_cast<const uint8_t*>(in), 1.0f, out);
   }
 }
 
 bool EncodeBf16(const float* in, int64_t count, uint16_t* out) {
-  uint32_t beyond = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(in[i]), size = bits & 0x7fffffff;
-    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    beyond |= size >= 0x7f7f8000 && size < 0x7f800000;
-    // A NaN stays one: rounding could carry its fraction into the exponent.
-    out[i] = static_cast<uint16_t>(size > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
-  }
-  return beyond == 0;
+  kernels::FloatToBfloat(count, in, out);
+  const uint32_t largest = kernels::LargestSize(count, in);
+  return largest < 0x7f7f8000 || largest >= 0x7f800000;
 }
 
 }  // namespace temper

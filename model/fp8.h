@@ -24,13 +24,10 @@ float Fp8Value(uint8_t code);
 // The nearest, ties to even; beyond 448, infinity too, 448 of the same sign; NaN stays NaN.
 uint8_t Fp8Code(float value);
 
-// out[i] = Fp8Value(in[i])
-void DecodeFp8(const uint8_t* in, int64_t count, float* out);
-
 // One row of blocks: `rows` (at most 128) x `columns` finite values become codes, scales[Fp8Blocks(columns)].
 void QuantizeBlockRow(const float* in, int64_t rows, int64_t columns, uint8_t* codes, float* scales);
 
-// values[rows][columns] *= the scales of their blocks; the rows lie in one row of blocks.
-void ScaleBlockRow(float* values, int64_t rows, int64_t columns, const float* scales);
+// out[rows][columns] = codes * the scales of their blocks; the rows lie in one row of blocks.
+void DequantizeBlockRow(const uint8_t* codes, int64_t rows, int64_t columns, const float* scales, float* out);
 
 }  // namespace temper

@@ -2,9 +2,11 @@
 #include "model/hugging_face.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
@@ -13,6 +15,7 @@
 #include "core/json.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "core/thread_pool.h"
 #include "model/quantization_config.h"
 #include "model/safetensors.h"
 
@@ -20,6 +23,7 @@ namespace temper {
 namespace {
 
 constexpr int64_t kJsonLimit = int64_t{64} << 20;
+constexpr unsigned kReaders = 4;
 constexpr char kEmbedding[] = "model.embed_tokens.weight", kHead[] = "lm_head.weight";
 
 // model.layers.N of an N that only the MTP modules have.
@@ -76,14 +80,23 @@ absl::StatusOr<std::vector<ParameterSpec>> SpecsOf(const ModelConfig& config, co
 absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
                                           const Weights& weights) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, SpecsOf(config, name, weights));
-  std::vector<Parameter> list;
-  bool all_zero = true;
-  for (const ParameterSpec& spec : specs) {
-    TEMPER_ASSIGN_OR_RETURN(at::Tensor value, ReadTensor(weights.at(spec.name)));
-    const float* data = value.const_data_ptr<float>();
-    all_zero = all_zero && std::all_of(data, data + value.numel(), [](float x) { return x == 0; });
-    list.push_back({spec.name, std::move(value), spec.trained});
-  }
+  std::vector<Parameter> list(specs.size());
+  std::vector<absl::Status> statuses(specs.size());
+  std::atomic<bool> all_zero = true;
+  // Most of the time goes into the first touch of the memory, which several cores share.
+  ThreadPool pool(static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kReaders)));
+  pool.ParallelFor(static_cast<int64_t>(specs.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(specs[i].name));
+      statuses[i] = value.status();
+      if (!value.ok()) continue;
+      const float* data = value->const_data_ptr<float>();
+      if (all_zero && !std::all_of(data, data + value->numel(), [](float x) { return x == 0; }))
+        all_zero = false;
+      list[i] = {specs[i].name, *std::move(value), specs[i].trained};
+    }
+  });
+  for (const absl::Status& status : statuses) TEMPER_RETURN_IF_ERROR(status);
   if (all_zero)
     return absl::InvalidArgumentError(name + ": every weight is zero; its data was never written");
   Parameters parameters(std::move(list));

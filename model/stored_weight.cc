@@ -2,7 +2,6 @@
 #include "model/stored_weight.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "absl/strings/match.h"
@@ -11,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "core/json.h"
 #include "core/status.h"
+#include "kernels/convert.h"
 #include "model/dtype.h"
 #include "model/fp8.h"
 
@@ -26,11 +26,7 @@ absl::Status Wrong(const StoredTensor& tensor, const std::string& what) {
 }
 
 absl::Status CheckFinite(const StoredTensor& tensor, int64_t first, int64_t count, const float* values) {
-  bool finite = true;
-  for (int64_t i = 0; i < count; ++i) {
-    finite &= (std::bit_cast<uint32_t>(values[i]) & 0x7f800000) != 0x7f800000;
-  }
-  if (finite) return absl::OkStatus();
+  if (kernels::LargestSize(count, values) < 0x7f800000) return absl::OkStatus();
   const int64_t at =
       std::find_if_not(values, values + count, [](float x) { return std::isfinite(x); }) - values;
   return Wrong(tensor, absl::StrCat("element ", first + at, " is ", FormatFloat(values[at]),
@@ -136,6 +132,7 @@ absl::Status StoredWeight::Read(int64_t first, int64_t count, float* out) const 
   }
   const int64_t blocks = Fp8Blocks(width), matrix_blocks = Fp8Blocks(matrix_rows());
   std::vector<float> scale(blocks);
+  std::vector<uint8_t> codes;
   for (int64_t done = 0; done < count;) {
     const int64_t row = first_row + first + done, in_matrix = row % matrix_rows();
     const int64_t now =
@@ -147,9 +144,10 @@ absl::Status StoredWeight::Read(int64_t first, int64_t count, float* out) const 
       return Wrong(*scales, absl::StrCat("element ", block_row * blocks + i, " is ", FormatFloat(scale[i]),
                                          "; scales are finite and above 0"));
     }
+    codes.resize(std::max<size_t>(codes.size(), now * width));
+    TEMPER_RETURN_IF_ERROR(file.ReadBytes(*stored.info, row * width, now * width, codes.data()));
     float* values = out + done * width;
-    TEMPER_RETURN_IF_ERROR(file.ReadFloats(*stored.info, row * width, now * width, values));
-    ScaleBlockRow(values, now, width, scale.data());
+    DequantizeBlockRow(codes.data(), now, width, scale.data(), values);
     TEMPER_RETURN_IF_ERROR(CheckFinite(stored, row * width, now * width, values));
     done += now;
   }

@@ -15,7 +15,8 @@
 namespace temper {
 namespace {
 
-constexpr int64_t kCopyBytes = 1 << 20;
+constexpr int64_t kCopyBytes = 1 << 18;
+constexpr int64_t kPieceElements = 1 << 16;
 
 // Writes weights into one shard after another; buffers live as long as it.
 class ShardWriter {
@@ -78,11 +79,13 @@ class ShardWriter {
     const int64_t matrix_rows = shape.size() < 2 ? 1 : shape[shape.size() - 2];
     const int64_t columns = shape.empty() ? 1 : shape.back();
     if (columns == 0 || matrix_rows == 0) return absl::OkStatus();
+    const bool blocks = weight.tensor.dtype == kFp8Dtype;
     int64_t row = 0, block_row = 0;
-    // Up to one row of blocks at a time, which may lie in several parts.
+    // A row of blocks at a time, where there are any, else what stays in the cache; it may lie in several
+    // parts.
     for (auto part = weight.parts.begin(); part != weight.parts.end();) {
-      const int64_t in_matrix = row % matrix_rows;
-      const int64_t wanted = std::min(kFp8Block - in_matrix % kFp8Block, matrix_rows - in_matrix);
+      const int64_t wanted =
+          blocks ? std::min(kFp8Block, matrix_rows - row) : std::max<int64_t>(kPieceElements / columns, 1);
       values_.resize(std::max<size_t>(values_.size(), wanted * columns));
       int64_t rows = 0;
       while (part != weight.parts.end() && rows < wanted) {

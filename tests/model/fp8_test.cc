@@ -97,10 +97,9 @@ TEST_P(Fp8Blocked, AWholeWeightIsQuantisedAndDequantisedAsByPlainPyTorch) {
   EXPECT_EQ(scales, Values<float>(name + ".scale_inv"));
 
   std::vector<float> back(codes.size());
-  DecodeFp8(codes.data(), back.size(), back.data());
   for (int64_t row = 0; row < shape[0]; row += kFp8Block) {
-    ScaleBlockRow(back.data() + row * shape[1], std::min(kFp8Block, shape[0] - row), shape[1],
-                  scales.data() + row / kFp8Block * Fp8Blocks(shape[1]));
+    DequantizeBlockRow(codes.data() + row * shape[1], std::min(kFp8Block, shape[0] - row), shape[1],
+                       scales.data() + row / kFp8Block * Fp8Blocks(shape[1]), back.data() + row * shape[1]);
   }
   EXPECT_EQ(back, Values<float>(name + ".f32"));
   std::vector<uint16_t> brain(back.size());
