@@ -47,7 +47,9 @@ FUZZ(bytes) {
   const size_t index = static_cast<uint8_t>(bytes[0]) % tokenizers.size();
   const Tokenizer& tokenizer = *tokenizers[index];
   const std::string_view text = bytes.substr(1);
-  const auto ids = tokenizer.Encode(text);
+  Tokenizer::EncodeOptions options;
+  options.add_special_tokens = false;
+  const auto ids = tokenizer.Encode(text, options);
   if (!ids.ok()) return;
   std::string streamed;
   StreamDecoder decoder(tokenizer);
