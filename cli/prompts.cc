@@ -25,6 +25,7 @@ absl::StatusOr<std::vector<int32_t>> TextTokens(const Row& row, const Tokenizer&
 }
 
 absl::StatusOr<std::vector<int32_t>> RowTokens(const Row& row, const Tokenizer* tokenizer,
+                                               const absl::StatusOr<ChatForm>& chat,
                                                const ModelConfig& config) {
   if (!row.json.is_object()) return Bad(row.name, "a row is an object with prompt, tokens or messages");
   std::vector<std::string> found;
@@ -41,7 +42,10 @@ absl::StatusOr<std::vector<int32_t>> RowTokens(const Row& row, const Tokenizer* 
   if (found[0] == "prompt") return TextTokens(row, *tokenizer);
   const std::string where = row.name + ": messages";
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages, ReadMessages(row.json["messages"], where));
-  absl::StatusOr<std::vector<int32_t>> tokens = EncodeChat(messages, *tokenizer);
+  if (!chat.ok()) return Bad(where, std::string(chat.status().message()));
+  const Json* tools = Find(row.json, "tools");
+  absl::StatusOr<std::vector<int32_t>> tokens =
+      chat->EncodePrompt(messages, tools == nullptr ? Json() : *tools);
   if (!tokens.ok()) return Bad(where, std::string(tokens.status().message()));
   return tokens;
 }
@@ -60,12 +64,14 @@ absl::StatusOr<SamplePrompts> ReadSamplePrompts(const std::string& path, const T
                                                 const ModelConfig& config, int64_t max_new_tokens) {
   SamplePrompts result;
   std::map<std::string, int64_t> line_of;  // by id
+  const absl::StatusOr<ChatForm> chat =
+      tokenizer != nullptr ? ChatForm::Of(*tokenizer) : absl::InvalidArgumentError("there is no tokenizer");
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(path));
   for (;;) {
     TEMPER_ASSIGN_OR_RETURN(const std::optional<Row> row, rows->Next());
     if (!row) return result;
     Prompt prompt;
-    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, RowTokens(*row, tokenizer, config));
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, RowTokens(*row, tokenizer, chat, config));
     const int64_t length = static_cast<int64_t>(prompt.tokens.size());
     if (length == 0) return Bad(row->name, "the prompt has no tokens");
     const int32_t largest = *std::max_element(prompt.tokens.begin(), prompt.tokens.end());

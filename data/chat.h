@@ -3,29 +3,65 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/json.h"
 #include "core/status.h"
+#include "data/chat_template.h"
 #include "data/tokenizer.h"
 
 namespace temper {
 
 struct Message {
-  std::string role;  // system (first, or none), user, assistant
-  std::string content;
+  std::string role;     // system (first, or none), user, assistant, tool
+  std::string content;  // empty where an assistant only calls tools
+  Json fields;          // the whole message, as a template sees it (tool_calls, reasoning_content, ...)
 };
 
 // [{"role","content"}, ..], not empty. Errors name `where`.
 absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::string& where);
 
-// The messages between the tokenizer's role tokens, DeepSeek's or ChatML's; other tokenizers are an error.
-// Content is never read as special tokens. Ends where the assistant is to write.
-absl::StatusOr<std::vector<int32_t>> EncodeChat(const std::vector<Message>& messages,
-                                                const Tokenizer& tokenizer);
+// How a tokenizer's policy writes conversations down: the template of its folder (chat_template.jinja, else
+// chat_template in tokenizer_config.json: a text, or a list of named ones, of which `default` is taken and
+// with tools `tool_use`), as Transformers finds it. Without one, DeepSeek-R1's form or ChatML where the
+// vocabulary has their role tokens; other tokenizers are an error.
+//
+// The ids are those of Transformers' apply_chat_template, but that what a conversation says is never read as
+// added tokens: those are the template's alone. Threads may share it; the tokenizer must outlive it.
+class ChatForm {
+ public:
+  static absl::StatusOr<ChatForm> Of(const Tokenizer& tokenizer);
 
-// The token that ends the assistant's turn in that form.
-absl::StatusOr<int32_t> EndOfTurn(const Tokenizer& tokenizer);
+  // Ends where the assistant is to write. `tools`: a list, or null.
+  absl::StatusOr<std::vector<int32_t>> EncodePrompt(const std::vector<Message>& messages,
+                                                    const Json& tools = Json()) const;
+
+  // The prompt of all messages but the last, then that one, the assistant's, as the policy is to write it:
+  // from `first_answer` on. Added tokens in the answer are read (<think>). Ends with the token that ends the
+  // turn; white space that the template writes after it is left out. An error where the template's prompt is
+  // not how its answered conversation begins. Where that is since the template opens the thinking itself and
+  // drops past thinking (DeepSeek-R1's), an answer that begins with <think> goes on after the prompt.
+  struct Answered {
+    std::vector<int32_t> tokens;
+    int64_t first_answer = 0;
+  };
+  absl::StatusOr<Answered> EncodeAnswered(const std::vector<Message>& messages,
+                                          const Json& tools = Json()) const;
+
+ private:
+  explicit ChatForm(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  absl::Status ReadTemplates();
+  absl::StatusOr<RenderedChat> Render(const std::vector<Message>& messages, size_t count, const Json& tools,
+                                      bool add_generation_prompt) const;
+  absl::StatusOr<std::vector<int32_t>> Encode(const RenderedChat& chat) const;
+  // What the template writes after the last message's content.
+  absl::StatusOr<std::string> EndOfAnswer(std::vector<Message> messages, const Json& tools) const;
+
+  const Tokenizer* tokenizer_;
+  std::optional<ChatTemplate> template_, tool_template_;
+  Json variables_ = Json::object();  // the special tokens by name
+};
 
 }  // namespace temper

@@ -20,9 +20,15 @@ namespace {
 using jinja::Value;
 using Members = std::vector<std::pair<Value, Value>>;
 
+// The member, or null where it is not there or null.
+const Json* FindSet(const Json& message, const char* name) {
+  const Json* found = Find(message, name);
+  return found != nullptr && !found->is_null() ? found : nullptr;
+}
+
 const Json* FindReasoning(const Json& message) {
   for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
-    if (const Json* found = Find(message, name); found != nullptr && !found->is_null()) return found;
+    if (const Json* found = FindSet(message, name)) return found;
   }
   return nullptr;
 }
@@ -37,15 +43,16 @@ Value ReadMessage(jinja::Runtime& runtime, const Json& message, bool marked) {
     members.emplace_back(jinja::FromUtf8(key, marked),
                          jinja::FromJson(runtime, value, marked && key != "role"));
   };
-  // Transformers puts `thinking` first where it is not there, and `reasoning_content` last, or in its place.
+  // As in Transformers a message with reasoning begins with `thinking`, and `reasoning_content` joins at the
+  // end.
   const Json* reasoning = FindReasoning(message);
-  const auto has = [&](const char* key) {
-    const Json* found = Find(message, key);
-    return found != nullptr && !found->is_null();
-  };
-  if (reasoning != nullptr && !has("thinking")) add("thinking", *reasoning);
-  for (const auto& [key, value] : message.items()) add(key, value);
-  if (reasoning != nullptr && !has("reasoning_content")) add("reasoning_content", *reasoning);
+  const Json* thinking = FindSet(message, "thinking");
+  if (reasoning != nullptr) add("thinking", thinking != nullptr ? *thinking : *reasoning);
+  for (const auto& [key, value] : message.items()) {
+    if (reasoning == nullptr || key != "thinking") add(key, value);
+  }
+  if (reasoning != nullptr && FindSet(message, "reasoning_content") == nullptr)
+    add("reasoning_content", *reasoning);
   return jinja::MakeDict(runtime, std::move(members));
 }
 

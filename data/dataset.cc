@@ -48,24 +48,24 @@ bool OnSide(uint64_t key, const ProblemFileOptions& options) {
          SplitOf(key, options.held_out_share) == *options.side;
 }
 
-absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenizer, const std::string& where) {
+// A row's "tools", or null.
+Json ToolsOf(const Json& row) {
+  const Json* tools = FieldAt(row, "tools");
+  return tools == nullptr ? Json() : *tools;
+}
+
+absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenizer,
+                                      const absl::StatusOr<ChatForm>& chat, const std::string& where) {
   if (const Json* list = FieldAt(row, "messages")) {
-    TEMPER_ASSIGN_OR_RETURN(std::vector<Message> messages,
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages,
                             ReadMessages(*list, absl::StrCat(where, ": messages")));
     if (messages.back().role != "assistant") {
       return absl::InvalidArgumentError(
           absl::StrCat(where, ": messages: the last one is not the assistant's"));
     }
-    const std::string target = messages.back().content;
-    messages.pop_back();
-    Document document;
-    TEMPER_ASSIGN_OR_RETURN(document.tokens, EncodeChat(messages, tokenizer));
-    document.first_target = static_cast<int64_t>(document.tokens.size());
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(target, kRead));
-    document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
-    TEMPER_ASSIGN_OR_RETURN(const int32_t end, EndOfTurn(tokenizer));
-    document.tokens.push_back(end);
-    return document;
+    if (!chat.ok()) return chat.status();
+    TEMPER_ASSIGN_OR_RETURN(ChatForm::Answered answered, chat->EncodeAnswered(messages, ToolsOf(row)));
+    return Document{std::move(answered.tokens), answered.first_answer};
   }
   TEMPER_ASSIGN_OR_RETURN(const std::string prompt, GetString(row, "prompt", where));
   TEMPER_ASSIGN_OR_RETURN(const std::string completion, GetString(row, "completion", where));
@@ -158,9 +158,11 @@ absl::StatusOr<Prompt> ProblemFile::MakePrompt(const DataRow& row, ProblemRow pr
         row.name, ": the r1 template takes one message of the user; here are ", problem.messages.size()));
   }
   const bool chat = !r1 && !problem.messages.empty();
-  absl::StatusOr<std::vector<int32_t>> tokens = r1     ? EncodeR1(problem.text, tokenizer_)
-                                                : chat ? EncodeChat(problem.messages, tokenizer_)
-                                                       : tokenizer_.Encode(problem.text);
+  if (chat && !chat_.ok()) return At(row.name, chat_.status());
+  absl::StatusOr<std::vector<int32_t>> tokens = r1 ? EncodeR1(problem.text, tokenizer_)
+                                                : chat
+                                                    ? chat_->EncodePrompt(problem.messages, ToolsOf(row.json))
+                                                    : tokenizer_.Encode(problem.text);
   if (!tokens.ok()) return At(row.name, tokens.status());
   if (tokens->empty()) return absl::InvalidArgumentError(absl::StrCat(row.name, ": the prompt is empty"));
   prompt.tokens = *std::move(tokens);
@@ -210,7 +212,7 @@ absl::StatusOr<std::unique_ptr<DocumentFile>> DocumentFile::Open(const std::stri
 
 absl::StatusOr<Document> DocumentFile::Read(int64_t index) const {
   TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
-  absl::StatusOr<Document> document = ReadDocument(row.json, tokenizer_, row.name);
+  absl::StatusOr<Document> document = ReadDocument(row.json, tokenizer_, chat_, row.name);
   if (document.ok() || std::string(document.status().message()).starts_with(row.name)) return document;
   return At(row.name, document.status());
 }

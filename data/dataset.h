@@ -11,6 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "core/json.h"
+#include "data/chat.h"
 #include "data/problem_row.h"
 #include "data/row_file.h"
 #include "data/split.h"
@@ -60,12 +61,13 @@ class ProblemFile {
 
  private:
   ProblemFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer, const ProblemFileOptions& options)
-      : file_(std::move(file)), tokenizer_(tokenizer), options_(options) {}
+      : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer)), options_(options) {}
   absl::Status ReadAll();
   absl::StatusOr<Prompt> MakePrompt(const DataRow& row, ProblemRow problem) const;
 
   const std::unique_ptr<RowFile> file_;
   const Tokenizer& tokenizer_;
+  const absl::StatusOr<ChatForm> chat_;  // an error where messages are met
   const ProblemFileOptions options_;
   std::vector<int64_t> rows_;  // of the file
   int64_t skipped_lines_ = 0, excluded_ = 0;
@@ -83,9 +85,10 @@ struct Document {
   std::vector<int32_t> tokens;
   int64_t first_target = 1;
 };
-// Documents of a file: rows of {"prompt","completion"} or {"messages"}; an end token is appended. The last
-// message is the target: it must be the assistant's, and special tokens in it are read (<think>), as in a
-// completion. Open reads the rows once, the tokens are made by Read (any thread).
+// Documents of a file: rows of {"prompt","completion"}, to which an end token is appended, or {"messages"}
+// (and "tools"), as ChatForm::EncodeAnswered writes them. The last message is the target: it must be the
+// assistant's, and special tokens in it are read (<think>), as in a completion. Open reads the rows once, the
+// tokens are made by Read (any thread).
 class DocumentFile {
  public:
   // Rows whose prompt (the last user message) is in `exclude` (may be null) are left out. The tokenizer must
@@ -99,11 +102,12 @@ class DocumentFile {
 
  private:
   DocumentFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer)
-      : file_(std::move(file)), tokenizer_(tokenizer) {}
+      : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer)) {}
 
   const std::unique_ptr<RowFile> file_;
   const Tokenizer& tokenizer_;
-  std::vector<int64_t> rows_;  // of the file
+  const absl::StatusOr<ChatForm> chat_;  // an error where messages are met
+  std::vector<int64_t> rows_;            // of the file
 };
 // prompt + completion (+ the first end token); first_target is the completion's first token.
 absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,

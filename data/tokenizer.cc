@@ -31,6 +31,7 @@ struct Tokenizer::State {
   std::vector<AddedToken> added;
   absl::flat_hash_map<std::string_view, const AddedToken*> added_by_content;
   AddedTokenMatcher raw_matcher, normalized_matcher;
+  AddedTokenMatcher content_matcher;  // of the tokens of normalized_matcher, as they are written
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   PostProcessor post_processor;
@@ -51,14 +52,20 @@ struct Tokenizer::State {
     return id >= 0 && static_cast<size_t>(id) < tokens.size() && tokens[id].text.data() != nullptr;
   }
   std::vector<AddedTokenMatcher::Part> Split(const AddedTokenMatcher& matcher, bool added_tokens,
-                                             std::string_view text) const {
-    if (added_tokens) return matcher.Split(text);
+                                             std::string_view text,
+                                             absl::Span<const std::string_view> plain = {}) const {
+    if (added_tokens) return matcher.Split(text, plain);
     return {{text, -1}};
   }
   absl::Status EncodeRaw(std::string_view raw, bool at_start, bool added_tokens, Regex::Scratch& scratch,
                          std::vector<int32_t>& ids) const;
   absl::Status EncodePlain(std::string_view normalized, bool at_start, Regex::Scratch& scratch,
                            std::vector<int32_t>& ids) const;
+  // Raw text of which `plain` are parts. Where its bytes are after normalization nobody knows, so the tokens
+  // of normalized text are looked for as they are written.
+  absl::Status EncodePartlyPlain(std::string_view raw, bool at_start,
+                                 absl::Span<const std::string_view> plain, Regex::Scratch& scratch,
+                                 std::vector<int32_t>& ids) const;
 };
 
 absl::Status Tokenizer::State::Parse(const JsonNode& root) {
@@ -125,6 +132,7 @@ absl::Status Tokenizer::State::BuildMatchers() {
         TEMPER_ASSIGN_OR_RETURN(Normalizer::Text content, normalizer.Normalize(token.content, scratch));
         tokens[token.id].text = normalized_contents.emplace_back(std::move(content.text));
         normalized_matcher.Add(tokens[token.id].text, &token);
+        content_matcher.Add(token.content, &token);
       }
       // As the package has it: a special token that is normalized to something else is not left out of texts.
       tokens[token.id].special = special.contains(tokens[token.id].text);
@@ -158,6 +166,20 @@ absl::Status Tokenizer::State::EncodePlain(std::string_view normalized, bool at_
   const std::string_view text = pieces.text;
   for (const Range& piece : pieces.ranges) {
     bpe->Encode(text.substr(piece.begin, piece.end - piece.begin), pre_tokenizer.pieces_are_bytes(), ids);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Tokenizer::State::EncodePartlyPlain(std::string_view raw, bool at_start,
+                                                 absl::Span<const std::string_view> plain,
+                                                 Regex::Scratch& scratch, std::vector<int32_t>& ids) const {
+  for (const AddedTokenMatcher::Part& part : content_matcher.Split(raw, plain)) {
+    if (part.id >= 0) {
+      ids.push_back(part.id);
+    } else {
+      const bool starts = at_start && part.text.data() == raw.data();
+      TEMPER_RETURN_IF_ERROR(EncodeRaw(part.text, starts, false, scratch, ids));
+    }
   }
   return absl::OkStatus();
 }
@@ -213,13 +235,20 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
   std::vector<int32_t> ids;
   if (options.add_special_tokens) ids = state.post_processor.prefix;
   // Tokens of the raw text first, then those of each normalized remainder.
-  for (const AddedTokenMatcher::Part& part : state.Split(state.raw_matcher, options.added_tokens, text)) {
+  absl::Span<const std::string_view> plain = options.plain;
+  for (const AddedTokenMatcher::Part& part :
+       state.Split(state.raw_matcher, options.added_tokens, text, options.plain)) {
     if (part.id >= 0) {
       ids.push_back(part.id);
       continue;
     }
+    const char* const end = part.text.data() + part.text.size();
+    while (!plain.empty() && plain[0].data() + plain[0].size() <= part.text.data()) plain.remove_prefix(1);
+    const bool is_partly_plain = options.added_tokens && !plain.empty() && plain[0].data() < end;
     const bool at_start = part.text.data() == text.data();
-    TEMPER_RETURN_IF_ERROR(state.EncodeRaw(part.text, at_start, options.added_tokens, scratch, ids));
+    TEMPER_RETURN_IF_ERROR(is_partly_plain
+                               ? state.EncodePartlyPlain(part.text, at_start, plain, scratch, ids)
+                               : state.EncodeRaw(part.text, at_start, options.added_tokens, scratch, ids));
   }
   if (options.add_special_tokens) {
     ids.insert(ids.end(), state.post_processor.suffix.begin(), state.post_processor.suffix.end());

@@ -38,6 +38,9 @@ class Tokenizer {
   struct EncodeOptions {
     bool added_tokens = true;  // "<think>" in the text becomes its token; false: a user's text stays text
     bool add_special_tokens = true;  // what the post-processor adds (a BOS)
+    // Parts of the text, ascending and apart: in them added tokens stay text (what a user said in a chat).
+    // They break nothing else: the text between added tokens is split and merged as a whole.
+    absl::Span<const std::string_view> plain = {};
   };
   // Text that is not UTF-8, and a regular expression that exceeds its limits, are errors.
   absl::StatusOr<std::vector<int32_t>> Encode(std::string_view text, const EncodeOptions& options) const;

@@ -82,11 +82,16 @@ AddedTokenMatcher::Found AddedTokenMatcher::LongestAt(std::string_view text, siz
   return found;
 }
 
-std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::Split(std::string_view text) const {
+std::vector<AddedTokenMatcher::Part> AddedTokenMatcher::Split(
+    std::string_view text, absl::Span<const std::string_view> plain) const {
   std::vector<Part> parts;
   size_t done = 0;
   for (size_t at = 0; at < text.size();) {
-    const Found found = starts_[static_cast<unsigned char>(text[at])] ? LongestAt(text, at) : Found();
+    while (!plain.empty() && plain[0].data() + plain[0].size() <= text.data() + at) plain.remove_prefix(1);
+    const size_t limit =
+        plain.empty() ? text.size() : plain[0].data() - std::min(plain[0].data(), text.data());
+    const Found found =
+        starts_[static_cast<unsigned char>(text[at])] ? LongestAt(text.substr(0, limit), at) : Found();
     if (found.token == nullptr) {
       ++at;
       continue;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/types/span.h"
 #include "data/tokenizer_json.h"
 
 namespace temper {
@@ -34,8 +35,9 @@ class AddedTokenMatcher {
 
   // Of two tokens with the same content the first one counts. `token` must outlive this.
   void Add(std::string_view content, const AddedToken* token);
-  // Leftmost first, then longest.
-  std::vector<Part> Split(std::string_view text) const;
+  // Leftmost first, then longest. In `plain`, parts of the text (ascending, apart), no token is found, nor
+  // one that reaches into them.
+  std::vector<Part> Split(std::string_view text, absl::Span<const std::string_view> plain = {}) const;
 
  private:
   struct Found {

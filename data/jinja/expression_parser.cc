@@ -116,20 +116,20 @@ void ExpressionParser::AddArguments(Expression& to, CallArguments arguments) {
   to.arguments = std::move(arguments);
 }
 
-bool ExpressionParser::IsTupleEnd(std::string_view end_name) const {
+bool ExpressionParser::IsTupleEnd() const {
   const Token& token = Peek();
   return token.type == Token::Type::kBlockEnd || token.type == Token::Type::kOutputEnd ||
-         token.type == Token::Type::kEnd || token.Is(")") || (!end_name.empty() && token.IsName(end_name));
+         token.type == Token::Type::kEnd || token.Is(")");
 }
 
 ExpressionPtr ExpressionParser::TupleOf(bool simplified, bool with_attributes, bool with_condition,
-                                        std::string_view end_name, bool in_parentheses) {
+                                        bool in_parentheses) {
   const int line = Peek().line;
   std::vector<ExpressionPtr> parts;
   bool is_tuple = false;
   while (!failed()) {
     if (!parts.empty()) ExpectSign(",");
-    if (IsTupleEnd(end_name)) break;
+    if (IsTupleEnd()) break;
     parts.push_back(simplified ? Primary(with_attributes) : with_condition ? Conditional() : Or());
     if (!Peek().Is(",")) break;
     is_tuple = true;
@@ -141,8 +141,8 @@ ExpressionPtr ExpressionParser::TupleOf(bool simplified, bool with_attributes, b
   return tuple;
 }
 
-ExpressionPtr ExpressionParser::Tuple(bool with_condition, std::string_view end_name) {
-  return TupleOf(false, false, with_condition, end_name, false);
+ExpressionPtr ExpressionParser::Tuple(bool with_condition) {
+  return TupleOf(false, false, with_condition, false);
 }
 
 bool ExpressionParser::CanAssign(const Expression& target) const {
@@ -153,9 +153,9 @@ bool ExpressionParser::CanAssign(const Expression& target) const {
   return target.kind == Kind::kName || target.kind == Kind::kAttribute;
 }
 
-ExpressionPtr ExpressionParser::Target(std::string_view end_name, bool with_attributes) {
+ExpressionPtr ExpressionParser::Target(bool with_attributes) {
   const int line = Peek().line;
-  ExpressionPtr target = TupleOf(true, with_attributes, false, end_name, false);
+  ExpressionPtr target = TupleOf(true, with_attributes, false, false);
   if (!failed() && !CanAssign(*target)) Fail("a value is assigned to what is no name", line);
   return target;
 }
@@ -323,7 +323,7 @@ ExpressionPtr ExpressionParser::Literal() {
   } else if (Peek().type == Token::Type::kFloat) {
     value->constant = Next().number;
   } else if (Skip("(")) {
-    ExpressionPtr inner = TupleOf(false, false, true, "", true);
+    ExpressionPtr inner = TupleOf(false, false, true, true);
     ExpectSign(")");
     return inner;
   } else if (Peek().Is("[")) {
@@ -386,6 +386,9 @@ ExpressionPtr ExpressionParser::Subscript(ExpressionPtr value) {
     return attribute;
   }
   ExpectSign("[");
+  if (Skip("]")) {  // to Jinja the item of an empty tuple
+    return Make(Kind::kItem, line, std::move(value), ExpressionPtr(Make(Kind::kTuple, line)));
+  }
   ExpressionPtr first = Peek().Is(":") ? nullptr : Conditional();
   if (!Skip(":")) {
     if (Peek().Is(",")) {  // a[b, c]: the item of a tuple

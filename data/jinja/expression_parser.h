@@ -21,9 +21,9 @@ class ExpressionParser {
   const absl::Status& status() const { return status_; }
 
   // What may be an expression, or several with commas between them (a tuple), until a token that ends them.
-  ExpressionPtr Tuple(bool with_condition = true, std::string_view end_name = "");
+  ExpressionPtr Tuple(bool with_condition = true);
   ExpressionPtr Conditional();
-  ExpressionPtr Target(std::string_view end_name = "", bool with_attributes = false);
+  ExpressionPtr Target(bool with_attributes = false);
   // |name(..)|name(..) of `value`, which may be null.
   ExpressionPtr Filters(ExpressionPtr value, bool starts_with_pipe = true);
 
@@ -67,9 +67,8 @@ class ExpressionParser {
   ExpressionPtr Call(ExpressionPtr callee);
   ExpressionPtr Test(ExpressionPtr value);
   CallArguments Arguments();
-  ExpressionPtr TupleOf(bool simplified, bool with_attributes, bool with_condition, std::string_view end_name,
-                        bool in_parentheses);
-  bool IsTupleEnd(std::string_view end_name) const;
+  ExpressionPtr TupleOf(bool simplified, bool with_attributes, bool with_condition, bool in_parentheses);
+  bool IsTupleEnd() const;
   bool IsComparison(Expression::Comparison* comparison);
   bool CanAssign(const Expression& target) const;
   ExpressionPtr Binary(Rule operand, std::initializer_list<std::pair<const char*, Operator>> operators);

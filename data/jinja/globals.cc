@@ -64,7 +64,9 @@ std::vector<std::pair<Value, Value>> Members(Runtime& runtime, const Arguments& 
     members.emplace_back(key, value);
   };
   if (arguments.values.size() > 1) runtime.Fail("dict: takes at most one argument without a name");
-  if (!arguments.values.empty() && arguments.values[0].is_dict()) {
+  if (!arguments.values.empty() && arguments.values[0].is_undefined()) {
+    runtime.FailUndefined(arguments.values[0]);
+  } else if (!arguments.values.empty() && arguments.values[0].is_dict()) {
     members = arguments.values[0].AsDict().items;
   } else if (!arguments.values.empty()) {
     for (const Value& pair : Elements(runtime, arguments.values[0])) {

@@ -251,10 +251,12 @@ Value GetAttribute(Runtime& runtime, const Value& object, TextView name) {
 Value Slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step) {
   if (object.is_undefined()) return runtime.FailUndefined(object);
   for (const Value* index : {&start, &stop, &step}) {
-    if (!index->is_none() && !index->is_integral()) return NoElement(runtime, object, None());
+    if (!index->is_none() && !index->is_integral()) {
+      return runtime.Fail(absl::StrCat("a slice goes by whole numbers, not by ", TypeName(*index)));
+    }
   }
   if (!object.is_string() && !(object.is_sequence() && object.AsSequence().has_elements())) {
-    return NoElement(runtime, object, None());
+    return runtime.Fail(absl::StrCat("there is no slice of ", TypeName(object)));
   }
   const int64_t stride = step.is_none() ? 1 : step.AsInt();
   if (stride == 0) return runtime.Fail("the step of a slice is zero");

@@ -37,7 +37,7 @@ std::vector<Value> Unpack(Runtime& runtime, const Value& value, size_t count);
 bool IsHashable(const Value& value);
 const Value* FindKey(Runtime& runtime, const Dict& dict, const Value& key);
 
-// Jinja's a[b], a.b and a[b:c:d]: undefined where there is no such thing. Methods are attributes.
+// Jinja's a[b] and a.b: undefined where there is no such thing. Methods are attributes. a[b:c:d] fails there.
 Value GetItem(Runtime& runtime, const Value& object, const Value& key);
 Value GetAttribute(Runtime& runtime, const Value& object, TextView name);
 Value Slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);

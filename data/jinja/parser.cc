@@ -130,9 +130,9 @@ class Parser {
   std::unique_ptr<Statement> For() {
     auto statement = Make(Kind::kFor);
     ++loops_;
-    statement->targets.push_back(Assigned(expressions_.Target("in")));
+    statement->targets.push_back(Assigned(expressions_.Target()));
     if (!expressions_.SkipName("in")) Fail("a for lacks its in");
-    statement->values.push_back(expressions_.Tuple(false, "recursive"));
+    statement->values.push_back(expressions_.Tuple(false));
     const bool was_guarded = expressions_.SetGuarded(false);
     statement->values.push_back(expressions_.SkipName("if") ? expressions_.Conditional() : nullptr);
     expressions_.SetGuarded(was_guarded);
@@ -154,7 +154,7 @@ class Parser {
 
   std::unique_ptr<Statement> Set() {
     auto statement = Make(Kind::kSet);
-    statement->targets.push_back(Assigned(expressions_.Target("", true)));
+    statement->targets.push_back(Assigned(expressions_.Target(true)));
     if (expressions_.Skip("=")) {
       statement->values.push_back(expressions_.Tuple());
       return statement;

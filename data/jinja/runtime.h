@@ -20,7 +20,7 @@ class Runtime {
   static constexpr int64_t kMaxSteps = int64_t{1} << 26;  // nodes evaluated, elements looked at
   static constexpr int64_t kMaxRoom = int64_t{1} << 28;   // characters made, in all
   static constexpr int64_t kMaxText = int64_t{1} << 25;   // characters of one text
-  static constexpr int kMaxCalls = 400;                   // nodes and calls in each other
+  static constexpr int kMaxCalls = 1500;                  // nodes and calls in each other
   static constexpr int64_t kMaxRange = 100000;            // as Jinja's sandbox
 
   Runtime(std::string name, const std::tm& now, int microseconds)

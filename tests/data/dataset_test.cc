@@ -176,7 +176,7 @@ TEST(ProblemFile, SaysWhatIsWrongWithARowOrCountsIt) {
       {"{\"messages\":[]}", "messages: messages are a list"},
       {"{\"messages\":[1]}", "message 1: expected an object with role"},
       {"{\"messages\":[{\"role\":\"user\"}]}", "message 1: content: missing"},
-      {"{\"messages\":[{\"role\":\"tool\",\"content\":\"\"}]}", "message 1: role: is tool"},
+      {"{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}]}", "message 1: role: is robot"},
       {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", "has no message of the user"},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"a\"}]}",
        "message 2: role: is system"},
