@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
+#include "data/tasks/procedural.h"
 #include "data/tasks/tiny.h"
 #include "rewards/answer.h"
 #include "rewards/tags.h"
@@ -12,13 +13,20 @@ namespace {
 
 bool IsTiny(const Prompt& prompt) { return prompt.task == "chain" || prompt.task == "find_x"; }
 
+// What FindAnswer looks for.
+AnswerKind KindOf(const Prompt& prompt, const std::optional<procedural::Problem>& problem) {
+  if (problem) return problem->task().is_number ? AnswerKind::kNumber : AnswerKind::kText;
+  const auto reference = IsTiny(prompt) ? std::nullopt : ReadReference(prompt.answer);
+  return reference ? reference->kind : AnswerKind::kNumber;
+}
+
 class Accuracy : public Reward {
  public:
   Accuracy(std::string name, bool lenient) : name_(std::move(name)), lenient_(lenient) {}
   const std::string& name() const override { return name_; }
 
   absl::Status CheckAnswer(const Prompt& prompt) const override {
-    const std::string fault = ReferenceFault(prompt);
+    const std::string fault = ReferenceFault(prompt, ProblemOf(prompt));
     if (fault.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat(prompt.id.empty() ? "the problem" : "problem ", Printable(prompt.id), ": ", fault));
@@ -26,8 +34,9 @@ class Accuracy : public Reward {
 
   Verdict Judge(const Completion& completion) const override {
     const Prompt& prompt = *completion.prompt;
+    const std::optional<procedural::Problem> problem = ProblemOf(prompt);
     Verdict verdict = MakeVerdict(VerdictKind::kNoAnswer, 0, "");
-    if (std::string fault = ReferenceFault(prompt); !fault.empty()) {
+    if (std::string fault = ReferenceFault(prompt, problem); !fault.empty()) {
       verdict.kind = VerdictKind::kInfrastructureError;
       verdict.reason = std::move(fault);
       return verdict;
@@ -36,8 +45,7 @@ class Accuracy : public Reward {
     if (completion.raw) {
       answer = std::string(Trim(completion.text).substr(0, kMaxAnswerBytes + 1));
     } else if (lenient_) {
-      const auto reference = IsTiny(prompt) ? std::nullopt : ReadReference(prompt.answer);
-      answer = FindAnswer(completion.text, reference ? reference->kind : AnswerKind::kNumber);
+      answer = FindAnswer(completion.text, KindOf(prompt, problem));
     } else {
       const TaggedAnswer tagged = AnswerInTags(completion.text, completion.stop);
       if (tagged.kind != VerdictKind::kCorrect) {
@@ -57,21 +65,20 @@ class Accuracy : public Reward {
       return verdict;
     }
     verdict.extracted = std::string(Core(answer));
-    if (Same(prompt, answer)) {
-      verdict.kind = VerdictKind::kCorrect;
-      verdict.score = 1;
-    } else {
-      verdict.kind = VerdictKind::kWrong;
-      verdict.reason = JudgesTiny(prompt) ? tiny::WhyWrong(prompt, verdict.extracted)
-                                          : absl::StrCat(Printable(verdict.extracted, 60), " is not ",
-                                                         Printable(prompt.answer, 60));
-    }
+    verdict.reason = WhyWrong(prompt, problem, answer);
+    verdict.kind = verdict.reason.empty() ? VerdictKind::kCorrect : VerdictKind::kWrong;
+    verdict.score = verdict.reason.empty() ? 1 : 0;
     return verdict;
   }
 
  private:
+  std::optional<procedural::Problem> ProblemOf(const Prompt& prompt) const {
+    return name_ == "accuracy" ? procedural::Problem::Of(prompt) : std::nullopt;
+  }
+
   // What is wrong with the reference answer, or nothing.
-  std::string ReferenceFault(const Prompt& prompt) const {
+  std::string ReferenceFault(const Prompt& prompt, const std::optional<procedural::Problem>& problem) const {
+    if (problem) return problem->Fault();
     if (JudgesTiny(prompt)) return tiny::ProblemFault(prompt);
     const auto reference = ReadReference(prompt.answer);
     if (!reference)
@@ -83,6 +90,15 @@ class Accuracy : public Reward {
       return absl::StrCat("its reference answer is no choice of A to J: ", Printable(prompt.answer, 60));
     }
     return "";
+  }
+
+  // Nothing where it is right.
+  std::string WhyWrong(const Prompt& prompt, const std::optional<procedural::Problem>& problem,
+                       const std::string& answer) const {
+    if (problem) return problem->WhyWrong(Core(answer));
+    if (Same(prompt, answer)) return "";
+    if (JudgesTiny(prompt)) return tiny::WhyWrong(prompt, Core(answer));
+    return absl::StrCat(Printable(Core(answer), 60), " is not ", Printable(prompt.answer, 60));
   }
 
   bool Same(const Prompt& prompt, std::string_view answer) const {

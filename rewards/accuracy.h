@@ -9,8 +9,8 @@ namespace temper {
 
 // Rules `accuracy`, `exact`, `choice` and `number`: the answer equals the prompt's reference. accuracy
 // compares by the reference's kind (number, choice, text; rewards/answer.h), and by the task itself for tasks
-// chain and find_x, where several answers may be right; exact compares bytes after trimming; choice and
-// number refuse references of other kinds.
+// chain and find_x and the procedural ones (data/tasks), where several answers may be right; exact compares
+// bytes after trimming; choice and number refuse references of other kinds.
 //
 // mode strict: the answer is inside the one <answer>..</answer> after the one </think> (rewards/tags.h). mode
 // lenient: see FindAnswer. `raw` completions are the answer themselves. A reference that cannot be read is

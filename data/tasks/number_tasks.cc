@@ -85,6 +85,7 @@ constexpr Animal kAnimals[] = {
 
 std::optional<int64_t> ReadInteger(std::string_view text) {
   text = Trimmed(text);
+  if (text.size() > 2 && text.front() == '$' && text.back() == '$') text = text.substr(1, text.size() - 2);
   bool minus = false;
   for (const std::string_view sign : {"-", "\u2212", "+"}) {
     if (text.substr(0, sign.size()) != sign) continue;

@@ -29,7 +29,8 @@ void Shuffle(RandomStream& random, std::vector<T>& values) {
 // Longer answers are wrong unread.
 constexpr size_t kMaxAnswerBytes = 4096;
 
-// "17", "+17", "-1,700", "17.0" and "17." with white space around; U+2212 is a minus. At most 18 digits.
+// "17", "+17", "-1,700", "17.0", "17." and "$17$" with white space around; U+2212 is a minus. At most 18
+// digits.
 std::optional<int64_t> ReadInteger(std::string_view text);
 std::string_view Trimmed(std::string_view text);  // without ASCII white space around
 // The row's "answer".

@@ -367,10 +367,10 @@ TEST(NumberSorting, WantsTheSameNumbersInOrder) {
 
 TEST(Integers, AreReadAsPeopleWriteThem) {
   const Prompt prompt = Row("arithmetic", "-1234", R"("x":0)");
-  for (const char* right : {"-1234", " -1,234 ", "\u22121234", "-1234.00", "-01234."})
+  for (const char* right : {"-1234", " -1,234 ", "\u22121234", "-1234.00", "-01234.", "$-1234$"})
     EXPECT_EQ(Why(prompt, right), "");
   for (const char* wrong :
-       {"1234", "-12,34", "-1234.5", "--1234", "-1234 or 5", "-,234", "-1234e0", "- 1234"})
+       {"1234", "-12,34", "-1234.5", "--1234", "-1234 or 5", "$-1234", "$$", "-,234", "-1234e0", "- 1234"})
     EXPECT_NE(Why(prompt, wrong), "") << wrong;
 }
 

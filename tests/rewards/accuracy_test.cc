@@ -2,6 +2,7 @@
 #include "rewards/accuracy.h"
 
 #include "absl/strings/str_cat.h"
+#include "data/tasks/procedural.h"
 #include "rewards/answer.h"
 #include "tests/rewards/samples.h"
 
@@ -240,6 +241,29 @@ TEST(AnswerKey, IsTheSameForAnswersThatVoteTogether) {
   EXPECT_EQ(AnswerKey("(B)"), AnswerKey("B."));
   EXPECT_EQ(AnswerKey(" Paris. "), AnswerKey("paris"));
   EXPECT_NE(AnswerKey("5"), AnswerKey("-5"));
+}
+
+TEST(Accuracy, JudgesProceduralTasksByTheirOwnChecks) {
+  for (const procedural::Task& task : procedural::Tasks()) {
+    const Prompt prompt = procedural::MakeProblem(task, 1, 1, 0, Split::kTrain);
+    EXPECT_TRUE((*MakeAccuracy(Config("accuracy")))->CheckAnswer(prompt).ok()) << task.name;
+    EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged(prompt.answer)).kind, VerdictKind::kCorrect)
+        << task.name;
+    EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("it is 7 of them")).kind, VerdictKind::kWrong)
+        << task.name;
+    EXPECT_EQ(Judge(Config("accuracy"), prompt, prompt.answer).score, 0) << task.name;  // no tags
+  }
+  Prompt prompt;
+  prompt.task = "countdown";
+  prompt.answer = "(3 + 4) * 2";
+  prompt.fields = R"({"level":1,"numbers":[2,3,4],"target":14})";
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 * (4 + 3)")).kind, VerdictKind::kCorrect);
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("\\boxed{2 * (4 + 3)}")).kind, VerdictKind::kCorrect);
+  EXPECT_EQ(Judge(Config("exact"), prompt, Tagged("2 * (4 + 3)")).kind, VerdictKind::kWrong);
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 + 3 * 4")).kind, VerdictKind::kCorrect);
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 * 3 + 4")).reason, "it makes 10, not 14");
+  prompt.answer = "2 * 3 + 4";
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 + 3 * 4")).kind, VerdictKind::kInfrastructureError);
 }
 
 }  // namespace
