@@ -7,6 +7,7 @@
 #include "cli/init.h"
 #include "cli/inspect.h"
 #include "cli/logprobs.h"
+#include "cli/problems.h"
 #include "cli/report.h"
 #include "cli/run.h"
 #include "cli/sample.h"
@@ -31,6 +32,8 @@ const std::vector<Command>& Commands() {
        LogprobsHelp},
       {"tokenize", "--tokenizer PATH [--decode] [--input FILE]", "Text to token ids, and back.", RunTokenize,
        TokenizeHelp},
+      {"problems", "--task NAME [--level L] [--count N] [--seed S] [--split train|held_out]",
+       "Problems of a procedural task, with answers.", RunProblems, ProblemsHelp},
       {"inspect", "PATH [--digest]", "Looks into checkpoints, runs and trajectory files.", RunInspect,
        InspectHelp},
       {"convert", "--model DIR --output DIR [--dtype keep|f32|bf16|fp8] ...",

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/problems.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "data/tasks/procedural.h"
 #include "data/tasks/tiny.h"
 
 namespace temper {
@@ -54,8 +56,9 @@ absl::Status ProblemSource::OpenFiles(const ContentKeys* exclude) {
 }
 
 void ProblemSource::Mix() {
-  if (sources_.empty()) return;
+  if (sources_.empty() && config_.tasks.empty()) return;
   std::vector<double> weights = config_.weights;
+  if (weights.empty()) weights.resize(config_.tasks.size(), 1);
   for (size_t s = 0; config_.weights.empty() && s < sources_.size(); ++s)
     weights.push_back(static_cast<double>(sources_[s].file->size()));
   mixture_.emplace(std::move(weights), RandomKey(key_, "mixture", 0, "source"));
@@ -92,7 +95,35 @@ int64_t ProblemSource::size() const {
 }
 
 absl::StatusOr<std::vector<Prompt>> ProblemSource::Take(int64_t first, int64_t count) {
-  return sources_.empty() ? Generate(first, count) : FromFiles(first, count);
+  if (!sources_.empty()) return FromFiles(first, count);
+  return config_.tasks.empty() ? Generate(first, count) : FromTasks(first, count);
+}
+
+absl::StatusOr<std::vector<Prompt>> ProblemSource::FromTasks(int64_t first, int64_t count) {
+  // As in Generate: of a place's own little stream the first problem that is new to this call.
+  constexpr int64_t kTries = 1000;
+  std::vector<Prompt> prompts;
+  std::unordered_set<std::string> seen;
+  for (int64_t position = first; position < first + count; ++position) {
+    const Mixture::Place place = mixture_->At(position);
+    const procedural::Task* const task = procedural::FindTask(config_.tasks[place.source]);
+    if (task == nullptr)
+      return absl::InvalidArgumentError(absl::StrCat("there is no task ", config_.tasks[place.source]));
+    const int level = static_cast<int>(std::min<int64_t>(config_.level, task->levels));
+    Prompt prompt;
+    int64_t tries = 0;
+    do {
+      if (tries == kTries) {
+        return absl::InvalidArgumentError(absl::StrCat("task ", task->name, " has too few problems of level ",
+                                                       level, " for ", count, " different ones"));
+      }
+      prompt = procedural::MakeProblem(*task, level, key_, place.index * kTries + tries++, split_);
+    } while (!seen.insert(prompt.id).second);
+    if (config_.template_name == "r1") prompt.text = R1Prompt(prompt.text);
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, tokenizer_.Encode(prompt.text));
+    prompts.push_back(std::move(prompt));
+  }
+  return prompts;
 }
 
 absl::StatusOr<std::vector<Prompt>> ProblemSource::Generate(int64_t first, int64_t count) const {

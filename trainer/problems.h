@@ -18,9 +18,9 @@
 
 namespace temper {
 
-// A stage's problems, ready for the policy: a generator's endless stream, or those of files, mixed, over and
-// over, each file in an order of its own in each pass. Held-out problems are fixed for a run and never in a
-// train stream.
+// A stage's problems, ready for the policy: the endless streams of procedural tasks, mixed, or of
+// the tiny generator, or the problems of files, mixed, over and over, each file in an order of its own in
+// each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
   // `stream` names the draws ("zero", "evaluation"). Of a train stream's files the problems in `exclude` are
@@ -50,6 +50,7 @@ class ProblemSource {
       : config_(config), tokenizer_(tokenizer), key_(key), split_(split) {}
   absl::Status OpenFiles(const ContentKeys* exclude);
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
+  absl::StatusOr<std::vector<Prompt>> FromTasks(int64_t first, int64_t count);
   absl::StatusOr<std::vector<Prompt>> FromFiles(int64_t first, int64_t count);
   absl::StatusOr<Prompt> FromFile(int number, int64_t index);
   void Mix();

@@ -7,6 +7,7 @@
 #include "core/file.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/reward.h"
 #include "trainer/recipe.h"
@@ -30,7 +31,12 @@ absl::Status CheckProblems(const StageConfig& stage, const std::string& key, con
     if (!FileExists(file))
       return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist"));
   }
-  if (!config.files.empty()) return absl::OkStatus();
+  for (const std::string& task : config.tasks) {
+    if (procedural::FindTask(task) != nullptr) continue;
+    return Error(stage, key + ".tasks",
+                 absl::StrCat(Printable(task), " is none of ", absl::StrJoin(procedural::TaskNames(), ", ")));
+  }
+  if (!config.files.empty() || !config.tasks.empty()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".chain_steps", config.chain_steps));
   TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".find_x_steps", config.find_x_steps));
   if (config.find_x_share > 0 && config.find_x_steps[0] < 2)

@@ -36,13 +36,15 @@ void OptimizerConfig::Fields(V& v) {
   v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", AtLeast(0.0));
 }
 
-// Where problems come from: a generator (tiny) or files.
+// Where problems come from: files, else procedural tasks (data/tasks/procedural.h), else the tiny generator.
 struct ProblemsConfig {
-  std::vector<std::string> files;  // JSONL or Parquet; empty: the generator
+  std::vector<std::string> files;  // JSONL or Parquet
+  std::vector<std::string> tasks;
+  int64_t level = 1;
   std::vector<double> weights;
   FieldNames fields;
   double held_out_share = 0;
-  std::string template_name = "none";  // none, r1: how a file's problem becomes a prompt
+  std::string template_name = "none";  // none, r1: how a file's or a task's problem becomes a prompt
   bool skip_bad_lines = false;
   std::vector<int64_t> chain_steps = {2, 6};  // fewest and most operations of a chain problem
   std::vector<int64_t> find_x_steps = {2, 3};
@@ -51,10 +53,14 @@ struct ProblemsConfig {
   template <class V>
   void Fields(V& v) {
     v.Field("files", files,
-            "JSONL or Parquet files of problems (question/answer, problem/answer, messages); empty: the tiny "
-            "generator.");
+            "JSONL or Parquet files of problems (question/answer, problem/answer, messages); empty: tasks, "
+            "or without them the tiny generator.");
+    v.Field("tasks", tasks, "Procedural tasks (docs/data.md) that problems are made of, endlessly.");
+    v.Field("level", level, "How hard the tasks' problems are; a task's hardest where that is less.",
+            Between(1, 16));
     v.Field("weights", weights,
-            "How often a problem of each file comes, in proportion; empty: by their numbers of problems.",
+            "How often a problem of each file or task comes, in proportion; empty: by the files' numbers of "
+            "problems, tasks alike.",
             Between(1e-6, 1e6));
     v.Section("fields", fields, "The names of the files' fields, where they are not the common ones.");
     v.Field(
@@ -63,13 +69,16 @@ struct ProblemsConfig {
         "are for both.",
         Between(0.0, 0.9));
     v.Choice("template", template_name, {{"none", std::string("none")}, {"r1", std::string("r1")}},
-             "How a file's problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
+             "How a file's or a task's problem becomes a prompt: as it is, or in R1-Zero's User/Assistant "
+             "template.");
     v.Field("skip_bad_lines", skip_bad_lines,
             "Skip (and count) lines of the files that are not problems, instead of stopping.");
     v.Field("chain_steps", chain_steps, "Generator: fewest and most operations of a chain problem.");
     v.Field("find_x_steps", find_x_steps, "Generator: fewest and most operations of a find-x problem.");
     v.Field("find_x_share", find_x_share, "Generator: share of find-x problems.", Between(0.0, 1.0));
-    v.Check(weights.empty() || weights.size() == files.size(), "weights", "is not one for each of files");
+    v.Check(files.empty() || tasks.empty(), "tasks", "are not for problems that come from files");
+    v.Check(weights.empty() || weights.size() == files.size() + tasks.size(), "weights",
+            "is not one for each of files or tasks");
   }
 };
 
