@@ -89,6 +89,10 @@ def safetensors():
                    "b": {"dtype": "F8_E4M3", "shape": [3], "data_offsets": [4, 7]},
                    "c": {"dtype": "F32", "shape": [], "data_offsets": [7, 11]}})
     yield header + "\n" + "x" * 11
+    yield header + "\n" + "x" * 6  # cut
+    for dtype, shape, begin, end in ("F16", "[1]", 0, 2), ("BF16", "[1]", 0, 3), ("F32", "[]", 1, 5), ("F16", "[2]", 8, 12):
+        yield f'{{"a":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{begin},{end}]}}}}\nxx'
+    yield header.replace("[4, 7]", "[3, 6]") + "\n" + "x" * 11  # overlapping
     yield struct.pack("<Q", len(header)) + header.encode() + b"x" * 11
     yield struct.pack("<Q", 1 << 63) + header.encode()
     yield line({"a": {"dtype": "I64", "shape": [1 << 62, 2], "data_offsets": [0, 8]}}) + "\n" + "x" * 8
