@@ -5,8 +5,8 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "gmock/gmock.h"
 #include "data/tasks/tiny.h"
+#include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
 
 namespace temper {
@@ -78,6 +78,29 @@ TEST_F(Problem, OfAGeneratorThatHasTooFewIsAnErrorThatSaysSo) {
   const auto prompts = Open(config)->Take(0, 1000);
   EXPECT_THAT(std::string(prompts.status().message()),
               ::testing::HasSubstr("fewer than 1000 different problems of 1-1 (chain)"));
+}
+
+TEST_F(Problem, OfProceduralTasksAreMixedAndTemplatedAndHeldOutApart) {
+  ProblemsConfig config;
+  config.tasks = {"countdown", "arithmetic"};
+  config.weights = {1, 3};
+  config.level = 5;  // countdown has 4
+  config.template_name = "r1";
+  const std::vector<Prompt> prompts = Take(*Open(config), 0, 200);
+  EXPECT_EQ(Ids(Take(*Open(config), 50, 1)), std::vector<std::string>{prompts[50].id});
+  int64_t countdown = 0;
+  std::set<std::string> ids;
+  for (const Prompt& prompt : prompts) {
+    countdown += prompt.task == "countdown";
+    ids.insert(prompt.id);
+    EXPECT_EQ(prompt.text.substr(prompt.text.size() - 7), "<think>");
+    EXPECT_FALSE(prompt.tokens.empty());
+  }
+  EXPECT_GT(countdown, 30);
+  EXPECT_LT(countdown, 70);
+  EXPECT_EQ(ids.size(), 200u);
+  for (const Prompt& prompt : Take(*Open(config, "zero", Split::kHeldOut), 0, 50))
+    EXPECT_EQ(ids.count(prompt.id), 0u);
 }
 
 TEST_F(Problem, OfAFileComesOnceInEachPassInAnOrderOfItsOwn) {
