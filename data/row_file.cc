@@ -54,16 +54,27 @@ absl::StatusOr<size_t> ReadAt(int file, const std::string& name, int64_t offset,
   return done;
 }
 
-// Of a pipe, which can be read only once.
+absl::Status TooLong(const std::string& name, int64_t number) {
+  return absl::InvalidArgumentError(absl::StrCat(name, ":", number, ": is longer than 64 MiB"));
+}
+
+// Of a pipe or device, which can be read only once; an endless line is not read to its end.
 absl::StatusOr<int> CopyOf(int pipe, const std::string& name) {
   TEMPER_ASSIGN_OR_RETURN(const int copy, NamelessFile());
-  std::string piece(kPiece, '\0');
+  std::string buffer(kPiece, '\0');
+  int64_t number = 1, line = 0;  // of the line that is open: its number and bytes
   for (;;) {
-    const ssize_t got = read(pipe, piece.data(), piece.size());
+    const ssize_t got = read(pipe, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) return copy;
-    const absl::Status status =
-        got < 0 ? SystemError(name, "read") : WriteAll(copy, std::string_view(piece).substr(0, got));
+    absl::Status status = got < 0 ? SystemError(name, "read") : absl::OkStatus();
+    const std::string_view piece = std::string_view(buffer).substr(0, got < 0 ? 0 : got);
+    for (const char c : piece) {
+      line = c == '\n' ? 0 : line + 1;
+      number += c == '\n' ? 1 : 0;
+    }
+    if (line > kLineLimit) status = TooLong(name, number);
+    if (status.ok()) status = WriteAll(copy, piece);
     if (!status.ok()) {
       close(copy);
       return status;
@@ -101,7 +112,7 @@ absl::StatusOr<int> OpenRows(const std::string& path) {
                              : S_ISDIR(info.st_mode)
                                  ? absl::InvalidArgumentError(absl::StrCat(
                                        Printable(path, 1000), ": is a folder, not a file of rows"))
-                                 : CopyOf(file, path);
+                                 : CopyOf(file, Printable(path, 1000));
   close(file);
   return copy;
 }
@@ -132,8 +143,7 @@ absl::Status RowFile::Index() {
     ++number;
     if (number > UINT32_MAX)
       return absl::InvalidArgumentError(absl::StrCat(name_, ": has more than 2^32 lines"));
-    if (end - begin > kLineLimit)
-      return absl::InvalidArgumentError(absl::StrCat(name_, ":", number, ": is longer than 64 MiB"));
+    if (end - begin > kLineLimit) return TooLong(name_, number);
     if (!blank) lines_.push_back({begin, static_cast<uint32_t>(end - begin), static_cast<uint32_t>(number)});
     begin = end + 1;
     blank = true;

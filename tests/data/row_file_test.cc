@@ -66,6 +66,10 @@ TEST(RowFile, NamesTheLineThatIsNoObject) {
   EXPECT_THAT(std::string(RowFile::Open("configs").status().message()), HasSubstr("configs: is a folder"));
 }
 
+TEST(RowFile, ReadsNoEndlessLineToItsEnd) {
+  EXPECT_EQ(RowFile::Open("/dev/zero").status().message(), "/dev/zero:1: is longer than 64 MiB");
+}
+
 TEST(RowFile, SaysThatTheFileWasCutWhileItWasInUse) {
   const std::string path = FileOf("{\"a\":1}\n{\"a\":2}\n");
   const auto file = RowFile::Open(path);
