@@ -103,21 +103,6 @@ Decision ComparePlusMinus(const Expression& gold, const Expression& answer, Comp
   return Compare(expand(gold), expand(answer), comparison);
 }
 
-bool IsCollection(const Expression& x) {
-  switch (x.kind) {
-    case Kind::kSet:
-    case Kind::kTuple:
-    case Kind::kList:
-    case Kind::kInterval:
-    case Kind::kUnion:
-    case Kind::kIntersection:
-    case Kind::kDifference:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool IsRelation(const Expression& x) { return x.kind == Kind::kRelation || x.kind == Kind::kLogic; }
 
 }  // namespace

@@ -18,20 +18,6 @@ bool IsOpenPair(const Expression& x) {
 }
 bool IsOrdered(const Expression& x) { return x.kind == Kind::kTuple || IsOpenPair(x); }
 bool IsFlat(const Expression& x) { return x.kind == Kind::kSet || x.kind == Kind::kList; }
-bool IsCollection(const Expression& x) {
-  switch (x.kind) {
-    case Kind::kSet:
-    case Kind::kTuple:
-    case Kind::kList:
-    case Kind::kInterval:
-    case Kind::kUnion:
-    case Kind::kIntersection:
-    case Kind::kDifference:
-      return true;
-    default:
-      return false;
-  }
-}
 
 // Pairs elements so that each has its own (augmenting paths); `most` says what counts as equal.
 class Matching {
@@ -104,6 +90,21 @@ Decision CompareFlat(const Expression& gold, const Expression& answer, Compariso
 }
 
 }  // namespace
+
+bool IsCollection(const Expression& x) {
+  switch (x.kind) {
+    case Kind::kSet:
+    case Kind::kTuple:
+    case Kind::kList:
+    case Kind::kInterval:
+    case Kind::kUnion:
+    case Kind::kIntersection:
+    case Kind::kDifference:
+      return true;
+    default:
+      return false;
+  }
+}
 
 Decision CompareInOrder(const std::vector<Expression>& gold, const std::vector<Expression>& answer,
                         Comparison* comparison) {

@@ -54,6 +54,7 @@ std::optional<Ball> RealValue(const Expression& constant, Comparison* comparison
 // such.
 std::optional<int> ConstantRatio(const Expression& gold, const Expression& answer, Comparison* comparison);
 
+bool IsCollection(const Expression& expression);           // a set, list, tuple, interval or union of such
 bool IsInfinite(const Expression& expression, int* sign);  // oo, -oo
 bool IsSymbolic(const Expression& expression);  // a symbol, or an unknown function of something: f(x)
 
