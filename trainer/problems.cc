@@ -2,9 +2,11 @@
 #include "trainer/problems.h"
 
 #include <algorithm>
+#include <set>
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
+#include "core/config.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -180,11 +182,13 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::FromFiles(int64_t first, int6
 
 absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe) {
   ContentKeys keys;
+  std::set<std::string> read;  // stages mostly share their evaluation: its files are read once
   for (const StageConfig& stage : recipe.stages) {
     const EvaluationConfig& evaluation = stage.evaluation;
     if (stage.kind == StageKind::kCollect || evaluation.problems == 0) continue;
     for (const ProblemsConfig* problems : {&evaluation.source, &evaluation.hard}) {
       if (problems == &evaluation.hard && evaluation.hard_problems == 0) continue;
+      if (!read.insert(WriteConfig(*problems)).second) continue;
       for (const std::string& file : problems->files) {
         TEMPER_RETURN_IF_ERROR(AddContentKeys(file, OptionsOf(*problems, Split::kHeldOut, nullptr), &keys));
       }
