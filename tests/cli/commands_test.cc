@@ -89,8 +89,10 @@ TEST(Program, TheUsersMistakesEndWithTwoAndOneLine) {
 
 TEST(Program, AStopOnRequestEndsWithSeventyFive) {
   const Ended ended = Shell(
-      "pipe=$(mktemp -u); mkfifo $pipe; exec 3<>$pipe; $TEMPER score --rule accuracy <$pipe & sleep 1.5; "
-      "kill -TERM $!; wait $!; code=$?; rm $pipe; exit $code");
+      // Its first line says that it runs.
+      "row='{\"completion\":\"7\",\"answer\":\"7\"}'; coproc $TEMPER score --rule accuracy --raw; "
+      "pid=$COPROC_PID; "
+      "echo \"$row\" >&${COPROC[1]}; read -t 60 -u ${COPROC[0]} line; kill -TERM $pid; wait $pid; exit $?");
   EXPECT_EQ(ended.code, 75);
   EXPECT_THAT(ended.err, HasSubstr("stopped on request"));
 }

@@ -219,17 +219,19 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
   std::atomic<pid_t> runner = 0;
   std::thread thread([&] {
     runner = gettid();
-    host.Python("import time; time.sleep(1.2)");
+    host.Python("import time; time.sleep(60)");  // until it is killed below
   });
+  std::string process;
   std::map<std::string, std::string> status;
   std::vector<std::string> shared;
-  for (int i = 0; i < 100 && status["Name"] != "python3"; ++i, usleep(10000)) {
+  for (int i = 0; i < 3000 && status["Name"] != "python3"; ++i, usleep(10000)) {
     const uid_t user =
         GetParam() == Who::kUser ? OrdinaryUser::id() : 0x60000000 + static_cast<uid_t>(runner);
     const std::vector<std::string> found = ProcessesOf(user);
     if (found.empty()) continue;
-    const std::string process = absl::StrCat("/proc/", found[0], "/");
-    std::ifstream lines(process + "status");
+    process = found[0];
+    const std::string folder = absl::StrCat("/proc/", process, "/");
+    std::ifstream lines(folder + "status");
     for (std::string line; std::getline(lines, line);) {
       const size_t colon = line.find(":\t");
       if (colon != line.npos) status[line.substr(0, colon)] = line.substr(colon + 2);
@@ -237,12 +239,13 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
     shared.clear();
     for (const char* space : {"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}) {
       std::error_code error;
-      const auto theirs = std::filesystem::read_symlink(process + "ns/" + space, error);
+      const auto theirs = std::filesystem::read_symlink(folder + "ns/" + space, error);
       if (error || theirs == std::filesystem::read_symlink(absl::StrCat("/proc/self/ns/", space), error)) {
         shared.push_back(space);
       }
     }
   }
+  if (!process.empty()) kill(std::stoi(process), SIGKILL);
   thread.join();
   EXPECT_EQ(status["Name"], "python3");
   for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
