@@ -10,6 +10,20 @@
 #include "unicode/unistr.h"
 
 namespace temper {
+namespace {
+
+// Signs make sums: "1-2" is not "12". Typesetting has several characters for one sign; `$` and `\` are
+// LaTeX's. 0: says nothing.
+UChar32 Meaning(UChar32 c) {
+  constexpr UChar32 kMinus = 0x2212, kDivisionSlash = 0x2215, kFractionSlash = 0x2044, kTimes = 0xD7,
+                    kAsterisk = 0x2217, kDot = 0x22C5;
+  if (c == kMinus || u_charType(c) == U_DASH_PUNCTUATION) return '-';
+  if (c == kDivisionSlash || c == kFractionSlash || c == '/') return '/';
+  if (c == kTimes || c == kAsterisk || c == kDot || c == '*') return '*';
+  return u_isUWhiteSpace(c) || u_ispunct(c) || u_iscntrl(c) || c == '$' ? 0 : c;
+}
+
+}  // namespace
 
 uint64_t ContentKey(std::string_view problem) {
   UErrorCode error = U_ZERO_ERROR;
@@ -21,9 +35,7 @@ uint64_t ContentKey(std::string_view problem) {
   const icu::UnicodeString& words = U_SUCCESS(error) ? folded : text;
   icu::UnicodeString kept;
   for (int32_t at = 0; at < words.length(); at = words.moveIndex32(at, 1)) {
-    const UChar32 c = words.char32At(at);
-    // Signs make sums: "1-2" is not "12".
-    if (!u_isUWhiteSpace(c) && (!u_ispunct(c) || c == '-' || c == '/' || c == '*')) kept.append(c);
+    if (const UChar32 c = Meaning(words.char32At(at)); c != 0) kept.append(c);
   }
   std::string key;
   kept.toUTF8String(key);

@@ -11,8 +11,9 @@ namespace temper {
 // Every problem belongs to one side, whatever else is in its file: training takes one, measuring the other.
 enum class Split { kTrain, kHeldOut };
 
-// What makes two problems the same: a 64-bit hash of the text, case-folded (NFKC), with white space and
-// punctuation left out.
+// What makes two problems the same: a 64-bit hash of the text, case-folded (NFKC), with white space,
+// punctuation, control characters and $ left out; minus, times and division count, in whichever of their
+// characters.
 uint64_t ContentKey(std::string_view problem);
 using ContentKeys = absl::flat_hash_set<uint64_t>;  // asked, never iterated
 
