@@ -69,9 +69,7 @@ absl::Status BpeVocabulary::ParseTokens(const JsonNode& vocabulary) {
     std::memcpy(at, member.key.data(), member.key.size());
     tokens_[id] = {at, member.key.size()};
     at += member.key.size();
-    if (!ids_.emplace(tokens_[id], static_cast<int32_t>(id)).second) {
-      return vocabulary.MemberError(member.key, "is there twice");
-    }
+    ids_.emplace(tokens_[id], static_cast<int32_t>(id));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/tokenizer_json.h"
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/json.h"
 #include "core/text.h"
@@ -9,6 +10,29 @@ namespace temper {
 namespace {
 
 absl::string_view View(std::string_view text) { return {text.data(), text.size()}; }
+
+constexpr int kMaxDepth = 128;  // as ParseJson, which says what is wrong
+
+// Whether every object has each of its keys once, within the depth: what simdjson does not ask.
+bool IsStrict(simdjson::dom::element element, int depth = 1) {
+  simdjson::dom::array array;
+  if (element.get_array().get(array) == simdjson::SUCCESS) {
+    if (depth > kMaxDepth) return false;
+    for (const simdjson::dom::element each : array) {
+      if (!IsStrict(each, depth + 1)) return false;
+    }
+  }
+  simdjson::dom::object object;
+  if (element.get_object().get(object) == simdjson::SUCCESS) {
+    if (depth > kMaxDepth) return false;
+    absl::flat_hash_set<std::string_view> keys;
+    keys.reserve(object.size());
+    for (const simdjson::dom::key_value_pair member : object) {
+      if (!keys.insert(member.key).second || !IsStrict(member.value, depth + 1)) return false;
+    }
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -117,7 +141,8 @@ absl::StatusOr<std::vector<JsonNode>> JsonNode::GetElements(std::string_view key
 absl::StatusOr<std::unique_ptr<JsonFile>> JsonFile::Parse(const std::string& bytes, const std::string& name) {
   auto file = std::make_unique<JsonFile>();
   simdjson::dom::element root;
-  if (const auto error = file->parser_.parse(bytes).get(root); error != simdjson::SUCCESS) {
+  const auto error = file->parser_.parse(bytes).get(root);
+  if (error != simdjson::SUCCESS || !IsStrict(root)) {
     // Slower, but it says where.
     TEMPER_RETURN_IF_ERROR(ParseJson(bytes, name).status());
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", simdjson::error_message(error)));

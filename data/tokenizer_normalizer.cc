@@ -18,6 +18,13 @@
 namespace temper {
 namespace {
 
+constexpr size_t kTextLimit = size_t{1} << 30;  // ICU and Oniguruma count in ints
+
+absl::Status TooLong(std::string_view text) {
+  return absl::InvalidArgumentError(absl::StrCat("the normalizer of tokenizer.json makes more than ",
+                                                 kTextLimit, " bytes of a text of ", text.size()));
+}
+
 using Form = const icu::Normalizer2* (*)(UErrorCode&);
 
 // One of ICU's forms, for the characters of Unicode 9.0.
@@ -161,6 +168,7 @@ absl::StatusOr<Normalizer::Text> Normalizer::Normalize(std::string_view text, Re
   for (const Step& step : steps_) {
     if (current.text.empty()) break;
     TEMPER_RETURN_IF_ERROR(Apply(step, current, scratch));
+    if (current.text.size() > kTextLimit) return TooLong(text);
   }
   return current;
 }
@@ -197,6 +205,7 @@ absl::Status Normalizer::Apply(const Step& step, Text& current, Regex::Scratch& 
       std::vector<Range> matches;
       TEMPER_RETURN_IF_ERROR(step.pattern.FindAll(text, scratch, matches));
       if (matches.empty()) break;
+      if (matches.size() > kTextLimit / std::max<size_t>(step.content.size(), 1)) return TooLong(text);
       // What stands for one character has its place; what stands for more has the last one's.
       const Range first = matches.front();
       keeps_start =

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "data/byte_level.h"
@@ -354,7 +355,20 @@ TEST_F(TokenizerTest, RefusesFilesThatAreNoJson) {
   EXPECT_THAT(ErrorOfText(invalid), HasSubstr("tokenizer.json:1: byte"));
   EXPECT_EQ(ErrorOfText("[]"), "tokenizer.json: expected an object");
   EXPECT_EQ(ErrorOfText(R"({"model": {"vocab": {"a": 0, "a": 1}, "merges": []}})"),
-            "tokenizer.json: model.vocab.a: is there twice");
+            "tokenizer.json:1: byte 32: duplicate key \"a\"");
+  EXPECT_EQ(ErrorOfText(whole.substr(0, whole.size() - 1) + ",\n\"model\":{}}"),
+            absl::StrCat("tokenizer.json:2: byte ", whole.size() + 9, ": duplicate key \"model\""));
+  const auto nested = [&](int levels) {
+    Json deep = Json::array();
+    for (int i = 1; i < levels; ++i) deep = Json::array({std::move(deep)});
+    return whole.substr(0, whole.size() - 1) + ",\n\"x\":" + deep.dump() + "}";
+  };
+  EXPECT_THAT(ErrorOfText(nested(128)), HasSubstr("tokenizer.json:2: byte"));
+  EXPECT_THAT(ErrorOfText(nested(128)), HasSubstr("nested deeper than 128 levels"));
+  Write("tokenizer.json", nested(127));
+  EXPECT_TRUE(Tokenizer::Load(folder_).ok());
+  EXPECT_THAT(ErrorOfText("{\"x\":" + std::string(1'000'000, '[')),
+              HasSubstr("nested deeper than 128 levels"));
   EXPECT_EQ(Tokenizer::Load(folder_ + "/none").status().code(), absl::StatusCode::kNotFound);
 }
 
@@ -369,6 +383,20 @@ TEST_F(TokenizerTest, GivesUpOnARegularExpressionThatBacktracksWithoutEnd) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("tokenizer.json: pre_tokenizer.pretokenizers[0].pattern: fails on"));
+}
+
+TEST_F(TokenizerTest, GivesUpOnANormalizerThatMakesATextEndless) {
+  Json json = Base(), steps = Json::array();
+  for (int i = 0; i < 5; ++i) {
+    steps.push_back(
+        {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", std::string(1000, 'a')}});
+  }
+  json["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  const auto tokenizer = Load(json);
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(Ids(*tokenizer, "b").size(), 1);
+  EXPECT_THAT(std::string(tokenizer->Encode("a").status().message()),
+              HasSubstr("the normalizer of tokenizer.json makes more than 1073741824 bytes of a text of 1"));
 }
 
 TEST_F(TokenizerTest, TakesALongPieceInLittleMoreThanLinearTime) {
