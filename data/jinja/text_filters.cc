@@ -88,7 +88,7 @@ Value Truncate(Runtime& runtime, const Value& value, const Arguments& arguments)
   const TextView text = value.AsText();
   const auto end_size = static_cast<int64_t>(end.size());
   if (length < end_size || leeway < 0) return runtime.Fail("truncate: the length is shorter than the end");
-  if (static_cast<int64_t>(text.size()) <= length + leeway) return value;
+  if (static_cast<int64_t>(text.size()) - leeway <= length) return value;
   const TextView cut = text.substr(0, length - end_size);
   return Text(bound.Truth(1, false) ? cut : cut.substr(0, std::min(FindLast(cut, U" "), cut.size()))) + end;
 }
@@ -96,7 +96,7 @@ Value Truncate(Runtime& runtime, const Value& value, const Arguments& arguments)
 Value Center(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Bound bound(runtime, "center", arguments, {"width"});
   const Text text = ToText(runtime, value);
-  const int64_t width = bound.Int(0, 80),
+  const int64_t width = std::max<int64_t>(bound.Int(0, 80), 0),
                 missing = std::max<int64_t>(width - static_cast<int64_t>(text.size()), 0);
   if (!runtime.Room(static_cast<size_t>(missing))) return Value();
   const int64_t left = missing / 2 + (missing & width & 1);
