@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Apache Arrow's Parquet reader out of the unpacked pyarrow wheel that scripts/install leaves in the cache:
 # Arrow::Parquet. Not found is no error: then Parquet files are refused.
-if(NOT TEMPER_ARROW)
-  if(DEFINED ENV{TEMPER_CACHE})
-    set(TEMPER_ARROW "$ENV{TEMPER_CACHE}/arrow-26.0.1/pyarrow")
-  else()
-    set(TEMPER_ARROW "$ENV{HOME}/.cache/temper/arrow-26.0.1/pyarrow")
-  endif()
-endif()
+include(Cache)
+temper_cached(TEMPER_ARROW arrow-26.0.1/pyarrow)
 set(Arrow_FOUND FALSE)
 if(EXISTS "${TEMPER_ARROW}/include/parquet/arrow/reader.h")
   set(Arrow_FOUND TRUE)

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # LibTorch out of the unpacked PyPI wheel that scripts/install leaves in the cache.
 # Defines LibTorch::LibTorch (torch_cpu and c10; with TEMPER_GPU also torch_cuda and c10_cuda).
-if(NOT TEMPER_LIBTORCH)
-  if(DEFINED ENV{TEMPER_CACHE})
-    set(TEMPER_LIBTORCH "$ENV{TEMPER_CACHE}/libtorch-2.11.0")
-  else()
-    set(TEMPER_LIBTORCH "$ENV{HOME}/.cache/temper/libtorch-2.11.0")
-  endif()
-endif()
+include(Cache)
+temper_cached(TEMPER_LIBTORCH libtorch-2.11.0)
 if(NOT EXISTS "${TEMPER_LIBTORCH}/torch/include/ATen/core/Tensor.h")
   message(FATAL_ERROR "LibTorch is not in ${TEMPER_LIBTORCH}: run scripts/install, or set -DTEMPER_LIBTORCH=DIR "
                       "to a folder that holds torch/include and torch/lib")
