@@ -49,9 +49,7 @@ absl::Status Check(const std::string& from, const ModelConfig& config, const std
   }
   if (FileExists(from + "/tokenizer.json")) {
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(from));
-    const absl::Status fits = CheckVocabulary(config, tokenizer->vocab_size());
-    if (!fits.ok())
-      return absl::Status(fits.code(), absl::StrCat(Printable(from, 1000), ": ", fits.message()));
+    TEMPER_RETURN_IF_ERROR(CheckVocabulary(config, tokenizer->vocab_size(), from));
   }
   const int64_t bytes = Elements(config) * 4, free = FreeMemory();
   if (bytes <= free) return absl::OkStatus();

@@ -53,8 +53,7 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
   if (FileExists(options.model + "/tokenizer.json")) {
     TEMPER_ASSIGN_OR_RETURN(policy->tokenizer_, Tokenizer::Load(options.model));
-    const absl::Status fits = CheckVocabulary(config, policy->tokenizer_->vocab_size());
-    if (!fits.ok()) return absl::Status(fits.code(), absl::StrCat(options.model, ": ", fits.message()));
+    TEMPER_RETURN_IF_ERROR(CheckVocabulary(config, policy->tokenizer_->vocab_size(), options.model));
     policy->eos_ids_ = policy->tokenizer_->eos_ids();
   }
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(options.model));

@@ -196,11 +196,12 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
   return absl::OkStatus();
 }
 
-absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size) {
+absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size,
+                             const std::string& tokenizer_directory) {
   if (tokenizer_size <= config.vocab_size) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ids up to ", tokenizer_size - 1,
-                                                 ", but the model's vocab_size is ", config.vocab_size,
-                                                 "; they do not belong together"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      Printable(tokenizer_directory, 1000), "/tokenizer.json: has ids up to ", tokenizer_size - 1,
+      ", but the model's vocab_size is ", config.vocab_size, "; they do not belong together"));
 }
 
 }  // namespace temper

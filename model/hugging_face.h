@@ -46,6 +46,7 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
 
 // An error if the tokenizer has ids that the embedding has no row for. `tokenizer_size`: its largest id + 1.
 // Rows that no token uses are common and fine.
-absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size);
+absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size,
+                             const std::string& tokenizer_directory);
 
 }  // namespace temper

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weight_files.h"
 
-#include <set>
+#include <map>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -30,10 +30,15 @@ absl::Status AddShards(const std::string& directory, WeightFiles* weights) {
   const std::string& index = weights->name;
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(index, kIndexLimit));
   TEMPER_ASSIGN_OR_RETURN(const auto shard_of, ParseWeightIndex(text, index));
-  std::set<std::string> shards;
-  for (const auto& [tensor, shard] : shard_of) shards.insert(shard);
-  for (const std::string& shard : shards) {
-    TEMPER_RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", shard), weights));
+  std::map<std::string, std::string> tensor_of;  // the first of each shard
+  for (const auto& [tensor, shard] : shard_of) tensor_of.emplace(shard, tensor);
+  for (const auto& [shard, tensor] : tensor_of) {
+    const std::string path = absl::StrCat(directory, "/", shard);
+    if (!FileExists(path)) {
+      return absl::NotFoundError(
+          absl::StrCat(path, ": is missing, and ", index, " has tensor ", Printable(tensor), " in it"));
+    }
+    TEMPER_RETURN_IF_ERROR(AddFile(path, weights));
   }
   for (const auto& [tensor, shard] : shard_of) {
     const auto at = weights->tensors.find(tensor);

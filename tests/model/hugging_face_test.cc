@@ -127,7 +127,8 @@ TEST_F(HuggingFace, ShardsAreReadThroughTheIndex) {
 
   const std::string name = first[0].name;
   index(With(map, name, "c.safetensors"));
-  EXPECT_THAT(ErrorOf(), HasSubstr("c.safetensors: cannot read: No such file"));
+  EXPECT_THAT(ErrorOf(), HasSubstr("/c.safetensors: is missing, and "));
+  EXPECT_THAT(ErrorOf(), HasSubstr("/model.safetensors.index.json has tensor " + name + " in it"));
   index(With(map, name, "../a.safetensors"));
   EXPECT_THAT(ErrorOf(), HasSubstr(name + ": '../a.safetensors' is not a .safetensors file of the folder"));
   index(With(map, name, "b.safetensors"));
@@ -257,10 +258,11 @@ TEST_F(HuggingFace, AMissingOrBrokenConfigIsNamed) {
 
 TEST_F(HuggingFace, ATokenizerLargerThanTheEmbeddingDoesNotFit) {
   const ModelConfig config = Parsed(TinyLlama());
-  EXPECT_TRUE(CheckVocabulary(config, 37).ok());
-  EXPECT_TRUE(CheckVocabulary(config, 30).ok());
-  EXPECT_THAT(std::string(CheckVocabulary(config, 38).message()),
-              HasSubstr("ids up to 37, but the model's vocab_size is 37"));
+  EXPECT_TRUE(CheckVocabulary(config, 37, "dir").ok());
+  EXPECT_TRUE(CheckVocabulary(config, 30, "dir").ok());
+  EXPECT_EQ(CheckVocabulary(config, 38, "dir").message(),
+            "dir/tokenizer.json: has ids up to 37, but the model's vocab_size is 37; they do not belong "
+            "together");
 }
 
 }  // namespace
