@@ -184,6 +184,12 @@ absl::StatusOr<std::vector<int32_t>> ChatForm::EncodePrompt(const std::vector<Me
   return Encode(chat);
 }
 
+absl::StatusOr<std::string> ChatForm::PromptText(const std::vector<Message>& messages,
+                                                 const Json& tools) const {
+  TEMPER_ASSIGN_OR_RETURN(RenderedChat chat, Render(messages, messages.size(), tools, true));
+  return std::move(chat.text);
+}
+
 absl::StatusOr<std::string> ChatForm::EndOfAnswer(std::vector<Message> messages, const Json& tools) const {
   constexpr std::string_view kAnswer = "\xF3\xB0\x80\x80";  // U+F0000, which no template writes
   messages.back().fields["content"] = kAnswer;

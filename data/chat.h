@@ -37,6 +37,9 @@ class ChatForm {
   // Ends where the assistant is to write. `tools`: a list, or null.
   absl::StatusOr<std::vector<int32_t>> EncodePrompt(const std::vector<Message>& messages,
                                                     const Json& tools = Json()) const;
+  // What the template writes for it; its errors without the cost of the tokens.
+  absl::StatusOr<std::string> PromptText(const std::vector<Message>& messages,
+                                         const Json& tools = Json()) const;
 
   // The prompt of all messages but the last, then that one, the assistant's, as the policy is to write it:
   // from `first_answer` on. Added tokens in the answer are read (<think>). Ends with the token that ends the

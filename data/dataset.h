@@ -36,8 +36,9 @@ struct ProblemFileOptions {
 };
 
 // The problems of a file (data/row_file.h), in any order, without holding them. Open reads the whole file
-// once, so that a bad row is found before anything is sampled; after that Read does not fail unless the file
-// changes. Read may be called from any thread.
+// once, so that a bad row is found before anything is sampled: no JSON, no problem, a conversation that the
+// chat template refuses. Tokens are made by Read alone; after Open it fails only where the file has changed,
+// or a tokenizer's regular expression gives up on a text. Read may be called from any thread.
 //
 // Messages (what follows the last user's left out) become the tokens of the policy's own chat form
 // (data/chat.h); their content, and a problem inside the R1 template, are never read as special tokens.
@@ -56,6 +57,9 @@ class ProblemFile {
   // Which fields were recognised: "question, answer (after ####)".
   const std::string& fields() const { return fields_; }
   absl::StatusOr<Prompt> Read(int64_t index) const;
+  // Without its tokens, which cost the most: what rules need to check the reference answer. A conversation's
+  // text is what the template writes.
+  absl::StatusOr<Prompt> ReadText(int64_t index) const;
   // Leaves out all but these problems, ascending indices.
   void Keep(const std::vector<int64_t>& indices);
 
@@ -63,7 +67,9 @@ class ProblemFile {
   ProblemFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer, const ProblemFileOptions& options)
       : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer)), options_(options) {}
   absl::Status ReadAll();
-  absl::StatusOr<Prompt> MakePrompt(const DataRow& row, ProblemRow problem) const;
+  bool is_r1() const { return options_.prompt_template == PromptTemplate::kR1; }
+  bool IsChat(const ProblemRow& problem) const { return !is_r1() && !problem.messages.empty(); }
+  absl::StatusOr<std::string> TextOf(const DataRow& row, const ProblemRow& problem) const;
 
   const std::unique_ptr<RowFile> file_;
   const Tokenizer& tokenizer_;
@@ -79,6 +85,8 @@ absl::Status AddContentKeys(const std::string& path, const ProblemFileOptions& o
 
 // The text of the R1-Zero template around a problem.
 std::string R1Prompt(std::string_view problem);
+// Its tokens: the template's tags are tokens where the tokenizer has such; in the problem they are words.
+absl::StatusOr<std::vector<int32_t>> EncodeR1(std::string_view problem, const Tokenizer& tokenizer);
 
 // A supervised document: the loss counts tokens from first_target on.
 struct Document {
@@ -91,7 +99,7 @@ struct Document {
 // tokens are made by Read (any thread).
 class DocumentFile {
  public:
-  // Rows whose prompt (the last user message) is in `exclude` (may be null) are left out. The tokenizer must
+  // Rows whose prompt, or any user message, is in `exclude` (may be null) are left out. The tokenizer must
   // outlive it.
   static absl::StatusOr<std::unique_ptr<DocumentFile>> Open(const std::string& path,
                                                             const Tokenizer& tokenizer,

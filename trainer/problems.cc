@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "core/random.h"
@@ -16,6 +17,8 @@
 namespace temper {
 
 namespace {
+
+constexpr int64_t kTries = 1000;  // problems of a place's own little stream
 
 ProblemFileOptions OptionsOf(const ProblemsConfig& config, Split split, const ContentKeys* exclude) {
   ProblemFileOptions options;
@@ -35,13 +38,13 @@ absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const Problem
                                                                    const std::string& stream, Split split,
                                                                    const ContentKeys* exclude) {
   auto source = std::unique_ptr<ProblemSource>(
-      new ProblemSource(config, tokenizer, RandomKey(seed, stream, 0, "problems"), split));
-  TEMPER_RETURN_IF_ERROR(source->OpenFiles(exclude));
+      new ProblemSource(config, tokenizer, RandomKey(seed, stream, 0, "problems"), split, exclude));
+  TEMPER_RETURN_IF_ERROR(source->OpenFiles());
   return source;
 }
 
-absl::Status ProblemSource::OpenFiles(const ContentKeys* exclude) {
-  const ProblemFileOptions options = OptionsOf(config_, split_, exclude);
+absl::Status ProblemSource::OpenFiles() {
+  const ProblemFileOptions options = OptionsOf(config_, split_, exclude_);
   for (const std::string& path : config_.files) {
     TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemFile> file, ProblemFile::Open(path, tokenizer_, options));
     if (file->skipped_lines() > 0) LogWarning(path, ": ", file->skipped_lines(), " bad lines skipped");
@@ -72,7 +75,7 @@ absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
     std::vector<int64_t> good;
     absl::Status first;
     for (int64_t i = 0; i < file.size(); ++i) {
-      TEMPER_ASSIGN_OR_RETURN(const Prompt prompt, file.Read(i));
+      TEMPER_ASSIGN_OR_RETURN(const Prompt prompt, file.ReadText(i));
       const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&prompt, 1));
       if (status.ok()) good.push_back(i);
       if (first.ok()) first = status;
@@ -102,28 +105,27 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::Take(int64_t first, int64_t c
 }
 
 absl::StatusOr<std::vector<Prompt>> ProblemSource::FromTasks(int64_t first, int64_t count) {
-  // As in Generate: of a place's own little stream the first problem that is new to this call.
-  constexpr int64_t kTries = 1000;
-  std::vector<Prompt> prompts;
-  std::unordered_set<std::string> seen;
-  for (int64_t position = first; position < first + count; ++position) {
-    const Mixture::Place place = mixture_->At(position);
+  const auto task_at = [&](const Mixture::Place& place) {
     const procedural::Task* const task = procedural::FindTask(config_.tasks[place.source]);
-    if (task == nullptr)
-      return absl::InvalidArgumentError(absl::StrCat("there is no task ", config_.tasks[place.source]));
-    const int level = static_cast<int>(std::min<int64_t>(config_.level, task->levels));
-    Prompt prompt;
-    int64_t tries = 0;
-    do {
-      if (tries == kTries) {
-        return absl::InvalidArgumentError(absl::StrCat("task ", task->name, " has too few problems of level ",
-                                                       level, " for ", count, " different ones"));
-      }
-      prompt = procedural::MakeProblem(*task, level, key_, place.index * kTries + tries++, split_);
-    } while (!seen.insert(prompt.id).second);
-    if (config_.template_name == "r1") prompt.text = R1Prompt(prompt.text);
-    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, tokenizer_.Encode(prompt.text));
-    prompts.push_back(std::move(prompt));
+    TEMPER_CHECK(task != nullptr, "there is no task ", config_.tasks[place.source]);
+    return std::make_pair(task, static_cast<int>(std::min<int64_t>(config_.level, task->levels)));
+  };
+  const auto make = [&](int64_t position, int64_t nth) {
+    const Mixture::Place place = mixture_->At(position);
+    const auto [task, level] = task_at(place);
+    return procedural::MakeProblem(*task, level, key_, place.index * kTries + nth, split_);
+  };
+  const auto too_few = [&](int64_t position) {
+    const auto [task, level] = task_at(mixture_->At(position));
+    return absl::StrCat("task ", task->name, " has too few problems of level ", level, " for ", count,
+                        " different ones");
+  };
+  TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, Draw(first, count, make, too_few));
+  for (Prompt& prompt : prompts) {
+    const bool r1 = config_.template_name == "r1";
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens,
+                            r1 ? EncodeR1(prompt.text, tokenizer_) : tokenizer_.Encode(prompt.text));
+    if (r1) prompt.text = R1Prompt(prompt.text);
   }
   return prompts;
 }
@@ -131,23 +133,35 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::FromTasks(int64_t first, int6
 absl::StatusOr<std::vector<Prompt>> ProblemSource::Generate(int64_t first, int64_t count) const {
   const tiny::ProblemOptions options{config_.chain_steps[0], config_.chain_steps[1], config_.find_x_steps[0],
                                      config_.find_x_steps[1], config_.find_x_share};
-  // A slot's problem is the first of its own little stream that no earlier slot of this call has.
-  constexpr int64_t kTries = 1000;
+  const auto make = [&](int64_t position, int64_t nth) {
+    return tiny::MakeProblem(key_, position * kTries + nth, options, split_);
+  };
+  const auto too_few = [&](int64_t) {
+    return absl::StrCat("the generator has fewer than ", count, " different problems of ",
+                        config_.chain_steps[0], "-", config_.chain_steps[1], " (chain) and ",
+                        config_.find_x_steps[0], "-", config_.find_x_steps[1],
+                        " (find_x) operations: ask for fewer or longer ones");
+  };
+  TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, Draw(first, count, make, too_few));
+  for (Prompt& prompt : prompts) {
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, tokenizer_.Encode(prompt.text));
+  }
+  return prompts;
+}
+
+absl::StatusOr<std::vector<Prompt>> ProblemSource::Draw(
+    int64_t first, int64_t count, absl::FunctionRef<Prompt(int64_t, int64_t)> make,
+    absl::FunctionRef<std::string(int64_t)> too_few) const {
   std::vector<Prompt> prompts;
   std::unordered_set<std::string> seen;
-  for (int64_t slot = first; slot < first + count; ++slot) {
-    int64_t tries = 0;
+  for (int64_t position = first; position < first + count; ++position) {
     Prompt prompt;
+    int64_t tries = 0;
     do {
-      if (tries == kTries) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "the generator has fewer than ", count, " different problems of ", config_.chain_steps[0], "-",
-            config_.chain_steps[1], " (chain) and ", config_.find_x_steps[0], "-", config_.find_x_steps[1],
-            " (find_x) operations: ask for fewer or longer ones"));
-      }
-      prompt = tiny::MakeProblem(key_, slot * kTries + tries++, options, split_);
-    } while (!seen.insert(prompt.id).second);
-    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, tokenizer_.Encode(prompt.text));
+      if (tries == kTries) return absl::InvalidArgumentError(too_few(position));
+      prompt = make(position, tries++);
+    } while ((exclude_ != nullptr && exclude_->contains(ContentKey(prompt.text))) ||
+             !seen.insert(prompt.id).second);
     prompts.push_back(std::move(prompt));
   }
   return prompts;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
 #include "data/mixture.h"
@@ -23,8 +24,8 @@ namespace temper {
 // each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
-  // `stream` names the draws ("zero", "evaluation"). Of a train stream's files the problems in `exclude` are
-  // left out (may be null; HeldOutKeys).
+  // `stream` names the draws ("zero", "evaluation"). Problems in `exclude` are left out, of files and
+  // generators (may be null; HeldOutKeys; must outlive the source).
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
                                                              const Tokenizer& tokenizer, uint64_t seed,
                                                              const std::string& stream, Split split,
@@ -46,11 +47,17 @@ class ProblemSource {
     int64_t pass = -1;           // of `order`
     std::vector<int64_t> order;  // of the file's problems in that pass
   };
-  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, Split split)
-      : config_(config), tokenizer_(tokenizer), key_(key), split_(split) {}
-  absl::Status OpenFiles(const ContentKeys* exclude);
+  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, Split split,
+                const ContentKeys* exclude)
+      : config_(config), tokenizer_(tokenizer), key_(key), split_(split), exclude_(exclude) {}
+  absl::Status OpenFiles();
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
   absl::StatusOr<std::vector<Prompt>> FromTasks(int64_t first, int64_t count);
+  // Of each position the first of make(position, 0), make(position, 1), .. that is new to this call and not
+  // excluded; too_few(position) is the error where there is none.
+  absl::StatusOr<std::vector<Prompt>> Draw(int64_t first, int64_t count,
+                                           absl::FunctionRef<Prompt(int64_t, int64_t)> make,
+                                           absl::FunctionRef<std::string(int64_t)> too_few) const;
   absl::StatusOr<std::vector<Prompt>> FromFiles(int64_t first, int64_t count);
   absl::StatusOr<Prompt> FromFile(int number, int64_t index);
   void Mix();
@@ -59,6 +66,7 @@ class ProblemSource {
   const Tokenizer& tokenizer_;
   const uint64_t key_;
   const Split split_;
+  const ContentKeys* const exclude_;
   std::vector<Source> sources_;
   std::optional<Mixture> mixture_;
   int64_t skipped_lines_ = 0;

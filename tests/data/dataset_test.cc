@@ -270,6 +270,80 @@ TEST(ProblemFile, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
               HasSubstr("takes one message"));
 }
 
+TEST(ProblemFile, GivesTheTextWithoutTheTokens) {
+  const auto tokenizer = ChatMl();
+  const std::string rows = R"({"question":"what","answer":7,"task":"math"}
+{"messages":[{"role":"user","content":"what"}]})";
+  for (const PromptTemplate form : {PromptTemplate::kNone, PromptTemplate::kR1}) {
+    ProblemFileOptions options;
+    options.prompt_template = form;
+    const auto file = ProblemFile::Open(FileOf(rows), *tokenizer, options);
+    ASSERT_TRUE(file.ok()) << file.status();
+    for (int64_t i = 0; i < 2; ++i) {
+      Prompt whole = (*file)->Read(i).value();
+      const Prompt text = (*file)->ReadText(i).value();
+      EXPECT_FALSE(whole.tokens.empty());
+      EXPECT_TRUE(text.tokens.empty());
+      EXPECT_EQ(absl::StrCat(text.id, text.text, text.answer, text.task, text.fields),
+                absl::StrCat(whole.id, whole.text, whole.answer, whole.task, whole.fields));
+    }
+  }
+}
+
+TEST(ProblemFile, FindsRowsThatHaveNoTokensOrThatTheChatTemplateRefuses) {
+  const std::string folder = TestPath("folder");
+  ASSERT_TRUE(MakeDirectories(folder).ok());
+  Json json = ParseJson(ReadFile("configs/tiny/base/tokenizer.json").value(), "").value();
+  json["post_processor"] = nullptr;  // no BOS
+  ASSERT_TRUE(WriteFileAtomic(folder + "/tokenizer.json", DumpJson(json)).ok());
+  ASSERT_TRUE(WriteFileAtomic(folder + "/chat_template.jinja",
+                              "{% for m in messages %}{% if m.content == 'bad' %}"
+                              "{{ raise_exception('that is bad') }}{% endif %}{{ m.content }}{% endfor %}")
+                  .ok());
+  const auto tokenizer = Tokenizer::Load(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  const std::pair<const char*, const char*> bad[] = {
+      {R"({"question":""})", "rows.jsonl:2: the prompt is empty"},
+      {R"({"messages":[{"role":"user","content":""}]})", "rows.jsonl:2: the prompt is empty"},
+      {R"({"messages":[{"role":"user","content":"bad"}]})", "that is bad"}};
+  for (const auto& [row, what] : bad) {
+    const std::string path = FileOf(absl::StrCat("{\"question\":\"a\"}\n", row, "\n"));
+    const std::string error(ProblemFile::Open(path, **tokenizer, {}).status().message());
+    EXPECT_THAT(error, HasSubstr("rows.jsonl:2: "));
+    EXPECT_THAT(error, HasSubstr(what));
+  }
+}
+
+TEST(ProblemFile, LeavesOutWhatIsAskedInAnyTurnAndInTheR1Template) {
+  const ContentKeys exclude = {ContentKey("what is it?")};
+  ProblemFileOptions options;
+  options.exclude = &exclude;
+  const std::string rows = R"({"question":"What is it"}
+{"question":"other"}
+{"messages":[{"role":"user","content":"what is it ?"},{"role":"assistant","content":"7"},{"role":"user","content":"sure?"}]}
+)" + DumpJson(Json{{"prompt", R1Prompt("What is it?")}});
+  const auto tokenizer = ChatMl();
+  const auto file = ProblemFile::Open(FileOf(rows), *tokenizer, options);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->excluded(), 3);
+  ASSERT_EQ((*file)->size(), 1);
+  EXPECT_EQ((*file)->Read(0)->text, "other");
+}
+
+TEST(DocumentFile, LeavesOutWhatIsAskedInAnyTurnAndInTheR1Template) {
+  const ContentKeys exclude = {ContentKey("what is it?")};
+  const std::string rows = R"({"prompt":"What is it","completion":" 7"}
+{"prompt":"other","completion":" 7"}
+{"messages":[{"role":"user","content":"what is it ?"},{"role":"assistant","content":"7"},{"role":"user","content":"sure?"},{"role":"assistant","content":"yes"}]}
+)" + DumpJson(Json{{"prompt", R1Prompt("What is it?")}, {"completion", " 7"}});
+  const auto tokenizer = ChatMl();
+  const auto file = DocumentFile::Open(FileOf(rows), *tokenizer, &exclude);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->excluded(), 3);
+  ASSERT_EQ((*file)->size(), 1);
+  EXPECT_EQ((*file)->Read(0)->tokens, MakeDocument("other", " 7", *tokenizer)->tokens);
+}
+
 TEST(MakeDocument, IsPromptThenCompletionThenTheEndToken) {
   const tiny::Document text = tiny::ColdStartDocument(1, 2, {});
   const Document document = MakeDocument(text.prompt, text.completion, Tiny()).value();

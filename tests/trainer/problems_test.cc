@@ -103,6 +103,30 @@ TEST_F(Problem, OfProceduralTasksAreMixedAndTemplatedAndHeldOutApart) {
     EXPECT_EQ(ids.count(prompt.id), 0u);
 }
 
+TEST_F(Problem, ThatAnEvaluationFileAsksAreNotMadeByTheGenerators) {
+  ProblemsConfig tasks, tiny;
+  tasks.tasks = {"countdown"};
+  for (const ProblemsConfig& config : {tasks, tiny}) {
+    const std::vector<Prompt> prompts = Take(*Open(config), 0, 20);
+    const ContentKeys asked = {ContentKey(prompts[3].text)};
+    const std::vector<std::string> ids = Ids(Take(*Open(config, "zero", Split::kTrain, 1, &asked), 0, 20));
+    std::vector<std::string> expected = Ids(prompts);
+    EXPECT_NE(ids[3], expected[3]);
+    expected[3] = ids[3];
+    EXPECT_EQ(ids, expected);
+  }
+}
+
+TEST_F(Problem, OfATaskInTheR1TemplateHasTheTokensOfTheTemplate) {
+  ProblemsConfig config;
+  config.tasks = {"sudoku_4x4"};
+  const Prompt bare = Take(*Open(config), 0, 1)[0];
+  config.template_name = "r1";
+  const Prompt prompt = Take(*Open(config), 0, 1)[0];
+  EXPECT_EQ(prompt.text, R1Prompt(bare.text));
+  EXPECT_EQ(prompt.tokens, EncodeR1(bare.text, *tokenizer_).value());
+}
+
 TEST_F(Problem, OfAFileComesOnceInEachPassInAnOrderOfItsOwn) {
   std::string text;
   for (int i = 0; i < 7; ++i)
