@@ -6,7 +6,6 @@
 #include "core/status.h"
 #include "rewards/accuracy.h"
 #include "rewards/answer.h"
-#include "trainer/problems.h"
 #include "trainer/rl_metrics.h"
 
 namespace temper {
@@ -124,13 +123,20 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
   return row;
 }
 
+absl::StatusOr<ProblemSource*> Evaluator::SourceOf(const Level& level) {
+  std::unique_ptr<ProblemSource>& opened = sources_[level.name];
+  if (opened != nullptr) return opened.get();
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> source,
+                          ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
+                                              absl::StrCat("evaluation/", level.name), Split::kHeldOut));
+  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
+  opened = std::move(source);
+  return opened.get();
+}
+
 absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const std::string& records,
                                                        absl::FunctionRef<void(int64_t, int64_t)> progress) {
-  TEMPER_ASSIGN_OR_RETURN(
-      std::unique_ptr<ProblemSource> source,
-      ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
-                          absl::StrCat("evaluation/", level.name), Split::kHeldOut));
-  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
+  TEMPER_ASSIGN_OR_RETURN(ProblemSource* const source, SourceOf(level));
   RolloutRequest request;
   request.seed = context_.recipe->seed;
   request.stage = absl::StrCat("evaluation/", level.name);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "data/tokenizer.h"
 #include "rewards/statistics.h"
 #include "rollout/worker.h"
+#include "trainer/problems.h"
 #include "trainer/session.h"
 #include "trainer/stage.h"
 
@@ -45,6 +47,7 @@ class Evaluator {
     Statistics statistics;
     double language = 0;  // mean score of the rule
   };
+  absl::StatusOr<ProblemSource*> SourceOf(const Level& level);  // opened when first asked for
   absl::StatusOr<Measured> Measure(const Level& level, const std::string& records,
                                    absl::FunctionRef<void(int64_t, int64_t)> progress);
   static void Append(const Measured& measured, const std::string& prefix, Json* row);
@@ -56,6 +59,7 @@ class Evaluator {
   Engine engine_;
   RolloutWorker worker_;
   std::unique_ptr<RewardPool> rewards_;
+  std::map<std::string, std::unique_ptr<ProblemSource>> sources_;  // by level: files are read once a stage
 };
 
 // What statistics keep of each completion of the groups, whose verdicts begin with accuracy and format.
