@@ -57,9 +57,27 @@ struct FieldText {
   bool repeated = false;
 };
 
+// Where a config that was read says its keys, for errors that show only when fields are seen together.
+class ConfigPlaces {
+ public:
+  ConfigPlaces() = default;
+  ConfigPlaces(YamlNode root, std::string name) : root_(std::move(root)), name_(std::move(name)) {}
+
+  // Whether the file or an override says `path` ("a.b[0].c").
+  bool Says(const std::string& path) const;
+  // How an error about `path` begins: `NAME:LINE: a.b[0].c`, the line of the nearest section where the key
+  // itself is not there, or `--set a.b.0.c=value`. Of no config: the path alone.
+  std::string Of(const std::string& path) const;
+
+ private:
+  YamlNode root_;
+  std::string name_;
+};
+
 using VisitFields = absl::FunctionRef<void(FieldVisitor&)>;
 absl::Status ReadFields(const std::string& text, const std::string& name,
-                        const std::vector<std::string>& overrides, VisitFields fields);
+                        const std::vector<std::string>& overrides, VisitFields fields,
+                        ConfigPlaces* places = nullptr);
 absl::StatusOr<std::string> ReadConfigText(const std::string& path);
 std::string WriteFields(VisitFields fields);
 std::vector<FieldText> DescribeFields(VisitFields fields);
@@ -69,21 +87,24 @@ absl::StatusOr<std::vector<std::string>> ReadOptions(const std::vector<std::stri
 // Reads YAML over what `config` holds (its defaults). `name` is the file's, for errors; overrides are
 // "a.b.c=value". Errors, each on one line, at most 20: `NAME:LINE: a.b.c: what` or `--set a.b.c=value: what`.
 // Unknown keys, wrong types and values out of range are errors, and whatever ParseYaml refuses. On an error
-// `config` is left as it was.
+// `config` and `places` (null: nobody asks) are left as they were.
 template <class T>
 absl::Status ReadConfig(const std::string& text, const std::string& name,
-                        const std::vector<std::string>& overrides, T& config) {
+                        const std::vector<std::string>& overrides, T& config,
+                        ConfigPlaces* places = nullptr) {
   T read = config;
-  TEMPER_RETURN_IF_ERROR(ReadFields(text, name, overrides, [&](FieldVisitor& v) { read.Fields(v); }));
+  TEMPER_RETURN_IF_ERROR(ReadFields(
+      text, name, overrides, [&](FieldVisitor& v) { read.Fields(v); }, places));
   config = std::move(read);
   return absl::OkStatus();
 }
 
 // The same from a file of at most 16 MiB.
 template <class T>
-absl::Status ReadConfigFile(const std::string& path, const std::vector<std::string>& overrides, T& config) {
+absl::Status ReadConfigFile(const std::string& path, const std::vector<std::string>& overrides, T& config,
+                            ConfigPlaces* places = nullptr) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadConfigText(path));
-  return ReadConfig(text, path, overrides, config);
+  return ReadConfig(text, path, overrides, config, places);
 }
 
 // Every field, in the order of declaration, as YAML that reads back to the same struct.

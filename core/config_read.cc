@@ -180,15 +180,9 @@ class Reader : public FieldVisitor {
 
   void Error(const YamlNode* node, const std::string& path, const std::string& what) {
     ++error_count_;
-    std::string where;
-    if (options_) {
-      where = OptionName(path);
-    } else if (node != nullptr && !node->origin.empty()) {
-      where = node->origin;
-    } else {
-      where = absl::StrCat(name_, ":", node ? node->line : frames_.back().line, ": ", path);
-    }
-    std::string error = absl::StrCat(where, ": ", what);
+    const int line = node ? node->line : frames_.back().line;
+    std::string error =
+        absl::StrCat(options_ ? OptionName(path) : PlaceText(name_, line, node, path), ": ", what);
     if (errors_.size() < kMaxErrors && std::find(errors_.begin(), errors_.end(), error) == errors_.end()) {
       errors_.push_back(std::move(error));
     }
@@ -295,7 +289,7 @@ absl::Status ReadTree(const YamlNode& root, const std::string& name, bool option
 absl::StatusOr<std::string> ReadConfigText(const std::string& path) { return ReadFile(path, 16 << 20); }
 
 absl::Status ReadFields(const std::string& text, const std::string& name,
-                        const std::vector<std::string>& overrides, VisitFields fields) {
+                        const std::vector<std::string>& overrides, VisitFields fields, ConfigPlaces* places) {
   TEMPER_ASSIGN_OR_RETURN(YamlNode root, ParseYaml(text, name));
   if (root.kind == YamlNode::kNull) return absl::InvalidArgumentError(absl::StrCat(name, ":1: is empty"));
   if (root.kind != YamlNode::kMap) {
@@ -304,7 +298,9 @@ absl::Status ReadFields(const std::string& text, const std::string& name,
                      root.kind == YamlNode::kList ? "a list" : "a single value"));
   }
   for (const std::string& override : overrides) TEMPER_RETURN_IF_ERROR(OverrideYaml(root, override));
-  return ReadTree(root, name, false, fields);
+  TEMPER_RETURN_IF_ERROR(ReadTree(root, name, false, fields));
+  if (places != nullptr) *places = ConfigPlaces(std::move(root), name);
+  return absl::OkStatus();
 }
 
 }  // namespace temper

@@ -18,6 +18,10 @@ std::string LeafText(const Leaf& leaf);
 // "rl.learning_rate" -> "--rl.learning-rate".
 std::string OptionName(const std::string& path);
 
+// How an error about `path` begins: `NAME:LINE: path`, or the override that gave `node` (null: nothing is
+// there).
+std::string PlaceText(const std::string& name, int line, const YamlNode* node, const std::string& path);
+
 absl::Status ReadTree(const YamlNode& root, const std::string& name, bool options, VisitFields fields);
 
 }  // namespace temper

@@ -411,6 +411,59 @@ struct SampleOptions {
   }
 };
 
+TEST(Config, TellsWhereAKeyIsSaid) {
+  const std::string text = R"(seed: 1
+stages:
+  a:
+    kind: sft
+    documents:
+      - file: x
+      - {file: y,
+         count: 3}
+  b: {kind: rl}
+)";
+  Recipe recipe;
+  ConfigPlaces places;
+  EXPECT_EQ(places.Of("seed"), "seed");
+  EXPECT_FALSE(places.Says("seed"));
+  ASSERT_FALSE(ReadConfig(text, "r.yaml", {"seed=x"}, recipe, &places).ok());
+  EXPECT_EQ(places.Of("seed"), "seed") << "after an error as before";
+  const std::string set = "stages.a.documents.0.file=z";
+  const absl::Status status = ReadConfig(text, "r.yaml", {set, "optimizer={beta: 0.5}"}, recipe, &places);
+  ASSERT_TRUE(status.ok()) << status;
+  const std::pair<std::string, std::string> said[] = {
+      {"seed", "r.yaml:1: seed"},
+      {"stages", "r.yaml:2: stages"},
+      {"stages.a", "r.yaml:3: stages.a"},
+      {"stages.a.documents", "r.yaml:5: stages.a.documents"},
+      {"stages.a.documents[0]", "r.yaml:6: stages.a.documents[0]"},
+      {"stages.a.documents[0].file", "--set " + set},
+      {"stages.a.documents[1].count", "r.yaml:8: stages.a.documents[1].count"},
+      {"stages.b.kind", "r.yaml:9: stages.b.kind"},
+      {"optimizer", "--set optimizer={beta: 0.5}"},
+      {"optimizer.beta", "--set optimizer={beta: 0.5}"},
+  };
+  for (const auto& [path, place] : said) {
+    EXPECT_TRUE(places.Says(path)) << path;
+    EXPECT_EQ(places.Of(path), place);
+  }
+  // The nearest section that is there.
+  const std::pair<std::string, std::string> unsaid[] = {
+      {"big", "r.yaml:1: big"},
+      {"stages.a.documents[0].count", "r.yaml:6: stages.a.documents[0].count"},
+      {"stages.a.documents[2]", "r.yaml:5: stages.a.documents[2]"},
+      {"stages.a.documents[x]", "r.yaml:5: stages.a.documents[x]"},
+      {"stages.b.optimizer.beta", "r.yaml:9: stages.b.optimizer.beta"},
+      {"stages.c.kind", "r.yaml:2: stages.c.kind"},
+      {"optimizer.learning_rate", "r.yaml:1: optimizer.learning_rate"},
+      {"seed[0].x", "r.yaml:1: seed[0].x"},
+  };
+  for (const auto& [path, place] : unsaid) {
+    EXPECT_FALSE(places.Says(path)) << path;
+    EXPECT_EQ(places.Of(path), place);
+  }
+}
+
 TEST(Options, AreTheSameFieldsAsNamesAndValues) {
   SampleOptions options;
   const auto rest = ParseOptions({"a.jsonl",
