@@ -137,8 +137,8 @@ class Builder : public YAML::EventHandler {
 
 // What must not reach yaml-cpp at all.
 absl::Status CheckBytes(const std::string& text, const std::string& name) {
-  if (text.substr(0, 2) == "\xFF\xFE" || text.substr(0, 2) == "\xFE\xFF" ||
-      text.substr(0, 2) == std::string("\0t", 1)) {
+  const bool zero = text.size() > 1 && (text[0] == '\0' || text[1] == '\0');  // no mark, but every other byte
+  if (text.substr(0, 2) == "\xFF\xFE" || text.substr(0, 2) == "\xFE\xFF" || zero) {
     return Error(name, 1, "is UTF-16; save it as UTF-8");
   }
   if (text.substr(0, 3) == "\xEF\xBB\xBF")

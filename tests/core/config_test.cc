@@ -316,6 +316,8 @@ TEST(Config, RefusesWhatYamlCppReadsInASurprisingWay) {
       {"\xEF\xBB\xBFseed: 1\n", "r.yaml:1: starts with a byte order mark"},
       {std::string("\xFF\xFEs\0e\0", 6), "r.yaml:1: is UTF-16"},
       {std::string("\xFE\xFF\0s\0e", 6), "r.yaml:1: is UTF-16"},
+      {std::string("\0s\0e", 4), "r.yaml:1: is UTF-16"},
+      {std::string("s\0e\0", 4), "r.yaml:1: is UTF-16"},
       {std::string("seed: 1\0", 8), "r.yaml:1: byte 8 is a control character"},
       {"seed: 1\n\x04garbage: [", "r.yaml:2: byte 9 is a control character"},
       {deep + std::string(1000, ']'), "r.yaml:1: nested deeper than 64 levels"},
