@@ -241,8 +241,10 @@ class Runner {
 }  // namespace
 
 const char* Name(StageKind kind) {
-  constexpr const char* kNames[] = {"pretrain", "sft", "rl", "collect", "eval"};
-  return kNames[static_cast<int>(kind)];
+  for (const auto& [name, value] : kStageKinds) {
+    if (value == kind) return name;
+  }
+  TEMPER_CHECK(false, "a stage of no kind");
 }
 
 int RankThreads(int64_t configured, int ranks) {

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config.h"
@@ -317,6 +319,12 @@ struct EvaluationConfig {
 };
 
 enum class StageKind { kPretrain, kSft, kRl, kCollect, kEval };
+inline constexpr std::initializer_list<std::pair<const char*, StageKind>> kStageKinds = {
+    {"pretrain", StageKind::kPretrain},
+    {"sft", StageKind::kSft},
+    {"rl", StageKind::kRl},
+    {"collect", StageKind::kCollect},
+    {"eval", StageKind::kEval}};
 
 struct StageConfig {
   std::string name;
@@ -330,13 +338,7 @@ struct StageConfig {
 
   template <class V>
   void Fields(V& v) {
-    v.Choice("kind", kind,
-             {{"pretrain", StageKind::kPretrain},
-              {"sft", StageKind::kSft},
-              {"rl", StageKind::kRl},
-              {"collect", StageKind::kCollect},
-              {"eval", StageKind::kEval}},
-             "What the stage does.");
+    v.Choice("kind", kind, kStageKinds, "What the stage does.");
     v.Field("from", from, "The stage whose policy it starts from, or a model directory.");
     if (v.All() || kind == StageKind::kPretrain) v.Section("pretrain", pretrain, "A tiny base from nothing.");
     if (v.All() || kind == StageKind::kSft) v.Section("sft", sft, "Supervised fine-tuning.");
