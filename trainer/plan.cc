@@ -12,6 +12,7 @@
 #include "model/hugging_face.h"
 #include "model/kv_cache.h"
 #include "trainer/documents.h"
+#include "trainer/recipe.h"
 
 namespace temper {
 namespace {
@@ -54,15 +55,6 @@ int64_t MlpFloats(const ModelConfig& m, int64_t layer) {
          3 * m.moe_intermediate_size * m.shared_experts + 2 * m.routed_experts;
 }
 
-// The model a stage works on: its own, or that of the stage or directory it comes from.
-absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage) {
-  if (stage.from.empty()) return ReadPolicyConfig(stage.pretrain.init.directory);
-  for (const StageConfig& other : recipe.stages) {
-    if (other.name == stage.from) return ModelOf(recipe, other);
-  }
-  return ReadPolicyConfig(stage.from);
-}
-
 std::string RlWords(const RlConfig& rl) {
   return absl::StrFormat(
       "%d updates; prompts_per_step %d x samples_per_prompt %d; rollout_batch %d (updates_per_rollout %d); "
@@ -84,25 +76,8 @@ std::string SftWords(const SftConfig& sft) {
                          sft.prompts_per_step, sft.epochs, sft.tokens_per_microbatch);
 }
 
-// Completions that the positions of the model cannot hold, whatever the prompts are.
-absl::Status CheckLengths(const StageConfig& stage, const ModelConfig& model) {
-  const std::pair<const char*, const SamplingConfig*> samplings[] = {
-      {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
-      {"collect", stage.kind == StageKind::kCollect ? &stage.collect.sampling : nullptr},
-      {"evaluation", stage.evaluation.problems > 0 ? &stage.evaluation.sampling : nullptr}};
-  for (const auto& [key, sampling] : samplings) {
-    if (sampling == nullptr || model.max_positions == 0 || sampling->max_new_tokens < model.max_positions)
-      continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        "stages.", stage.name, ".", key, ".sampling.max_new_tokens: ", sampling->max_new_tokens,
-        " do not fit the model's max_position_embeddings, ", model.max_positions, ", beside a prompt"));
-  }
-  return absl::OkStatus();
-}
-
-void Append(std::string* text, const StageConfig& stage, const char* kind, const std::string& words,
-            const Pools& pools) {
-  absl::StrAppend(text, "  ", stage.name, " (", kind, "): ", words, "\n");
+void Append(std::string* text, const StageConfig& stage, const std::string& words, const Pools& pools) {
+  absl::StrAppend(text, "  ", stage.name, " (", Name(stage.kind), "): ", words, "\n");
   for (bool host : {false, true}) {
     std::string list;
     int64_t sum = 0;
@@ -118,6 +93,11 @@ void Append(std::string* text, const StageConfig& stage, const char* kind, const
 }
 
 }  // namespace
+
+absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage) {
+  if (const StageConfig* const before = recipe.StageBefore(stage)) return ModelOf(recipe, *before);
+  return ReadPolicyConfig(stage.from.empty() ? stage.pretrain.init.directory : stage.from);
+}
 
 int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
   int64_t kept = m.hidden_size * 3, largest = 0;
@@ -169,27 +149,25 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
-    TEMPER_RETURN_IF_ERROR(CheckLengths(stage, model));
     if (stage.kind == StageKind::kRl) {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
       Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
       pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
-      Append(&text, stage, "rl", RlWords(stage.rl), pools);
+      Append(&text, stage, RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {
       const SftConfig& sft = stage.kind == StageKind::kSft ? stage.sft : stage.pretrain;
       const std::string parameters =
           stage.from.empty()
               ? absl::StrFormat("%s, %d parameters; ", model.model_type, Elements(model, false))
               : "";
-      Append(&text, stage, stage.kind == StageKind::kSft ? "sft" : "pretrain", parameters + SftWords(sft),
-             UpdatePools(model, sft, 0, false, ranks, on_gpu));
+      Append(&text, stage, parameters + SftWords(sft), UpdatePools(model, sft, 0, false, ranks, on_gpu));
     } else if (stage.kind == StageKind::kCollect) {
-      Append(&text, stage, "collect",
+      Append(&text, stage,
              absl::StrFormat("%d prompts x %d samples, at most %d kept of each", stage.collect.prompts,
                              stage.collect.samples_per_prompt, stage.collect.keep_per_prompt),
              {});
     } else {
-      Append(&text, stage, "eval", absl::StrCat(stage.evaluation.problems, " problems"), {});
+      Append(&text, stage, absl::StrCat(stage.evaluation.problems, " problems"), {});
     }
   }
   text.pop_back();

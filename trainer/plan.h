@@ -12,6 +12,10 @@
 
 namespace temper {
 
+// Of the model that a stage works on: its own, or that of the stage or directory it comes from. Errors: a
+// config.json that cannot be read.
+absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage);
+
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
 // names that begin with "host ", and the temporaries of LibTorch's ops come on top.

@@ -208,17 +208,14 @@ class Runner {
   // The policy that a stage starts from: an earlier stage's last checkpoint (of collect and eval stages, the
   // one they sampled), or a model directory.
   absl::StatusOr<std::string> FromDirectory(const StageConfig& stage) {
-    if (stage.from.empty()) return std::string();
-    for (const StageConfig& other : recipe_.stages) {
-      if (other.name != stage.from) continue;
-      if (other.kind == StageKind::kCollect || other.kind == StageKind::kEval) return FromDirectory(other);
-      const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other.name));
-      TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
-      if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
-      TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
-      return checkpoint;
-    }
-    return stage.from;
+    const StageConfig* const other = recipe_.StageBefore(stage);
+    if (other == nullptr) return stage.from;
+    if (other->kind == StageKind::kCollect || other->kind == StageKind::kEval) return FromDirectory(*other);
+    const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other->name));
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
+    if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
+    TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
+    return checkpoint;
   }
 
   absl::Status WriteTable(const Json& table) {

@@ -19,7 +19,8 @@ const char* Name(StageKind kind);
 // ranks cannot share, files that are not there. Paths in it are relative to the working directory.
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
                                         int ranks);
-absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks);
+// places: where the recipe says its keys, for the errors.
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places = {});
 
 // Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
 // an unfinished one resumes. A directory whose config.yaml differs in anything but threads, or that is in

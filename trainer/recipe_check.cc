@@ -2,6 +2,7 @@
 // What a recipe's fields must be together, before anything is allocated.
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/file.h"
@@ -10,78 +11,27 @@
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/reward.h"
+#include "trainer/plan.h"
 #include "trainer/recipe.h"
 
 namespace temper {
 namespace {
 
-absl::Status Error(const StageConfig& stage, absl::string_view key, absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("stages.", stage.name, ".", key, ": ", what));
-}
-
-absl::Status CheckRange(const StageConfig& stage, const std::string& key, const std::vector<int64_t>& range) {
-  if (range.size() == 2 && 1 <= range[0] && range[0] <= range[1] && range[1] <= 16) return absl::OkStatus();
-  return Error(
-      stage, key,
-      absl::StrCat("[", absl::StrJoin(range, ", "), "] is not [fewest, most] operations from 1 to 16"));
-}
-
-absl::Status CheckProblems(const StageConfig& stage, const std::string& key, const ProblemsConfig& config) {
-  for (const std::string& file : config.files) {
-    if (!FileExists(file))
-      return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist"));
-  }
-  for (const std::string& task : config.tasks) {
-    if (procedural::FindTask(task) != nullptr) continue;
-    return Error(stage, key + ".tasks",
-                 absl::StrCat(Printable(task), " is none of ", absl::StrJoin(procedural::TaskNames(), ", ")));
-  }
-  if (!config.files.empty() || !config.tasks.empty()) return absl::OkStatus();
-  TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".chain_steps", config.chain_steps));
-  TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".find_x_steps", config.find_x_steps));
-  if (config.find_x_share > 0 && config.find_x_steps[0] < 2)
-    return Error(stage, key + ".find_x_steps", "a find-x problem has at least 2 operations");
-  return absl::OkStatus();
-}
-
-absl::Status CheckUpdates(const StageConfig& stage, const std::string& key, const UpdatesConfig& config,
-                          int ranks) {
-  const int64_t leaves = config.gradient_leaves;
-  if ((leaves & (leaves - 1)) != 0)
-    return Error(stage, key + ".gradient_leaves", absl::StrCat(leaves, " is not a power of two"));
-  if (leaves % ranks != 0) {
-    return Error(
-        stage, key + ".gradient_leaves",
-        absl::StrCat(leaves, " leaves cannot be shared out among ", ranks, " ranks: use 1, 2, 4, .. up to ",
-                     leaves, " ranks, or more leaves (which makes other bits)"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckReward(const StageConfig& stage, const std::string& key, const RewardConfig& config) {
-  const absl::Status status = MakeRules(config).status();
-  return status.ok() ? status : Error(stage, key, status.message());
-}
-
-absl::Status CheckRl(const StageConfig& stage, int ranks) {
-  const RlConfig& rl = stage.rl;
-  TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, "rl", rl, ranks));
-  TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "rl.problems", rl.problems));
-  TEMPER_RETURN_IF_ERROR(CheckReward(stage, "rl.reward", rl.reward));
-  if (rl.loss.normalization == LossNormalization::kConstant && rl.loss.constant_length == 0)
-    return Error(stage, "rl.constant_length", "normalization constant needs it");
-  if (rl.reference_refresh_steps > 0 && rl.loss.kl_coef == 0) {
-    return Error(stage, "rl.reference_refresh_steps",
-                 "there is no reference to refresh where kl_coef is 0: set one of the two");
-  }
-  return absl::OkStatus();
-}
-
 class Checker {
  public:
-  explicit Checker(int ranks) : ranks_(ranks) {}
+  Checker(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places)
+      : recipe_(recipe), ranks_(ranks), places_(places) {}
 
-  absl::Status Check(const StageConfig& stage) {
+  absl::Status Check() {
+    if (const auto device = DeviceByName(recipe_.device); !device.ok())
+      return Fault("device", device.status().message());
+    if (recipe_.stages.empty()) return Fault("stages", "there is none");
+    for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status CheckStage(const StageConfig& stage) {
     TEMPER_RETURN_IF_ERROR(CheckName(stage));
     TEMPER_RETURN_IF_ERROR(CheckFrom(stage));
     switch (stage.kind) {
@@ -96,7 +46,7 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckDocuments(stage, "sft", stage.sft));
         break;
       case StageKind::kRl:
-        TEMPER_RETURN_IF_ERROR(CheckRl(stage, ranks_));
+        TEMPER_RETURN_IF_ERROR(CheckRl(stage));
         break;
       case StageKind::kCollect:
         TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "collect.problems", stage.collect.problems));
@@ -111,17 +61,14 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", stage.evaluation.hard));
     }
     earlier_[stage.name] = stage.kind;
-    return absl::OkStatus();
+    return CheckLengths(stage);
   }
 
- private:
   absl::Status CheckName(const StageConfig& stage) const {
     for (char c : stage.name) {
       if (!(('a' <= c && c <= 'z') || ('0' <= c && c <= '9') || c == '_' || c == '-')) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("stages.", Printable(stage.name),
-                         ": a stage's name, which is also its folder's, has a-z, "
-                         "0-9, _ and - only"));
+        return Fault(absl::StrCat("stages.", Printable(stage.name)),
+                     "a stage's name, which is also its folder's, has a-z, 0-9, _ and - only");
       }
     }
     return absl::OkStatus();
@@ -144,11 +91,11 @@ class Checker {
 
   absl::Status CheckDocuments(const StageConfig& stage, const std::string& key,
                               const SftConfig& config) const {
-    TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, key, config, ranks_));
+    TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, key, config));
     if (config.documents.empty()) return Error(stage, key + ".documents", "is empty");
     for (size_t i = 0; i < config.documents.size(); ++i) {
       const DocumentsConfig& documents = config.documents[i];
-      const std::string item = absl::StrCat(key, ".documents.", i);
+      const std::string item = absl::StrCat(key, ".documents[", i, "]");
       if (documents.kind == "collect") {
         const auto found = earlier_.find(documents.stage);
         if (found == earlier_.end() || found->second != StageKind::kCollect) {
@@ -160,34 +107,127 @@ class Checker {
           return Error(stage, item + ".file", absl::StrCat(Printable(documents.file), " does not exist"));
       } else {
         if (documents.count == 0) return Error(stage, item + ".count", "a generator needs one");
-        TEMPER_RETURN_IF_ERROR(CheckRange(stage, item + ".chain_steps", documents.chain_steps));
-        TEMPER_RETURN_IF_ERROR(CheckRange(stage, item + ".find_x_steps", documents.find_x_steps));
+        TEMPER_RETURN_IF_ERROR(CheckSteps(stage, item, documents));
       }
     }
     return absl::OkStatus();
   }
 
+  absl::Status CheckRange(const StageConfig& stage, const std::string& key,
+                          const std::vector<int64_t>& range) const {
+    if (range.size() == 2 && 1 <= range[0] && range[0] <= range[1] && range[1] <= 16) return absl::OkStatus();
+    return Error(
+        stage, key,
+        absl::StrCat("[", absl::StrJoin(range, ", "), "] is not [fewest, most] operations from 1 to 16"));
+  }
+
+  // How long the problems of the tiny generator are; config: ProblemsConfig or DocumentsConfig.
+  template <class T>
+  absl::Status CheckSteps(const StageConfig& stage, const std::string& key, const T& config) const {
+    TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".chain_steps", config.chain_steps));
+    TEMPER_RETURN_IF_ERROR(CheckRange(stage, key + ".find_x_steps", config.find_x_steps));
+    if (config.find_x_share > 0 && config.find_x_steps[0] < 2)
+      return Error(stage, key + ".find_x_steps", "a find-x problem has at least 2 operations");
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckProblems(const StageConfig& stage, const std::string& key,
+                             const ProblemsConfig& config) const {
+    for (const std::string& file : config.files) {
+      if (!FileExists(file))
+        return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist"));
+    }
+    for (const std::string& task : config.tasks) {
+      if (procedural::FindTask(task) != nullptr) continue;
+      return Error(
+          stage, key + ".tasks",
+          absl::StrCat(Printable(task), " is none of ", absl::StrJoin(procedural::TaskNames(), ", ")));
+    }
+    if (!config.files.empty() || !config.tasks.empty()) return absl::OkStatus();
+    return CheckSteps(stage, key, config);
+  }
+
+  absl::Status CheckUpdates(const StageConfig& stage, const std::string& key,
+                            const UpdatesConfig& config) const {
+    const int64_t leaves = config.gradient_leaves;
+    if ((leaves & (leaves - 1)) != 0)
+      return Error(stage, key + ".gradient_leaves", absl::StrCat(leaves, " is not a power of two"));
+    if (leaves % ranks_ != 0) {
+      return Error(stage, key + ".gradient_leaves",
+                   absl::StrCat(leaves, " leaves cannot be shared out among ", ranks_,
+                                " ranks: use 1, 2, 4, .. up to ", leaves,
+                                " ranks, or more leaves (which makes other bits)"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckReward(const StageConfig& stage, const std::string& key,
+                           const RewardConfig& config) const {
+    const absl::Status status = MakeRules(config).status();
+    return status.ok() ? status : Error(stage, key, status.message());
+  }
+
+  absl::Status CheckRl(const StageConfig& stage) const {
+    const RlConfig& rl = stage.rl;
+    TEMPER_RETURN_IF_ERROR(CheckUpdates(stage, "rl", rl));
+    TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "rl.problems", rl.problems));
+    TEMPER_RETURN_IF_ERROR(CheckReward(stage, "rl.reward", rl.reward));
+    if (rl.loss.normalization == LossNormalization::kConstant && rl.loss.constant_length == 0)
+      return Error(stage, "rl.constant_length", "normalization constant needs it");
+    if (rl.reference_refresh_steps > 0 && rl.loss.kl_coef == 0) {
+      return Error(stage, "rl.reference_refresh_steps",
+                   "there is no reference to refresh where kl_coef is 0: set one of the two");
+    }
+    return absl::OkStatus();
+  }
+
+  // Completions that the positions of the model cannot hold, whatever the prompts are.
+  absl::Status CheckLengths(const StageConfig& stage) const {
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage));
+    const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.problems > 0;
+    const std::pair<const char*, const SamplingConfig*> samplings[] = {
+        {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
+        {"collect", stage.kind == StageKind::kCollect ? &stage.collect.sampling : nullptr},
+        {"evaluation", evaluated ? &stage.evaluation.sampling : nullptr}};
+    for (const auto& [key, sampling] : samplings) {
+      if (sampling == nullptr || model.max_positions == 0 || sampling->max_new_tokens < model.max_positions)
+        continue;
+      return Error(stage, absl::StrCat(key, ".sampling.max_new_tokens"),
+                   absl::StrCat(sampling->max_new_tokens, " do not fit the model's max_position_embeddings, ",
+                                model.max_positions, ", beside a prompt"));
+    }
+    return absl::OkStatus();
+  }
+
+  // `key` of the stage, or of the recipe's defaults where the stage leaves it to them.
+  absl::Status Error(const StageConfig& stage, const std::string& key, absl::string_view what) const {
+    const std::string path = absl::StrCat("stages.", stage.name, ".", key);
+    const bool has_default = absl::StartsWith(key, "rl.") || absl::StartsWith(key, "evaluation.");
+    return Fault(has_default && !places_.Says(path) && places_.Says(key) ? key : path, what);
+  }
+
+  absl::Status Fault(const std::string& path, absl::string_view what) const {
+    return absl::InvalidArgumentError(absl::StrCat(places_.Of(path), ": ", what));
+  }
+
+  const RecipeConfig& recipe_;
   const int ranks_;
+  const ConfigPlaces& places_;
   std::map<std::string, StageKind> earlier_;
 };
 
 }  // namespace
 
-absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks) {
-  if (const auto device = DeviceByName(recipe.device); !device.ok())
-    return absl::InvalidArgumentError(absl::StrCat("device: ", device.status().message()));
-  if (recipe.stages.empty()) return absl::InvalidArgumentError("stages: there is none");
-  Checker checker(ranks);
-  for (const StageConfig& stage : recipe.stages) TEMPER_RETURN_IF_ERROR(checker.Check(stage));
-  return absl::OkStatus();
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places) {
+  return Checker(recipe, ranks, places).Check();
 }
 
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
                                         int ranks) {
   RecipeConfig recipe;
-  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe));
-  const absl::Status status = CheckRecipe(recipe, ranks);
-  if (!status.ok()) return absl::InvalidArgumentError(absl::StrCat(path, ": ", status.message()));
+  ConfigPlaces places;
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe, &places));
+  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, ranks, places));
   return recipe;
 }
 

@@ -374,6 +374,15 @@ struct RecipeConfig {
       stage.rl = rl;
     });
   }
+
+  // The earlier stage whose policy `stage`, one of these, starts from; null: a model directory's, or none.
+  const StageConfig* StageBefore(const StageConfig& stage) const {
+    for (const StageConfig& other : stages) {
+      if (other.name == stage.name) break;
+      if (other.name == stage.from) return &other;
+    }
+    return nullptr;
+  }
 };
 
 }  // namespace temper

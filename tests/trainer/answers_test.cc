@@ -23,9 +23,9 @@ class Answers : public testing::Test {
     pool_ = *std::move(pool);
     config_.files = {testing::TempDir() + "/answers.jsonl"};
     std::ofstream(config_.files[0]) << R"({"question": "1 + 1?", "answer": "#### 2"})"
-                                << "\n"
-                                << R"({"question": "2 + 2?", "answer": ""})"
-                                << "\n";
+                                    << "\n"
+                                    << R"({"question": "2 + 2?", "answer": ""})"
+                                    << "\n";
   }
   absl::StatusOr<std::unique_ptr<ProblemSource>> Open() {
     return ProblemSource::Open(config_, *tokenizer_, 1, "stream", Split::kTrain);
@@ -53,15 +53,6 @@ TEST_F(Answers, IsLeftOutIfBadLinesAreSkipped) {
   EXPECT_EQ((*source)->size(), 1);
   EXPECT_EQ((*source)->skipped_lines(), 1);
   EXPECT_EQ((*source)->Take(0, 1)->at(0).answer, "2");
-}
-
-TEST(Plan, RefusesCompletionsThatTheModelsPositionsCannotHold) {
-  const auto recipe =
-      ReadRecipe("configs/tiny/short.yaml", {"stages.zero.rl.sampling.max_new_tokens=512"}, /*ranks=*/1);
-  ASSERT_TRUE(recipe.ok()) << recipe.status();
-  const auto plan = PlanText(*recipe, 1);
-  EXPECT_EQ(plan.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(plan.status().message()), HasSubstr("stages.zero.rl.sampling.max_new_tokens: 512"));
 }
 
 TEST(Plan, TellsBatchSizesInTheirWordsAndMemoryByPool) {

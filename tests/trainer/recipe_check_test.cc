@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is wrong with a recipe's fields together is told by the line that says it.
+#include <filesystem>
+
+#include "gmock/gmock.h"
+#include "tests/trainer/small_recipe.h"
+#include "trainer/plan.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr char kRecipe[] = R"(rl:
+  prompts_per_step: 4
+  gradient_leaves: 8
+  problems: {chain_steps: [2, 4]}
+stages:
+  base:
+    kind: pretrain
+    pretrain:
+      init:
+        directory: configs/tiny/base
+      documents:
+        - {kind: corpus, count: 8}
+        - kind: cold_start
+          count: 3
+  zero:
+    kind: rl
+    from: base
+    rl:
+      steps: 2
+      sampling:
+        max_new_tokens: 20
+      reward:
+        rules: [{rule: accuracy}]
+  kept:
+    kind: collect
+    from: zero
+  last:
+    kind: sft
+    from: base
+    sft:
+      documents:
+        - {kind: collect, stage: kept}
+)";
+
+class RecipeCheck : public ::testing::Test {
+ protected:
+  // The whole error of the recipe after one replacement, and with overrides.
+  std::string ErrorOf(const std::string& from, const std::string& to,
+                      const std::vector<std::string>& overrides = {}, int ranks = 1) const {
+    std::string text = kRecipe;
+    const size_t at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    if (at != std::string::npos) text.replace(at, from.size(), to);
+    EXPECT_TRUE(WriteFileAtomic(path_, text).ok());
+    const auto recipe = ReadRecipe(path_, overrides, ranks);
+    EXPECT_EQ(recipe.status().code(),
+              recipe.ok() ? absl::StatusCode::kOk : absl::StatusCode::kInvalidArgument);
+    return std::string(recipe.status().message());
+  }
+
+  const TestFolder folder_;
+  const std::string path_ = folder_ / "r.yaml";
+};
+
+TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
+  struct Mistake {
+    std::string from, to, error;
+    int ranks = 1;
+  };
+  const Mistake mistakes[] = {
+      {"rl:", "device: cdua\nrl:", ":1: device: "},
+      {"gradient_leaves: 8", "gradient_leaves: 6", ":3: rl.gradient_leaves: 6 is not a power of two"},
+      {"gradient_leaves: 8", "gradient_leaves: 2", ":3: rl.gradient_leaves: 2 leaves cannot be shared", 4},
+      {"steps: 2\n", "gradient_leaves: 3\n", ":19: stages.zero.rl.gradient_leaves: 3 is not a power of two"},
+      {"[2, 4]", "[4, 2]", ":4: rl.problems.chain_steps: [4, 2] is not [fewest, most]"},
+      {"directory: configs", "directory: confgs",
+       ":10: stages.base.pretrain.init.directory: confgs/tiny/base has no config.json"},
+      {"count: 8", "count: 0", ":12: stages.base.pretrain.documents[0].count: a generator needs one"},
+      {"count: 3", "count: 0", ":14: stages.base.pretrain.documents[1].count: a generator needs one"},
+      {"count: 3", "chain_steps: [1]\n          count: 3",
+       ":14: stages.base.pretrain.documents[1].chain_steps: [1] is not"},
+      {"count: 3", "find_x_steps: [1, 3]\n          count: 3",
+       ":14: stages.base.pretrain.documents[1].find_x_steps: a find-x problem has at least 2 operations"},
+      {"from: base\n    rl:", "from: bsae\n    rl:",
+       ":17: stages.zero.from: bsae is neither a stage before this one nor a model directory; did you mean "
+       "base?"},
+      {"    from: base\n    rl:", "    rl:", ":15: stages.zero.from: is missing"},
+      {"kind: pretrain", "kind: pretrain\n    from: zero", ":8: stages.base.from: zero is neither"},
+      {"max_new_tokens: 20", "max_new_tokens: 512",
+       ":21: stages.zero.rl.sampling.max_new_tokens: 512 do not fit the model's max_position_embeddings, "
+       "512"},
+      {"{rule: accuracy}", "{rule: accuracy, requires: form}", ":22: stages.zero.rl.reward: "},
+      {"stage: kept}", "stage: zero}", ":32: stages.last.sft.documents[0].stage: zero is no collect stage"},
+      {"{kind: collect, stage: kept}", "{kind: file, file: nowhere.jsonl}",
+       ":32: stages.last.sft.documents[0].file: nowhere.jsonl does not exist"},
+      {"  kept:", "  Kept:", ":24: stages.Kept: a stage's name, which is also its folder's, has a-z"},
+  };
+  EXPECT_EQ(ErrorOf("rl:", "rl:"), "");
+  for (const Mistake& mistake : mistakes)
+    EXPECT_THAT(ErrorOf(mistake.from, mistake.to, {}, mistake.ranks), StartsWith(path_ + mistake.error));
+}
+
+TEST_F(RecipeCheck, NamesTheOverrideThatSaidIt) {
+  const std::pair<std::string, std::string> overrides[] = {
+      {"stages.zero.rl.gradient_leaves=5", ": 5 is not a power of two"},
+      {"rl.gradient_leaves=5", ": 5 is not a power of two"},
+      {"stages.zero.from=bsae", ": bsae is neither"},
+      {"stages.base.pretrain.documents.1.count=0", ": a generator needs one"},
+      {"stages.base.pretrain.documents=[]", ": is empty"},
+      {"stages.zero.rl.sampling={max_new_tokens: 600}", ": 600 do not fit"},
+      {"evaluation.held_out.files=[nowhere]", ": nowhere does not exist"},
+      {"device=cdua", ": "},
+  };
+  for (const auto& [override, what] : overrides)
+    EXPECT_THAT(ErrorOf("rl:", "rl:", {override}), StartsWith("--set " + override + what));
+}
+
+TEST_F(RecipeCheck, OfARecipeThatWasNotReadFromAFileNamesTheKey) {
+  RecipeConfig recipe;
+  EXPECT_EQ(CheckRecipe(recipe, 1).message(), "stages: there is none");
+}
+
+// A stage's `from` may be a model directory that is called as the stage itself or a later one.
+TEST_F(RecipeCheck, AModelDirectoryOfAStagesNameIsADirectory) {
+  for (const char* name : {"zero", "base"}) WriteSmallModel(folder_ / name);
+  RecipeConfig recipe = SmallRecipe(folder_ / "base");
+  recipe.stages.resize(2);
+  std::swap(recipe.stages[0], recipe.stages[1]);  // zero, then base
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_.path());
+  for (const char* from : {"zero", "base"}) {
+    recipe.stages[0].from = from;
+    EXPECT_EQ(recipe.StageBefore(recipe.stages[0]), nullptr);
+    EXPECT_TRUE(CheckRecipe(recipe, 1).ok()) << CheckRecipe(recipe, 1);
+    EXPECT_TRUE(PlanText(recipe, 1).ok());
+  }
+  std::filesystem::current_path(before);
+}
+
+}  // namespace
+}  // namespace temper
