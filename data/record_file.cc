@@ -264,11 +264,11 @@ absl::Status RecordWriter::WriteTrajectory(const Trajectory& trajectory) {
 
 absl::Status RecordWriter::Sync() { return file_->Sync(); }
 
-absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix) {
+absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix) {
   const size_t slash = prefix.find_last_of('/');
   const std::string folder = slash == prefix.npos ? "." : prefix.substr(0, slash + 1);
   const std::string start = absl::StrCat(slash == prefix.npos ? prefix : prefix.substr(slash + 1), ".rank-");
-  if (!FileExists(folder)) return std::vector<Group>();
+  if (!FileExists(folder)) return std::vector<std::string>();
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(folder));
   std::set<int> ranks;
   for (const std::string& name : names) {
@@ -276,8 +276,15 @@ absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix) {
     const bool reads = name.starts_with(start) && std::sscanf(name.c_str() + start.size(), "%d", &rank) == 1;
     if (reads && rank >= 0 && name == absl::StrCat(start, rank, ".records")) ranks.insert(rank);
   }
+  std::vector<std::string> files;
+  for (const int rank : ranks) files.push_back(RecordPath(prefix, rank));
+  return files;
+}
+
+absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, RecordFiles(prefix));
   Gatherer gatherer;
-  for (const int rank : ranks) TEMPER_RETURN_IF_ERROR(gatherer.Add(RecordPath(prefix, rank)));
+  for (const std::string& file : files) TEMPER_RETURN_IF_ERROR(gatherer.Add(file));
   return gatherer.Take();
 }
 

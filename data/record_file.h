@@ -46,6 +46,8 @@ class RecordWriter {
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
 // One file.
 absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);
+// The files PREFIX.rank-*.records that are there, by rank.
+absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix);
 // "PREFIX.rank-3.records".
 std::string RecordPath(const std::string& prefix, int rank);
 

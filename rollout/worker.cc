@@ -28,14 +28,40 @@ double SecondsSince(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-bool Broken(const Trajectory& trajectory) {
-  return std::any_of(trajectory.verdicts.begin(), trajectory.verdicts.end(),
-                     [](const Verdict& v) { return v.kind == VerdictKind::kInfrastructureError; });
+// The first infrastructure error among the verdicts; null: there is none.
+const Verdict* BrokenVerdict(const Trajectory& trajectory) {
+  for (const Verdict& verdict : trajectory.verdicts) {
+    if (verdict.kind == VerdictKind::kInfrastructureError) return &verdict;
+  }
+  return nullptr;
 }
 
 bool SamePrompt(const Prompt& a, const Prompt& b) {
   return a.tokens == b.tokens && a.text == b.text && a.answer == b.answer && a.task == b.task &&
          a.fields == b.fields;
+}
+
+bool Judged(const Trajectory& trajectory) { return BrokenVerdict(trajectory) == nullptr; }
+
+// An error where every completion has an infrastructure error: there is nothing to learn from.
+absl::Status CheckJudged(const RolloutRequest& request, const std::vector<Group>& groups) {
+  const Verdict* failed = nullptr;
+  int64_t completions = 0;
+  for (const Group& group : groups) {
+    for (const Trajectory& trajectory : group.trajectories) {
+      const Verdict* const broken = BrokenVerdict(trajectory);
+      if (broken == nullptr) return absl::OkStatus();
+      if (failed == nullptr) failed = broken;
+      ++completions;
+    }
+  }
+  if (failed == nullptr) return absl::OkStatus();
+  const std::string where =
+      request.stage.empty() ? "" : absl::StrCat("stage ", request.stage, ", rollout ", request.rollout, ": ");
+  return absl::UnavailableError(
+      absl::StrCat(where, "none of the ", completions, " completions could be judged: rule ", failed->rule,
+                   ": ", Printable(failed->reason, 400), ": put that right and start again",
+                   request.records.empty() ? "" : "; the run goes on from here"));
 }
 
 std::vector<std::string> RulesOf(const std::vector<Verdict>& verdicts) {
@@ -95,7 +121,7 @@ class Scoring {
   void Submit(const Prompt* prompt, Trajectory trajectory) {
     samples_.push_back(std::move(trajectory));
     pool_->Submit(&samples_.back(), prompt, [this, prompt](Trajectory* judged) {
-      if (!Broken(*judged)) return records_->Write(prompt, *judged);
+      if (Judged(*judged)) return records_->Write(prompt, *judged);
       absl::MutexLock lock(&mutex_);
       again_.push_back({prompt, judged});
     });
@@ -211,6 +237,7 @@ class Collection {
         groups.back().trajectories.push_back(*std::move(trajectory));
       }
     }
+    TEMPER_RETURN_IF_ERROR(CheckJudged(request_, groups));
     return groups;
   }
 
@@ -235,6 +262,18 @@ class Collection {
         *repeated += usable ? 0 : 1;
       }
     }
+    // Where nothing at all was judged the run stopped, or was about to (CheckJudged): nobody has used these.
+    const bool judged = std::any_of(found->begin(), found->end(), Judged);
+    if (judged || request_.policy_version != engine_->model().version()) return absl::OkStatus();
+    return StartOver(found, repeated);
+  }
+
+  absl::Status StartOver(std::deque<Trajectory>* found, int64_t* repeated) const {
+    if (found->empty()) return absl::OkStatus();
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, RecordFiles(request_.records));
+    for (const std::string& file : files) TEMPER_RETURN_IF_ERROR(RemoveTree(file));
+    *repeated += static_cast<int64_t>(found->size());
+    found->clear();
     return absl::OkStatus();
   }
 

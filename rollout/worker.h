@@ -44,6 +44,8 @@ struct RolloutCounts {
 // What an interrupted rollout left in the records, of any number of ranks, is not sampled again: samples of
 // the same prompt and the policy's version, with verdicts of the pool's rules. A sample whose verdicts hold
 // an infrastructure error is judged once more; if that fails too it is kept as it is, and RewardOf drops it.
+// Where that is so of every sample, Collect ends with an Unavailable error that names a rule and its reason;
+// the next call starts over.
 class RolloutWorker {
  public:
   // All three outlive the worker.

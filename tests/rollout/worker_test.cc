@@ -21,7 +21,9 @@ namespace temper {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 const Tokenizer& TinyTokenizer() {
   static const Tokenizer* const tokenizer = [] {
@@ -345,6 +347,46 @@ TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
   }
   EXPECT_EQ(results[0].metrics.at("verdict/accuracy/infrastructure_error"), 2 * 4) << "judged twice";
   EXPECT_EQ(Collected(1, request)[0].counts.resumed_samples, 8);
+}
+
+// A prompt whose answer no rule can read, or can.
+void SetReadable(bool readable, Prompt* prompt) {
+  prompt->task = readable ? "" : "chain";
+  prompt->answer = readable ? "4" : "not an answer of a chain";
+}
+
+TEST_F(Worker, OfARolloutThatNoRuleCouldJudgeIsAnErrorOnEveryRankUntilOneIs) {
+  for (int ranks : {1, 4}) {
+    RolloutRequest request = SmallRequest(3, Records(absl::StrCat("unjudged-", ranks)));
+    for (Prompt& prompt : request.prompts) SetReadable(false, &prompt);
+    for (int start = 0; start < 2; ++start) {
+      const std::vector<RankResult> results = Collected(ranks, request);
+      EXPECT_EQ(results[0].status.code(), absl::StatusCode::kUnavailable);
+      EXPECT_THAT(ErrorOf(results), AllOf(HasSubstr("stage zero, rollout 4: none of the 12 completions could "
+                                                    "be judged: rule accuracy: "),
+                                          HasSubstr("is no chain problem"),
+                                          HasSubstr("start again; the run goes on from here")));
+      EXPECT_EQ(results[0].counts.repeated_samples, start * 12);
+      EXPECT_EQ(results[0].counts.resumed_samples, 0);
+    }
+    // One judged completion is enough, and those of an interrupted rollout count.
+    SetReadable(true, &request.prompts[1]);
+    request.records = Records(absl::StrCat("judged-", ranks));
+    const Flat expected = Flattened(Collected(ranks, request)[0].groups);
+    EXPECT_EQ(expected.size(), 12u);
+    const std::vector<RankResult> again = Collected(ranks, request);
+    EXPECT_EQ(Flattened(again[0].groups), expected);
+    EXPECT_EQ(again[0].counts.resumed_samples, 12);
+  }
+}
+
+TEST_F(Worker, WithoutRecordsOrAStageSaysSoOnlyThatNothingWasJudged) {
+  RolloutRequest request = SmallRequest(1);
+  request.stage = "";
+  SetReadable(false, &request.prompts[0]);
+  EXPECT_THAT(std::string(Collected(1, request)[0].status.message()),
+              AllOf(StartsWith("none of the 4 completions could be judged: rule accuracy: "),
+                    EndsWith(": put that right and start again")));
 }
 
 }  // namespace
