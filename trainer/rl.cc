@@ -20,23 +20,20 @@
 namespace temper {
 namespace {
 
-// The groups of update u: a rollout is split at random, the same way on every rank.
-std::vector<int64_t> ChosenGroups(const StageContext& context, const RlConfig& config, int64_t rollout,
-                                  int64_t u) {
-  const int64_t groups = config.prompts_per_step * config.updates_per_rollout;
-  std::vector<int64_t> order(groups);
-  std::iota(order.begin(), order.end(), 0);
-  if (config.updates_per_rollout > 1)
-    order = Permutation(groups, RandomKey(context.recipe->seed, context.stage->name, rollout, "split"));
-  return {order.begin() + u * config.prompts_per_step, order.begin() + (u + 1) * config.prompts_per_step};
-}
-
-// The updates of a rollout, all of which exist before the first moves the policy.
+// The updates of a rollout, all of which exist before the first moves the policy: its groups are split at
+// random, the same way on every rank.
 std::vector<UpdateBatch> BatchesOf(const StageContext& context, const RlConfig& config, int64_t rollout,
                                    const std::vector<Group>& groups, const Rewards& rewards) {
+  std::vector<int64_t> order(groups.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (config.updates_per_rollout > 1)
+    order = Permutation(static_cast<int64_t>(groups.size()),
+                        RandomKey(context.recipe->seed, context.stage->name, rollout, "split"));
   std::vector<UpdateBatch> batches;
-  for (int64_t u = 0; u < config.updates_per_rollout; ++u)
-    batches.push_back(MakeUpdateBatch(groups, rewards, ChosenGroups(context, config, rollout, u), config));
+  for (int64_t u = 0; u < config.updates_per_rollout; ++u) {
+    const auto begin = order.begin() + u * config.prompts_per_step;
+    batches.push_back(MakeUpdateBatch(groups, rewards, {begin, begin + config.prompts_per_step}, config));
+  }
   return batches;
 }
 
@@ -132,8 +129,7 @@ absl::Status RunRl(const StageContext& context) {
       figures.update_seconds = SecondsSince(began);
       TEMPER_RETURN_IF_ERROR(evaluator->DuringStage(session->state().step, &figures.evaluation));
       figures.exact = session->model().exact();
-      const Figures row =
-          figures.Row(groups, group_rewards, ChosenGroups(context, config, rollout, u), *rewards);
+      const Figures row = figures.Row(groups, group_rewards, *rewards);
       TEMPER_RETURN_IF_ERROR(session->FinishStep(row, RlFigures::StatusText(row)));
     }
   }

@@ -59,7 +59,7 @@ constexpr VerdictKind kKinds[] = {VerdictKind::kCorrect,  VerdictKind::kWrong,
 Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
                        const std::vector<int64_t>& chosen, RewardPool& pool) const {
   Totals totals;
-  for (int64_t g : chosen) {
+  for (int64_t g : batch.groups) {
     for (size_t i = 0; i < groups[g].trajectories.size(); ++i)
       totals.Add(groups[g].trajectories[i], rewards[g][i]);
   }

@@ -23,12 +23,11 @@ struct RlFigures {
 
   // reward/mean, reward/RULE, length/mean, p10, p50, p90, entropy, kl, clip_share, ratio, loss,
   // gradient_norm, share of completions that retry or check themselves, stop/length, groups without spread,
-  // dropped and masked samples, tokens unequal, exact; clocks under time/. Rewards are of the update's own
-  // groups
-  // (`chosen`).
-  Figures Row(const std::vector<Group>& groups, const Rewards& rewards, const std::vector<int64_t>& chosen,
-              RewardPool& pool) const;
-  // "acc 0.43 len 31 kl 0.01".
+  // dropped and masked samples, updates/skipped (1 where nothing was left of them), tokens unequal, exact;
+  // clocks under time/. Rewards are of the update's own groups, the rollout's counts of its first update
+  // here.
+  Figures Row(const std::vector<Group>& groups, const Rewards& rewards, RewardPool& pool) const;
+  // "acc 0.43 len 31 kl 0.01"; without rule accuracy "reward 0.43 ..".
   static std::string StatusText(const Figures& row);
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/update_batch.h"
 
+#include <utility>
+
 #include "core/random.h"
 #include "data/packing.h"
 
@@ -29,7 +31,7 @@ Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint
 }
 
 UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rewards,
-                            const std::vector<int64_t>& chosen, const RlConfig& config) {
+                            std::vector<int64_t> chosen, const RlConfig& config) {
   UpdateBatch batch;
   for (size_t index = 0; index < chosen.size(); ++index) {
     const Group& group = groups[chosen[index]];
@@ -58,6 +60,7 @@ UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rew
       batch.group_of.push_back(static_cast<int64_t>(index));
     }
   }
+  batch.groups = std::move(chosen);
   return batch;
 }
 

@@ -22,6 +22,7 @@ Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint
 
 // The trainable side of one update: sequences with their advantages.
 struct UpdateBatch {
+  std::vector<int64_t> groups;  // of the rollout, that it was made of
   std::vector<TrainSequence> sequences;
   std::vector<int64_t> group_of;  // index of each sequence's group in the update
   LossDenominators denominators;  // of all samples that count, those of skipped groups too
@@ -30,7 +31,7 @@ struct UpdateBatch {
   int64_t masked_samples = 0;   // cut by length, left out
 };
 UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rewards,
-                            const std::vector<int64_t>& chosen, const RlConfig& config);
+                            std::vector<int64_t> chosen, const RlConfig& config);
 
 // A group stays in one leaf.
 Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves);

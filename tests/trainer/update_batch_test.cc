@@ -109,6 +109,7 @@ TEST(UpdateBatch, HoldsPromptAndCompletionWithTheSamplersLogprobs) {
     EXPECT_EQ(batch.sequences[i].advantage, static_cast<float>(advantages[i % 4]));
   EXPECT_EQ(batch.denominators.sequences, 8);
   EXPECT_EQ(batch.denominators.tokens, 2 * (3 + 4 + 5 + 6));
+  EXPECT_EQ(batch.groups, (std::vector<int64_t>{2, 0}));
 }
 
 TEST(UpdateBatch, CountsWhatIsDroppedAndMaskedAndLeavesItOut) {
