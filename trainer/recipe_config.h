@@ -180,9 +180,9 @@ struct RlConfig : UpdatesConfig {
              {{"scored", TruncatedCompletions::kScored}, {"masked", TruncatedCompletions::kMasked}},
              "Completions cut by length: scored as they are, or left out of the loss and of their group's "
              "statistics.");
-    v.Field(
-        "skip_groups_without_spread", skip_groups_without_spread,
-        "Leave groups whose rewards are all equal out of the update (only without KL do they add nothing).");
+    v.Field("skip_groups_without_spread", skip_groups_without_spread,
+            "Leave groups whose rewards are all equal out of the update (only without KL do they add "
+            "nothing). An update of such groups alone moves neither weights nor optimizer.");
     v.Field("shuffle_rewards", shuffle_rewards,
             "A control: rewards are permuted within the batch, so that they say nothing.");
     v.Field("reference_refresh_steps", reference_refresh_steps,

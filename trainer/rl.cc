@@ -104,8 +104,9 @@ absl::Status RunRl(const StageContext& context) {
     std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);
     RecomputeOldLogprobs(*session, config, batches);
 
-    for (int64_t u = session->state().step % config.updates_per_rollout;
-         u < config.updates_per_rollout && !session->finished(); ++u) {
+    const int64_t first = session->state().step % config.updates_per_rollout;
+    bool moved = first > 0;  // the policy, since it was the sampler; of a resume that is not known
+    for (int64_t u = first; u < config.updates_per_rollout && !session->finished(); ++u) {
       const auto began = std::chrono::steady_clock::now();
       figures.batch = std::move(batches[u]);
       const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
@@ -121,7 +122,8 @@ absl::Status RunRl(const StageContext& context) {
                                           PolicyLoss(config.loss, figures.batch.denominators, sequence,
                                                      logprobs, dlogprobs, sums);
                                         }));
-      if (u == 0) TEMPER_RETURN_IF_ERROR(CheckExact(*session, figures.step.sums));
+      if (!moved) TEMPER_RETURN_IF_ERROR(CheckExact(*session, figures.step.sums));
+      moved |= !figures.step.skipped;
       if (reference != nullptr && config.reference_refresh_steps > 0 &&
           session->state().step % config.reference_refresh_steps == 0) {
         TEMPER_RETURN_IF_ERROR(reference->Refresh(*session));

@@ -43,8 +43,8 @@ class TrainingSession {
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return LearningRate(updates_.optimizer, state_.step, total_steps_); }
 
-  // Takes one update and publishes the new weights under the next policy version. A gradient that is not
-  // finite is an error, and the weights stay.
+  // Takes one update and publishes the new weights under the next policy version (of an update without
+  // sequences the same weights). A gradient that is not finite is an error, and the weights stay.
   absl::StatusOr<StepResult> Update(const Leaves& leaves, float temperature, LossFunction loss);
 
   // After an update: its metrics line and, where one is due, the checkpoint. Cancelled, with a checkpoint, if

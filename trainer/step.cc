@@ -7,6 +7,7 @@
 
 #include "ATen/ops/empty.h"
 #include "ATen/ops/from_blob.h"
+#include "absl/algorithm/container.h"
 #include "comm/reduce.h"
 #include "core/check.h"
 
@@ -115,6 +116,8 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   TEMPER_CHECK(static_cast<int64_t>(leaves.size()) == options_.gradient_leaves);
   const LeafRange mine = LocalLeaves(mesh_, options_.gradient_leaves);
   StepResult result;
+  result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
+  if (result.skipped) return result;
   std::vector<LossSums> local_sums;
   LeafTree tree(&model_->pool());
   leaf_ = std::move(total_);  // its memory: of a large model, what one gradient more would take counts

@@ -33,6 +33,7 @@ struct StepResult {
   LossSums sums;             // over all sequences, in the order of leaves
   double gradient_norm = 0;  // before clipping
   bool applied = true;       // false: the gradient was not finite and the weights stayed
+  bool skipped = false;      // there was no sequence: weights and optimizer stayed
   int64_t local_tokens = 0;  // that this rank put through the model
   int64_t microbatches = 0;
 };
@@ -45,6 +46,7 @@ class Updater {
   Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
   ~Updater();
 
+  // Without any sequence there is no step: nothing decays, no moment moves and gradient() stays.
   StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                     double learning_rate, LossFunction loss);
   // The summed gradient of the last Update, flat, for tests.

@@ -82,7 +82,7 @@ void Append(const at::Tensor& tensor, std::string* bytes) {
 }
 
 Outcome TwoUpdates(const Json& json, const Sample& sample, const StepOptions& options, int threads,
-                   const Mesh& mesh) {
+                   const Mesh& mesh, bool empty_between = false) {
   Policy policy(json, threads);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer, options, mesh);
@@ -95,6 +95,15 @@ Outcome TwoUpdates(const Json& json, const Sample& sample, const StepOptions& op
         [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
             LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
     policy.model.WeightsChanged(update + 1);
+    if (empty_between) {
+      const StepResult empty =
+          updater.Update(Leaves(options.gradient_leaves), kTemperature, config, config.learning_rate,
+                         [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+      EXPECT_TRUE(empty.skipped && empty.applied);
+      EXPECT_EQ(empty.gradient_norm, 0);
+      EXPECT_EQ(optimizer.steps(), update + 1);
+    }
+    EXPECT_FALSE(outcome.last.skipped);
     outcome.figures.append(reinterpret_cast<const char*>(&outcome.last.sums), sizeof(LossSums));
     outcome.figures.append(reinterpret_cast<const char*>(&outcome.last.gradient_norm), sizeof(double));
   }
@@ -203,7 +212,22 @@ TEST_P(Update, ThatIsNotFiniteLeavesTheWeightsOnEveryRank) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Update, ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(), OddMistral()),
+TEST_P(Update, OfNoSequenceLeavesWeightsAndOptimizerOnEveryRankAndTheNextIsAsIfItHadNotBeen) {
+  const Sample sample(GetParam());
+  const Outcome expected = TwoUpdates(GetParam(), sample, {64, 4, false}, 1, Mesh::Single());
+  std::vector<Outcome> outcomes(2);
+  ThreadWorld world(2);
+  world.Run([&](Communicator& comm) {
+    const auto mesh = Mesh::Create(MeshSizes(), comm);
+    ASSERT_TRUE(mesh.ok()) << mesh.status();
+    outcomes[comm.rank()] = TwoUpdates(GetParam(), sample, {64, 4, false}, 1, *mesh, /*empty_between=*/true);
+  });
+  for (const Outcome& outcome : outcomes) ExpectSame(expected, outcome, "with empty updates between");
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Update,
+                         ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(),
+                                           OddMistral()),
                          [](const auto& info) { return std::string(info.param["model_type"]); });
 
 TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
