@@ -19,13 +19,19 @@ Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint
     }
   }
   if (!config.shuffle_rewards) return rewards;
-  std::vector<std::optional<double>> all;
-  for (const auto& group : rewards) all.insert(all.end(), group.begin(), group.end());
+  std::vector<double> all;
+  for (const auto& group : rewards) {
+    for (const std::optional<double>& reward : group) {
+      if (reward.has_value()) all.push_back(*reward);
+    }
+  }
   const std::vector<int64_t> order =
       Permutation(static_cast<int64_t>(all.size()), RandomKey(seed, stage, rollout, "shuffle_rewards"));
   size_t next = 0;
   for (auto& group : rewards) {
-    for (auto& reward : group) reward = all[order[next++]];
+    for (std::optional<double>& reward : group) {
+      if (reward.has_value()) reward = all[order[next++]];
+    }
   }
   return rewards;
 }

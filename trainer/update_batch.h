@@ -16,7 +16,7 @@ namespace temper {
 // masked).
 using Rewards = std::vector<std::vector<std::optional<double>>>;
 
-// The weighted sums of the verdicts; with shuffle_rewards permuted within the rollout.
+// The weighted sums of the verdicts; with shuffle_rewards permuted among the samples that count.
 Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint64_t seed,
                   const std::string& stage, int64_t rollout);
 

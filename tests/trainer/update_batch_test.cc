@@ -92,6 +92,26 @@ TEST(RewardsOf, ShuffledArePermutedWithinTheRolloutByItsNameAlone) {
   EXPECT_NE(RewardsOf(groups, config, 2, "zero", 0), shuffled);
 }
 
+TEST(RewardsOf, ShuffledStayNoneWhereTheSampleDoesNotCount) {
+  std::vector<Group> groups = ThreeGroups();
+  double next = 0;
+  for (Group& group : groups)
+    for (Trajectory& trajectory : group.trajectories) Judge(trajectory, VerdictKind::kCorrect, ++next / 16);
+  Judge(groups[0].trajectories[1], VerdictKind::kInfrastructureError, 0);
+  groups[2].trajectories[3].stop = StopReason::kLength;
+  RlConfig config;
+  config.truncated = TruncatedCompletions::kMasked;
+  config.reward.rules = {{.rule = "accuracy"}, {.rule = "format", .weight = 0}};
+  config.shuffle_rewards = true;
+  for (int64_t rollout = 0; rollout < 8; ++rollout) {
+    const Rewards rewards = RewardsOf(groups, config, 1, "zero", rollout);
+    for (size_t g = 0; g < 3; ++g) {
+      for (size_t i = 0; i < 4; ++i)
+        EXPECT_EQ(rewards[g][i].has_value(), (g != 0 || i != 1) && (g != 2 || i != 3)) << g << " " << i;
+    }
+  }
+}
+
 TEST(UpdateBatch, HoldsPromptAndCompletionWithTheSamplersLogprobs) {
   const std::vector<Group> groups = ThreeGroups();
   const Rewards rewards(3, {1.0, 0.0, 0.0, 1.0});
