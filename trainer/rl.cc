@@ -133,6 +133,7 @@ absl::Status RunRl(const StageContext& context) {
       figures.exact = session->model().exact();
       const Figures row = figures.Row(groups, group_rewards, *rewards);
       TEMPER_RETURN_IF_ERROR(session->FinishStep(row, RlFigures::StatusText(row)));
+      figures.rollout = {};  // told once: sums over the updates are right
     }
   }
   context.progress->Finish();

@@ -107,7 +107,6 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
   const Figures clocks = {
       {"time/sample_seconds", rollout.sample_seconds},
       {"time/score_wait_seconds", rollout.score_wait_seconds},
-      {"time/sampled_tokens_per_second", Share(local, rollout.sample_seconds)},
       {"time/update_seconds", update_seconds},
       {"time/trained_tokens_per_second", Share(static_cast<double>(step.local_tokens), update_seconds)},
       {"system/local_sampled_tokens", local},
@@ -115,6 +114,8 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
       {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
   row.insert(row.end(), clocks.begin(), clocks.end());
+  if (rollout.sample_seconds > 0)
+    row.emplace_back("time/sampled_tokens_per_second", local / rollout.sample_seconds);
   // The pool counts what this rank judged; only its clocks are of interest here.
   for (const auto& [name, value] : pool.TakeMetrics()) {
     if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/")) row.emplace_back(name, value);
