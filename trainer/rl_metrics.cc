@@ -56,8 +56,7 @@ constexpr VerdictKind kKinds[] = {VerdictKind::kCorrect,  VerdictKind::kWrong,
 
 }  // namespace
 
-Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
-                       const std::vector<int64_t>& chosen, RewardPool& pool) const {
+Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards, RewardPool& pool) const {
   Totals totals;
   for (int64_t g : batch.groups) {
     for (size_t i = 0; i < groups[g].trajectories.size(); ++i)
@@ -125,8 +124,11 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
 
 std::string RlFigures::StatusText(const Figures& row) {
   std::map<std::string, double> by_name(row.begin(), row.end());
-  return absl::StrFormat("acc %.2f len %.0f kl %.3f", by_name["reward/accuracy"], by_name["length/mean"],
-                         by_name["kl"]);
+  const auto accuracy = by_name.find("reward/accuracy");
+  const std::string reward = accuracy != by_name.end()
+                                 ? absl::StrFormat("acc %.2f", accuracy->second)
+                                 : absl::StrFormat("reward %.2f", by_name["reward/mean"]);
+  return absl::StrFormat("%s len %.0f kl %.3f", reward, by_name["length/mean"], by_name["kl"]);
 }
 
 EngineOptions EngineOptionsOf(const SamplingConfig& config) {
