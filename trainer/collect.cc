@@ -43,10 +43,8 @@ std::string Kept(const Group& group, const CollectConfig& config, int64_t* kept)
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
   TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context));
-  TEMPER_ASSIGN_OR_RETURN(const ContentKeys held_out, HeldOutKeys(*context.recipe));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
-                          ProblemSource::Open(config.problems, *policy.tokenizer, context.recipe->seed,
-                                              context.stage->name, Split::kTrain, &held_out));
+                          OpenTrainProblems(context, config.problems, *policy.tokenizer));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
   TEMPER_RETURN_IF_ERROR(problems->CheckAnswers(*rewards));

@@ -211,4 +211,15 @@ absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe) {
   return keys;
 }
 
+absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageContext& context,
+                                                                 const ProblemsConfig& config,
+                                                                 const Tokenizer& tokenizer) {
+  ContentKeys held_out;  // generators keep to their own side of the split
+  if (!config.files.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(held_out, HeldOutKeys(*context.recipe));
+  }
+  return ProblemSource::Open(config, tokenizer, context.recipe->seed, context.stage->name, Split::kTrain,
+                             &held_out);
+}
+
 }  // namespace temper

@@ -16,6 +16,7 @@
 #include "data/trajectory.h"
 #include "rewards/pool.h"
 #include "trainer/recipe_config.h"
+#include "trainer/stage.h"
 
 namespace temper {
 
@@ -75,5 +76,10 @@ class ProblemSource {
 // What the evaluations of all the recipe's stages measure by, as far as it is in files: no stage trains on
 // it.
 absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe);
+
+// The problems that a stage trains on or collects from, without what is held out.
+absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageContext& context,
+                                                                 const ProblemsConfig& config,
+                                                                 const Tokenizer& tokenizer);
 
 }  // namespace temper

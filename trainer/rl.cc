@@ -73,10 +73,8 @@ absl::Status RunRl(const StageContext& context) {
   const RlConfig& config = context.stage->rl;
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<TrainingSession> session, TrainingSession::Open(context, config));
   session->set_total_steps(config.steps);
-  TEMPER_ASSIGN_OR_RETURN(const ContentKeys held_out, HeldOutKeys(*context.recipe));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
-                          ProblemSource::Open(config.problems, session->tokenizer(), context.recipe->seed,
-                                              context.stage->name, Split::kTrain, &held_out));
+                          OpenTrainProblems(context, config.problems, session->tokenizer()));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
   TEMPER_RETURN_IF_ERROR(problems->CheckAnswers(*rewards));
