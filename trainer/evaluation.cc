@@ -6,6 +6,7 @@
 #include "core/status.h"
 #include "rewards/accuracy.h"
 #include "rewards/answer.h"
+#include "trainer/problems.h"
 #include "trainer/rl_metrics.h"
 
 namespace temper {
@@ -74,25 +75,43 @@ Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokeniz
       model_(model),
       tokenizer_(tokenizer),
       engine_(&model, EngineOptionsOf(config_.sampling)),
-      worker_(&engine_, &tokenizer, *context.mesh) {}
+      worker_(&engine_, &tokenizer, *context.mesh),
+      held_out_{"held_out", &config_.source, config_.problems, config_.samples_per_prompt},
+      hard_{"hard", &config_.hard, config_.problems > 0 ? config_.hard_problems : 0,
+            config_.hard_samples_per_prompt} {}
 
 absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& context, CausalLm& model,
                                                            const Tokenizer& tokenizer) {
   auto evaluator = std::unique_ptr<Evaluator>(new Evaluator(context, model, tokenizer));
   TEMPER_ASSIGN_OR_RETURN(evaluator->rewards_,
                           RewardPool::Create(EvaluationRules(evaluator->config_), RewardThreads(context)));
+  TEMPER_RETURN_IF_ERROR(evaluator->Draw(&evaluator->held_out_));
+  TEMPER_RETURN_IF_ERROR(evaluator->Draw(&evaluator->hard_));
   return evaluator;
+}
+
+absl::Status Evaluator::Draw(Level* level) {
+  if (level->count == 0) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> source,
+                          ProblemSource::Open(*level->problems, tokenizer_, context_.recipe->seed,
+                                              absl::StrCat("evaluation/", level->name), Split::kHeldOut));
+  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
+  // A file has so many problems and no more.
+  const int64_t count = source->size() < 0 ? level->count : std::min(level->count, source->size());
+  TEMPER_ASSIGN_OR_RETURN(level->prompts, source->Take(0, count));
+  const SamplingOptions sampling = SamplingOptionsOf(config_.sampling, tokenizer_);
+  for (const Prompt& prompt : level->prompts) TEMPER_RETURN_IF_ERROR(engine_.Check(prompt, sampling));
+  return absl::OkStatus();
 }
 
 absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
   figures->clear();
   if (config_.during_every == 0 || config_.problems == 0 || step % config_.during_every != 0)
     return absl::OkStatus();
-  const Level level{"held_out", &config_.source, std::min(config_.during_problems, config_.problems),
-                    config_.during_samples_per_prompt};
   TEMPER_ASSIGN_OR_RETURN(
       const Measured measured,
-      Measure(level, EvaluationRecords(context_, absl::StrFormat("during-%06d", step)),
+      Measure(held_out_, config_.during_problems, config_.during_samples_per_prompt,
+              EvaluationRecords(context_, absl::StrFormat("during-%06d", step)),
               [&](int64_t finished, int64_t total) {
                 context_.progress->Note(absl::StrCat("evaluation ", finished, "/", total));
               }));
@@ -104,17 +123,15 @@ absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
 
 absl::StatusOr<Json> Evaluator::AfterStage() {
   Json row = Json::object();
-  const std::pair<const char*, Level> levels[] = {
-      {"", {"held_out", &config_.source, config_.problems, config_.samples_per_prompt}},
-      {"hard/", {"hard", &config_.hard, config_.hard_problems, config_.hard_samples_per_prompt}}};
-  for (const auto& [prefix, level] : levels) {
-    if (config_.problems == 0 || level.count == 0) continue;
+  for (const auto& [prefix, measured_level] : {std::pair("", &held_out_), std::pair("hard/", &hard_)}) {
+    const Level& level = *measured_level;
+    if (level.count == 0) continue;
     context_.progress->Start(absl::StrCat(context_.stage->name, " evaluation ", level.name),
                              level.count * level.samples);
-    TEMPER_ASSIGN_OR_RETURN(const Measured measured, Measure(level, EvaluationRecords(context_, level.name),
-                                                             [&](int64_t finished, int64_t) {
-                                                               context_.progress->Step(finished, "");
-                                                             }));
+    TEMPER_ASSIGN_OR_RETURN(
+        const Measured measured,
+        Measure(level, level.count, level.samples, EvaluationRecords(context_, level.name),
+                [&](int64_t finished, int64_t) { context_.progress->Step(finished, ""); }));
     context_.progress->Step(level.count * level.samples,
                             absl::StrFormat("pass@1 %.3f", measured.statistics.pass_1));
     context_.progress->Finish();
@@ -123,27 +140,15 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
   return row;
 }
 
-absl::StatusOr<ProblemSource*> Evaluator::SourceOf(const Level& level) {
-  std::unique_ptr<ProblemSource>& opened = sources_[level.name];
-  if (opened != nullptr) return opened.get();
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> source,
-                          ProblemSource::Open(*level.problems, tokenizer_, context_.recipe->seed,
-                                              absl::StrCat("evaluation/", level.name), Split::kHeldOut));
-  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
-  opened = std::move(source);
-  return opened.get();
-}
-
-absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const std::string& records,
+absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, int64_t count, int64_t samples,
+                                                       const std::string& records,
                                                        absl::FunctionRef<void(int64_t, int64_t)> progress) {
-  TEMPER_ASSIGN_OR_RETURN(ProblemSource* const source, SourceOf(level));
   RolloutRequest request;
   request.seed = context_.recipe->seed;
   request.stage = absl::StrCat("evaluation/", level.name);
-  // A file has so many problems and no more.
-  const int64_t count = source->size() < 0 ? level.count : std::min(level.count, source->size());
-  TEMPER_ASSIGN_OR_RETURN(request.prompts, source->Take(0, count));
-  request.samples_per_prompt = level.samples;
+  count = std::min(count, static_cast<int64_t>(level.prompts.size()));
+  request.prompts.assign(level.prompts.begin(), level.prompts.begin() + count);
+  request.samples_per_prompt = samples;
   request.policy_version = model_.version();
   request.sampling = SamplingOptionsOf(config_.sampling, tokenizer_);
   request.records = records;
@@ -151,14 +156,14 @@ absl::StatusOr<Evaluator::Measured> Evaluator::Measure(const Level& level, const
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
   Measured measured{Evaluate(OutcomesOf(groups))};
-  double score = 0, samples = 0;
+  double score = 0, completions = 0;
   for (const Group& group : groups) {
     for (const Trajectory& trajectory : group.trajectories) {
       score += trajectory.verdicts[2].score;
-      samples += 1;
+      completions += 1;
     }
   }
-  measured.language = score / samples;
+  measured.language = score / completions;
   return measured;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,7 +10,7 @@
 #include "data/tokenizer.h"
 #include "rewards/statistics.h"
 #include "rollout/worker.h"
-#include "trainer/problems.h"
+#include "trainer/recipe_config.h"
 #include "trainer/session.h"
 #include "trainer/stage.h"
 
@@ -21,7 +20,8 @@ namespace temper {
 // temperature. The problems and the draws are the same for every stage of a run.
 class Evaluator {
  public:
-  // All of it outlives the evaluator.
+  // All of it outlives the evaluator. Draws the problems, so that what is wrong with them shows before a
+  // stage trains.
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
                                                          const Tokenizer& tokenizer);
 
@@ -42,13 +42,16 @@ class Evaluator {
     const char* name;  // of the draws: every stage and every evaluation has the same
     const ProblemsConfig* problems;
     int64_t count, samples;
+    std::vector<Prompt> prompts = {};
   };
   struct Measured {
     Statistics statistics;
     double language = 0;  // mean score of the rule
   };
-  absl::StatusOr<ProblemSource*> SourceOf(const Level& level);  // opened when first asked for
-  absl::StatusOr<Measured> Measure(const Level& level, const std::string& records,
+  absl::Status Draw(Level* level);
+  // On the first `count` problems of the level.
+  absl::StatusOr<Measured> Measure(const Level& level, int64_t count, int64_t samples,
+                                   const std::string& records,
                                    absl::FunctionRef<void(int64_t, int64_t)> progress);
   static void Append(const Measured& measured, const std::string& prefix, Json* row);
 
@@ -59,7 +62,7 @@ class Evaluator {
   Engine engine_;
   RolloutWorker worker_;
   std::unique_ptr<RewardPool> rewards_;
-  std::map<std::string, std::unique_ptr<ProblemSource>> sources_;  // by level: files are read once a stage
+  Level held_out_, hard_;
 };
 
 // What statistics keep of each completion of the groups, whose verdicts begin with accuracy and format.

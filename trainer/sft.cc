@@ -7,6 +7,7 @@
 #include "core/status.h"
 #include "data/packing.h"
 #include "trainer/documents.h"
+#include "trainer/evaluation.h"
 #include "trainer/session.h"
 
 namespace temper {
@@ -35,6 +36,8 @@ absl::Status RunSft(const StageContext& context) {
       TrainingSession::Open(context, config, from_nothing ? &context.stage->pretrain.init : nullptr));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentSource> source,
                           DocumentSource::Open(context, config.documents, session->tokenizer()));
+  // What the stage will be measured by: a problem that cannot be judged shows now, not after the training.
+  TEMPER_RETURN_IF_ERROR(Evaluator::Open(context, session->model(), session->tokenizer()).status());
   const int64_t count = source->size();
   session->set_total_steps(SftSteps(count, config));
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
