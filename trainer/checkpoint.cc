@@ -52,6 +52,28 @@ absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
   return ParseJson(text, path);
 }
 
+// Whether weights and optimizer are what state.json says.
+absl::Status CheckAgainst(const Json& json, const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
+  const int64_t named = StepOf(checkpoint.substr(checkpoint.rfind('/') + 1));
+  if (named >= 0 && named != step) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
+  }
+  const Json* written = Find(json, "checksums");
+  if (written == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": checksums: missing"));
+  TEMPER_ASSIGN_OR_RETURN(const Json now, Checksums(checkpoint));
+  for (const auto& [file, sum] : now.items()) {
+    const Json* other = Find(*written, file);
+    if (other != nullptr && *other == sum) continue;
+    return absl::DataLossError(absl::StrCat(checkpoint, "/", file,
+                                            ": is not what was written (its checksum "
+                                            "differs): the checkpoint is damaged, restore it from a copy"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RemoveOlder(const std::string& directory, int64_t newest) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
@@ -120,25 +142,8 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
 }
 
 absl::Status CheckCheckpoint(const std::string& checkpoint) {
-  const std::string path = StatePath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
-  TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
-  const int64_t named = StepOf(checkpoint.substr(checkpoint.rfind('/') + 1));
-  if (named >= 0 && named != step) {
-    return absl::DataLossError(
-        absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
-  }
-  const Json* written = Find(json, "checksums");
-  if (written == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": checksums: missing"));
-  TEMPER_ASSIGN_OR_RETURN(const Json now, Checksums(checkpoint));
-  for (const auto& [file, sum] : now.items()) {
-    const Json* other = Find(*written, file);
-    if (other != nullptr && *other == sum) continue;
-    return absl::DataLossError(absl::StrCat(checkpoint, "/", file,
-                                            ": is not what was written (its checksum "
-                                            "differs): the checkpoint is damaged, restore it from a copy"));
-  }
-  return absl::OkStatus();
+  return CheckAgainst(json, checkpoint);
 }
 
 absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
@@ -154,8 +159,8 @@ absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) 
     }
     TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, tensor->mutable_data_ptr<float>()));
   }
-  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  TEMPER_RETURN_IF_ERROR(CheckAgainst(json, checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
   optimizer->set_steps(steps);
   return absl::OkStatus();
