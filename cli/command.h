@@ -9,9 +9,12 @@
 
 namespace temper {
 
-// What a subcommand gets. Status codes become exit codes in main: InvalidArgument, NotFound, AlreadyExists,
-// FailedPrecondition, OutOfRange and DataLoss are the user's input (2), Cancelled is a stop on request (75),
-// anything else is 1.
+// The program's exit code: InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, OutOfRange and
+// DataLoss are the user's input, Cancelled is a stop on request, anything else but Ok is 1.
+constexpr int kUserExit = 2, kStoppedExit = 75;
+int ExitCode(absl::StatusCode code);
+
+// What a subcommand gets.
 struct CommandLine {
   std::vector<std::string> arguments;  // after the command's name
   Communicator* world = nullptr;       // every command but `run` wants it to be one rank

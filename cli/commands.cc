@@ -16,6 +16,24 @@
 
 namespace temper {
 
+int ExitCode(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kDataLoss:
+      return kUserExit;
+    case absl::StatusCode::kCancelled:
+      return kStoppedExit;
+    default:
+      return 1;
+  }
+}
+
 const std::vector<Command>& Commands() {
   static const std::vector<Command>* const commands = new std::vector<Command>{
       {"run", "RECIPE.yaml --run-dir DIR [--set a.b=c ...]",

@@ -23,26 +23,7 @@
 namespace temper {
 namespace {
 
-constexpr int kUserExit = 2, kStoppedExit = 75;
 constexpr absl::Duration kPatience = absl::Seconds(20);
-
-int ExitCode(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kOk:
-      return 0;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kDataLoss:
-      return kUserExit;
-    case absl::StatusCode::kCancelled:
-      return kStoppedExit;
-    default:
-      return 1;
-  }
-}
 
 int Finish(const absl::Status& status, bool print) {
   if (!print || status.ok()) return ExitCode(status.code());

@@ -52,19 +52,7 @@ std::map<std::string, uint32_t> FilesOf(const std::string& folder) {
   return files;
 }
 
-bool IsUsers(const absl::Status& status) {
-  switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kDataLoss:
-      return true;
-    default:
-      return false;
-  }
-}
+bool IsUsers(const absl::Status& status) { return ExitCode(status.code()) == kUserExit; }
 
 TEST(BadRecipe, IsRefusedBeforeAnythingIsMade) {
   struct Mistake {
