@@ -11,6 +11,7 @@
 #include "cli/inspect_records.h"
 #include "cli/options.h"
 #include "cli/report_run.h"
+#include "cli/rows.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "trainer/recipe.h"
@@ -82,8 +83,7 @@ absl::Status Unknown(const std::string& path, const char* what) {
 absl::Status PrintDigest(const std::string& path) {
   if (!IsRunDirectory(path)) return Unknown(path, "--digest is of a run directory, and this is none");
   TEMPER_ASSIGN_OR_RETURN(const std::string digest, RunDigest(path));
-  std::puts(digest.c_str());
-  return absl::OkStatus();
+  return WriteOut(digest);
 }
 
 absl::Status Export(const std::string& path, const std::string& file) {
@@ -120,8 +120,7 @@ absl::Status RunInspect(const CommandLine& line) {
   if (options.digest) return PrintDigest(rest[0]);
   if (!options.export_file.empty()) return Export(rest[0], options.export_file);
   TEMPER_ASSIGN_OR_RETURN(const std::string text, Inspect(rest[0]));
-  std::fputs(text.c_str(), stdout);
-  return absl::OkStatus();
+  return WriteOut(text);
 }
 
 std::string InspectHelp() { return OptionsHelp(DescribeConfig<InspectOptions>()); }

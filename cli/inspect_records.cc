@@ -2,10 +2,11 @@
 #include "cli/inspect_records.h"
 
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -13,7 +14,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/command.h"
 #include "cli/report_run.h"
+#include "cli/rows.h"
 #include "core/file.h"
 #include "core/text.h"
 #include "data/record_file.h"
@@ -94,6 +97,7 @@ absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places,
   TEMPER_RETURN_IF_ERROR(ForEachPlace(places, [&](const std::string&, const std::vector<Group>& groups) {
     for (const Group& group : groups) {
       for (const Trajectory& trajectory : group.trajectories) {
+        if (StopRequested()) return absl::Status(absl::CancelledError("stopped on request"));
         TEMPER_RETURN_IF_ERROR(write(DumpJson(TrajectoryJson(group, trajectory)) + "\n"));
         ++count;
       }
@@ -101,11 +105,6 @@ absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places,
     return absl::OkStatus();
   }));
   return count;
-}
-
-absl::Status Print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size()) return absl::OkStatus();
-  return absl::UnavailableError("standard output: cannot write");
 }
 
 }  // namespace
@@ -166,19 +165,21 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory) {
 }
 
 absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file) {
-  if (file == "-") return ExportTo(places, Print);
-  const std::string temporary = file + ".tmp";
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> out,
-                          AppendFile::Open(temporary, FileExists(temporary) ? 0 : -1));
-  absl::StatusOr<int64_t> count =
-      ExportTo(places, [&](const std::string& line) { return out->Append(line); });
-  absl::Status status = count.status();
-  if (status.ok()) status = out->Sync();
-  out.reset();
-  if (status.ok()) status = RenamePath(temporary, file);
-  if (status.ok()) return count;
-  RemoveTree(temporary).IgnoreError();
-  return status;
+  if (file == "-") return ExportTo(places, WriteOut);
+  std::error_code unknown;
+  if (FileExists(file) && !std::filesystem::is_regular_file(file, unknown)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Printable(file, 1000), ": is no regular file; - is standard output"));
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> out, AtomicFile::Create(file));
+  int64_t bytes = 0;
+  TEMPER_ASSIGN_OR_RETURN(const int64_t count, ExportTo(places, [&](const std::string& line) {
+                            const int64_t at = bytes;
+                            bytes += static_cast<int64_t>(line.size());
+                            return out->WriteAt(at, line);
+                          }));
+  TEMPER_RETURN_IF_ERROR(out->Commit());
+  return count;
 }
 
 }  // namespace temper

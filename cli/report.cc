@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report.h"
 
-#include <cstdio>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -14,6 +13,7 @@
 #include "cli/report_run.h"
 #include "cli/report_table.h"
 #include "cli/report_text.h"
+#include "cli/rows.h"
 #include "core/file.h"
 
 namespace temper {
@@ -154,8 +154,7 @@ absl::Status RunReport(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
   if (rest.size() != 1) return absl::InvalidArgumentError("report takes one RUN_DIR: temper report RUN_DIR");
   TEMPER_ASSIGN_OR_RETURN(const std::string path, WriteReport(rest[0]));
-  std::puts(path.c_str());
-  return absl::OkStatus();
+  return WriteOut(path);
 }
 
 std::string ReportHelp() { return OptionsHelp(DescribeConfig<ReportOptions>()); }

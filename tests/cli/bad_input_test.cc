@@ -288,6 +288,13 @@ TEST(Program, SaysWhatItsStandardFilesDo) {
   EXPECT_EQ(Shell(row + score + " >/dev/full").err, "error: standard output: No space left on device\n");
   EXPECT_EQ(Shell(row + score + " >/dev/full").code, 1);
   EXPECT_EQ(Shell(row + score + " 2>/dev/full").code, 0);
+  const Folder folder;
+  folder.Write("config.yaml", "seed: 1\n");
+  for (const char* command : {"$TEMPER inspect ", "$TEMPER inspect --digest ", "$TEMPER report "}) {
+    const Ended full = Shell(command + folder.path() + " >/dev/full");
+    EXPECT_EQ(full.err, "error: standard output: No space left on device\n") << command;
+    EXPECT_EQ(full.code, 1) << command;
+  }
   EXPECT_EQ(Shell("$TEMPER").err, "error: expected a command; see temper --help\n");
   EXPECT_EQ(Shell("$TEMPER").code, 2);
   const Ended bare = Shell(row + "env -i LANG=C LC_ALL=xx_YY COLUMNS=1 " + score);

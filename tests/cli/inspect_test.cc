@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inspect.h"
 
+#include <sys/stat.h>
+
 #include <bit>
 #include <string>
 #include <vector>
@@ -158,6 +160,21 @@ TEST(Export, LeavesNothingBehindAnError) {
   EXPECT_FALSE(RunInspect({.arguments = {run.directory + "/zero", "--export", out}}).ok());
   EXPECT_EQ(*ReadFile(out), "before");
   EXPECT_FALSE(FileExists(out + ".tmp"));
+}
+
+TEST(Export, LeavesOtherFilesBesideItsOwnAndReplacesNoDeviceOrPipe) {
+  const SyntheticRun run = Written();
+  const std::string out = testing::TempDir() + "/rows.jsonl", pipe = testing::TempDir() + "/export_pipe";
+  ASSERT_TRUE(WriteFileAtomic(out + ".tmp", "mine").ok());
+  EXPECT_TRUE(RunInspect({.arguments = {run.directory + "/zero", "--export", out}}).ok());
+  EXPECT_EQ(*ReadFile(out + ".tmp"), "mine");
+  EXPECT_TRUE(RemoveTree(out + ".tmp").ok() && RemoveTree(pipe).ok());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(std::string(RunInspect({.arguments = {run.directory + "/zero", "--export", pipe}}).message()),
+              HasSubstr("export_pipe: is no regular file; - is standard output"));
+  struct stat info;
+  ASSERT_EQ(stat(pipe.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
 }
 
 TEST(RunInspect, SaysWhatItWants) {
