@@ -56,7 +56,7 @@ std::optional<double> RewardIn(const ReportStage& stage, const Trajectory& traje
   const RewardConfig& reward = stage.config->rl.reward;
   for (const RuleConfig& rule : reward.rules) {
     const bool there = std::any_of(trajectory.verdicts.begin(), trajectory.verdicts.end(),
-                                   [&](const Verdict& verdict) { return verdict.rule == rule.rule; });
+                                   [&](const Verdict& verdict) { return verdict.rule == rule.Name(); });
     if (!there) return std::nullopt;
   }
   return RewardOf(trajectory.verdicts, reward);

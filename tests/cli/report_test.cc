@@ -157,6 +157,19 @@ TEST(WriteReport, ShowsThePromptsThatStagesShareAndWholeGroups) {
   EXPECT_EQ(wrong["text"], SyntheticRun().text);
 }
 
+TEST(WriteReport, KnowsRulesByTheirNames) {
+  const SyntheticRun run = Written();
+  RecipeConfig recipe = run.Recipe();
+  const auto reward = [&](const std::string& rule, const std::string& name) {
+    recipe.stages[1].rl.reward.rules = {{.rule = rule, .name = name, .weight = 2}};
+    EXPECT_TRUE(WriteFileAtomic(run.directory + "/config.yaml", WriteConfig(recipe)).ok());
+    return DataOf(PageOf(run))["rollouts"][0]["rollouts"][1]["groups"][0]["completions"][0].value("reward",
+                                                                                                  -1.0);
+  };
+  EXPECT_EQ(reward("exact", "accuracy"), 2);  // the records have accuracy and format
+  EXPECT_EQ(reward("accuracy", "judge"), -1);
+}
+
 TEST(WriteReport, GathersTheVerdictsOfARuleInOneChart) {
   const SyntheticRun run = Written();
   auto writer = MetricsWriter::Open(run.directory + "/metrics.jsonl", 0);
