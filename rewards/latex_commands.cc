@@ -297,6 +297,7 @@ const LatexCommand* FindCommand(std::string_view name) {
 }
 
 const LatexCommand* FindWord(std::string_view word) {
+  if (word.size() > 32) return nullptr;  // none is as long; a text of letters is asked for at each of them
   const auto found = Words().find(word);
   return found == Words().end() ? nullptr : &found->second;
 }

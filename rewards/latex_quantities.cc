@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What stands behind a number: a fraction of a mixed number, units, words.
-#include <array>
+#include <algorithm>
 #include <utility>
 
 #include "rewards/latex_commands.h"
@@ -12,15 +12,29 @@ namespace {
 using Kind = LatexTokenKind;
 using Tree = ExpressionKind;
 
-// 5 million: the zeros of words behind a number; 0: it is none of them.
-int ZerosOf(std::string_view words) {
-  const std::string_view first = words.substr(0, words.find_first_of(" ~"));
-  constexpr std::pair<std::string_view, int> kWords[] = {
-      {"hundred", 2}, {"thousand", 3}, {"million", 6}, {"billion", 9}, {"trillion", 12}};
-  for (const auto& [word, zeros] : kWords) {
-    if (first == word) return zeros;
+// Enough of it: the words that count are short.
+std::string_view FirstWord(std::string_view words) {
+  words = words.substr(0, 16);
+  return words.substr(0, words.find_first_of(" ~"));
+}
+
+// 5 million, 5 dozen: what words behind a number multiply it by; empty: they do not.
+std::string_view MultipleOf(std::string_view words) {
+  constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+      {"hundred", "100"},        {"thousand", "1000"},          {"million", "1000000"},
+      {"billion", "1000000000"}, {"trillion", "1000000000000"}, {"dozen", "12"}};
+  for (const auto& [word, multiple] : kWords) {
+    if (FirstWord(words) == word) return multiple;
   }
-  return 0;
+  return "";
+}
+
+// 5 tenths, 5 squared: words behind a value that make another one of it.
+bool ChangesValue(std::string_view words) {
+  constexpr std::string_view kWords[] = {"squared",   "cubed",      "factorial",  "tenth",       "tenths",
+                                         "hundredth", "hundredths", "thousandth", "thousandths", "dozens",
+                                         "hundreds",  "thousands",  "millions",   "billions"};
+  return std::find(std::begin(kWords), std::end(kWords), FirstWord(words)) != std::end(kWords);
 }
 
 }  // namespace
@@ -70,12 +84,12 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
     const bool upright = spelling.starts_with("\\");  // \text{m}
     if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
     if (token.text.size() == 1) return (upright && token.text != "e" && token.text != "i") || !first;
-    return IsUnit(spelling) || ZerosOf(token.text) > 0;
+    return IsUnit(spelling) || !MultipleOf(token.text).empty();
   };
   if (!unit(true) || !IsNumeric(factors->back())) return false;
   if (At(Kind::kFunction) && PeekSecond() == Kind::kOpen) return false;
-  if (const int zeros = ZerosOf(Peek().text); zeros > 0) {
-    factors->push_back(NumberNode("1" + std::string(zeros, '0')));
+  if (const std::string_view multiple = MultipleOf(Peek().text); !multiple.empty()) {
+    factors->push_back(NumberNode(std::string(multiple)));
     lexer_.Skip();
     return true;
   }
@@ -100,12 +114,16 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
 
 // A \text behind a value: a unit or a remark, if nothing follows it.
 bool LatexParser::TakeText(std::vector<Expression>* factors) {
-  if (const int zeros = ZerosOf(Peek().text); zeros > 0) {
-    factors->push_back(NumberNode("1" + std::string(zeros, '0')));
+  if (const std::string_view multiple = MultipleOf(Peek().text); !multiple.empty()) {
+    factors->push_back(NumberNode(std::string(multiple)));
     lexer_.Skip();
     return true;
   }
   if (factors->back().kind == Tree::kText) return false;
+  if (ChangesValue(Peek().text)) {
+    Fail("words that make another value");
+    return false;
+  }
   const LatexLexer before = lexer_;
   while (At(Kind::kText) && ConjunctionOf(Peek().text) == 0) {
     lexer_.Skip();
