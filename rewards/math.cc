@@ -20,35 +20,47 @@ enum class Mode { kMathVerify, kStrict, kString };
 struct Place {
   std::string_view text;
   std::optional<Verdict> none;
+  bool closed = false;  // between tags
 };
 
 Place AnswerPlace(const Completion& completion) {
   if (completion.raw) return {completion.text, {}};
   const Sections sections = SplitThinking(completion.text);
-  if (!sections.has_end_of_thinking) {
-    // A completion that never began to think is an answer as it stands.
-    const bool thinks = completion.text.find("<think>") != std::string_view::npos;
-    if (!thinks && CountTag(completion.text, "<answer>") == 0) return {completion.text, {}};
-    if (thinks) return {{}, MakeVerdict(VerdictKind::kNoAnswer, 0, "the thinking does not end")};
-  }
+  // A completion that never began to think is an answer as it stands.
+  if (!sections.has_end_of_thinking && BeginsToThink(completion))
+    return {{}, MakeVerdict(VerdictKind::kNoAnswer, 0, "the thinking does not end")};
   const std::string_view rest = sections.has_end_of_thinking ? sections.rest : completion.text;
   const int opening = CountTag(rest, "<answer>"), closing = CountTag(rest, "</answer>");
   if (opening == 0 && closing == 0) return {rest, {}};
   const size_t begin = rest.find("<answer>"), end = rest.find("</answer>");
   if (opening != 1 || closing != 1 || begin > end)
     return {{}, MakeVerdict(VerdictKind::kMalformed, 0, "is not one <answer>..</answer>")};
-  return {Trim(rest.substr(begin + 8, end - begin - 8)), {}};
+  return {Trim(rest.substr(begin + 8, end - begin - 8)), {}, true};
+}
+
+// A group's completions have one reference answer: it is read once for as many as follow each other on a
+// thread.
+const MathAnswer& Reference(const std::string& text) {
+  thread_local std::string last;
+  thread_local std::optional<MathAnswer> reference;
+  if (!reference || last != text) {
+    reference.reset();
+    last = text;
+    reference = ReadMathReference(text);
+  }
+  return *reference;
 }
 
 class Math : public Reward {
  public:
-  Math(std::string name, Mode mode) : name_(std::move(name)), mode_(mode) {}
+  Math(std::string name, Mode mode, const EqualOptions& options)
+      : name_(std::move(name)), mode_(mode), options_(options) {}
   const std::string& name() const override { return name_; }
 
   absl::Status CheckAnswer(const Prompt& prompt) const override {
     if (Trim(prompt.answer).empty()) return absl::InvalidArgumentError("the reference answer is empty");
     if (mode_ == Mode::kString) return absl::OkStatus();
-    const MathAnswer gold = ReadMathReference(prompt.answer);
+    const MathAnswer& gold = Reference(prompt.answer);
     if (gold.parses) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat("the reference answer ", Printable(prompt.answer, 80), " cannot be read: ", gold.error));
@@ -57,13 +69,17 @@ class Math : public Reward {
   Verdict Judge(const Completion& completion) const override {
     const Place place = AnswerPlace(completion);
     if (place.none) return *place.none;
-    const MathAnswer gold = ReadMathReference(completion.prompt->answer);
+    const MathAnswer& gold = Reference(completion.prompt->answer);
     if (!gold.parses && mode_ != Mode::kString) {
       return MakeVerdict(VerdictKind::kInfrastructureError, 0,
                          absl::StrCat("the reference answer cannot be read: ", gold.error));
     }
     const MathAnswer answer = FindMathAnswer(place.text);
     if (answer.text.empty()) return MakeVerdict(VerdictKind::kNoAnswer, 0, "there is no answer");
+    // 4 may be the first digit of 42.
+    if (completion.stop == StopReason::kLength && !place.closed && std::string_view(answer.place) != "boxed")
+      return MakeVerdict(VerdictKind::kNoAnswer, 0,
+                         "cut by length before an answer in \\boxed{} or <answer>");
     Verdict verdict = mode_ == Mode::kString ? JudgeStrings(gold, answer) : JudgeValues(gold, answer);
     verdict.extracted = answer.text;
     return verdict;
@@ -83,8 +99,7 @@ class Math : public Reward {
       return MakeVerdict(VerdictKind::kMalformed, 0,
                          absl::StrCat(answer.place, " answer cannot be read: ", answer.error));
     }
-    const Decision decision = Equal(gold.expression, answer.expression,
-                                    mode_ == Mode::kStrict ? EqualOptions::Strict() : EqualOptions());
+    const Decision decision = Equal(gold.expression, answer.expression, options_);
     if (decision.equality == Equality::kYes)
       return MakeVerdict(VerdictKind::kCorrect, 1, absl::StrCat(answer.place, ": ", decision.reason));
     const bool unknown = decision.equality == Equality::kUnknown;
@@ -94,6 +109,7 @@ class Math : public Reward {
 
   const std::string name_;
   const Mode mode_;
+  const EqualOptions options_;
 };
 
 }  // namespace
@@ -102,7 +118,11 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const RuleConfig& config) {
   const std::pair<const char*, Mode> modes[] = {
       {"math_verify", Mode::kMathVerify}, {"strict", Mode::kStrict}, {"string", Mode::kString}};
   for (const auto& [name, mode] : modes) {
-    if (config.math_mode == name) return std::make_unique<Math>(config.rule, mode);
+    if (config.math_mode != name) continue;
+    EqualOptions options = mode == Mode::kStrict ? EqualOptions::Strict() : EqualOptions();
+    options.float_rounding = static_cast<int>(config.float_rounding);
+    options.answer_relation_is_set = config.allow_set_relation_comp;
+    return std::make_unique<Math>(config.rule, mode, options);
   }
   return absl::InvalidArgumentError(absl::StrCat("rule math: mode ", Printable(config.math_mode),
                                                  " is not one of math_verify, strict, string"));

@@ -2,13 +2,13 @@
 #include "rewards/math_answer.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "rewards/latex.h"
+#include "rewards/math_spans.h"
 #include "rewards/tags.h"
 
 namespace temper {
@@ -16,142 +16,6 @@ namespace {
 
 // What counts is near the end; the search is linear in this.
 constexpr size_t kSearched = size_t{1} << 16;
-
-struct Span {
-  size_t begin = 0, end = 0;              // with its delimiters or command
-  size_t inner_begin = 0, inner_end = 0;  // without
-};
-
-bool IsEscaped(std::string_view text, size_t at) {
-  size_t slashes = 0;
-  while (slashes < at && text[at - 1 - slashes] == '\\') ++slashes;
-  return slashes % 2 == 1;
-}
-
-// Of every \boxed{..} and \fbox{..} whose braces close; also \boxed 5.
-std::vector<Span> Boxes(std::string_view text) {
-  std::vector<Span> boxes;
-  for (const std::string_view command : {"\\boxed", "\\fbox"}) {
-    for (size_t at = text.find(command); at != text.npos; at = text.find(command, at + 1)) {
-      size_t open = at + command.size();
-      while (open < text.size() && text[open] == ' ') ++open;
-      if (open >= text.size()) break;
-      if (text[open] != '{') {
-        const size_t end = std::min(text.find_first_of(" \n$.,\\", open), text.size());
-        if (end > open && open > at + command.size()) boxes.push_back({at, end, open, end});
-        continue;
-      }
-      int depth = 0;
-      for (size_t i = open; i < std::min(text.size(), open + kMaxLatexBytes); ++i) {
-        if (text[i] == '{' && !IsEscaped(text, i)) ++depth;
-        if (text[i] == '}' && !IsEscaped(text, i) && --depth == 0) {
-          boxes.push_back({at, i + 1, open + 1, i});
-          break;
-        }
-      }
-    }
-  }
-  std::sort(boxes.begin(), boxes.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
-  // A box inside a box is part of it.
-  std::vector<Span> outer;
-  for (const Span& box : boxes) {
-    if (outer.empty() || box.begin >= outer.back().end) outer.push_back(box);
-  }
-  return outer;
-}
-
-// The length of a matrix that no formula signs stand around, \begin{pmatrix}..\end{pmatrix}; 0: none begins
-// here.
-size_t MatrixLength(std::string_view text) {
-  for (const std::string_view name : {"pmatrix", "bmatrix", "vmatrix", "matrix", "array"}) {
-    const std::string begin = absl::StrCat("\\begin{", std::string(name), "}");
-    if (!text.starts_with(begin)) continue;
-    const std::string end = absl::StrCat("\\end{", std::string(name), "}");
-    const size_t at = text.substr(0, kMaxLatexBytes).find(end);
-    return at == text.npos ? 0 : at + end.size();
-  }
-  return 0;
-}
-
-// Of every $..$, $$..$$, \(..\), \[..\] and bare matrix, in order.
-std::vector<Span> Formulas(std::string_view text) {
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kDelimiters = {
-      {{"$$", "$$"}, {"$", "$"}, {"\\(", "\\)"}, {"\\[", "\\]"}}};
-  std::vector<Span> formulas;
-  // Whether the closing form of a delimiter still comes; keeps a text of opening ones linear.
-  std::array<bool, 4> closes = {true, true, true, true};
-  for (size_t at = 0; at < text.size();) {
-    at = text.find_first_of("$\\", at);
-    if (at == text.npos) break;
-    bool found = false;
-    if (const size_t matrix = MatrixLength(text.substr(at)); matrix > 0) {
-      formulas.push_back({at, at + matrix, at, at + matrix});
-      at += matrix;
-      continue;
-    }
-    for (size_t d = 0; d < kDelimiters.size() && !found; ++d) {
-      const auto& [open, close] = kDelimiters[d];
-      if (!text.substr(at).starts_with(open) || !closes[d]) continue;
-      if (open[0] == '$' && IsEscaped(text, at)) continue;
-      size_t end = at + open.size() - 1;
-      do end = text.find(close, end + 1);
-      while (end != text.npos && close[0] == '$' && IsEscaped(text, end));
-      if (end == text.npos) {
-        closes[d] = false;
-        continue;
-      }
-      formulas.push_back({at, end + close.size(), at + open.size(), end});
-      at = end + close.size();
-      found = true;
-    }
-    if (!found) at += text[at] == '\\' && at + 1 < text.size() ? 2 : 1;
-  }
-  return formulas;
-}
-
-// $ or \( with a line end right behind it: TeX's displayed formulas are other signs, and math-verify reads
-// none here.
-bool IsBroken(std::string_view text, const Span& formula) {
-  const std::string_view inner = text.substr(formula.inner_begin, formula.inner_end - formula.inner_begin);
-  const bool in_text = text.substr(formula.begin, 2) == "\\(" ||
-                       (text[formula.begin] == '$' && text.substr(formula.begin, 2) != "$$");
-  const size_t first = inner.find_first_not_of(' ');
-  return in_text && first != inner.npos && inner[first] == '\n';
-}
-
-// Whether nothing but "and", "or", commas and formula signs stands between two answers.
-bool OnlyParts(std::string_view between) {
-  std::string rest(between);
-  for (const char* word : {"\\text", "\\quad", "\\qquad", "\\ ", "\\,", "\\;", "and", "or", "und", "oder",
-                           "et", "ou", "y", "o", "和", "或", "и", "или", "$"}) {
-    for (size_t at = rest.find(word); at != rest.npos; at = rest.find(word, at))
-      rest.erase(at, std::string_view(word).size());
-  }
-  return rest.find_first_not_of(" \t\r\n,;{}") == rest.npos;
-}
-
-// The inside of the last of `spans`, and of those before it that belong to it, parted by commas.
-std::string Joined(std::string_view text, const std::vector<Span>& spans, const std::vector<Span>& formulas) {
-  const auto formula_of = [&](const Span& span) -> const Span* {
-    for (const Span& f : formulas) {
-      if (f.inner_begin <= span.begin && span.end <= f.inner_end) return &f;
-    }
-    return nullptr;
-  };
-  size_t first = spans.size() - 1;
-  for (; first > 0; --first) {
-    const Span &before = spans[first - 1], &after = spans[first];
-    const Span* formula = formula_of(after);
-    const bool together = formula != nullptr && formula == formula_of(before);
-    if (!together && !OnlyParts(text.substr(before.end, after.begin - before.end))) break;
-  }
-  std::string joined;
-  for (size_t i = first; i < spans.size(); ++i) {
-    if (i > first) joined += ", ";
-    joined += text.substr(spans[i].inner_begin, spans[i].inner_end - spans[i].inner_begin);
-  }
-  return joined;
-}
 
 bool IsLetter(char c) { return absl::ascii_isalpha(c); }
 bool IsDigit(char c) { return absl::ascii_isdigit(c); }
@@ -276,8 +140,13 @@ Span NumberBefore(std::string_view text, size_t end) {
   return {begin, end, begin, end};
 }
 
+struct FoundNumber {
+  std::string text;
+  size_t begin = 0;
+};
+
 // The last number of a text, with a percent sign behind it; none inside a word (v2, AZY2A).
-std::optional<std::string> LastNumber(std::string_view text) {
+std::optional<FoundNumber> LastNumber(std::string_view text) {
   for (size_t end = text.size(); end > 0;) {
     if (!IsDigit(text[end - 1])) {
       --end;
@@ -293,7 +162,7 @@ std::optional<std::string> LastNumber(std::string_view text) {
       std::string_view behind = text.substr(end);
       while (!behind.empty() && (behind[0] == ' ' || behind[0] == '\\')) behind.remove_prefix(1);
       if (behind.starts_with('%')) found += "%";
-      return found;
+      return FoundNumber{std::move(found), number.begin};
     }
     end = number.begin;
   }
@@ -304,6 +173,39 @@ std::optional<MathAnswer> FromBoxes(std::string_view text, const std::vector<Spa
   const std::vector<Span> boxes = Boxes(text);
   if (boxes.empty()) return std::nullopt;
   return Parsed(Joined(text, boxes, formulas), "boxed");
+}
+
+// Whether the words right before an answer deny it: "is not 5", "cannot be equal to 5", "isn't 5".
+bool IsDenied(std::string_view before) {
+  const std::string lower =
+      absl::AsciiStrToLower(std::string(before.substr(before.size() - std::min<size_t>(before.size(), 80))));
+  std::string_view rest = lower;
+  for (int words = 0; words < 6; ++words) {
+    while (!rest.empty() && std::string_view(" \t\n$*([{\\").find(rest.back()) != rest.npos)
+      rest.remove_suffix(1);
+    size_t begin = rest.size();
+    while (begin > 0 &&
+           (IsLetter(rest[begin - 1]) || rest[begin - 1] == '\'' || (rest[begin - 1] & 0x80) != 0))
+      --begin;
+    const std::string_view word = rest.substr(begin);
+    if (word.ends_with("n't") || word.ends_with("n\u2019t")) return true;
+    for (const std::string_view denial : {"not", "never", "cannot", "neither", "nor"}) {
+      if (word == denial) return true;
+    }
+    static constexpr std::string_view kBetween[] = {"be",  "equal",  "equals", "to",
+                                                    "the", "number", "value",  "is"};
+    if (std::find(std::begin(kBetween), std::end(kBetween), word) == std::end(kBetween)) return false;
+    rest = rest.substr(0, begin);
+  }
+  return false;
+}
+
+MathAnswer Denied(std::string_view text, const char* place) {
+  MathAnswer answer;
+  answer.text = std::string(Trim(text.substr(0, 100)));
+  answer.place = place;
+  answer.error = "it says what the answer is not";
+  return answer;
 }
 
 // The last word of a sentence that is a formula though nothing marks it, such as (\frac{2}{5}).
@@ -326,6 +228,8 @@ std::optional<MathAnswer> LastFormulaWord(std::string_view text, const char* pla
 
 // What a sentence says at its end: a formula or a number, behind its last "is" or "=" where there is one.
 std::optional<MathAnswer> FromSentence(std::string_view sentence, const char* place) {
+  const std::string_view first = Trim(sentence).substr(0, Trim(sentence).find(' '));
+  if (IsDenied(first)) return Denied(sentence, place);
   const std::vector<Span> formulas = Formulas(sentence);
   if (!IsProse(sentence, formulas)) {
     MathAnswer whole = Parsed(std::string(sentence), place);
@@ -340,6 +244,7 @@ std::optional<MathAnswer> FromSentence(std::string_view sentence, const char* pl
     if (std::optional<MathAnswer> found = FromSentence(sentence.substr(behind), place)) return found;
   }
   if (!formulas.empty()) {
+    if (IsDenied(sentence.substr(0, formulas.back().begin))) return Denied(sentence, place);
     MathAnswer formula = Parsed(Joined(sentence, formulas, {}), place);
     if (IsMath(formula)) return formula;
   }
@@ -348,7 +253,10 @@ std::optional<MathAnswer> FromSentence(std::string_view sentence, const char* pl
     if (IsMath(right)) return right;
   }
   if (std::optional<MathAnswer> word = LastFormulaWord(sentence, place)) return word;
-  if (const std::optional<std::string> number = LastNumber(sentence)) return Parsed(*number, place);
+  if (const std::optional<FoundNumber> number = LastNumber(sentence)) {
+    if (IsDenied(sentence.substr(0, number->begin))) return Denied(sentence, place);
+    return Parsed(number->text, place);
+  }
   return std::nullopt;
 }
 
@@ -356,11 +264,12 @@ std::optional<MathAnswer> FromSentence(std::string_view sentence, const char* pl
 std::optional<MathAnswer> FromAnchor(std::string_view behind) {
   if (behind.empty()) return std::nullopt;
   const std::vector<Span> formulas = Formulas(behind);
-  size_t from = 0;
+  size_t end = Sentence(behind).size();
   for (const Span& formula : formulas) {
-    if (formula.begin < from + Sentence(behind.substr(from)).size()) from = formula.end;
+    if (formula.begin >= end) break;
+    if (formula.end > end) end = formula.end + Sentence(behind.substr(formula.end)).size();
   }
-  const std::string_view sentence = behind.substr(0, from + Sentence(behind.substr(from)).size());
+  const std::string_view sentence = behind.substr(0, end);
   if (std::optional<MathAnswer> found = FromSentence(sentence, "final answer")) return found;
   return Parsed(std::string(sentence), "final answer");
 }
@@ -372,6 +281,13 @@ MathAnswer FindMathAnswer(std::string_view text) {
   if (text.size() > kSearched) text.remove_prefix(text.size() - kSearched);
   const std::vector<Span> formulas = Formulas(text);
   if (std::optional<MathAnswer> boxed = FromBoxes(text, formulas)) return *std::move(boxed);
+  if (const size_t open = text.rfind("\\boxed{"); open != text.npos) {
+    MathAnswer broken;
+    broken.text = std::string(text.substr(open, 100));
+    broken.place = "boxed";
+    broken.error = "its brace does not close";
+    return broken;
+  }
   MathAnswer whole;
   if (text.size() <= kMaxLatexBytes) whole = Parsed(std::string(text), "text");
   if (IsMath(whole) && !IsProse(text, formulas)) return whole;
@@ -384,11 +300,18 @@ MathAnswer FindMathAnswer(std::string_view text) {
     return broken;
   }
   if (!formulas.empty()) {
+    const Span& last = formulas.back();
+    if (IsDenied(text.substr(0, last.begin)))
+      return Denied(absl::StrCat("not ", std::string(text.substr(last.begin, last.end - last.begin))),
+                    "formula");
     MathAnswer formula = Parsed(Joined(text, formulas, {}), "formula");
     if (IsMath(formula)) return formula;
   }
   if (std::optional<MathAnswer> word = LastFormulaWord(text, "formula")) return *std::move(word);
-  if (const std::optional<std::string> number = LastNumber(text)) return Parsed(*number, "number");
+  if (const std::optional<FoundNumber> number = LastNumber(text)) {
+    if (IsDenied(text.substr(0, number->begin))) return Denied(absl::StrCat("not ", number->text), "number");
+    return Parsed(number->text, "number");
+  }
   return whole;
 }
 

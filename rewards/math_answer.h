@@ -23,7 +23,8 @@ struct MathAnswer {
 //   what follows the last "answer is", "answer:" or "####" (also in six other languages);
 //   the last formula in $..$, \(..\) or \[..\], with those parted from it by "and" or a comma only;
 //   the last number, fraction or percentage, or what the last "=" of the text is followed by.
-// One answer is taken, never several to choose from: hedging does not pay.
+// One answer is taken, never several to choose from: hedging does not pay. One that the text denies ("is not
+// 5"), and a \boxed{ without its end where no box is closed, do not parse.
 MathAnswer FindMathAnswer(std::string_view text);
 
 // The reference answer of a dataset: the last \boxed{..}, else the whole as LaTeX, else the last formula in

@@ -48,6 +48,8 @@ struct RuleConfig {
   bool text_after = false;
   std::string mode = "strict";
   std::string math_mode = "math_verify";
+  int64_t float_rounding = 6;
+  bool allow_set_relation_comp = false;
   std::string language = "en";
   int64_t min_words = 5;
   int64_t max_tokens = 0;
@@ -110,6 +112,10 @@ struct RuleConfig {
           "mode", math_mode,
           "math: math_verify (as Hugging Face's), strict (PRM800K's: order, lowest terms, whole numbers) or "
           "string (Hendrycks': the same string after normalisation).");
+      v.Field("float_rounding", float_rounding,
+              "Decimals to which a decimal number and the reference answer must agree.", Between(0, 15));
+      v.Field("allow_set_relation_comp", allow_set_relation_comp,
+              "An answer -2 <= x <= 7 is the reference [-2, 7], too; the other way is always allowed.");
     }
     if (has({"language"})) {
       v.Field(

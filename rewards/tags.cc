@@ -57,12 +57,16 @@ TaggedAnswer AnswerInTags(std::string_view text, StopReason stop) {
   return {VerdictKind::kCorrect, answer, ""};
 }
 
+bool BeginsToThink(const Completion& completion) {
+  const std::string_view text = completion.text;
+  return Trim(completion.prompt->text).ends_with("<think>") || text.find("<think>") != text.npos ||
+         text.find("</think>") != text.npos;
+}
+
 std::string_view AnswerText(const Completion& completion) {
   if (completion.raw) return completion.text;
   const std::string_view text = completion.text;
-  const bool thinks = Trim(completion.prompt->text).ends_with("<think>") ||
-                      text.find("<think>") != text.npos || text.find("</think>") != text.npos;
-  const std::string_view rest = thinks ? SplitThinking(text).rest : text;
+  const std::string_view rest = BeginsToThink(completion) ? SplitThinking(text).rest : text;
   const TaggedAnswer tagged = AnswerInTags(text, completion.stop);
   return tagged.kind == VerdictKind::kCorrect ? tagged.answer : rest;
 }

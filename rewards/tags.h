@@ -29,6 +29,9 @@ struct TaggedAnswer {
 // the text holds is for rule format to say.
 TaggedAnswer AnswerInTags(std::string_view text, StopReason stop);
 
+// Whether it thinks: the prompt ends in <think>, or it has one of the two tags.
+bool BeginsToThink(const Completion& completion);
+
 // What a completion says to its reader: all of a raw one, and of one without any thinking (the prompt does
 // not end in <think>, and it has neither tag); else what follows the thinking, nothing where that has no end.
 // Of that what is inside <answer>..</answer> where both tags are there once.

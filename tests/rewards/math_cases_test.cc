@@ -30,9 +30,6 @@ std::string GraderOf(const Json& row) {
 Tally Judged(const std::string& file, const std::string& mode, const std::set<std::string>& graders) {
   Tally tally;
   const auto rows = RowFile::Open("../shared/cases/" + file).value();
-  RuleConfig config{.rule = "math"};
-  config.math_mode = mode;
-  const std::unique_ptr<Reward> rule = MakeMath(config).value();
   for (int64_t i = 0; i < rows->size(); ++i) {
     Json row = rows->Read(i).value().json;
     const Json &gold = row["gold"], &expected = row["expected"];
@@ -41,10 +38,13 @@ Tally Judged(const std::string& file, const std::string& mode, const std::set<st
     const std::string match =
         Find(row["config"], "match_types") ? DumpJson(row["config"]["match_types"]) : "";
     if (match.find("NativeLetters") != std::string::npos) continue;  // rule choice
-    const Json* rounding = Find(row["config"], "float_rounding");
-    if (rounding != nullptr && *rounding != 6) continue;
-    if (const Json* sets = Find(row["config"], "allow_set_relation_comp"); sets != nullptr && *sets == true)
-      continue;
+    RuleConfig config{.rule = "math"};
+    config.math_mode = mode;
+    if (const Json* rounding = Find(row["config"], "float_rounding"))
+      config.float_rounding = rounding->get<int64_t>();
+    if (const Json* sets = Find(row["config"], "allow_set_relation_comp"))
+      config.allow_set_relation_comp = sets->get<bool>();
+    const std::unique_ptr<Reward> rule = MakeMath(config).value();
     Prompt prompt;
     prompt.answer = gold.get<std::string>();
     const std::string text = row["pred"].get<std::string>();

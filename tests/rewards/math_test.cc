@@ -69,6 +69,37 @@ TEST(MathRule, DecidesByItsMode) {
   EXPECT_THAT(std::string(MakeMath(config).status().message()), HasSubstr("math_verify, strict, string"));
 }
 
+TEST(MathRule, TakesMathVerifysOptions) {
+  const auto right = [](const RuleConfig& config, const std::string& gold, const std::string& text) {
+    Prompt prompt;
+    prompt.answer = gold;
+    return JudgeSafely(*MakeMath(config).value(), {.prompt = &prompt, .text = text, .raw = true}).kind ==
+           VerdictKind::kCorrect;
+  };
+  RuleConfig config{.rule = "math"};
+  EXPECT_FALSE(right(config, "\\frac{8}{3}", "2.67"));
+  EXPECT_FALSE(right(config, "[-2, 7]", "-2 \\le x \\le 7"));
+  config.float_rounding = 2;
+  EXPECT_TRUE(right(config, "\\frac{8}{3}", "2.67"));
+  EXPECT_FALSE(right(config, "\\frac{8}{3}", "2.66"));
+  config.allow_set_relation_comp = true;
+  EXPECT_TRUE(right(config, "[-2, 7]", "-2 \\le x \\le 7"));
+  EXPECT_FALSE(right(config, "[-2, 7]", "-2 < x \\le 7"));
+}
+
+TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
+  const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
+  for (const char* gold : {"1", "2", "2", "\\frac{", "2", "1"}) {
+    Prompt prompt;
+    prompt.answer = gold;
+    const Verdict verdict = rule->Judge({.prompt = &prompt, .text = "2", .raw = true});
+    EXPECT_EQ(verdict.kind, *gold == '2'   ? VerdictKind::kCorrect
+                            : *gold == '1' ? VerdictKind::kWrong
+                                           : VerdictKind::kInfrastructureError)
+        << gold;
+  }
+}
+
 TEST(MathRule, NamesAReferenceThatCannotBeRead) {
   Prompt prompt;
   const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
