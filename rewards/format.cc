@@ -8,9 +8,19 @@
 #include "core/text.h"
 #include "rewards/tags.h"
 #include "rewards/words.h"
+#include "unicode/uchar.h"
 
 namespace temper {
 namespace {
+
+// Whether there is something to see: neither white space nor what has no width.
+bool HasVisible(std::string_view text) {
+  bool visible = false;
+  ForEachCharacter(text, [&](int32_t c, size_t, size_t) {
+    visible |= c < 0 || !(u_isUWhiteSpace(c) || u_hasBinaryProperty(c, UCHAR_DEFAULT_IGNORABLE_CODE_POINT));
+  });
+  return visible;
+}
 
 class Format : public Reward {
  public:
@@ -59,7 +69,8 @@ class Format : public Reward {
         return absl::StrCat("text between ", tags_[i - 1], " and ", tags_[i]);
     }
     // The last section is what the reader gets; where text follows it, that is.
-    const bool empty_last = last > 1 && blank(at[last - 1] + tags_[last - 1].size(), at[last]);
+    const size_t inside_last = at[last - 1] + tags_[last - 1].size();
+    const bool empty_last = last > 1 && !HasVisible(text.substr(inside_last, at[last] - inside_last));
     if (empty_last) return absl::StrCat("nothing in ", tags_[last - 1]);
     const bool ends = blank(at[last] + tags_[last].size(), text.size());
     if (text_after_ && ends) return absl::StrCat("nothing after ", tags_[last]);

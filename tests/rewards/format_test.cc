@@ -96,6 +96,7 @@ TEST(Format, TakesInvisibleCharactersOutsideForText) {
   const auto reason = [&](const char* text) { return Judge(Config("format"), Problem("4"), text).reason; };
   EXPECT_EQ(reason("x</think>\xe2\x80\x8b<answer>4</answer>"), "text between </think> and <answer>");
   EXPECT_EQ(reason("x</think><answer>4</answer>\xff"), "text after </answer>");
+  EXPECT_EQ(reason("x</think><answer>\xe2\x80\x8b\xef\xbb\xbf </answer>"), "nothing in <answer>");
   EXPECT_EQ(reason("x</think\xe2\x80\x8b><answer>4</answer>"), "no </think>");
 }
 
