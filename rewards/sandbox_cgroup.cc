@@ -19,7 +19,6 @@
 namespace temper {
 namespace {
 
-constexpr char kTree[] = "/sys/fs/cgroup";
 constexpr char kPrefix[] = "temper-";
 
 // A file of the kernel's; these say they have 0 bytes.
@@ -41,8 +40,8 @@ bool WriteText(const std::string& path, const std::string& text) {
 }
 
 // The path of our group in a hierarchy: of version 1's `controller`, or of version 2 ("").
-std::optional<std::string> OurPath(const std::string& controller) {
-  for (const absl::string_view line : absl::StrSplit(ReadAll("/proc/self/cgroup"), '\n')) {
+std::optional<std::string> PathIn(const std::string& groups, const std::string& controller) {
+  for (const absl::string_view line : absl::StrSplit(groups, '\n')) {
     const std::vector<std::string> parts = absl::StrSplit(line, absl::MaxSplits(':', 2));
     if (parts.size() != 3) continue;
     const std::vector<std::string> names = absl::StrSplit(parts[1], ',');
@@ -77,12 +76,14 @@ void RemoveStale(const std::string& base) {
 
 }  // namespace
 
-SandboxCgroups SandboxCgroups::Find() {
+SandboxCgroups SandboxCgroups::Find(const std::string& tree, const std::string& self) {
   SandboxCgroups found;
-  const std::optional<std::string> memory = OurPath("memory"), pids = OurPath("pids"), unified = OurPath("");
+  const std::string groups = ReadAll(self);
+  const std::optional<std::string> memory = PathIn(groups, "memory"), pids = PathIn(groups, "pids"),
+                                   unified = PathIn(groups, "");
   if (memory && pids) {
-    const std::string memory_base = absl::StrCat(kTree, "/memory", *memory);
-    const std::string pids_base = absl::StrCat(kTree, "/pids", *pids);
+    const std::string memory_base = absl::StrCat(tree, "/memory", *memory);
+    const std::string pids_base = absl::StrCat(tree, "/pids", *pids);
     if (CanMakeIn(memory_base, {"memory.limit_in_bytes", "cgroup.procs"}) &&
         CanMakeIn(pids_base, {"pids.max", "cgroup.procs"})) {
       found.version_ = 1;
@@ -90,9 +91,9 @@ SandboxCgroups SandboxCgroups::Find() {
     }
   } else if (unified) {
     // A group with processes in it may have no controlled children (the root's apart): a sibling then.
-    const std::string own = absl::StrCat(kTree, *unified);
-    for (const std::string& base : {own, own.substr(0, own.rfind('/')), std::string(kTree)}) {
-      if (!absl::StartsWith(base, kTree)) continue;
+    const std::string own = absl::StrCat(tree, *unified);
+    for (const std::string& base : {own, own.substr(0, own.rfind('/')), tree}) {
+      if (!absl::StartsWith(base, tree)) continue;
       WriteText(base + "/cgroup.subtree_control", "+memory +pids");
       if (!CanMakeIn(base, {"memory.max", "pids.max", "cgroup.procs"})) continue;
       found.version_ = 2;

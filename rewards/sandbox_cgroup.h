@@ -33,9 +33,10 @@ class SandboxCgroup {
 // only.
 class SandboxCgroups {
  public:
-  // Looks under /sys/fs/cgroup from where /proc/self/cgroup says we are, and removes what processes that are
-  // no more left behind.
-  static SandboxCgroups Find();
+  // Looks in the tree from where the file `self` says we are, and removes what processes that are no more
+  // left behind.
+  static SandboxCgroups Find(const std::string& tree = "/sys/fs/cgroup",
+                             const std::string& self = "/proc/self/cgroup");
 
   int version() const { return version_; }  // 0: none
 
