@@ -13,7 +13,6 @@ namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
-using ::testing::Not;
 using ::testing::StartsWith;
 
 // A recipe of one stage that is over in a second.
@@ -52,8 +51,6 @@ std::map<std::string, uint32_t> FilesOf(const std::string& folder) {
   return files;
 }
 
-bool IsUsers(const absl::Status& status) { return ExitCode(status.code()) == kUserExit; }
-
 TEST(BadRecipe, IsRefusedBeforeAnythingIsMade) {
   struct Mistake {
     std::string from, to, message;
@@ -90,7 +87,6 @@ TEST(BadRecipe, IsRefusedBeforeAnythingIsMade) {
     EXPECT_TRUE(IsUsers(ran.status)) << ran.status;
     EXPECT_THAT(std::string(ran.status.message()), StartsWith(recipe + ":"));
     EXPECT_THAT(std::string(ran.status.message()), HasSubstr(mistake.message));
-    EXPECT_THAT(std::string(ran.status.message()), Not(HasSubstr("\n")));
     EXPECT_FALSE(FileExists(folder.path() + "/run")) << mistake.to;
   }
 }
@@ -137,7 +133,6 @@ class DamagedRun : public ::testing::Test {
     const Ran ran = RunCommand("run", {recipe_, "--run-dir", run_});
     EXPECT_TRUE(IsUsers(ran.status)) << ran.status;
     EXPECT_THAT(std::string(ran.status.message()), HasSubstr(message));
-    EXPECT_THAT(std::string(ran.status.message()), Not(HasSubstr("\n")));
     EXPECT_EQ(FilesOf(run_), before) << message;
   }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/command.h"
@@ -80,6 +81,11 @@ inline std::string ErrorOf(const std::string& name, const std::vector<std::strin
   const Ran ran = RunCommand(name, arguments, input);
   EXPECT_FALSE(ran.status.ok());
   return std::string(ran.status.message());
+}
+
+// Whether it is the user's to mend, and told in one line.
+inline bool IsUsers(const absl::Status& status) {
+  return ExitCode(status.code()) == kUserExit && !absl::StrContains(status.message(), "\n");
 }
 
 struct Ended {
