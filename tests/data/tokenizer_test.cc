@@ -357,7 +357,7 @@ TEST_F(TokenizerTest, RefusesFilesThatAreNoJson) {
   EXPECT_EQ(ErrorOfText(R"({"model": {"vocab": {"a": 0, "a": 1}, "merges": []}})"),
             "tokenizer.json:1: byte 32: duplicate key \"a\"");
   EXPECT_EQ(ErrorOfText(whole.substr(0, whole.size() - 1) + ",\n\"model\":{}}"),
-            absl::StrCat("tokenizer.json:2: byte ", whole.size() + 9, ": duplicate key \"model\""));
+            absl::StrCat("tokenizer.json:2: byte ", whole.size() + 8, ": duplicate key \"model\""));
   const auto nested = [&](int levels) {
     Json deep = Json::array();
     for (int i = 1; i < levels; ++i) deep = Json::array({std::move(deep)});
