@@ -36,15 +36,15 @@ ProblemFileOptions OptionsOf(const ProblemsConfig& config, Split split, const Co
 absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const ProblemsConfig& config,
                                                                    const Tokenizer& tokenizer, uint64_t seed,
                                                                    const std::string& stream, Split split,
-                                                                   const ContentKeys* exclude) {
-  auto source = std::unique_ptr<ProblemSource>(
-      new ProblemSource(config, tokenizer, RandomKey(seed, stream, 0, "problems"), split, exclude));
+                                                                   ContentKeys exclude) {
+  auto source = std::unique_ptr<ProblemSource>(new ProblemSource(
+      config, tokenizer, RandomKey(seed, stream, 0, "problems"), split, std::move(exclude)));
   TEMPER_RETURN_IF_ERROR(source->OpenFiles());
   return source;
 }
 
 absl::Status ProblemSource::OpenFiles() {
-  const ProblemFileOptions options = OptionsOf(config_, split_, exclude_);
+  const ProblemFileOptions options = OptionsOf(config_, split_, &exclude_);
   for (const std::string& path : config_.files) {
     TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemFile> file, ProblemFile::Open(path, tokenizer_, options));
     if (file->skipped_lines() > 0) LogWarning(path, ": ", file->skipped_lines(), " bad lines skipped");
@@ -160,8 +160,7 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::Draw(
     do {
       if (tries == kTries) return absl::InvalidArgumentError(too_few(position));
       prompt = make(position, tries++);
-    } while ((exclude_ != nullptr && exclude_->contains(ContentKey(prompt.text))) ||
-             !seen.insert(prompt.id).second);
+    } while (exclude_.contains(ContentKey(prompt.text)) || !seen.insert(prompt.id).second);
     prompts.push_back(std::move(prompt));
   }
   return prompts;
@@ -214,12 +213,9 @@ absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe) {
 absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageContext& context,
                                                                  const ProblemsConfig& config,
                                                                  const Tokenizer& tokenizer) {
-  ContentKeys held_out;  // generators keep to their own side of the split
-  if (!config.files.empty()) {
-    TEMPER_ASSIGN_OR_RETURN(held_out, HeldOutKeys(*context.recipe));
-  }
+  TEMPER_ASSIGN_OR_RETURN(ContentKeys held_out, HeldOutKeys(*context.recipe));
   return ProblemSource::Open(config, tokenizer, context.recipe->seed, context.stage->name, Split::kTrain,
-                             &held_out);
+                             std::move(held_out));
 }
 
 }  // namespace temper

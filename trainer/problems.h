@@ -25,12 +25,12 @@ namespace temper {
 // each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
-  // `stream` names the draws ("zero", "evaluation"). Problems in `exclude` are left out, of files and
-  // generators (may be null; HeldOutKeys; must outlive the source).
+  // `stream` names the draws ("zero", "evaluation"). Problems in `exclude` (HeldOutKeys) are left out, of
+  // files and generators.
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
                                                              const Tokenizer& tokenizer, uint64_t seed,
                                                              const std::string& stream, Split split,
-                                                             const ContentKeys* exclude = nullptr);
+                                                             ContentKeys exclude = {});
 
   // The files' problems whose reference answer the rules cannot judge by: an error, or, with skip_bad_lines,
   // left out with a warning. Before Take.
@@ -49,8 +49,8 @@ class ProblemSource {
     std::vector<int64_t> order;  // of the file's problems in that pass
   };
   ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, Split split,
-                const ContentKeys* exclude)
-      : config_(config), tokenizer_(tokenizer), key_(key), split_(split), exclude_(exclude) {}
+                ContentKeys exclude)
+      : config_(config), tokenizer_(tokenizer), key_(key), split_(split), exclude_(std::move(exclude)) {}
   absl::Status OpenFiles();
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
   absl::StatusOr<std::vector<Prompt>> FromTasks(int64_t first, int64_t count);
@@ -67,7 +67,7 @@ class ProblemSource {
   const Tokenizer& tokenizer_;
   const uint64_t key_;
   const Split split_;
-  const ContentKeys* const exclude_;
+  const ContentKeys exclude_;
   std::vector<Source> sources_;
   std::optional<Mixture> mixture_;
   int64_t skipped_lines_ = 0;

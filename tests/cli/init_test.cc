@@ -67,7 +67,7 @@ TEST(Init, RefusesWhatCannotBecomeAModelAndLeavesNothing) {
   const std::string tokenizer = ReadFile(std::string(kTinyTokenizer) + "/tokenizer.json").value();
   small.Write("tokenizer.json", tokenizer);
   small.Write("config.json", DumpJson(With(TinyQwen2(), "vocab_size", 300)));
-  EXPECT_THAT(ErrorOf("init", {small.path(), "--out", out}), HasSubstr("the tokenizer has ids up to 356"));
+  EXPECT_THAT(ErrorOf("init", {small.path(), "--out", out}), HasSubstr("/tokenizer.json: has ids up to 356"));
   small.Write("config.json", DumpJson(With(With(TinyQwen2(), "vocab_size", 1 << 24), "hidden_size", 49152)));
   EXPECT_THAT(ErrorOf("init", {small.path(), "--out", out}), HasSubstr("of memory are free"));
   EXPECT_EQ(ListDirectory(folder.path()).value(), std::vector<std::string>{});

@@ -20,7 +20,6 @@
 namespace temper {
 namespace {
 
-using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 // A program in Python around `body`, which sees each row as `row` and says with say(..).
@@ -171,8 +170,8 @@ TEST(Process, ThatKeepsFailingIsRefusedAtOnceAfterAWhile) {
     verdict = Ask(*rule, "x");
     EXPECT_EQ(verdict.kind, VerdictKind::kInfrastructureError);
   }
-  EXPECT_THAT(verdict.reason,
-              ContainsRegex("exit status 1; it failed [0-9]+ times in a row and is started again in"));
+  EXPECT_THAT(verdict.reason, HasSubstr("exit status 1; it failed "));
+  EXPECT_THAT(verdict.reason, HasSubstr(" times in a row and is started again in "));
 }
 
 TEST(Process, ThatDoesNotReadIsNoSignalToUs) {

@@ -219,7 +219,8 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
   std::atomic<pid_t> runner = 0;
   std::thread thread([&] {
     runner = gettid();
-    host.Python("import time; time.sleep(60)");  // until it is killed below
+    (void)host.sandbox().Run({.command = {"/usr/bin/python3", "-c", "import time; time.sleep(60)"},
+                              .limits = Attacked::Limits(Attacked::kLong)});  // until it is killed below
   });
   std::string process;
   std::map<std::string, std::string> status;

@@ -114,7 +114,7 @@ class Attacked {
   static constexpr double kShort = 1.5, kLong = 60;
 
   static SandboxLimits Limits(double wall_seconds) {
-    return {.cpu_seconds = wall_seconds == kShort ? 1. : 10.,
+    return {.cpu_seconds = wall_seconds == kShort ? 1 : 10,
             .wall_seconds = wall_seconds,
             .memory_bytes = 256 << 20,
             .stack_bytes = 32 << 20,

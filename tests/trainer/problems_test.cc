@@ -23,8 +23,8 @@ class Problem : public ::testing::Test {
   Problem() : tokenizer_(*Tokenizer::Load("configs/tiny/base")) {}
   std::unique_ptr<ProblemSource> Open(const ProblemsConfig& config, const std::string& stream = "zero",
                                       Split split = Split::kTrain, uint64_t seed = 1,
-                                      const ContentKeys* exclude = nullptr) {
-    auto source = ProblemSource::Open(config, *tokenizer_, seed, stream, split, exclude);
+                                      ContentKeys exclude = {}) {
+    auto source = ProblemSource::Open(config, *tokenizer_, seed, stream, split, std::move(exclude));
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }
@@ -109,7 +109,7 @@ TEST_F(Problem, ThatAnEvaluationFileAsksAreNotMadeByTheGenerators) {
   for (const ProblemsConfig& config : {tasks, tiny}) {
     const std::vector<Prompt> prompts = Take(*Open(config), 0, 20);
     const ContentKeys asked = {ContentKey(prompts[3].text)};
-    const std::vector<std::string> ids = Ids(Take(*Open(config, "zero", Split::kTrain, 1, &asked), 0, 20));
+    const std::vector<std::string> ids = Ids(Take(*Open(config, "zero", Split::kTrain, 1, asked), 0, 20));
     std::vector<std::string> expected = Ids(prompts);
     EXPECT_NE(ids[3], expected[3]);
     expected[3] = ids[3];
@@ -224,7 +224,7 @@ TEST_F(Problem, ThatEvaluationsAskAreLeftOutOfEveryTrainingFile) {
                               "{\"question\":\"A 3?\",\"answer\":1}\n{\"question\":\"other\",\"answer\":1}\n")
                   .ok());
   config.files = {folder_ / "leak"};
-  const std::unique_ptr<ProblemSource> source = Open(config, "zero", Split::kTrain, 1, &*keys);
+  const std::unique_ptr<ProblemSource> source = Open(config, "zero", Split::kTrain, 1, *keys);
   EXPECT_EQ(source->size(), 1);
   EXPECT_EQ(Take(*source, 0, 1)[0].text, "other");
 }
