@@ -49,6 +49,9 @@ class Builder : public YAML::EventHandler {
     Refuse(mark, tag, anchor);
     const bool quoted = tag == "!";
     if (quoted) CheckClosed(mark);
+    // yaml-cpp makes single bytes of \N and \_.
+    if (FirstInvalidUtf8(value) < value.size())
+      Fail(mark, "an escape that makes no UTF-8; write the character");
     if (AwaitsKey()) {
       YamlNode& map = *open_.back();
       if (!quoted && value == "<<") Fail(mark, "merges (<<) are not supported");

@@ -18,11 +18,12 @@
 namespace temper {
 namespace {
 
-constexpr size_t kTextLimit = size_t{1} << 30;  // ICU and Oniguruma count in ints
+// What a text may become. NFKC makes at most 18 characters of one; ICU and Oniguruma count in ints.
+size_t LimitOf(size_t bytes) { return std::min((size_t{1} << 20) + 64 * bytes, size_t{1} << 30); }
 
-absl::Status TooLong(std::string_view text) {
+absl::Status TooLong(size_t bytes) {
   return absl::InvalidArgumentError(absl::StrCat("the normalizer of tokenizer.json makes more than ",
-                                                 kTextLimit, " bytes of a text of ", text.size()));
+                                                 LimitOf(bytes), " bytes of a text of ", bytes));
 }
 
 using Form = const icu::Normalizer2* (*)(UErrorCode&);
@@ -167,13 +168,13 @@ absl::StatusOr<Normalizer::Text> Normalizer::Normalize(std::string_view text, Re
   Text current{std::string(text)};
   for (const Step& step : steps_) {
     if (current.text.empty()) break;
-    TEMPER_RETURN_IF_ERROR(Apply(step, current, scratch));
-    if (current.text.size() > kTextLimit) return TooLong(text);
+    TEMPER_RETURN_IF_ERROR(Apply(step, text.size(), current, scratch));
+    if (current.text.size() > LimitOf(text.size())) return TooLong(text.size());
   }
   return current;
 }
 
-absl::Status Normalizer::Apply(const Step& step, Text& current, Regex::Scratch& scratch) {
+absl::Status Normalizer::Apply(const Step& step, size_t bytes, Text& current, Regex::Scratch& scratch) {
   std::string& text = current.text;
   bool keeps_start = true;
   switch (step.kind) {
@@ -205,7 +206,7 @@ absl::Status Normalizer::Apply(const Step& step, Text& current, Regex::Scratch& 
       std::vector<Range> matches;
       TEMPER_RETURN_IF_ERROR(step.pattern.FindAll(text, scratch, matches));
       if (matches.empty()) break;
-      if (matches.size() > kTextLimit / std::max<size_t>(step.content.size(), 1)) return TooLong(text);
+      if (matches.size() > LimitOf(bytes) / std::max<size_t>(step.content.size(), 1)) return TooLong(bytes);
       // What stands for one character has its place; what stands for more has the last one's.
       const Range first = matches.front();
       keeps_start =

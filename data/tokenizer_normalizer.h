@@ -38,7 +38,8 @@ class Normalizer {
 
   absl::Status Add(const JsonNode& node);
   absl::Status AddReplace(const JsonNode& node);
-  static absl::Status Apply(const Step& step, Text& text, Regex::Scratch& scratch);
+  // `bytes`: of the text that all steps began with.
+  static absl::Status Apply(const Step& step, size_t bytes, Text& text, Regex::Scratch& scratch);
 
   std::vector<Step> steps_;
 };

@@ -313,6 +313,8 @@ TEST(Config, RefusesWhatYamlCppReadsInASurprisingWay) {
       {"optimizer:\n\tbeta: 0.1\n", "r.yaml:2: a tab in the indentation"},
       {"seed: 1\nmodel: \xff\n", "r.yaml:2: byte 16 is not UTF-8"},
       {"model: \xc0\x80\n", "r.yaml:1: byte 8 is not UTF-8"},
+      {"seed: 1\nmodel: \"a\\Nb\"\n", "r.yaml:2: an escape that makes no UTF-8"},
+      {"model: [\"\\_\"]\n", "r.yaml:1: an escape that makes no UTF-8"},
       {"\xEF\xBB\xBFseed: 1\n", "r.yaml:1: starts with a byte order mark"},
       {std::string("\xFF\xFEs\0e\0", 6), "r.yaml:1: is UTF-16"},
       {std::string("\xFE\xFF\0s\0e", 6), "r.yaml:1: is UTF-16"},
