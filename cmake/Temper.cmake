@@ -11,6 +11,10 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # The compiler collects no garbage below 1 GiB: a tenth of its time, for a tenth more memory.
+  add_compile_options(--param=ggc-min-heapsize=1048576)
+endif()
 
 find_program(TEMPER_CCACHE ccache)
 if(TEMPER_CCACHE)
@@ -91,9 +95,17 @@ function(temper_library room)
   endif()
   # Two thirds of a file's compile time is these headers; a quarter of the whole build is saved.
   list(LENGTH sources files)
-  if(ARG_TORCH AND files GREATER 10)
-    target_precompile_headers(temper_${room} PRIVATE <functional> <map> <memory> <string> <vector>
-                              <nlohmann/json.hpp> <absl/status/statusor.h> <ATen/core/Tensor.h>)
+  if(files GREATER 15 AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(headers algorithm functional map memory string unordered_map vector nlohmann/json.hpp absl/status/statusor.h
+                absl/strings/str_cat.h absl/strings/str_format.h absl/strings/str_join.h absl/strings/str_split.h)
+    if(ARG_TORCH)
+      list(APPEND headers ATen/core/Tensor.h)
+    endif()
+    list(TRANSFORM headers REPLACE "(.+)" "$<$<COMPILE_LANGUAGE:CXX>:<\\1$<ANGLE-R>>")
+    target_precompile_headers(temper_${room} PRIVATE ${headers})
+  endif()
+  if(room MATCHES "^(rollout|trainer|cli)$")
+    target_compile_options(temper_${room} PRIVATE -O1)  # they wait for kernels; -O2 compiles a quarter longer
   endif()
   if(ARG_PROTO)
     file(GLOB protos CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.proto")

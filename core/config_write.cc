@@ -78,7 +78,7 @@ class Writer : public FieldVisitor {
  private:
   void Line(const std::string& name, const std::string& value) {
     std::string start(indent_, ' ');
-    if (dash_) start.replace(indent_ - 2, 1, "-");
+    if (dash_) start[indent_ - 2] = '-';
     dash_ = false;
     absl::StrAppend(&text, start, name, value.empty() ? ":" : ": ", value, "\n");
   }

@@ -75,7 +75,7 @@ std::string MathString(std::string_view answer) {
   // .5 is 0.5, wherever a number begins.
   for (size_t at = text.find('.'); at != std::string::npos; at = text.find('.', at + 2)) {
     const bool begins = at == 0 || (!absl::ascii_isdigit(text[at - 1]) && text[at - 1] != '}');
-    if (begins && at + 1 < text.size() && absl::ascii_isdigit(text[at + 1])) text.insert(at, "0");
+    if (begins && at + 1 < text.size() && absl::ascii_isdigit(text[at + 1])) text.insert(at, 1, '0');
   }
   ReplaceAll(&text, " ", "");
   if (const size_t equals = text.find('=');
