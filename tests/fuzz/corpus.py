@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Writes the seeds of the fuzz targets: OUT/NAME/SEED, for each tests/fuzz/NAME_fuzz.cc, which says what the bytes of
-an input are. Most are taken from the case files of the tests. Run at the root of the checkout; takes a second."""
-import json, pathlib, struct, sys
+an input are. Most are taken from the case files of the tests. Run at the root of the checkout; takes a second. What an
+earlier run of a target added to OUT is thrown away: the same draws begin from the same seeds."""
+import json, pathlib, shutil, struct, sys
 
 OUT = pathlib.Path(sys.argv[1])
+shutil.rmtree(OUT, ignore_errors=True)
 
 
 def seeds(name, texts):
