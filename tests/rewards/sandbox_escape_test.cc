@@ -217,10 +217,12 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
   const Attacked host(GetParam());
   if (!host.skip().empty()) GTEST_SKIP() << host.skip();
   std::atomic<pid_t> runner = 0;
+  std::string end;
   std::thread thread([&] {
     runner = gettid();
-    (void)host.sandbox().Run({.command = {"/usr/bin/python3", "-c", "import time; time.sleep(60)"},
-                              .limits = Attacked::Limits(Attacked::kLong)});  // until it is killed below
+    const auto run = host.sandbox().Run({.command = {"/usr/bin/python3", "-c", "import time; time.sleep(60)"},
+                                         .limits = Attacked::Limits(Attacked::kLong)});
+    end = std::string(run.status().message());
   });
   std::string process;
   std::map<std::string, std::string> status;
@@ -248,6 +250,8 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
   }
   if (!process.empty()) kill(std::stoi(process), SIGKILL);
   thread.join();
+  EXPECT_EQ(
+      end, "sandbox: the program was killed from outside (is the machine out of memory?)");  // and no verdict
   EXPECT_EQ(status["Name"], "python3");
   for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
     EXPECT_EQ(status[set], "0000000000000000");
