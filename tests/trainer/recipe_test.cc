@@ -20,14 +20,6 @@ absl::Status RunAlone(const RecipeConfig& recipe, const std::string& directory,
   return RunRecipe(recipe, directory, self, stop);
 }
 
-bool Never() { return false; }
-
-std::string Digest(const std::string& directory) {
-  const absl::StatusOr<std::string> digest = RunDigest(directory);
-  EXPECT_TRUE(digest.ok()) << digest.status();
-  return digest.value_or("");
-}
-
 // One undisturbed run, made once: what all others must equal.
 class Recipe : public ::testing::Test {
  protected:

@@ -126,4 +126,13 @@ inline RecipeConfig SmallRecipe(const std::string& model, const std::vector<std:
   return recipe;
 }
 
+// A stop that is never asked for.
+inline bool Never() { return false; }
+
+inline std::string Digest(const std::string& directory) {
+  const absl::StatusOr<std::string> digest = RunDigest(directory);
+  EXPECT_TRUE(digest.ok()) << digest.status();
+  return digest.value_or("");
+}
+
 }  // namespace temper

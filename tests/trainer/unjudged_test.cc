@@ -17,8 +17,6 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-bool Never() { return false; }
-
 absl::Status RunOn(int ranks, const RecipeConfig& recipe, const std::string& directory,
                    const std::function<bool()>& stop = Never) {
   std::vector<absl::Status> statuses(ranks);
@@ -26,12 +24,6 @@ absl::Status RunOn(int ranks, const RecipeConfig& recipe, const std::string& dir
       [&](Communicator& comm) { statuses[comm.rank()] = RunRecipe(recipe, directory, comm, stop); });
   for (const absl::Status& status : statuses) EXPECT_EQ(status.code(), statuses[0].code()) << status;
   return statuses[0];
-}
-
-std::string Digest(const std::string& directory) {
-  const absl::StatusOr<std::string> digest = RunDigest(directory);
-  EXPECT_TRUE(digest.ok()) << digest.status();
-  return digest.value_or("");
 }
 
 // base, then zero as asked: the first two stages of the small recipe.
