@@ -17,7 +17,7 @@ namespace {
 
 clockid_t the_clock = CLOCK_MONOTONIC;
 
-double Rounded(double value) { return std::round(value * 1000) / 1000; }
+double ThreeDecimals(double value) { return std::round(value * 1000) / 1000; }
 
 }  // namespace
 
@@ -46,23 +46,23 @@ absl::Status Report(const Measurement& m) {
   Json json;
   json["bench"] = m.bench;
   json["shape"] = m.shape;
-  json["median_us"] = Rounded(m.median_us);
-  json["best_us"] = Rounded(m.best_us);
-  json["gflops"] = Rounded(gflops);
+  json["median_us"] = ThreeDecimals(m.median_us);
+  json["best_us"] = ThreeDecimals(m.best_us);
+  json["gflops"] = ThreeDecimals(gflops);
   std::string share = "-", tokens = "-", ratio = "-", best = "-";
   if (m.peak_gflops > 0) {
-    json["peak_gflops"] = Rounded(m.peak_gflops);
-    json["share"] = Rounded(gflops / m.peak_gflops);
+    json["peak_gflops"] = ThreeDecimals(m.peak_gflops);
+    json["share"] = ThreeDecimals(gflops / m.peak_gflops);
     share = absl::StrFormat("%.0f%%", 100 * gflops / m.peak_gflops);
   }
   if (m.tokens > 0) {
-    json["tokens_per_second"] = Rounded(m.tokens / m.median_us * 1e6);
+    json["tokens_per_second"] = ThreeDecimals(m.tokens / m.median_us * 1e6);
     tokens = absl::StrFormat("%.0f", m.tokens / m.median_us * 1e6);
   }
   if (m.baseline_us > 0) {
-    json["baseline_us"] = Rounded(m.baseline_us);
-    json["ratio"] = Rounded(m.baseline_us / m.median_us);
-    json["best_ratio"] = Rounded(m.best_baseline_us / m.best_us);
+    json["baseline_us"] = ThreeDecimals(m.baseline_us);
+    json["ratio"] = ThreeDecimals(m.baseline_us / m.median_us);
+    json["best_ratio"] = ThreeDecimals(m.best_baseline_us / m.best_us);
     best = absl::StrFormat("%.2f", m.best_baseline_us / m.best_us);
     ratio = absl::StrFormat("%.2f", m.baseline_us / m.median_us);
   }

@@ -76,23 +76,23 @@ std::string DescribeShards(const WeightFiles& weights) {
                       " bytes\n");
 }
 
-void Line(std::string* text, const char* name, int64_t value) {
+void AddLine(std::string* text, const char* name, int64_t value) {
   if (value != 0) absl::StrAppendFormat(text, "  %-18s %d\n", name, value);
 }
 
 std::string DescribeConfig(const ModelConfig& config) {
   std::string text =
       absl::StrCat("model        ", Printable(config.model_type), ", ", config.num_layers, " layers\n");
-  Line(&text, "vocabulary", config.vocab_size);
-  Line(&text, "hidden size", config.hidden_size);
-  Line(&text, "intermediate size", config.intermediate_size);
-  Line(&text, "positions", config.max_positions);
-  Line(&text, "heads", config.num_heads);
-  Line(&text, "key/value heads", config.num_kv_heads);
-  Line(&text, "head size", config.head_dim);
-  Line(&text, "query rank", config.q_lora_rank);
-  Line(&text, "key/value rank", config.kv_lora_rank);
-  Line(&text, "routed experts", config.routed_experts);
+  AddLine(&text, "vocabulary", config.vocab_size);
+  AddLine(&text, "hidden size", config.hidden_size);
+  AddLine(&text, "intermediate size", config.intermediate_size);
+  AddLine(&text, "positions", config.max_positions);
+  AddLine(&text, "heads", config.num_heads);
+  AddLine(&text, "key/value heads", config.num_kv_heads);
+  AddLine(&text, "head size", config.head_dim);
+  AddLine(&text, "query rank", config.q_lora_rank);
+  AddLine(&text, "key/value rank", config.kv_lora_rank);
+  AddLine(&text, "routed experts", config.routed_experts);
   return text;
 }
 

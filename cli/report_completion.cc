@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kTextLimit = 3000, kReasonLimit = 300;
 constexpr size_t kHeadTokens = 360, kTailTokens = 180;
 
-Json Rounded(double value) {
+Json ThreeDigits(double value) {
   if (!std::isfinite(value)) return nullptr;
   return std::strtod(absl::StrFormat("%.3g", value).c_str(), nullptr);
 }
@@ -54,16 +54,16 @@ Json CompletionWriter::Write(const Trajectory& trajectory, std::optional<double>
   for (const float logprob : trajectory.logprobs) sum += logprob;
   Json json = {{"sample", trajectory.sample},
                {"tokens", trajectory.tokens.size()},
-               {"logprob", Rounded(sum)},
+               {"logprob", ThreeDigits(sum)},
                {"stop", Name(trajectory.stop)},
                {"ok", IsCorrect(trajectory)}};
-  if (reward) json["reward"] = Rounded(*reward);
-  if (advantage) json["advantage"] = Rounded(*advantage);
+  if (reward) json["reward"] = ThreeDigits(*reward);
+  if (advantage) json["advantage"] = ThreeDigits(*advantage);
   json["verdicts"] = Json::array();
   for (const Verdict& verdict : trajectory.verdicts) {
     json["verdicts"].push_back({{"rule", verdict.rule},
                                 {"kind", Name(verdict.kind)},
-                                {"score", Rounded(verdict.score)},
+                                {"score", ThreeDigits(verdict.score)},
                                 {"extracted", Shortened(verdict.extracted, kReasonLimit)},
                                 {"reason", Shortened(verdict.reason, kReasonLimit)}});
   }
@@ -101,7 +101,7 @@ void CompletionWriter::WriteTokens(const Trajectory& trajectory, Json* json) con
     double logprob = 0;
     for (size_t t = i; t < end; ++t) logprob += trajectory.logprobs[t];
     pieces.push_back(std::move(piece));
-    logprobs.push_back(Rounded(logprob));
+    logprobs.push_back(ThreeDigits(logprob));
     i = end;
   }
   (*json)["pieces"] = std::move(pieces);

@@ -21,7 +21,7 @@ constexpr int64_t kPoints = 240;  // of a series, at most
 constexpr size_t kMoreCharts = 40;
 
 // A figure is worth four digits on a page.
-Json Rounded(double value) {
+Json FourDigits(double value) {
   if (!std::isfinite(value)) return nullptr;
   return std::strtod(absl::StrFormat("%.4g", value).c_str(), nullptr);
 }
@@ -124,7 +124,7 @@ class Charts {
 
   static Json Numbers(const std::vector<double>& values) {
     Json numbers = Json::array();
-    for (const double value : values) numbers.push_back(Rounded(value));
+    for (const double value : values) numbers.push_back(FourDigits(value));
     return numbers;
   }
 
@@ -155,7 +155,7 @@ void AddAccuracy(const ReportRun& run, const ReportStage& stage, Charts& charts,
   const ReportStage* from = stage.config ? run.Find(stage.config->from) : nullptr;
   for (const ReportStage* whole : {from, &stage}) {
     if (whole == nullptr || !whole->Value("pass@1")) continue;
-    chart["lines"].push_back({{"name", whole->name}, {"y", Rounded(*whole->Value("pass@1"))}});
+    chart["lines"].push_back({{"name", whole->name}, {"y", FourDigits(*whole->Value("pass@1"))}});
   }
   main.push_back(std::move(chart));
 }

@@ -101,8 +101,8 @@ std::string State(const ReportStage& stage) {
                                    : absl::StrCat("update ", stage.step());
 }
 
-std::string Row(const ReportStage& stage, size_t index, const std::vector<Column>& columns,
-                const std::vector<double>& largest) {
+std::string TableRow(const ReportStage& stage, size_t index, const std::vector<Column>& columns,
+                     const std::vector<double>& largest) {
   std::string note = stage.kind();
   if (stage.config && !stage.config->from.empty()) absl::StrAppend(&note, " from ", stage.config->from);
   if (const std::string state = State(stage); !state.empty()) absl::StrAppend(&note, ", ", state);
@@ -137,7 +137,7 @@ std::string StageTable(const ReportRun& run) {
   }
   std::string table = absl::StrCat("<div class=scroll><table>\n<thead>", HeadingRow(columns), heads,
                                    "</tr></thead>\n<tbody>\n");
-  for (size_t i = 0; i < run.stages.size(); ++i) table += Row(run.stages[i], i, columns, largest);
+  for (size_t i = 0; i < run.stages.size(); ++i) table += TableRow(run.stages[i], i, columns, largest);
   return table + "</tbody></table></div>\n";
 }
 

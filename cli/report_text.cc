@@ -91,7 +91,7 @@ std::string Students(const ReportRun& run) {
   return text + ".";
 }
 
-std::string Progress(const ReportRun& run) {
+std::string ProgressText(const ReportRun& run) {
   size_t finished = 0;
   const ReportStage* running = nullptr;
   for (const ReportStage& stage : run.stages) {
@@ -180,7 +180,7 @@ std::string LeadParagraph(const ReportRun& run) {
       if (&stage != base && stage.Value("pass@1")) last = &stage;
     }
   }
-  if (base == nullptr) return absl::StrCat("No stage has been measured yet.", Progress(run));
+  if (base == nullptr) return absl::StrCat("No stage has been measured yet.", ProgressText(run));
   std::string text =
       absl::StrCat(Named(*base), " solves ", WithError(*base, "pass@1"),
                    " of the held-out problems at the first try (pass@1", SizeOfEvaluation(*base), ").");
@@ -194,7 +194,7 @@ std::string LeadParagraph(const ReportRun& run) {
                     zero == nullptr ? " reaches " : ", at ", WithError(*last, "pass@1"), Ratio(*base, *last),
                     zero == nullptr ? Changes(*base, *last) : "", ".", HardLevel(zero, *last));
   }
-  return absl::StrCat(text, Students(run), Progress(run));
+  return absl::StrCat(text, Students(run), ProgressText(run));
 }
 
 std::string StageSentence(const ReportStage& stage) {

@@ -16,12 +16,6 @@
 namespace temper {
 namespace {
 
-struct Parcel {
-  const void* data;
-  size_t bytes;
-  bool taken = false;
-};
-
 // A rank's call that failed only because another rank had.
 class Consequence : public CommError {
  public:
@@ -31,6 +25,11 @@ class Consequence : public CommError {
 }  // namespace
 
 struct ThreadWorld::State {
+  struct Parcel {
+    const void* data;
+    size_t bytes;
+    bool taken = false;
+  };
   mutable absl::Mutex mutex;
   absl::CondVar changed;  // one for all: worlds are small
   std::map<std::tuple<int, int, int>, std::deque<Parcel*>> parcels ABSL_GUARDED_BY(mutex);  // (from, to, tag)
@@ -56,11 +55,11 @@ class ThreadWorld::Rank final : public Communicator {
 
  protected:
   void Move(const Message& message) override {
-    Parcel out{message.out, message.out_bytes};
+    State::Parcel out{message.out, message.out_bytes};
     const std::tuple<int, int, int> in_key(message.from, rank_, message.tag);
     const absl::Time limit = absl::Now() + deadline();
     absl::MutexLock lock(&state_.mutex);
-    std::deque<Parcel*>* sent = nullptr;
+    std::deque<State::Parcel*>* sent = nullptr;
     if (message.to >= 0) {
       sent = &state_.parcels[{rank_, message.to, message.tag}];
       sent->push_back(&out);
@@ -69,8 +68,8 @@ class ThreadWorld::Rank final : public Communicator {
     bool received = message.from < 0;
     while (true) {
       if (!received && !state_.parcels[in_key].empty()) {
-        std::deque<Parcel*>& queue = state_.parcels[in_key];
-        Parcel* parcel = queue.front();
+        std::deque<State::Parcel*>& queue = state_.parcels[in_key];
+        State::Parcel* parcel = queue.front();
         if (parcel->bytes != message.in_bytes) {
           Withdraw(sent, &out);
           throw CommError(absl::StrCat(Describe(message), ": the peer sent ", parcel->bytes, " bytes"));
@@ -98,7 +97,7 @@ class ThreadWorld::Rank final : public Communicator {
 
  private:
   // The parcel lives on this stack: nobody may find it after the throw.
-  static void Withdraw(std::deque<Parcel*>* sent, Parcel* out) {
+  static void Withdraw(std::deque<State::Parcel*>* sent, State::Parcel* out) {
     if (sent != nullptr) std::erase(*sent, out);
   }
 

@@ -14,7 +14,7 @@
 namespace temper {
 namespace {
 
-constexpr size_t kMaxDepth = 128;
+constexpr size_t kMaxJsonDepth = 128;
 
 // Text that tells how far it was read, because nlohmann's callbacks have no place.
 class CountingIterator {
@@ -39,7 +39,7 @@ class CountingIterator {
   const char** furthest_;
 };
 
-class Builder : public nlohmann::json_sax<Json> {
+class JsonBuilder : public nlohmann::json_sax<Json> {
  public:
   Json root;
   std::string error;
@@ -103,7 +103,8 @@ class Builder : public nlohmann::json_sax<Json> {
   }
 
   bool Open(Json value) {
-    if (open_.size() == kMaxDepth) return Fail(absl::StrCat("nested deeper than ", kMaxDepth, " levels"));
+    if (open_.size() == kMaxJsonDepth)
+      return Fail(absl::StrCat("nested deeper than ", kMaxJsonDepth, " levels"));
     open_.push_back({std::move(value), {}, {}});
     return true;
   }
@@ -148,7 +149,7 @@ bool Absent(const Json& object, const std::string& key) {
 absl::StatusOr<Json> ParseJson(std::string_view text, const std::string& name) {
   const char* furthest = text.data();
   const char* end = text.data() + text.size();
-  Builder builder;
+  JsonBuilder builder;
   if (Json::sax_parse(CountingIterator(text.data(), &furthest), CountingIterator(end, &furthest), &builder)) {
     return std::move(builder.root);
   }

@@ -17,16 +17,16 @@
 namespace temper {
 namespace {
 
-constexpr size_t kMaxDepth = 64;
+constexpr size_t kMaxYamlDepth = 64;
 
 absl::Status Error(const std::string& name, int line, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": ", what));
 }
 
 // Builds the tree from yaml-cpp's events, so that nothing is hidden and nothing is followed.
-class Builder : public YAML::EventHandler {
+class YamlBuilder : public YAML::EventHandler {
  public:
-  explicit Builder(const std::string& text) : text_(text) {}
+  explicit YamlBuilder(const std::string& text) : text_(text) {}
   YamlNode root;
 
   void OnDocumentStart(const YAML::Mark& mark) override {
@@ -111,7 +111,8 @@ class Builder : public YAML::EventHandler {
   void Open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YamlNode::Kind kind) {
     Refuse(mark, tag, anchor);
     if (AwaitsKey()) Fail(mark, "a key is a list or a map");
-    if (open_.size() == kMaxDepth) Fail(mark, absl::StrCat("nested deeper than ", kMaxDepth, " levels"));
+    if (open_.size() == kMaxYamlDepth)
+      Fail(mark, absl::StrCat("nested deeper than ", kMaxYamlDepth, " levels"));
     // A parent's items only grow while no child is open, so the pointers in open_ stay good.
     open_.push_back(&Put(mark, kind));
   }
@@ -183,7 +184,7 @@ YamlNode* YamlNode::Find(std::string_view key) {
 absl::StatusOr<YamlNode> ParseYaml(const std::string& text, const std::string& name) {
   TEMPER_RETURN_IF_ERROR(CheckBytes(text, name));
   std::istringstream stream(text);
-  Builder builder(text);
+  YamlBuilder builder(text);
   try {
     YAML::Parser parser(stream);
     bool any = false;

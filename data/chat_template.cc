@@ -56,7 +56,7 @@ Value ReadMessage(jinja::Runtime& runtime, const Json& message, bool marked) {
   return jinja::MakeDict(runtime, std::move(members));
 }
 
-Value ReadMessages(jinja::Runtime& runtime, const ChatInput& input) {
+Value MessagesValue(jinja::Runtime& runtime, const ChatInput& input) {
   std::vector<Value> messages;
   for (const Json& message : input.messages) {
     messages.push_back(ReadMessage(runtime, message, messages.size() < input.trusted_from));
@@ -102,7 +102,7 @@ absl::StatusOr<RenderedChat> ChatTemplate::Render(const ChatInput& input) const 
   for (const auto& [name, value] : input.variables.items()) {
     variables.emplace_back(name, jinja::FromJson(runtime, value, false));
   }
-  variables.emplace_back("messages", ReadMessages(runtime, input));
+  variables.emplace_back("messages", MessagesValue(runtime, input));
   variables.emplace_back("tools", jinja::FromJson(runtime, input.tools, true));
   variables.emplace_back("documents", jinja::FromJson(runtime, input.documents, true));
   variables.emplace_back("add_generation_prompt", input.add_generation_prompt);

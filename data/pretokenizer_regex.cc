@@ -7,6 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/text.h"
+
+#define ONIG_ESCAPE_UCHAR_COLLISION  // no macro UChar: ICU has a type of that name
 #include "oniguruma.h"
 
 namespace temper {
@@ -19,7 +21,7 @@ constexpr unsigned kStackLimit = 8'000'000;  // entries, some 40 bytes each
 
 const OnigUChar* Bytes(const char* text) { return reinterpret_cast<const OnigUChar*>(text); }
 
-std::string Message(int code, OnigErrorInfo* info) {
+std::string OnigMessage(int code, OnigErrorInfo* info) {
   OnigUChar buffer[ONIG_MAX_ERROR_MESSAGE_LEN];
   const int length =
       info == nullptr ? onig_error_code_to_str(buffer, code) : onig_error_code_to_str(buffer, code, info);
@@ -48,7 +50,7 @@ absl::StatusOr<std::unique_ptr<Regex>> Regex::Compile(std::string_view pattern, 
     OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
     return onig_initialize(encodings, 1);
   }();
-  TEMPER_CHECK(initialized == ONIG_NORMAL, "Oniguruma does not start: ", Message(initialized, nullptr));
+  TEMPER_CHECK(initialized == ONIG_NORMAL, "Oniguruma does not start: ", OnigMessage(initialized, nullptr));
   if (pattern.size() > kPatternLimit) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, ": a regular expression of ", pattern.size(), " bytes; at most ", kPatternLimit));
@@ -58,7 +60,8 @@ absl::StatusOr<std::unique_ptr<Regex>> Regex::Compile(std::string_view pattern, 
   const int code = onig_new(&regex, Bytes(pattern.data()), Bytes(pattern.data() + pattern.size()),
                             ONIG_OPTION_NONE, ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
   if (code != ONIG_NORMAL) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": no regular expression: ", Message(code, &info)));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": no regular expression: ", OnigMessage(code, &info)));
   }
   return std::unique_ptr<Regex>(new Regex(regex, std::move(where)));
 }
@@ -74,8 +77,8 @@ absl::Status Regex::FindAll(std::string_view text, Scratch& scratch, std::vector
                                              ONIG_OPTION_NONE, scratch.limits_);
     if (found == ONIG_MISMATCH) break;
     if (found < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where_, ": fails on a text of ", text.size(), " bytes: ", Message(found, nullptr)));
+      return absl::InvalidArgumentError(absl::StrCat(where_, ": fails on a text of ", text.size(),
+                                                     " bytes: ", OnigMessage(found, nullptr)));
     }
     const Range match = {static_cast<size_t>(scratch.region_->beg[0]),
                          static_cast<size_t>(scratch.region_->end[0])};

@@ -16,7 +16,7 @@ namespace temper {
 namespace {
 
 constexpr int64_t kCopyBytes = 1 << 18;
-constexpr int64_t kPieceElements = 1 << 16;
+constexpr int64_t kWrittenElements = 1 << 16;
 
 // Writes weights into one shard after another; buffers live as long as it.
 class ShardWriter {
@@ -85,7 +85,7 @@ class ShardWriter {
     // parts.
     for (auto part = weight.parts.begin(); part != weight.parts.end();) {
       const int64_t wanted =
-          blocks ? std::min(kFp8Block, matrix_rows - row) : std::max<int64_t>(kPieceElements / columns, 1);
+          blocks ? std::min(kFp8Block, matrix_rows - row) : std::max<int64_t>(kWrittenElements / columns, 1);
       values_.resize(std::max<size_t>(values_.size(), wanted * columns));
       int64_t rows = 0;
       while (part != weight.parts.end() && rows < wanted) {

@@ -11,8 +11,8 @@
 namespace temper {
 namespace {
 
-constexpr slong kMostMagnitude = slong{1} << 20;  // of a value, as a power of two
-constexpr slong kMostArgument = 40;               // of exp, sin and the like, as a power of two
+constexpr slong kMostValueMagnitude = slong{1} << 20;  // of a value, as a power of two
+constexpr slong kMostArgument = 40;                    // of exp, sin and the like, as a power of two
 constexpr slong kMostGammaPrecision = 2048;
 constexpr slong kMostGammaArgument = 13;
 constexpr slong kFunctionSteps = 30;
@@ -63,7 +63,7 @@ PointValue PointEvaluator::Evaluate(const Expression& expression) {
   if (value.existence != Existence::kValue) return value;
   if (!value.ball.IsFinite()) return {Existence::kUndefined, {}};
   const slong magnitude = value.ball.Magnitude();
-  if (magnitude > kMostMagnitude) return {Existence::kTooLarge, {}};
+  if (magnitude > kMostValueMagnitude) return {Existence::kTooLarge, {}};
   height_ += 1;
   if (!value.ball.ContainsZero()) height_ += std::abs(magnitude);
   return value;

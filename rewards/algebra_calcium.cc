@@ -12,7 +12,7 @@
 namespace temper {
 namespace {
 
-constexpr size_t kMostSteps = 40;
+constexpr size_t kMostCalciumSteps = 40;
 constexpr std::pair<std::string_view, CalciumCode> kUnary[] = {
     {"exp", kCalciumExp},       {"log", kCalciumLog},       {"sin", kCalciumSin}, {"cos", kCalciumCos},
     {"tan", kCalciumTan},       {"cot", kCalciumCot},       {"abs", kCalciumAbs}, {"arcsin", kCalciumArcsin},
@@ -23,7 +23,7 @@ class Program {
  public:
   // False: something in it has no step.
   bool Write(const Expression& expression) {
-    if (steps_.size() > kMostSteps) return false;
+    if (steps_.size() > kMostCalciumSteps) return false;
     const Exact exact = EvaluateExact(expression);
     if (exact.existence == Existence::kValue) return Push(exact.value);
     switch (expression.kind) {
@@ -91,7 +91,8 @@ class Program {
 CalciumVerdict ProveEqual(const Expression& a, const Expression& b) {
   Program first, second;
   if (!first.Write(a) || !second.Write(b)) return kCalciumUnknown;
-  if (first.steps().size() > kMostSteps || second.steps().size() > kMostSteps) return kCalciumUnknown;
+  if (first.steps().size() > kMostCalciumSteps || second.steps().size() > kMostCalciumSteps)
+    return kCalciumUnknown;
   return TemperCalciumEqual(first.steps().data(), std::ssize(first.steps()), second.steps().data(),
                             std::ssize(second.steps()));
 }

@@ -52,7 +52,7 @@ bool Contains(const std::string_view (&names)[n], std::string_view name) {
 }
 
 template <size_t n>
-AcbFunction Find(const NamedFunction (&table)[n], std::string_view name) {
+AcbFunction FindFunction(const NamedFunction (&table)[n], std::string_view name) {
   for (const NamedFunction& row : table) {
     if (row.name == name) return row.function;
   }
@@ -61,8 +61,8 @@ AcbFunction Find(const NamedFunction (&table)[n], std::string_view name) {
 
 }  // namespace
 
-AcbFunction SmoothFunction(std::string_view name) { return Find(kSmooth, name); }
-AcbFunction CutFunction(std::string_view name) { return Find(kCut, name); }
+AcbFunction SmoothFunction(std::string_view name) { return FindFunction(kSmooth, name); }
+AcbFunction CutFunction(std::string_view name) { return FindFunction(kCut, name); }
 bool IsStepwise(std::string_view name) { return Contains(kStepwise, name); }
 bool IsValueless(std::string_view name) { return Contains(kValueless, name); }
 

@@ -20,14 +20,14 @@ namespace {
 
 constexpr size_t kMostSymbols = 8;
 constexpr slong kMostTerms = 1000;
-constexpr slong kMostProducts = 20'000;  // of terms, in one multiplication
-constexpr slong kMostSteps = 50'000;     // 5 ms in all
+constexpr slong kMostProducts = 20'000;   // of terms, in one multiplication
+constexpr slong kMostRingSteps = 50'000;  // 5 ms in all
 constexpr slong kMostDegree = 1000;
 constexpr slong kMostCoefficientBits = 4000;
 
 class Ring {
  public:
-  explicit Ring(std::vector<std::string> symbols) : work(kMostSteps), symbols_(std::move(symbols)) {
+  explicit Ring(std::vector<std::string> symbols) : work(kMostRingSteps), symbols_(std::move(symbols)) {
     fmpq_mpoly_ctx_init(context_, std::max<slong>(1, std::ssize(symbols_)), ORD_DEGREVLEX);
   }
   ~Ring() { fmpq_mpoly_ctx_clear(context_); }
@@ -100,47 +100,47 @@ class Polynomial {
   fmpq_mpoly_t value_;
 };
 
-struct Quotient {
+struct PolynomialQuotient {
   Polynomial over, under;
 };
 
-std::optional<Quotient> Multiply(const Quotient& a, const Quotient& b) {
+std::optional<PolynomialQuotient> Multiply(const PolynomialQuotient& a, const PolynomialQuotient& b) {
   auto over = Multiply(a.over, b.over);
   auto under = Multiply(a.under, b.under);
   if (!over || !under) return std::nullopt;
-  return Quotient{*std::move(over), *std::move(under)};
+  return PolynomialQuotient{*std::move(over), *std::move(under)};
 }
 
-std::optional<Quotient> Add(const Quotient& a, const Quotient& b) {
-  if (a.under == b.under) return Quotient{a.over + b.over, a.under};
+std::optional<PolynomialQuotient> Add(const PolynomialQuotient& a, const PolynomialQuotient& b) {
+  if (a.under == b.under) return PolynomialQuotient{a.over + b.over, a.under};
   auto left = Multiply(a.over, b.under);
   auto right = Multiply(b.over, a.under);
   auto under = Multiply(a.under, b.under);
   if (!left || !right || !under) return std::nullopt;
-  return Quotient{*left + *right, *std::move(under)};
+  return PolynomialQuotient{*left + *right, *std::move(under)};
 }
 
-Quotient Constant(const Rational& value, Ring* ring) {
-  Quotient constant{Polynomial(ring), Polynomial(ring)};
+PolynomialQuotient Constant(const Rational& value, Ring* ring) {
+  PolynomialQuotient constant{Polynomial(ring), Polynomial(ring)};
   constant.over.Set(value);
   constant.under.Set(1);
   return constant;
 }
 
-std::optional<Quotient> Power(Quotient base, slong exponent, Ring* ring) {
+std::optional<PolynomialQuotient> Power(PolynomialQuotient base, slong exponent, Ring* ring) {
   if (exponent < 0) {
     std::swap(base.over, base.under);
     exponent = -exponent;
   }
   if (base.under.IsZero() || (exponent == 0 && base.over.IsZero())) return std::nullopt;
-  std::optional<Quotient> power = Constant(1, ring);
+  std::optional<PolynomialQuotient> power = Constant(1, ring);
   for (; exponent > 0 && power; --exponent) power = Multiply(*power, base);
   return power;
 }
 
-std::optional<Quotient> Read(const Expression& expression, Ring* ring) {
+std::optional<PolynomialQuotient> Read(const Expression& expression, Ring* ring) {
   if (expression.kind == ExpressionKind::kSymbol) {
-    Quotient symbol = Constant(1, ring);
+    PolynomialQuotient symbol = Constant(1, ring);
     symbol.over.SetSymbol(ring->Index(SymbolKey(expression.name)));
     return symbol;
   }
@@ -160,7 +160,7 @@ std::optional<Quotient> Read(const Expression& expression, Ring* ring) {
   }
   const bool sum = expression.kind == ExpressionKind::kAdd;
   if (!sum && expression.kind != ExpressionKind::kMultiply) return std::nullopt;
-  std::optional<Quotient> result = Constant(sum ? 0 : 1, ring);
+  std::optional<PolynomialQuotient> result = Constant(sum ? 0 : 1, ring);
   for (const Expression& arg : expression.args) {
     const auto value = Read(arg, ring);
     if (!value) return std::nullopt;

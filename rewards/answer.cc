@@ -11,7 +11,6 @@
 namespace temper {
 namespace {
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsWord(char c) { return absl::ascii_isalnum(c) || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
 
 // `x = 5` -> x; nothing where no single letter is assigned to.
@@ -46,9 +45,9 @@ std::string PlainText(std::string_view text) {
 }
 
 // Where the last number of `text` stands: its digits with what belongs to them.
-std::string_view LastNumber(std::string_view text) {
+std::string_view LastNumberText(std::string_view text) {
   size_t end = text.size();
-  while (end > 0 && !IsDigit(text[end - 1])) --end;
+  while (end > 0 && !absl::ascii_isdigit(text[end - 1])) --end;
   if (end == 0) return {};
   const size_t frac = text.rfind("\\frac", end);
   if (frac != text.npos && end - frac < 64) {
@@ -60,10 +59,10 @@ std::string_view LastNumber(std::string_view text) {
   }
   size_t begin = end;
   constexpr size_t kMost = 2048;
-  const auto belongs = [](char c) { return IsDigit(c) || c == '.' || c == ',' || c == '/'; };
+  const auto belongs = [](char c) { return absl::ascii_isdigit(c) || c == '.' || c == ',' || c == '/'; };
   while (begin > 0 && end - begin < kMost && belongs(text[begin - 1])) --begin;
-  while (begin < end &&
-         (text[begin] == ',' || text[begin] == '/' || (text[begin] == '.' && !IsDigit(text[begin + 1])))) {
+  while (begin < end && (text[begin] == ',' || text[begin] == '/' ||
+                         (text[begin] == '.' && !absl::ascii_isdigit(text[begin + 1])))) {
     ++begin;
   }
   std::string_view number = text.substr(begin, end - begin);
@@ -94,12 +93,6 @@ std::string_view AfterAnswerIs(std::string_view text) {
   return Trim(rest.substr(0, rest.find('\n')));
 }
 
-std::string_view LastLine(std::string_view text) {
-  text = Trim(text);
-  const size_t at = text.rfind('\n');
-  return at == text.npos ? text : Trim(text.substr(at + 1));
-}
-
 std::string LastChoice(std::string_view text) {
   const std::string_view after = AfterAnswerIs(text);
   if (const char choice = ReadChoice(after); choice != 0) return std::string(1, choice);
@@ -127,7 +120,7 @@ std::string FindIn(std::string_view text, AnswerKind kind) {
     const std::string_view line = Trim(rest.substr(0, rest.find('\n')));
     if (!line.empty()) return std::string(line.substr(0, kMaxAnswerBytes + 1));
   }
-  if (kind == AnswerKind::kNumber) return std::string(LastNumber(text));
+  if (kind == AnswerKind::kNumber) return std::string(LastNumberText(text));
   if (kind == AnswerKind::kChoice) return LastChoice(text);
   const std::string_view after = AfterAnswerIs(text);
   return std::string((after.empty() ? LastLine(text) : after).substr(0, kMaxAnswerBytes + 1));

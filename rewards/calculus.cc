@@ -13,7 +13,7 @@ namespace {
 
 using Kind = ExpressionKind;
 
-constexpr size_t kMostNodes = 1000;
+constexpr size_t kMostDerivativeNodes = 1000;
 
 Expression Call(const char* name, Expression x) { return {Kind::kFunction, name, {std::move(x)}}; }
 
@@ -134,7 +134,7 @@ std::optional<Expression> IntegratePower(const Expression& f, const std::string&
 
 std::optional<Expression> Integrate(const Expression& f, const std::string& x, int depth) {
   constexpr int kMostDepth = 40;
-  if (depth > kMostDepth || CountNodes(f) > kMostNodes) return std::nullopt;
+  if (depth > kMostDepth || CountNodes(f) > kMostDerivativeNodes) return std::nullopt;
   const Expression variable{Kind::kSymbol, x, {}};
   if (!Mentions(f, x)) return ProductOf({f, variable});
   switch (f.kind) {
@@ -177,7 +177,7 @@ std::optional<Expression> Derivative(const Expression& derivative) {
   std::optional<Expression> result = derivative.args[0];
   if (!times || *times < 1) return std::nullopt;
   for (slong i = 0; i < *times && result; ++i) {
-    if (CountNodes(*result) > kMostNodes) return std::nullopt;
+    if (CountNodes(*result) > kMostDerivativeNodes) return std::nullopt;
     result = Differentiate(*result, derivative.args[1].name);
   }
   return result;

@@ -41,16 +41,10 @@ std::string Resolve(const std::string& path) {
   return real != nullptr && access(real.get(), X_OK) == 0 ? real.get() : "";
 }
 
-std::string LastLine(std::string_view text) {
-  text = Trim(text);
-  const size_t line = text.rfind('\n');
-  return Printable(line == text.npos ? text : text.substr(line + 1));
-}
-
 // The first line of a compiler's words that names an error.
 std::string FirstError(std::string_view text) {
   size_t at = text.find("error:");
-  if (at == text.npos) return LastLine(text);
+  if (at == text.npos) return Printable(LastLine(text));
   const size_t begin = text.rfind('\n', at) == text.npos ? 0 : text.rfind('\n', at) + 1;
   return Printable(text.substr(begin, text.find('\n', at) - begin));
 }
@@ -155,10 +149,12 @@ class Judging {
       case End::kMemory:
         return failed(VerdictKind::kWrong, "runs out of memory");
       case End::kSignal:
-        return failed(VerdictKind::kWrong, absl::StrCat("killed by signal ", run.code), LastLine(run.errors));
+        return failed(VerdictKind::kWrong, absl::StrCat("killed by signal ", run.code),
+                      Printable(LastLine(run.errors)));
       case End::kExit:
         if (run.code != 0) {
-          return failed(VerdictKind::kWrong, absl::StrCat("exit status ", run.code), LastLine(run.errors));
+          return failed(VerdictKind::kWrong, absl::StrCat("exit status ", run.code),
+                        Printable(LastLine(run.errors)));
         }
     }
     if (run.cut) return failed(VerdictKind::kWrong, "writes too much");

@@ -103,8 +103,6 @@ Decision ComparePlusMinus(const Expression& gold, const Expression& answer, Comp
   return Compare(expand(gold), expand(answer), comparison);
 }
 
-bool IsRelation(const Expression& x) { return x.kind == Kind::kRelation || x.kind == Kind::kLogic; }
-
 }  // namespace
 
 bool IsInfinite(const Expression& x, int* sign) {

@@ -8,12 +8,12 @@ namespace temper {
 namespace {
 
 using Kind = ExpressionKind;
-using End = RealPiece::End;
+using PieceEnd = RealPiece::End;
 
 constexpr size_t kMostPieces = 64;
 
-std::optional<End> ReadEnd(const Expression& value, bool open, Comparison* comparison) {
-  End end{value, 0, open, {}};
+std::optional<PieceEnd> ReadEnd(const Expression& value, bool open, Comparison* comparison) {
+  PieceEnd end{value, 0, open, {}};
   if (IsInfinite(value, &end.infinite)) {
     end.open = true;
     return end;
@@ -25,7 +25,7 @@ std::optional<End> ReadEnd(const Expression& value, bool open, Comparison* compa
 }
 
 // -1, 0, 1; none where two values are too near to tell.
-std::optional<int> Order(const End& a, const End& b, Comparison* comparison) {
+std::optional<int> Order(const PieceEnd& a, const PieceEnd& b, Comparison* comparison) {
   if (a.infinite != 0 || b.infinite != 0)
     return a.infinite < b.infinite ? -1 : a.infinite > b.infinite ? 1 : 0;
   if (arb_lt(acb_realref(a.ball.get()), acb_realref(b.ball.get())) != 0) return -1;
@@ -36,7 +36,7 @@ std::optional<int> Order(const End& a, const End& b, Comparison* comparison) {
   return std::nullopt;
 }
 
-std::optional<RealPiece> MakePiece(End low, End high, Comparison* comparison) {
+std::optional<RealPiece> MakePiece(PieceEnd low, PieceEnd high, Comparison* comparison) {
   const auto order = Order(low, high, comparison);
   if (!order || *order > 0 || (*order == 0 && (low.open || high.open))) return std::nullopt;
   return RealPiece{std::move(low), std::move(high)};
@@ -93,15 +93,15 @@ std::optional<RealSet> Intersect(const RealSet& a, const RealSet& b, Comparison*
   return Join(std::move(common), comparison);
 }
 
-End Infinite(int sign) {
+PieceEnd Infinite(int sign) {
   const Expression infinity{Kind::kConstant, "oo", {}};
   return {sign > 0 ? infinity : NegativeOf(infinity), sign, true, {}};
 }
 
 RealSet Complement(const RealSet& set) {
   RealSet rest;
-  End low = Infinite(-1);
-  const auto opposite = [](End end) {
+  PieceEnd low = Infinite(-1);
+  const auto opposite = [](PieceEnd end) {
     end.open = !end.open;
     return end;
   };
@@ -145,11 +145,11 @@ std::optional<RealSet> HalfLine(const std::string& name, const Expression& bound
   return RealSet{{*end, Infinite(1)}};
 }
 
-void CollectSymbols(const Expression& x, std::vector<std::string>* names) {
+void CollectNames(const Expression& x, std::vector<std::string>* names) {
   if (x.kind == Kind::kSymbol && std::find(names->begin(), names->end(), x.name) == names->end()) {
     names->push_back(x.name);
   }
-  for (const Expression& arg : x.args) CollectSymbols(arg, names);
+  for (const Expression& arg : x.args) CollectNames(arg, names);
 }
 
 // |x| name bound.
@@ -198,7 +198,7 @@ std::optional<RelationSolution> SolveOne(Expression relation, Comparison* compar
   }
   // slope x + offset, as the values at 0 and 1 have it.
   std::vector<std::string> symbols;
-  CollectSymbols(relation, &symbols);
+  CollectNames(relation, &symbols);
   if (symbols.size() != 1) return std::nullopt;
   const Expression x{Kind::kSymbol, symbols[0], {}};
   const Expression difference = DifferenceOf(left, right);

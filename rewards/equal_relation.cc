@@ -11,10 +11,6 @@ namespace {
 
 using Kind = ExpressionKind;
 
-bool IsRelation(const Expression& x) { return x.kind == Kind::kRelation || x.kind == Kind::kLogic; }
-bool IsEquation(const Expression& x) {
-  return x.kind == Kind::kRelation && x.name == "=" && x.args.size() == 2;
-}
 bool IsNamed(const Expression& x, const char* name) { return x.kind == Kind::kRelation && x.name == name; }
 bool IsOrder(const std::string& name) { return name == "<" || name == "<=" || name == ">" || name == ">="; }
 

@@ -14,8 +14,8 @@ namespace {
 
 using Kind = ExpressionKind;
 
-constexpr size_t kMostNodes = 4000;
-constexpr slong kMostTerms = 1000;
+constexpr size_t kMostExpandedNodes = 4000;
+constexpr slong kMostExpandedTerms = 1000;
 
 // sum and product: body, index, low, high. None: it stays; `problem` where it is too large.
 std::optional<Expression> ExpandRange(const Expression& range, std::string* problem) {
@@ -28,8 +28,8 @@ std::optional<Expression> ExpandRange(const Expression& range, std::string* prob
   const std::string& index = range.args[1].name;
   const bool product = range.name == "product";
   const auto first = low.value.Small(1'000'000'000);
-  const auto count = (high.value - low.value).Small(kMostTerms);
-  if (!first || !count || (*count + 1) * CountNodes(range.args[0]) > kMostNodes) {
+  const auto count = (high.value - low.value).Small(kMostExpandedTerms);
+  if (!first || !count || (*count + 1) * CountNodes(range.args[0]) > kMostExpandedNodes) {
     *problem = product ? "a product" : "a sum";
     return std::nullopt;
   }
@@ -58,7 +58,7 @@ Expression ExpandTree(const Expression& expression, std::string* problem) {
     result.args.push_back(ExpandTree(arg, problem));
     nodes += CountNodes(result.args.back());
   }
-  if (nodes > kMostNodes) *problem = "an expression";
+  if (nodes > kMostExpandedNodes) *problem = "an expression";
   if (!problem->empty()) return result;
   std::optional<Expression> done;
   if (result.kind == Kind::kFunction) done = ExpandFunction(result, problem);
@@ -94,12 +94,6 @@ Expression PowerOf(Expression base, Expression exponent) {
 }
 Expression SumOf(std::vector<Expression> terms) { return {Kind::kAdd, "", std::move(terms)}; }
 Expression ProductOf(std::vector<Expression> factors) { return {Kind::kMultiply, "", std::move(factors)}; }
-
-size_t CountNodes(const Expression& expression) {
-  size_t nodes = 1;
-  for (const Expression& arg : expression.args) nodes += CountNodes(arg);
-  return nodes;
-}
 
 bool Mentions(const Expression& expression, const std::string& symbol) {
   if (expression.kind == Kind::kSymbol) {

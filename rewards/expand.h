@@ -28,7 +28,6 @@ Expression PowerOf(Expression base, Expression exponent);
 Expression SumOf(std::vector<Expression> terms);
 Expression ProductOf(std::vector<Expression> factors);
 
-size_t CountNodes(const Expression& expression);
 bool Mentions(const Expression& expression, const std::string& symbol);  // in a subscript too
 Expression Substitute(const Expression& expression, const std::string& symbol, const Expression& value);
 

@@ -51,6 +51,12 @@ void Append(const Expression& tree, std::string* out) {
 
 }  // namespace
 
+size_t CountNodes(const Expression& expression) {
+  size_t nodes = 1;
+  for (const Expression& arg : expression.args) nodes += CountNodes(arg);
+  return nodes;
+}
+
 std::string DebugString(const Expression& expression) {
   std::string out;
   Append(expression, &out);

@@ -44,6 +44,14 @@ struct Expression {
   friend bool operator==(const Expression&, const Expression&) = default;
 };
 
+inline bool IsEquation(const Expression& x) { return x.kind == ExpressionKind::kRelation && x.name == "="; }
+
+inline bool IsRelation(const Expression& x) {  // or made of some
+  return x.kind == ExpressionKind::kRelation || x.kind == ExpressionKind::kLogic;
+}
+
+size_t CountNodes(const Expression& expression);
+
 // One line, for tests and messages: (+ x (* 2 #pi)), (Interval[) 0 #oo), (= y (f x)), text"odd".
 std::string DebugString(const Expression& expression);
 

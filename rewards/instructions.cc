@@ -13,7 +13,7 @@
 namespace temper {
 namespace {
 
-constexpr size_t kMostBytes = 1 << 20;  // of an answer; what is longer follows nothing
+constexpr size_t kMostAnswerBytes = 1 << 20;  // of an answer; what is longer follows nothing
 
 absl::StatusOr<std::vector<Instruction>> InstructionsOf(const Prompt& prompt) {
   TEMPER_ASSIGN_OR_RETURN(const Json row, ParseJson(prompt.fields.empty() ? "{}" : prompt.fields, "row"));
@@ -56,9 +56,9 @@ class Instructions : public Reward {
     const std::string_view answer = AnswerText(completion);
     if (TrimSpace(answer).empty())
       return MakeVerdict(VerdictKind::kNoAnswer, 0, "nothing after the thinking");
-    if (answer.size() > kMostBytes) {
+    if (answer.size() > kMostAnswerBytes) {
       return MakeVerdict(VerdictKind::kMalformed, 0,
-                         absl::StrCat("an answer of more than ", kMostBytes, " bytes"));
+                         absl::StrCat("an answer of more than ", kMostAnswerBytes, " bytes"));
     }
     const std::vector<std::string> forms = Forms(answer, loose_);
     size_t followed = 0;

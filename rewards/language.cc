@@ -190,19 +190,19 @@ WordScript ScriptOf(std::string_view word, const Language& target) {
   return of_target == letters ? WordScript::kTarget : WordScript::kOther;
 }
 
-struct Span {
+struct WordSpan {
   size_t begin, end;
 };
 
 // Words of the target's script, all in one sentence, where other languages use that script as well.
-void CountShared(const std::string& clean, size_t begin, size_t end, const std::vector<Span>& words,
+void CountShared(const std::string& clean, size_t begin, size_t end, const std::vector<WordSpan>& words,
                  std::string_view target, WordCounts* counts) {
   // Other scripts would decide what the sentence is.
   std::string sentence(end - begin, ' ');
-  for (const Span& word : words)
+  for (const WordSpan& word : words)
     sentence.replace(word.begin - begin, word.end - word.begin, clean, word.begin, word.end - word.begin);
   const Detected detected(sentence);
-  for (const Span& word : words) {
+  for (const WordSpan& word : words) {
     const std::string language = detected.At(word.begin - begin);
     counts->unknown += language.empty();
     counts->counted += !language.empty();
@@ -257,7 +257,7 @@ WordCounts CountWords(std::string_view text, std::string_view language) {
   TEMPER_CHECK(target != nullptr, "language ", std::string(language));
   const std::string clean = Clean(Prose(text.substr(0, 8 << 20)));
   WordCounts counts;
-  std::vector<Span> words;  // of the target's script
+  std::vector<WordSpan> words;  // of the target's script
   ForEachWord(clean, [&](size_t begin, size_t end) {
     const WordScript script = ScriptOf(std::string_view(clean).substr(begin, end - begin), *target);
     counts.counted += script == WordScript::kOther;
@@ -268,7 +268,7 @@ WordCounts CountWords(std::string_view text, std::string_view language) {
     counts.target = static_cast<int64_t>(words.size());
     return counts;
   }
-  std::vector<Span> inside;  // of one sentence
+  std::vector<WordSpan> inside;  // of one sentence
   size_t next = 0;
   ForEachSentence(clean, [&](size_t begin, size_t end) {
     inside.clear();

@@ -70,15 +70,6 @@ std::string OneSpaced(std::string_view text) {
   return words;
 }
 
-int CountNodes(const Expression& expression, int most) {
-  int count = 1;
-  for (const Expression& arg : expression.args) {
-    if (count > most) break;
-    count += CountNodes(arg, most - count);
-  }
-  return count;
-}
-
 }  // namespace
 
 absl::StatusOr<Expression> ParseLatex(std::string_view text) {
@@ -110,7 +101,7 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text) {
     LatexParser parser(math.text, flips);
     Expression tree = parser.Parse();
     if (!parser.failed()) {
-      if (CountNodes(tree, kMaxLatexNodes) <= kMaxLatexNodes) return tree;
+      if (CountNodes(tree) <= kMaxLatexNodes) return tree;
       return absl::InvalidArgumentError(
           absl::StrFormat("LaTeX at byte 0: more than %d nodes", kMaxLatexNodes));
     }

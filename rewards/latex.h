@@ -53,7 +53,7 @@ namespace temper {
 inline constexpr size_t kMaxLatexBytes = 4096;
 inline constexpr size_t kMaxLatexDigits = 1000;
 inline constexpr int kMaxLatexDepth = 64;
-inline constexpr int kMaxLatexNodes = 8192;
+inline constexpr size_t kMaxLatexNodes = 8192;
 
 // The whole text is one answer; $..$, \(..\), \[..\], \boxed{..}, ** and a full stop around it do not matter.
 // Any bytes are allowed. The error says what is wrong and at which byte. Time is linear in the text, but that

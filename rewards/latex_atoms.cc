@@ -13,7 +13,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 std::string WithoutLeadingZeros(std::string_view digits) {
@@ -23,7 +23,7 @@ std::string WithoutLeadingZeros(std::string_view digits) {
   return (point == 0 ? "0" : "") + std::string(digits.substr(first));
 }
 
-std::string OneSpaced(std::string_view text) {
+std::string PlainWords(std::string_view text) {
   std::string words;
   for (size_t at = 0; at < text.size(); ++at) {
     const bool escaped = text[at] == '\\' && at + 1 < text.size() && !absl::ascii_isalpha(text[at + 1]);
@@ -38,73 +38,73 @@ std::string OneSpaced(std::string_view text) {
 Expression LatexParser::ParseAtom() {
   const Deeper deeper(this);
   switch (Peek().kind) {
-    case Kind::kNumber:
+    case TokenKind::kNumber:
       return ParseNumber();
-    case Kind::kWord:
+    case TokenKind::kWord:
       return ParseLetter();
-    case Kind::kSymbol:
-    case Kind::kConstant: {
-      const bool symbol = At(Kind::kSymbol);
+    case TokenKind::kSymbol:
+    case TokenKind::kConstant: {
+      const bool symbol = At(TokenKind::kSymbol);
       Expression atom = Node(symbol ? Tree::kSymbol : Tree::kConstant, Peek().text);
       lexer_.Skip();
       return atom;
     }
-    case Kind::kNumberSet:
+    case TokenKind::kNumberSet:
       return ParseNumberSet();
-    case Kind::kEmptySet:
+    case TokenKind::kEmptySet:
       lexer_.Skip();
       return Node(Tree::kSet, "");
-    case Kind::kDots:
+    case TokenKind::kDots:
       lexer_.Skip();
       return Node(Tree::kText, "...");
-    case Kind::kText:
+    case TokenKind::kText:
       return ParseText();
-    case Kind::kFunction: {
+    case TokenKind::kFunction: {
       const std::string name(Peek().text);
       lexer_.Skip();
       return ParseFunction(name);
     }
-    case Kind::kFraction:
+    case TokenKind::kFraction:
       return ParseFraction();
-    case Kind::kBinomial: {
+    case TokenKind::kBinomial: {
       lexer_.Skip();
-      if (At(Kind::kOpen, "(")) return Apply("binomial", ParseArguments(), nullptr);
+      if (At(TokenKind::kOpen, "(")) return Apply("binomial", ParseArguments(), nullptr);
       Expression above = ParseArgument();
       Expression below = ParseArgument();
       return Node(Tree::kFunction, "binomial", std::move(above), std::move(below));
     }
-    case Kind::kRoot:
+    case TokenKind::kRoot:
       return ParseRoot();
-    case Kind::kRadical: {
+    case TokenKind::kRadical: {
       const std::string_view degree = Peek().text;
       lexer_.Skip();
       return ParseRadical(degree);
     }
-    case Kind::kBig:
+    case TokenKind::kBig:
       return ParseBig();
-    case Kind::kPartial:
+    case TokenKind::kPartial:
       lexer_.Skip();
       if (integral_ != nullptr && TakeDifferential()) return NumberNode("1");
       return Node(Tree::kSymbol, "partial");
-    case Kind::kAccent:
+    case TokenKind::kAccent:
       return ParseAccent();
-    case Kind::kName:
+    case TokenKind::kName:
       return ParseName();
-    case Kind::kBoxed: {
+    case TokenKind::kBoxed: {
       lexer_.Skip();
-      if (!At(Kind::kOpen, "group")) return Fail("\\boxed without braces");
+      if (!At(TokenKind::kOpen, "group")) return Fail("\\boxed without braces");
       return ParseArgument();
     }
-    case Kind::kOpen:
+    case TokenKind::kOpen:
       return ParseBracket();
-    case Kind::kBar:
+    case TokenKind::kBar:
       return ParseBars();
-    case Kind::kBegin:
+    case TokenKind::kBegin:
       return ParseEnvironment();
-    case Kind::kClose:
+    case TokenKind::kClose:
       if (Peek().text == "[") return ParseFrench();
       return Fail("a closing bracket where an operand is due");
-    case Kind::kEnd:
+    case TokenKind::kEnd:
       return Fail("an operand is missing at the end");
     default:
       return Fail("an operand is missing before this");
@@ -149,19 +149,19 @@ Expression LatexParser::ParseLetter() {
 
 // The x of dx, behind the d.
 bool LatexParser::TakeDifferential() {
-  if (Done() || (!At(Kind::kWord) && !At(Kind::kSymbol))) return false;
-  if (Peek().text.size() > 1 && At(Kind::kWord)) lexer_.Split();
+  if (Done() || (!At(TokenKind::kWord) && !At(TokenKind::kSymbol))) return false;
+  if (Peek().text.size() > 1 && At(TokenKind::kWord)) lexer_.Split();
   Expression variable = Node(Tree::kSymbol, Peek().text);
   lexer_.Skip();
-  if (Take(Kind::kUnder)) variable = Subscript(std::move(variable), false);
+  if (Take(TokenKind::kUnder)) variable = Subscript(std::move(variable), false);
   integral_->variable = std::move(variable);
   return true;
 }
 
 Expression LatexParser::ParseText() {
   std::string words;
-  while (At(Kind::kText) && (words.empty() || ConjunctionOf(Peek().text) == 0)) {
-    absl::StrAppend(&words, words.empty() ? "" : " ", OneSpaced(Peek().text));
+  while (At(TokenKind::kText) && (words.empty() || ConjunctionOf(Peek().text) == 0)) {
+    absl::StrAppend(&words, words.empty() ? "" : " ", PlainWords(Peek().text));
     lexer_.Skip();
   }
   return {Tree::kText, words, {}};
@@ -172,9 +172,9 @@ Expression LatexParser::ParseNumberSet() {
   std::string name(Peek().text);
   lexer_.Skip();
   if (name.size() > 1) {  // the command: its letter follows
-    if (At(Kind::kOpen, "group")) {
+    if (At(TokenKind::kOpen, "group")) {
       name = std::string(Trim(lexer_.Raw()));
-    } else if (At(Kind::kWord)) {
+    } else if (At(TokenKind::kWord)) {
       lexer_.Narrow();
       name = std::string(Peek().text);
       lexer_.Skip();
@@ -187,14 +187,14 @@ Expression LatexParser::ParseNumberSet() {
 
 // What a command takes: {..}, or one digit, letter or command.
 Expression LatexParser::ParseArgument() {
-  if (!At(Kind::kOpen, "group")) {
+  if (!At(TokenKind::kOpen, "group")) {
     lexer_.Narrow();
     return ParseAtom();
   }
   lexer_.Skip();
   const Enter enter(this, Context{});
   Expression inside = ParseStatement();
-  if (!Take(Kind::kClose, "group")) return Fail("{ is not closed");
+  if (!Take(TokenKind::kClose, "group")) return Fail("{ is not closed");
   return inside;
 }
 
@@ -208,7 +208,7 @@ Expression LatexParser::ParseGroup() {
     const bool list = items.all.size() > 1 && items.all[0].kind != Tree::kRelation;
     inside = list ? Expression{Tree::kSet, "", std::move(items.all)} : Join(std::move(items));
   }
-  if (!Take(Kind::kClose, "group")) return Fail("{ is not closed");
+  if (!Take(TokenKind::kClose, "group")) return Fail("{ is not closed");
   group_end_ = lexer_.position();
   const bool wraps = inside.kind == Tree::kMatrix || inside.kind == Tree::kTuple;
   return wraps ? Node(Tree::kSet, "", std::move(inside)) : inside;
@@ -230,23 +230,23 @@ Expression LatexParser::ParseFraction() {
 Expression LatexParser::ParseRoot() {
   lexer_.Skip();
   Expression degree = NumberNode("2");
-  if (At(Kind::kOpen, "[")) {
+  if (At(TokenKind::kOpen, "[")) {
     lexer_.Skip();
     const Enter enter(this, Context{});
     degree = ParseSum();
-    if (!Take(Kind::kClose, "[")) return Fail("[ is not closed");
-  } else if (At(Kind::kOpen, "(")) {  // \sqrt(2)
+    if (!Take(TokenKind::kClose, "[")) return Fail("[ is not closed");
+  } else if (At(TokenKind::kOpen, "(")) {  // \sqrt(2)
     return ParseRadical("2");
   }
   Expression radicand = ParseArgument();
-  return Node(Tree::kPower, "", Scalar(std::move(radicand)), Inverse(std::move(degree)));
+  return Node(Tree::kPower, "", ScalarOf(std::move(radicand)), Inverse(std::move(degree)));
 }
 
 // Behind √: a bracket, a number or a letter.
 Expression LatexParser::ParseRadical(std::string_view degree) {
-  if (At(Kind::kWord)) lexer_.Narrow();
+  if (At(TokenKind::kWord)) lexer_.Narrow();
   Expression radicand = ParseAtom();
-  return Node(Tree::kPower, "", Scalar(std::move(radicand)), Inverse(NumberNode(degree)));
+  return Node(Tree::kPower, "", ScalarOf(std::move(radicand)), Inverse(NumberNode(degree)));
 }
 
 // \overline{x}, \vec{AB}: a symbol of that name; \overline{2+3i}: a conjugate.
@@ -255,11 +255,11 @@ Expression LatexParser::ParseAccent() {
   lexer_.Skip();
   LatexLexer ahead = lexer_;
   std::string name;
-  if (At(Kind::kOpen, "group")) {
+  if (At(TokenKind::kOpen, "group")) {
     for (const char c : ahead.Raw()) {
       if (!absl::ascii_isspace(c) && c != '\\' && c != '{' && c != '}') name += c;
     }
-  } else if (At(Kind::kWord) || At(Kind::kSymbol)) {
+  } else if (At(TokenKind::kWord) || At(TokenKind::kSymbol)) {
     ahead.Narrow();
     name = std::string(ahead.Peek().text);
     ahead.Skip();
@@ -278,10 +278,10 @@ Expression LatexParser::ParseAccent() {
 Expression LatexParser::ParseName() {
   const bool function = Peek().text.starts_with("operatorname");
   lexer_.Skip();
-  if (!At(Kind::kOpen, "group")) return Fail("a name without braces");
+  if (!At(TokenKind::kOpen, "group")) return Fail("a name without braces");
   const std::string_view raw = Trim(lexer_.Raw());
   if (const LatexCommand* known = FindCommand(raw);
-      function && known != nullptr && known->kind == Kind::kFunction) {
+      function && known != nullptr && known->kind == TokenKind::kFunction) {
     return ParseFunction(std::string(known->text));
   }
   std::string name;
@@ -289,7 +289,7 @@ Expression LatexParser::ParseName() {
     if (!absl::ascii_isspace(c) && c != '\\' && c != '{' && c != '}') name += c;
   }
   if (name.empty()) return Fail("an empty name");
-  if (function && At(Kind::kOpen, "(")) return {Tree::kFunction, name, ParseArguments()};
+  if (function && At(TokenKind::kOpen, "(")) return {Tree::kFunction, name, ParseArguments()};
   return {Tree::kSymbol, name, {}};
 }
 

@@ -8,7 +8,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 bool IsInfinite(const Expression& value) {
@@ -32,9 +32,9 @@ Expression LatexParser::ParseBracket() {
   }
   if (failed()) return {};
   const bool round = open == "(" || open == "[";
-  const bool french = At(Kind::kOpen, "[") && round && items.size() == 2;
+  const bool french = At(TokenKind::kOpen, "[") && round && items.size() == 2;
   const std::string close(french ? "(" : Peek().text);
-  if (!french && (!At(Kind::kClose) || (close != open && !(round && (close == "(" || close == "["))))) {
+  if (!french && (!At(TokenKind::kClose) || (close != open && !(round && (close == "(" || close == "["))))) {
     return Fail("a bracket that is not closed so");
   }
   lexer_.Skip();
@@ -46,7 +46,7 @@ Expression LatexParser::Bracketed(std::string_view open, std::string_view close,
   if (open == "floor" || open == "ceil" || open == "abs" || open == "norm") {
     if (items.size() != 1) return Fail("more than one value between bars");
     if (open == "abs" && items[0].kind == Tree::kMatrix) open = "det";
-    return Node(Tree::kFunction, open, Scalar(std::move(items[0])));
+    return Node(Tree::kFunction, open, ScalarOf(std::move(items[0])));
   }
   if (open == "<") return {Tree::kTuple, "", std::move(items)};
   const bool pair = items.size() == 2;
@@ -67,11 +67,11 @@ Expression LatexParser::ParseFrench() {
     items = ParseItems().all;
   }
   if (failed()) return {};
-  const bool open = At(Kind::kOpen, "[");
-  if ((!open && !At(Kind::kClose, "[") && !At(Kind::kClose, "(")) || items.size() != 2) {
+  const bool open = At(TokenKind::kOpen, "[");
+  if ((!open && !At(TokenKind::kClose, "[") && !At(TokenKind::kClose, "(")) || items.size() != 2) {
     return Fail("an interval ] that is not closed");
   }
-  const bool closed = At(Kind::kClose, "[");
+  const bool closed = At(TokenKind::kClose, "[");
   lexer_.Skip();
   return {Tree::kInterval, closed ? "(]" : "()", std::move(items)};
 }
@@ -82,8 +82,8 @@ Expression LatexParser::ParseBraces() {
   Expression set{Tree::kSet, "", {}};
   {
     const Enter enter(this, Context{.colon = false, .group_digits = false});
-    if (!At(Kind::kClose, "{")) set.args = ParseItems().all;
-    if (!failed() && (At(Kind::kMid) || At(Kind::kBar, "abs") || At(Kind::kColon))) {
+    if (!At(TokenKind::kClose, "{")) set.args = ParseItems().all;
+    if (!failed() && (At(TokenKind::kMid) || At(TokenKind::kBar, "abs") || At(TokenKind::kColon))) {
       if (set.args.size() != 1) return Fail("a set of several things with a condition");
       lexer_.Skip();
       context_.colon = true;
@@ -93,11 +93,11 @@ Expression LatexParser::ParseBraces() {
     }
   }
   if (failed()) return {};
-  if (Take(Kind::kClose, "none")) {
+  if (Take(TokenKind::kClose, "none")) {
     return set.args.size() == 1 ? Expression(std::move(set.args[0]))
                                 : Expression{Tree::kList, "", std::move(set.args)};
   }
-  if (!Take(Kind::kClose, "{")) return Fail("\\{ is not closed");
+  if (!Take(TokenKind::kClose, "{")) return Fail("\\{ is not closed");
   return set;
 }
 
@@ -113,10 +113,10 @@ Expression LatexParser::ParseBars() {
     inside = ParseSum();
   }
   if (failed()) return {};
-  if (!At(Kind::kBar, name) && !At(Kind::kClose, name)) return Fail("a bar | that is not closed");
+  if (!At(TokenKind::kBar, name) && !At(TokenKind::kClose, name)) return Fail("a bar | that is not closed");
   lexer_.Skip();
   const bool determinant = name == "abs" && inside.kind == Tree::kMatrix;
-  return Node(Tree::kFunction, determinant ? "det" : name, Scalar(std::move(inside)));
+  return Node(Tree::kFunction, determinant ? "det" : name, ScalarOf(std::move(inside)));
 }
 
 Expression LatexParser::ParseEnvironment() {
@@ -125,32 +125,32 @@ Expression LatexParser::ParseEnvironment() {
   const bool cases = name.find("cases") != name.npos;
   const bool array = name == "array" || name == "tabular";
   const bool matrix = name.find("matrix") != name.npos;
-  if (array && At(Kind::kOpen, "group")) lexer_.Raw();
+  if (array && At(TokenKind::kOpen, "group")) lexer_.Raw();
   std::vector<std::vector<Expression>> rows(1);
   lexer_.matrices += cases || array || matrix;
   {
     const Enter enter(this, Context{});
     if (!cases && !array && !matrix) rows[0].push_back(ParseStatement());
-    while (!failed() && !At(Kind::kFinish)) {
-      if (Take(Kind::kAmpersand)) continue;
-      if (Take(Kind::kRow)) {
+    while (!failed() && !At(TokenKind::kFinish)) {
+      if (Take(TokenKind::kAmpersand)) continue;
+      if (Take(TokenKind::kRow)) {
         if (!rows.back().empty()) rows.emplace_back();
         continue;
       }
-      const bool remark = At(Kind::kText) && ConjunctionOf(Peek().text) == ',';  // otherwise
-      const Kind next = remark ? PeekSecond() : Kind::kEnd;
-      if (next == Kind::kAmpersand || next == Kind::kRow || next == Kind::kFinish) {
+      const bool remark = At(TokenKind::kText) && ConjunctionOf(Peek().text) == ',';  // otherwise
+      const TokenKind next = remark ? PeekSecond() : TokenKind::kEnd;
+      if (next == TokenKind::kAmpersand || next == TokenKind::kRow || next == TokenKind::kFinish) {
         lexer_.Skip();
         continue;
       }
       rows.back().push_back(ParseStatement());
-      if (!failed() && !At(Kind::kAmpersand) && !At(Kind::kRow) && !At(Kind::kFinish)) {
+      if (!failed() && !At(TokenKind::kAmpersand) && !At(TokenKind::kRow) && !At(TokenKind::kFinish)) {
         return Fail("nothing that can stand in a matrix");
       }
     }
   }
   lexer_.matrices -= cases || array || matrix;
-  if (!Take(Kind::kFinish, name)) return Fail("an environment that is not ended");
+  if (!Take(TokenKind::kFinish, name)) return Fail("an environment that is not ended");
   if (rows.back().empty()) rows.pop_back();
   if (rows.empty()) return Fail("an empty environment");
   if (!cases && !array && !matrix) return std::move(rows[0][0]);

@@ -10,7 +10,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 // The letter i by itself: \sum_{i=1}, \sum_{1 \le i < j}.
@@ -61,10 +61,11 @@ Expression LatexParser::ParseBig() {
 
 // What stands above or below a sum or an integral; none: it is empty.
 std::optional<Expression> LatexParser::ParseBound() {
-  if (!At(Kind::kOpen, "group")) {
+  if (!At(TokenKind::kOpen, "group")) {
     bool negative = false;
-    for (; At(Kind::kMinus) || At(Kind::kPlus); lexer_.Skip()) negative = negative != At(Kind::kMinus);
-    if (At(Kind::kWord)) lexer_.Narrow();
+    for (; At(TokenKind::kMinus) || At(TokenKind::kPlus); lexer_.Skip())
+      negative = negative != At(TokenKind::kMinus);
+    if (At(TokenKind::kWord)) lexer_.Narrow();
     Expression bound = ParseAtom();
     return negative ? Negative(std::move(bound)) : bound;
   }
@@ -79,14 +80,14 @@ std::optional<Expression> LatexParser::ParseBound() {
 Expression LatexParser::ParseSeries(std::string_view name) {
   std::optional<Expression> condition, high;
   int index_i = 0;
-  while (!failed() && (At(Kind::kUnder) || At(Kind::kCaret))) {
-    const bool below = At(Kind::kUnder);
+  while (!failed() && (At(TokenKind::kUnder) || At(TokenKind::kCaret))) {
+    const bool below = At(TokenKind::kUnder);
     lexer_.Skip();
-    if (below && At(Kind::kOpen, "group")) {
+    if (below && At(TokenKind::kOpen, "group")) {
       LatexLexer ahead = lexer_;
       index_i = NamesI(ahead.Raw());
     } else if (below) {
-      index_i = At(Kind::kWord) && Peek().text[0] == 'i';
+      index_i = At(TokenKind::kWord) && Peek().text[0] == 'i';
     }
     if (below) index_i_ += index_i;
     (below ? condition : high) = ParseBound();
@@ -98,7 +99,7 @@ Expression LatexParser::ParseSeries(std::string_view name) {
     Context context = context_;
     context.in_function = false;
     const Enter enter(this, context);
-    body = Scalar(ParseProduct());
+    body = ScalarOf(ParseProduct());
   }
   index_i_ -= index_i;
   if (failed()) return {};
@@ -115,8 +116,8 @@ Expression LatexParser::ParseSeries(std::string_view name) {
 
 Expression LatexParser::ParseIntegral(int variables) {
   std::optional<Expression> low, high;
-  while (!failed() && (At(Kind::kUnder) || At(Kind::kCaret))) {
-    const bool below = At(Kind::kUnder);
+  while (!failed() && (At(TokenKind::kUnder) || At(TokenKind::kCaret))) {
+    const bool below = At(TokenKind::kUnder);
     lexer_.Skip();
     (below ? low : high) = ParseBound();
   }
@@ -127,7 +128,7 @@ Expression LatexParser::ParseIntegral(int variables) {
     Context context = context_;
     context.in_function = false;
     const Enter enter(this, context);
-    body = Scalar(ParseSum());
+    body = ScalarOf(ParseSum());
   }
   if (!failed() && !integral.variable.has_value()) Fail("an integral without its dx");
   for (int more = 1; more <= variables && !failed(); ++more) {
@@ -141,8 +142,8 @@ Expression LatexParser::ParseIntegral(int variables) {
     }
     integral.variable.reset();
     if (!last) {
-      const bool d = At(Kind::kPartial) || (At(Kind::kWord) && Peek().text[0] == 'd');
-      if (d && At(Kind::kWord) && Peek().text.size() > 1) lexer_.Split();
+      const bool d = At(TokenKind::kPartial) || (At(TokenKind::kWord) && Peek().text[0] == 'd');
+      if (d && At(TokenKind::kWord) && Peek().text.size() > 1) lexer_.Split();
       if (d) lexer_.Skip();
       if (!d || !TakeDifferential()) Fail("a double integral without its second variable");
     }
@@ -152,25 +153,26 @@ Expression LatexParser::ParseIntegral(int variables) {
 }
 
 Expression LatexParser::ParseLimit() {
-  if (!Take(Kind::kUnder) || !At(Kind::kOpen, "group")) return Fail("a limit without _{x \\to ..}");
+  if (!Take(TokenKind::kUnder) || !At(TokenKind::kOpen, "group")) return Fail("a limit without _{x \\to ..}");
   lexer_.Skip();
   Expression variable, point;
   std::string side;
   {
     const Enter enter(this, Context{});
     variable = ParsePostfix();
-    if (!Take(Kind::kArrow) && !Take(Kind::kRelation, "implies")) return Fail("a limit without \\to");
+    if (!Take(TokenKind::kArrow) && !Take(TokenKind::kRelation, "implies"))
+      return Fail("a limit without \\to");
     std::string* const outside = std::exchange(side_, &side);
     point = ParseSum();
     side_ = outside;
   }
-  if (!Take(Kind::kClose, "group")) return Fail("{ is not closed");
+  if (!Take(TokenKind::kClose, "group")) return Fail("{ is not closed");
   Expression body;
   {
     Context context = context_;
     context.in_function = false;
     const Enter enter(this, context);
-    body = Scalar(ParseProduct());
+    body = ScalarOf(ParseProduct());
   }
   Expression limit = Node(Tree::kFunction, "limit", std::move(body), std::move(variable), std::move(point));
   if (!side.empty()) limit.args.push_back({Tree::kText, side, {}});
@@ -181,17 +183,17 @@ Expression LatexParser::ParseLimit() {
 bool LatexParser::ParseDerivative(Expression* result) {
   LatexLexer ahead = lexer_;
   ahead.Skip();
-  if (ahead.Peek().kind != Kind::kOpen || ahead.Peek().text != "group") return false;
+  if (ahead.Peek().kind != TokenKind::kOpen || ahead.Peek().text != "group") return false;
   std::string_view over = BehindD(ahead.Raw());
-  if (over.data() == nullptr || ahead.Peek().kind != Kind::kOpen || ahead.Peek().text != "group")
+  if (over.data() == nullptr || ahead.Peek().kind != TokenKind::kOpen || ahead.Peek().text != "group")
     return false;
   std::string_view under = BehindD(ahead.Raw());
   const int order = TakeOrder(&over);
   if (under.empty() || order == 0) return false;
   LatexLexer variable(under);
   variable.Narrow();
-  const Kind kind = variable.Peek().kind;
-  if (kind != Kind::kWord && kind != Kind::kSymbol) return false;
+  const TokenKind kind = variable.Peek().kind;
+  if (kind != TokenKind::kWord && kind != TokenKind::kSymbol) return false;
   Expression of = Node(Tree::kSymbol, variable.Peek().text);
   variable.Skip();
   std::string_view rest = TrimLeft(under.substr(variable.position()));
@@ -206,7 +208,7 @@ bool LatexParser::ParseDerivative(Expression* result) {
     lexer_ = LatexLexer(text.substr(0, begin + over.size()));
     lexer_.Jump(begin);
     body = ParseProduct();
-    if (!failed() && !At(Kind::kEnd)) Fail("nothing that can stand in a derivative");
+    if (!failed() && !At(TokenKind::kEnd)) Fail("nothing that can stand in a derivative");
     if (!failed()) lexer_ = ahead;
   }
   *result =

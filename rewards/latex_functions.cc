@@ -9,7 +9,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 bool IsTrigonometric(std::string_view name) {
@@ -39,8 +39,8 @@ bool IsAlwaysFunction(std::string_view name) {
 Expression LatexParser::ParseFunction(const std::string& name) {
   std::optional<Expression> exponent;
   std::optional<Expression> base;
-  while (!failed() && (At(Kind::kCaret) || At(Kind::kUnder))) {
-    const bool above = At(Kind::kCaret);
+  while (!failed() && (At(TokenKind::kCaret) || At(TokenKind::kUnder))) {
+    const bool above = At(TokenKind::kCaret);
     lexer_.Skip();
     (above ? exponent : base) = above ? ParseExponent() : ParseArgument();
   }
@@ -48,14 +48,14 @@ Expression LatexParser::ParseFunction(const std::string& name) {
   const bool trigonometric = IsTrigonometric(name);
   trigonometric_ += trigonometric;
   std::vector<Expression> args;
-  if (At(Kind::kOpen) && Peek().text.size() < 6 && Peek().text != "floor" && Peek().text != "ceil" &&
+  if (At(TokenKind::kOpen) && Peek().text.size() < 6 && Peek().text != "floor" && Peek().text != "ceil" &&
       Peek().text != "abs" && Peek().text != "norm") {
     args = ParseArguments();
   } else {
     Context context = context_;
     context.in_function = true;
     const Enter enter(this, context);
-    args.push_back(Scalar(ParseProduct()));
+    args.push_back(ScalarOf(ParseProduct()));
   }
   trigonometric_ -= trigonometric;
   if (failed()) return {};
@@ -103,7 +103,7 @@ std::vector<Expression> LatexParser::ParseArguments() {
     const Enter enter(this, Context{.group_digits = open == "group"});
     args = ParseItems().all;
   }
-  if (!Take(Kind::kClose, open)) Fail("a function's bracket is not closed");
+  if (!Take(TokenKind::kClose, open)) Fail("a function's bracket is not closed");
   return args;
 }
 
@@ -124,22 +124,22 @@ bool LatexParser::IsApplication(const Expression& function) {
   ahead.group_digits = false;
   ahead.Skip();
   while (true) {
-    const Kind kind = ahead.Peek().kind;
-    if (kind != Kind::kNumber && kind != Kind::kWord && kind != Kind::kSymbol) return false;
-    if (kind == Kind::kWord && ahead.Peek().text.size() > 1) return false;
+    const TokenKind kind = ahead.Peek().kind;
+    if (kind != TokenKind::kNumber && kind != TokenKind::kWord && kind != TokenKind::kSymbol) return false;
+    if (kind == TokenKind::kWord && ahead.Peek().text.size() > 1) return false;
     if (ahead.Peek().text == function.name) return false;
     ahead.Skip();
-    if (ahead.Peek().kind == Kind::kUnder) {
+    if (ahead.Peek().kind == TokenKind::kUnder) {
       ahead.Skip();
-      if (ahead.Peek().kind == Kind::kOpen) {
+      if (ahead.Peek().kind == TokenKind::kOpen) {
         ahead.Raw();
       } else {
         ahead.Narrow();
         ahead.Skip();
       }
     }
-    if (ahead.Peek().kind == Kind::kClose) return ahead.Peek().text == "(";
-    if (ahead.Peek().kind != Kind::kComma) return false;
+    if (ahead.Peek().kind == TokenKind::kClose) return ahead.Peek().text == "(";
+    if (ahead.Peek().kind != TokenKind::kComma) return false;
     ahead.Skip();
   }
 }

@@ -9,52 +9,49 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
-
-bool IsDigit(char c) { return absl::ascii_isdigit(c); }
-bool IsLetter(char c) { return absl::ascii_isalpha(c); }
+using TokenKind = LatexTokenKind;
 
 struct Plain {
   std::string_view spelling;
-  Kind kind;
+  TokenKind kind;
   std::string_view text;
 };
 
 // Longer ones first.
-constexpr Plain kPlain[] = {{"<=>", Kind::kRelation, "iff"},
-                            {"<=", Kind::kRelation, "<="},
-                            {">=", Kind::kRelation, ">="},
-                            {"!=", Kind::kRelation, "!="},
-                            {"==", Kind::kRelation, "="},
-                            {":=", Kind::kRelation, "="},
-                            {"=>", Kind::kRelation, "implies"},
-                            {"->", Kind::kArrow, "to"},
-                            {"**", Kind::kCaret, ""},
-                            {"...", Kind::kDots, ""},
-                            {"||", Kind::kBar, "abs"},
-                            {"=", Kind::kRelation, "="},
-                            {"<", Kind::kRelation, "<"},
-                            {">", Kind::kRelation, ">"},
-                            {"+", Kind::kPlus, ""},
-                            {"-", Kind::kMinus, ""},
-                            {"*", Kind::kTimes, ""},
-                            {"/", Kind::kDivide, ""},
-                            {":", Kind::kColon, ""},
-                            {"!", Kind::kBang, ""},
-                            {"'", Kind::kPrime, ""},
-                            {"^", Kind::kCaret, ""},
-                            {"_", Kind::kUnder, ""},
-                            {"%", Kind::kPercent, ""},
-                            {",", Kind::kComma, ""},
-                            {";", Kind::kSemicolon, ""},
-                            {"&", Kind::kAmpersand, ""},
-                            {"(", Kind::kOpen, "("},
-                            {")", Kind::kClose, "("},
-                            {"[", Kind::kOpen, "["},
-                            {"]", Kind::kClose, "["},
-                            {"{", Kind::kOpen, "group"},
-                            {"}", Kind::kClose, "group"},
-                            {"|", Kind::kBar, "abs"}};
+constexpr Plain kPlain[] = {{"<=>", TokenKind::kRelation, "iff"},
+                            {"<=", TokenKind::kRelation, "<="},
+                            {">=", TokenKind::kRelation, ">="},
+                            {"!=", TokenKind::kRelation, "!="},
+                            {"==", TokenKind::kRelation, "="},
+                            {":=", TokenKind::kRelation, "="},
+                            {"=>", TokenKind::kRelation, "implies"},
+                            {"->", TokenKind::kArrow, "to"},
+                            {"**", TokenKind::kCaret, ""},
+                            {"...", TokenKind::kDots, ""},
+                            {"||", TokenKind::kBar, "abs"},
+                            {"=", TokenKind::kRelation, "="},
+                            {"<", TokenKind::kRelation, "<"},
+                            {">", TokenKind::kRelation, ">"},
+                            {"+", TokenKind::kPlus, ""},
+                            {"-", TokenKind::kMinus, ""},
+                            {"*", TokenKind::kTimes, ""},
+                            {"/", TokenKind::kDivide, ""},
+                            {":", TokenKind::kColon, ""},
+                            {"!", TokenKind::kBang, ""},
+                            {"'", TokenKind::kPrime, ""},
+                            {"^", TokenKind::kCaret, ""},
+                            {"_", TokenKind::kUnder, ""},
+                            {"%", TokenKind::kPercent, ""},
+                            {",", TokenKind::kComma, ""},
+                            {";", TokenKind::kSemicolon, ""},
+                            {"&", TokenKind::kAmpersand, ""},
+                            {"(", TokenKind::kOpen, "("},
+                            {")", TokenKind::kClose, "("},
+                            {"[", TokenKind::kOpen, "["},
+                            {"]", TokenKind::kClose, "["},
+                            {"{", TokenKind::kOpen, "group"},
+                            {"}", TokenKind::kClose, "group"},
+                            {"|", TokenKind::kBar, "abs"}};
 
 }  // namespace
 
@@ -66,20 +63,20 @@ const LatexToken& LatexLexer::Peek() {
 
 void LatexLexer::Skip() {
   position_ = last_end_ = Peek().end;
-  fresh_ = token_.kind == Kind::kEnd || token_.kind == Kind::kError;  // both stay
+  fresh_ = token_.kind == TokenKind::kEnd || token_.kind == TokenKind::kError;  // both stay
 }
 
 void LatexLexer::Split() {
   token_.end = token_.begin + 1;
   token_.text = text_.substr(token_.begin, 1);
-  token_.kind = Kind::kWord;
+  token_.kind = TokenKind::kWord;
 }
 
 void LatexLexer::Narrow() {
   const char first = At(Peek().begin);
-  if (IsLetter(first)) Split();
-  if (IsDigit(first)) {
-    Set(Kind::kNumber, text_.substr(token_.begin, 1), token_.begin + 1);
+  if (absl::ascii_isalpha(first)) Split();
+  if (absl::ascii_isdigit(first)) {
+    Set(TokenKind::kNumber, text_.substr(token_.begin, 1), token_.begin + 1);
     token_.digits = std::string(1, first);
   }
 }
@@ -88,7 +85,7 @@ std::string_view LatexLexer::Raw() {
   const size_t open = Peek().begin;
   const size_t close = CloseOf(open);
   if (close == text_.npos) {
-    Set(Kind::kError, "an unclosed {", open);
+    Set(TokenKind::kError, "an unclosed {", open);
     return {};
   }
   position_ = last_end_ = close + 1;
@@ -116,7 +113,7 @@ size_t LatexLexer::CloseOf(size_t open) const {
   return text_.npos;
 }
 
-void LatexLexer::Set(Kind kind, std::string_view text, size_t end) {
+void LatexLexer::Set(TokenKind kind, std::string_view text, size_t end) {
   token_.kind = kind;
   token_.text = text;
   token_.end = end;
@@ -147,26 +144,27 @@ void LatexLexer::Lex() {
     token_.end = position_;
     if (position_ >= text_.size()) return;
     const char c = text_[position_];
-    if (IsDigit(c) || (c == '.' && IsDigit(At(position_ + 1)))) return LexNumber();
-    if (IsLetter(c)) return LexWord();
+    if (absl::ascii_isdigit(c) || (c == '.' && absl::ascii_isdigit(At(position_ + 1)))) return LexNumber();
+    if (absl::ascii_isalpha(c)) return LexWord();
     if (c != '\\') return LexOther();
-    token_.kind = Kind::kEnd;
+    token_.kind = TokenKind::kEnd;
     LexCommand();
-    if (token_.end > token_.begin || token_.kind == Kind::kError) return;
+    if (token_.end > token_.begin || token_.kind == TokenKind::kError) return;
   }
 }
 
 void LatexLexer::LexWord() {
   size_t end = position_;
-  while (IsLetter(At(end))) ++end;
+  while (absl::ascii_isalpha(At(end))) ++end;
   const std::string_view word = text_.substr(position_, end - position_);
   if (const LatexCommand* known = FindWord(word)) return Set(known->kind, known->text, end);
   // sinx, lnx
   if (word.size() > 2) {
     const LatexCommand* known = FindWord(word.substr(0, word.size() - 1));
-    if (known != nullptr && known->kind == Kind::kFunction) return Set(known->kind, known->text, end - 1);
+    if (known != nullptr && known->kind == TokenKind::kFunction)
+      return Set(known->kind, known->text, end - 1);
   }
-  Set(Kind::kWord, word, end);
+  Set(TokenKind::kWord, word, end);
 }
 
 void LatexLexer::LexOther() {
@@ -176,18 +174,18 @@ void LatexLexer::LexOther() {
     size_t end = position_;
     while (end < text_.size() && static_cast<unsigned char>(text_[end]) >= 0x80)
       end += Utf8Length(text_.substr(end));
-    return Set(Kind::kText, text_.substr(position_, end - position_), end);
+    return Set(TokenKind::kText, text_.substr(position_, end - position_), end);
   }
   if (opens_ || closes_) {
     const size_t end = position_ + 1;
-    const Kind kind = opens_ ? Kind::kOpen : Kind::kClose;
+    const TokenKind kind = opens_ ? TokenKind::kOpen : TokenKind::kClose;
     if (c == '.') {
-      if (closes_) return Set(Kind::kClose, "none", end);
+      if (closes_) return Set(TokenKind::kClose, "none", end);
       position_ = end;
       return Lex();
     }
     if (c == '|') return Set(kind, "abs", end);
-    if (c == '{' || c == '}') return Set(c == '{' ? Kind::kOpen : Kind::kClose, "{", end);
+    if (c == '{' || c == '}') return Set(c == '{' ? TokenKind::kOpen : TokenKind::kClose, "{", end);
     if (c == '<' || c == '>') return Set(kind, "<", end);
     if (c == '/') {
       position_ = end;
@@ -200,23 +198,24 @@ void LatexLexer::LexOther() {
       return Set(plain.kind, plain.text, position_ + length);
     }
   }
-  if (c == '.' && rest.find_first_not_of(". $\n\t") == rest.npos) return Set(Kind::kEnd, "", text_.size());
-  Set(Kind::kError, c == '.' ? "a full stop" : "a character that is no mathematics", position_);
+  if (c == '.' && rest.find_first_not_of(". $\n\t") == rest.npos)
+    return Set(TokenKind::kEnd, "", text_.size());
+  Set(TokenKind::kError, c == '.' ? "a full stop" : "a character that is no mathematics", position_);
 }
 
 void LatexLexer::LexCommand() {
   const size_t name = position_ + 1;
   size_t end = name;
-  while (IsLetter(At(end))) ++end;
+  while (absl::ascii_isalpha(At(end))) ++end;
   if (end == name) {
     if (At(name) == '\\') {  // \\ is a new line, or a backslash that was escaped twice
-      if (matrices > 0) return Set(Kind::kRow, "", name + 1);
-      if (IsLetter(At(name + 1)) || At(name + 1) == '{' || At(name + 1) == '}') {
+      if (matrices > 0) return Set(TokenKind::kRow, "", name + 1);
+      if (absl::ascii_isalpha(At(name + 1)) || At(name + 1) == '{' || At(name + 1) == '}') {
         ++position_;
         token_.end = token_.begin = position_;
         return LexCommand();
       }
-      return Set(Kind::kBreak, "", name + 1);
+      return Set(TokenKind::kBreak, "", name + 1);
     }
     if (name >= text_.size()) {  // a backslash at the very end
       position_ = name;
@@ -239,7 +238,7 @@ void LatexLexer::LexNamed(std::string_view name) {
   }
   const size_t begin = position_;
   const size_t end = begin + 1 + name.size();
-  if (command == nullptr) return Set(Kind::kError, "an unknown command", begin);
+  if (command == nullptr) return Set(TokenKind::kError, "an unknown command", begin);
   const auto move = [&](size_t to) {
     position_ = to;
     token_.begin = token_.end = to;
@@ -249,7 +248,8 @@ void LatexLexer::LexNamed(std::string_view name) {
       token_.spaced = true;
       return move(end);
     case LatexCommand::Lex::kSkip:
-      if (name == "middle" && At(SkipBlanks(end)) == '|') return Set(Kind::kMid, "", SkipBlanks(end) + 1);
+      if (name == "middle" && At(SkipBlanks(end)) == '|')
+        return Set(TokenKind::kMid, "", SkipBlanks(end) + 1);
       return move(end);
     case LatexCommand::Lex::kSkipArgument: {
       const size_t open = SkipBlanks(end);
@@ -275,12 +275,12 @@ void LatexLexer::LexNamed(std::string_view name) {
     case LatexCommand::Lex::kToken:
       break;
   }
-  Kind kind = command->kind;
-  if (kind == Kind::kBar && (opens_ || closes_)) kind = opens_ ? Kind::kOpen : Kind::kClose;
-  if (kind == Kind::kBegin || kind == Kind::kFinish) {
+  TokenKind kind = command->kind;
+  if (kind == TokenKind::kBar && (opens_ || closes_)) kind = opens_ ? TokenKind::kOpen : TokenKind::kClose;
+  if (kind == TokenKind::kBegin || kind == TokenKind::kFinish) {
     const size_t open = SkipBlanks(end);
     const size_t close = At(open) == '{' ? CloseOf(open) : text_.npos;
-    if (close == text_.npos) return Set(Kind::kError, "an environment without a name", begin);
+    if (close == text_.npos) return Set(TokenKind::kError, "an environment without a name", begin);
     return Set(kind, Trim(text_.substr(open + 1, close - open - 1)), close + 1);
   }
   Set(kind, command->text, end);
@@ -295,24 +295,24 @@ void LatexLexer::LexText(bool upright) {
     return;
   }
   const size_t close = CloseOf(open);
-  if (close == text_.npos) return Set(Kind::kError, "an unclosed {", open);
+  if (close == text_.npos) return Set(TokenKind::kError, "an unclosed {", open);
   std::string_view content = Trim(text_.substr(open + 1, close - open - 1));
   while (content.starts_with("\\ ") || content.starts_with("~")) {
     content = Trim(content.substr(content[0] == '~' ? 1 : 2));
   }
   if (content.size() == 3 && content[0] == '(' && content[2] == ')') content = content.substr(1, 1);
   const char first = content.empty() ? '\0' : content[0];
-  if (content.size() == 1 && IsLetter(first)) return Set(Kind::kWord, content, close + 1);
+  if (content.size() == 1 && absl::ascii_isalpha(first)) return Set(TokenKind::kWord, content, close + 1);
   const LatexCommand* word = FindWord(content);
   if (word == nullptr && upright) word = FindCommand(content);
   if (word != nullptr && word->lex == LatexCommand::Lex::kToken)
     return Set(word->kind, word->text, close + 1);
-  if (IsDigit(first) || first == '$' || first == '-' || first == '\\' || first == '(') {
+  if (absl::ascii_isdigit(first) || first == '$' || first == '-' || first == '\\' || first == '(') {
     position_ = open;
     token_.begin = token_.end = position_;
     return;
   }
-  Set(Kind::kText, content, close + 1);
+  Set(TokenKind::kText, content, close + 1);
 }
 
 }  // namespace temper

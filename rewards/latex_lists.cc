@@ -10,10 +10,8 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
-
-bool IsEquation(const Expression& value) { return value.kind == Tree::kRelation && value.name == "="; }
 
 bool IsInequality(const Expression& value) { return IsRelation(value) && !IsEquation(value); }
 
@@ -43,11 +41,11 @@ char LatexParser::TakeSeparators() {
   while (true) {
     const LatexToken& token = Peek();
     char separator = 0;
-    if (token.kind == Kind::kComma) separator = ',';
-    if (token.kind == Kind::kBreak) separator = ',';
-    if (token.kind == Kind::kSemicolon) separator = ';';
-    if (token.kind == Kind::kConjunction) separator = token.text == "or" ? '|' : '&';
-    if (token.kind == Kind::kText) separator = ConjunctionOf(token.text);
+    if (token.kind == TokenKind::kComma) separator = ',';
+    if (token.kind == TokenKind::kBreak) separator = ',';
+    if (token.kind == TokenKind::kSemicolon) separator = ';';
+    if (token.kind == TokenKind::kConjunction) separator = token.text == "or" ? '|' : '&';
+    if (token.kind == TokenKind::kText) separator = ConjunctionOf(token.text);
     if (separator == 0) return strongest;
     if (strongest != ';' && !(separator == ',' && strongest != 0)) strongest = separator;
     lexer_.Skip();
@@ -60,9 +58,9 @@ LatexParser::Items LatexParser::ParseItems() {
   while (!failed()) {
     items.all.push_back(ParseItem());
     const char join = TakeSeparators();
-    const Kind next = Peek().kind;
-    if (join == 0 || next == Kind::kEnd || next == Kind::kClose || next == Kind::kAmpersand ||
-        next == Kind::kRow || next == Kind::kFinish) {
+    const TokenKind next = Peek().kind;
+    if (join == 0 || next == TokenKind::kEnd || next == TokenKind::kClose || next == TokenKind::kAmpersand ||
+        next == TokenKind::kRow || next == TokenKind::kFinish) {
       return items;
     }
     items.joins.push_back(join);
@@ -129,13 +127,13 @@ Expression LatexParser::JoinWords(Items items, bool lists) {
 Expression LatexParser::ParseItem() {
   Expression item = ParseLogic(0);
   while (!failed()) {
-    if (At(Kind::kInfix)) {
+    if (At(TokenKind::kInfix)) {
       const bool choose = Peek().text == "choose";
       lexer_.Skip();
       Expression right = ParseLogic(0);
       item = Nested(choose ? Node(Tree::kFunction, "binomial", std::move(item), std::move(right))
                            : Quotient(std::move(item), std::move(right)));
-    } else if (context_.colon && context_.bars == 0 && (At(Kind::kMid) || At(Kind::kBar, "abs"))) {
+    } else if (context_.colon && context_.bars == 0 && (At(TokenKind::kMid) || At(TokenKind::kBar, "abs"))) {
       lexer_.Skip();
       Expression right = ParseLogic(0);
       item = Nested(Node(Tree::kFunction, "given", std::move(item), std::move(right)));

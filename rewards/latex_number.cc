@@ -6,11 +6,9 @@
 namespace temper {
 namespace {
 
-bool IsDigit(char c) { return absl::ascii_isdigit(c); }
-
 size_t CountDigits(std::string_view text) {
   size_t count = 0;
-  while (count < text.size() && IsDigit(text[count])) ++count;
+  while (count < text.size() && absl::ascii_isdigit(text[count])) ++count;
   return count;
 }
 

@@ -11,7 +11,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 }  // namespace
@@ -39,13 +39,13 @@ LatexParser::Deeper::Deeper(LatexParser* parser) : parser_(parser) {
 
 Expression LatexParser::Parse() {
   Expression tree = ParseStatement();
-  if (!failed() && !At(Kind::kEnd)) Fail("nothing that can stand here");
+  if (!failed() && !At(TokenKind::kEnd)) Fail("nothing that can stand here");
   return tree;
 }
 
 Expression LatexParser::Fail(std::string_view what) {
   if (error_.empty()) {
-    const bool lexical = At(Kind::kError);
+    const bool lexical = At(TokenKind::kError);
     error_ = std::string(lexical ? Peek().text : what);
     error_at_ = Peek().begin;
     lexer_ = LatexLexer(lexer_.text().substr(0, 0));
@@ -53,19 +53,19 @@ Expression LatexParser::Fail(std::string_view what) {
   return {};
 }
 
-bool LatexParser::Take(Kind kind) {
+bool LatexParser::Take(TokenKind kind) {
   if (!At(kind)) return false;
   lexer_.Skip();
   return true;
 }
 
-bool LatexParser::Take(Kind kind, std::string_view text) {
+bool LatexParser::Take(TokenKind kind, std::string_view text) {
   if (!At(kind, text)) return false;
   lexer_.Skip();
   return true;
 }
 
-Kind LatexParser::PeekSecond() {
+TokenKind LatexParser::PeekSecond() {
   Peek();
   LatexLexer ahead = lexer_;
   ahead.Skip();
@@ -88,7 +88,7 @@ Expression Product(std::vector<Expression> factors) {
     if (factor.kind == Tree::kMultiply) {
       std::move(factor.args.begin(), factor.args.end(), std::back_inserter(product.args));
     } else {
-      product.args.push_back(Scalar(std::move(factor)));
+      product.args.push_back(ScalarOf(std::move(factor)));
     }
   }
   return product;
@@ -103,7 +103,7 @@ Expression Negative(Expression value) {
 }
 
 Expression Inverse(Expression value) {
-  return Node(Tree::kPower, "", Scalar(std::move(value)), NumberNode("-1"));
+  return Node(Tree::kPower, "", ScalarOf(std::move(value)), NumberNode("-1"));
 }
 
 Expression Quotient(Expression over, Expression under) {
@@ -113,17 +113,13 @@ Expression Quotient(Expression over, Expression under) {
   return Product(std::move(factors));
 }
 
-Expression Scalar(Expression value) {
+Expression ScalarOf(Expression value) {
   if (value.kind == Tree::kSet && value.args.size() == 1) return Expression(std::move(value.args[0]));
   return value;
 }
 
 bool IsInteger(const Expression& value) {
   return value.kind == Tree::kNumber && value.name.find('.') == value.name.npos;
-}
-
-bool IsRelation(const Expression& value) {
-  return value.kind == Tree::kRelation || value.kind == Tree::kLogic;
 }
 
 bool IsSetLike(const Expression& value) {

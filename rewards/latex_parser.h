@@ -140,7 +140,7 @@ class LatexParser {
   size_t error_at_ = 0;
   int depth_ = 0;
   int nested_ = 0;
-  int copied_ = 0;
+  size_t copied_ = 0;
   Context context_;
   int trigonometric_ = 0;  // arguments of sin, cos, .. around
   int index_i_ = 0;        // sums around whose index is i
@@ -195,9 +195,8 @@ Expression Negative(Expression value);
 Expression Inverse(Expression value);
 Expression Quotient(Expression over, Expression under);
 // {x} where a value is needed is x.
-Expression Scalar(Expression value);
+Expression ScalarOf(Expression value);
 bool IsInteger(const Expression& value);
-bool IsRelation(const Expression& value);  // or made of some
 bool IsSetLike(const Expression& value);
 bool IsNumeric(const Expression& value);  // no symbol or text in it
 // and, or, `,` where a text joins what stands before and behind it; 0: it does not.

@@ -9,7 +9,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 // Letters that a subscript is named by: without dress.
@@ -39,25 +39,25 @@ Expression LatexParser::ParsePostfix() {
   while (!failed()) {
     const LatexToken& token = Peek();
     const bool symbol = value.kind == Tree::kSymbol;
-    if (token.kind == Kind::kUnder) {
+    if (token.kind == TokenKind::kUnder) {
       lexer_.Skip();
       value = Subscript(std::move(value), powered);
-    } else if (token.kind == Kind::kPrime) {
+    } else if (token.kind == TokenKind::kPrime) {
       if (!symbol) return Fail("a prime behind no symbol");
       value.name += "'";
       lexer_.Skip();
-    } else if (token.kind == Kind::kBang) {
+    } else if (token.kind == TokenKind::kBang) {
       value = Factorial(std::move(value));
-    } else if (token.kind == Kind::kDegree) {
+    } else if (token.kind == TokenKind::kDegree) {
       lexer_.Skip();
       value = Degrees(std::move(value));
-    } else if (token.kind == Kind::kCaret) {
+    } else if (token.kind == TokenKind::kCaret) {
       lexer_.Skip();
       if (TakeSpecialExponent(&value)) continue;
       Expression exponent = ParseExponent();
-      value = Nested(Node(Tree::kPower, "", Scalar(std::move(value)), std::move(exponent)));
+      value = Nested(Node(Tree::kPower, "", ScalarOf(std::move(value)), std::move(exponent)));
       powered = symbol;
-    } else if ((symbol || powered) && At(Kind::kOpen, "(") &&
+    } else if ((symbol || powered) && At(TokenKind::kOpen, "(") &&
                IsApplication(powered ? value.args[0] : value)) {
       value = ParseApplication(std::move(value), powered);
       powered = false;
@@ -71,10 +71,10 @@ Expression LatexParser::ParsePostfix() {
 // n!!, but n!!! is ((n!)!)!.
 Expression LatexParser::Factorial(Expression value) {
   int count = 0;
-  for (; Take(Kind::kBang); ++count) {
+  for (; Take(TokenKind::kBang); ++count) {
   }
-  if (count == 2) return Nested(Node(Tree::kFunction, "double_factorial", Scalar(std::move(value))));
-  for (; count > 0; --count) value = Nested(Node(Tree::kFunction, "factorial", Scalar(std::move(value))));
+  if (count == 2) return Nested(Node(Tree::kFunction, "double_factorial", ScalarOf(std::move(value))));
+  for (; count > 0; --count) value = Nested(Node(Tree::kFunction, "factorial", ScalarOf(std::move(value))));
   return value;
 }
 
@@ -82,22 +82,23 @@ Expression LatexParser::Factorial(Expression value) {
 Expression LatexParser::ParseExponent() {
   const Deeper deeper(this);
   bool negative = false;
-  for (; At(Kind::kMinus) || At(Kind::kPlus); lexer_.Skip()) negative = negative != At(Kind::kMinus);
+  for (; At(TokenKind::kMinus) || At(TokenKind::kPlus); lexer_.Skip())
+    negative = negative != At(TokenKind::kMinus);
   Expression exponent;
-  if (At(Kind::kOpen, "group")) {
+  if (At(TokenKind::kOpen, "group")) {
     exponent = ParseArgument();
   } else {
-    if (At(Kind::kWord)) lexer_.Narrow();
+    if (At(TokenKind::kWord)) lexer_.Narrow();
     exponent = ParseAtom();
   }
-  if (Take(Kind::kCaret)) exponent = Node(Tree::kPower, "", std::move(exponent), ParseExponent());
+  if (Take(TokenKind::kCaret)) exponent = Node(Tree::kPower, "", std::move(exponent), ParseExponent());
   return negative ? Negative(std::move(exponent)) : exponent;
 }
 
 // Behind ^: degrees, primes, conjugates, transposes, 5^{th}, 0^+, R^+. False: an exponent.
 bool LatexParser::TakeSpecialExponent(Expression* base) {
   LatexLexer ahead = lexer_;
-  const bool group = ahead.Peek().kind == Kind::kOpen && ahead.Peek().text == "group";
+  const bool group = ahead.Peek().kind == TokenKind::kOpen && ahead.Peek().text == "group";
   std::string_view mark;
   if (group) {
     mark = Trim(ahead.Raw());
@@ -108,8 +109,8 @@ bool LatexParser::TakeSpecialExponent(Expression* base) {
       return false;
     ahead.Skip();
     // x^-1, x^+2
-    const Kind next = ahead.Peek().kind;
-    if ((mark == "+" || mark == "-") && next != Kind::kEnd && next != Kind::kClose) return false;
+    const TokenKind next = ahead.Peek().kind;
+    if ((mark == "+" || mark == "-") && next != TokenKind::kEnd && next != TokenKind::kClose) return false;
   }
   const bool matrix = base->kind == Tree::kMatrix;
   if (mark == "\\circ" || mark == "\\degree" || mark == "o") {
@@ -163,10 +164,10 @@ Expression LatexParser::Subscript(Expression base, bool powered) {
 }
 
 std::string LatexParser::SubscriptName() {
-  if (At(Kind::kOpen, "group")) return PlainName(lexer_.Raw());
-  if (At(Kind::kWord) || At(Kind::kFunction)) lexer_.Narrow();
+  if (At(TokenKind::kOpen, "group")) return PlainName(lexer_.Raw());
+  if (At(TokenKind::kWord) || At(TokenKind::kFunction)) lexer_.Narrow();
   const LatexToken token = Peek();
-  if (token.kind == Kind::kEnd || token.kind == Kind::kError || token.kind == Kind::kClose) {
+  if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kError || token.kind == TokenKind::kClose) {
     Fail("a subscript is missing");
     return "";
   }
@@ -180,7 +181,7 @@ std::string LatexParser::SubscriptName() {
 }
 
 Expression LatexParser::Degrees(Expression value) {
-  if (At(Kind::kWord, "C") || At(Kind::kWord, "F")) lexer_.Skip();
+  if (At(TokenKind::kWord, "C") || At(TokenKind::kWord, "F")) lexer_.Skip();
   if (trigonometric_ == 0) return value;
   std::vector<Expression> factors;
   factors.push_back(std::move(value));

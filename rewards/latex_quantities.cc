@@ -9,7 +9,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 // Enough of it: the words that count are short.
@@ -41,11 +41,12 @@ bool ChangesValue(std::string_view words) {
 
 // 2\frac12 and 2 1/2 behind the 2.
 bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
-  const Kind kind = Peek().kind;
-  if ((kind != Kind::kFraction && kind != Kind::kNumber) || !IsInteger(factors->back())) return false;
+  const TokenKind kind = Peek().kind;
+  if ((kind != TokenKind::kFraction && kind != TokenKind::kNumber) || !IsInteger(factors->back()))
+    return false;
   if (factors->back().name == "-1") return false;
   Expression fraction;
-  if (kind == Kind::kFraction) {
+  if (kind == TokenKind::kFraction) {
     fraction = ParsePostfix();
     const bool plain = fraction.kind == Tree::kMultiply && fraction.args.size() == 2 &&
                        IsInteger(fraction.args[0]) && fraction.args[1].kind == Tree::kPower &&
@@ -57,9 +58,9 @@ bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
   } else {
     LatexLexer ahead = lexer_;
     ahead.Skip();
-    if (ahead.Peek().kind != Kind::kDivide) return false;
+    if (ahead.Peek().kind != TokenKind::kDivide) return false;
     ahead.Skip();
-    if (ahead.Peek().kind != Kind::kNumber) return false;
+    if (ahead.Peek().kind != TokenKind::kNumber) return false;
     Expression over = ParseNumber();
     lexer_.Skip();
     Expression under = ParseNumber();
@@ -79,36 +80,36 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
   const auto unit = [&](bool first) {
     const LatexToken& token = Peek();
     const std::string_view spelling = lexer_.text().substr(token.begin, token.end - token.begin);
-    if (token.kind != Kind::kWord && token.kind != Kind::kFunction) return false;
-    if (token.kind == Kind::kFunction && !IsUnit(spelling)) return false;
+    if (token.kind != TokenKind::kWord && token.kind != TokenKind::kFunction) return false;
+    if (token.kind == TokenKind::kFunction && !IsUnit(spelling)) return false;
     const bool upright = spelling.starts_with("\\");  // \text{m}
     if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
     if (token.text.size() == 1) return (upright && token.text != "e" && token.text != "i") || !first;
     return IsUnit(spelling) || !MultipleOf(token.text).empty();
   };
   if (!unit(true) || !IsNumeric(factors->back())) return false;
-  if (At(Kind::kFunction) && PeekSecond() == Kind::kOpen) return false;
+  if (At(TokenKind::kFunction) && PeekSecond() == TokenKind::kOpen) return false;
   if (const std::string_view multiple = MultipleOf(Peek().text); !multiple.empty()) {
     factors->push_back(NumberNode(std::string(multiple)));
     lexer_.Skip();
     return true;
   }
-  while (unit(true) || At(Kind::kText)) {
-    if (At(Kind::kText) && ConjunctionOf(Peek().text) != 0) break;
+  while (unit(true) || At(TokenKind::kText)) {
+    if (At(TokenKind::kText) && ConjunctionOf(Peek().text) != 0) break;
     lexer_.Skip();
-    if (Take(Kind::kCaret)) ParseExponent();
-    if (At(Kind::kDivide) || At(Kind::kTimes)) {
+    if (Take(TokenKind::kCaret)) ParseExponent();
+    if (At(TokenKind::kDivide) || At(TokenKind::kTimes)) {
       LatexLexer before = lexer_;
       lexer_.Skip();
-      if (!unit(false) && !At(Kind::kText)) {
+      if (!unit(false) && !At(TokenKind::kText)) {
         lexer_ = before;
         break;
       }
       lexer_.Skip();
-      if (Take(Kind::kCaret)) ParseExponent();
+      if (Take(TokenKind::kCaret)) ParseExponent();
     }
   }
-  if (At(Kind::kNumber)) Fail("two quantities");
+  if (At(TokenKind::kNumber)) Fail("two quantities");
   return true;
 }
 
@@ -125,16 +126,16 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
     return false;
   }
   const LatexLexer before = lexer_;
-  while (At(Kind::kText) && ConjunctionOf(Peek().text) == 0) {
+  while (At(TokenKind::kText) && ConjunctionOf(Peek().text) == 0) {
     lexer_.Skip();
-    if (Take(Kind::kCaret)) ParseExponent();
-    if (At(Kind::kDivide) && PeekSecond() == Kind::kText) lexer_.Skip();
+    if (Take(TokenKind::kCaret)) ParseExponent();
+    if (At(TokenKind::kDivide) && PeekSecond() == TokenKind::kText) lexer_.Skip();
   }
-  if (At(Kind::kNumber)) {
+  if (At(TokenKind::kNumber)) {
     Fail("two quantities");
     return false;
   }
-  if (!failed() && StartsFactor() && !(At(Kind::kText) && ConjunctionOf(Peek().text) != 0)) {
+  if (!failed() && StartsFactor() && !(At(TokenKind::kText) && ConjunctionOf(Peek().text) != 0)) {
     lexer_ = before;
     return false;
   }

@@ -8,14 +8,8 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
-
-int CountNodes(const Expression& value) {
-  int count = 1;
-  for (const Expression& arg : value.args) count += CountNodes(arg);
-  return count;
-}
 
 }  // namespace
 
@@ -23,7 +17,7 @@ int CountNodes(const Expression& value) {
 Expression LatexParser::ParseLogic(int level) {
   if (level == 2) {
     bool negated = false, any = false;
-    while (Take(Kind::kLogic, "not")) {
+    while (Take(TokenKind::kLogic, "not")) {
       negated = !negated;
       any = true;
     }
@@ -33,19 +27,19 @@ Expression LatexParser::ParseLogic(int level) {
   }
   const std::string_view name = level == 0 ? "or" : "and";
   Expression first = ParseLogic(level + 1);
-  if (!At(Kind::kLogic, name)) return first;
+  if (!At(TokenKind::kLogic, name)) return first;
   Expression logic = Node(Tree::kLogic, name, std::move(first));
-  while (Take(Kind::kLogic, name)) logic.args.push_back(ParseLogic(level + 1));
+  while (Take(TokenKind::kLogic, name)) logic.args.push_back(ParseLogic(level + 1));
   return logic;
 }
 
 bool LatexParser::TakeRelation(std::string* name, bool* reversed) {
-  const bool negated = At(Kind::kNot);
-  const Kind kind = negated ? PeekSecond() : Peek().kind;
-  if (kind != Kind::kRelation && kind != Kind::kReversed && kind != Kind::kArrow) return false;
+  const bool negated = At(TokenKind::kNot);
+  const TokenKind kind = negated ? PeekSecond() : Peek().kind;
+  if (kind != TokenKind::kRelation && kind != TokenKind::kReversed && kind != TokenKind::kArrow) return false;
   if (negated) lexer_.Skip();
   *name = std::string(Peek().text);
-  *reversed = kind == Kind::kReversed;
+  *reversed = kind == TokenKind::kReversed;
   lexer_.Skip();
   if (negated) {
     *name = *name == "=" ? "!=" : *name == "<" ? ">=" : *name == ">" ? "<=" : "not" + *name;
@@ -56,13 +50,13 @@ bool LatexParser::TakeRelation(std::string* name, bool* reversed) {
 // 3 (mod 5), 3 \pmod{5}
 Expression LatexParser::ParseModulus(Expression side) {
   Expression modulus;
-  if (Take(Kind::kPmod)) {
+  if (Take(TokenKind::kPmod)) {
     modulus = ParseArgument();
-  } else if (At(Kind::kOpen, "(") && PeekSecond() == Kind::kMod) {
+  } else if (At(TokenKind::kOpen, "(") && PeekSecond() == TokenKind::kMod) {
     lexer_.Skip();
     lexer_.Skip();
     modulus = ParseSum();
-    if (!Take(Kind::kClose, "(")) return Fail("( is not closed");
+    if (!Take(TokenKind::kClose, "(")) return Fail("( is not closed");
   } else {
     return side;
   }
@@ -76,7 +70,7 @@ Expression LatexParser::ParseRelation() {
   bool reversed = false;
   std::vector<bool> reversals;
   do {
-    const bool braces = At(Kind::kOpen, "group");
+    const bool braces = At(TokenKind::kOpen, "group");
     Expression side = ParseModulus(ParseSet(/*intersection=*/false));
     const bool group = braces && group_end_ == lexer_.position();
     const bool of_sets =
@@ -105,7 +99,7 @@ Expression LatexParser::ParseRelation() {
 // Unions and differences, and intersections, which bind stronger.
 Expression LatexParser::ParseSet(bool intersection) {
   const auto operand = [&](bool* braces) {
-    *braces = At(Kind::kOpen, "group");
+    *braces = At(TokenKind::kOpen, "group");
     Expression value = intersection ? ParseSum() : ParseSet(true);
     *braces = *braces && group_end_ == lexer_.position();
     return value;
@@ -113,16 +107,18 @@ Expression LatexParser::ParseSet(bool intersection) {
   bool braces = false;
   Expression value = operand(&braces);
   while (!failed() && !Done()) {
-    const Kind kind = Peek().kind;
-    if (intersection ? kind != Kind::kIntersection : kind != Kind::kUnion && kind != Kind::kDifference) break;
+    const TokenKind kind = Peek().kind;
+    if (intersection ? kind != TokenKind::kIntersection
+                     : kind != TokenKind::kUnion && kind != TokenKind::kDifference)
+      break;
     lexer_.Skip();
     value = AsSet(std::move(value), braces);
     Expression right = operand(&braces);
     right = AsSet(std::move(right), braces);
     braces = false;
-    const Tree tree = intersection           ? Tree::kIntersection
-                      : kind == Kind::kUnion ? Tree::kUnion
-                                             : Tree::kDifference;
+    const Tree tree = intersection                ? Tree::kIntersection
+                      : kind == TokenKind::kUnion ? Tree::kUnion
+                                                  : Tree::kDifference;
     if (tree == value.kind && tree != Tree::kDifference) {
       value.args.push_back(std::move(right));
     } else {

@@ -7,7 +7,7 @@
 namespace temper {
 namespace {
 
-using Kind = LatexTokenKind;
+using TokenKind = LatexTokenKind;
 using Tree = ExpressionKind;
 
 }  // namespace
@@ -15,20 +15,21 @@ using Tree = ExpressionKind;
 Expression LatexParser::ParseSum() {
   Expression sum = ParseProduct();
   while (!failed() && !Done()) {
-    const Kind kind = Peek().kind;
-    if (kind != Kind::kPlus && kind != Kind::kMinus && kind != Kind::kPlusMinus && kind != Kind::kMinusPlus)
+    const TokenKind kind = Peek().kind;
+    if (kind != TokenKind::kPlus && kind != TokenKind::kMinus && kind != TokenKind::kPlusMinus &&
+        kind != TokenKind::kMinusPlus)
       break;
     lexer_.Skip();
     Expression term = ParseProduct();
-    if (kind == Kind::kMinus && IsSetLike(sum) && IsSetLike(term)) {
+    if (kind == TokenKind::kMinus && IsSetLike(sum) && IsSetLike(term)) {
       sum = Nested(Node(Tree::kDifference, "", std::move(sum), std::move(term)));
-    } else if (kind == Kind::kPlusMinus || kind == Kind::kMinusPlus) {
-      if (kind == Kind::kMinusPlus) term = Negative(std::move(term));
-      sum = Nested(Node(Tree::kPlusMinus, "", Scalar(std::move(sum)), Scalar(std::move(term))));
+    } else if (kind == TokenKind::kPlusMinus || kind == TokenKind::kMinusPlus) {
+      if (kind == TokenKind::kMinusPlus) term = Negative(std::move(term));
+      sum = Nested(Node(Tree::kPlusMinus, "", ScalarOf(std::move(sum)), ScalarOf(std::move(term))));
     } else {
-      if (kind == Kind::kMinus) term = Negative(std::move(term));
-      if (sum.kind != Tree::kAdd) sum = Node(Tree::kAdd, "", Scalar(std::move(sum)));
-      sum.args.push_back(Scalar(std::move(term)));
+      if (kind == TokenKind::kMinus) term = Negative(std::move(term));
+      if (sum.kind != Tree::kAdd) sum = Node(Tree::kAdd, "", ScalarOf(std::move(sum)));
+      sum.args.push_back(ScalarOf(std::move(term)));
     }
   }
   return sum;
@@ -37,26 +38,26 @@ Expression LatexParser::ParseSum() {
 // The argument of a function without brackets ends before the next function, so before the * or / in between.
 bool LatexParser::FunctionFollows() {
   if (!context_.in_function) return false;
-  const Kind next = PeekSecond();
-  return next == Kind::kFunction || next == Kind::kBig;
+  const TokenKind next = PeekSecond();
+  return next == TokenKind::kFunction || next == TokenKind::kBig;
 }
 
 Expression LatexParser::ParseProduct() {
   std::vector<Expression> factors;
   factors.push_back(ParseSigned());
   while (!failed() && !Done()) {
-    const Kind kind = Peek().kind;
-    if (kind == Kind::kColon && context_.colon) {
+    const TokenKind kind = Peek().kind;
+    if (kind == TokenKind::kColon && context_.colon) {
       factors = {ParseRatio(Product(std::move(factors)))};
       continue;
     }
-    if (kind != Kind::kTimes && kind != Kind::kDivide && kind != Kind::kMod) break;
+    if (kind != TokenKind::kTimes && kind != TokenKind::kDivide && kind != TokenKind::kMod) break;
     if (FunctionFollows()) break;
     lexer_.Skip();
     Expression operand = ParseSigned();
-    if (kind == Kind::kMod) {
+    if (kind == TokenKind::kMod) {
       factors = {Nested(Node(Tree::kFunction, "mod", Product(std::move(factors)), std::move(operand)))};
-    } else if (kind == Kind::kDivide) {
+    } else if (kind == TokenKind::kDivide) {
       factors.push_back(Inverse(std::move(operand)));
     } else if (!(Done() && operand == NumberNode("1"))) {  // 3 \cdot dx
       factors.push_back(std::move(operand));
@@ -68,7 +69,7 @@ Expression LatexParser::ParseProduct() {
 // a : b is a quotient, a : b : c is not.
 Expression LatexParser::ParseRatio(Expression first) {
   Expression ratio = Node(Tree::kFunction, "ratio", std::move(first));
-  while (Take(Kind::kColon)) ratio.args.push_back(ParseSigned());
+  while (Take(TokenKind::kColon)) ratio.args.push_back(ParseSigned());
   if (ratio.args.size() == 2) return Nested(Quotient(std::move(ratio.args[0]), std::move(ratio.args[1])));
   return Nested(std::move(ratio));
 }
@@ -76,15 +77,16 @@ Expression LatexParser::ParseRatio(Expression first) {
 Expression LatexParser::ParseSigned() {
   bool negative = false, both = false;
   for (; true; lexer_.Skip()) {
-    const Kind kind = Peek().kind;
-    negative = negative != (kind == Kind::kMinus || kind == Kind::kMinusPlus);
-    both = both || kind == Kind::kPlusMinus || kind == Kind::kMinusPlus;
-    if (kind != Kind::kPlus && kind != Kind::kMinus && kind != Kind::kPlusMinus && kind != Kind::kMinusPlus)
+    const TokenKind kind = Peek().kind;
+    negative = negative != (kind == TokenKind::kMinus || kind == TokenKind::kMinusPlus);
+    both = both || kind == TokenKind::kPlusMinus || kind == TokenKind::kMinusPlus;
+    if (kind != TokenKind::kPlus && kind != TokenKind::kMinus && kind != TokenKind::kPlusMinus &&
+        kind != TokenKind::kMinusPlus)
       break;
   }
   Expression value = ParseImplicit();
   if (negative) value = Negative(std::move(value));
-  return both ? Node(Tree::kPlusMinus, "", Scalar(std::move(value))) : value;
+  return both ? Node(Tree::kPlusMinus, "", ScalarOf(std::move(value))) : value;
 }
 
 // Factors side by side, with mixed numbers, percent and units.
@@ -92,21 +94,21 @@ Expression LatexParser::ParseImplicit() {
   std::vector<Expression> factors;
   factors.push_back(ParsePostfix());
   while (!failed() && !Done()) {
-    const Kind kind = Peek().kind;
-    if (Take(Kind::kPercent)) {
+    const TokenKind kind = Peek().kind;
+    if (Take(TokenKind::kPercent)) {
       Expression product = Nested(Node(Tree::kPercent, "", Product(std::move(factors))));
       factors.clear();
       factors.push_back(std::move(product));
       continue;
     }
     if (TakeUnits(&factors) || MixedNumber(&factors)) continue;
-    if (kind == Kind::kText) {
+    if (kind == TokenKind::kText) {
       if (ConjunctionOf(Peek().text) != 0) break;
       if (TakeText(&factors)) continue;
     }
     if (!StartsFactor()) break;
-    if (kind == Kind::kFunction && context_.in_function) break;
-    if (kind == Kind::kNumber && factors.back().kind == Tree::kNumber) {
+    if (kind == TokenKind::kFunction && context_.in_function) break;
+    if (kind == TokenKind::kNumber && factors.back().kind == Tree::kNumber) {
       return Fail("a number behind a number");
     }
     Expression factor = ParsePostfix();
@@ -117,30 +119,30 @@ Expression LatexParser::ParseImplicit() {
 
 bool LatexParser::StartsFactor() {
   switch (Peek().kind) {
-    case Kind::kNumber:
-    case Kind::kWord:
-    case Kind::kSymbol:
-    case Kind::kConstant:
-    case Kind::kNumberSet:
-    case Kind::kEmptySet:
-    case Kind::kFunction:
-    case Kind::kText:
-    case Kind::kFraction:
-    case Kind::kBinomial:
-    case Kind::kRoot:
-    case Kind::kRadical:
-    case Kind::kBig:
-    case Kind::kAccent:
-    case Kind::kName:
-    case Kind::kBoxed:
-    case Kind::kBegin:
-    case Kind::kDots:
-    case Kind::kPartial:
+    case TokenKind::kNumber:
+    case TokenKind::kWord:
+    case TokenKind::kSymbol:
+    case TokenKind::kConstant:
+    case TokenKind::kNumberSet:
+    case TokenKind::kEmptySet:
+    case TokenKind::kFunction:
+    case TokenKind::kText:
+    case TokenKind::kFraction:
+    case TokenKind::kBinomial:
+    case TokenKind::kRoot:
+    case TokenKind::kRadical:
+    case TokenKind::kBig:
+    case TokenKind::kAccent:
+    case TokenKind::kName:
+    case TokenKind::kBoxed:
+    case TokenKind::kBegin:
+    case TokenKind::kDots:
+    case TokenKind::kPartial:
       return true;
-    case Kind::kOpen:
+    case TokenKind::kOpen:
       if (french_ && Peek().text == "[") return false;
-      return !(Peek().text == "(" && PeekSecond() == Kind::kMod);
-    case Kind::kBar:
+      return !(Peek().text == "(" && PeekSecond() == TokenKind::kMod);
+    case TokenKind::kBar:
       return BarStarts();
     default:
       return false;
@@ -157,22 +159,22 @@ bool LatexParser::BarStarts() {
     int depth = 0;
     for (int tokens = 0; depth >= 0 && tokens < 256; ++tokens, ahead.Skip()) {
       const LatexToken& token = ahead.Peek();
-      if (token.kind == Kind::kEnd || token.kind == Kind::kError) return false;
-      if (token.kind == Kind::kBar && depth == 0) return context_.colon;
-      depth += token.kind == Kind::kOpen ? 1 : token.kind == Kind::kClose ? -1 : 0;
+      if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kError) return false;
+      if (token.kind == TokenKind::kBar && depth == 0) return context_.colon;
+      depth += token.kind == TokenKind::kOpen ? 1 : token.kind == TokenKind::kClose ? -1 : 0;
     }
     return false;
   }
   switch (ahead.Peek().kind) {
-    case Kind::kNumber:
-    case Kind::kWord:
-    case Kind::kSymbol:
-    case Kind::kConstant:
-    case Kind::kFunction:
-    case Kind::kOpen:
-    case Kind::kBar:
-    case Kind::kFraction:
-    case Kind::kRoot:
+    case TokenKind::kNumber:
+    case TokenKind::kWord:
+    case TokenKind::kSymbol:
+    case TokenKind::kConstant:
+    case TokenKind::kFunction:
+    case TokenKind::kOpen:
+    case TokenKind::kBar:
+    case TokenKind::kFraction:
+    case TokenKind::kRoot:
       break;
     default:
       return false;

@@ -10,11 +10,11 @@
 namespace temper {
 namespace {
 
-using Table = absl::flat_hash_map<std::string_view, std::string_view>;
+using CharacterTable = absl::flat_hash_map<std::string_view, std::string_view>;
 
 // A command ends with a space, so that what follows is not taken for a part of it.
-const Table& Characters() {
-  static const Table& table = *new Table{
+const CharacterTable& Characters() {
+  static const CharacterTable& table = *new CharacterTable{
       {"−", "-"},
       {"–", "-"},
       {"—", "-"},
@@ -176,17 +176,17 @@ const Table& Characters() {
   return table;
 }
 
-const Table& Scripts(bool super) {
-  static const Table& above = *new Table{{"⁰", "0"}, {"¹", "1"}, {"²", "2"}, {"³", "3"}, {"⁴", "4"},
-                                         {"⁵", "5"}, {"⁶", "6"}, {"⁷", "7"}, {"⁸", "8"}, {"⁹", "9"},
-                                         {"⁺", "+"}, {"⁻", "-"}, {"ⁿ", "n"}, {"ˣ", "x"}, {"ⁱ", "i"}};
-  static const Table& below = *new Table{{"₀", "0"}, {"₁", "1"}, {"₂", "2"}, {"₃", "3"}, {"₄", "4"},
-                                         {"₅", "5"}, {"₆", "6"}, {"₇", "7"}, {"₈", "8"}, {"₉", "9"},
-                                         {"₊", "+"}, {"₋", "-"}, {"ₙ", "n"}, {"ₓ", "x"}, {"ᵢ", "i"}};
+const CharacterTable& Scripts(bool super) {
+  static const CharacterTable& above = *new CharacterTable{
+      {"⁰", "0"}, {"¹", "1"}, {"²", "2"}, {"³", "3"}, {"⁴", "4"}, {"⁵", "5"}, {"⁶", "6"}, {"⁷", "7"},
+      {"⁸", "8"}, {"⁹", "9"}, {"⁺", "+"}, {"⁻", "-"}, {"ⁿ", "n"}, {"ˣ", "x"}, {"ⁱ", "i"}};
+  static const CharacterTable& below = *new CharacterTable{
+      {"₀", "0"}, {"₁", "1"}, {"₂", "2"}, {"₃", "3"}, {"₄", "4"}, {"₅", "5"}, {"₆", "6"}, {"₇", "7"},
+      {"₈", "8"}, {"₉", "9"}, {"₊", "+"}, {"₋", "-"}, {"ₙ", "n"}, {"ₓ", "x"}, {"ᵢ", "i"}};
   return super ? above : below;
 }
 
-std::string_view CharacterAt(std::string_view text, size_t at) {
+std::string_view FirstCharacter(std::string_view text, size_t at) {
   return text.substr(at, Utf8Length(text.substr(at)));
 }
 
@@ -211,7 +211,7 @@ AsciiMath ToAsciiMath(std::string_view text) {
     result.offsets.resize(result.text.size(), static_cast<uint32_t>(from));
   };
   while (at < text.size()) {
-    const std::string_view character = CharacterAt(text, at);
+    const std::string_view character = FirstCharacter(text, at);
     const size_t from = at;
     at += character.size();
     if (character.size() == 1) {
@@ -226,7 +226,7 @@ AsciiMath ToAsciiMath(std::string_view text) {
                super || Scripts(false).contains(character)) {
       append(super ? "^{" : "_{", from);
       for (at = from; at < text.size();) {
-        const auto script = Scripts(super).find(CharacterAt(text, at));
+        const auto script = Scripts(super).find(FirstCharacter(text, at));
         if (script == Scripts(super).end()) break;
         append(script->second, at);
         at += script->first.size();

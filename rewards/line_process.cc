@@ -14,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
-#include "rewards/words.h"
+#include "rewards/tags.h"
 
 extern char** environ;
 
@@ -87,11 +87,6 @@ int Spawn(const std::vector<std::string>& command, int input, int output, int er
   posix_spawn_file_actions_destroy(&files);
   posix_spawnattr_destroy(&attributes);
   return error;
-}
-
-std::string LastLine(std::string_view text) {
-  text = TrimSpace(text);
-  return std::string(TrimSpace(text.substr(text.rfind('\n') == text.npos ? 0 : text.rfind('\n'))));
 }
 
 }  // namespace
@@ -204,7 +199,7 @@ absl::Status LineProcess::StillThere(std::chrono::milliseconds wait) {
 
 absl::Status LineProcess::Fail(const std::string& what) {
   const std::string end = End();
-  const std::string said = LastLine(stderr_);
+  const std::string said(LastLine(stderr_));
   return absl::UnavailableError(
       absl::StrCat(name_, ": ", what, end.empty() ? "" : absl::StrCat(", ", end),
                    said.empty() ? "" : absl::StrCat("; it says: ", Printable(said))));

@@ -17,9 +17,6 @@ namespace {
 // What counts is near the end; the search is linear in this.
 constexpr size_t kSearched = size_t{1} << 16;
 
-bool IsLetter(char c) { return absl::ascii_isalpha(c); }
-bool IsDigit(char c) { return absl::ascii_isdigit(c); }
-
 // Whether it is a sentence, or has a formula in it, rather than being one: two words or more that are no
 // commands, or four letters of another alphabet in a row.
 bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
@@ -30,12 +27,12 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
   for (size_t at = 0; at < text.size();) {
     foreign = static_cast<unsigned char>(text[at]) >= 0x80 ? foreign + 1 : 0;
     if (foreign == 8) return true;
-    if (!IsLetter(text[at])) {
+    if (!absl::ascii_isalpha(text[at])) {
       ++at;
       continue;
     }
     size_t end = at;
-    while (end < text.size() && IsLetter(text[end])) ++end;
+    while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
     const bool command = at > 0 && text[at - 1] == '\\';
     const std::string_view word = text.substr(at, end - at);
     if (command && (word == "text" || word == "mathrm" || word == "textbf" || word == "operatorname")) {
@@ -121,13 +118,14 @@ std::string_view Sentence(std::string_view text) {
 Span NumberBefore(std::string_view text, size_t end) {
   size_t begin = end;
   const auto run = [&] {
-    while (begin > 0 && (IsDigit(text[begin - 1]) || ((text[begin - 1] == '.' || text[begin - 1] == ',') &&
-                                                      begin < text.size() && IsDigit(text[begin])))) {
+    while (begin > 0 && (absl::ascii_isdigit(text[begin - 1]) ||
+                         ((text[begin - 1] == '.' || text[begin - 1] == ',') && begin < text.size() &&
+                          absl::ascii_isdigit(text[begin])))) {
       --begin;
     }
   };
   run();
-  if (begin > 1 && text[begin - 1] == '/' && IsDigit(text[begin - 2])) {
+  if (begin > 1 && text[begin - 1] == '/' && absl::ascii_isdigit(text[begin - 2])) {
     --begin;
     run();
   }
@@ -148,7 +146,7 @@ struct FoundNumber {
 // The last number of a text, with a percent sign behind it; none inside a word (v2, AZY2A).
 std::optional<FoundNumber> LastNumber(std::string_view text) {
   for (size_t end = text.size(); end > 0;) {
-    if (!IsDigit(text[end - 1])) {
+    if (!absl::ascii_isdigit(text[end - 1])) {
       --end;
       continue;
     }
@@ -185,7 +183,7 @@ bool IsDenied(std::string_view before) {
       rest.remove_suffix(1);
     size_t begin = rest.size();
     while (begin > 0 &&
-           (IsLetter(rest[begin - 1]) || rest[begin - 1] == '\'' || (rest[begin - 1] & 0x80) != 0))
+           (absl::ascii_isalpha(rest[begin - 1]) || rest[begin - 1] == '\'' || (rest[begin - 1] & 0x80) != 0))
       --begin;
     const std::string_view word = rest.substr(begin);
     if (word.ends_with("n't") || word.ends_with("n\u2019t")) return true;

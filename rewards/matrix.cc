@@ -14,7 +14,7 @@ namespace {
 using Kind = ExpressionKind;
 using Rows = std::vector<std::vector<Expression>>;
 
-constexpr size_t kMostNodes = 4000;
+constexpr size_t kMostMatrixNodes = 4000;
 constexpr size_t kMostExactRows = 12;
 constexpr size_t kMostRows = 4;  // of a determinant with symbols: 4! products
 
@@ -53,7 +53,8 @@ Expression Write(const Rows& rows) {
 std::optional<Expression> Times(const Expression& left, const Expression& right) {
   const auto a = Read(left), b = Read(right);
   if (!a || !b || a->front().size() != b->size()) return std::nullopt;
-  if (CountNodes(left) * b->front().size() + CountNodes(right) * a->size() > kMostNodes) return std::nullopt;
+  if (CountNodes(left) * b->front().size() + CountNodes(right) * a->size() > kMostMatrixNodes)
+    return std::nullopt;
   Rows rows(a->size());
   for (size_t i = 0; i < a->size(); ++i) {
     for (size_t j = 0; j < b->front().size(); ++j) {
@@ -77,7 +78,7 @@ std::optional<Expression> Plus(const Expression& left, const Expression& right) 
 
 std::optional<Expression> Scaled(const Expression& matrix, const Expression& factor) {
   auto rows = Read(matrix);
-  if (!rows || CountNodes(factor) * CountNodes(matrix) > kMostNodes) return std::nullopt;
+  if (!rows || CountNodes(factor) * CountNodes(matrix) > kMostMatrixNodes) return std::nullopt;
   for (auto& row : *rows) {
     for (Expression& entry : row) entry = ProductOf({factor, entry});
   }
@@ -141,12 +142,12 @@ std::optional<Expression> Determinant(const Rows& rows) {
   return SumOf(std::move(terms));
 }
 
-std::optional<Expression> Inverse(const Expression& matrix) {
+std::optional<Expression> InverseMatrix(const Expression& matrix) {
   const auto rows = Read(matrix);
   if (!rows || rows->size() != rows->front().size() || rows->size() > kMostRows) return std::nullopt;
   const size_t n = rows->size();
   const auto determinant = Determinant(*rows);
-  if (!determinant || CountNodes(*determinant) * n * n > kMostNodes) return std::nullopt;
+  if (!determinant || CountNodes(*determinant) * n * n > kMostMatrixNodes) return std::nullopt;
   if (n == 1) return Write({{PowerOf((*rows)[0][0], NumberOf(-1))}});
   Rows inverse(n);
   for (size_t i = 0; i < n; ++i) {
@@ -166,7 +167,7 @@ std::optional<Expression> MatrixPower(const Expression& matrix, const Expression
   if (exact.existence != Existence::kValue) return std::nullopt;
   const auto n = exact.value.Small(kMostExponent);
   if (!n || *n == 0) return std::nullopt;
-  std::optional<Expression> base = *n < 0 ? Inverse(matrix) : matrix;
+  std::optional<Expression> base = *n < 0 ? InverseMatrix(matrix) : matrix;
   std::optional<Expression> power = base;
   for (slong i = 1; i < std::abs(*n) && power; ++i) power = Times(*power, *base);
   return power;

@@ -61,8 +61,6 @@ bool Less(const Limbs& a, const Limbs& b) {
 
 Limbs PowerOfTen(int exponent) { return FromDigits(absl::StrCat("1", std::string(exponent, '0'))); }
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-
 // Units that may follow a number; what is not here (million, pi, x) makes the text no number.
 const char* const kUnits[] = {
     "dollars", "dollar",  "cents",   "cent",   "euros", "euro",    "pounds", "usd",   "units",
@@ -139,10 +137,10 @@ class Reader {
   // digits, perhaps grouped, perhaps with a fraction and an exponent.
   bool Decimal(Limbs* numerator, Limbs* denominator, bool* whole, bool* spaced) {
     std::string digits;
-    while (IsDigit(Peek()) && digits.size() <= kMaxDigits) digits += text_[at_++];
+    while (absl::ascii_isdigit(Peek()) && digits.size() <= kMaxDigits) digits += text_[at_++];
     const auto group_follows = [&](char separator) {
-      return Peek() == separator && IsDigit(Peek(1)) && IsDigit(Peek(2)) && IsDigit(Peek(3)) &&
-             !IsDigit(Peek(4));
+      return Peek() == separator && absl::ascii_isdigit(Peek(1)) && absl::ascii_isdigit(Peek(2)) &&
+             absl::ascii_isdigit(Peek(3)) && !absl::ascii_isdigit(Peek(4));
     };
     const char separator = Peek();
     if ((separator == ',' || separator == ' ') && !digits.empty() && digits.size() <= 3 && digits[0] != '0') {
@@ -153,11 +151,12 @@ class Reader {
       }
     }
     size_t decimals = 0;
-    if (Peek() == '.' && (IsDigit(Peek(1)) || !digits.empty())) {
-      for (++at_; IsDigit(Peek()) && digits.size() <= kMaxDigits; ++decimals) digits += text_[at_++];
+    if (Peek() == '.' && (absl::ascii_isdigit(Peek(1)) || !digits.empty())) {
+      for (++at_; absl::ascii_isdigit(Peek()) && digits.size() <= kMaxDigits; ++decimals)
+        digits += text_[at_++];
       *whole = *whole && decimals == 0;
     }
-    if (digits.empty() || digits.size() > kMaxDigits || IsDigit(Peek())) return false;
+    if (digits.empty() || digits.size() > kMaxDigits || absl::ascii_isdigit(Peek())) return false;
     *numerator = FromDigits(digits);
     *denominator = PowerOfTen(static_cast<int>(decimals));
     return Exponent(numerator, denominator, whole);
@@ -167,7 +166,8 @@ class Reader {
     const size_t begin = at_;
     bool braces = false;
     if ((Peek() == 'e' || Peek() == 'E') &&
-        (IsDigit(Peek(1)) || ((Peek(1) == '-' || Peek(1) == '+') && IsDigit(Peek(2))))) {
+        (absl::ascii_isdigit(Peek(1)) ||
+         ((Peek(1) == '-' || Peek(1) == '+') && absl::ascii_isdigit(Peek(2))))) {
       ++at_;
     } else {
       Spaces();
@@ -181,7 +181,8 @@ class Reader {
     Sign(&negative);
     int exponent = 0;
     const size_t first = at_;
-    for (; IsDigit(Peek()); ++at_) exponent = std::min(exponent * 10 + (Peek() - '0'), kMaxExponent + 1);
+    for (; absl::ascii_isdigit(Peek()); ++at_)
+      exponent = std::min(exponent * 10 + (Peek() - '0'), kMaxExponent + 1);
     if (at_ == first || exponent > kMaxExponent || (braces && !Take("}"))) return false;
     *whole = false;
     Limbs* side = negative ? denominator : numerator;
@@ -193,7 +194,7 @@ class Reader {
   bool Part(bool* negative, Limbs* numerator, Limbs* denominator) {
     Spaces();
     if (!Take("{")) {
-      if (!IsDigit(Peek())) return false;
+      if (!absl::ascii_isdigit(Peek())) return false;
       *numerator = FromDigits(text_.substr(at_++, 1));
       *denominator = PowerOfTen(0);
       return true;
@@ -229,7 +230,7 @@ class Reader {
       Number part;
       return Fraction(&part) && !part.negative && Mix(part, number);
     }
-    if (whole && !spaced && at_ > after && IsDigit(Peek())) {
+    if (whole && !spaced && at_ > after && absl::ascii_isdigit(Peek())) {
       Number part;
       bool part_whole = true, part_spaced = false;
       return Decimal(&part.numerator, &part.denominator, &part_whole, &part_spaced) && part_whole &&

@@ -18,7 +18,6 @@ namespace temper {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-using Seconds = std::chrono::duration<double>;
 
 constexpr double kFirstPause = 0.1, kMostPause = 30, kMostWait = 1;
 
@@ -123,12 +122,12 @@ class Process : public Reward {
   bool HasFree() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !free_.empty(); }
 
   absl::StatusOr<Verdict> JudgeIn(Slot& slot, const Completion& completion) const {
-    const double wait = Seconds(slot.not_before - Clock::now()).count();
+    const double wait = std::chrono::duration<double>(slot.not_before - Clock::now()).count();
     if (wait > kMostWait) {
       return absl::UnavailableError(absl::StrFormat(
           "%s; it failed %d times in a row and is started again in %.0f s", slot.error, slot.failures, wait));
     }
-    if (wait > 0) std::this_thread::sleep_for(Seconds(wait));
+    if (wait > 0) std::this_thread::sleep_for(std::chrono::duration<double>(wait));
     auto verdict = Exchange(slot, completion);
     if (verdict.ok()) {
       slot.failures = 0;
@@ -140,7 +139,8 @@ class Process : public Reward {
     slot.error = std::string(verdict.status().message());
     if (++slot.failures > 1) {
       const double pause = std::min(kMostPause, kFirstPause * std::pow(2, std::min(slot.failures - 2, 20)));
-      slot.not_before = Clock::now() + std::chrono::duration_cast<Clock::duration>(Seconds(pause));
+      slot.not_before =
+          Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(pause));
     }
     return verdict;
   }

@@ -15,9 +15,9 @@
 namespace temper {
 namespace {
 
-class Length : public Reward {
+class LengthRule : public Reward {
  public:
-  Length(bool cosine, int64_t most, int64_t slack) : cosine_(cosine), most_(most), slack_(slack) {}
+  LengthRule(bool cosine, int64_t most, int64_t slack) : cosine_(cosine), most_(most), slack_(slack) {}
   const std::string& name() const override { return name_; }
 
   Verdict Judge(const Completion& completion) const override {
@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const RuleConfig& config) {
   }
   if (config.shape == "cosine" && config.slack_tokens != 0)
     return absl::InvalidArgumentError("rule length: shape cosine has no slack_tokens");
-  return std::make_unique<Length>(config.shape == "cosine", config.max_tokens, config.slack_tokens);
+  return std::make_unique<LengthRule>(config.shape == "cosine", config.max_tokens, config.slack_tokens);
 }
 
 absl::StatusOr<std::unique_ptr<Reward>> MakeRepetition(const RuleConfig& config) {

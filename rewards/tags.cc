@@ -17,6 +17,12 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
+std::string_view LastLine(std::string_view text) {
+  text = Trim(text);
+  const size_t at = text.rfind('\n');
+  return at == text.npos ? text : Trim(text.substr(at + 1));
+}
+
 int CountTag(std::string_view text, std::string_view tag) {
   int count = 0;
   for (size_t at = text.find(tag); at != text.npos && count < 2; at = text.find(tag, at + tag.size()))

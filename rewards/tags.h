@@ -43,5 +43,6 @@ int CountTag(std::string_view text, std::string_view tag);
 // Without ASCII white space at the start, at both ends.
 std::string_view TrimLeft(std::string_view text);
 std::string_view Trim(std::string_view text);
+std::string_view LastLine(std::string_view text);  // the last with more than space in it, trimmed
 
 }  // namespace temper

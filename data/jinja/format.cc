@@ -11,8 +11,6 @@
 namespace temper::jinja {
 namespace {
 
-Text Ascii(std::string_view text) { return Text(text.begin(), text.end()); }
-
 bool AppendRepr(Runtime& runtime, const Value& value, Text& text) {
   const Text repr = Repr(runtime, value);
   text += repr;
@@ -28,16 +26,16 @@ Text ReprOfSequence(Runtime& runtime, const Sequence& sequence) {
     if (sequence.items.empty()) return U"range(0, 0)";
     const int64_t first = sequence.items[0].AsInt(), last = sequence.items.back().AsInt();
     const int64_t step = sequence.items.size() > 1 ? sequence.items[1].AsInt() - first : 1;
-    return Ascii(
+    return AsciiText(
         absl::StrCat("range(", first, ", ", last + step, step == 1 ? "" : absl::StrCat(", ", step), ")"));
   }
-  Text text = Ascii(kOpen[kind]);
+  Text text = AsciiText(kOpen[kind]);
   for (size_t i = 0; i < sequence.items.size(); ++i) {
     if (i > 0) text += U", ";
     if (!AppendRepr(runtime, sequence.items[i], text)) return Text();
   }
   if (sequence.kind == Sequence::Kind::kTuple && sequence.items.size() == 1) text += U",";
-  return text + Ascii(kClose[kind]);
+  return text + AsciiText(kClose[kind]);
 }
 
 Text ReprOfDict(Runtime& runtime, const Dict& dict) {
@@ -59,7 +57,7 @@ class JsonWriter {
     if (!runtime_.Step() || !runtime_.Room(8)) return;
     if (value.is_none()) return Append(U"null");
     if (value.is_bool()) return Append(value.AsBool() ? U"true" : U"false");
-    if (value.is_integral()) return Append(Ascii(absl::StrCat(value.AsInt())));
+    if (value.is_integral()) return Append(AsciiText(absl::StrCat(value.AsInt())));
     if (value.is_float()) return Append(OfFloat(value.AsDouble()));
     if (value.is_string()) return Append(JsonQuote(value.AsText(), style_.is_ascii));
     if (value.is_dict()) return WriteDict(value.AsDict());
@@ -79,7 +77,7 @@ class JsonWriter {
   static Text OfFloat(double value) {
     if (std::isnan(value)) return U"NaN";
     if (std::isinf(value)) return value > 0 ? U"Infinity" : U"-Infinity";
-    return Ascii(FloatRepr(value));
+    return AsciiText(FloatRepr(value));
   }
 
   void NewLine() {
@@ -159,8 +157,8 @@ Text Repr(Runtime& runtime, const Value& value) {
   if (value.is_undefined()) return U"Undefined";
   if (value.is_none()) return U"None";
   if (value.is_bool()) return value.AsBool() ? U"True" : U"False";
-  if (value.is_integral()) return Ascii(absl::StrCat(value.AsInt()));
-  if (value.is_float()) return Ascii(FloatRepr(value.AsDouble()));
+  if (value.is_integral()) return AsciiText(absl::StrCat(value.AsInt()));
+  if (value.is_float()) return AsciiText(FloatRepr(value.AsDouble()));
   if (value.is_string()) {
     const Text quoted = Quote(value.AsText());
     if (!runtime.Room(quoted.size())) return Text();
@@ -168,8 +166,8 @@ Text Repr(Runtime& runtime, const Value& value) {
   }
   if (value.is_sequence()) return ReprOfSequence(runtime, value.AsSequence());
   if (value.is_dict()) return ReprOfDict(runtime, value.AsDict());
-  if (const Function* function = value.AsFunction()) return Ascii("<function " + function->name + ">");
-  return Ascii("<" + value.AsObject()->type() + ">");
+  if (const Function* function = value.AsFunction()) return AsciiText("<function " + function->name + ">");
+  return AsciiText("<" + value.AsObject()->type() + ">");
 }
 
 Text ToJson(Runtime& runtime, const Value& value, const JsonStyle& style) {

@@ -15,8 +15,6 @@ namespace {
 constexpr int64_t kMaxWidth = 1 << 20;
 constexpr int kMaxPrecision = 100;
 
-Text Ascii(std::string_view text) { return Text(text.begin(), text.end()); }
-
 // What both forms know of a field: [[fill]align][sign][#][0][width][,][.precision][type].
 struct Specification {
   char32_t fill = U' ', align = 0, type = 0;
@@ -84,7 +82,7 @@ Text FormatNumber(Runtime& runtime, const Specification& spec, const Value& valu
   const bool is_negative = value.is_float() ? std::signbit(value.AsDouble()) : value.AsInt() < 0;
   Text sign;
   if (is_negative || spec.sign != '-') sign.push_back(is_negative ? U'-' : spec.sign);
-  return Pad(runtime, sign, Ascii(digits), spec, U'>');
+  return Pad(runtime, sign, AsciiText(digits), spec, U'>');
 }
 
 Text FormatText(Runtime& runtime, const Specification& spec, Text text) {

@@ -4,7 +4,7 @@
 namespace temper::jinja {
 namespace {
 
-Value Method(const char* name, std::function<Value(Runtime&, const Arguments&)> call) {
+Value LoopMethod(const char* name, std::function<Value(Runtime&, const Arguments&)> call) {
   return std::make_shared<const Function>(Function{name, std::move(call)});
 }
 
@@ -76,12 +76,12 @@ bool Loop::GetAttribute(Runtime& runtime, TextView name, Value* value) {
   } else if (Equal(name, "nextitem")) {
     *value = state.Peek().has_value() ? *state.Peek() : Value::MakeUndefined("there is no next item");
   } else if (Equal(name, "cycle")) {
-    *value = Method("cycle", [index = state.index()](Runtime& running, const Arguments& arguments) {
+    *value = LoopMethod("cycle", [index = state.index()](Runtime& running, const Arguments& arguments) {
       if (arguments.values.empty()) return running.Fail("cycle: has nothing to go through");
       return arguments.values[index % arguments.values.size()];
     });
   } else if (Equal(name, "changed")) {
-    *value = Method("changed", [this](Runtime& running, const Arguments& arguments) -> Value {
+    *value = LoopMethod("changed", [this](Runtime& running, const Arguments& arguments) -> Value {
       if (state_ == nullptr) return running.Fail("loop is used after its loop");
       std::optional<std::vector<Value>>& last = state_->last_changed;
       bool is_same = last.has_value() && last->size() == arguments.values.size();

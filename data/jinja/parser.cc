@@ -11,7 +11,7 @@
 namespace temper::jinja {
 namespace {
 
-using Kind = Statement::Kind;
+using StatementKind = Statement::Kind;
 using Names = std::initializer_list<const char*>;
 
 class Parser {
@@ -35,7 +35,7 @@ class Parser {
       if (token.type == Token::Type::kText) {
         block.push_back(TextStatement(token));
       } else if (token.type == Token::Type::kOutputBegin) {
-        auto output = Make(Kind::kOutput);
+        auto output = Make(StatementKind::kOutput);
         output->values.push_back(expressions_.Tuple());
         expressions_.Expect(Token::Type::kOutputEnd, "}}");
         block.push_back(std::move(output));
@@ -68,7 +68,7 @@ class Parser {
     return block;
   }
 
-  std::unique_ptr<Statement> Make(Kind kind) {
+  std::unique_ptr<Statement> Make(StatementKind kind) {
     auto statement = std::make_unique<Statement>();
     statement->kind = kind;
     statement->line = Peek().line;
@@ -76,7 +76,7 @@ class Parser {
   }
 
   std::unique_ptr<Statement> TextStatement(const Token& token) {
-    auto statement = Make(Kind::kText);
+    auto statement = Make(StatementKind::kText);
     statement->text = token.text;
     return statement;
   }
@@ -93,7 +93,7 @@ class Parser {
     if (tag == "with") return With();
     if (tag == "print") return Print();
     if (tag == "generation") {
-      auto statement = Make(Kind::kGeneration);
+      auto statement = Make(StatementKind::kGeneration);
       const int loops = std::exchange(loops_, 0);  // a function of its own to Jinja
       statement->blocks.push_back(BodyAndEnd("endgeneration"));
       loops_ = loops;
@@ -101,7 +101,7 @@ class Parser {
     }
     if (tag == "break" || tag == "continue") {
       if (loops_ == 0) Fail(tag + " stands in no loop", line);
-      return Make(tag == "break" ? Kind::kBreak : Kind::kContinue);
+      return Make(tag == "break" ? StatementKind::kBreak : StatementKind::kContinue);
     }
     const bool is_end = tag.starts_with("end") || tag == "else" || tag == "elif";
     Fail(absl::StrCat(
@@ -112,7 +112,7 @@ class Parser {
   }
 
   std::unique_ptr<Statement> If() {
-    auto statement = Make(Kind::kIf);
+    auto statement = Make(StatementKind::kIf);
     const bool was_guarded = expressions_.SetGuarded(true);
     for (bool is_more = true; is_more && !expressions_.failed();) {
       statement->values.push_back(expressions_.Tuple(false));
@@ -128,7 +128,7 @@ class Parser {
   }
 
   std::unique_ptr<Statement> For() {
-    auto statement = Make(Kind::kFor);
+    auto statement = Make(StatementKind::kFor);
     ++loops_;
     statement->targets.push_back(Assigned(expressions_.Target()));
     if (!expressions_.SkipName("in")) Fail("a for lacks its in");
@@ -153,20 +153,20 @@ class Parser {
   }
 
   std::unique_ptr<Statement> Set() {
-    auto statement = Make(Kind::kSet);
+    auto statement = Make(StatementKind::kSet);
     statement->targets.push_back(Assigned(expressions_.Target(true)));
     if (expressions_.Skip("=")) {
       statement->values.push_back(expressions_.Tuple());
       return statement;
     }
-    statement->kind = Kind::kSetBlock;
+    statement->kind = StatementKind::kSetBlock;
     statement->values.push_back(Peek().Is("|") ? expressions_.Filters(nullptr) : nullptr);
     statement->blocks.push_back(BodyAndEnd("endset"));
     return statement;
   }
 
   std::unique_ptr<Statement> Filter() {
-    auto statement = Make(Kind::kFilter);
+    auto statement = Make(StatementKind::kFilter);
     const bool was_guarded = expressions_.SetGuarded(false);
     statement->values.push_back(expressions_.Filters(nullptr, false));
     expressions_.SetGuarded(was_guarded);
@@ -175,7 +175,7 @@ class Parser {
   }
 
   std::unique_ptr<Statement> With() {
-    auto statement = Make(Kind::kWith);
+    auto statement = Make(StatementKind::kWith);
     while (!expressions_.failed() && Peek().type != Token::Type::kBlockEnd) {
       if (!statement->targets.empty()) expressions_.ExpectSign(",");
       statement->targets.push_back(Assigned(expressions_.Target()));
@@ -187,7 +187,7 @@ class Parser {
   }
 
   std::unique_ptr<Statement> Print() {
-    auto statement = Make(Kind::kOutput);
+    auto statement = Make(StatementKind::kOutput);
     while (!expressions_.failed() && Peek().type != Token::Type::kBlockEnd) {
       if (!statement->values.empty()) expressions_.ExpectSign(",");
       statement->values.push_back(expressions_.Conditional());
@@ -237,14 +237,14 @@ class Parser {
   }
 
   std::unique_ptr<Statement> Macro() {
-    auto statement = Make(Kind::kMacro);
+    auto statement = Make(StatementKind::kMacro);
     std::string name = expressions_.ExpectName("a macro's name");
     statement->macro = Function(std::move(name), "endmacro", nullptr);
     return statement;
   }
 
   std::unique_ptr<Statement> CallBlock() {
-    auto statement = Make(Kind::kCall);
+    auto statement = Make(StatementKind::kCall);
     statement->macro = Function("caller", "endcall", statement.get());
     return statement;
   }

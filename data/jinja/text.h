@@ -18,6 +18,7 @@ inline constexpr char32_t kMark = 0x80000000;
 inline char32_t Bare(char32_t c) { return c & ~kMark; }
 
 Text FromUtf8(std::string_view utf8, bool marked = false);  // of valid UTF-8
+inline Text AsciiText(std::string_view ascii) { return Text(ascii.begin(), ascii.end()); }
 std::string ToUtf8(TextView text);
 
 int Compare(TextView a, TextView b);  // <0, 0, >0 by code point

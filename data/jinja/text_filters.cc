@@ -254,7 +254,7 @@ Value Round(Runtime& runtime, const Value& value, const Arguments& arguments) {
   return std::strtod(digits, nullptr);
 }
 
-constexpr Filter kFilters[] = {
+constexpr Filter kTextFilters[] = {
     {"abs", Abs},
     {"capitalize", MapText<Capitalize>},
     {"center", Center},
@@ -280,6 +280,6 @@ constexpr Filter kFilters[] = {
 
 }  // namespace
 
-absl::Span<const Filter> TextFilters() { return kFilters; }
+absl::Span<const Filter> TextFilters() { return kTextFilters; }
 
 }  // namespace temper::jinja

@@ -87,7 +87,7 @@ Value MakeDict(Runtime& runtime, std::vector<std::pair<Value, Value>> items) {
   return Share(runtime, Dict{std::move(items)}, depth + 1, size);
 }
 
-Value FromAscii(std::string_view text) { return Text(text.begin(), text.end()); }
+Value FromAscii(std::string_view text) { return AsciiText(text); }
 
 Value FromJson(Runtime& runtime, const Json& json, bool marked) {
   if (json.is_null()) return None();
