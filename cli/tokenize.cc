@@ -43,8 +43,8 @@ absl::StatusOr<std::string> DecodeRow(const Row& row, const TokenizeOptions& opt
                           TokensOf(row.json, "ids", std::numeric_limits<int32_t>::max(), row.name));
   for (size_t i = 0; i < ids.size(); ++i) {
     if (!tokenizer.HasToken(ids[i])) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(row.name, ": ids[", i, "]: ", ids[i], " is not in the vocabulary of ", options.tokenizer));
+      return absl::InvalidArgumentError(absl::StrCat(row.name, ": ids[", i, "]: ", ids[i],
+                                                     " is not in the vocabulary of ", options.tokenizer));
     }
   }
   return DumpJson(Json{{"text", tokenizer.Decode(ids, !options.special_tokens)}});
