@@ -63,6 +63,7 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const EvalOptions& options, cons
   file_options.prompt_template = options.prompt_template;
   file_options.fields = options.fields;
   file_options.skip_bad_lines = options.skip_bad_lines;
+  file_options.now = absl::Now();
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemFile> problems,
                           ProblemFile::Open(options.data, *policy.tokenizer(), file_options));
   if (problems->skipped_lines() > 0)

@@ -64,8 +64,9 @@ absl::StatusOr<SamplePrompts> ReadSamplePrompts(const std::string& path, const T
                                                 const ModelConfig& config, int64_t max_new_tokens) {
   SamplePrompts result;
   std::map<std::string, int64_t> line_of;  // by id
-  const absl::StatusOr<ChatForm> chat =
-      tokenizer != nullptr ? ChatForm::Of(*tokenizer) : absl::InvalidArgumentError("there is no tokenizer");
+  const absl::StatusOr<ChatForm> chat = tokenizer != nullptr
+                                            ? ChatForm::Of(*tokenizer, absl::Now())
+                                            : absl::InvalidArgumentError("there is no tokenizer");
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(path));
   for (;;) {
     TEMPER_ASSIGN_OR_RETURN(const std::optional<Row> row, rows->Next());

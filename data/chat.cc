@@ -112,8 +112,8 @@ absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::s
   return messages;
 }
 
-absl::StatusOr<ChatForm> ChatForm::Of(const Tokenizer& tokenizer) {
-  ChatForm form(tokenizer);
+absl::StatusOr<ChatForm> ChatForm::Of(const Tokenizer& tokenizer, std::optional<absl::Time> now) {
+  ChatForm form(tokenizer, now);
   TEMPER_RETURN_IF_ERROR(form.ReadTemplates());
   return form;
 }
@@ -164,6 +164,7 @@ absl::StatusOr<RenderedChat> ChatForm::Render(const std::vector<Message>& messag
   for (size_t i = 0; i < count; ++i) input.messages.push_back(messages[i].fields);
   input.tools = tools;
   input.variables = variables_;
+  input.now = now_;
   input.add_generation_prompt = add_generation_prompt;
   if (!add_generation_prompt) input.trusted_from = count - 1;
   return (!tools.is_null() && tool_template_ ? tool_template_ : template_)->Render(input);

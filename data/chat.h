@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "core/json.h"
 #include "core/status.h"
 #include "data/chat_template.h"
@@ -32,7 +33,8 @@ absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::s
 // added tokens: those are the template's alone. Threads may share it; the tokenizer must outlive it.
 class ChatForm {
  public:
-  static absl::StatusOr<ChatForm> Of(const Tokenizer& tokenizer);
+  // `now` is what a template that asks for the time is told (strftime_now); nothing: that it may not.
+  static absl::StatusOr<ChatForm> Of(const Tokenizer& tokenizer, std::optional<absl::Time> now);
 
   // Ends where the assistant is to write. `tools`: a list, or null.
   absl::StatusOr<std::vector<int32_t>> EncodePrompt(const std::vector<Message>& messages,
@@ -54,7 +56,7 @@ class ChatForm {
                                           const Json& tools = Json()) const;
 
  private:
-  explicit ChatForm(const Tokenizer& tokenizer) : tokenizer_(&tokenizer) {}
+  ChatForm(const Tokenizer& tokenizer, std::optional<absl::Time> now) : tokenizer_(&tokenizer), now_(now) {}
   absl::Status ReadTemplates();
   absl::StatusOr<RenderedChat> Render(const std::vector<Message>& messages, size_t count, const Json& tools,
                                       bool add_generation_prompt) const;
@@ -63,6 +65,7 @@ class ChatForm {
   absl::StatusOr<std::string> EndOfAnswer(std::vector<Message> messages, const Json& tools) const;
 
   const Tokenizer* tokenizer_;
+  std::optional<absl::Time> now_;
   std::optional<ChatTemplate> template_, tool_template_;
   Json variables_ = Json::object();  // the special tokens by name
 };

@@ -94,10 +94,12 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Parse(std::string_view source, const 
 }
 
 absl::StatusOr<RenderedChat> ChatTemplate::Render(const ChatInput& input) const {
-  const absl::TimeZone zone = absl::LocalTimeZone();
-  const int64_t microseconds = absl::ToUnixMicros(input.now) % 1000000;
-  jinja::Runtime runtime(state_->name, absl::ToTM(input.now, zone),
-                         static_cast<int>(std::max<int64_t>(microseconds, 0)));
+  jinja::Runtime runtime(state_->name);
+  if (input.now) {
+    const int64_t microseconds = absl::ToUnixMicros(*input.now) % 1000000;
+    runtime.set_now(absl::ToTM(*input.now, absl::LocalTimeZone()),
+                    static_cast<int>(std::max<int64_t>(microseconds, 0)));
+  }
   std::vector<std::pair<std::string, Value>> variables;
   for (const auto& [name, value] : input.variables.items()) {
     variables.emplace_back(name, jinja::FromJson(runtime, value, false));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,8 @@ struct ChatInput {
   Json variables = Json::object();  // others that the template may read, over the tokenizer's special tokens
   bool add_generation_prompt = false;
   size_t trusted_from =
-      SIZE_MAX;                  // messages from here on are the template's own words, not marked as content
-  absl::Time now = absl::Now();  // for strftime_now, in the local time zone
+      SIZE_MAX;                   // messages from here on are the template's own words, not marked as content
+  std::optional<absl::Time> now;  // what strftime_now writes, in the local time zone; nothing: it is an error
 };
 
 struct RenderedChat {

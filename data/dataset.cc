@@ -252,9 +252,10 @@ absl::StatusOr<std::vector<int32_t>> EncodeR1(std::string_view problem, const To
 
 absl::StatusOr<std::unique_ptr<DocumentFile>> DocumentFile::Open(const std::string& path,
                                                                  const Tokenizer& tokenizer,
-                                                                 const ContentKeys* exclude) {
+                                                                 const ContentKeys* exclude,
+                                                                 std::optional<absl::Time> now) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RowFile> rows, RowFile::Open(path));
-  auto file = std::unique_ptr<DocumentFile>(new DocumentFile(std::move(rows), tokenizer));
+  auto file = std::unique_ptr<DocumentFile>(new DocumentFile(std::move(rows), tokenizer, now));
   const ContentKeys none;
   for (int64_t i = 0; i < file->file_->size(); ++i) {
     TEMPER_ASSIGN_OR_RETURN(const DataRow row, file->file_->Read(i));

@@ -33,6 +33,7 @@ struct ProblemFileOptions {
   std::optional<Split> side;             // of a split by content (data/split.h); nothing: both
   double held_out_share = 0;             // of that split
   const ContentKeys* exclude = nullptr;  // problems that must not come, such as those that measure
+  std::optional<absl::Time> now;         // for chat templates that ask for it (data/chat.h)
 };
 
 // The problems of a file (data/row_file.h), in any order, without holding them. Open reads the whole file
@@ -65,7 +66,10 @@ class ProblemFile {
 
  private:
   ProblemFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer, const ProblemFileOptions& options)
-      : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer)), options_(options) {}
+      : file_(std::move(file)),
+        tokenizer_(tokenizer),
+        chat_(ChatForm::Of(tokenizer, options.now)),
+        options_(options) {}
   absl::Status ReadAll();
   bool is_r1() const { return options_.prompt_template == PromptTemplate::kR1; }
   bool IsChat(const ProblemRow& problem) const { return !is_r1() && !problem.messages.empty(); }
@@ -99,18 +103,19 @@ struct Document {
 // tokens are made by Read (any thread).
 class DocumentFile {
  public:
-  // Rows whose prompt, or any user message, is in `exclude` (may be null) are left out. The tokenizer must
-  // outlive it.
+  // Rows whose prompt, or any user message, is in `exclude` (may be null) are left out. `now` is for chat
+  // templates that ask for it. The tokenizer must outlive it.
   static absl::StatusOr<std::unique_ptr<DocumentFile>> Open(const std::string& path,
                                                             const Tokenizer& tokenizer,
-                                                            const ContentKeys* exclude = nullptr);
+                                                            const ContentKeys* exclude = nullptr,
+                                                            std::optional<absl::Time> now = std::nullopt);
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
   int64_t excluded() const { return file_->size() - size(); }
   absl::StatusOr<Document> Read(int64_t index) const;
 
  private:
-  DocumentFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer)
-      : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer)) {}
+  DocumentFile(std::unique_ptr<RowFile> file, const Tokenizer& tokenizer, std::optional<absl::Time> now)
+      : file_(std::move(file)), tokenizer_(tokenizer), chat_(ChatForm::Of(tokenizer, now)) {}
 
   const std::unique_ptr<RowFile> file_;
   const Tokenizer& tokenizer_;

@@ -39,7 +39,8 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
     const std::string path =
         collected ? DatasetPath(StageDirectory(context.run_directory, config.stage)) : config.file;
     // What a collect stage sampled from had nothing held out in it.
-    TEMPER_ASSIGN_OR_RETURN(part.file, DocumentFile::Open(path, tokenizer, collected ? nullptr : &held_out));
+    TEMPER_ASSIGN_OR_RETURN(part.file, DocumentFile::Open(path, tokenizer, collected ? nullptr : &held_out,
+                                                          context.recipe->Date()));
     if (part.file->excluded() > 0)
       LogInfo(path, ": ", part.file->excluded(), " documents on problems that evaluations ask are left out");
     part.size = config.count == 0 ? part.file->size() : config.count;

@@ -93,7 +93,7 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& c
 absl::Status Evaluator::Draw(Level* level) {
   if (level->count == 0) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> source,
-                          ProblemSource::Open(*level->problems, tokenizer_, context_.recipe->seed,
+                          ProblemSource::Open(*level->problems, tokenizer_, *context_.recipe,
                                               absl::StrCat("evaluation/", level->name), Split::kHeldOut));
   TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
   // A file has so many problems and no more.

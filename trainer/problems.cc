@@ -34,17 +34,20 @@ ProblemFileOptions OptionsOf(const ProblemsConfig& config, Split split, const Co
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const ProblemsConfig& config,
-                                                                   const Tokenizer& tokenizer, uint64_t seed,
+                                                                   const Tokenizer& tokenizer,
+                                                                   const RecipeConfig& recipe,
                                                                    const std::string& stream, Split split,
                                                                    ContentKeys exclude) {
   auto source = std::unique_ptr<ProblemSource>(new ProblemSource(
-      config, tokenizer, RandomKey(seed, stream, 0, "problems"), split, std::move(exclude)));
+      config, tokenizer, RandomKey(static_cast<uint64_t>(recipe.seed), stream, 0, "problems"), recipe.Date(),
+      split, std::move(exclude)));
   TEMPER_RETURN_IF_ERROR(source->OpenFiles());
   return source;
 }
 
 absl::Status ProblemSource::OpenFiles() {
-  const ProblemFileOptions options = OptionsOf(config_, split_, &exclude_);
+  ProblemFileOptions options = OptionsOf(config_, split_, &exclude_);
+  options.now = date_;
   for (const std::string& path : config_.files) {
     TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemFile> file, ProblemFile::Open(path, tokenizer_, options));
     if (file->skipped_lines() > 0) LogWarning(path, ": ", file->skipped_lines(), " bad lines skipped");
@@ -214,7 +217,7 @@ absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageCont
                                                                  const ProblemsConfig& config,
                                                                  const Tokenizer& tokenizer) {
   TEMPER_ASSIGN_OR_RETURN(ContentKeys held_out, HeldOutKeys(*context.recipe));
-  return ProblemSource::Open(config, tokenizer, context.recipe->seed, context.stage->name, Split::kTrain,
+  return ProblemSource::Open(config, tokenizer, *context.recipe, context.stage->name, Split::kTrain,
                              std::move(held_out));
 }
 

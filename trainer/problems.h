@@ -25,10 +25,11 @@ namespace temper {
 // each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
-  // `stream` names the draws ("zero", "evaluation"). Problems in `exclude` (HeldOutKeys) are left out, of
-  // files and generators.
+  // Of the recipe, its seed and date. `stream` names the draws ("zero", "evaluation"). Problems in `exclude`
+  // (HeldOutKeys) are left out, of files and generators.
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
-                                                             const Tokenizer& tokenizer, uint64_t seed,
+                                                             const Tokenizer& tokenizer,
+                                                             const RecipeConfig& recipe,
                                                              const std::string& stream, Split split,
                                                              ContentKeys exclude = {});
 
@@ -48,9 +49,14 @@ class ProblemSource {
     int64_t pass = -1;           // of `order`
     std::vector<int64_t> order;  // of the file's problems in that pass
   };
-  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key, Split split,
-                ContentKeys exclude)
-      : config_(config), tokenizer_(tokenizer), key_(key), split_(split), exclude_(std::move(exclude)) {}
+  ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key,
+                std::optional<absl::Time> date, Split split, ContentKeys exclude)
+      : config_(config),
+        tokenizer_(tokenizer),
+        key_(key),
+        date_(date),
+        split_(split),
+        exclude_(std::move(exclude)) {}
   absl::Status OpenFiles();
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
   absl::StatusOr<std::vector<Prompt>> FromTasks(int64_t first, int64_t count);
@@ -66,6 +72,7 @@ class ProblemSource {
   const ProblemsConfig config_;
   const Tokenizer& tokenizer_;
   const uint64_t key_;
+  const std::optional<absl::Time> date_;
   const Split split_;
   const ContentKeys exclude_;
   std::vector<Source> sources_;

@@ -25,6 +25,8 @@ class Checker {
   absl::Status Check() {
     if (const auto device = DeviceByName(recipe_.device); !device.ok())
       return Fault("device", device.status().message());
+    if (!recipe_.date.empty() && !recipe_.Date())
+      return Fault("date", absl::StrCat(Printable(recipe_.date, 60), " is no day: YYYY-MM-DD"));
     if (recipe_.stages.empty()) return Fault("stages", "there is none");
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
     return absl::OkStatus();

@@ -5,10 +5,13 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/time/civil_time.h"
+#include "absl/time/time.h"
 #include "core/config.h"
 #include "data/problem_row.h"
 #include "model/parameters.h"
@@ -353,6 +356,7 @@ struct RecipeConfig {
   int64_t seed = 0;
   int64_t threads = 0;
   std::string device = "cpu";
+  std::string date;
   EvaluationConfig evaluation;  // defaults of every stage
   RlConfig rl;                  // likewise
   std::vector<StageConfig> stages;
@@ -367,12 +371,23 @@ struct RecipeConfig {
         "device", device,
         "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
         "GPU the run is not exact (docs/exactness.md).");
+    v.Field("date", date,
+            "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "
+            "such are "
+            "an error, for a run must not depend on its day.");
     v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
     v.Section("rl", rl, "Defaults of every rl stage.");
     v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {
       stage.evaluation = evaluation;
       stage.rl = rl;
     });
+  }
+
+  // `date` as chat templates get it; nothing where it is empty.
+  std::optional<absl::Time> Date() const {
+    absl::CivilDay day;
+    if (!absl::ParseCivilTime(date, &day)) return std::nullopt;
+    return absl::FromCivil(day, absl::LocalTimeZone());
   }
 
   // The earlier stage whose policy `stage`, one of these, starts from; null: a model directory's, or none.

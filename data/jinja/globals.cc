@@ -99,6 +99,10 @@ Value StrftimeNow(Runtime& runtime, const Arguments& arguments) {
   const Bound bound(runtime, "strftime_now", arguments, {"format"}, 1);
   std::string format = ToUtf8(bound.String(0, {}));
   if (format.size() > 1000) return runtime.Fail("strftime_now: the format has more than 1000 bytes");
+  if (!runtime.now()) {
+    return runtime.Fail(
+        "strftime_now: a run must not depend on its day: give one in the recipe, `date: YYYY-MM-DD`");
+  }
   // As Python's datetime: a time without a zone, and microseconds, which C has none of.
   std::string plain;
   for (size_t i = 0; i < format.size(); ++i) {
@@ -110,8 +114,7 @@ Value StrftimeNow(Runtime& runtime, const Arguments& arguments) {
   }
   if (plain.empty()) return Text();
   std::string written(64 * plain.size() + 64, '\0');
-  const std::tm now = runtime.now();
-  written.resize(strftime(written.data(), written.size(), plain.c_str(), &now));
+  written.resize(strftime(written.data(), written.size(), plain.c_str(), &*runtime.now()));
   return runtime.Room(written.size()) ? Value(FromUtf8(written)) : Value();
 }
 

@@ -23,8 +23,7 @@ class Runtime {
   static constexpr int kMaxCalls = 1500;                  // nodes and calls in each other
   static constexpr int64_t kMaxRange = 100000;            // as Jinja's sandbox
 
-  Runtime(std::string name, const std::tm& now, int microseconds)
-      : name_(std::move(name)), now_(now), microseconds_(microseconds) {}
+  explicit Runtime(std::string name) : name_(std::move(name)) {}
 
   bool failed() const { return !status_.ok(); }
   const absl::Status& status() const { return status_; }
@@ -48,13 +47,17 @@ class Runtime {
   void set_line(int line) { line_ = line; }
   int line() const { return line_; }
   int& depth() { return depth_; }
-  const std::tm& now() const { return now_; }
+  void set_now(const std::tm& now, int microseconds) {
+    now_ = now;
+    microseconds_ = microseconds;
+  }
+  const std::optional<std::tm>& now() const { return now_; }
   int microseconds() const { return microseconds_; }
 
  private:
   const std::string name_;
-  const std::tm now_;
-  const int microseconds_;
+  std::optional<std::tm> now_;
+  int microseconds_ = 0;
   absl::Status status_;
   int line_ = 1, depth_ = 0;
   int64_t steps_ = 0, room_ = 0;

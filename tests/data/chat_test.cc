@@ -79,7 +79,7 @@ class ChatTest : public ::testing::Test {
   }
 
   std::string Prompt(const Json& messages, const Json& tools = Json()) {
-    const auto form = ChatForm::Of(*tokenizer_);
+    const auto form = ChatForm::Of(*tokenizer_, absl::Now());
     if (!form.ok()) return std::string(form.status().message());
     const auto read = ReadMessages(messages, "row");
     if (!read.ok()) return std::string(read.status().message());
@@ -89,7 +89,7 @@ class ChatTest : public ::testing::Test {
 
   // The prompt's tokens, |, the answer's.
   std::string Answered(const Json& messages) {
-    const auto form = ChatForm::Of(*tokenizer_);
+    const auto form = ChatForm::Of(*tokenizer_, absl::Now());
     if (!form.ok()) return std::string(form.status().message());
     const auto answered = form->EncodeAnswered(ReadMessages(messages, "row").value());
     if (!answered.ok()) return std::string(answered.status().message());

@@ -33,7 +33,7 @@ absl::StatusOr<Json> Encode(const Json& row) {
   if (tokenizer == nullptr) {
     TEMPER_ASSIGN_OR_RETURN(tokenizer, Tokenizer::Load(row["tokenizer"].get<std::string>()));
   }
-  TEMPER_ASSIGN_OR_RETURN(const ChatForm form, ChatForm::Of(*tokenizer));
+  TEMPER_ASSIGN_OR_RETURN(const ChatForm form, ChatForm::Of(*tokenizer, absl::Now()));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages, ReadMessages(row["messages"], "row"));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, form.EncodePrompt(messages));
   return Json{{"ids", ids}};

@@ -28,7 +28,7 @@ class Answers : public testing::Test {
                                     << "\n";
   }
   absl::StatusOr<std::unique_ptr<ProblemSource>> Open() {
-    return ProblemSource::Open(config_, *tokenizer_, 1, "stream", Split::kTrain);
+    return ProblemSource::Open(config_, *tokenizer_, RecipeConfig(), "stream", Split::kTrain);
   }
 
   std::unique_ptr<Tokenizer> tokenizer_;

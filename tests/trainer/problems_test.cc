@@ -2,6 +2,7 @@
 #include "trainer/problems.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -24,7 +25,9 @@ class Problem : public ::testing::Test {
   std::unique_ptr<ProblemSource> Open(const ProblemsConfig& config, const std::string& stream = "zero",
                                       Split split = Split::kTrain, uint64_t seed = 1,
                                       ContentKeys exclude = {}) {
-    auto source = ProblemSource::Open(config, *tokenizer_, seed, stream, split, std::move(exclude));
+    RecipeConfig recipe;
+    recipe.seed = static_cast<int64_t>(seed);
+    auto source = ProblemSource::Open(config, *tokenizer_, recipe, stream, split, std::move(exclude));
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }
@@ -234,9 +237,33 @@ TEST_F(Problem, OfAnEmptyOrMissingFileIsAnErrorThatNamesIt) {
   for (const char* name : {"empty.jsonl", "missing.jsonl"}) {
     ProblemsConfig config;
     config.files = {folder_ / name};
-    const auto source = ProblemSource::Open(config, *tokenizer_, 1, "zero", Split::kTrain);
+    const auto source = ProblemSource::Open(config, *tokenizer_, RecipeConfig(), "zero", Split::kTrain);
     EXPECT_THAT(std::string(source.status().message()), ::testing::HasSubstr(name));
   }
+}
+
+TEST_F(Problem, OfAChatThatAsksForTheDayIsWrittenOnTheRecipesDay) {
+  std::filesystem::copy("configs/tiny/base/tokenizer.json", std::string(folder_ / "tokenizer.json"));
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "chat_template.jinja",
+                              "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}")
+                  .ok());
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "chat.jsonl",
+                              R"({"messages": [{"role": "user", "content": "hello"}], "answer": "1"})")
+                  .ok());
+  const auto tokenizer = Tokenizer::Load(folder_.path());
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  ProblemsConfig config;
+  config.files = {folder_ / "chat.jsonl"};
+  RecipeConfig recipe;
+  const auto none = ProblemSource::Open(config, **tokenizer, recipe, "zero", Split::kTrain);
+  EXPECT_THAT(std::string(none.status().message()),
+              testing::HasSubstr("chat_template.jinja:1: strftime_now: a run must not depend on its day"));
+  recipe.date = "2026-11-27";
+  const auto source = ProblemSource::Open(config, **tokenizer, recipe, "zero", Split::kTrain);
+  ASSERT_TRUE(source.ok()) << source.status();
+  const auto prompts = (*source)->Take(0, 1);
+  ASSERT_TRUE(prompts.ok()) << prompts.status();
+  EXPECT_EQ(prompts->front().text, "27 Nov 2026: hello");
 }
 
 }  // namespace

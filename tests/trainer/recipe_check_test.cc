@@ -73,6 +73,8 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
   };
   const Mistake mistakes[] = {
       {"rl:", "device: cdua\nrl:", ":1: device: "},
+      {"rl:", "date: 2026-02-30\nrl:", ":1: date: 2026-02-30 is no day: YYYY-MM-DD"},
+      {"rl:", "date: tomorrow\nrl:", ":1: date: tomorrow is no day: YYYY-MM-DD"},
       {"gradient_leaves: 8", "gradient_leaves: 6", ":3: rl.gradient_leaves: 6 is not a power of two"},
       {"gradient_leaves: 8", "gradient_leaves: 2", ":3: rl.gradient_leaves: 2 leaves cannot be shared", 4},
       {"steps: 2\n", "gradient_leaves: 3\n", ":19: stages.zero.rl.gradient_leaves: 3 is not a power of two"},
