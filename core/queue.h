@@ -39,6 +39,14 @@ class Queue {
     return item;
   }
 
+  // Drops the items inside; how many.
+  size_t Clear() {
+    absl::MutexLock lock(&mutex_);
+    const size_t count = items_.size();
+    items_.clear();
+    return count;
+  }
+
   // Wakes all who wait. Items that are inside can still be popped. May be called again.
   void Close() {
     absl::MutexLock lock(&mutex_);

@@ -66,10 +66,17 @@ void RewardPool::Submit(Trajectory* trajectory, const Prompt* prompt, std::funct
   TEMPER_CHECK(queue_.Push({trajectory, prompt, std::move(done)}), "submitted to a reward pool that ends");
 }
 
-void RewardPool::Wait() {
+bool RewardPool::Wait(absl::FunctionRef<bool()> stop) {
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return open_ == 0; };
   absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(&idle));
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::Milliseconds(100))) {
+    if (!stop()) continue;
+    if (mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::Seconds(2))) return true;
+    open_ -= static_cast<int64_t>(queue_.Clear());
+    mutex_.Await(absl::Condition(&idle));
+    return false;
+  }
+  return true;
 }
 
 absl::Status RewardPool::CheckAnswers(absl::Span<const Prompt> prompts) const {

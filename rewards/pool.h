@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
@@ -38,8 +39,10 @@ class RewardPool {
   void Submit(Trajectory* trajectory, const Prompt* prompt, std::function<void(Trajectory*)> done = nullptr)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Until everything submitted has its verdicts and its `done` has returned.
-  void Wait() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Until everything submitted has its verdicts and its `done` has returned. False where `stop`, which is
+  // asked ten times a second, said so before and two seconds did not do: then what still waits is dropped,
+  // its `done` never called, and only what is being judged is waited for.
+  bool Wait(absl::FunctionRef<bool()> stop = [] { return false; }) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The first prompt whose reference answer some rule cannot read.
   absl::Status CheckAnswers(absl::Span<const Prompt> prompts) const;

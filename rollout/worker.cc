@@ -127,9 +127,10 @@ class Scoring {
     });
   }
 
-  // Until all are judged and written.
-  void Finish() {
-    pool_->Wait();
+  // Until all are judged and written, or until `stop` says so: then those that wait for a rule are given up.
+  absl::Status Finish(absl::FunctionRef<bool()> stop) {
+    const absl::Status stopped = absl::CancelledError("stopped on request");
+    if (!pool_->Wait(stop)) return stopped;
     std::vector<Retry> again;
     {
       absl::MutexLock lock(&mutex_);
@@ -139,7 +140,7 @@ class Scoring {
       pool_->Submit(retry.trajectory, retry.prompt,
                     [this, retry](Trajectory* judged) { records_->Write(retry.prompt, *judged); });
     }
-    pool_->Wait();
+    return pool_->Wait(stop) ? absl::OkStatus() : stopped;
   }
 
   std::deque<Trajectory>& samples() { return samples_; }
@@ -216,7 +217,7 @@ class Collection {
         [&] { return stop() || !records.status().ok(); }, &counts->engine);
     counts->sample_seconds = SecondsSince(begin);
     const Clock::time_point last = Clock::now();
-    scoring.Finish();
+    status.Update(scoring.Finish(stop));
     counts->score_wait_seconds = SecondsSince(last);
     TEMPER_RETURN_IF_ERROR(records.Sync());
     TEMPER_RETURN_IF_ERROR(status);

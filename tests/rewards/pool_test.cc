@@ -154,6 +154,35 @@ TEST(RewardPool, ABrokenProgramOfTheUsersStopsNobodyAndRewardsNobody) {
   }
 }
 
+TEST(RewardPool, ThatIsStoppedGivesUpWhatWaitsForASlowRule) {
+  RewardConfig config;
+  config.rules = {Config("process")};
+  config.rules.back().command = {
+      "/usr/bin/python3", "-c",
+      "import json, sys, time\n"
+      "for row in sys.stdin:\n"
+      "  time.sleep(1)\n"
+      "  print(json.dumps({'id': json.loads(row)['id'], 'score': 1}), flush=True)\n"};
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(60);
+  const auto pool = RewardPool::Create(config, 1);
+  ASSERT_TRUE(pool.ok()) << pool.status().message();
+  std::atomic<int> done = 0;
+  for (Trajectory& trajectory : trajectories)
+    (*pool)->Submit(&trajectory, &prompt, [&](Trajectory*) { ++done; });
+  EXPECT_FALSE((*pool)->Wait([] { return true; }));
+  const int judged = done;
+  EXPECT_GE(judged, 1);
+  EXPECT_LT(judged, 60);
+  EXPECT_EQ(trajectories[0].verdicts.at(0).kind, VerdictKind::kCorrect);
+  EXPECT_TRUE(trajectories[59].verdicts.empty());
+  // Those are gone, and the pool goes on.
+  (*pool)->Submit(&trajectories[59], &prompt);
+  EXPECT_TRUE((*pool)->Wait());
+  EXPECT_EQ(trajectories[59].verdicts.at(0).kind, VerdictKind::kCorrect);
+  EXPECT_EQ(done, judged);
+}
+
 TEST(RewardPool, FindsThePromptThatCannotBeJudged) {
   const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 1);
   ASSERT_TRUE(pool.ok());
