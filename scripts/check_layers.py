@@ -12,6 +12,7 @@
 Usage: check_layers.py [--root DIR] [--objects BUILD_DIR] | --self-test     Needs Python 3.9. Takes a second.
 """
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -130,16 +131,16 @@ def permitted(operator):
 
 def compiled_faults(root, rooms, build):
     """Faults of the objects in a build directory, by relocation; None if there is not one object of a LibTorch room."""
+    commands = build / "compile_commands.json"
     faults, seen = [], 0
-    for room in (r for r in rooms if rooms[r][1]):
-        folder = build / "CMakeFiles" / f"temper_{room}.dir"
-        for obj in sorted(folder.glob("**/*.cc.o")):
-            source = obj.relative_to(folder).as_posix()[:-2]
-            if not (root / source).exists():  # of a file that is gone
-                continue
-            seen += 1
-            if source not in EXEMPT:
-                faults += object_faults(root, source, obj)
+    for entry in json.loads(commands.read_text()) if commands.exists() else []:
+        output = re.search(r" -o (CMakeFiles/temper_(\w+)\.dir/\S+)", entry["command"])
+        if not output or not rooms.get(output.group(2), (None, False))[1] or not (build / output.group(1)).exists():
+            continue
+        seen += 1
+        source = os.path.relpath(entry["file"], root)  # or several of a room, but none of EXEMPT (cmake/Temper.cmake)
+        if source not in EXEMPT:
+            faults += object_faults(root, source, build / output.group(1))
     return faults if seen else None
 
 
@@ -269,6 +270,8 @@ def self_test():
             objects.mkdir(parents=True)
             subprocess.run([os.environ.get("CXX", "g++"), "-O2", "-g1", "-include", f"{outside}/ops.h", "-c", str(root / "model/b.cc"),
                             "-o", str(objects / "b.cc.o")], check=True)
+            (root / "build/compile_commands.json").write_text(
+                json.dumps([{"file": str(root / "model/b.cc"), "command": "c++ -o CMakeFiles/temper_model.dir/model/b.cc.o"}]))
             faults = check(root, root / "build")
         if [fault.split(",")[0] for fault in faults] != ([expected] if expected else []):
             wrong.append(f"of an object was expected: {expected}; found: {faults}")
