@@ -24,7 +24,7 @@ bool HasVisible(std::string_view text) {
 
 class Format : public Reward {
  public:
-  Format(const RuleConfig& config)
+  explicit Format(const RuleConfig& config)
       : think_in_prompt_(config.think_in_prompt), text_after_(config.text_after) {
     for (const std::string& tag : config.tags) {
       tags_.push_back(absl::StrCat("<", tag, ">"));

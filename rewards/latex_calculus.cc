@@ -132,16 +132,9 @@ Expression LatexParser::ParseIntegral(int variables) {
   }
   if (!failed() && !integral.variable.has_value()) Fail("an integral without its dx");
   for (int more = 1; more <= variables && !failed(); ++more) {
-    const bool last = more == variables;
     body = Node(Tree::kFunction, "integral", std::move(body), *std::move(integral.variable));
-    if (last && low.has_value() && high.has_value()) {
-      body.args.push_back(*std::move(low));
-      body.args.push_back(*std::move(high));
-    } else if (last && (low.has_value() || high.has_value())) {
-      body.args.push_back(low.has_value() ? *std::move(low) : *std::move(high));
-    }
     integral.variable.reset();
-    if (!last) {
+    if (more < variables) {
       const bool d = At(TokenKind::kPartial) || (At(TokenKind::kWord) && Peek().text[0] == 'd');
       if (d && At(TokenKind::kWord) && Peek().text.size() > 1) lexer_.Split();
       if (d) lexer_.Skip();
@@ -149,7 +142,11 @@ Expression LatexParser::ParseIntegral(int variables) {
     }
   }
   integral_ = outside;
-  return failed() ? Expression{} : body;
+  if (failed()) return {};
+  for (std::optional<Expression>* bound : {&low, &high}) {
+    if (bound->has_value()) body.args.push_back(std::move(**bound));
+  }
+  return body;
 }
 
 Expression LatexParser::ParseLimit() {

@@ -20,6 +20,7 @@ struct LatexCommand {
     kUpright,  // \mathrm: one letter is a letter, more are a text or a function
     kText,     // \text
   };
+  // NOLINTNEXTLINE(google-explicit-constructor): the tables are made of the first argument
   constexpr LatexCommand(Lex the_lex, LatexTokenKind the_kind = LatexTokenKind::kError,
                          std::string_view the_text = {})
       : lex(the_lex), kind(the_kind), text(the_text) {}

@@ -33,7 +33,9 @@ TEST(Length, OfShapeCosineIsHalfAWave) {
   config.shape = "cosine";
   const auto rule = Rule(config);
   const Prompt prompt = Problem("1");
-  const auto judge = [&](int64_t tokens) { return rule->Judge({.prompt = &prompt, .text = "", .tokens = tokens}); };
+  const auto judge = [&](int64_t tokens) {
+    return rule->Judge({.prompt = &prompt, .text = "", .tokens = tokens});
+  };
   EXPECT_EQ(judge(0).score, 1);
   EXPECT_NEAR(judge(25).score, (1 + std::sqrt(0.5)) / 2, 1e-12);
   EXPECT_NEAR(judge(50).score, 0.5, 1e-12);
