@@ -10,7 +10,7 @@ Each turn is a process of its own that loads the model, warms up and then takes 
 the other's threads. One JSON line a turn; last, for each measurement, both medians and their ratio. --at-least NAME=RATIO
 makes the exit status 1 where a ratio is lower.
 
-Usage: peers.py [generate] [train] [grpo] [--temper build/cpu/temper] [--turns 3] [--threads 2] [--at-least generate=6]
+Usage: peers.py [generate] [train] [grpo] [--temper build/cpu/temper] [--turns 5] [--threads 2] [--at-least generate=6]
 Needs: the Python stack of scripts/install --all (run this file with its python); a quiet machine with as many cores as
 threads. Costs: about 4 minutes a turn for all three on 2 cores.
 """
@@ -157,7 +157,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="generate, train, grpo; all if none is named")
     parser.add_argument("--temper", default="build/cpu/temper")
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--at-least", action="append", default=[], metavar="NAME=RATIO")
     parser.add_argument("--peer", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
