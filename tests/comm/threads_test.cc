@@ -117,7 +117,6 @@ TEST(Threads, ALostRankIsNamedAndItsOwnErrorComesOut) {
 }
 
 TEST(Threads, ASilentPeerMeetsTheDeadline) {
-  const absl::Time start = absl::Now();
   const std::string error = Thrown<CommError>([] {
     ThreadWorld(2, absl::Milliseconds(200)).Run([](Communicator& comm) {
       char c = 0;
@@ -125,7 +124,6 @@ TEST(Threads, ASilentPeerMeetsTheDeadline) {
     });
   });
   EXPECT_EQ(error, "rank 0 of 2 (threads): Send to rank 1 (1 bytes), tag 2: rank 1 was silent for 200ms");
-  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
 }
 
 TEST(Threads, TwoSendsThatFaceEachOtherHangAndAreFound) {

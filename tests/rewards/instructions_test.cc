@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/instructions.h"
 
-#include <chrono>
+#include <time.h>
+
+#include <algorithm>
 #include <set>
 
 #include "core/json.h"
@@ -190,15 +192,27 @@ TEST(Instructions, JudgeHostileBytes) {
   }
 }
 
-TEST(Instructions, JudgeALongAnswerInBoundedTime) {
+// Of this thread.
+double CpuSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+TEST(Instructions, JudgeALongAnswerInLinearTime) {
   for (const Case& c : kCases) {
     const Prompt prompt = Row("[\"" + std::string(c.id) + "\"]", "[" + std::string(c.kwargs) + "]");
     for (const char* piece : {"*", "[", "P.", "a. ", "<<", "sea ", "***", "PART 1", "\n", "\""}) {
-      std::string text;
-      while (text.size() + 8 < 1 << 18) text += piece;
-      const auto begin = std::chrono::steady_clock::now();
-      (void)Judge(Config("instructions"), prompt, text, StopReason::kEndOfText, true);
-      EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2)) << c.id << " " << piece;
+      const auto judge = [&](size_t bytes) {
+        std::string text;
+        while (text.size() + 8 < bytes) text += piece;
+        const double begin = CpuSeconds();
+        (void)Judge(Config("instructions"), prompt, text, StopReason::kEndOfText, true);
+        return CpuSeconds() - begin;
+      };
+      // 32 times as long: 32 times the time, and 1,024 were it quadratic. Under 0.2 ms is noise.
+      const double shorter = std::max(judge(1 << 14), 2e-4);
+      EXPECT_LT(judge(1 << 19), 150 * shorter) << c.id << " " << piece;
     }
   }
   EXPECT_EQ(Judge(Config("instructions"), Row(R"(["punctuation:no_comma"])", "[{}]"),
