@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report_completion.h"
 
-#include <cmath>
-#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
+#include "cli/report_text.h"
 #include "core/file.h"
 #include "core/text.h"
 
@@ -15,11 +13,6 @@ namespace {
 
 constexpr size_t kTextLimit = 3000, kReasonLimit = 300;
 constexpr size_t kHeadTokens = 360, kTailTokens = 180;
-
-Json ThreeDigits(double value) {
-  if (!std::isfinite(value)) return nullptr;
-  return std::strtod(absl::StrFormat("%.3g", value).c_str(), nullptr);
-}
 
 bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; }
 
@@ -54,16 +47,16 @@ Json CompletionWriter::Write(const Trajectory& trajectory, std::optional<double>
   for (const float logprob : trajectory.logprobs) sum += logprob;
   Json json = {{"sample", trajectory.sample},
                {"tokens", trajectory.tokens.size()},
-               {"logprob", ThreeDigits(sum)},
+               {"logprob", JsonNumber(sum, 3)},
                {"stop", Name(trajectory.stop)},
                {"ok", IsCorrect(trajectory)}};
-  if (reward) json["reward"] = ThreeDigits(*reward);
-  if (advantage) json["advantage"] = ThreeDigits(*advantage);
+  if (reward) json["reward"] = JsonNumber(*reward, 3);
+  if (advantage) json["advantage"] = JsonNumber(*advantage, 3);
   json["verdicts"] = Json::array();
   for (const Verdict& verdict : trajectory.verdicts) {
     json["verdicts"].push_back({{"rule", verdict.rule},
                                 {"kind", Name(verdict.kind)},
-                                {"score", ThreeDigits(verdict.score)},
+                                {"score", JsonNumber(verdict.score, 3)},
                                 {"extracted", Shortened(verdict.extracted, kReasonLimit)},
                                 {"reason", Shortened(verdict.reason, kReasonLimit)}});
   }
@@ -101,7 +94,7 @@ void CompletionWriter::WriteTokens(const Trajectory& trajectory, Json* json) con
     double logprob = 0;
     for (size_t t = i; t < end; ++t) logprob += trajectory.logprobs[t];
     pieces.push_back(std::move(piece));
-    logprobs.push_back(ThreeDigits(logprob));
+    logprobs.push_back(JsonNumber(logprob, 3));
     i = end;
   }
   (*json)["pieces"] = std::move(pieces);

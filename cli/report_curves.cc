@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <map>
 #include <set>
 #include <string>
@@ -11,20 +10,15 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "cli/report_text.h"
 
 namespace temper {
 namespace {
 
 constexpr int64_t kPoints = 240;  // of a series, at most
 constexpr size_t kMoreCharts = 40;
-
-// A figure is worth four digits on a page.
-Json FourDigits(double value) {
-  if (!std::isfinite(value)) return nullptr;
-  return std::strtod(absl::StrFormat("%.4g", value).c_str(), nullptr);
-}
+constexpr int kDigits = 4;  // of a figure on a page
 
 struct Curve {
   std::vector<int64_t> x;
@@ -124,7 +118,7 @@ class Charts {
 
   static Json Numbers(const std::vector<double>& values) {
     Json numbers = Json::array();
-    for (const double value : values) numbers.push_back(FourDigits(value));
+    for (const double value : values) numbers.push_back(JsonNumber(value, kDigits));
     return numbers;
   }
 
@@ -155,7 +149,7 @@ void AddAccuracy(const ReportRun& run, const ReportStage& stage, Charts& charts,
   const ReportStage* from = stage.config ? run.Find(stage.config->from) : nullptr;
   for (const ReportStage* whole : {from, &stage}) {
     if (whole == nullptr || !whole->Value("pass@1")) continue;
-    chart["lines"].push_back({{"name", whole->name}, {"y", FourDigits(*whole->Value("pass@1"))}});
+    chart["lines"].push_back({{"name", whole->name}, {"y", JsonNumber(*whole->Value("pass@1"), kDigits)}});
   }
   main.push_back(std::move(chart));
 }

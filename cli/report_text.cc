@@ -2,6 +2,7 @@
 #include "cli/report_text.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -162,6 +163,11 @@ std::string EscapeJsonForScript(std::string_view json) {
     if (!markup) escaped.push_back(c);
   }
   return escaped;
+}
+
+Json JsonNumber(double value, int digits) {
+  if (!std::isfinite(value)) return nullptr;
+  return std::strtod(absl::StrFormat("%.*g", digits, value).c_str(), nullptr);
 }
 
 std::string Percent(double share) {

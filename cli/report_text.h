@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "cli/report_run.h"
+#include "core/json.h"
 
 namespace temper {
 
@@ -15,6 +16,9 @@ std::string EscapeHtml(std::string_view text);
 // JSON for the inside of a <script> element: no `<`, `>` or `&` is left, so nothing in it can end the
 // element.
 std::string EscapeJsonForScript(std::string_view json);
+
+// A number for the page's JSON, to so many digits; null where it is not finite.
+Json JsonNumber(double value, int digits);
 
 // "86.3", of a share.
 std::string Percent(double share);
