@@ -44,7 +44,9 @@ struct Expression {
   friend bool operator==(const Expression&, const Expression&) = default;
 };
 
-inline bool IsEquation(const Expression& x) { return x.kind == ExpressionKind::kRelation && x.name == "="; }
+inline bool IsEquation(const Expression& x) {
+  return x.kind == ExpressionKind::kRelation && x.name == "=" && x.args.size() == 2;
+}
 
 inline bool IsRelation(const Expression& x) {  // or made of some
   return x.kind == ExpressionKind::kRelation || x.kind == ExpressionKind::kLogic;

@@ -186,7 +186,7 @@ const CharacterTable& Scripts(bool super) {
   return super ? above : below;
 }
 
-std::string_view FirstCharacter(std::string_view text, size_t at) {
+std::string_view Utf8CharacterAt(std::string_view text, size_t at) {
   return text.substr(at, Utf8Length(text.substr(at)));
 }
 
@@ -211,7 +211,7 @@ AsciiMath ToAsciiMath(std::string_view text) {
     result.offsets.resize(result.text.size(), static_cast<uint32_t>(from));
   };
   while (at < text.size()) {
-    const std::string_view character = FirstCharacter(text, at);
+    const std::string_view character = Utf8CharacterAt(text, at);
     const size_t from = at;
     at += character.size();
     if (character.size() == 1) {
@@ -226,7 +226,7 @@ AsciiMath ToAsciiMath(std::string_view text) {
                super || Scripts(false).contains(character)) {
       append(super ? "^{" : "_{", from);
       for (at = from; at < text.size();) {
-        const auto script = Scripts(super).find(FirstCharacter(text, at));
+        const auto script = Scripts(super).find(Utf8CharacterAt(text, at));
         if (script == Scripts(super).end()) break;
         append(script->second, at);
         at += script->first.size();
