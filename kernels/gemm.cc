@@ -13,10 +13,12 @@ namespace {
 
 // Rows of a piece that shares a panel with others: enough to make the panel's way into the cache worth it.
 constexpr int64_t kRowBlock = 240;
+// Floats of such a block of rows.
+constexpr int64_t kBlockFloats = int64_t{1} << 18;
 // Rows this far apart (floats) fall into few sets of the first cache: tiles of them are packed.
 constexpr int64_t kFarRows = 512;
-// Floats of a packed at a time.
-constexpr int64_t kTileFloats = int64_t{4} << 20;
+// Floats of a, and of b, packed at a time.
+constexpr int64_t kPackedFloats = int64_t{4} << 20;
 
 // How one product is cut.
 struct Cut {
@@ -29,9 +31,14 @@ Cut CutOf(const Product& p, int threads) {
   if (p.packed == nullptr && p.m <= DirectRows(p.b_transposed, p.ldb)) {
     const int64_t share = Ceil(Ceil(p.n, 2 * threads), 128) * 128;
     cut.width = std::min<int64_t>(share, kWide);
+  } else if (p.packed == nullptr && !p.b_transposed && p.n >= 2 * threads * kPanelsTogether * kPanel) {
+    cut.width = kPanelsTogether * kPanel;
   }
   cut.panels = Ceil(p.n, cut.width);
-  cut.blocks = Ceil(p.m, kRowBlock);
+  // Packed, a block of rows of a is to stay in the second cache.
+  cut.blocks = Ceil(p.m, p.packed == nullptr
+                             ? kRowBlock
+                             : std::clamp<int64_t>(kBlockFloats / std::max<int64_t>(p.k, 1), 96, kRowBlock));
   // A panel packed on the fly is packed once for each block.
   if (p.packed == nullptr)
     cut.blocks = std::min(cut.blocks, Ceil(4 * threads, std::max<int64_t>(cut.panels, 1)));
@@ -42,7 +49,11 @@ Cut CutOf(const Product& p, int threads) {
 
 // Piece `local` of a product; `tiles` is a packed by PackTile, or null.
 PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* tiles) {
-  const int64_t panel = local / cut.blocks, row = local % cut.blocks * cut.rows, column = panel * cut.width;
+  // Packed, a block of rows stays in the second cache and the panels pass by; else a panel does, for all
+  // rows.
+  const int64_t panel = p.packed != nullptr ? local % cut.panels : local / cut.blocks;
+  const int64_t row = (p.packed != nullptr ? local / cut.panels : local % cut.blocks) * cut.rows;
+  const int64_t column = panel * cut.width;
   PanelTask task;
   task.a = tiles != nullptr ? tiles + row * p.k : p.a + row * p.lda;
   task.lda = tiles != nullptr ? 0 : p.lda;
@@ -67,33 +78,56 @@ void RunTask(void (*compute)(const PanelTask&, float*), const PanelTask& task) {
 }
 
 bool WorthTiles(const Product& p) { return p.m >= 96 && p.n >= 256 && p.k >= 64 && p.lda >= kFarRows; }
+// From so many rows on, b is packed once for all of them.
+bool WorthPacking(const Product& p) { return p.packed == nullptr && p.m > 2 * kRowBlock && p.n >= 64; }
 
-// A large product: packs rows of a first, all threads together, then goes on with them.
-void TiledProduct(const Product& whole, ThreadPool& pool) {
-  static thread_local std::vector<float> buffer;
+// A large product: packs columns of b and rows of a first, all threads together, then goes on with them.
+void PackedProduct(const Product& whole, ThreadPool& pool) {
+  static thread_local std::vector<float> tile_buffer;
+  static thread_local PackedMatrix panels;
   const auto pack = TEMPER_DISPATCH(PackTile);
   const auto compute = TEMPER_DISPATCH(ComputePanel);
-  const int64_t step = std::max<int64_t>(kTileFloats / whole.k / kTileRows, 20) * kTileRows;
-  for (int64_t first = 0; first < whole.m; first += step) {
-    Product p = whole;
-    p.a += first * p.lda;
-    p.c += first * p.ldc;
-    if (p.add != nullptr) p.add += first * p.ldadd;
-    p.m = std::min(step, whole.m - first);
-    const int64_t tiles = Ceil(p.m, kTileRows);
-    if (const size_t need = tiles * kTileRows * p.k + 16; buffer.size() < need) buffer.resize(need);
-    float* packed = buffer.data();
-    const Cut cut = CutOf(p, pool.threads());
-    pool.ParallelFor(tiles, 2, [&](int64_t begin, int64_t end) {
-      for (int64_t tile = begin; tile < end; ++tile) {
-        const int64_t row = tile * kTileRows;
-        pack(p.a + row * p.lda, p.lda, static_cast<int>(std::min<int64_t>(kTileRows, p.m - row)), p.k,
-             packed + row * p.k);
+  const bool pack_b = WorthPacking(whole), pack_a = WorthTiles(whole);
+  const int64_t most = std::max<int64_t>(kPackedFloats / std::max<int64_t>(whole.k, 1) / kPanel, 1) * kPanel;
+  const int64_t columns = pack_b ? most : whole.n;
+  const int64_t rows =
+      pack_a ? std::max<int64_t>(kPackedFloats / whole.k / kTileRows, 20) * kTileRows : whole.m;
+  for (int64_t column = 0; column < whole.n; column += columns) {
+    Product part = whole;
+    if (pack_b) {
+      part.n = std::min(columns, whole.n - column);
+      part.c += column;
+      if (part.bias != nullptr) part.bias += column;
+      if (part.add != nullptr) part.add += column;
+      Pack(whole.b + (whole.b_transposed ? column * whole.ldb : column), whole.ldb, whole.b_transposed,
+           part.n, whole.k, &panels, pool);
+      part.packed = &panels;
+    }
+    for (int64_t first = 0; first < whole.m; first += rows) {
+      Product p = part;
+      p.a += first * p.lda;
+      p.c += first * p.ldc;
+      if (p.add != nullptr) p.add += first * p.ldadd;
+      p.m = std::min(rows, whole.m - first);
+      float* tiles = nullptr;
+      if (pack_a) {
+        const int64_t count = Ceil(p.m, kTileRows);
+        if (const size_t need = count * kTileRows * p.k + 16; tile_buffer.size() < need)
+          tile_buffer.resize(need);
+        tiles = tile_buffer.data();
+        pool.ParallelFor(count, 2, [&](int64_t begin, int64_t end) {
+          for (int64_t tile = begin; tile < end; ++tile) {
+            const int64_t row = tile * kTileRows;
+            pack(p.a + row * p.lda, p.lda, static_cast<int>(std::min<int64_t>(kTileRows, p.m - row)), p.k,
+                 tiles + row * p.k);
+          }
+        });
       }
-    });
-    pool.ParallelFor(cut.panels * cut.blocks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t piece = begin; piece < end; ++piece) RunTask(compute, TaskOf(p, cut, piece, packed));
-    });
+      const Cut cut = CutOf(p, pool.threads());
+      pool.ParallelFor(cut.panels * cut.blocks, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t piece = begin; piece < end; ++piece) RunTask(compute, TaskOf(p, cut, piece, tiles));
+      });
+    }
   }
 }
 
@@ -106,12 +140,10 @@ void Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, Pa
   const int64_t panels = Ceil(n, kPanel);
   out->panels.resize(panels * k * kPanel);
   const auto pack = TEMPER_DISPATCH(PackPanel);
-  pool.ParallelFor(panels, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      const int64_t column = p * kPanel;
-      pack(transposed ? b + column * ldb : b + column, ldb, transposed,
-           static_cast<int>(std::min<int64_t>(kPanel, n - column)), k, out->panels.data() + p * k * kPanel);
-    }
+  pool.ParallelFor(panels, kPanelsTogether, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * kPanel;
+    pack(transposed ? b + column * ldb : b + column, ldb, transposed,
+         static_cast<int>(std::min(end * kPanel, n) - column), k, out->panels.data() + begin * k * kPanel);
   });
 }
 
@@ -123,8 +155,8 @@ void Products(absl::Span<const Product> products, ThreadPool& pool) {
     TEMPER_CHECK(p.packed == nullptr || (p.packed->n == p.n && p.packed->k == p.k));
     if (p.m == 0 || p.n == 0) {
       pieces.Add(0, 0);
-    } else if (WorthTiles(p)) {
-      TiledProduct(p, pool);
+    } else if (WorthTiles(p) || WorthPacking(p)) {
+      PackedProduct(p, pool);
       pieces.Add(0, 0);
     } else {
       const Cut cut = CutOf(p, pool.threads());

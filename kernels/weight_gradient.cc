@@ -36,11 +36,10 @@ void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
     const float* x = g.x + begin * g.ldx;
     if (const size_t need = panels * m * kPanel; buffer.size() < need) buffer.resize(need);
     float* packed = buffer.data();
-    pool.ParallelFor(panels, 2, [&](int64_t first, int64_t last) {
-      for (int64_t p = first; p < last; ++p) {
-        pack_panel(x + p * kPanel, g.ldx, false,
-                   static_cast<int>(std::min<int64_t>(kPanel, g.k - p * kPanel)), m, packed + p * m * kPanel);
-      }
+    pool.ParallelFor(panels, kPanelsTogether, [&](int64_t first, int64_t last) {
+      const int64_t column = first * kPanel;
+      pack_panel(x + column, g.ldx, false, static_cast<int>(std::min(last * kPanel, g.k) - column), m,
+                 packed + first * m * kPanel);
     });
     pool.ParallelFor(row_blocks * Ceil(panels, group), 1, [&](int64_t first, int64_t last) {
       for (int64_t piece = first; piece < last; ++piece) {

@@ -267,10 +267,17 @@ void ComputePanel(const PanelTask& t, float* scratch) {
   if (t.panel != nullptr) return t.lda == 0 ? Tiles<true>(t, t.panel) : Tiles<false>(t, t.panel);
   if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
-    return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
+    for (int column = 0; column < t.cols; column += kPanel) {
+      const PanelTask part = PartOf(t, column, kPanel);
+      WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(part, scratch); });
+    }
+    return;
   }
   PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
-  return t.lda == 0 ? Tiles<true>(t, scratch) : Tiles<false>(t, scratch);
+  for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
+    const PanelTask part = PartOf(t, column, kPanel);
+    t.lda == 0 ? Tiles<true>(part, scratch) : Tiles<false>(part, scratch);
+  }
 }
 
 }  // namespace TEMPER_ISA

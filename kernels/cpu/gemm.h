@@ -18,14 +18,19 @@ inline int DirectRows(bool b_transposed, int64_t ldb) {
 // Columns that such a piece has, at most.
 constexpr int kWide = 1024;
 
-// Floats of scratch memory that ComputePanel wants where the panel is not packed.
+// Panels of b [k, n] that are packed together: its rows lie in pages of their own, and a panel's share of one
+// is short.
+constexpr int kPanelsTogether = 4;
+
+// Floats of scratch memory that ComputePanel wants where the panels are not packed.
 inline int64_t PanelScratch(int64_t k) {
   constexpr int64_t kAccumulators = int64_t{4} * kDirectRowsAlong * kWide;  // and what is pending
-  return k * 32 > kAccumulators ? k * 32 : kAccumulators;
+  const int64_t panels = k * 32 * kPanelsTogether;
+  return panels > kAccumulators ? panels : kAccumulators;
 }
 
-// c[rows, cols] of one panel of at most 32 columns (kWide if unpacked and rows <= DirectRows()); see Product
-// for the order.
+// c[rows, cols] of at most 32 columns; if unpacked of kPanelsTogether panels, and of kWide columns where rows
+// <= DirectRows(). See Product for the order.
 struct PanelTask {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
   int64_t lda;
@@ -67,7 +72,7 @@ constexpr int64_t kGradientRows = 512;
 
 #define TEMPER_GEMM_FUNCTIONS(ISA)                                                                       \
   namespace ISA {                                                                                        \
-  /* out[k][32] from a panel of `cols` columns; the rest is 0. */                                        \
+  /* Panels [k][32], one after another, from `cols` columns; the rest is 0. */                           \
   void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);         \
   /* out[k][kTileRows] from `rows` <= kTileRows rows, and not a float beyond. */                         \
   void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                           \

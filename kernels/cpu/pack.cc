@@ -7,22 +7,9 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 constexpr int kPanel = 32;
-}  // namespace
 
-void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out) {
-  if (!transposed) {
-    for (int64_t i = 0; i < k; ++i, out += kPanel) {
-      const float* from = b + i * ldb;
-      if (cols == kPanel) {
-        Store(out, Load(from));
-        Store(out + kLanes, Load(from + kLanes));
-      } else {
-        Store(out, cols >= kLanes ? Load(from) : LoadFirst(from, cols));
-        Store(out + kLanes, cols > kLanes ? LoadFirst(from + kLanes, cols - kLanes) : Set(0.0f));
-      }
-    }
-    return;
-  }
+// One panel of b [n, k].
+void PackTransposed(const float* b, int64_t ldb, int cols, int64_t k, float* out) {
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (cols == kPanel) {
@@ -42,6 +29,32 @@ void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k
     for (int j = 0; j < cols; ++j) to[j] = b[j * ldb + i];
     for (int j = cols; j < kPanel; ++j) to[j] = 0.0f;
   }
+}
+
+}  // namespace
+
+void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out) {
+  if (!transposed) {
+    // Row by row over all panels: each row lies in pages of its own.
+    for (int64_t i = 0; i < k; ++i) {
+      const float* from = b + i * ldb;
+      float* to = out + i * kPanel;
+      int left = cols;
+      for (; left >= kPanel; left -= kPanel, from += kPanel, to += k * kPanel) {
+        Store(to, Load(from));
+        Store(to + kLanes, Load(from + kLanes));
+      }
+      if (left > 0) {
+        Store(to, left >= kLanes ? Load(from) : LoadFirst(from, left));
+        Store(to + kLanes, left > kLanes ? LoadFirst(from + kLanes, left - kLanes) : Set(0.0f));
+      }
+    }
+    return;
+  }
+  for (; cols > kPanel; cols -= kPanel, b += kPanel * ldb, out += k * kPanel) {
+    PackTransposed(b, ldb, kPanel, k, out);
+  }
+  PackTransposed(b, ldb, cols, k, out);
 }
 
 void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {

@@ -28,6 +28,7 @@ inline void WithRows(int64_t rows, const Body& body) {
 template <int R, bool kColumns>
 inline void Chains(const float* a, int64_t stride, const float* panel, int64_t panel_step, int64_t k,
                    F16 (&acc)[2 * R]) {
+#pragma GCC unroll 2
   for (int64_t i = 0; i < k; ++i) {
     const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
     panel += panel_step;

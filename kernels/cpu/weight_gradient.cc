@@ -38,8 +38,15 @@ void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_
   }
 }
 
-// Tile j of 12 rows, panel p.
-inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t begin, int64_t m, float* scratch) {
+// Tile j of 12 rows, panel p. Meanwhile tile `next_j`, `next_p` of dw, lines of as many pages, is fetched.
+inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j, int64_t next_p,
+                    int64_t begin, int64_t m, float* scratch) {
+  const float* next = t.dw + next_j * kTileRows * t.lddw + next_p * kPanel;
+#pragma GCC unroll 12
+  for (int r = 0; r < kTileRows; ++r) {
+    __builtin_prefetch(next + r * t.lddw, 1);
+    __builtin_prefetch(next + r * t.lddw + kLanes, 1);
+  }
   const int64_t rows = t.n - j * kTileRows < kTileRows ? t.n - j * kTileRows : kTileRows;
   const int64_t left = t.k - p * kPanel;
   const int cols = left < kPanel ? static_cast<int>(left) : kPanel;
@@ -101,12 +108,15 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
     const int64_t m = t.m - begin < kGradientRows ? t.m - begin : kGradientRows;
     if (t.packed) {
       for (int64_t p = 0; p < panels; ++p) {
-        for (int64_t j = 0; j < tiles; ++j) OneTile(t, j, p, begin, m, scratch);
+        for (int64_t j = 0; j < tiles; ++j) {
+          const bool last = j + 1 == tiles;
+          OneTile(t, j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m, scratch);
+        }
       }
     } else {
       // Along the rows of dw, whose traffic counts where m is small.
       for (int64_t j = 0; j < tiles; ++j) {
-        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, begin, m, scratch);
+        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, j, p + 1, begin, m, scratch);
       }
     }
   }

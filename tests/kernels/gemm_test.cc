@@ -160,6 +160,24 @@ TEST(Gemm, MoreRowsThanABlockAndMoreColumnsThanAStepEqualTheChain) {
   }
 }
 
+TEST(Gemm, PanelsPackedTogetherEqualTheChain) {
+  auto pools = Pools({1, 2});
+  for (int chunks : {1, kChunks}) {
+    for (bool transposed : {false, true}) {
+      ExpectTheChain({30, 550, 70, chunks, transposed, true, Add::kOther}, FastIsas(), pools);
+      ExpectTheChain({500, 150, 100, chunks, transposed, true, Add::kOther}, FastIsas(), pools);
+    }
+  }
+}
+
+TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBits) {
+  ThreadPool pool(2);
+  for (bool transposed : {false, true}) {
+    const Case x({490, 105, 70'000, kChunks, transposed, true, Add::kInPlace});
+    EXPECT_EQ(Differences(x.Run(pool, false), x.Run(pool, true)), 0) << transposed;
+  }
+}
+
 TEST(Gemm, RowsAPageApartEqualTheChain) {
   auto pools = Pools({1, 2});
   int turn = 0;
