@@ -6,17 +6,17 @@
 #include "cli/bench_report.h"
 #include "comm/mesh.h"
 #include "core/random.h"
-#include "kernels/peak.h"
 #include "rollout/engine.h"
 #include "trainer/optimizer.h"
 
 namespace temper {
 
 absl::Status BenchGenerate(const BenchOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), &pool);
+  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
+  CausalLm model(files.config, std::move(files.parameters), &pool, device);
   for (int64_t batch : options.batches) {
     TEMPER_ASSIGN_OR_RETURN(auto lists,
                             BenchTokens(options, batch, options.prompt_tokens, files.config.vocab_size));
@@ -57,10 +57,11 @@ absl::Status BenchGenerate(const BenchOptions& options) {
 }
 
 absl::Status BenchTrain(const BenchOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), &pool);
+  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
+  CausalLm model(files.config, std::move(files.parameters), &pool, device);
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
   // One token more than is put in: each input has a target.
@@ -93,11 +94,12 @@ absl::Status BenchTrain(const BenchOptions& options) {
 }
 
 absl::Status BenchGrpo(const BenchOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = kernels::PeakGflops(pool), flop = FlopOfToken(files.config);
-  CausalLm reference(files.config, files.parameters.Clone(), &pool);
-  CausalLm model(files.config, std::move(files.parameters), &pool);
+  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
+  CausalLm reference(files.config, files.parameters.Clone(), &pool, device);
+  CausalLm model(files.config, std::move(files.parameters), &pool, device);
   Optimizer optimizer(&model);
   const StepOptions step;
   Updater updater(&model, &optimizer, step, Mesh::Single());

@@ -8,7 +8,10 @@
 #include "absl/strings/str_split.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/random.h"
+#include "kernels/peak.h"
+#include "model/device.h"
 
 namespace temper {
 namespace {
@@ -38,6 +41,17 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   }
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   return files;
+}
+
+absl::StatusOr<at::Device> BenchDevice(const BenchOptions& options) {
+  const absl::StatusOr<at::Device> device = DeviceByName(options.device);
+  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
+  if (!device->is_cpu()) LogInfo(NotExactText(options.device));
+  return device;
+}
+
+double BenchPeak(at::Device device, ThreadPool& pool) {
+  return device.is_cpu() ? kernels::PeakGflops(pool) : 0;
 }
 
 // Two for each weight that a token meets, of products with weights alone.

@@ -17,6 +17,12 @@ namespace temper {
 // The policy that a benchmark runs: the directory's, or random weights of the built-in config.
 absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options);
 
+// Where `options` have it live; says so if that is not exact.
+absl::StatusOr<at::Device> BenchDevice(const BenchOptions& options);
+
+// What the device's cores can reach at most (kernels/peak.h); 0, not told, of a GPU.
+double BenchPeak(at::Device device, ThreadPool& pool);
+
 // Two for each weight that a token meets in products.
 double FlopOfToken(const ModelConfig& config);
 

@@ -13,6 +13,7 @@ namespace temper {
 
 struct BenchOptions {
   std::string model;
+  std::string device = "cpu";
   int64_t threads = 2;
   int64_t rounds = 7;
   double round_ms = 20;
@@ -35,6 +36,8 @@ struct BenchOptions {
         "model", model,
         "generate, train, grpo: a model directory (random weights where it has none); empty: a V3-like model "
         "of 5.2 million weights.");
+    v.Field("device", device,
+            "generate, train, grpo: where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
     v.Field("threads", threads,
             "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));

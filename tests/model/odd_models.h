@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "ATen/Context.h"
 #include "core/random.h"
 #include "model/causal_lm.h"
 #include "model/parameters.h"
@@ -106,11 +107,18 @@ inline Parameters RandomParameters(const ModelConfig& config, uint64_t seed = 5)
 
 // A policy with threads of its own.
 struct Policy {
-  explicit Policy(const Json& json, int threads = 2)
-      : pool(threads), model(Parsed(json), RandomParameters(Parsed(json)), &pool) {}
+  explicit Policy(const Json& json, int threads = 2, at::Device device = at::kCPU)
+      : pool(threads), model(Parsed(json), RandomParameters(Parsed(json)), &pool, device) {}
   ThreadPool pool;
   CausalLm model;
 };
+
+// Where LibTorch's ops are tried: the CPU, and the GPU where there is one.
+inline std::vector<at::Device> LibraryDevices() {
+  std::vector<at::Device> devices = {at::kCPU};
+  if (at::hasCUDA()) devices.emplace_back(at::kCUDA, 0);
+  return devices;
+}
 
 // `length` tokens of the vocabulary, a function of `name`.
 inline std::vector<int32_t> RandomTokens(int64_t vocabulary, int64_t length, uint64_t name) {

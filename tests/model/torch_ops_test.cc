@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// LibTorch's ops, CUDA's way, on the CPU beside the kernels: the same functions up to rounding.
+// LibTorch's ops, CUDA's way, beside the kernels: the same functions up to rounding. On the CPU, and where
+// there is a GPU on it too.
 #include "model/torch_ops.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "ATen/Parallel.h"
+#include "ATen/ops/empty.h"
+#include "ATen/ops/empty_like.h"
 #include "gtest/gtest.h"
 #include "kernels/token_logprob.h"
 #include "model/kv_cache.h"
@@ -19,7 +23,7 @@ constexpr int64_t kVocabulary = 711;
 constexpr int64_t kPage = kernels::kAttentionBlock;
 
 struct LibraryPolicy : Policy {
-  explicit LibraryPolicy(const Json& json) : Policy(json) {
+  LibraryPolicy(const Json& json, at::Device device) : Policy(json, 2, device) {
     at::set_num_threads(1);
     model.UseLibraryOps(true);
     EXPECT_FALSE(model.exact());
@@ -40,7 +44,23 @@ double RelativeError(const std::vector<T>& got, const std::vector<T>& expected) 
   return difference / size;
 }
 
-class TorchOps : public ::testing::TestWithParam<Json> {};
+class TorchOps : public ::testing::TestWithParam<std::tuple<Json, at::Device>> {
+ protected:
+  TorchOps() : kernels(std::get<0>(GetParam())), library(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
+
+  Policy kernels;
+  LibraryPolicy library;
+};
+
+std::vector<float> OnHost(const at::Tensor& tensor) {
+  const at::Tensor host = tensor.cpu();
+  return std::vector<float>(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
+}
+at::Tensor OnDevice(const std::vector<float>& values, at::Device device) {
+  at::Tensor host = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
+  std::copy(values.begin(), values.end(), host.mutable_data_ptr<float>());
+  return host.to(device);
+}
 
 struct Results {
   std::vector<float> logprobs;
@@ -56,24 +76,23 @@ Results Train(CausalLm& model, bool recompute) {
   Results results;
   results.logprobs.resize(batch.tokens.size(), 7.0f);
   results.entropies.resize(batch.tokens.size(), 7.0);
-  results.gradients.resize(model.GradientFloats());
   std::vector<float> dlogprobs(batch.tokens.size());
   for (size_t i = 0; i < dlogprobs.size(); ++i) dlogprobs[i] = 0.25f * static_cast<float>(i % 5) - 0.4f;
-  model.BindGradients(results.gradients.data());
+  const at::Tensor gradients = OnDevice(std::vector<float>(model.GradientFloats()), model.device());
+  model.BindGradients(gradients.mutable_data_ptr<float>());
   Tape tape(recompute, model.device());
   for (int times = 0; times < 2; ++times) {
     model.Logprobs(batch, 0.7f, results.logprobs.data(), results.entropies.data(), &tape);
     model.Backward(tape, dlogprobs.data());
   }
   model.FoldTiedHead();
+  results.gradients = OnHost(gradients);
   for (size_t i = 0; i < batch.targets.size(); ++i)
     EXPECT_EQ(results.logprobs[i] == 0, batch.targets[i] < 0) << i;
   return results;
 }
 
 TEST_P(TorchOps, HaveTheKernelsLogprobsEntropiesAndGradients) {
-  Policy kernels(GetParam());
-  LibraryPolicy library(GetParam());
   const Results expected = Train(kernels.model, false);
   for (bool recompute : {false, true}) {
     const Results got = Train(library.model, recompute);
@@ -136,8 +155,6 @@ std::vector<float> Generate(CausalLm& model) {
 }
 
 TEST_P(TorchOps, HaveTheKernelsLogitsOverThePagedCache) {
-  Policy kernels(GetParam());
-  LibraryPolicy library(GetParam());
   const std::vector<float> expected = Generate(kernels.model), got = Generate(library.model);
   ASSERT_EQ(expected.size(), (1 + 3 * 2 + 5) * kVocabulary);
   EXPECT_NE(got, expected) << "the kernels ran on both sides";
@@ -145,8 +162,6 @@ TEST_P(TorchOps, HaveTheKernelsLogitsOverThePagedCache) {
 }
 
 TEST_P(TorchOps, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOfLogits) {
-  Policy kernels(GetParam());
-  LibraryPolicy library(GetParam());
   const Sequences sequences = {RandomTokens(kVocabulary, kernels::kAttentionSplit + 70, 1)};
   EXPECT_LT(RelativeError(PackedLogprobs(library.model, sequences, 1.0f),
                           PackedLogprobs(kernels.model, sequences, 1.0f)),
@@ -154,37 +169,47 @@ TEST_P(TorchOps, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOfLogits) 
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, TorchOps,
-                         ::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(), OddLlama(), OddWindows(),
-                                           OddMistral(), OddQwen3(), OddQwen3Moe(), OddDeepseekV2()),
+                         ::testing::Combine(::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(),
+                                                              OddLlama(), OddWindows(), OddMistral(),
+                                                              OddQwen3(), OddQwen3Moe(), OddDeepseekV2()),
+                                            ::testing::ValuesIn(LibraryDevices())),
                          [](const auto& info) {
-                           return std::string(info.param["model_type"]) + std::to_string(info.index);
+                           return std::string(std::get<0>(info.param)["model_type"]) +
+                                  std::to_string(info.index) +
+                                  (std::get<1>(info.param).is_cpu() ? "" : "_cuda");
                          });
 
-// Routes `logits` on both sides.
+// Routes `logits` by the kernels, or by LibTorch's ops on a device.
 struct Routed {
   std::vector<int32_t> ids;
   std::vector<float> weights, scores, dlogits;
 };
 Routed Route(const kernels::RouteShape& shape, std::vector<float> logits, const std::vector<float>& bias,
-             bool library) {
+             std::optional<at::Device> library) {
   at::set_num_threads(1);
   ThreadPool pool(1);
   Context context;
   context.pool = &pool;
-  context.library = library;
+  context.library = library.has_value();
+  context.device = library.value_or(at::kCPU);
   const int64_t rows = static_cast<int64_t>(logits.size()) / shape.experts;
+  const at::Tensor in = OnDevice(logits, context.device), add = OnDevice(bias, context.device);
+  const at::Tensor weights = at::empty({rows * shape.top_k}, in.options()), scores = at::empty_like(in),
+                   dlogits = at::empty_like(in);
+  const auto matrix = [&](const at::Tensor& tensor) {
+    return Rows{tensor.mutable_data_ptr<float>(), rows, shape.experts, shape.experts};
+  };
   Routed routed;
   routed.ids.resize(rows * shape.top_k);
-  routed.weights.resize(rows * shape.top_k);
-  routed.scores.resize(logits.size());
-  routed.dlogits.resize(logits.size());
-  ops::Route(context, shape, {logits.data(), rows, shape.experts, shape.experts},
-             bias.empty() ? nullptr : bias.data(), routed.ids.data(), routed.weights.data(),
-             routed.scores.data());
-  std::vector<float> dweights(routed.weights.size());
+  ops::Route(context, shape, matrix(in), bias.empty() ? nullptr : add.const_data_ptr<float>(),
+             routed.ids.data(), weights.mutable_data_ptr<float>(), scores.mutable_data_ptr<float>());
+  std::vector<float> dweights(routed.ids.size());
   for (size_t i = 0; i < dweights.size(); ++i) dweights[i] = static_cast<float>(i % 7) - 2.5f;
-  ops::RouteBackward(context, shape, routed.ids.data(), routed.scores.data(), dweights.data(),
-                     {routed.dlogits.data(), rows, shape.experts, shape.experts});
+  ops::RouteBackward(context, shape, routed.ids.data(), scores.const_data_ptr<float>(),
+                     OnDevice(dweights, context.device).const_data_ptr<float>(), matrix(dlogits));
+  routed.weights = OnHost(weights);
+  routed.scores = OnHost(scores);
+  routed.dlogits = OnHost(dlogits);
   return routed;
 }
 
@@ -207,32 +232,40 @@ TEST(TorchRoute, GivesTiesToTheLowerIdAsTheKernelDoes) {
         for (int e = 0; e < shape.experts; ++e)
           bias.push_back(0.25f * static_cast<float>(stream.NextBelow(2)));
       }
-      const Routed expected = Route(shape, logits, bias, false), got = Route(shape, logits, bias, true);
-      EXPECT_EQ(got.ids, expected.ids) << groups << " groups, sigmoid " << sigmoid;
-      EXPECT_LT(RelativeError(got.weights, expected.weights), 1e-6);
-      EXPECT_LT(RelativeError(got.scores, expected.scores), 1e-6);
-      EXPECT_LT(RelativeError(got.dlogits, expected.dlogits), 1e-6);
+      const Routed expected = Route(shape, logits, bias, std::nullopt);
+      for (at::Device device : LibraryDevices()) {
+        const Routed got = Route(shape, logits, bias, device);
+        EXPECT_EQ(got.ids, expected.ids) << groups << " groups, sigmoid " << sigmoid << " " << device;
+        EXPECT_LT(RelativeError(got.weights, expected.weights), 1e-6);
+        EXPECT_LT(RelativeError(got.scores, expected.scores), 1e-6);
+        EXPECT_LT(RelativeError(got.dlogits, expected.dlogits), 1e-6);
+      }
     }
   }
 }
 
-TEST(TorchMoe, TakesExpertsThatNoTokenChose) {
+class TorchMoe : public ::testing::TestWithParam<at::Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, TorchMoe, ::testing::ValuesIn(LibraryDevices()),
+                         [](const auto& info) { return info.param.is_cpu() ? "cpu" : "cuda"; });
+
+TEST_P(TorchMoe, TakesExpertsThatNoTokenChose) {
   const Json json = OddDeepseek();
   Policy kernels(json);
-  LibraryPolicy library(json);
+  LibraryPolicy library(json, GetParam());
   // Two rows choose at most 6 of 10 experts.
   const Sequences sequences = {RandomTokens(kVocabulary, 2, 1)};
   std::vector<float> gradients[2];
   CausalLm* const models[] = {&kernels.model, &library.model};
   for (int i = 0; i < 2; ++i) {
-    gradients[i].resize(models[i]->GradientFloats());
-    models[i]->BindGradients(gradients[i].data());
+    const at::Tensor bound = OnDevice(std::vector<float>(models[i]->GradientFloats()), models[i]->device());
+    models[i]->BindGradients(bound.mutable_data_ptr<float>());
     const Microbatch batch = Packed(sequences);
-    Tape tape;
+    Tape tape(false, models[i]->device());
     float logprobs[2];
     const float dlogprobs[] = {1.0f, 1.0f};
     models[i]->Logprobs(batch, 1.0f, logprobs, nullptr, &tape);
     models[i]->Backward(tape, dlogprobs);
+    gradients[i] = OnHost(bound);
   }
   EXPECT_LT(RelativeError(gradients[1], gradients[0]), 1e-5);
   int64_t first = 0, unused = 0;

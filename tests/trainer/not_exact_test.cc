@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way of a run on a GPU, with LibTorch's ops on the CPU: gradients and weights copied between the
-// policy's device and the optimizer's host, old logprobs recomputed, and all of it said.
+// The way of a run on a GPU, with LibTorch's ops on the CPU, and where there is a GPU on it: gradients and
+// weights copied between the policy's device and the optimizer's host, old logprobs recomputed, and all of it
+// said.
 #include <cmath>
 #include <map>
 
@@ -61,13 +62,13 @@ void ExpectTheTrainersOwnDenominators(const std::vector<MetricsLine>& lines, con
 // Tokens of the stage's first rollout whose stored logprob is another than the packed forward's of the policy
 // that sampled them.
 int64_t UnequalTokens(const std::string& run, const std::string& from, const std::string& stage,
-                      float temperature) {
+                      float temperature, at::Device device) {
   const auto checkpoint = LatestCheckpoint(CheckpointsDirectory(StageDirectory(run, from)));
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
   auto files = ReadPolicy(*checkpoint);
   EXPECT_TRUE(files.ok()) << files.status();
   ThreadPool pool(1);
-  CausalLm model(std::move(files->config), std::move(files->parameters), &pool);
+  CausalLm model(std::move(files->config), std::move(files->parameters), &pool, device);
   model.UseLibraryOps(true);
   const auto groups = ReadGroups(TrajectoriesDirectory(StageDirectory(run, stage)) + "/rollout-000000");
   EXPECT_TRUE(groups.ok()) << groups.status();
@@ -90,11 +91,18 @@ int64_t UnequalTokens(const std::string& run, const std::string& from, const std
   return unequal;
 }
 
-TEST(NotExact, RecipeOfEveryKindOfStageSaysSoAndTakesTheTrainersOwnOldLogprobs) {
+class OnDevices : public ::testing::TestWithParam<at::Device> {
+ protected:
+  static std::string Name() { return GetParam().is_cpu() ? "cpu" : "cuda"; }
+};
+INSTANTIATE_TEST_SUITE_P(NotExact, OnDevices, ::testing::ValuesIn(LibraryDevices()),
+                         [](const auto& info) { return info.param.is_cpu() ? "cpu" : "cuda"; });
+
+TEST_P(OnDevices, RecipeOfEveryKindOfStageSaysSoAndTakesTheTrainersOwnOldLogprobs) {
   at::set_num_threads(1);
   const TestFolder folder;
   WriteSmallModel(folder / "model");
-  const RecipeConfig recipe = SmallRecipe(folder / "model");
+  const RecipeConfig recipe = SmallRecipe(folder / "model", {"device=" + Name()});
   const std::string run = folder / "run";
   int64_t calls = 0;
   ::testing::internal::CaptureStderr();
@@ -103,7 +111,7 @@ TEST(NotExact, RecipeOfEveryKindOfStageSaysSoAndTakesTheTrainersOwnOldLogprobs) 
   const std::string said = ::testing::internal::GetCapturedStderr();
   EXPECT_EQ(stopped.code(), absl::StatusCode::kCancelled) << stopped;
   ASSERT_TRUE(status.ok()) << status;
-  const size_t first = said.find("device cpu: not exact: ");
+  const size_t first = said.find("device " + Name() + ": not exact: ");
   EXPECT_NE(first, std::string::npos) << said;
   EXPECT_EQ(said.find("not exact", said.find("not exact", first + 30) + 1), std::string::npos)
       << "once a start";
@@ -115,7 +123,7 @@ TEST(NotExact, RecipeOfEveryKindOfStageSaysSoAndTakesTheTrainersOwnOldLogprobs) 
   ExpectTheTrainersOwnDenominators(lines, "zero", 2);
   ExpectTheTrainersOwnDenominators(lines, "reason", 3);
   // The trajectories keep what the sampler knew, which is not what the trainer knows.
-  EXPECT_GT(UnequalTokens(run, "base", "zero", 0.9f), 0);
+  EXPECT_GT(UnequalTokens(run, "base", "zero", 0.9f, GetParam()), 0);
   EXPECT_TRUE(RunDigest(run).ok());
 }
 
@@ -183,9 +191,9 @@ TEST(NotExact, PlanTellsTheGpusMemoryFromTheHosts) {
 struct Updated {
   std::vector<float> gradient, weights;
 };
-Updated UpdateOnce(const Json& json, bool library) {
+Updated UpdateOnce(const Json& json, bool library, at::Device device) {
   at::set_num_threads(1);
-  Policy policy(json, 1);
+  Policy policy(json, 1, device);
   policy.model.UseLibraryOps(library);
   std::vector<TrainSequence> sequences(4);
   Leaves leaves(2);
@@ -208,15 +216,16 @@ Updated UpdateOnce(const Json& json, bool library) {
     if (version == 1) updated.gradient.assign(updater.gradient().begin(), updater.gradient().end());
   }
   for (const Parameter& parameter : policy.model.parameters().list()) {
-    const float* data = parameter.value.const_data_ptr<float>();
-    updated.weights.insert(updated.weights.end(), data, data + parameter.value.numel());
+    const at::Tensor host = parameter.value.cpu();
+    const float* data = host.const_data_ptr<float>();
+    updated.weights.insert(updated.weights.end(), data, data + host.numel());
   }
   return updated;
 }
 
-TEST(NotExact, UpdatesAreTheKernelsUpToRounding) {
+TEST_P(OnDevices, UpdatesAreTheKernelsUpToRounding) {
   for (const Json& json : {OddDeepseek(), OddQwen2()}) {
-    const Updated exact = UpdateOnce(json, false), library = UpdateOnce(json, true);
+    const Updated exact = UpdateOnce(json, false, at::kCPU), library = UpdateOnce(json, true, GetParam());
     ASSERT_EQ(library.gradient.size(), exact.gradient.size());
     EXPECT_NE(library.gradient, exact.gradient) << "the kernels ran on both sides";
     double size = 0, difference = 0;
