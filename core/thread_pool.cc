@@ -39,35 +39,55 @@ constexpr uint64_t kOpen = uint64_t{1} << 31;
 constexpr uint64_t Number(uint64_t gate) { return gate >> 32; }
 constexpr uint64_t Inside(uint64_t gate) { return gate & (kOpen - 1); }
 
+// A thread's ranges that nobody has taken yet.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 struct ThreadPool::State {
+  explicit State(int threads) : shares(threads) {}
+
   // The region in progress; written before the gate opens, read after it was passed.
   const absl::FunctionRef<void(int64_t, int64_t)>* body = nullptr;
   int64_t n = 0;
   int64_t grain = 1;
+  std::vector<Share> shares;
 
   alignas(64) std::atomic<uint64_t> gate{0};
-  alignas(64) std::atomic<int64_t> next{0};
-  std::atomic<bool> stop{false};
+  alignas(64) std::atomic<bool> stop{false};
 
   absl::Mutex mutex;
   std::exception_ptr error ABSL_GUARDED_BY(mutex);
 
-  void Work() {
+  void Deal() {
+    const int64_t count = (n + grain - 1) / grain, threads = static_cast<int64_t>(shares.size());
+    for (int64_t i = 0; i < threads; ++i) {
+      shares[i].next.store(i * count / threads, std::memory_order_relaxed);
+      shares[i].end = (i + 1) * count / threads;
+    }
+  }
+
+  // Its own share, then the next thread's, and so on around.
+  void Work(size_t thread) {
     try {
-      for (;;) {
-        const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-        if (begin >= n) return;
-        (*body)(begin, std::min(n, begin + grain));
+      for (size_t i = 0; i < shares.size(); ++i) {
+        Share& share = shares[(thread + i) % shares.size()];
+        for (;;) {
+          const int64_t range = share.next.fetch_add(1, std::memory_order_relaxed);
+          if (range >= share.end) break;
+          (*body)(range * grain, std::min(n, (range + 1) * grain));
+        }
       }
     } catch (...) {
       absl::MutexLock lock(&mutex);
       if (!error) error = std::current_exception();
-      next.store(n, std::memory_order_relaxed);
+      for (Share& share : shares) share.next.store(share.end, std::memory_order_relaxed);
     }
   }
 };
 
-ThreadPool::ThreadPool(int threads) : threads_(threads), state_(std::make_unique<State>()) {
+ThreadPool::ThreadPool(int threads) : threads_(threads), state_(std::make_unique<State>(threads)) {
   TEMPER_CHECK(threads >= 1, "threads is ", threads);
   KeepFreedMemory();
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { Worker(i); });
@@ -101,7 +121,7 @@ void ThreadPool::Worker(int index) {
     }
     if (!state.gate.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire)) continue;
     seen = Number(gate);
-    state.Work();
+    state.Work(index);
     const uint64_t left = state.gate.fetch_sub(1, std::memory_order_acq_rel) - 1;
     if (Inside(left) == 0 && (left & kOpen) == 0) state.gate.notify_all();
   }
@@ -118,11 +138,11 @@ void ThreadPool::ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(in
   state.body = &body;
   state.n = n;
   state.grain = grain;
-  state.next.store(0, std::memory_order_relaxed);
+  state.Deal();
   const uint64_t number = Number(state.gate.load(std::memory_order_relaxed)) + 1;
   state.gate.store(number << 32 | kOpen, std::memory_order_release);
   state.gate.notify_all();
-  state.Work();
+  state.Work(0);
   uint64_t gate = state.gate.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
   for (int spin = 0; Inside(gate) != 0; ++spin) {
     if (spin < kSpins) {

@@ -26,7 +26,9 @@ class ThreadPool {
   int threads() const { return threads_; }
 
   // Calls body(begin, end) for ranges that cover [0, n) once, each at most `grain` long; blocks until all are
-  // done. Ranges are handed out in turn, so uneven pieces balance. An exception of `body` is passed on.
+  // done. A thread begins with its own share of them, the same one each time, whose memory its caches may
+  // still hold; one that is done with it takes from the others', so uneven pieces balance. An exception of
+  // `body` is passed on.
   void ParallelFor(int64_t n, int64_t grain, absl::FunctionRef<void(int64_t begin, int64_t end)> body);
 
  private:

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/thread_pool.h"
 
+#include <atomic>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -25,6 +27,23 @@ TEST(ThreadPool, CoversEveryIndexOnceInPiecesOfAtMostTheGrain) {
         EXPECT_EQ(touched, std::vector<int>(n, 1)) << threads << " " << n << " " << grain;
       }
     }
+  }
+}
+
+TEST(ThreadPool, EachThreadBeginsWithItsOwnShare) {
+  ThreadPool pool(2);
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int64_t> first_of_caller{-1}, first_of_worker{-1};
+    const std::thread::id caller = std::this_thread::get_id();
+    pool.ParallelFor(9, 1, [&](int64_t begin, int64_t) {
+      std::atomic<int64_t>& mine = std::this_thread::get_id() == caller ? first_of_caller : first_of_worker;
+      int64_t none = -1;
+      mine.compare_exchange_strong(none, begin);
+      // Nobody goes on before both are there.
+      while (first_of_caller < 0 || first_of_worker < 0) std::this_thread::yield();
+    });
+    ASSERT_EQ(first_of_caller, 0);
+    ASSERT_EQ(first_of_worker, 4);
   }
 }
 
