@@ -17,6 +17,9 @@ constexpr int64_t kRowBlock = 240;
 constexpr int64_t kBlockFloats = int64_t{1} << 18;
 // Rows this far apart (floats) fall into few sets of the first cache: tiles of them are packed.
 constexpr int64_t kFarRows = 512;
+// Steps of b so far apart (floats) lie in more pages than the processor remembers: where there are rows
+// enough to pay for it, several panels are packed in one visit.
+constexpr int64_t kManyPages = 2048;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
 
@@ -31,7 +34,7 @@ Cut CutOf(const Product& p, int threads) {
   if (p.packed == nullptr && p.m <= DirectRows(p.b_transposed, p.ldb)) {
     const int64_t share = Ceil(Ceil(p.n, 2 * threads), 128) * 128;
     cut.width = std::min<int64_t>(share, kWide);
-  } else if (p.packed == nullptr && !p.b_transposed && p.n >= 2 * threads * kPanelsTogether * kPanel) {
+  } else if (p.packed == nullptr && !p.b_transposed && p.ldb >= kManyPages && p.m > kRowBlock / 2) {
     cut.width = kPanelsTogether * kPanel;
   }
   cut.panels = Ceil(p.n, cut.width);

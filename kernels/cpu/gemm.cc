@@ -39,9 +39,10 @@ inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[2 * R]) {
   }
 }
 
-// R rows of the panel at `panel`.
-template <int R, bool kColumns>
-void Tile(const PanelTask& t, const float* panel, int64_t row) {
+// R rows of the panel at `panel`; with kCopy of the panel as it is in b [k, n], which is packed to `copy` on
+// the way.
+template <int R, bool kColumns, bool kCopy = false>
+void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nullptr) {
   const float* a = kColumns ? t.a + row * t.k : t.a + row * t.lda;
   const int64_t stride = kColumns ? kTileRows : t.lda;
   ChunkTree<2 * R> tree;
@@ -49,23 +50,40 @@ void Tile(const PanelTask& t, const float* panel, int64_t row) {
   for (int c = 0; c < t.k_chunks; ++c) {
     const int64_t begin = ChunkBegin(t, c), count = ChunkBegin(t, c + 1) - begin;
     Zero(acc);
-    Chains<R, kColumns>(kColumns ? a + begin * kTileRows : a + begin, stride, panel + begin * kPanel, kPanel,
-                        count, acc);
+    const float* from = kColumns ? a + begin * kTileRows : a + begin;
+    if (kCopy) {
+      Chains<R, kColumns, true, true>(from, stride, t.b + begin * t.ldb, t.ldb, count, acc,
+                                      copy + begin * kPanel);
+    } else {
+      Chains<R, kColumns>(from, stride, panel + begin * kPanel, kPanel, count, acc);
+    }
     tree.Push(c, t.k_chunks, acc);
   }
   Finish<R>(t, row, acc);
 }
 
 template <bool kColumns>
-void Tiles(const PanelTask& t, const float* panel) {
-  int64_t row = 0;
+void Tiles(const PanelTask& t, const float* panel, int64_t row = 0) {
   for (; row + kTileRows <= t.rows; row += kTileRows) Tile<kTileRows, kColumns>(t, panel, row);
   if (row == t.rows) return;
   WithRows<kTileRows - 1>(t.rows - row,
                           [&](auto rows) { Tile<decltype(rows)::value, kColumns>(t, panel, row); });
 }
 
-// Few rows: packs a little of the panel, which stays in the first cache, and carries the chains on.
+// A panel that is not packed: transposed or not whole, it is packed first; else while the first tile reads
+// it.
+template <bool kColumns>
+void PackAndTiles(const PanelTask& t, float* scratch) {
+  const bool together = !t.b_transposed && t.cols == kPanel;
+  if (together) {
+    Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
+  } else {
+    PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
+  }
+  Tiles<kColumns>(t, scratch, together ? kTileRows : 0);
+}
+
+// Few rows: packs a little of the panel, unless it can be read as it is, and carries the chains on.
 template <int R>
 void PackAsYouGo(const PanelTask& t, float* scratch) {
   constexpr int64_t kStep = 128;
@@ -76,6 +94,10 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
     const int64_t end = ChunkBegin(t, c + 1);
     for (int64_t begin = ChunkBegin(t, c); begin < end; begin += kStep) {
       const int64_t count = end - begin < kStep ? end - begin : kStep;
+      if (!t.b_transposed && t.cols == kPanel) {
+        Chains<R, false, true>(t.a + begin, t.lda, t.b + begin * t.ldb, t.ldb, count, acc);
+        continue;
+      }
       PackPanel(t.b_transposed ? t.b + begin : t.b + begin * t.ldb, t.ldb, t.b_transposed, t.cols, count,
                 scratch);
       Chains<R, false>(t.a + begin, t.lda, scratch, kPanel, count, acc);
@@ -267,12 +289,9 @@ void ComputePanel(const PanelTask& t, float* scratch) {
   if (t.panel != nullptr) return t.lda == 0 ? Tiles<true>(t, t.panel) : Tiles<false>(t, t.panel);
   if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
-    for (int column = 0; column < t.cols; column += kPanel) {
-      const PanelTask part = PartOf(t, column, kPanel);
-      WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(part, scratch); });
-    }
-    return;
+    return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
   }
+  if (t.cols <= kPanel) return t.lda == 0 ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
   PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
   for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
     const PanelTask part = PartOf(t, column, kPanel);

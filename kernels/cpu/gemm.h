@@ -22,15 +22,15 @@ constexpr int kWide = 1024;
 // is short.
 constexpr int kPanelsTogether = 4;
 
-// Floats of scratch memory that ComputePanel wants where the panels are not packed.
+// Floats of scratch memory that ComputePanel wants where the panel is not packed.
 inline int64_t PanelScratch(int64_t k) {
   constexpr int64_t kAccumulators = int64_t{4} * kDirectRowsAlong * kWide;  // and what is pending
   const int64_t panels = k * 32 * kPanelsTogether;
   return panels > kAccumulators ? panels : kAccumulators;
 }
 
-// c[rows, cols] of at most 32 columns; if unpacked of kPanelsTogether panels, and of kWide columns where rows
-// <= DirectRows(). See Product for the order.
+// c[rows, cols] of at most 32 columns; if unpacked and of more than kTileRows rows of kPanelsTogether panels,
+// and of kWide columns where rows <= DirectRows(). See Product for the order.
 struct PanelTask {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
   int64_t lda;

@@ -23,14 +23,26 @@ inline void WithRows(int64_t rows, const Body& body) {
   body(Rows<kMost>());
 }
 
+// So many steps ahead, and no more lines than one set of the first cache holds.
+constexpr int64_t kAhead = 8;
+
 // Goes on with the chains of R rows x 32 columns over k steps. a's element of row r and step i is at
-// r * stride + i, or, if it is packed in columns, at r + i * stride.
-template <int R, bool kColumns>
+// r * stride + i, or, if it is packed in columns, at r + i * stride. With kFar the panel's steps lie in pages
+// of their own and are fetched ahead; with kCopy it is packed to `copy` on the way.
+template <int R, bool kColumns, bool kFar = false, bool kCopy = false>
 inline void Chains(const float* a, int64_t stride, const float* panel, int64_t panel_step, int64_t k,
-                   F16 (&acc)[2 * R]) {
+                   F16 (&acc)[2 * R], float* copy = nullptr) {
 #pragma GCC unroll 2
   for (int64_t i = 0; i < k; ++i) {
     const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
+    if (kFar) {
+      __builtin_prefetch(panel + kAhead * panel_step);
+      __builtin_prefetch(panel + kAhead * panel_step + kLanes);
+    }
+    if (kCopy) {
+      Store(copy + i * 2 * kLanes, b0);
+      Store(copy + i * 2 * kLanes + kLanes, b1);
+    }
     panel += panel_step;
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {

@@ -166,6 +166,7 @@ TEST(Gemm, PanelsPackedTogetherEqualTheChain) {
     for (bool transposed : {false, true}) {
       ExpectTheChain({30, 550, 70, chunks, transposed, true, Add::kOther}, FastIsas(), pools);
       ExpectTheChain({500, 150, 100, chunks, transposed, true, Add::kOther}, FastIsas(), pools);
+      ExpectTheChain({130, 150, 40, chunks, transposed, true, Add::kOther, 2048}, FastIsas(), pools);
     }
   }
 }
