@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "cli/policy.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/log.h"
@@ -44,9 +45,8 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
 }
 
 absl::StatusOr<at::Device> BenchDevice(const BenchOptions& options) {
-  const absl::StatusOr<at::Device> device = DeviceByName(options.device);
-  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
-  if (!device->is_cpu()) LogInfo(NotExactText(options.device));
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceOfOption(options.device));
+  if (!device.is_cpu()) LogInfo(NotExactText(options.device));
   return device;
 }
 

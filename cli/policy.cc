@@ -42,12 +42,17 @@ int64_t FreeMemory() {
   return std::clamp<int64_t>(limit - used + files, 0, machine);
 }
 
+absl::StatusOr<at::Device> DeviceOfOption(const std::string& name) {
+  absl::StatusOr<at::Device> device = DeviceByName(name);
+  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
+  return device;
+}
+
 absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& options) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<Policy> policy(
       new Policy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
-  const absl::StatusOr<at::Device> device = DeviceByName(options.device);
-  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceOfOption(options.device));
   // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
   // weights.
   TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
@@ -58,7 +63,7 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   }
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(options.model));
   policy->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
-                                              &policy->pool_, *device);
+                                              &policy->pool_, device);
   if (!policy->model_->exact()) LogInfo(NotExactText(options.device));
   std::vector<int32_t>& eos = policy->eos_ids_;
   eos.insert(eos.end(), config.eos_ids.begin(), config.eos_ids.end());

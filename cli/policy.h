@@ -31,6 +31,9 @@ struct PolicyOptions {
   }
 };
 
+// The device that --device names; its error names the option.
+absl::StatusOr<at::Device> DeviceOfOption(const std::string& name);
+
 // How a command draws completions.
 struct DrawOptions {
   int64_t max_new_tokens = 256;
