@@ -6,6 +6,7 @@
 #include "ATen/ops/matmul.h"
 #include "absl/strings/str_cat.h"
 #include "cli/bench_report.h"
+#include "core/huge_pages.h"
 #include "core/random.h"
 #include "kernels/gemm.h"
 #include "kernels/peak.h"
@@ -70,6 +71,7 @@ absl::Status BenchProduct(const BenchOptions& options) {
   at::set_num_threads(static_cast<int>(options.threads));
   const double peak = kernels::PeakGflops(pool);
   RandomStream random(1, Purpose::kInit);
+  FloatBuffer panels;
   absl::Status status;
   for (int64_t size : options.sizes) {
     for (int64_t rows : options.rows) {
@@ -96,8 +98,9 @@ absl::Status BenchProduct(const BenchOptions& options) {
             kernels::Products({&forward, 1}, pool);
           },
           [&] { result = at::linear(layer.x, layer.w); });
-      kernels::PackedMatrix packed;
-      kernels::Pack(layer.w.const_data_ptr<float>(), size, true, size, size, &packed, pool);
+      const kernels::PackedMatrix packed =
+          kernels::Pack(layer.w.const_data_ptr<float>(), size, true, size, size,
+                        panels.Reserve(kernels::PackedFloats(size, size)), pool);
       kernels::Product held = forward;
       held.packed = &packed;
       measure(

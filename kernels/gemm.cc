@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/huge_pages.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"
@@ -57,11 +58,14 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
   const int64_t panel = p.packed != nullptr ? local % cut.panels : local / cut.blocks;
   const int64_t row = (p.packed != nullptr ? local / cut.panels : local % cut.blocks) * cut.rows;
   const int64_t column = panel * cut.width;
-  PanelTask task;
+  PanelTask task = {};
   task.a = tiles != nullptr ? tiles + row * p.k : p.a + row * p.lda;
   task.lda = tiles != nullptr ? 0 : p.lda;
-  task.panel = p.packed == nullptr ? nullptr : p.packed->panels.data() + panel * p.k * kPanel;
-  task.b = p.packed != nullptr ? nullptr : p.b_transposed ? p.b + column * p.ldb : p.b + column;
+  if (p.packed != nullptr) {
+    task.panel = p.packed->panels + panel * p.k * kPanel;
+  } else {
+    task.b = p.b_transposed ? p.b + column * p.ldb : p.b + column;
+  }
   task.ldb = p.ldb;
   task.b_transposed = p.b_transposed;
   task.c = p.c + row * p.ldc + column;
@@ -86,8 +90,7 @@ bool WorthPacking(const Product& p) { return p.packed == nullptr && p.m > 2 * kR
 
 // A large product: packs columns of b and rows of a first, all threads together, then goes on with them.
 void PackedProduct(const Product& whole, ThreadPool& pool) {
-  static thread_local std::vector<float> tile_buffer;
-  static thread_local PackedMatrix panels;
+  static thread_local FloatBuffer tile_buffer, panel_buffer;
   const auto pack = TEMPER_DISPATCH(PackTile);
   const auto compute = TEMPER_DISPATCH(ComputePanel);
   const bool pack_b = WorthPacking(whole), pack_a = WorthTiles(whole);
@@ -97,13 +100,15 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
       pack_a ? std::max<int64_t>(kPackedFloats / whole.k / kTileRows, 20) * kTileRows : whole.m;
   for (int64_t column = 0; column < whole.n; column += columns) {
     Product part = whole;
+    PackedMatrix panels;
     if (pack_b) {
       part.n = std::min(columns, whole.n - column);
       part.c += column;
       if (part.bias != nullptr) part.bias += column;
       if (part.add != nullptr) part.add += column;
-      Pack(whole.b + (whole.b_transposed ? column * whole.ldb : column), whole.ldb, whole.b_transposed,
-           part.n, whole.k, &panels, pool);
+      panels =
+          Pack(whole.b + (whole.b_transposed ? column * whole.ldb : column), whole.ldb, whole.b_transposed,
+               part.n, whole.k, panel_buffer.Reserve(PackedFloats(part.n, whole.k)), pool);
       part.packed = &panels;
     }
     for (int64_t first = 0; first < whole.m; first += rows) {
@@ -115,9 +120,7 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
       float* tiles = nullptr;
       if (pack_a) {
         const int64_t count = Ceil(p.m, kTileRows);
-        if (const size_t need = count * kTileRows * p.k + 16; tile_buffer.size() < need)
-          tile_buffer.resize(need);
-        tiles = tile_buffer.data();
+        tiles = tile_buffer.Reserve(count * kTileRows * p.k + 16);
         pool.ParallelFor(count, 2, [&](int64_t begin, int64_t end) {
           for (int64_t tile = begin; tile < end; ++tile) {
             const int64_t row = tile * kTileRows;
@@ -136,18 +139,17 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
 
 }  // namespace
 
-void Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, PackedMatrix* out,
-          ThreadPool& pool) {
-  out->n = n;
-  out->k = k;
-  const int64_t panels = Ceil(n, kPanel);
-  out->panels.resize(panels * k * kPanel);
+int64_t PackedFloats(int64_t n, int64_t k) { return Ceil(n, kPanel) * kPanel * k; }
+
+PackedMatrix Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, float* panels,
+                  ThreadPool& pool) {
   const auto pack = TEMPER_DISPATCH(PackPanel);
-  pool.ParallelFor(panels, kPanelsTogether, [&](int64_t begin, int64_t end) {
+  pool.ParallelFor(Ceil(n, kPanel), kPanelsTogether, [&](int64_t begin, int64_t end) {
     const int64_t column = begin * kPanel;
     pack(transposed ? b + column * ldb : b + column, ldb, transposed,
-         static_cast<int>(std::min(end * kPanel, n) - column), k, out->panels.data() + begin * k * kPanel);
+         static_cast<int>(std::min(end * kPanel, n) - column), k, panels + begin * k * kPanel);
   });
+  return {panels, n, k};
 }
 
 void Products(absl::Span<const Product> products, ThreadPool& pool) {

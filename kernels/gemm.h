@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "absl/types/span.h"
 #include "core/thread_pool.h"
@@ -17,18 +16,20 @@ inline constexpr int kPanel = 32;
 inline constexpr int kChunks = 8;
 
 // A weight as the product reads it: panels of kPanel columns, each [k][kPanel], the last one filled up with
-// zeros. Holds no reference to the weight. `version` is the caller's: the policy version that it was packed
-// from.
+// zeros. Holds no reference to the weight; the memory is its maker's.
 struct PackedMatrix {
-  std::vector<float> panels;
+  const float* panels = nullptr;
   int64_t n = 0;
   int64_t k = 0;
-  uint64_t version = 0;
 };
 
+// Floats that a weight's panels take.
+int64_t PackedFloats(int64_t n, int64_t k);
+
 // b transposed: b is [n, k] row-major with row stride ldb, as a Linear's weight is stored; else b is [k, n].
-void Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, PackedMatrix* out,
-          ThreadPool& pool);
+// Written to `panels`, PackedFloats(n, k) of them, best from a cache line's start on.
+PackedMatrix Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, float* panels,
+                  ThreadPool& pool);
 
 // c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]), row-major with row strides; all pointers f32, no alignment
 // needed. Order: axis k in k_chunks chunks [floor(cK/C), floor((c+1)K/C)), each one ascending chain of fma

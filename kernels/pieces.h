@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/huge_pages.h"
 #include "core/thread_pool.h"
 
 namespace temper::kernels {
@@ -14,9 +15,8 @@ inline int64_t Ceil(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // The calling thread's own memory; the next call may move it.
 inline float* Scratch(int64_t floats) {
-  static thread_local std::vector<float> scratch;
-  if (static_cast<int64_t>(scratch.size()) < floats) scratch.resize(floats);
-  return scratch.data();
+  static thread_local FloatBuffer scratch;
+  return scratch.Reserve(floats);
 }
 
 // Numbers the pieces of operations through. Keeps its memory when cleared.

@@ -2,6 +2,7 @@
 // WeightGradients and BiasGradient of kernels/gemm.h.
 #include <algorithm>
 
+#include "core/huge_pages.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
@@ -23,7 +24,7 @@ bool WorthPacking(const WeightGradient& g) {
 // A large gradient: all threads pack a block of x's rows in panels, then each packs the columns of dy that it
 // needs.
 void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
-  static thread_local std::vector<float> buffer;
+  static thread_local FloatBuffer buffer;
   const auto pack_panel = TEMPER_DISPATCH(PackPanel);
   const auto pack_columns = TEMPER_DISPATCH(PackColumns);
   const auto compute = TEMPER_DISPATCH(ComputeGradient);
@@ -34,8 +35,7 @@ void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
     const int64_t m = std::min(kGradientRows, g.m - begin);
     const float* dy = g.dy + begin * g.lddy;
     const float* x = g.x + begin * g.ldx;
-    if (const size_t need = panels * m * kPanel; buffer.size() < need) buffer.resize(need);
-    float* packed = buffer.data();
+    float* packed = buffer.Reserve(panels * m * kPanel);
     pool.ParallelFor(panels, kPanelsTogether, [&](int64_t first, int64_t last) {
       const int64_t column = first * kPanel;
       pack_panel(x + column, g.ldx, false, static_cast<int>(std::min(last * kPanel, g.k) - column), m,

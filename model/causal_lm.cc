@@ -91,23 +91,24 @@ void CausalLm::WeightsChanged(int64_t version) {
   packed_version_ = -1;
 }
 
-int64_t CausalLm::packed_bytes() const {
-  int64_t bytes = 0;
-  for (const kernels::PackedMatrix& packed : packed_) bytes += static_cast<int64_t>(packed.panels.size()) * 4;
-  return bytes;
-}
-
 void CausalLm::EnsurePacked() {
   if (library_ || packed_version_ == version_ || trained_floats_ * 4 > kPackLimitBytes) return;
   const std::vector<Parameter>& list = parameters_.list();
+  std::vector<size_t> used_whole;
+  int64_t floats = 0;
   for (size_t i = 0; i < list.size(); ++i) {
-    const bool used_whole = list[i].value.dim() == 2 && list[i].name.find("kv_b_proj") == std::string::npos &&
-                            (i != embedding_index_ || i == head_index_);
-    if (!used_whole) continue;
-    kernels::Pack(weights_[i].data, weights_[i].k, /*transposed=*/true, weights_[i].n, weights_[i].k,
-                  &packed_[i], *pool_);
-    packed_[i].version = static_cast<uint64_t>(version_);
-    weights_[i].packed = &packed_[i];
+    if (list[i].value.dim() != 2 || list[i].name.find("kv_b_proj") != std::string::npos ||
+        (i == embedding_index_ && i != head_index_))
+      continue;
+    used_whole.push_back(i);
+    floats += kernels::PackedFloats(weights_[i].n, weights_[i].k);
+  }
+  float* panels = packed_memory_.Reserve(floats);
+  for (size_t i : used_whole) {
+    Weight& w = weights_[i];
+    packed_[i] = kernels::Pack(w.data, w.k, /*transposed=*/true, w.n, w.k, panels, *pool_);
+    w.packed = &packed_[i];
+    panels += kernels::PackedFloats(w.n, w.k);
   }
   head_.packed = &packed_[head_index_];
   packed_version_ = version_;

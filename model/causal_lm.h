@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "core/huge_pages.h"
 #include "core/thread_pool.h"
 #include "model/blocks.h"
 #include "model/config.h"
@@ -108,7 +109,6 @@ class CausalLm {
   void FoldTiedHead();
 
   int64_t workspace_bytes() const { return space_.bytes(); }
-  int64_t packed_bytes() const;
 
  private:
   class LayerWeights;
@@ -133,7 +133,8 @@ class CausalLm {
   bool library_;
   int64_t version_ = 0;
 
-  std::vector<Weight> weights_;                // one for each parameter
+  std::vector<Weight> weights_;  // one for each parameter
+  FloatBuffer packed_memory_;
   std::vector<kernels::PackedMatrix> packed_;  // the same indices; empty where the weight is used unpacked
   int64_t packed_version_ = -1;
   Weight embedding_, final_norm_, head_;

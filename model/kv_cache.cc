@@ -3,6 +3,7 @@
 
 #include "ATen/ops/empty.h"
 #include "core/check.h"
+#include "core/huge_pages.h"
 
 namespace temper {
 
@@ -30,6 +31,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, at::Device device)
   storage_ =
       at::empty({layers_, pages_, block_floats_}, at::TensorOptions().dtype(at::kFloat).device(device));
   data_ = storage_.mutable_data_ptr<float>();
+  if (device.is_cpu()) AdviseHugePages(data_, storage_.numel() * 4);
 }
 
 void KvCache::CopyPage(int64_t from, int64_t to) { storage_.select(1, to).copy_(storage_.select(1, from)); }

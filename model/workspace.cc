@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ATen/ops/empty.h"
+#include "core/huge_pages.h"
 
 namespace temper {
 namespace {
@@ -25,6 +26,8 @@ float* Workspace::Floats(int64_t count) {
         chunks_.empty() ? kChunkFloats : std::min(chunks_.back().numel() * 2, kChunkFloats * 64);
     chunks_.push_back(
         at::empty({std::max(count, last)}, at::TensorOptions().dtype(at::kFloat).device(device_)));
+    if (device_.is_cpu())
+      AdviseHugePages(chunks_.back().mutable_data_ptr<float>(), chunks_.back().numel() * 4);
   }
   float* result = chunks_[chunk_].mutable_data_ptr<float>() + used_;
   used_ += count;

@@ -67,9 +67,15 @@ struct Case {
     return p;
   }
 
+  PackedMatrix Packed(std::vector<float>* panels, ThreadPool& pool) const {
+    panels->resize(PackedFloats(s.n, s.k));
+    return Pack(b.numbers.data(), b.ld, s.b_transposed, s.n, s.k, panels->data(), pool);
+  }
+
   std::vector<float> Run(ThreadPool& pool, bool pack = false) const {
+    std::vector<float> panels;
     PackedMatrix packed;
-    if (pack) Pack(b.numbers.data(), b.ld, s.b_transposed, s.n, s.k, &packed, pool);
+    if (pack) packed = Packed(&panels, pool);
     std::vector<float> out;
     const Product p = Fill(&out, pack ? &packed : nullptr);
     Products({&p, 1}, pool);
@@ -255,12 +261,12 @@ TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
     cases.emplace_back(Shape{i % 4 == 3 ? 0 : 1 + i * 7 % 100, 16 + i * 5, 32 + i * 3,
                              i % 2 == 0 ? 1 : kChunks, i % 3 != 0});
   }
-  std::vector<std::vector<float>> out(cases.size());
+  std::vector<std::vector<float>> out(cases.size()), panels(cases.size());
   std::vector<PackedMatrix> packed(cases.size());
   std::vector<Product> products;
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& x = cases[i];
-    if (i % 5 == 0) Pack(x.b.numbers.data(), x.b.ld, x.s.b_transposed, x.s.n, x.s.k, &packed[i], pool);
+    if (i % 5 == 0) packed[i] = x.Packed(&panels[i], pool);
     products.push_back(x.Fill(&out[i], i % 5 == 0 ? &packed[i] : nullptr));
   }
   Products(products, pool);
@@ -289,10 +295,10 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
   ThreadPool pool(2);
   for (bool transposed : {true, false}) {
     const Case x({.m = 1, .n = 45, .k = 19, .b_transposed = transposed});
-    PackedMatrix packed;
-    packed.panels.assign(5000, kNaN);  // as left by a larger weight
-    Pack(x.b.numbers.data(), x.b.ld, transposed, 45, 19, &packed, pool);
-    ASSERT_EQ(packed.panels.size(), 2u * 19 * kPanel);
+    ASSERT_EQ(PackedFloats(45, 19), 2 * 19 * kPanel);
+    std::vector<float> memory(2 * 19 * kPanel + 1, kNaN);  // as left by a larger weight
+    const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, transposed, 45, 19, memory.data(), pool);
+    EXPECT_TRUE(std::isnan(memory.back()));
     EXPECT_EQ(packed.n, 45);
     EXPECT_EQ(packed.k, 19);
     for (int64_t i = 0; i < 19; ++i) {
@@ -307,8 +313,8 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
 TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
   ThreadPool pool(1);
   const Case x({.m = 2, .n = 40, .k = 20});
-  PackedMatrix packed;
-  Pack(x.b.numbers.data(), x.b.ld, true, 40, 19, &packed, pool);
+  std::vector<float> memory(PackedFloats(40, 19));
+  const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, true, 40, 19, memory.data(), pool);
   std::vector<float> out;
   const Product p = x.Fill(&out, &packed);
   EXPECT_ANY_THROW(Products({&p, 1}, pool));

@@ -133,8 +133,8 @@ TEST(TokenLogprobs, EqualsTheReferencePackedOrNotOnAnyThreads) {
     }
     for (int threads : {1, 2, 3}) {
       ThreadPool pool(threads);
-      PackedMatrix packed;
-      Pack(h.weight.data(), h.cols, true, h.vocab, h.cols, &packed, pool);
+      std::vector<float> panels(PackedFloats(h.vocab, h.cols));
+      const PackedMatrix packed = Pack(h.weight.data(), h.cols, true, h.vocab, h.cols, panels.data(), pool);
       for (const PackedMatrix* p :
            {static_cast<const PackedMatrix*>(nullptr), static_cast<const PackedMatrix*>(&packed)}) {
         std::vector<float> logprob(h.rows, 9);
