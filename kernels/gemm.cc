@@ -21,6 +21,8 @@ constexpr int64_t kFarRows = 512;
 // Steps of b so far apart (floats) lie in more pages than the processor remembers: where there are rows
 // enough to pay for it, several panels are packed in one visit.
 constexpr int64_t kManyPages = 2048;
+// Floats of b that the second cache keeps: no need to fetch them.
+constexpr int64_t kStaysFloats = int64_t{1} << 18;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
 
@@ -63,6 +65,7 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
   task.lda = tiles != nullptr ? 0 : p.lda;
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + panel * p.k * kPanel;
+    if (panel + 1 < cut.panels && p.n * p.k >= kStaysFloats) task.next = task.panel + p.k * kPanel;
   } else {
     task.b = p.b_transposed ? p.b + column * p.ldb : p.b + column;
   }

@@ -16,9 +16,10 @@ constexpr int64_t kRows = 48;  // rows of dw in a piece
 // Columns of dw in a piece.
 int64_t Columns(const WeightGradient& g) { return g.m <= kFewRows ? 4096 : 512; }
 
-// Rows this far apart (floats) fall into few sets of the first cache: they are packed.
+// Rows this far apart (floats) fall into few sets of the first cache: they are packed. So are many that are
+// less far apart.
 bool WorthPacking(const WeightGradient& g) {
-  return g.m > 32 && g.n >= 64 && g.k >= 64 && std::max(g.ldx, g.lddy) >= 512;
+  return g.m > 32 && g.n >= 64 && g.k >= 64 && std::max(g.ldx, g.lddy) >= (g.m >= 512 ? 256 : 512);
 }
 
 // A large gradient: all threads pack a block of x's rows in panels, then each packs the columns of dy that it

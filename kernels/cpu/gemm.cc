@@ -40,9 +40,10 @@ inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[2 * R]) {
 }
 
 // R rows of the panel at `panel`; with kCopy of the panel as it is in b [k, n], which is packed to `copy` on
-// the way.
-template <int R, bool kColumns, bool kCopy = false>
-void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nullptr) {
+// the way; with kEvery > 0 a line of `fetch` is fetched every so many steps.
+template <int R, bool kColumns, bool kCopy = false, int kEvery = 0>
+void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nullptr,
+          Fetch* fetch = nullptr) {
   const float* a = kColumns ? t.a + row * t.k : t.a + row * t.lda;
   const int64_t stride = kColumns ? kTileRows : t.lda;
   ChunkTree<2 * R> tree;
@@ -54,6 +55,8 @@ void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nul
     if (kCopy) {
       Chains<R, kColumns, true, true>(from, stride, t.b + begin * t.ldb, t.ldb, count, acc,
                                       copy + begin * kPanel);
+    } else if constexpr (kEvery > 0) {
+      ChainsFetching<R, kColumns, kEvery>(from, stride, panel + begin * kPanel, count, acc, *fetch);
     } else {
       Chains<R, kColumns>(from, stride, panel + begin * kPanel, kPanel, count, acc);
     }
@@ -63,8 +66,18 @@ void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nul
 }
 
 template <bool kColumns>
-void Tiles(const PanelTask& t, const float* panel, int64_t row = 0) {
-  for (; row + kTileRows <= t.rows; row += kTileRows) Tile<kTileRows, kColumns>(t, panel, row);
+void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0) {
+  // Of the next panel's 2 lines a step, each tile fetches a half or a quarter.
+  const bool many = t.rows >= 8 * kTileRows;
+  for (; row + kTileRows <= t.rows; row += kTileRows) {
+    if (fetch.done()) {
+      Tile<kTileRows, kColumns>(t, panel, row);
+    } else if (many) {
+      Tile<kTileRows, kColumns, false, 4>(t, panel, row, nullptr, &fetch);
+    } else {
+      Tile<kTileRows, kColumns, false, 2>(t, panel, row, nullptr, &fetch);
+    }
+  }
   if (row == t.rows) return;
   WithRows<kTileRows - 1>(t.rows - row,
                           [&](auto rows) { Tile<decltype(rows)::value, kColumns>(t, panel, row); });
@@ -73,14 +86,14 @@ void Tiles(const PanelTask& t, const float* panel, int64_t row = 0) {
 // A panel that is not packed: transposed or not whole, it is packed first; else while the first tile reads
 // it.
 template <bool kColumns>
-void PackAndTiles(const PanelTask& t, float* scratch) {
+void PackAndTiles(const PanelTask& t, float* scratch, Fetch& fetch) {
   const bool together = !t.b_transposed && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {
     PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
   }
-  Tiles<kColumns>(t, scratch, together ? kTileRows : 0);
+  Tiles<kColumns>(t, scratch, fetch, together ? kTileRows : 0);
 }
 
 // Few rows: packs a little of the panel, unless it can be read as it is, and carries the chains on.
@@ -286,16 +299,21 @@ void Direct(const PanelTask& t, float* scratch) {
 }  // namespace
 
 void ComputePanel(const PanelTask& t, float* scratch) {
-  if (t.panel != nullptr) return t.lda == 0 ? Tiles<true>(t, t.panel) : Tiles<false>(t, t.panel);
+  Fetch fetch = {t.next, t.next == nullptr ? nullptr : t.next + t.k * kPanel};
+  if (t.panel != nullptr) {
+    return t.lda == 0 ? Tiles<true>(t, t.panel, fetch) : Tiles<false>(t, t.panel, fetch);
+  }
   if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
     return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
   }
-  if (t.cols <= kPanel) return t.lda == 0 ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
+  if (t.cols <= kPanel) {
+    return t.lda == 0 ? PackAndTiles<true>(t, scratch, fetch) : PackAndTiles<false>(t, scratch, fetch);
+  }
   PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
   for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
     const PanelTask part = PartOf(t, column, kPanel);
-    t.lda == 0 ? Tiles<true>(part, scratch) : Tiles<false>(part, scratch);
+    t.lda == 0 ? Tiles<true>(part, scratch, fetch) : Tiles<false>(part, scratch, fetch);
   }
 }
 

@@ -47,6 +47,7 @@ struct PanelTask {
   const float* bias;
   const float* add;
   int64_t ldadd;
+  const float* next;  // the panel that the next task reads, fetched meanwhile; or null
 };
 
 // dw[n, k] goes on over m rows. As they are in memory, or packed: dy by PackColumns, x by PackPanel.
@@ -68,7 +69,7 @@ struct GradientTask {
 // Up to so many rows ComputeGradient goes along the rows of dw.
 constexpr int kFewRows = 2;
 // Rows that ComputeGradient takes at a time, as stays in the second cache.
-constexpr int64_t kGradientRows = 512;
+constexpr int64_t kGradientRows = 1024;
 
 #define TEMPER_GEMM_FUNCTIONS(ISA)                                                                       \
   namespace ISA {                                                                                        \

@@ -26,6 +26,19 @@ inline void WithRows(int64_t rows, const Body& body) {
 // So many steps ahead, and no more lines than one set of the first cache holds.
 constexpr int64_t kAhead = 8;
 
+// Memory that is wanted soon. It is fetched into the second cache line by line while chains are computed:
+// many lines at once would hold up the loads of the chains.
+struct Fetch {
+  const float* next;
+  const float* end;
+
+  bool done() const { return next >= end; }
+  inline void Line() {
+    __builtin_prefetch(next, 0, 2);
+    next += kLanes;
+  }
+};
+
 // Goes on with the chains of R rows x 32 columns over k steps. a's element of row r and step i is at
 // r * stride + i, or, if it is packed in columns, at r + i * stride. With kFar the panel's steps lie in pages
 // of their own and are fetched ahead; with kCopy it is packed to `copy` on the way.
@@ -52,6 +65,29 @@ inline void Chains(const float* a, int64_t stride, const float* panel, int64_t p
     }
     if (kColumns) a += stride;
   }
+}
+
+// The same over a packed panel, and a line is fetched every kEvery steps.
+template <int R, bool kColumns, int kEvery>
+inline void ChainsFetching(const float* a, int64_t stride, const float* panel, int64_t k, F16 (&acc)[2 * R],
+                           Fetch& fetch) {
+  int64_t i = 0;
+  for (; i + kEvery <= k; i += kEvery) {
+    fetch.Line();
+#pragma GCC unroll 4
+    for (int j = 0; j < kEvery; ++j) {
+      const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
+      panel += 2 * kLanes;
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        const F16 x = Set(kColumns ? a[r] : a[r * stride]);
+        acc[2 * r] = Fma(x, b0, acc[2 * r]);
+        acc[2 * r + 1] = Fma(x, b1, acc[2 * r + 1]);
+      }
+      a += kColumns ? stride : 1;
+    }
+  }
+  Chains<R, kColumns>(a, stride, panel, 2 * kLanes, k - i, acc);
 }
 
 template <int N>

@@ -8,6 +8,10 @@ namespace TEMPER_ISA {
 namespace {
 
 constexpr int kPanel = 32;
+// Rows of x that are read in place at a time: some stay in the first cache.
+constexpr int64_t kInPlaceRows = 128;
+// From so many rows on the next panel is worth fetching.
+constexpr int64_t kFetchedRows = 256;
 
 inline F16 Read(const float* p, int lanes) {
   return lanes >= kLanes ? Load(p) : LoadFirst(p, lanes < 0 ? 0 : lanes);
@@ -20,17 +24,22 @@ inline void Write(float* p, F16 a, int lanes) {
   }
 }
 
-// R rows of dw (columns of dy) x at most 32 columns of x, chains over m rows.
-template <int R>
+// R rows of dw (columns of dy) x at most 32 columns of x, chains over m rows; with kEvery > 0 (x is packed) a
+// line of `fetch` is fetched every so many.
+template <int R, int kEvery = 0>
 void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_t x_step, int64_t m,
-                  float* dw, int cols) {
+                  float* dw, int cols, Fetch& fetch) {
   F16 acc[2 * R];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     acc[2 * r] = Read(dw + r * t.lddw, cols);
     acc[2 * r + 1] = Read(dw + r * t.lddw + kLanes, cols - kLanes);
   }
-  Chains<R, true>(dy, t.dy_step, x, x_step, m, acc);
+  if constexpr (kEvery > 0) {
+    ChainsFetching<R, true, kEvery>(dy, t.dy_step, x, m, acc, fetch);
+  } else {
+    Chains<R, true>(dy, t.dy_step, x, x_step, m, acc);
+  }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     Write(dw + r * t.lddw, acc[2 * r], cols);
@@ -40,7 +49,7 @@ void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_
 
 // Tile j of 12 rows, panel p. Meanwhile tile `next_j`, `next_p` of dw, lines of as many pages, is fetched.
 inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j, int64_t next_p,
-                    int64_t begin, int64_t m, float* scratch) {
+                    int64_t begin, int64_t m, float* scratch, Fetch& fetch) {
   const float* next = t.dw + next_j * kTileRows * t.lddw + next_p * kPanel;
 #pragma GCC unroll 12
   for (int r = 0; r < kTileRows; ++r) {
@@ -59,7 +68,11 @@ inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j,
     x_step = kPanel;
   }
   float* dw = t.dw + j * kTileRows * t.lddw + p * kPanel;
-  WithRows<kTileRows>(rows, [&](auto r) { GradientTile<decltype(r)::value>(t, dy, x, x_step, m, dw, cols); });
+  if (rows == kTileRows && !fetch.done()) {
+    return GradientTile<kTileRows, 2>(t, dy, x, x_step, m, dw, cols, fetch);
+  }
+  WithRows<kTileRows>(
+      rows, [&](auto r) { GradientTile<decltype(r)::value>(t, dy, x, x_step, m, dw, cols, fetch); });
 }
 
 // Up to kFewRows rows of dy and x: along the rows of dw, kJ of them at a time, whose way to memory and back
@@ -103,20 +116,24 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
       if (j < t.n) AlongRows<kM, 1>(t, j);
     });
   }
+  Fetch none = {};
   const int64_t tiles = (t.n + kTileRows - 1) / kTileRows, panels = (t.k + kPanel - 1) / kPanel;
-  for (int64_t begin = 0; begin < t.m; begin += kGradientRows) {
-    const int64_t m = t.m - begin < kGradientRows ? t.m - begin : kGradientRows;
+  const int64_t most = t.packed ? kGradientRows : kInPlaceRows;
+  for (int64_t begin = 0; begin < t.m; begin += most) {
+    const int64_t m = t.m - begin < most ? t.m - begin : most;
     if (t.packed) {
       for (int64_t p = 0; p < panels; ++p) {
+        const float* next = p + 1 < panels && t.m >= kFetchedRows ? t.x + (p + 1) * t.x_panel : nullptr;
+        Fetch fetch = {next, next == nullptr ? nullptr : next + m * kPanel};
         for (int64_t j = 0; j < tiles; ++j) {
           const bool last = j + 1 == tiles;
-          OneTile(t, j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m, scratch);
+          OneTile(t, j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m, scratch, fetch);
         }
       }
     } else {
       // Along the rows of dw, whose traffic counts where m is small.
       for (int64_t j = 0; j < tiles; ++j) {
-        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, j, p + 1, begin, m, scratch);
+        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, j, p + 1, begin, m, scratch, none);
       }
     }
   }
