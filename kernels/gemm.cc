@@ -15,7 +15,7 @@ namespace {
 // Rows of a piece that shares a panel with others: enough to make the panel's way into the cache worth it.
 constexpr int64_t kRowBlock = 240;
 // Floats of such a block of rows.
-constexpr int64_t kBlockFloats = int64_t{1} << 18;
+constexpr int64_t kBlockFloats = int64_t{1} << 17;
 // Rows this far apart (floats) fall into few sets of the first cache: tiles of them are packed.
 constexpr int64_t kFarRows = 512;
 // Steps of b so far apart (floats) lie in more pages than the processor remembers: where there are rows
@@ -35,7 +35,8 @@ Cut CutOf(const Product& p, int threads) {
   Cut cut;
   cut.width = kPanel;
   if (p.packed == nullptr && p.m <= DirectRows(p.b_transposed, p.ldb)) {
-    const int64_t share = Ceil(Ceil(p.n, 2 * threads), 128) * 128;
+    // Rows of b [k, n] lie in pages of their own: of each as much as there is for a thread.
+    const int64_t share = Ceil(Ceil(p.n, p.b_transposed ? 2 * threads : threads), 128) * 128;
     cut.width = std::min<int64_t>(share, kWide);
   } else if (p.packed == nullptr && !p.b_transposed && p.ldb >= kManyPages && p.m > kRowBlock / 2) {
     cut.width = kPanelsTogether * kPanel;
@@ -88,8 +89,13 @@ void RunTask(void (*compute)(const PanelTask&, float*), const PanelTask& task) {
 }
 
 bool WorthTiles(const Product& p) { return p.m >= 96 && p.n >= 256 && p.k >= 64 && p.lda >= kFarRows; }
-// From so many rows on, b is packed once for all of them.
-bool WorthPacking(const Product& p) { return p.packed == nullptr && p.m > 2 * kRowBlock && p.n >= 64; }
+// From so many rows on, b is packed once for all of them: soonest where that goes over many pages, last
+// where it is soon done again.
+bool WorthPacking(const Product& p) {
+  const bool large = p.n * p.k >= kStaysFloats, pages = !p.b_transposed && p.ldb >= kManyPages;
+  const int64_t rows = pages ? kRowBlock : large ? 3 * kRowBlock / 2 : 2 * kRowBlock;
+  return p.packed == nullptr && p.m > rows && p.n >= 64;
+}
 
 // A large product: packs columns of b and rows of a first, all threads together, then goes on with them.
 void PackedProduct(const Product& whole, ThreadPool& pool) {

@@ -124,13 +124,13 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
 // memory.
 template <int R>
 void AlongRows(const PanelTask& t, float* scratch) {
-  constexpr int kRows = 4;
+  constexpr int kRows = R == 1 ? 8 : 4;
   const int64_t width = (t.cols + kLanes - 1) / kLanes * kLanes;
   float* acc = scratch;
   const auto step = [&](int64_t i, auto rows, int64_t c, int lanes) {
     constexpr int kCount = decltype(rows)::value;
     F16 x[kCount];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < kCount; ++j) {
       const float* b = t.b + (i + j) * t.ldb + c;
       __builtin_prefetch(b + kCount * t.ldb);
@@ -139,7 +139,7 @@ void AlongRows(const PanelTask& t, float* scratch) {
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       F16 y = Load(acc + r * width + c);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int j = 0; j < kCount; ++j) y = Fma(Set(t.a[r * t.lda + i + j]), x[j], y);
       Store(acc + r * width + c, y);
     }
