@@ -86,14 +86,15 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
 // A panel that is not packed: transposed or not whole, it is packed first; else while the first tile reads
 // it.
 template <bool kColumns>
-void PackAndTiles(const PanelTask& t, float* scratch, Fetch& fetch) {
+void PackAndTiles(const PanelTask& t, float* scratch) {
+  Fetch none = {};
   const bool together = !t.b_transposed && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {
     PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
   }
-  Tiles<kColumns>(t, scratch, fetch, together ? kTileRows : 0);
+  Tiles<kColumns>(t, scratch, none, together ? kTileRows : 0);
 }
 
 // Few rows: packs a little of the panel, unless it can be read as it is, and carries the chains on.
@@ -300,20 +301,18 @@ void Direct(const PanelTask& t, float* scratch) {
 
 void ComputePanel(const PanelTask& t, float* scratch) {
   Fetch fetch = {t.next, t.next == nullptr ? nullptr : t.next + t.k * kPanel};
-  if (t.panel != nullptr) {
-    return t.lda == 0 ? Tiles<true>(t, t.panel, fetch) : Tiles<false>(t, t.panel, fetch);
-  }
+  const auto tiles = [&](const PanelTask& part, const float* panel) {
+    part.lda == 0 ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
+  };
+  if (t.panel != nullptr) return tiles(t, t.panel);
   if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
   if (t.rows <= kTileRows) {
     return WithRows<kTileRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value>(t, scratch); });
   }
-  if (t.cols <= kPanel) {
-    return t.lda == 0 ? PackAndTiles<true>(t, scratch, fetch) : PackAndTiles<false>(t, scratch, fetch);
-  }
+  if (t.cols <= kPanel) return t.lda == 0 ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
   PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
   for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
-    const PanelTask part = PartOf(t, column, kPanel);
-    t.lda == 0 ? Tiles<true>(part, scratch, fetch) : Tiles<false>(part, scratch, fetch);
+    tiles(PartOf(t, column, kPanel), scratch);
   }
 }
 
