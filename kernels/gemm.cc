@@ -130,7 +130,9 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
       if (pack_a) {
         const int64_t count = Ceil(p.m, kTileRows);
         tiles = tile_buffer.Reserve(count * kTileRows * p.k + 16);
-        pool.ParallelFor(count, 2, [&](int64_t begin, int64_t end) {
+        // All of a at once is still there from the columns before.
+        const bool packed = column > 0 && p.m == whole.m;
+        pool.ParallelFor(packed ? 0 : count, 2, [&](int64_t begin, int64_t end) {
           for (int64_t tile = begin; tile < end; ++tile) {
             const int64_t row = tile * kTileRows;
             pack(p.a + row * p.lda, p.lda, static_cast<int>(std::min<int64_t>(kTileRows, p.m - row)), p.k,

@@ -2,6 +2,7 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -177,11 +178,25 @@ TEST(Gemm, PanelsPackedTogetherEqualTheChain) {
   }
 }
 
-TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBits) {
+TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBitsAndARowsAlone) {
   ThreadPool pool(2);
   for (bool transposed : {false, true}) {
-    const Case x({490, 105, 70'000, kChunks, transposed, true, Add::kInPlace});
-    EXPECT_EQ(Differences(x.Run(pool, false), x.Run(pool, true)), 0) << transposed;
+    // Rows in several blocks, and all at once.
+    for (auto [n, k] : {std::pair<int64_t, int64_t>{300, 17'000}, {620, 7'000}}) {
+      const Case x({490, n, k, kChunks, transposed, true, Add::kInPlace});
+      const std::vector<float> whole = x.Run(pool);
+      EXPECT_EQ(Differences(whole, x.Run(pool, true)), 0) << k << " " << transposed;
+      for (int64_t row : {0, 250, 489}) {
+        std::vector<float> out;
+        Product p = x.Fill(&out);
+        p.m = 1;
+        p.a += row * p.lda;
+        p.c += row * p.ldc;
+        p.add += row * p.ldadd;
+        Products({&p, 1}, pool);
+        EXPECT_EQ(std::memcmp(p.c, &whole[row * p.ldc], n * sizeof(float)), 0) << row << " " << transposed;
+      }
+    }
   }
 }
 
