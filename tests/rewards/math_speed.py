@@ -18,9 +18,9 @@ import subprocess
 import sys
 import time
 
-PYTHON = os.environ.get("TEMPER_PEERS_PYTHON")
-if PYTHON and os.path.realpath(sys.executable) != os.path.realpath(PYTHON) and not os.environ.get("TEMPER_INSIDE"):
-    os.execve(PYTHON, [PYTHON, *sys.argv], {**os.environ, "TEMPER_INSIDE": "1"})
+python = os.environ.get("TEMPER_PEERS_PYTHON")
+if python and "TEMPER_INSIDE" not in os.environ:
+    os.execve(python, [python, *sys.argv], {**os.environ, "TEMPER_INSIDE": "1"})
 
 options = argparse.ArgumentParser()
 options.add_argument("temper")
