@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/isa.h"
+#include "kernels/pieces.h"
 
 namespace temper::kernels {
 namespace {
@@ -26,12 +27,6 @@ int64_t Grain(int64_t pieces, const ThreadPool& pool) {
 void CheckShape(const AttentionShape& s) {
   TEMPER_CHECK(s.kv_heads > 0 && s.q_heads % s.kv_heads == 0 && s.qk_dim > 0 && s.v_dim > 0 && s.window >= 0,
                "q_heads ", s.q_heads, ", kv_heads ", s.kv_heads, ", qk_dim ", s.qk_dim, ", v_dim ", s.v_dim);
-}
-
-float* Scratch(int64_t floats) {
-  thread_local std::vector<float> scratch;
-  if (static_cast<int64_t>(scratch.size()) < floats) scratch.resize(floats);
-  return scratch.data();
 }
 
 // Rows of one block and sequence.

@@ -87,7 +87,7 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
 // it.
 template <bool kColumns>
 void PackAndTiles(const PanelTask& t, float* scratch) {
-  Fetch none = {};
+  Fetch none;
   const bool together = !t.b_transposed && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
@@ -300,7 +300,7 @@ void Direct(const PanelTask& t, float* scratch) {
 }  // namespace
 
 void ComputePanel(const PanelTask& t, float* scratch) {
-  Fetch fetch = {t.next, t.next == nullptr ? nullptr : t.next + t.k * kPanel};
+  Fetch fetch(t.next, t.k * kPanel);
   const auto tiles = [&](const PanelTask& part, const float* panel) {
     part.lda == 0 ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
   };

@@ -29,8 +29,12 @@ constexpr int64_t kAhead = 8;
 // Memory that is wanted soon. It is fetched into the second cache line by line while chains are computed:
 // many lines at once would hold up the loads of the chains.
 struct Fetch {
-  const float* next;
-  const float* end;
+  const float* next = nullptr;
+  const float* end = nullptr;
+
+  Fetch() = default;
+  // `begin` may be null: nothing.
+  Fetch(const float* begin, int64_t floats) : next(begin), end(begin == nullptr ? nullptr : begin + floats) {}
 
   bool done() const { return next >= end; }
   inline void Line() {

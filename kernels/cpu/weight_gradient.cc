@@ -116,7 +116,7 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
       if (j < t.n) AlongRows<kM, 1>(t, j);
     });
   }
-  Fetch none = {};
+  Fetch none;
   const int64_t tiles = (t.n + kTileRows - 1) / kTileRows, panels = (t.k + kPanel - 1) / kPanel;
   const int64_t most = t.packed ? kGradientRows : kInPlaceRows;
   for (int64_t begin = 0; begin < t.m; begin += most) {
@@ -124,7 +124,7 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
     if (t.packed) {
       for (int64_t p = 0; p < panels; ++p) {
         const float* next = p + 1 < panels && t.m >= kFetchedRows ? t.x + (p + 1) * t.x_panel : nullptr;
-        Fetch fetch = {next, next == nullptr ? nullptr : next + m * kPanel};
+        Fetch fetch(next, m * kPanel);
         for (int64_t j = 0; j < tiles; ++j) {
           const bool last = j + 1 == tiles;
           OneTile(t, j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m, scratch, fetch);
