@@ -10,5 +10,5 @@ if(EXISTS "${TEMPER_ARROW}/include/parquet/arrow/reader.h")
   target_include_directories(Arrow::Parquet INTERFACE "${TEMPER_ARROW}/include")
   target_link_libraries(Arrow::Parquet INTERFACE "${TEMPER_ARROW}/libparquet.so.2600"
                         "${TEMPER_ARROW}/libarrow.so.2600")
-  target_link_options(Arrow::Parquet INTERFACE "-Wl,-rpath,${TEMPER_ARROW}")
+  list(APPEND CMAKE_BUILD_RPATH "${TEMPER_ARROW}")
 endif()

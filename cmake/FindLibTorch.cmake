@@ -18,7 +18,7 @@ if(TEMPER_GPU)
   target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed ${_torch}/lib/libtorch_cuda.so
                         ${_torch}/lib/libc10_cuda.so -Wl,--as-needed CUDA::cudart)
 endif()
-# torch_cpu's own needs (cudart, cupti) are found at run time beside it; the linker need not see them.
-target_link_options(LibTorch::LibTorch INTERFACE -Wl,--allow-shlib-undefined
-                    -Wl,-rpath,${_torch}/lib -Wl,-rpath,${_nvidia} -Wl,-rpath-link,${_nvidia} -Wl,--disable-new-dtags)
+# torch_cpu's own needs (cudart, cupti) are found at run time, in _nvidia; the linker need not see them.
+target_link_options(LibTorch::LibTorch INTERFACE -Wl,--allow-shlib-undefined -Wl,-rpath-link,${_nvidia})
+list(APPEND CMAKE_BUILD_RPATH "${_torch}/lib" "${_nvidia}")
 set(LibTorch_FOUND TRUE)

@@ -53,6 +53,11 @@ if(TEMPER_TORCH)
   endif()
 endif()
 
+# Libraries are found by the program's own list of folders, which holds for all that they need in turn and for the
+# Parquet library that is loaded by name; hence the old kind of list (DT_RPATH).
+add_link_options(-Wl,--disable-new-dtags)
+list(APPEND CMAKE_BUILD_RPATH "${CMAKE_BINARY_DIR}")
+
 # Bits come first (docs/exactness.md): no contraction, no fast math, no -march=native.
 function(temper_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter -ffp-contract=off)
