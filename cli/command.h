@@ -10,8 +10,9 @@
 namespace temper {
 
 // The program's exit code: InvalidArgument, NotFound, AlreadyExists, FailedPrecondition, OutOfRange and
-// DataLoss are the user's input, Cancelled is a stop on request, anything else but Ok is 1.
-constexpr int kUserExit = 2, kStoppedExit = 75;
+// DataLoss are the user's input, Cancelled is a stop on request, Aborted the end of standard output's reader
+// (a shell's 128 + SIGPIPE), anything else but Ok is 1.
+constexpr int kUserExit = 2, kStoppedExit = 75, kReaderGoneExit = 141;
 int ExitCode(absl::StatusCode code);
 
 // What a subcommand gets.

@@ -29,6 +29,8 @@ int ExitCode(absl::StatusCode code) {
       return kUserExit;
     case absl::StatusCode::kCancelled:
       return kStoppedExit;
+    case absl::StatusCode::kAborted:
+      return kReaderGoneExit;
     default:
       return 1;
   }

@@ -14,8 +14,8 @@ constexpr char kConventions[] =
     "Rows are JSON, one a line, in the order of the input. Where no file is named they are standard input "
     "and standard\n"
     "output; progress and messages go to standard error.\n"
-    "Exit codes: 0 done; 2 the user's input (config, data, files); 75 stopped on request, can go on; 1 "
-    "anything else.\n";
+    "Exit codes: 0 done; 2 the user's input (config, data, files); 75 stopped on request, can go on; 141 "
+    "standard output's reader is gone; 1 anything else.\n";
 
 std::string Usage(const Command& command) {
   return absl::StrCat("temper ", command.name, *command.arguments == 0 ? "" : " ", command.arguments);

@@ -26,7 +26,8 @@ namespace {
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
 int Finish(const absl::Status& status, bool print) {
-  if (!print || status.ok()) return ExitCode(status.code());
+  // `temper .. | head` says nothing, like other programs.
+  if (!print || status.ok() || absl::IsAborted(status)) return ExitCode(status.code());
   if (absl::IsCancelled(status)) {
     LogInfo(status.message());
   } else {

@@ -8,18 +8,24 @@
 #include "absl/strings/str_cat.h"
 #include "cli/command.h"
 #include "core/config.h"
+#include "core/config_text.h"
 #include "core/status.h"
 #include "core/text.h"
 
 namespace temper {
 
-// The options of a command that takes nothing else.
+// The options of a command that takes nothing else; what is not one is told which there are.
 template <class T>
 absl::StatusOr<T> OptionsOf(const CommandLine& line) {
   T options;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
   if (rest.empty()) return options;
-  return absl::InvalidArgumentError(absl::StrCat("unexpected argument ", Printable(rest[0]), "; see --help"));
+  std::string names;
+  for (const FieldText& field : DescribeConfig<T>()) {
+    if (!field.is_section) absl::StrAppend(&names, names.empty() ? "" : ", ", OptionName(field.path));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unexpected argument ", Printable(rest[0]), "; the options are ", names));
 }
 
 template <class T>

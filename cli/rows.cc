@@ -36,6 +36,8 @@ absl::Status WriteOut(std::string text) {
     } else if (errno == EAGAIN) {
       pollfd waiting{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
       poll(&waiting, 1, -1);
+    } else if (errno == EPIPE) {
+      return absl::AbortedError("standard output: its reader is gone");
     } else if (errno != EINTR) {
       return absl::UnavailableError(absl::StrCat("standard output: ", strerror(errno)));
     }

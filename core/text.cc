@@ -73,6 +73,16 @@ std::string Printable(std::string_view text, size_t limit) {
 
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
   if (word.size() > 200) return "";
+  std::string begins;  // what the word is the beginning of, if that is one alone
+  for (const std::string& candidate : candidates) {
+    if (word.size() < 3 || candidate.compare(0, word.size(), word) != 0) continue;
+    if (!begins.empty()) {
+      begins.clear();
+      break;
+    }
+    begins = candidate;
+  }
+  if (!begins.empty()) return begins;
   size_t best = std::max<size_t>(1, word.size() / 3) + 1;
   std::string nearest;
   for (const std::string& candidate : candidates) {

@@ -18,8 +18,8 @@ size_t FirstInvalidUtf8(std::string_view text);
 // `limit` bytes is cut with "...".
 std::string Printable(std::string_view text, size_t limit = 200);
 
-// The candidate with the least edit distance (Damerau's: insert, delete, replace, swap neighbours), if that
-// is at most a third of the word's length (at least 1); else empty. The first of equals wins.
+// The only candidate that begins with the word (3 bytes or more); else the one of the least edit distance
+// (Damerau's, with swaps), at most a third of the word's length or 1, the first of equals; else empty.
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace temper

@@ -45,5 +45,11 @@ TEST(Nearest, FindsTyposAndNothingFar) {
   EXPECT_EQ(Nearest("", keys), "");
 }
 
+TEST(Nearest, FindsWhatAWordIsTheBeginningOf) {
+  EXPECT_EQ(Nearest("--out", {"--output", "--dtype"}), "--output");
+  EXPECT_EQ(Nearest("learning", {"learning_rate", "schedule"}), "learning_rate");
+  EXPECT_EQ(Nearest("samp", {"sampling", "samples"}), "");
+}
+
 }  // namespace
 }  // namespace temper
