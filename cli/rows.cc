@@ -23,7 +23,7 @@ absl::StatusOr<std::unique_ptr<RowReader>> RowReader::Open(const std::string& pa
 absl::StatusOr<std::optional<Row>> RowReader::Next() {
   TEMPER_ASSIGN_OR_RETURN(std::optional<Line> line, lines_->Next());
   if (!line) return std::nullopt;
-  TEMPER_ASSIGN_OR_RETURN(Json json, ParseLine(*line));
+  TEMPER_ASSIGN_OR_RETURN(Json json, ParseLine(*line, Numbers::kAsWritten));
   return Row{.json = std::move(json), .line = line->number, .name = std::move(line->name)};
 }
 

@@ -17,7 +17,7 @@ namespace temper {
 
 // One input row.
 struct Row {
-  Json json;
+  Json json;         // its numbers as they are written
   int64_t line = 0;  // counted from 1
   std::string name;  // "FILE:LINE", for errors
 };

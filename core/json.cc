@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <iterator>
 #include <utility>
 #include <vector>
@@ -39,19 +41,79 @@ class CountingIterator {
   const char** furthest_;
 };
 
+// The numbers of a JSON text, outside of its strings, that are beyond a double: the parser would refuse them.
+class HugeNumbers {
+ public:
+  explicit HugeNumbers(std::string_view text) {
+    int64_t number = 0;
+    bool in_string = false;
+    for (size_t at = 0; at < text.size(); ++at) {
+      const char c = text[at];
+      if (c == '"') in_string = !in_string;
+      if (in_string && c == '\\') ++at;
+      if (in_string || !(c == '-' || IsDigit(c))) continue;
+      const size_t end = std::min(text.find_first_not_of("+-.0123456789Ee", at), text.size());
+      if (IsHuge(text.substr(at, end - at))) places_.push_back({number, at, end - at});
+      ++number;
+      at = end - 1;
+    }
+  }
+  bool empty() const { return places_.empty(); }
+  // The text with a number of the same length in the place of each.
+  std::string Replaced(std::string text) const {
+    for (const Place& place : places_) {
+      std::string small(place.bytes, '0');
+      small[1] = '.';
+      text.replace(place.at, place.bytes, small);
+    }
+    return text;
+  }
+  // What `text` has as its number-th number, where it is one of these; else empty.
+  std::string_view Written(std::string_view text, int64_t number) const {
+    const auto found = std::lower_bound(places_.begin(), places_.end(), number,
+                                        [](const Place& place, int64_t n) { return place.number < n; });
+    if (found == places_.end() || found->number != number) return {};
+    return text.substr(found->at, found->bytes);
+  }
+
+ private:
+  struct Place {
+    int64_t number;
+    size_t at, bytes;
+  };
+  static bool IsDigit(char c) { return '0' <= c && c <= '9'; }
+  // Of a JSON number: any other word stays for the parser to refuse.
+  static bool IsHuge(std::string_view word) {
+    if (word.size() < 4 || (word.find_first_of("eE") == word.npos && word.size() < 300)) return false;
+    const std::string text(word);
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    const size_t first = word[0] == '-' ? 1 : 0;
+    const bool leading_zero = word[first] == '0' && IsDigit(word[first + 1]);
+    const size_t point = word.find('.');
+    return std::isinf(value) && *end == 0 && !leading_zero && IsDigit(word[first]) &&
+           (point == word.npos || (point + 1 < word.size() && IsDigit(word[point + 1])));
+  }
+
+  std::vector<Place> places_;
+};
+
 class JsonBuilder : public nlohmann::json_sax<Json> {
  public:
+  // `text` and `huge` outlive it; huge is null where numbers are rounded.
+  JsonBuilder(std::string_view text, const HugeNumbers* huge) : text_(text), huge_(huge) {}
+
   Json root;
   std::string error;
   size_t error_byte = 0;  // 0: where reading stands
 
   bool null() override { return Put(nullptr); }
   bool boolean(bool value) override { return Put(value); }
-  bool number_integer(int64_t value) override { return Put(value); }
+  bool number_integer(int64_t value) override { return Number(value, {}); }
   bool number_unsigned(uint64_t value) override {
-    return value <= INT64_MAX ? Put(static_cast<int64_t>(value)) : Put(value);
+    return value <= INT64_MAX ? Number(static_cast<int64_t>(value), {}) : Number(value, {});
   }
-  bool number_float(double value, const std::string&) override { return Put(value); }
+  bool number_float(double value, const std::string& written) override { return Number(value, written); }
   bool string(std::string& value) override { return Put(std::move(value)); }
   bool binary(binary_t&) override { return Fail("binary value"); }
   bool start_object(size_t) override { return Open(Json::object()); }
@@ -88,6 +150,15 @@ class JsonBuilder : public nlohmann::json_sax<Json> {
     return false;
   }
 
+  // `written`: how the text says it; of whole numbers nothing, for they lose no digit.
+  bool Number(Json value, std::string_view written) {
+    if (huge_ == nullptr) return Put(std::move(value));
+    const int64_t number = numbers_++;
+    if (const std::string_view huge = huge_->Written(text_, number); !huge.empty()) written = huge;
+    if (written.empty() || value.dump() == written) return Put(std::move(value));
+    return Put(Json::binary({written.begin(), written.end()}));
+  }
+
   bool Put(Json value) {
     if (open_.empty()) {
       root = std::move(value);
@@ -115,8 +186,36 @@ class JsonBuilder : public nlohmann::json_sax<Json> {
     return Put(std::move(value));
   }
 
+  const std::string_view text_;
+  const HugeNumbers* const huge_;
+  int64_t numbers_ = 0;
   std::vector<Level> open_;
 };
+
+bool HasWrittenNumbers(const Json& json) {
+  if (!json.is_structured()) return json.is_binary();
+  return std::any_of(json.begin(), json.end(), HasWrittenNumbers);
+}
+
+std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+void DumpWritten(const Json& json, std::string* out) {
+  if (json.is_binary()) {
+    out->append(json.get_binary().begin(), json.get_binary().end());
+  } else if (!json.is_structured()) {
+    *out += Dump(json);
+  } else {
+    const bool is_object = json.is_object();
+    *out += is_object ? '{' : '[';
+    const char* comma = "";
+    for (const auto& [key, value] : json.items()) {
+      *out += std::exchange(comma, ",");
+      if (is_object) *out += Dump(Json(key)) + ":";
+      DumpWritten(value, out);
+    }
+    *out += is_object ? '}' : ']';
+  }
+}
 
 template <typename T>
 std::string Shortest(T value) {
@@ -134,7 +233,10 @@ absl::Status Wrong(const Json& object, const std::string& key, const std::string
   const Json* value = Find(object, key);
   if (value == nullptr) return absl::InvalidArgumentError(absl::StrCat(name, ": ", key, ": missing"));
   std::string text = DumpJson(*value);
-  if (text.size() > 60) text = absl::StrCat(value->type_name(), " of ", text.size(), " bytes");
+  if (text.size() > 60) {
+    const char* type = IsNumber(*value) ? "number" : value->type_name();
+    text = absl::StrCat(type, " of ", text.size(), " bytes");
+  }
   return absl::InvalidArgumentError(absl::StrCat(name, ": ", key, ": expected ", expected, ", found ", text));
 }
 
@@ -146,10 +248,13 @@ bool Absent(const Json& object, const std::string& key) {
 
 }  // namespace
 
-absl::StatusOr<Json> ParseJson(std::string_view text, const std::string& name) {
+absl::StatusOr<Json> ParseJson(std::string_view text, const std::string& name, Numbers numbers) {
+  const HugeNumbers huge(numbers == Numbers::kAsWritten ? text : "");
+  const std::string replaced = huge.empty() ? "" : huge.Replaced(std::string(text));
+  JsonBuilder builder(text, numbers == Numbers::kAsWritten ? &huge : nullptr);
+  if (!huge.empty()) text = replaced;
   const char* furthest = text.data();
   const char* end = text.data() + text.size();
-  JsonBuilder builder;
   if (Json::sax_parse(CountingIterator(text.data(), &furthest), CountingIterator(end, &furthest), &builder)) {
     return std::move(builder.root);
   }
@@ -160,7 +265,15 @@ absl::StatusOr<Json> ParseJson(std::string_view text, const std::string& name) {
       absl::StrCat(name, ":", line, ": byte ", byte, ": ", Printable(builder.error)));
 }
 
-std::string DumpJson(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string DumpJson(const Json& json) {
+  if (!HasWrittenNumbers(json)) return Dump(json);
+  std::string text;
+  DumpWritten(json, &text);
+  return text;
+}
+
+bool IsWrittenNumber(const Json& json) { return json.is_binary(); }
+bool IsNumber(const Json& json) { return json.is_number() || IsWrittenNumber(json); }
 
 std::string FormatFloat(float value) { return Shortest(value); }
 std::string FormatDouble(double value) { return Shortest(value); }
@@ -190,8 +303,11 @@ absl::StatusOr<int64_t> GetInt(const Json& object, const std::string& key, const
 
 absl::StatusOr<double> GetDouble(const Json& object, const std::string& key, const std::string& name) {
   const Json* value = Find(object, key);
-  if (value == nullptr || !value->is_number()) return Wrong(object, key, name, "a number");
-  return value->get<double>();
+  if (value == nullptr || !IsNumber(*value)) return Wrong(object, key, name, "a number");
+  if (!IsWrittenNumber(*value)) return value->get<double>();
+  const double rounded = std::strtod(DumpJson(*value).c_str(), nullptr);
+  if (!std::isfinite(rounded)) return Wrong(object, key, name, "a number that a double can hold");
+  return rounded;
 }
 
 absl::StatusOr<bool> GetBool(const Json& object, const std::string& key, const std::string& name) {

@@ -83,8 +83,8 @@ absl::StatusOr<std::optional<Line>> LineReader::Next() {
   return line;
 }
 
-absl::StatusOr<Json> ParseLine(const Line& line) {
-  absl::StatusOr<Json> json = ParseJson(line.text, line.name);
+absl::StatusOr<Json> ParseLine(const Line& line, Numbers numbers) {
+  absl::StatusOr<Json> json = ParseJson(line.text, line.name, numbers);
   if (json.ok()) return json;
   absl::string_view message = json.status().message();
   absl::ConsumePrefix(&message, absl::StrCat(line.name, ":1: "));  // ParseJson counts lines of its own

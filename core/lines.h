@@ -47,6 +47,6 @@ class LineReader {
 };
 
 // The one JSON value that the line is; errors name the line.
-absl::StatusOr<Json> ParseLine(const Line& line);
+absl::StatusOr<Json> ParseLine(const Line& line, Numbers numbers = Numbers::kRounded);
 
 }  // namespace temper

@@ -2,6 +2,7 @@
 // A library of its own (CMakeLists.txt): nothing else sees Arrow's headers or symbols.
 #include "data/parquet_module.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <string>
@@ -69,9 +70,8 @@ void AppendDouble(T value, std::string* out) {
     out->append("null");
     return;
   }
-  char text[40];
-  std::snprintf(text, sizeof(text), "%.*g", sizeof(T) == 4 ? 9 : 17, static_cast<double>(value));
-  out->append(text);
+  char text[40];  // the shortest decimal of the value
+  out->append(text, std::to_chars(text, text + sizeof(text), value).ptr);
 }
 
 Status AppendValue(const Array& array, int64_t index, std::string* out);

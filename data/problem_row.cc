@@ -14,7 +14,7 @@ namespace {
 // A string, or a number as it is written.
 absl::StatusOr<std::string> Words(const Json& value, const std::string& key, const std::string& where) {
   if (value.is_string()) return value.get<std::string>();
-  if (value.is_number()) return DumpJson(value);
+  if (IsNumber(value)) return DumpJson(value);
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", key, ": is neither text nor a number"));
 }
 

@@ -174,7 +174,7 @@ absl::StatusOr<DataRow> RowFile::Read(int64_t index) const {
                           ReadAt(file_, name_, place.offset, place.bytes, line.text.data()));
   if (got != place.bytes)
     return absl::FailedPreconditionError(absl::StrCat(row.name, ": the file was cut while it was in use"));
-  TEMPER_ASSIGN_OR_RETURN(row.json, ParseLine(line));
+  TEMPER_ASSIGN_OR_RETURN(row.json, ParseLine(line, Numbers::kAsWritten));
   if (!row.json.is_object())
     return absl::InvalidArgumentError(absl::StrCat(row.name, ": is not a JSON object"));
   return row;

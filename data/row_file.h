@@ -12,7 +12,7 @@
 namespace temper {
 
 struct DataRow {
-  Json json;           // an object
+  Json json;           // an object; its numbers as they are written
   int64_t number = 0;  // the line, or a Parquet file's row, counted from 1
   std::string name;    // "FILE:NUMBER", for errors
 };

@@ -76,7 +76,7 @@ absl::StatusOr<Json> ScoreRow(const Json& row, const std::vector<std::unique_ptr
   if (const Json* words = Find(row, "prompt"); words && words->is_string())
     prompt.text = words->get<std::string>();
   if (const Json* answer = Find(row, "answer"); answer != nullptr && !answer->is_null()) {
-    if (!answer->is_string() && !answer->is_number()) {
+    if (!answer->is_string() && !IsNumber(*answer)) {
       return absl::InvalidArgumentError(absl::StrCat(name, ": answer is neither text nor a number"));
     }
     prompt.answer = answer->is_string() ? answer->get<std::string>() : DumpJson(*answer);

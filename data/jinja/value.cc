@@ -2,6 +2,7 @@
 #include "data/jinja/value.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "data/jinja/runtime.h"
@@ -96,6 +97,11 @@ Value FromJson(Runtime& runtime, const Json& json, bool marked) {
     return runtime.Fail(absl::StrCat("the number ", json.get<uint64_t>(), " is beyond 64 bits"));
   }
   if (json.is_number_integer()) return json.get<int64_t>();
+  if (IsWrittenNumber(json)) {
+    const std::string written = DumpJson(json);
+    if (written.find_first_of(".eE") != written.npos) return std::strtod(written.c_str(), nullptr);
+    return runtime.Fail(absl::StrCat("the number ", written.substr(0, 40), " is beyond 64 bits"));
+  }
   if (json.is_number_float()) return json.get<double>();
   if (json.is_string()) {
     const auto& utf8 = json.get_ref<const std::string&>();

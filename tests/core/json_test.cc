@@ -29,6 +29,47 @@ TEST(Json, KeepsTheOrderOfKeysThroughParseAndDump) {
             R"({"z":1,"a":[true,null,-2.5,"é"],"m":{"b":0,"a":18446744073709551615}})");
 }
 
+// As json.dumps of Python writes whole numbers of any size, and a person writes a price.
+TEST(Json, KeepsNumbersAsTheyAreWrittenWhereThatIsAsked) {
+  const std::string digits(400, '7');
+  for (const std::string& number :
+       {std::string("1180591620717411303424"), std::string("-18446744073709551616"), std::string("0.10"),
+        std::string("2.50"), std::string("1e400"), std::string("-1.5E+999"), std::string("1e5"),
+        std::string("0.1000000000000000055511151231257827"), std::string("12345678901234567890.5"), digits}) {
+    const std::string text = "{\"a\":[1,0.5," + number + ",\"1e999\\\" 2e999\"],\"b\":" + number + "}";
+    const auto json = ParseJson(text, "f", Numbers::kAsWritten);
+    ASSERT_TRUE(json.ok()) << json.status();
+    EXPECT_EQ(DumpJson(*json), text);
+    EXPECT_TRUE(IsNumber((*json)["b"]) && IsWrittenNumber((*json)["b"]));
+    EXPECT_EQ(DumpJson((*json)["b"]), number);
+  }
+}
+
+TEST(Json, NumbersThatLoseNothingAreOrdinaryOnes) {
+  for (const char* text : {"0", "-7", "18446744073709551615", "0.1", "1.0", "-2.5", "1e-06", "1e+30"}) {
+    const auto json = ParseJson(text, "f", Numbers::kAsWritten);
+    ASSERT_TRUE(json.ok()) << text;
+    EXPECT_TRUE(json->is_number()) << text;
+    EXPECT_EQ(*json, *ParseJson(text, "f")) << text;
+  }
+}
+
+TEST(Json, ReadsANumberThatWasKeptAsADoubleWhereOneIsAsked) {
+  const Json json =
+      *ParseJson(R"({"a":0.10,"b":1e400,"c":1180591620717411303424})", "f", Numbers::kAsWritten);
+  EXPECT_EQ(*GetDouble(json, "a", "f"), 0.1);
+  EXPECT_EQ(*GetDouble(json, "c", "f"), 1180591620717411303424.0);
+  EXPECT_THAT(std::string(GetDouble(json, "b", "f").status().message()), HasSubstr("found 1e400"));
+  EXPECT_THAT(std::string(GetInt(json, "c", "f").status().message()),
+              HasSubstr("found 1180591620717411303424"));
+}
+
+TEST(Json, WhatIsNoNumberIsRefusedHoweverNumbersAreRead) {
+  for (std::string_view text :
+       {"01e999", "1e999.", "1.e999", "-e999", "1e999e9", "[1e999", "1e9999 1", "--1e999"})
+    EXPECT_FALSE(ParseJson(text, "f", Numbers::kAsWritten).ok()) << text;
+}
+
 TEST(Json, ErrorsNameTheFileTheLineAndTheByte) {
   EXPECT_THAT(ErrorOf("{\"a\":1,\n \"b\":]}"),
               AllOf(StartsWith("f.json:2: byte 14: "), HasSubstr("']'"), Not(HasSubstr("\n"))));

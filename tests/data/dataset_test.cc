@@ -115,7 +115,7 @@ TEST(ProblemFile, KnowsTheFieldsThatAreCommon) {
       {R"({"problem":"how","solution":"so \\boxed{4}","answer":"4","data_source":"math"})", "how", "4",
        "math", "problem, answer"},
       {R"({"problem":"how","solution":"so \\boxed{4}"})", "how", "so \\boxed{4}", "", "problem, solution"},
-      {R"({"prompt":"how","ground_truth":-1.50,"task":"find_x"})", "how", "-1.5", "find_x",
+      {R"({"prompt":"how","ground_truth":-1.50,"task":"find_x"})", "how", "-1.50", "find_x",
        "prompt, ground_truth"},
       {R"({"prompt":"how","expected":"18","upstream_answer":"9*2\n#### 18"})", "how", "18", "",
        "prompt, expected"},
@@ -134,6 +134,14 @@ TEST(ProblemFile, KnowsTheFieldsThatAreCommon) {
     EXPECT_EQ(prompt.tokens, Tiny().Encode("how").value());
     EXPECT_EQ(ParseJson(prompt.fields, "").value(), ParseJson(c.row, "").value());
   }
+}
+
+// A row as json.dumps writes {"question": "2**70?", "answer": 2**70}.
+TEST(ProblemFile, KeepsTheDigitsOfNumbers) {
+  const auto read = Read(R"({"question": "2**70?", "answer": 1180591620717411303424, "price": 0.10})");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->prompts[0].answer, "1180591620717411303424");
+  EXPECT_EQ(read->prompts[0].fields, R"({"question":"2**70?","answer":1180591620717411303424,"price":0.10})");
 }
 
 TEST(ProblemFile, TakesTheFieldsThatAreNamed) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/score.h"
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "tests/rewards/samples.h"
 
@@ -10,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 
 std::string Score(const char* row, const char* rules, const char* mode = "", bool raw = false) {
-  const auto json = ParseJson(row, "in:3");
+  const auto json = ParseJson(row, "in:3", Numbers::kAsWritten);
   const auto made = RulesByName(rules, mode);
   if (!made.ok()) return std::string(made.status().message());
   const auto scored = ScoreRow(*json, *made, raw, "in:3");
@@ -22,6 +23,14 @@ TEST(ScoreRow, IsAVerdict) {
             R"({"verdict":"correct","score":1.0,"extracted":"0.5","reason":""})");
   EXPECT_EQ(Score(R"({"completion":"x </think> <answer> 5 </answer>","answer":4})", "accuracy"),
             R"({"verdict":"wrong","score":0.0,"extracted":"5","reason":"5 is not 4"})");
+}
+
+TEST(ScoreRow, TakesANumbersOwnDigits) {
+  for (const char* number : {"1180591620717411303424", "0.10", "1e400"}) {
+    const std::string row =
+        absl::StrCat(R"({"completion":"</think><answer>)", number, R"(</answer>","answer":)", number, "}");
+    EXPECT_THAT(Score(row.c_str(), "exact"), HasSubstr("\"correct\"")) << number;
+  }
 }
 
 TEST(ScoreRow, OfSeveralRulesIsAnObjectByRule) {
