@@ -32,14 +32,17 @@ struct Cut {
 };
 
 Cut CutOf(const Product& p, int threads) {
+  const TileShape tile = *TEMPER_DISPATCH(kTile);
   Cut cut;
-  cut.width = kPanel;
+  cut.width = tile.columns;
   if (p.packed == nullptr && p.m <= DirectRows(p.b_transposed, p.ldb)) {
     // Rows of b [k, n] lie in pages of their own: of each as much as there is for a thread.
     const int64_t share = Ceil(Ceil(p.n, p.b_transposed ? 2 * threads : threads), 128) * 128;
     cut.width = std::min<int64_t>(share, kWide);
-  } else if (p.packed == nullptr && !p.b_transposed && p.ldb >= kManyPages && p.m > kRowBlock / 2) {
-    cut.width = kPanelsTogether * kPanel;
+  } else if (p.packed != nullptr) {
+    cut.width *= PanelsAtOnce(p.m);
+  } else if (!p.b_transposed && p.ldb >= kManyPages && p.m > kRowBlock / 2) {
+    cut.width = kColumnsTogether;
   }
   cut.panels = Ceil(p.n, cut.width);
   // Packed, a block of rows of a is to stay in the second cache.
@@ -49,7 +52,7 @@ Cut CutOf(const Product& p, int threads) {
   // A panel packed on the fly is packed once for each block.
   if (p.packed == nullptr)
     cut.blocks = std::min(cut.blocks, Ceil(4 * threads, std::max<int64_t>(cut.panels, 1)));
-  cut.rows = Ceil(Ceil(p.m, std::max<int64_t>(cut.blocks, 1)), kTileRows) * kTileRows;
+  cut.rows = Ceil(Ceil(p.m, std::max<int64_t>(cut.blocks, 1)), tile.rows) * tile.rows;
   cut.blocks = Ceil(p.m, std::max<int64_t>(cut.rows, 1));
   return cut;
 }
@@ -65,8 +68,8 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
   task.a = tiles != nullptr ? tiles + row * p.k : p.a + row * p.lda;
   task.lda = tiles != nullptr ? 0 : p.lda;
   if (p.packed != nullptr) {
-    task.panel = p.packed->panels + panel * p.k * kPanel;
-    if (panel + 1 < cut.panels && p.n * p.k >= kStaysFloats) task.next = task.panel + p.k * kPanel;
+    task.panel = p.packed->panels + column * p.k;
+    if (panel + 1 < cut.panels && p.n * p.k >= kStaysFloats) task.next = task.panel + p.k * cut.width;
   } else {
     task.b = p.b_transposed ? p.b + column * p.ldb : p.b + column;
   }
@@ -102,11 +105,13 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
   static thread_local FloatBuffer tile_buffer, panel_buffer;
   const auto pack = TEMPER_DISPATCH(PackTile);
   const auto compute = TEMPER_DISPATCH(ComputePanel);
+  const TileShape shape = *TEMPER_DISPATCH(kTile);
   const bool pack_b = WorthPacking(whole), pack_a = WorthTiles(whole);
-  const int64_t most = std::max<int64_t>(kPackedFloats / std::max<int64_t>(whole.k, 1) / kPanel, 1) * kPanel;
+  const int64_t most =
+      std::max<int64_t>(kPackedFloats / std::max<int64_t>(whole.k, 1) / shape.columns, 1) * shape.columns;
   const int64_t columns = pack_b ? most : whole.n;
   const int64_t rows =
-      pack_a ? std::max<int64_t>(kPackedFloats / whole.k / kTileRows, 20) * kTileRows : whole.m;
+      pack_a ? std::max<int64_t>(kPackedFloats / whole.k / shape.rows, 20) * shape.rows : whole.m;
   for (int64_t column = 0; column < whole.n; column += columns) {
     Product part = whole;
     PackedMatrix panels;
@@ -128,14 +133,14 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
       p.m = std::min(rows, whole.m - first);
       float* tiles = nullptr;
       if (pack_a) {
-        const int64_t count = Ceil(p.m, kTileRows);
-        tiles = tile_buffer.Reserve(count * kTileRows * p.k + 16);
+        const int64_t count = Ceil(p.m, shape.rows);
+        tiles = tile_buffer.Reserve(count * shape.rows * p.k + 16);
         // All of a at once is still there from the columns before.
         const bool packed = column > 0 && p.m == whole.m;
         pool.ParallelFor(packed ? 0 : count, 2, [&](int64_t begin, int64_t end) {
           for (int64_t tile = begin; tile < end; ++tile) {
-            const int64_t row = tile * kTileRows;
-            pack(p.a + row * p.lda, p.lda, static_cast<int>(std::min<int64_t>(kTileRows, p.m - row)), p.k,
+            const int64_t row = tile * shape.rows;
+            pack(p.a + row * p.lda, p.lda, static_cast<int>(std::min<int64_t>(shape.rows, p.m - row)), p.k,
                  tiles + row * p.k);
           }
         });
@@ -150,17 +155,21 @@ void PackedProduct(const Product& whole, ThreadPool& pool) {
 
 }  // namespace
 
-int64_t PackedFloats(int64_t n, int64_t k) { return Ceil(n, kPanel) * kPanel * k; }
+int64_t PackedFloats(int64_t n, int64_t k) {
+  const int columns = TEMPER_DISPATCH(kTile)->columns;
+  return Ceil(n, columns) * columns * k;
+}
 
 PackedMatrix Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, float* panels,
                   ThreadPool& pool) {
   const auto pack = TEMPER_DISPATCH(PackPanel);
-  pool.ParallelFor(Ceil(n, kPanel), kPanelsTogether, [&](int64_t begin, int64_t end) {
-    const int64_t column = begin * kPanel;
+  const int columns = TEMPER_DISPATCH(kTile)->columns;
+  pool.ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * columns;
     pack(transposed ? b + column * ldb : b + column, ldb, transposed,
-         static_cast<int>(std::min(end * kPanel, n) - column), k, panels + begin * k * kPanel);
+         static_cast<int>(std::min(end * columns, n) - column), k, panels + column * k);
   });
-  return {panels, n, k};
+  return {.panels = panels, .columns = columns, .n = n, .k = k};
 }
 
 void Products(absl::Span<const Product> products, ThreadPool& pool) {
@@ -168,7 +177,8 @@ void Products(absl::Span<const Product> products, ThreadPool& pool) {
   pieces.Clear();
   for (const Product& p : products) {
     TEMPER_CHECK(p.k_chunks == 1 || p.k_chunks == kChunks);
-    TEMPER_CHECK(p.packed == nullptr || (p.packed->n == p.n && p.packed->k == p.k));
+    TEMPER_CHECK(p.packed == nullptr || (p.packed->n == p.n && p.packed->k == p.k &&
+                                         p.packed->columns == TEMPER_DISPATCH(kTile)->columns));
     if (p.m == 0 || p.n == 0) {
       pieces.Add(0, 0);
     } else if (WorthTiles(p) || WorthPacking(p)) {

@@ -10,20 +10,20 @@
 
 namespace temper::kernels {
 
-// Columns of one packed panel.
-inline constexpr int kPanel = 32;
 // Chunks of an axis that a layout of ranks may split.
 inline constexpr int kChunks = 8;
 
-// A weight as the product reads it: panels of kPanel columns, each [k][kPanel], the last one filled up with
-// zeros. Holds no reference to the weight; the memory is its maker's.
+// A weight as the product reads it: panels of as many columns as the instruction set's register tile has,
+// each [k][columns], the last one filled up with zeros. Holds no reference to the weight; the memory is its
+// maker's.
 struct PackedMatrix {
   const float* panels = nullptr;
+  int columns = 0;
   int64_t n = 0;
   int64_t k = 0;
 };
 
-// Floats that a weight's panels take.
+// Floats that a weight's panels take with the active instruction set.
 int64_t PackedFloats(int64_t n, int64_t k);
 
 // b transposed: b is [n, k] row-major with row stride ldb, as a Linear's weight is stored; else b is [k, n].

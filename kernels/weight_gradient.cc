@@ -29,40 +29,41 @@ void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
   const auto pack_panel = TEMPER_DISPATCH(PackPanel);
   const auto pack_columns = TEMPER_DISPATCH(PackColumns);
   const auto compute = TEMPER_DISPATCH(ComputeGradient);
-  const int64_t panels = Ceil(g.k, kPanel), row_blocks = Ceil(g.n, kRows);
+  const TileShape shape = *TEMPER_DISPATCH(kTile);
+  const int64_t panels = Ceil(g.k, shape.columns), row_blocks = Ceil(g.n, kRows);
   // Fewer columns a piece where there are too few rows for the threads.
   const int64_t groups = std::min(panels, Ceil(4 * pool.threads(), row_blocks)), group = Ceil(panels, groups);
   for (int64_t begin = 0; begin < g.m; begin += kGradientRows) {
     const int64_t m = std::min(kGradientRows, g.m - begin);
     const float* dy = g.dy + begin * g.lddy;
     const float* x = g.x + begin * g.ldx;
-    float* packed = buffer.Reserve(panels * m * kPanel);
-    pool.ParallelFor(panels, kPanelsTogether, [&](int64_t first, int64_t last) {
-      const int64_t column = first * kPanel;
-      pack_panel(x + column, g.ldx, false, static_cast<int>(std::min(last * kPanel, g.k) - column), m,
-                 packed + first * m * kPanel);
+    float* packed = buffer.Reserve(panels * m * shape.columns);
+    pool.ParallelFor(panels, kColumnsTogether / shape.columns, [&](int64_t first, int64_t last) {
+      const int64_t column = first * shape.columns;
+      pack_panel(x + column, g.ldx, false, static_cast<int>(std::min(last * shape.columns, g.k) - column), m,
+                 packed + column * m);
     });
     pool.ParallelFor(row_blocks * Ceil(panels, group), 1, [&](int64_t first, int64_t last) {
       for (int64_t piece = first; piece < last; ++piece) {
         const int64_t row = piece % row_blocks * kRows, panel = piece / row_blocks * group;
-        const int64_t rows = std::min(kRows, g.n - row), column = panel * kPanel;
+        const int64_t rows = std::min(kRows, g.n - row), column = panel * shape.columns;
         float* tiles = Scratch(kRows * m);
-        for (int64_t j = 0; j < rows; j += kTileRows) {
-          pack_columns(dy + row + j, g.lddy, static_cast<int>(std::min<int64_t>(kTileRows, rows - j)), m,
+        for (int64_t j = 0; j < rows; j += shape.rows) {
+          pack_columns(dy + row + j, g.lddy, static_cast<int>(std::min<int64_t>(shape.rows, rows - j)), m,
                        tiles + j * m);
         }
         compute({.dy = tiles,
-                 .dy_step = kTileRows,
-                 .dy_tile = kTileRows * m,
-                 .x = packed + panel * m * kPanel,
-                 .x_step = kPanel,
-                 .x_panel = m * kPanel,
+                 .dy_step = shape.rows,
+                 .dy_tile = shape.rows * m,
+                 .x = packed + column * m,
+                 .x_step = shape.columns,
+                 .x_panel = m * shape.columns,
                  .packed = true,
                  .dw = g.dw + row * g.lddw + column,
                  .lddw = g.lddw,
                  .m = m,
                  .n = rows,
-                 .k = std::min(group * kPanel, g.k - column)},
+                 .k = std::min(group * shape.columns, g.k - column)},
                 nullptr);
       }
     });
@@ -80,6 +81,7 @@ void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& poo
     pieces.Add(g.m == 0 || packed ? 0 : Ceil(g.n, kRows) * Ceil(g.k, Columns(g)),
                static_cast<double>(g.m + 8) * g.n * g.k);
   }
+  const TileShape shape = *TEMPER_DISPATCH(kTile);
   const auto compute = TEMPER_DISPATCH(ComputeGradient);
   pieces.Run(pool, [&](size_t index, int64_t local) {
     const WeightGradient& g = gradients[index];
@@ -87,17 +89,17 @@ void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& poo
     const int64_t row = local / groups * kRows, column = local % groups * columns;
     compute({.dy = g.dy + row,
              .dy_step = g.lddy,
-             .dy_tile = kTileRows,
+             .dy_tile = shape.rows,
              .x = g.x + column,
              .x_step = g.ldx,
-             .x_panel = kPanel,
+             .x_panel = shape.columns,
              .packed = false,
              .dw = g.dw + row * g.lddw + column,
              .lddw = g.lddw,
              .m = g.m,
              .n = std::min(kRows, g.n - row),
              .k = std::min(columns, g.k - column)},
-            Scratch(kGradientRows * kPanel));
+            Scratch(kGradientRows * shape.columns));
   });
 }
 

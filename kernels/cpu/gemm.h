@@ -6,8 +6,11 @@
 
 namespace temper::kernels {
 
-// Rows of c that one register tile holds.
-constexpr int kTileRows = 12;
+// The register tile of an instruction set: rows by columns of c whose accumulators stay in registers. 32
+// registers of 16 floats hold 12 x 32, 16 registers of 8 floats 6 x 16. The columns are a packed panel's.
+struct TileShape {
+  int rows, columns;
+};
 // Up to so many rows an unpacked operand is read once and not packed; the second where b is [k, n] and its
 // rows lie far apart.
 constexpr int kDirectRows = 4;
@@ -17,24 +20,28 @@ inline int DirectRows(bool b_transposed, int64_t ldb) {
 }
 // Columns that such a piece has, at most.
 constexpr int kWide = 1024;
+// Up to so many rows an unpacked panel is packed little by little, each part for all the rows at once.
+constexpr int kPackRows = 12;
+// One row or two do not fill the multipliers' pipes with one packed panel: they take several at once.
+inline int PanelsAtOnce(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
-// Panels of b [k, n] that are packed together: its rows lie in pages of their own, and a panel's share of one
-// is short.
-constexpr int kPanelsTogether = 4;
+// Columns of b [k, n] that are packed together: its rows lie in pages of their own, and a panel's share of
+// one is short.
+constexpr int kColumnsTogether = 128;
 
 // Floats of scratch memory that ComputePanel wants where the panel is not packed.
 inline int64_t PanelScratch(int64_t k) {
   constexpr int64_t kAccumulators = int64_t{4} * kDirectRowsAlong * kWide;  // and what is pending
-  const int64_t panels = k * 32 * kPanelsTogether;
+  const int64_t panels = k * kColumnsTogether;
   return panels > kAccumulators ? panels : kAccumulators;
 }
 
-// c[rows, cols] of at most 32 columns; if unpacked and of more than kTileRows rows of kPanelsTogether panels,
-// and of kWide columns where rows <= DirectRows(). See Product for the order.
+// c[rows, cols] of at most PanelsAtOnce() x kPanel columns; if unpacked and of more than kPackRows rows of
+// kColumnsTogether, and of kWide columns where rows <= DirectRows(). See Product for the order.
 struct PanelTask {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
   int64_t lda;
-  const float* panel;  // [k][32]; or null: the columns are packed on the fly from b
+  const float* panel;  // [k][kPanel]; or null: the columns are packed on the fly from b
   const float* b;      // the panel's first row (transposed) or column of the unpacked operand
   int64_t ldb;
   bool b_transposed;
@@ -71,21 +78,25 @@ constexpr int kFewRows = 2;
 // Rows that ComputeGradient takes at a time, as stays in the second cache.
 constexpr int64_t kGradientRows = 1024;
 
-#define TEMPER_GEMM_FUNCTIONS(ISA)                                                                       \
+#define TEMPER_GEMM_FUNCTIONS(ISA, ROWS, COLUMNS)                                                        \
   namespace ISA {                                                                                        \
-  /* Panels [k][32], one after another, from `cols` columns; the rest is 0. */                           \
+  constexpr int kTileRows = ROWS, kPanel = COLUMNS;                                                      \
+  inline constexpr TileShape kTile = {kTileRows, kPanel};                                                \
+  /* Panels [k][kPanel], one after another, from `cols` columns; the rest is 0. */                       \
   void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);         \
   /* out[k][kTileRows] from `rows` <= kTileRows rows, and not a float beyond. */                         \
   void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                           \
   /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                              \
   void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                      \
   void ComputePanel(const PanelTask& task, float* scratch); /* PanelScratch() floats if panel is null */ \
-  void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * 32 floats */        \
+  /* Of that, at most kPackRows rows of an unpacked operand. */                                          \
+  void ComputeFewRows(const PanelTask& task, float* scratch);                                            \
+  void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * kPanel floats */    \
   void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out);                       \
   }
-TEMPER_GEMM_FUNCTIONS(plain)
-TEMPER_GEMM_FUNCTIONS(avx2)
-TEMPER_GEMM_FUNCTIONS(avx512)
+TEMPER_GEMM_FUNCTIONS(plain, 6, 16)
+TEMPER_GEMM_FUNCTIONS(avx2, 6, 16)
+TEMPER_GEMM_FUNCTIONS(avx512, 12, 32)
 #undef TEMPER_GEMM_FUNCTIONS
 
 }  // namespace temper::kernels

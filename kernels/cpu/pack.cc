@@ -6,7 +6,6 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
-constexpr int kPanel = 32;
 
 // One panel of b [n, k].
 void PackTransposed(const float* b, int64_t ldb, int cols, int64_t k, float* out) {
@@ -20,6 +19,18 @@ void PackTransposed(const float* b, int64_t ldb, int cols, int64_t k, float* out
         const Block16 block = LoadBlock(b + half * kLanes * ldb + i, ldb);
 #pragma GCC unroll 16
         for (int c = 0; c < kLanes; ++c) Store(out + (i + c) * kPanel + half * kLanes, Column(block, c));
+      }
+    }
+  }
+#elif defined(TEMPER_ISA_avx2)
+  if (cols == kPanel) {
+    const int64_t whole = k / 4 * 4;
+    for (int half = 0; half < kPanel; half += 8) {
+      for (i = 0; i < whole; i += 4) {
+        __m256 columns[4];
+        LoadColumns(b + half * ldb + i, ldb, columns);
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; ++c) _mm256_storeu_ps(out + (i + c) * kPanel + half, columns[c]);
       }
     }
   }
@@ -41,12 +52,17 @@ void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k
       float* to = out + i * kPanel;
       int left = cols;
       for (; left >= kPanel; left -= kPanel, from += kPanel, to += k * kPanel) {
-        Store(to, Load(from));
-        Store(to + kLanes, Load(from + kLanes));
+#pragma GCC unroll 2
+        for (int v = 0; v < kPanel; v += kLanes) Store(to + v, Load(from + v));
       }
       if (left > 0) {
-        Store(to, left >= kLanes ? Load(from) : LoadFirst(from, left));
-        Store(to + kLanes, left > kLanes ? LoadFirst(from + kLanes, left - kLanes) : Set(0.0f));
+#pragma GCC unroll 2
+        for (int v = 0; v < kPanel; v += kLanes) {
+          const int lanes = left - v;
+          Store(to + v, lanes >= kLanes ? Load(from + v)
+                        : lanes > 0     ? LoadFirst(from + v, lanes)
+                                        : Set(0.0f));
+        }
       }
     }
     return;
@@ -68,6 +84,17 @@ void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {
 #pragma GCC unroll 15
       for (int c = 0; c < kLanes - 1; ++c) Store(out + (i + c) * kTileRows, Column(block, c));
       StoreFirst(out + (i + kLanes - 1) * kTileRows, Column(block, kLanes - 1), kTileRows);
+    }
+  }
+#elif defined(TEMPER_ISA_avx2)
+  if (rows == kTileRows) {
+    // In the same way, 2 lanes of each store.
+    for (; i + 4 <= k; i += 4) {
+      __m256 columns[4];
+      LoadColumns(a + i, lda, columns, kTileRows);
+#pragma GCC unroll 3
+      for (int c = 0; c < 3; ++c) _mm256_storeu_ps(out + (i + c) * kTileRows, columns[c]);
+      StoreFirst(out + (i + 3) * kTileRows, {columns[3], columns[3]}, kTileRows);
     }
   }
 #endif

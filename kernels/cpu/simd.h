@@ -95,10 +95,27 @@ inline F16 LoadFirst(const float* p, int n) {
   return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
           _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
 }
+// In pieces: a store with a mask takes dozens of cycles on AMD's processors.
 inline void StoreFirst(float* p, F16 a, int n) {
-  const Mask m = FirstLanes(n);
-  _mm256_maskstore_ps(p, _mm256_castps_si256(m.lo), a.lo);
-  _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.hi), a.hi);
+  if (n >= 16) return Store(p, a);
+  __m256 left = a.lo;
+  if (n >= 8) {
+    _mm256_storeu_ps(p, left);
+    left = a.hi;
+    p += 8;
+  }
+  __m128 four = _mm256_castps256_ps128(left);
+  if (n & 4) {
+    _mm_storeu_ps(p, four);
+    four = _mm256_extractf128_ps(left, 1);
+    p += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), four);
+    four = _mm_movehl_ps(four, four);
+    p += 2;
+  }
+  if (n & 1) _mm_store_ss(p, four);
 }
 inline F16 Round(F16 a) {
   return {_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),

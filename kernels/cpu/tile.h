@@ -4,10 +4,14 @@
 
 #include <stdint.h>
 
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/simd.h"
 
 namespace temper::kernels {
 namespace TEMPER_ISA {
+
+// Vectors of a panel's row, and of a register tile's.
+constexpr int kWidth = kPanel / kLanes;
 
 template <int kRows>
 struct Rows {
@@ -43,55 +47,56 @@ struct Fetch {
   }
 };
 
-// Goes on with the chains of R rows x 32 columns over k steps. a's element of row r and step i is at
+// One step of R rows x kPanel columns: row r's factor is at a[r * stride].
+template <int R>
+inline void Step(const float* a, int64_t stride, const F16 (&b)[kWidth], F16 (&acc)[kWidth * R]) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    const F16 x = Set(a[r * stride]);
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) acc[kWidth * r + v] = Fma(x, b[v], acc[kWidth * r + v]);
+  }
+}
+
+// Goes on with the chains of R rows x kPanel columns over k steps. a's element of row r and step i is at
 // r * stride + i, or, if it is packed in columns, at r + i * stride. With kFar the panel's steps lie in pages
 // of their own and are fetched ahead; with kCopy it is packed to `copy` on the way.
 template <int R, bool kColumns, bool kFar = false, bool kCopy = false>
 inline void Chains(const float* a, int64_t stride, const float* panel, int64_t panel_step, int64_t k,
-                   F16 (&acc)[2 * R], float* copy = nullptr) {
+                   F16 (&acc)[kWidth * R], float* copy = nullptr) {
 #pragma GCC unroll 2
   for (int64_t i = 0; i < k; ++i) {
-    const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
-    if (kFar) {
-      __builtin_prefetch(panel + kAhead * panel_step);
-      __builtin_prefetch(panel + kAhead * panel_step + kLanes);
-    }
-    if (kCopy) {
-      Store(copy + i * 2 * kLanes, b0);
-      Store(copy + i * 2 * kLanes + kLanes, b1);
+    F16 b[kWidth];
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) {
+      b[v] = Load(panel + v * kLanes);
+      if (kFar) __builtin_prefetch(panel + kAhead * panel_step + v * kLanes);
+      if (kCopy) Store(copy + i * kPanel + v * kLanes, b[v]);
     }
     panel += panel_step;
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      const F16 x = Set(kColumns ? a[r] : a[r * stride + i]);
-      acc[2 * r] = Fma(x, b0, acc[2 * r]);
-      acc[2 * r + 1] = Fma(x, b1, acc[2 * r + 1]);
-    }
-    if (kColumns) a += stride;
+    Step<R>(a, kColumns ? 1 : stride, b, acc);
+    a += kColumns ? stride : 1;
   }
 }
 
 // The same over a packed panel, and a line is fetched every kEvery steps.
 template <int R, bool kColumns, int kEvery>
-inline void ChainsFetching(const float* a, int64_t stride, const float* panel, int64_t k, F16 (&acc)[2 * R],
-                           Fetch& fetch) {
+inline void ChainsFetching(const float* a, int64_t stride, const float* panel, int64_t k,
+                           F16 (&acc)[kWidth * R], Fetch& fetch) {
   int64_t i = 0;
   for (; i + kEvery <= k; i += kEvery) {
     fetch.Line();
 #pragma GCC unroll 4
     for (int j = 0; j < kEvery; ++j) {
-      const F16 b0 = Load(panel), b1 = Load(panel + kLanes);
-      panel += 2 * kLanes;
-#pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        const F16 x = Set(kColumns ? a[r] : a[r * stride]);
-        acc[2 * r] = Fma(x, b0, acc[2 * r]);
-        acc[2 * r + 1] = Fma(x, b1, acc[2 * r + 1]);
-      }
+      F16 b[kWidth];
+#pragma GCC unroll 2
+      for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v * kLanes);
+      panel += kPanel;
+      Step<R>(a, kColumns ? 1 : stride, b, acc);
       a += kColumns ? stride : 1;
     }
   }
-  Chains<R, kColumns>(a, stride, panel, 2 * kLanes, k - i, acc);
+  Chains<R, kColumns>(a, stride, panel, kPanel, k - i, acc);
 }
 
 template <int N>

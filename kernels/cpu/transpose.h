@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A 16 x 16 transpose in registers. Included only by kernels/cpu/*.cc.
+// Transposes in registers: 16 x 16, with AVX2 8 x 4. Included only by kernels/cpu/*.cc.
 #pragma once
 
 #include "kernels/cpu/simd.h"
@@ -87,6 +87,31 @@ inline void LoadChunks(const float* in, int64_t step, int64_t next, F16 (&v)[8])
     v[i].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
     v[i + 4].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
   }
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels
+#elif defined(TEMPER_ISA_avx2)
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+// Columns 0..3 of eight rows, a lane for each row; the rows from `rows` on are zeros.
+inline void LoadColumns(const float* in, int64_t ld, __m256 (&columns)[4], int rows = 8) {
+  __m256 r[4];
+  const float* second = in + 4 * ld;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = i < rows ? _mm256_castps128_ps256(_mm_loadu_ps(in + i * ld)) : _mm256_setzero_ps();
+    r[i] = _mm256_insertf128_ps(r[i], i + 4 < rows ? _mm_loadu_ps(second + i * ld) : _mm_setzero_ps(), 1);
+  }
+  const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
+  const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
+  const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3]));
+  const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
+  columns[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+  columns[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+  columns[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+  columns[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
 }
 
 }  // namespace TEMPER_ISA

@@ -7,7 +7,6 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 
-constexpr int kPanel = 32;
 // Rows of x that are read in place at a time: some stay in the first cache.
 constexpr int64_t kInPlaceRows = 128;
 // From so many rows on the next panel is worth fetching.
@@ -24,16 +23,18 @@ inline void Write(float* p, F16 a, int lanes) {
   }
 }
 
-// R rows of dw (columns of dy) x at most 32 columns of x, chains over m rows; with kEvery > 0 (x is packed) a
-// line of `fetch` is fetched every so many.
+// R rows of dw (columns of dy) x at most kPanel columns of x, chains over m rows; with kEvery > 0 (x is
+// packed) a line of `fetch` is fetched every so many.
 template <int R, int kEvery = 0>
 void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_t x_step, int64_t m,
                   float* dw, int cols, Fetch& fetch) {
-  F16 acc[2 * R];
+  F16 acc[kWidth * R];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
-    acc[2 * r] = Read(dw + r * t.lddw, cols);
-    acc[2 * r + 1] = Read(dw + r * t.lddw + kLanes, cols - kLanes);
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) {
+      acc[kWidth * r + v] = Read(dw + r * t.lddw + v * kLanes, cols - v * kLanes);
+    }
   }
   if constexpr (kEvery > 0) {
     ChainsFetching<R, true, kEvery>(dy, t.dy_step, x, m, acc, fetch);
@@ -42,19 +43,22 @@ void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_
   }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
-    Write(dw + r * t.lddw, acc[2 * r], cols);
-    Write(dw + r * t.lddw + kLanes, acc[2 * r + 1], cols - kLanes);
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) {
+      Write(dw + r * t.lddw + v * kLanes, acc[kWidth * r + v], cols - v * kLanes);
+    }
   }
 }
 
-// Tile j of 12 rows, panel p. Meanwhile tile `next_j`, `next_p` of dw, lines of as many pages, is fetched.
+// Tile j of kTileRows rows, panel p. Meanwhile tile `next_j`, `next_p` of dw, lines of as many pages, is
+// fetched.
 inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j, int64_t next_p,
                     int64_t begin, int64_t m, float* scratch, Fetch& fetch) {
   const float* next = t.dw + next_j * kTileRows * t.lddw + next_p * kPanel;
 #pragma GCC unroll 12
   for (int r = 0; r < kTileRows; ++r) {
-    __builtin_prefetch(next + r * t.lddw, 1);
-    __builtin_prefetch(next + r * t.lddw + kLanes, 1);
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) __builtin_prefetch(next + r * t.lddw + v * kLanes, 1);
   }
   const int64_t rows = t.n - j * kTileRows < kTileRows ? t.n - j * kTileRows : kTileRows;
   const int64_t left = t.k - p * kPanel;

@@ -159,6 +159,24 @@ TEST(Gemm, EveryShapeEqualsItsChain) {
   }
 }
 
+TEST(Gemm, EveryNumberOfRowsAndOfColumnsEqualsTheChain) {
+  auto pools = Pools({1});
+  int turn = 0;
+  const auto expect = [&](int64_t m, int64_t n, int64_t k, const std::vector<Isa>& isas) {
+    ++turn;
+    ExpectTheChain(
+        {m, n, k, turn % 2 == 0 ? 1 : kChunks, turn % 3 != 0, turn % 5 == 0, static_cast<Add>(turn % 7 % 3)},
+        isas, pools);
+  };
+  for (int64_t m = 1; m <= 65; ++m) {
+    for (int64_t n : {97, 64, 33}) expect(m, n, 43, FastIsas());
+  }
+  for (int64_t n = 1; n <= 97; ++n) {
+    for (int64_t m : {1, 2, 3, 7, 14}) expect(m, n, 131, FastIsas());
+  }
+  for (int64_t m = 1; m <= 14; ++m) expect(m, 35, 21, {Isa::kPlain});
+}
+
 TEST(Gemm, MoreRowsThanABlockAndMoreColumnsThanAStepEqualTheChain) {
   auto pools = Pools({1, 2, 3});
   for (int chunks : {1, kChunks}) {
@@ -308,18 +326,25 @@ TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {
 
 TEST(Gemm, PanelsHoldTheWeightAndZeros) {
   ThreadPool pool(2);
-  for (bool transposed : {true, false}) {
-    const Case x({.m = 1, .n = 45, .k = 19, .b_transposed = transposed});
-    ASSERT_EQ(PackedFloats(45, 19), 2 * 19 * kPanel);
-    std::vector<float> memory(2 * 19 * kPanel + 1, kNaN);  // as left by a larger weight
-    const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, transposed, 45, 19, memory.data(), pool);
-    EXPECT_TRUE(std::isnan(memory.back()));
-    EXPECT_EQ(packed.n, 45);
-    EXPECT_EQ(packed.k, 19);
-    for (int64_t i = 0; i < 19; ++i) {
-      for (int64_t j = 0; j < 64; ++j) {
-        const float got = packed.panels[j / kPanel * 19 * kPanel + i * kPanel + j % kPanel];
-        EXPECT_TRUE(SameBits(got, j < 45 ? x.B(i, j) : 0.0f)) << i << " " << j;
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    for (bool transposed : {true, false}) {
+      for (int64_t k : {1, 3, 4, 19, 33}) {
+        const Case x({.m = 1, .n = 77, .k = k, .b_transposed = transposed});
+        const int64_t floats = PackedFloats(77, k);
+        std::vector<float> memory(floats + 1, kNaN);  // as left by a larger weight
+        const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, transposed, 77, k, memory.data(), pool);
+        EXPECT_TRUE(std::isnan(memory.back()));
+        EXPECT_EQ(packed.n, 77);
+        EXPECT_EQ(packed.k, k);
+        const int columns = packed.columns;
+        ASSERT_EQ(floats, (77 + columns - 1) / columns * columns * k);
+        for (int64_t i = 0; i < k; ++i) {
+          for (int64_t j = 0; j < floats / k; ++j) {
+            const float got = packed.panels[j / columns * k * columns + i * columns + j % columns];
+            EXPECT_TRUE(SameBits(got, j < 77 ? x.B(i, j) : 0.0f)) << Name(isa) << " " << i << " " << j;
+          }
+        }
       }
     }
   }
@@ -328,11 +353,20 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
 TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
   ThreadPool pool(1);
   const Case x({.m = 2, .n = 40, .k = 20});
-  std::vector<float> memory(PackedFloats(40, 19));
+  std::vector<float> memory(PackedFloats(40, 20));
   const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, true, 40, 19, memory.data(), pool);
   std::vector<float> out;
   const Product p = x.Fill(&out, &packed);
   EXPECT_ANY_THROW(Products({&p, 1}, pool));
+  if (!Supported(Isa::kAvx512)) return;
+  // And one that was packed for another instruction set's tile.
+  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+    IsaScope scope(isa);
+    PackedMatrix other = Pack(x.b.numbers.data(), x.b.ld, true, 40, 20, memory.data(), pool);
+    other.columns = 48 - other.columns;
+    const Product q = x.Fill(&out, &other);
+    EXPECT_ANY_THROW(Products({&q, 1}, pool));
+  }
 }
 
 struct GradientCase {

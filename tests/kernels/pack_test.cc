@@ -16,17 +16,18 @@ TEST(PackTile, WritesNoFloatOfTheNextTile) {
   for (Isa isa : {Isa::kPlain, Isa::kAvx2, Isa::kAvx512}) {
     if (!Supported(isa)) continue;
     ForceIsa(isa);
+    const int rows = TEMPER_DISPATCH(kTile)->rows;
     for (int64_t k : {1, 15, 16, 17, 31, 32, 896}) {
-      const std::vector<float> a = Numbers(kTileRows * (k + 3), 1);
-      std::vector<float> out(k * kTileRows + 16, -7.0f);
-      TEMPER_DISPATCH(PackTile)(a.data(), k + 3, kTileRows, k, out.data());
+      const std::vector<float> a = Numbers(rows * (k + 3), 1);
+      std::vector<float> out(k * rows + 16, -7.0f);
+      TEMPER_DISPATCH(PackTile)(a.data(), k + 3, rows, k, out.data());
       for (int64_t i = 0; i < k; ++i) {
-        for (int r = 0; r < kTileRows; ++r) {
-          ASSERT_EQ(out[i * kTileRows + r], a[r * (k + 3) + i]) << Name(isa) << " k " << k << " row " << r;
+        for (int r = 0; r < rows; ++r) {
+          ASSERT_EQ(out[i * rows + r], a[r * (k + 3) + i]) << Name(isa) << " k " << k << " row " << r;
         }
       }
-      for (size_t i = k * kTileRows; i < out.size(); ++i) {
-        ASSERT_EQ(out[i], -7.0f) << Name(isa) << " k " << k << ": float " << i - k * kTileRows << " beyond";
+      for (size_t i = k * rows; i < out.size(); ++i) {
+        ASSERT_EQ(out[i], -7.0f) << Name(isa) << " k " << k << ": float " << i - k * rows << " beyond";
       }
     }
   }

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products of few rows with an operand that is not packed: it is read once.
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/panel.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile.h"
+#if defined(TEMPER_ISA_avx512)
+#include "kernels/cpu/transposed_avx512.h"
+#elif defined(TEMPER_ISA_avx2)
+#include "kernels/cpu/transposed_avx2.h"
+#endif
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+namespace {
+
+// R rows and then S: packs a little of the panel, unless it can be read as it is, and carries the chains on.
+template <int R, int S>
+void PackAsYouGo(const PanelTask& t, float* scratch) {
+  constexpr int64_t kStep = 128;
+  ChunkTree<kWidth * R> tree;
+  ChunkTree<kWidth*(S > 0 ? S : 1)> second_tree;
+  F16 acc[kWidth * R], second[kWidth * (S > 0 ? S : 1)];
+  const float* a = t.a + R * t.lda;
+  for (int c = 0; c < t.k_chunks; ++c) {
+    Zero(acc);
+    Zero(second);
+    const int64_t end = ChunkBegin(t, c + 1);
+    for (int64_t begin = ChunkBegin(t, c); begin < end; begin += kStep) {
+      const int64_t count = end - begin < kStep ? end - begin : kStep;
+      if (!t.b_transposed && t.cols == kPanel) {
+        Chains<R, false, true, (S > 0)>(t.a + begin, t.lda, t.b + begin * t.ldb, t.ldb, count, acc, scratch);
+      } else {
+        PackPanel(t.b_transposed ? t.b + begin : t.b + begin * t.ldb, t.ldb, t.b_transposed, t.cols, count,
+                  scratch);
+        Chains<R, false>(t.a + begin, t.lda, scratch, kPanel, count, acc);
+      }
+      if constexpr (S > 0) Chains<S, false>(a + begin, t.lda, scratch, kPanel, count, second);
+    }
+    tree.Push(c, t.k_chunks, acc);
+    if constexpr (S > 0) second_tree.Push(c, t.k_chunks, second);
+  }
+  Finish<R>(t, 0, acc);
+  if constexpr (S > 0) Finish<S>(t, R, second);
+}
+
+// b [k, n], read in place along its rows, several at a time. The accumulators, [R][cols], are in the scratch
+// memory.
+template <int R>
+void AlongRows(const PanelTask& t, float* scratch) {
+  constexpr int kRows = R == 1 ? 8 : 4;
+  const int64_t width = (t.cols + kLanes - 1) / kLanes * kLanes;
+  float* acc = scratch;
+  const auto step = [&](int64_t i, auto rows, int64_t c, int lanes) {
+    constexpr int kCount = decltype(rows)::value;
+    F16 x[kCount];
+#pragma GCC unroll 8
+    for (int j = 0; j < kCount; ++j) {
+      const float* b = t.b + (i + j) * t.ldb + c;
+      __builtin_prefetch(b + kCount * t.ldb);
+      x[j] = lanes == kLanes ? Load(b) : LoadFirst(b, lanes);
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < R; ++r) {
+      F16 y = Load(acc + r * width + c);
+#pragma GCC unroll 8
+      for (int j = 0; j < kCount; ++j) y = Fma(Set(t.a[r * t.lda + i + j]), x[j], y);
+      Store(acc + r * width + c, y);
+    }
+  };
+  const auto sweep = [&](int64_t i, auto rows) {
+    int64_t c = 0;
+    for (; c + kLanes <= t.cols; c += kLanes) step(i, rows, c, kLanes);
+    if (c < t.cols) step(i, rows, c, static_cast<int>(t.cols - c));
+  };
+  for (int chunk = 0; chunk < t.k_chunks; ++chunk) {
+    for (int64_t c = 0; c < R * width; c += kLanes) Store(acc + c, Set(0.0f));
+    const int64_t end = ChunkBegin(t, chunk + 1);
+    int64_t i = ChunkBegin(t, chunk);
+    for (; i + kRows <= end; i += kRows) sweep(i, Rows<kRows>());
+    for (; i < end; ++i) sweep(i, Rows<1>());
+    PushArrays(chunk, t.k_chunks, R * width, acc);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < t.cols; c += kLanes) FinishVector(t, r, c, t.cols - c, Load(acc + r * width + c));
+  }
+}
+
+// Few rows against columns that are read once.
+void Direct(const PanelTask& t, float* scratch) {
+  int column = 0;
+#if !defined(TEMPER_ISA_plain)
+  if (t.b_transposed) column = Transposed(t, scratch);
+#endif
+  for (; t.b_transposed && column < t.cols; column += kPanel) {
+    const PanelTask part = PartOf(t, column, kPanel);
+    WithRows<kDirectRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value, 0>(part, scratch); });
+  }
+  if (t.b_transposed) return;
+  WithRows<kDirectRowsAlong>(t.rows, [&](auto rows) { AlongRows<decltype(rows)::value>(t, scratch); });
+}
+
+}  // namespace
+
+void ComputeFewRows(const PanelTask& t, float* scratch) {
+  if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
+  WithRows<kPackRows>(t.rows, [&](auto rows) {
+    constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
+    PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);
+  });
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the products' two files share. Included only by kernels/cpu/*.cc.
+#pragma once
+
+#include <stdint.h>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/tile.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+inline int64_t ChunkBegin(const PanelTask& t, int c) { return c * t.k / t.k_chunks; }
+
+// Writes `lanes` columns from `column` on of one row.
+inline void FinishVector(const PanelTask& t, int64_t row, int column, int lanes, F16 y) {
+  float* c = t.c + row * t.ldc + column;
+  const float* add = t.add == nullptr ? nullptr : t.add + row * t.ldadd + column;
+  if (lanes >= kLanes) {
+    if (t.bias != nullptr) y = Add(y, Load(t.bias + column));
+    if (add != nullptr) y = Add(y, Load(add));
+    Store(c, y);
+  } else {
+    if (t.bias != nullptr) y = Add(y, LoadFirst(t.bias + column, lanes));
+    if (add != nullptr) y = Add(y, LoadFirst(add, lanes));
+    StoreFirst(c, y, lanes);
+  }
+}
+
+template <int R>
+inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[kWidth * R]) {
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kWidth; ++v) {
+      if (v == 0 || t.cols > v * kLanes) {
+        FinishVector(t, row + r, v * kLanes, t.cols - v * kLanes, acc[kWidth * r + v]);
+      }
+    }
+  }
+}
+
+// The columns of a task from `column` on, at most `cols` of them.
+inline PanelTask PartOf(const PanelTask& t, int column, int cols) {
+  PanelTask part = t;
+  part.b += t.b_transposed ? column * t.ldb : column;
+  part.c += column;
+  if (t.bias != nullptr) part.bias += column;
+  if (t.add != nullptr) part.add += column;
+  part.cols = t.cols - column < cols ? t.cols - column : cols;
+  return part;
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels

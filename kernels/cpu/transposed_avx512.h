@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// Few rows of a against rows of b [n, k], which are transposed in registers: AVX-512. Included only by
+// kernels/cpu/few_rows.cc.
+#pragma once
+
+#include "kernels/cpu/panel.h"
+#include "kernels/cpu/transpose.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+// Steps of a chunk for which a row alone fetches ahead.
+constexpr int64_t kWindow = 64;
+
+// b [n, k], 16 kHalves of its rows from `column` on, transposed in registers. Chunks have at least 16 steps.
+template <int R, int kHalves>
+void TransposedTile(const PanelTask& t, int column) {
+  ChunkTree<kHalves * R> tree;
+  F16 acc[kHalves * R];
+  // The last `steps` of the 16 columns from i on.
+  const auto block = [&](int64_t i, int steps) {
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      const Block16 block = LoadBlock(t.b + (column + half * kLanes) * t.ldb + i, t.ldb);
+#pragma GCC unroll 16
+      for (int s = 0; s < kLanes; ++s) {
+        if (s < kLanes - steps) continue;
+        const F16 x = Column(block, s);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; ++r) {
+          acc[kHalves * r + half] = Fma(Set(t.a[r * t.lda + i + s]), x, acc[kHalves * r + half]);
+        }
+      }
+    }
+  };
+  for (int c = 0; c < t.k_chunks; ++c) {
+    Zero(acc);
+    const int64_t end = ChunkBegin(t, c + 1);
+    int64_t i = ChunkBegin(t, c);
+    for (; i + kLanes <= end; i += kLanes) block(i, kLanes);
+    if (i < end) block(end - kLanes, static_cast<int>(end - i));
+    tree.Push(c, t.k_chunks, acc);
+  }
+  for (int r = 0; r < R; ++r) {
+    for (int half = 0; half < kHalves; ++half) {
+      FinishVector(t, r, column + half * kLanes, kLanes, acc[kHalves * r + half]);
+    }
+  }
+}
+
+// One row of a, b [n, k]: lanes are the 8 chunks of two of b's rows, so that few of the lines read fall in
+// one set of the first cache, and four rows of b at a time lie in one piece of memory. `steps` is a chunk's
+// length, a multiple of 16; x holds a the same way.
+inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
+  // Meanwhile the next window of each chunk is fetched, at last the next four rows' first one: no further
+  // ahead than stays in the first cache.
+  const int64_t window = steps % kWindow == 0 ? kWindow : steps;
+  const float* b = t.b + column * t.ldb;
+  F16 acc[2] = {Set(0.0f), Set(0.0f)};
+  for (int64_t i = 0, end = window; end <= steps; end += window) {
+    const float* ahead = end == steps ? b + 4 * t.ldb : b + end;
+    int64_t left = window;
+    for (; i < end; i += 8) {
+#pragma GCC unroll 8
+      for (int line = 0; line < 16; line += 2) {
+        __builtin_prefetch(ahead);
+        __builtin_prefetch(ahead + kLanes);
+        ahead += 2 * kLanes;
+        left -= 2 * kLanes;
+        if (left <= 0) {
+          ahead += steps - window;
+          left = window;
+        }
+      }
+#pragma GCC unroll 2
+      for (int pair = 0; pair < 2; ++pair) {
+        F16 columns[8];
+        LoadChunks(b + 2 * pair * t.ldb + i, steps, t.ldb, columns);
+#pragma GCC unroll 8
+        for (int s = 0; s < 8; ++s) acc[pair] = Fma(Load(x + (i + s) * kLanes), columns[s], acc[pair]);
+      }
+    }
+  }
+  float sums[2 * kLanes];
+  Store(sums, acc[0]);
+  Store(sums + kLanes, acc[1]);
+  for (int j = 0; j < 4; ++j) {
+    const float* c = sums + 8 * j;
+    float y = ((c[0] + c[1]) + (c[2] + c[3])) + ((c[4] + c[5]) + (c[6] + c[7]));
+    if (t.bias != nullptr) y = y + t.bias[column + j];
+    if (t.add != nullptr) y = y + t.add[column + j];
+    t.c[column + j] = y;
+  }
+}
+
+// Up to kDirectRows rows of a against rows of b. How many columns were done.
+inline int Transposed(const PanelTask& t, float* scratch) {
+  const int64_t steps = t.k / t.k_chunks;
+  int column = 0;
+  if (steps < kLanes) return 0;
+  if (t.rows == 1 && t.k_chunks == 8 && t.k % (8 * kLanes) == 0) {
+    for (int64_t i = 0; i < steps; i += kLanes) {
+      const Block16 block = LoadBlock(t.a + i, steps, kLanes, 0);
+#pragma GCC unroll 16
+      for (int s = 0; s < kLanes; ++s) Store(scratch + (i + s) * kLanes, Column(block, s));
+    }
+    for (; column + 4 <= t.cols; column += 4) ChunksOfRows(t, steps, scratch, column);
+    return column;
+  }
+  // Rows of b this far apart fall into one set of the first cache.
+  const bool one_set = t.ldb % 1024 == 0;
+  WithRows<kDirectRows>(t.rows, [&](auto rows) {
+    constexpr int kCount = decltype(rows)::value;
+    if (!one_set && kCount == 1) {
+      for (; column + 2 * kLanes <= t.cols; column += 2 * kLanes) TransposedTile<kCount, 2>(t, column);
+    }
+    for (; column + kLanes <= t.cols; column += kLanes) TransposedTile<kCount, 1>(t, column);
+  });
+  return column;
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels
