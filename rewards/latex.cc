@@ -2,6 +2,7 @@
 #include "rewards/latex.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -30,7 +31,12 @@ std::string_view Undress(std::string_view text) {
   text = Trim(text);
   for (bool again = true; again;) {
     again = TakeEnds(&text, "$$", "$$") || TakeEnds(&text, "$", "$") || TakeEnds(&text, "\\(", "\\)") ||
-            TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "`", "`");
+            TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "__", "__") ||
+            TakeEnds(&text, "`", "`");
+    if (text.ends_with("**") && text.find("**") + 2 == text.size()) {  // the other end was cut off
+      text = Trim(text.substr(0, text.size() - 2));
+      again = true;
+    }
     const bool dots = text.ends_with("..") || text.ends_with("\\.");
     if (!text.empty() && !dots && (text.back() == '.' || text.back() == ',' || text.back() == ';')) {
       text = Trim(text.substr(0, text.size() - 1));
@@ -38,15 +44,6 @@ std::string_view Undress(std::string_view text) {
     }
   }
   return text;
-}
-
-bool IsVowel(char c) { return std::string_view("aeiouyAEIOUY").find(c) != std::string_view::npos; }
-
-// Whether a run of letters is more likely a word than a product: longer than a formula's and not in the order
-// of the alphabet, in which people write products.
-bool IsWord(std::string_view letters) {
-  return letters.size() >= 4 && std::any_of(letters.begin(), letters.end(), IsVowel) &&
-         !std::is_sorted(letters.begin(), letters.end());
 }
 
 // No solution; Tuesday; Evelyn. Nothing but words, one of which is none of mathematics.
@@ -58,7 +55,8 @@ bool IsProse(std::string_view text) {
     const std::string_view word = text.substr(at, end - at);
     if (word.empty() && std::string_view(" \t\n-',.").find(text[at]) == std::string_view::npos) return false;
     if (word == "and" || word == "or") return false;
-    prose = prose || (IsWord(word) && FindWord(word) == nullptr);
+    prose = prose || word == "yes" || word == "Yes" || word == "YES" || word == "no" || word == "No" ||
+            word == "NO" || (word.size() >= 4 && IsEnglishWord(word));
     at = std::max(end, at + 1);
   }
   return prose;
@@ -72,7 +70,7 @@ std::string OneSpaced(std::string_view text) {
 
 }  // namespace
 
-absl::StatusOr<Expression> ParseLatex(std::string_view text) {
+absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options) {
   if (text.size() > kMaxLatexBytes) {
     return absl::InvalidArgumentError(
         absl::StrFormat("LaTeX of %d bytes: at most %d are read", text.size(), kMaxLatexBytes));
@@ -81,6 +79,8 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text) {
     return absl::InvalidArgumentError(absl::StrFormat("LaTeX at byte %d: no UTF-8", invalid));
   }
   const std::string_view bare = Undress(text);
+  if (std::optional<Expression> time = ReadTime(bare)) return *std::move(time);
+  if (std::optional<Expression> amounts = ReadAmounts(bare)) return *std::move(amounts);
   if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(bare), {}};
   AsciiMath math = ToAsciiMath(bare);
   if (math.text.find("\\\\begin") != math.text.npos) {  // every backslash was escaped
@@ -98,7 +98,7 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text) {
   for (unsigned count = 0; count < 1u << unclear; ++count) {
     unsigned flips = 0;  // the last bar first
     for (int bit = 0; bit < unclear; ++bit) flips |= (count >> bit & 1) << (unclear - 1 - bit);
-    LatexParser parser(math.text, flips);
+    LatexParser parser(math.text, flips, options.letters_are_units);
     Expression tree = parser.Parse();
     if (!parser.failed()) {
       if (CountNodes(tree) <= kMaxLatexNodes) return tree;

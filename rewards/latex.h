@@ -17,6 +17,8 @@
 //   piecewise      kTuple (value, condition) each; the last may be a kTuple of the value alone
 //   given          a, b of P(a | b), or a divides b      ratio   a : b : c, 3 or more (a : b is a quotient)
 //   base           204_5 is 204, 5
+//   amounts        2, hour, 30, minute
+//   time           hours (0 to 23), minutes; clock: the same of 9:00, of which AM or PM is not said
 //   any other      a function with the name as written, primes behind it: f, f', f^-1, foo of \operatorname
 //
 // Ambiguities:
@@ -33,8 +35,10 @@
 //   e, i, I    the constants, but an index i of a sum is a symbol. E is a symbol, 1E5 a number.
 //   abc        a product, but known words are not cut: sin, sqrt, pi, and, cm, ..; a text of words is kText.
 //   degrees    dropped; inside a trigonometric function they are pi/180.
-//   units      dropped behind a number, as any \text behind a value; so is a currency sign. 5 million is a
-//              product; so is 5 m, but 5\,\mathrm{m} is 5. Two numbers side by side are an error.
+//   units      dropped behind a number, as any \text behind a value and any word behind a space (72 clips,
+//              9 (apples)); so is a currency sign. 5 million is a product; so is 5 m, but 5\,\mathrm{m} and
+//              5 m/s are 5. Two numbers side by side are an error, and so is 5 tenths.
+//   12:00      a time where minutes begin with 0 or AM or PM follows, else 2:15 is a quotient
 //   x=1, 2     x = kList(1, 2). Commas, "and", "or" between equations or values make a kList, between
 //              inequalities kLogic. ; parts lists of lists (kTuple).
 //   a = b (mod n)    a = mod(b, n)
@@ -58,6 +62,10 @@ inline constexpr size_t kMaxLatexNodes = 8192;
 // The whole text is one answer; $..$, \(..\), \[..\], \boxed{..}, ** and a full stop around it do not matter.
 // Any bytes are allowed. The error says what is wrong and at which byte. Time is linear in the text, but that
 // up to 4 bars | | whose roles are unclear may each be tried both ways.
-absl::StatusOr<Expression> ParseLatex(std::string_view text);
+struct LatexOptions {
+  bool letters_are_units =
+      false;  // 12 h and 12 m/s are 12: nothing in the text can be a product with letters
+};
+absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options = {});
 
 }  // namespace temper

@@ -265,6 +265,11 @@ Expression LatexParser::ParseAccent() {
     ahead.Skip();
   }
   if (name.empty()) return Fail("an accent over nothing");
+  if ((accent == "vec" || accent == "hat") &&
+      (name == "i" || name == "j" || name == "k" || name == "imath" || name == "jmath")) {
+    lexer_ = ahead;  // a unit vector, as \mathbf{i} is
+    return name[0] == 'i' ? Node(Tree::kConstant, "i") : Node(Tree::kSymbol, name.substr(0, 1));
+  }
   for (const char c : name) {
     if (absl::ascii_isalnum(c) || c == '_' || accent != "bar") continue;
     Expression argument = ParseArgument();

@@ -36,6 +36,13 @@ const LatexCommand* FindCommand(std::string_view name);
 // A word without a backslash: sin, pi, and, infinity; null: none, its letters are symbols.
 const LatexCommand* FindWord(std::string_view word);
 
+// Whether a run of letters is more likely a word than a product: no name of mathematics, and not in the order
+// of the alphabet, in which people write products.
+bool IsEnglishWord(std::string_view letters);
+
+// 5 tenths, 5 squared: whether the first of the words behind a value makes another one of it.
+bool ChangesValue(std::string_view words);
+
 // cm, miles, dollars, ..: words of two or more letters that are a unit behind a number.
 bool IsUnit(std::string_view word);
 

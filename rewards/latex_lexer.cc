@@ -18,40 +18,24 @@ struct Plain {
 };
 
 // Longer ones first.
-constexpr Plain kPlain[] = {{"<=>", TokenKind::kRelation, "iff"},
-                            {"<=", TokenKind::kRelation, "<="},
-                            {">=", TokenKind::kRelation, ">="},
-                            {"!=", TokenKind::kRelation, "!="},
-                            {"==", TokenKind::kRelation, "="},
-                            {":=", TokenKind::kRelation, "="},
-                            {"=>", TokenKind::kRelation, "implies"},
-                            {"->", TokenKind::kArrow, "to"},
-                            {"**", TokenKind::kCaret, ""},
-                            {"...", TokenKind::kDots, ""},
-                            {"||", TokenKind::kBar, "abs"},
-                            {"=", TokenKind::kRelation, "="},
-                            {"<", TokenKind::kRelation, "<"},
-                            {">", TokenKind::kRelation, ">"},
-                            {"+", TokenKind::kPlus, ""},
-                            {"-", TokenKind::kMinus, ""},
-                            {"*", TokenKind::kTimes, ""},
-                            {"/", TokenKind::kDivide, ""},
-                            {":", TokenKind::kColon, ""},
-                            {"!", TokenKind::kBang, ""},
-                            {"'", TokenKind::kPrime, ""},
-                            {"^", TokenKind::kCaret, ""},
-                            {"_", TokenKind::kUnder, ""},
-                            {"%", TokenKind::kPercent, ""},
-                            {",", TokenKind::kComma, ""},
-                            {";", TokenKind::kSemicolon, ""},
-                            {"&", TokenKind::kAmpersand, ""},
-                            {"(", TokenKind::kOpen, "("},
-                            {")", TokenKind::kClose, "("},
-                            {"[", TokenKind::kOpen, "["},
-                            {"]", TokenKind::kClose, "["},
-                            {"{", TokenKind::kOpen, "group"},
-                            {"}", TokenKind::kClose, "group"},
-                            {"|", TokenKind::kBar, "abs"}};
+constexpr Plain kPlain[] = {{"{:}", TokenKind::kColon, ""},     {"<=>", TokenKind::kRelation, "iff"},
+                            {"<=", TokenKind::kRelation, "<="}, {">=", TokenKind::kRelation, ">="},
+                            {"!=", TokenKind::kRelation, "!="}, {"==", TokenKind::kRelation, "="},
+                            {":=", TokenKind::kRelation, "="},  {"=>", TokenKind::kRelation, "implies"},
+                            {"->", TokenKind::kArrow, "to"},    {"+/-", TokenKind::kPlusMinus, ""},
+                            {"**", TokenKind::kCaret, ""},      {"...", TokenKind::kDots, ""},
+                            {"||", TokenKind::kBar, "abs"},     {"=", TokenKind::kRelation, "="},
+                            {"<", TokenKind::kRelation, "<"},   {">", TokenKind::kRelation, ">"},
+                            {"+", TokenKind::kPlus, ""},        {"-", TokenKind::kMinus, ""},
+                            {"*", TokenKind::kTimes, ""},       {"/", TokenKind::kDivide, ""},
+                            {":", TokenKind::kColon, ""},       {"!", TokenKind::kBang, ""},
+                            {"'", TokenKind::kPrime, ""},       {"^", TokenKind::kCaret, ""},
+                            {"_", TokenKind::kUnder, ""},       {"%", TokenKind::kPercent, ""},
+                            {",", TokenKind::kComma, ""},       {";", TokenKind::kSemicolon, ""},
+                            {"&", TokenKind::kAmpersand, ""},   {"(", TokenKind::kOpen, "("},
+                            {")", TokenKind::kClose, "("},      {"[", TokenKind::kOpen, "["},
+                            {"]", TokenKind::kClose, "["},      {"{", TokenKind::kOpen, "group"},
+                            {"}", TokenKind::kClose, "group"},  {"|", TokenKind::kBar, "abs"}};
 
 }  // namespace
 
@@ -144,7 +128,9 @@ void LatexLexer::Lex() {
     token_.end = position_;
     if (position_ >= text_.size()) return;
     const char c = text_[position_];
-    if (absl::ascii_isdigit(c) || (c == '.' && absl::ascii_isdigit(At(position_ + 1)))) return LexNumber();
+    if (absl::ascii_isdigit(c) || (c == '.' && (absl::ascii_isdigit(At(position_ + 1)) ||
+                                                text_.substr(position_ + 1).starts_with("\\overline{"))))
+      return LexNumber();
     if (absl::ascii_isalpha(c)) return LexWord();
     if (c != '\\') return LexOther();
     token_.kind = TokenKind::kEnd;
@@ -307,11 +293,16 @@ void LatexLexer::LexText(bool upright) {
   if (word == nullptr && upright) word = FindCommand(content);
   if (word != nullptr && word->lex == LatexCommand::Lex::kToken)
     return Set(word->kind, word->text, close + 1);
-  if (absl::ascii_isdigit(first) || first == '$' || first == '-' || first == '\\' || first == '(') {
+  // \text{ (apples)}
+  const bool words = content.ends_with(')') && first == '(' && content.size() > 3 &&
+                     absl::ascii_isalpha(content[1]) && absl::ascii_isalpha(content[2]);
+  if (absl::ascii_isdigit(first) || first == '$' || first == '-' || first == '\\' ||
+      (first == '(' && !words)) {
     position_ = open;
     token_.begin = token_.end = position_;
     return;
   }
+  if (words) content = content.substr(1, content.size() - 2);
   Set(TokenKind::kText, content, close + 1);
 }
 

@@ -46,6 +46,13 @@ char LatexParser::TakeSeparators() {
     if (token.kind == TokenKind::kSemicolon) separator = ';';
     if (token.kind == TokenKind::kConjunction) separator = token.text == "or" ? '|' : '&';
     if (token.kind == TokenKind::kText) separator = ConjunctionOf(token.text);
+    if (ConditionFollows()) {
+      separator = ',';
+      in_condition_ = true;
+    } else if (in_condition_ && At(TokenKind::kClose, "(")) {
+      separator = ',';
+      in_condition_ = false;
+    }
     if (separator == 0) return strongest;
     if (strongest != ';' && !(separator == ',' && strongest != 0)) strongest = separator;
     lexer_.Skip();
@@ -125,6 +132,10 @@ Expression LatexParser::JoinWords(Items items, bool lists) {
 
 // One of a list: a relation, and {n \choose k}, a | b.
 Expression LatexParser::ParseItem() {
+  // = 12, \approx 17.1: the left side is left out.
+  if (At(TokenKind::kRelation, "=") || At(TokenKind::kRelation, "approx") ||
+      At(TokenKind::kRelation, "sim") || At(TokenKind::kRelation, "cong"))
+    lexer_.Skip();
   Expression item = ParseLogic(0);
   while (!failed()) {
     if (At(TokenKind::kInfix)) {

@@ -16,7 +16,8 @@ using Tree = ExpressionKind;
 
 }  // namespace
 
-LatexParser::LatexParser(std::string_view text, unsigned flips) : lexer_(text), flips_(flips) {
+LatexParser::LatexParser(std::string_view text, unsigned flips, bool letters_are_units)
+    : lexer_(text), flips_(flips), letters_are_units_(letters_are_units) {
   int balance = 0;
   bool first = true;
   for (size_t at = 0; at < text.size(); ++at) {

@@ -17,7 +17,7 @@ namespace temper {
 class LatexParser {
  public:
   // Bit n of `flips`: whether the n-th bar that may open or close opens.
-  LatexParser(std::string_view text, unsigned flips);
+  LatexParser(std::string_view text, unsigned flips, bool letters_are_units);
 
   Expression Parse();
 
@@ -68,11 +68,15 @@ class LatexParser {
   Expression ParseImplicit();
   bool StartsFactor();
   bool BarStarts();
+  bool ConditionFollows();
   bool FunctionFollows();
 
   // latex_quantities.cc: mixed numbers, units, words behind a value. True: something was read.
   bool MixedNumber(std::vector<Expression>* factors);
   bool TakeUnits(std::vector<Expression>* factors);
+  bool UnitFollows(bool first);
+  bool LetterIsUnit();
+  bool TakeRemark();
   bool TakeText(std::vector<Expression>* factors);
 
   // latex_powers.cc: powers, subscripts and what else stands behind an operand.
@@ -136,16 +140,18 @@ class LatexParser {
 
   LatexLexer lexer_;
   unsigned flips_;
+  bool letters_are_units_;
   std::string error_;
   size_t error_at_ = 0;
   int depth_ = 0;
   int nested_ = 0;
   size_t copied_ = 0;
   Context context_;
-  int trigonometric_ = 0;  // arguments of sin, cos, .. around
-  int index_i_ = 0;        // sums around whose index is i
-  bool french_ = false;    // ]a, b[ are open ends
-  size_t group_end_ = 0;   // behind the last {..}
+  int trigonometric_ = 0;      // arguments of sin, cos, .. around
+  int index_i_ = 0;            // sums around whose index is i
+  bool in_condition_ = false;  // behind the ( of (k \in \mathbb{Z})
+  bool french_ = false;        // ]a, b[ are open ends
+  size_t group_end_ = 0;       // behind the last {..}
   Integral* integral_ = nullptr;
   std::string* side_ = nullptr;  // where a limit's 0^+ goes
   std::vector<size_t> unclear_bars_;
@@ -199,6 +205,10 @@ Expression ScalarOf(Expression value);
 bool IsInteger(const Expression& value);
 bool IsSetLike(const Expression& value);
 bool IsNumeric(const Expression& value);  // no symbol or text in it
+// 12:00, 2:15\text{ PM}, 9 a.m.: the whole text is a time of day.
+std::optional<Expression> ReadTime(std::string_view text);
+// 2 hours 30 min: the whole text is two amounts or more, as a function of numbers and units.
+std::optional<Expression> ReadAmounts(std::string_view text);
 // and, or, `,` where a text joins what stands before and behind it; 0: it does not.
 char ConjunctionOf(std::string_view text);
 

@@ -31,6 +31,17 @@ std::string PlainName(std::string_view raw) {
   return name;
 }
 
+// The digits of (2), two.
+std::string BaseOf(std::string_view name) {
+  constexpr std::string_view kWords[] = {"",    "",      "two",   "three", "four", "five",
+                                         "six", "seven", "eight", "nine",  "ten"};
+  if (name.starts_with('(') && name.ends_with(')')) name = name.substr(1, name.size() - 2);
+  for (size_t i = 2; i < std::size(kWords); ++i) {
+    if (name == kWords[i]) return std::to_string(i);
+  }
+  return name == "twelve" ? "12" : name == "sixteen" ? "16" : std::string(name);
+}
+
 }  // namespace
 
 Expression LatexParser::ParsePostfix() {
@@ -147,8 +158,9 @@ bool LatexParser::TakeSpecialExponent(Expression* base) {
 // Behind _ of `base`.
 Expression LatexParser::Subscript(Expression base, bool powered) {
   Expression* symbol = powered ? &base.args[0] : &base;
-  const std::string name = SubscriptName();
+  std::string name = SubscriptName();
   if (symbol->kind == Tree::kNumber) {
+    name = BaseOf(name);
     if (name.empty() || name.find_first_not_of("0123456789") != name.npos || name.size() > 3) {
       return Fail("a number with a subscript that is no base");
     }

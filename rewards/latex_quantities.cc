@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "rewards/latex_commands.h"
 #include "rewards/latex_parser.h"
 
@@ -27,14 +28,6 @@ std::string_view MultipleOf(std::string_view words) {
     if (FirstWord(words) == word) return multiple;
   }
   return "";
-}
-
-// 5 tenths, 5 squared: words behind a value that make another one of it.
-bool ChangesValue(std::string_view words) {
-  constexpr std::string_view kWords[] = {"squared",   "cubed",      "factorial",  "tenth",       "tenths",
-                                         "hundredth", "hundredths", "thousandth", "thousandths", "dozens",
-                                         "hundreds",  "thousands",  "millions",   "billions"};
-  return std::find(std::begin(kWords), std::end(kWords), FirstWord(words)) != std::end(kWords);
 }
 
 }  // namespace
@@ -75,33 +68,72 @@ bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
   return true;
 }
 
-// cm, km/h, \mathrm{m}^2, square miles, percent's place behind a number.
-bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
-  const auto unit = [&](bool first) {
-    const LatexToken& token = Peek();
-    const std::string_view spelling = lexer_.text().substr(token.begin, token.end - token.begin);
-    if (token.kind != TokenKind::kWord && token.kind != TokenKind::kFunction) return false;
-    if (token.kind == TokenKind::kFunction && !IsUnit(spelling)) return false;
-    const bool upright = spelling.starts_with("\\");  // \text{m}
-    if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
-    if (token.text.size() == 1) return (upright && token.text != "e" && token.text != "i") || !first;
-    return IsUnit(spelling) || !MultipleOf(token.text).empty();
+// Whether the letter here is a unit: m of m/s, and any that is one where letters are no factors.
+bool LatexParser::LetterIsUnit() {
+  constexpr std::string_view kLetters = "hsmgLlNJWVAKCFtTHd";
+  constexpr std::string_view kLengths[] = {"m", "ft", "km", "cm", "mm", "mi", "in", "yd", "L", "N", "J"};
+  constexpr std::string_view kTimes[] = {"s", "sec", "h", "hr", "min"};
+  const auto is_one_of = [](std::string_view word, auto& words) {
+    return std::find(std::begin(words), std::end(words), word) != std::end(words);
   };
-  if (!unit(true) || !IsNumeric(factors->back())) return false;
-  if (At(TokenKind::kFunction) && PeekSecond() == TokenKind::kOpen) return false;
+  const LatexToken letter = Peek();
+  LatexLexer ahead = lexer_;
+  ahead.Skip();
+  if (ahead.Peek().kind == TokenKind::kDivide && is_one_of(letter.text, kLengths)) {
+    ahead.Skip();
+    if (is_one_of(ahead.Peek().text, kTimes)) return true;
+  }
+  return letters_are_units_ && letter.spaced && kLetters.find(letter.text) != kLetters.npos;
+}
+
+// Whether the token here is a unit. `first`: behind a number, not behind another unit's / or \cdot.
+bool LatexParser::UnitFollows(bool first) {
+  const LatexToken& token = Peek();
+  const std::string_view spelling = lexer_.text().substr(token.begin, token.end - token.begin);
+  const bool upright = spelling.starts_with("\\");  // \text{m}
+  const bool dressed = spelling.find('{') != spelling.npos;
+  if (token.kind == TokenKind::kRelation) return dressed && token.text == "in";  // \mathrm{in}
+  if (token.kind == TokenKind::kFunction) {
+    if (!IsUnit(dressed ? token.text : spelling)) return false;
+    LatexLexer before = lexer_;
+    lexer_.Skip();
+    const bool applied = !At(TokenKind::kText) && !At(TokenKind::kNumber) && StartsFactor();  // min(2, 3)
+    lexer_ = before;
+    return !applied;
+  }
+  if (token.kind == TokenKind::kText) return IsUnit(token.text);
+  if (token.kind == TokenKind::kSymbol)
+    return letters_are_units_ &&
+           (token.text == "Omega" || (token.text == "mu" && PeekSecond() == TokenKind::kWord));
+  if (token.kind != TokenKind::kWord) return false;
+  if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
+  if (token.text.size() == 1)
+    return (upright && token.text != "e" && token.text != "i") || !first || LetterIsUnit();
+  if (IsUnit(spelling) || !MultipleOf(token.text).empty()) return true;
+  return token.spaced && (first || token.text.size() > 3) && IsEnglishWord(token.text);
+}
+
+// cm, km/h, \mathrm{m}^2, square miles, percent's place behind a number; clips, eggs.
+bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
+  if (!UnitFollows(true) || !IsNumeric(factors->back())) return false;
   if (const std::string_view multiple = MultipleOf(Peek().text); !multiple.empty()) {
     factors->push_back(NumberNode(std::string(multiple)));
     lexer_.Skip();
     return true;
   }
-  while (unit(true) || At(TokenKind::kText)) {
+  if (ChangesValue(Peek().text)) {
+    Fail("words that make another value");
+    return true;
+  }
+  const auto goes_on = [&] { return At(TokenKind::kWord) && Peek().spaced && Peek().text.size() > 1; };
+  while (UnitFollows(true) || At(TokenKind::kText) || goes_on()) {
     if (At(TokenKind::kText) && ConjunctionOf(Peek().text) != 0) break;
     lexer_.Skip();
     if (Take(TokenKind::kCaret)) ParseExponent();
-    if (At(TokenKind::kDivide) || At(TokenKind::kTimes)) {
+    while (At(TokenKind::kDivide) || At(TokenKind::kTimes)) {
       LatexLexer before = lexer_;
       lexer_.Skip();
-      if (!unit(false) && !At(TokenKind::kText)) {
+      if (!UnitFollows(false) && !At(TokenKind::kText)) {
         lexer_ = before;
         break;
       }
@@ -110,6 +142,27 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
     }
   }
   if (At(TokenKind::kNumber)) Fail("two quantities");
+  return true;
+}
+
+// (apples), (in degrees) behind a number: words in brackets.
+bool LatexParser::TakeRemark() {
+  if (!At(TokenKind::kOpen, "(")) return false;
+  const std::string_view text = lexer_.text().substr(Peek().end);
+  const size_t close = text.find(')');
+  if (close == text.npos || close > 60) return false;
+  bool words = false;
+  for (size_t at = 0; at < close;) {
+    size_t end = at;
+    while (end < close && absl::ascii_isalpha(text[end])) ++end;
+    const std::string_view word = text.substr(at, end - at);
+    if (word.empty() && std::string_view(" ^23/.-").find(text[at]) == std::string_view::npos) return false;
+    words = words || IsUnit(word) || IsEnglishWord(word) || word == "degrees" || word == "percent";
+    if (word.size() == 1 && !words) return false;
+    at = std::max(end, at + 1);
+  }
+  if (!words) return false;
+  lexer_.Jump(Peek().end + close + 1);
   return true;
 }
 
@@ -129,7 +182,14 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
   while (At(TokenKind::kText) && ConjunctionOf(Peek().text) == 0) {
     lexer_.Skip();
     if (Take(TokenKind::kCaret)) ParseExponent();
-    if (At(TokenKind::kDivide) && PeekSecond() == TokenKind::kText) lexer_.Skip();
+    if (!At(TokenKind::kDivide)) continue;
+    const LatexLexer divide = lexer_;
+    lexer_.Skip();
+    if (UnitFollows(false)) {  // ft/sec
+      lexer_.Skip();
+    } else if (!At(TokenKind::kText)) {
+      lexer_ = divide;
+    }
   }
   if (At(TokenKind::kNumber)) {
     Fail("two quantities");

@@ -75,6 +75,10 @@ Expression LatexParser::ParseRelation() {
     const bool group = braces && group_end_ == lexer_.position();
     const bool of_sets =
         !names.empty() && (names.back().ends_with("in") || names.back().find("subset") != name.npos);
+    // k \in Z is written for k \in \mathbb{Z}.
+    if (!names.empty() && names.back().ends_with("in") && side.kind == Tree::kSymbol &&
+        side.name.size() == 1 && std::string_view("NZQRC").find(side.name[0]) != std::string_view::npos)
+      side.kind = Tree::kConstant;
     sides.push_back(of_sets ? AsSet(std::move(side), group) : std::move(side));
     if (failed() || Done() || !TakeRelation(&name, &reversed)) break;
     if (name.find("subset") != name.npos) sides.back() = AsSet(std::move(sides.back()), group);

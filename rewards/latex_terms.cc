@@ -2,6 +2,7 @@
 // Sums and products.
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "rewards/latex_parser.h"
 
 namespace temper {
@@ -76,6 +77,12 @@ Expression LatexParser::ParseRatio(Expression first) {
 
 Expression LatexParser::ParseSigned() {
   bool negative = false, both = false;
+  // +-1 is how people type \pm 1.
+  if (At(TokenKind::kPlus)) {
+    lexer_.Skip();
+    both = At(TokenKind::kMinus) && !Peek().spaced;
+    if (both) lexer_.Skip();
+  }
   for (; true; lexer_.Skip()) {
     const TokenKind kind = Peek().kind;
     negative = negative != (kind == TokenKind::kMinus || kind == TokenKind::kMinusPlus);
@@ -102,6 +109,7 @@ Expression LatexParser::ParseImplicit() {
       continue;
     }
     if (TakeUnits(&factors) || MixedNumber(&factors)) continue;
+    if (IsNumeric(factors.back()) && TakeRemark()) continue;
     if (kind == TokenKind::kText) {
       if (ConjunctionOf(Peek().text) != 0) break;
       if (TakeText(&factors)) continue;
@@ -141,12 +149,22 @@ bool LatexParser::StartsFactor() {
       return true;
     case TokenKind::kOpen:
       if (french_ && Peek().text == "[") return false;
-      return !(Peek().text == "(" && PeekSecond() == TokenKind::kMod);
+      return !(Peek().text == "(" && PeekSecond() == TokenKind::kMod) && !ConditionFollows();
     case TokenKind::kBar:
       return BarStarts();
     default:
       return false;
   }
+}
+
+// Whether (k \in \mathbb{Z}) stands here, which says something of what stands before it.
+bool LatexParser::ConditionFollows() {
+  if (!At(TokenKind::kOpen, "(") || in_condition_) return false;
+  const std::string_view text = lexer_.text().substr(Peek().end, 64);
+  const std::string_view inside = text.substr(0, text.find_first_of("()"));
+  const size_t in = inside.find("\\in");
+  return inside.size() < text.size() && in != inside.npos && in + 3 < inside.size() &&
+         !absl::ascii_isalpha(inside[in + 3]) && text[inside.size()] == ')';
 }
 
 // A bar behind an operand: closes the last one that is open, else opens, if there is one to close it. Where a

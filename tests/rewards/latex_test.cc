@@ -210,7 +210,7 @@ TEST(LatexTest, UnitsCurrencyAndPercent) {
   EXPECT_EQ(Tree("\\sin 30^\\circ"), "(sin (* 30 #pi (^ 180 -1)))");
   EXPECT_EQ(Tree("7 \\text{ million}"), "(* 7 1000000)");
   EXPECT_EQ(Tree("5 ft 3"), "error: LaTeX at byte 5: two quantities");
-  EXPECT_EQ(Tree("5 \\text{ ft } 3 \\text{ in}"), "error: LaTeX at byte 14: two quantities");
+  EXPECT_EQ(Tree("5 \\text{ ft } 3 \\text{ in}"), "(amounts 5 foot 3 inch)");
 }
 
 TEST(LatexTest, WordsAreNotProducts) {
