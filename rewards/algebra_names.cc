@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
+
+#include "absl/strings/ascii.h"
 
 namespace temper {
 namespace {
@@ -59,6 +62,26 @@ AcbFunction FindFunction(const NamedFunction (&table)[n], std::string_view name)
   return nullptr;
 }
 
+// _n-1-k and _n-k-1 are the same: terms in one order.
+std::string SubscriptKey(std::string_view subscript) {
+  if (subscript.find_first_of("+-") == subscript.npos) return std::string(subscript);
+  std::vector<std::string> terms = {"+"};
+  for (const char c : subscript.substr(1)) {
+    if (c == '+' || c == '-') {
+      if (terms.back().size() > 1) terms.emplace_back();
+      terms.back() = c;
+    } else if (absl::ascii_isalnum(c) || c == '#') {
+      terms.back() += c;
+    } else {
+      return std::string(subscript);
+    }
+  }
+  std::sort(terms.begin(), terms.end());
+  std::string key = "_";
+  for (const std::string& term : terms) key += term;
+  return key;
+}
+
 }  // namespace
 
 AcbFunction SmoothFunction(std::string_view name) { return FindFunction(kSmooth, name); }
@@ -81,10 +104,13 @@ std::string SymbolKey(std::string_view name) {
   };
   const std::string_view stem = name.substr(0, name.find('_'));
   std::string lower(stem);
+  for (const std::string_view variant : {"varepsilon", "vartheta", "varrho", "varphi"}) {
+    if (stem == variant) return std::string(stem.substr(3)) + SubscriptKey(name.substr(stem.size()));
+  }
   for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
   const bool word =
       stem.size() > 1 && std::find(std::begin(kGreek), std::end(kGreek), lower) == std::end(kGreek);
-  return word ? lower + std::string(name.substr(stem.size())) : std::string(name);
+  return (word ? lower : std::string(stem)) + SubscriptKey(name.substr(stem.size()));
 }
 
 bool IsUnknownFunction(const Expression& expression) {

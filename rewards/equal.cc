@@ -103,6 +103,21 @@ Decision ComparePlusMinus(const Expression& gold, const Expression& answer, Comp
   return Compare(expand(gold), expand(answer), comparison);
 }
 
+// {x | x > 2} is x > 2; none: no such set.
+std::optional<Expression> AsRelation(const Expression& x) {
+  if (x.kind != Kind::kFunction || x.name != "set_builder" || x.args.size() < 2 ||
+      x.args[0].kind != Kind::kSymbol)
+    return std::nullopt;
+  const auto is_order = [](const Expression& arg) {
+    return arg.kind == Kind::kRelation
+               ? arg.name == "<" || arg.name == ">" || arg.name == "<=" || arg.name == ">="
+               : arg.kind == Kind::kLogic;
+  };
+  if (!std::all_of(x.args.begin() + 1, x.args.end(), is_order)) return std::nullopt;
+  if (x.args.size() == 2) return x.args[1];
+  return Expression{Kind::kLogic, "and", {x.args.begin() + 1, x.args.end()}};
+}
+
 }  // namespace
 
 bool IsInfinite(const Expression& x, int* sign) {
@@ -126,6 +141,8 @@ bool IsSymbolic(const Expression& x) {
 Decision Compare(const Expression& gold, const Expression& answer, Comparison* comparison) {
   if (!comparison->work.Spend(1)) return TooLarge("the work of comparing");
   if (CountPlusMinus(gold) + CountPlusMinus(answer) > 0) return ComparePlusMinus(gold, answer, comparison);
+  if (const auto a = AsRelation(gold), b = AsRelation(answer); a || b)
+    return Compare(a ? *a : gold, b ? *b : answer, comparison);
   if (IsRelation(gold) || IsRelation(answer)) return CompareRelations(gold, answer, comparison);
   if (IsCollection(gold) || IsCollection(answer)) return CompareCollections(gold, answer, comparison);
   if (gold.kind == Kind::kMatrix || answer.kind == Kind::kMatrix)
@@ -144,7 +161,7 @@ Decision Equal(const Expression& gold, const Expression& answer, const EqualOpti
   const Expanded second = Expand(answer);
   if (!first.problem.empty() || !second.problem.empty()) {
     const std::string& problem = first.problem.empty() ? second.problem : first.problem;
-    return TooLarge(problem);
+    return IsEvidentlyDefined(gold) ? CompareTrees(gold, answer, TooLarge(problem)) : TooLarge(problem);
   }
   Comparison comparison{options, WorkBudget(kMostSteps)};
   return Compare(first.expression, second.expression, &comparison);

@@ -141,6 +141,12 @@ Decision CompareCollections(const Expression& gold, const Expression& answer, Co
       if (first && second) return CompareRealSets(*first, *second, comparison);
     }
     const Expression& whole = IsCollection(gold) ? gold : answer;
+    // x + 1, x \ne 1: where a value is defined.
+    if (whole.kind == Kind::kList && whole.args.size() > 1 &&
+        std::all_of(whole.args.begin() + 1, whole.args.end(),
+                    [](const Expression& arg) { return arg.kind == Kind::kRelation && arg.name == "!="; }))
+      return IsCollection(gold) ? Compare(whole.args[0], answer, comparison)
+                                : Compare(gold, whole.args[0], comparison);
     if (!IsFlat(whole) || whole.args.size() != 1) return No("one value and several");
     return IsCollection(gold) ? Compare(gold.args[0], answer, comparison)
                               : Compare(gold, answer.args[0], comparison);

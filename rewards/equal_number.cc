@@ -140,6 +140,7 @@ Decision CompareScalars(const Expression& gold, const Expression& answer, Compar
   int sign = 0;
   if (IsInfinite(gold, &sign)) return CompareInfinite(sign, answer, comparison);
   if (IsInfinite(answer, &sign)) return CompareInfinite(sign, gold, comparison);
+  if (Decision times = CompareTimes(gold, answer); times.equality != Equality::kUnknown) return times;
   if (const Decision names = CompareNames(gold, answer); names.equality != Equality::kUnknown) return names;
   const bool constant = !HasSymbol(gold) && !HasSymbol(answer);
   if (constant && (gold.kind == Kind::kPercent || answer.kind == Kind::kPercent)) {

@@ -38,6 +38,7 @@ Decision CompareScalars(const Expression& gold, const Expression& answer, Compar
 Decision CompareValues(const Expression& gold, const Expression& answer,
                        Comparison* comparison);  // at points
 Decision CompareNames(const Expression& gold, const Expression& answer);
+Decision CompareTimes(const Expression& gold, const Expression& answer);  // kUnknown: neither is a time
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareRealSets(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareRelations(const Expression& gold, const Expression& answer, Comparison* comparison);

@@ -23,7 +23,18 @@ bool IsOnlySymbols(const Expression& x) {
   }
   return !x.args.empty() && std::all_of(x.args.begin(), x.args.end(), IsOnlySymbols);
 }
-bool IsAssignment(const Expression& x) { return IsEquation(x) && IsOnlySymbols(x.args[0]); }
+// f(2), P(X > 1), dy/dx, a limit: what has a value that only the right side tells; E(x, 0, z) is one though
+// it was read as a product.
+bool IsQuantity(const Expression& x) {
+  if (x.kind == Kind::kFunction)
+    return IsUnknownFunction(x) || x.name == "derivative" || x.name == "limit" || x.name == "integral" ||
+           x.name == "sum";
+  return x.kind == Kind::kMultiply && x.args.size() == 2 && x.args[0].kind == Kind::kSymbol &&
+         x.args[1].kind == Kind::kTuple;
+}
+bool IsAssignment(const Expression& x) {
+  return IsEquation(x) && (IsOnlySymbols(x.args[0]) || IsQuantity(x.args[0]) || !HasSymbol(x.args[0]));
+}
 
 // a = b, b = c: one relation's right side is the next one's left.
 bool IsChain(const Expression& x) {
