@@ -47,6 +47,13 @@ const MathAnswer& Reference(const std::string& text) {
     reference.reset();
     last = text;
     reference = ReadMathReference(text);
+    // No completion can match what does not even equal itself: 1/0, or a function that has no value.
+    const Decision same =
+        reference->parses ? Equal(reference->expression, reference->expression) : Decision{};
+    if (reference->parses && same.equality != Equality::kYes) {
+      reference->parses = false;
+      reference->error = absl::StrCat("it equals no answer, not even itself: ", same.reason);
+    }
   }
   return *reference;
 }
@@ -71,10 +78,10 @@ class Math : public Reward {
     if (place.none) return *place.none;
     const MathAnswer& gold = Reference(completion.prompt->answer);
     if (!gold.parses && mode_ != Mode::kString) {
-      return MakeVerdict(VerdictKind::kInfrastructureError, 0,
+      return MakeVerdict(VerdictKind::kMalformed, 0,
                          absl::StrCat("the reference answer cannot be read: ", gold.error));
     }
-    const MathAnswer answer = FindMathAnswer(place.text);
+    const MathAnswer answer = FindMathAnswer(place.text, StyleOf(gold));
     if (answer.text.empty()) return MakeVerdict(VerdictKind::kNoAnswer, 0, "there is no answer");
     // 4 may be the first digit of 42.
     if (completion.stop == StopReason::kLength && !place.closed && std::string_view(answer.place) != "boxed")

@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "rewards/latex.h"
 
@@ -65,6 +66,40 @@ bool OnlyParts(std::string_view between) {
 
 }  // namespace
 
+std::string WithBackslashes(std::string_view text) {
+  // A control character, the letter that it was written with, and the rest of the commands that begin so.
+  struct Eaten {
+    char control, letter;
+    std::vector<std::string_view> rests;
+  };
+  static const auto& table =
+      *new std::vector<Eaten>{{'\f', 'f', {"rac{", "loor", "rac1"}},
+                              {'\b', 'b', {"oxed{", "egin{", "inom{", "eta", "ar{"}},
+                              {'\t', 't', {"ext{", "imes", "heta", "frac{", "an(", "an ", "riangle"}},
+                              {'\r', 'r', {"ight", "angle", "ho", "floor", "ceil"}},
+                              {'\v', 'v', {"ec{", "arphi", "arepsilon"}}};
+  std::string restored(text);
+  if (text.find_first_of("\f\b\t\r\v") == text.npos) return restored;
+  restored.clear();
+  size_t slashes = 0;  // right before
+  for (size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    restored += c;
+    for (const Eaten& eaten : table) {
+      if (c != eaten.control ||
+          !std::any_of(eaten.rests.begin(), eaten.rests.end(),
+                       [&](std::string_view rest) { return text.substr(at + 1).starts_with(rest); }))
+        continue;
+      restored.back() = '\\';
+      if (slashes % 2 == 1) restored.pop_back();  // it was escaped, but not often enough
+      restored += eaten.letter;
+      break;
+    }
+    slashes = c == '\\' ? slashes + 1 : 0;
+  }
+  return restored;
+}
+
 std::vector<Span> Boxes(std::string_view text) {
   std::vector<Span> boxes;
   std::vector<size_t> ends;
@@ -124,6 +159,24 @@ std::vector<Span> Formulas(std::string_view text) {
     if (!found) at += text[at] == '\\' && at + 1 < text.size() ? 2 : 1;
   }
   return formulas;
+}
+
+bool IsOneFormula(std::string_view text, const std::vector<Span>& formulas) {
+  size_t formula = 0;
+  for (size_t at = 0; at < text.size();) {
+    while (formula < formulas.size() && formulas[formula].end <= at) ++formula;
+    if (formula < formulas.size() && formulas[formula].begin <= at) {
+      at = formulas[formula].end;
+      continue;
+    }
+    size_t end = at;
+    while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
+    const std::string_view word = text.substr(at, end - at);
+    if (word.size() > 1 && word != "and" && word != "or" && !(at > 0 && text[at - 1] == '\\')) return false;
+    if (text[at] == '\n' || static_cast<unsigned char>(text[at]) >= 0x80) return false;
+    at = std::max(end, at + 1);
+  }
+  return !formulas.empty();
 }
 
 bool IsBroken(std::string_view text, const Span& formula) {

@@ -13,11 +13,18 @@ struct Span {
   size_t inner_begin = 0, inner_end = 0;  // without
 };
 
+// With the backslashes that JSON or Python took for escapes: a form feed before "rac" was \f of \frac; so with
+// \b, \t, \r and \v.
+std::string WithBackslashes(std::string_view text);
+
 // Of every \boxed{..} and \fbox{..} whose braces close; also \boxed 5. In order, none inside another.
 std::vector<Span> Boxes(std::string_view text);
 
 // Of every $..$, $$..$$, \(..\), \[..\] and bare matrix, in order.
 std::vector<Span> Formulas(std::string_view text);
+
+// Whether nothing but numbers, signs, "and" and "or" stands beside the formulas, so that the whole is one.
+bool IsOneFormula(std::string_view text, const std::vector<Span>& formulas);
 
 // $ or \( with a line end right behind it: TeX's displayed formulas are other signs, and math-verify reads
 // none here.

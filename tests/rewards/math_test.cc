@@ -95,7 +95,7 @@ TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
     const Verdict verdict = rule->Judge({.prompt = &prompt, .text = "2", .raw = true});
     EXPECT_EQ(verdict.kind, *gold == '2'   ? VerdictKind::kCorrect
                             : *gold == '1' ? VerdictKind::kWrong
-                                           : VerdictKind::kInfrastructureError)
+                                           : VerdictKind::kMalformed)
         << gold;
   }
 }
@@ -103,10 +103,15 @@ TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
 TEST(MathRule, NamesAReferenceThatCannotBeRead) {
   Prompt prompt;
   const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
-  for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1"}) {
+  for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1", "1/0", "\\frac{5}{0}", "\\infty - \\infty",
+                          "12 apples 30", "5 tenths", "\\boxed{}", "\\boxed{7"}) {
     prompt.answer = bad;
     EXPECT_THAT(std::string(rule->CheckAnswer(prompt).message()), HasSubstr("reference answer")) << bad;
-    EXPECT_NE(rule->Judge({.prompt = &prompt, .text = "1", .raw = true}).kind, VerdictKind::kCorrect);
+    for (const std::string text : {"1", "\\boxed{1}", bad}) {
+      const Verdict verdict = rule->Judge({.prompt = &prompt, .text = text, .raw = true});
+      EXPECT_EQ(verdict.kind, VerdictKind::kMalformed) << bad;
+      EXPECT_THAT(verdict.reason, HasSubstr("the reference answer cannot be read")) << bad;
+    }
   }
   prompt.answer = "so \\boxed{\\sqrt 2}";
   EXPECT_TRUE(rule->CheckAnswer(prompt).ok());
