@@ -32,7 +32,8 @@ std::string_view Undress(std::string_view text) {
   for (bool again = true; again;) {
     again = TakeEnds(&text, "$$", "$$") || TakeEnds(&text, "$", "$") || TakeEnds(&text, "\\(", "\\)") ||
             TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "__", "__") ||
-            TakeEnds(&text, "`", "`");
+            TakeEnds(&text, "\u201c", "\u201d") || TakeEnds(&text, "\u00ab", "\u00bb") ||
+            TakeEnds(&text, "\u300c", "\u300d") || TakeEnds(&text, "\"", "\"") || TakeEnds(&text, "`", "`");
     if (text.ends_with("**") && text.find("**") + 2 == text.size()) {  // the other end was cut off
       text = Trim(text.substr(0, text.size() - 2));
       again = true;

@@ -63,8 +63,8 @@ inline constexpr size_t kMaxLatexNodes = 8192;
 // Any bytes are allowed. The error says what is wrong and at which byte. Time is linear in the text, but that
 // up to 4 bars | | whose roles are unclear may each be tried both ways.
 struct LatexOptions {
-  bool letters_are_units =
-      false;  // 12 h and 12 m/s are 12: nothing in the text can be a product with letters
+  // Nothing in the text can be a product with letters: 12 h and 12 m/s are 12, 1e-3 is 0.001.
+  bool letters_are_units = false;
 };
 absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options = {});
 

@@ -99,6 +99,7 @@ class LatexLexer {
   size_t position() const { return last_end_; }  // behind the last token that was skipped
 
   // What the parser knows:
+  bool exponents = false;    // 1e-3 is 0.001: e cannot be the constant
   bool group_digits = true;  // a comma before three digits belongs to the number
   int matrices = 0;          // open environments, in which \\ ends a row
 

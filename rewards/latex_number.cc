@@ -71,7 +71,7 @@ size_t RepeatingLength(std::string_view text, bool round, std::string* repeating
   return 0;
 }
 
-// E5, E-5, e5 (but not e-5, where e may be the constant, unless it cannot: 1.5e-5, 1e-05).
+// E5, E-5, e5 (but not e-5, where e may be the constant, unless it cannot: `decimal`, 1e-05).
 size_t ExponentLength(std::string_view text, bool decimal, std::string* exponent) {
   if (text.empty() || (text[0] != 'E' && text[0] != 'e')) return 0;
   const bool sign = text.size() > 1 && (text[1] == '-' || text[1] == '+');
@@ -108,7 +108,7 @@ void LatexLexer::LexNumber() {
     at += fraction;
     for (size_t more = 1; more > 0;) at += more = RepeatingLength(rest(), fraction == 0, &token_.repeating);
   }
-  at += ExponentLength(rest(), digits.find('.') != digits.npos, &token_.exponent);
+  at += ExponentLength(rest(), exponents || digits.find('.') != digits.npos, &token_.exponent);
   Set(LatexTokenKind::kNumber, text_.substr(position_, at - position_), at);
 }
 

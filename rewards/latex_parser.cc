@@ -18,6 +18,7 @@ using Tree = ExpressionKind;
 
 LatexParser::LatexParser(std::string_view text, unsigned flips, bool letters_are_units)
     : lexer_(text), flips_(flips), letters_are_units_(letters_are_units) {
+  lexer_.exponents = letters_are_units;
   int balance = 0;
   bool first = true;
   for (size_t at = 0; at < text.size(); ++at) {

@@ -124,6 +124,7 @@ bool LatexParser::TakeSpecialExponent(Expression* base) {
     if ((mark == "+" || mark == "-") && next != TokenKind::kEnd && next != TokenKind::kClose) return false;
   }
   const bool matrix = base->kind == Tree::kMatrix;
+  if (mark == "\\text{o}" || mark == "\\mathrm{o}") mark = "o";
   if (mark == "\\circ" || mark == "\\degree" || mark == "o") {
     if (mark == "o" && base->kind != Tree::kNumber) return false;
     lexer_ = ahead;

@@ -50,7 +50,7 @@ struct Reader {
       if (answer.text.starts_with(word) && absl::ascii_isdigit(answer.text[word.size()]))
         answer.text = absl::StrCat("-", answer.text.substr(word.size()));
     }
-    if (style.decimal) answer.text = WithPoint(answer.text);
+    if (style.number) answer.text = WithPoint(answer.text);
     answer.place = place;
     absl::StatusOr<Expression> expression = ParseLatex(answer.text, {.letters_are_units = style.number});
     answer.parses = expression.ok();
@@ -148,7 +148,7 @@ std::optional<MathAnswer> Reader::Number(std::string_view text, const char* plac
 std::optional<MathAnswer> Reader::Sentence(std::string_view sentence, const char* place) const {
   sentence = WithoutFillers(sentence);
   const std::string_view first = sentence.substr(0, sentence.find(' '));
-  if (IsDenied(first)) return Denied(sentence, place);
+  if (IsDenied(first) || first.starts_with("不")) return Denied(sentence, place);
   const std::vector<Span> formulas = Formulas(sentence);
   if (const std::string_view before = BeforeReason(sentence, formulas); before.size() < sentence.size()) {
     if (std::optional<MathAnswer> found = Sentence(before, place)) return found;
@@ -196,16 +196,13 @@ bool HasKind(const Expression& x, ExpressionKind kind, std::string_view name) {
 }  // namespace
 
 MathStyle StyleOf(const MathAnswer& reference) {
-  const std::string_view digits = std::string_view(reference.text).substr(reference.text.starts_with('-'));
-  return {
-      .decimal = digits.find('.') != digits.npos && digits.find_first_not_of("0123456789.") == digits.npos,
-      .factorial = HasKind(reference.expression, ExpressionKind::kFunction, "factorial"),
-      .number = IsBareNumber(reference.expression)};
+  return {.factorial = HasKind(reference.expression, ExpressionKind::kFunction, "factorial"),
+          .number = IsBareNumber(reference.expression)};
 }
 
 MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
   const Reader reader{style};
-  const std::string restored = WithBackslashes(text.substr(text.size() - std::min(text.size(), kSearched)));
+  const std::string restored = Restored(text.substr(text.size() - std::min(text.size(), kSearched)));
   text = Trim(restored);
   const std::vector<Span> formulas = Formulas(text);
   if (std::optional<MathAnswer> boxed = reader.Boxed(text, formulas)) return *std::move(boxed);
@@ -219,6 +216,11 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
   if (!formulas.empty() && IsBroken(text, formulas.back()))
     return Unreadable(text.substr(formulas.back().begin), "formula",
                       "a formula in the text begins with a line end");
+  // Therefore, there are 12 of them: what is concluded behind the last formula.
+  if (!formulas.empty()) {
+    const std::string_view conclusion = Conclusion(text.substr(formulas.back().end));
+    if (std::optional<MathAnswer> number = reader.Number(conclusion, "number")) return *std::move(number);
+  }
   if (!formulas.empty()) {
     const Span& last = formulas.back();
     if (IsDenied(text.substr(0, last.begin)))
@@ -234,10 +236,12 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
 
 MathAnswer ReadMathReference(std::string_view text) {
   const Reader reader{{}};
-  const std::string restored = WithBackslashes(text);
+  const std::string restored = Restored(text);
   text = Trim(restored);
   const std::vector<Span> formulas = Formulas(text);
   if (std::optional<MathAnswer> boxed = reader.Boxed(text, formulas)) return *std::move(boxed);
+  if (std::optional<MathAnswer> anchored = reader.Anchor(BehindAnchor(text)); anchored && anchored->parses)
+    return *std::move(anchored);
   MathAnswer whole = reader.Parsed(text, "text");
   if (formulas.empty() || (IsMath(whole) && (!IsProse(text, formulas) || IsOneFormula(text, formulas))))
     return whole;

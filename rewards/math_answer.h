@@ -19,9 +19,8 @@ struct MathAnswer {
 
 // How the reference is written, which decides what an answer means that can be read in two ways.
 struct MathStyle {
-  bool decimal = false;    // 1.22: then 1,22 is this number too, not two
   bool factorial = false;  // has one: then 5! in prose is a factorial, not a number and an exclamation mark
-  bool number = false;     // no letter in it: then 12 h and 12 m are 12 with a unit, not products
+  bool number = false;     // one number: then 12 h is 12 with a unit, no product; 1,22 is 1.22; 1e-3 has no e
 };
 MathStyle StyleOf(const MathAnswer& reference);
 
@@ -35,8 +34,9 @@ MathStyle StyleOf(const MathAnswer& reference);
 // 5"), and a last \boxed{ without its end, do not parse; a last box that is empty is no answer.
 MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style = {});
 
-// The reference answer of a dataset: the last \boxed{..}, else the whole as LaTeX, else the last formula in
-// it. Free text is never searched.
+// The reference answer of a dataset: the last \boxed{..}, else what follows the last "answer is", "answer:"
+// or
+// "####", else the whole as LaTeX, else the last formula in it. Free text is never searched for numbers.
 MathAnswer ReadMathReference(std::string_view text);
 
 }  // namespace temper

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "rewards/latex_commands.h"
 #include "rewards/tags.h"
 
 namespace temper {
@@ -75,9 +76,11 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
       (formulas.size() > 1 || formulas[0].begin > 0 || formulas[0].end + 1 < text.size()))
     return true;
   int words = 0, foreign = 0;
+  bool digits = false;
   for (size_t at = 0; at < text.size();) {
     foreign = static_cast<unsigned char>(text[at]) >= 0x80 ? foreign + 1 : 0;
     if (foreign == 8) return true;
+    digits = digits || absl::ascii_isdigit(text[at]);
     if (!absl::ascii_isalpha(text[at])) {
       ++at;
       continue;
@@ -86,11 +89,17 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
     while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
     const bool command = at > 0 && text[at - 1] == '\\';
     const std::string_view word = text.substr(at, end - at);
-    if (command && (word == "text" || word == "mathrm" || word == "textbf" || word == "operatorname")) {
+    if (command && (word == "text" || word == "mathrm" || word == "textbf" || word == "operatorname" ||
+                    word == "begin" || word == "end")) {
       const size_t close = text.find('}', end);
       end = close == text.npos ? text.size() : close;
+    } else if (!command && word.size() >= 2 && FindWord(word) == nullptr) {
+      // One word before a number is no factor of it: Result: 42.
+      words += word.size() >= 4 && !digits && word != "negative" && word != "minus" && IsEnglishWord(word) &&
+                       end < text.size() && (text[end] == ' ' || text[end] == ':')
+                   ? 2
+                   : 1;
     }
-    words += !command && end - at >= 2 && word != "and" && word != "or" ? 1 : 0;
     at = end;
   }
   return words >= 2;
@@ -99,8 +108,9 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
 std::string_view BehindAnchor(std::string_view text) {
   const std::string lower = absl::AsciiStrToLower(std::string(text));
   size_t best = std::string::npos;
-  for (const char* word :
-       {"answer", "答案", "réponse", "respuesta", "antwort", "ответ", "الإجابة", "उत्तर", "####"}) {
+  for (const char* word : {"answer",  "答案",     "réponse",  "respuesta", "antwort", "ответ",    "الإجابة",
+                           "उत्तर",    "resposta", "risposta", "antwoord",  "cevap",   "odpowied", "svar",
+                           "jawaban", "đáp án",   "คำตอบ",    "答え",      "正解",    "정답",     "####"}) {
     const size_t at = lower.rfind(word);
     if (at != std::string::npos && (best == std::string::npos || at > best)) best = at;
   }
@@ -110,16 +120,31 @@ std::string_view BehindAnchor(std::string_view text) {
   const std::string_view line = text.substr(best, std::min(text.find('\n', best), text.size()) - best);
   size_t begin = std::string::npos;
   for (const std::string_view sign :
-       {": ", ":", "：", " is ", " are ", " est ", " es ", " ist ", "是", "为", "—"}) {
+       {": ", ":", "：", " is ", " are ", " est ", " es ", " ist ", " är ", " é ", " è ", "是", "为", "—"}) {
     const size_t at = line.substr(0, 120).find(sign);
     if (at != std::string::npos && (begin == std::string::npos || at + sign.size() < begin))
       begin = at + sign.size();
   }
   if (begin == std::string::npos) return {};
+  // 答案不是, la respuesta no es: the denial belongs to what follows.
+  const std::string_view before = WithoutTail(line.substr(0, begin), " ");
+  for (const std::string_view denial : {"不是", "不为", " no es"}) {
+    if (before.ends_with(denial)) return text.substr(best + before.size() - denial.size());
+  }
   std::string_view behind = text.substr(best + begin);
   while (!behind.empty() && (behind[0] == '*' || behind[0] == ':' || absl::ascii_isspace(behind[0])))
     behind.remove_prefix(1);
   return behind;
+}
+
+std::string_view Conclusion(std::string_view text) {
+  size_t best = text.npos;
+  for (const std::string_view word :
+       {"Therefore", "Thus", "Hence", "So ", "So, ", "Consequently", "In conclusion", "In total"}) {
+    const size_t at = text.rfind(word);
+    if (at != text.npos && (best == text.npos || at > best)) best = at;
+  }
+  return best == text.npos ? std::string_view{} : FirstSentence(text.substr(best), {}, true);
 }
 
 std::string_view FirstSentence(std::string_view text, const std::vector<Span>& formulas, bool exclaims) {
@@ -189,14 +214,17 @@ std::string_view BeforeReason(std::string_view sentence, const std::vector<Span>
 }
 
 bool IsDenied(std::string_view before) {
-  static constexpr std::string_view kDenials[] = {"not", "never", "cannot", "neither", "nor"};
-  static constexpr std::string_view kBetween[] = {"be",  "equal",  "equals", "to",
-                                                  "the", "number", "value",  "is"};
+  static constexpr std::string_view kDenials[] = {"not",  "never", "cannot", "neither", "nor",
+                                                  "no",   "nicht", "kein",   "pas",     "niet",
+                                                  "inte", "ikke",  "не",     "não",     "non"};
+  static constexpr std::string_view kBetween[] = {"be",    "equal", "equals", "to",  "the", "number",
+                                                  "value", "is",    "es",     "est", "ist"};
   const std::string lower = LowerTail(before);
   std::string_view rest = lower;
   for (int words = 0; words < 6; ++words) {
     rest = WithoutTail(rest, " \t\n$*([{\\");
     const std::string_view word = LastWord(rest);
+    if (word.ends_with("不是") || word.ends_with("不为") || word.ends_with("不等于")) return true;
     if (word.ends_with("n't") || word.ends_with("n\u2019t") || IsOneOf(word, kDenials)) return true;
     if (!IsOneOf(word, kBetween)) return false;
     rest = rest.substr(0, rest.size() - word.size());
@@ -212,6 +240,7 @@ bool IsChanged(std::string_view before) {
       "divided", "hundred",  "thousand", "million", "exceeds",   "exceeding"};
   const std::string lower = LowerTail(before);
   std::string_view rest = WithoutTail(lower, " \t\n$*([{");
+  if (rest.ends_with("<answer>")) return false;
   for (const std::string_view sign : {"<", ">", "\\ge", "\\geq", "\\le", "\\leq", "\\ne", "\\neq", "\\gt",
                                       "\\lt", "\u2264", "\u2265", "\u2260", "\\sqrt"}) {
     if (rest.ends_with(sign)) return true;

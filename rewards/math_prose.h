@@ -18,6 +18,9 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas);
 // Behind the last "answer is", "answer:" and the like; empty: there is none.
 std::string_view BehindAnchor(std::string_view text);
 
+// The last sentence that begins with Therefore, Thus, Hence or So; empty: none does.
+std::string_view Conclusion(std::string_view text);
+
 // Up to its first full stop, line end or (where a text `exclaims`) exclamation mark outside of formulas.
 std::string_view FirstSentence(std::string_view text, const std::vector<Span>& formulas, bool exclaims);
 

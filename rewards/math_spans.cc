@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/text.h"
 #include "rewards/latex.h"
 
 namespace temper {
@@ -64,9 +66,29 @@ bool OnlyParts(std::string_view between) {
   return true;
 }
 
+// Bytes of a digit of another script, or in another font, that `text` starts with, and the digit to `ascii`;
+// 0: none.
+size_t ForeignDigit(std::string_view text, std::string* ascii) {
+  if (static_cast<unsigned char>(text[0]) < 0x80) return 0;
+  static constexpr uint32_t kZeros[] = {0x660, 0x6F0, 0x966, 0x9E6, 0xE50, 0xFF10};
+  static constexpr uint32_t kBold = 0x1D7CE, kFonts = 5;
+  const size_t length = Utf8Length(text);
+  if (length < 2 || length > text.size()) return 0;
+  uint32_t code = static_cast<unsigned char>(text[0]) & (0xFFu >> (length + 1));
+  for (size_t i = 1; i < length; ++i) code = code << 6 | (static_cast<unsigned char>(text[i]) & 0x3Fu);
+  for (const uint32_t zero : kZeros) {
+    if (code < zero || code > zero + 9) continue;
+    *ascii += static_cast<char>('0' + (code - zero));
+    return length;
+  }
+  if (code < kBold || code >= kBold + 10 * kFonts) return 0;
+  *ascii += static_cast<char>('0' + (code - kBold) % 10);
+  return length;
+}
+
 }  // namespace
 
-std::string WithBackslashes(std::string_view text) {
+std::string Restored(std::string_view text) {
   // A control character, the letter that it was written with, and the rest of the commands that begin so.
   struct Eaten {
     char control, letter;
@@ -78,13 +100,20 @@ std::string WithBackslashes(std::string_view text) {
                               {'\t', 't', {"ext{", "imes", "heta", "frac{", "an(", "an ", "riangle"}},
                               {'\r', 'r', {"ight", "angle", "ho", "floor", "ceil"}},
                               {'\v', 'v', {"ec{", "arphi", "arepsilon"}}};
-  std::string restored(text);
-  if (text.find_first_of("\f\b\t\r\v") == text.npos) return restored;
-  restored.clear();
+  std::string restored;
   size_t slashes = 0;  // right before
   for (size_t at = 0; at < text.size(); ++at) {
     const char c = text[at];
+    if (const size_t length = ForeignDigit(text.substr(at), &restored); length > 0) {
+      at += length - 1;
+      slashes = 0;
+      continue;
+    }
     restored += c;
+    if (!absl::ascii_iscntrl(c) && c != '\\') {
+      slashes = 0;
+      continue;
+    }
     for (const Eaten& eaten : table) {
       if (c != eaten.control ||
           !std::any_of(eaten.rests.begin(), eaten.rests.end(),

@@ -13,9 +13,9 @@ struct Span {
   size_t inner_begin = 0, inner_end = 0;  // without
 };
 
-// With the backslashes that JSON or Python took for escapes: a form feed before "rac" was \f of \frac; so with
-// \b, \t, \r and \v.
-std::string WithBackslashes(std::string_view text);
+// With the backslashes that JSON or Python took for escapes (a form feed before "rac" was \f of \frac; so
+// with \b, \t, \r and \v), and the digits of other scripts as ASCII.
+std::string Restored(std::string_view text);
 
 // Of every \boxed{..} and \fbox{..} whose braces close; also \boxed 5. In order, none inside another.
 std::vector<Span> Boxes(std::string_view text);

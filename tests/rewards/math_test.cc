@@ -103,8 +103,8 @@ TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
 TEST(MathRule, NamesAReferenceThatCannotBeRead) {
   Prompt prompt;
   const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
-  for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1", "1/0", "\\frac{5}{0}", "\\infty - \\infty",
-                          "12 apples 30", "5 tenths", "\\boxed{}", "\\boxed{7"}) {
+  for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1", "1/0", "\\frac{5}{0}",
+                          "\\infty - \\infty", "12 apples 30", "5 tenths", "\\boxed{}", "\\boxed{7"}) {
     prompt.answer = bad;
     EXPECT_THAT(std::string(rule->CheckAnswer(prompt).message()), HasSubstr("reference answer")) << bad;
     for (const std::string text : {"1", "\\boxed{1}", bad}) {
