@@ -24,11 +24,17 @@ struct Chain {
   int begin[4] = {}, end[4] = {};
 };
 
+// Vectors of 16 that a register tile of 4 rows holds. Where that is one, rows of several lines are read line
+// by line in strides, which no processor foresees: the lines of the next strip are fetched, and the first
+// strip's own some steps ahead.
 #if defined(TEMPER_ISA_avx512)
-constexpr int kVectors = 4;  // vectors of 16 a register tile of 4 holds
+constexpr int kVectors = 4;
+constexpr bool kFetchStrips = false;
 #else
 constexpr int kVectors = 1;
+constexpr bool kFetchStrips = true;
 #endif
+constexpr int kStepsAhead = 8;
 
 // Steps [begin, end) of kCount outputs, kV vectors of 16 from column 0; the last one has only `lanes` lanes.
 template <int kCount, int kV>
@@ -51,6 +57,10 @@ inline void AccumulateTile(const Chain& chain, int first, int column, int lanes,
     F16 v[kV];
 #pragma GCC unroll 4
     for (int c = 0; c < kV; ++c) v[c] = kV > 1 || whole ? Load(x + c * kLanes) : LoadFirst(x, lanes);
+    if (kFetchStrips && kCount == 4) {
+      __builtin_prefetch(x + kLanes);
+      __builtin_prefetch(x + kStepsAhead * chain.ldx);
+    }
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
       const F16 w = Set(coefficient[t * chain.per_output]);
@@ -124,7 +134,7 @@ inline void Accumulate(const Chain& chain) {
 // scores[t][key] = (ascending chain over d of fma(a[t][d], keys[d][key], .) from 0) * scale for the first
 // keys of a block
 // ([dim][64]), `most` of them at least; scores is [count][64].
-template <int kCount, int kV>
+template <int kCount, int kV, bool kFetch = false>
 inline void DotsTile(const float* const* a, const float* keys, int dim, float scale, float* scores) {
   F16 acc[kCount][kV];
 #pragma GCC unroll 4
@@ -136,6 +146,10 @@ inline void DotsTile(const float* const* a, const float* keys, int dim, float sc
     F16 k[kV];
 #pragma GCC unroll 4
     for (int c = 0; c < kV; ++c) k[c] = Load(keys + 64 * d + c * kLanes);
+    if (kFetch) {
+#pragma GCC unroll 4
+      for (int c = 0; c < 64; c += kLanes) __builtin_prefetch(keys + 64 * (d + kStepsAhead) + c);
+    }
 #pragma GCC unroll 4
     for (int t = 0; t < kCount; ++t) {
       const F16 w = Set(a[t][d]);
@@ -158,6 +172,10 @@ inline void DotsKeys(const float* const* a, const float* keys, int dim, float sc
   if (most > 48) return DotsTile<kCount, 4>(a, keys, dim, scale, scores);
   for (; key + kLanes < most; key += 2 * kLanes) DotsTile<kCount, 2>(a, keys + key, dim, scale, scores + key);
 #endif
+  if (kFetchStrips && most > kLanes) {
+    DotsTile<kCount, 1, kFetchStrips>(a, keys, dim, scale, scores);
+    key = kLanes;
+  }
   for (; key < most; key += kLanes) DotsTile<kCount, 1>(a, keys + key, dim, scale, scores + key);
 }
 

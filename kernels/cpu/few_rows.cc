@@ -48,7 +48,8 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
 // memory.
 template <int R>
 void AlongRows(const PanelTask& t, float* scratch) {
-  constexpr int kRows = R == 1 ? 8 : 4;
+  // As many rows as registers hold beside the accumulators.
+  constexpr int kRows = R == 1 && kWidth > 1 ? 8 : 4;
   const int64_t width = (t.cols + kLanes - 1) / kLanes * kLanes;
   float* acc = scratch;
   const auto step = [&](int64_t i, auto rows, int64_t c, int lanes) {

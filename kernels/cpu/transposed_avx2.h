@@ -67,17 +67,14 @@ inline void TransposedTile(const PanelTask& t, int column) {
 inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
   const float* b = t.b + column * t.ldb;
   __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int64_t i = 0; i < steps; i += 16) {
+  for (int64_t i = 0; i < steps; i += 4) {
 #pragma GCC unroll 4
     for (int row = 0; row < 4; ++row) {
+      __m256 columns[4];
+      LoadColumns(b + row * t.ldb + i, steps, columns);
 #pragma GCC unroll 4
-      for (int q = 0; q < 16; q += 4) {
-        __m256 columns[4];
-        LoadColumns(b + row * t.ldb + i + q, steps, columns);
-#pragma GCC unroll 4
-        for (int s = 0; s < 4; ++s) {
-          acc[row] = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8 * (i + q + s)), columns[s], acc[row]);
-        }
+      for (int s = 0; s < 4; ++s) {
+        acc[row] = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8 * (i + s)), columns[s], acc[row]);
       }
     }
   }
