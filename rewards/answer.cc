@@ -113,8 +113,7 @@ std::string FindIn(std::string_view text, AnswerKind kind) {
       return std::string(Trim(text.substr(open + 8, close - open - 8)).substr(0, kMaxAnswerBytes + 1));
     }
   }
-  if (const Boxed boxed = LastBoxed(text); boxed.found && !boxed.content.empty())
-    return std::string(boxed.content);
+  if (const Boxed boxed = LastBoxed(text); boxed.found) return std::string(boxed.content);
   if (const size_t at = text.rfind("####"); at != text.npos) {
     const std::string_view rest = text.substr(at + 4);
     const std::string_view line = Trim(rest.substr(0, rest.find('\n')));

@@ -169,6 +169,9 @@ bool IsEvidentlyDefined(const Expression& x) {
       if (x.name == "gamma") return x.args.size() == 1 && IsPositive(x.args[0]);
       if (x.name == "binomial") return x.args.size() == 2 && IsWhole(x.args[0]) && IsWhole(x.args[1]);
       if (x.name == "sum" || x.name == "product") return x.args.size() == 4 && are_defined();
+      if (x.name == "gcd" || x.name == "lcm" || x.name == "max" || x.name == "min") return are_defined();
+      if (x.name == "log")
+        return !(x.args[0] == NumberOf(1)) && std::all_of(x.args.begin(), x.args.end(), IsEvidentlyNotZero);
       return x.args.size() == 1 &&
              (x.name == "exp" || x.name == "sin" || x.name == "cos" || x.name == "abs") && are_defined();
     case Kind::kAdd:

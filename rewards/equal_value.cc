@@ -80,8 +80,7 @@ Agreement LongLook(const Expression& gold, const Expression& answer, int point, 
 Decision CannotCompare(const Expression& gold, const Expression& answer, Agreement agreement) {
   if (agreement == Agreement::kUndefined) return Unknown("undefined: a value that does not exist");
   if (agreement == Agreement::kTooLarge) {
-    const Decision unknown = TooLarge("a value that would have to be computed");
-    return IsEvidentlyDefined(gold) ? CompareTrees(gold, answer, unknown) : unknown;
+    return TooLarge("a value that would have to be computed");
   }
   if (agreement == Agreement::kNone) {
     return CompareTrees(gold, answer, Unknown("cannot tell: something here has no value to compute"));
@@ -89,9 +88,7 @@ Decision CannotCompare(const Expression& gold, const Expression& answer, Agreeme
   return Unknown("cannot tell: the two agree, but not to enough digits");
 }
 
-}  // namespace
-
-Decision CompareValues(const Expression& gold, const Expression& answer, Comparison* comparison) {
+Decision CompareAtPoints(const Expression& gold, const Expression& answer, Comparison* comparison) {
   const bool constant = !HasSymbol(gold) && !HasSymbol(answer);
   const int points = constant ? 1 : kPoints;
   slong height = 0;
@@ -135,6 +132,15 @@ Decision CompareValues(const Expression& gold, const Expression& answer, Compari
   if (arbitrary) return Yes("the same function of the same arguments");
   return Yes(constant ? "the same number, to all digits that count"
                       : "the same function at every point tried");
+}
+
+}  // namespace
+
+Decision CompareValues(const Expression& gold, const Expression& answer, Comparison* comparison) {
+  const Decision values = CompareAtPoints(gold, answer, comparison);
+  const bool open = values.equality == Equality::kUnknown && values.reason.find("undefined") != 0 &&
+                    IsEvidentlyDefined(gold);
+  return open ? CompareTrees(gold, answer, values) : values;
 }
 
 std::optional<Ball> RealValue(const Expression& constant, Comparison* comparison) {

@@ -92,8 +92,10 @@ void LatexLexer::LexNumber() {
   const size_t whole = CountDigits(rest());
   digits = rest().substr(0, whole);
   at += whole;
-  // A comma right before it makes it one of a list: 1,2,345.
-  const bool comma = group_digits && (position_ == 0 || text_[position_ - 1] != ',');
+  // A comma right before it makes it one of a list: 1,2,345. Inside of brackets (1,234) are two, but nobody
+  // writes 000 for one of them.
+  const bool zeros = rest().starts_with(",0") && CountDigits(rest().substr(1)) == 3;
+  const bool comma = (group_digits || zeros) && (position_ == 0 || text_[position_ - 1] != ',');
   if (whole >= 1 && whole <= 3 && digits[0] != '0') at += GroupsLength(rest(), comma, &digits);
   if (whole >= 1 && whole <= 3 && at == position_ + whole) at += PointGroupsLength(rest(), &digits);
   const bool decimal_comma =

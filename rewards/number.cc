@@ -61,14 +61,71 @@ bool Less(const Limbs& a, const Limbs& b) {
 
 Limbs PowerOfTen(int exponent) { return FromDigits(absl::StrCat("1", std::string(exponent, '0'))); }
 
-// Units that may follow a number; what is not here (million, pi, x) makes the text no number.
-const char* const kUnits[] = {
-    "dollars", "dollar",  "cents",   "cent",   "euros", "euro",    "pounds", "usd",   "units",
-    "unit",    "degrees", "degree",  "km",     "m",     "cm",      "mm",     "miles", "mile",
-    "feet",    "foot",    "ft",      "inches", "inch",  "yards",   "meters", "meter", "metres",
-    "hours",   "hour",    "minutes", "minute", "min",   "seconds", "second", "days",  "day",
-    "weeks",   "week",    "months",  "month",  "years", "year",    "kg",     "g",     "grams",
-    "gram",    "ounces",  "liters",  "litres", "mph",   "km/h",    "m/s",    "points"};
+// Units that may follow a number, by their spellings without a plural s; what is not here (million, pi, x)
+// makes the text no number.
+struct Unit {
+  std::string_view name;
+  std::initializer_list<std::string_view> spellings;
+};
+const Unit kUnits[] = {{"dollar", {"usd"}},
+                       {"cent", {}},
+                       {"euro", {}},
+                       {"pound", {"lb"}},
+                       {"unit", {}},
+                       {"degree", {}},
+                       {"km", {"kilometer", "kilometre"}},
+                       {"m", {"meter", "metre"}},
+                       {"cm", {"centimeter", "centimetre"}},
+                       {"mm", {"millimeter"}},
+                       {"mile", {"mi"}},
+                       {"foot", {"feet", "ft"}},
+                       {"inch", {"in", "inche"}},
+                       {"yard", {"yd"}},
+                       {"hour", {"h", "hr"}},
+                       {"minute", {"min"}},
+                       {"second", {"sec", "s"}},
+                       {"day", {}},
+                       {"week", {}},
+                       {"month", {}},
+                       {"year", {}},
+                       {"kg", {"kilogram"}},
+                       {"g", {"gram"}},
+                       {"ounce", {"oz"}},
+                       {"liter", {"litre", "l"}},
+                       {"mph", {}},
+                       {"km/h", {"kph"}},
+                       {"m/s", {"m/sec"}},
+                       {"ft/s", {"ft/sec"}},
+                       {"m^2", {"m^{2}", "square meter", "square metre", "sq m"}},
+                       {"cm^2", {"cm^{2}", "square centimeter", "sq cm"}},
+                       {"cm^3", {"cm^{3}", "cubic centimeter"}},
+                       {"m^3", {"m^{3}", "cubic meter"}},
+                       {"point", {}}};
+
+// Its name; empty: it is none.
+std::string UnitName(std::string_view text) {
+  std::string spelling = absl::AsciiStrToLower(std::string(Trim(text)));
+  spelling.erase(std::remove(spelling.begin(), spelling.end(), '$'), spelling.end());
+  const std::string_view whole = Trim(spelling);
+  const std::string_view stem =
+      whole.ends_with('s') && whole.size() > 1 ? whole.substr(0, whole.size() - 1) : whole;
+  for (const Unit& unit : kUnits) {
+    for (const std::string_view candidate : {whole, stem}) {
+      if (candidate == unit.name ||
+          std::find(unit.spellings.begin(), unit.spellings.end(), candidate) != unit.spellings.end())
+        return std::string(unit.name);
+    }
+  }
+  return "";
+}
+
+// (apples) behind a number.
+bool IsRemark(std::string_view text) {
+  text = Trim(text);
+  return text.size() > 4 && text.starts_with('(') && text.ends_with(')') &&
+         std::all_of(text.begin() + 1, text.end() - 1,
+                     [](char c) { return absl::ascii_isalpha(c) || c == ' '; });
+}
 
 class Reader {
  public:
@@ -77,6 +134,9 @@ class Reader {
   std::optional<Number> Read() {
     Number number;
     Spaces();
+    for (const std::string_view about : {"\\approx", "\u2248", "="}) {
+      if (Take(about)) Spaces();
+    }
     bool signed_already = Sign(&number.negative);
     if (Currency(&number.unit)) {
       Spaces();
@@ -90,11 +150,12 @@ class Reader {
       Spaces();
     } else if (!Done()) {
       const std::string_view rest = text_.substr(at_);
-      const std::string unit = absl::AsciiStrToLower(std::string(Trim(rest)));
-      const bool known = std::find(std::begin(kUnits), std::end(kUnits), unit) != std::end(kUnits);
+      const std::string unit = UnitName(rest);
       std::string sign;
-      if (known && number.unit.empty()) {
+      if (!unit.empty() && number.unit.empty()) {
         number.unit = unit;
+        at_ = text_.size();
+      } else if (IsRemark(rest)) {
         at_ = text_.size();
       } else if (number.unit.empty() && Currency(&sign)) {
         number.unit = sign;
@@ -271,16 +332,12 @@ bool SameValue(const Number& a, const Number& b, int scale_b = 0) {
   return left == right && (left.empty() || a.negative == b.negative);
 }
 
-bool SameUnit(std::string a, std::string b) {
-  if (a.empty() || b.empty()) return true;
-  const auto singular = [](std::string& unit) {
-    if (unit == "foot" || unit == "ft") unit = "feet";
-    if (unit == "usd") unit = "dollars";
-    if (unit.size() > 3 && unit.back() == 's') unit.pop_back();
+bool SameUnit(const std::string& a, const std::string& b) {
+  const auto name = [](const std::string& unit) {
+    std::string known = UnitName(unit);
+    return known.empty() ? unit : known;
   };
-  singular(a);
-  singular(b);
-  return a == b;
+  return a.empty() || b.empty() || name(a) == name(b);
 }
 
 }  // namespace

@@ -135,20 +135,15 @@ std::string PlainMath(std::string_view text) {
 
 Boxed LastBoxed(std::string_view text) {
   constexpr size_t kMostBytes = 4096;
-  constexpr int kMostTries = 16;
-  size_t end = text.size();
-  for (int tries = 0; tries < kMostTries && end > 0; ++tries) {
-    const size_t at = text.rfind("\\boxed{", end - 1);
-    if (at == text.npos) break;
-    const size_t begin = at + 7;
-    int depth = 1;
-    for (size_t i = begin; i < text.size() && i - begin <= kMostBytes; ++i) {
-      if (text[i] == '{') ++depth;
-      if (text[i] == '}' && --depth == 0) return {true, Trim(text.substr(begin, i - begin))};
-    }
-    end = at;
+  const size_t at = text.rfind("\\boxed{");
+  if (at == text.npos) return {};
+  const size_t begin = at + 7;
+  int depth = 1;
+  for (size_t i = begin; i < text.size() && i - begin <= kMostBytes; ++i) {
+    if (text[i] == '{') ++depth;
+    if (text[i] == '}' && --depth == 0) return {true, Trim(text.substr(begin, i - begin))};
   }
-  return {};
+  return {true, {}};
 }
 
 }  // namespace temper

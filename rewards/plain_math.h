@@ -11,7 +11,8 @@ namespace temper {
 // stop at the end. One pass, no recursion; any bytes.
 std::string PlainMath(std::string_view text);
 
-// The content of the last \boxed{..} whose braces close within 4,096 bytes.
+// The content of the last \boxed{..}; empty where its braces do not close within 4,096 bytes: an earlier box
+// is not the answer then.
 struct Boxed {
   bool found = false;
   std::string_view content;

@@ -190,6 +190,7 @@ TEST(JudgeLenient, FindsTheAnswerWithoutTags) {
                             {"18", "it is 18 </think>"},
                             {"18", "it is 18 </think> so <answer> 18 </answer> and 5"},
                             {"18", "\\boxed{18} from 3 eggs"},
+                            {"18", "\\boxed{17} \\boxed{18}"},
                             {"18", "The answer is $18.00."},
                             {"18", "eggs #### 18"},
                             {"1,234.5", "that makes 1,234.5."},
@@ -210,6 +211,9 @@ TEST(JudgeLenient, FindsTheAnswerWithoutTags) {
         << reference << ": " << text << ": " << lenient(reference, text).extracted;
   }
   EXPECT_EQ(lenient("18", "18 then 19").kind, VerdictKind::kWrong);
+  // A last box that is open or empty is no answer, whatever an earlier one holds.
+  for (const char* text : {"\\boxed{18}. No: \\boxed{", "\\boxed{18} \\boxed{}"})
+    EXPECT_EQ(lenient("18", text).kind, VerdictKind::kNoAnswer) << text;
   EXPECT_EQ(lenient("18", "18 </think> 19").kind, VerdictKind::kWrong);
   EXPECT_EQ(lenient("18", "no idea").kind, VerdictKind::kNoAnswer);
   EXPECT_EQ(lenient("B", "A dog").kind, VerdictKind::kNoAnswer);

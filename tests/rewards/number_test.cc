@@ -181,11 +181,32 @@ TEST(PlainMath, TakesDressAwayAndLeavesTheRest) {
 
 TEST(LastBoxed, IsTheLastWhoseBracesClose) {
   EXPECT_EQ(LastBoxed("\\boxed{1} \\boxed{\\frac{1}{2}} x").content, "\\frac{1}{2}");
-  EXPECT_EQ(LastBoxed("\\boxed{1} \\boxed{2").content, "1");
+  EXPECT_EQ(LastBoxed("\\boxed{1} \\boxed{2").content, "");
   EXPECT_EQ(LastBoxed("\\boxed{}").content, "");
   EXPECT_TRUE(LastBoxed("\\boxed{}").found);
   EXPECT_FALSE(LastBoxed("boxed{1}").found);
   EXPECT_FALSE(LastBoxed("").found);
+}
+
+TEST(Number, UnitsHaveTheirSpellings) {
+  const auto same = [](const char* a, const char* b) {
+    const auto first = ParseNumber(a), second = ParseNumber(b);
+    return first.has_value() && second.has_value() && SameNumber(*first, *second);
+  };
+  for (const auto& [a, b] :
+       {std::pair("12 min", "12 minutes"), std::pair("12", "12\\text{ sec}"),
+        std::pair("12", "12\\ \\mathrm{in}"), std::pair("12 in", "12 inches"), std::pair("12", "12 m/s"),
+        std::pair("12 h", "12 hours"), std::pair("9 (apples)", "9"), std::pair("20 $cm^{2}$", "20"),
+        std::pair("20 cm^2", "20 square centimeters"), std::pair("\\approx 17.1", "17.10"),
+        std::pair("\u2248 17.1", "17.1")}) {
+    EXPECT_TRUE(same(a, b)) << a << " | " << b;
+  }
+  for (const auto& [a, b] :
+       {std::pair("12 min", "12 hours"), std::pair("12 m", "12 min"), std::pair("9 (apples)", "90"),
+        std::pair("20 cm^2", "20 cm"), std::pair("12 s", "12 h"), std::pair("9", "9 (x)"),
+        std::pair("9", "9 (3)"), std::pair("12", "12 million")}) {
+    EXPECT_FALSE(same(a, b)) << a << " | " << b;
+  }
 }
 
 }  // namespace
