@@ -21,7 +21,7 @@ constexpr int64_t kFarRows = 512;
 // Steps of b so far apart (floats) lie in more pages than the processor remembers: where there are rows
 // enough to pay for it, several panels are packed in one visit.
 constexpr int64_t kManyPages = 2048;
-// Floats of b that the second cache keeps: no need to fetch them.
+// Floats of b that the second cache keeps.
 constexpr int64_t kStaysFloats = int64_t{1} << 18;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
@@ -69,7 +69,9 @@ PanelTask TaskOf(const Product& p, const Cut& cut, int64_t local, const float* t
   task.lda = tiles != nullptr ? 0 : p.lda;
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + column * p.k;
-    if (panel + 1 < cut.panels && p.n * p.k >= kStaysFloats) task.next = task.panel + p.k * cut.width;
+    // A small weight too where one block of rows is all: since its last use the model has read all others.
+    const bool away = cut.blocks == 1 || p.n * p.k >= kStaysFloats;
+    if (panel + 1 < cut.panels && away) task.next = task.panel + p.k * cut.width;
   } else {
     task.b = p.b_transposed ? p.b + column * p.ldb : p.b + column;
   }

@@ -39,20 +39,30 @@ void Scores(const float* logits, int experts, bool sigmoid, float* scores) {
   }
 }
 
+namespace {
+
+// The tree over ranges [kFirst, kFirst + kCount), walked so that few sums are pending at a time.
+template <int kFirst, int kCount>
+inline F16 SumOfRanges(const CombineRow& row, int64_t c, int lanes) {
+  if constexpr (kCount > 1) {
+    const F16 left = SumOfRanges<kFirst, kCount / 2>(row, c, lanes);
+    return Add(left, SumOfRanges<kFirst + kCount / 2, kCount / 2>(row, c, lanes));
+  } else {
+    F16 sum = Set(0.0f);
+    for (int i = row.range[kFirst]; i < row.range[kFirst + 1]; ++i) {
+      const F16 weight = Set(row.weights != nullptr ? row.weights[i] : 1.0f);
+      sum = Fma(weight, LoadFirst(row.y[i] + c, lanes), sum);
+    }
+    return sum;
+  }
+}
+
+}  // namespace
+
 void Combine(const CombineRow& row, int64_t cols, const float* shared, const float* residual, float* out) {
   for (int64_t c = 0; c < cols; c += kLanes) {
     const int lanes = Lanes(cols - c);
-    F16 sum[8];
-#pragma GCC unroll 8
-    for (int range = 0; range < 8; ++range) {
-      sum[range] = Set(0.0f);
-      for (int i = row.range[range]; i < row.range[range + 1]; ++i) {
-        const F16 weight = Set(row.weights != nullptr ? row.weights[i] : 1.0f);
-        sum[range] = Fma(weight, LoadFirst(row.y[i] + c, lanes), sum[range]);
-      }
-    }
-    F16 total =
-        Add(Add(Add(sum[0], sum[1]), Add(sum[2], sum[3])), Add(Add(sum[4], sum[5]), Add(sum[6], sum[7])));
+    F16 total = SumOfRanges<0, 8>(row, c, lanes);
     if (shared != nullptr) total = Add(total, LoadFirst(shared + c, lanes));
     if (residual != nullptr) total = Add(total, LoadFirst(residual + c, lanes));
     StoreFirst(out + c, total, lanes);
