@@ -103,6 +103,13 @@ Decision ComparePlusMinus(const Expression& gold, const Expression& answer, Comp
   return Compare(expand(gold), expand(answer), comparison);
 }
 
+// + C of an integral.
+bool HasConstantTerm(const Expression& x, const std::string& name) {
+  return x.kind == Kind::kAdd && std::any_of(x.args.begin(), x.args.end(), [&](const Expression& arg) {
+           return arg.kind == Kind::kSymbol && arg.name == name;
+         });
+}
+
 // {x | x > 2} is x > 2; none: no such set.
 std::optional<Expression> AsRelation(const Expression& x) {
   if (x.kind != Kind::kFunction || x.name != "set_builder" || x.args.size() < 2 ||
@@ -141,6 +148,9 @@ bool IsSymbolic(const Expression& x) {
 Decision Compare(const Expression& gold, const Expression& answer, Comparison* comparison) {
   if (!comparison->work.Spend(1)) return TooLarge("the work of comparing");
   if (CountPlusMinus(gold) + CountPlusMinus(answer) > 0) return ComparePlusMinus(gold, answer, comparison);
+  if (HasConstantTerm(gold, "C") && HasConstantTerm(answer, "c") && !Mentions(gold, "c") &&
+      !Mentions(answer, "C"))
+    return Compare(gold, Substitute(answer, "c", {Kind::kSymbol, "C", {}}), comparison);
   if (const auto a = AsRelation(gold), b = AsRelation(answer); a || b)
     return Compare(a ? *a : gold, b ? *b : answer, comparison);
   if (IsRelation(gold) || IsRelation(answer)) return CompareRelations(gold, answer, comparison);

@@ -147,6 +147,13 @@ Decision CompareCollections(const Expression& gold, const Expression& answer, Co
                     [](const Expression& arg) { return arg.kind == Kind::kRelation && arg.name == "!="; }))
       return IsCollection(gold) ? Compare(whole.args[0], answer, comparison)
                                 : Compare(gold, whole.args[0], comparison);
+    // 7/2 or 3.5: one value, written in several ways.
+    const Expression& one = IsCollection(gold) ? answer : gold;
+    if (whole.kind == Kind::kList && whole.args.size() > 1 &&
+        std::all_of(whole.args.begin(), whole.args.end(), [&](const Expression& arg) {
+          return arg.kind != Kind::kRelation && Compare(one, arg, comparison).equality == Equality::kYes;
+        }))
+      return Yes("the same value, several times");
     if (!IsFlat(whole) || whole.args.size() != 1) return No("one value and several");
     return IsCollection(gold) ? Compare(gold.args[0], answer, comparison)
                               : Compare(gold, answer.args[0], comparison);

@@ -81,6 +81,7 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions&
   }
   const std::string_view bare = Undress(text);
   if (std::optional<Expression> time = ReadTime(bare)) return *std::move(time);
+  if (std::optional<Expression> date = ReadDate(bare)) return *std::move(date);
   if (std::optional<Expression> amounts = ReadAmounts(bare)) return *std::move(amounts);
   if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(bare), {}};
   AsciiMath math = ToAsciiMath(bare);

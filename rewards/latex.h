@@ -17,6 +17,7 @@
 //   piecewise      kTuple (value, condition) each; the last may be a kTuple of the value alone
 //   given          a, b of P(a | b), or a divides b      ratio   a : b : c, 3 or more (a : b is a quotient)
 //   base           204_5 is 204, 5
+//   date           month, day, year; 0 where one is not said
 //   amounts        2, hour, 30, minute
 //   time           hours (0 to 23), minutes; clock: the same of 9:00, of which AM or PM is not said
 //   any other      a function with the name as written, primes behind it: f, f', f^-1, foo of \operatorname

@@ -123,7 +123,12 @@ bool LatexParser::IsApplication(const Expression& function) {
   }
   ahead.group_digits = false;
   ahead.Skip();
+  bool sign = false, several = false;  // E(x, +0), but x(-1) is a product
   while (true) {
+    if (ahead.Peek().kind == TokenKind::kPlus || ahead.Peek().kind == TokenKind::kMinus) {
+      sign = true;
+      ahead.Skip();
+    }
     const TokenKind kind = ahead.Peek().kind;
     if (kind != TokenKind::kNumber && kind != TokenKind::kWord && kind != TokenKind::kSymbol) return false;
     if (kind == TokenKind::kWord && ahead.Peek().text.size() > 1) return false;
@@ -138,8 +143,9 @@ bool LatexParser::IsApplication(const Expression& function) {
         ahead.Skip();
       }
     }
-    if (ahead.Peek().kind == TokenKind::kClose) return ahead.Peek().text == "(";
+    if (ahead.Peek().kind == TokenKind::kClose) return ahead.Peek().text == "(" && (several || !sign);
     if (ahead.Peek().kind != TokenKind::kComma) return false;
+    several = true;
     ahead.Skip();
   }
 }

@@ -29,7 +29,8 @@ char ConjunctionOf(std::string_view text) {
   if (last == "and") return '&';
   if (last == "or") return '|';
   for (const std::string_view word :
-       {"if", "for", "where", "when", "with", "such that", "so", "then", "thus", "hence", "otherwise"}) {
+       {"if", "for", "where", "when", "with", "such that", "so", "then", "thus", "hence", "otherwise",
+        "approximately", "approx", "about", "exactly", "around", "roughly"}) {
     if (bare == word) return ',';
   }
   return 0;
@@ -44,6 +45,7 @@ char LatexParser::TakeSeparators() {
     if (token.kind == TokenKind::kComma) separator = ',';
     if (token.kind == TokenKind::kBreak) separator = ',';
     if (token.kind == TokenKind::kSemicolon) separator = ';';
+    if (token.kind == TokenKind::kAmpersand && lexer_.matrices == 0) separator = '&';  // 3 \& 5
     if (token.kind == TokenKind::kConjunction) separator = token.text == "or" ? '|' : '&';
     if (token.kind == TokenKind::kText) separator = ConjunctionOf(token.text);
     if (ConditionFollows()) {

@@ -75,6 +75,7 @@ class LatexParser {
   bool MixedNumber(std::vector<Expression>* factors);
   bool TakeUnits(std::vector<Expression>* factors);
   bool UnitFollows(bool first);
+  bool UnitText();
   bool LetterIsUnit();
   bool TakeRemark();
   bool TakeText(std::vector<Expression>* factors);
@@ -207,6 +208,8 @@ bool IsSetLike(const Expression& value);
 bool IsNumeric(const Expression& value);  // no symbol or text in it
 // 12:00, 2:15\text{ PM}, 9 a.m.: the whole text is a time of day.
 std::optional<Expression> ReadTime(std::string_view text);
+// May 5, 5th of May 2020: the whole text is a day, or a month of a year.
+std::optional<Expression> ReadDate(std::string_view text);
 // 2 hours 30 min: the whole text is two amounts or more, as a function of numbers and units.
 std::optional<Expression> ReadAmounts(std::string_view text);
 // and, or, `,` where a text joins what stands before and behind it; 0: it does not.

@@ -68,6 +68,8 @@ bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
   return true;
 }
 
+bool LatexParser::UnitText() { return At(TokenKind::kText) && IsUnit(FirstWord(Peek().text)); }
+
 // Whether the letter here is a unit: m of m/s, and any that is one where letters are no factors.
 bool LatexParser::LetterIsUnit() {
   constexpr std::string_view kLetters = "hsmgLlNJWVAKCFtTHd";
@@ -115,7 +117,13 @@ bool LatexParser::UnitFollows(bool first) {
 
 // cm, km/h, \mathrm{m}^2, square miles, percent's place behind a number; clips, eggs.
 bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
-  if (!UnitFollows(true) || !IsNumeric(factors->back())) return false;
+  if (!IsNumeric(factors->back())) return false;
+  const std::string_view rest = lexer_.text().substr(Peek().end);
+  if (At(TokenKind::kFraction) && (rest.starts_with("{\\text{") || rest.starts_with("{\\mathrm{"))) {
+    ParsePostfix();  // \frac{\text{m}}{\text{s}}
+    return true;
+  }
+  if (!UnitFollows(true)) return false;
   if (const std::string_view multiple = MultipleOf(Peek().text); !multiple.empty()) {
     factors->push_back(NumberNode(std::string(multiple)));
     lexer_.Skip();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "rewards/latex_commands.h"
 #include "rewards/latex_parser.h"
 
 namespace temper {
@@ -55,6 +56,10 @@ Expression LatexParser::ParseProduct() {
     if (kind != TokenKind::kTimes && kind != TokenKind::kDivide && kind != TokenKind::kMod) break;
     if (FunctionFollows()) break;
     lexer_.Skip();
+    if (kind == TokenKind::kDivide && IsNumeric(factors.back()) && (UnitFollows(true) || UnitText())) {
+      while (!failed() && (UnitFollows(true) || UnitText())) lexer_.Skip();  // $12/hour
+      continue;
+    }
     Expression operand = ParseSigned();
     if (kind == TokenKind::kMod) {
       factors = {Nested(Node(Tree::kFunction, "mod", Product(std::move(factors)), std::move(operand)))};
@@ -119,7 +124,9 @@ Expression LatexParser::ParseImplicit() {
     if (kind == TokenKind::kNumber && factors.back().kind == Tree::kNumber) {
       return Fail("a number behind a number");
     }
+    const bool group = At(TokenKind::kOpen, "group");
     Expression factor = ParsePostfix();
+    if (group && factor.kind == Tree::kText && IsUnit(factor.name) && IsNumeric(factors.back())) continue;
     if (!(Done() && factor == NumberNode("1"))) factors.push_back(std::move(factor));
   }
   return Product(std::move(factors));

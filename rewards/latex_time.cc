@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times of day: 12:00, 9:00 AM, 2:15\text{ p.m.}, 9 am. Amounts in several units: 2 hours 30 min, 5 ft 3 in.
+// Dates: May 5, 5 May 2020. Times of day: 12:00, 9:00 AM, 2:15\text{ p.m.}, 9 am. Amounts in several units: 2
+// hours 30 min, 5 ft 3 in.
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -62,6 +63,11 @@ std::optional<Expression> ReadTime(std::string_view text) {
                 NumberNode(std::to_string(minute)));
   };
   if (minute > 59 || hour > 23) return std::nullopt;
+  if (hour == 12 && minute == 0 && half == "noon") return time("time");
+  if (hour == 12 && minute == 0 && half == "midnight") {
+    hour = 0;
+    return time("time");
+  }
   if (am || pm) {
     if (hour == 0 || hour > 12) return std::nullopt;
     hour = hour % 12 + (pm ? 12 : 0);
@@ -137,6 +143,43 @@ std::optional<Expression> ReadAmounts(std::string_view text) {
   }
   if (count < 2) return std::nullopt;
   return amounts;
+}
+
+std::optional<Expression> ReadDate(std::string_view text) {
+  constexpr size_t kLongest = 48;
+  constexpr std::string_view kMonths[] = {"january",   "february", "march",    "april",
+                                          "may",       "june",     "july",     "august",
+                                          "september", "october",  "november", "december"};
+  if (text.empty() || text.size() > kLongest) return std::nullopt;
+  std::string plain = absl::AsciiStrToLower(Spaced(text));
+  for (char& c : plain) c = c == ',' || c == '.' ? ' ' : c;
+  const std::vector<std::string> words = absl::StrSplit(plain, ' ', absl::SkipEmpty());
+  std::string month, day, year;
+  for (const std::string& word : words) {
+    const size_t digits = std::min(word.find_first_not_of("0123456789"), word.size());
+    const std::string rest = word.substr(digits);
+    if (digits == 0) {
+      if (word == "of" || word == "the") continue;
+      const auto* known = std::find_if(std::begin(kMonths), std::end(kMonths), [&](std::string_view name) {
+        return word == name || (word.size() == 3 && name.substr(0, 3) == word) ||
+               (word == "sept" && name[0] == 's');
+      });
+      if (known == std::end(kMonths) || !month.empty()) return std::nullopt;
+      month = std::to_string(known - std::begin(kMonths) + 1);
+    } else if (digits <= 2 && day.empty() &&
+               (rest.empty() || rest == "st" || rest == "nd" || rest == "rd" || rest == "th")) {
+      day = std::to_string(std::atoi(word.c_str()));
+    } else if (digits == 4 && year.empty() && rest.empty()) {
+      year = word;
+    } else {
+      return std::nullopt;
+    }
+  }
+  if (month.empty() || (day.empty() && year.empty())) return std::nullopt;
+  Expression date{ExpressionKind::kFunction, "date", {}};
+  for (const std::string& part : {month, day.empty() ? "0" : day, year.empty() ? "0" : year})
+    date.args.push_back(NumberNode(part));
+  return date;
 }
 
 }  // namespace temper

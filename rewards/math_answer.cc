@@ -35,7 +35,7 @@ std::string WithPoint(std::string text) {
 // Whether it can be nothing else, whatever words are in it: 9:00 a.m., 2 hours 30 minutes.
 bool IsTimeOrAmount(const MathAnswer& answer) {
   const std::string& name = answer.expression.name;
-  return answer.parses && (name == "time" || name == "clock" || name == "amounts");
+  return answer.parses && (name == "time" || name == "clock" || name == "amounts" || name == "date");
 }
 
 // What of a text's readings the reference decides, and where the text is read.

@@ -264,6 +264,11 @@ std::optional<FoundNumber> LastNumber(std::string_view text) {
       continue;
     }
     const Span number = NumberBefore(text, end);
+    // cm^2
+    if (number.begin > 0 && (text[number.begin - 1] == '^' || text.substr(0, number.begin).ends_with("^{"))) {
+      end = number.begin - 1;
+      continue;
+    }
     const bool word_before =
         number.begin > 0 && (absl::ascii_isalpha(text[number.begin - 1]) || text[number.begin - 1] == '_');
     const bool word_behind = end < text.size() && absl::ascii_isalpha(text[end]) && end + 1 < text.size() &&

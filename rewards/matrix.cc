@@ -177,7 +177,18 @@ std::optional<Expression> MatrixPower(const Expression& matrix, const Expression
 
 std::optional<Expression> MatrixArithmetic(const Expression& expression) {
   const auto is_matrix = [](const Expression& x) { return x.kind == Kind::kMatrix; };
-  if (std::none_of(expression.args.begin(), expression.args.end(), is_matrix)) return std::nullopt;
+  const auto is_tuple = [](const Expression& x) { return x.kind == Kind::kTuple; };
+  if (std::none_of(expression.args.begin(), expression.args.end(), is_matrix)) {
+    // (3, 4) + t (1, 2): vectors are rows.
+    const auto tuples = std::count_if(expression.args.begin(), expression.args.end(), is_tuple);
+    if (tuples == 0 || expression.kind == Kind::kPower || (expression.kind == Kind::kMultiply && tuples > 1))
+      return std::nullopt;
+    Expression rows{expression.kind, "", {}};
+    for (const Expression& arg : expression.args)
+      rows.args.push_back(is_tuple(arg) ? Expression{Kind::kMatrix, "", {arg}} : arg);
+    const std::optional<Expression> row = MatrixArithmetic(rows);
+    return row && is_matrix(*row) ? std::optional<Expression>(row->args[0]) : std::nullopt;
+  }
   if (expression.kind == Kind::kPower) {
     if (expression.args.size() != 2 || !is_matrix(expression.args[0])) return std::nullopt;
     return MatrixPower(expression.args[0], expression.args[1]);
