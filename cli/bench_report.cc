@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "core/json.h"
+#include "kernels/isa.h"
 
 namespace temper {
 namespace {
@@ -37,6 +38,7 @@ double Median(std::vector<double> values) {
 }
 
 void ReportHeading() {
+  absl::FPrintF(stderr, "instruction set: %s\n", kernels::Name(kernels::ActiveIsa()));
   absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %12s %8s %8s\n", "bench", "shape", "median us", "GFLOP/s",
                 "of peak", "tokens/s", "ratio", "of best");
 }
@@ -51,6 +53,7 @@ absl::Status Report(const Measurement& m) {
   json["gflops"] = ThreeDecimals(gflops);
   std::string share = "-", tokens = "-", ratio = "-", best = "-";
   if (m.peak_gflops > 0) {
+    json["isa"] = std::string(kernels::Name(kernels::ActiveIsa()));
     json["peak_gflops"] = ThreeDecimals(m.peak_gflops);
     json["share"] = ThreeDecimals(gflops / m.peak_gflops);
     share = absl::StrFormat("%.0f%%", 100 * gflops / m.peak_gflops);
@@ -78,8 +81,8 @@ absl::Status Report(const Measurement& m) {
 Pair InTurns(absl::FunctionRef<void()> ours, absl::FunctionRef<void()> theirs, int64_t rounds,
              double round_seconds) {
   const auto turn = [&](absl::FunctionRef<void()> side) {
-    // The other side's threads may still spin for a moment.
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    // LibTorch's threads spin for up to 5 ms after a region, on the core that ours then want.
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
     side();
     const double begin = Seconds();
     int64_t calls = 0;

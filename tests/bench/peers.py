@@ -10,7 +10,9 @@ Each turn is a process of its own that loads the model, warms up and then takes 
 the other's threads. One JSON line a turn; last, for each measurement, both medians and their ratio. --at-least NAME=RATIO
 makes the exit status 1 where a ratio is lower.
 
-Usage: peers.py [generate] [train] [grpo] [--temper build/cpu/temper] [--turns 5] [--threads 2] [--at-least generate=6]
+With --isa avx2 both sides keep to the instructions that most laptops have, also where the processor has AVX-512.
+
+Usage: peers.py [generate] [train] [grpo] [--temper build/cpu/temper] [--turns 5] [--threads 2] [--isa avx2] [--at-least generate=6]
 Needs: the Python stack of scripts/install --all (run this file with its python); a quiet machine with as many cores as
 threads. Costs: about 4 minutes a turn for all three on 2 cores.
 """
@@ -59,6 +61,10 @@ def write_model(folder):
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="w0", bos_token="w1", eos_token="w2").save_pretrained(
         folder / "words")
+
+
+# What holds temper, and LibTorch with its two libraries, to an instruction set.
+HELD = {"avx2": dict(TEMPER_ISA="avx2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2", ONEDNN_MAX_CPU_ISA="AVX2")}
 
 
 def clock():
@@ -159,6 +165,7 @@ def main():
     parser.add_argument("--temper", default="build/cpu/temper")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", choices=sorted(HELD), help="hold both sides to this instruction set")
     parser.add_argument("--at-least", action="append", default=[], metavar="NAME=RATIO")
     parser.add_argument("--peer", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -166,6 +173,7 @@ def main():
         name, folder = arguments.peer
         print(json.dumps(PEERS[name](Path(folder))))
         return 0
+    os.environ.update(HELD.get(arguments.isa, {}))
     names = arguments.names or list(PEERS)
     for name in names:
         if name not in PEERS:

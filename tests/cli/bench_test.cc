@@ -8,6 +8,7 @@
 #include "core/json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/isa.h"
 #include "rewards/sandbox.h"
 #include "tests/cli/models.h"
 
@@ -46,6 +47,7 @@ TEST(Bench, AProductIsFourLinesThatStandBesideLibTorch) {
   for (const Json& line : lines) {
     for (const char* key : {"median_us", "gflops", "share", "ratio", "best_ratio"})
       EXPECT_GT(line[key], 0) << line << key;
+    EXPECT_EQ(line["isa"], std::string(kernels::Name(kernels::ActiveIsa())));
   }
 }
 
