@@ -230,6 +230,10 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
     if (IsMath(formula)) return formula;
   }
   if (std::optional<MathAnswer> word = reader.LastFormulaWord(text, "formula")) return *std::move(word);
+  // 5 ft 3, 4 2: a line of numbers that is no formula has no last one that counts.
+  const std::optional<FoundNumber> last = LastNumber(text);
+  const bool several = last && text.substr(0, last->begin).find_first_of("0123456789") != text.npos;
+  if (several && !IsProse(text, formulas) && text.find('\n') == text.npos) return whole;
   if (std::optional<MathAnswer> number = reader.Number(text, "number")) return *std::move(number);
   return whole;
 }
