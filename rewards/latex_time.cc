@@ -39,8 +39,9 @@ std::string Bare(std::string_view text) {
 
 std::optional<Expression> ReadTime(std::string_view text) {
   constexpr size_t kLongest = 48;
-  if (text.empty() || text.size() > kLongest || !absl::ascii_isdigit(text[0])) return std::nullopt;
+  if (text.size() > kLongest) return std::nullopt;
   const std::string bare = Bare(text);
+  if (bare.empty() || !absl::ascii_isdigit(bare[0])) return std::nullopt;
   const auto digits = [&](size_t at) {
     size_t count = 0;
     while (at + count < bare.size() && absl::ascii_isdigit(bare[at + count])) ++count;
@@ -102,7 +103,7 @@ std::optional<Expression> ReadAmounts(std::string_view text) {
                                 {"centimeter", {"cm"}},
                                 {"dollar", {}},
                                 {"cent", {}}};
-  if (text.empty() || text.size() > kLongest || !absl::ascii_isdigit(text[0])) return std::nullopt;
+  if (text.size() > kLongest) return std::nullopt;
   std::string plain;  // numbers and words, a space between
   for (const char c : Spaced(text)) {
     const bool digit = absl::ascii_isdigit(c) || c == '.';

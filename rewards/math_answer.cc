@@ -39,7 +39,7 @@ bool IsTimeOrAmount(const MathAnswer& answer) {
 }
 
 // What of a text's readings the reference decides, and where the text is read.
-struct Reader {
+struct AnswerReader {
   MathStyle style;
 
   MathAnswer Parsed(std::string_view text, const char* place) const {
@@ -81,7 +81,8 @@ MathAnswer Unreadable(std::string_view text, const char* place, const char* erro
   return answer;
 }
 
-std::optional<MathAnswer> Reader::Boxed(std::string_view text, const std::vector<Span>& formulas) const {
+std::optional<MathAnswer> AnswerReader::Boxed(std::string_view text,
+                                              const std::vector<Span>& formulas) const {
   const std::vector<Span> boxes = Boxes(text);
   const size_t last = boxes.empty() ? 0 : boxes.back().end;
   if (const size_t open = text.find("\\boxed{", last); open != text.npos)
@@ -98,7 +99,7 @@ MathAnswer Denied(std::string_view text, const char* place) {
 }
 
 // The last word of a sentence that is a formula though nothing marks it, such as (\frac{2}{5}).
-std::optional<MathAnswer> Reader::LastFormulaWord(std::string_view text, const char* place) const {
+std::optional<MathAnswer> AnswerReader::LastFormulaWord(std::string_view text, const char* place) const {
   int tried = 0;
   for (size_t end = text.size(); end > 0 && tried < 4;) {
     const size_t space = text.find_last_of(" \t\n", end - 1);
@@ -130,7 +131,7 @@ bool IsBareNumber(const Expression& x) {
 }
 
 // The last number of a text, with the words behind it where they belong to it: 5 million dollars.
-std::optional<MathAnswer> Reader::Number(std::string_view text, const char* place) const {
+std::optional<MathAnswer> AnswerReader::Number(std::string_view text, const char* place) const {
   const std::optional<FoundNumber> number = LastNumber(text);
   if (!number) return std::nullopt;
   const std::string_view before = text.substr(0, number->begin), rest = text.substr(number->begin);
@@ -145,7 +146,7 @@ std::optional<MathAnswer> Reader::Number(std::string_view text, const char* plac
 }
 
 // What a sentence says at its end: a formula or a number, behind its last "is" or "=" where there is one.
-std::optional<MathAnswer> Reader::Sentence(std::string_view sentence, const char* place) const {
+std::optional<MathAnswer> AnswerReader::Sentence(std::string_view sentence, const char* place) const {
   sentence = WithoutFillers(sentence);
   const std::string_view first = sentence.substr(0, sentence.find(' '));
   if (IsDenied(first) || first.starts_with("不")) return Denied(sentence, place);
@@ -180,7 +181,7 @@ std::optional<MathAnswer> Reader::Sentence(std::string_view sentence, const char
 }
 
 // The first sentence behind the last "answer is"; formulas may hold points and line breaks.
-std::optional<MathAnswer> Reader::Anchor(std::string_view behind) const {
+std::optional<MathAnswer> AnswerReader::Anchor(std::string_view behind) const {
   if (behind.empty()) return std::nullopt;
   const std::string_view sentence = FirstSentence(behind, Formulas(behind), !style.factorial);
   if (std::optional<MathAnswer> found = Sentence(sentence, "final answer")) return found;
@@ -201,7 +202,7 @@ MathStyle StyleOf(const MathAnswer& reference) {
 }
 
 MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
-  const Reader reader{style};
+  const AnswerReader reader{style};
   const std::string restored = Restored(text.substr(text.size() - std::min(text.size(), kSearched)));
   text = Trim(restored);
   const std::vector<Span> formulas = Formulas(text);
@@ -239,7 +240,7 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
 }
 
 MathAnswer ReadMathReference(std::string_view text) {
-  const Reader reader{{}};
+  const AnswerReader reader{{}};
   const std::string restored = Restored(text);
   text = Trim(restored);
   const std::vector<Span> formulas = Formulas(text);

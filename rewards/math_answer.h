@@ -27,7 +27,7 @@ MathStyle StyleOf(const MathAnswer& reference);
 // Finds the answer of a text of any length, the thinking already cut off. In this order:
 //   the last \boxed{..}, with those beside it in one formula or parted by "and" or a comma only;
 //   the whole text, if it is one formula;
-//   what follows the last "answer is", "answer:" or "####" (also in six other languages);
+//   what follows the last "answer is", "answer:" or "####" (also in 18 other languages);
 //   the last formula in $..$, \(..\) or \[..\], with those parted from it by "and" or a comma only;
 //   the last number, fraction or percentage, or what the last "=" of the text is followed by.
 // One answer is taken, never several to choose from: hedging does not pay. One that the text denies ("is not

@@ -93,6 +93,8 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
                     word == "begin" || word == "end")) {
       const size_t close = text.find('}', end);
       end = close == text.npos ? text.size() : close;
+    } else if (word == "is" || word == "are") {
+      words += 2;
     } else if (!command && word.size() >= 2 && FindWord(word) == nullptr) {
       // One word before a number is no factor of it: Result: 42.
       words += word.size() >= 4 && !digits && word != "negative" && word != "minus" && IsEnglishWord(word) &&
@@ -234,10 +236,10 @@ bool IsDenied(std::string_view before) {
 
 bool IsChanged(std::string_view before) {
   static constexpr std::string_view kWords[] = {
-      "minus",   "negative", "plus",     "times",   "half",      "twice",    "double", "triple",
-      "thrice",  "than",     "least",    "most",    "nearly",    "almost",   "under",  "over",
-      "above",   "below",    "between",  "root",    "factorial", "beyond",   "except", "without",
-      "divided", "hundred",  "thousand", "million", "exceeds",   "exceeding"};
+      "out",     "minus",   "negative", "plus",     "times",   "half",      "twice",    "double",
+      "triple",  "thrice",  "than",     "least",    "most",    "nearly",    "almost",   "under",
+      "over",    "above",   "below",    "between",  "root",    "factorial", "beyond",   "except",
+      "without", "divided", "hundred",  "thousand", "million", "exceeds",   "exceeding"};
   const std::string lower = LowerTail(before);
   std::string_view rest = WithoutTail(lower, " \t\n$*([{");
   if (rest.ends_with("<answer>")) return false;

@@ -196,6 +196,10 @@ TEST(MathWords, TimesOfDayAreTimes) {
 
 TEST(MathWords, AmountsInSeveralUnitsAreCompared) {
   ExpectRows({
+      {R"(\text{8 feet 6 inches})",
+       {R"(8 ft 6 in)", R"(\boxed{\text{8 feet 6 inches}})"},
+       {R"(6 feet 8 inches)", R"(8.6)"}},
+      {R"(\text{9:00 AM})", {R"(9:00 AM)", R"(9 a.m.)"}, {R"(9:00 PM)", R"(9)"}},
       {R"(2 hours 30 minutes)",
        {R"(2 hours and 30 minutes)", R"(2 h 30 min)", R"(\boxed{2\text{ hours }30\text{ minutes}})",
         R"(2 hr, 30 min)", R"(2h 30m)"},
