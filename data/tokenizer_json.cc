@@ -3,7 +3,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "core/json.h"
+#include "core/python_json.h"
 #include "core/text.h"
 
 namespace temper {
@@ -141,10 +141,11 @@ absl::StatusOr<std::vector<JsonNode>> JsonNode::GetElements(std::string_view key
 absl::StatusOr<std::unique_ptr<JsonFile>> JsonFile::Parse(const std::string& bytes, const std::string& name) {
   auto file = std::make_unique<JsonFile>();
   simdjson::dom::element root;
-  const auto error = file->parser_.parse(bytes).get(root);
+  auto error = file->parser_.parse(bytes).get(root);
+  if (error != simdjson::SUCCESS) error = file->parser_.parse(QuotePythonNumbers(bytes)).get(root);
   if (error != simdjson::SUCCESS || !IsStrict(root)) {
     // Slower, but it says where.
-    TEMPER_RETURN_IF_ERROR(ParseJson(bytes, name).status());
+    TEMPER_RETURN_IF_ERROR(ParsePythonJson(bytes, name).status());
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", simdjson::error_message(error)));
   }
   file->root_.emplace(root, name, "");

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "core/python_json.h"
 #include "model/config_keys.h"
 #include "model/quantization_config.h"
 
@@ -36,7 +37,7 @@ void ReadTokens(Keys& keys, ModelConfig* config) {
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std::string& path) {
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(json, path));
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParsePythonJson(json, path));
   if (!root.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": is not a JSON object"));
   Keys keys(root, path);
   ModelConfig config;
@@ -44,9 +45,11 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
   TEMPER_ASSIGN_OR_RETURN(config.model_type, GetString(root, "model_type", path));
   const FamilyReader read_family = FindFamily(config.model_type);
   if (read_family == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": model_type: is '", Printable(config.model_type),
-                                                   "'; temper knows ",
-                                                   absl::StrJoin(KnownModelTypes(), ", ")));
+    const bool has_parts = Find(root, "text_config") != nullptr;
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": model_type: is '", Printable(config.model_type),
+                     has_parts ? "', a model of several parts (text_config)" : "'", "; temper knows ",
+                     has_parts ? "the language models " : "", absl::StrJoin(KnownModelTypes(), ", ")));
   }
   config.vocab_size = keys.Int("vocab_size", 1, kMaxVocabulary);
   config.hidden_size = keys.Int("hidden_size", 1, kMaxSize);
@@ -56,8 +59,8 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
   config.max_positions = keys.Int("max_position_embeddings", 1, INT32_MAX);
   config.rms_norm_eps = static_cast<float>(keys.Number("rms_norm_eps", 0, 1, 1e-6));
   config.tie_word_embeddings = keys.Bool("tie_word_embeddings", false);
-  keys.Only("hidden_act", keys.Text("hidden_act", "silu"), std::string("silu"));
-  keys.Only("attention_dropout", keys.Number("attention_dropout", 0, 1, 0), 0.0);
+  const std::string activation = keys.Text("hidden_act", "silu");
+  keys.Only("hidden_act", activation == "swish" ? "silu" : activation, std::string("silu"));
   keys.Keep(IsFp8Config(root, path).status());
   if (const Json* kinds = keys.Member("architectures"); kinds != nullptr && kinds->is_array()) {
     for (const Json& kind : *kinds) {

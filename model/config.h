@@ -31,7 +31,7 @@ struct ModelConfig {
   int64_t hidden_size = 0;
   int64_t num_layers = 0;
   int64_t intermediate_size = 0;  // of the dense MLP
-  int64_t max_positions = 0;
+  int64_t max_positions = 0;  // as far as rope reaches: rope_scaling's factor times the original positions
   float rms_norm_eps = 1e-6f;
   bool tie_word_embeddings = false;
 
@@ -75,7 +75,8 @@ struct ModelConfig {
   std::vector<int32_t> eos_ids;
   int32_t bos_id = -1;
 
-  std::string json;  // config.json as read, for writing it back
+  // config.json as read, and generation_config.json (empty: there is none), for writing them back.
+  std::string json, generation_json;
 
   bool is_mla() const { return kv_lora_rank > 0; }
   bool is_moe_layer(int64_t layer) const {

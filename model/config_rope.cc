@@ -5,10 +5,47 @@
 #include "model/config_keys.h"
 
 namespace temper {
+namespace {
+
+// rope_parameters and rope_scaling in one; where both are there, as tools write them for both versions, they
+// must not contradict each other.
+Json RopeSettings(Keys& keys) {
+  Json settings = Json::object();
+  for (const char* key : {"rope_parameters", "rope_scaling"}) {
+    const Json* given = keys.Member(key);
+    if (given == nullptr) continue;
+    if (!given->is_object()) {
+      keys.Fail(key, "is not an object");
+      continue;
+    }
+    for (const auto& [name, value] : given->items()) {
+      if (value.is_null()) continue;
+      const std::string setting = name == "type" ? "rope_type" : name;
+      const Json* other = Find(settings, setting);
+      if (other != nullptr && *other != value) {
+        keys.Fail(key, absl::StrCat("has ", Printable(setting), " ", Printable(DumpJson(value), 60),
+                                    ", and rope_parameters ", Printable(DumpJson(*other), 60),
+                                    "; keep one of them"));
+      }
+      if (other == nullptr) settings[setting] = value;
+    }
+  }
+  return settings;
+}
+
+// How many positions the rotation is made for. Qwen2.5's recipe for long texts, and those of linear scaling,
+// leave max_position_embeddings at the original number.
+int64_t Reach(const RopeConfig& rope, int64_t max_positions) {
+  if (rope.type != "yarn" && rope.type != "linear") return max_positions;
+  const int64_t original = rope.type == "yarn" ? rope.original_max_positions : max_positions;
+  const double reach = rope.factor * static_cast<double>(original);
+  return std::max(max_positions, static_cast<int64_t>(std::min<double>(reach, INT32_MAX)));
+}
+
+}  // namespace
 
 void ReadRope(Keys& keys, ModelConfig* config) {
-  static const char* const kKnown[] = {"type",
-                                       "rope_type",
+  static const char* const kKnown[] = {"rope_type",
                                        "rope_theta",
                                        "factor",
                                        "beta_fast",
@@ -22,15 +59,8 @@ void ReadRope(Keys& keys, ModelConfig* config) {
                                        "original_max_position_embeddings",
                                        "partial_rotary_factor"};
   RopeConfig& rope = config->rope;
-  const Json* four = keys.Member("rope_scaling");
-  const Json* five = keys.Member("rope_parameters");
-  if (four != nullptr && five != nullptr && *four != *five) {
-    keys.Fail("rope_scaling", "differs from rope_parameters; keep one of them");
-  }
-  const std::string key = five != nullptr ? "rope_parameters" : "rope_scaling";
-  static const Json kNone = Json::object();
-  const Json& object = five != nullptr ? *five : four != nullptr ? *four : kNone;
-  if (!object.is_object()) return keys.Fail(key, "is not an object");
+  const std::string key = keys.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const Json object = RopeSettings(keys);
 
   Keys in(object, absl::StrCat(keys.name(), ": ", key));
   for (const auto& [name, value] : object.items()) {
@@ -40,7 +70,7 @@ void ReadRope(Keys& keys, ModelConfig* config) {
     }
   }
   constexpr double kLarge = 1e12;
-  rope.type = in.Text("rope_type", in.Text("type", "default"));
+  rope.type = in.Text("rope_type", "default");
   if (rope.type != "default" && rope.type != "linear" && rope.type != "yarn" && rope.type != "llama3") {
     in.Fail("rope_type",
             absl::StrCat("is '", Printable(rope.type), "'; temper knows default, linear, yarn and llama3"));
@@ -79,6 +109,7 @@ void ReadRope(Keys& keys, ModelConfig* config) {
       in.Fail("high_freq_factor", "is not greater than low_freq_factor");
     }
   }
+  config->max_positions = Reach(rope, config->max_positions);
   keys.Keep(in.status());
 }
 

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/quantization_config.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/python_json.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "model/fp8.h"
@@ -33,38 +37,42 @@ absl::StatusOr<bool> IsFp8Config(const Json& config, const std::string& path) {
     const Json* is = Find(*quantization, key);
     if (is == nullptr && required) return wrong(absl::StrCat(key, " is missing"));
     if (is == nullptr || is->is_null() || *is == can) continue;
-    return wrong(
-        absl::StrCat(key, " is ", Printable(DumpJson(*is), 60), "; temper knows ", DumpJson(can), " only"));
+    return wrong(absl::StrCat(key, " is ", Printable(DumpJson(*is), 60), "; temper knows ", DumpJson(can),
+                              " only: take the model's own weights, or dequantise them and save them anew"));
   }
   return true;
 }
 
 absl::StatusOr<bool> IsFp8Config(const std::string& config, const std::string& path) {
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(config, path));
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParsePythonJson(config, path));
   return IsFp8Config(root, path);
 }
 
 absl::StatusOr<std::string> ConfigTextFor(const std::string& config, WeightDtype dtype) {
   if (dtype == WeightDtype::kKeep) return config;
-  TEMPER_ASSIGN_OR_RETURN(Json root, ParseJson(config, "config.json"));
+  TEMPER_RETURN_IF_ERROR(ParsePythonJson(config, "config.json").status());
   // With FP8 the word means the tensors that are not quantised, and what is computed in.
-  const char* word = dtype == WeightDtype::kF32 ? "float32" : "bfloat16";
-  bool known = false;
-  for (const char* key : {"torch_dtype", "dtype"}) {
-    if (Find(root, key) == nullptr) continue;
-    root[key] = word;
-    known = true;
+  const std::string word = dtype == WeightDtype::kF32 ? "\"float32\"" : "\"bfloat16\"";
+  std::vector<std::string> members;
+  bool is_named = false, is_quantised = false;
+  for (const WrittenMember& member : WrittenMembers(config)) {
+    const bool is_dtype = member.name == "torch_dtype" || member.name == "dtype";
+    const bool is_quantisation = member.name == kKey;
+    is_named |= is_dtype;
+    is_quantised |= is_quantisation;
+    if (is_quantisation && dtype != WeightDtype::kFp8) continue;
+    members.push_back(
+        absl::StrCat("\"", std::string(member.name), "\": ", is_dtype ? word : std::string(member.value)));
   }
-  if (!known && dtype != WeightDtype::kF32) root["torch_dtype"] = word;
-  if (dtype != WeightDtype::kFp8) {
-    root.erase(kKey);
-  } else if (Find(root, kKey) == nullptr) {
-    root[kKey] = {{"activation_scheme", "dynamic"},
-                  {"fmt", "e4m3"},
-                  {"quant_method", "fp8"},
-                  {"weight_block_size", {kFp8Block, kFp8Block}}};
+  if (!is_named && dtype != WeightDtype::kF32) members.push_back(absl::StrCat("\"torch_dtype\": ", word));
+  if (!is_quantised && dtype == WeightDtype::kFp8) {
+    const Json fp8 = {{"activation_scheme", "dynamic"},
+                      {"fmt", "e4m3"},
+                      {"quant_method", "fp8"},
+                      {"weight_block_size", {kFp8Block, kFp8Block}}};
+    members.push_back(absl::StrCat("\"", kKey, "\": ", DumpJson(fp8)));
   }
-  return root.dump(2) + "\n";
+  return absl::StrCat("{\n  ", absl::StrJoin(members, ",\n  "), "\n}\n");
 }
 
 }  // namespace temper

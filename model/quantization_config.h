@@ -18,7 +18,8 @@ enum class WeightDtype { kKeep, kF32, kBf16, kFp8 };  // kKeep: each tensor its 
 absl::StatusOr<bool> IsFp8Config(const Json& config, const std::string& path);
 absl::StatusOr<bool> IsFp8Config(const std::string& config, const std::string& path);  // the file's text
 
-// The text of config.json for the same model with weights of this dtype.
+// The text of config.json for the same model with weights of this dtype. Members that do not speak of it keep
+// their bytes.
 absl::StatusOr<std::string> ConfigTextFor(const std::string& config, WeightDtype dtype);
 
 }  // namespace temper

@@ -73,8 +73,34 @@ TEST(ModelConfig, RopeOfTransformers4And5AreTheSame) {
     const double mscale = 0.1 * 0.5 * std::log(40.0) + 1;
     EXPECT_FLOAT_EQ(c.softmax_scale(), static_cast<float>(mscale * mscale / 3));
   }
-  EXPECT_THAT(ErrorOf(With(four, "rope_parameters", Json{{"rope_type", "default"}})),
-              HasSubstr("differs from rope_parameters"));
+  EXPECT_THAT(
+      ErrorOf(With(four, "rope_parameters", Json{{"rope_type", "default"}})),
+      HasSubstr("rope_scaling: has rope_type \"yarn\", and rope_parameters \"default\"; keep one of them"));
+}
+
+TEST(ModelConfig, PositionsReachAsFarAsTheRotationIsMadeFor) {
+  const Json qwen = With(TinyQwen2(), "max_position_embeddings", 64);
+  const Json yarn = {{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 64}};
+  EXPECT_EQ(Parsed(With(qwen, "rope_scaling", yarn)).max_positions, 256) << "Qwen2.5's recipe";
+  EXPECT_EQ(Parsed(With(With(qwen, "rope_scaling", yarn), "max_position_embeddings", 512)).max_positions,
+            512);
+  EXPECT_EQ(Parsed(With(qwen, "rope_scaling", {{"rope_type", "yarn"}, {"factor", 4}})).max_positions, 256);
+  EXPECT_EQ(Parsed(With(qwen, "rope_scaling", {{"type", "linear"}, {"factor", 2.5}})).max_positions, 160);
+  Json five = yarn;
+  five["rope_type"] = "yarn";
+  five["rope_theta"] = 1000.0;
+  EXPECT_EQ(Parsed(With(qwen, "rope_parameters", five)).max_positions, 256);
+  EXPECT_EQ(Parsed(With(With(qwen, "rope_parameters", five), "rope_scaling", yarn)).rope.theta, 1000)
+      << "both forms, as tools write them for old and new versions";
+  EXPECT_EQ(Parsed(qwen).max_positions, 64);
+}
+
+TEST(ModelConfig, WhatNoAnswerDependsOnIsNoObstacle) {
+  for (const Json& json :
+       {With(TinyLlama(), "attention_dropout", 0.1), With(TinyLlama(), "hidden_act", "swish"),
+        With(TinyLlama(), "pad_token_id", -1), With(TinyLlama(), "anything", {{"a", 1}})}) {
+    EXPECT_EQ(ErrorOf(json), "");
+  }
 }
 
 TEST(ModelConfig, YarnsScoreFactorIsDeepseeksAlone) {
@@ -94,8 +120,13 @@ TEST(ModelConfig, WhatWouldBeIgnoredIsRefusedWithItsKey) {
   const Json llama = TinyLlama(), qwen = TinyQwen2(), deepseek = TinyDeepseek();
   const std::vector<std::pair<Json, std::string>> cases = {
       {With(llama, "hidden_act", "gelu"), "hidden_act: is 'gelu'; temper knows 'silu' only"},
-      {With(llama, "attention_dropout", 0.1), "attention_dropout: is 0.1"},
       {With(llama, "quantization_config", Json::object()), "quantization_config: "},
+      {With(llama, "quantization_config", {{"quant_method", "gptq"}}),
+       "quantization_config: quant_method is \"gptq\"; temper knows \"fp8\" only: take the model's own "
+       "weights"},
+      {With(With(llama, "model_type", "llava"), "text_config", Json::object()),
+       "model_type: is 'llava', a model of several parts (text_config); temper knows the language models "
+       "deepseek"},
       {With(llama, "partial_rotary_factor", 0.5), "partial_rotary_factor: is 0.5"},
       {With(llama, "architectures", {"LlamaForSequenceClassification"}), "architectures: has"},
       {With(qwen, "layer_types", {"full_attention", "sliding_attention"}),
