@@ -2,12 +2,20 @@
 #include "data/chat.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "core/python_json.h"
 #include "core/text.h"
+#include "data/tokenizer_folder.h"
 
 namespace temper {
 namespace {
+
+constexpr char kConfig[] = "tokenizer_config.json";
 
 // DeepSeek-V3 and R1 (their tokenizer_config.json) without tools: the system's words stand bare after the
 // beginning, and the thinking of past turns is dropped.
@@ -53,14 +61,56 @@ const std::string* FileOf(const Tokenizer& tokenizer, std::string_view name) {
   return nullptr;
 }
 
-// The special tokens that a file names ("bos_token": a text, or an object with its content) join `variables`.
-void AddSpecialTokens(const Json& config, Json& variables) {
-  for (const char* name :
-       {"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}) {
-    const Json* token = Find(config, name);
-    if (token != nullptr && token->is_object()) token = Find(*token, "content");
+// The tokens of an object by their names ("bos_token": a text, or an object with its content) join
+// `variables`.
+void AddTokens(const Json& object, Json& variables) {
+  if (!object.is_object()) return;
+  for (const auto& [name, value] : object.items()) {
+    const Json* token = value.is_object() ? Find(value, "content") : &value;
     if (token != nullptr && token->is_string() && !variables.contains(name)) variables[name] = *token;
   }
+}
+
+// The special tokens that a file names: its members ..._token, and those of its own that it has in an object.
+void AddSpecialTokens(const Json& config, Json& variables) {
+  Json named = Json::object();
+  if (config.is_object()) {
+    for (const auto& [name, value] : config.items()) {
+      if (name.ends_with("_token")) named[name] = value;
+    }
+  }
+  AddTokens(named, variables);
+  for (const char* key : {"extra_special_tokens", "model_specific_special_tokens"}) {
+    if (const Json* own = Find(config, key)) AddTokens(*own, variables);
+  }
+}
+
+// chat_template of tokenizer_config.json: a text, or named ones in a list or an object.
+absl::Status FindInConfig(const Json& config,
+                          std::map<std::string, std::pair<std::string, std::string>>& found) {
+  const Json* source = Find(config, "chat_template");
+  if (source == nullptr || source->is_null()) return absl::OkStatus();
+  const std::string name = absl::StrCat(kConfig, ": chat_template");
+  const auto add = [&](const std::string& which, const std::string& text) {
+    found[which] = {text, absl::StrCat(name, " ", Printable(which, 60))};
+  };
+  if (source->is_string()) {
+    found["default"] = {source->get<std::string>(), name};
+  } else if (source->is_object()) {
+    for (const auto& [which, text] : source->items()) {
+      TEMPER_ASSIGN_OR_RETURN(const std::string words, GetString(*source, which, name));
+      add(which, words);
+    }
+  } else if (source->is_array()) {
+    for (const Json& each : *source) {
+      TEMPER_ASSIGN_OR_RETURN(const std::string which, GetString(each, "name", name));
+      TEMPER_ASSIGN_OR_RETURN(const std::string text, GetString(each, "template", name));
+      add(which, text);
+    }
+  } else {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": is neither a text nor a list"));
+  }
+  return absl::OkStatus();
 }
 
 bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
@@ -81,6 +131,52 @@ std::optional<std::string_view> AfterOpenedThinking(std::string_view prompt, std
   return answer;
 }
 
+// The text of a message's content: a text, or a list of parts that are texts. Nothing where the message says
+// something else (calls tools, only thinks); what a tool gave back may be any JSON.
+absl::StatusOr<std::string> ReadContent(const Json& message, const std::string& role,
+                                        const std::string& name) {
+  const Json* content = Find(message, "content");
+  const auto has = [&](const char* key) {
+    const Json* value = Find(message, key);
+    return value != nullptr && !value->empty();
+  };
+  if (content == nullptr || content->is_null()) {
+    for (const char* other : {"tool_calls", "function_call", "reasoning_content", "thinking", "reasoning"}) {
+      if (has(other)) return std::string();
+    }
+  }
+  if (content == nullptr || !content->is_array()) {
+    const bool is_word = role == "user" || role == "assistant" || role == "system" || role == "developer";
+    if (content != nullptr && content->is_object() && !is_word) return DumpJson(*content);
+    return GetString(message, "content", name);
+  }
+  std::vector<std::string> texts;
+  for (const Json& part : *content) {
+    const std::string where = absl::StrCat(name, ": content part ", texts.size() + 1);
+    if (part.is_string()) {
+      texts.push_back(part.get<std::string>());
+      continue;
+    }
+    TEMPER_ASSIGN_OR_RETURN(const std::string type, GetString(part, "type", where, "text"));
+    if (type != "text") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(where, ": is of type ", Printable(type, 60), ", and temper's policies read text"));
+    }
+    TEMPER_ASSIGN_OR_RETURN(texts.emplace_back(), GetString(part, "text", where));
+  }
+  return absl::StrJoin(texts, "\n");
+}
+
+// Whether a template goes through the parts of a content that is a list, rather than writing the list down.
+bool TakesParts(const ChatTemplate& chat_template, ChatInput input) {
+  constexpr std::string_view kProbe = "\xF3\xB0\x80\x80";  // U+F0000, which no template writes
+  input.messages = {{{"role", "user"}, {"content", {{{"type", "text"}, {"text", kProbe}}}}}};
+  const absl::StatusOr<RenderedChat> chat = chat_template.Render(input);
+  return chat.ok() && chat->text.find(kProbe) != std::string::npos &&
+         chat->text.find("'type': 'text'") == std::string::npos &&
+         chat->text.find("\"type\": \"text\"") == std::string::npos;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::string& where) {
@@ -93,19 +189,8 @@ absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::s
     const std::string name = absl::StrCat(where, ": message ", messages.size() + 1);
     Message message;
     TEMPER_ASSIGN_OR_RETURN(message.role, GetString(item, "role", name));
-    const Json* calls = Find(item, "tool_calls");
-    if (calls != nullptr && !calls->empty()) {
-      TEMPER_ASSIGN_OR_RETURN(message.content, GetString(item, "content", name, ""));
-    } else {
-      TEMPER_ASSIGN_OR_RETURN(message.content, GetString(item, "content", name));
-    }
-    const bool known = message.role == "user" || message.role == "assistant" || message.role == "system" ||
-                       message.role == "tool";
-    if (!known || (message.role == "system" && !messages.empty())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, ": role: is ", Printable(message.role, 60),
-                       "; temper knows user, assistant, tool, and system as the first"));
-    }
+    if (message.role.empty()) return absl::InvalidArgumentError(absl::StrCat(name, ": role: is empty"));
+    TEMPER_ASSIGN_OR_RETURN(message.content, ReadContent(item, message.role, name));
     message.fields = item;
     messages.push_back(std::move(message));
   }
@@ -119,43 +204,39 @@ absl::StatusOr<ChatForm> ChatForm::Of(const Tokenizer& tokenizer, std::optional<
 }
 
 absl::Status ChatForm::ReadTemplates() {
-  constexpr char kConfig[] = "tokenizer_config.json";
   Json config;
   if (const std::string* bytes = FileOf(*tokenizer_, kConfig)) {
-    TEMPER_ASSIGN_OR_RETURN(config, ParseJson(*bytes, kConfig));
+    TEMPER_ASSIGN_OR_RETURN(config, ParsePythonJson(*bytes, kConfig));
     AddSpecialTokens(config, variables_);
   }
   if (const std::string* bytes = FileOf(*tokenizer_, "special_tokens_map.json")) {
-    TEMPER_ASSIGN_OR_RETURN(const Json map, ParseJson(*bytes, "special_tokens_map.json"));
+    TEMPER_ASSIGN_OR_RETURN(const Json map, ParsePythonJson(*bytes, "special_tokens_map.json"));
     if (!config.contains("added_tokens_decoder")) AddSpecialTokens(map, variables_);
   }
-  const auto read = [](std::string_view source, const std::string& name,
-                       std::optional<ChatTemplate>* into) -> absl::Status {
-    TEMPER_ASSIGN_OR_RETURN(ChatTemplate parsed, ChatTemplate::Parse(source, name));
-    into->emplace(std::move(parsed));
-    return absl::OkStatus();
-  };
-  if (const std::string* bytes = FileOf(*tokenizer_, "chat_template.jinja")) {
-    return read(*bytes, "chat_template.jinja", &template_);
+  // By name: the text, and where it stands.
+  std::map<std::string, std::pair<std::string, std::string>> found;
+  for (const auto& [name, bytes] : tokenizer_->files()) {
+    if (name == "chat_template.jinja") found["default"] = {bytes, name};
+    const std::string prefix = absl::StrCat(kMoreTemplates, "/"), suffix = ".jinja";
+    if (!name.starts_with(prefix) || !name.ends_with(suffix)) continue;
+    found[name.substr(prefix.size(), name.size() - prefix.size() - suffix.size())] = {bytes, name};
   }
-  const Json* source = Find(config, "chat_template");
-  if (source == nullptr || source->is_null()) {
+  if (found.empty()) TEMPER_RETURN_IF_ERROR(FindInConfig(config, found));
+  if (found.empty()) {
     TEMPER_ASSIGN_OR_RETURN(const char* built_in, BuiltIn(*tokenizer_));
-    return read(built_in, "the built-in chat template", &template_);
+    found["default"] = {built_in, "the built-in chat template"};
   }
-  const std::string name = absl::StrCat(kConfig, ": chat_template");
-  if (source->is_string()) return read(source->get_ref<const std::string&>(), name, &template_);
-  if (!source->is_array())
-    return absl::InvalidArgumentError(absl::StrCat(name, ": is neither a text nor a list"));
-  for (const Json& each : *source) {
-    TEMPER_ASSIGN_OR_RETURN(const std::string which, GetString(each, "name", name));
-    TEMPER_ASSIGN_OR_RETURN(const std::string text, GetString(each, "template", name));
-    const std::string full_name = absl::StrCat(name, " ", Printable(which, 60));
-    if (which == "default") TEMPER_RETURN_IF_ERROR(read(text, full_name, &template_));
-    if (which == "tool_use") TEMPER_RETURN_IF_ERROR(read(text, full_name, &tool_template_));
+  for (const auto& [name, into] :
+       {std::pair("default", &template_), std::pair("tool_use", &tool_template_)}) {
+    const auto source = found.find(name);
+    if (source == found.end()) continue;
+    TEMPER_ASSIGN_OR_RETURN(ChatTemplate parsed,
+                            ChatTemplate::Parse(source->second.first, source->second.second));
+    into->emplace(std::move(parsed));
   }
   if (template_.has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(name, ": has no template of the name default"));
+  return absl::InvalidArgumentError(
+      absl::StrCat(found.begin()->second.second, ": there is no template of the name default beside it"));
 }
 
 absl::StatusOr<RenderedChat> ChatForm::Render(const std::vector<Message>& messages, size_t count,
@@ -167,7 +248,19 @@ absl::StatusOr<RenderedChat> ChatForm::Render(const std::vector<Message>& messag
   input.now = now_;
   input.add_generation_prompt = add_generation_prompt;
   if (!add_generation_prompt) input.trusted_from = count - 1;
-  return (!tools.is_null() && tool_template_ ? tool_template_ : template_)->Render(input);
+  const ChatTemplate& chat_template = *(!tools.is_null() && tool_template_ ? tool_template_ : template_);
+  const bool has_parts = std::any_of(input.messages.begin(), input.messages.end(), [](const Json& message) {
+    const Json* content = Find(message, "content");
+    return content != nullptr && content->is_array();
+  });
+  if (has_parts && !TakesParts(chat_template, input)) {
+    for (size_t i = 0; i < count; ++i) {
+      Json& message = input.messages[i];
+      if (message.contains("content") && message["content"].is_array())
+        message["content"] = messages[i].content;
+    }
+  }
+  return chat_template.Render(input);
 }
 
 absl::StatusOr<std::vector<int32_t>> ChatForm::Encode(const RenderedChat& chat) const {

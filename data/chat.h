@@ -16,18 +16,20 @@
 namespace temper {
 
 struct Message {
-  std::string role;     // system (first, or none), user, assistant, tool
-  std::string content;  // empty where an assistant only calls tools
+  std::string role;     // user, assistant, system, tool, or what the template takes
+  std::string content;  // the texts of its parts, one below the other; empty where it only calls tools
   Json fields;          // the whole message, as a template sees it (tool_calls, reasoning_content, ...)
 };
 
-// [{"role","content"}, ..], not empty. Errors name `where`.
+// [{"role","content"}, ..], not empty; content is a text, a list of texts ({"type": "text", "text"}), or null
+// where the message calls tools or only thinks. Images and other parts are errors. Errors name `where`.
 absl::StatusOr<std::vector<Message>> ReadMessages(const Json& list, const std::string& where);
 
-// How a tokenizer's policy writes conversations down: the template of its folder (chat_template.jinja, else
-// chat_template in tokenizer_config.json: a text, or a list of named ones, of which `default` is taken and
-// with tools `tool_use`), as Transformers finds it. Without one, DeepSeek-R1's form or ChatML where the
-// vocabulary has their role tokens; other tokenizers are an error.
+// How a tokenizer's policy writes conversations down: the template of its folder, as Transformers finds it:
+// chat_template.jinja and additional_chat_templates/NAME.jinja, else chat_template in tokenizer_config.json
+// (a text, or named ones). Of named ones `default` is taken, with tools `tool_use`. Without one,
+// DeepSeek-R1's form or ChatML where the vocabulary has their role tokens; other tokenizers are an error.
+// Content in parts goes to the template as it is where it takes parts, else as one text.
 //
 // The ids are those of Transformers' apply_chat_template, but that what a conversation says is never read as
 // added tokens: those are the template's alone. Threads may share it; the tokenizer must outlive it.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "data/jinja/evaluator.h"
 #include "data/jinja/parser.h"
@@ -33,15 +34,24 @@ const Json* FindReasoning(const Json& message) {
   return nullptr;
 }
 
-// A message as the template sees it. The role is one of few words that the template knows, so it is no
-// content.
+// A role as templates know them (user, tool, ipython, developer, ...). Anything else that stands there is
+// what somebody wrote.
+bool IsRole(const Json& value) {
+  if (!value.is_string()) return false;
+  const std::string& role = value.get_ref<const std::string&>();
+  return role.size() <= 64 && std::all_of(role.begin(), role.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '_' || c == '-';
+         });
+}
+
+// A message as the template sees it. The role is no content: templates build tokens of it.
 Value ReadMessage(jinja::Runtime& runtime, const Json& message, bool marked) {
   if (!message.is_object()) return runtime.Fail("a message is no object");
   Members members;
   const auto add = [&](const std::string& key, const Json& value) {
-    if (value.is_null()) return;
-    members.emplace_back(jinja::FromUtf8(key, marked),
-                         jinja::FromJson(runtime, value, marked && key != "role"));
+    if (value.is_null() && key != "content") return;
+    const bool is_role = key == "role" && IsRole(value);
+    members.emplace_back(jinja::FromUtf8(key, marked), jinja::FromJson(runtime, value, marked && !is_role));
   };
   // As in Transformers a message with reasoning begins with `thinking`, and `reasoning_content` joins at the
   // end.

@@ -16,8 +16,9 @@
 
 namespace temper {
 
-// What a template writes down. Members of messages that are null are left out, and a message's reasoning is
-// found under all its names (reasoning_content, thinking, reasoning), as in Transformers.
+// What a template writes down. Members of messages that are null are left out but for `content`, which a call
+// of tools has so and templates ask for; a message's reasoning is found under all its names
+// (reasoning_content, thinking, reasoning), as in Transformers.
 struct ChatInput {
   Json messages = Json::array();    // of objects with a role
   Json tools, documents;            // lists, or null

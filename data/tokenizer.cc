@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -28,6 +29,7 @@ constexpr size_t kTextLimit = size_t{1} << 28;  // ICU and Oniguruma count in in
 struct Tokenizer::State {
   std::vector<std::pair<std::string, std::string>> files;
   std::vector<int32_t> eos_ids;
+  int64_t rows = std::numeric_limits<int64_t>::max();  // of the model's embedding
   std::vector<AddedToken> added;
   absl::flat_hash_map<std::string_view, const AddedToken*> added_by_content;
   AddedTokenMatcher raw_matcher, normalized_matcher;
@@ -201,6 +203,18 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& pa
   return tokenizer;
 }
 
+absl::Status Tokenizer::FitTo(int64_t rows, const std::string& folder) {
+  const int64_t own = static_cast<int64_t>(state_->bpe->vocabulary().tokens().size());
+  if (own > rows) {
+    return absl::InvalidArgumentError(absl::StrCat(Printable(folder, 1000), "/tokenizer.json: has ids up to ",
+                                                   own - 1, ", but the model's vocab_size is ", rows,
+                                                   "; they do not belong together"));
+  }
+  state_->rows = rows;
+  std::erase_if(state_->eos_ids, [&](int32_t id) { return id >= rows; });
+  return absl::OkStatus();
+}
+
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->tokens.size()); }
 const std::vector<int32_t>& Tokenizer::eos_ids() const { return state_->eos_ids; }
 const std::vector<std::pair<std::string, std::string>>& Tokenizer::files() const { return state_->files; }
@@ -252,6 +266,13 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
   }
   if (options.add_special_tokens) {
     ids.insert(ids.end(), state.post_processor.suffix.begin(), state.post_processor.suffix.end());
+  }
+  for (const int32_t id : ids) {
+    if (id < state.rows) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("the text has ", Printable(std::string(state.tokens[id].text)), " (", id,
+                     "), and the model's vocab_size is ", state.rows,
+                     ": it knows no such token (model.resize_token_embeddings gives it one)"));
   }
   return ids;
 }

@@ -26,6 +26,12 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path);
   ~Tokenizer();
 
+  // For a model whose embedding has so many rows. Tokens of the vocabulary beyond them are an error (`folder`
+  // names the tokenizer's): the two do not belong together. Added tokens beyond them (a padding token that no
+  // embedding was made for) are fine until a text has one, which Encode refuses. Call it before others use
+  // it.
+  absl::Status FitTo(int64_t rows, const std::string& folder);
+
   // Largest id + 1.
   int64_t vocab_size() const;
   // Ids that end a completion, ascending; may be empty.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/folder_link.h"
 #include "core/text.h"
 #include "data/tokenizer_json.h"
 
@@ -48,7 +49,47 @@ absl::StatusOr<std::string_view> TokenText(const JsonNode& node) {
   return node.String();
 }
 
+// Checkpoints give these files away, so a link may not lead to anything else: only to a file of the same
+// name, as in folders of links to a model that lies elsewhere.
+absl::Status CheckLink(const std::string& folder, const std::string& name) {
+  const std::filesystem::path target = OutsideTarget(folder, name);
+  if (target.empty() || target.filename() == std::filesystem::path(name).filename()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(folder + "/" + name, 1000), ": is a link to ", Printable(target.string(), 1000),
+                   ", outside of the folder and of another name; copy it if it belongs to the model"));
+}
+
 }  // namespace
+
+std::vector<std::string> TokenizerFileNames(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const char* name :
+       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "chat_template.jinja", "tokenizer.model", "vocab.json", "merges.txt"}) {
+    if (FileExists(absl::StrCat(folder, "/", name))) names.push_back(name);
+  }
+  // No such folder is no error.
+  for (const std::string& name :
+       ListDirectory(absl::StrCat(folder, "/", kMoreTemplates)).value_or(std::vector<std::string>())) {
+    if (name.ends_with(".jinja")) names.push_back(absl::StrCat(kMoreTemplates, "/", name));
+  }
+  return names;
+}
+
+bool HasTokenizerFiles(const std::string& folder) { return !TokenizerFileNames(folder).empty(); }
+
+absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to) {
+  for (const std::string& name : TokenizerFileNames(from)) {
+    const std::string target = absl::StrCat(to, "/", name);
+    if (FileExists(target)) continue;
+    TEMPER_RETURN_IF_ERROR(CheckLink(from, name));
+    TEMPER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(from, "/", name), kFileLimit));
+    if (name.find('/') != name.npos)
+      TEMPER_RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kMoreTemplates)));
+    TEMPER_RETURN_IF_ERROR(WriteFileAtomic(target, bytes));
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<TokenizerFolder> ReadTokenizerFolder(const std::string& path) {
   TokenizerFolder folder;
@@ -61,10 +102,19 @@ absl::StatusOr<TokenizerFolder> ReadTokenizerFolder(const std::string& path) {
   }
   folder.path = path;
   folder.tokenizer_json = (std::filesystem::path(path) / "tokenizer.json").string();
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                           "generation_config.json", "chat_template.jinja"}) {
+  std::vector<std::string> names = TokenizerFileNames(path);
+  if (!names.empty() && names[0] != "tokenizer.json") {
+    return absl::NotFoundError(
+        absl::StrCat(folder.tokenizer_json, ": is not there, only ", Printable(names[0]),
+                     ": AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) of Transformers writes it"));
+  }
+  if (names.empty()) names.push_back("tokenizer.json");
+  if (FileExists(absl::StrCat(path, "/generation_config.json"))) names.push_back("generation_config.json");
+  for (const std::string& name : names) {
+    const bool is_other_form = name == "tokenizer.model" || name == "vocab.json" || name == "merges.txt";
+    if (is_other_form || name == "added_tokens.json") continue;
     const std::string file = (std::filesystem::path(path) / name).string();
-    if (!folder.files.empty() && !FileExists(file)) continue;
+    TEMPER_RETURN_IF_ERROR(CheckLink(path, name));
     TEMPER_ASSIGN_OR_RETURN(std::string bytes, ReadFile(file, kFileLimit));
     // Checked here, since some are read only where others do not say enough, yet checkpoints carry them all.
     if (file.ends_with(".json")) TEMPER_RETURN_IF_ERROR(JsonFile::Parse(bytes, file).status());

@@ -13,7 +13,19 @@
 
 namespace temper {
 
-// A tokenizer's files, by name, the tokenizer.json first.
+// Where a folder keeps the chat templates beside the first (tool_use.jinja, ...).
+inline constexpr char kMoreTemplates[] = "additional_chat_templates";
+
+// The files of a tokenizer that lie in the folder, by their names in it, tokenizer.json first: what a
+// checkpoint takes along. The forms that temper does not read (tokenizer.model, vocab.json and merges.txt)
+// are among them.
+std::vector<std::string> TokenizerFileNames(const std::string& folder);
+bool HasTokenizerFiles(const std::string& folder);
+
+// Copies them; what is in `to` already stays.
+absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to);
+
+// A tokenizer's files that say what it does, by name, the tokenizer.json first.
 struct TokenizerFolder {
   std::string path, tokenizer_json;  // the folder (empty: a lone file), and the path of its tokenizer.json
   std::vector<std::pair<std::string, std::string>> files;

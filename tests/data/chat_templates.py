@@ -153,7 +153,7 @@ def inputs():
 
 def reference(row):
     """The text, or the exception."""
-    messages = [{key: value for key, value in message.items() if value is not None} for message in row["messages"]]
+    messages = [{key: value for key, value in message.items() if value is not None or key == "content"} for message in row["messages"]]
     variables = {key: value for key, value in row["variables"].items() if key != "documents"}
     try:
         rendered, _ = chat_template_utils.render_jinja_template(

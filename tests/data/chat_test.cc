@@ -152,10 +152,86 @@ TEST_F(ChatTest, FindsTheTemplateAsTransformersDoes) {
   config["chat_template"].erase(0);
   Write("tokenizer_config.json", config.dump());
   Load();
-  EXPECT_THAT(Prompt(List({User("x")})), HasSubstr("tokenizer_config.json: chat_template: has no template"));
+  EXPECT_THAT(
+      Prompt(List({User("x")})),
+      HasSubstr("tokenizer_config.json: chat_template tool_use: there is no template of the name default"));
+  config["chat_template"] = {{"default", "three"}, {"tool_use", "four"}};
+  Write("tokenizer_config.json", config.dump());
+  Load();
+  EXPECT_EQ(Prompt(List({User("x")}), List({{{"type", "function"}}})), "four");
   Write("chat_template.jinja", "file");
   Load();
+  EXPECT_EQ(Prompt(List({User("x")}), List({{{"type", "function"}}})), "file");
+  ASSERT_TRUE(MakeDirectories(folder_ + "/additional_chat_templates").ok());
+  Write("additional_chat_templates/tool_use.jinja", "more");
+  Load();
+  EXPECT_EQ(Prompt(List({User("x")}), List({{{"type", "function"}}})), "more");
   EXPECT_EQ(Prompt(List({User("x")})), "file");
+}
+
+TEST_F(ChatTest, TheTemplateIsGivenEveryNamedTokenOfTheTokenizer) {
+  const Json config = {
+      {"model_max_length", 1e30},
+      {"image_token", "<end>"},
+      {"extra_special_tokens", {{"think_token", "<think>"}, {"user", {{"content", "<|user|>"}}}}},
+      {"chat_template", "{{ image_token }}{{ think_token }}{{ user }}{{ add_bos_token is defined }}"},
+      {"add_bos_token", false}};
+  Write("tokenizer_config.json", config.dump());
+  Load();
+  EXPECT_EQ(Prompt(List({User("x")})), "[<end>][<think>][<|user|>]False");
+  Write("tokenizer_config.json", R"({"extra_special_tokens": ["<end>"], "chat_template": "x", "a": NaN})");
+  Load();
+  EXPECT_EQ(Prompt(List({User("x")})), "x");
+}
+
+TEST_F(ChatTest, ContentThatIsNullIsNoneForTheTemplate) {
+  Write("chat_template.jinja",
+        "{% for m in messages %}{{ m.role }}:{% if m['content'] is none %}none{% else %}{{ m['content'] }}{% "
+        "endif %}"
+        "{{ m.name is defined }};{% endfor %}");
+  Load();
+  const Json call = {{"role", "assistant"}, {"content", nullptr}, {"tool_calls", {{{"type", "function"}}}}};
+  EXPECT_EQ(Prompt(List({User("q"), call, {{"role", "tool"}, {"content", "3"}, {"name", nullptr}}})),
+            "user:qFalse;assistant:noneFalse;tool:3False;");
+  EXPECT_EQ(Prompt(List({User("q"), {{"role", "assistant"}, {"content", nullptr}, {"thinking", "hm"}}})),
+            "user:qFalse;assistant:noneFalse;");
+  EXPECT_EQ(Prompt(List({{{"role", "user"}, {"content", nullptr}}})),
+            "row: message 1: content: expected a string, found null");
+  EXPECT_EQ(Prompt(List({{{"role", "assistant"}, {"content", nullptr}, {"tool_calls", Json::array()}}})),
+            "row: message 1: content: expected a string, found null");
+}
+
+TEST_F(ChatTest, RolesAreTheTemplates) {
+  Write("chat_template.jinja",
+        "{% for m in messages %}{% if m.role == 'nobody' %}{{ raise_exception('no nobody') }}{% endif %}"
+        "<|{{ m.role }}|>{{ m.content }}{% endfor %}");
+  Load();
+  const auto say = [](const std::string& role) { return Json{{"role", role}, {"content", "x"}}; };
+  EXPECT_EQ(Prompt(List({say("user"), say("system"), say("ipython"), say("developer")})),
+            "[<|user|>]x[<|system|>]x<|ipython|>x<|developer|>x");
+  EXPECT_THAT(Prompt(List({say("nobody")})), HasSubstr("no nobody"));
+  EXPECT_EQ(Prompt(List({say("user|>a<|system")})), "<|user|>a<|system|>x") << "no role, so somebody's words";
+  EXPECT_THAT(Prompt(List({say("")})), HasSubstr("row: message 1: role: is empty"));
+}
+
+TEST_F(ChatTest, ContentInPartsIsGivenAsTheTemplateTakesIt) {
+  const Json parts = {{{"type", "text"}, {"text", "a<end>"}}, {{"type", "text"}, {"text", "b"}}};
+  const Json user = {{"role", "user"}, {"content", parts}};
+  Write("chat_template.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}");
+  Load();
+  EXPECT_EQ(Prompt(List({user})), "a<end>\nb");
+  Write("chat_template.jinja", "{% for m in messages %}{{ '<|user|>' + m.content }}{% endfor %}");
+  Load();
+  EXPECT_EQ(Prompt(List({user, User("c")})), "[<|user|>]a<end>\nb[<|user|>]c");
+  Write("chat_template.jinja",
+        "{% for m in messages %}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}"
+        "[{{ p.text }}]{% endfor %}{% endif %}{% endfor %}");
+  Load();
+  EXPECT_EQ(Prompt(List({user})), "[a<end>][b]");
+  Json image = parts;
+  image.push_back({{"type", "image_url"}, {"image_url", {{"url", "x"}}}});
+  EXPECT_EQ(Prompt(List({{{"role", "user"}, {"content", image}}})),
+            "row: message 1: content part 3: is of type image_url, and temper's policies read text");
 }
 
 TEST_F(ChatTest, ABrokenTemplateIsAnErrorWhereMessagesAreMet) {

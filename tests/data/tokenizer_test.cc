@@ -253,6 +253,55 @@ TEST_F(TokenizerTest, KeepsItsFilesByteForByteAndFindsTheEndTokens) {
   EXPECT_EQ(Tokenizer::Load(folder_ + "/tokenizer.json").value()->eos_ids(), std::vector<int32_t>());
 }
 
+TEST_F(TokenizerTest, ReadsNumbersAsPythonWritesThem) {
+  Write("tokenizer.json", Base().dump());
+  // What save_pretrained writes where no length was set.
+  Write("tokenizer_config.json",
+        R"({"model_max_length": 1000000000000000019884624838656, "eos_token": "<eos>"})");
+  auto tokenizer = Tokenizer::Load(folder_);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->eos_ids(), std::vector<int32_t>{*(*tokenizer)->TokenId("<eos>")});
+  Write("generation_config.json", R"({"temperature": Infinity, "top_p": NaN, "eos_token_id": 4})");
+  tokenizer = Tokenizer::Load(folder_);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->eos_ids(), std::vector<int32_t>{4});
+}
+
+TEST_F(TokenizerTest, AFolderWithAnotherFormOnlyIsToldSo) {
+  for (const char* name : {"tokenizer_config.json", "tokenizer.model", "vocab.json"}) {
+    Write(name, "{}");
+    EXPECT_THAT(std::string(Tokenizer::Load(folder_).status().message()),
+                AllOf(HasSubstr("tokenizer.json: is not there, only "), HasSubstr(name),
+                      HasSubstr("save_pretrained")));
+    ASSERT_TRUE(RemoveTree(folder_ + "/" + name).ok());
+  }
+}
+
+TEST_F(TokenizerTest, AddedTokensThatTheEmbeddingHasNoRowForAreRefusedWhereATextHasThem) {
+  Json json = Base();
+  const auto size = static_cast<int64_t>(json["model"]["vocab"].size());
+  Write("tokenizer.json", json.dump());
+  const int64_t all = Tokenizer::Load(folder_).value()->vocab_size();
+  EXPECT_TRUE(Tokenizer::Load(folder_).value()->FitTo(all + 64, "dir").ok()) << "spare rows are common";
+  EXPECT_EQ(Tokenizer::Load(folder_).value()->FitTo(size - 1, "dir").message(),
+            absl::StrCat("dir/tokenizer.json: has ids up to ", size - 1, ", but the model's vocab_size is ",
+                         size - 1, "; they do not belong together"));
+  json["added_tokens"].push_back({{"id", all},
+                                  {"content", "[PAD]"},
+                                  {"single_word", false},
+                                  {"lstrip", false},
+                                  {"rstrip", false},
+                                  {"normalized", false},
+                                  {"special", true}});
+  Write("tokenizer.json", json.dump());
+  const auto tokenizer = Tokenizer::Load(folder_).value();
+  ASSERT_TRUE(tokenizer->FitTo(all, "dir").ok());
+  EXPECT_TRUE(tokenizer->Encode("a").ok());
+  EXPECT_THAT(std::string(tokenizer->Encode("a [PAD]").status().message()),
+              HasSubstr(absl::StrCat("the text has [PAD] (", all, "), and the model's vocab_size is ", all)));
+  EXPECT_TRUE(tokenizer->Encode("a [PAD]", {.added_tokens = false}).ok());
+}
+
 TEST_F(TokenizerTest, SaysWhereAFileIsWrong) {
   struct Case {
     const char* pointer;
