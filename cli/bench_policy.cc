@@ -29,16 +29,20 @@ constexpr char kTinyConfig[] = R"({"model_type": "deepseek_v3", "architectures":
 }  // namespace
 
 absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
-  const std::filesystem::path folder = options.model;
-  if (!options.model.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
-                                 std::filesystem::exists(folder / "model.safetensors.index.json"))) {
-    return ReadPolicy(options.model);
+  std::string directory;
+  if (!options.model.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(directory, FindModel(options.model));
+  }
+  const std::filesystem::path folder = directory;
+  if (!directory.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
+                             std::filesystem::exists(folder / "model.safetensors.index.json"))) {
+    return ReadPolicy(directory);
   }
   PolicyFiles files;
   if (options.model.empty()) {
     TEMPER_ASSIGN_OR_RETURN(files.config, ParseModelConfig(kTinyConfig, "the built-in config.json"));
   } else {
-    TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(options.model));
+    TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(directory));
   }
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   return files;

@@ -7,15 +7,19 @@
 #include <set>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/options.h"
+#include "cli/policy.h"
 #include "cli/rows.h"
 #include "core/file.h"
+#include "core/folder_link.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "data/tokenizer_folder.h"
 #include "model/hugging_face.h"
 #include "model/quantization_config.h"
 #include "model/weight_conversion.h"
@@ -29,7 +33,10 @@ struct ConvertOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("model", model, "A Hugging Face style directory: config.json and safetensors.", Required());
+    v.Field(
+        "model", model,
+        "A Hugging Face style directory (config.json and safetensors), or the folder of a run or a stage.",
+        Required());
     v.Field("output", output, "Where the new directory is written; must not be there yet.", Required());
     v.Choice("dtype", conversion.dtype,
              {{"keep", WeightDtype::kKeep},
@@ -78,18 +85,22 @@ absl::Status CopyFile(const std::string& from, const std::string& to) {
 absl::Status CopyOthers(const std::string& from, const WeightFiles& read, const std::string& to) {
   std::set<std::string> done = {from + "/config.json", read.name};
   for (const auto& file : read.files) done.insert(file->path());
+  const std::vector<std::string> tokenizers = TokenizerFileNames(from);
   std::vector<std::string> left;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(from));
   for (const std::string& name : names) {
     const std::string source = absl::StrCat(from, "/", name);
-    if (name[0] == '.' || done.count(source) > 0) continue;
-    if (IsWeights(name) || !IsRegularFile(source)) {
+    if (name[0] == '.' || done.count(source) > 0 || name == kMoreTemplates) continue;
+    if (absl::c_linear_search(tokenizers, name)) continue;  // copied below
+    if (IsWeights(name) || !IsRegularFile(source) || !OutsideTarget(from, name).empty()) {
       left.push_back(Printable(name));
       continue;
     }
     TEMPER_RETURN_IF_ERROR(CopyFile(source, absl::StrCat(to, "/", name)));
   }
-  if (!left.empty()) LogInfo("not copied, folders and other weights: ", absl::StrJoin(left, ", "));
+  TEMPER_RETURN_IF_ERROR(CopyTokenizerFiles(from, to));
+  if (!left.empty())
+    LogInfo("not copied, folders, other weights and links to other places: ", absl::StrJoin(left, ", "));
   return absl::OkStatus();
 }
 
@@ -122,9 +133,10 @@ absl::Status RunConvert(const CommandLine& line) {
     return absl::AlreadyExistsError(absl::StrCat(Printable(options.output, 1000),
                                                  ": is there already; name another --output, or remove it"));
   }
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
-  TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(config.json, options.model + "/config.json"));
-  TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(options.model));
+  TEMPER_ASSIGN_OR_RETURN(const std::string from, FindModel(options.model));
+  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(from));
+  TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(config.json, from + "/config.json"));
+  TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(from));
   TEMPER_ASSIGN_OR_RETURN(const auto weights, FindWeights(files, fp8, /*split_experts=*/true));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, files.name, weights));
   TEMPER_ASSIGN_OR_RETURN(const Conversion conversion, PlanConversion(files, fp8, options.conversion));
@@ -135,7 +147,7 @@ absl::Status RunConvert(const CommandLine& line) {
                           AtomicDirectory::Create(options.output));
   const std::string& directory = made->temporary();
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
-  TEMPER_RETURN_IF_ERROR(CopyOthers(options.model, files, directory));
+  TEMPER_RETURN_IF_ERROR(CopyOthers(from, files, directory));
   if (!FileExists(directory + "/generation_config.json")) {
     TEMPER_RETURN_IF_ERROR(
         WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));

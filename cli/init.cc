@@ -49,7 +49,7 @@ absl::Status Check(const std::string& from, const ModelConfig& config, const std
   }
   if (FileExists(from + "/tokenizer.json")) {
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(from));
-    TEMPER_RETURN_IF_ERROR(CheckVocabulary(config, tokenizer->vocab_size(), from));
+    TEMPER_RETURN_IF_ERROR(tokenizer->FitTo(config.vocab_size, from));
   }
   const int64_t bytes = Elements(config) * 4, free = FreeMemory();
   if (bytes <= free) return absl::OkStatus();

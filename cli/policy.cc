@@ -10,8 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/text.h"
+#include "data/tokenizer_folder.h"
 #include "model/device.h"
 #include "model/hugging_face.h"
+#include "trainer/model_directory.h"
 
 namespace temper {
 namespace {
@@ -48,6 +51,12 @@ absl::StatusOr<at::Device> DeviceOfOption(const std::string& name) {
   return device;
 }
 
+absl::StatusOr<std::string> FindModel(const std::string& path) {
+  TEMPER_ASSIGN_OR_RETURN(const std::string found, ModelDirectory(path));
+  if (found != path) LogInfo("the model is the newest checkpoint, ", Printable(found, 1000));
+  return found;
+}
+
 absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& options) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<Policy> policy(
@@ -55,13 +64,14 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceOfOption(options.device));
   // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
   // weights.
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(options.model));
-  if (FileExists(options.model + "/tokenizer.json")) {
-    TEMPER_ASSIGN_OR_RETURN(policy->tokenizer_, Tokenizer::Load(options.model));
-    TEMPER_RETURN_IF_ERROR(CheckVocabulary(config, policy->tokenizer_->vocab_size(), options.model));
+  TEMPER_ASSIGN_OR_RETURN(const std::string directory, FindModel(options.model));
+  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(directory));
+  if (HasTokenizerFiles(directory)) {
+    TEMPER_ASSIGN_OR_RETURN(policy->tokenizer_, Tokenizer::Load(directory));
+    TEMPER_RETURN_IF_ERROR(policy->tokenizer_->FitTo(config.vocab_size, directory));
     policy->eos_ids_ = policy->tokenizer_->eos_ids();
   }
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(options.model));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
   policy->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
                                               &policy->pool_, device);
   if (!policy->model_->exact()) LogInfo(NotExactText(options.device));

@@ -23,13 +23,18 @@ struct PolicyOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("model", model, "A Hugging Face style directory: config.json, safetensors, tokenizer.json.",
+    v.Field("model", model,
+            "A Hugging Face style directory (config.json, safetensors, tokenizer.json), or the folder of a "
+            "run or a stage: its newest checkpoint.",
             Required());
     v.Field("threads", threads, "Threads; 0: as many as there are cores. Changes speed, never bits.",
             Between(0, 1024));
     v.Field("device", device, "Where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
   }
 };
+
+// The model directory that --model means (trainer/model_directory.h); a line says so where it is another.
+absl::StatusOr<std::string> FindModel(const std::string& path);
 
 // The device that --device names; its error names the option.
 absl::StatusOr<at::Device> DeviceOfOption(const std::string& name);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/options.h"
+#include "cli/policy.h"
 #include "cli/rows.h"
 #include "data/tokenizer.h"
 
@@ -19,7 +20,8 @@ struct TokenizeOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("tokenizer", tokenizer, "A tokenizer.json, or a directory with one.", Required());
+    v.Field("tokenizer", tokenizer,
+            "A tokenizer.json, a directory with one, or the folder of a run or a stage.", Required());
     v.Field("input", input, "Rows: \"text\", or with --decode {\"ids\":[..]}; -: standard input.");
     v.Field("decode", decode, "From ids to text.");
     v.Field("special_tokens", special_tokens,
@@ -54,7 +56,8 @@ absl::StatusOr<std::string> DecodeRow(const Row& row, const TokenizeOptions& opt
 
 absl::Status RunTokenize(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const TokenizeOptions options, OptionsOf<TokenizeOptions>(line));
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(options.tokenizer));
+  TEMPER_ASSIGN_OR_RETURN(const std::string path, FindModel(options.tokenizer));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(path));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(options.input));
   for (;;) {
     TEMPER_ASSIGN_OR_RETURN(const std::optional<Row> row, rows->Next());

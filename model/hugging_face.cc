@@ -11,11 +11,14 @@
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/file.h"
-#include "core/json.h"
+#include "core/log.h"
+#include "core/python_json.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "core/thread_pool.h"
+#include "data/tokenizer_folder.h"
 #include "model/quantization_config.h"
 #include "model/safetensors.h"
 
@@ -26,15 +29,21 @@ constexpr int64_t kJsonLimit = int64_t{64} << 20;
 constexpr unsigned kReaders = 4;
 constexpr char kEmbedding[] = "model.embed_tokens.weight", kHead[] = "lm_head.weight";
 
-// model.layers.N of an N that only the MTP modules have.
-bool IsMtp(const std::string& name, const ModelConfig& config) {
-  constexpr absl::string_view kPrefix = "model.layers.";
-  if (!absl::StartsWith(name, kPrefix)) return false;
+// Whether the model would compute with a tensor of this name if it had one. Behind its last layer are MTP
+// modules (model.layers.N too); heads of values and scores stand beside it.
+bool IsInside(const std::string& name, const ModelConfig& config) {
+  absl::string_view rest = name;
+  if (!absl::ConsumePrefix(&rest, "model.layers."))
+    return absl::StartsWith(name, "model.") || absl::StartsWith(name, "lm_head.");
   int64_t layer = -1;
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, layer);
-  return error == std::errc() && stop != end && *stop == '.' && layer >= config.num_layers &&
-         layer < config.num_layers + config.mtp_layers;
+  const auto [stop, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
+  return error != std::errc() || layer < config.num_layers;
+}
+
+// What old checkpoints keep of the rotation, which the config says.
+bool IsRotaryBuffer(absl::string_view name) {
+  return absl::EndsWith(name, "rotary_emb.inv_freq") || absl::EndsWith(name, "rotary_emb.cos_cached") ||
+         absl::EndsWith(name, "rotary_emb.sin_cached");
 }
 
 using Weights = std::map<std::string, StoredWeight>;
@@ -56,21 +65,28 @@ absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding
                      "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
 }
 
-// What the policy takes of the weights: its own, and those of MTP layers. All names and shapes first: a wrong
+// What the policy takes of the weights: its own, and what goes along. All names and shapes first: a wrong
 // file is refused before gigabytes are read.
 absl::StatusOr<std::vector<ParameterSpec>> SpecsOf(const ModelConfig& config, const std::string& name,
                                                    const Weights& weights) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
   std::vector<ParameterSpec> specs = ParameterSpecs(config);
+  std::string first;
+  int64_t count = 0;
   for (const std::string& other : others) {
     if (other == kHead && config.tie_word_embeddings) continue;
-    if (absl::EndsWith(other, ".rotary_emb.inv_freq")) continue;  // old checkpoints keep what the config says
+    if (IsRotaryBuffer(other)) continue;
     const StoredWeight& source = weights.at(other);
-    if (!IsMtp(other, config)) {
+    if (IsInside(other, config)) {
       return TensorError(source.stored.file->path(), other,
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
+    if (count++ == 0) first = Printable(other);
     specs.push_back({other, source.shape, ParameterSpec::Init::kLinear, /*trained=*/false});
+  }
+  if (count > 0 && config.mtp_layers == 0) {
+    LogInfo(name, ": ", count, " tensors are no weights of this ", config.model_type,
+            " and go along as they are: ", first, count > 1 ? ", ..." : "");
   }
   std::sort(specs.begin(), specs.end(),
             [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
@@ -106,10 +122,10 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::
   return parameters;
 }
 
-absl::Status ReadEndTokens(const std::string& path, ModelConfig* config) {
+absl::Status ReadGenerationConfig(const std::string& path, ModelConfig* config) {
   if (!FileExists(path)) return absl::OkStatus();
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonLimit));
-  TEMPER_ASSIGN_OR_RETURN(const Json root, ParseJson(text, path));
+  TEMPER_ASSIGN_OR_RETURN(config->generation_json, ReadFile(path, kJsonLimit));
+  TEMPER_ASSIGN_OR_RETURN(const Json root, ParsePythonJson(config->generation_json, path));
   const Json* eos = Find(root, "eos_token_id");
   if (eos == nullptr || eos->is_null()) return absl::OkStatus();
   std::vector<int32_t> ids;
@@ -126,13 +142,33 @@ absl::Status ReadEndTokens(const std::string& path, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+// What stands where a weight of the policy should, or what the config should have said.
+std::string WhyMissing(const std::string& name, const Weights& weights) {
+  const std::string layer(absl::StripSuffix(name, ".weight"));
+  if (weights.count(layer + ".qweight") > 0) {
+    return absl::StrCat(", but ", layer,
+                        ".qweight is there: the weights are quantised (GPTQ, AWQ), and temper reads ",
+                        "F32, BF16, F16 and DeepSeek's FP8");
+  }
+  if (weights.count(layer + ".base_layer.weight") > 0 || weights.count("base_model.model." + name) > 0)
+    return absl::StrCat(", but stands below that of", kMergeAdapter);
+  if (!weights.empty() && weights.count("model.embed_tokens.weight") == 0)
+    return absl::StrCat("; the file has ", Printable(weights.begin()->first), ", ...");
+  if (name == kHead) return ", and config.json has tie_word_embeddings false";
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
   const std::string path = directory + "/config.json";
+  if (!FileExists(path) && FileExists(directory + "/adapter_config.json")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(directory, ": has adapter_config.json and no config.json", kMergeAdapter));
+  }
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonLimit));
   TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ParseModelConfig(text, path));
-  TEMPER_RETURN_IF_ERROR(ReadEndTokens(directory + "/generation_config.json", &config));
+  TEMPER_RETURN_IF_ERROR(ReadGenerationConfig(directory + "/generation_config.json", &config));
   return config;
 }
 
@@ -153,9 +189,7 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
   for (const ParameterSpec& spec : ParameterSpecs(config)) {
     const auto at = weights.find(spec.name);
     if (at == weights.end()) {
-      return TensorError(
-          name, spec.name,
-          spec.name == kHead ? "is missing, and config.json has tie_word_embeddings false" : "is missing");
+      return TensorError(name, spec.name, absl::StrCat("is missing", WhyMissing(spec.name, weights)));
     }
     if (at->second.shape != spec.shape) {
       return TensorError(at->second.stored.file->path(), spec.name,
@@ -168,6 +202,7 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
 }
 
 std::string GenerationConfigText(const ModelConfig& config) {
+  if (!config.generation_json.empty()) return config.generation_json;
   Json generation = Json::object();
   if (config.bos_id >= 0) generation["bos_token_id"] = config.bos_id;
   if (config.eos_ids.size() == 1) generation["eos_token_id"] = config.eos_ids[0];
@@ -185,23 +220,7 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
       WriteSafetensors(directory + "/model.safetensors", std::move(tensors), {{"format", "pt"}}));
   TEMPER_RETURN_IF_ERROR(
       WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
-  if (tokenizer_directory.empty()) return absl::OkStatus();
-  for (const char* name :
-       {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"}) {
-    const std::string from = absl::StrCat(tokenizer_directory, "/", name);
-    if (!FileExists(from)) continue;
-    TEMPER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(from));
-    TEMPER_RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(directory, "/", name), bytes));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size,
-                             const std::string& tokenizer_directory) {
-  if (tokenizer_size <= config.vocab_size) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      Printable(tokenizer_directory, 1000), "/tokenizer.json: has ids up to ", tokenizer_size - 1,
-      ", but the model's vocab_size is ", config.vocab_size, "; they do not belong together"));
+  return tokenizer_directory.empty() ? absl::OkStatus() : CopyTokenizerFiles(tokenizer_directory, directory);
 }
 
 }  // namespace temper

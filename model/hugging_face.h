@@ -20,10 +20,11 @@ struct PolicyFiles {
 
 // Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
 // Hugging Face directory; BF16, F16, F32 and DeepSeek's FP8 become f32, stacked experts become separate ones.
-// Memory: the f32 weights, and a block row of the largest. Missing, extra or misshapen tensors, and weights
-// that are not finite, are errors that name file and tensor. MTP layers (model.layers.N from
-// num_hidden_layers on, as many as num_nextn_predict_layers says) are taken as they are in the files, or not
-// at all. End tokens are generation_config.json's, where it names some.
+// Memory: the f32 weights, and a block row of the largest. Missing or misshapen tensors, those of the model's
+// own layers that it would have to compute with, and weights that are not finite, are errors that name file
+// and tensor. Other tensors go along untrained: MTP layers (model.layers.N from num_hidden_layers on), heads
+// of values or scores. Buffers of the rotation are left out. End tokens are generation_config.json's, where
+// it names some.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory);
 
 // The config alone, with the end tokens as above.
@@ -34,19 +35,13 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);
 absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
                                                       const std::map<std::string, StoredWeight>& weights);
 
-// Of the config's tokens, for a directory that has none.
+// generation_config.json: as it was read, else of the config's tokens.
 std::string GenerationConfigText(const ModelConfig& config);
 
 // Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
-// tokenizer's files (tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja,
-// where there) from `tokenizer_directory` ("": none). The caller owns atomicity: `directory` exists and is a
-// temporary one.
+// tokenizer's files (data/tokenizer_folder.h) from `tokenizer_directory` ("": none). The caller owns
+// atomicity: `directory` exists and is a temporary one.
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
                          const std::string& tokenizer_directory, const std::string& directory);
-
-// An error if the tokenizer has ids that the embedding has no row for. `tokenizer_size`: its largest id + 1.
-// Rows that no token uses are common and fine.
-absl::Status CheckVocabulary(const ModelConfig& config, int64_t tokenizer_size,
-                             const std::string& tokenizer_directory);
 
 }  // namespace temper

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -49,6 +50,24 @@ absl::Status AddShards(const std::string& directory, WeightFiles* weights) {
   return absl::OkStatus();
 }
 
+// Weights in a form that is not read, and what to do with them; empty: none are there.
+std::string OtherWeights(const std::string& directory) {
+  constexpr char kSave[] = ": from_pretrained(..).save_pretrained(..) of Transformers writes safetensors";
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(directory);
+  if (!names.ok()) return "";
+  for (const std::string& name : *names) {
+    if (absl::StartsWith(name, "adapter_model."))
+      return absl::StrCat(", but ", Printable(name), kMergeAdapter);
+  }
+  for (const std::string& name : *names) {
+    if (absl::EndsWith(name, ".safetensors")) return absl::StrCat(", but ", Printable(name));
+    for (const char* ending : {".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack"}) {
+      if (absl::EndsWith(name, ending)) return absl::StrCat(", but ", Printable(name), kSave);
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::Status TensorError(const std::string& file, const std::string& tensor, const std::string& what) {
@@ -65,7 +84,7 @@ absl::StatusOr<std::map<std::string, std::string>> ParseWeightIndex(std::string_
   for (const auto& [tensor, shard] : map->items()) {
     if (!shard.is_string()) return TensorError(path, tensor, "its shard is not a string");
     const std::string name = shard.get<std::string>();
-    if (name.find('/') != name.npos || name.find('\0') != name.npos ||
+    if (name.find('/') != name.npos || Printable(name, name.size()) != name ||
         !absl::EndsWith(name, ".safetensors")) {
       return TensorError(path, tensor,
                          absl::StrCat("'", Printable(name), "' is not a .safetensors file of the folder"));
@@ -85,7 +104,8 @@ absl::StatusOr<WeightFiles> OpenWeightFiles(const std::string& directory) {
   weights.name = directory + "/model.safetensors.index.json";
   if (!FileExists(weights.name)) {
     return absl::NotFoundError(
-        absl::StrCat(directory, ": has neither model.safetensors nor model.safetensors.index.json"));
+        absl::StrCat(directory, ": has neither model.safetensors nor model.safetensors.index.json",
+                     OtherWeights(directory)));
   }
   TEMPER_RETURN_IF_ERROR(AddShards(directory, &weights));
   return weights;

@@ -34,6 +34,12 @@ absl::StatusOr<std::map<std::string, std::string>> ParseWeightIndex(std::string_
 // it says, nothing in two shards, and shards lie in the directory itself.
 absl::StatusOr<WeightFiles> OpenWeightFiles(const std::string& directory);
 
+// What to do with an adapter (LoRA), which is no model of its own.
+inline constexpr char kMergeAdapter[] =
+    ", an adapter: merge it into its base first (PeftModel.from_pretrained(base, DIR).merge_and_unload(), "
+    "then "
+    "save_pretrained)";
+
 // `FILE: tensor NAME: what`.
 absl::Status TensorError(const std::string& file, const std::string& tensor, const std::string& what);
 

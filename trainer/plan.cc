@@ -12,6 +12,7 @@
 #include "model/hugging_face.h"
 #include "model/kv_cache.h"
 #include "trainer/documents.h"
+#include "trainer/model_directory.h"
 #include "trainer/recipe.h"
 
 namespace temper {
@@ -96,7 +97,9 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
 
 absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage) {
   if (const StageConfig* const before = recipe.StageBefore(stage)) return ModelOf(recipe, *before);
-  return ReadPolicyConfig(stage.from.empty() ? stage.pretrain.init.directory : stage.from);
+  if (stage.from.empty()) return ReadPolicyConfig(stage.pretrain.init.directory);
+  TEMPER_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory(stage.from));
+  return ReadPolicyConfig(directory);
 }
 
 int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {

@@ -21,6 +21,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/collect.h"
 #include "trainer/evaluation.h"
+#include "trainer/model_directory.h"
 #include "trainer/rl.h"
 #include "trainer/sft.h"
 
@@ -209,7 +210,7 @@ class Runner {
   // one they sampled), or a model directory.
   absl::StatusOr<std::string> FromDirectory(const StageConfig& stage) {
     const StageConfig* const other = recipe_.StageBefore(stage);
-    if (other == nullptr) return stage.from;
+    if (other == nullptr) return ModelDirectory(stage.from);
     if (other->kind == StageKind::kCollect || other->kind == StageKind::kEval) return FromDirectory(*other);
     const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other->name));
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));

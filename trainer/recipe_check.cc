@@ -11,6 +11,7 @@
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/reward.h"
+#include "trainer/model_directory.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
 
@@ -81,7 +82,12 @@ class Checker {
       if (stage.kind == StageKind::kPretrain) return absl::OkStatus();
       return Error(stage, "from", "is missing: the stage whose policy it starts from, or a model directory");
     }
-    if (earlier_.count(stage.from) > 0 || FileExists(stage.from + "/config.json")) return absl::OkStatus();
+    if (earlier_.count(stage.from) > 0) return absl::OkStatus();
+    const absl::StatusOr<std::string> directory = ModelDirectory(stage.from);
+    if (!directory.ok()) return Error(stage, "from", directory.status().message());
+    for (const char* name : {"/config.json", "/adapter_config.json"}) {
+      if (FileExists(*directory + name)) return absl::OkStatus();
+    }
     std::vector<std::string> names;
     for (const auto& [name, kind] : earlier_) names.push_back(name);
     const std::string nearest = Nearest(stage.from, names);

@@ -24,7 +24,7 @@ absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& to
                                         const StageContext& context) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, Tokenizer::Load(tokenizer_directory));
-  TEMPER_RETURN_IF_ERROR(CheckVocabulary(files.config, policy.tokenizer->vocab_size(), tokenizer_directory));
+  TEMPER_RETURN_IF_ERROR(policy.tokenizer->FitTo(files.config.vocab_size, tokenizer_directory));
   policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
                                             context.pool, context.device);
   policy.model->UseLibraryOps(context.library_ops);

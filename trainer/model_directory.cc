@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/model_directory.h"
+
+#include "core/file.h"
+#include "core/status.h"
+#include "trainer/checkpoint.h"
+#include "trainer/recipe.h"
+#include "trainer/stage.h"
+
+namespace temper {
+
+absl::StatusOr<std::string> ModelDirectory(const std::string& path) {
+  if (FileExists(path + "/config.json")) return path;
+  TEMPER_ASSIGN_OR_RETURN(const std::string of_stage, LatestCheckpoint(CheckpointsDirectory(path)));
+  if (!of_stage.empty()) return of_stage;
+  if (!FileExists(path + "/config.yaml")) return path;
+  RecipeConfig recipe;
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path + "/config.yaml", {}, recipe));
+  for (auto stage = recipe.stages.rbegin(); stage != recipe.stages.rend(); ++stage) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                            LatestCheckpoint(CheckpointsDirectory(StageDirectory(path, stage->name))));
+    if (!checkpoint.empty()) return checkpoint;
+  }
+  return absl::NotFoundError(path + ": no stage of this run has a checkpoint yet");
+}
+
+}  // namespace temper
