@@ -14,7 +14,21 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 
-// R rows and then S: packs a little of the panel, unless it can be read as it is, and carries the chains on.
+// Chains whose accumulators wait in memory: those of other rows have the registers in between.
+template <int R, bool kFar, bool kCopy>
+__attribute__((noinline)) void WaitingChains(const float* a, int64_t lda, const float* panel,
+                                             int64_t panel_step, int64_t k, F16 (&waiting)[kWidth * R],
+                                             float* copy) {
+  F16 acc[kWidth * R];
+#pragma GCC unroll 12
+  for (int i = 0; i < kWidth * R; ++i) acc[i] = waiting[i];
+  Chains<R, false, kFar, kCopy>(a, lda, panel, panel_step, k, acc, copy);
+#pragma GCC unroll 12
+  for (int i = 0; i < kWidth * R; ++i) waiting[i] = acc[i];
+}
+
+// R rows: packs a little of the panel, unless it can be read as it is, and carries the chains on. Then those
+// of S more rows.
 template <int R, int S>
 void PackAsYouGo(const PanelTask& t, float* scratch) {
   constexpr int64_t kStep = 128;
@@ -22,20 +36,29 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
   ChunkTree<kWidth*(S > 0 ? S : 1)> second_tree;
   F16 acc[kWidth * R], second[kWidth * (S > 0 ? S : 1)];
   const float* a = t.a + R * t.lda;
+  const bool in_place = !t.b_transposed && t.cols == kPanel;
   for (int c = 0; c < t.k_chunks; ++c) {
     Zero(acc);
     Zero(second);
     const int64_t end = ChunkBegin(t, c + 1);
     for (int64_t begin = ChunkBegin(t, c); begin < end; begin += kStep) {
       const int64_t count = end - begin < kStep ? end - begin : kStep;
-      if (!t.b_transposed && t.cols == kPanel) {
-        Chains<R, false, true, (S > 0)>(t.a + begin, t.lda, t.b + begin * t.ldb, t.ldb, count, acc, scratch);
+      const float* b = t.b_transposed ? t.b + begin : t.b + begin * t.ldb;
+      if (!in_place) PackPanel(b, t.ldb, t.b_transposed, t.cols, count, scratch);
+      if constexpr (S == 0) {
+        if (in_place) {
+          Chains<R, false, true>(t.a + begin, t.lda, b, t.ldb, count, acc);
+        } else {
+          Chains<R, false>(t.a + begin, t.lda, scratch, kPanel, count, acc);
+        }
       } else {
-        PackPanel(t.b_transposed ? t.b + begin : t.b + begin * t.ldb, t.ldb, t.b_transposed, t.cols, count,
-                  scratch);
-        Chains<R, false>(t.a + begin, t.lda, scratch, kPanel, count, acc);
+        if (in_place) {
+          WaitingChains<R, true, true>(t.a + begin, t.lda, b, t.ldb, count, acc, scratch);
+        } else {
+          WaitingChains<R, false, false>(t.a + begin, t.lda, scratch, kPanel, count, acc, nullptr);
+        }
+        WaitingChains<S, false, false>(a + begin, t.lda, scratch, kPanel, count, second, nullptr);
       }
-      if constexpr (S > 0) Chains<S, false>(a + begin, t.lda, scratch, kPanel, count, second);
     }
     tree.Push(c, t.k_chunks, acc);
     if constexpr (S > 0) second_tree.Push(c, t.k_chunks, second);

@@ -9,57 +9,54 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-// R rows of a against kGroups groups of 8 rows of b. Chunks have at least 4 steps.
-template <int R, int kGroups>
+// 16 kHalves rows of b from `column` on. Chunks have at least 4 steps.
+template <int R, int kHalves>
 inline void TransposedTile(const PanelTask& t, int column) {
-  __m256 acc[R][kGroups], pending[3][R][kGroups];
-  // The last `steps` of the four columns from i on.
-  const auto four = [&](int64_t i, int group, int steps) {
+  ChunkTree<kHalves * R> tree;
+  F16 acc[kHalves * R];
+  // The last `steps` of the four columns from i on, of 8 rows of b.
+  const auto four = [&](int64_t i, int half, bool high, int steps) {
     __m256 columns[4];
-    LoadColumns(t.b + (column + 8 * group) * t.ldb + i, t.ldb, columns);
+    LoadColumns(t.b + (column + half * kLanes + (high ? 8 : 0)) * t.ldb + i, t.ldb, columns);
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
       if (s < 4 - steps) continue;
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
-        acc[r][group] = _mm256_fmadd_ps(_mm256_set1_ps(t.a[r * t.lda + i + s]), columns[s], acc[r][group]);
+        __m256& y = high ? acc[kHalves * r + half].hi : acc[kHalves * r + half].lo;
+        y = _mm256_fmadd_ps(_mm256_set1_ps(t.a[r * t.lda + i + s]), columns[s], y);
       }
     }
   };
-  const auto each = [&](const auto& body) {
-#pragma GCC unroll 4
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int group = 0; group < kGroups; ++group) body(r, group);
-    }
-  };
   for (int c = 0; c < t.k_chunks; ++c) {
-    each([&](int r, int group) { acc[r][group] = _mm256_setzero_ps(); });
+    Zero(acc);
     const int64_t end = ChunkBegin(t, c + 1);
     int64_t i = ChunkBegin(t, c);
     // A line of each row at once: rows a power of two apart share few sets of the first cache.
-    for (; i + 16 <= end; i += 16) {
+    for (; i + kLanes <= end; i += kLanes) {
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) {
 #pragma GCC unroll 4
-      for (int group = 0; group < kGroups; ++group) {
+        for (int q = 0; q < kLanes; q += 4) four(i + q, half, false, 4);
 #pragma GCC unroll 4
-        for (int q = 0; q < 16; q += 4) four(i + q, group, 4);
+        for (int q = 0; q < kLanes; q += 4) four(i + q, half, true, 4);
       }
     }
     for (; i < end; i += 4) {
       const int steps = end - i < 4 ? static_cast<int>(end - i) : 4;
-#pragma GCC unroll 4
-      for (int group = 0; group < kGroups; ++group) four(i + steps - 4, group, steps);
+#pragma GCC unroll 2
+      for (int half = 0; half < kHalves; ++half) {
+        four(i + steps - 4, half, false, steps);
+        four(i + steps - 4, half, true, steps);
+      }
     }
-    // As ChunkTree.
-    int level = 0;
-    for (int bits = c; bits & 1; bits >>= 1, ++level) {
-      each([&](int r, int group) { acc[r][group] = _mm256_add_ps(pending[level][r][group], acc[r][group]); });
-    }
-    if (c + 1 < t.k_chunks) each([&](int r, int group) { pending[level][r][group] = acc[r][group]; });
+    tree.Push(c, t.k_chunks, acc);
   }
-  each([&](int r, int group) {
-    FinishVector(t, r, column + 8 * group, 8, {acc[r][group], _mm256_setzero_ps()});
-  });
+  for (int r = 0; r < R; ++r) {
+    for (int half = 0; half < kHalves; ++half) {
+      FinishVector(t, r, column + half * kLanes, kLanes, acc[kHalves * r + half]);
+    }
+  }
 }
 
 // One row of a, b [n, k], four of its rows: lanes are the 8 chunks of a row, so that they lie in one piece of
@@ -102,9 +99,10 @@ inline int Transposed(const PanelTask& t, float* scratch) {
     return column;
   }
   WithRows<kDirectRows>(t.rows, [&](auto rows) {
-    constexpr int kCount = decltype(rows)::value, kGroups = kCount == 1 ? 4 : 2;
-    for (; column + 8 * kGroups <= t.cols; column += 8 * kGroups) TransposedTile<kCount, kGroups>(t, column);
-    for (; column + 8 <= t.cols; column += 8) TransposedTile<kCount, 1>(t, column);
+    constexpr int kCount = decltype(rows)::value, kHalves = kCount == 1 ? 2 : 1;
+    for (; column + kHalves * kLanes <= t.cols; column += kHalves * kLanes) {
+      TransposedTile<kCount, kHalves>(t, column);
+    }
   });
   return column;
 }
