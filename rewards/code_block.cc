@@ -88,18 +88,11 @@ Blocks ReadBlocks(std::string_view text, bool cpp) {
 
 CodeBlock FindCode(const Completion& completion, bool cpp) {
   const bool cut = completion.stop == StopReason::kLength;
-  std::string_view text = completion.text;
-  if (!completion.raw) {
-    const std::string_view rest = SplitThinking(text).rest;
-    const bool tagged = rest.find("<answer>") != rest.npos || rest.find("</answer>") != rest.npos;
-    if (tagged || rest.empty() || CountTag(text, "</think>") != 1) {
-      const TaggedAnswer answer = AnswerInTags(text, completion.stop);
-      if (answer.kind != VerdictKind::kCorrect) return {answer.kind, "", answer.reason};
-      text = answer.answer;
-    } else {
-      text = rest;
-    }
-  }
+  if (!completion.raw && CountTag(completion.text, "</think>") > 1)
+    return {VerdictKind::kMalformed, "", "two </think>"};
+  const AnswerPlace place = FindAnswerPlace(completion);
+  if (place.kind != VerdictKind::kCorrect) return {place.kind, "", place.reason};
+  const std::string_view text = place.text;
   const Blocks blocks = ReadBlocks(text, cpp);
   CodeBlock found{VerdictKind::kCorrect, "", ""};
   if (blocks.labelled) {

@@ -16,11 +16,11 @@ struct CodeBlock {
   std::string reason;
 };
 
-// The last closed fenced block (CommonMark, 4.5; an indented fence takes its indentation off its lines) after
-// the one </think>, and inside <answer> where there is such a tag: of those labelled with the language, else
-// of those without a label. Blocks labelled otherwise are output, shell or another language. A fence that is
-// not closed is no block, and nothing inside the thinking counts. A `raw` completion is searched from its
-// beginning, and is the program itself if it has no fence at all.
+// The last closed fenced block (CommonMark, 4.5; an indented fence takes its indentation off its lines) of
+// where the answer is (FindAnswerPlace, rewards/tags.h): of those labelled with the language, else of those
+// without a label. Blocks labelled otherwise are output, shell or another language. A fence that is not
+// closed is no block, and nothing inside the thinking counts. A `raw` completion is the program itself if it
+// has no fence at all. Two </think> are malformed.
 CodeBlock FindCode(const Completion& completion, bool cpp);
 
 }  // namespace temper

@@ -16,28 +16,6 @@ namespace {
 
 enum class Mode { kMathVerify, kStrict, kString };
 
-// Where the answer is looked for, or why there is no such place.
-struct Place {
-  std::string_view text;
-  std::optional<Verdict> none;
-  bool closed = false;  // between tags
-};
-
-Place AnswerPlace(const Completion& completion) {
-  if (completion.raw) return {completion.text, {}};
-  const Sections sections = SplitThinking(completion.text);
-  // A completion that never began to think is an answer as it stands.
-  if (!sections.has_end_of_thinking && BeginsToThink(completion))
-    return {{}, MakeVerdict(VerdictKind::kNoAnswer, 0, "the thinking does not end")};
-  const std::string_view rest = sections.has_end_of_thinking ? sections.rest : completion.text;
-  const int opening = CountTag(rest, "<answer>"), closing = CountTag(rest, "</answer>");
-  if (opening == 0 && closing == 0) return {rest, {}};
-  const size_t begin = rest.find("<answer>"), end = rest.find("</answer>");
-  if (opening != 1 || closing != 1 || begin > end)
-    return {{}, MakeVerdict(VerdictKind::kMalformed, 0, "is not one <answer>..</answer>")};
-  return {Trim(rest.substr(begin + 8, end - begin - 8)), {}, true};
-}
-
 // A group's completions have one reference answer: it is read once for as many as follow each other on a
 // thread.
 const MathAnswer& Reference(const std::string& text) {
@@ -74,8 +52,8 @@ class Math : public Reward {
   }
 
   Verdict Judge(const Completion& completion) const override {
-    const Place place = AnswerPlace(completion);
-    if (place.none) return *place.none;
+    const AnswerPlace place = FindAnswerPlace(completion);
+    if (place.kind != VerdictKind::kCorrect) return MakeVerdict(place.kind, 0, place.reason);
     const MathAnswer& gold = Reference(completion.prompt->answer);
     if (!gold.parses && mode_ != Mode::kString) {
       return MakeVerdict(VerdictKind::kMalformed, 0,

@@ -69,6 +69,23 @@ bool BeginsToThink(const Completion& completion) {
          text.find("</think>") != text.npos;
 }
 
+AnswerPlace FindAnswerPlace(const Completion& completion) {
+  if (completion.raw) return {.text = completion.text, .reason = {}};
+  const auto none = [](VerdictKind kind, const char* why) {
+    return AnswerPlace{.kind = kind, .text = {}, .reason = why};
+  };
+  const Sections sections = SplitThinking(completion.text);
+  if (!sections.has_end_of_thinking && BeginsToThink(completion))
+    return none(VerdictKind::kNoAnswer, "the thinking does not end");
+  const std::string_view rest = sections.has_end_of_thinking ? sections.rest : completion.text;
+  const int opening = CountTag(rest, "<answer>"), closing = CountTag(rest, "</answer>");
+  if (opening == 0 && closing == 0) return {.text = rest, .reason = {}};
+  const size_t begin = rest.find("<answer>"), end = rest.find("</answer>");
+  if (opening != 1 || closing != 1 || begin > end)
+    return none(VerdictKind::kMalformed, "is not one <answer>..</answer>");
+  return {.text = Trim(rest.substr(begin + 8, end - begin - 8)), .reason = {}, .closed = true};
+}
+
 std::string_view AnswerText(const Completion& completion) {
   if (completion.raw) return completion.text;
   const std::string_view text = completion.text;

@@ -32,6 +32,17 @@ TaggedAnswer AnswerInTags(std::string_view text, StopReason stop);
 // Whether it thinks: the prompt ends in <think>, or it has one of the two tags.
 bool BeginsToThink(const Completion& completion);
 
+// Where rules that read any text (math, code) look for the answer: all of a raw completion, and of one that
+// never began to think; else what follows the thinking, nothing where that has no end. Of that what is inside
+// the one <answer>..</answer>, where it has such a tag.
+struct AnswerPlace {
+  VerdictKind kind = VerdictKind::kCorrect;  // else no_answer or malformed, and why
+  std::string_view text;
+  std::string reason;
+  bool closed = false;  // between tags
+};
+AnswerPlace FindAnswerPlace(const Completion& completion);
+
 // What a completion says to its reader: all of a raw one, and of one without any thinking (the prompt does
 // not end in <think>, and it has neither tag); else what follows the thinking, nothing where that has no end.
 // Of that what is inside <answer>..</answer> where both tags are there once.
