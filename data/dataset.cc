@@ -61,7 +61,9 @@ Prompt PromptOf(const DataRow& row, ProblemRow problem) {
   prompt.text = std::move(problem.text);
   prompt.answer = std::move(problem.answer);
   prompt.task = std::move(problem.task);
-  prompt.fields = DumpJson(row.json);
+  Json fields = row.json;
+  if (!problem.tests.is_null()) fields["tests"] = std::move(problem.tests);  // the name that rules know
+  prompt.fields = DumpJson(fields);
   return prompt;
 }
 

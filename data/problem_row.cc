@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "core/text.h"
+#include "data/code_problem.h"
 
 namespace temper {
 namespace {
@@ -58,6 +59,11 @@ void ProblemFields::Saw(const std::string& field) {
 std::string ProblemFields::seen() const { return absl::StrJoin(seen_, ", "); }
 
 absl::Status ProblemFields::ReadProblem(const DataRow& row, ProblemRow* problem) {
+  if (const std::optional<CodeProblem> code = CodeProblemOf(row.json); code && names_.problem.empty()) {
+    problem->text = code->text;
+    Saw(code->seen);
+    return absl::OkStatus();
+  }
   TEMPER_ASSIGN_OR_RETURN(
       const Found found,
       Choose(row, names_.problem, {"question", "problem", "prompt", "messages", "instruction"}));
@@ -89,6 +95,9 @@ absl::Status ProblemFields::ReadAnswer(const DataRow& row, ProblemRow* problem) 
                                                     {"answer", "solution", "ground_truth", "expected",
                                                      "reward_model.ground_truth"}));
   if (found.value == nullptr) return absl::OkStatus();
+  // Tests are no answer (verl's rows of programs).
+  if (names_.answer.empty() && found.key == "reward_model.ground_truth" && found.value->is_structured())
+    return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(problem->answer, Words(*found.value, found.key, row.name));
   std::string& answer = problem->answer;
   const size_t mark = answer.rfind("####");
@@ -113,6 +122,11 @@ absl::StatusOr<ProblemRow> ProblemFields::Read(const DataRow& row) {
   TEMPER_ASSIGN_OR_RETURN(const Found task, Choose(row, names_.task, {"task", "data_source"}));
   if (task.value != nullptr) {
     TEMPER_ASSIGN_OR_RETURN(problem.task, Words(*task.value, task.key, row.name));
+  }
+  if (!names_.tests.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(const Found tests, Choose(row, names_.tests, {}));
+    problem.tests = *tests.value;
+    Saw(tests.key);
   }
   return problem;
 }

@@ -13,7 +13,7 @@ namespace temper {
 // Which member of a row is what; a point goes into an object ("reward_model.ground_truth"). Empty: the first
 // of the names that are common which the row has.
 struct FieldNames {
-  std::string problem, answer, task, id;
+  std::string problem, answer, task, id, tests;
 
   template <class V>
   void Fields(V& v) {
@@ -24,6 +24,10 @@ struct FieldNames {
             "reward_model.ground_truth.");
     v.Field("task", task, "What kind of problem it is; empty: task, data_source.");
     v.Field("id", id, "The problem's id; empty: id; where there is none, the row's number.");
+    v.Field("tests", tests,
+            "A program's tests, for rule code; empty: tests, hidden_tests, and as MBPP, HumanEval, "
+            "LiveCodeBench, "
+            "APPS, CodeContests, Open-R1 and verl have them.");
   }
 };
 
@@ -33,6 +37,7 @@ struct ProblemRow {
   bool has_id = false;            // else id is the row's number
   std::string text;               // the problem; for messages the last one's, which is the user's
   std::vector<Message> messages;  // the conversation up to there; empty where the problem is text
+  Json tests;                     // where their field is named; else null
 };
 
 // Reads rows in the forms of GSM8K (the answer follows ####), MATH and NuminaMath, verl and DAPO (prompt as
