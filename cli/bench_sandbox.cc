@@ -36,7 +36,9 @@ bool RunBare() {
 
 absl::Status BenchSandbox(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Sandbox> sandbox, Sandbox::Create());
-  const SandboxProgram program{.command = std::vector<std::string>(kCommand, std::end(kCommand) - 1)};
+  TEMPER_ASSIGN_OR_RETURN(const HostFiles host, HostFiles::OfPython(kCommand[0], {}));
+  const SandboxProgram program{.command = std::vector<std::string>(kCommand, std::end(kCommand) - 1),
+                               .host = &host};
   absl::Mutex mutex;
   absl::Status status;  // the first failure
   const auto note = [&](const absl::Status& failure) {

@@ -2,17 +2,20 @@
 #include "rewards/code.h"
 
 #include <sys/random.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
 #include "core/check.h"
 #include "core/text.h"
 #include "rewards/code_block.h"
@@ -34,13 +37,6 @@ std::string Nonce() {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(bytes), sizeof(bytes)));
 }
 
-// The file that a program's path leads to, or nothing: /etc, where some systems' links go, is not in a
-// sandbox.
-std::string Resolve(const std::string& path) {
-  const std::unique_ptr<char, void (*)(void*)> real(realpath(path.c_str(), nullptr), free);
-  return real != nullptr && access(real.get(), X_OK) == 0 ? real.get() : "";
-}
-
 // The first line of a compiler's words that names an error.
 std::string FirstError(std::string_view text) {
   size_t at = text.find("error:");
@@ -49,17 +45,46 @@ std::string FirstError(std::string_view text) {
   return Printable(text.substr(begin, text.find('\n', at) - begin));
 }
 
+// Whether Python code defines a function, or a class with it, at its top.
+bool Defines(std::string_view code, const std::string& name) {
+  const std::string first = name.substr(0, name.find('.'));
+  for (const absl::string_view line : absl::StrSplit(std::string(code), '\n')) {
+    for (const char* word : {"def ", "async def ", "class ", ""}) {
+      absl::string_view rest = line;
+      if (!absl::ConsumePrefix(&rest, word) || !absl::ConsumePrefix(&rest, first)) continue;
+      const size_t next = rest.find_first_not_of(' ');
+      const char c = next == rest.npos ? 0 : rest[next];
+      if (*word != 0 ? c == '(' || c == ':' : c == '=') return true;
+    }
+  }
+  return false;
+}
+
+// The modules that Python code imports, by their first names.
+std::vector<std::string> ImportsOf(std::string_view code) {
+  std::vector<std::string> names;
+  for (absl::string_view line : absl::StrSplit(std::string(code), '\n')) {
+    line = absl::StripLeadingAsciiWhitespace(line);
+    if (!absl::ConsumePrefix(&line, "import ") && !absl::ConsumePrefix(&line, "from ")) continue;
+    line = absl::StripLeadingAsciiWhitespace(line);
+    const absl::string_view name = line.substr(0, line.find_first_of(" .,;#\r"));
+    const bool plain =
+        std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+    if (plain && !name.empty()) names.emplace_back(name);
+  }
+  return names;
+}
+
+struct CodeTools {
+  std::optional<absl::StatusOr<HostFiles>> python, compiler, compiled;
+};
+
 // One judgement. Its methods return a verdict where one is final.
 class Judging {
  public:
-  Judging(const RuleConfig& config, const Sandbox& sandbox, const std::string& interpreter,
-          const std::string& compiler, const CodeTask& task, const std::string& code)
-      : config_(config),
-        sandbox_(sandbox),
-        interpreter_(interpreter),
-        compiler_(compiler),
-        task_(task),
-        code_(code) {}
+  Judging(const RuleConfig& config, const Sandbox& sandbox, const CodeTools& tools, const CodeTask& task,
+          const std::string& code)
+      : config_(config), sandbox_(sandbox), tools_(tools), task_(task), code_(code) {}
 
   Verdict Judge() {
     for (size_t i = 0; i < task_.tests.size(); ++i) {
@@ -71,21 +96,27 @@ class Judging {
  private:
   std::optional<Verdict> JudgeTest(size_t index) {
     const CodeTest& test = task_.tests[index];
-    const std::string nonce = test.function.empty() ? "" : Nonce();
-    const std::string request =
-        test.function.empty() ? test.input : DriverRequest(nonce, test.function, test.args);
+    const bool checks = !test.check.empty(), calls = !test.function.empty();
+    const std::string nonce = checks || calls ? Nonce() : "";
+    const std::string request = checks  ? CheckRequest(nonce, task_, test)
+                                : calls ? CallRequest(nonce, test)
+                                        : test.input;
     SandboxProgram program{.input = request, .limits = Limits()};
     if (task_.cpp) {
       if (!binaries_.contains(test.function)) {
         if (std::optional<Verdict> verdict = Compile(test.function)) return verdict;
       }
       program.command = {"/box/solution"};
+      program.host = &**tools_.compiled;
       program.files = {{"solution", binaries_[test.function], true}};
     } else {
-      program.command = {interpreter_, "-s", "-B",
-                         test.function.empty() ? "/box/solution.py" : "/box/driver.py"};
+      static const std::string caller = PythonCaller(), checker = PythonChecker();
+      program.host = &**tools_.python;
+      program.command = {program.host->program(), "-s", "-B",
+                         checks || calls ? "/box/driver.py" : "/box/solution.py"};
       program.files = {{"solution.py", code_}};
-      if (!test.function.empty()) program.files.push_back({"driver.py", kPythonDriver});
+      if (checks || calls) program.files.push_back({"driver.py", checks ? checker : caller});
+      if (checks && !task_.prompt.empty()) program.files.push_back({"prompt.py", task_.prompt});
     }
     SandboxRun run;
     if (std::optional<Verdict> verdict = Run(&program, &run)) return verdict;
@@ -116,10 +147,11 @@ class Judging {
   std::optional<Verdict> Compile(const std::string& function) {
     const std::string source = function.empty() ? code_ : CppWithDriver(code_, function);
     // The program comes out through descriptor 3: no file of the host's is touched.
-    const std::string script =
-        absl::StrCat("cd /box && LC_ALL=C ", compiler_, " -std=gnu++20 -O2 -pipe -o /tmp/solution ",
-                     function.empty() ? "solution.cc" : "driver.cc", " -pthread && cat /tmp/solution >&3");
+    const std::string script = absl::StrCat(
+        "cd /box && LC_ALL=C ", (*tools_.compiler)->program(), " -std=gnu++20 -O2 -pipe -o /tmp/solution ",
+        function.empty() ? "solution.cc" : "driver.cc", " -pthread && /bin/cat /tmp/solution >&3");
     SandboxProgram program{.command = {"/bin/sh", "-c", script},
+                           .host = &**tools_.compiler,
                            .files = {{function.empty() ? "solution.cc" : "driver.cc", source}},
                            .limits = {.cpu_seconds = kCompileSeconds,
                                       .wall_seconds = 3.0 * kCompileSeconds,
@@ -158,16 +190,35 @@ class Judging {
         }
     }
     if (run.cut) return failed(VerdictKind::kWrong, "writes too much");
-    if (test.function.empty()) {
+    if (test.function.empty() && test.check.empty()) {
       if (SameOutput(test.output, run.output, task_.compare)) return std::nullopt;
       return failed(VerdictKind::kWrong, "wrong output", Contrast(run.output, test.output));
     }
     if (!absl::StartsWith(run.result, nonce + "\n")) return failed(VerdictKind::kWrong, "no result");
     const std::string_view result = std::string_view(run.result).substr(nonce.size() + 1);
-    const absl::StatusOr<Json> value = ParseJson(result, "result");
+    const absl::StatusOr<Json> value = ParseJson(result, "result", Numbers::kAsWritten);
     if (!value.ok()) return failed(VerdictKind::kWrong, "its result is no plain value");
+    if (!test.check.empty()) return Checked(*value, failed);
     if (SameValue(test.expected, *value, task_.compare.tolerance)) return std::nullopt;
+    if (test.alone && SameValue(Json::array({test.expected}), *value, task_.compare.tolerance))
+      return std::nullopt;
     return failed(VerdictKind::kWrong, "wrong result", Contrast(result, DumpJson(test.expected)));
+  }
+
+  // What a check came to; nothing: it passed.
+  template <class Failed>
+  static std::optional<Verdict> Checked(const Json& said, const Failed& failed) {
+    if (said.is_object() && said.size() == 1 && said.begin().value().is_string()) {
+      const std::string& how = said.begin().key();
+      const std::string detail = Printable(said.begin().value().get<std::string>(), 200);
+      if (how == "passed") return std::nullopt;
+      if (how == "late") return failed(VerdictKind::kTimeout, "takes too long", "");
+      if (how == "died") return failed(VerdictKind::kWrong, "the program ends in the check", detail);
+      if (how == "failed") return failed(VerdictKind::kWrong, "fails", detail);
+      if (how == "unfit")
+        return MakeVerdict(VerdictKind::kInfrastructureError, 0, "the check cannot run: " + detail);
+    }
+    return failed(VerdictKind::kWrong, "no result", "");
   }
 
   static std::string Contrast(std::string_view got, std::string_view expected) {
@@ -200,8 +251,7 @@ class Judging {
 
   const RuleConfig& config_;
   const Sandbox& sandbox_;
-  const std::string& interpreter_;
-  const std::string& compiler_;
+  const CodeTools& tools_;
   const CodeTask& task_;
   const std::string& code_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
@@ -211,41 +261,98 @@ class Judging {
 class Code : public Reward {
  public:
   Code(RuleConfig config, CodeCompare compare, std::unique_ptr<Sandbox> sandbox)
-      : config_(std::move(config)),
-        compare_(compare),
-        sandbox_(std::move(sandbox)),
-        interpreter_(Resolve(config_.python)),
-        compiler_(Resolve(config_.compiler)) {}
+      : config_(std::move(config)), compare_(compare), sandbox_(std::move(sandbox)) {}
   const std::string& name() const override { return config_.rule; }
 
-  absl::Status CheckAnswer(const Prompt& prompt) const override { return Read(prompt).status(); }
+  absl::Status CheckAnswer(const Prompt& prompt) const override {
+    TEMPER_ASSIGN_OR_RETURN(const std::shared_ptr<const CodeTask> task, Read(prompt));
+    TEMPER_ASSIGN_OR_RETURN(const CodeTools* const tools, Tools(task->cpp));
+    for (const CodeTest& test : task->tests)
+      TEMPER_RETURN_IF_ERROR(CheckImports(test.check, **tools->python));
+    return absl::OkStatus();
+  }
 
   Verdict Judge(const Completion& completion) const override {
-    const absl::StatusOr<CodeTask> task = Read(*completion.prompt);
-    if (!task.ok()) {
-      return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(task.status().message()));
+    const absl::StatusOr<std::shared_ptr<const CodeTask>> read = Read(*completion.prompt);
+    if (!read.ok()) {
+      return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(read.status().message()));
     }
-    CodeBlock block = FindCode(completion, task->cpp);
+    const CodeTask& task = **read;
+    const absl::StatusOr<const CodeTools*> tools = Tools(task.cpp);
+    if (!tools.ok()) {
+      return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(tools.status().message()));
+    }
+    CodeBlock block = FindCode(completion, task.cpp);
     if (block.kind != VerdictKind::kCorrect) return MakeVerdict(block.kind, 0, std::move(block.reason));
-    Verdict verdict = Judging(config_, *sandbox_, interpreter_, compiler_, *task, block.code).Judge();
+    const bool goes_on = !task.entry.empty() && !Defines(block.code, task.entry);
+    const std::string program = goes_on ? task.prompt + block.code : block.code;
+    Verdict verdict = Judging(config_, *sandbox_, **tools, task, program).Judge();
     verdict.extracted = std::move(block.code);
     return verdict;
   }
 
  private:
-  absl::StatusOr<CodeTask> Read(const Prompt& prompt) const {
+  // A group's completions have one row: it is read once for as many as follow each other.
+  absl::StatusOr<std::shared_ptr<const CodeTask>> Read(const Prompt& prompt) const {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (last_ != nullptr && last_fields_ == prompt.fields) return last_;
+    }
     TEMPER_ASSIGN_OR_RETURN(CodeTask task, ReadCodeTask(prompt, compare_));
-    const std::string& tool = task.cpp ? compiler_ : interpreter_;
-    if (!tool.empty()) return task;
-    return absl::FailedPreconditionError(
-        absl::StrCat("rule code: ", task.cpp ? config_.compiler : config_.python,
-                     " is not there, and a problem needs it (", task.cpp ? "compiler" : "python", ")"));
+    auto read = std::make_shared<const CodeTask>(std::move(task));
+    absl::MutexLock lock(&mutex_);
+    last_fields_ = prompt.fields;
+    last_ = read;
+    return read;
+  }
+
+  // A check that cannot run is no fault of a program's: modules that it imports are looked for before.
+  absl::Status CheckImports(std::string_view check, const HostFiles& python) const {
+    for (const std::string& name : ImportsOf(check)) {
+      {
+        absl::MutexLock lock(&mutex_);
+        if (imports_.contains(name)) continue;
+      }
+      TEMPER_ASSIGN_OR_RETURN(const SandboxRun run,
+                              sandbox_->Run({.command = {python.program(), "-s", "-B", "-c",
+                                                         absl::StrCat("import importlib.util, sys\n"
+                                                                      "sys.exit(importlib.util.find_spec('",
+                                                                      name, "') is None)")},
+                                             .host = &python}));
+      if (run.end != End::kExit || run.code != 0) {
+        return absl::FailedPreconditionError(absl::StrCat("rule code: a test imports ", name, ", which ",
+                                                          config_.python,
+                                                          " has not, or which is not one of `packages`"));
+      }
+      absl::MutexLock lock(&mutex_);
+      imports_.insert(name);
+    }
+    return absl::OkStatus();
+  }
+
+  // Those of the language are looked for when the first problem needs them.
+  absl::StatusOr<const CodeTools*> Tools(bool cpp) const {
+    absl::MutexLock lock(&mutex_);
+    if (!cpp && !tools_.python) tools_.python = HostFiles::OfPython(config_.python, config_.packages);
+    if (cpp && !tools_.compiler) {
+      tools_.compiler = HostFiles::OfCompiler(config_.compiler);
+      tools_.compiled =
+          tools_.compiler->ok() ? HostFiles::OfCompiled(config_.compiler) : tools_.compiler->status();
+    }
+    const absl::Status& status = cpp ? tools_.compiled->status() : tools_.python->status();
+    if (status.ok()) return &tools_;
+    return absl::FailedPreconditionError(absl::StrCat("rule code: ", cpp ? "compiler" : "python", " ",
+                                                      status.message(), ", and a problem needs it"));
   }
 
   const RuleConfig config_;
   const CodeCompare compare_;
   const std::unique_ptr<Sandbox> sandbox_;
-  const std::string interpreter_, compiler_;  // empty: not there
+  mutable absl::Mutex mutex_;
+  mutable CodeTools tools_;  // once set, as it is
+  mutable std::string last_fields_;
+  mutable std::shared_ptr<const CodeTask> last_;
+  mutable std::set<std::string> imports_;  // that are there
 };
 
 }  // namespace
@@ -256,14 +363,12 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeCode(const RuleConfig& config) {
   if (!text.ok()) return absl::InvalidArgumentError(absl::StrCat("rule code: ", text.status().message()));
   compare.text = *text;
   for (const std::string& path : {config.python, config.compiler}) {
-    const std::string real = Resolve(path);
-    if (path.find_first_not_of("/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") !=
-            path.npos ||
-        (!real.empty() && !absl::StartsWith(real, "/usr/"))) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("rule code: ", Printable(path, 100), " (", Printable(real, 100),
-                       ") is not in /usr, all that a sandbox has of this machine"));
-    }
+    if (path.starts_with("/") &&
+        path.find_first_not_of("/abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-") ==
+            path.npos)
+      continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("rule code: ", Printable(path, 100), " is no absolute path of plain letters"));
   }
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Sandbox> sandbox, Sandbox::Create());
   return std::make_unique<Code>(config, compare, std::move(sandbox));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/code_compare.h"
 
+#include <flint/fmpz.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -107,33 +109,59 @@ bool SameWhole(const Json& a, const Json& b) {
   return IsNegative(a) == IsNegative(b) && a.get<uint64_t>() == b.get<uint64_t>();
 }
 
-// Of a whole number and a double: exactly, so that 2^53 + 1 is not 2^53.
-bool SameMixed(const Json& whole, double number) {
-  if (IsNegative(whole)) {
-    return number >= -0x1p63 && number < 0 && std::trunc(number) == number &&
-           static_cast<int64_t>(number) == whole.get<int64_t>();
+// A whole number of any size.
+class Whole {
+ public:
+  Whole() { fmpz_init(value_); }
+  ~Whole() { fmpz_clear(value_); }
+  Whole(const Whole&) = delete;
+  Whole& operator=(const Whole&) = delete;
+
+  bool Read(const std::string& digits, int base) { return fmpz_set_str(value_, digits.c_str(), base) == 0; }
+  void Set(double whole) { fmpz_set_d(value_, whole); }
+  double Rounded() const {
+    return fmpz_bits(value_) > 1024 ? HUGE_VAL * fmpz_sgn(value_) : fmpz_get_d(value_);
   }
-  return number >= 0 && number < 0x1p64 && std::trunc(number) == number &&
-         static_cast<uint64_t>(number) == whole.get<uint64_t>();
+  bool operator==(const Whole& other) const { return fmpz_equal(value_, other.value_) != 0; }
+
+ private:
+  fmpz_t value_;
+};
+
+// A number of a row or of a driver's, as exactly as it was written.
+struct Figure {
+  bool is_whole = false;
+  Whole whole;       // is_whole
+  double value = 0;  // else
+};
+
+bool ReadFigure(const Json& json, Figure* figure) {
+  if (const Json* big = Tagged(json, "i")) {  // hexadecimal, beyond 64 bits
+    figure->is_whole = true;
+    return big->is_string() && figure->whole.Read(big->get<std::string>(), 16);
+  }
+  if (!IsNumber(json)) return false;
+  const std::string written = json.is_number_float() ? "" : DumpJson(json);
+  figure->is_whole = !written.empty() && written.find_first_of(".eE") == written.npos;
+  if (figure->is_whole) return figure->whole.Read(written, 10);
+  figure->value = written.empty() ? json.get<double>() : std::strtod(written.c_str(), nullptr);
+  return true;
 }
 
+// Exactly: 2^53 + 1 is not 2^53, and 25! no double. A number that is expected with a point or an exponent may
+// be met within a tolerance.
 bool SameNumber(const Json& expected, const Json& result, double tolerance) {
-  if (const Json* big = Tagged(result, "i")) {  // hexadecimal, beyond 64 bits
-    if (!expected.is_number_float() || !big->is_string()) return false;
-    std::string text = big->get<std::string>();
-    text.insert(text.starts_with('-') ? 1 : 0, "0x");
-    return std::strtod(text.c_str(), nullptr) == expected.get<double>();
-  }
-  if (!result.is_number()) return false;
-  if (expected.is_number_integer()) {
-    return result.is_number_integer() ? SameWhole(expected, result)
-                                      : SameMixed(expected, result.get<double>());
-  }
-  const double number = expected.get<double>();
-  if (result.is_number_integer() && SameMixed(result, number)) return true;
-  const double got = result.get<double>();
-  return result.is_number_integer() ? tolerance > 0 && Near(number, got, tolerance)
-                                    : Near(number, got, tolerance);
+  if (expected.is_number_integer() && result.is_number_integer()) return SameWhole(expected, result);
+  Figure want, got;
+  if (!ReadFigure(expected, &want) || !ReadFigure(result, &got)) return false;
+  if (want.is_whole && got.is_whole) return want.whole == got.whole;
+  if (!want.is_whole && !got.is_whole) return Near(want.value, got.value, tolerance);
+  const double number = want.is_whole ? got.value : want.value;
+  if (!std::isfinite(number)) return false;
+  Whole whole;
+  whole.Set(std::trunc(number));
+  if (std::trunc(number) == number && whole == (want.is_whole ? want.whole : got.whole)) return true;
+  return !want.is_whole && tolerance > 0 && Near(want.value, got.whole.Rounded(), tolerance);
 }
 
 }  // namespace
@@ -149,7 +177,7 @@ bool SameOutput(std::string_view expected, std::string_view printed, const CodeC
 }
 
 bool SameValue(const Json& expected, const Json& result, double tolerance) {
-  if (expected.is_number()) return SameNumber(expected, result, tolerance);
+  if (IsNumber(expected)) return SameNumber(expected, result, tolerance);
   if (expected.is_array()) {
     if (!result.is_array() || result.size() != expected.size()) return false;
     for (size_t i = 0; i < expected.size(); ++i) {

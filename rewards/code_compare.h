@@ -14,8 +14,7 @@ bool SameOutput(std::string_view expected, std::string_view printed, const CodeC
 
 // Whether a call's result is the value expected. `result` is in a driver's form (rewards/code_driver.h).
 // Types count: true is not 1, "1" is not 1; 1 and 1.0 are the same number, as are 0.0 and -0.0; NaN and
-// infinities are never expected. Whole numbers beyond 64 bits are compared as doubles, which is what a row's
-// JSON keeps of them.
+// infinities are never expected. Whole numbers are compared exactly at any size.
 bool SameValue(const Json& expected, const Json& result, double tolerance);
 
 }  // namespace temper

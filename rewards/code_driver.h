@@ -6,16 +6,24 @@
 #include <string>
 #include <string_view>
 
-#include "core/json.h"
+#include "rewards/code_task.h"
 
 namespace temper {
 
-// Reads a request from standard input, imports solution.py (so no `if __name__ == "__main__"` of it runs) and
-// calls the function. Writes to descriptor 3: the nonce, a line end, and the result as JSON by its exact
-// type: None, bool, int, float, str, list or tuple (a list), dict with str keys ({"d":{..}}); whole numbers
-// beyond 64 bits are {"i":HEX}, what is not finite {"f":"nan"}. A result of another type, a subclass of one
-// of these too, is an error. CLASS.NAME is called on a new object; NAME is looked for in class Solution too.
-extern const char kPythonDriver[];
+// Reads a request from standard input, runs solution.py as a module (so no `if __name__ == "__main__"` of it
+// runs), given the imports that LeetCode gives, and calls the function. Writes to descriptor 3: the nonce, a
+// line end, and the result as JSON by its exact type: None, bool, int, float, str, list or tuple (a list),
+// dict with str keys ({"d":{..}}); whole numbers beyond 64 bits are {"i":HEX}, what is not finite
+// {"f":"nan"}. A result of another type, a subclass of one of these too, is an error. CLASS.NAME is called on
+// a new object; NAME is looked for in class Solution too. Where a parameter or the result is annotated as
+// ListNode or TreeNode, it is a list in the test.
+std::string PythonCaller();
+
+// Runs a check (CodeTest::check) in a process that the program is not in: that one, its child, runs prompt.py
+// and solution.py, is asked for calls, and gives back plain values; it never holds the check. Writes the
+// nonce, a line end and {"passed": ""}, {"failed": why}, {"died": how}, {"late": ""} or {"unfit": what the
+// check cannot import}.
+std::string PythonChecker();
 
 // The same for C++: a translation unit that holds the candidate's code and calls its function, arguments and
 // result being read and written by their types: bool, numbers, char (a text of one), std::string, vector,
@@ -24,7 +32,8 @@ extern const char kPythonDriver[];
 // its own line numbers.
 std::string CppWithDriver(std::string_view code, const std::string& function);
 
-// What a driver reads: {"nonce","function","args"}, its keys in this order.
-std::string DriverRequest(const std::string& nonce, const std::string& function, const Json& args);
+// What drivers read: {"nonce","function","args"}, its keys in this order; and for a check.
+std::string CallRequest(const std::string& nonce, const CodeTest& test);
+std::string CheckRequest(const std::string& nonce, const CodeTask& task, const CodeTest& test);
 
 }  // namespace temper

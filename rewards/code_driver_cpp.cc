@@ -110,14 +110,23 @@ constexpr char kCppDriver[] = R"cpp(
         return;
       } else if constexpr (std::is_floating_point_v<T>)
         x = T(strtold(begin, &end));
-      else if constexpr (std::is_signed_v<T>) {
-        const long long n = strtoll(begin, &end, 10);
-        if (n != (long long)T(n)) Die("the arguments do not fit the function: a number beyond its type");
-        x = T(n);
-      } else
-        x = T(strtoull(begin, &end, 10));
+      else
+        end = const_cast<char*>(Whole(begin, x));
       if (end == begin || (!std::is_floating_point_v<T> && (*end == '.' || *end == 'e'))) in.Want('0');
       in.at += size_t(end - begin);
+    }
+    // strtoll would hold on to the largest number it has.
+    static const char* Whole(const char* at, T& x) {
+      const bool minus = *at == '-';
+      x = 0;
+      for (at += minus; *at >= '0' && *at <= '9'; ++at) {
+        const T digit = T(*at - '0');
+        T next;
+        if (__builtin_mul_overflow(x, T(10), &next) ||
+            (minus ? __builtin_sub_overflow(next, digit, &x) : __builtin_add_overflow(next, digit, &x)))
+          Die("the arguments do not fit the function: a number beyond its type");
+      }
+      return at;
     }
     static void Write(std::string& out, const T& x) {
       char text[64];
@@ -125,9 +134,17 @@ constexpr char kCppDriver[] = R"cpp(
         out += x ? "true" : "false";
       else if constexpr (std::is_same_v<T, char>)
         Form<std::string>::Write(out, std::string(1, x));
-      else if constexpr (!std::is_floating_point_v<T>)
-        out += std::to_string(x);
-      else if (!std::isfinite(x))
+      else if constexpr (!std::is_floating_point_v<T>) {
+        char* at = text + sizeof(text);
+        T left = x;
+        do {
+          const int digit = int(left % 10);
+          *--at = char('0' + (digit < 0 ? -digit : digit));
+          left /= 10;
+        } while (left != 0);
+        if (x < 0) *--at = '-';
+        out.append(at, size_t(text + sizeof(text) - at));
+      } else if (!std::isfinite(x))
         out += std::isnan(x) ? "{\"f\":\"nan\"}" : x > 0 ? "{\"f\":\"inf\"}" : "{\"f\":\"-inf\"}";
       else {
         snprintf(text, sizeof(text), "%.*g", std::is_same_v<T, float> ? 9 : 17, double(x));

@@ -10,12 +10,16 @@
 
 namespace temper {
 
-// One test of a program. `input`, `args` and `function` go into the sandbox; what is expected never does.
+// One test of a program: standard input and output, a call of a function with its arguments, or a check.
+// `input`, `args` and `function` go into the program's process; what is expected never does, and of a check
+// only the calls in it.
 struct CodeTest {
   bool hidden = false;   // the model was not shown it; verdicts tell nothing of it
   std::string function;  // empty: standard input and output; else NAME or CLASS.NAME
   std::string input, output;
   Json args, expected;
+  bool alone = false;  // `expected` stood alone in a list: that list is right, too
+  std::string check;   // Python that raises where the program is wrong; calls it by name
 };
 
 // How outputs are compared.
@@ -35,17 +39,25 @@ struct CodeTask {
   bool cpp = false;
   CodeCompare compare;
   std::vector<CodeTest> tests;  // at least one; the hidden ones last
+  // Of checks:
+  std::string prompt;                // code that the program goes on with, or replaces (HumanEval)
+  std::string entry;                 // the function that it is then for
+  std::string setup;                 // runs before each check
+  std::vector<std::string> defines;  // what the row's own solution defines
 };
 
 absl::StatusOr<CodeCompare::Text> CompareByName(const std::string& name);  // lines, exact, words
 
-// The tests of a problem's row: {"language": "python" (default) | "cpp", "tests": [..], "hidden_tests":
-// [..]}, or Open-R1's {"verification_info": {"language", "test_cases"}}, each an object or its JSON text. A
-// test is
-// {"input","output"}, {"function","args","expected"}, or with Open-R1's "fn_name" {"input","output"} as a
-// list of arguments (or JSON, one a line) and the result (alone in a list, or as JSON). `tests` may also be
-// {"inputs":[..],"outputs":[..],"fn_name"}. "compare" and "tolerance" of the row replace `compare`'s. Errors
-// name the test and the key.
+// The tests of a problem's row (rewards/code_row.h has the forms of published data sets). "compare" and
+// "tolerance" of the row replace `compare`'s. Errors name the problem, the test and the key.
 absl::StatusOr<CodeTask> ReadCodeTask(const Prompt& prompt, const CodeCompare& compare);
+
+// Adds the tests of one value: a list of tests, {"inputs":[..],"outputs":[..],"fn_name"}, or the JSON text of
+// either. A test is {"input","output"}, {"function","args","expected"}, a text (a check), or with "fn_name"
+// {"input","output"} as a list of arguments (or JSON, one a line) and the result (perhaps alone in a list, or
+// as JSON). Inputs and outputs may be lists of lines. `function` is the one that tests of type "functional"
+// call.
+absl::Status AddTests(const Json& given, bool hidden, const std::string& function, const std::string& where,
+                      CodeTask* task);
 
 }  // namespace temper

@@ -73,6 +73,7 @@ struct RuleConfig {
   double tolerance = 0;
   std::string python = "/usr/bin/python3";
   std::string compiler = "/usr/bin/g++";
+  std::vector<std::string> packages = {"numpy", "sortedcontainers"};
 
   // What verdicts, metrics and `requires` call it.
   const std::string& Name() const { return name.empty() ? rule : name; }
@@ -164,8 +165,9 @@ struct RuleConfig {
             "|expected|); 0: "
             "equal. A row's own tolerance comes first.",
             Between(0.0, 0.5));
-    v.Field("python", python, "The interpreter, in /usr.");
-    v.Field("compiler", compiler, "The C++ compiler, in /usr; takes g++'s options.");
+    v.Field("python", python, "The interpreter; a virtual environment's too.");
+    v.Field("packages", packages, "Packages of the interpreter that programs may import, where it has them.");
+    v.Field("compiler", compiler, "The C++ compiler; takes g++'s options.");
   }
 
   template <class V>

@@ -37,9 +37,9 @@ constexpr uint32_t kUserInside = 1000;       // the one user of a user namespace
 constexpr uint32_t kFirstUser = 0x60000000;  // as root a run's user is this + the thread's id: no one else's
 constexpr int kOutputs[] = {1, 2, 3};
 constexpr size_t kChildStack = 64 << 10;
-constexpr const char* kEnvironment[] = {"PATH=/usr/bin",          "HOME=/tmp",         "TMPDIR=/tmp",
-                                        "LANG=C.UTF-8",           "PYTHONHASHSEED=0",  "PYTHONUTF8=1",
-                                        "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1", nullptr};
+constexpr const char* kEnvironment[] = {"PATH=/usr/bin",          "HOME=/tmp",        "TMPDIR=/tmp",
+                                        "LANG=C.UTF-8",           "PYTHONHASHSEED=0", "PYTHONUTF8=1",
+                                        "OPENBLAS_NUM_THREADS=1", "OMP_NUM_THREADS=1"};
 
 absl::Status Failed(const std::string& what, int error) {
   return absl::UnavailableError(absl::StrCat("sandbox: ", what, ": ", strerror(error)));
@@ -87,6 +87,24 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+SandboxEntry::Kind KindOf(HostFiles::Entry::Kind kind) {
+  switch (kind) {
+    case HostFiles::Entry::kDirectory:
+      return SandboxEntry::kDirectory;
+    case HostFiles::Entry::kLink:
+      return SandboxEntry::kLink;
+    case HostFiles::Entry::kFile:
+      return SandboxEntry::kHostFile;
+    case HostFiles::Entry::kTree:
+      return SandboxEntry::kHostTree;
+    case HostFiles::Entry::kNoFile:
+      return SandboxEntry::kNoFile;
+    case HostFiles::Entry::kNoTree:
+      return SandboxEntry::kNoTree;
+  }
+  return SandboxEntry::kDirectory;
+}
+
 // Until the process has ended or the time is over; whether it has ended.
 bool WaitFor(int process_file, double until) {
   for (;;) {
@@ -97,22 +115,6 @@ bool WaitFor(int process_file, double until) {
     if (n < 0 && errno != EINTR) return false;
     if (left <= 0) return false;
   }
-}
-
-// What the host's root has at the top that programs need: a directory, or a link into /usr.
-std::vector<std::pair<std::string, std::string>> FindTrees() {
-  std::vector<std::pair<std::string, std::string>> trees = {{"usr", ""}};
-  for (const char* name : {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}) {
-    const std::string path = absl::StrCat("/", name);
-    std::array<char, 256> target{};
-    struct stat found {};
-    if (lstat(path.c_str(), &found) != 0) continue;
-    if (S_ISDIR(found.st_mode)) trees.emplace_back(name, "");
-    if (S_ISLNK(found.st_mode) && readlink(path.c_str(), target.data(), target.size() - 1) > 0) {
-      trees.emplace_back(name, target.data());
-    }
-  }
-  return trees;
 }
 
 }  // namespace
@@ -130,7 +132,7 @@ struct Sandbox::Launch {
   std::vector<std::string> paths = {};
   std::vector<SandboxEntry> entries = {};
   std::vector<SandboxLimit> limits = {};
-  std::vector<char*> command = {};
+  std::vector<char*> command = {}, environment = {};
   std::string root_options = {}, id_maps[2] = {};
 
   ~Launch() {
@@ -160,7 +162,11 @@ struct Sandbox::Launch {
     for (const std::string& word : program.command) command.push_back(const_cast<char*>(word.c_str()));
     command.push_back(nullptr);
     plan.command = command.data();
-    plan.environment = const_cast<char* const*>(kEnvironment);
+    for (const char* variable : kEnvironment) environment.push_back(const_cast<char*>(variable));
+    for (const std::string& variable : program.host->environment())
+      environment.push_back(const_cast<char*>(variable.c_str()));
+    environment.push_back(nullptr);
+    plan.environment = environment.data();
     plan.filter = {.len = static_cast<unsigned short>(sandbox.filter_.size()),
                    .filter = const_cast<sock_filter*>(sandbox.filter_.data())};
     return absl::OkStatus();
@@ -179,14 +185,12 @@ struct Sandbox::Launch {
     for (const SandboxFile& file : program.files) size += static_cast<int64_t>(file.bytes.size()) + 4096;
     root_options = absl::StrCat("mode=0755,nr_inodes=4096,size=", size);
     plan.root_options = root_options.c_str();
-    const auto& trees = sandbox.trees_;
-    paths.reserve(trees.size() + program.files.size());  // entries point into it
-    for (const auto& [name, target] : trees) {
-      paths.push_back(target.empty() ? absl::StrCat("/", name) : name);
-      const char* path = paths.back().c_str();
+    paths.reserve(program.files.size());  // entries point into it
+    const auto& host = program.host->entries();
+    plan.host_count = host.size();
+    for (const HostFiles::Entry& entry : host) {
       entries.push_back(
-          target.empty() ? SandboxEntry{.kind = SandboxEntry::kReadOnlyTree, .path = path + 1, .source = path}
-                         : SandboxEntry{.kind = SandboxEntry::kLink, .path = path, .source = target.c_str()});
+          {.kind = KindOf(entry.kind), .path = entry.path.c_str(), .source = entry.source.c_str()});
     }
     entries.push_back({.kind = SandboxEntry::kDirectory, .path = "dev"});
     for (const char* path : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}) {
@@ -217,7 +221,7 @@ struct Sandbox::Launch {
     limit(RLIMIT_FSIZE, given.file_bytes + 1);  // the byte more tells that it was reached
     limit(RLIMIT_NPROC, given.processes);
     limit(RLIMIT_NOFILE, 64);
-    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_CORE, 1);  // 0 would still start a handler that the host's core_pattern names (core(5))
     limit(RLIMIT_MEMLOCK, 0);
     limit(RLIMIT_MSGQUEUE, 0);
     limit(RLIMIT_SIGPENDING, 256);
@@ -288,20 +292,20 @@ struct Sandbox::Launch {
 
 absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::Create() {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<sock_filter> filter, SandboxFilter());
+  TEMPER_ASSIGN_OR_RETURN(const HostFiles probe, HostFiles::OfProgram("/bin/true"));
   std::string failures;
   for (const bool user_namespace : {false, true}) {
     if (!user_namespace && geteuid() != 0) continue;
     for (const bool grouped : {true, false}) {
       std::unique_ptr<Sandbox> sandbox(new Sandbox(user_namespace));
       sandbox->filter_ = filter;
-      sandbox->trees_ = FindTrees();
       if (grouped) sandbox->cgroups_ = SandboxCgroups::Find();
       if (grouped && sandbox->cgroups_.version() == 0) continue;
-      const absl::StatusOr<SandboxRun> run = sandbox->Run({.command = {"/usr/bin/true"}});
+      const absl::StatusOr<SandboxRun> run = sandbox->Run({.command = {probe.program()}, .host = &probe});
       if (run.ok() && run->end == SandboxRun::End::kExit && run->code == 0) return sandbox;
       if (grouped) continue;
       absl::StrAppend(&failures, failures.empty() ? "" : "; ", user_namespace ? "" : "as root, ",
-                      run.ok() ? "/usr/bin/true does not run" : run.status().message());
+                      run.ok() ? "/bin/true does not run" : run.status().message());
     }
   }
   return absl::FailedPreconditionError(
@@ -311,7 +315,7 @@ absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::Create() {
 }
 
 absl::StatusOr<SandboxRun> Sandbox::Run(const SandboxProgram& program) const {
-  TEMPER_CHECK(!program.command.empty(), "no command");
+  TEMPER_CHECK(!program.command.empty() && program.host != nullptr, "no command");
   Launch launch{.sandbox = *this, .program = program};
   TEMPER_RETURN_IF_ERROR(launch.Prepare());
   TEMPER_RETURN_IF_ERROR(launch.Start());

@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "rewards/sandbox_cgroup.h"
 #include "rewards/sandbox_child.h"
+#include "rewards/sandbox_host.h"
 
 namespace temper {
 
@@ -35,7 +36,8 @@ struct SandboxFile {
 };
 
 struct SandboxProgram {
-  std::vector<std::string> command = {};  // [0]: an absolute path, in /usr or /box
+  std::vector<std::string> command = {};  // [0]: an absolute path, of `host` or in /box
+  const HostFiles* host = nullptr;        // what it sees of this machine; the caller's
   std::vector<SandboxFile> files = {};
   std::string_view input = {};  // standard input; the caller's
   SandboxLimits limits = {};
@@ -53,10 +55,10 @@ struct SandboxRun {
   double wall_seconds = 0;
 };
 
-// A place to run programs in. Each run has a fresh root (of the host only /usr and its links, read-only; /tmp
-// in memory), user, network without an interface, process tree, and no capability, environment or open file
-// of ours; a filter of system calls is on top. When the program ends, or its wall time, all that it started
-// is dead before Run returns. Many threads may Run at once.
+// A place to run programs in. Each run has a fresh root (of the host only the files that are listed for it,
+// read-only; /tmp in memory), user, network without an interface, process tree, and no capability,
+// environment or open file of ours; a filter of system calls is on top. When the program ends, or its wall
+// time, all that it started is dead before Run returns. Many threads may Run at once.
 class Sandbox {
  public:
   // Tries what this machine offers, with a run of /usr/bin/true: as root another user for each run, else a
@@ -77,7 +79,6 @@ class Sandbox {
   const bool user_namespace_;
   SandboxCgroups cgroups_;
   std::vector<sock_filter> filter_;
-  std::vector<std::pair<std::string, std::string>> trees_;  // name in the root, target of the link or ""
 };
 
 }  // namespace temper

@@ -81,8 +81,11 @@ TEMPER_CHILD bool Restrict(const char* path, uint64_t attributes, unsigned flags
   return syscall(SYS_mount_setattr, AT_FDCWD, path, flags, &attr, sizeof(attr)) == 0;
 }
 
+// What is bound over files that are hidden: nobody's, and out of sight once the root is made.
+constexpr const char* kNoFile = "no-file";
+constexpr const char* kNoTree = "no-tree";
+
 TEMPER_CHILD void Make(SandboxPlan* plan, const SandboxEntry& entry) {
-  constexpr unsigned kTree = MS_BIND | MS_REC;
   switch (entry.kind) {
     case SandboxEntry::kDirectory:
       if (syscall(SYS_mkdirat, AT_FDCWD, entry.path, entry.mode) != 0) Fail(plan, "mkdir", entry.path);
@@ -95,26 +98,45 @@ TEMPER_CHILD void Make(SandboxPlan* plan, const SandboxEntry& entry) {
     case SandboxEntry::kLink:
       if (syscall(SYS_symlinkat, entry.source, AT_FDCWD, entry.path) != 0) Fail(plan, "symlink", entry.path);
       return;
-    case SandboxEntry::kReadOnlyTree:
+    case SandboxEntry::kHostFile:
+    case SandboxEntry::kHostTree:
     case SandboxEntry::kDevice: {
-      const bool device = entry.kind == SandboxEntry::kDevice;
-      const bool made = device ? WriteAll(entry.path, O_CREAT | O_EXCL, 0600, "", 0)
-                               : syscall(SYS_mkdirat, AT_FDCWD, entry.path, 0755) == 0;
+      const bool made = entry.kind == SandboxEntry::kHostTree
+                            ? syscall(SYS_mkdirat, AT_FDCWD, entry.path, 0755) == 0
+                            : WriteAll(entry.path, O_CREAT | O_EXCL, 0600, "", 0);
       if (!made) Fail(plan, "make", entry.path);
-      if (syscall(SYS_mount, entry.source, entry.path, nullptr, kTree, nullptr) != 0) {
+      if (syscall(SYS_mount, entry.source, entry.path, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
         Fail(plan, "bind", entry.source);
       }
-      const uint64_t more = device ? MOUNT_ATTR_NOEXEC : MOUNT_ATTR_NODEV;
-      if (!Restrict(entry.path, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | more, AT_RECURSIVE)) {
+      const uint64_t device = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+      if (entry.kind == SandboxEntry::kDevice && !Restrict(entry.path, device, 0)) {
         Fail(plan, "mount_setattr", entry.path);
+      }
+      return;
+    }
+    case SandboxEntry::kNoFile:
+    case SandboxEntry::kNoTree: {
+      const char* const nothing = entry.kind == SandboxEntry::kNoFile ? kNoFile : kNoTree;
+      if (syscall(SYS_mount, nothing, entry.path, nullptr, MS_BIND, nullptr) != 0 && errno != ENOENT) {
+        Fail(plan, "hide", entry.path);
       }
       return;
     }
   }
 }
 
+// Everything that is bound so far, at once; the root itself is written to a little longer.
+TEMPER_CHILD void RestrictHost(SandboxPlan* plan) {
+  mount_attr writable = {};
+  writable.attr_clr = MOUNT_ATTR_RDONLY;
+  if (!Restrict(".", MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, AT_RECURSIVE) ||
+      syscall(SYS_mount_setattr, AT_FDCWD, ".", 0, &writable, sizeof(writable)) != 0) {
+    Fail(plan, "mount_setattr", "the host's files");
+  }
+}
+
 // A small file system in memory becomes the root; nothing of it can be written to but /tmp, and of the host's
-// only the plan's trees are in it.
+// only the plan's files are in it.
 TEMPER_CHILD void MakeRoot(SandboxPlan* plan) {
   constexpr const char* kPlace = "/tmp";  // covered in this namespace only
   if (syscall(SYS_mount, nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) Fail(plan, "mount", "/");
@@ -123,7 +145,14 @@ TEMPER_CHILD void MakeRoot(SandboxPlan* plan) {
   }
   if (syscall(SYS_chdir, kPlace) != 0) Fail(plan, "chdir", kPlace);
   syscall(SYS_umask, 0);
-  for (size_t i = 0; i < plan->entry_count; ++i) Make(plan, plan->entries[i]);
+  if (!WriteAll(kNoFile, O_CREAT | O_EXCL, 0, "", 0)) Fail(plan, "make", kNoFile);
+  if (syscall(SYS_mkdirat, AT_FDCWD, kNoTree, 0) != 0) Fail(plan, "make", kNoTree);
+  size_t i = 0;
+  for (; i < plan->host_count; ++i) Make(plan, plan->entries[i]);
+  RestrictHost(plan);
+  for (; i < plan->entry_count; ++i) Make(plan, plan->entries[i]);
+  syscall(SYS_unlinkat, AT_FDCWD, kNoFile, 0);
+  syscall(SYS_unlinkat, AT_FDCWD, kNoTree, AT_REMOVEDIR);
   if (syscall(SYS_mkdirat, AT_FDCWD, "tmp", 01777) != 0) Fail(plan, "mkdir", "tmp");
   if (syscall(SYS_mount, "tmp", "tmp", nullptr, MS_BIND, nullptr) != 0) Fail(plan, "bind", "tmp");
   if (!Restrict("tmp", MOUNT_ATTR_NOEXEC, 0)) Fail(plan, "mount_setattr", "tmp");

@@ -11,12 +11,13 @@
 
 namespace temper {
 
-// What the sandbox's root is made of, in this order. Paths are relative to the new root.
+// What the sandbox's root is made of, in this order. Paths are relative to the new root. kNoFile
+// and kNoTree hide what a kHostTree has there, if it has it.
 struct SandboxEntry {
-  enum Kind { kDirectory, kFile, kLink, kReadOnlyTree, kDevice };
+  enum Kind { kDirectory, kFile, kLink, kHostFile, kHostTree, kDevice, kNoFile, kNoTree };
   Kind kind;
   const char* path;
-  const char* source = nullptr;  // kLink: its target; kReadOnlyTree, kDevice: the host's path; kFile: bytes
+  const char* source = nullptr;  // kLink: its target; kHostFile, kHostTree, kDevice: the host's; kFile: bytes
   size_t size = 0;               // kFile
   int mode = 0755;               // kDirectory, kFile
 };
@@ -37,6 +38,7 @@ struct SandboxPlan {
 
   const char* root_options = nullptr;  // of the tmpfs that is the root, "size=..,mode=.."
   const SandboxEntry* entries = nullptr;
+  size_t host_count = 0;  // the first of them: what is the host's, devices apart
   size_t entry_count = 0;
   const SandboxLimit* limits = nullptr;
   size_t limit_count = 0;

@@ -7,6 +7,7 @@
 #include <seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,8 +43,7 @@ constexpr const char* kAllowed[] = {
     "getpriority", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "gettid", "getuid",
     "pidfd_open", "restart_syscall", "rseq", "sched_get_priority_max", "sched_get_priority_min",
     "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_yield", "set_robust_list",
-    "set_tid_address", "setpgid", "setrlimit", "setsid", "uname", "sysinfo", "getcpu", "vfork", "wait4",
-    "waitid",
+    "set_tid_address", "setpgid", "setsid", "uname", "sysinfo", "getcpu", "vfork", "wait4", "waitid",
     // Signals
     "kill", "pause", "pidfd_send_signal", "rt_sigaction", "rt_sigpending", "rt_sigprocmask",
     "rt_sigqueueinfo", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "signalfd",
@@ -72,8 +72,15 @@ int AddRules(scmp_filter_ctx filter) {
   for (const uint64_t option : {PR_SET_NAME, PR_GET_NAME, PR_GET_DUMPABLE, PR_GET_PDEATHSIG}) {
     add(SCMP_ACT_ALLOW, "prctl", {SCMP_A0(SCMP_CMP_EQ, option)});
   }
-  // A process may set limits of its own; raising a hard one needs a capability that it has not.
-  add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A0(SCMP_CMP_EQ, 0)});
+  // A process may read its limits and lower most; raising a hard one needs a capability that it has not. Of
+  // processor time it may not: where the kernel ends a run is to be ours to say. Nor of cores: at 0 a handler
+  // of the host's would run.
+  add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A2(SCMP_CMP_EQ, 0)});
+  for (const uint64_t limit : {RLIMIT_AS, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE, RLIMIT_NPROC, RLIMIT_RSS,
+                               RLIMIT_STACK, RLIMIT_MEMLOCK}) {
+    add(SCMP_ACT_ALLOW, "prlimit64", {SCMP_A0(SCMP_CMP_EQ, 0), SCMP_A1(SCMP_CMP_EQ, limit)});
+    add(SCMP_ACT_ALLOW, "setrlimit", {SCMP_A0(SCMP_CMP_EQ, limit)});
+  }
   add(SCMP_ACT_ALLOW, "socketpair", {SCMP_A0(SCMP_CMP_EQ, AF_UNIX)});
   add(SCMP_ACT_ALLOW, "sendto", {SCMP_A4(SCMP_CMP_EQ, 0)});  // to the other end, to no address
   return error;

@@ -2,6 +2,7 @@
 // Line 1 is a problem's row, the rest a completion with a program: nothing is run.
 #include "rewards/code_block.h"
 #include "rewards/code_compare.h"
+#include "rewards/code_packed.h"
 #include "rewards/code_task.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -11,6 +12,7 @@ FUZZ(bytes) {
   Prompt prompt;
   prompt.fields = row;
   (void)ReadCodeTask(prompt, {});
+  (void)UnpackText(text, "text");
   Completion completion;
   completion.prompt = &prompt;
   completion.text = text;

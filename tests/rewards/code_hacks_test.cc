@@ -248,11 +248,103 @@ TEST_P(CodeState, A53OnlyTheSameValueIsTheSame) {
     const std::string row =
         absl::StrCat(R"({"tests": [{"function": "f", "args": [], "expected": )", expected, "}]}");
     const VerdictKind kind = Kind(row, absl::StrCat("def f(): return ", returned));
-    if (std::string(expected) == "1e400") {
-      EXPECT_EQ(kind, VerdictKind::kInfrastructureError);  // the row is no JSON
-    } else {
-      EXPECT_EQ(kind, same ? VerdictKind::kCorrect : VerdictKind::kWrong) << expected << " and " << returned;
+    EXPECT_EQ(kind, same ? VerdictKind::kCorrect : VerdictKind::kWrong) << expected << " and " << returned;
+  }
+}
+
+// A data set beside the interpreter, the compiler, libraries and headers, and where images keep their
+// programs.
+TEST_P(CodeState, A58HiddenAnswersAreNotThereWhereverTheyLie) {
+  if (geteuid() != 0 && getuid() != 0) GTEST_SKIP() << "needs root, to write files where systems have theirs";
+  const uid_t user = geteuid();
+  ASSERT_EQ(seteuid(0), 0);
+  const std::string name = absl::StrCat("temper-hidden-", getpid());
+  std::vector<std::filesystem::path> directories;
+  std::vector<std::string> paths;
+  for (const char* place : {"/usr/src",
+                            "/usr/share",
+                            "/usr/local",
+                            "/usr/lib",
+                            "/usr/include",
+                            "/usr/libexec",
+                            "/usr/lib/python3.11",
+                            "/usr/lib/python3/dist-packages",
+                            "/usr/local/include",
+                            "/usr/lib/x86_64-linux-gnu",
+                            "/usr/lib/gcc/x86_64-linux-gnu/12",
+                            "/usr/bin",
+                            "/opt",
+                            "/srv",
+                            "/home",
+                            "/var/lib",
+                            "/etc",
+                            "/lib",
+                            "/dev/shm",
+                            "/usr/include/c++/12"}) {
+    if (!std::filesystem::is_directory(place)) continue;
+    for (const std::string& file : {name + ".jsonl", name + "/tests.json", name + "/data.parquet"}) {
+      const std::filesystem::path path = std::filesystem::path(place) / file;
+      std::filesystem::create_directories(path.parent_path());
+      std::ofstream(path) << Attacked::kSecret;
+      std::filesystem::permissions(path, std::filesystem::perms(GetParam() == Who::kRoot ? 0644 : 0600));
+      paths.push_back(path);
     }
+    directories.push_back(std::filesystem::path(place) / name);
+  }
+  ASSERT_EQ(seteuid(user), 0);
+  prctl(PR_SET_DUMPABLE, 1);  // as before
+  std::string python = "text = ''\nfor p in [", shell;
+  for (const std::string& path : paths) {
+    absl::StrAppend(&python, "'", path, "', ");
+    absl::StrAppend(&shell, "/bin/cat ", path, "; ");
+  }
+  absl::StrAppend(&python, "]:\n  try: text = text or open(p).read()\n  except OSError: pass\nprint(text)");
+  const Verdict opened =
+      Judge(CodeConfig(), Row(absl::StrCat(R"({"tests": [{"output": ")", Attacked::kSecret, R"("}]})")),
+            Fenced(python));
+  EXPECT_EQ(opened.reason, absl::StrCat("test 1 of 1: wrong output:  is not ", Attacked::kSecret));
+  // What sources can include or assemble in.
+  if (const absl::StatusOr<HostFiles> compiler = HostFiles::OfCompiler("/usr/bin/g++"); compiler.ok()) {
+    const absl::StatusOr<SandboxRun> run = host_->sandbox().Run(
+        {.command = {"/bin/sh", "-c", shell}, .host = &*compiler, .limits = Attacked::Limits(60)});
+    EXPECT_TRUE(run.ok()) << run.status();
+    if (run.ok()) {
+      EXPECT_EQ(run->output, "");
+      EXPECT_EQ(std::count(run->errors.begin(), run->errors.end(), '\n'), paths.size()) << run->errors;
+    }
+  }
+  ASSERT_EQ(seteuid(0), 0);
+  for (const std::string& path : paths) std::filesystem::remove(path);
+  for (const auto& directory : directories) std::filesystem::remove(directory);
+  ASSERT_EQ(seteuid(user), 0);
+  prctl(PR_SET_DUMPABLE, 1);
+}
+
+// Its own limits, signals and clocks end it as a wrong answer or a late one; only the machine fails as one.
+TEST_P(CodeState, A59AProgramCannotChooseAnInfrastructureError) {
+  RuleConfig config = CodeConfig();
+  config.cpu_seconds = 4;
+  config.wall_seconds = 8;
+  const Prompt row = Row(R"({"tests": [{"output": "1"}]})");
+  const std::string call = "import ctypes, os, signal, fcntl, resource\ncall = ctypes.CDLL(None).syscall\n";
+  for (const char* code :
+       {"try: resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nexcept (ValueError, OSError): exit(3)\n"
+        "while 1: pass",
+        "call(302, 0, 0, (ctypes.c_ulong * 2)(1, 1), 0); call(302, os.getpid(), 0, (ctypes.c_ulong * 2)(1, "
+        "1), 0)\ncall(160, 0, (ctypes.c_ulong * 2)(1, 1))\nwhile 1: pass",
+        "os.kill(os.getpid(), 9); os.kill(1, 9)",
+        "e = (ctypes.c_int * 16)(); e[2] = 9; t = ctypes.c_int()\nif call(222, 1, e, ctypes.byref(t)) == 0:\n"
+        "  call(223, t.value, 0, (ctypes.c_long * 4)(0, 0, 0, 1000), 0)\nimport time; time.sleep(0.5)",
+        "import socket\na, b = socket.socketpair()\nfcntl.fcntl(a, 10, 9); fcntl.fcntl(a, 8, os.getpid())\n"
+        "fcntl.fcntl(a, fcntl.F_SETFL, os.O_ASYNC)\nb.send(b'x')",
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 20,) * 2)\nos.execv('/usr/bin/python3', ['python3'])",
+        "resource.setrlimit(resource.RLIMIT_STACK, (4096,) * 2)\nos.execv('/usr/bin/python3', ['python3', "
+        "'x' * 100000])",
+        "signal.setitimer(signal.ITIMER_PROF, 0.1)\nwhile 1: pass", "signal.alarm(1)\nwhile 1: pass"}) {
+    const Verdict verdict = Judge(config, row, Fenced(call + code));
+    EXPECT_TRUE(verdict.kind == VerdictKind::kWrong || verdict.kind == VerdictKind::kTimeout)
+        << Name(verdict.kind) << " " << verdict.reason << "\n"
+        << code;
   }
 }
 

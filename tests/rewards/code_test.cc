@@ -16,7 +16,8 @@ namespace {
 
 CodeBlock Find(const std::string& text, bool raw = false, StopReason stop = StopReason::kEndOfText,
                bool cpp = false) {
-  return FindCode({.prompt = nullptr, .text = text, .stop = stop, .raw = raw}, cpp);
+  const Prompt prompt = Problem("");  // ends in <think>
+  return FindCode({.prompt = &prompt, .text = text, .stop = stop, .raw = raw}, cpp);
 }
 
 TEST(CodeBlock, A55IsTheLastClosedFenceAfterTheThinking) {
@@ -63,6 +64,38 @@ TEST(CodeBlock, A55IsTheLastClosedFenceAfterTheThinking) {
   }
 }
 
+// As rule math looks for its answer.
+TEST(CodeBlock, OfACompletionThatNeverBeganToThinkIsWhatItSays) {
+  const struct {
+    const char *what, *prompt, *text, *code;  // code null: no answer; "!": malformed
+  } cases[] = {
+      {"no tags", "Q", "Here:\n```python\na\n```", "a\n"},
+      {"only <answer>", "Q", "<answer>\n```python\na\n```\n</answer>", "a\n"},
+      {"before <answer>", "Q", "```python\na\n```\n<answer>see above</answer>", nullptr},
+      {"two <answer>", "Q", "<answer>\n```python\na\n```\n</answer><answer>b</answer>", "!"},
+      {"<answer> without an end", "Q", "<answer>\n```python\na\n```", "!"},
+      {"no prompt at all", "", "```python\na\n```", "a\n"},
+      {"it began to think", "Q", "<think>\n```python\na\n```", nullptr},
+      {"it thought", "Q", "<think>b</think>\n```python\na\n```", "a\n"},
+      {"only the end of thinking", "Q", "</think>\n```python\na\n```", "a\n"},
+      {"the prompt began to think", "Q <think>\n", "```python\na\n```", nullptr},
+      {"the prompt began to think, <answer>", "Q <think>", "<answer>\n```python\na\n```\n</answer>", nullptr},
+      {"the prompt thought", "Q <think></think>", "```python\na\n```", "a\n"},
+  };
+  for (const auto& [what, ask, text, code] : cases) {
+    Prompt prompt = Problem("");
+    prompt.text = ask;
+    const CodeBlock found = FindCode({.prompt = &prompt, .text = text}, false);
+    EXPECT_EQ(found.kind, code == nullptr            ? VerdictKind::kNoAnswer
+                          : std::string(code) == "!" ? VerdictKind::kMalformed
+                                                     : VerdictKind::kCorrect)
+        << what << ": " << found.reason;
+    if (found.kind == VerdictKind::kCorrect && code != nullptr) {
+      EXPECT_EQ(found.code, code) << what;
+    }
+  }
+}
+
 TEST(CodeBlock, OfARawCompletionIsTheWholeTextOrItsFence) {
   EXPECT_EQ(Find("print(1)\n", true).code, "print(1)\n");
   EXPECT_EQ(Find("so\n```python\na\n```\n", true).code, "a\n");
@@ -75,7 +108,7 @@ TEST(CodeBlock, SaysWhyThereIsNone) {
             "cut by length in the code block");
   EXPECT_EQ(Find("</think>\nnothing").reason, "no code block");
   EXPECT_EQ(Find("</think>\n```java\na\n```").reason, "no code block of the task's language");
-  EXPECT_EQ(Find("thinking", false, StopReason::kLength).reason, "cut by length in the thinking");
+  EXPECT_EQ(Find("thinking", false, StopReason::kLength).reason, "the thinking does not end");
   const std::string huge = "</think>\n```python\n" + std::string(kMaxCodeBytes + 1, 'a') + "\n```";
   EXPECT_EQ(Find(huge).kind, VerdictKind::kMalformed);
 }
@@ -166,9 +199,11 @@ TEST(CodeTask, ReadsTheFormsThatDatasetsHave) {
 }
 
 TEST(CodeTask, NamesWhatIsWrongWithARow) {
+  constexpr char kNoTests[] =
+      "problem p1: has no tests (tests, hidden_tests, or as published data sets have them: docs/rewards.md)";
   const char* cases[][2] = {
-      {"", "problem p1: has no tests (tests, hidden_tests or verification_info)"},
-      {R"({"tests":[]})", "problem p1: has no tests (tests, hidden_tests or verification_info)"},
+      {"", kNoTests},
+      {R"({"tests":[]})", kNoTests},
       {R"({"tests":5})", "problem p1: tests: expected a list of tests"},
       {R"({"tests":[5]})", "problem p1: tests[0]: is no object"},
       {R"({"tests":[{"output":"1"},{"input":"1"}]})", "problem p1: tests[1]: output: missing"},
@@ -296,8 +331,10 @@ TEST_F(Code, AMissingCompilerIsAnErrorThatNamesItAndNoWrongAnswer) {
   const Prompt row = Row(R"({"language": "cpp", "tests": [{"output": "1"}]})");
   const Verdict verdict = Judge(config, row, Fenced("int main() {}", "cpp"));
   EXPECT_EQ(verdict.kind, VerdictKind::kInfrastructureError);
-  EXPECT_EQ(verdict.reason,
-            "rule code: /usr/bin/no-such-compiler is not there, and a problem needs it (compiler)");
+  EXPECT_EQ(
+      verdict.reason,
+      "rule code: compiler /usr/bin/no-such-compiler is not there: No such file or directory, and a problem "
+      "needs it");
   EXPECT_EQ(std::string(Rule(config)->CheckAnswer(row).message()), verdict.reason);
   config.compiler = "/etc/passwd; true";
   EXPECT_FALSE(MakeRule(config).ok());

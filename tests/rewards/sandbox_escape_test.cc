@@ -169,6 +169,16 @@ const Attack kAttacks[] = {
      "import socket\nprint([refused(socket.socket, family, kind) for family in (16, 17, 38, 40, 31, 2, 10) "
      "for kind in (socket.SOCK_RAW, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET)].count(False))",
      "0\n"},
+    {"A56TheHostsSharedMemory",
+     "print(os.listdir('/dev/shm'), refused(open, '/dev/shm/temper-canary'))\n"
+     "from multiprocessing import shared_memory\n"
+     "m = shared_memory.SharedMemory(create=True, size=8); m.buf[0] = 7; print(m.buf[0], "
+     "os.listdir('/tmp') == [m.name]); m.close(); m.unlink()",
+     "[] True\n7 True\n"},
+    {"A57ACoreForTheHostsHandler",
+     "import resource\nprint(resource.getrlimit(resource.RLIMIT_CORE), refused(resource.setrlimit, "
+     "resource.RLIMIT_CORE, (0, 0)), call(160, 4, 0), resource.getrlimit(resource.RLIMIT_CORE))",
+     "(1, 1) True 38 (1, 1)\n"},
     {"NoDeviceCanBeMade", "print(refused(os.mknod, '/tmp/d', 0o20666, 0x101), refused(os.mkfifo, '/tmp/f'))",
      "True True\n"},
     {"TheSystemIsWhatProgramsNeed",  // not an attack: threads, processes, pipes, an event loop
@@ -177,7 +187,8 @@ const Attack kAttacks[] = {
      "def half(x): return x // 2\n"
      "with multiprocessing.Pool(2) as pool: print(pool.map(half, [2, 4]))\n"
      "t = threading.Thread(target=print, args=('thread',)); t.start(); t.join()\n"
-     "print(asyncio.run(one()), subprocess.run(['/bin/echo', 'child'], capture_output=True).stdout, "
+     "print(asyncio.run(one()), subprocess.run([sys.executable, '-c', 'print(\"child\")'], "
+     "capture_output=True).stdout, "
      "time.time() > 1e9, "
      "hash('a') == hash('a'))",
      "[1, 2]\nthread\n1 b'child\\n' True True\n"},
@@ -221,6 +232,7 @@ TEST_P(SandboxCrash, EveryLayerIsThereWhileAProgramRuns) {
   std::thread thread([&] {
     runner = gettid();
     const auto run = host.sandbox().Run({.command = {"/usr/bin/python3", "-c", "import time; time.sleep(60)"},
+                                         .host = &PythonFiles(),
                                          .limits = Attacked::Limits(Attacked::kLong)});
     end = std::string(run.status().message());
   });

@@ -180,7 +180,8 @@ TEST_P(SandboxEnd, OthersGoOnWhileOneIsBusyBeingStopped) {
 TEST_P(SandboxEnd, AProgramThatIsNotThereIsAnErrorThatNamesIt) {
   const Attacked host(GetParam());
   if (!host.skip().empty()) GTEST_SKIP() << host.skip();
-  const absl::StatusOr<SandboxRun> run = host.sandbox().Run({.command = {"/usr/bin/no-such-program"}});
+  const absl::StatusOr<SandboxRun> run =
+      host.sandbox().Run({.command = {"/usr/bin/no-such-program"}, .host = &PythonFiles()});
   EXPECT_EQ(run.status().message(), "sandbox: execve /usr/bin/no-such-program: No such file or directory");
 }
 

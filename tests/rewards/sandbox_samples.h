@@ -64,6 +64,13 @@ inline std::vector<std::string> ProcessesOf(uid_t user) {
   return found;
 }
 
+// Those of the system's Python, found once.
+inline const HostFiles& PythonFiles() {
+  static const absl::StatusOr<HostFiles> files = HostFiles::OfPython("/usr/bin/python3", {});
+  if (!files.ok()) abort();
+  return *files;
+}
+
 // Sets the process up as `who`, with things of the host's that no program may reach; afterwards nothing of
 // the run may be left.
 class Attacked {
@@ -125,7 +132,8 @@ class Attacked {
 
   SandboxRun Python(std::string_view code, double wall_seconds = kLong) const {
     const absl::StatusOr<SandboxRun> run =
-        sandbox_->Run({.command = {"/usr/bin/python3", "-s", "-B", "/box/solution.py"},
+        sandbox_->Run({.command = {PythonFiles().program(), "-s", "-B", "/box/solution.py"},
+                       .host = &PythonFiles(),
                        .files = {{"solution.py", code}},
                        .limits = Limits(wall_seconds)});
     EXPECT_TRUE(run.ok()) << run.status().message();
