@@ -7,6 +7,7 @@
 #include "cli/init.h"
 #include "cli/inspect.h"
 #include "cli/logprobs.h"
+#include "cli/metrics.h"
 #include "cli/problems.h"
 #include "cli/report.h"
 #include "cli/run.h"
@@ -44,8 +45,8 @@ const std::vector<Command>& Commands() {
        /*ranks=*/true},
       {"sample", "--model DIR [--prompts FILE] [--samples-per-prompt N] ...",
        "Completions of prompts, with the logprob of every token.", RunSample, SampleHelp},
-      {"eval", "--model DIR --data FILE --k N ...", "pass@1, pass@k and cons@k on a file of problems.",
-       RunEval, EvalHelp},
+      {"eval", "--model DIR --data FILE [--rule NAME[,NAME]] [--output FILE] ...",
+       "pass@1, pass@k and cons@k on a file of problems.", RunEval, EvalHelp},
       {"score", "--rule NAME[,NAME] [--mode MODE] [--raw] [--input FILE]",
        "Verdicts for completions; no model needed.", RunScore, ScoreHelp},
       {"logprobs", "--model DIR [--temperature T] [--input FILE]", "Logprobs of given tokens.", RunLogprobs,
@@ -54,14 +55,17 @@ const std::vector<Command>& Commands() {
        TokenizeHelp},
       {"problems", "--task NAME [--level L] [--count N] [--seed S] [--split train|held_out]",
        "Problems of a procedural task, with answers.", RunProblems, ProblemsHelp},
-      {"inspect", "PATH [--digest]", "Looks into checkpoints, runs and trajectory files.", RunInspect,
-       InspectHelp},
+      {"inspect", "PATH [--digest | --export FILE]", "Looks into checkpoints, runs and trajectory files.",
+       RunInspect, InspectHelp},
       {"convert", "--model DIR --output DIR [--dtype keep|f32|bf16|fp8] ...",
        "A model directory with weights of another dtype, sharded anew.", RunConvert, ConvertHelp},
       {"init", "CONFIG_DIR --out DIR [--seed N] ...",
        "A model directory of random weights, from a config.json.", RunInit, InitHelp},
-      {"report", "RUN_DIR", "Writes a run's report, one HTML page, and prints its path.", RunReport,
+      {"report", "RUN_DIR [RUN_DIR ..]",
+       "Writes a run's report, or several runs side by side, one HTML page, and prints its path.", RunReport,
        ReportHelp},
+      {"metrics", "RUN_DIR --csv FILE | --tensorboard DIR",
+       "A run's metrics for other programs (docs/metrics.md).", RunMetrics, MetricsHelp},
       {"bench", "product|generate|train|grpo|sandbox ...",
        "Speed on this machine, each line beside its baseline.", RunBench, BenchHelp},
       {"docs", "config|commands", "Prints docs/config.md or docs/commands.md.", RunDocs, nullptr},

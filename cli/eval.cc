@@ -3,8 +3,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/inspect_records.h"
 #include "cli/options.h"
 #include "cli/policy.h"
 #include "cli/rows.h"
@@ -13,9 +16,9 @@
 #include "core/text.h"
 #include "data/dataset.h"
 #include "rewards/pool.h"
-#include "rewards/statistics.h"
+#include "rewards/score.h"
 #include "rollout/worker.h"
-#include "trainer/evaluation.h"
+#include "trainer/measure.h"
 
 namespace temper {
 namespace {
@@ -26,6 +29,8 @@ struct EvalOptions : PolicyOptions, DrawOptions {
   int64_t limit = 0;
   PromptTemplate prompt_template = PromptTemplate::kNone;
   FieldNames fields;
+  std::string rule, mode, recipe, stage, pass_rule, output;
+  std::vector<std::string> set;
   bool think_in_prompt = true;
   bool skip_bad_lines = false;
 
@@ -40,19 +45,66 @@ struct EvalOptions : PolicyOptions, DrawOptions {
     v.Choice("template", prompt_template, {{"none", PromptTemplate::kNone}, {"r1", PromptTemplate::kR1}},
              "How a problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
     v.Section("fields", fields, "The names of the file's fields, where they are not the common ones.");
-    v.Field("think_in_prompt", think_in_prompt, "The format's <think> is the prompt's, or may be missing.");
+    v.Field(
+        "rule", rule,
+        "What judges, as in score; empty: accuracy where the format is right, or code where no row has an "
+        "answer.");
+    v.Field("mode", mode, "Of the rules that have modes, as in score.");
+    v.Field("set", set, "RULE.OPTION=VALUE, as in a recipe's reward, such as math.mode=strict.", Repeated());
+    v.Field("recipe", recipe, "In place of --rule: measured as this recipe measures its stage --stage.");
+    v.Field("stage", stage, "The stage of --recipe.");
+    v.Field("pass_rule", pass_rule,
+            "The rule that pass@1 counts, by its name; empty: the first that judges the answer.");
+    v.Field(
+        "output", output,
+        "Completions with their verdicts, a JSON line each as inspect --export writes them, to this file.");
+    v.Field("think_in_prompt", think_in_prompt,
+            "Where no rule is named: the format's <think> is the prompt's, or may be missing.");
     v.Field("skip_bad_lines", skip_bad_lines,
             "Skip (and count) lines that are no problems, instead of stopping.");
     DrawOptions::Fields(v);
   }
 };
 
-// Accuracy, then format: what OutcomesOf reads.
-RewardConfig Rules(const EvalOptions& options) {
-  RewardConfig config;
-  config.rules = {{.rule = "accuracy"}, {.rule = "format"}};
-  config.rules[1].think_in_prompt = options.think_in_prompt;
-  return config;
+absl::StatusOr<Measure> MeasureOfRecipe(const EvalOptions& options) {
+  RecipeConfig recipe;
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(options.recipe, {}, recipe));
+  std::vector<std::string> names;
+  for (const StageConfig& stage : recipe.stages) {
+    if (stage.name != options.stage) {
+      names.push_back(stage.name);
+      continue;
+    }
+    return Measure::Create(EvaluationReward(recipe, stage),
+                           options.pass_rule.empty() ? stage.evaluation.pass_rule : options.pass_rule);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("--stage ", Printable(options.stage, 60),
+                                                 ": is no stage of ", Printable(options.recipe),
+                                                 ", whose stages are ", absl::StrJoin(names, ", ")));
+}
+
+// What the options say; of none, as in DeepSeek-R1, or by tests where that is all the rows have.
+absl::StatusOr<Measure> MeasureOf(const EvalOptions& options, const std::vector<Prompt>& prompts) {
+  if (options.recipe.empty() != options.stage.empty()) {
+    return absl::InvalidArgumentError("--recipe and --stage go together: a stage's rules are wanted");
+  }
+  if (!options.recipe.empty() && !(options.rule.empty() && options.mode.empty() && options.set.empty()))
+    return absl::InvalidArgumentError("--recipe says all of the rules: leave out --rule, --mode and --set");
+  if (!options.recipe.empty()) return MeasureOfRecipe(options);
+  if (!options.rule.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(const RewardConfig reward, RewardByName(options.rule, options.mode, options.set));
+    return Measure::Create(reward, options.pass_rule);
+  }
+  const bool answers = std::any_of(prompts.begin(), prompts.end(),
+                                   [](const Prompt& prompt) { return !prompt.answer.empty(); });
+  if (!answers) LogInfo("no row has an answer: rule code judges by the rows' tests");
+  TEMPER_ASSIGN_OR_RETURN(RewardConfig reward,
+                          RewardByName(answers ? "accuracy,format" : "code", options.mode, options.set));
+  if (answers) {
+    reward.rules[0].gate = "format";
+    reward.rules[1].think_in_prompt = options.think_in_prompt;
+  }
+  return Measure::Create(reward, options.pass_rule);
 }
 
 absl::StatusOr<std::vector<Prompt>> ReadPrompts(const EvalOptions& options, const Policy& policy) {
@@ -80,14 +132,59 @@ absl::StatusOr<std::vector<Prompt>> ReadPrompts(const EvalOptions& options, cons
   return prompts;
 }
 
-std::string Table(const Statistics& s) {
-  return absl::StrFormat(
-      "%-16s %7.4f  +- %.4f over problems\n%-16s %7.4f  format ignored\n%-16s %7.4f  k = %d\n%-16s %7.4f\n"
-      "%-16s %7.4f\n%-16s %7.4f  of the completions\n%-16s %7.4f  of the completions\n"
-      "%-16s %7.1f  tokens; p10 %.0f, p50 %.0f, p90 %.0f",
-      "pass@1", s.pass_1, s.pass_1_error, "pass@1 lenient", s.pass_1_lenient, "pass@k", s.pass_k, s.k,
-      "cons@k", s.cons_k, "format", s.format, "check themselves", s.checks, "cut by length", s.cut, "length",
-      s.length_mean, s.length_p10, s.length_p50, s.length_p90);
+// A line a figure, shares with four decimals.
+std::string Table(const Measure& measure, const Json& row) {
+  const auto number = [&](const char* name) { return row[name].get<double>(); };
+  std::string table = absl::StrFormat("%-16s %7.4f  +- %.4f over problems, by rule %s\n", "pass@1",
+                                      number("pass@1"), number("pass@1_error"), measure.pass_rule());
+  const std::pair<const char*, const char*> lines[] = {{"pass@1_lenient", "whatever the form"},
+                                                       {"pass@k", ""},
+                                                       {"cons@k", ""},
+                                                       {"format", "mean score"},
+                                                       {"language", "mean score"},
+                                                       {"checks", "of the completions check themselves"},
+                                                       {"cut", "of the completions are cut by length"}};
+  for (const auto& [name, what] : lines) {
+    if (!row.contains(name)) continue;
+    const std::string k =
+        absl::StartsWith(name, "pass@k") ? absl::StrCat("k = ", row["k"].get<int64_t>()) : what;
+    absl::StrAppendFormat(&table, "%-16s %7.4f%s%s\n", name, number(name), k.empty() ? "" : "  ", k);
+  }
+  for (const auto& [name, value] : row.items()) {
+    if (absl::StartsWith(name, "reward/"))
+      absl::StrAppendFormat(&table, "%-16s %7.4f  mean score\n", name, value.get<double>());
+  }
+  absl::StrAppendFormat(&table, "%-16s %7.1f  tokens; p10 %.0f, p50 %.0f, p90 %.0f", "length",
+                        number("length_mean"), number("length_p10"), number("length_p50"),
+                        number("length_p90"));
+  return table;
+}
+
+// What a reader of a low figure should know.
+void WarnOf(const Measure& measure, const Measure::Figures& figures) {
+  const Statistics& s = figures.statistics;
+  if (figures.unjudged > 0)
+    LogWarning(figures.unjudged, " completions could not be judged and are in no figure");
+  if (s.pass_1 < s.pass_1_lenient / 2) {
+    LogWarning("pass@1 of rule ", measure.pass_rule(),
+               " leaves out right answers that do not stand in the form it "
+               "wants: --rule math, or --mode lenient, takes them wherever they stand");
+  }
+}
+
+absl::Status WriteCompletions(const std::string& file, const Measure& measure,
+                              const std::vector<Group>& groups) {
+  return WriteTrajectories(file, [&](absl::FunctionRef<absl::Status(const Json&)> write) {
+    for (const Group& group : groups) {
+      for (const Trajectory& trajectory : group.trajectories) {
+        Earned earned{.reward = RewardOf(trajectory.verdicts, measure.reward()),
+                      .advantage = std::nullopt,
+                      .solved = measure.Solves(trajectory)};
+        TEMPER_RETURN_IF_ERROR(write(TrajectoryJson(group, trajectory, earned)));
+      }
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, Policy& policy,
@@ -117,18 +214,22 @@ absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, Policy& po
 absl::Status RunEval(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const EvalOptions options, OptionsOf<EvalOptions>(line));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards, RewardPool::Create(Rules(options), 2));
   TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, ReadPrompts(options, *policy));
+  TEMPER_ASSIGN_OR_RETURN(const Measure measure, MeasureOf(options, prompts));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards, RewardPool::Create(measure.reward(), 2));
   if (const absl::Status status = rewards->CheckAnswers(prompts); !status.ok())
     return absl::Status(status.code(), absl::StrCat(Printable(options.data), ": ", status.message()));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           Sample(options, *policy, std::move(prompts), *rewards));
-  const Statistics statistics = Evaluate(OutcomesOf(groups));
-  LogInfo(Table(statistics));
-  Json row = Json::object();
-  AppendStatistics(statistics, "", &row);
-  row["n"] = statistics.problems;
-  row["samples"] = statistics.samples;
+  const Measure::Figures figures = measure.Of(groups);
+  Json row = {{"rule", measure.pass_rule()}};
+  measure.Append(figures, "", &row);
+  if (figures.reward) row["reward"] = *figures.reward;
+  row["n"] = figures.statistics.problems;
+  row["samples"] = figures.statistics.samples;
+  LogInfo(Table(measure, row));
+  WarnOf(measure, figures);
+  if (!options.output.empty()) TEMPER_RETURN_IF_ERROR(WriteCompletions(options.output, measure, groups));
   return WriteOut(DumpJson(row));
 }
 

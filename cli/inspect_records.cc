@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/inspect_records.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -25,6 +26,8 @@
 
 namespace temper {
 namespace {
+
+constexpr int kCellWidth = 8;
 
 using Consume = absl::FunctionRef<absl::Status(const std::string& name, const std::vector<Group>& groups)>;
 
@@ -85,20 +88,59 @@ std::string Describe(const std::string& name, const Counts& counts) {
   return text;
 }
 
+// Rollouts as a table, a line each: shares in percent; of each rule its completions that are correct.
+std::string Table(const std::vector<std::pair<std::string, Counts>>& rows) {
+  std::vector<std::string> rules;
+  size_t width = 7;
+  for (const auto& [name, counts] : rows) {
+    width = std::max(width, Printable(name, 60).size());
+    for (const auto& [rule, kinds] : counts.verdicts) {
+      if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
+    }
+  }
+  std::string text =
+      absl::StrFormat("%-*s  groups  samples  tokens    p10    p50    p90    cut", width, "records");
+  for (const std::string& rule : rules)
+    absl::StrAppendFormat(&text, "  %*s", kCellWidth, Printable(rule, 30));
+  text += "\n";
+  for (const auto& [name, counts] : rows) {
+    const double samples = std::max<double>(1, counts.trajectories);
+    const auto share = [&](const std::map<std::string, int64_t>& of, const char* what) {
+      const auto found = of.find(what);
+      return absl::StrFormat("%.1f%%", 100 * (found == of.end() ? 0 : found->second) / samples);
+    };
+    absl::StrAppendFormat(&text, "%-*s  %6d  %7d  %6.1f  %5.0f  %5.0f  %5.0f  %5s", width,
+                          Printable(name, 60), counts.groups, counts.trajectories, counts.tokens / samples,
+                          Quantile(counts.lengths, 0.1), Quantile(counts.lengths, 0.5),
+                          Quantile(counts.lengths, 0.9), share(counts.stops, Name(StopReason::kLength)));
+    for (const std::string& rule : rules) {
+      const auto kinds = counts.verdicts.find(rule);
+      const size_t cell = std::max<size_t>(kCellWidth, Printable(rule, 30).size());
+      absl::StrAppendFormat(
+          &text, "  %*s", cell,
+          kinds == counts.verdicts.end() ? "-" : share(kinds->second, Name(VerdictKind::kCorrect)));
+    }
+    text += "\n";
+  }
+  return text + "Of each rule: the share of completions that it calls correct.\n";
+}
+
 // What is not finite has no word in JSON.
 Json Number(float value) {
   if (!std::isfinite(value)) return nullptr;
   return std::strtod(FormatFloat(value).c_str(), nullptr);
 }
 
-absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places,
-                                 absl::FunctionRef<absl::Status(const std::string&)> write) {
+absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places, WriteLine write) {
   int64_t count = 0;
-  TEMPER_RETURN_IF_ERROR(ForEachPlace(places, [&](const std::string&, const std::vector<Group>& groups) {
+  StageOfRecords stage_of;
+  TEMPER_RETURN_IF_ERROR(ForEachPlace(places, [&](const std::string& name, const std::vector<Group>& groups) {
+    const ReportStage* const stage = stage_of.Find(name);
     for (const Group& group : groups) {
-      for (const Trajectory& trajectory : group.trajectories) {
+      const std::vector<Earned> earned = EarnedIn(stage, group);
+      for (size_t i = 0; i < group.trajectories.size(); ++i) {
         if (StopRequested()) return absl::Status(absl::CancelledError("stopped on request"));
-        TEMPER_RETURN_IF_ERROR(write(DumpJson(TrajectoryJson(group, trajectory)) + "\n"));
+        TEMPER_RETURN_IF_ERROR(write(TrajectoryJson(group, group.trajectories[i], earned[i])));
         ++count;
       }
     }
@@ -113,31 +155,39 @@ RecordPlaces FindRecords(const std::string& path) {
   if (absl::EndsWith(path, ".records")) return {.file = path, .prefixes = {}};
   RecordPlaces places;
   if (FileExists(RecordPath(path, 0))) places.prefixes = {path};
-  for (const std::string& folder : {path, TrajectoriesDirectory(path), path + "/evaluation"}) {
-    if (places.empty()) places.prefixes = RecordPrefixes(folder);
-  }
+  const auto add = [&](const std::string& folder) {
+    const std::vector<std::string> prefixes = RecordPrefixes(folder);
+    places.prefixes.insert(places.prefixes.end(), prefixes.begin(), prefixes.end());
+  };
+  if (places.empty()) add(path);
+  if (!places.empty()) return places;
+  const auto add_stage = [&](const std::string& directory) {
+    add(TrajectoriesDirectory(directory));
+    add(directory + "/evaluation");
+  };
+  add_stage(path);
   if (!places.empty() || !IsRunDirectory(path)) return places;
   const absl::StatusOr<ReportRun> run = ReadReportRun(path);
   if (!run.ok()) return places;
-  for (const ReportStage& stage : run->stages) {
-    const std::vector<std::string> prefixes = RecordPrefixes(TrajectoriesDirectory(stage.directory));
-    places.prefixes.insert(places.prefixes.end(), prefixes.begin(), prefixes.end());
-  }
+  for (const ReportStage& stage : run->stages) add_stage(stage.directory);
   return places;
 }
 
 absl::StatusOr<std::string> DescribeRecords(const RecordPlaces& places) {
-  std::string text;
+  std::vector<std::pair<std::string, Counts>> rows;
   TEMPER_RETURN_IF_ERROR(ForEachPlace(places, [&](const std::string& name, const std::vector<Group>& groups) {
     Counts counts;
     for (const Group& group : groups) counts.Add(group);
-    text += Describe(name, counts);
+    rows.emplace_back(name, std::move(counts));
     return absl::OkStatus();
   }));
-  return text;
+  if (rows.size() == 1) return Describe(rows[0].first, rows[0].second);
+  for (auto& [name, counts] : rows) name = name.substr(name.rfind('/') + 1);
+  return Table(rows);
 }
 
-Json TrajectoryJson(const Group& group, const Trajectory& trajectory) {
+Json TrajectoryJson(const Group& group, const Trajectory& trajectory, const Earned& earned) {
+  const auto or_null = [](const auto& value) { return value ? Json(*value) : Json(nullptr); };
   Json json = {{"stage", group.stage},
                {"rollout", group.rollout},
                {"prompt_id", trajectory.prompt_id},
@@ -152,6 +202,9 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory) {
                {"stop", Name(trajectory.stop)},
                {"policy_version", trajectory.policy_version},
                {"entropy_sum", trajectory.entropy_sum},
+               {"reward", or_null(earned.reward)},
+               {"advantage", or_null(earned.advantage)},
+               {"solved", or_null(earned.solved)},
                {"verdicts", Json::array()}};
   for (const float logprob : trajectory.logprobs) json["logprobs"].push_back(Number(logprob));
   for (const Verdict& verdict : trajectory.verdicts) {
@@ -164,8 +217,7 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory) {
   return json;
 }
 
-absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file) {
-  if (file == "-") return ExportTo(places, WriteOut);
+absl::Status WriteTrajectories(const std::string& file, absl::FunctionRef<absl::Status(WriteLine)> each) {
   std::error_code unknown;
   if (FileExists(file) && !std::filesystem::is_regular_file(file, unknown)) {
     return absl::FailedPreconditionError(
@@ -173,12 +225,22 @@ absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::str
   }
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> out, AtomicFile::Create(file));
   int64_t bytes = 0;
-  TEMPER_ASSIGN_OR_RETURN(const int64_t count, ExportTo(places, [&](const std::string& line) {
-                            const int64_t at = bytes;
-                            bytes += static_cast<int64_t>(line.size());
-                            return out->WriteAt(at, line);
-                          }));
-  TEMPER_RETURN_IF_ERROR(out->Commit());
+  TEMPER_RETURN_IF_ERROR(each([&](const Json& json) {
+    const std::string line = DumpJson(json) + "\n";
+    const int64_t at = bytes;
+    bytes += static_cast<int64_t>(line.size());
+    return out->WriteAt(at, line);
+  }));
+  return out->Commit();
+}
+
+absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file) {
+  if (file == "-") return ExportTo(places, [](const Json& json) { return WriteOut(DumpJson(json)); });
+  int64_t count = 0;
+  TEMPER_RETURN_IF_ERROR(WriteTrajectories(file, [&](WriteLine write) {
+    TEMPER_ASSIGN_OR_RETURN(count, ExportTo(places, write));
+    return absl::OkStatus();
+  }));
   return count;
 }
 

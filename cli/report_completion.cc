@@ -28,37 +28,32 @@ std::string Shortened(const std::string& text, size_t limit) {
   return absl::StrCat(text.substr(0, head), " [… ", tail - head, " bytes left out …] ", text.substr(tail));
 }
 
-bool IsCorrect(const Trajectory& trajectory) {
-  for (const Verdict& verdict : trajectory.verdicts) {
-    if (verdict.rule == "accuracy") return verdict.kind == VerdictKind::kCorrect;
-  }
-  return !trajectory.verdicts.empty() && trajectory.verdicts[0].kind == VerdictKind::kCorrect;
+CompletionWriter::CompletionWriter(const ReportRun& run, const ReportStage& stage) {
+  const std::string directory = PolicyDirectory(run, stage);
+  if (directory.empty() || !FileExists(directory + "/tokenizer.json")) return;
+  if (auto tokenizer = Tokenizer::Load(directory); tokenizer.ok()) tokenizer_ = *std::move(tokenizer);
 }
 
-CompletionWriter::CompletionWriter(const ReportStage& stage) {
-  const std::string checkpoint = NewestCheckpoint(stage);
-  if (checkpoint.empty() || !FileExists(checkpoint + "/tokenizer.json")) return;
-  if (auto tokenizer = Tokenizer::Load(checkpoint); tokenizer.ok()) tokenizer_ = *std::move(tokenizer);
-}
-
-Json CompletionWriter::Write(const Trajectory& trajectory, std::optional<double> reward,
-                             std::optional<double> advantage) const {
+Json CompletionWriter::Write(const Trajectory& trajectory, const Earned& earned, bool solved) const {
   double sum = 0;
   for (const float logprob : trajectory.logprobs) sum += logprob;
   Json json = {{"sample", trajectory.sample},
                {"tokens", trajectory.tokens.size()},
                {"logprob", JsonNumber(sum, 3)},
                {"stop", Name(trajectory.stop)},
-               {"ok", IsCorrect(trajectory)}};
-  if (reward) json["reward"] = JsonNumber(*reward, 3);
-  if (advantage) json["advantage"] = JsonNumber(*advantage, 3);
+               {"ok", solved}};
+  if (earned.reward) json["reward"] = JsonNumber(*earned.reward, 3);
+  if (earned.advantage) json["advantage"] = JsonNumber(*earned.advantage, 3);
   json["verdicts"] = Json::array();
   for (const Verdict& verdict : trajectory.verdicts) {
+    // A full score that found nothing has no reason that tells anything.
+    const bool plain =
+        verdict.kind == VerdictKind::kCorrect && verdict.score == 1 && verdict.extracted.empty();
     json["verdicts"].push_back({{"rule", verdict.rule},
                                 {"kind", Name(verdict.kind)},
                                 {"score", JsonNumber(verdict.score, 3)},
                                 {"extracted", Shortened(verdict.extracted, kReasonLimit)},
-                                {"reason", Shortened(verdict.reason, kReasonLimit)}});
+                                {"reason", plain ? "" : Shortened(verdict.reason, kReasonLimit)}});
   }
   if (tokenizer_ != nullptr && trajectory.tokens.size() == trajectory.logprobs.size()) {
     WriteTokens(trajectory, &json);

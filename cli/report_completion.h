@@ -2,10 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "cli/earned.h"
 #include "cli/report_run.h"
 #include "core/json.h"
 #include "data/tokenizer.h"
@@ -13,14 +13,14 @@
 
 namespace temper {
 
-// How the completions of a stage are shown: with the tokenizer of its newest checkpoint, if it has one.
+// How the completions of a stage are shown: with the tokenizer of its newest checkpoint, or of the policy
+// that it samples without training it, if that is there.
 class CompletionWriter {
  public:
-  explicit CompletionWriter(const ReportStage& stage);
+  CompletionWriter(const ReportRun& run, const ReportStage& stage);
 
-  // COMPLETION of cli/report_groups.h. reward and advantage are left out where there is none.
-  Json Write(const Trajectory& trajectory, std::optional<double> reward,
-             std::optional<double> advantage) const;
+  // COMPLETION of cli/report_groups.h. Reward and advantage are left out where there is none.
+  Json Write(const Trajectory& trajectory, const Earned& earned, bool solved) const;
 
  private:
   void WriteTokens(const Trajectory& trajectory, Json* json) const;
@@ -29,8 +29,5 @@ class CompletionWriter {
 
 // At most `limit` bytes of text; what is longer loses its middle, at character boundaries, and says so.
 std::string Shortened(const std::string& text, size_t limit);
-
-// Whether the rule that decides (accuracy, or the first there is) says correct.
-bool IsCorrect(const Trajectory& trajectory);
 
 }  // namespace temper

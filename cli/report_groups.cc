@@ -3,15 +3,14 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cli/earned.h"
 #include "cli/report_completion.h"
 #include "core/text.h"
 #include "data/record_file.h"
-#include "trainer/advantage.h"
 #include "trainer/stage.h"
 
 namespace temper {
@@ -40,8 +39,9 @@ std::vector<size_t> FirstOfEachTask(const std::vector<Group>& groups, size_t per
   return chosen;
 }
 
-int64_t Correct(const Group& group) {
-  return std::count_if(group.trajectories.begin(), group.trajectories.end(), IsCorrect);
+int64_t Correct(const Group& group, const JudgedBy& judged) {
+  return std::count_if(group.trajectories.begin(), group.trajectories.end(),
+                       [&](const Trajectory& trajectory) { return IsSolved(trajectory, judged); });
 }
 
 Json Heading(const Group& group) {
@@ -50,43 +50,16 @@ Json Heading(const Group& group) {
           {"task", group.prompt.task}};
 }
 
-// None for a sample whose verdicts do not fit the config (an old run, another rule).
-std::optional<double> RewardIn(const ReportStage& stage, const Trajectory& trajectory) {
-  if (!stage.config || stage.config->kind != StageKind::kRl) return std::nullopt;
-  const RewardConfig& reward = stage.config->rl.reward;
-  for (const RuleConfig& rule : reward.rules) {
-    const bool there = std::any_of(trajectory.verdicts.begin(), trajectory.verdicts.end(),
-                                   [&](const Verdict& verdict) { return verdict.rule == rule.Name(); });
-    if (!there) return std::nullopt;
-  }
-  return RewardOf(trajectory.verdicts, reward);
-}
-
-// The rewards that the update saw: none for a sample that it masked.
-std::vector<std::optional<double>> RewardsIn(const ReportStage& stage, const Group& group) {
-  std::vector<std::optional<double>> rewards;
-  for (const Trajectory& trajectory : group.trajectories) {
-    const bool masked = trajectory.stop == StopReason::kLength && stage.config &&
-                        stage.config->rl.truncated == TruncatedCompletions::kMasked;
-    rewards.push_back(masked ? std::nullopt : RewardIn(stage, trajectory));
-  }
-  return rewards;
-}
-
 Json GroupJson(const ReportStage& stage, const Group& group, const CompletionWriter& writer) {
-  const std::vector<std::optional<double>> rewards = RewardsIn(stage, group);
-  std::vector<double> advantages;
-  if (stage.config && !stage.config->rl.shuffle_rewards) {
-    advantages = GroupAdvantages(rewards, stage.config->rl.advantage);
-  }
+  const std::vector<Earned> earned = EarnedIn(&stage, group);
+  const JudgedBy judged = RulesOf(stage, /*evaluation=*/false);
   Json json = Heading(group);
-  json["correct"] = Correct(group);
+  json["correct"] = Correct(group, judged);
   json["samples"] = group.trajectories.size();
   json["completions"] = Json::array();
   for (size_t i = 0; i < group.trajectories.size() && i < kCompletions; ++i) {
-    const bool derived = rewards[i] && !advantages.empty();
-    json["completions"].push_back(writer.Write(group.trajectories[i], rewards[i],
-                                               derived ? std::optional(advantages[i]) : std::nullopt));
+    json["completions"].push_back(
+        writer.Write(group.trajectories[i], earned[i], IsSolved(group.trajectories[i], judged)));
   }
   return json;
 }
@@ -116,15 +89,16 @@ Json SamePrompts(ReportRun& run) {
         prompts.back()["stages"] = Json::array();
       }
     }
-    const CompletionWriter writer(stage);
+    const CompletionWriter writer(run, stage);
+    const JudgedBy judged = RulesOf(stage, /*evaluation=*/true);
     for (const Group& group : groups) {
       const auto found = by_id.find(group.prompt.id);
       if (found == by_id.end() || group.trajectories.empty()) continue;
       prompts[found->second]["stages"].push_back(
           {{"stage", stage.name},
-           {"correct", Correct(group)},
+           {"correct", Correct(group, judged)},
            {"samples", group.trajectories.size()},
-           {"completion", writer.Write(group.trajectories[0], std::nullopt, std::nullopt)}});
+           {"completion", writer.Write(group.trajectories[0], {}, IsSolved(group.trajectories[0], judged))}});
     }
   }
   return prompts;
@@ -135,7 +109,7 @@ Json RolloutGroups(ReportRun& run, int64_t budget) {
   for (const ReportStage& stage : run.stages) {
     const std::vector<std::string> prefixes = RecordPrefixes(TrajectoriesDirectory(stage.directory));
     if (prefixes.empty() || stage.kind() != "rl") continue;
-    const CompletionWriter writer(stage);
+    const CompletionWriter writer(run, stage);
     Json rollouts = Json::array();
     for (const std::string& prefix : Chosen(prefixes)) {
       const std::vector<Group> groups = GroupsOf(prefix, run);

@@ -8,6 +8,7 @@
 #include "core/file.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
+#include "trainer/measure.h"
 #include "trainer/recipe.h"
 #include "trainer/stage.h"
 
@@ -32,8 +33,12 @@ void ReadRecipeOf(ReportRun& run) {
     run.notes.push_back(Printable(std::string(status.message())));
     return;
   }
-  for (const StageConfig& stage : recipe.stages) StageNamed(run, stage.name).config = stage;
-  run.recipe = std::move(recipe);
+  run.recipe = WithMeasuredStarts(recipe);
+  for (const StageConfig& config : run.recipe->stages) {
+    ReportStage& stage = StageNamed(run, config.name);
+    stage.config = config;
+    stage.measured_by = EvaluationReward(*run.recipe, config);
+  }
 }
 
 absl::Status ReadMetricsOf(ReportRun& run) {
@@ -99,6 +104,7 @@ absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory) {
   ReportRun run;
   run.directory = directory;
   while (run.directory.size() > 1 && run.directory.back() == '/') run.directory.pop_back();
+  run.name = run.directory.substr(run.directory.rfind('/') + 1);
   ReadRecipeOf(run);
   TEMPER_RETURN_IF_ERROR(ReadMetricsOf(run));
   TEMPER_RETURN_IF_ERROR(ReadSummaryOf(run));
@@ -117,8 +123,13 @@ std::vector<std::string> RecordPrefixes(const std::string& directory) {
   return prefixes;
 }
 
-std::string NewestCheckpoint(const ReportStage& stage) {
-  return LatestCheckpoint(CheckpointsDirectory(stage.directory)).value_or("");
+std::string PolicyDirectory(const ReportRun& run, const ReportStage& stage) {
+  const std::string checkpoint = LatestCheckpoint(CheckpointsDirectory(stage.directory)).value_or("");
+  if (!checkpoint.empty() || !stage.config || !run.recipe) return checkpoint;
+  const StageConfig* const before = run.recipe->StageBefore(*stage.config);
+  if (before == nullptr) return stage.config->from;
+  const ReportStage* const other = run.Find(before->name);
+  return other == nullptr ? "" : PolicyDirectory(run, *other);
 }
 
 }  // namespace temper

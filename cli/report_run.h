@@ -18,8 +18,9 @@ namespace temper {
 struct ReportStage {
   std::string name;
   std::string directory;
-  std::optional<StageConfig> config;  // none without config.yaml
-  Json summary;                       // its row of the stage table; null: not finished
+  std::optional<StageConfig> config;        // none without config.yaml
+  std::optional<RewardConfig> measured_by;  // the rules of its evaluation; likewise
+  Json summary;                             // its row of the stage table; null: not finished
   std::vector<MetricsLine> metrics;
 
   std::string kind() const;                                   // "rl"; "" where nothing says
@@ -31,6 +32,7 @@ struct ReportStage {
 // What `report` and `inspect` read of a run directory, the record files apart.
 struct ReportRun {
   std::string directory;
+  std::string name;  // the last part of its path
   std::optional<RecipeConfig> recipe;
   std::vector<ReportStage> stages;  // in the recipe's order, then what else metrics and summary name
   std::vector<std::string> notes;   // what could not be read and was left out
@@ -48,7 +50,8 @@ absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory);
 // Prefixes (data/record_file.h) of the record files in a folder, each once, sorted; none without the folder.
 std::vector<std::string> RecordPrefixes(const std::string& directory);
 
-// A stage's newest checkpoint, or "".
-std::string NewestCheckpoint(const ReportStage& stage);
+// A stage's newest checkpoint; of a stage without one the policy that it samples, an earlier stage's or a
+// model directory's; "" where none is known.
+std::string PolicyDirectory(const ReportRun& run, const ReportStage& stage);
 
 }  // namespace temper

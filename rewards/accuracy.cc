@@ -122,9 +122,4 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config) {
   return std::make_unique<Accuracy>(config.rule, config.mode == "lenient");
 }
 
-Verdict JudgeLenient(const Completion& completion) {
-  static const Accuracy* const kRule = new Accuracy("accuracy", true);
-  return JudgeSafely(*kRule, completion);
-}
-
 }  // namespace temper

@@ -17,7 +17,4 @@ namespace temper {
 // CheckAnswer's error, and in Judge an infrastructure error: never a wrong answer.
 absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config);
 
-// accuracy in lenient mode, for pass@1_lenient: how often the policy is right, whatever the form.
-Verdict JudgeLenient(const Completion& completion);
-
 }  // namespace temper

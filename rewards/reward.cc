@@ -24,13 +24,21 @@ namespace {
 struct Entry {
   const char* name;
   absl::StatusOr<std::unique_ptr<Reward>> (*make)(const RuleConfig&);
+  bool of_form = false;  // judges how a completion is written, not whether it does what was asked
 };
-constexpr Entry kRules[] = {
-    {"accuracy", MakeAccuracy}, {"exact", MakeAccuracy},        {"choice", MakeAccuracy},
-    {"number", MakeAccuracy},   {"format", MakeFormat},         {"language", MakeLanguage},
-    {"length", MakeLength},     {"repetition", MakeRepetition}, {"instructions", MakeInstructions},
-    {"harmless", MakeHarmless}, {"process", MakeProcess},       {"code", MakeCode},
-    {"math", MakeMath}};
+constexpr Entry kRules[] = {{"accuracy", MakeAccuracy},
+                            {"exact", MakeAccuracy},
+                            {"choice", MakeAccuracy},
+                            {"number", MakeAccuracy},
+                            {"format", MakeFormat, true},
+                            {"language", MakeLanguage, true},
+                            {"length", MakeLength, true},
+                            {"repetition", MakeRepetition, true},
+                            {"instructions", MakeInstructions},
+                            {"harmless", MakeHarmless, true},
+                            {"process", MakeProcess},
+                            {"code", MakeCode},
+                            {"math", MakeMath}};
 
 // A rule under the name that its entry gives it.
 class Named : public Reward {
@@ -97,6 +105,15 @@ std::vector<std::string> RuleNames() {
   return names;
 }
 
+const RuleConfig& AnswerRule(const RewardConfig& config) {
+  TEMPER_CHECK(!config.rules.empty(), "a reward without rules");
+  const auto found = std::find_if(config.rules.begin(), config.rules.end(), [](const RuleConfig& rule) {
+    return std::none_of(std::begin(kRules), std::end(kRules),
+                        [&](const Entry& entry) { return entry.of_form && rule.rule == entry.name; });
+  });
+  return found == config.rules.end() ? config.rules[0] : *found;
+}
+
 absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const RuleConfig& config) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Reward> rule, Make(config));
   if (rule->name() == config.Name()) return rule;
@@ -138,24 +155,26 @@ Verdict JudgeSafely(const Reward& rule, const Completion& completion) {
   return verdict;
 }
 
+const Verdict& VerdictOf(const std::vector<Verdict>& verdicts, const std::string& rule) {
+  const auto found =
+      std::find_if(verdicts.begin(), verdicts.end(), [&](const Verdict& v) { return v.rule == rule; });
+  TEMPER_CHECK(found != verdicts.end(), "no verdict of rule ", rule);
+  return *found;
+}
+
+bool GateHolds(const RuleConfig& rule, const std::vector<Verdict>& verdicts) {
+  if (rule.gate.empty()) return true;
+  const Verdict& gate = VerdictOf(verdicts, rule.gate);
+  return gate.kind == VerdictKind::kCorrect || (rule.gate_score && gate.score >= *rule.gate_score);
+}
+
 std::optional<double> RewardOf(const std::vector<Verdict>& verdicts, const RewardConfig& config) {
-  const auto verdict_of = [&](const std::string& rule) -> const Verdict& {
-    const auto found =
-        std::find_if(verdicts.begin(), verdicts.end(), [&](const Verdict& v) { return v.rule == rule; });
-    TEMPER_CHECK(found != verdicts.end(), "no verdict of rule ", rule);
-    return *found;
-  };
   double reward = 0;
   for (const RuleConfig& rule : config.rules) {
-    const Verdict& verdict = verdict_of(rule.Name());
+    const Verdict& verdict = VerdictOf(verdicts, rule.Name());
     if (verdict.kind == VerdictKind::kInfrastructureError) return std::nullopt;
     if (verdict.kind == VerdictKind::kTimeout) continue;
-    bool holds = rule.gate.empty();
-    if (!holds) {
-      const Verdict& gate = verdict_of(rule.gate);
-      holds = gate.kind == VerdictKind::kCorrect || (rule.gate_score && gate.score >= *rule.gate_score);
-    }
-    reward += (holds ? rule.weight : rule.weight_otherwise) * verdict.score;
+    reward += (GateHolds(rule, verdicts) ? rule.weight : rule.weight_otherwise) * verdict.score;
   }
   if (config.min) reward = std::max(reward, *config.min);
   if (config.max) reward = std::min(reward, *config.max);

@@ -208,11 +208,21 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const RuleConfig& config);
 // that is not listed.
 absl::StatusOr<std::vector<std::unique_ptr<Reward>>> MakeRules(const RewardConfig& config);
 
+// The first rule of the list that judges the answer, and not how it is written (format, language, length,
+// repetition, harmless); where all do that, the first.
+const RuleConfig& AnswerRule(const RewardConfig& config);
+
 // For rules: a verdict without an extracted answer; the rule's name is filled in by JudgeSafely.
 Verdict MakeVerdict(VerdictKind kind, double score, std::string reason);
 
 // `rule`'s verdict with its name filled in; what it throws becomes infrastructure_error with the message.
 Verdict JudgeSafely(const Reward& rule, const Completion& completion);
+
+// The verdict of the rule of that name, which is there.
+const Verdict& VerdictOf(const std::vector<Verdict>& verdicts, const std::string& rule);
+
+// Whether the rule that `rule` requires, if any, holds, so that it counts with its weight.
+bool GateHolds(const RuleConfig& rule, const std::vector<Verdict>& verdicts);
 
 // The sum of weight (where the required rule does not hold: weight_otherwise) times score, clipped. A timeout
 // counts as 0. Nothing if any verdict is an infrastructure error: such a sample is dropped, never scored 0.

@@ -39,9 +39,8 @@ absl::Status At(const std::string& name, const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::string& names,
-                                                                 const std::string& mode,
-                                                                 const std::vector<std::string>& settings) {
+absl::StatusOr<RewardConfig> RewardByName(const std::string& names, const std::string& mode,
+                                          const std::vector<std::string>& settings) {
   const std::vector<std::string> known = RuleNames();
   RewardConfig config;
   config.rules.clear();
@@ -62,6 +61,13 @@ absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::stri
         absl::StrCat("--mode ", Printable(mode), ": no rule of ", Printable(names), " has modes"));
   }
   TEMPER_RETURN_IF_ERROR(Set(settings, &config));
+  return config;
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::string& names,
+                                                                 const std::string& mode,
+                                                                 const std::vector<std::string>& settings) {
+  TEMPER_ASSIGN_OR_RETURN(const RewardConfig config, RewardByName(names, mode, settings));
   return MakeRules(config);
 }
 

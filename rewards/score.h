@@ -13,6 +13,9 @@ namespace temper {
 // The rules of `temper score --rule NAMES [--mode MODE] [--set RULE.OPTION=VALUE ..]`. `names` has commas
 // between; an empty mode is each rule's default, another one needs a rule that has modes. `settings` are
 // options of the rules as in a recipe: "length.max_tokens=100".
+absl::StatusOr<RewardConfig> RewardByName(const std::string& names, const std::string& mode,
+                                          const std::vector<std::string>& settings = {});
+// The same, ready to judge.
 absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(
     const std::string& names, const std::string& mode, const std::vector<std::string>& settings = {});
 

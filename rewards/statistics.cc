@@ -94,21 +94,19 @@ Statistics Evaluate(const Outcomes& outcomes) {
   figures.k = static_cast<int64_t>(outcomes[0].size());
   for (const auto& samples : outcomes) figures.k = std::min(figures.k, static_cast<int64_t>(samples.size()));
   TEMPER_CHECK(figures.k > 0, "a problem without samples");
-  std::vector<double> pass_1, lenient, pass_k, cons_k, format, lengths, checks, cut;
+  std::vector<double> pass_1, lenient, pass_k, cons_k, lengths, checks, cut;
   for (const auto& samples : outcomes) {
     const double n = static_cast<double>(samples.size());
-    int64_t correct = 0, correct_lenient = 0, formed = 0;
+    int64_t correct = 0, correct_lenient = 0;
     for (const Outcome& sample : samples) {
       correct += sample.correct;
       correct_lenient += sample.correct_lenient;
-      formed += sample.format;
       checks.push_back(sample.checks);
       cut.push_back(sample.cut);
       lengths.push_back(static_cast<double>(sample.tokens));
     }
     pass_1.push_back(static_cast<double>(correct) / n);
     lenient.push_back(static_cast<double>(correct_lenient) / n);
-    format.push_back(static_cast<double>(formed) / n);
     pass_k.push_back(PassAtK(static_cast<int64_t>(samples.size()), correct, figures.k));
     cons_k.push_back(Consensus(absl::MakeConstSpan(samples).first(figures.k)));
   }
@@ -118,7 +116,6 @@ Statistics Evaluate(const Outcomes& outcomes) {
   figures.pass_1_lenient = Mean(lenient);
   figures.pass_k = Mean(pass_k);
   figures.cons_k = Mean(cons_k);
-  figures.format = Mean(format);
   figures.checks = Mean(checks);
   figures.cut = Mean(cut);
   figures.length_mean = Mean(lengths);

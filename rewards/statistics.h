@@ -12,12 +12,11 @@ namespace temper {
 
 // What evaluation keeps of one completion.
 struct Outcome {
-  bool correct = false;          // rule accuracy
-  bool correct_lenient = false;  // JudgeLenient
-  bool format = false;
-  bool checks = false;  // LooksBack
-  bool cut = false;     // by length
-  std::string key;      // AnswerKey of the extracted answer; empty: none, does not vote
+  bool correct = false;
+  bool correct_lenient = false;  // whatever the form
+  bool checks = false;           // LooksBack
+  bool cut = false;              // by length
+  std::string key;               // AnswerKey of the extracted answer; empty: none, does not vote
   int64_t tokens = 0;
 };
 
@@ -34,7 +33,6 @@ struct Statistics {
   double pass_1_lenient = 0;
   double pass_k = 0;  // unbiased, k as above
   double cons_k = 0;  // over the first k samples
-  double format = 0;
   double checks = 0;  // share of all samples
   double cut = 0;
   double length_mean = 0;

@@ -8,8 +8,8 @@
 #include "absl/status/statusor.h"
 #include "core/json.h"
 #include "data/tokenizer.h"
-#include "rewards/statistics.h"
 #include "rollout/worker.h"
+#include "trainer/measure.h"
 #include "trainer/recipe_config.h"
 #include "trainer/session.h"
 #include "trainer/stage.h"
@@ -25,35 +25,28 @@ class Evaluator {
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
                                                          const Tokenizer& tokenizer);
 
-  // The small evaluation that is due after update `step` of a running stage: eval/pass@1, eval/length_mean,
-  // ... Empty where none is due.
+  // The small evaluation that is due after update `step` of a running stage: Measure's figures under eval/.
+  // Empty where none is due.
   absl::Status DuringStage(int64_t step, Figures* figures);
 
-  // The whole evaluation, both levels, as fields of the stage table: "pass@1", "pass@1_error",
-  // "pass@1_lenient", "pass@k", "cons@k", "k", "format", "language", "length_mean",
-  // "hard/pass@1", ... Groups go to
-  // evaluation/held_out and evaluation/hard in the stage's directory; what an interrupted one left there is
-  // not sampled again.
+  // The whole evaluation, both levels, as fields of the stage table: "rule" (pass@1's), Measure's figures and
+  // "reward", the mean; of the harder level with "hard/" before. Groups go to evaluation/held_out and
+  // evaluation/hard in the stage's directory; what an interrupted one left there is not sampled again.
   absl::StatusOr<Json> AfterStage();
 
  private:
-  Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer);
+  Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer, Measure measure);
   struct Level {
     const char* name;  // of the draws: every stage and every evaluation has the same
     const ProblemsConfig* problems;
     int64_t count, samples;
     std::vector<Prompt> prompts = {};
   };
-  struct Measured {
-    Statistics statistics;
-    double language = 0;  // mean score of the rule
-  };
   absl::Status Draw(Level* level);
   // On the first `count` problems of the level.
-  absl::StatusOr<Measured> Measure(const Level& level, int64_t count, int64_t samples,
-                                   const std::string& records,
-                                   absl::FunctionRef<void(int64_t, int64_t)> progress);
-  static void Append(const Measured& measured, const std::string& prefix, Json* row);
+  absl::StatusOr<Measure::Figures> Sample(const Level& level, int64_t count, int64_t samples,
+                                          const std::string& records,
+                                          absl::FunctionRef<void(int64_t, int64_t)> progress);
 
   const StageContext& context_;
   const EvaluationConfig& config_;
@@ -61,13 +54,9 @@ class Evaluator {
   const Tokenizer& tokenizer_;
   Engine engine_;
   RolloutWorker worker_;
+  const Measure measure_;
   std::unique_ptr<RewardPool> rewards_;
   Level held_out_, hard_;
 };
-
-// What statistics keep of each completion of the groups, whose verdicts begin with accuracy and format.
-Outcomes OutcomesOf(const std::vector<Group>& groups);
-// Statistics as fields of the stage table, names after `prefix` ("hard/").
-void AppendStatistics(const Statistics& statistics, const std::string& prefix, Json* row);
 
 }  // namespace temper

@@ -21,6 +21,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/collect.h"
 #include "trainer/evaluation.h"
+#include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/rl.h"
 #include "trainer/sft.h"
@@ -274,7 +275,8 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (world.Sum(claimed.ok() ? 0 : 1) > 0)
     return claimed.ok() ? absl::FailedPreconditionError("the first rank could not claim the run directory")
                         : claimed;
-  return Runner(recipe, run_directory, mesh, stop, device, library_ops || device.is_cuda()).Run();
+  const RecipeConfig stages = WithMeasuredStarts(recipe);
+  return Runner(stages, run_directory, mesh, stop, device, library_ops || device.is_cuda()).Run();
 }
 
 }  // namespace temper

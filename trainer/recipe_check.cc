@@ -11,6 +11,7 @@
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/reward.h"
+#include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
@@ -30,6 +31,7 @@ class Checker {
       return Fault("date", absl::StrCat(Printable(recipe_.date, 60), " is no day: YYYY-MM-DD"));
     if (recipe_.stages.empty()) return Fault("stages", "there is none");
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
+    for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckMeasure(stage));
     return absl::OkStatus();
   }
 
@@ -173,6 +175,15 @@ class Checker {
                            const RewardConfig& config) const {
     const absl::Status status = MakeRules(config).status();
     return status.ok() ? status : Error(stage, key, status.message());
+  }
+
+  // After all rewards: a stage may be measured by the rules of a later one.
+  absl::Status CheckMeasure(const StageConfig& stage) const {
+    if (stage.kind == StageKind::kCollect || stage.evaluation.problems == 0) return absl::OkStatus();
+    const RewardConfig& reward = EvaluationReward(recipe_, stage);
+    TEMPER_RETURN_IF_ERROR(CheckReward(stage, "evaluation.reward", reward));
+    const absl::Status status = Measure::Create(reward, stage.evaluation.pass_rule).status();
+    return status.ok() ? status : Error(stage, "evaluation.pass_rule", status.message());
   }
 
   absl::Status CheckRl(const StageConfig& stage) const {

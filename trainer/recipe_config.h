@@ -301,7 +301,9 @@ struct EvaluationConfig {
   SamplingConfig sampling;
   ProblemsConfig source;
   ProblemsConfig hard;
-  std::string language = "en";
+  std::optional<RewardConfig> reward;  // none: the stage's own (trainer/measure.h)
+  std::string pass_rule;
+  bool before = true;
 
   template <class V>
   void Fields(V& v) {
@@ -317,7 +319,14 @@ struct EvaluationConfig {
     v.Section("sampling", sampling, "How completions are drawn.");
     v.Section("held_out", source, "The held-out problems.");
     v.Section("hard", hard, "The harder level.");
-    v.Field("language", language, "Target language of the consistency figure.");
+    v.Section("reward", reward,
+              "The rules that policies are measured by. Without this section: those that train the stage; of "
+              "stages that no reward trains those of the last rl stage before, else of the first after.");
+    v.Field("pass_rule", pass_rule,
+            "The rule by whose verdict a problem counts as solved (pass@1); empty: the first that judges the "
+            "answer, and not how it is written.");
+    v.Field("before", before,
+            "A model directory that a stage trains is measured before that, too, as a stage NAME.before.");
   }
 };
 

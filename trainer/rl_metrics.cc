@@ -122,13 +122,10 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
   return row;
 }
 
-std::string RlFigures::StatusText(const Figures& row) {
+std::string RlFigures::StatusText(const Figures& row, const std::string& rule) {
   std::map<std::string, double> by_name(row.begin(), row.end());
-  const auto accuracy = by_name.find("reward/accuracy");
-  const std::string reward = accuracy != by_name.end()
-                                 ? absl::StrFormat("acc %.2f", accuracy->second)
-                                 : absl::StrFormat("reward %.2f", by_name["reward/mean"]);
-  return absl::StrFormat("%s len %.0f kl %.3f", reward, by_name["length/mean"], by_name["kl"]);
+  return absl::StrFormat("%s %.2f len %.0f kl %.3f", rule, by_name["reward/" + rule], by_name["length/mean"],
+                         by_name["kl"]);
 }
 
 EngineOptions EngineOptionsOf(const SamplingConfig& config) {

@@ -27,8 +27,8 @@ struct RlFigures {
   // clocks under time/. Rewards are of the update's own groups, the rollout's counts of its first update
   // here.
   Figures Row(const std::vector<Group>& groups, const Rewards& rewards, RewardPool& pool) const;
-  // "acc 0.43 len 31 kl 0.01"; without rule accuracy "reward 0.43 ..".
-  static std::string StatusText(const Figures& row);
+  // "math 0.43 len 31 kl 0.01": the mean score of a rule, here the one that judges the answer.
+  static std::string StatusText(const Figures& row, const std::string& rule);
 };
 
 // The pieces of the page that are configuration.

@@ -4,6 +4,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/file.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -99,6 +101,7 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
 absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {
   if (context_.metrics != nullptr) {
     MetricsLine line{context_.stage->name, state_.step, figures};
+    line.values.emplace_back("time/unix_seconds", static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3);
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }

@@ -58,6 +58,59 @@ TEST_F(Eval, BadLinesAreNamedOrSkippedAndCounted) {
   EXPECT_THAT(ErrorOf("eval", Arguments("\n")), HasSubstr("problem"));
 }
 
+TEST_F(Eval, NamesTheRuleThatJudges) {
+  EXPECT_EQ(Json::parse(Lines("eval", Arguments(kProblems)).at(0))["rule"], "accuracy");
+  const Json math = Json::parse(Lines("eval", Arguments(kProblems, {"--rule", "format,math"})).at(0));
+  EXPECT_EQ(math["rule"], "math");
+  EXPECT_TRUE(math.contains("format"));
+  EXPECT_FALSE(math.contains("pass@1_lenient"));
+  EXPECT_EQ(
+      Json::parse(Lines("eval", Arguments(kProblems, {"--rule", "format,math", "--pass-rule", "format"}))
+                      .at(0))["rule"],
+      "format");
+  const Json length = Json::parse(
+      Lines("eval", Arguments(kProblems, {"--rule", "length", "--set", "length.max_tokens=12"})).at(0));
+  EXPECT_GE(length["reward"], 0.0);
+  EXPECT_THAT(ErrorOf("eval", Arguments(kProblems, {"--rule", "mth"})), HasSubstr("did you mean math"));
+}
+
+TEST_F(Eval, MeasuresAsARecipesStageIsMeasured) {
+  const std::string recipe = folder_.Write(
+      "recipe.yaml",
+      "stages:\n  warm: {kind: sft, from: x}\n  zero: {kind: rl, from: warm, rl: {reward: {rules: [{rule: "
+      "number, name: digits}]}}}\n");
+  const auto more = [&](std::vector<std::string> options) { return Arguments(kProblems, options); };
+  EXPECT_EQ(Json::parse(Lines("eval", more({"--recipe", recipe, "--stage", "warm"})).at(0))["rule"],
+            "digits");
+  EXPECT_THAT(ErrorOf("eval", more({"--recipe", recipe, "--stage", "zer"})), HasSubstr("warm, zero"));
+  EXPECT_THAT(ErrorOf("eval", more({"--recipe", recipe})), HasSubstr("go together"));
+  EXPECT_THAT(ErrorOf("eval", more({"--recipe", recipe, "--stage", "zero", "--rule", "math"})),
+              HasSubstr("leave out --rule"));
+}
+
+TEST_F(Eval, WritesCompletionsWithTheirVerdicts) {
+  const std::string out = folder_.path() + "/out.jsonl";
+  const std::string problems = "{\"id\":\"first\",\"question\":\"2 plus 3?\",\"answer\":\"5\"}\n";
+  const Json row = Json::parse(Lines("eval", Arguments(problems, {"--output", out})).at(0));
+  std::vector<Json> rows;
+  for (const auto line : absl::StrSplit(folder_.Read("out.jsonl"), '\n', absl::SkipEmpty()))
+    rows.push_back(Json::parse(line));
+  ASSERT_EQ(rows.size(), 3u);
+  double solved = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["prompt_id"], "first");
+    EXPECT_EQ(rows[i]["sample"], i);
+    EXPECT_EQ(rows[i]["answer"], "5");
+    EXPECT_EQ(rows[i]["verdicts"][0]["rule"], "accuracy");
+    EXPECT_EQ(rows[i]["verdicts"][1]["rule"], "format");
+    EXPECT_TRUE(rows[i]["reward"].is_number());
+    solved += rows[i]["solved"].get<bool>();
+  }
+  EXPECT_EQ(row["pass@1"], solved / 3);
+  EXPECT_THAT(ErrorOf("eval", Arguments(problems, {"--output", "/nowhere/out.jsonl"})),
+              HasSubstr("/nowhere"));
+}
+
 TEST_F(Eval, NeedsATokenizer) {
   const Folder folder;
   const std::string model = WriteModel(folder, TinyLlama());

@@ -90,12 +90,17 @@ TEST(Inspect, CountsTrajectoriesAndVerdicts) {
   EXPECT_THAT(Text(prefix), testing::EndsWith("  accuracy  correct 24, wrong 8\n  format    correct 32\n"));
 }
 
-TEST(Inspect, TakesAStagesFolder) {
+TEST(Inspect, OfAStageIsATableWithALineARollout) {
   const SyntheticRun run = Written();
   const std::string text = Text(run.directory + "/zero");
-  for (const char* name : {"rollout-000000: 4", "rollout-000001: 4", "rollout-000002: 4"})
-    EXPECT_THAT(text, HasSubstr(name));
-  EXPECT_EQ(Text(run.directory + "/zero/trajectories"), text);
+  EXPECT_EQ(text,
+            "records         groups  samples  tokens    p10    p50    p90    cut  accuracy    format\n"
+            "rollout-000000       4       32    38.0     24     38     52  12.5%     62.5%    100.0%\n"
+            "rollout-000001       4       32    38.0     24     38     52  12.5%     75.0%    100.0%\n"
+            "rollout-000002       4       32    38.0     24     38     52  12.5%     62.5%    100.0%\n"
+            "held_out             4       32    38.0     24     38     52  12.5%     62.5%    100.0%\n"
+            "Of each rule: the share of completions that it calls correct.\n");
+  EXPECT_THAT(Text(run.directory + "/zero/trajectories"), HasSubstr("rollout-000002       4"));
   EXPECT_THAT(Text(run.directory + "/base"), HasSubstr("evaluation/held_out: 4 groups"));
 }
 
@@ -139,14 +144,23 @@ TEST(Export, WritesEveryTrajectoryWithTheBitsOfItsLogprobs) {
               std::bit_cast<uint32_t>(sample.logprobs[i]));
   }
   EXPECT_EQ(row["stop"], "eos");
+  EXPECT_EQ(row["reward"], 0.1);  // format alone
+  EXPECT_LT(row["advantage"], 0.0);
+  EXPECT_EQ(row["solved"], false);
+  EXPECT_EQ(rows[8]["reward"], 1.1);
+  EXPECT_EQ(rows[8]["solved"], true);
   EXPECT_EQ(DumpJson(row["verdicts"][0]),
             R"({"rule":"accuracy","verdict":"wrong","score":0.0,"extracted":"3","reason":"3 is not 8"})");
 }
 
 TEST(Export, TakesAStageAndAWholeRun) {
   const SyntheticRun run = Written();
-  EXPECT_EQ(Exported(run.directory + "/zero").size(), 3 * 32u);
-  EXPECT_EQ(Exported(run.directory).size(), 2 * 3 * 32u);
+  EXPECT_EQ(Exported(run.directory + "/zero").size(), 4 * 32u);  // three rollouts and an evaluation
+  const std::vector<Json> rows = Exported(run.directory);
+  EXPECT_EQ(rows.size(), (4 + 4 + 1) * 32u);
+  EXPECT_EQ(rows[0]["stage"], "evaluation/held_out");  // of base, which has no rollouts
+  EXPECT_EQ(rows[1]["reward"], 1.1);
+  EXPECT_TRUE(rows[1]["advantage"].is_null());
 }
 
 TEST(Export, LeavesNothingBehindAnError) {

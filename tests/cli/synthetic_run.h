@@ -135,7 +135,7 @@ struct SyntheticRun {
             WriteFileAtomic(folder + "/checkpoints/step-000040" + name, *ReadFile(tokenizer + name)).ok());
       }
     }
-    WriteRecords(folder + "/evaluation/held_out", Stage(stage), 0);
+    WriteRecords(folder + "/evaluation/held_out", "evaluation/held_out", 0);
     for (int64_t rollout = 0; rollout < (stage == 0 ? 0 : rollouts); ++rollout) {
       WriteRecords(folder + absl::StrFormat("/trajectories/rollout-%06d", rollout), Stage(stage), rollout);
     }

@@ -176,13 +176,11 @@ TEST(Exact, ComparesBytesButForSpaceAround) {
   EXPECT_EQ(Judge(Config("exact"), Problem("1/2"), Tagged("0.5")).kind, VerdictKind::kWrong);
 }
 
-TEST(JudgeLenient, FindsTheAnswerWithoutTags) {
+TEST(Accuracy, LenientlyFindsTheAnswerWithoutTags) {
   const auto lenient = [](const char* reference, const char* text) {
-    const Prompt prompt = Problem(reference);
-    Completion completion;
-    completion.prompt = &prompt;
-    completion.text = text;
-    return JudgeLenient(completion);
+    RuleConfig config = Config("accuracy");
+    config.mode = "lenient";
+    return Judge(config, Problem(reference), text);
   };
   const char* right[][2] = {{"18", "so 9 * 2 = 18"},
                             {"18", "7 a 4 b +8 18 . "},

@@ -85,7 +85,6 @@ TEST(Evaluate, TakesMeansOverProblems) {
   Outcomes outcomes = {{Sample("1", true, 10), Sample("2", false, 20)},
                        {Sample("", false, 30), Sample("3", false, 40)},
                        {Sample("4", true, 50), Sample("4", true, 60)}};
-  outcomes[0][0].format = outcomes[0][1].format = true;
   outcomes[1][0].checks = true;
   outcomes[1][1].cut = true;
   outcomes[1][1].correct_lenient = true;
@@ -98,7 +97,6 @@ TEST(Evaluate, TakesMeansOverProblems) {
   EXPECT_EQ(figures.pass_1_lenient, 2.0 / 3);
   EXPECT_EQ(figures.pass_k, 2.0 / 3);
   EXPECT_EQ(figures.cons_k, 2.0 / 3);
-  EXPECT_EQ(figures.format, 1.0 / 3);
   EXPECT_EQ(figures.checks, 1.0 / 6);
   EXPECT_EQ(figures.cut, 1.0 / 6);
   EXPECT_EQ(figures.length_mean, 35);

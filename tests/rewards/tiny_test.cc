@@ -38,13 +38,10 @@ TEST(AccuracyOfTinyTasks, TakesExactlyOneDigit) {
 }
 
 TEST(AccuracyOfTinyTasks, LenientlyTakesTheLastDigitOfAnyForm) {
-  const Prompt prompt = FindX();
-  Completion completion;
-  completion.prompt = &prompt;
-  completion.text = " 8 a *4 2 b +3 5 c +5 0 ok so 8 .";
-  EXPECT_EQ(JudgeLenient(completion).kind, VerdictKind::kCorrect);
-  completion.text = " so 7 .";
-  EXPECT_EQ(JudgeLenient(completion).kind, VerdictKind::kWrong);
+  RuleConfig config = Config("accuracy");
+  config.mode = "lenient";
+  EXPECT_EQ(Judge(config, FindX(), " 8 a *4 2 b +3 5 c +5 0 ok so 8 .").kind, VerdictKind::kCorrect);
+  EXPECT_EQ(Judge(config, FindX(), " so 7 .").kind, VerdictKind::kWrong);
 }
 
 TEST(AccuracyOfTinyTasks, AProblemThatIsNoneIsTheDatasetsError) {
