@@ -1,14 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "cli/options.h"
 #include "cli/report_curves.h"
 #include "cli/report_groups.h"
+#include "cli/report_onset.h"
 #include "cli/report_page.h"
 #include "cli/report_run.h"
 #include "cli/report_table.h"
@@ -20,13 +30,6 @@ namespace temper {
 namespace {
 
 constexpr int64_t kGroupBytes = 1500000;
-
-struct ReportOptions {
-  template <class V>
-  void Fields(V& v) {}
-};
-
-std::string RunName(const std::string& directory) { return directory.substr(directory.rfind('/') + 1); }
 
 // "seed 0 · 10 stages · 5.4 minutes"
 std::string Facts(const ReportRun& run) {
@@ -60,39 +63,88 @@ std::string Head(const std::string& title) {
       hash, "'\">\n<title>", EscapeHtml(title), "</title>\n<style>", kReportStyle, "</style>\n</head>\n");
 }
 
+// "2026-11-28 23:12 to 23:58 UTC": when the run's metrics were written; "" where they do not say.
+std::string Span(const ReportRun& run) {
+  double first = 0, last = 0;
+  for (const ReportStage& stage : run.stages) {
+    for (const MetricsLine& line : stage.metrics) {
+      const double* const seconds = line.Find("time/unix_seconds");
+      if (seconds == nullptr || !std::isfinite(*seconds)) continue;
+      first = first == 0 ? *seconds : std::min(first, *seconds);
+      last = std::max(last, *seconds);
+    }
+  }
+  if (first == 0) return "";
+  const auto text = [](double seconds, const char* form) {
+    return absl::FormatTime(form, absl::FromUnixSeconds(static_cast<int64_t>(seconds)), absl::UTCTimeZone());
+  };
+  const std::string begin = text(first, "%Y-%m-%d %H:%M"), end = text(last, "%Y-%m-%d %H:%M");
+  return absl::StrCat(begin, " to ", begin.substr(0, 10) == end.substr(0, 10) ? end.substr(11) : end, " UTC");
+}
+
+// What made this page, where and when.
+std::string Foot(const std::string& command) {
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrCat("<p class=note>temper ", kVersion, ", ",
+                      absl::FormatTime("%Y-%m-%d %H:%M UTC", absl::Now(), absl::UTCTimeZone()), ", on ",
+                      EscapeHtml(host), ": ", EscapeHtml(command), "</p>\n");
+}
+
 std::string Top(const ReportRun& run) {
   std::string top =
-      absl::StrCat("<header><div class=kind>temper report</div><h1>", EscapeHtml(RunName(run.directory)),
-                   "</h1><p class=facts>", EscapeHtml(Facts(run)), "</p>\n<p class=lead>", LeadParagraph(run),
-                   "</p></header>\n");
+      absl::StrCat("<header><div class=kind>temper report</div><h1>", EscapeHtml(run.name),
+                   "</h1><p class=facts>", EscapeHtml(Facts(run)), Span(run).empty() ? "" : " · ", Span(run),
+                   "</p>\n<p class=lead>", LeadParagraph(run), "</p></header>\n");
   for (const std::string& note : run.notes) {
     absl::StrAppend(&top, "<p class=\"note warning\">Left out: ", EscapeHtml(note), "</p>\n");
   }
   return top;
 }
 
-std::string TableSection(const ReportRun& run) {
-  return absl::StrCat(
-      "<section><h2>Stages</h2>\n", StageTable(run),
-      "<p class=note>Every stage’s policy is measured on the same problems, which no stage trains on, with "
-      "the same draws. "
-      "pass@1 is the share of completions whose answer is right and stands where the format wants it, ± one "
-      "standard "
-      "error over problems; "
-      "“format ignored” takes the answer wherever it stands; pass@k: at least one of k samples is right; "
-      "cons@k: the most "
-      "frequent answer of k samples is. Completions are those of the held-out problems.</p></section>\n");
+// "rule math", or "its rule" where stages have different ones.
+std::string RuleText(const std::vector<const ReportRun*>& runs) {
+  std::set<std::string> rules;
+  for (const ReportRun* run : runs) {
+    for (const ReportStage& stage : run->stages) {
+      const Json* const rule = Find(stage.summary, "rule");
+      if (rule != nullptr && rule->is_string()) rules.insert(rule->get<std::string>());
+    }
+  }
+  return rules.size() == 1 ? absl::StrCat("rule ", EscapeHtml(*rules.begin())) : "the stage’s rule";
 }
 
-std::string CurvesSection(const ReportRun& run) {
+std::string TableSection(const std::vector<const ReportRun*>& runs) {
+  return absl::StrCat(
+      "<section><h2>Stages</h2>\n", StageTable(runs),
+      "<p class=note>Every stage’s policy is measured on the same problems, which no stage trains on, with "
+      "the same draws. pass@1 is the share of completions that ",
+      RuleText(runs),
+      " calls correct and whose form is what that rule requires, ± one standard error over problems; “format "
+      "ignored” takes the answer wherever it stands; pass@k: at least one of k samples is right; cons@k: the "
+      "most frequent answer of k samples is. Completions are those of the held-out problems; to retry or "
+      "check "
+      "is to have one of the words ",
+      EscapeHtml(CheckWordsText()), ".</p></section>\n");
+}
+
+std::string CurvesSection(ReportRun& run, const std::vector<std::string>& words, Json* stages) {
   std::string section = "<section><h2>Stage by stage</h2>\n";
   for (size_t i = 0; i < run.stages.size(); ++i) {
     const ReportStage& stage = run.stages[i];
+    const std::vector<ShareCurve> shares = SharesOfWords(run, stage, words);
+    Json curves = StageCurves(run, stage);
+    if (Json chart = WordsChart(stage, shares); !chart.is_null() && !curves.is_null())
+      curves["main"].push_back(std::move(chart));
+    stages->push_back({{"name", stage.name}, {"curves", std::move(curves)}});
     absl::StrAppend(
-        &section, "<section id=\"stage-", i, "\"><h3>", EscapeHtml(stage.name), "<small>",
-        EscapeHtml(stage.kind()), "</small></h3>\n<p class=note>", StageSentence(stage),
+        &section, "<section id=\"stage-", EscapeHtml(stage.name), "\"><h3>", EscapeHtml(stage.name),
+        "<small>", EscapeHtml(stage.kind()), "</small></h3>\n<p class=note>", StageSentence(stage),
         stage.metrics.empty() ? "" : absl::StrCat(" ", stage.step(), " updates are in this report."),
-        "</p>\n<div data-stage=\"", i, "\"></div></section>\n");
+        "</p>\n");
+    if (const std::string onset = OnsetSentence(stage, shares); !onset.empty())
+      absl::StrAppend(&section, "<p class=note>", onset, "</p>\n");
+    absl::StrAppend(&section, "<div data-stage=\"", i, "\"></div></section>\n");
   }
   return section + "</section>\n";
 }
@@ -125,35 +177,98 @@ std::string CompletionSections(const Json& prompts, const Json& rollouts) {
   return sections;
 }
 
-std::string Page(ReportRun& run) {
-  Json data = {{"stages", Json::array()},
-               {"prompts", SamePrompts(run)},
-               {"rollouts", RolloutGroups(run, kGroupBytes)}};
-  for (const ReportStage& stage : run.stages) {
-    data["stages"].push_back({{"name", stage.name}, {"curves", StageCurves(run, stage)}});
-  }
-  return absl::StrCat(Head(RunName(run.directory) + ": temper report"), "<body>\n", Top(run),
-                      TableSection(run), CurvesSection(run),
-                      CompletionSections(data["prompts"], data["rollouts"]),
+std::string Page(const std::string& title, const std::string& body, const Json& data) {
+  return absl::StrCat(Head(title + ": temper report"), "<body>\n", body,
                       "<svg id=mark hidden></svg>\n<script id=data type=\"application/json\">",
                       EscapeJsonForScript(DumpJson(data)), "</script>\n<script>", kReportScript,
                       "</script>\n</body>\n</html>\n");
 }
 
+std::string RunPage(ReportRun& run, const std::vector<std::string>& words) {
+  Json stages = Json::array();
+  const std::string curves = CurvesSection(run, words, &stages);
+  const Json data = {{"stages", std::move(stages)},
+                     {"prompts", SamePrompts(run)},
+                     {"rollouts", RolloutGroups(run, kGroupBytes)}};
+  // The notes on top are complete only now.
+  const std::string body = absl::StrCat(Top(run), TableSection({&run}), curves,
+                                        CompletionSections(data["prompts"], data["rollouts"]),
+                                        Foot("temper report " + run.directory));
+  return Page(run.name, body, data);
+}
+
+std::string ComparisonPage(const std::vector<const ReportRun*>& runs, const std::string& folder) {
+  std::vector<std::string> names, directories, stages;
+  std::string list;
+  for (const ReportRun* run : runs) {
+    names.push_back(run->name);
+    directories.push_back(run->directory);
+    const std::string page =
+        std::filesystem::path(run->directory + "/report.html").lexically_proximate(folder).generic_string();
+    absl::StrAppend(&list, "<p class=facts><b>", EscapeHtml(run->name), "</b> · ", EscapeHtml(Facts(*run)),
+                    Span(*run).empty() ? "" : " · ", Span(*run));
+    if (FileExists(run->directory + "/report.html"))
+      absl::StrAppend(&list, " · <a href=\"", EscapeHtml(page), "\">its report</a>");
+    list += "</p>\n";
+    for (const ReportStage& stage : run->stages) {
+      if (std::find(stages.begin(), stages.end(), stage.name) == stages.end()) stages.push_back(stage.name);
+    }
+  }
+  Json data = {{"stages", Json::array()}, {"prompts", Json::array()}, {"rollouts", Json::array()}};
+  std::string sections = "<section><h2>Stage by stage</h2>\n";
+  for (size_t i = 0; i < stages.size(); ++i) {
+    Json curves = ComparedCurves(runs, stages[i]);
+    if (!curves.is_null()) {
+      absl::StrAppend(&sections, "<section id=\"stage-", EscapeHtml(stages[i]), "\"><h3>",
+                      EscapeHtml(stages[i]), "</h3>\n<div data-stage=\"", i, "\"></div></section>\n");
+    }
+    data["stages"].push_back({{"name", stages[i]}, {"curves", std::move(curves)}});
+  }
+  const std::string title = absl::StrJoin(names, ", ");
+  const std::string body = absl::StrCat(
+      "<header><div class=kind>temper report</div><h1>", EscapeHtml(title), "</h1>\n", list, "</header>\n",
+      TableSection(runs), sections, "</section>\n", Foot("temper report " + absl::StrJoin(directories, " ")));
+  return Page(title, body, data);
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> WriteReport(const std::string& run_directory) {
+absl::StatusOr<std::string> WriteReport(const std::string& run_directory, const ReportOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(ReportRun run, ReadReportRun(run_directory));
-  const std::string path = run.directory + "/report.html";
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(path, Page(run)));
+  const std::string path = options.output.empty() ? run.directory + "/report.html" : options.output;
+  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(path, RunPage(run, options.words)));
+  return path;
+}
+
+absl::StatusOr<std::string> WriteComparison(const std::vector<std::string>& run_directories,
+                                            const ReportOptions& options) {
+  std::vector<ReportRun> read;
+  for (const std::string& directory : run_directories) {
+    TEMPER_ASSIGN_OR_RETURN(read.emplace_back(), ReadReportRun(directory));
+  }
+  std::vector<const ReportRun*> runs;
+  std::set<std::string> names;
+  for (const ReportRun& run : read) names.insert(run.name);
+  for (ReportRun& run : read) {
+    if (names.size() < read.size()) run.name = run.directory;
+    runs.push_back(&run);
+  }
+  const std::string path = options.output.empty() ? "comparison.html" : options.output;
+  TEMPER_RETURN_IF_ERROR(
+      WriteFileAtomic(path, ComparisonPage(runs, std::filesystem::path(path).parent_path().string())));
   return path;
 }
 
 absl::Status RunReport(const CommandLine& line) {
   ReportOptions options;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
-  if (rest.size() != 1) return absl::InvalidArgumentError("report takes one RUN_DIR: temper report RUN_DIR");
-  TEMPER_ASSIGN_OR_RETURN(const std::string path, WriteReport(rest[0]));
+  if (rest.empty())
+    return absl::InvalidArgumentError(
+        "report takes a RUN_DIR, or several: temper report RUN_DIR [RUN_DIR ..]");
+  if (rest.size() > 1 && !options.words.empty())
+    return absl::InvalidArgumentError("--words are drawn in the report of one run");
+  TEMPER_ASSIGN_OR_RETURN(const std::string path,
+                          rest.size() == 1 ? WriteReport(rest[0], options) : WriteComparison(rest, options));
   return WriteOut(path);
 }
 

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "cli/earned.h"
 #include "cli/report_text.h"
 
 namespace temper {
@@ -37,7 +38,10 @@ const std::vector<ChartSpec>& Specs() {
       {"Loss", "nats per token", {"nll"}},
       {"Entropy", "nats per token", {"entropy"}, "of the policy's next-token distribution"},
       {"KL to the reference", "nats per token", {"kl"}, "the k3 estimate"},
-      {"Retries and checks", "share", {"checks"}, "completions that retry or check themselves"},
+      {"Retries and checks",
+       "share",
+       {"checks"},
+       "completions that have one of the words of the note under the table"},
       {"Cut by length", "share", {"stop/length"}},
       {"Clipped ratios", "share", {"clip_share"}},
   };
@@ -144,9 +148,12 @@ void AddAccuracy(const ReportRun& run, const ReportStage& stage, Charts& charts,
   if (!charts.Has("eval/pass@1")) return;
   Json chart = charts.Chart("Held-out accuracy", "share", {"eval/pass@1"}, /*sparse=*/true);
   chart["top"] = 1;
-  chart["note"] = "pass@1 of small evaluations during the stage; dashed: whole evaluations";
+  const std::string rule = RulesOf(stage, /*evaluation=*/true).pass_rule;
+  chart["note"] = absl::StrCat("pass@1", rule.empty() ? "" : " by rule " + rule,
+                               " of small evaluations during the stage; dashed: whole evaluations");
   chart["lines"] = Json::array();
   const ReportStage* from = stage.config ? run.Find(stage.config->from) : nullptr;
+  if (from == nullptr) from = run.Find(stage.name + ".before");
   for (const ReportStage* whole : {from, &stage}) {
     if (whole == nullptr || !whole->Value("pass@1")) continue;
     chart["lines"].push_back({{"name", whole->name}, {"y", JsonNumber(*whole->Value("pass@1"), kDigits)}});
@@ -204,6 +211,46 @@ void AddVerdicts(Charts& charts, Json& more) {
 }
 
 }  // namespace
+
+Json ComparedCurves(const std::vector<const ReportRun*>& runs, const std::string& stage) {
+  struct Compared {
+    const char* title;
+    const char* unit;
+    const char* name;
+  };
+  constexpr Compared kCompared[] = {{"Reward", "", "reward/mean"},
+                                    {"Held-out pass@1", "share", "eval/pass@1"},
+                                    {"Completion length", "tokens", "length/mean"},
+                                    {"Retries and checks", "share", "checks"},
+                                    {"Entropy", "nats per token", "entropy"},
+                                    {"KL to the reference", "nats per token", "kl"},
+                                    {"Cut by length", "share", "stop/length"},
+                                    {"Gradient norm", "", "gradient_norm"},
+                                    {"Loss", "", "loss"}};
+  Json main = Json::array();
+  for (const Compared& compared : kCompared) {
+    Json chart = {{"title", compared.title}, {"unit", compared.unit}, {"zero", true},
+                  {"x", Json::array()},      {"note", compared.name}, {"series", Json::array()}};
+    std::set<int64_t> steps;
+    for (const ReportRun* run : runs) {
+      const ReportStage* const found = run->Find(stage);
+      if (found == nullptr) continue;
+      Charts charts(*found);
+      if (!charts.Has(compared.name)) continue;
+      const Curve curve = charts.CurveOf(compared.name, absl::StartsWith(compared.name, "eval/"));
+      steps.insert(curve.x.begin(), curve.x.end());
+      chart["series"].push_back({{"name", run->name},
+                                 {"x", curve.x},
+                                 {"y", Charts::Numbers(curve.y)},
+                                 {"dots", absl::StartsWith(compared.name, "eval/")}});
+    }
+    if (steps.empty()) continue;
+    chart["x"] = std::vector<int64_t>(steps.begin(), steps.end());
+    main.push_back(std::move(chart));
+  }
+  if (main.empty()) return nullptr;
+  return {{"main", std::move(main)}, {"more", Json::array()}, {"bucket", 1}};
+}
 
 Json StageCurves(const ReportRun& run, const ReportStage& stage) {
   if (stage.metrics.empty()) return nullptr;

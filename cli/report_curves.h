@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "cli/report_run.h"
 #include "core/json.h"
 
@@ -11,5 +14,9 @@ namespace temper {
 // "band":{"name","low":[..],"high":[..]},"lines":[{"name","y"}]}. Long series are means of `bucket` updates,
 // x the last of them; null where there is no value.
 Json StageCurves(const ReportRun& run, const ReportStage& stage);
+
+// The same figures of one stage in several runs, a series a run, each with its own "x": {"main":[CHART..],
+// "more":[],"bucket":1}.
+Json ComparedCurves(const std::vector<const ReportRun*>& runs, const std::string& stage);
 
 }  // namespace temper

@@ -186,9 +186,9 @@ function drawAxes(svg, chart, place, box) {
 }
 
 function drawCurves(svg, chart, place, box) {
-  const x = chart.x.map(place.x), scaled = y => y.map(value => value === null ? null : place.y(value));
+  const scaled = y => y.map(value => value === null ? null : place.y(value));
   if (chart.band) {
-    const kept = chart.x.map((_, i) => i).filter(i => chart.band.low[i] !== null && chart.band.high[i] !== null);
+    const x = chart.x.map(place.x), kept = chart.x.map((_, i) => i).filter(i => chart.band.low[i] !== null && chart.band.high[i] !== null);
     const at = (i, y) => x[i].toFixed(1) + ' ' + place.y(y).toFixed(1);
     const edge = kept.map(i => at(i, chart.band.high[i])).concat(kept.map(i => at(i, chart.band.low[i])).reverse());
     if (kept.length) svg.append(make('svg:path', {class: 'area c0', d: 'M' + edge.join('L') + 'Z'}));
@@ -196,7 +196,7 @@ function drawCurves(svg, chart, place, box) {
   (chart.lines || []).forEach((line, i) => svg.append(make('svg:line', {
     class: 'dash c' + (i + 1) % colours, x1: box.left, x2: box.right, y1: place.y(line.y), y2: place.y(line.y)})));
   chart.series.forEach((series, s) => {
-    const y = scaled(series.y), colour = ' c' + s % colours;
+    const x = (series.x || chart.x).map(place.x), y = scaled(series.y), colour = ' c' + s % colours;
     svg.append(make('svg:path', {class: 'curve' + colour, d: pathOf(x, y)}));
     if (!series.dots && x.length > 1) return;
     x.forEach((at, i) => y[i] !== null && svg.append(make('svg:circle', {class: 'dot' + colour, cx: at, cy: y[i], r: 3.2})));
@@ -231,7 +231,7 @@ function showValues(figure, svg, chart, place, box, at) {
     make('div', {class: colour}, name + '  ', make('b', {}, value));
   svg.append(make('svg:line', {class: 'cursor', x1: x, x2: x, y1: box.top, y2: box.bottom}));
   const tip = make('div', {class: 'tip'}, row('update', String(chart.x[nearest]), ''));
-  chart.series.forEach((series, s) => tip.append(row(series.name, format(series.y[nearest], chart.unit), 'c' + s % colours)));
+  chart.series.forEach((series, s) => tip.append(row(series.name, format(series.y[series.x ? series.x.indexOf(chart.x[nearest]) : nearest], chart.unit), 'c' + s % colours)));
   if (chart.band) {
     const ends = [chart.band.low[nearest], chart.band.high[nearest]].map(value => format(value, chart.unit));
     tip.append(row(chart.band.name, ends.join('–'), 'c0'));

@@ -14,7 +14,7 @@
 namespace temper {
 namespace {
 
-enum class Unit { kShare, kTokens, kSeconds };
+enum class Unit { kShare, kTokens, kReward, kSeconds };
 struct Column {
   const char* heading;  // over a group of columns
   const char* key;      // of the summary row; its standard error is key + "_error"
@@ -32,6 +32,7 @@ constexpr Column kColumns[] = {
     {"Completions", "language", "language, %", Unit::kShare},
     {"Completions", "checks", "retry or check, %", Unit::kShare},
     {"Completions", "length_mean", "tokens", Unit::kTokens},
+    {"Completions", "reward", "reward", Unit::kReward},
     {"", "seconds", "time", Unit::kSeconds},
 };
 
@@ -45,15 +46,53 @@ std::string Clock(double seconds) {
 std::string Figure(double value, Unit unit) {
   if (unit == Unit::kShare) return Percent(value);
   if (unit == Unit::kSeconds) return Clock(value);
+  if (unit == Unit::kReward) return absl::StrFormat("%.3f", value);
   return absl::StrFormat("%.1f", value);
 }
 
+struct StageRow {
+  const ReportStage* stage;
+  std::string run;  // its name, where there are several
+};
+using StageRows = std::vector<StageRow>;
+
+// By stage, in the order in which stages first come, then by run.
+StageRows StageRowsOf(const std::vector<const ReportRun*>& runs) {
+  std::vector<std::string> names;
+  for (const ReportRun* run : runs) {
+    for (const ReportStage& stage : run->stages) {
+      if (std::find(names.begin(), names.end(), stage.name) == names.end()) names.push_back(stage.name);
+    }
+  }
+  StageRows rows;
+  for (const std::string& name : names) {
+    for (const ReportRun* run : runs) {
+      if (const ReportStage* stage = run->Find(name))
+        rows.push_back({stage, runs.size() > 1 ? run->name : ""});
+    }
+  }
+  return rows;
+}
+
+// The rule of pass@1, where the stages have different ones.
+std::string OtherRule(const StageRows& rows, const ReportStage& stage) {
+  const auto rule_of = [](const ReportStage& of) {
+    const Json* const rule = Find(of.summary, "rule");
+    return rule != nullptr && rule->is_string() ? rule->get<std::string>() : "";
+  };
+  std::set<std::string> rules;
+  for (const StageRow& row : rows) {
+    if (!rule_of(*row.stage).empty()) rules.insert(rule_of(*row.stage));
+  }
+  return rules.size() > 1 ? rule_of(stage) : "";
+}
+
 // The columns that some stage has a figure for.
-std::vector<Column> ColumnsOf(const ReportRun& run) {
+std::vector<Column> ColumnsOf(const StageRows& rows) {
   std::vector<Column> columns;
   for (const Column& column : kColumns) {
-    for (const ReportStage& stage : run.stages) {
-      if (!stage.Value(column.key)) continue;
+    for (const StageRow& row : rows) {
+      if (!row.stage->Value(column.key)) continue;
       columns.push_back(column);
       break;
     }
@@ -61,20 +100,19 @@ std::vector<Column> ColumnsOf(const ReportRun& run) {
   return columns;
 }
 
-double Largest(const ReportRun& run, const Column& column) {
+double Largest(const StageRows& rows, const Column& column) {
   double largest = column.unit == Unit::kShare ? 1 : 1e-9;
-  for (const ReportStage& stage : run.stages)
-    largest = std::max(largest, stage.Value(column.key).value_or(0));
+  for (const StageRow& row : rows) largest = std::max(largest, row.stage->Value(column.key).value_or(0));
   return largest;
 }
 
 // "pass@16" where every stage has the same k.
-std::string Title(const ReportRun& run, const Column& column) {
+std::string Title(const StageRows& rows, const Column& column) {
   std::string title = column.title;
   const std::string k_key = std::string(column.key).rfind("hard/", 0) == 0 ? "hard/k" : "k";
   std::set<double> ks;
-  for (const ReportStage& stage : run.stages) {
-    if (const auto k = stage.Value(k_key)) ks.insert(*k);
+  for (const StageRow& row : rows) {
+    if (const auto k = row.stage->Value(k_key)) ks.insert(*k);
   }
   if (ks.size() == 1 && title.size() > 2 && title.substr(title.size() - 2) == "@k") {
     title = absl::StrFormat("%s%.0f", title.substr(0, title.size() - 1), *ks.begin());
@@ -101,14 +139,18 @@ std::string State(const ReportStage& stage) {
                                    : absl::StrCat("update ", stage.step());
 }
 
-std::string TableRow(const ReportStage& stage, size_t index, const std::vector<Column>& columns,
+std::string TableRow(const StageRows& rows, size_t index, const std::vector<Column>& columns,
                      const std::vector<double>& largest) {
+  const ReportStage& stage = *rows[index].stage;
   std::string note = stage.kind();
   if (stage.config && !stage.config->from.empty()) absl::StrAppend(&note, " from ", stage.config->from);
+  if (const std::string rule = OtherRule(rows, stage); !rule.empty())
+    absl::StrAppend(&note, ", pass@1 by ", rule);
   if (const std::string state = State(stage); !state.empty()) absl::StrAppend(&note, ", ", state);
-  std::string row =
-      absl::StrCat("<tr", stage.summary.is_null() ? " class=open" : "", "><th scope=row><a href=\"#stage-",
-                   index, "\">", EscapeHtml(stage.name), "</a><small>", EscapeHtml(note), "</small></th>");
+  if (!rows[index].run.empty()) note = rows[index].run;
+  std::string row = absl::StrCat("<tr", stage.summary.is_null() ? " class=open" : "",
+                                 "><th scope=row><a href=\"#stage-", EscapeHtml(stage.name), "\">",
+                                 EscapeHtml(stage.name), "</a><small>", EscapeHtml(note), "</small></th>");
   for (size_t i = 0; i < columns.size(); ++i) row += Cell(stage, columns[i], largest[i]);
   return row + "</tr>\n";
 }
@@ -127,17 +169,18 @@ std::string HeadingRow(const std::vector<Column>& columns) {
 
 }  // namespace
 
-std::string StageTable(const ReportRun& run) {
-  const std::vector<Column> columns = ColumnsOf(run);
+std::string StageTable(const std::vector<const ReportRun*>& runs) {
+  const StageRows rows = StageRowsOf(runs);
+  const std::vector<Column> columns = ColumnsOf(rows);
   std::vector<double> largest;
   std::string heads = "<tr><th scope=col>stage</th>";
   for (const Column& column : columns) {
-    largest.push_back(Largest(run, column));
-    absl::StrAppend(&heads, "<th scope=col>", EscapeHtml(Title(run, column)), "</th>");
+    largest.push_back(Largest(rows, column));
+    absl::StrAppend(&heads, "<th scope=col>", EscapeHtml(Title(rows, column)), "</th>");
   }
   std::string table = absl::StrCat("<div class=scroll><table>\n<thead>", HeadingRow(columns), heads,
                                    "</tr></thead>\n<tbody>\n");
-  for (size_t i = 0; i < run.stages.size(); ++i) table += TableRow(run.stages[i], i, columns, largest);
+  for (size_t i = 0; i < rows.size(); ++i) table += TableRow(rows, i, columns, largest);
   return table + "</tbody></table></div>\n";
 }
 

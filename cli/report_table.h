@@ -2,13 +2,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "cli/report_run.h"
 
 namespace temper {
 
 // The stage table as HTML: a row a stage, also of those that are not finished. Cells carry their exact value
-// in `data-value`.
-std::string StageTable(const ReportRun& run);
+// in `data-value`. Of several runs: for each stage a row a run, which has the run's name.
+std::string StageTable(const std::vector<const ReportRun*>& runs);
 
 }  // namespace temper

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -30,6 +31,11 @@ std::string Escape(char c) {
   return control ? "\uFFFD" : std::string(1, c);
 }
 
+std::string BaseName(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path.substr(path.rfind('/') + 1);
+}
+
 std::string Named(const ReportStage& stage) { return absl::StrCat("<b>", EscapeHtml(stage.name), "</b>"); }
 
 // "86.3 ± 1.2%"
@@ -43,20 +49,44 @@ const ReportStage* Measured(const ReportRun& run, const std::string& name) {
   return stage != nullptr && stage->Value("pass@1") ? stage : nullptr;
 }
 
-// "; completions grow from 18 to 37 tokens": what changed between two stages beside accuracy.
+// "grows from 18.2 to 36.9", or "stays at 24.0" where the figures shown are equal.
+std::string Way(const char* up, const char* down, double from, double to, const std::string& shown_from,
+                const std::string& shown_to) {
+  if (shown_from == shown_to) return absl::StrCat("stays at ", shown_to);
+  return absl::StrCat(to > from ? up : down, " from ", shown_from, " to ", shown_to);
+}
+
+// "; the mean completion grows from 18.2 to 36.9 tokens": what changed between two stages beside accuracy.
 std::string Changes(const ReportStage& from, const ReportStage& to) {
   std::string text;
   const auto length = from.Value("length_mean"), length_to = to.Value("length_mean");
   if (length && length_to) {
-    text += absl::StrFormat("; the mean completion %s from %.1f to %.1f tokens",
-                            *length_to >= *length ? "grows" : "shrinks", *length, *length_to);
+    absl::StrAppend(&text, "; the mean completion ",
+                    Way("grows", "shrinks", *length, *length_to, absl::StrFormat("%.1f", *length),
+                        absl::StrFormat("%.1f", *length_to)),
+                    " tokens");
   }
   const auto checks = from.Value("checks"), checks_to = to.Value("checks");
   if (checks && checks_to) {
-    absl::StrAppend(&text, ", and the share of completions that retry or check themselves goes from ",
-                    Percent(*checks), "% to ", Percent(*checks_to), "%");
+    absl::StrAppend(
+        &text, ", and the share of completions that retry or check themselves ",
+        Way("goes", "goes", *checks, *checks_to, Percent(*checks) + "%", Percent(*checks_to) + "%"));
   }
   return text;
+}
+
+// "by rule math, ": what pass@1 counts; "" in runs that do not say.
+std::string ByRule(const ReportStage& stage) {
+  const Json* const rule = Find(stage.summary, "rule");
+  return rule != nullptr && rule->is_string()
+             ? absl::StrCat(" by rule ", EscapeHtml(rule->get<std::string>()))
+             : "";
+}
+
+// Who solves: a stage, or the model directory that a stage starts from.
+std::string Subject(const ReportStage& stage) {
+  if (!absl::EndsWith(stage.name, ".before") || !stage.config) return Named(stage);
+  return absl::StrCat("Before training, <b>", EscapeHtml(BaseName(stage.config->from)), "</b>");
 }
 
 std::string Ratio(const ReportStage& from, const ReportStage& to) {
@@ -187,9 +217,9 @@ std::string LeadParagraph(const ReportRun& run) {
     }
   }
   if (base == nullptr) return absl::StrCat("No stage has been measured yet.", ProgressText(run));
-  std::string text =
-      absl::StrCat(Named(*base), " solves ", WithError(*base, "pass@1"),
-                   " of the held-out problems at the first try (pass@1", SizeOfEvaluation(*base), ").");
+  std::string text = absl::StrCat(Subject(*base), " solves ", WithError(*base, "pass@1"),
+                                  " of the held-out problems at the first try (pass@1", ByRule(*base),
+                                  SizeOfEvaluation(*base), ").");
   if (zero != nullptr && zero != base) {
     absl::StrAppend(&text, " Reinforcement learning with rule rewards, straight from the base (",
                     Named(*zero), "), brings it to ", WithError(*zero, "pass@1"), Ratio(*base, *zero),
@@ -220,7 +250,8 @@ std::string StageSentence(const ReportStage& stage) {
                           config.collect.keep_per_prompt, " a prompt with a reward of at least ",
                           absl::StrFormat("%g", config.collect.min_reward), " are kept.");
     case StageKind::kEval:
-      return absl::StrCat("Evaluation", from, ".");
+      return absl::EndsWith(config.name, ".before") ? absl::StrCat("The model", from, " before training.")
+                                                    : absl::StrCat("Evaluation", from, ".");
   }
   return "";
 }

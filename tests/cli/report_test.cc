@@ -4,6 +4,7 @@
 #include <regex>
 #include <string>
 
+#include "cli/command.h"
 #include "cli/report_text.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -290,9 +291,132 @@ TEST(WriteReport, KeepsLongCompletionsShort) {
   EXPECT_THAT(text, Not(HasSubstr("\uFFFD")));
 }
 
-TEST(RunReport, WantsOneDirectory) {
+TEST(WriteReport, SaysWhenFiguresPassALevel) {
+  SyntheticRun run;
+  run.Write();
+  auto writer = MetricsWriter::Open(run.directory + "/metrics.jsonl", 0);
+  ASSERT_TRUE(writer.ok());
+  for (int64_t step = 1; step <= 20; ++step) {
+    const double lucky = step == 2 ? 0.9 : 0;  // one update is no beginning
+    ASSERT_TRUE((*writer)
+                    ->Write({"zero",
+                             step,
+                             {{"reward/accuracy", step < 8    ? 0.2
+                                                  : step < 14 ? 0.6
+                                                              : 0.8},
+                              {"checks", step < 11 ? 0.05 + lucky / 9 : 0.3}}})
+                    .ok());
+  }
+  EXPECT_THAT(PageOf(run),
+              HasSubstr("When: accuracy passes 50% at update 8 and 75% at 14; retries and checks "
+                        "pass 25% at update 11."));
+}
+
+TEST(WriteReport, CountsTheUsersOwnWords) {
+  SyntheticRun run;
+  run.rollouts = 6;
+  run.Write();
+  run.text = "wait, 7 a -3 4";
+  for (const int64_t rollout : {6, 7, 8})
+    run.WriteRecords(absl::StrCat(run.directory, "/zero/trajectories/rollout-00000", rollout), "zero",
+                     rollout);
+  const auto path = WriteReport(run.directory, {.words = {"wait", "<b>"}, .output = {}});
+  ASSERT_TRUE(path.ok());
+  const std::string page = *ReadFile(*path);
+  const Json charts = DataOf(page)["stages"][1]["curves"]["main"];
+  EXPECT_EQ(charts.back()["title"], "Words");
+  EXPECT_EQ(DumpJson(charts.back()["x"]), "[1,2,3,4,5,6,7,8,9]");
+  EXPECT_EQ(DumpJson(charts.back()["series"][0]["y"]), "[0.0,0.0,0.0,0.0,0.0,0.0,1.0,1.0,1.0]");
+  EXPECT_THAT(page, HasSubstr("“wait” passes 90% at update 7."));
+  EXPECT_EQ(Count(page, "<b>”"), 0u);
+}
+
+TEST(WriteReport, SaysWhatCountsAsACheck) {
+  EXPECT_THAT(PageOf(Written()),
+              HasSubstr("to retry or check is to have one of the words wait, check, again,"));
+}
+
+TEST(WriteReport, BeginsWithTheModelBeforeTraining) {
+  SyntheticRun run;
+  run.Write();
+  RecipeConfig recipe = run.Recipe();
+  recipe.stages.erase(recipe.stages.begin());
+  recipe.stages[0].from = "models/qwen";
+  recipe.stages.resize(1);
+  Json rows = Json::array();
+  for (const char* stage : {"zero.before", "zero"}) {
+    rows.push_back({{"stage", stage},
+                    {"kind", rows.empty() ? "eval" : "rl"},
+                    {"rule", "math"},
+                    {"pass@1", rows.empty() ? 0.25 : 0.5},
+                    {"pass@1_error", 0.01},
+                    {"length_mean", rows.empty() ? 24.01 : 24.04},
+                    {"checks", 0.0}});
+  }
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/config.yaml", WriteConfig(recipe)).ok());
+  ASSERT_TRUE(WriteFileAtomic(run.directory + "/summary.json", DumpJson(rows)).ok());
+  ASSERT_TRUE(RemoveTree(run.directory + "/metrics.jsonl").ok());
+  const std::string page = PageOf(run);
+  EXPECT_THAT(page,
+              HasSubstr("Before training, <b>qwen</b> solves 25.0 ± 1.0% of the held-out problems at the "
+                        "first try (pass@1 by rule math)."));
+  EXPECT_THAT(page,
+              HasSubstr("brings it to 50.0 ± 1.0%, 2.0 times the base; the mean completion stays at 24.0 "
+                        "tokens, and the share of completions that retry or check themselves stays at "
+                        "0.0%."));
+  EXPECT_THAT(page, HasSubstr("the share of completions that rule math calls correct"));
+  EXPECT_LT(page.find(">zero.before</a>"), page.find(">zero</a>"));
+}
+
+TEST(WriteReport, SaysWhatMadeItAndWhenTheRunRan) {
+  const SyntheticRun run = Written();
+  auto writer = MetricsWriter::Open(run.directory + "/metrics.jsonl", 0);
+  ASSERT_TRUE(writer.ok());
+  for (const double seconds : {1795910852.6, 1795914452.0})
+    ASSERT_TRUE(
+        (*writer)->Write({"zero", seconds < 1795911000 ? 1 : 2, {{"time/unix_seconds", seconds}}}).ok());
+  const std::string page = PageOf(run);
+  EXPECT_THAT(page, HasSubstr(" · 2026-11-29 00:07 to 01:07 UTC</p>"));
+  EXPECT_THAT(page, HasSubstr(absl::StrCat("<p class=note>temper ", kVersion, ", 2")));
+  EXPECT_THAT(page, HasSubstr(": temper report " + run.directory + "</p>"));
+}
+
+TEST(WriteComparison, LaysRunsSideBySide) {
+  SyntheticRun first, second;
+  second.directory += "_b";
+  second.steps = 20;
+  first.Write();
+  second.Write();
+  ASSERT_TRUE(WriteReport(first.directory).ok());
+  const std::string out = first.directory + "/both.html";
+  const auto path = WriteComparison({first.directory, second.directory + "/"}, {.words = {}, .output = out});
+  ASSERT_TRUE(path.ok()) << path.status();
+  const std::string page = *ReadFile(out);
+  const std::string name = first.directory.substr(first.directory.rfind('/') + 1);
+  EXPECT_THAT(page, HasSubstr("<h1>" + name + ", " + name + "_b</h1>"));
+  EXPECT_THAT(page, HasSubstr("<a href=\"report.html\">its report</a>"));
+  EXPECT_EQ(Count(page, ">its report<"), 1u);  // the other has none
+  // A row a run under each stage.
+  EXPECT_EQ(Count(page, ">zero</a><small>"), 2u);
+  EXPECT_EQ(Count(page, "<small>" + name + "_b</small>"), 3u);
+  const Json data = DataOf(page);
+  ASSERT_EQ(data["stages"].size(), 3u);
+  const Json& reward = data["stages"][1]["curves"]["main"][0];
+  EXPECT_EQ(reward["title"], "Reward");
+  ASSERT_EQ(reward["series"].size(), 2u);
+  EXPECT_EQ(reward["series"][0]["name"], name);
+  EXPECT_EQ(reward["series"][0]["x"].size(), 40u);
+  EXPECT_EQ(reward["series"][1]["name"], name + "_b");
+  EXPECT_EQ(reward["series"][1]["x"].size(), 20u);
+  EXPECT_EQ(reward["x"].size(), 40u);
+}
+
+TEST(RunReport, WantsDirectories) {
   EXPECT_THAT(std::string(RunReport({.arguments = {}}).message()), HasSubstr("temper report RUN_DIR"));
-  EXPECT_EQ(RunReport({.arguments = {"a", "b"}}).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(RunReport({.arguments = {"a", "b"}}).message()),
+              HasSubstr("a: is no run directory"));
+  EXPECT_THAT(std::string(RunReport({.arguments = {"a", "b", "--words", "wait"}}).message()),
+              HasSubstr("of one run"));
   EXPECT_EQ(RunReport({.arguments = {"--colour", "a"}}).code(), absl::StatusCode::kInvalidArgument);
 }
 
