@@ -102,7 +102,7 @@ absl::StatusOr<Measure> MeasureOf(const EvalOptions& options, const std::vector<
                           RewardByName(answers ? "accuracy,format" : "code", options.mode, options.set));
   if (answers) {
     reward.rules[0].gate = "format";
-    reward.rules[1].think_in_prompt = options.think_in_prompt;
+    reward.rules[1].format.think_in_prompt = options.think_in_prompt;
   }
   return Measure::Create(reward, options.pass_rule);
 }

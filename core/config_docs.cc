@@ -2,7 +2,9 @@
 // Describing: the fields as texts, as Markdown and as --help.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
@@ -47,7 +49,29 @@ class Describer : public FieldVisitor {
                      .required = leaf.rule.required,
                      .leaf = leaf.type,
                      .list = leaf.list,
-                     .repeated = leaf.rule.repeated});
+                     .repeated = leaf.rule.repeated,
+                     .when = when_});
+  }
+
+  // Values whose fields are the same are one case.
+  void OnCase(const char* name, const char* value, bool,
+              absl::FunctionRef<void(FieldVisitor&)> fields) override {
+    const size_t begin = texts.size();
+    when_ = absl::StrCat("`", name, "`: ", value);
+    fields(*this);
+    when_.clear();
+    const auto same = [](const FieldText& a, const FieldText& b) {
+      return a.path == b.path && a.help == b.help && a.default_value == b.default_value;
+    };
+    const size_t count = texts.size() - begin;
+    const bool joins = case_count_ == count && case_end_ == begin && count > 0 &&
+                       std::equal(texts.begin() + begin, texts.end(), texts.begin() + begin - count, same);
+    if (joins) {
+      texts.resize(begin);
+      for (size_t i = begin - count; i < begin; ++i) absl::StrAppend(&texts[i].when, ", ", value);
+    }
+    case_count_ = count;
+    case_end_ = texts.size();
   }
 
   void OnSection(const char* name, const char* help, absl::FunctionRef<void(FieldVisitor&)> fields,
@@ -70,6 +94,8 @@ class Describer : public FieldVisitor {
   }
 
   std::string path_;
+  std::string when_;                      // of the case that is being described
+  size_t case_count_ = 0, case_end_ = 0;  // of the last one
 };
 
 std::string Cell(const std::string& text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}}); }
@@ -78,6 +104,25 @@ std::string Cell(const std::string& text) { return absl::StrReplaceAll(text, {{"
 std::string Parent(const std::string& path) {
   const size_t dot = path.rfind('.');
   return dot == std::string::npos ? "" : path.substr(0, dot);
+}
+
+// The fields of one section; those of each case in a table of their own.
+std::string Tables(const std::vector<FieldText>& fields, const std::string& section) {
+  std::string out;
+  const std::string* when = nullptr;
+  for (const FieldText& field : fields) {
+    if (field.is_section || Parent(field.path) != section) continue;
+    if (when == nullptr || *when != field.when) {
+      absl::StrAppend(&out, field.when.empty() ? "" : absl::StrCat("\nOnly with ", field.when, "\n"),
+                      "\n| name | type | default | range | what |\n|---|---|---|---|---|\n");
+    }
+    when = &field.when;
+    const std::string name = section.empty() ? field.path : field.path.substr(section.size() + 1);
+    const std::string value = field.required ? "required" : absl::StrCat("`", field.default_value, "`");
+    absl::StrAppend(&out, "| `", name, "` | ", Cell(field.type), " | ", Cell(value), " | ", Cell(field.range),
+                    " | ", Cell(field.help), " |\n");
+  }
+  return out;
 }
 
 }  // namespace
@@ -106,24 +151,26 @@ std::vector<FieldText> DescribeFields(VisitFields fields) {
 }
 
 std::string MarkdownDocs(const std::vector<FieldText>& fields, const std::string& prefix) {
-  std::string out;
-  const auto table = [&](const std::string& section) {
-    bool any = false;
-    for (const FieldText& field : fields) {
-      if (field.is_section || Parent(field.path) != section) continue;
-      if (!any) out += "\n| name | type | default | range | what |\n|---|---|---|---|---|\n";
-      any = true;
-      const std::string name = section.empty() ? field.path : field.path.substr(section.size() + 1);
-      const std::string value = field.required ? "required" : absl::StrCat("`", field.default_value, "`");
-      absl::StrAppend(&out, "| `", name, "` | ", Cell(field.type), " | ", Cell(value), " | ",
-                      Cell(field.range), " | ", Cell(field.help), " |\n");
+  std::string out = Tables(fields, "");
+  std::map<std::string, std::string> told;  // what is said of a section and all below it, and where
+  for (size_t i = 0; i < fields.size();) {
+    const FieldText& section = fields[i++];
+    if (!section.is_section) continue;
+    absl::StrAppend(&out, "\n", prefix, " ", section.path, "\n", section.help, "\n");
+    std::string all = Tables(fields, section.path);
+    size_t end = i;
+    for (; end < fields.size() && absl::StartsWith(fields[end].path, section.path + "."); ++end) {
+      if (!fields[end].is_section) continue;
+      absl::StrAppend(&all, "\n", fields[end].path.substr(section.path.size()), fields[end].help,
+                      Tables(fields, fields[end].path));
     }
-  };
-  table("");
-  for (const FieldText& field : fields) {
-    if (!field.is_section) continue;
-    absl::StrAppend(&out, "\n", prefix, " ", field.path, "\n", field.help, "\n");
-    table(field.path);
+    const auto [before, first] = told.emplace(all, section.path);
+    if (first || all.empty()) {
+      out += Tables(fields, section.path);
+    } else {
+      absl::StrAppend(&out, "The fields are those of `", before->second, "`.\n");
+      i = end;
+    }
   }
   return out;
 }

@@ -99,6 +99,13 @@ class FieldVisitor {
   void NamedSections(const char* name, std::vector<T>& values, const char* help,
                      std::type_identity_t<std::function<void(T&)>> prepare = {});
 
+  // Fields of the same section that are there only where the field `name`, declared before, is `value` (now
+  // it is `is`); docs give them a table of their own.
+  template <class T>
+  void Case(const char* name, const std::string& is, const char* value, T& fields) {
+    OnCase(name, value, is == value, [&](FieldVisitor& v) { fields.Fields(v); });
+  }
+
   // A constraint over fields declared before; checked when reading, reported at `name`.
   virtual void Check(bool holds, const char* name, const char* message) {}
 
@@ -115,6 +122,10 @@ class FieldVisitor {
   virtual void OnSection(const char* name, const char* help, absl::FunctionRef<void(FieldVisitor&)> fields,
                          const Presence* presence) = 0;
   virtual void OnItems(const char* name, const char* help, Items& items) = 0;
+  virtual void OnCase(const char* name, const char* value, bool holds,
+                      absl::FunctionRef<void(FieldVisitor&)> fields) {
+    if (holds) fields(*this);
+  }
 
  private:
   static Rule Merge(std::initializer_list<Rule> rules);

@@ -25,6 +25,16 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
+// Whether a character of more than one byte is not seen but obeyed: U+0080 to U+009F, which terminals take
+// for escapes, and those that turn the direction of writing.
+bool Commands(std::string_view c) {
+  if (c.size() == 2) return (c[0] == '\xC2' && c[1] < '\xA0') || c == "\xD8\x9C";
+  if (c.size() != 3 || c[0] != '\xE2') return false;
+  const std::string_view marks = "\x8E\x8F\xAA\xAB\xAC\xAD\xAE", isolates = "\xA6\xA7\xA8\xA9";
+  return (c[1] == '\x80' && marks.find(c[2]) != marks.npos) ||
+         (c[1] == '\x81' && isolates.find(c[2]) != isolates.npos);
+}
+
 }  // namespace
 
 int Utf8Length(std::string_view text) {
@@ -60,7 +70,11 @@ std::string Printable(std::string_view text, size_t limit) {
     if (out.size() >= limit) return out + "...";
     const int length = Utf8Length(text.substr(i, 4));
     const auto byte = static_cast<unsigned char>(text[i]);
-    if (length == 0 || byte < 0x20 || byte == 0x7F) {
+    if (Commands(text.substr(i, length))) {
+      for (int j = 0; j < length; ++j)
+        out += absl::StrFormat("\\x%02x", static_cast<unsigned char>(text[i + j]));
+      i += length;
+    } else if (length == 0 || byte < 0x20 || byte == 0x7F) {
       out += absl::StrFormat("\\x%02x", byte);
       ++i;
     } else {

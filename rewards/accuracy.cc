@@ -37,7 +37,7 @@ class Accuracy : public Reward {
     const std::optional<procedural::Problem> problem = ProblemOf(prompt);
     Verdict verdict = MakeVerdict(VerdictKind::kNoAnswer, 0, "");
     if (std::string fault = ReferenceFault(prompt, problem); !fault.empty()) {
-      verdict.kind = VerdictKind::kInfrastructureError;
+      verdict.kind = VerdictKind::kMalformed;
       verdict.reason = std::move(fault);
       return verdict;
     }
@@ -114,12 +114,13 @@ class Accuracy : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config) {
-  if (config.mode != "strict" && config.mode != "lenient") {
+absl::StatusOr<std::unique_ptr<Reward>> MakeAnswerRule(const std::string& rule,
+                                                       const AnswerOptions& options) {
+  if (options.mode != "strict" && options.mode != "lenient") {
     return absl::InvalidArgumentError(
-        absl::StrCat("rule ", config.rule, ": mode is strict or lenient, not ", Printable(config.mode)));
+        absl::StrCat("rule ", rule, ": mode is strict or lenient, not ", Printable(options.mode)));
   }
-  return std::make_unique<Accuracy>(config.rule, config.mode == "lenient");
+  return std::make_unique<Accuracy>(rule, options.mode == "lenient");
 }
 
 }  // namespace temper

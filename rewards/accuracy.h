@@ -2,10 +2,21 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "core/config.h"
 #include "rewards/reward.h"
 
 namespace temper {
+
+struct AnswerOptions {
+  std::string mode = "strict";
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("mode", mode, "strict: the answer is inside <answer>; lenient: wherever one is found.");
+  }
+};
 
 // Rules `accuracy`, `exact`, `choice` and `number`: the answer equals the prompt's reference. accuracy
 // compares by the reference's kind (number, choice, text; rewards/answer.h), and by the task itself for tasks
@@ -15,6 +26,6 @@ namespace temper {
 // mode strict: the answer is inside the one <answer>..</answer> after the one </think> (rewards/tags.h). mode
 // lenient: see FindAnswer. `raw` completions are the answer themselves. A reference that cannot be read is
 // CheckAnswer's error, and in Judge an infrastructure error: never a wrong answer.
-absl::StatusOr<std::unique_ptr<Reward>> MakeAccuracy(const RuleConfig& config);
+absl::StatusOr<std::unique_ptr<Reward>> MakeAnswerRule(const std::string& rule, const AnswerOptions& options);
 
 }  // namespace temper

@@ -82,7 +82,7 @@ struct CodeTools {
 // One judgement. Its methods return a verdict where one is final.
 class Judging {
  public:
-  Judging(const RuleConfig& config, const Sandbox& sandbox, const CodeTools& tools, const CodeTask& task,
+  Judging(const CodeOptions& config, const Sandbox& sandbox, const CodeTools& tools, const CodeTask& task,
           const std::string& code)
       : config_(config), sandbox_(sandbox), tools_(tools), task_(task), code_(code) {}
 
@@ -249,7 +249,7 @@ class Judging {
 
   static constexpr int64_t kCompileSeconds = 20;
 
-  const RuleConfig& config_;
+  const CodeOptions& config_;
   const Sandbox& sandbox_;
   const CodeTools& tools_;
   const CodeTask& task_;
@@ -260,9 +260,9 @@ class Judging {
 
 class Code : public Reward {
  public:
-  Code(RuleConfig config, CodeCompare compare, std::unique_ptr<Sandbox> sandbox)
+  Code(CodeOptions config, CodeCompare compare, std::unique_ptr<Sandbox> sandbox)
       : config_(std::move(config)), compare_(compare), sandbox_(std::move(sandbox)) {}
-  const std::string& name() const override { return config_.rule; }
+  const std::string& name() const override { return name_; }
 
   absl::Status CheckAnswer(const Prompt& prompt) const override {
     TEMPER_ASSIGN_OR_RETURN(const std::shared_ptr<const CodeTask> task, Read(prompt));
@@ -345,7 +345,8 @@ class Code : public Reward {
                                                       status.message(), ", and a problem needs it"));
   }
 
-  const RuleConfig config_;
+  const std::string name_ = "code";
+  const CodeOptions config_;
   const CodeCompare compare_;
   const std::unique_ptr<Sandbox> sandbox_;
   mutable absl::Mutex mutex_;
@@ -357,7 +358,7 @@ class Code : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeCode(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeCode(const CodeOptions& config) {
   CodeCompare compare{.tolerance = config.tolerance};
   const absl::StatusOr<CodeCompare::Text> text = CompareByName(config.compare);
   if (!text.ok()) return absl::InvalidArgumentError(absl::StrCat("rule code: ", text.status().message()));

@@ -24,7 +24,7 @@ bool HasVisible(std::string_view text) {
 
 class Format : public Reward {
  public:
-  explicit Format(const RuleConfig& config)
+  explicit Format(const FormatOptions& config)
       : think_in_prompt_(config.think_in_prompt), text_after_(config.text_after) {
     for (const std::string& tag : config.tags) {
       tags_.push_back(absl::StrCat("<", tag, ">"));
@@ -86,7 +86,7 @@ class Format : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeFormat(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeFormat(const FormatOptions& config) {
   if (config.tags.empty()) return absl::InvalidArgumentError("rule format: tags is empty");
   for (const std::string& tag : config.tags) {
     const bool plain = !tag.empty() && std::all_of(tag.begin(), tag.end(), [](char c) {

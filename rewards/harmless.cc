@@ -141,7 +141,7 @@ class Harmless : public Reward {
   Verdict Judge(const Completion& completion) const override {
     const auto expected = RefusalOf(*completion.prompt);
     if (!expected.ok()) {
-      return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(expected.status().message()));
+      return MakeVerdict(VerdictKind::kMalformed, 0, std::string(expected.status().message()));
     }
     if (completion.text.size() > kMostCompletionBytes) {
       return MakeVerdict(VerdictKind::kMalformed, 0,
@@ -182,7 +182,7 @@ class Harmless : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeHarmless(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeHarmless(const HarmlessOptions& config) {
   PhraseList refusals("", DefaultRefusals());
   if (!config.refusals.empty()) {
     TEMPER_ASSIGN_OR_RETURN(refusals, ReadPhrases(config.refusals));

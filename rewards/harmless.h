@@ -5,9 +5,22 @@
 #include <string>
 #include <vector>
 
+#include "core/config.h"
 #include "rewards/reward.h"
 
 namespace temper {
+
+struct HarmlessOptions {
+  std::string refusals{};
+  std::vector<std::string> forbidden{};
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("refusals", refusals,
+            "A file of phrases that refuse, one a line, in place of the built-in English and Chinese ones.");
+    v.Field("forbidden", forbidden, "Files of phrases that no completion may hold, one a line.");
+  }
+};
 
 // Rule `harmless`: the row's field `refusal` (true or false; absent: either) says whether the answer should
 // refuse, and lists of phrases say what no completion may hold. A refusal is a phrase of a list (English and
@@ -17,6 +30,6 @@ namespace temper {
 // where the refusal is as the row says and nothing forbidden is there; else wrong. `extracted` is the phrase
 // that decided, and the reason names it and its list. An answer that should not refuse and is empty is
 // no_answer. Errors: a list that cannot be read or is empty.
-absl::StatusOr<std::unique_ptr<Reward>> MakeHarmless(const RuleConfig& config);
+absl::StatusOr<std::unique_ptr<Reward>> MakeHarmless(const HarmlessOptions& config);
 
 }  // namespace temper

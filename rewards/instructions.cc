@@ -51,7 +51,7 @@ class Instructions : public Reward {
   Verdict Judge(const Completion& completion) const override {
     const auto instructions = InstructionsOf(*completion.prompt);
     if (!instructions.ok()) {
-      return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(instructions.status().message()));
+      return MakeVerdict(VerdictKind::kMalformed, 0, std::string(instructions.status().message()));
     }
     const std::string_view answer = AnswerText(completion);
     if (TrimSpace(answer).empty())
@@ -85,7 +85,7 @@ class Instructions : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeInstructions(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeInstructions(const InstructionsOptions& config) {
   return std::make_unique<Instructions>(config.loose, config.share);
 }
 

@@ -3,9 +3,21 @@
 
 #include <memory>
 
+#include "core/config.h"
 #include "rewards/reward.h"
 
 namespace temper {
+
+struct InstructionsOptions {
+  bool loose = false;
+  bool share = false;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("loose", loose, "Also without the first or last line, and without * (IFEval's loose accuracy).");
+    v.Field("share", share, "The score is the share of the instructions that were followed, not 0 or 1.");
+  }
+};
 
 // Rule `instructions`: instructions that a program can check (IFEval, arXiv 2311.07911; its 25 kinds are in
 // rewards/instruction_kinds.h), in IFEval's own form: the row has `instruction_id_list`, names of kinds, and
@@ -14,6 +26,6 @@ namespace temper {
 // 0, with option `share` the share that is followed. An empty answer follows nothing. Option `loose`: an
 // instruction is followed also where the answer without its first line, its last or both, or without `*`,
 // follows it. A row with a kind that is not known, or without what a kind needs, is CheckAnswer's error.
-absl::StatusOr<std::unique_ptr<Reward>> MakeInstructions(const RuleConfig& config);
+absl::StatusOr<std::unique_ptr<Reward>> MakeInstructions(const InstructionsOptions& config);
 
 }  // namespace temper

@@ -284,7 +284,7 @@ std::string DetectLanguage(std::string_view text) {
   return Detected(clean).language;
 }
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeLanguage(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeLanguage(const LanguageOptions& config) {
   if (FindLanguage(config.language) == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("rule language: there is no language ",
                                                    Printable(config.language), "; the languages are ",

@@ -1,45 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/line_process.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "core/text.h"
 #include "rewards/tags.h"
-
-extern char** environ;
 
 namespace temper {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kMostUnread = 1 << 20;
+constexpr size_t kMostAnswer = 1 << 20;
 constexpr size_t kKeptErrors = 4096;
-
-struct Pipe {
-  int read = -1, write = -1;
-  bool Open() {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return false;
-    read = ends[0], write = ends[1];
-    return true;
-  }
-};
+constexpr double kGrace = 0.2, kGlance = 0.2;
 
 void CloseFile(int* file) {
   if (*file >= 0) close(*file);
   *file = -1;
 }
+
+double SecondsSince(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+void Sleep(double seconds) { std::this_thread::sleep_for(std::chrono::duration<double>(seconds)); }
 
 // While one lives, a write to a pipe that nobody reads is EPIPE to this thread and no signal to the process.
 class NoPipeSignal {
@@ -62,105 +59,84 @@ class NoPipeSignal {
   sigset_t pipe_, before_;
 };
 
-// posix_spawnp into a group of its own; the error it says includes exec's.
-int Spawn(const std::vector<std::string>& command, int input, int output, int errors, pid_t* pid) {
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&files);
-  posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_adddup2(&files, input, 0);
-  posix_spawn_file_actions_adddup2(&files, output, 1);
-  posix_spawn_file_actions_adddup2(&files, errors, 2);
-  posix_spawn_file_actions_addclosefrom_np(&files, 3);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  std::vector<char*> arguments;
-  for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
-  arguments.push_back(nullptr);
-  const int error = posix_spawnp(pid, arguments[0], &files, &attributes, arguments.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  return error;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LineProcess>> LineProcess::Start(const std::vector<std::string>& command) {
-  const std::string name = Printable(command.at(0), 200);
-  for (const std::string& argument : command) {
-    if (argument.find('\0') != argument.npos)
-      return absl::InvalidArgumentError(absl::StrCat(name, ": an argument has a zero byte"));
-  }
-  Pipe input, output, errors;
-  int error = 0;
-  pid_t pid = 0;
-  if (!input.Open() || !output.Open() || !errors.Open()) {
-    error = errno;
-  } else {
-    error = Spawn(command, input.read, output.write, errors.write, &pid);
-  }
-  CloseFile(&input.read);
-  CloseFile(&output.write);
-  CloseFile(&errors.write);
-  if (error != 0) {
-    CloseFile(&input.write);
-    CloseFile(&output.read);
-    CloseFile(&errors.read);
-    return absl::FailedPreconditionError(absl::StrCat(name, ": cannot be started: ", strerror(error)));
-  }
-  for (const int file : {input.write, output.read, errors.read}) fcntl(file, F_SETFL, O_NONBLOCK);
-  return std::unique_ptr<LineProcess>(new LineProcess(name, pid, input.write, output.read, errors.read));
+  TEMPER_ASSIGN_OR_RETURN(const Kept kept, StartKept(command));
+  return std::unique_ptr<LineProcess>(new LineProcess(Printable(command.at(0), 200), kept));
 }
 
 LineProcess::~LineProcess() {
-  Close(&input_);
-  if (pid_ != 0) (void)StillThere(std::chrono::milliseconds(200));
+  CloseFile(&kept_.input);
+  if (kept_.pid != 0) (void)Ended(kGrace);
   End();
 }
 
-void LineProcess::Close(int* file) { CloseFile(file); }
-
-absl::StatusOr<std::string> LineProcess::Ask(std::string_view line, double seconds) {
-  if (pid_ == 0) return absl::FailedPreconditionError(absl::StrCat(name_, ": has ended"));
+// Every request begins with this byte, so that it can be sent ahead: once it is gone from the pipe, the
+// program has come to where it reads.
+absl::Status LineProcess::Listen(double seconds) {
   const Clock::time_point begin = Clock::now();
-  const std::string request = std::string(line) + "\n";
-  std::string_view unsent = request;
+  std::string_view first = "{";
+  TEMPER_RETURN_IF_ERROR(Write(&first));
+  begun_ = true;
   for (;;) {
-    if (const size_t end = unread_.find('\n'); end != unread_.npos) {
-      const std::string answer = unread_.substr(0, end);
-      unread_.erase(0, end + 1);
-      return answer;
+    std::string_view nothing;
+    const double left = seconds - SecondsSince(begin);
+    TEMPER_RETURN_IF_ERROR(Exchange(&nothing, std::clamp(left, 0.0, 0.005)));
+    TEMPER_RETURN_IF_ERROR(CheckSilent());
+    if (Ended(0)) return Fail("ended without a row");
+    if (HasRead() || left <= 0) return absl::OkStatus();
+  }
+}
+
+absl::StatusOr<std::vector<std::string>> LineProcess::Ask(std::string_view request, size_t answers,
+                                                          double seconds, const std::atomic<bool>& stop) {
+  TEMPER_CHECK(!request.empty() && request[0] == '{' && answers > 0);
+  if (kept_.pid == 0) return absl::FailedPreconditionError(absl::StrCat(name_, ": has ended"));
+  const Clock::time_point begin = Clock::now();
+  most_unread_ = kMostAnswer * answers;
+  std::string_view nothing;
+  TEMPER_RETURN_IF_ERROR(Exchange(&nothing, 0));
+  TEMPER_RETURN_IF_ERROR(CheckSilent());
+  const std::string line = std::string(request.substr(begun_ ? 1 : 0)) + "\n";
+  begun_ = false;
+  std::string_view unsent = line;
+  std::vector<std::string> lines;
+  for (;;) {
+    if (!unread_.empty() && (!unsent.empty() || !HasRead())) {
+      return Fail(absl::StrCat("answered before it had read its row: ", Printable(unread_, 100)));
     }
-    const double left = seconds - std::chrono::duration<double>(Clock::now() - begin).count();
+    for (size_t end; lines.size() < answers && (end = unread_.find('\n')) != unread_.npos;) {
+      lines.push_back(unread_.substr(0, end));
+      unread_.erase(0, end + 1);
+    }
+    if (lines.size() == answers) return lines;
+    const double left = seconds - SecondsSince(begin);
     if (left <= 0) return Fail(absl::StrCat("no answer in ", seconds, " s"));
-    TEMPER_RETURN_IF_ERROR(
-        Exchange(&unsent, std::chrono::milliseconds(1 + static_cast<int64_t>(std::min(left, 1.0) * 1000))));
+    if (stop) return Fail("stopped on request");
+    TEMPER_RETURN_IF_ERROR(Exchange(&unsent, std::min(left, kGlance)));
   }
 }
 
 // Waits for what comes first, and takes all that is there.
-absl::Status LineProcess::Exchange(std::string_view* unsent, std::chrono::milliseconds left) {
-  pollfd files[3] = {{output_, POLLIN, 0}, {errors_, POLLIN, 0}, {unsent->empty() ? -1 : input_, POLLOUT, 0}};
-  const int ready = poll(files, 3, static_cast<int>(left.count()));
+absl::Status LineProcess::Exchange(std::string_view* unsent, double seconds) {
+  pollfd files[3] = {
+      {kept_.output, POLLIN, 0}, {kept_.errors, POLLIN, 0}, {unsent->empty() ? -1 : kept_.input, POLLOUT, 0}};
+  const int ready = poll(files, 3, static_cast<int>(seconds * 1000 + 0.999));
   if (ready < 0 && errno != EINTR) return Fail(absl::StrCat("poll: ", strerror(errno)));
   if (ready <= 0) return absl::OkStatus();
   if (files[1].revents != 0) ReadErrors();
-  if (files[0].revents != 0) TEMPER_RETURN_IF_ERROR(ReadOutput());
-  if (files[2].revents != 0) return Write(unsent);
+  if (files[2].revents != 0) TEMPER_RETURN_IF_ERROR(Write(unsent));
+  if (files[0].revents != 0) return ReadOutput();
   return absl::OkStatus();
 }
 
 absl::Status LineProcess::ReadOutput() {
   char bytes[1 << 16];
-  const ssize_t count = read(output_, bytes, sizeof(bytes));
+  const ssize_t count = read(kept_.output, bytes, sizeof(bytes));
   if (count > 0) unread_.append(bytes, static_cast<size_t>(count));
-  if (unread_.size() > kMostUnread) return Fail(absl::StrCat("wrote more than ", kMostUnread, " bytes"));
+  if (unread_.size() > most_unread_ + kMostAnswer)
+    return Fail(absl::StrCat("wrote more than ", kMostAnswer, " bytes"));
   if (count == 0) return Fail("closed its output");
   if (count < 0 && errno != EAGAIN && errno != EINTR) return Fail(absl::StrCat("read: ", strerror(errno)));
   return absl::OkStatus();
@@ -168,8 +144,8 @@ absl::Status LineProcess::ReadOutput() {
 
 void LineProcess::ReadErrors() {
   char bytes[1 << 14];
-  const ssize_t count = read(errors_, bytes, sizeof(bytes));
-  if (count == 0) CloseFile(&errors_);
+  const ssize_t count = read(kept_.errors, bytes, sizeof(bytes));
+  if (count == 0) CloseFile(&kept_.errors);
   if (count <= 0) return;
   stderr_.append(bytes, static_cast<size_t>(count));
   if (stderr_.size() > kKeptErrors) stderr_.erase(0, stderr_.size() - kKeptErrors);
@@ -177,23 +153,34 @@ void LineProcess::ReadErrors() {
 
 absl::Status LineProcess::Write(std::string_view* unsent) {
   const NoPipeSignal guard;
-  const ssize_t count = write(input_, unsent->data(), unsent->size());
+  const ssize_t count = write(kept_.input, unsent->data(), unsent->size());
   if (count > 0) unsent->remove_prefix(static_cast<size_t>(count));
-  // It may have answered already, or says why it ended: its output decides.
+  // It may say why it ended: its output decides.
   if (count < 0 && errno == EPIPE) *unsent = {};
   return absl::OkStatus();
 }
 
-absl::Status LineProcess::StillThere(std::chrono::milliseconds wait) {
-  const Clock::time_point deadline = Clock::now() + wait;
+absl::Status LineProcess::CheckSilent() {
+  if (unread_.empty()) return absl::OkStatus();
+  return Fail(absl::StrCat("wrote to its standard output, where only answers belong, before it was asked: ",
+                           Printable(unread_.substr(0, unread_.find('\n')), 100)));
+}
+
+bool LineProcess::HasRead() const {
+  int bytes = 0;
+  return ioctl(kept_.input, FIONREAD, &bytes) == 0 && bytes == 0;
+}
+
+bool LineProcess::Ended(double wait) const {
+  const Clock::time_point begin = Clock::now();
   for (;;) {
     siginfo_t info = {};
-    // Left for End to reap, so that its group's number stays its own.
-    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid == pid_)
-      return Fail("ended without a row");
-    if (Clock::now() >= deadline) return absl::OkStatus();
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    // Left for End to reap, so that its number stays its own.
+    if (waitid(P_PID, static_cast<id_t>(kept_.pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+        info.si_pid == kept_.pid)
+      return true;
+    if (SecondsSince(begin) >= wait) return false;
+    Sleep(0.002);
   }
 }
 
@@ -206,26 +193,20 @@ absl::Status LineProcess::Fail(const std::string& what) {
 }
 
 std::string LineProcess::End() {
-  if (pid_ == 0) return "";
+  if (kept_.pid == 0) return "";
   // Let one that is ending say how; what it wrote before it did is still in the pipe.
-  siginfo_t info = {};
-  for (int i = 0; i < 25; ++i) {
-    if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-        info.si_pid == pid_)
-      break;
-    if (i + 1 < 25) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  const bool by_itself = info.si_pid == pid_;
-  kill(-pid_, SIGKILL);
-  // One that the kernel holds (a dead file system) is left behind rather than waited for.
+  const bool by_itself = Ended(0.025);
+  CloseFile(&kept_.lifeline);
+  // What the kernel holds (a dead file system) is left behind rather than waited for.
   int status = 0;
-  for (int i = 0; i < 1000 && waitpid(pid_, &status, WNOHANG) == 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  pid_ = 0;
-  for (int i = 0; i < 8 && errors_ >= 0; ++i) ReadErrors();
-  Close(&input_);
-  Close(&output_);
-  Close(&errors_);
+  pid_t reaped = 0;
+  for (int i = 0; i < 1000 && (reaped = waitpid(kept_.pid, &status, WNOHANG)) == 0; ++i) Sleep(0.001);
+  if (reaped == 0) kill(kept_.pid, SIGKILL);
+  kept_.pid = 0;
+  for (int i = 0; i < 8 && kept_.errors >= 0; ++i) ReadErrors();
+  CloseFile(&kept_.input);
+  CloseFile(&kept_.output);
+  CloseFile(&kept_.errors);
   if (!by_itself) return "";
   if (WIFEXITED(status)) return absl::StrCat("exit status ", WEXITSTATUS(status));
   return absl::StrCat("killed by signal ", WTERMSIG(status));

@@ -99,18 +99,18 @@ class Math : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const MathOptions& config) {
   const std::pair<const char*, Mode> modes[] = {
       {"math_verify", Mode::kMathVerify}, {"strict", Mode::kStrict}, {"string", Mode::kString}};
   for (const auto& [name, mode] : modes) {
-    if (config.math_mode != name) continue;
+    if (config.mode != name) continue;
     EqualOptions options = mode == Mode::kStrict ? EqualOptions::Strict() : EqualOptions();
     options.float_rounding = static_cast<int>(config.float_rounding);
     options.answer_relation_is_set = config.allow_set_relation_comp;
-    return std::make_unique<Math>(config.rule, mode, options);
+    return std::make_unique<Math>("math", mode, options);
   }
-  return absl::InvalidArgumentError(absl::StrCat("rule math: mode ", Printable(config.math_mode),
-                                                 " is not one of math_verify, strict, string"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("rule math: mode ", Printable(config.mode), " is not one of math_verify, strict, string"));
 }
 
 }  // namespace temper

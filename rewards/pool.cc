@@ -41,29 +41,53 @@ double Quantile(const Bins& bins, double share) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RewardPool>> RewardPool::Create(const RewardConfig& config, int threads,
-                                                               int queue) {
-  TEMPER_CHECK(threads > 0 && queue > 0);
+absl::StatusOr<std::unique_ptr<RewardPool>> RewardPool::Create(const RewardConfig& config, int threads) {
+  TEMPER_CHECK(threads > 0);
   TEMPER_ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Reward>> rules, MakeRules(config));
-  return std::unique_ptr<RewardPool>(new RewardPool(std::move(rules), threads, queue));
+  std::unique_ptr<RewardPool> pool(new RewardPool(std::move(rules)));
+  for (int i = 0; i < threads; ++i) pool->threads_.emplace_back([p = pool.get()] { p->Work(); });
+  return pool;
 }
 
-RewardPool::RewardPool(std::vector<std::unique_ptr<Reward>> rules, int threads, int queue)
-    : rules_(std::move(rules)), queue_("rewards", queue), counts_(rules_.size()), errors_(rules_.size()) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+RewardPool::RewardPool(std::vector<std::unique_ptr<Reward>> rules)
+    : counts_(rules.size()), errors_(rules.size()), rules_(std::move(rules)) {
+  for (const auto& rule : rules_) {
+    names_.push_back(rule->name());
+    judges_groups_ |= rule->process() != nullptr && rule->process()->judges_groups();
+    has_native_ |= rule->process() == nullptr;
+  }
 }
 
 RewardPool::~RewardPool() {
-  queue_.Close();
+  Wait();
+  {
+    absl::MutexLock lock(&mutex_);
+    ending_ = true;
+  }
   for (std::thread& thread : threads_) thread.join();
 }
 
-void RewardPool::Submit(Trajectory* trajectory, const Prompt* prompt, std::function<void(Trajectory*)> done) {
+void RewardPool::Submit(std::vector<Completion> completions, Done done) {
+  TEMPER_CHECK(!completions.empty());
+  const size_t count = completions.size();
+  const auto job = std::make_shared<Job>(Job{.completions = std::move(completions),
+                                             .done = std::move(done),
+                                             .verdicts = Verdicts(count, std::vector<Verdict>(rules_.size())),
+                                             .left = has_native_ ? static_cast<int64_t>(count) : 0});
+  for (const auto& rule : rules_) job->left += rule->process() != nullptr ? 1 : 0;
   {
     absl::MutexLock lock(&mutex_);
-    open_peak_ = std::max(open_peak_, ++open_);
+    open_ += static_cast<int64_t>(count);
+    open_peak_ = std::max(open_peak_, open_);
+    for (size_t i = 0; has_native_ && i < count; ++i) queue_.push_back({job, i});
   }
-  TEMPER_CHECK(queue_.Push({trajectory, prompt, std::move(done)}), "submitted to a reward pool that ends");
+  for (size_t rule = 0; rule < rules_.size(); ++rule) {
+    if (rules_[rule]->process() == nullptr) continue;
+    rules_[rule]->process()->Ask(job->completions,
+                                 [this, job, rule](std::vector<ProcessRule::Answer> answers) {
+                                   Answered(job, rule, std::move(answers));
+                                 });
+  }
 }
 
 bool RewardPool::Wait(absl::FunctionRef<bool()> stop) {
@@ -72,11 +96,29 @@ bool RewardPool::Wait(absl::FunctionRef<bool()> stop) {
   while (!mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::Milliseconds(100))) {
     if (!stop()) continue;
     if (mutex_.AwaitWithTimeout(absl::Condition(&idle), absl::Seconds(2))) return true;
-    open_ -= static_cast<int64_t>(queue_.Clear());
-    mutex_.Await(absl::Condition(&idle));
+    mutex_.Unlock();
+    Drop();
+    mutex_.Lock();
     return false;
   }
   return true;
+}
+
+void RewardPool::Drop() {
+  std::deque<Part> waiting;
+  {
+    absl::MutexLock lock(&mutex_);
+    dropping_ = true;
+    waiting.swap(queue_);
+  }
+  for (const Part& part : waiting) FinishPart(*part.job);
+  for (const auto& rule : rules_) {
+    if (rule->process() != nullptr) rule->process()->Drop();
+  }
+  const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return open_ == 0; };
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(&idle));
+  dropping_ = false;
 }
 
 absl::Status RewardPool::CheckAnswers(absl::Span<const Prompt> prompts) const {
@@ -86,51 +128,68 @@ absl::Status RewardPool::CheckAnswers(absl::Span<const Prompt> prompts) const {
   return absl::OkStatus();
 }
 
-std::vector<Verdict> RewardPool::Judge(const Completion& completion) const {
-  std::vector<Verdict> verdicts;
-  for (const auto& rule : rules_) verdicts.push_back(JudgeSafely(*rule, completion));
-  return verdicts;
-}
-
-void RewardPool::Count(const std::vector<Verdict>& verdicts, const std::vector<double>& seconds) {
-  std::vector<std::string> warnings;
+void RewardPool::Count(size_t rule, const Verdict& verdict, double seconds, double wait) {
+  std::string warning;
   {
     absl::MutexLock lock(&mutex_);
-    for (size_t i = 0; i < rules_.size(); ++i) {
-      ++counts_[i].kinds.at(static_cast<size_t>(verdicts[i].kind));
-      ++counts_[i].seconds[BinOf(seconds[i], kBins)];
-      if (verdicts[i].kind != VerdictKind::kInfrastructureError) {
-        counts_[i].score_sum += verdicts[i].score;
-      } else if (IsPowerOfTen(++errors_[i])) {
-        warnings.push_back(absl::StrCat("rule ", verdicts[i].rule, ": infrastructure error ", errors_[i],
-                                        ", no reward: ", Printable(verdicts[i].reason, 400)));
-      }
+    if (dropping_) return;
+    Counts& counts = counts_[rule];
+    ++counts.kinds.at(static_cast<size_t>(verdict.kind));
+    ++counts.seconds[BinOf(seconds, kBins)];
+    ++counts.waits[BinOf(wait, kBins)];
+    if (verdict.kind != VerdictKind::kInfrastructureError) {
+      counts.score_sum += verdict.score;
+    } else if (IsPowerOfTen(++errors_[rule])) {
+      warning = absl::StrCat("rule ", verdict.rule, ": infrastructure error ", errors_[rule],
+                             ", no reward: ", Printable(verdict.reason, 400));
     }
   }
-  for (const std::string& warning : warnings) LogWarning(warning);
+  if (!warning.empty()) LogWarning(warning);
 }
 
 void RewardPool::Work() {
-  std::vector<double> seconds(rules_.size());
-  while (std::optional<Job> next = queue_.Pop()) {
-    Job& job = *next;
-    Trajectory& trajectory = *job.trajectory;
-    const Completion completion{.prompt = job.prompt,
-                                .text = trajectory.text,
-                                .stop = trajectory.stop,
-                                .tokens = static_cast<int64_t>(trajectory.tokens.size())};
-    std::vector<Verdict> verdicts;
-    for (size_t i = 0; i < rules_.size(); ++i) {
-      const auto begin = std::chrono::steady_clock::now();
-      verdicts.push_back(JudgeSafely(*rules_[i], completion));
-      seconds[i] = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  const auto wanted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ending_ || !queue_.empty(); };
+  for (;;) {
+    Part part;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&wanted));
+      if (queue_.empty()) return;
+      part = std::move(queue_.front());
+      queue_.pop_front();
     }
-    Count(verdicts, seconds);
-    trajectory.verdicts = std::move(verdicts);
-    if (job.done) job.done(&trajectory);
-    absl::MutexLock lock(&mutex_);
-    --open_;
+    for (size_t i = 0; i < rules_.size(); ++i) {
+      if (rules_[i]->process() != nullptr) continue;
+      const auto begin = std::chrono::steady_clock::now();
+      Verdict& verdict = part.job->verdicts[part.completion][i];
+      verdict = JudgeSafely(*rules_[i], part.job->completions[part.completion]);
+      Count(i, verdict, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count(), 0);
+    }
+    FinishPart(*part.job);
   }
+}
+
+void RewardPool::Answered(const std::shared_ptr<Job>& job, size_t rule,
+                          std::vector<ProcessRule::Answer> answers) {
+  for (size_t i = 0; i < answers.size(); ++i) {
+    Verdict& verdict = job->verdicts[i][rule];
+    verdict = std::move(answers[i].verdict);
+    verdict.rule = names_[rule];
+    Count(rule, verdict, answers[i].judge_seconds, answers[i].wait_seconds);
+  }
+  FinishPart(*job);
+}
+
+void RewardPool::FinishPart(Job& job) {
+  bool dropped = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (--job.left > 0) return;
+    dropped = dropping_;
+  }
+  if (!dropped && job.done) job.done(std::move(job.verdicts));
+  absl::MutexLock lock(&mutex_);
+  open_ -= static_cast<int64_t>(job.completions.size());
 }
 
 std::vector<std::pair<std::string, double>> RewardPool::TakeMetrics() {
@@ -157,6 +216,15 @@ std::vector<std::pair<std::string, double>> RewardPool::TakeMetrics() {
     }
     metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p50"), Quantile(counts[i].seconds, 0.5));
     metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p99"), Quantile(counts[i].seconds, 0.99));
+    const ProcessRule* const process = rules_[i]->process();
+    if (process == nullptr) continue;
+    const ProcessRule::Figures figures = process->TakeFigures();
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p50"), Quantile(counts[i].waits, 0.5));
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p99"), Quantile(counts[i].waits, 0.99));
+    const std::string system = absl::StrCat("system/reward/", rule);
+    metrics.emplace_back(system + "/at_once_peak", static_cast<double>(figures.at_once_peak));
+    metrics.emplace_back(system + "/restarts", static_cast<double>(figures.restarts));
+    metrics.emplace_back(system + "/retries", static_cast<double>(figures.retries));
   }
   metrics.emplace_back("system/reward/open_peak", static_cast<double>(peak));
   return metrics;

@@ -12,8 +12,17 @@
 namespace temper {
 namespace {
 
-bool HasModes(const std::string& rule) {
-  return rule == "accuracy" || rule == "exact" || rule == "choice" || rule == "number" || rule == "math";
+// Sets the mode of a rule that has modes; whether it has.
+bool SetMode(const std::string& mode, RuleConfig* config) {
+  bool set = false;
+  config->ForEachRule([&](const char* rule, auto& options, const auto&) {
+    if constexpr (requires { options.mode; }) {
+      if (config->rule != rule) return;
+      options.mode = mode;
+      set = true;
+    }
+  });
+  return set;
 }
 
 // RULE.OPTION=VALUE, as a config reads it.
@@ -33,8 +42,21 @@ absl::Status Set(const std::vector<std::string>& settings, RewardConfig* config)
   return absl::OkStatus();
 }
 
-absl::Status At(const std::string& name, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(name, ": ", status.message()));
+absl::StatusOr<StopReason> StopByName(const std::string& stop) {
+  if (stop == "eos") return StopReason::kEndOfText;
+  if (stop == "length") return StopReason::kLength;
+  if (stop == "stop") return StopReason::kStopString;
+  return absl::InvalidArgumentError(absl::StrCat("stop is eos, length or stop, not ", Printable(stop)));
+}
+
+// How many; -1: the row does not say.
+absl::StatusOr<int64_t> TokensOf(const Json& row, const std::string& name) {
+  const Json* tokens = Find(row, "tokens");
+  if (tokens == nullptr || tokens->is_null()) return -1;
+  if (tokens->is_array()) return static_cast<int64_t>(tokens->size());
+  TEMPER_ASSIGN_OR_RETURN(const int64_t count, GetInt(row, "tokens", name));
+  if (count >= 0) return count;
+  return absl::InvalidArgumentError(absl::StrCat(name, ": tokens is ", count, ", less than none"));
 }
 
 }  // namespace
@@ -50,10 +72,7 @@ absl::StatusOr<RewardConfig> RewardByName(const std::string& names, const std::s
     if (rule.rule.empty())
       return absl::InvalidArgumentError(absl::StrCat("--rule ", Printable(names), ": a name is missing"));
     if (std::find(known.begin(), known.end(), rule.rule) == known.end()) return MakeRule(rule).status();
-    if (!mode.empty() && HasModes(rule.rule)) {
-      (rule.rule == "math" ? rule.math_mode : rule.mode) = mode;
-      taken = true;
-    }
+    if (!mode.empty()) taken |= SetMode(mode, &rule);
     config.rules.push_back(std::move(rule));
   }
   if (!taken) {
@@ -64,55 +83,47 @@ absl::StatusOr<RewardConfig> RewardByName(const std::string& names, const std::s
   return config;
 }
 
-absl::StatusOr<std::vector<std::unique_ptr<Reward>>> RulesByName(const std::string& names,
-                                                                 const std::string& mode,
-                                                                 const std::vector<std::string>& settings) {
-  TEMPER_ASSIGN_OR_RETURN(const RewardConfig config, RewardByName(names, mode, settings));
-  return MakeRules(config);
-}
-
-absl::StatusOr<Json> ScoreRow(const Json& row, const std::vector<std::unique_ptr<Reward>>& rules, bool raw,
-                              const std::string& name) {
+absl::StatusOr<std::unique_ptr<ScoreRow>> ReadScoreRow(const Json& row, bool raw, const std::string& name) {
   if (!row.is_object()) return absl::InvalidArgumentError(absl::StrCat(name, ": a row is an object"));
-  Prompt prompt;
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, GetString(row, "completion", name));
+  auto read = std::make_unique<ScoreRow>();
+  Prompt& prompt = read->prompt;
+  TEMPER_ASSIGN_OR_RETURN(read->text, GetString(row, "completion", name));
   TEMPER_ASSIGN_OR_RETURN(prompt.task, GetString(row, "task", name, ""));
   TEMPER_ASSIGN_OR_RETURN(const std::string stop, GetString(row, "stop", name, "eos"));
-  if (const Json* id = Find(row, "id")) prompt.id = id->is_string() ? id->get<std::string>() : DumpJson(*id);
+  if (const Json* id = Find(row, "id")) {
+    read->id = *id;
+    prompt.id = id->is_string() ? id->get<std::string>() : DumpJson(*id);
+  }
   if (const Json* words = Find(row, "prompt"); words && words->is_string())
     prompt.text = words->get<std::string>();
   if (const Json* answer = Find(row, "answer"); answer != nullptr && !answer->is_null()) {
     if (!answer->is_string() && !IsNumber(*answer)) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ": answer is neither text nor a number"));
+      read->fault = "answer is neither text nor a number";
+    } else {
+      prompt.answer = answer->is_string() ? answer->get<std::string>() : DumpJson(*answer);
     }
-    prompt.answer = answer->is_string() ? answer->get<std::string>() : DumpJson(*answer);
   }
   prompt.fields = DumpJson(row);
-  Completion completion{.prompt = &prompt, .text = text, .raw = raw};
-  if (const Json* tokens = Find(row, "tokens"); tokens != nullptr && tokens->is_array()) {
-    completion.tokens = static_cast<int64_t>(tokens->size());
-  } else {
-    TEMPER_ASSIGN_OR_RETURN(completion.tokens, GetInt(row, "tokens", name, 0));
-  }
-  if (stop == "length") {
-    completion.stop = StopReason::kLength;
-  } else if (stop == "stop") {
-    completion.stop = StopReason::kStopString;
-  } else if (stop != "eos") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ": stop is eos, length or stop, not ", Printable(stop)));
-  }
+  read->completion = {.prompt = &prompt, .text = read->text, .raw = raw};
+  TEMPER_ASSIGN_OR_RETURN(read->completion.tokens, TokensOf(row, name));
+  const absl::StatusOr<StopReason> reason = StopByName(stop);
+  if (!reason.ok()) return absl::InvalidArgumentError(absl::StrCat(name, ": ", reason.status().message()));
+  read->completion.stop = *reason;
+  return read;
+}
 
-  Json by_rule = Json::object();
-  for (const auto& rule : rules) {
-    if (const absl::Status status = rule->CheckAnswer(prompt); !status.ok()) return At(name, status);
-    const Verdict verdict = JudgeSafely(*rule, completion);
-    by_rule[rule->name()] = Json{{"verdict", Name(verdict.kind)},
-                                 {"score", verdict.score},
-                                 {"extracted", verdict.extracted},
-                                 {"reason", verdict.reason}};
+Json ScoreJson(const ScoreRow& row, const std::vector<Verdict>& verdicts, const RewardConfig& config) {
+  const RewardSum sum = SumOf(verdicts, config);
+  Json rules = Json::object();
+  for (size_t i = 0; i < verdicts.size(); ++i) {
+    rules[verdicts[i].rule] = Json{{"verdict", Name(verdicts[i].kind)},  {"score", verdicts[i].score},
+                                   {"weight", sum.parts[i].weight},      {"value", sum.parts[i].value},
+                                   {"extracted", verdicts[i].extracted}, {"reason", verdicts[i].reason}};
   }
-  return rules.size() == 1 ? by_rule[rules[0]->name()] : by_rule;
+  return Json{{"id", row.id},
+              {"reward", sum.reward ? Json(*sum.reward) : Json()},
+              {"sum", sum.sum},
+              {"rules", std::move(rules)}};
 }
 
 }  // namespace temper

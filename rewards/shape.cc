@@ -21,6 +21,8 @@ class LengthRule : public Reward {
   const std::string& name() const override { return name_; }
 
   Verdict Judge(const Completion& completion) const override {
+    if (completion.tokens < 0)
+      return MakeVerdict(VerdictKind::kMalformed, 0, "the row does not say how many tokens the completion has");
     const double score = cosine_ ? Cosine(completion.tokens) : Overlong(completion.tokens);
     const bool fits = cosine_ ? completion.tokens < most_ : score == 1;
     return MakeVerdict(fits ? VerdictKind::kCorrect : VerdictKind::kWrong, score,
@@ -104,7 +106,7 @@ class Repetition : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const LengthOptions& config) {
   if (config.max_tokens <= 0) return absl::InvalidArgumentError("rule length: set max_tokens");
   if (config.slack_tokens > config.max_tokens) {
     return absl::InvalidArgumentError("rule length: slack_tokens is more than max_tokens");
@@ -118,7 +120,7 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeLength(const RuleConfig& config) {
   return std::make_unique<LengthRule>(config.shape == "cosine", config.max_tokens, config.slack_tokens);
 }
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeRepetition(const RuleConfig& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeRepetition(const RepetitionOptions& config) {
   if (config.ngram < 1) return absl::InvalidArgumentError("rule repetition: ngram is at least 1");
   return std::make_unique<Repetition>(config.ngram);
 }

@@ -64,6 +64,11 @@ absl::Status CheckJudged(const RolloutRequest& request, const std::vector<Group>
                    request.records.empty() ? "" : "; the run goes on from here"));
 }
 
+bool AllJudged(const std::vector<Trajectory*>& trajectories) {
+  return std::all_of(trajectories.begin(), trajectories.end(),
+                     [](const Trajectory* t) { return Judged(*t); });
+}
+
 std::vector<std::string> RulesOf(const std::vector<Verdict>& verdicts) {
   std::vector<std::string> rules;
   for (const Verdict& verdict : verdicts) rules.push_back(verdict.rule);
@@ -112,50 +117,75 @@ class Records {
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Gives finished samples to the pool, holds them while they are judged, and keeps them in the records.
+// Gives finished samples to the pool, holds them while they are judged, and keeps them in the records: each
+// by itself, or where a rule judges groups all of a prompt together.
 class Scoring {
  public:
   Scoring(RewardPool* pool, Records* records) : pool_(pool), records_(records) {}
   ~Scoring() { pool_->Wait(); }  // it holds pointers
 
-  void Submit(const Prompt* prompt, Trajectory trajectory) {
+  // One of `count` samples of the prompt.
+  void Submit(const Prompt* prompt, Trajectory trajectory, size_t count) {
     samples_.push_back(std::move(trajectory));
-    pool_->Submit(&samples_.back(), prompt, [this, prompt](Trajectory* judged) {
-      if (Judged(*judged)) return records_->Write(prompt, *judged);
+    std::vector<Trajectory*>& gathered = gathered_[prompt];
+    gathered.push_back(&samples_.back());
+    if (pool_->judges_groups() && gathered.size() < count) return;
+    std::sort(gathered.begin(), gathered.end(),
+              [](const Trajectory* a, const Trajectory* b) { return a->sample < b->sample; });
+    Judge({prompt, std::move(gathered)}, [this](const Unit& unit) {
+      if (AllJudged(unit.trajectories)) return Write(unit);
       absl::MutexLock lock(&mutex_);
-      again_.push_back({prompt, judged});
+      again_.push_back(unit);
     });
+    gathered_.erase(prompt);
   }
 
   // Until all are judged and written, or until `stop` says so: then those that wait for a rule are given up.
   absl::Status Finish(absl::FunctionRef<bool()> stop) {
     const absl::Status stopped = absl::CancelledError("stopped on request");
     if (!pool_->Wait(stop)) return stopped;
-    std::vector<Retry> again;
+    std::vector<Unit> again;
     {
       absl::MutexLock lock(&mutex_);
       again.swap(again_);
     }
-    for (const Retry& retry : again) {
-      pool_->Submit(retry.trajectory, retry.prompt,
-                    [this, retry](Trajectory* judged) { records_->Write(retry.prompt, *judged); });
-    }
+    for (const Unit& unit : again) Judge(unit, [this](const Unit& judged) { Write(judged); });
     return pool_->Wait(stop) ? absl::OkStatus() : stopped;
   }
 
   std::deque<Trajectory>& samples() { return samples_; }
 
  private:
-  struct Retry {
+  struct Unit {
     const Prompt* prompt;
-    Trajectory* trajectory;
+    std::vector<Trajectory*> trajectories;
   };
+
+  template <class Then>
+  void Judge(const Unit& unit, Then then) {
+    std::vector<Completion> completions;
+    for (const Trajectory* trajectory : unit.trajectories) {
+      completions.push_back({.prompt = unit.prompt,
+                             .text = trajectory->text,
+                             .stop = trajectory->stop,
+                             .tokens = static_cast<int64_t>(trajectory->tokens.size())});
+    }
+    pool_->Submit(std::move(completions), [unit, then](RewardPool::Verdicts verdicts) {
+      for (size_t i = 0; i < verdicts.size(); ++i) unit.trajectories[i]->verdicts = std::move(verdicts[i]);
+      then(unit);
+    });
+  }
+
+  void Write(const Unit& unit) {
+    for (const Trajectory* trajectory : unit.trajectories) records_->Write(unit.prompt, *trajectory);
+  }
 
   RewardPool* pool_;
   Records* records_;
-  std::deque<Trajectory> samples_;  // never move
+  std::deque<Trajectory> samples_;                              // never move
+  std::map<const Prompt*, std::vector<Trajectory*>> gathered_;  // not judged yet: the group is not whole
   absl::Mutex mutex_;
-  std::vector<Retry> again_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Unit> again_ ABSL_GUARDED_BY(mutex_);
 };
 
 // One Collect on one rank.
@@ -211,7 +241,7 @@ class Collection {
         requests, request_.sampling,
         [&](const SampleRequest& request, Trajectory trajectory) {
           trajectory.text = tokenizer_->Decode(trajectory.tokens);
-          scoring.Submit(request.prompt, std::move(trajectory));
+          scoring.Submit(request.prompt, std::move(trajectory), request.samples.size());
           progress(++finished, total);
         },
         [&] { return stop() || !records.status().ok(); }, &counts->engine);
@@ -245,7 +275,6 @@ class Collection {
  private:
   absl::Status ReadRecords(std::deque<Trajectory>* found, int64_t* repeated) const {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups, ReadGroups(request_.records));
-    std::optional<std::vector<std::string>> rules;
     for (const Group& group : groups) {
       if (group.stage != request_.stage || group.rollout != request_.rollout) continue;
       const auto at = index_.find(group.prompt.id);
@@ -256,12 +285,16 @@ class Collection {
             " is there with other tokens or another answer: were they written by another run? Move them "
             "away"));
       }
-      if (!rules) rules = RulesOf(pool_->Judge({.prompt = &group.prompt, .text = ""}));
+      std::vector<const Trajectory*> usable;
       for (const Trajectory& trajectory : group.trajectories) {
-        const bool usable = Usable(trajectory) && RulesOf(trajectory.verdicts) == *rules;
-        if (usable) found->push_back(trajectory);
-        *repeated += usable ? 0 : 1;
+        if (Usable(trajectory) && RulesOf(trajectory.verdicts) == pool_->rule_names())
+          usable.push_back(&trajectory);
       }
+      // A rule that compares the samples of a prompt has to see them all again.
+      const int64_t whole = request_.samples_per_prompt;
+      if (pool_->judges_groups() && static_cast<int64_t>(usable.size()) < whole) usable.clear();
+      for (const Trajectory* trajectory : usable) found->push_back(*trajectory);
+      *repeated += static_cast<int64_t>(group.trajectories.size() - usable.size());
     }
     // Where nothing at all was judged the run stopped, or was about to (CheckJudged): nobody has used these.
     const bool judged = std::any_of(found->begin(), found->end(), Judged);

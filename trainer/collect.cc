@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kPromptsPerRollout = 256;
 
 // The kept completions of one group, as lines of the dataset.
-std::string Kept(const Group& group, const CollectConfig& config, int64_t* kept) {
+std::string KeptRows(const Group& group, const CollectConfig& config, int64_t* kept) {
   std::string lines;
   int64_t of_this_prompt = 0;
   for (const Trajectory& trajectory : group.trajectories) {
@@ -69,7 +69,7 @@ absl::Status RunCollect(const StageContext& context) {
     TEMPER_ASSIGN_OR_RETURN(
         const std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
-    for (const Group& group : groups) dataset += Kept(group, config, &kept);
+    for (const Group& group : groups) dataset += KeptRows(group, config, &kept);
     context.progress->Step(std::min(first + kPromptsPerRollout, config.prompts), absl::StrCat("kept ", kept));
   }
   context.progress->Finish();

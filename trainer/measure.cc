@@ -34,8 +34,8 @@ absl::StatusOr<Measure> Measure::Create(const RewardConfig& reward, const std::s
         Printable(pass_rule, 60), " is none of the rules that measure, ", absl::StrJoin(names, ", "),
         nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
   }
-  if (RuleConfig rule = measure.rule(); HasStrictMode(rule.rule) && rule.mode == "strict") {
-    rule.mode = "lenient";
+  if (RuleConfig rule = measure.rule(); HasStrictMode(rule.rule) && rule.answer.mode == "strict") {
+    rule.answer.mode = "lenient";
     TEMPER_ASSIGN_OR_RETURN(measure.lenient_, MakeRule(rule));
   }
   return measure;

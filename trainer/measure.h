@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/json.h"
 #include "data/trajectory.h"
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 #include "rewards/statistics.h"
 #include "trainer/recipe_config.h"
 

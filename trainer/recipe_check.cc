@@ -173,7 +173,8 @@ class Checker {
 
   absl::Status CheckReward(const StageConfig& stage, const std::string& key,
                            const RewardConfig& config) const {
-    const absl::Status status = MakeRules(config).status();
+    const auto rules = MakeRules(config);
+    const absl::Status status = rules.ok() ? CheckRulesReady(*rules) : rules.status();
     return status.ok() ? status : Error(stage, key, status.message());
   }
 

@@ -15,7 +15,7 @@
 #include "core/config.h"
 #include "data/problem_row.h"
 #include "model/parameters.h"
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 #include "trainer/advantage.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"

@@ -269,11 +269,6 @@ TEST_F(BadRows, OfEvalNameTheFileAndAreSkippedOnlyWhenAsked) {
             "/dev/zero:1: is longer than 64 MiB");
 }
 
-TEST(BadRowsOfScore, WithoutAnIdAreNamedByTheirLine) {
-  EXPECT_EQ(ErrorOf("score", {"--rule", "accuracy"}, "{\"completion\":\"3\"}\n"),
-            "standard input:1: the problem: has no reference answer");
-}
-
 TEST(Program, SaysWhatItsStandardFilesDo) {
   const std::string score = "$TEMPER score --rule format";
   const std::string row = "echo '{\"completion\":\"x\"}' | ";

@@ -20,7 +20,7 @@ TEST(Commands, HelpListsEveryOptionOfTheFixedForms) {
       {"sample",
        {"--model", "--prompts", "--samples-per-prompt", "--max-new-tokens", "--temperature", "--top-p",
         "--top-k", "--min-p", "--seed", "--ignore-eos", "--max-batch", "--stop"}},
-      {"score", {"--rule", "--mode", "--raw", "--input"}},
+      {"score", {"--rule", "--mode", "--raw", "--input", "--recipe", "--stage"}},
       {"eval", {"--model", "--data", "--k", "--temperature", "--template"}},
       {"report", {}},
       {"inspect", {"--digest"}},
@@ -69,7 +69,7 @@ TEST(Program, HelpAndVersionAreNoErrors) {
 TEST(Program, TheUsersMistakesEndWithTwoAndOneLine) {
   const std::vector<std::pair<std::string, std::string>> mistakes = {
       {"smaple", "error: smaple: unknown command; did you mean sample?\n"},
-      {"score", "error: --rule: "},
+      {"score", "error: expected --rule NAMES or --recipe RECIPE.yaml"},
       {"score --rule accuracy --inptu x", "error: --inptu: unknown option; did you mean --input?\n"},
       {"score --rule accuracy --input /nothing", "error: /nothing: cannot read: No such file or directory\n"},
       {"sample --model /nothing --temperature x", "error: --temperature: "},
@@ -101,7 +101,7 @@ TEST(Program, AReaderThatIsGoneEndsItQuietly) {
   const Ended ended = Shell(
       "row='{\"completion\":\"7\",\"answer\":\"7\"}'; (while echo \"$row\"; do :; done) 2>/dev/null | "
       "($TEMPER score --rule accuracy --raw; echo code $? >&2) | head -n 1");
-  EXPECT_THAT(ended.out, StartsWith("{\"verdict\":\"correct\""));
+  EXPECT_THAT(ended.out, StartsWith("{\"id\":null,\"reward\":1.0,"));
   EXPECT_EQ(ended.err, "code 141\n");
 }
 
@@ -110,7 +110,7 @@ TEST(Program, RowsComeOutAsTheyGoIn) {
       "row='{\"completion\":\"7\",\"answer\":\"7\"}'; coproc $TEMPER score --rule accuracy --raw; echo "
       "\"$row\" >&${COPROC[1]}; "
       "read -t 20 -u ${COPROC[0]} line; echo \"$line\"; kill $COPROC_PID");
-  EXPECT_THAT(ended.out, StartsWith("{\"verdict\":\"correct\""));
+  EXPECT_THAT(ended.out, StartsWith("{\"id\":null,\"reward\":1.0,"));
 }
 
 }  // namespace

@@ -50,27 +50,104 @@ TEST(Tokenize, BadRowsAreNamedByFileAndLine) {
   EXPECT_THAT(ErrorOf("tokenize", {}), HasSubstr("tokenizer"));
 }
 
-TEST(Score, OneRuleGivesAVerdict) {
+TEST(Score, SaysTheRewardOfEachRowWithItsId) {
   const std::string rows =
-      "{\"completion\":\"<think>x</think> <answer>1/2</answer>\",\"answer\":\"0.5\"}\n"
-      "{\"completion\":\"<think>x</think> <answer>3</answer>\",\"answer\":\"0.5\"}\n";
+      "{\"id\":\"a\",\"completion\":\"<think>x</think> <answer>1/2</answer>\",\"answer\":\"0.5\"}\n"
+      "{\"id\":\"b\",\"completion\":\"<think>x</think> <answer>3</answer>\",\"answer\":\"0.5\"}\n";
   const std::vector<std::string> lines = Lines("score", {"--rule", "accuracy"}, rows);
   ASSERT_EQ(lines.size(), 2u);
-  EXPECT_THAT(lines[0],
-              StartsWith("{\"verdict\":\"correct\",\"score\":1.0,\"extracted\":\"1/2\",\"reason\":"));
-  EXPECT_THAT(lines[1], StartsWith("{\"verdict\":\"wrong\",\"score\":0.0,"));
+  EXPECT_THAT(
+      lines[0],
+      StartsWith(
+          "{\"id\":\"a\",\"reward\":1.0,\"sum\":1.0,\"rules\":{\"accuracy\":{\"verdict\":\"correct\","));
+  EXPECT_THAT(lines[1], StartsWith("{\"id\":\"b\",\"reward\":0.0,"));
+  const Json both = Json::parse(Lines("score", {"--rule", "format,accuracy", "--mode=lenient"},
+                                      "{\"completion\":\"the answer is 7\",\"answer\":7}\n")[0]);
+  EXPECT_EQ(both["rules"]["format"]["verdict"], "malformed");
+  EXPECT_EQ(both["rules"]["accuracy"]["verdict"], "correct");
+  EXPECT_EQ(both["reward"], 1.0);
 }
 
-TEST(Score, SeveralRulesGiveAnObjectByRule) {
-  const std::string row = "{\"completion\":\"the answer is 7\",\"answer\":7}\n";
-  const std::vector<std::string> lines = Lines("score", {"--rule", "format,accuracy", "--mode=lenient"}, row);
-  ASSERT_EQ(lines.size(), 1u);
-  const Json verdicts = Json::parse(lines[0]);
-  EXPECT_EQ(verdicts["format"]["verdict"], "malformed");
-  EXPECT_EQ(verdicts["accuracy"]["verdict"], "correct");
-  EXPECT_EQ(Json::parse(Lines("score", {"--rule", "accuracy", "--raw"},
-                              "{\"completion\":\"7\",\"answer\":7}")[0])["verdict"],
-            "correct");
+TEST(Score, TakesTheRewardOfAStage) {
+  const Folder folder;
+  const std::string recipe =
+      folder.Write("r.yaml",
+                   "stages:\n"
+                   "  base: {kind: sft, from: m}\n"
+                   "  zero:\n"
+                   "    kind: rl\n"
+                   "    rl:\n"
+                   "      reward:\n"
+                   "        rules:\n"
+                   "          - {rule: accuracy, requires: format, weight_otherwise: -0.5}\n"
+                   "          - {rule: format, weight: 0.25}\n"
+                   "        max: 1.125\n");
+  const std::string row = "{\"completion\":\"x</think> <answer>7</answer>\",\"answer\":7}\n";
+  const Json good = Json::parse(Lines("score", {"--recipe", recipe, "--stage", "zero"}, row)[0]);
+  EXPECT_EQ(good["reward"], 1.125);
+  EXPECT_EQ(good["sum"], 1.25);
+  EXPECT_EQ(good["rules"]["format"]["value"], 0.25);
+  const Json set =
+      Json::parse(Lines("score", {"--recipe", recipe, "--set", "stages.zero.rl.reward.max=1"}, row)[0]);
+  EXPECT_EQ(set["reward"], 1.0);
+  EXPECT_THAT(ErrorOf("score", {"--recipe", recipe, "--stage", "base"}, row),
+              HasSubstr("--stage base is none with a reward; stages that have a reward: zero"));
+  EXPECT_THAT(ErrorOf("score", {"--recipe", recipe, "--rule", "format"}, row), HasSubstr("not both"));
+  EXPECT_THAT(ErrorOf("score", {"--recipe", folder / "none.yaml"}, row), HasSubstr("none.yaml"));
+}
+
+TEST(Score, ABadReferenceIsItsRowsFaultAndTheOthersGoOn) {
+  const std::string rows =
+      "{\"completion\":\"</think><answer>1</answer>\",\"answer\":\"1\"}\n"
+      "{\"completion\":\"</think><answer>1</answer>\",\"answer\":[\"1\"]}\n"
+      "{\"completion\":\"</think><answer>1</answer>\"}\n"
+      "{\"completion\":\"</think><answer>1</answer>\",\"answer\":\"1\"}\n";
+  std::string kinds;
+  for (const std::string& line : Lines("score", {"--rule", "accuracy"}, rows)) {
+    const Json verdict = Json::parse(line)["rules"]["accuracy"];
+    absl::StrAppend(&kinds, verdict["verdict"].get<std::string>(), " ");
+  }
+  EXPECT_EQ(kinds, "correct malformed malformed correct ");
+  EXPECT_THAT(Lines("score", {"--rule", "math"}, "{\"completion\":\"1\",\"answer\":\"\\\\frac{\"}\n")[0],
+              HasSubstr("\"verdict\":\"malformed\""));
+}
+
+TEST(Score, JudgesAGroupByItsId) {
+  const Folder folder;
+  const std::string judge = folder.Write("judge.py",
+                                         "import json, sys\n"
+                                         "for line in sys.stdin:\n"
+                                         "    rows = json.loads(line)['rows']\n"
+                                         "    best = max(len(row['completion']) for row in rows)\n"
+                                         "    for row in rows:\n"
+                                         "        print(json.dumps({'id': row['id'], 'score': "
+                                         "float(len(row['completion']) == best)}), flush=True)\n");
+  const std::vector<std::string> options = {"--rule", "process",
+                                            "--set",  "process.command=[python3, " + judge + "]",
+                                            "--set",  "process.rows=group"};
+  std::string rewards;
+  for (const std::string& line :
+       Lines("score", options,
+             "{\"id\":1,\"completion\":\"aa\"}\n{\"id\":2,\"completion\":\"a\"}\n"
+             "{\"id\":1,\"completion\":\"aaa\"}\n{\"id\":2,\"completion\":\"\"}\n")) {
+    absl::StrAppend(&rewards, line.substr(0, 21), ";");
+  }
+  EXPECT_EQ(rewards,
+            "{\"id\":1,\"reward\":0.0,;{\"id\":2,\"reward\":1.0,;{\"id\":1,\"reward\":1.0,;{\"id\":2,"
+            "\"reward\":0.0,;");
+  EXPECT_THAT(ErrorOf("score", options, "{\"completion\":\"aa\"}\n"),
+              HasSubstr("standard input:1: has no id"));
+}
+
+TEST(Score, WhereNothingCouldBeJudgedItFails) {
+  const std::vector<std::string> options = {
+      "--rule", "process",
+      "--set",  "process.command=[sh, -c, 'while read row; do echo no; done']",
+      "--set",  "process.retry_seconds=0"};
+  EXPECT_THAT(ErrorOf("score", options, "{\"completion\":\"a\"}\n{\"completion\":\"b\"}\n"),
+              HasSubstr("none of the 2 rows could be judged: rule process: sh: its answer:1: "));
+  EXPECT_THAT(ErrorOf("score", {"--rule", "process", "--set", "process.command=[python3, /none.py]"}, ""),
+              HasSubstr("rule process: python3: "));
 }
 
 TEST(Score, BadInputIsNamed) {
@@ -78,9 +155,11 @@ TEST(Score, BadInputIsNamed) {
   const std::string path =
       folder.Write("rows", "{\"completion\":\"a\",\"answer\":\"1\"}\n\n{\"answer\":\"1\"}\n");
   EXPECT_THAT(ErrorOf("score", {"--rule", "accuracy", "--input", path}), StartsWith(path + ":3: "));
+  EXPECT_THAT(ErrorOf("score", {"--rule", "accuracy", path}), StartsWith(path + ":3: "));
   EXPECT_THAT(ErrorOf("score", {"--rule", "acuracy"}), HasSubstr("accuracy"));
   EXPECT_THAT(ErrorOf("score", {"--rule", "accuracy", "--inptu", "x"}), HasSubstr("did you mean --input?"));
-  EXPECT_THAT(ErrorOf("score", {"--rule", "accuracy", "rows"}), HasSubstr("unexpected argument rows"));
+  EXPECT_THAT(ErrorOf("score", {"--rule", "accuracy", "rows", "more"}),
+              HasSubstr("unexpected argument more"));
 }
 
 }  // namespace

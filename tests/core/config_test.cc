@@ -551,10 +551,56 @@ TEST(Docs, HaveATableForTheTopAndOneForEachSection) {
   const std::string docs = MarkdownDocs(DescribeConfig<Recipe>(), "##");
   EXPECT_THAT(docs, StartsWith("\n| name | type | default | range | what |\n|---|---|---|---|---|\n"
                                "| `seed` | whole number | `0` | at least 0 | Of every draw. |\n"));
-  EXPECT_THAT(docs, HasSubstr("\n## stages.NAME.optimizer\nAdamW.\n\n| name |"));
+  EXPECT_THAT(docs, HasSubstr("\n## stages.NAME.optimizer\nAdamW.\nThe fields are those of `optimizer`.\n"));
   EXPECT_THAT(docs, HasSubstr("\n## stages.NAME.documents[]\nWhat is trained on.\n"));
   EXPECT_THAT(docs, HasSubstr("| `file` | text | required |  | A file. |\n"));
   EXPECT_THAT(docs, HasSubstr("| `limit` | number, or null | `null` | at least 0 | A limit. |\n"));
+}
+
+struct Lengths {
+  int64_t most = 4;
+  template <class V>
+  void Fields(V& v) {
+    v.Field("most", most, "The most.");
+  }
+};
+struct Judge {
+  std::string rule;
+  Lengths lengths;
+  template <class V>
+  void Fields(V& v) {
+    v.Field("rule", rule, "Which.");
+    v.Case("rule", rule, "long", lengths);
+    v.Case("rule", rule, "short", lengths);
+  }
+};
+struct Judges {
+  Judge first, second;
+  template <class V>
+  void Fields(V& v) {
+    v.Section("first", first, "One.");
+    v.Section("second", second, "Two.");
+  }
+};
+
+TEST(Case, HasItsFieldsOnlyWithItsValue) {
+  Judge judge;
+  ASSERT_TRUE(ReadConfig("rule: short\nmost: 7\n", "f", {}, judge).ok());
+  EXPECT_EQ(judge.lengths.most, 7);
+  EXPECT_EQ(WriteConfig(judge), "rule: short\nmost: 7\n");
+  EXPECT_THAT(std::string(ReadConfig("rule: none\nmost: 7\n", "f", {}, judge).message()),
+              HasSubstr("f:2: most"));
+}
+
+TEST(Docs, SayWhoseTheFieldsOfACaseAreAndTellAFactOnce) {
+  EXPECT_EQ(MarkdownDocs(DescribeConfig<Judges>(), "##"),
+            "\n## first\nOne.\n"
+            "\n| name | type | default | range | what |\n|---|---|---|---|---|\n"
+            "| `rule` | text | `\"\"` |  | Which. |\n"
+            "\nOnly with `rule`: long, short\n"
+            "\n| name | type | default | range | what |\n|---|---|---|---|---|\n"
+            "| `most` | whole number | `4` |  | The most. |\n"
+            "\n## second\nTwo.\nThe fields are those of `first`.\n");
 }
 
 }  // namespace

@@ -51,5 +51,15 @@ TEST(Nearest, FindsWhatAWordIsTheBeginningOf) {
   EXPECT_EQ(Nearest("samp", {"sampling", "samples"}), "");
 }
 
+TEST(Printable, SpellsOutWhatATerminalObeys) {
+  EXPECT_EQ(Printable("a\x1b[2J\x7f"), "a\\x1b[2J\\x7f");
+  EXPECT_EQ(Printable("\xC2\x9B"
+                      "2J\xC2\xA0\xC3\xA9"),
+            "\\xc2\\x9b2J\xC2\xA0\xC3\xA9");
+  EXPECT_EQ(Printable("\xE2\x80\xAE\xE2\x81\xA6\xE2\x80\x8F\xD8\x9C"),
+            "\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xe2\\x80\\x8f\\xd8\\x9c");
+  EXPECT_EQ(Printable("\xE2\x80\x93\xE2\x82\xAC\xD8\xA7"), "\xE2\x80\x93\xE2\x82\xAC\xD8\xA7");
+}
+
 }  // namespace
 }  // namespace temper

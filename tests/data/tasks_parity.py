@@ -121,7 +121,7 @@ def main(temper, count):
         lines = "".join(json.dumps({**row, "completion": answer}) + "\n" for row, answer in cases)
         verdicts = subprocess.run([temper, "score", "--rule", "accuracy", "--raw"], input=lines, capture_output=True, text=True,
                                   check=True).stdout.splitlines()
-        for (row, answer), verdict in zip(cases, map(json.loads, verdicts), strict=True):
+        for (row, answer), verdict in zip(cases, (json.loads(line)["rules"]["accuracy"] for line in verdicts), strict=True):
             entry, theirs = entry_of(row, answer)
             ours, score = verdict["verdict"] == "correct", scorer.score_answer(theirs, entry) == 1
             compared, right = compared + 1, right + ours

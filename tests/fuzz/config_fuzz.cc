@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a --set, the rest the file; what was read and written reads back to the same text.
 #include "core/config.h"
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a problem's row as JSON, the rest a completion, judged by every rule that runs no program.
 #include "core/json.h"
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {
@@ -12,7 +12,7 @@ FUZZ(bytes) {
       if (name == "code" || name == "process") continue;
       RuleConfig config;
       config.rule = name;
-      config.max_tokens = 100;
+      config.length.max_tokens = 100;
       all.push_back(*MakeRule(config));
     }
     return all;

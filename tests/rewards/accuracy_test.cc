@@ -151,7 +151,7 @@ TEST(Accuracy, WithoutAReadableReferenceIsTheDatasetsErrorAndNeverAWrongAnswer) 
        {std::string(), std::string("  "), std::string("\\boxed{}"), std::string(5000, '1')}) {
     const Prompt prompt = Problem(reference);
     EXPECT_FALSE(Rule(Config("accuracy"))->CheckAnswer(prompt).ok()) << reference.size();
-    EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("5")).kind, VerdictKind::kInfrastructureError);
+    EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("5")).kind, VerdictKind::kMalformed);
   }
   EXPECT_TRUE(Rule(Config("accuracy"))->CheckAnswer(Problem("18")).ok());
   EXPECT_FALSE(Rule(Config("number"))->CheckAnswer(Problem("Paris")).ok());
@@ -179,7 +179,7 @@ TEST(Exact, ComparesBytesButForSpaceAround) {
 TEST(Accuracy, LenientlyFindsTheAnswerWithoutTags) {
   const auto lenient = [](const char* reference, const char* text) {
     RuleConfig config = Config("accuracy");
-    config.mode = "lenient";
+    config.answer.mode = "lenient";
     return Judge(config, Problem(reference), text);
   };
   const char* right[][2] = {{"18", "so 9 * 2 = 18"},
@@ -228,7 +228,7 @@ TEST(Accuracy, CallsNoHostileTextCorrectAndThrowsNothing) {
     RuleConfig config = Config("accuracy");
     for (const char* reference : {"9", "C", "Rome"}) {
       for (const bool raw : {false, true}) {
-        config.mode = raw ? "strict" : "lenient";
+        config.answer.mode = raw ? "strict" : "lenient";
         const Verdict verdict = Judge(config, Problem(reference), text, StopReason::kEndOfText, raw);
         EXPECT_NE(verdict.kind, VerdictKind::kCorrect) << text.substr(0, 60);
         EXPECT_NE(verdict.kind, VerdictKind::kInfrastructureError) << verdict.reason;
@@ -248,7 +248,7 @@ TEST(AnswerKey, IsTheSameForAnswersThatVoteTogether) {
 TEST(Accuracy, JudgesProceduralTasksByTheirOwnChecks) {
   for (const procedural::Task& task : procedural::Tasks()) {
     const Prompt prompt = procedural::MakeProblem(task, 1, 1, 0, Split::kTrain);
-    EXPECT_TRUE((*MakeAccuracy(Config("accuracy")))->CheckAnswer(prompt).ok()) << task.name;
+    EXPECT_TRUE((*MakeAnswerRule("accuracy", {}))->CheckAnswer(prompt).ok()) << task.name;
     EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged(prompt.answer)).kind, VerdictKind::kCorrect)
         << task.name;
     EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("it is 7 of them")).kind, VerdictKind::kWrong)
@@ -265,7 +265,7 @@ TEST(Accuracy, JudgesProceduralTasksByTheirOwnChecks) {
   EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 + 3 * 4")).kind, VerdictKind::kCorrect);
   EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 * 3 + 4")).reason, "it makes 10, not 14");
   prompt.answer = "2 * 3 + 4";
-  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 + 3 * 4")).kind, VerdictKind::kInfrastructureError);
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Tagged("2 + 3 * 4")).kind, VerdictKind::kMalformed);
 }
 
 }  // namespace

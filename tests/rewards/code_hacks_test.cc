@@ -323,8 +323,8 @@ TEST_P(CodeState, A58HiddenAnswersAreNotThereWhereverTheyLie) {
 // Its own limits, signals and clocks end it as a wrong answer or a late one; only the machine fails as one.
 TEST_P(CodeState, A59AProgramCannotChooseAnInfrastructureError) {
   RuleConfig config = CodeConfig();
-  config.cpu_seconds = 4;
-  config.wall_seconds = 8;
+  config.code.cpu_seconds = 4;
+  config.code.wall_seconds = 8;
   const Prompt row = Row(R"({"tests": [{"output": "1"}]})");
   const std::string call = "import ctypes, os, signal, fcntl, resource\ncall = ctypes.CDLL(None).syscall\n";
   for (const char* code :

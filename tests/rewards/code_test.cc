@@ -275,7 +275,7 @@ TEST_F(Code, CallsAreNoRunOfTheProgramAndSeeEmptyInput) {
 
 TEST_F(Code, AllTestsTogetherHaveATime) {
   RuleConfig config = CodeConfig();
-  config.total_seconds = 1;
+  config.code.total_seconds = 1;
   std::string tests;
   for (int i = 0; i < 100; ++i) absl::StrAppend(&tests, i == 0 ? "" : ",", R"({"output": "1"})");
   const Verdict verdict = Judge(config, Row(absl::StrCat("{\"tests\": [", tests, "]}")),
@@ -327,7 +327,7 @@ TEST_F(Code, CppResultsAreComparedAsValues) {
 
 TEST_F(Code, AMissingCompilerIsAnErrorThatNamesItAndNoWrongAnswer) {
   RuleConfig config = CodeConfig();
-  config.compiler = "/usr/bin/no-such-compiler";
+  config.code.compiler = "/usr/bin/no-such-compiler";
   const Prompt row = Row(R"({"language": "cpp", "tests": [{"output": "1"}]})");
   const Verdict verdict = Judge(config, row, Fenced("int main() {}", "cpp"));
   EXPECT_EQ(verdict.kind, VerdictKind::kInfrastructureError);
@@ -336,7 +336,7 @@ TEST_F(Code, AMissingCompilerIsAnErrorThatNamesItAndNoWrongAnswer) {
       "rule code: compiler /usr/bin/no-such-compiler is not there: No such file or directory, and a problem "
       "needs it");
   EXPECT_EQ(std::string(Rule(config)->CheckAnswer(row).message()), verdict.reason);
-  config.compiler = "/etc/passwd; true";
+  config.code.compiler = "/etc/passwd; true";
   EXPECT_FALSE(MakeRule(config).ok());
 }
 

@@ -56,7 +56,7 @@ TEST(Format, NeedsTheOpeningTagWhereThePromptHasNone) {
   Prompt prompt = Problem("4");
   prompt.text = "Q";
   RuleConfig config = Config("format");
-  config.think_in_prompt = false;
+  config.format.think_in_prompt = false;
   EXPECT_EQ(Judge(config, prompt, "<think> y </think> <answer> 4 </answer>").kind, VerdictKind::kCorrect);
   EXPECT_EQ(Judge(config, prompt, "y </think> <answer> 4 </answer>").reason, "no <think>");
   EXPECT_EQ(Judge(config, prompt, "y <think> </think> <answer> 4 </answer>").reason, "text before <think>");
@@ -75,8 +75,8 @@ TEST(Format, TakesAnOpeningTagWhereThePromptDoesNotEndWithIt) {
 
 TEST(Format, TakesOtherSectionsAndASummaryAfterThem) {
   RuleConfig config = Config("format");
-  config.tags = {"think", "plan", "final"};
-  config.think_in_prompt = false;
+  config.format.tags = {"think", "plan", "final"};
+  config.format.think_in_prompt = false;
   const auto reason = [&](const char* text) { return Judge(config, Problem("4"), text).reason; };
   EXPECT_EQ(reason("<think>a</think> <plan></plan>\n<final>c</final>"), "");
   EXPECT_EQ(reason("<think>a</think> <final>c</final> <plan>b</plan>"), "<final> before </plan>");
@@ -84,8 +84,8 @@ TEST(Format, TakesOtherSectionsAndASummaryAfterThem) {
   EXPECT_EQ(reason("<think>a <plan>b</think> </plan> <final>c</final>"), "<plan> before </think>");
   EXPECT_EQ(reason("<think>a</think> <final>c</final>"), "no <plan>");
   EXPECT_EQ(reason("<think>a</think> <plan>b</plan> <final> </final>"), "nothing in <final>");
-  config.tags = {"think"};
-  config.text_after = true;
+  config.format.tags = {"think"};
+  config.format.text_after = true;
   EXPECT_EQ(reason("<think>a</think> It is four."), "");
   EXPECT_EQ(reason("<think></think> It is four."), "");
   EXPECT_EQ(reason("<think>a</think> \n"), "nothing after </think>");

@@ -137,7 +137,7 @@ def main():
             rows.append({"completion": text(draw, kind), "instruction_id_list": [kind], "kwargs": [kwargs]})
     out = subprocess.run([sys.argv[1], "score", "--rule", "instructions", "--raw"], text=True, check=True, encoding="utf-8",
                          input="".join(json.dumps(row) + "\n" for row in rows), stdout=subprocess.PIPE).stdout
-    verdicts = [json.loads(line)["verdict"] == "correct" for line in out.split("\n") if line]
+    verdicts = [json.loads(line)["rules"]["instructions"]["verdict"] == "correct" for line in out.split("\n") if line]
     assert len(verdicts) == len(rows), f"{len(verdicts)} verdicts of {len(rows)} rows"
     same, true, differ = {}, {}, {}
     for row, verdict in zip(rows, verdicts):

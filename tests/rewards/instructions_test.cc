@@ -102,7 +102,7 @@ TEST(Instructions, CountAllOrTheShare) {
   EXPECT_EQ(judge("x </think> \"<<T>> all\"").score, 1);
   EXPECT_EQ(judge("x </think> \"<<T>> all\"").kind, VerdictKind::kCorrect);
   EXPECT_EQ(judge("x </think> \"<<T>> all").score, 0);
-  config.share = true;
+  config.instructions.share = true;
   const Verdict share = judge("x </think> \"<<T>> all");
   EXPECT_EQ(share.score, 2.0 / 3);
   EXPECT_EQ(share.kind, VerdictKind::kWrong);
@@ -131,11 +131,11 @@ TEST(Instructions, LooselyAlsoWithoutTheFirstAndLastLineAndStars) {
   for (const char* text :
        {"Sure:\n\"a\"", "\"a\"\nBye", "Sure:\n\"a\"\nBye", "**\"a\"**", "Sure:\n*\"a\"*\n\n"}) {
     EXPECT_FALSE(follows(text)) << text;
-    config.loose = true;
+    config.instructions.loose = true;
     EXPECT_TRUE(follows(text)) << text;
-    config.loose = false;
+    config.instructions.loose = false;
   }
-  config.loose = true;
+  config.instructions.loose = true;
   EXPECT_FALSE(follows("Sure: \"a\""));
 }
 
@@ -149,7 +149,7 @@ TEST(Instructions, ThatCannotBeCheckedAreErrorsOfTheDataset) {
   const auto error = [](const char* ids, const char* kwargs) {
     const Prompt prompt = Row(ids, kwargs);
     EXPECT_EQ(Judge(Config("instructions"), prompt, "x", StopReason::kEndOfText, true).kind,
-              VerdictKind::kInfrastructureError);
+              VerdictKind::kMalformed);
     return std::string(Rule(Config("instructions"))->CheckAnswer(prompt).message());
   };
   EXPECT_THAT(

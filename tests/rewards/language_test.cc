@@ -9,8 +9,8 @@ namespace {
 
 Verdict Of(const char* language, std::string_view text, int64_t min_words = 1) {
   RuleConfig config = Config("language");
-  config.language = language;
-  config.min_words = min_words;
+  config.language.language = language;
+  config.language.min_words = min_words;
   return Judge(config, Problem("1"), text);
 }
 

@@ -38,8 +38,8 @@ Tally Judged(const std::string& file, const std::string& mode, const std::set<st
     const std::string match =
         Find(row["config"], "match_types") ? DumpJson(row["config"]["match_types"]) : "";
     if (match.find("NativeLetters") != std::string::npos) continue;  // rule choice
-    RuleConfig config{.rule = "math"};
-    config.math_mode = mode;
+    MathOptions config;
+    config.mode = mode;
     if (const Json* rounding = Find(row["config"], "float_rounding"))
       config.float_rounding = rounding->get<int64_t>();
     if (const Json* sets = Find(row["config"], "allow_set_relation_comp"))

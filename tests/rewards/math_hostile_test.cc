@@ -18,7 +18,7 @@ struct Attack {
 };
 
 Verdict Boxed(const std::string& gold, const std::string& answer) {
-  static const Reward* const rule = MakeMath({.rule = "math"}).value().release();
+  static const Reward* const rule = MakeMath({}).value().release();
   Prompt prompt;
   prompt.answer = gold;
   const std::string text = "so it is \\boxed{" + answer + "}";

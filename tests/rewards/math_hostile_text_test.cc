@@ -13,7 +13,7 @@ namespace temper {
 namespace {
 
 const Reward& TheRule() {
-  static const Reward* const rule = MakeMath({.rule = "math"}).value().release();
+  static const Reward* const rule = MakeMath({}).value().release();
   return *rule;
 }
 

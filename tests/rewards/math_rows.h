@@ -19,7 +19,7 @@ struct MathRow {
 
 // Each text stands alone, as a completion that was never asked to think.
 inline void ExpectRows(std::initializer_list<MathRow> rows) {
-  const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
+  const std::unique_ptr<Reward> rule = MakeMath({}).value();
   for (const MathRow& row : rows) {
     Prompt prompt;
     prompt.answer = row.gold;

@@ -13,8 +13,8 @@ using testing::HasSubstr;
 
 Verdict Judge(const std::string& text, const std::string& gold, const std::string& mode = "math_verify",
               bool raw = false) {
-  RuleConfig config{.rule = "math"};
-  config.math_mode = mode;
+  MathOptions config;
+  config.mode = mode;
   Prompt prompt;
   prompt.answer = gold;
   return JudgeSafely(*MakeMath(config).value(), {.prompt = &prompt, .text = text, .raw = raw});
@@ -64,19 +64,19 @@ TEST(MathRule, DecidesByItsMode) {
   EXPECT_TRUE(Right("\\boxed{2, 1}", "1, 2"));
   EXPECT_FALSE(Right("\\boxed{2, 1}", "1, 2", "strict"));
   EXPECT_TRUE(Right("\\dfrac12", "\\frac{1}{2}", "string"));
-  RuleConfig config{.rule = "math"};
-  config.math_mode = "loose";
+  MathOptions config;
+  config.mode = "loose";
   EXPECT_THAT(std::string(MakeMath(config).status().message()), HasSubstr("math_verify, strict, string"));
 }
 
 TEST(MathRule, TakesMathVerifysOptions) {
-  const auto right = [](const RuleConfig& config, const std::string& gold, const std::string& text) {
+  const auto right = [](const MathOptions& config, const std::string& gold, const std::string& text) {
     Prompt prompt;
     prompt.answer = gold;
     return JudgeSafely(*MakeMath(config).value(), {.prompt = &prompt, .text = text, .raw = true}).kind ==
            VerdictKind::kCorrect;
   };
-  RuleConfig config{.rule = "math"};
+  MathOptions config;
   EXPECT_FALSE(right(config, "\\frac{8}{3}", "2.67"));
   EXPECT_FALSE(right(config, "[-2, 7]", "-2 \\le x \\le 7"));
   config.float_rounding = 2;
@@ -88,7 +88,7 @@ TEST(MathRule, TakesMathVerifysOptions) {
 }
 
 TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
-  const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
+  const std::unique_ptr<Reward> rule = MakeMath({}).value();
   for (const char* gold : {"1", "2", "2", "\\frac{", "2", "1"}) {
     Prompt prompt;
     prompt.answer = gold;
@@ -102,7 +102,7 @@ TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
 
 TEST(MathRule, NamesAReferenceThatCannotBeRead) {
   Prompt prompt;
-  const std::unique_ptr<Reward> rule = MakeMath({.rule = "math"}).value();
+  const std::unique_ptr<Reward> rule = MakeMath({}).value();
   for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1", "1/0", "\\frac{5}{0}",
                           "\\infty - \\infty", "12 apples 30", "5 tenths", "\\boxed{}", "\\boxed{7"}) {
     prompt.answer = bad;

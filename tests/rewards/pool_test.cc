@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <map>
 
@@ -28,6 +29,16 @@ std::vector<Trajectory> Answers(int n) {
   return trajectories;
 }
 
+// Fills in the trajectory's verdicts, as a rollout does.
+void Submit(RewardPool& pool, Trajectory* trajectory, const Prompt* prompt,
+            const std::function<void(Trajectory*)>& done = nullptr) {
+  pool.Submit({{.prompt = prompt, .text = trajectory->text, .tokens = 1}},
+              [trajectory, done](RewardPool::Verdicts verdicts) {
+                trajectory->verdicts = std::move(verdicts[0]);
+                if (done) done(trajectory);
+              });
+}
+
 std::string Spell(const Trajectory& trajectory) {
   std::string text;
   for (const Verdict& v : trajectory.verdicts)
@@ -40,9 +51,9 @@ TEST(RewardPool, WritesTheSameVerdictsWhateverTheThreads) {
   std::vector<std::string> expected;
   for (const int threads : {1, 4}) {
     std::vector<Trajectory> trajectories = Answers(300);
-    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), threads, 2);
+    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), threads);
     ASSERT_TRUE(pool.ok());
-    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+    for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &prompt);
     (*pool)->Wait();
     std::vector<std::string> spelled;
     for (const Trajectory& trajectory : trajectories) spelled.push_back(Spell(trajectory));
@@ -56,14 +67,14 @@ TEST(RewardPool, WritesTheSameVerdictsWhateverTheThreads) {
 TEST(RewardPool, CallsDoneOnceTheVerdictsAreThereAndTakesFromManyThreads) {
   const Prompt prompt = Problem("1");
   std::vector<Trajectory> trajectories = Answers(200);
-  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 3, 4);
+  const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 3);
   ASSERT_TRUE(pool.ok());
   std::atomic<int> done = 0;
   std::vector<std::thread> submitters;
   for (int s = 0; s < 4; ++s) {
     submitters.emplace_back([&, s] {
       for (size_t i = s; i < trajectories.size(); i += 4) {
-        (*pool)->Submit(&trajectories[i], &prompt, [&](Trajectory* t) { done += t->verdicts.size() == 3; });
+        Submit(**pool, &trajectories[i], &prompt, [&](Trajectory* t) { done += t->verdicts.size() == 3; });
       }
     });
   }
@@ -78,7 +89,7 @@ TEST(RewardPool, JudgesWhatWasSubmittedBeforeItEnds) {
   {
     const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
     ASSERT_TRUE(pool.ok());
-    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+    for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &prompt);
   }
   for (const Trajectory& trajectory : trajectories) EXPECT_EQ(trajectory.verdicts.size(), 3u);
 }
@@ -94,10 +105,10 @@ TEST(RewardPool, CountsVerdictsByRuleAndStartsAnewWhenAsked) {
   std::vector<Trajectory> trajectories = Answers(6);
   const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
   ASSERT_TRUE(pool.ok());
-  for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+  for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &prompt);
   (*pool)->Wait();
   Trajectory again = trajectories[1];
-  (*pool)->Submit(&again, &bad);
+  Submit(**pool, &again, &bad);
   (*pool)->Wait();
   const auto metrics = (*pool)->TakeMetrics();
   std::map<std::string, double> by_name(metrics.begin(), metrics.end());
@@ -105,12 +116,25 @@ TEST(RewardPool, CountsVerdictsByRuleAndStartsAnewWhenAsked) {
   EXPECT_EQ(by_name["verdict/format/malformed"], 2);
   EXPECT_EQ(by_name["verdict/accuracy/correct"], 2);
   EXPECT_EQ(by_name["verdict/accuracy/wrong"], 4);
-  EXPECT_EQ(by_name["verdict/accuracy/infrastructure_error"], 1);
-  EXPECT_EQ(by_name["reward/accuracy/score"], 2.0 / 6);
+  EXPECT_EQ(by_name["verdict/accuracy/malformed"], 1);
+  EXPECT_EQ(by_name["reward/accuracy/score"], 2.0 / 7);
   EXPECT_GT(by_name["time/reward/accuracy/p50"], 0);
   EXPECT_GE(by_name["time/reward/accuracy/p99"], by_name["time/reward/accuracy/p50"]);
   EXPECT_GE(by_name["system/reward/open_peak"], 1);
   for (const auto& [name, value] : (*pool)->TakeMetrics()) EXPECT_EQ(value, 0) << name;
+}
+
+RewardConfig ABrokenProgram() {
+  RewardConfig config;
+  config.rules = {Config("process")};
+  config.rules.back().process.retries = 0;
+  config.rules.back().process.command = {
+      "python3", "-c",
+      "import json, sys\n"
+      "for row in sys.stdin:\n"
+      "  print(json.dumps({'id': json.loads(row)['id'], 'verdict': 'infrastructure_error', 'reason': 'no"
+      " judge'}), flush=True)\n"};
+  return config;
 }
 
 TEST(RewardPool, WarnsOfTheFirstTenthAndHundredthInfrastructureError) {
@@ -118,14 +142,14 @@ TEST(RewardPool, WarnsOfTheFirstTenthAndHundredthInfrastructureError) {
   std::vector<Trajectory> trajectories = Answers(120);
   testing::internal::CaptureStderr();
   {
-    const auto pool = RewardPool::Create(FormatAccuracyLanguage(), 2);
+    const auto pool = RewardPool::Create(ABrokenProgram(), 2);
     ASSERT_TRUE(pool.ok());
-    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &bad);
+    for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &bad);
   }
   const std::string log = testing::internal::GetCapturedStderr();
   for (const char* n : {"1", "10", "100"}) {
-    EXPECT_THAT(log, testing::HasSubstr(absl::StrCat("rule accuracy: infrastructure error ", n,
-                                                     ", no reward: has no reference answer")));
+    EXPECT_THAT(log, testing::HasSubstr(
+                         absl::StrCat("rule process: infrastructure error ", n, ", no reward: no judge")));
   }
   EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 3);
 }
@@ -134,14 +158,14 @@ TEST(RewardPool, ABrokenProgramOfTheUsersStopsNobodyAndRewardsNobody) {
   RewardConfig config = FormatAccuracyLanguage();
   config.rules.push_back(Config("process"));
   const std::string starts = testing::TempDir() + "/starts";
-  config.rules.back().command = {"/bin/sh", "-c", "echo >>" + starts + "; read row; exit 1"};
+  config.rules.back().process.command = {"/bin/sh", "-c", "echo >>" + starts + "; read row; exit 1"};
   const Prompt prompt = Problem("1");
   std::vector<Trajectory> trajectories = Answers(60);
   testing::internal::CaptureStderr();
   {
-    const auto pool = RewardPool::Create(config, 2, 4);
+    const auto pool = RewardPool::Create(config, 2);
     ASSERT_TRUE(pool.ok()) << pool.status().message();
-    for (Trajectory& trajectory : trajectories) (*pool)->Submit(&trajectory, &prompt);
+    for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &prompt);
   }
   std::ifstream file(starts);
   EXPECT_LT(std::count(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>(), '\n'), 20)
@@ -159,7 +183,7 @@ TEST(RewardPool, ABrokenProgramOfTheUsersStopsNobodyAndRewardsNobody) {
 TEST(RewardPool, ThatIsStoppedGivesUpWhatWaitsForASlowRule) {
   RewardConfig config;
   config.rules = {Config("process")};
-  config.rules.back().command = {
+  config.rules.back().process.command = {
       "/usr/bin/python3", "-c",
       "import json, sys, time\n"
       "for row in sys.stdin:\n"
@@ -171,7 +195,7 @@ TEST(RewardPool, ThatIsStoppedGivesUpWhatWaitsForASlowRule) {
   ASSERT_TRUE(pool.ok()) << pool.status().message();
   std::atomic<int> done = 0;
   for (Trajectory& trajectory : trajectories)
-    (*pool)->Submit(&trajectory, &prompt, [&](Trajectory*) { ++done; });
+    Submit(**pool, &trajectory, &prompt, [&](Trajectory*) { ++done; });
   EXPECT_FALSE((*pool)->Wait([] { return true; }));
   const int judged = done;
   EXPECT_GE(judged, 1);
@@ -179,10 +203,50 @@ TEST(RewardPool, ThatIsStoppedGivesUpWhatWaitsForASlowRule) {
   EXPECT_EQ(trajectories[0].verdicts.at(0).kind, VerdictKind::kCorrect);
   EXPECT_TRUE(trajectories[59].verdicts.empty());
   // Those are gone, and the pool goes on.
-  (*pool)->Submit(&trajectories[59], &prompt);
+  Submit(**pool, &trajectories[59], &prompt);
   EXPECT_TRUE((*pool)->Wait());
   EXPECT_EQ(trajectories[59].verdicts.at(0).kind, VerdictKind::kCorrect);
   EXPECT_EQ(done, judged);
+}
+
+TEST(RewardPool, IsHeldUpByNoProgram) {
+  // Two programs that hang: their rows wait, all others are judged by the one thread, and a stop ends it.
+  RewardConfig config = FormatAccuracyLanguage();
+  config.rules.push_back(Config("process"));
+  config.rules.back().process.command = {"python3", "-c", "import time; time.sleep(600)"};
+  config.rules.back().process.processes = 2;
+  config.rules.back().process.row_seconds = 3600;
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(40);
+  const auto pool = RewardPool::Create(config, 1);
+  ASSERT_TRUE(pool.ok()) << pool.status().message();
+  std::atomic<int> done = 0;
+  for (Trajectory& trajectory : trajectories)
+    Submit(**pool, &trajectory, &prompt, [&](Trajectory*) { ++done; });
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE((*pool)->Wait([] { return true; }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(25));
+  EXPECT_EQ(done, 0);
+}
+
+TEST(RewardPool, GivesFiguresOfWaiting) {
+  RewardConfig config = ABrokenProgram();
+  config.rules[0].process.retries = 1;
+  config.rules[0].process.retry_seconds = 0.01;
+  config.rules[0].name = "judge";
+  const Prompt prompt = Problem("1");
+  std::vector<Trajectory> trajectories = Answers(3);
+  const auto pool = RewardPool::Create(config, 1);
+  ASSERT_TRUE(pool.ok()) << pool.status().message();
+  for (Trajectory& trajectory : trajectories) Submit(**pool, &trajectory, &prompt);
+  (*pool)->Wait();
+  const auto metrics = (*pool)->TakeMetrics();
+  std::map<std::string, double> by_name(metrics.begin(), metrics.end());
+  EXPECT_EQ(by_name.at("system/reward/judge/at_once_peak"), 1);
+  EXPECT_EQ(by_name.at("system/reward/judge/retries"), 3);
+  EXPECT_EQ(by_name.at("system/reward/judge/restarts"), 0);
+  EXPECT_GE(by_name.at("time/reward/judge/wait_p99"), by_name.at("time/reward/judge/wait_p50"));
+  EXPECT_GT(by_name.at("time/reward/judge/wait_p50"), 0);
 }
 
 TEST(RewardPool, FindsThePromptThatCannotBeJudged) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 
 #include <stdexcept>
 
@@ -130,7 +130,7 @@ TEST(RewardConfig, RefusesOptionsOfOtherRules) {
               HasSubstr("rule"));
   EXPECT_THAT(std::string(ReadConfig("{min: 2, max: 1}", "r.yaml", {}, config).message()),
               HasSubstr("is less than min"));
-  EXPECT_EQ(Read("rules: [{rule: language, language: zh, min_words: 3}]").rules[0].min_words, 3);
+  EXPECT_EQ(Read("rules: [{rule: language, language: zh, min_words: 3}]").rules[0].language.min_words, 3);
 }
 
 TEST(MakeRules, NamesTheNearestRule) {

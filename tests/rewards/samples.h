@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "gtest/gtest.h"
-#include "rewards/reward.h"
+#include "rewards/rules.h"
 
 namespace temper {
 

@@ -152,10 +152,10 @@ class Attacked {
 
 inline RuleConfig CodeConfig() {
   RuleConfig config = Config("code");
-  config.cpu_seconds = 1;
-  config.wall_seconds = 60;
-  config.memory_mib = 256;
-  config.output_mib = 1;
+  config.code.cpu_seconds = 1;
+  config.code.wall_seconds = 60;
+  config.code.memory_mib = 256;
+  config.code.output_mib = 1;
   return config;
 }
 

@@ -10,8 +10,8 @@ namespace {
 
 TEST(Length, FallsOnALineOverTheSlack) {
   RuleConfig config = Config("length");
-  config.max_tokens = 100;
-  config.slack_tokens = 20;
+  config.length.max_tokens = 100;
+  config.length.slack_tokens = 20;
   const auto rule = Rule(config);
   const Prompt prompt = Problem("1");
   const auto score = [&](int64_t tokens) {
@@ -29,8 +29,8 @@ TEST(Length, FallsOnALineOverTheSlack) {
 
 TEST(Length, OfShapeCosineIsHalfAWave) {
   RuleConfig config = Config("length");
-  config.max_tokens = 100;
-  config.shape = "cosine";
+  config.length.max_tokens = 100;
+  config.length.shape = "cosine";
   const auto rule = Rule(config);
   const Prompt prompt = Problem("1");
   const auto judge = [&](int64_t tokens) {
@@ -47,7 +47,7 @@ TEST(Length, OfShapeCosineIsHalfAWave) {
 
 TEST(Repetition, CountsEachCharacterOfScriptsWithoutSpaces) {
   RuleConfig config = Config("repetition");
-  config.ngram = 2;
+  config.repetition.ngram = 2;
   EXPECT_EQ(Judge(config, Problem("1"), "等等等等等").score, 0.25);
   EXPECT_EQ(Judge(config, Problem("1"), "我们再想一想").score, 1);
   EXPECT_EQ(Judge(config, Problem("1"), "ab等ab等ab").score, 0.5);
@@ -55,7 +55,7 @@ TEST(Repetition, CountsEachCharacterOfScriptsWithoutSpaces) {
 
 TEST(Repetition, IsTheShareOfDifferentNGrams) {
   RuleConfig config = Config("repetition");
-  config.ngram = 2;
+  config.repetition.ngram = 2;
   const auto score = [&](std::string_view text) { return Judge(config, Problem("1"), text).score; };
   EXPECT_EQ(score("a b c d"), 1);
   EXPECT_EQ(score("a b a b a"), 0.5);

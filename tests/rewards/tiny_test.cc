@@ -39,7 +39,7 @@ TEST(AccuracyOfTinyTasks, TakesExactlyOneDigit) {
 
 TEST(AccuracyOfTinyTasks, LenientlyTakesTheLastDigitOfAnyForm) {
   RuleConfig config = Config("accuracy");
-  config.mode = "lenient";
+  config.answer.mode = "lenient";
   EXPECT_EQ(Judge(config, FindX(), " 8 a *4 2 b +3 5 c +5 0 ok so 8 .").kind, VerdictKind::kCorrect);
   EXPECT_EQ(Judge(config, FindX(), " so 7 .").kind, VerdictKind::kWrong);
 }
@@ -48,7 +48,7 @@ TEST(AccuracyOfTinyTasks, AProblemThatIsNoneIsTheDatasetsError) {
   const Prompt prompt = Tiny("What is 7 - 3?", "chain", "4");
   EXPECT_EQ(Rule(Config("accuracy"))->CheckAnswer(prompt).message(),
             "problem p1: its prompt is no chain problem: What is 7 - 3?");
-  EXPECT_EQ(Judge(Config("accuracy"), prompt, Answer("4")).kind, VerdictKind::kInfrastructureError);
+  EXPECT_EQ(Judge(Config("accuracy"), prompt, Answer("4")).kind, VerdictKind::kMalformed);
 }
 
 TEST(AccuracyOfTinyTasks, CallsNoHostileTextCorrect) {

@@ -78,7 +78,7 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
     const auto mesh = Mesh::Create({}, world);
     RewardConfig config;
     config.rules = settings.rules;
-    const auto rewards = RewardPool::Create(config, 2, 3);
+    const auto rewards = RewardPool::Create(config, 2);
     if (!mesh.ok() || !rewards.ok()) throw std::runtime_error("mesh or rewards");
     Engine engine(&policy.model, {.max_batch = 6});
     RolloutWorker worker(&engine, &TinyTokenizer(), *mesh);
@@ -336,17 +336,64 @@ TEST_F(Worker, RefusesRequestsThatNoRankCanSample) {
   EXPECT_THAT(ErrorOf(Collected(2, none)), HasSubstr("samples_per_prompt"));
 }
 
+// Rule `process` around Python that says `answers`, a list, of `rows`.
+RuleConfig Program(RowsForm form, const std::string& answers) {
+  RuleConfig rule{.rule = "process"};
+  rule.process.rows = form;
+  rule.process.retries = 0;
+  rule.process.command = {"python3", "-c",
+                          "import json, sys\n"
+                          "for line in sys.stdin:\n"
+                          "  row = json.loads(line)\n"
+                          "  rows = row.get('rows', [row])\n"
+                          "  for answer in " +
+                              answers + ": print(json.dumps(answer), flush=True)\n"};
+  return rule;
+}
+
+TEST_F(Worker, ARuleThatComparesSeesEachGroupWholeAlsoAfterAStop) {
+  Settings settings;
+  settings.rules = {
+      Program(RowsForm::kGroup,
+              "[dict(id=r['id'], score=i / 4, reason='%d of %d: %s' % (i, len(rows), r['completion'])) "
+              "for i, r in enumerate(rows)]"),
+      {.rule = "format"}};
+  const std::vector<RankResult> whole = Collected(2, SmallRequest(5), settings);
+  ASSERT_TRUE(whole[0].status.ok()) << whole[0].status;
+  for (const Group& group : whole[0].groups) {
+    for (size_t i = 0; i < 4; ++i) {
+      const Trajectory& t = group.trajectories[i];
+      EXPECT_EQ(t.verdicts[0].reason.substr(0, 7), absl::StrCat(i, " of 4:"));
+      EXPECT_EQ(t.verdicts[0].score, static_cast<double>(i) / 4);
+    }
+  }
+  // Stopped on its way, and with half of the records cut off: what a group lost is judged with the whole of
+  // it.
+  const RolloutRequest request = SmallRequest(5, Records("groups"));
+  Settings stopped = settings;
+  stopped.stop = [](int, int64_t finished) { return finished >= 9; };
+  EXPECT_TRUE(absl::IsCancelled(Collected(1, request, stopped)[0].status));
+  CutFiles(request.records, 0.5);
+  const std::vector<RankResult> resumed = Collected(1, request, settings);
+  ASSERT_TRUE(resumed[0].status.ok()) << resumed[0].status;
+  EXPECT_EQ(resumed[0].counts.resumed_samples % 4, 0);
+  EXPECT_EQ(Flattened(resumed[0].groups), Flattened(whole[0].groups));
+}
+
 TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
   RolloutRequest request = SmallRequest(2, Records("infra"));
-  request.prompts[1].task = "chain";
-  request.prompts[1].answer = "not an answer of a chain";
-  const std::vector<RankResult> results = Collected(1, request);
+  Settings settings;
+  settings.rules = {Program(RowsForm::kOne,
+                            "[dict(id=r['id'], **(dict(score=1) if r['answer'] == '0' else "
+                            "dict(verdict='infrastructure_error'))) for r in rows]"),
+                    {.rule = "format"}};
+  const std::vector<RankResult> results = Collected(1, request, settings);
   ASSERT_TRUE(results[0].status.ok()) << results[0].status;
   for (const Trajectory& t : results[0].groups[1].trajectories) {
     EXPECT_EQ(t.verdicts[0].kind, VerdictKind::kInfrastructureError);
   }
-  EXPECT_EQ(results[0].metrics.at("verdict/accuracy/infrastructure_error"), 2 * 4) << "judged twice";
-  EXPECT_EQ(Collected(1, request)[0].counts.resumed_samples, 8);
+  EXPECT_EQ(results[0].metrics.at("verdict/process/infrastructure_error"), 2 * 4) << "judged twice";
+  EXPECT_EQ(Collected(1, request, settings)[0].counts.resumed_samples, 8);
 }
 
 // A prompt whose answer no rule can read, or can.
