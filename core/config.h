@@ -56,6 +56,7 @@ struct FieldText {
   bool list = false;
   bool repeated = false;
   std::string when = {};  // of a Case: "`rule`: math"; several values have commas between
+  bool free = false;
 };
 
 // Where a config that was read says its keys, for errors that show only when fields are seen together.
@@ -82,6 +83,13 @@ absl::Status ReadFields(const std::string& text, const std::string& name,
 absl::StatusOr<std::string> ReadConfigText(const std::string& path);
 std::string WriteFields(VisitFields fields);
 std::vector<FieldText> DescribeFields(VisitFields fields);
+
+// A field that two configs do not say alike; "nothing" stands for one that only the other has.
+struct FieldChange {
+  std::string path, before, after;
+  bool free = false;  // the field is Free()
+};
+std::vector<FieldChange> CompareFields(VisitFields before, VisitFields after);
 absl::StatusOr<std::vector<std::string>> ReadOptions(const std::vector<std::string>& arguments,
                                                      const std::vector<FieldText>& texts, VisitFields fields);
 
@@ -119,6 +127,12 @@ std::string WriteConfig(const T& config) {
 template <class T>
 std::vector<FieldText> DescribeConfig(T example = T()) {
   return DescribeFields([&](FieldVisitor& v) { example.Fields(v); });
+}
+
+// What differs, in the order of declaration.
+template <class T>
+std::vector<FieldChange> CompareConfigs(T before, T after) {
+  return CompareFields([&](FieldVisitor& v) { before.Fields(v); }, [&](FieldVisitor& v) { after.Fields(v); });
 }
 
 // Tables for docs/config.md: one for the top level and one for each section, headed `PREFIX path`.

@@ -50,6 +50,7 @@ class Describer : public FieldVisitor {
                      .leaf = leaf.type,
                      .list = leaf.list,
                      .repeated = leaf.rule.repeated,
+                     .free = leaf.rule.free,
                      .when = when_});
   }
 
@@ -119,8 +120,8 @@ std::string Tables(const std::vector<FieldText>& fields, const std::string& sect
     when = &field.when;
     const std::string name = section.empty() ? field.path : field.path.substr(section.size() + 1);
     const std::string value = field.required ? "required" : absl::StrCat("`", field.default_value, "`");
-    absl::StrAppend(&out, "| `", name, "` | ", Cell(field.type), " | ", Cell(value), " | ", Cell(field.range),
-                    " | ", Cell(field.help), " |\n");
+    absl::StrAppend(&out, "| `", name, field.free ? "` (free) | " : "` | ", Cell(field.type), " | ",
+                    Cell(value), " | ", Cell(field.range), " | ", Cell(field.help), " |\n");
   }
   return out;
 }

@@ -25,6 +25,7 @@ struct Rule {
   bool above = false;     // min itself is out
   bool required = false;  // no default
   bool repeated = false;  // as an option: one item each time, no commas
+  bool free = false;      // reaches no bit of what is trained: may change when a run goes on
 };
 inline Rule AtLeast(double min) { return {.min = min}; }
 inline Rule MoreThan(double min) { return {.min = min, .above = true}; }
@@ -32,6 +33,7 @@ inline Rule AtMost(double max) { return {.max = max}; }
 inline Rule Between(double min, double max) { return {.min = min, .max = max}; }
 inline Rule Required() { return {.required = true}; }
 inline Rule Repeated() { return {.repeated = true}; }
+inline Rule Free() { return {.free = true}; }
 
 struct Scalar {
   bool boolean = false;
@@ -143,6 +145,7 @@ inline Rule FieldVisitor::Merge(std::initializer_list<Rule> rules) {
     if (rule.max < all.max) all.max = rule.max;
     all.required |= rule.required;
     all.repeated |= rule.repeated;
+    all.free |= rule.free;
   }
   return all;
 }

@@ -42,7 +42,7 @@ struct ProcessOptions {
     v.Field("processes", processes,
             "How many of it run, on each rank: so many rows, batches or groups are judged at once, whatever "
             "`threads` is.",
-            Between(1, 1024));
+            Between(1, 1024), Free());
     v.Field("row_seconds", row_seconds,
             "What one row may take (a batch or group: so much for each of its rows); then the process is "
             "killed.",

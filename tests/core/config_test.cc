@@ -75,7 +75,7 @@ struct Recipe {
   void Fields(V& v) {
     v.Field("seed", seed, "Of every draw.", AtLeast(0));
     v.Field("big", big, "A count.");
-    v.Field("fast", fast, "Be fast.");
+    v.Field("fast", fast, "Be fast.", Free());
     v.Field("model", model, "A path.");
     v.Field("limit", limit, "A limit.", AtLeast(0.0));
     v.Field("lengths", lengths, "Fewest and most.", AtLeast(0));
@@ -547,6 +547,23 @@ TEST(Options, HelpNamesEveryOptionWithDefaultAndRange) {
   EXPECT_THAT(help, HasSubstr("--optimizer.learning-rate X"));
 }
 
+TEST(Config, ComparedNamesEachFieldThatDiffersAndWhetherItIsFree) {
+  const Recipe before = Read("stages: {a: {kind: sft, documents: [{file: x}]}, b: {kind: rl}}\n");
+  Recipe after = before;
+  EXPECT_TRUE(CompareConfigs(before, after).empty());
+  after.fast = true;
+  after.limit = 0.5;
+  after.stages[0].documents[0].count = 3;
+  after.stages[1].kind = Kind::kSft;
+  std::vector<std::string> told;
+  for (const FieldChange& change : CompareConfigs(before, after))
+    told.push_back(change.path + ": " + change.before + " -> " + change.after +
+                   (change.free ? " (free)" : ""));
+  EXPECT_EQ(told, (std::vector<std::string>{"fast: false -> true (free)", "limit: null -> 0.5",
+                                            "stages.a.documents[0].count: 1 -> 3", "stages.b.kind: rl -> sft",
+                                            "stages.b.epochs: nothing -> 1"}));
+}
+
 TEST(Docs, HaveATableForTheTopAndOneForEachSection) {
   const std::string docs = MarkdownDocs(DescribeConfig<Recipe>(), "##");
   EXPECT_THAT(docs, StartsWith("\n| name | type | default | range | what |\n|---|---|---|---|---|\n"
@@ -554,6 +571,7 @@ TEST(Docs, HaveATableForTheTopAndOneForEachSection) {
   EXPECT_THAT(docs, HasSubstr("\n## stages.NAME.optimizer\nAdamW.\nThe fields are those of `optimizer`.\n"));
   EXPECT_THAT(docs, HasSubstr("\n## stages.NAME.documents[]\nWhat is trained on.\n"));
   EXPECT_THAT(docs, HasSubstr("| `file` | text | required |  | A file. |\n"));
+  EXPECT_THAT(docs, HasSubstr("| `fast` (free) | true or false |"));
   EXPECT_THAT(docs, HasSubstr("| `limit` | number, or null | `null` | at least 0 | A limit. |\n"));
 }
 
