@@ -81,12 +81,14 @@ absl::Status Unknown(const std::string& path, const char* what) {
 }
 
 absl::Status PrintDigest(const std::string& path) {
+  TEMPER_RETURN_IF_ERROR(CheckReadable(path));
   if (!IsRunDirectory(path)) return Unknown(path, "--digest is of a run directory, and this is none");
   TEMPER_ASSIGN_OR_RETURN(const std::string digest, RunDigest(path));
   return WriteOut(digest);
 }
 
 absl::Status Export(const std::string& path, const std::string& file) {
+  TEMPER_RETURN_IF_ERROR(CheckReadable(path));
   const RecordPlaces places = FindRecords(path);
   if (places.empty()) return Unknown(path, "--export found no trajectories here (*.records)");
   TEMPER_ASSIGN_OR_RETURN(const int64_t count, ExportRecords(places, file));
@@ -97,6 +99,7 @@ absl::Status Export(const std::string& path, const std::string& file) {
 }  // namespace
 
 absl::StatusOr<std::string> Inspect(const std::string& path) {
+  TEMPER_RETURN_IF_ERROR(CheckReadable(path));
   if (absl::EndsWith(path, ".safetensors")) return DescribeWeightFile(path);
   if (IsRunDirectory(path)) return DescribeRun(path);
   if (IsModelDirectory(path)) return DescribeModel(path);

@@ -96,6 +96,7 @@ bool IsRunDirectory(const std::string& path) {
 }
 
 absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory) {
+  TEMPER_RETURN_IF_ERROR(CheckReadable(directory));
   if (!IsRunDirectory(directory)) {
     return absl::NotFoundError(
         absl::StrCat(Printable(directory, 1000),

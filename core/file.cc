@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -19,6 +20,8 @@
 
 namespace temper {
 namespace {
+
+std::atomic<mode_t> new_file_mode = 0600, new_folder_mode = 0700;
 
 template <class F>
 auto Retry(F call) {
@@ -144,8 +147,10 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
   std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
   unlink(temporary.c_str());
-  const int file = Retry(
-      [&] { return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600); });
+  const int file = Retry([&] {
+    return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                new_file_mode.load());
+  });
   if (file < 0) return SystemError(path, "write");
   return std::unique_ptr<AtomicFile>(new AtomicFile(path, std::move(temporary), file));
 }
@@ -178,16 +183,28 @@ absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
   return file->Commit();
 }
 
+void ShareNewFiles() {
+  new_file_mode = 0666;
+  new_folder_mode = 0777;
+}
+
 bool FileExists(const std::string& path) {
   struct stat info;
   return lstat(path.c_str(), &info) == 0;
+}
+
+absl::Status CheckReadable(const std::string& path) {
+  struct stat info;
+  const bool is_folder = stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+  if (access(path.c_str(), is_folder ? R_OK | X_OK : R_OK) == 0 || errno != EACCES) return absl::OkStatus();
+  return SystemError(path, "read");
 }
 
 absl::Status MakeDirectories(const std::string& path) {
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end < path.size() && path[end] != '/') continue;
     const std::string part = path.substr(0, end);
-    if (mkdir(part.c_str(), 0700) == 0) {
+    if (mkdir(part.c_str(), new_folder_mode.load()) == 0) {
       TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
       continue;
     }
@@ -283,8 +300,8 @@ absl::Status RecoverDirectory(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& path, int64_t offset) {
   const bool is_new = !FileExists(path);
-  Descriptor file(
-      Retry([&] { return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0600); }));
+  Descriptor file(Retry(
+      [&] { return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, new_file_mode.load()); }));
   struct stat info;
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
   if (!S_ISREG(info.st_mode))
@@ -320,7 +337,8 @@ absl::Status AppendFile::Sync() {
 
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/.lock");
-  Descriptor file(Retry([&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600); }));
+  Descriptor file(Retry(
+      [&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode.load()); }));
   if (file.get() < 0) return SystemError(path, "open");
   if (Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return SystemError(path, "lock");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files as a run needs them: whole or not there, durable when a call returns. Errors are one line with the
-// path and the system's reason. New files are 0600 and new folders 0700. Nothing here may be called from a
-// signal handler.
+// path and the system's reason. New files are 0600 and new folders 0700 until ShareNewFiles. Nothing here may
+// be called from a signal handler.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,9 @@ namespace temper {
 // What errno says, "PATH: cannot DOING: ...": NotFound, FailedPrecondition for a path that cannot be used so
 // (not allowed, read-only, no folder), Unavailable for the rest (disk full, I/O).
 absl::Status SystemError(const std::string& path, const std::string& doing);
+
+// From now on the process makes files and folders for whom the umask lets.
+void ShareNewFiles();
 
 // The bytes of a regular file of at most `limit` bytes. Folders, pipes and devices are refused.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = int64_t{1} << 32);
@@ -47,9 +50,11 @@ class AtomicFile {
 // The bytes as an AtomicFile.
 absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
 
-bool FileExists(const std::string& path);               // a file, folder or link of any kind
-absl::Status MakeDirectories(const std::string& path);  // and those above it
-absl::Status RemoveTree(const std::string& path);       // no error if it is not there
+bool FileExists(const std::string& path);  // a file, folder or link of any kind
+// An error where this user may not read the file or folder; one that is not there is none.
+absl::Status CheckReadable(const std::string& path);
+absl::Status MakeDirectories(const std::string& path);                    // and those above it
+absl::Status RemoveTree(const std::string& path);                         // no error if it is not there
 absl::Status RenamePath(const std::string& from, const std::string& to);  // and fsyncs to's folder
 absl::StatusOr<std::vector<std::string>> ListDirectory(
     const std::string& path);  // names, sorted, without . and ..

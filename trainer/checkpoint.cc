@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/checkpoint.h"
 
+#include <algorithm>
+
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -32,6 +34,23 @@ int64_t StepOf(absl::string_view name) {
   return is && absl::SimpleAtoi(name, &step) ? step : -1;
 }
 
+std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+Json BestJson(const TrainingState::Best& best) {
+  return {{"figure", best.figure}, {"step", best.step}, {"value", best.value}};
+}
+
+// What state.json says of keeping; older versions say nothing.
+absl::Status ReadKept(const Json& json, const std::string& path, TrainingState* state) {
+  const Json *milestone = Find(json, "milestone"), *best = Find(json, "best");
+  state->milestone = milestone != nullptr && *milestone == true;
+  if (best == nullptr) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(state->best.figure, GetString(*best, "figure", path));
+  TEMPER_ASSIGN_OR_RETURN(state->best.step, GetInt(*best, "step", path));
+  TEMPER_ASSIGN_OR_RETURN(state->best.value, GetDouble(*best, "value", path));
+  return absl::OkStatus();
+}
+
 // {"model.safetensors": CRC-32C, ...} of the weights and the optimizer.
 absl::StatusOr<Json> Checksums(const std::string& checkpoint) {
   Json sums = Json::object();
@@ -56,7 +75,7 @@ absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
 absl::Status CheckAgainst(const Json& json, const std::string& checkpoint) {
   const std::string path = StatePath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
-  const int64_t named = StepOf(checkpoint.substr(checkpoint.rfind('/') + 1));
+  const int64_t named = StepOf(NameOf(checkpoint));
   if (named >= 0 && named != step) {
     return absl::DataLossError(
         absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
@@ -74,11 +93,14 @@ absl::Status CheckAgainst(const Json& json, const std::string& checkpoint) {
   return absl::OkStatus();
 }
 
-absl::Status RemoveOlder(const std::string& directory, int64_t newest) {
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
-  for (const std::string& name : names) {
-    if (0 <= StepOf(name) && StepOf(name) < newest)
-      TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+// One that cannot be read stays: it may be a milestone.
+absl::Status RemoveOlder(const std::string& directory, const TrainingState& state, int64_t keep_last) {
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> all, Checkpoints(directory));
+  while (!all.empty() && StepOf(NameOf(all.back())) > state.step) all.pop_back();
+  for (size_t i = 0; i + keep_last < all.size(); ++i) {
+    if (StepOf(NameOf(all[i])) == state.best.step) continue;
+    const absl::StatusOr<TrainingState> old = ReadTrainingState(all[i]);
+    if (old.ok() && !old->milestone) TEMPER_RETURN_IF_ERROR(RemoveTree(all[i]));
   }
   return absl::OkStatus();
 }
@@ -87,7 +109,7 @@ absl::Status RemoveOlder(const std::string& directory, int64_t newest) {
 
 absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                             const std::string& tokenizer_directory, const Optimizer& optimizer,
-                            const TrainingState& state) {
+                            const TrainingState& state, int64_t keep_last) {
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
   const std::string name = absl::StrFormat("step-%06d", state.step);
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
@@ -105,20 +127,29 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                      {"metrics_offset", state.metrics_offset},
                      {"reference", state.reference},
                      {"seconds", state.seconds},
+                     {"milestone", state.milestone},
+                     {"best", BestJson(state.best)},
                      {"checksums", checksums}};
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StatePath(files->temporary()), DumpJson(json) + "\n"));
   TEMPER_RETURN_IF_ERROR(files->Commit());
-  return RemoveOlder(directory, state.step);
+  return RemoveOlder(directory, state, keep_last);
+}
+
+absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {
+  std::vector<std::string> paths;
+  if (!FileExists(directory)) return paths;
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
+  std::stable_sort(names.begin(), names.end(),
+                   [](const auto& a, const auto& b) { return StepOf(a) < StepOf(b); });
+  for (const std::string& name : names) {
+    if (StepOf(name) >= 0) paths.push_back(directory + "/" + name);
+  }
+  return paths;
 }
 
 absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
-  if (!FileExists(directory)) return std::string();
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
-  std::string newest;
-  for (const std::string& name : names) {
-    if (StepOf(name) > StepOf(newest)) newest = name;
-  }
-  return newest.empty() ? newest : directory + "/" + newest;
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> all, Checkpoints(directory));
+  return all.empty() ? std::string() : all.back();
 }
 
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
@@ -136,6 +167,7 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   TEMPER_ASSIGN_OR_RETURN(state.metrics_offset, GetInt(json, "metrics_offset", path));
   TEMPER_ASSIGN_OR_RETURN(state.reference, GetString(json, "reference", path));
   TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
+  TEMPER_RETURN_IF_ERROR(ReadKept(json, path, &state));
   if (state.reference.find('/') != std::string::npos)
     return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));
   return state;

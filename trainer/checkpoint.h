@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,17 +19,27 @@ struct TrainingState {
   int64_t metrics_offset = 0;  // bytes of metrics.jsonl that belong to these updates
   std::string reference;       // directory of the reference policy, relative to the stage's; empty: its start
   double seconds = 0;          // spent in the stage so far
+  bool milestone = false;      // this checkpoint is never removed
+  // Of the updates so far, the one with the best value of the figure that the recipe keeps the best of.
+  struct Best {
+    std::string figure;
+    int64_t step = 0;  // 0: there was none yet
+    double value = 0;
+  };
+  Best best;
 };
 
 // A checkpoint is a Hugging Face directory (weights, config, tokenizer) plus state/ (optimizer.safetensors,
-// state.json). It is written under a temporary name, synced and renamed to DIRECTORY/step-NNNNNN; older ones
-// are removed when it stands.
+// state.json). It is written under a temporary name, synced and renamed to DIRECTORY/step-NNNNNN. When it
+// stands older ones are removed, but for the `keep_last` newest, milestones and that of state.best.
 absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                             const std::string& tokenizer_directory, const Optimizer& optimizer,
-                            const TrainingState& state);
+                            const TrainingState& state, int64_t keep_last);
 
-// The newest complete checkpoint in DIRECTORY, or "" where there is none. Leftovers of an interrupted save
-// are ignored.
+// The complete checkpoints in DIRECTORY, oldest first. Leftovers of an interrupted save are ignored.
+absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory);
+
+// The newest of them, or "" where there is none.
 absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory);
 
 // state/state.json alone.

@@ -72,6 +72,7 @@ absl::Status AddMetrics(Sha256& hash, const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
+  TEMPER_RETURN_IF_ERROR(CheckReadable(run_directory));
   if (!FileExists(run_directory + "/config.yaml")) {
     return absl::NotFoundError(absl::StrCat(run_directory, ": is no run directory: it has no config.yaml"));
   }

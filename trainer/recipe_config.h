@@ -99,8 +99,8 @@ struct SamplingConfig {
             Between(1, 1 << 20));
     v.Field("temperature", temperature, "Of sampling, and of every logprob (log_softmax(logits / T)).",
             Between(0.01, 100.0));
-    v.Field("max_batch", max_batch, "Sequences that decode together on a rank.", Between(1, 1 << 16));
-    v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB.", Between(1, 1 << 24));
+    v.Field("max_batch", max_batch, "Sequences that decode together on a rank.", Between(1, 1 << 16), Free());
+    v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB.", Between(1, 1 << 24), Free());
   }
 };
 
@@ -110,7 +110,11 @@ struct UpdatesConfig {
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;
   bool recompute = false;
-  int64_t checkpoint_every = 1;
+  double checkpoint_minutes = 10;
+  int64_t checkpoint_every = 0;
+  int64_t keep_last = 2;
+  int64_t keep_every = 0;
+  std::string keep_best;
   OptimizerConfig optimizer;
 
   template <class V>
@@ -119,15 +123,32 @@ struct UpdatesConfig {
             Between(1, 1 << 24));
     v.Field("tokens_per_microbatch", tokens_per_microbatch,
             "Tokens that go through the model at once; changes memory and speed, never bits.",
-            Between(1, 1 << 24));
+            Between(1, 1 << 24), Free());
     v.Field("gradient_leaves", gradient_leaves,
             "Parts whose gradients are summed apart and then in a tree: a power of two, at least dp.",
             Between(1, 1024));
     v.Field(
         "recompute", recompute,
-        "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.");
-    v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints: what a crash can cost.",
-            Between(1, 1 << 20));
+        "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.",
+        Free());
+    v.Field("checkpoint_minutes", checkpoint_minutes,
+            "Minutes between checkpoints: what a crash can cost. There is one at the end of a stage and at a "
+            "requested stop in any case; 0: none by the clock.",
+            AtLeast(0.0), Free());
+    v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints, beside the minutes; 0: none.",
+            Between(0, 1 << 20), Free());
+    v.Field("keep_last", keep_last,
+            "Checkpoints that are kept, the newest; one more than one is there when "
+            "the newest is damaged.",
+            Between(1, 1 << 20), Free());
+    v.Field("keep_every", keep_every,
+            "Milestones: a checkpoint after every so many updates that is never removed; 0: none.",
+            Between(0, 1 << 20), Free());
+    v.Field(
+        "keep_best", keep_best,
+        "A figure of metrics.jsonl, such as eval/pass@1: the checkpoint of the update where it was highest "
+        "is saved and kept (-loss: lowest); empty: none.",
+        Free());
     v.Section("optimizer", optimizer, "AdamW and its schedule.");
   }
 };
@@ -313,9 +334,11 @@ struct EvaluationConfig {
     v.Field("hard_problems", hard_problems, "Problems of the harder level; 0: none.", AtLeast(0));
     v.Field("hard_samples_per_prompt", hard_samples_per_prompt, "Samples of each.", Between(1, 4096));
     v.Field("during_every", during_every,
-            "Updates between the small evaluations of a running stage; 0: none.", AtLeast(0));
-    v.Field("during_problems", during_problems, "Held-out problems of a small evaluation.", AtLeast(1));
-    v.Field("during_samples_per_prompt", during_samples_per_prompt, "Samples of each.", Between(1, 4096));
+            "Updates between the small evaluations of a running stage; 0: none.", AtLeast(0), Free());
+    v.Field("during_problems", during_problems, "Held-out problems of a small evaluation.", AtLeast(1),
+            Free());
+    v.Field("during_samples_per_prompt", during_samples_per_prompt, "Samples of each.", Between(1, 4096),
+            Free());
     v.Section("sampling", sampling, "How completions are drawn.");
     v.Section("held_out", source, "The held-out problems.");
     v.Section("hard", hard, "The harder level.");
@@ -365,6 +388,7 @@ struct RecipeConfig {
   int64_t seed = 0;
   int64_t threads = 0;
   std::string device = "cpu";
+  bool shared = false;
   std::string date;
   EvaluationConfig evaluation;  // defaults of every stage
   RlConfig rl;                  // likewise
@@ -375,7 +399,7 @@ struct RecipeConfig {
     v.Field("seed", seed, "Every random draw of the run is a function of it.", AtLeast(0));
     v.Field("threads", threads,
             "Threads of each rank; 0: the cores there are, shared out among the ranks of the machine.",
-            Between(0, 1024));
+            Between(0, 1024), Free());
     v.Field(
         "device", device,
         "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
@@ -384,6 +408,9 @@ struct RecipeConfig {
             "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "
             "such are "
             "an error, for a run must not depend on its day.");
+    v.Field("shared", shared,
+            "New files and folders of the run are for whom the umask lets, and not for their owner alone.",
+            Free());
     v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
     v.Section("rl", rl, "Defaults of every rl stage.");
     v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/session.h"
 
+#include <cmath>
+#include <set>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/strings/strip.h"
 #include "core/file.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "core/text.h"
 
 namespace temper {
 namespace {
@@ -34,10 +39,17 @@ absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& to
 }
 
 // References that no checkpoint names any more.
-absl::Status RemoveOldReferences(const std::string& directory, const std::string& kept) {
+absl::Status RemoveOldReferences(const std::string& directory) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
+                          Checkpoints(CheckpointsDirectory(directory)));
+  std::set<std::string> kept;
+  for (const std::string& checkpoint : checkpoints) {
+    const absl::StatusOr<TrainingState> state = ReadTrainingState(checkpoint);
+    if (state.ok()) kept.insert(state->reference);
+  }
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
-    if (absl::StartsWith(name, "reference-") && name != kept)
+    if (absl::StartsWith(name, "reference-") && kept.count(name) == 0)
       TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
   }
   return absl::OkStatus();
@@ -56,7 +68,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   auto session = std::unique_ptr<TrainingSession>(new TrainingSession(context));
   session->updates_ = updates;
   session->repeated_updates_ = context.repeated_updates;
-  session->started_ = std::chrono::steady_clock::now();
+  session->started_ = session->saved_ = std::chrono::steady_clock::now();
   TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
                           LatestCheckpoint(CheckpointsDirectory(context.directory)));
   OpenedPolicy policy;
@@ -108,9 +120,46 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   context_.progress->Step(state_.step, status_text);
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->dp().Sum(context_.stop() ? 1 : 0) > 0;
-  if (finished() || stop || state_.step % updates_.checkpoint_every == 0) TEMPER_RETURN_IF_ERROR(Save());
+  bool due = finished() || stop;
+  if (context_.mesh->is_first()) {
+    TEMPER_ASSIGN_OR_RETURN(const bool wanted, CheckpointDue(figures));
+    due |= wanted;
+  }
+  if (due) TEMPER_RETURN_IF_ERROR(Save());
   if (stop && !finished()) return absl::CancelledError("stopped on request");
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> TrainingSession::CheckpointDue(const Figures& figures) {
+  const auto every = [&](int64_t updates) { return updates > 0 && state_.step % updates == 0; };
+  state_.milestone = every(updates_.keep_every);
+  TEMPER_ASSIGN_OR_RETURN(const bool best, IsBest(figures));
+  const std::chrono::duration<double, std::ratio<60>> minutes = std::chrono::steady_clock::now() - saved_;
+  const bool late = updates_.checkpoint_minutes > 0 && minutes.count() >= updates_.checkpoint_minutes;
+  return late || every(updates_.checkpoint_every) || state_.milestone || best;
+}
+
+absl::StatusOr<bool> TrainingSession::IsBest(const Figures& figures) {
+  const std::string& name = updates_.keep_best;
+  if (state_.best.figure != name) state_.best = {.figure = name};
+  if (name.empty()) return false;
+  const bool lowest = name[0] == '-';
+  for (const auto& [figure, value] : figures) {
+    if (figure != name.substr(lowest ? 1 : 0)) continue;
+    const TrainingState::Best& best = state_.best;
+    const bool better =
+        std::isfinite(value) && (best.step == 0 || (lowest ? value < best.value : value > best.value));
+    if (better) state_.best = {name, state_.step, value};
+    return better;
+  }
+  // Evaluations are not of every update.
+  if (absl::StartsWith(absl::StripPrefix(name, "-"), "eval/")) return false;
+  std::vector<std::string> names;
+  for (const auto& [figure, value] : figures) names.push_back(figure);
+  const std::string nearest = Nearest(name, names);
+  return absl::InvalidArgumentError(absl::StrCat(
+      "stage ", context_.stage->name, ": keep_best: ", Printable(name), " is no figure of its updates",
+      nearest.empty() ? "" : "; did you mean ", nearest, nearest.empty() ? "" : "?"));
 }
 
 absl::Status TrainingSession::Save() {
@@ -120,11 +169,12 @@ absl::Status TrainingSession::Save() {
   TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
   state_.metrics_offset = context_.metrics->offset();
   TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
-                                        tokenizer_directory_, *optimizer_, state_));
+                                        tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
+  saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ =
       CheckpointsDirectory(context_.directory) + absl::StrFormat("/step-%06d", state_.step);
-  return RemoveOldReferences(context_.directory, state_.reference);
+  return RemoveOldReferences(context_.directory);
 }
 
 }  // namespace temper

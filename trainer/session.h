@@ -53,6 +53,9 @@ class TrainingSession {
 
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
+  // Whether this update is to be kept, on the first rank; notes milestones and the best.
+  absl::StatusOr<bool> CheckpointDue(const Figures& figures);
+  absl::StatusOr<bool> IsBest(const Figures& figures);
   absl::Status Save();
 
   const StageContext context_;
@@ -64,7 +67,7 @@ class TrainingSession {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Updater> updater_;
   TrainingState state_;
-  std::chrono::steady_clock::time_point started_;
+  std::chrono::steady_clock::time_point started_, saved_;
   double seconds_before_ = 0;
   int64_t repeated_updates_ = 0;
 };

@@ -55,6 +55,32 @@ TEST_F(Files, WhatIsWrittenIsReadAndNothingElseIsLeft) {
   EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
+TEST_F(Files, AreForWhomTheUmaskLetsOnceTheyAreShared) {
+  const auto modes = [&] {
+    umask(027);
+    ShareNewFiles();
+    struct stat file, folder;
+    const bool made = WriteFileAtomic(At("f"), "x").ok() && MakeDirectories(At("d")).ok() &&
+                      stat(At("f").c_str(), &file) == 0 && stat(At("d").c_str(), &folder) == 0;
+    std::exit(made && (file.st_mode & 0777) == 0640 && (folder.st_mode & 0777) == 0750 ? 0 : 1);
+  };
+  EXPECT_EXIT(modes(), ::testing::ExitedWithCode(0), "");  // in a process of its own
+}
+
+TEST_F(Files, OfSomebodyElseAreToldAsSuch) {
+  ASSERT_TRUE(MakeDirectories(At("theirs")).ok());
+  EXPECT_TRUE(CheckReadable(At("theirs")).ok());
+  EXPECT_TRUE(CheckReadable(At("none")).ok());  // not there is another word
+  if (getuid() != 0) GTEST_SKIP() << "only root can become somebody else";
+  const auto ask = [&] {
+    chmod(root_.c_str(), 0755);
+    if (setuid(65534) != 0) std::exit(2);
+    const std::string told = Message(CheckReadable(At("theirs")));
+    std::exit(told == At("theirs") + ": cannot read: Permission denied" ? 0 : 1);
+  };
+  EXPECT_EXIT(ask(), ::testing::ExitedWithCode(0), "");
+}
+
 TEST_F(Files, ReadErrorsNameThePathAndTheReason) {
   EXPECT_EQ(Message(ReadFile(At("none")).status()), At("none") + ": cannot read: No such file or directory");
   EXPECT_EQ(ReadFile(At("none")).status().code(), absl::StatusCode::kNotFound);

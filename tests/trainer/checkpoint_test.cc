@@ -26,9 +26,17 @@ class Checkpoint : public ::testing::Test {
         moments->mutable_data_ptr<float>()[i] = static_cast<float>(random.NextNormal());
     optimizer_.set_steps(41);
   }
-  absl::Status Save(int64_t step) {
+  absl::Status Save(int64_t step, int64_t keep_last = 1) {
     state_.step = step;
-    return SaveCheckpoint(folder_ / "checkpoints", policy_.model, "configs/tiny/base", optimizer_, state_);
+    return SaveCheckpoint(folder_ / "checkpoints", policy_.model, "configs/tiny/base", optimizer_, state_,
+                          keep_last);
+  }
+  std::vector<int64_t> Steps() {
+    std::vector<int64_t> steps;
+    const auto checkpoints = Checkpoints(folder_ / "checkpoints");
+    for (const std::string& checkpoint : checkpoints.value())
+      steps.push_back(ReadTrainingState(checkpoint)->step);
+    return steps;
   }
   // The newest checkpoint.
   std::string Latest() {
@@ -91,6 +99,20 @@ TEST_F(Checkpoint, ReplacesOlderOnesOnceItStands) {
     }
     EXPECT_EQ(entries, 1) << step;
   }
+}
+
+TEST_F(Checkpoint, ThatIsAMilestoneTheBestOrOneOfTheLastIsKept) {
+  for (int64_t step = 1; step <= 9; ++step) {
+    state_.milestone = step % 4 == 0;
+    if (step == 2 || step == 5) state_.best = {"eval/pass@1", step, 0.1 * static_cast<double>(step)};
+    ASSERT_TRUE(Save(step, /*keep_last=*/2).ok());
+    const auto state = ReadTrainingState(Latest());
+    EXPECT_EQ(state->milestone, step % 4 == 0);
+    EXPECT_EQ(state->best.step, step < 2 ? 0 : step < 5 ? 2 : 5);
+  }
+  EXPECT_EQ(Steps(), (std::vector<int64_t>{4, 5, 8, 9}));  // a milestone, the best, two of the last
+  EXPECT_EQ(ReadTrainingState(Latest())->best.figure, "eval/pass@1");
+  EXPECT_EQ(ReadTrainingState(Latest())->best.value, 0.5);
 }
 
 TEST_F(Checkpoint, IsFoundBesideTheLeftoversOfAnInterruptedSave) {

@@ -62,6 +62,7 @@ rl:
   prompts_per_step: 3
   samples_per_prompt: 3
   gradient_leaves: 4
+  checkpoint_every: 1
   tokens_per_microbatch: 64
   sampling: {max_new_tokens: 16, temperature: 0.9}
   reward:
@@ -92,6 +93,7 @@ stages:
       documents: [{kind: cold_start, count: 8}, {kind: general, count: 3}]
       prompts_per_step: 4
       gradient_leaves: 4
+      checkpoint_every: 1
   collect:
     kind: collect
     from: zero
