@@ -47,7 +47,9 @@ std::string ConfigPage() {
   return absl::StrCat(
       "# The fields of a recipe\n\nMade by `temper docs config`; do not edit. `temper run RECIPE.yaml --set "
       "a.b=value` sets any of them.\n`stages.NAME` is a stage of that name; its `rl` and `evaluation` begin "
-      "with what the top level says.\n",
+      "with what the top level says. Fields marked (free) reach no bit of what is trained: they may change "
+      "when a\n"
+      "run goes on, and so may all fields of stages that have not begun (docs/architecture.md).\n",
       MarkdownDocs(DescribeConfig<RecipeConfig>(), "##"));
 }
 

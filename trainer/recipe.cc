@@ -11,7 +11,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "comm/mesh.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -20,6 +19,7 @@
 #include "model/device.h"
 #include "trainer/checkpoint.h"
 #include "trainer/collect.h"
+#include "trainer/corrections.h"
 #include "trainer/evaluation.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
@@ -28,29 +28,6 @@
 
 namespace temper {
 namespace {
-
-std::string DonePath(const std::string& stage_directory) { return stage_directory + "/stage.json"; }
-
-// The resolved config, but for what may change from start to start.
-std::string ConfigText(RecipeConfig recipe) {
-  recipe.threads = 0;
-  return WriteConfig(recipe);
-}
-
-// config.yaml is this recipe's, or is written now.
-absl::Status ClaimConfig(const RecipeConfig& recipe, const std::string& run_directory) {
-  const std::string path = run_directory + "/config.yaml", text = ConfigText(recipe);
-  if (!FileExists(path)) return WriteFileAtomic(path, text);
-  TEMPER_ASSIGN_OR_RETURN(const std::string old, ReadFile(path));
-  if (old == text) return absl::OkStatus();
-  const std::vector<absl::string_view> was = absl::StrSplit(old, '\n'), is = absl::StrSplit(text, '\n');
-  size_t line = 0;
-  while (line < was.size() && line < is.size() && was[line] == is[line]) ++line;
-  return absl::FailedPreconditionError(absl::StrCat(
-      path, ":", line + 1, ": the run was begun with another recipe: \"",
-      line < was.size() ? absl::StripAsciiWhitespace(was[line]) : "", "\" there, \"",
-      line < is.size() ? absl::StripAsciiWhitespace(is[line]) : "", "\" now: use another --run-dir"));
-}
 
 Progress::Screen Silent() {
   Progress::Screen screen;
@@ -80,7 +57,7 @@ class Runner {
     if (library_ops_ && mesh_.is_first())
       LogInfo(NotExactText(recipe_.device), "; old logprobs are recomputed");
     for (const StageConfig& stage : recipe_.stages) {
-      const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
+      const std::string done = StageDonePath(StageDirectory(run_directory_, stage.name));
       const bool finished = FileExists(done);
       if (!finished) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
       TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(done));
@@ -99,7 +76,7 @@ class Runner {
   absl::Status CheckOrder() const {
     std::string unfinished;
     for (const StageConfig& stage : recipe_.stages) {
-      const std::string done = DonePath(StageDirectory(run_directory_, stage.name));
+      const std::string done = StageDonePath(StageDirectory(run_directory_, stage.name));
       if (!FileExists(done) && unfinished.empty()) unfinished = done;
       if (!FileExists(done) || unfinished.empty()) continue;
       return absl::FailedPreconditionError(
@@ -145,7 +122,7 @@ class Runner {
     if (mesh_.is_first()) {
       TEMPER_RETURN_IF_ERROR(metrics->Sync());
       TEMPER_RETURN_IF_ERROR(
-          WriteFileAtomic(DonePath(context.directory),
+          WriteFileAtomic(StageDonePath(context.directory),
                           DumpJson(Json{{"metrics_offset", metrics->offset()}, {"row", row}}) + "\n"));
     }
     mesh_.world().Barrier();
@@ -263,13 +240,14 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(recipe.device));
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(MeshSizes(), world));
+  if (recipe.shared) ShareNewFiles();
   std::unique_ptr<RunLock> lock;
   absl::Status claimed;
   if (mesh.is_first()) {
     claimed = [&]() -> absl::Status {
       TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
       TEMPER_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_directory));
-      return ClaimConfig(recipe, run_directory);
+      return ClaimRun(recipe, run_directory);
     }();
   }
   if (world.Sum(claimed.ok() ? 0 : 1) > 0)

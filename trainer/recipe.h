@@ -23,9 +23,10 @@ absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vect
 absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places = {});
 
 // Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
-// an unfinished one resumes. A directory whose config.yaml differs in anything but threads, or that is in
-// use, is refused. Every rank calls it; the first writes. Cancelled where `stop` ended it: the run can go on.
-// library_ops: LibTorch's ops on the CPU too, which is how the way of a run on a GPU is tested.
+// an unfinished one resumes. A directory that is in use, or was begun with another recipe than may go on
+// there (trainer/corrections.h), is refused. Every rank calls it; the first writes. Cancelled where `stop`
+// ended it: the run can go on. library_ops: LibTorch's ops on the CPU too, which is how the way of a run on a
+// GPU is tested.
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
                        const std::function<bool()>& stop, bool library_ops = false);
 

@@ -42,5 +42,9 @@ inline std::string CheckpointsDirectory(const std::string& stage_directory) {
 inline std::string TrajectoriesDirectory(const std::string& stage_directory) {
   return stage_directory + "/trajectories";
 }
+// Written last: the stage is finished.
+inline std::string StageDonePath(const std::string& stage_directory) {
+  return stage_directory + "/stage.json";
+}
 
 }  // namespace temper

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// What of a recipe may change between the starts of a run.
+#include "trainer/corrections.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "core/file.h"
+#include "core/log.h"
+#include "core/status.h"
+#include "trainer/checkpoint.h"
+#include "trainer/stage.h"
+
+namespace temper {
+namespace {
+
+// How far a stage of the run is.
+struct StageProgress {
+  bool begun = false, finished = false;
+  int64_t updates = 0;  // of its newest checkpoint
+};
+
+absl::StatusOr<StageProgress> ProgressOf(const StageConfig& stage, const std::string& run_directory) {
+  const std::string directory = StageDirectory(run_directory, stage.name);
+  StageProgress progress;
+  progress.finished = FileExists(StageDonePath(directory));
+  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(CheckpointsDirectory(directory)));
+  if (!checkpoint.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
+    progress.updates = state.step;
+  }
+  bool collected = false;
+  const std::string trajectories = TrajectoriesDirectory(directory);
+  if (stage.kind == StageKind::kCollect && FileExists(trajectories)) {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, ListDirectory(trajectories));
+    collected = !files.empty();
+  }
+  progress.begun = progress.finished || progress.updates > 0 || collected;
+  return progress;
+}
+
+// The updates' settings of a training stage; null: it has none.
+const UpdatesConfig* UpdatesOf(const StageConfig& stage) {
+  switch (stage.kind) {
+    case StageKind::kPretrain:
+      return &stage.pretrain;
+    case StageKind::kSft:
+      return &stage.sft;
+    case StageKind::kRl:
+      return &stage.rl;
+    default:
+      return nullptr;
+  }
+}
+
+// Why the updates that are done would not be those of a stage with as many as `now` says; empty: they would.
+std::string WhyNotSoMany(const StageConfig& before, const StageConfig& now, int64_t done) {
+  const OptimizerConfig& optimizer = UpdatesOf(before)->optimizer;
+  if (now.kind == StageKind::kRl) {
+    if (now.rl.steps < done) return absl::StrCat(done, " updates are done already");
+    int64_t step = 0;
+    while (step < done &&
+           LearningRate(optimizer, step, before.rl.steps) == LearningRate(optimizer, step, now.rl.steps))
+      ++step;
+    if (step == done) return "";
+  } else {
+    const int64_t was = (now.kind == StageKind::kSft ? before.sft : before.pretrain).epochs;
+    const int64_t is = (now.kind == StageKind::kSft ? now.sft : now.pretrain).epochs;
+    if (is < was) return "passes may be added and not taken away";
+    // How many updates a pass has is known once the documents are read; one pass more or less tells enough.
+    if (LearningRate(optimizer, optimizer.warmup_steps + 1, optimizer.warmup_steps + 1000) ==
+        LearningRate(optimizer, optimizer.warmup_steps + 1, optimizer.warmup_steps + 2000))
+      return "";
+  }
+  return "its schedule would have given the updates that are done other learning rates (schedule constant "
+         "would not): add a stage that starts from it";
+}
+
+class Comparison {
+ public:
+  Comparison(const RecipeConfig& before, const ConfigPlaces& places, const RecipeConfig& now,
+             const std::string& run_directory)
+      : before_(before), places_(places), now_(now), run_directory_(run_directory) {}
+
+  absl::Status Compare() {
+    for (const StageConfig& stage : before_.stages) {
+      TEMPER_ASSIGN_OR_RETURN(const StageProgress progress, ProgressOf(stage, run_directory_));
+      progress_.push_back(progress);
+      if (progress.begun) begun_ = progress_.size();
+    }
+    CompareWhatAllShare();
+    for (size_t i = 0; i < begun_ && CompareOrder(i); ++i) CompareBegun(i);
+    if (!errors_.empty()) return absl::FailedPreconditionError(absl::StrJoin(errors_, "\n"));
+    for (size_t i = begun_; i < before_.stages.size(); ++i) CompareWaiting(before_.stages[i]);
+    return absl::OkStatus();
+  }
+
+  // Carries out what Compare found.
+  absl::Status Apply() const {
+    for (const std::string& path : removed_) {
+      if (FileExists(path)) TEMPER_RETURN_IF_ERROR(RemoveTree(path));
+    }
+    for (size_t i = 0; i < begun_; ++i) {
+      const std::string directory = StageDirectory(run_directory_, before_.stages[i].name);
+      if (remeasured_.count(i) > 0)
+        TEMPER_RETURN_IF_ERROR(RemoveEvaluations(directory, progress_[i].updates));
+      if (reopened_.count(i) == 0) continue;
+      LogInfo("stage ", before_.stages[i].name, ": goes on after update ", progress_[i].updates,
+              ", where it was finished");
+      TEMPER_RETURN_IF_ERROR(RemoveTree(run_directory_ + "/summary.json"));
+      TEMPER_RETURN_IF_ERROR(RemoveTree(StageDonePath(directory)));
+    }
+    RecipeConfig resolved = now_;
+    for (size_t i = 0; i < begun_; ++i) {
+      if (progress_[i].finished && reopened_.count(i) == 0) resolved.stages[i] = before_.stages[i];
+    }
+    const std::string path = run_directory_ + "/config.yaml", text = WriteConfig(resolved);
+    if (WriteConfig(before_) == text) return absl::OkStatus();
+    TEMPER_RETURN_IF_ERROR(KeepHistory());
+    return WriteFileAtomic(path, text);
+  }
+
+ private:
+  bool AnyBegun() const { return begun_ > 0; }
+
+  void Refuse(const std::string& path, const FieldChange& change, const std::string& advice) {
+    errors_.push_back(
+        absl::StrCat(places_.Of(path), ": ", change.before, " there, ", change.after, " now: ", advice));
+  }
+
+  // Seed and the like, which every stage that has begun depends on.
+  void CompareWhatAllShare() {
+    for (const FieldChange& change : CompareConfigs(before_, now_)) {
+      const bool top = change.path.find('.') == std::string::npos;
+      if (top && change.free) history_.push_back(Line(change.path, change));
+      if (!top || change.free) continue;
+      if (AnyBegun()) {
+        Refuse(change.path, change,
+               absl::StrCat("stage ", before_.stages[0].name,
+                            " began with it: set it back, or use another --run-dir"));
+      }
+      shared_changed_ = true;
+    }
+  }
+
+  // Stages that have begun stay where they are, before all that have not.
+  bool CompareOrder(size_t i) {
+    const std::string& name = before_.stages[i].name;
+    if (i < now_.stages.size() && now_.stages[i].name == name) return true;
+    errors_.push_back(absl::StrCat(places_.Of("stages." + name), ": has begun as stage ", i + 1,
+                                   " of the run, and ", i < now_.stages.size() ? now_.stages[i].name : "none",
+                                   " stands there now: put new stages after ",
+                                   before_.stages[begun_ - 1].name, ", or use another --run-dir"));
+    return false;
+  }
+
+  void CompareBegun(size_t i) {
+    const StageConfig &before = before_.stages[i], &now = now_.stages[i];
+    const bool finished = progress_[i].finished;
+    for (const FieldChange& change : CompareConfigs(before, now)) {
+      const std::string path = absl::StrCat("stages.", before.name, ".", change.path);
+      const bool evaluation = absl::StartsWith(change.path, "evaluation.");
+      if (change.free || (evaluation && !finished)) {
+        if (!finished) history_.push_back(Line(path, change));
+        if (evaluation && !finished) remeasured_.insert(i);
+      } else if (absl::EndsWith(change.path, ".steps") || absl::EndsWith(change.path, ".epochs")) {
+        CompareUpdates(i, path, change);
+      } else {
+        Refuse(path, change, Advice(i));
+      }
+    }
+  }
+
+  void CompareUpdates(size_t i, const std::string& path, const FieldChange& change) {
+    std::string why;
+    if (i + 1 < begun_) {
+      why = absl::StrCat("stage ", before_.stages[begun_ - 1].name, " after it has begun");
+    } else {
+      why = WhyNotSoMany(before_.stages[i], now_.stages[i], progress_[i].updates);
+    }
+    if (!why.empty())
+      return Refuse(path, change, absl::StrCat(why, "; or set it back, or use another --run-dir"));
+    history_.push_back(Line(path, change));
+    if (!progress_[i].finished) return;
+    reopened_.insert(i);
+    remeasured_.insert(i);
+    // What later stages sampled came from the policy as it was.
+    for (size_t j = i + 1; j < before_.stages.size(); ++j)
+      removed_.insert(StageDirectory(run_directory_, before_.stages[j].name));
+  }
+
+  // How a stage that has begun can be left as it is, or begun again.
+  std::string Advice(size_t i) const {
+    std::vector<std::string> folders;
+    for (size_t j = i; j < begun_; ++j)
+      folders.push_back(StageDirectory(run_directory_, before_.stages[j].name));
+    return absl::StrCat(
+        "stage ", before_.stages[i].name, progress_[i].finished ? " is finished" : " has begun",
+        ": set it back (later stages may say another of their own), or use another --run-dir; "
+        "to begin the stage again remove ",
+        absl::StrJoin(folders, " "));
+  }
+
+  // A stage that has not begun may have left samples of its first rollout.
+  void CompareWaiting(const StageConfig& before) {
+    const auto now = std::find_if(now_.stages.begin(), now_.stages.end(),
+                                  [&](const StageConfig& stage) { return stage.name == before.name; });
+    bool same = now != now_.stages.end() && !shared_changed_;
+    if (now != now_.stages.end()) {
+      for (const FieldChange& change : CompareConfigs(before, *now)) {
+        same &= change.free;
+        if (AnyBegun())
+          history_.push_back(Line(absl::StrCat("stages.", before.name, ".", change.path), change));
+      }
+    } else if (AnyBegun()) {
+      history_.push_back(absl::StrCat("stages.", before.name, ": taken out"));
+    }
+    const std::string directory = StageDirectory(run_directory_, before.name);
+    if (same || !FileExists(directory)) return;
+    LogInfo("stage ", before.name, ": has not begun: what it sampled for other settings is removed");
+    removed_.insert(directory);
+  }
+
+  static std::string Line(const std::string& path, const FieldChange& change) {
+    return absl::StrCat(path, ": ", change.before, " -> ", change.after);
+  }
+
+  // Evaluations that are still to come, or come again after another update.
+  static absl::Status RemoveEvaluations(const std::string& stage_directory, int64_t updates) {
+    const std::string directory = stage_directory + "/evaluation";
+    if (!FileExists(directory)) return absl::OkStatus();
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
+    for (absl::string_view name : names) {
+      absl::string_view rest = name;
+      int64_t step = updates + 1;
+      if (absl::ConsumePrefix(&rest, "during-") && !absl::SimpleAtoi(rest.substr(0, rest.find('.')), &step))
+        step = updates + 1;
+      if (step > updates) TEMPER_RETURN_IF_ERROR(RemoveTree(absl::StrCat(directory, "/", name)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status KeepHistory() const {
+    if (history_.empty()) return absl::OkStatus();
+    const std::string path = run_directory_ + "/config_history.txt";
+    std::string text;
+    if (FileExists(path)) {
+      TEMPER_ASSIGN_OR_RETURN(text, ReadFile(path));
+    }
+    const StageProgress& last = progress_[begun_ == 0 ? 0 : begun_ - 1];
+    const std::string when = absl::StrCat(
+        absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", absl::Now(), absl::UTCTimeZone()), ", ",
+        AnyBegun() ? absl::StrCat("stage ", before_.stages[begun_ - 1].name, " after update ", last.updates)
+                   : std::string("before the first update"));
+    for (const std::string& line : history_) {
+      LogInfo("changed since the last start: ", line);
+      absl::StrAppend(&text, when, ": ", line, "\n");
+    }
+    return WriteFileAtomic(path, text);
+  }
+
+  const RecipeConfig& before_;
+  const ConfigPlaces& places_;
+  const RecipeConfig& now_;
+  const std::string& run_directory_;
+  std::vector<StageProgress> progress_;  // of before_.stages
+  size_t begun_ = 0;                     // so many of them, from the first on, have begun
+  bool shared_changed_ = false;
+  std::vector<std::string> errors_, history_;
+  std::set<size_t> reopened_, remeasured_;
+  std::set<std::string> removed_;
+};
+
+}  // namespace
+
+absl::Status ClaimRun(const RecipeConfig& recipe, const std::string& run_directory) {
+  const std::string path = run_directory + "/config.yaml";
+  if (!FileExists(path)) return WriteFileAtomic(path, WriteConfig(recipe));
+  RecipeConfig before;
+  ConfigPlaces places;
+  const absl::Status read = ReadConfigFile(path, {}, before, &places);
+  if (!read.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(read.message(),
+                     ": the run was begun by another temper: finish it with that, or use another --run-dir"));
+  }
+  Comparison comparison(before, places, recipe, run_directory);
+  TEMPER_RETURN_IF_ERROR(comparison.Compare());
+  return comparison.Apply();
+}
+
+}  // namespace temper
