@@ -55,8 +55,8 @@ struct FieldText {
   Leaf::Type leaf = Leaf::kString;
   bool list = false;
   bool repeated = false;
-  std::string when = {};  // of a Case: "`rule`: math"; several values have commas between
   bool free = false;
+  std::string when = {};  // of a Case: "`rule`: math"; several values have commas between
 };
 
 // Where a config that was read says its keys, for errors that show only when fields are seen together.
