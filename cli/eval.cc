@@ -23,11 +23,10 @@
 namespace temper {
 namespace {
 
-struct EvalOptions : PolicyOptions, DrawOptions {
+struct EvalOptions : PolicyOptions, DrawOptions, PromptOptions {
   std::string data;
   int64_t k = 16;
   int64_t limit = 0;
-  PromptTemplate prompt_template = PromptTemplate::kNone;
   FieldNames fields;
   std::string rule, mode, recipe, stage, pass_rule, output;
   std::vector<std::string> set;
@@ -42,8 +41,7 @@ struct EvalOptions : PolicyOptions, DrawOptions {
             Required());
     v.Field("k", k, "Completions of each problem: k of pass@k and cons@k.", Between(1, 1 << 16));
     v.Field("limit", limit, "Only the file's first problems; 0: all.", AtLeast(0));
-    v.Choice("template", prompt_template, {{"none", PromptTemplate::kNone}, {"r1", PromptTemplate::kR1}},
-             "How a problem becomes a prompt: as it is, or in R1-Zero's User/Assistant template.");
+    PromptOptions::Fields(v);
     v.Section("fields", fields, "The names of the file's fields, where they are not the common ones.");
     v.Field(
         "rule", rule,
@@ -60,8 +58,10 @@ struct EvalOptions : PolicyOptions, DrawOptions {
         "Completions with their verdicts, a JSON line each as inspect --export writes them, to this file.");
     v.Field("think_in_prompt", think_in_prompt,
             "Where no rule is named: the format's <think> is the prompt's, or may be missing.");
-    v.Field("skip_bad_lines", skip_bad_lines,
-            "Skip (and count) lines that are no problems, instead of stopping.");
+    v.Field(
+        "skip_bad_lines", skip_bad_lines,
+        "Leave out (and count) rows that are no problems, have no answer that can be judged by, or are too "
+        "long for the model, instead of stopping.");
     DrawOptions::Fields(v);
   }
 };
@@ -107,29 +107,64 @@ absl::StatusOr<Measure> MeasureOf(const EvalOptions& options, const std::vector<
   return Measure::Create(reward, options.pass_rule);
 }
 
-absl::StatusOr<std::vector<Prompt>> ReadPrompts(const EvalOptions& options, const Policy& policy) {
+// Prompts, and where each is: "FILE:LINE".
+struct Problems {
+  std::vector<Prompt> prompts;
+  std::vector<std::string> names;
+};
+
+absl::StatusOr<Problems> ReadPrompts(const EvalOptions& options, Policy& policy) {
   if (policy.tokenizer() == nullptr)
     return absl::NotFoundError(
         absl::StrCat(options.model, "/tokenizer.json: is not there, and problems are text"));
   ProblemFileOptions file_options;
-  file_options.prompt_template = options.prompt_template;
+  file_options.prompt = options;
   file_options.fields = options.fields;
   file_options.skip_bad_lines = options.skip_bad_lines;
+  if (const int64_t positions = policy.model().config().max_positions; positions > 0)
+    file_options.max_tokens = std::max<int64_t>(1, positions - options.max_new_tokens);
   file_options.now = absl::Now();
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemFile> problems,
                           ProblemFile::Open(options.data, *policy.tokenizer(), file_options));
   if (problems->skipped_lines() > 0)
-    LogWarning(options.data, ": skipped ", problems->skipped_lines(), " lines that are no problems");
+    LogWarning(options.data, ": ", problems->skipped_lines(),
+               " bad lines skipped; the first: ", problems->first_skipped());
   if (problems->size() == 0)
     return absl::InvalidArgumentError(absl::StrCat(options.data, ": holds no problem"));
   const int64_t count = options.limit > 0 ? std::min(options.limit, problems->size()) : problems->size();
   LogInfo(options.data, ": ", count, " problems (", problems->fields(), "), ", options.k, " samples each");
-  std::vector<Prompt> prompts;
+  Problems read;
   for (int64_t i = 0; i < count; ++i) {
     TEMPER_ASSIGN_OR_RETURN(Prompt prompt, problems->Read(i));
-    prompts.push_back(std::move(prompt));
+    read.prompts.push_back(std::move(prompt));
+    read.names.push_back(problems->RowName(i));
   }
-  return prompts;
+  LogInfo(FirstPromptText(options.data, read.prompts[0]));
+  return read;
+}
+
+// Those that the rules can judge by.
+absl::StatusOr<std::vector<Prompt>> WithAnswers(const EvalOptions& options, Problems problems,
+                                                const RewardPool& rewards) {
+  std::vector<Prompt> good;
+  std::string first;
+  for (size_t i = 0; i < problems.prompts.size(); ++i) {
+    const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&problems.prompts[i], 1));
+    if (status.ok()) {
+      good.push_back(std::move(problems.prompts[i]));
+      continue;
+    }
+    const std::string what = absl::StrCat(problems.names[i], ": ", std::string(status.message()));
+    if (!options.skip_bad_lines) return absl::InvalidArgumentError(what);
+    if (first.empty()) first = what;
+  }
+  if (good.empty())
+    return absl::InvalidArgumentError(absl::StrCat(first, "; nor has any other row an answer"));
+  if (!first.empty()) {
+    LogWarning(options.data, ": ", problems.prompts.size() - good.size(),
+               " problems skipped that cannot be judged by; the first: ", first);
+  }
+  return good;
 }
 
 // A line a figure, shares with four decimals.
@@ -214,11 +249,10 @@ absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, Policy& po
 absl::Status RunEval(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const EvalOptions options, OptionsOf<EvalOptions>(line));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
-  TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, ReadPrompts(options, *policy));
-  TEMPER_ASSIGN_OR_RETURN(const Measure measure, MeasureOf(options, prompts));
+  TEMPER_ASSIGN_OR_RETURN(Problems problems, ReadPrompts(options, *policy));
+  TEMPER_ASSIGN_OR_RETURN(const Measure measure, MeasureOf(options, problems.prompts));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards, RewardPool::Create(measure.reward(), 2));
-  if (const absl::Status status = rewards->CheckAnswers(prompts); !status.ok())
-    return absl::Status(status.code(), absl::StrCat(Printable(options.data), ": ", status.message()));
+  TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, WithAnswers(options, std::move(problems), *rewards));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           Sample(options, *policy, std::move(prompts), *rewards));
   const Measure::Figures figures = measure.Of(groups);

@@ -3,12 +3,13 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "cli/rows.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "data/chat.h"
+#include "data/problem_row.h"
 
 namespace temper {
 namespace {
@@ -17,15 +18,7 @@ absl::Status Bad(const std::string& name, const std::string& what) {
   return absl::InvalidArgumentError(absl::StrCat(name, ": ", what));
 }
 
-absl::StatusOr<std::vector<int32_t>> TextTokens(const Row& row, const Tokenizer& tokenizer) {
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, GetString(row.json, "prompt", row.name));
-  absl::StatusOr<std::vector<int32_t>> tokens = tokenizer.Encode(text);
-  if (!tokens.ok()) return Bad(row.name, absl::StrCat("prompt: ", tokens.status().message()));
-  return tokens;
-}
-
-absl::StatusOr<std::vector<int32_t>> RowTokens(const Row& row, const Tokenizer* tokenizer,
-                                               const absl::StatusOr<ChatForm>& chat,
+absl::StatusOr<std::vector<int32_t>> RowTokens(const Row& row, const PromptForm* form,
                                                const ModelConfig& config) {
   if (!row.json.is_object()) return Bad(row.name, "a row is an object with prompt, tokens or messages");
   std::vector<std::string> found;
@@ -37,15 +30,18 @@ absl::StatusOr<std::vector<int32_t>> RowTokens(const Row& row, const Tokenizer* 
                                        : absl::StrCat("has both ", found[0], " and ", found[1]));
   }
   if (found[0] == "tokens") return TokensOf(row.json, "tokens", config.vocab_size, row.name);
-  if (tokenizer == nullptr)
+  if (form == nullptr)
     return Bad(row.name, absl::StrCat(found[0], ": the model directory has no tokenizer.json; give tokens"));
-  if (found[0] == "prompt") return TextTokens(row, *tokenizer);
-  const std::string where = row.name + ": messages";
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages, ReadMessages(row.json["messages"], where));
-  if (!chat.ok()) return Bad(where, std::string(chat.status().message()));
-  const Json* tools = Find(row.json, "tools");
-  absl::StatusOr<std::vector<int32_t>> tokens =
-      chat->EncodePrompt(messages, tools == nullptr ? Json() : *tools);
+  const std::string where = absl::StrCat(row.name, ": ", found[0]);
+  ProblemRow problem;
+  problem.tools = ToolsOf(row.json);
+  if (const Json& value = row.json[found[0]]; found[0] == "messages" || value.is_array()) {
+    TEMPER_ASSIGN_OR_RETURN(problem.messages, ReadConversation(value, where));
+    problem.text = problem.messages.back().content;
+  } else {
+    TEMPER_ASSIGN_OR_RETURN(problem.text, GetString(row.json, "prompt", row.name));
+  }
+  absl::StatusOr<std::vector<int32_t>> tokens = form->Tokens(problem);
   if (!tokens.ok()) return Bad(where, std::string(tokens.status().message()));
   return tokens;
 }
@@ -60,19 +56,19 @@ absl::StatusOr<Json> RowId(const Row& row) {
 
 }  // namespace
 
-absl::StatusOr<SamplePrompts> ReadSamplePrompts(const std::string& path, const Tokenizer* tokenizer,
-                                                const ModelConfig& config, int64_t max_new_tokens) {
+absl::StatusOr<SamplePrompts> ReadSamplePrompts(const std::string& path, const PromptOptions& form,
+                                                const Tokenizer* tokenizer, const ModelConfig& config,
+                                                int64_t max_new_tokens) {
   SamplePrompts result;
   std::map<std::string, int64_t> line_of;  // by id
-  const absl::StatusOr<ChatForm> chat = tokenizer != nullptr
-                                            ? ChatForm::Of(*tokenizer, absl::Now())
-                                            : absl::InvalidArgumentError("there is no tokenizer");
+  std::optional<PromptForm> prompt_form;
+  if (tokenizer != nullptr) prompt_form.emplace(*tokenizer, form, absl::Now());
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(path));
   for (;;) {
     TEMPER_ASSIGN_OR_RETURN(const std::optional<Row> row, rows->Next());
     if (!row) return result;
     Prompt prompt;
-    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, RowTokens(*row, tokenizer, chat, config));
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, RowTokens(*row, prompt_form ? &*prompt_form : nullptr, config));
     const int64_t length = static_cast<int64_t>(prompt.tokens.size());
     if (length == 0) return Bad(row->name, "the prompt has no tokens");
     const int32_t largest = *std::max_element(prompt.tokens.begin(), prompt.tokens.end());

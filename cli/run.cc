@@ -46,12 +46,16 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
         rest.empty() ? std::string("expected a recipe: temper run RECIPE.yaml --run-dir DIR")
                      : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
   }
-  const absl::StatusOr<RecipeConfig> read = ReadRecipe(rest[0], options.set, line.world->size());
+  std::vector<std::string> notes;
+  const absl::StatusOr<RecipeConfig> read = ReadRecipe(rest[0], options.set, line.world->size(), &notes);
   TEMPER_RETURN_IF_ERROR(AgreeOnRecipe(read, *line.world));
   const RecipeConfig& recipe = *read;
   const bool first = line.world->rank() == 0;
   TEMPER_ASSIGN_OR_RETURN(const std::string plan, PlanText(recipe, line.world->size()));
   if (first) LogInfo(plan);
+  for (const std::string& note : notes) {
+    if (first) LogWarning(note);
+  }
   TEMPER_RETURN_IF_ERROR(RunRecipe(recipe, options.run_dir, *line.world, StopRequested));
   if (!first) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string report, WriteReport(options.run_dir));

@@ -17,7 +17,7 @@
 namespace temper {
 namespace {
 
-struct SampleOptions : PolicyOptions, DrawOptions {
+struct SampleOptions : PolicyOptions, DrawOptions, PromptOptions {
   std::string prompts = "-";
   int64_t samples_per_prompt = 1;
 
@@ -27,6 +27,7 @@ struct SampleOptions : PolicyOptions, DrawOptions {
     v.Field("prompts", prompts,
             "Rows: {\"id\",\"prompt\" or \"tokens\" or \"messages\"}; -: standard input. A row without id is "
             "called by its line.");
+    PromptOptions::Fields(v);
     v.Field("samples_per_prompt", samples_per_prompt, "Completions of each prompt.", Between(1, 1 << 20));
     DrawOptions::Fields(v);
   }
@@ -94,8 +95,8 @@ absl::Status RunSample(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
   TEMPER_ASSIGN_OR_RETURN(const SamplingOptions sampling, policy->Sampling(options));
   TEMPER_ASSIGN_OR_RETURN(const SamplePrompts input,
-                          ReadSamplePrompts(options.prompts, policy->tokenizer(), policy->model().config(),
-                                            options.max_new_tokens));
+                          ReadSamplePrompts(options.prompts, options, policy->tokenizer(),
+                                            policy->model().config(), options.max_new_tokens));
   if (input.prompts.empty()) return absl::OkStatus();
   int64_t longest = 0;
   for (const Prompt& prompt : input.prompts) longest = std::max<int64_t>(longest, prompt.tokens.size());

@@ -4,39 +4,24 @@
 #include <algorithm>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "data/chat.h"
 
 namespace temper {
 namespace {
 
-constexpr Tokenizer::EncodeOptions kPlain{.added_tokens = false, .add_special_tokens = false};
-constexpr Tokenizer::EncodeOptions kRead{.added_tokens = true, .add_special_tokens = false};
-
-// DeepSeek-R1 (arXiv 2501.12948), table 1, around the problem.
-constexpr char kR1Head[] =
-    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
-    "assistant first thinks about the reasoning process in the mind and then provides the user with the "
-    "answer. "
-    "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, "
-    "respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: ";
-constexpr char kR1Tail[] = ". Assistant: <think>";
-
 absl::Status At(const std::string& where, const absl::Status& status) {
+  if (absl::StartsWith(status.message(), where)) return status;
   return absl::Status(status.code(), absl::StrCat(where, ": ", std::string(status.message())));
 }
 
 // The key of what is asked, in the R1 template or not.
-uint64_t KeyOf(std::string_view text) {
-  constexpr std::string_view kHead = kR1Head, kTail = kR1Tail;
-  if (text.size() >= kHead.size() + kTail.size() && text.starts_with(kHead) && text.ends_with(kTail)) {
-    text = text.substr(kHead.size(), text.size() - kHead.size() - kTail.size());
-  }
-  return ContentKey(text);
-}
+uint64_t KeyOf(std::string_view text) { return ContentKey(WithoutR1(text)); }
 
 // Whether a conversation asks one of these, in whichever turn.
 bool Asks(const std::vector<Message>& messages, const ContentKeys& keys) {
@@ -50,88 +35,71 @@ bool OnSide(uint64_t key, const ProblemFileOptions& options) {
          SplitOf(key, options.held_out_share) == *options.side;
 }
 
-absl::Status EmptyPrompt(const std::string& where) {
-  return absl::InvalidArgumentError(absl::StrCat(where, ": the prompt is empty"));
+// Whether a text of so many bytes can have more tokens than `max_tokens` (0: any number will do): a token has
+// a byte or more, and normalisation (NFC) makes at most three of one.
+bool MayExceed(size_t bytes, int64_t max_tokens) {
+  return max_tokens > 0 && static_cast<int64_t>(bytes) * 3 + 16 > max_tokens;
+}
+
+absl::Status TooLong(const char* what, int64_t tokens, int64_t max_tokens, const char* why) {
+  return absl::InvalidArgumentError(absl::StrCat("the ", what, " has ", tokens, " tokens, and at most ",
+                                                 max_tokens, " fit the model's positions", why,
+                                                 "; skip_bad_lines leaves such rows out"));
 }
 
 // Its text is the problem's, as yet without a template.
-Prompt PromptOf(const DataRow& row, ProblemRow problem) {
+Prompt PromptOf(const DataRow& row, const ProblemRow& problem) {
   Prompt prompt;
-  prompt.id = std::move(problem.id);
-  prompt.text = std::move(problem.text);
-  prompt.answer = std::move(problem.answer);
-  prompt.task = std::move(problem.task);
+  prompt.id = problem.id;
+  prompt.text = problem.text;
+  prompt.answer = problem.answer;
+  prompt.task = problem.task;
   Json fields = row.json;
-  if (!problem.tests.is_null()) fields["tests"] = std::move(problem.tests);  // the name that rules know
+  if (!problem.tests.is_null()) fields["tests"] = problem.tests;  // the name that rules know
   prompt.fields = DumpJson(fields);
   return prompt;
 }
 
-// A row's "tools", or null.
-Json ToolsOf(const Json& row) {
-  const Json* tools = FieldAt(row, "tools");
-  return tools == nullptr ? Json() : *tools;
+absl::Status Told(const RowProgress& progress, int64_t row, int64_t rows) {
+  return progress != nullptr ? progress(row, rows) : absl::OkStatus();
 }
 
-absl::StatusOr<Document> ReadDocument(const Json& row, const Tokenizer& tokenizer,
-                                      const absl::StatusOr<ChatForm>& chat, const std::string& where) {
-  if (const Json* list = FieldAt(row, "messages")) {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages,
-                            ReadMessages(*list, absl::StrCat(where, ": messages")));
-    if (messages.back().role != "assistant") {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, ": messages: the last one is not the assistant's"));
-    }
-    if (!chat.ok()) return chat.status();
-    TEMPER_ASSIGN_OR_RETURN(ChatForm::Answered answered, chat->EncodeAnswered(messages, ToolsOf(row)));
-    return Document{std::move(answered.tokens), answered.first_answer};
+// Rows that were left out as bad, and why the first was.
+struct Skipped {
+  int64_t rows = 0;
+  std::string first;
+  void Add(const absl::Status& status) {
+    if (rows++ == 0) first = std::string(status.message());
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::string prompt, GetString(row, "prompt", where));
-  TEMPER_ASSIGN_OR_RETURN(const std::string completion, GetString(row, "completion", where));
-  return MakeDocument(prompt, completion, tokenizer);
-}
-
-// Whether a document answers one of these: its prompt, or a message of the user.
-absl::StatusOr<bool> DocumentAsks(const DataRow& row, const ContentKeys& keys) {
-  const Json* list = FieldAt(row.json, "messages");
-  if (list == nullptr) {
-    TEMPER_ASSIGN_OR_RETURN(const std::string prompt, GetString(row.json, "prompt", row.name));
-    TEMPER_RETURN_IF_ERROR(GetString(row.json, "completion", row.name).status());
-    return keys.contains(KeyOf(prompt));
-  }
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> messages,
-                          ReadMessages(*list, absl::StrCat(row.name, ": messages")));
-  if (messages.back().role != "assistant") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(row.name, ": messages: the last one is not the assistant's"));
-  }
-  return Asks(messages, keys);
-}
+};
 
 // Calls use(index, problem, key) with the problem of each row that reads as one and passes `check`, in order.
-// How many did not, where the options say to go on; else the first of them is the error.
-absl::StatusOr<int64_t> ForEachProblem(
+// Rows that do not are counted where the options say to go on; else the first of them is the error.
+absl::StatusOr<Skipped> ForEachProblem(
     const RowFile& file, const ProblemFileOptions& options, ProblemFields* fields,
     absl::FunctionRef<absl::Status(const DataRow&, const ProblemRow&)> check,
     absl::FunctionRef<absl::Status(int64_t, const ProblemRow&, uint64_t)> use) {
-  int64_t bad = 0;
+  Skipped skipped;
   for (int64_t i = 0; i < file.size(); ++i) {
+    TEMPER_RETURN_IF_ERROR(Told(options.progress, i, file.size()));
+    uint64_t key = 0;
     const auto read = [&]() -> absl::StatusOr<ProblemRow> {
       TEMPER_ASSIGN_OR_RETURN(const DataRow row, file.Read(i));
       TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, fields->Read(row));
-      TEMPER_RETURN_IF_ERROR(check(row, problem));
+      key = KeyOf(problem.text);
+      if (const absl::Status status = check(row, problem); !status.ok()) return At(row.name, status);
       return problem;
     };
     const absl::StatusOr<ProblemRow> problem = read();
     if (problem.ok()) {
-      TEMPER_RETURN_IF_ERROR(use(i, *problem, KeyOf(problem->text)));
+      TEMPER_RETURN_IF_ERROR(use(i, *problem, key));
     } else if (options.skip_bad_lines) {
-      ++bad;
+      skipped.Add(problem.status());
     } else {
       return problem.status();
     }
   }
-  return bad;
+  return skipped;
 }
 
 }  // namespace
@@ -163,129 +131,171 @@ absl::Status ProblemFile::ReadAll() {
     } else {
       rows_.push_back(row);
     }
+    if (options_.keys != nullptr) options_.keys->insert(key);
     return absl::OkStatus();
   };
-  const auto check = [&](const DataRow& row, const ProblemRow& problem) {
-    return TextOf(row, problem).status();
-  };
-  TEMPER_ASSIGN_OR_RETURN(skipped_lines_, ForEachProblem(*file_, options_, &fields, check, add));
+  const auto check = [&](const DataRow& row, const ProblemRow& problem) { return Check(row, problem); };
+  TEMPER_ASSIGN_OR_RETURN(const Skipped skipped, ForEachProblem(*file_, options_, &fields, check, add));
+  skipped_lines_ = skipped.rows;
+  first_skipped_ = skipped.first;
   fields_ = fields.seen();
   return absl::OkStatus();
 }
 
-absl::StatusOr<Prompt> ProblemFile::ReadText(int64_t index) const {
-  TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
-  TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, ProblemFields(options_.fields).Read(row));
-  TEMPER_ASSIGN_OR_RETURN(std::string text, TextOf(row, problem));
-  Prompt prompt = PromptOf(row, std::move(problem));
+absl::Status ProblemFile::Check(const DataRow& row, const ProblemRow& problem) const {
+  TEMPER_ASSIGN_OR_RETURN(std::string text, form_.Text(problem));
+  // Without a BOS a text may have no tokens; one that has words is not asked, it would cost as much as all.
+  const bool blank = text.find_first_not_of(" \t\r\n") == std::string::npos;
+  if (blank || MayExceed(text.size(), options_.max_tokens)) {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, form_.Tokens(problem));
+    if (tokens.empty()) return absl::InvalidArgumentError("the prompt is empty");
+    if (options_.max_tokens > 0 && static_cast<int64_t>(tokens.size()) > options_.max_tokens)
+      return TooLong("prompt", static_cast<int64_t>(tokens.size()), options_.max_tokens,
+                     " beside max_new_tokens");
+  }
+  if (options_.check == nullptr) return absl::OkStatus();
+  Prompt prompt = PromptOf(row, problem);
   prompt.text = std::move(text);
-  return prompt;
+  const absl::Status status = options_.check(prompt);
+  if (status.ok() || !problem.answer.empty()) return status;
+  return absl::InvalidArgumentError(absl::StrCat(
+      status.message(),
+      problem.has_answer ? ": it is empty" : "; where another field has it, name it (fields.answer)"));
 }
 
 absl::StatusOr<Prompt> ProblemFile::Read(int64_t index) const {
   TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
-  TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, ProblemFields(options_.fields).Read(row));
-  const bool is_chat = IsChat(problem);
-  if (is_chat && !chat_.ok()) return At(row.name, chat_.status());
-  absl::StatusOr<std::vector<int32_t>> tokens = is_r1() ? EncodeR1(problem.text, tokenizer_)
-                                                : is_chat
-                                                    ? chat_->EncodePrompt(problem.messages, ToolsOf(row.json))
-                                                    : tokenizer_.Encode(problem.text);
+  TEMPER_ASSIGN_OR_RETURN(const ProblemRow problem, ProblemFields(options_.fields).Read(row));
+  absl::StatusOr<std::vector<int32_t>> tokens = form_.Tokens(problem);
   if (!tokens.ok()) return At(row.name, tokens.status());
-  if (tokens->empty()) return EmptyPrompt(row.name);
-  Prompt prompt = PromptOf(row, std::move(problem));
-  if (is_r1()) prompt.text = R1Prompt(prompt.text);
-  if (is_chat) prompt.text = tokenizer_.Decode(*tokens, false);
+  if (tokens->empty()) return absl::InvalidArgumentError(absl::StrCat(row.name, ": the prompt is empty"));
+  absl::StatusOr<std::string> text = form_.Text(problem);
+  if (!text.ok()) return At(row.name, text.status());
+  Prompt prompt = PromptOf(row, problem);
   prompt.tokens = *std::move(tokens);
+  prompt.text = *std::move(text);
   return prompt;
 }
 
-void ProblemFile::Keep(const std::vector<int64_t>& indices) {
-  std::vector<int64_t> kept;
-  for (int64_t index : indices) kept.push_back(rows_[index]);
-  rows_ = std::move(kept);
+std::string FirstPromptText(const std::string& file, const Prompt& prompt) {
+  constexpr size_t kBytes = 2000, kIds = 64;
+  const bool cut = prompt.text.size() > kBytes, more = prompt.tokens.size() > kIds;
+  const absl::Span<const int32_t> ids =
+      absl::MakeConstSpan(prompt.tokens).first(std::min(kIds, prompt.tokens.size()));
+  return absl::StrCat(Printable(file, 1000), ": first prompt, ", prompt.tokens.size(),
+                      " tokens: ", DumpJson(Json(prompt.text.substr(0, kBytes))), cut ? ".." : "", " [",
+                      absl::StrJoin(ids, ", "), more ? ", .." : "", "]");
 }
 
-absl::StatusOr<std::string> ProblemFile::TextOf(const DataRow& row, const ProblemRow& problem) const {
-  if (is_r1() && problem.messages.size() > 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        row.name, ": the r1 template takes one message of the user; here are ", problem.messages.size()));
+namespace {
+
+// A document's row: what is asked, and what the assistant says to it.
+struct DocumentRow {
+  ProblemRow asked;
+  Message answer;
+};
+
+absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::string& key) {
+  const std::string where = absl::StrCat(row.name, ": ", key);
+  DocumentRow document;
+  std::vector<Message>& messages = document.asked.messages;
+  TEMPER_ASSIGN_OR_RETURN(messages, ReadConversation(*FieldAt(row.json, key), where));
+  if (const Json* completion = key == "prompt" ? FieldAt(row.json, "completion") : nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> answer,
+                            ReadConversation(*completion, row.name + ": completion"));
+    messages.insert(messages.end(), answer.begin(), answer.end());
   }
-  if (is_r1()) return R1Prompt(problem.text);
-  if (!IsChat(problem)) {
-    // Without a BOS a text may have no tokens; one that has words is not asked, it would cost as much as all.
-    if (problem.text.find_first_not_of(" \t\r\n") != std::string::npos) return problem.text;
-    const absl::StatusOr<std::vector<int32_t>> tokens = tokenizer_.Encode(problem.text);
-    if (!tokens.ok()) return At(row.name, tokens.status());
-    return tokens->empty() ? EmptyPrompt(row.name) : absl::StatusOr<std::string>(problem.text);
+  if (messages.size() < 2 || messages.back().role != "assistant")
+    return absl::InvalidArgumentError(absl::StrCat(where, ": the last one is not the assistant's"));
+  document.answer = std::move(messages.back());
+  messages.pop_back();
+  document.asked.text = messages.back().content;
+  document.asked.tools = ToolsOf(row.json);
+  return document;
+}
+
+absl::StatusOr<DocumentRow> ReadDocumentRow(const DataRow& row) {
+  for (const char* key : {"messages", "conversations"}) {
+    if (FieldAt(row.json, key) != nullptr) return ReadConversationRow(row, key);
   }
-  if (!chat_.ok()) return At(row.name, chat_.status());
-  absl::StatusOr<std::string> text = chat_->PromptText(problem.messages, ToolsOf(row.json));
-  if (!text.ok()) return At(row.name, text.status());
-  if (text->empty()) return EmptyPrompt(row.name);
-  return text;
+  const Json* prompt = FieldAt(row.json, "prompt");
+  if (prompt != nullptr && prompt->is_array()) return ReadConversationRow(row, "prompt");
+  DocumentRow document;
+  std::string answer = "completion";
+  if (prompt != nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(document.asked.text, GetString(row.json, "prompt", row.name));
+  } else if (const std::optional<std::string> instruction = InstructionOf(row.json)) {
+    document.asked.text = *instruction;
+    answer = "output";
+  } else if (FieldAt(row.json, "question") != nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(document.asked.text, GetString(row.json, "question", row.name));
+    answer = "answer";
+  } else {
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name,
+                     ": has no prompt and completion, messages, conversations, instruction and output, "
+                     "or question and answer"));
+  }
+  TEMPER_ASSIGN_OR_RETURN(document.answer.content, GetString(row.json, answer, row.name));
+  document.answer.role = "assistant";
+  document.answer.fields = {{"role", "assistant"}, {"content", document.answer.content}};
+  return document;
 }
 
-absl::Status AddContentKeys(const std::string& path, const ProblemFileOptions& options, ContentKeys* keys) {
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowFile> file, RowFile::Open(path));
-  ProblemFields fields(options.fields);
-  const auto check = [](const DataRow&, const ProblemRow&) { return absl::OkStatus(); };
-  const auto add = [&](int64_t, const ProblemRow&, uint64_t key) {
-    if (OnSide(key, options)) keys->insert(key);
-    return absl::OkStatus();
-  };
-  return ForEachProblem(*file, options, &fields, check, add).status();
-}
-
-std::string R1Prompt(std::string_view problem) {
-  return absl::StrCat(kR1Head, std::string(problem), kR1Tail);
-}
-
-absl::StatusOr<std::vector<int32_t>> EncodeR1(std::string_view problem, const Tokenizer& tokenizer) {
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> plain, tokenizer.Encode(problem, kPlain));
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> read, tokenizer.Encode(problem, kRead));
-  if (plain == read) return tokenizer.Encode(R1Prompt(problem));
-  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(kR1Head));
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> end, tokenizer.Encode(kR1Tail, kRead));
-  tokens.insert(tokens.end(), plain.begin(), plain.end());
-  tokens.insert(tokens.end(), end.begin(), end.end());
-  return tokens;
-}
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<DocumentFile>> DocumentFile::Open(const std::string& path,
                                                                  const Tokenizer& tokenizer,
-                                                                 const ContentKeys* exclude,
-                                                                 std::optional<absl::Time> now) {
+                                                                 const DocumentFileOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RowFile> rows, RowFile::Open(path));
-  auto file = std::unique_ptr<DocumentFile>(new DocumentFile(std::move(rows), tokenizer, now));
-  const ContentKeys none;
-  for (int64_t i = 0; i < file->file_->size(); ++i) {
-    TEMPER_ASSIGN_OR_RETURN(const DataRow row, file->file_->Read(i));
-    TEMPER_ASSIGN_OR_RETURN(const bool asks, DocumentAsks(row, exclude == nullptr ? none : *exclude));
-    if (!asks) file->rows_.push_back(i);
-  }
-  // What a tokenizer cannot do, such as messages without role tokens, it cannot do for the first row either.
-  if (!file->rows_.empty()) TEMPER_RETURN_IF_ERROR(file->Read(0).status());
+  auto file = std::unique_ptr<DocumentFile>(new DocumentFile(std::move(rows), tokenizer, options));
+  TEMPER_RETURN_IF_ERROR(file->ReadAll());
   return file;
+}
+
+absl::Status DocumentFile::ReadAll() {
+  Skipped skipped;
+  for (int64_t i = 0; i < file_->size(); ++i) {
+    TEMPER_RETURN_IF_ERROR(Told(options_.progress, i, file_->size()));
+    bool asks = false;
+    const auto check = [&]() -> absl::Status {
+      TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(i));
+      const absl::Status status = CheckRow(row, &asks);
+      return status.ok() ? status : At(row.name, status);
+    };
+    const absl::Status status = check();
+    if (!status.ok() && !options_.skip_bad_lines) return status;
+    if (!status.ok()) skipped.Add(status);
+    if (status.ok()) asks ? void(++excluded_) : rows_.push_back(i);
+  }
+  skipped_lines_ = skipped.rows;
+  first_skipped_ = skipped.first;
+  return absl::OkStatus();
+}
+
+absl::Status DocumentFile::CheckRow(const DataRow& row, bool* asks) const {
+  TEMPER_ASSIGN_OR_RETURN(const DocumentRow document, ReadDocumentRow(row));
+  const ProblemRow& asked = document.asked;
+  if (options_.exclude != nullptr) {
+    *asks = options_.exclude->contains(KeyOf(asked.text)) || Asks(asked.messages, *options_.exclude);
+    if (*asks) return absl::OkStatus();
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, form_.Text(asked));
+  // What a tokenizer cannot do, such as messages without role tokens, it cannot do for the first row either.
+  const bool first = rows_.empty();
+  if (!first && !MayExceed(text.size() + document.answer.content.size(), options_.max_tokens))
+    return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const Document whole, form_.Answered(asked, document.answer));
+  const int64_t tokens = static_cast<int64_t>(whole.tokens.size());
+  if (options_.max_tokens == 0 || tokens <= options_.max_tokens) return absl::OkStatus();
+  return TooLong("document", tokens, options_.max_tokens, "");
 }
 
 absl::StatusOr<Document> DocumentFile::Read(int64_t index) const {
   TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
-  absl::StatusOr<Document> document = ReadDocument(row.json, tokenizer_, chat_, row.name);
-  if (document.ok() || std::string(document.status().message()).starts_with(row.name)) return document;
-  return At(row.name, document.status());
-}
-
-absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,
-                                      const Tokenizer& tokenizer) {
-  Document document;
-  TEMPER_ASSIGN_OR_RETURN(document.tokens, tokenizer.Encode(prompt));
-  // Nothing predicts a text's very first token.
-  document.first_target = std::max<int64_t>(1, static_cast<int64_t>(document.tokens.size()));
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(completion, kRead));
-  document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
-  if (!tokenizer.eos_ids().empty()) document.tokens.push_back(tokenizer.eos_ids()[0]);
-  return document;
+  TEMPER_ASSIGN_OR_RETURN(const DocumentRow read, ReadDocumentRow(row));
+  absl::StatusOr<Document> document = form_.Answered(read.asked, read.answer);
+  return document.ok() ? std::move(document) : At(row.name, document.status());
 }
 
 }  // namespace temper

@@ -6,17 +6,28 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/status.h"
 #include "core/text.h"
 #include "data/code_problem.h"
 
 namespace temper {
 namespace {
 
-// A string, or a number as it is written.
+// A string, or a number as it is written; a list of one is that one.
 absl::StatusOr<std::string> Words(const Json& value, const std::string& key, const std::string& where) {
+  if (value.is_array() && value.size() == 1) return Words(value[0], key, where);
   if (value.is_string()) return value.get<std::string>();
   if (IsNumber(value)) return DumpJson(value);
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", key, ": is neither text nor a number"));
+}
+
+// What ShareGPT calls who speaks.
+std::string RoleOf(const std::string& from) {
+  if (from == "human") return "user";
+  if (from == "gpt" || from == "chatgpt" || from == "bing" || from == "bard" || from == "model")
+    return "assistant";
+  if (from == "observation" || from == "function_response") return "tool";
+  return from;
 }
 
 struct Found {
@@ -41,6 +52,36 @@ absl::StatusOr<Found> Choose(const DataRow& row, const std::string& name,
 
 }  // namespace
 
+absl::StatusOr<std::vector<Message>> ReadConversation(const Json& list, const std::string& where) {
+  if (list.is_array() && list.size() == 1 && list[0].is_array()) return ReadConversation(list[0], where);
+  const bool is_share_gpt = list.is_array() && !list.empty() && Find(list[0], "role") == nullptr &&
+                            Find(list[0], "from") != nullptr;
+  if (!is_share_gpt) return ReadMessages(list, where);
+  Json messages = Json::array();
+  for (const Json& item : list) {
+    const std::string name = absl::StrCat(where, ": message ", messages.size() + 1);
+    TEMPER_ASSIGN_OR_RETURN(const std::string from, GetString(item, "from", name));
+    TEMPER_ASSIGN_OR_RETURN(const std::string value, GetString(item, "value", name));
+    messages.push_back({{"role", RoleOf(from)}, {"content", value}});
+  }
+  return ReadMessages(messages, where);
+}
+
+std::optional<std::string> InstructionOf(const Json& row) {
+  const Json* instruction = FieldAt(row, "instruction");
+  if (instruction == nullptr || !instruction->is_string()) return std::nullopt;
+  std::string text = instruction->get<std::string>();
+  const Json* input = FieldAt(row, "input");
+  if (input != nullptr && input->is_string() && !input->get_ref<const std::string&>().empty())
+    absl::StrAppend(&text, "\n\n", input->get_ref<const std::string&>());
+  return text;
+}
+
+Json ToolsOf(const Json& row) {
+  const Json* tools = FieldAt(row, "tools");
+  return tools == nullptr ? Json() : *tools;
+}
+
 const Json* FieldAt(const Json& row, const std::string& path) {
   const Json* at = Find(row, path);  // a key may have points itself
   if (at == nullptr && path.find('.') != std::string::npos) {
@@ -64,22 +105,30 @@ absl::Status ProblemFields::ReadProblem(const DataRow& row, ProblemRow* problem)
     Saw(code->seen);
     return absl::OkStatus();
   }
-  TEMPER_ASSIGN_OR_RETURN(
-      const Found found,
-      Choose(row, names_.problem, {"question", "problem", "prompt", "messages", "instruction"}));
+  TEMPER_ASSIGN_OR_RETURN(const Found found, Choose(row, names_.problem,
+                                                    {"question", "problem", "prompt", "messages",
+                                                     "conversations", "instruction"}));
   if (found.value == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        row.name,
-        ": has no question, problem, prompt, messages or instruction; name the field (fields.problem)"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(row.name,
+                     ": has no question, problem, prompt, messages, conversations "
+                     "or instruction; name the field (fields.problem)"));
   }
-  if (found.value->is_string() && found.key != "messages") {
+  problem->tools = ToolsOf(row.json);
+  if (names_.problem.empty() && found.key == "instruction" && found.value->is_string()) {
+    problem->text = *InstructionOf(row.json);
+    Saw(problem->text == found.value->get_ref<const std::string&>() ? found.key : "instruction + input");
+    return absl::OkStatus();
+  }
+  if (found.value->is_string() && found.key != "messages" && found.key != "conversations") {
     Saw(found.key);
     problem->text = found.value->get<std::string>();
     return absl::OkStatus();
   }
   TEMPER_ASSIGN_OR_RETURN(problem->messages,
-                          ReadMessages(*found.value, absl::StrCat(row.name, ": ", found.key)));
-  Saw(found.key == "messages" ? found.key : absl::StrCat(found.key, " (messages)"));
+                          ReadConversation(*found.value, absl::StrCat(row.name, ": ", found.key)));
+  Saw(found.key == "messages" || found.key == "conversations" ? found.key
+                                                              : absl::StrCat(found.key, " (messages)"));
   std::vector<Message>& messages = problem->messages;
   while (!messages.empty() && messages.back().role != "user") messages.pop_back();
   if (messages.empty()) {
@@ -91,13 +140,18 @@ absl::Status ProblemFields::ReadProblem(const DataRow& row, ProblemRow* problem)
 }
 
 absl::Status ProblemFields::ReadAnswer(const DataRow& row, ProblemRow* problem) {
-  TEMPER_ASSIGN_OR_RETURN(const Found found, Choose(row, names_.answer,
-                                                    {"answer", "solution", "ground_truth", "expected",
-                                                     "reward_model.ground_truth"}));
+  TEMPER_ASSIGN_OR_RETURN(Found found,
+                          Choose(row, names_.answer,
+                                 {"answer", "expected_answer", "final_answer", "solution", "ground_truth",
+                                  "expected", "target", "reward_model.ground_truth"}));
+  if (found.value == nullptr && FieldAt(row.json, "instruction") != nullptr) {
+    if (const Json* output = FieldAt(row.json, "output")) found = {"output", output};
+  }
   if (found.value == nullptr) return absl::OkStatus();
   // Tests are no answer (verl's rows of programs).
   if (names_.answer.empty() && found.key == "reward_model.ground_truth" && found.value->is_structured())
     return absl::OkStatus();
+  problem->has_answer = true;
   TEMPER_ASSIGN_OR_RETURN(problem->answer, Words(*found.value, found.key, row.name));
   std::string& answer = problem->answer;
   const size_t mark = answer.rfind("####");

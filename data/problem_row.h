@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,10 +19,11 @@ struct FieldNames {
   template <class V>
   void Fields(V& v) {
     v.Field("problem", problem,
-            "The problem, text or messages; empty: question, problem, prompt, messages or instruction.");
+            "The problem, text or messages; empty: question, problem, prompt, messages, conversations or "
+            "instruction.");
     v.Field("answer", answer,
-            "The reference answer; empty: answer, solution, ground_truth, expected, "
-            "reward_model.ground_truth.");
+            "The reference answer; empty: answer, expected_answer, final_answer, solution, ground_truth, "
+            "expected, target, reward_model.ground_truth, or beside an instruction output.");
     v.Field("task", task, "What kind of problem it is; empty: task, data_source.");
     v.Field("id", id, "The problem's id; empty: id; where there is none, the row's number.");
     v.Field("tests", tests,
@@ -35,13 +37,16 @@ struct FieldNames {
 struct ProblemRow {
   std::string id, answer, task;
   bool has_id = false;            // else id is the row's number
+  bool has_answer = false;        // though it may be empty
   std::string text;               // the problem; for messages the last one's, which is the user's
   std::vector<Message> messages;  // the conversation up to there; empty where the problem is text
   Json tests;                     // where their field is named; else null
+  Json tools;                     // for its chat template; or null
 };
 
-// Reads rows in the forms of GSM8K (the answer follows ####), MATH and NuminaMath, verl and DAPO (prompt as
-// messages, reward_model), TRL, Open-R1 and plain chats, and keeps what it recognised.
+// Reads rows in the forms of GSM8K (the answer follows ####), MATH and NuminaMath, NeMo (expected_answer),
+// verl and DAPO (prompt as messages, reward_model), TRL, Open-R1, Alpaca (an input stands two lines below its
+// instruction), ShareGPT and plain chats, and keeps what it recognised.
 class ProblemFields {
  public:
   explicit ProblemFields(FieldNames names) : names_(std::move(names)) {}
@@ -58,6 +63,16 @@ class ProblemFields {
   const FieldNames names_;
   std::vector<std::string> seen_;
 };
+
+// A conversation: [{"role", "content"}, ..] (ReadMessages), or as ShareGPT writes it [{"from", "value"}, ..];
+// a list that holds only such a list is that one. Errors name `where`.
+absl::StatusOr<std::vector<Message>> ReadConversation(const Json& list, const std::string& where);
+
+// An Alpaca row's instruction with its input; nothing where the row has none.
+std::optional<std::string> InstructionOf(const Json& row);
+
+// The row's "tools", or null.
+Json ToolsOf(const Json& row);
 
 // The member at `path` ("a.b.c"), or null where it is not there or null.
 const Json* FieldAt(const Json& row, const std::string& path);

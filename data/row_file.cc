@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
@@ -117,6 +118,61 @@ absl::StatusOr<int> OpenRows(const std::string& path) {
   return copy;
 }
 
+// Finds the items of a JSON list, byte by byte, without reading them: what they are is for the parser to say.
+class ListScanner {
+ public:
+  struct Item {
+    int64_t begin, end, line;
+  };
+  // Takes the next byte, at `offset`; an item where it ends one. After the list's end only white space may
+  // come.
+  std::optional<Item> Take(char c, int64_t offset) {
+    if (c == '\n') ++line_;
+    const bool is_space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    if (in_string_) {
+      if (!escaped_ && c == '"') in_string_ = false;
+      escaped_ = !escaped_ && c == '\\';
+      end_ = offset + 1;
+      return std::nullopt;
+    }
+    if (done_ || (depth_ == 0 && c != '[')) rubbish_ |= !is_space;
+    if (is_space || rubbish_) return std::nullopt;
+    const bool closes = c == ']' || c == '}';
+    if (depth_ == 1 && (c == ',' || c == ']')) {
+      const bool has_item = begin_ >= 0 || c == ',' || after_comma_;
+      const Item item{begin_ < 0 ? offset : begin_, begin_ < 0 ? offset : end_,
+                      begin_ < 0 ? line_ : item_line_};
+      begin_ = -1;
+      after_comma_ = c == ',';
+      if (c == ']') done_ = true;
+      return has_item ? std::optional<Item>(item) : std::nullopt;
+    }
+    if (depth_ >= 1 && begin_ < 0) {
+      begin_ = offset;
+      item_line_ = line_;
+    }
+    depth_ += c == '[' || c == '{' ? 1 : closes ? -1 : 0;
+    in_string_ = c == '"';
+    end_ = offset + 1;
+    return std::nullopt;
+  }
+  bool done() const { return done_ && !rubbish_; }
+  int64_t line() const { return line_; }
+
+ private:
+  bool in_string_ = false, escaped_ = false, done_ = false, rubbish_ = false, after_comma_ = false;
+  int64_t depth_ = 0, line_ = 1;
+  int64_t begin_ = -1, end_ = 0, item_line_ = 0;  // of the item that is open; -1: none is
+};
+
+// What a file is whose first row is no JSON object.
+std::string NoRowsHint(std::string_view text) {
+  if (text.starts_with("\x1F\x8B")) return "; the file is packed with gzip: unpack it first";
+  if (text.starts_with("\x28\xB5\x2F\xFD")) return "; the file is packed with zstd: unpack it first";
+  return "; rows are JSON objects, one a line or in one list, or Parquet; CSV becomes such with pandas: "
+         "read_csv(FILE).to_json(OUT, orient='records', lines=True)";
+}
+
 bool IsBlank(std::string_view line) { return line.find_first_not_of(" \t\r") == std::string_view::npos; }
 
 }  // namespace
@@ -125,7 +181,8 @@ absl::StatusOr<std::unique_ptr<RowFile>> RowFile::Open(const std::string& path) 
   TEMPER_ASSIGN_OR_RETURN(const int file, OpenRows(path));
   auto rows =
       std::unique_ptr<RowFile>(new RowFile(path == "-" ? "standard input" : Printable(path, 1000), file));
-  TEMPER_RETURN_IF_ERROR(rows->Index());
+  TEMPER_ASSIGN_OR_RETURN(const bool is_list, rows->BeginsWithList());
+  TEMPER_RETURN_IF_ERROR(is_list ? rows->IndexList() : rows->Index());
   return rows;
 }
 
@@ -164,6 +221,42 @@ absl::Status RowFile::Index() {
   return begin < offset ? end_line(offset) : absl::OkStatus();
 }
 
+// A list that spans lines, or a line of a list that goes on: JSONL's rows are objects.
+absl::StatusOr<bool> RowFile::BeginsWithList() const {
+  std::string head(4096, '\0');
+  TEMPER_ASSIGN_OR_RETURN(const size_t got, ReadAt(file_, name_, 0, head.size(), head.data()));
+  const std::string_view text = std::string_view(head).substr(0, got);
+  const size_t mark = text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+  const size_t first = text.find_first_not_of(" \t\r\n", mark);
+  return first != text.npos && text[first] == '[';
+}
+
+absl::Status RowFile::IndexList() {
+  ListScanner scanner;
+  std::string piece(kPiece, '\0');
+  char mark[3];
+  TEMPER_ASSIGN_OR_RETURN(const size_t marked, ReadAt(file_, name_, 0, 3, mark));
+  int64_t offset = marked == 3 && std::memcmp(mark, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+  for (;;) {
+    TEMPER_ASSIGN_OR_RETURN(const size_t got, ReadAt(file_, name_, offset, piece.size(), piece.data()));
+    if (got == 0) break;
+    for (size_t at = 0; at < got; ++at) {
+      const std::optional<ListScanner::Item> item =
+          scanner.Take(piece[at], offset + static_cast<int64_t>(at));
+      if (!item) continue;
+      if (item->line > UINT32_MAX)
+        return absl::InvalidArgumentError(absl::StrCat(name_, ": has more than 2^32 lines"));
+      if (item->end - item->begin > kLineLimit) return TooLong(name_, item->line);
+      lines_.push_back(
+          {item->begin, static_cast<uint32_t>(item->end - item->begin), static_cast<uint32_t>(item->line)});
+    }
+    offset += static_cast<int64_t>(got);
+  }
+  if (scanner.done()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      name_, ":", scanner.line(), ": the file is a JSON list that does not end, or something follows it"));
+}
+
 std::string RowFile::RowName(int64_t index) const { return absl::StrCat(name_, ":", Number(index)); }
 
 absl::StatusOr<DataRow> RowFile::Read(int64_t index) const {
@@ -174,7 +267,11 @@ absl::StatusOr<DataRow> RowFile::Read(int64_t index) const {
                           ReadAt(file_, name_, place.offset, place.bytes, line.text.data()));
   if (got != place.bytes)
     return absl::FailedPreconditionError(absl::StrCat(row.name, ": the file was cut while it was in use"));
-  TEMPER_ASSIGN_OR_RETURN(row.json, ParseLine(line, Numbers::kAsWritten));
+  absl::StatusOr<Json> json = ParseLine(line, Numbers::kAsWritten);
+  if (!json.ok() && index == 0 && !line.text.starts_with("{") && !line.text.starts_with("["))
+    return absl::InvalidArgumentError(absl::StrCat(json.status().message(), NoRowsHint(line.text)));
+  if (!json.ok()) return json.status();
+  row.json = *std::move(json);
   if (!row.json.is_object())
     return absl::InvalidArgumentError(absl::StrCat(row.name, ": is not a JSON object"));
   return row;

@@ -1,40 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/collect.h"
 
+#include <set>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/status.h"
 #include "rollout/worker.h"
 #include "trainer/documents.h"
-#include "trainer/problems.h"
+#include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/session.h"
 
 namespace temper {
 namespace {
 
-// Prompts that are sampled, scored and on disk before the next ones begin.
-constexpr int64_t kPromptsPerRollout = 256;
+// What became of the completions.
+struct Fates {
+  int64_t kept = 0, cut = 0, low = 0, empty = 0, repeated = 0, surplus = 0, unjudged = 0;
+
+  int64_t all() const { return kept + cut + low + empty + repeated + surplus + unjudged; }
+  // "kept 12 of 64 completions; 40 were cut at max_new_tokens 32, ..".
+  std::string Text(const CollectConfig& config) const {
+    std::vector<std::string> others;
+    const auto add = [&](int64_t count, const std::string& what) {
+      if (count > 0) others.push_back(absl::StrCat(count, " ", what));
+    };
+    add(cut, absl::StrCat("were cut at max_new_tokens ", config.sampling.max_new_tokens));
+    add(low, absl::StrCat("have a reward below min_reward ", config.min_reward));
+    add(empty, "are empty");
+    add(repeated, "say what another one of their prompt says");
+    add(surplus, absl::StrCat("are more than keep_per_prompt ", config.keep_per_prompt));
+    add(unjudged, "could not be judged");
+    return absl::StrCat("kept ", kept, " of ", all(), " completions", others.empty() ? "" : "; ",
+                        absl::StrJoin(others, ", "));
+  }
+};
 
 // The kept completions of one group, as lines of the dataset.
-std::string KeptRows(const Group& group, const CollectConfig& config, int64_t* kept) {
+std::string KeptRows(const Group& group, const CollectConfig& config, Fates* fates) {
   std::string lines;
-  int64_t of_this_prompt = 0;
+  std::set<std::string> texts;
   for (const Trajectory& trajectory : group.trajectories) {
     const std::optional<double> reward = RewardOf(trajectory.verdicts, config.reward);
-    if (!reward.has_value() || *reward < config.min_reward) continue;
-    if (trajectory.stop != StopReason::kEndOfText || of_this_prompt == config.keep_per_prompt) continue;
-    ++of_this_prompt;
+    int64_t* fate = &fates->kept;
+    if (!reward.has_value()) {
+      fate = &fates->unjudged;
+    } else if (trajectory.stop != StopReason::kEndOfText) {
+      fate = &fates->cut;
+    } else if (*reward < config.min_reward) {
+      fate = &fates->low;
+    } else if (trajectory.text.find_first_not_of(" \t\r\n") == std::string::npos) {
+      fate = &fates->empty;
+    } else if (texts.contains(trajectory.text)) {
+      fate = &fates->repeated;
+    } else if (static_cast<int64_t>(texts.size()) == config.keep_per_prompt) {
+      fate = &fates->surplus;
+    }
+    ++*fate;
+    if (fate != &fates->kept) continue;
+    texts.insert(trajectory.text);
     absl::StrAppend(&lines,
                     DumpJson(Json{{"id", group.prompt.id},
                                   {"sample", trajectory.sample},
                                   {"reward", *reward},
                                   {"prompt", group.prompt.text},
-                                  {"completion", trajectory.text}}),
+                                  {"completion", trajectory.text},
+                                  {"answer", group.prompt.answer},
+                                  {"task", group.prompt.task}}),
                     "\n");
   }
-  *kept += of_this_prompt;
   return lines;
 }
 
@@ -44,24 +82,23 @@ absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
   TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
-                          OpenTrainProblems(context, config.problems, *policy.tokenizer));
+                          context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
-  TEMPER_RETURN_IF_ERROR(problems->CheckAnswers(*rewards));
   Engine engine(policy.model.get(), EngineOptionsOf(config.sampling));
   RolloutWorker worker(&engine, policy.tokenizer.get(), *context.mesh);
   context.progress->Start(context.stage->name, config.prompts);
 
   // Groups that an interrupted run left in the records are not sampled again, so the whole of it is a loop.
   std::string dataset;
-  int64_t kept = 0;
-  for (int64_t first = 0, rollout = 0; first < config.prompts; first += kPromptsPerRollout, ++rollout) {
+  Fates fates;
+  for (int64_t first = 0, rollout = 0; first < config.prompts; first += kCollectedTogether, ++rollout) {
     RolloutRequest request;
     request.seed = context.recipe->seed;
     request.stage = context.stage->name;
     request.rollout = rollout;
     TEMPER_ASSIGN_OR_RETURN(request.prompts,
-                            problems->Take(first, std::min(kPromptsPerRollout, config.prompts - first)));
+                            problems->Take(first, std::min(kCollectedTogether, config.prompts - first)));
     request.samples_per_prompt = config.samples_per_prompt;
     request.sampling = SamplingOptionsOf(config.sampling, *policy.tokenizer);
     request.records = RolloutRecords(context, rollout);
@@ -69,17 +106,16 @@ absl::Status RunCollect(const StageContext& context) {
     TEMPER_ASSIGN_OR_RETURN(
         const std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
-    for (const Group& group : groups) dataset += KeptRows(group, config, &kept);
-    context.progress->Step(std::min(first + kPromptsPerRollout, config.prompts), absl::StrCat("kept ", kept));
+    for (const Group& group : groups) dataset += KeptRows(group, config, &fates);
+    context.progress->Step(std::min(first + kCollectedTogether, config.prompts),
+                           absl::StrCat("kept ", fates.kept));
   }
   context.progress->Finish();
-  if (kept == 0) {
-    return absl::InvalidArgumentError(absl::StrCat("stage ", context.stage->name, ": no completion of ",
-                                                   config.prompts, " prompts reached collect.min_reward ",
-                                                   config.min_reward, ": the policy of ", context.stage->from,
-                                                   " is not good enough, or the reward is another one"));
-  }
+  const std::string text = absl::StrCat("stage ", context.stage->name, ": ", fates.Text(config));
+  if (fates.kept == 0)
+    return absl::InvalidArgumentError(absl::StrCat(text, ": there is nothing to train on"));
   if (!context.mesh->is_first()) return absl::OkStatus();
+  LogInfo(text);
   return WriteFileAtomic(DatasetPath(context.directory), dataset);
 }
 

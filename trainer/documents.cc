@@ -4,11 +4,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "data/tasks/tiny.h"
-#include "trainer/problems.h"
+#include "trainer/inputs.h"
 
 namespace temper {
 namespace {
@@ -29,25 +28,31 @@ tiny::Document Generated(const DocumentsConfig& config, uint64_t key, int64_t in
 
 std::string DatasetPath(const std::string& stage_directory) { return stage_directory + "/dataset.jsonl"; }
 
+absl::Status CheckDocumentCount(const StageConfig& stage, size_t number, int64_t there) {
+  const SftConfig& config = stage.kind == StageKind::kPretrain ? stage.pretrain : stage.sft;
+  const int64_t count = config.documents[number].count;
+  if (count <= there) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("stage ", stage.name, ": documents.", number, ": ", count,
+                                                 " documents are wanted, there are ", there));
+}
+
 absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext& context,
                                                               const DocumentsConfig& config,
-                                                              const Tokenizer& tokenizer, size_t number,
-                                                              const ContentKeys& held_out) {
+                                                              const Tokenizer& tokenizer, size_t number) {
   Part part;
   if (config.kind == "collect" || config.kind == "file") {
-    const bool collected = config.kind == "collect";
-    const std::string path =
-        collected ? DatasetPath(StageDirectory(context.run_directory, config.stage)) : config.file;
-    // What a collect stage sampled from had nothing held out in it.
-    TEMPER_ASSIGN_OR_RETURN(part.file, DocumentFile::Open(path, tokenizer, collected ? nullptr : &held_out,
-                                                          context.recipe->Date()));
-    if (part.file->excluded() > 0)
-      LogInfo(path, ": ", part.file->excluded(), " documents on problems that evaluations ask are left out");
+    if (config.kind == "file") {
+      part.file = context.inputs->Documents(*context.stage, config);
+    } else {  // what a collect stage sampled from had nothing held out in it
+      DocumentFileOptions options;
+      options.now = context.recipe->Date();
+      TEMPER_ASSIGN_OR_RETURN(
+          part.file, DocumentFile::Open(DatasetPath(StageDirectory(context.run_directory, config.stage)),
+                                        tokenizer, options));
+    }
+    TEMPER_RETURN_IF_ERROR(CheckDocumentCount(*context.stage, number, part.file->size()));
     part.size = config.count == 0 ? part.file->size() : config.count;
-    if (part.size <= part.file->size()) return part;
-    return absl::InvalidArgumentError(absl::StrCat("stage ", context.stage->name, ": documents.", number,
-                                                   ": ", config.count, " documents are wanted, there are ",
-                                                   part.file->size()));
+    return part;
   }
   // The same corpus for every stage that asks for it in the same place, such as two bases.
   const uint64_t key = RandomKey(context.recipe->seed, config.kind, number, "documents");
@@ -61,15 +66,9 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
 
 absl::StatusOr<std::unique_ptr<DocumentSource>> DocumentSource::Open(
     const StageContext& context, const std::vector<DocumentsConfig>& documents, const Tokenizer& tokenizer) {
-  ContentKeys held_out;
-  for (const DocumentsConfig& config : documents) {
-    if (config.kind != "file") continue;
-    TEMPER_ASSIGN_OR_RETURN(held_out, HeldOutKeys(*context.recipe));
-    break;
-  }
   auto source = std::make_unique<DocumentSource>();
   for (size_t number = 0; number < documents.size(); ++number) {
-    TEMPER_ASSIGN_OR_RETURN(Part part, OpenPart(context, documents[number], tokenizer, number, held_out));
+    TEMPER_ASSIGN_OR_RETURN(Part part, OpenPart(context, documents[number], tokenizer, number));
     source->size_ += part.size;
     source->parts_.push_back(std::move(part));
   }

@@ -28,15 +28,17 @@ class DocumentSource {
  private:
   struct Part {
     int64_t size = 0;
-    std::vector<Document> made;          // by a generator, or
-    std::unique_ptr<DocumentFile> file;  // its first `size`
+    std::vector<Document> made;                // by a generator, or
+    std::shared_ptr<const DocumentFile> file;  // its first `size`
   };
   static absl::StatusOr<Part> OpenPart(const StageContext& context, const DocumentsConfig& config,
-                                       const Tokenizer& tokenizer, size_t number,
-                                       const ContentKeys& held_out);
+                                       const Tokenizer& tokenizer, size_t number);
   std::vector<Part> parts_;
   int64_t size_ = 0;
 };
+
+// Whether documents[number] of the stage has as many as are wanted of it.
+absl::Status CheckDocumentCount(const StageConfig& stage, size_t number, int64_t there);
 
 // Where a collect stage leaves its dataset.
 std::string DatasetPath(const std::string& stage_directory);

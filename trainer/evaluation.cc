@@ -4,7 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/status.h"
-#include "trainer/problems.h"
+#include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
 
 namespace temper {
@@ -25,9 +25,8 @@ Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokeniz
       engine_(&model, EngineOptionsOf(config_.sampling)),
       worker_(&engine_, &tokenizer, *context.mesh),
       measure_(std::move(measure)),
-      held_out_{"held_out", &config_.source, config_.problems, config_.samples_per_prompt},
-      hard_{"hard", &config_.hard, config_.problems > 0 ? config_.hard_problems : 0,
-            config_.hard_samples_per_prompt} {}
+      held_out_{"held_out", &config_.source, config_.HeldOutProblems(), config_.samples_per_prompt},
+      hard_{"hard", &config_.hard, config_.HardProblems(), config_.hard_samples_per_prompt} {}
 
 absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& context, CausalLm& model,
                                                            const Tokenizer& tokenizer) {
@@ -44,9 +43,7 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& c
 absl::Status Evaluator::Draw(Level* level) {
   if (level->count == 0) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> source,
-                          ProblemSource::Open(*level->problems, tokenizer_, *context_.recipe,
-                                              absl::StrCat("evaluation/", level->name), Split::kHeldOut));
-  TEMPER_RETURN_IF_ERROR(source->CheckAnswers(*rewards_));
+                          context_.inputs->EvaluationProblems(*context_.stage, level->name));
   // A file has so many problems and no more.
   const int64_t count = source->size() < 0 ? level->count : std::min(level->count, source->size());
   TEMPER_ASSIGN_OR_RETURN(level->prompts, source->Take(0, count));
@@ -57,7 +54,7 @@ absl::Status Evaluator::Draw(Level* level) {
 
 absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
   figures->clear();
-  if (config_.during_every == 0 || config_.problems == 0 || step % config_.during_every != 0)
+  if (config_.during_every == 0 || config_.HeldOutProblems() == 0 || step % config_.during_every != 0)
     return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const Measure::Figures measured,
                           Sample(held_out_, config_.during_problems, config_.during_samples_per_prompt,
@@ -73,7 +70,7 @@ absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
 
 absl::StatusOr<Json> Evaluator::AfterStage() {
   Json row = Json::object();
-  if (config_.problems > 0) row["rule"] = measure_.pass_rule();
+  if (config_.HeldOutProblems() > 0) row["rule"] = measure_.pass_rule();
   for (const auto& [prefix, measured_level] : {std::pair("", &held_out_), std::pair("hard/", &hard_)}) {
     const Level& level = *measured_level;
     if (level.count == 0) continue;

@@ -164,7 +164,7 @@ RecipeConfig WithMeasuredStarts(const RecipeConfig& recipe) {
   for (const StageConfig& stage : recipe.stages) {
     const bool trains = stage.kind != StageKind::kCollect && stage.kind != StageKind::kEval;
     const bool directory = !stage.from.empty() && recipe.StageBefore(stage) == nullptr;
-    if (trains && directory && stage.evaluation.before && stage.evaluation.problems > 0) {
+    if (trains && directory && stage.evaluation.before && stage.evaluation.HeldOutProblems() > 0) {
       StageConfig before;
       before.name = stage.name + ".before";
       before.kind = StageKind::kEval;

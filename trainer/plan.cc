@@ -170,7 +170,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
                              stage.collect.samples_per_prompt, stage.collect.keep_per_prompt),
              {});
     } else {
-      Append(&text, stage, absl::StrCat(stage.evaluation.problems, " problems"), {});
+      Append(&text, stage, absl::StrCat(stage.evaluation.HeldOutProblems(), " problems"), {});
     }
   }
   text.pop_back();

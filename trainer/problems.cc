@@ -2,13 +2,10 @@
 #include "trainer/problems.h"
 
 #include <algorithm>
-#include <set>
 #include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
-#include "core/config.h"
-#include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "data/tasks/procedural.h"
@@ -20,47 +17,19 @@ namespace {
 
 constexpr int64_t kTries = 1000;  // problems of a place's own little stream
 
-ProblemFileOptions OptionsOf(const ProblemsConfig& config, Split split, const ContentKeys* exclude) {
-  ProblemFileOptions options;
-  options.prompt_template = config.template_name == "r1" ? PromptTemplate::kR1 : PromptTemplate::kNone;
-  options.fields = config.fields;
-  options.skip_bad_lines = config.skip_bad_lines;
-  options.side = split;
-  options.held_out_share = config.held_out_share;
-  options.exclude = exclude;
-  return options;
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Open(const ProblemsConfig& config,
-                                                                   const Tokenizer& tokenizer,
-                                                                   const RecipeConfig& recipe,
-                                                                   const std::string& stream, Split split,
-                                                                   ContentKeys exclude) {
-  auto source = std::unique_ptr<ProblemSource>(new ProblemSource(
-      config, tokenizer, RandomKey(static_cast<uint64_t>(recipe.seed), stream, 0, "problems"), recipe.Date(),
-      split, std::move(exclude)));
-  TEMPER_RETURN_IF_ERROR(source->OpenFiles());
+absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Make(
+    const ProblemsConfig& config, const Tokenizer& tokenizer, const RecipeConfig& recipe,
+    const std::string& stream, Split split, const ContentKeys& exclude,
+    std::vector<std::shared_ptr<const ProblemFile>> files) {
+  const uint64_t key = RandomKey(static_cast<uint64_t>(recipe.seed), stream, 0, "problems");
+  auto source = std::unique_ptr<ProblemSource>(
+      new ProblemSource(config, tokenizer, key, recipe.Date(), split, exclude));
+  for (std::shared_ptr<const ProblemFile>& file : files)
+    source->sources_.push_back({.file = std::move(file), .order = {}});
+  source->Mix();
   return source;
-}
-
-absl::Status ProblemSource::OpenFiles() {
-  ProblemFileOptions options = OptionsOf(config_, split_, &exclude_);
-  options.now = date_;
-  for (const std::string& path : config_.files) {
-    TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemFile> file, ProblemFile::Open(path, tokenizer_, options));
-    if (file->skipped_lines() > 0) LogWarning(path, ": ", file->skipped_lines(), " bad lines skipped");
-    LogInfo(path, ": ", file->size(), " problems (", file->fields(), ")",
-            file->excluded() > 0 ? absl::StrCat("; ", file->excluded(), " that evaluations ask are left out")
-                                 : "");
-    if (file->size() == 0)
-      return absl::InvalidArgumentError(absl::StrCat(path, ": there is no problem in it"));
-    skipped_lines_ += file->skipped_lines();
-    sources_.push_back({.file = std::move(file), .order = {}});
-  }
-  Mix();
-  return absl::OkStatus();
 }
 
 void ProblemSource::Mix() {
@@ -70,29 +39,6 @@ void ProblemSource::Mix() {
   for (size_t s = 0; config_.weights.empty() && s < sources_.size(); ++s)
     weights.push_back(static_cast<double>(sources_[s].file->size()));
   mixture_.emplace(std::move(weights), RandomKey(key_, "mixture", 0, "source"));
-}
-
-absl::Status ProblemSource::CheckAnswers(const RewardPool& rewards) {
-  for (size_t s = 0; s < sources_.size(); ++s) {
-    ProblemFile& file = *sources_[s].file;
-    std::vector<int64_t> good;
-    absl::Status first;
-    for (int64_t i = 0; i < file.size(); ++i) {
-      TEMPER_ASSIGN_OR_RETURN(const Prompt prompt, file.ReadText(i));
-      const absl::Status status = rewards.CheckAnswers(absl::MakeConstSpan(&prompt, 1));
-      if (status.ok()) good.push_back(i);
-      if (first.ok()) first = status;
-    }
-    if (first.ok()) continue;
-    const std::string what = absl::StrCat(config_.files[s], ": ", first.message());
-    if (!config_.skip_bad_lines || good.empty()) return absl::InvalidArgumentError(what);
-    const int64_t left_out = file.size() - static_cast<int64_t>(good.size());
-    LogWarning(what, "; ", left_out, " such problems are left out");
-    skipped_lines_ += left_out;
-    file.Keep(good);
-  }
-  Mix();
-  return absl::OkStatus();
 }
 
 int64_t ProblemSource::size() const {
@@ -125,10 +71,10 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::FromTasks(int64_t first, int6
   };
   TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, Draw(first, count, make, too_few));
   for (Prompt& prompt : prompts) {
-    const bool r1 = config_.template_name == "r1";
-    TEMPER_ASSIGN_OR_RETURN(prompt.tokens,
-                            r1 ? EncodeR1(prompt.text, tokenizer_) : tokenizer_.Encode(prompt.text));
-    if (r1) prompt.text = R1Prompt(prompt.text);
+    ProblemRow problem;
+    problem.text = std::move(prompt.text);
+    TEMPER_ASSIGN_OR_RETURN(prompt.tokens, form_.Tokens(problem));
+    TEMPER_ASSIGN_OR_RETURN(prompt.text, form_.Text(problem));
   }
   return prompts;
 }
@@ -194,31 +140,6 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::FromFiles(int64_t first, int6
     prompts.push_back(std::move(prompt));
   }
   return prompts;
-}
-
-absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe) {
-  ContentKeys keys;
-  std::set<std::string> read;  // stages mostly share their evaluation: its files are read once
-  for (const StageConfig& stage : recipe.stages) {
-    const EvaluationConfig& evaluation = stage.evaluation;
-    if (stage.kind == StageKind::kCollect || evaluation.problems == 0) continue;
-    for (const ProblemsConfig* problems : {&evaluation.source, &evaluation.hard}) {
-      if (problems == &evaluation.hard && evaluation.hard_problems == 0) continue;
-      if (!read.insert(WriteConfig(*problems)).second) continue;
-      for (const std::string& file : problems->files) {
-        TEMPER_RETURN_IF_ERROR(AddContentKeys(file, OptionsOf(*problems, Split::kHeldOut, nullptr), &keys));
-      }
-    }
-  }
-  return keys;
-}
-
-absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageContext& context,
-                                                                 const ProblemsConfig& config,
-                                                                 const Tokenizer& tokenizer) {
-  TEMPER_ASSIGN_OR_RETURN(ContentKeys held_out, HeldOutKeys(*context.recipe));
-  return ProblemSource::Open(config, tokenizer, *context.recipe, context.stage->name, Split::kTrain,
-                             std::move(held_out));
 }
 
 }  // namespace temper

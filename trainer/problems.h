@@ -11,12 +11,11 @@
 #include "absl/status/statusor.h"
 #include "data/dataset.h"
 #include "data/mixture.h"
+#include "data/prompt_form.h"
 #include "data/split.h"
 #include "data/tokenizer.h"
 #include "data/trajectory.h"
-#include "rewards/pool.h"
 #include "trainer/recipe_config.h"
-#include "trainer/stage.h"
 
 namespace temper {
 
@@ -25,39 +24,33 @@ namespace temper {
 // each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
-  // Of the recipe, its seed and date. `stream` names the draws ("zero", "evaluation"). Problems in `exclude`
-  // (HeldOutKeys) are left out, of files and generators.
-  static absl::StatusOr<std::unique_ptr<ProblemSource>> Open(const ProblemsConfig& config,
-                                                             const Tokenizer& tokenizer,
-                                                             const RecipeConfig& recipe,
-                                                             const std::string& stream, Split split,
-                                                             ContentKeys exclude = {});
-
-  // The files' problems whose reference answer the rules cannot judge by: an error, or, with skip_bad_lines,
-  // left out with a warning. Before Take.
-  absl::Status CheckAnswers(const RewardPool& rewards);
+  // Of the recipe, its seed and date. `stream` names the draws ("zero", "evaluation"). `files` are those of
+  // config, in its order, opened for this split and without what is excluded; problems in `exclude` are left
+  // out of what is made, too. All but the config outlives it.
+  static absl::StatusOr<std::unique_ptr<ProblemSource>> Make(
+      const ProblemsConfig& config, const Tokenizer& tokenizer, const RecipeConfig& recipe,
+      const std::string& stream, Split split, const ContentKeys& exclude,
+      std::vector<std::shared_ptr<const ProblemFile>> files);
 
   // Prompts [first, first + count) of the stream; no id twice in what one call returns.
   absl::StatusOr<std::vector<Prompt>> Take(int64_t first, int64_t count);
   // Problems of the files; -1: endless.
   int64_t size() const;
-  int64_t skipped_lines() const { return skipped_lines_; }
 
  private:
   struct Source {
-    std::unique_ptr<ProblemFile> file;
+    std::shared_ptr<const ProblemFile> file;
     int64_t pass = -1;           // of `order`
     std::vector<int64_t> order;  // of the file's problems in that pass
   };
   ProblemSource(const ProblemsConfig& config, const Tokenizer& tokenizer, uint64_t key,
-                std::optional<absl::Time> date, Split split, ContentKeys exclude)
+                std::optional<absl::Time> date, Split split, const ContentKeys& exclude)
       : config_(config),
         tokenizer_(tokenizer),
         key_(key),
-        date_(date),
+        form_(tokenizer, config.prompt, date),
         split_(split),
-        exclude_(std::move(exclude)) {}
-  absl::Status OpenFiles();
+        exclude_(exclude) {}
   absl::StatusOr<std::vector<Prompt>> Generate(int64_t first, int64_t count) const;
   absl::StatusOr<std::vector<Prompt>> FromTasks(int64_t first, int64_t count);
   // Of each position the first of make(position, 0), make(position, 1), .. that is new to this call and not
@@ -72,21 +65,11 @@ class ProblemSource {
   const ProblemsConfig config_;
   const Tokenizer& tokenizer_;
   const uint64_t key_;
-  const std::optional<absl::Time> date_;
+  const PromptForm form_;
   const Split split_;
-  const ContentKeys exclude_;
+  const ContentKeys& exclude_;
   std::vector<Source> sources_;
   std::optional<Mixture> mixture_;
-  int64_t skipped_lines_ = 0;
 };
-
-// What the evaluations of all the recipe's stages measure by, as far as it is in files: no stage trains on
-// it.
-absl::StatusOr<ContentKeys> HeldOutKeys(const RecipeConfig& recipe);
-
-// The problems that a stage trains on or collects from, without what is held out.
-absl::StatusOr<std::unique_ptr<ProblemSource>> OpenTrainProblems(const StageContext& context,
-                                                                 const ProblemsConfig& config,
-                                                                 const Tokenizer& tokenizer);
 
 }  // namespace temper

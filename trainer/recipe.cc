@@ -21,6 +21,7 @@
 #include "trainer/collect.h"
 #include "trainer/corrections.h"
 #include "trainer/evaluation.h"
+#include "trainer/inputs.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/rl.h"
@@ -52,6 +53,7 @@ class Runner {
 
   absl::Status Run() {
     TEMPER_RETURN_IF_ERROR(CheckOrder());
+    TEMPER_RETURN_IF_ERROR(OpenInputs());
     Json table = Json::array();
     int64_t metrics_offset = 0;
     if (library_ops_ && mesh_.is_first())
@@ -86,12 +88,34 @@ class Runner {
     return absl::OkStatus();
   }
 
+  // Every rank reads what it will take from. Where only another failed, this one's stop gives way to that
+  // one's error.
+  absl::Status OpenInputs() {
+    Inputs::Options options;
+    options.run_directory = run_directory_;
+    options.finished = [this](const std::string& stage) {
+      return FileExists(StageDonePath(StageDirectory(run_directory_, stage)));
+    };
+    options.stop = stop_;
+    if (mesh_.is_first()) options.progress = &progress_;
+    absl::StatusOr<std::unique_ptr<Inputs>> inputs = Inputs::Open(recipe_, options);
+    const bool first_failed = mesh_.world().Sum(mesh_.is_first() && !inputs.ok() ? 1 : 0) > 0;
+    const bool failed = mesh_.world().Sum(inputs.ok() ? 0 : 1) > 0;
+    if (failed && (inputs.ok() || (first_failed && !mesh_.is_first())))
+      return absl::CancelledError("another rank could not read what the recipe names");
+    if (!inputs.ok()) return inputs.status();
+    inputs_ = *std::move(inputs);
+    if (mesh_.is_first()) LogInfo(inputs_->Text());
+    return absl::OkStatus();
+  }
+
   // Every rank is here, and leaves after the first has written stage.json.
   absl::Status RunStage(const StageConfig& stage, int64_t metrics_begin) {
     const auto began = std::chrono::steady_clock::now();
     StageContext context;
     context.recipe = &recipe_;
     context.stage = &stage;
+    context.inputs = inputs_.get();
     context.run_directory = run_directory_;
     context.directory = StageDirectory(run_directory_, stage.name);
     context.mesh = &mesh_;
@@ -145,7 +169,7 @@ class Runner {
   }
 
   absl::StatusOr<Json> Evaluate(const StageContext& context) {
-    if (context.stage->kind == StageKind::kCollect || context.stage->evaluation.problems == 0)
+    if (context.stage->kind == StageKind::kCollect || context.stage->evaluation.HeldOutProblems() == 0)
       return Json(Json::object());
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
                             LatestCheckpoint(CheckpointsDirectory(context.directory)));
@@ -212,6 +236,7 @@ class Runner {
   const bool library_ops_;
   ThreadPool pool_;
   Progress progress_;
+  std::unique_ptr<Inputs> inputs_;
 };
 
 }  // namespace

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a recipe's fields must be together, before anything is allocated.
+#include <filesystem>
 #include <map>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "core/file.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -18,6 +21,79 @@
 
 namespace temper {
 namespace {
+
+// " (neither beside the recipe nor in FOLDER)", of a relative path that was not found.
+std::string Sought(const std::string& path) {
+  std::error_code unknown;
+  const std::filesystem::path folder = std::filesystem::current_path(unknown);
+  if (path.empty() || std::filesystem::path(path).is_absolute()) return "";
+  return absl::StrCat(" (neither beside the recipe nor in ", Printable(folder.string(), 1000), ")");
+}
+
+// The paths of a recipe, as far as something is there, become absolute.
+void ResolvePaths(const std::filesystem::path& folder, RecipeConfig* recipe) {
+  const auto resolve = [&](std::string* path) {
+    if (path->empty() || std::filesystem::path(*path).is_absolute()) return;
+    for (const std::filesystem::path& at : {folder / *path, std::filesystem::path(*path)}) {
+      std::error_code error;
+      if (!std::filesystem::exists(at, error)) continue;
+      const std::filesystem::path absolute = std::filesystem::absolute(at, error);
+      if (!error) *path = absolute.lexically_normal().string();
+      return;
+    }
+  };
+  const auto resolve_all = [&](std::vector<std::string>* paths) {
+    for (std::string& path : *paths) resolve(&path);
+  };
+  const auto resolve_rules = [&](RewardConfig* reward) {
+    for (RuleConfig& rule : reward->rules) {
+      resolve(&rule.harmless.refusals);
+      resolve_all(&rule.harmless.forbidden);
+    }
+  };
+  const auto resolve_evaluation = [&](EvaluationConfig* evaluation) {
+    resolve_all(&evaluation->source.files);
+    resolve_all(&evaluation->hard.files);
+  };
+  resolve_evaluation(&recipe->evaluation);
+  resolve_all(&recipe->rl.problems.files);
+  resolve_rules(&recipe->rl.reward);
+  std::set<std::string> earlier;
+  for (StageConfig& stage : recipe->stages) {
+    if (!earlier.contains(stage.from)) resolve(&stage.from);
+    earlier.insert(stage.name);
+    resolve(&stage.pretrain.init.directory);
+    for (SftConfig* sft : {&stage.sft, static_cast<SftConfig*>(&stage.pretrain)}) {
+      for (DocumentsConfig& documents : sft->documents) resolve(&documents.file);
+    }
+    for (ProblemsConfig* problems : {&stage.rl.problems, &stage.collect.problems})
+      resolve_all(&problems->files);
+    for (RewardConfig* reward : {&stage.rl.reward, &stage.collect.reward}) resolve_rules(reward);
+    resolve_evaluation(&stage.evaluation);
+  }
+}
+
+// Overrides of defaults that a stage has a field of its own for.
+std::vector<std::string> HiddenOverrides(const RecipeConfig& recipe,
+                                         const std::vector<std::string>& overrides,
+                                         const ConfigPlaces& places) {
+  std::vector<std::string> notes;
+  for (const std::string& override : overrides) {
+    const std::string key = override.substr(0, override.find('='));
+    const bool is_rl = absl::StartsWith(key, "rl."), is_evaluation = absl::StartsWith(key, "evaluation.");
+    if (!is_rl && !is_evaluation) continue;
+    std::vector<std::string> stages;
+    for (const StageConfig& stage : recipe.stages) {
+      const bool takes = is_rl ? stage.kind == StageKind::kRl : stage.kind != StageKind::kCollect;
+      if (takes && places.Says(absl::StrCat("stages.", stage.name, ".", key))) stages.push_back(stage.name);
+    }
+    if (stages.empty()) continue;
+    notes.push_back(absl::StrCat("--set ", Printable(override), ": ", absl::StrJoin(stages, ", "),
+                                 stages.size() == 1 ? " has " : " have ", "another value, stages.", stages[0],
+                                 ".", key, ", which stands"));
+  }
+  return notes;
+}
 
 class Checker {
  public:
@@ -44,7 +120,8 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckDocuments(stage, "pretrain", stage.pretrain));
         if (stage.from.empty() && !FileExists(stage.pretrain.init.directory + "/config.json")) {
           return Error(stage, "pretrain.init.directory",
-                       absl::StrCat(Printable(stage.pretrain.init.directory), " has no config.json"));
+                       absl::StrCat(Printable(stage.pretrain.init.directory), " has no config.json",
+                                    Sought(stage.pretrain.init.directory)));
         }
         break;
       case StageKind::kSft:
@@ -58,11 +135,12 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckReward(stage, "collect.reward", stage.collect.reward));
         break;
       case StageKind::kEval:
+        if (!stage.evaluation.source.is_given()) return NoProblems(stage, "evaluation.held_out");
         break;
     }
-    if (stage.kind != StageKind::kCollect && stage.evaluation.problems > 0) {
+    if (stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0) {
       TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.held_out", stage.evaluation.source));
-      if (stage.evaluation.hard_problems > 0)
+      if (stage.evaluation.HardProblems() > 0)
         TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", stage.evaluation.hard));
     }
     earlier_[stage.name] = stage.kind;
@@ -96,6 +174,7 @@ class Checker {
     return Error(
         stage, "from",
         absl::StrCat(Printable(stage.from), " is neither a stage before this one nor a model directory",
+                     nearest.empty() ? Sought(stage.from) : "",
                      nearest.empty() ? "" : absl::StrCat("; did you mean ", nearest, "?")));
   }
 
@@ -114,7 +193,8 @@ class Checker {
         }
       } else if (documents.kind == "file") {
         if (!FileExists(documents.file))
-          return Error(stage, item + ".file", absl::StrCat(Printable(documents.file), " does not exist"));
+          return Error(stage, item + ".file",
+                       absl::StrCat(Printable(documents.file), " does not exist", Sought(documents.file)));
       } else {
         if (documents.count == 0) return Error(stage, item + ".count", "a generator needs one");
         TEMPER_RETURN_IF_ERROR(CheckSteps(stage, item, documents));
@@ -141,11 +221,19 @@ class Checker {
     return absl::OkStatus();
   }
 
+  absl::Status NoProblems(const StageConfig& stage, const std::string& key) const {
+    return Error(
+        stage, key,
+        "there are no problems: write files: [FILE.jsonl], or tasks: [..], or, for the tiny policies "
+        "alone, generator: tiny");
+  }
+
   absl::Status CheckProblems(const StageConfig& stage, const std::string& key,
                              const ProblemsConfig& config) const {
+    if (!config.is_given()) return NoProblems(stage, key);
     for (const std::string& file : config.files) {
       if (!FileExists(file))
-        return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist"));
+        return Error(stage, key + ".files", absl::StrCat(Printable(file), " does not exist", Sought(file)));
     }
     for (const std::string& task : config.tasks) {
       if (procedural::FindTask(task) != nullptr) continue;
@@ -154,6 +242,9 @@ class Checker {
           absl::StrCat(Printable(task), " is none of ", absl::StrJoin(procedural::TaskNames(), ", ")));
     }
     if (!config.files.empty() || !config.tasks.empty()) return absl::OkStatus();
+    if (config.prompt.prompt_template != PromptTemplate::kNone || !config.prompt.suffix.empty())
+      return Error(stage, key + ".template",
+                   "neither it nor suffix is for the tiny generator, whose problems are prompts");
     return CheckSteps(stage, key, config);
   }
 
@@ -180,7 +271,7 @@ class Checker {
 
   // After all rewards: a stage may be measured by the rules of a later one.
   absl::Status CheckMeasure(const StageConfig& stage) const {
-    if (stage.kind == StageKind::kCollect || stage.evaluation.problems == 0) return absl::OkStatus();
+    if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return absl::OkStatus();
     const RewardConfig& reward = EvaluationReward(recipe_, stage);
     TEMPER_RETURN_IF_ERROR(CheckReward(stage, "evaluation.reward", reward));
     const absl::Status status = Measure::Create(reward, stage.evaluation.pass_rule).status();
@@ -194,17 +285,13 @@ class Checker {
     TEMPER_RETURN_IF_ERROR(CheckReward(stage, "rl.reward", rl.reward));
     if (rl.loss.normalization == LossNormalization::kConstant && rl.loss.constant_length == 0)
       return Error(stage, "rl.constant_length", "normalization constant needs it");
-    if (rl.reference_refresh_steps > 0 && rl.loss.kl_coef == 0) {
-      return Error(stage, "rl.reference_refresh_steps",
-                   "there is no reference to refresh where kl_coef is 0: set one of the two");
-    }
     return absl::OkStatus();
   }
 
   // Completions that the positions of the model cannot hold, whatever the prompts are.
   absl::Status CheckLengths(const StageConfig& stage) const {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage));
-    const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.problems > 0;
+    const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
         {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
         {"collect", stage.kind == StageKind::kCollect ? &stage.collect.sampling : nullptr},
@@ -222,8 +309,10 @@ class Checker {
   // `key` of the stage, or of the recipe's defaults where the stage leaves it to them.
   absl::Status Error(const StageConfig& stage, const std::string& key, absl::string_view what) const {
     const std::string path = absl::StrCat("stages.", stage.name, ".", key);
-    const bool has_default = absl::StartsWith(key, "rl.") || absl::StartsWith(key, "evaluation.");
-    return Fault(has_default && !places_.Says(path) && places_.Says(key) ? key : path, what);
+    const absl::string_view own = absl::StripPrefix(key, "collect.");  // problems, sampling, reward: rl's
+    const std::string fallback = own.size() < key.size() ? absl::StrCat("rl.", own) : key;
+    const bool has_default = absl::StartsWith(fallback, "rl.") || absl::StartsWith(key, "evaluation.");
+    return Fault(has_default && !places_.Says(path) && places_.Says(fallback) ? fallback : path, what);
   }
 
   absl::Status Fault(const std::string& path, absl::string_view what) const {
@@ -243,11 +332,13 @@ absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlac
 }
 
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
-                                        int ranks) {
+                                        int ranks, std::vector<std::string>* notes) {
   RecipeConfig recipe;
   ConfigPlaces places;
   TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe, &places));
+  ResolvePaths(std::filesystem::path(path).parent_path(), &recipe);
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, ranks, places));
+  if (notes != nullptr) *notes = HiddenOverrides(recipe, overrides, places);
   return recipe;
 }
 

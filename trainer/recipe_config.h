@@ -13,7 +13,7 @@
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "core/config.h"
-#include "data/problem_row.h"
+#include "data/dataset.h"
 #include "model/parameters.h"
 #include "rewards/rules.h"
 #include "trainer/advantage.h"
@@ -41,15 +41,17 @@ void OptimizerConfig::Fields(V& v) {
   v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", AtLeast(0.0));
 }
 
-// Where problems come from: files, else procedural tasks (data/tasks/procedural.h), else the tiny generator.
+// Where problems come from: files, else procedural tasks (data/tasks/procedural.h), else a generator; with
+// none of them there are no problems.
 struct ProblemsConfig {
   std::vector<std::string> files;  // JSONL or Parquet
   std::vector<std::string> tasks;
+  std::string generator = "none";  // none, tiny
   int64_t level = 1;
   std::vector<double> weights;
   FieldNames fields;
   double held_out_share = 0;
-  std::string template_name = "none";  // none, r1: how a file's or a task's problem becomes a prompt
+  PromptOptions prompt;
   bool skip_bad_lines = false;
   std::vector<int64_t> chain_steps = {2, 6};  // fewest and most operations of a chain problem
   std::vector<int64_t> find_x_steps = {2, 3};
@@ -58,9 +60,14 @@ struct ProblemsConfig {
   template <class V>
   void Fields(V& v) {
     v.Field("files", files,
-            "JSONL or Parquet files of problems (question/answer, problem/answer, messages); empty: tasks, "
-            "or without them the tiny generator.");
-    v.Field("tasks", tasks, "Procedural tasks (docs/data.md) that problems are made of, endlessly.");
+            "JSONL or Parquet files of problems (question/answer, problem/answer, messages): docs/data.md.");
+    v.Field(
+        "tasks", tasks,
+        "Procedural tasks (docs/data.md) that problems are made of, endlessly, where there are no files.");
+    v.Choice(
+        "generator", generator, {{"none", std::string("none")}, {"tiny", std::string("tiny")}},
+        "tiny: arithmetic modulo 10, for the policies of configs/tiny alone, where there are neither files "
+        "nor tasks. With none of the three there are no problems.");
     v.Field("level", level, "How hard the tasks' problems are; a task's hardest where that is less.",
             Between(1, 16));
     v.Field("weights", weights,
@@ -73,17 +80,31 @@ struct ProblemsConfig {
         "Share of the files' problems, by a hash of their text, that only evaluations get; 0: all problems "
         "are for both.",
         Between(0.0, 0.9));
-    v.Choice("template", template_name, {{"none", std::string("none")}, {"r1", std::string("r1")}},
-             "How a file's or a task's problem becomes a prompt: as it is, or in R1-Zero's User/Assistant "
-             "template.");
+    prompt.Fields(v);
     v.Field("skip_bad_lines", skip_bad_lines,
-            "Skip (and count) lines of the files that are not problems, instead of stopping.");
-    v.Field("chain_steps", chain_steps, "Generator: fewest and most operations of a chain problem.");
-    v.Field("find_x_steps", find_x_steps, "Generator: fewest and most operations of a find-x problem.");
-    v.Field("find_x_share", find_x_share, "Generator: share of find-x problems.", Between(0.0, 1.0));
+            "Leave out (and count) rows of the files that are no problems, have no answer that the rules can "
+            "judge by, or are too long for the model, instead of stopping.");
+    if (v.All() || generator == "tiny") {
+      v.Field("chain_steps", chain_steps, "generator tiny: fewest and most operations of a chain problem.");
+      v.Field("find_x_steps", find_x_steps,
+              "generator tiny: fewest and most operations of a find-x problem.");
+      v.Field("find_x_share", find_x_share, "generator tiny: share of find-x problems.", Between(0.0, 1.0));
+    }
     v.Check(files.empty() || tasks.empty(), "tasks", "are not for problems that come from files");
     v.Check(weights.empty() || weights.size() == files.size() + tasks.size(), "weights",
             "is not one for each of files or tasks");
+  }
+
+  bool is_given() const { return !files.empty() || !tasks.empty() || generator != "none"; }
+
+  // How its files are read, as far as it says.
+  ProblemFileOptions FileOptions() const {
+    ProblemFileOptions options;
+    options.prompt = prompt;
+    options.fields = fields;
+    options.skip_bad_lines = skip_bad_lines;
+    options.held_out_share = held_out_share;
+    return options;
   }
 };
 
@@ -209,8 +230,10 @@ struct RlConfig : UpdatesConfig {
             "nothing). An update of such groups alone moves neither weights nor optimizer.");
     v.Field("shuffle_rewards", shuffle_rewards,
             "A control: rewards are permuted within the batch, so that they say nothing.");
-    v.Field("reference_refresh_steps", reference_refresh_steps,
-            "The reference becomes the policy every so many updates; 0: never.", AtLeast(0));
+    v.Field(
+        "reference_refresh_steps", reference_refresh_steps,
+        "The reference becomes the policy every so many updates; 0: never. Where kl_coef is 0 there is none.",
+        AtLeast(0));
   }
 };
 
@@ -220,6 +243,8 @@ struct DocumentsConfig {
   int64_t count = 0;                          // 0: all (collect, file)
   std::string stage;                          // collect: the stage whose dataset it is
   std::string file;                           // file: rows of prompt and completion
+  PromptOptions prompt;                       // file
+  bool skip_bad_lines = false;                // file
   bool reasoning = true;                      // corpus: false leaves out every document that reasons
   double chinese_share = 0.3;                 // corpus: documents whose little words are Chinese
   std::vector<int64_t> chain_steps = {2, 6};  // cold_start
@@ -238,7 +263,13 @@ struct DocumentsConfig {
              "dataset; file: JSONL or Parquet.");
     v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
     v.Field("stage", stage, "collect: the stage whose dataset it is.");
-    v.Field("file", file, "file: JSONL or Parquet with prompt and completion, or messages.");
+    v.Field("file", file, "file: JSONL or Parquet with prompt and completion, messages, ...: docs/data.md.");
+    if (v.All() || kind == "file") {
+      prompt.Fields(v);
+      v.Field("skip_bad_lines", skip_bad_lines,
+              "file: leave out (and count) rows that are no documents or too long for the model, instead of "
+              "stopping.");
+    }
     v.Field("reasoning", reasoning,
             "corpus: false leaves out every document that reasons before it answers.");
     v.Field("chinese_share", chinese_share, "corpus: share of documents whose little words are Chinese.",
@@ -303,14 +334,15 @@ struct CollectConfig {
     v.Field("samples_per_prompt", samples_per_prompt, "Completions of each.", Between(1, 1 << 16));
     v.Field("keep_per_prompt", keep_per_prompt, "Completions kept of each, the first that are good enough.",
             AtLeast(1));
-    v.Section("sampling", sampling, "How completions are drawn.");
-    v.Section("problems", problems, "Where problems come from.");
-    v.Section("reward", reward, "Rules, weights and gates.");
+    v.Section("sampling", sampling, "How completions are drawn; as rl.sampling unless said here.");
+    v.Section("problems", problems, "Where problems come from; the recipe's rl.problems unless said here.");
+    v.Section("reward", reward, "Rules, weights and gates; the recipe's rl.reward unless said here.");
     v.Field("min_reward", min_reward, "A completion is kept from this reward on.");
   }
 };
 
-// How a policy is measured, after a stage and, on fewer problems, during it.
+// How a policy is measured, after a stage and, on fewer problems, during it; not at all where held_out says
+// no source of problems.
 struct EvaluationConfig {
   int64_t problems = 256;
   int64_t samples_per_prompt = 16;
@@ -328,10 +360,12 @@ struct EvaluationConfig {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("problems", problems, "Held-out problems; 0: no evaluation.", AtLeast(0));
+    v.Field("problems", problems,
+            "Held-out problems; 0, or nothing that held_out takes them from: no evaluation.", AtLeast(0));
     v.Field("samples_per_prompt", samples_per_prompt, "Samples of each: k of pass@k and cons@k.",
             Between(1, 4096));
-    v.Field("hard_problems", hard_problems, "Problems of the harder level; 0: none.", AtLeast(0));
+    v.Field("hard_problems", hard_problems,
+            "Problems of the harder level; 0, or nothing that hard takes them from: none.", AtLeast(0));
     v.Field("hard_samples_per_prompt", hard_samples_per_prompt, "Samples of each.", Between(1, 4096));
     v.Field("during_every", during_every,
             "Updates between the small evaluations of a running stage; 0: none.", AtLeast(0), Free());
@@ -351,6 +385,10 @@ struct EvaluationConfig {
     v.Field("before", before,
             "A model directory that a stage trains is measured before that, too, as a stage NAME.before.");
   }
+
+  // How many problems each level has, at most.
+  int64_t HeldOutProblems() const { return source.is_given() ? problems : 0; }
+  int64_t HardProblems() const { return HeldOutProblems() > 0 && hard.is_given() ? hard_problems : 0; }
 };
 
 enum class StageKind { kPretrain, kSft, kRl, kCollect, kEval };
@@ -412,10 +450,14 @@ struct RecipeConfig {
             "New files and folders of the run are for whom the umask lets, and not for their owner alone.",
             Free());
     v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
-    v.Section("rl", rl, "Defaults of every rl stage.");
+    v.Section("rl", rl,
+              "Defaults of every rl stage, and of what collect stages draw from, how, and score by.");
     v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {
       stage.evaluation = evaluation;
       stage.rl = rl;
+      stage.collect.problems = rl.problems;
+      stage.collect.sampling = rl.sampling;
+      stage.collect.reward = rl.reward;
     });
   }
 

@@ -11,7 +11,7 @@
 #include "core/status.h"
 #include "rollout/worker.h"
 #include "trainer/evaluation.h"
-#include "trainer/problems.h"
+#include "trainer/inputs.h"
 #include "trainer/reference.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/session.h"
@@ -74,10 +74,9 @@ absl::Status RunRl(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<TrainingSession> session, TrainingSession::Open(context, config));
   session->set_total_steps(config.steps);
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
-                          OpenTrainProblems(context, config.problems, session->tokenizer()));
+                          context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
-  TEMPER_RETURN_IF_ERROR(problems->CheckAnswers(*rewards));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
                           Evaluator::Open(context, session->model(), session->tokenizer()));
   std::unique_ptr<ReferencePolicy> reference;

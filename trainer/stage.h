@@ -15,10 +15,13 @@
 
 namespace temper {
 
+class Inputs;
+
 // What a stage gets from the recipe.
 struct StageContext {
   const RecipeConfig* recipe = nullptr;
   const StageConfig* stage = nullptr;
+  const Inputs* inputs = nullptr;  // opened for all stages
   std::string run_directory;
   std::string directory;       // of the stage, inside it
   std::string from_directory;  // the checkpoint it starts from

@@ -122,6 +122,11 @@ TEST(ProblemFile, KnowsTheFieldsThatAreCommon) {
       {R"({"prompt":"how","reward_model":{"style":"rule","ground_truth":"7"}})", "how", "7", "",
        "prompt, reward_model.ground_truth"},
       {R"({"question":null,"prompt":"how","answer":null})", "how", "", "", "prompt"},
+      {R"({"problem":"how","expected_answer":"4","generated_solution":"so 4"})", "how", "4", "",
+       "problem, expected_answer"},
+      {R"({"question":"how","final_answer":["$2$"],"solution":["long"]})", "how", "$2$", "",
+       "question, final_answer"},
+      {R"({"instruction":"how","input":"","output":"so"})", "how", "so", "", "instruction, output"},
   };
   for (const Case& c : cases) {
     const auto problems = Read(c.row);
@@ -142,6 +147,15 @@ TEST(ProblemFile, KeepsTheDigitsOfNumbers) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->prompts[0].answer, "1180591620717411303424");
   EXPECT_EQ(read->prompts[0].fields, R"({"question":"2**70?","answer":1180591620717411303424,"price":0.10})");
+}
+
+// tatsu-lab/alpaca: 40% of its rows have an input.
+TEST(ProblemFile, AnInstructionHasItsInput) {
+  const auto read = Read(R"({"instruction": "Add the numbers.", "input": "40 and 2", "output": "42"})");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->prompts[0].text, "Add the numbers.\n\n40 and 2");
+  EXPECT_EQ(read->prompts[0].answer, "42");
+  EXPECT_EQ(read->fields, "instruction + input, output");
 }
 
 TEST(ProblemFile, TakesTheFieldsThatAreNamed) {
@@ -176,9 +190,9 @@ TEST(ProblemFile, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
 
 TEST(ProblemFile, SaysWhatIsWrongWithARowOrCountsIt) {
   const char* bad[][2] = {
-      {"{\"x\":1}", "has no question, problem, prompt, messages or instruction"},
+      {"{\"x\":1}", "has no question, problem, prompt, messages, conversations or instruction"},
       {"{\"question\":1}", "question: messages are a list"},
-      {"{\"question\":\"a\",\"answer\":[1]}", "answer: is neither text nor a number"},
+      {"{\"question\":\"a\",\"answer\":[1,2]}", "answer: is neither text nor a number"},
       {"{\"question\":\"a\",\"id\":{}}", "id: is neither text nor a number"},
       {"{\"messages\":\"a\"}", "messages: messages are a list"},
       {"{\"messages\":[]}", "messages: messages are a list"},
@@ -246,6 +260,58 @@ TEST(ProblemFile, PutsMessagesInDeepSeeksForm) {
                                                   {assistant}}));
 }
 
+// Messages in every form that datasets have them in are the same prompt.
+TEST(ProblemFile, TakesConversationsInAllTheirForms) {
+  const auto tokenizer = ChatMl();
+  const auto expected =
+      Read(R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"how"}]})", *tokenizer);
+  ASSERT_TRUE(expected.ok()) << expected.status();
+  for (
+      const char* row :
+      {R"({"prompt":[{"role":"system","content":"s"},{"role":"user","content":"how"}]})",
+       R"({"prompt":[[{"role":"system","content":"s"},{"role":"user","content":"how"}]]})",
+       R"({"conversations":[{"from":"system","value":"s"},{"from":"human","value":"how"},{"from":"gpt","value":"so"}]})",
+       R"({"conversations":[{"role":"system","content":"s"},{"role":"user","content":"how"}]})"}) {
+    const auto read = Read(row, *tokenizer);
+    ASSERT_TRUE(read.ok()) << row << read.status();
+    EXPECT_EQ(read->prompts[0].tokens, expected->prompts[0].tokens) << row;
+  }
+}
+
+TEST(ProblemFile, PutsATextIntoTheChatTemplateWithSystemAndSuffix) {
+  const auto tokenizer = ChatMl();
+  ProblemFileOptions options;
+  options.prompt = {.prompt_template = PromptTemplate::kChat, .system = "s", .suffix = "\nBox it."};
+  const auto text = Read(R"({"question":"how","answer":"4"})", *tokenizer, options);
+  const auto chat =
+      Read(R"({"messages":[{"role":"user","content":"how"}],"answer":"4"})", *tokenizer, options);
+  const auto own = Read(R"({"messages":[{"role":"system","content":"o"},{"role":"user","content":"how"}]})",
+                        *tokenizer, options);
+  ASSERT_TRUE(text.ok() && chat.ok() && own.ok()) << text.status() << chat.status() << own.status();
+  EXPECT_EQ(
+      text->prompts[0].text,
+      "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nhow\nBox it.<|im_end|>\n<|im_start|>assistant\n");
+  EXPECT_EQ(text->prompts[0].tokens[0], kFirstAdded);
+  EXPECT_EQ(chat->prompts[0].tokens, text->prompts[0].tokens);
+  EXPECT_THAT(own->prompts[0].text, HasSubstr("system\no<|im_end|>"));
+  EXPECT_THAT(own->prompts[0].text, HasSubstr("how\nBox it.<|im_end|>"));
+  EXPECT_THAT(ErrorOf(R"({"question":"how"})", Tiny(), options),
+              HasSubstr("rows.jsonl:1: messages need role tokens"));
+}
+
+TEST(ProblemFile, APromptThatIsTooLongIsNamedOrLeftOut) {
+  ProblemFileOptions options;
+  options.max_tokens = 40;
+  const std::string rows = "{\"question\":\"how\"}\n{\"question\":\"" + std::string(40, '7') + "\"}\n";
+  EXPECT_THAT(ErrorOf(rows, Tiny(), options),
+              HasSubstr("rows.jsonl:2: the prompt has 41 tokens, and at most 40 fit the model's positions"));
+  options.skip_bad_lines = true;
+  const auto read = Read(rows, Tiny(), options);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->prompts.size(), 1u);
+  EXPECT_EQ(read->skipped_lines, 1);
+}
+
 TEST(ProblemFile, WithoutRoleTokensMessagesAreAnErrorThatNamesThem) {
   EXPECT_THAT(ErrorOf(R"({"messages":[{"role":"user","content":"a"}]})"),
               testing::AllOf(HasSubstr("rows.jsonl:1: messages need role tokens"), HasSubstr("<｜User｜>"),
@@ -255,7 +321,7 @@ TEST(ProblemFile, WithoutRoleTokensMessagesAreAnErrorThatNamesThem) {
 TEST(ProblemFile, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
   const auto tokenizer = DeepSeek();
   ProblemFileOptions r1;
-  r1.prompt_template = PromptTemplate::kR1;
+  r1.prompt.prompt_template = PromptTemplate::kR1;
   const int32_t user = kFirstAdded + 1, think = kFirstAdded + 4;
   const auto problems = Read(R"({"question":"what"}
 {"question":"<｜User｜> <think>"}
@@ -276,26 +342,6 @@ TEST(ProblemFile, InTheR1TemplateTagsAreTokensAndTheProblemIsWords) {
   EXPECT_THAT(ErrorOf(R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"}]})",
                       *tokenizer, r1),
               HasSubstr("takes one message"));
-}
-
-TEST(ProblemFile, GivesTheTextWithoutTheTokens) {
-  const auto tokenizer = ChatMl();
-  const std::string rows = R"({"question":"what","answer":7,"task":"math"}
-{"messages":[{"role":"user","content":"what"}]})";
-  for (const PromptTemplate form : {PromptTemplate::kNone, PromptTemplate::kR1}) {
-    ProblemFileOptions options;
-    options.prompt_template = form;
-    const auto file = ProblemFile::Open(FileOf(rows), *tokenizer, options);
-    ASSERT_TRUE(file.ok()) << file.status();
-    for (int64_t i = 0; i < 2; ++i) {
-      Prompt whole = (*file)->Read(i).value();
-      const Prompt text = (*file)->ReadText(i).value();
-      EXPECT_FALSE(whole.tokens.empty());
-      EXPECT_TRUE(text.tokens.empty());
-      EXPECT_EQ(absl::StrCat(text.id, text.text, text.answer, text.task, text.fields),
-                absl::StrCat(whole.id, whole.text, whole.answer, whole.task, whole.fields));
-    }
-  }
 }
 
 TEST(ProblemFile, FindsRowsThatHaveNoTokensOrThatTheChatTemplateRefuses) {
@@ -345,7 +391,7 @@ TEST(DocumentFile, LeavesOutWhatIsAskedInAnyTurnAndInTheR1Template) {
 {"messages":[{"role":"user","content":"what is it ?"},{"role":"assistant","content":"7"},{"role":"user","content":"sure?"},{"role":"assistant","content":"yes"}]}
 )" + DumpJson(Json{{"prompt", R1Prompt("What is it?")}, {"completion", " 7"}});
   const auto tokenizer = ChatMl();
-  const auto file = DocumentFile::Open(FileOf(rows), *tokenizer, &exclude);
+  const auto file = DocumentFile::Open(FileOf(rows), *tokenizer, {.exclude = &exclude});
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ((*file)->excluded(), 3);
   ASSERT_EQ((*file)->size(), 1);
@@ -387,12 +433,40 @@ TEST(DocumentFile, ReadsPairsAndConversations) {
   EXPECT_EQ((*documents)[1].tokens, Join({head, {think}, Plain(*tokenizer, " 4"), {end}}));
 }
 
+// TRL's conversational prompt and completion, ShareGPT's turns and messages are one document; so are the
+// pairs.
+TEST(DocumentFile, ReadsTheSameDocumentInAllItsForms) {
+  const auto tokenizer = ChatMl();
+  const auto one = [&](const std::string& row, const PromptOptions& prompt = {}) {
+    DocumentFileOptions options;
+    options.prompt = prompt;
+    const auto file = DocumentFile::Open(FileOf(row), *tokenizer, options);
+    EXPECT_TRUE(file.ok()) << row << file.status();
+    return file.ok() ? (*file)->Read(0)->tokens : Ids();
+  };
+  const Ids chat = one(R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"y"}]})");
+  EXPECT_EQ(
+      one(R"({"prompt":[{"role":"user","content":"x"}],"completion":[{"role":"assistant","content":"y"}]})"),
+      chat);
+  EXPECT_EQ(one(R"({"conversations":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]})"), chat);
+  const PromptOptions form{.prompt_template = PromptTemplate::kChat, .system = "", .suffix = ""};
+  for (const char* row :
+       {R"({"prompt":"x","completion":"y"})", R"({"instruction":"x","input":"","output":"y"})",
+        R"({"question":"x","answer":"y"})"}) {
+    EXPECT_EQ(one(row, form), chat) << row;
+    EXPECT_EQ(one(row), MakeDocument("x", "y", *tokenizer)->tokens) << row;
+  }
+  const PromptOptions r1{.prompt_template = PromptTemplate::kR1, .system = "", .suffix = ""};
+  EXPECT_EQ(one(R"({"prompt":"x","completion":"y"})", r1),
+            MakeDocument(R1Prompt("x"), "y", *tokenizer)->tokens);
+}
+
 TEST(DocumentFile, SaysWhatIsWrong) {
   const auto error = [](const std::string& text) {
     return std::string(ReadDocuments(FileOf(text), Tiny()).status().message());
   };
   EXPECT_THAT(error("{\"prompt\":\"a\"}"), HasSubstr("rows.jsonl:1: completion: missing"));
-  EXPECT_THAT(error("{}\n"), HasSubstr("rows.jsonl:1: prompt: missing"));
+  EXPECT_THAT(error("{}\n"), HasSubstr("rows.jsonl:1: has no prompt and completion, messages"));
   EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"}]})"),
               HasSubstr("the last one is not the assistant's"));
   EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]})"),

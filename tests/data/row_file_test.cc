@@ -66,6 +66,38 @@ TEST(RowFile, NamesTheLineThatIsNoObject) {
   EXPECT_THAT(std::string(RowFile::Open("configs").status().message()), HasSubstr("configs: is a folder"));
 }
 
+// json.dump(rows, file, indent=2), as Alpaca is published.
+TEST(RowFile, ReadsOneListOfObjects) {
+  const std::string path = FileOf(
+      "\xEF\xBB\xBF[\n  {\n    \"a\": \"x, ] } \\\" {\",\n    \"b\": [1, {\"c\": []}]\n  },\n  {\"a\": "
+      "2}\n]\n");
+  const auto file = RowFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ((*file)->size(), 2);
+  EXPECT_EQ((*file)->Read(0)->name, path + ":2");
+  EXPECT_EQ(DumpJson((*file)->Read(0)->json), R"({"a":"x, ] } \" {","b":[1,{"c":[]}]})");
+  EXPECT_EQ((*file)->Read(1)->name, path + ":6");
+  EXPECT_EQ(DumpJson((*file)->Read(1)->json), R"({"a":2})");
+  EXPECT_EQ((*RowFile::Open(FileOf("[]")))->size(), 0);
+  EXPECT_EQ((*RowFile::Open(FileOf("[ ]\n")))->size(), 0);
+}
+
+TEST(RowFile, NamesTheLineOfWhatIsWrongInAList) {
+  EXPECT_THAT(ErrorOf("[{\"a\":1},\n{\"a\":}\n]"), HasSubstr(":2: byte"));
+  EXPECT_THAT(ErrorOf("[{\"a\":1},\n]"), HasSubstr(":2: "));
+  EXPECT_THAT(ErrorOf("[{\"a\":1},\n7]"), EndsWith(":2: is not a JSON object"));
+  EXPECT_THAT(ErrorOf("[{\"a\":1} {\"a\":2}]"), HasSubstr(":1: "));
+  EXPECT_THAT(ErrorOf("[{\"a\":1},\n{\"a\":2}"),
+              EndsWith(":2: the file is a JSON list that does not end, or something follows it"));
+  EXPECT_THAT(ErrorOf("[{\"a\":1}]\n{\"a\":2}"), HasSubstr("something follows it"));
+}
+
+TEST(RowFile, SaysWhatAFileIsThatHasNoRows) {
+  EXPECT_THAT(ErrorOf("question,answer\n1?,2\n"), HasSubstr(":1: "));
+  EXPECT_THAT(ErrorOf("question,answer\n1?,2\n"), HasSubstr("CSV becomes such with pandas"));
+  EXPECT_THAT(ErrorOf("\x1F\x8B\b rest\n"), HasSubstr("packed with gzip"));
+}
+
 TEST(RowFile, ReadsNoEndlessLineToItsEnd) {
   EXPECT_EQ(RowFile::Open("/dev/zero").status().message(), "/dev/zero:1: is longer than 64 MiB");
 }

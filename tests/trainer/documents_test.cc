@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/inputs.h"
 
 namespace temper {
 namespace {
@@ -59,11 +60,17 @@ class LoadedDocuments : public ::testing::Test {
   LoadedDocuments() : tokenizer_(*Tokenizer::Load("configs/tiny/base")) {
     recipe_.seed = 3;
     stage_.name = "sft";
+    stage_.kind = StageKind::kSft;
+    stage_.from = "configs/tiny/base";
     context_.recipe = &recipe_;
-    context_.stage = &stage_;
     context_.run_directory = folder_.path();
   }
   absl::StatusOr<std::vector<TrainSequence>> Load(const std::vector<DocumentsConfig>& documents) {
+    stage_.sft.documents = documents;
+    recipe_.stages = {stage_};
+    context_.stage = &recipe_.stages[0];
+    TEMPER_ASSIGN_OR_RETURN(inputs_, Inputs::Open(recipe_, {.run_directory = folder_.path()}));
+    context_.inputs = inputs_.get();
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentSource> source,
                             DocumentSource::Open(context_, documents, *tokenizer_));
     std::vector<TrainSequence> sequences;
@@ -82,6 +89,7 @@ class LoadedDocuments : public ::testing::Test {
   RecipeConfig recipe_;
   StageConfig stage_;
   StageContext context_;
+  std::unique_ptr<Inputs> inputs_;
 };
 
 TEST_F(LoadedDocuments, CountTheCompletionAndItsEndToken) {
@@ -125,8 +133,7 @@ TEST_F(LoadedDocuments, OfAFileThatEvaluationsAskAreLeftOut) {
       WriteFileAtomic(folder_ / "sft.jsonl",
                       "{\"prompt\":\"A B?\",\"completion\":\"1\"}\n{\"prompt\":\"c\",\"completion\":\"2\"}\n")
           .ok());
-  recipe_.stages.resize(1);
-  recipe_.stages[0].evaluation.source.files = {folder_ / "asked.jsonl"};
+  stage_.evaluation.source.files = {folder_ / "asked.jsonl"};
   const auto sequences = Load({From("file", 0, folder_ / "sft.jsonl")});
   ASSERT_TRUE(sequences.ok()) << sequences.status();
   ASSERT_EQ(sequences->size(), 1u);

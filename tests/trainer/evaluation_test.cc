@@ -24,8 +24,9 @@ TEST(Evaluation, OfProblemsThatCannotBeMeasuredIsRefusedBeforeTheStageTrains) {
                       << "\n";
   const std::pair<std::string, std::string> mistakes[] = {
       {"evaluation.held_out.files=[" + file + "]", "problems.jsonl: "},
-      {"evaluation.hard.files=[" + file + "]", "reference answer"},
-      {"evaluation.held_out={chain_steps: [1, 1], find_x_share: 0}", "fewer than 4000 different problems"},
+      {"evaluation.hard.files=[" + file + "]", "problems.jsonl:2: "},
+      {"evaluation.held_out={generator: tiny, chain_steps: [1, 1], find_x_share: 0}",
+       "fewer than 4000 different problems"},
       {"evaluation.hard={tasks: [no_such_task]}", "no_such_task is none of"},
   };
   for (const auto& [override, what] : mistakes) {

@@ -143,6 +143,7 @@ class Stages : public ::testing::Test {
   static RecipeConfig Read(const std::vector<std::string>& overrides) {
     RecipeConfig recipe;
     const absl::Status status = ReadConfig(R"(
+evaluation: {held_out: {tasks: [countdown]}}
 rl: {reward: {rules: [{rule: exact}]}}
 stages:
   warm: {kind: sft, from: dir}

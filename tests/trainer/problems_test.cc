@@ -27,7 +27,17 @@ class Problem : public ::testing::Test {
                                       ContentKeys exclude = {}) {
     RecipeConfig recipe;
     recipe.seed = static_cast<int64_t>(seed);
-    auto source = ProblemSource::Open(config, *tokenizer_, recipe, stream, split, std::move(exclude));
+    excluded_.push_back(std::make_unique<ContentKeys>(std::move(exclude)));
+    ProblemFileOptions options = config.FileOptions();
+    options.side = split;
+    options.exclude = excluded_.back().get();
+    std::vector<std::shared_ptr<const ProblemFile>> files;
+    for (const std::string& path : config.files) {
+      auto file = ProblemFile::Open(path, *tokenizer_, options);
+      EXPECT_TRUE(file.ok()) << file.status();
+      files.push_back(*std::move(file));
+    }
+    auto source = ProblemSource::Make(config, *tokenizer_, recipe, stream, split, *excluded_.back(), files);
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }
@@ -39,14 +49,22 @@ class Problem : public ::testing::Test {
 
   TestFolder folder_;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::vector<std::unique_ptr<ContentKeys>> excluded_;
 };
 
+// The tiny generator, as recipes name it.
+ProblemsConfig Tiny() {
+  ProblemsConfig config;
+  config.generator = "tiny";
+  return config;
+}
+
 TEST_F(Problem, OfTheGeneratorAreAFunctionOfSeedStreamAndPlace) {
-  const auto source = Open({});
+  const auto source = Open(Tiny());
   const std::vector<Prompt> prompts = Take(*source, 64, 32);
-  EXPECT_EQ(Ids(Take(*Open({}), 64, 32)), Ids(prompts));
-  EXPECT_NE(Ids(Take(*Open({}, "reason"), 64, 32)), Ids(prompts));
-  EXPECT_NE(Ids(Take(*Open({}, "zero", Split::kTrain, 2), 64, 32)), Ids(prompts));
+  EXPECT_EQ(Ids(Take(*Open(Tiny()), 64, 32)), Ids(prompts));
+  EXPECT_NE(Ids(Take(*Open(Tiny(), "reason"), 64, 32)), Ids(prompts));
+  EXPECT_NE(Ids(Take(*Open(Tiny(), "zero", Split::kTrain, 2), 64, 32)), Ids(prompts));
   EXPECT_NE(Ids(Take(*source, 0, 32)), Ids(prompts));
   EXPECT_EQ(source->size(), -1);
   for (const Prompt& prompt : prompts) {
@@ -59,14 +77,14 @@ TEST_F(Problem, HeldOutIsNeverInATrainStreamNorTwiceInACall) {
   std::set<std::string> trained;
   for (const char* stream : {"zero", "reason"}) {
     for (int64_t call = 0; call < 8; ++call) {
-      const std::vector<std::string> ids = Ids(Take(*Open({}, stream), call * 64, 64));
+      const std::vector<std::string> ids = Ids(Take(*Open(Tiny(), stream), call * 64, 64));
       EXPECT_EQ(std::set<std::string>(ids.begin(), ids.end()).size(), 64u);
       for (const std::string& id : ids) EXPECT_EQ(tiny::SplitOf(id), Split::kTrain) << id;
       trained.insert(ids.begin(), ids.end());
     }
   }
   const std::vector<std::string> held_out =
-      Ids(Take(*Open({}, "evaluation/held_out", Split::kHeldOut), 0, 256));
+      Ids(Take(*Open(Tiny(), "evaluation/held_out", Split::kHeldOut), 0, 256));
   EXPECT_EQ(std::set<std::string>(held_out.begin(), held_out.end()).size(), 256u);
   for (const std::string& id : held_out) {
     EXPECT_EQ(tiny::SplitOf(id), Split::kHeldOut) << id;
@@ -75,7 +93,7 @@ TEST_F(Problem, HeldOutIsNeverInATrainStreamNorTwiceInACall) {
 }
 
 TEST_F(Problem, OfAGeneratorThatHasTooFewIsAnErrorThatSaysSo) {
-  ProblemsConfig config;
+  ProblemsConfig config = Tiny();
   config.chain_steps = {1, 1};
   config.find_x_share = 0;
   const auto prompts = Open(config)->Take(0, 1000);
@@ -88,7 +106,7 @@ TEST_F(Problem, OfProceduralTasksAreMixedAndTemplatedAndHeldOutApart) {
   config.tasks = {"countdown", "arithmetic"};
   config.weights = {1, 3};
   config.level = 5;  // countdown has 4
-  config.template_name = "r1";
+  config.prompt.prompt_template = PromptTemplate::kR1;
   const std::vector<Prompt> prompts = Take(*Open(config), 0, 200);
   EXPECT_EQ(Ids(Take(*Open(config), 50, 1)), std::vector<std::string>{prompts[50].id});
   int64_t countdown = 0;
@@ -107,7 +125,7 @@ TEST_F(Problem, OfProceduralTasksAreMixedAndTemplatedAndHeldOutApart) {
 }
 
 TEST_F(Problem, ThatAnEvaluationFileAsksAreNotMadeByTheGenerators) {
-  ProblemsConfig tasks, tiny;
+  ProblemsConfig tasks, tiny = Tiny();
   tasks.tasks = {"countdown"};
   for (const ProblemsConfig& config : {tasks, tiny}) {
     const std::vector<Prompt> prompts = Take(*Open(config), 0, 20);
@@ -124,7 +142,7 @@ TEST_F(Problem, OfATaskInTheR1TemplateHasTheTokensOfTheTemplate) {
   ProblemsConfig config;
   config.tasks = {"sudoku_4x4"};
   const Prompt bare = Take(*Open(config), 0, 1)[0];
-  config.template_name = "r1";
+  config.prompt.prompt_template = PromptTemplate::kR1;
   const Prompt prompt = Take(*Open(config), 0, 1)[0];
   EXPECT_EQ(prompt.text, R1Prompt(bare.text));
   EXPECT_EQ(prompt.tokens, EncodeR1(bare.text, *tokenizer_).value());
@@ -214,56 +232,15 @@ TEST_F(Problem, OfAFileAreHeldOutByTheirContentWhateverFileTheyAreIn) {
   EXPECT_EQ(Open(config)->size(), train->size());
 }
 
-TEST_F(Problem, ThatEvaluationsAskAreLeftOutOfEveryTrainingFile) {
-  RecipeConfig recipe;
-  recipe.stages.resize(1);
-  recipe.stages[0].name = "zero";
-  recipe.stages[0].evaluation.source.files = {WriteProblems(folder_, "a", 10)};
-  const auto keys = HeldOutKeys(recipe);
-  ASSERT_TRUE(keys.ok()) << keys.status();
-  EXPECT_EQ(keys->size(), 10u);
+TEST_F(Problem, OfATaskTakesASuffix) {
   ProblemsConfig config;
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "leak",
-                              "{\"question\":\"A 3?\",\"answer\":1}\n{\"question\":\"other\",\"answer\":1}\n")
-                  .ok());
-  config.files = {folder_ / "leak"};
-  const std::unique_ptr<ProblemSource> source = Open(config, "zero", Split::kTrain, 1, *keys);
-  EXPECT_EQ(source->size(), 1);
-  EXPECT_EQ(Take(*source, 0, 1)[0].text, "other");
-}
-
-TEST_F(Problem, OfAnEmptyOrMissingFileIsAnErrorThatNamesIt) {
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "empty.jsonl", "\n").ok());
-  for (const char* name : {"empty.jsonl", "missing.jsonl"}) {
-    ProblemsConfig config;
-    config.files = {folder_ / name};
-    const auto source = ProblemSource::Open(config, *tokenizer_, RecipeConfig(), "zero", Split::kTrain);
-    EXPECT_THAT(std::string(source.status().message()), ::testing::HasSubstr(name));
-  }
-}
-
-TEST_F(Problem, OfAChatThatAsksForTheDayIsWrittenOnTheRecipesDay) {
-  std::filesystem::copy("configs/tiny/base/tokenizer.json", std::string(folder_ / "tokenizer.json"));
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "chat_template.jinja",
-                              "{{ strftime_now('%d %b %Y') }}: {{ messages[0].content }}")
-                  .ok());
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "chat.jsonl",
-                              R"({"messages": [{"role": "user", "content": "hello"}], "answer": "1"})")
-                  .ok());
-  const auto tokenizer = Tokenizer::Load(folder_.path());
-  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  ProblemsConfig config;
-  config.files = {folder_ / "chat.jsonl"};
-  RecipeConfig recipe;
-  const auto none = ProblemSource::Open(config, **tokenizer, recipe, "zero", Split::kTrain);
-  EXPECT_THAT(std::string(none.status().message()),
-              testing::HasSubstr("chat_template.jinja:1: strftime_now: a run must not depend on its day"));
-  recipe.date = "2026-11-27";
-  const auto source = ProblemSource::Open(config, **tokenizer, recipe, "zero", Split::kTrain);
-  ASSERT_TRUE(source.ok()) << source.status();
-  const auto prompts = (*source)->Take(0, 1);
-  ASSERT_TRUE(prompts.ok()) << prompts.status();
-  EXPECT_EQ(prompts->front().text, "27 Nov 2026: hello");
+  config.tasks = {"arithmetic"};
+  const Prompt bare = Take(*Open(config), 0, 1)[0];
+  config.prompt.suffix = "\nBox it.";
+  const Prompt prompt = Take(*Open(config), 0, 1)[0];
+  EXPECT_EQ(prompt.text, bare.text + "\nBox it.");
+  EXPECT_EQ(prompt.tokens, tokenizer_->Encode(prompt.text).value());
+  EXPECT_EQ(prompt.id, bare.id);
 }
 
 }  // namespace

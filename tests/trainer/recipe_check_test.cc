@@ -15,7 +15,7 @@ using ::testing::StartsWith;
 constexpr char kRecipe[] = R"(rl:
   prompts_per_step: 4
   gradient_leaves: 8
-  problems: {chain_steps: [2, 4]}
+  problems: {generator: tiny, chain_steps: [2, 4]}
 stages:
   base:
     kind: pretrain
@@ -99,6 +99,15 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"stage: kept}", "stage: zero}", ":32: stages.last.sft.documents[0].stage: zero is no collect stage"},
       {"{kind: collect, stage: kept}", "{kind: file, file: nowhere.jsonl}",
        ":32: stages.last.sft.documents[0].file: nowhere.jsonl does not exist"},
+      {"{generator: tiny, chain_steps: [2, 4]}", "{weights: []}",
+       ":4: rl.problems: there are no problems: write files: [FILE.jsonl], or tasks: [..], or, for the tiny "
+       "policies alone, generator: tiny"},
+      {"    from: zero\n  last", "    from: zero\n    collect: {problems: {files: [no.jsonl]}}\n  last",
+       ":27: stages.kept.collect.problems.files: no.jsonl does not exist"},
+      {"  last:\n    kind: sft", "  last:\n    kind: eval",
+       ":27: stages.last.evaluation.held_out: there are no problems: "},
+      {"chain_steps: [2, 4]}", "template: r1}",
+       ":4: rl.problems.template: neither it nor suffix is for the tiny"},
       {"  kept:", "  Kept:", ":24: stages.Kept: a stage's name, which is also its folder's, has a-z"},
   };
   EXPECT_EQ(ErrorOf("rl:", "rl:"), "");

@@ -57,6 +57,8 @@ evaluation:
   during_every: 2
   during_problems: 2
   sampling: {max_new_tokens: 16}
+  held_out: {generator: tiny}
+  hard: {generator: tiny}
 rl:
   steps: 4
   prompts_per_step: 3
@@ -65,6 +67,7 @@ rl:
   checkpoint_every: 1
   tokens_per_microbatch: 64
   sampling: {max_new_tokens: 16, temperature: 0.9}
+  problems: {generator: tiny}
   reward:
     rules: [{rule: format, weight: 0.5}, {rule: language, min_words: 1}, {rule: repetition, ngram: 1}]
   kl_coef: 0.02
@@ -101,7 +104,8 @@ stages:
       prompts: 24
       samples_per_prompt: 4
       min_reward: 0.0
-      sampling: {max_new_tokens: 24}
+      sampling: {max_new_tokens: 24, temperature: 1.0}
+      reward: {rules: [{rule: accuracy, requires: format}, {rule: format, weight: 0.1}]}
   sft:
     kind: sft
     from: base

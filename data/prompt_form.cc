@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "data/prompt_form.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/status.h"
+
+namespace temper {
+namespace {
+
+constexpr Tokenizer::EncodeOptions kWords{.added_tokens = false, .add_special_tokens = false};
+constexpr Tokenizer::EncodeOptions kTags{.added_tokens = true, .add_special_tokens = false};
+
+// DeepSeek-R1 (arXiv 2501.12948), table 1, around the problem.
+constexpr char kR1Head[] =
+    "A conversation between User and Assistant. The user asks a question, and the Assistant solves it. The "
+    "assistant first thinks about the reasoning process in the mind and then provides the user with the "
+    "answer. "
+    "The reasoning process and answer are enclosed within <think> </think> and <answer> </answer> tags, "
+    "respectively, i.e., <think> reasoning process here </think> <answer> answer here </answer>. User: ";
+constexpr char kR1Tail[] = ". Assistant: <think>";
+
+absl::StatusOr<Document> WithCompletion(std::vector<int32_t> prompt, const std::string& completion,
+                                        const Tokenizer& tokenizer) {
+  // Nothing predicts a text's very first token.
+  Document document{std::move(prompt), 0};
+  document.first_target = std::max<int64_t>(1, static_cast<int64_t>(document.tokens.size()));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(completion, kTags));
+  document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
+  if (!tokenizer.eos_ids().empty()) document.tokens.push_back(tokenizer.eos_ids()[0]);
+  return document;
+}
+
+Message Says(const char* role, const std::string& content) {
+  return {role, content, Json{{"role", role}, {"content", content}}};
+}
+
+}  // namespace
+
+PromptForm::PromptForm(const Tokenizer& tokenizer, PromptOptions options, std::optional<absl::Time> now)
+    : tokenizer_(tokenizer), options_(std::move(options)), chat_(ChatForm::Of(tokenizer, now)) {}
+
+std::vector<Message> PromptForm::MessagesOf(const ProblemRow& problem) const {
+  std::vector<Message> messages = problem.messages;
+  if (messages.empty()) messages.push_back(Says("user", problem.text));
+  const auto last = std::find_if(messages.rbegin(), messages.rend(),
+                                 [](const Message& message) { return message.role == "user"; });
+  if (!options_.suffix.empty() && last != messages.rend()) {
+    last->content += options_.suffix;
+    last->fields["content"] = last->content;
+  }
+  if (!options_.system.empty() && messages[0].role != "system")
+    messages.insert(messages.begin(), Says("system", options_.system));
+  return messages;
+}
+
+absl::Status PromptForm::Check(const ProblemRow& problem) const {
+  if (is_r1() && problem.messages.size() > 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the r1 template takes one message of the user; here are ", problem.messages.size()));
+  }
+  return IsChat(problem) ? chat_.status() : absl::OkStatus();
+}
+
+absl::StatusOr<std::string> PromptForm::Text(const ProblemRow& problem) const {
+  TEMPER_RETURN_IF_ERROR(Check(problem));
+  if (!IsChat(problem)) {
+    const std::string text = problem.text + options_.suffix;
+    return is_r1() ? R1Prompt(text) : text;
+  }
+  return chat_->PromptText(MessagesOf(problem), problem.tools);
+}
+
+absl::StatusOr<std::vector<int32_t>> PromptForm::Tokens(const ProblemRow& problem) const {
+  TEMPER_RETURN_IF_ERROR(Check(problem));
+  if (!IsChat(problem)) {
+    const std::string text = problem.text + options_.suffix;
+    return is_r1() ? EncodeR1(text, tokenizer_) : tokenizer_.Encode(text);
+  }
+  return chat_->EncodePrompt(MessagesOf(problem), problem.tools);
+}
+
+absl::StatusOr<Document> PromptForm::Answered(const ProblemRow& problem, const Message& answer) const {
+  TEMPER_RETURN_IF_ERROR(Check(problem));
+  if (!IsChat(problem)) {
+    TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, Tokens(problem));
+    return WithCompletion(std::move(prompt), answer.content, tokenizer_);
+  }
+  std::vector<Message> messages = MessagesOf(problem);
+  messages.push_back(answer);
+  TEMPER_ASSIGN_OR_RETURN(ChatForm::Answered answered, chat_->EncodeAnswered(messages, problem.tools));
+  return Document{std::move(answered.tokens), answered.first_answer};
+}
+
+absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,
+                                      const Tokenizer& tokenizer) {
+  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(prompt));
+  return WithCompletion(std::move(tokens), completion, tokenizer);
+}
+
+std::string R1Prompt(std::string_view problem) {
+  return absl::StrCat(kR1Head, std::string(problem), kR1Tail);
+}
+
+std::string_view WithoutR1(std::string_view text) {
+  constexpr std::string_view kHead = kR1Head, kTail = kR1Tail;
+  if (text.size() >= kHead.size() + kTail.size() && text.starts_with(kHead) && text.ends_with(kTail))
+    text = text.substr(kHead.size(), text.size() - kHead.size() - kTail.size());
+  return text;
+}
+
+absl::StatusOr<std::vector<int32_t>> EncodeR1(std::string_view problem, const Tokenizer& tokenizer) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> plain, tokenizer.Encode(problem, kWords));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> read, tokenizer.Encode(problem, kTags));
+  if (plain == read) return tokenizer.Encode(R1Prompt(problem));
+  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(kR1Head));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> end, tokenizer.Encode(kR1Tail, kTags));
+  tokens.insert(tokens.end(), plain.begin(), plain.end());
+  tokens.insert(tokens.end(), end.begin(), end.end());
+  return tokens;
+}
+
+}  // namespace temper
