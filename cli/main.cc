@@ -124,7 +124,9 @@ int Main(int argc, char** argv) {
   } catch (const CommError& error) {
     return Fail(world, error.what());
   } catch (const c10::Error& error) {
-    return Fail(world, absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+    const std::string what = error.what_without_backtrace();
+    const bool is_memory = what.find("can't allocate memory") != std::string::npos;
+    return Fail(world, is_memory ? std::string("out of memory") : absl::StrCat("LibTorch: ", what));
   } catch (const std::bad_alloc&) {
     return Fail(world, "out of memory");
   } catch (const std::exception& error) {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/command.h"
 #include "core/status.h"
+#include "core/terminal.h"
 #include "core/text.h"
 
 namespace temper {
@@ -29,6 +30,7 @@ absl::StatusOr<std::optional<Row>> RowReader::Next() {
 
 absl::Status WriteOut(std::string text) {
   if (text.empty() || text.back() != '\n') text += '\n';
+  if (isatty(STDOUT_FILENO) == 1) text = TerminalText(text);  // elsewhere rows keep their bytes
   for (size_t done = 0; done < text.size();) {
     const ssize_t bytes = write(STDOUT_FILENO, text.data() + done, text.size() - done);
     if (bytes >= 0) {

@@ -167,6 +167,10 @@ class Reader : public FieldVisitor {
     for (size_t i = 0; i < frame.node->keys.size(); ++i) {
       const std::string& key = frame.node->keys[i];
       if (std::find(frame.known.begin(), frame.known.end(), key) != frame.known.end()) continue;
+      if (errors_.size() >= kMaxErrors) {  // only counted: what was meant is dear to find
+        ++error_count_;
+        continue;
+      }
       Error(&frame.node->items[i], Path(Printable(key)),
             absl::StrCat("unknown key", Suggest(key, frame.known)));
     }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/file.h"
+#include "core/rows_source.h"
 #include "core/text.h"
 
 namespace temper {
@@ -26,10 +27,12 @@ absl::StatusOr<std::unique_ptr<LineReader>> LineReader::Open(const std::string& 
                                                              std::function<bool()> stop) {
   const bool standard = path == "-";
   const std::string name = standard ? "standard input" : Printable(path, 1000);
-  const int file =
-      standard ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0 && standard) return absl::InvalidArgumentError(absl::StrCat(name, ": is closed"));
-  if (file < 0) return SystemError(path, "read");
+  if (!standard) {
+    TEMPER_ASSIGN_OR_RETURN(const int opened, OpenRowsSource(path));
+    return std::unique_ptr<LineReader>(new LineReader(name, opened, std::move(stop)));
+  }
+  const int file = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+  if (file < 0) return absl::InvalidArgumentError(absl::StrCat(name, ": is closed"));
   auto reader = std::unique_ptr<LineReader>(new LineReader(name, file, std::move(stop)));
   struct stat info;
   if (fstat(file, &info) == 0 && S_ISDIR(info.st_mode))

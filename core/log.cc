@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "core/terminal.h"
 
 namespace temper {
 namespace {
@@ -49,7 +50,7 @@ void Log(Severity severity, const std::string& text) {
   State& state = Shared();
   std::string out = state.status.empty() ? "" : kClearLine;
   for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
-    absl::StrAppend(&out, state.prefix, kind, line, "\n");
+    absl::StrAppend(&out, state.prefix, kind, TerminalText(line), "\n");
   }
   WriteOut(absl::StrCat(out, state.status));
 }
@@ -63,7 +64,7 @@ void DrawStatusLine(const std::string& line) {
   absl::MutexLock lock(&mutex);
   State& state = Shared();
   if (line.empty() && state.status.empty()) return;
-  state.status = line;
+  state.status = TerminalText(line);
   WriteOut(absl::StrCat(kClearLine, line));
 }
 

@@ -5,6 +5,7 @@
 #include <sstream>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -55,7 +56,7 @@ class YamlBuilder : public YAML::EventHandler {
     if (AwaitsKey()) {
       YamlNode& map = *open_.back();
       if (!quoted && value == "<<") Fail(mark, "merges (<<) are not supported");
-      if (std::find(map.keys.begin(), map.keys.end(), value) != map.keys.end()) {
+      if (!keys_.back().insert(value).second) {
         Fail(mark, absl::StrCat("duplicate key ", Printable(value)));
       }
       if (value.empty() || Printable(value, value.size()) != value) Fail(mark, "a key is not a word");
@@ -72,12 +73,12 @@ class YamlBuilder : public YAML::EventHandler {
                        YAML::EmitterStyle::value) override {
     Open(mark, tag, anchor, YamlNode::kList);
   }
-  void OnSequenceEnd() override { open_.pop_back(); }
+  void OnSequenceEnd() override { Close(); }
   void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   YAML::EmitterStyle::value) override {
     Open(mark, tag, anchor, YamlNode::kMap);
   }
-  void OnMapEnd() override { open_.pop_back(); }
+  void OnMapEnd() override { Close(); }
 
  private:
   [[noreturn]] static void Fail(const YAML::Mark& mark, const std::string& what) {
@@ -115,6 +116,11 @@ class YamlBuilder : public YAML::EventHandler {
       Fail(mark, absl::StrCat("nested deeper than ", kMaxYamlDepth, " levels"));
     // A parent's items only grow while no child is open, so the pointers in open_ stay good.
     open_.push_back(&Put(mark, kind));
+    keys_.emplace_back();
+  }
+  void Close() {
+    open_.pop_back();
+    keys_.pop_back();
   }
 
   // yaml-cpp takes the end of the file for a closing quote.
@@ -135,6 +141,7 @@ class YamlBuilder : public YAML::EventHandler {
 
   const std::string& text_;
   std::vector<YamlNode*> open_;
+  std::vector<absl::flat_hash_set<std::string>> keys_;  // of each of open_
   int key_line_ = 1;
   int documents_ = 0;
 };

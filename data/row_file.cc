@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/lines.h"
+#include "core/rows_source.h"
 #include "core/text.h"
 #include "data/parquet.h"
 
@@ -101,19 +102,15 @@ absl::StatusOr<int> UnpackedParquet(const std::string& path) {
 
 absl::StatusOr<int> OpenRows(const std::string& path) {
   if (path == "-") return CopyOf(STDIN_FILENO, "standard input");
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return SystemError(path, "read");
+  TEMPER_ASSIGN_OR_RETURN(const int file, OpenRowsSource(path));
   struct stat info;
   char magic[4];
   if (fstat(file, &info) == 0 && S_ISREG(info.st_mode) &&
       (pread(file, magic, 4, 0) != 4 || std::memcmp(magic, "PAR1", 4) != 0)) {
     return file;
   }
-  absl::StatusOr<int> copy = S_ISREG(info.st_mode) ? UnpackedParquet(path)
-                             : S_ISDIR(info.st_mode)
-                                 ? absl::InvalidArgumentError(absl::StrCat(
-                                       Printable(path, 1000), ": is a folder, not a file of rows"))
-                                 : CopyOf(file, Printable(path, 1000));
+  absl::StatusOr<int> copy =
+      S_ISREG(info.st_mode) ? UnpackedParquet(path) : CopyOf(file, Printable(path, 1000));
   close(file);
   return copy;
 }

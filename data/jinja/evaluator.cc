@@ -426,7 +426,7 @@ class Evaluator {
     const Arguments arguments = EvaluateArguments(filter.arguments, scope);
     runtime_.set_line(filter.line);
     if (filter.filter == nullptr) return runtime_.Fail(absl::StrCat("temper knows no filter ", filter.name));
-    return runtime_.failed() ? Value() : filter.filter(runtime_, input, arguments);
+    return TouchTexts(runtime_, input, arguments) ? filter.filter(runtime_, input, arguments) : Value();
   }
 
   // Whether a chain of filters begins with what a block made.
@@ -443,7 +443,7 @@ class Evaluator {
     const Value value = Evaluate(*test.parts[0], scope);
     const Arguments arguments = EvaluateArguments(test.arguments, scope);
     if (test.test == nullptr) return runtime_.Fail(absl::StrCat("temper knows no test ", test.name));
-    return runtime_.failed() ? Value() : Value(test.test(runtime_, value, arguments));
+    return TouchTexts(runtime_, value, arguments) ? Value(test.test(runtime_, value, arguments)) : Value();
   }
 
   Value Concatenate(const Expression& expression, Scope* scope) {

@@ -268,8 +268,8 @@ Value Map(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Arguments rest = Rest(arguments, 1);
   std::vector<Value> mapped;
   for (const Value& element : Elements(runtime, value)) {
+    if (!TouchTexts(runtime, element, rest)) break;
     mapped.push_back(filter(runtime, element, rest));
-    if (runtime.failed()) break;
   }
   return Iterator(runtime, std::move(mapped));
 }
@@ -290,7 +290,7 @@ Value Select(Runtime& runtime, const Value& value, const Arguments& arguments) {
   std::vector<Value> selected;
   for (const Value& element : Elements(runtime, value)) {
     const Value tested = attribute.Of(element);
-    if (runtime.failed()) break;
+    if (!TouchTexts(runtime, tested, rest)) break;
     if ((test != nullptr ? test(runtime, tested, rest) : IsTrue(runtime, tested)) == keeps_true) {
       selected.push_back(element);
     }

@@ -321,6 +321,7 @@ bool FindIn(const Method (&methods)[N], const Value& self, TextView name, Value*
     const std::string called(method.name);
     *value = std::make_shared<const Function>(
         Function{called, [self, body = method.body, called](Runtime& runtime, const Arguments& arguments) {
+                   if (!TouchTexts(runtime, self, arguments)) return Value();
                    if (body != nullptr) return body(runtime, self, arguments);
                    return runtime.Fail(absl::StrCat("the method ", called, " of ", TypeName(self),
                                                     " is none that temper knows"));

@@ -118,7 +118,10 @@ bool IsEqual(Runtime& runtime, const Value& a, const Value& b) {
   if (a.is_number() && b.is_number()) return OrderNumbers(a, b) == 0;
   if (a.is_undefined() && b.is_undefined()) return true;
   if (a.IsSame(b)) return true;
-  if (a.is_string() && b.is_string()) return Equal(a.AsText(), b.AsText());
+  if (a.is_string() && b.is_string()) {
+    return a.AsText().size() == b.AsText().size() && runtime.Touch(a.AsText().size()) &&
+           Equal(a.AsText(), b.AsText());
+  }
   if (a.is_sequence() && b.is_sequence()) return IsEqualSequence(runtime, a.AsSequence(), b.AsSequence());
   if (a.is_dict() && b.is_dict()) return IsEqualDict(runtime, a.AsDict(), b.AsDict());
   return false;
@@ -131,7 +134,11 @@ std::partial_ordering Order(Runtime& runtime, const Value& a, const Value& b) {
     return std::partial_ordering::unordered;
   }
   if (a.is_number() && b.is_number()) return OrderNumbers(a, b);
-  if (a.is_string() && b.is_string()) return Compare(a.AsText(), b.AsText()) <=> 0;
+  if (a.is_string() && b.is_string()) {
+    if (!runtime.Touch(std::min(a.AsText().size(), b.AsText().size())))
+      return std::partial_ordering::unordered;
+    return Compare(a.AsText(), b.AsText()) <=> 0;
+  }
   if (a.is_sequence() && b.is_sequence() && SameKind(a.AsSequence(), b.AsSequence()) &&
       a.AsSequence().kind <= Sequence::Kind::kTuple) {
     const std::vector<Value>&x = a.AsSequence().items, &y = b.AsSequence().items;
@@ -146,7 +153,10 @@ std::partial_ordering Order(Runtime& runtime, const Value& a, const Value& b) {
 
 bool Contains(Runtime& runtime, const Value& container, const Value& item) {
   if (container.is_string()) {
-    if (item.is_string()) return Find(container.AsText(), item.AsText()) != Text::npos;
+    if (item.is_string()) {
+      return runtime.Touch(container.AsText().size() + item.AsText().size()) &&
+             Find(container.AsText(), item.AsText()) != Text::npos;
+    }
     runtime.Fail(absl::StrCat("'in <text>' wants a text on its left, not ", TypeName(item)));
     return false;
   }
@@ -224,7 +234,14 @@ bool IsHashable(const Value& value) {
 
 const Value* FindKey(Runtime& runtime, const Dict& dict, const Value& key) {
   if (!runtime.Step(dict.items.size())) return nullptr;
-  if (key.is_string()) return dict.Find(key.AsText());
+  if (key.is_string()) {
+    const auto may_equal = [&](const auto& item) {
+      return item.first.is_string() && item.first.AsText().size() == key.AsText().size();
+    };
+    const auto candidates = std::count_if(dict.items.begin(), dict.items.end(), may_equal);
+    return runtime.Touch(static_cast<size_t>(candidates) * key.AsText().size()) ? dict.Find(key.AsText())
+                                                                                : nullptr;
+  }
   for (const auto& [each, value] : dict.items) {
     if (IsEqual(runtime, each, key)) return &value;
   }
@@ -288,6 +305,13 @@ Value Slice(Runtime& runtime, const Value& object, const Value& start, const Val
 bool IsCallable(const Value& value) {
   if (value.is_undefined() || value.AsFunction() != nullptr) return true;  // undefined: fails when called
   return value.AsObject() != nullptr && value.AsObject()->is_callable();
+}
+
+bool TouchTexts(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  size_t size = value.is_string() ? value.AsText().size() : 0;
+  for (const Value& each : arguments.values) size += each.is_string() ? each.AsText().size() : 0;
+  for (const auto& [name, each] : arguments.named) size += each.is_string() ? each.AsText().size() : 0;
+  return runtime.Touch(size);
 }
 
 Value Call(Runtime& runtime, const Value& callee, const Arguments& arguments) {

@@ -42,6 +42,9 @@ Value GetItem(Runtime& runtime, const Value& object, const Value& key);
 Value GetAttribute(Runtime& runtime, const Value& object, TextView name);
 Value Slice(Runtime& runtime, const Value& object, const Value& start, const Value& stop, const Value& step);
 Value Call(Runtime& runtime, const Value& callee, const Arguments& arguments);
+// Says that a function is about to look at these texts; false where that is too much. Methods, filters and
+// tests are called only behind it.
+bool TouchTexts(Runtime& runtime, const Value& value, const Arguments& arguments);
 bool IsCallable(const Value& value);
 
 // Python's methods of str, dict, list and tuple. False: there is none of that name.

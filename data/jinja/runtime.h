@@ -18,8 +18,9 @@ class Runtime {
  public:
   static constexpr int kMaxDepth = 200;                   // lists in lists
   static constexpr int64_t kMaxSteps = int64_t{1} << 26;  // nodes evaluated, elements looked at
-  static constexpr int64_t kMaxRoom = int64_t{1} << 28;   // characters made, in all
-  static constexpr int64_t kMaxText = int64_t{1} << 25;   // characters of one text
+  static constexpr size_t kCharactersAStep = 4;           // what looking at a text costs
+  static constexpr int64_t kMaxRoom = int64_t{1} << 26;   // characters made, in all
+  static constexpr int64_t kMaxText = int64_t{1} << 24;   // characters of one text
   static constexpr int kMaxCalls = 1500;                  // nodes and calls in each other
   static constexpr int64_t kMaxRange = 100000;            // as Jinja's sandbox
 
@@ -34,6 +35,8 @@ class Runtime {
   // Says that so much is about to be done or made. False, and a failure, when there is too much of it.
   bool Step(size_t steps = 1);
   bool Room(size_t characters);
+  // So many characters are about to be looked at.
+  bool Touch(size_t characters) { return Step(1 + characters / kCharactersAStep); }
 
   template <class T, class... A>
   T* Own(A&&... arguments) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "unicode/uchar.h"
 #include "unicode/ustring.h"
@@ -30,6 +31,11 @@ int32_t ToTitle(UChar* to, int32_t room, const UChar* from, int32_t size, UError
 }
 
 void AppendMapped(Text& text, char32_t c, CaseMapping mapping) {
+  if (Bare(c) < 0x80) {  // as the mappings say, and far sooner
+    const char ascii = static_cast<char>(Bare(c));
+    const char mapped = mapping == ToLower ? absl::ascii_tolower(ascii) : absl::ascii_toupper(ascii);
+    return text.push_back(static_cast<char32_t>(mapped) | (c & kMark));
+  }
   UChar from[2], to[16];
   int32_t size = 0, mapped_size = 0;
   UErrorCode error = U_ZERO_ERROR;
@@ -135,18 +141,53 @@ bool Equal(TextView a, std::string_view ascii) {
          });
 }
 
+namespace {
+
+// Where the needle is first, both read from the same end (Knuth, Morris and Pratt): templates are not
+// trusted, and the plain search may take the product of both sizes.
+template <class Text, class Needle>
+size_t Search(size_t size, const Text& text, size_t needle_size, const Needle& needle) {
+  std::vector<uint32_t> kept(needle_size,
+                             0);  // of so many characters that fit, how many still do after the next
+  for (size_t i = 1, fit = 0; i < needle_size; ++i) {
+    while (fit > 0 && !SameCharacter(needle(i), needle(fit))) fit = kept[fit - 1];
+    if (SameCharacter(needle(i), needle(fit))) ++fit;
+    kept[i] = static_cast<uint32_t>(fit);
+  }
+  for (size_t i = 0, fit = 0; i < size; ++i) {
+    while (fit > 0 && !SameCharacter(text(i), needle(fit))) fit = kept[fit - 1];
+    if (SameCharacter(text(i), needle(fit))) ++fit;
+    if (fit == needle_size) return i + 1 - needle_size;
+  }
+  return std::u32string::npos;
+}
+
+constexpr size_t kShortNeedle = 16;
+
+}  // namespace
+
 size_t Find(TextView text, TextView needle, size_t from) {
   if (from > text.size()) return Text::npos;
-  const auto found =
-      std::search(text.begin() + from, text.end(), needle.begin(), needle.end(), SameCharacter);
-  if (found == text.end() && !needle.empty()) return Text::npos;
-  return found - text.begin();
+  const TextView rest = text.substr(from);
+  if (needle.size() > rest.size()) return Text::npos;
+  if (needle.size() > kShortNeedle) {
+    const size_t found = Search(
+        rest.size(), [&](size_t i) { return rest[i]; }, needle.size(), [&](size_t i) { return needle[i]; });
+    return found == Text::npos ? found : from + found;
+  }
+  const auto found = std::search(rest.begin(), rest.end(), needle.begin(), needle.end(), SameCharacter);
+  if (found == rest.end() && !needle.empty()) return Text::npos;
+  return from + (found - rest.begin());
 }
 
 size_t FindLast(TextView text, TextView needle) {
   if (needle.empty()) return text.size();
-  const auto found = std::find_end(text.begin(), text.end(), needle.begin(), needle.end(), SameCharacter);
-  return found == text.end() ? Text::npos : found - text.begin();
+  if (needle.size() > text.size()) return Text::npos;
+  const size_t last = text.size() - 1, last_of_needle = needle.size() - 1;
+  const size_t found = Search(
+      text.size(), [&](size_t i) { return text[last - i]; }, needle.size(),
+      [&](size_t i) { return needle[last_of_needle - i]; });
+  return found == Text::npos ? found : text.size() - found - needle.size();
 }
 
 bool StartsWith(TextView text, TextView prefix) { return Equal(text.substr(0, prefix.size()), prefix); }
@@ -196,9 +237,11 @@ TextView StripIf(TextView text, Ends ends, const Predicate& is_stripped) {
 TextView Strip(TextView text, Ends ends) { return StripIf(text, ends, IsSpace); }
 
 TextView Strip(TextView text, TextView chars, Ends ends) {
-  return StripIf(text, ends, [&](char32_t c) {
-    return std::any_of(chars.begin(), chars.end(), [&](char32_t each) { return SameCharacter(each, c); });
-  });
+  Text sorted(chars);
+  for (char32_t& c : sorted) c = Bare(c);
+  std::sort(sorted.begin(), sorted.end());
+  return StripIf(text, ends,
+                 [&](char32_t c) { return std::binary_search(sorted.begin(), sorted.end(), Bare(c)); });
 }
 
 std::vector<TextView> Split(TextView text, TextView separator, int64_t limit) {

@@ -218,6 +218,12 @@ TEST(Config, UnknownKeysNameFileLinePathAndTheNearestKey) {
             "r.yaml:1: stages.a.epochs: unknown key; known are kind, optimizer");
 }
 
+TEST(Config, ManyUnknownKeysAreToldInTimeOfTheirNumber) {
+  std::string text = "seed: 1\n";
+  for (int i = 0; i < 100000; ++i) text += "key_" + std::to_string(i) + ": 1\n";
+  EXPECT_THAT(ErrorOf(text), HasSubstr("r.yaml:2: key_0: unknown key"));
+}
+
 TEST(Config, AWrongKindBringsNoOtherErrorsAlong) {
   EXPECT_EQ(ErrorOf("stages: {a: {kind: stf, epochs: 1}}"),
             "r.yaml:1: stages.a.kind: expected one of rl, sft, found \"stf\"; did you mean sft?");

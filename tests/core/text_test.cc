@@ -32,6 +32,10 @@ TEST(Utf8, AcceptsEveryScalarValueAndNothingElse) {
 
 TEST(Printable, KeepsAMessageOnOneLine) {
   EXPECT_EQ(Printable("a\nb\x1b[31m\xff é"), "a\\x0ab\\x1b[31m\\xff é");
+  EXPECT_EQ(Printable("a\u009B31m\u0085b"), "a\\xc2\\x9b31m\\xc2\\x85b");
+  for (const char* turns : {"\u061C", "\u200E", "\u200F", "\u202A", "\u202E", "\u2066", "\u2069"})
+    EXPECT_EQ(Printable(turns).find(turns), std::string::npos) << Printable(turns);
+  EXPECT_EQ(Printable("\u00A0é世🙂\u200D"), "\u00A0é世🙂\u200D");
   EXPECT_EQ(Printable(std::string(300, 'x')), std::string(200, 'x') + "...");
 }
 
