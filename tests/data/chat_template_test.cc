@@ -153,6 +153,18 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
       "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
       "{% for i in range(99999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor %}",
       "{% for i in range(99999) %}{% set x = namespace(a=range(9999)) %}{% endfor %}",
+      "{{ 'x' * 33000000 }}",
+      "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% if 'xy' in s %}{% endif %}{% endfor %}",
+      "{% set s = 'x' * 9000000 %}{% set t = 'x' * 9000000 %}{% for i in range(99999) %}{% if s == t %}{% "
+      "endif %}"
+      "{% endfor %}",
+      "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.count('2') + s.find('2') %}{% "
+      "endfor %}",
+      "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.isdigit() %}{% endfor %}",
+      "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% set n = s is lower %}{% endfor %}",
+      "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = [s, s] | unique | list %}{% endfor %}",
+      "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = s.split('xxxy') %}{% endfor %}",
+      "{% set s = 'é' * 900000 %}{% for i in range(99999) %}{% set n = s | upper %}{% endfor %}",
       "{{ " + repeat("(", 100000) + "1" + repeat(")", 100000) + " }}",
       "{{ " + repeat("-", 100000) + "1 }}",
       "{{ " + repeat("not ", 100000) + "1 }}",
@@ -171,6 +183,19 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
   }
+}
+
+TEST(ChatTemplateTest, ALongTextIsSearchedForALongOneInTimeOfTheirLengths) {
+  EXPECT_EQ(
+      Marked("{% set s = 'x' * 9000000 %}{{ ('x' * 4000000 ~ 'y') in s }}{{ s.rfind('y' ~ 'x' * 4000000) }}"
+             "{{ s.count('x' * 4000000) }}",
+             Json::array()),
+      "False-12");
+  EXPECT_EQ(Marked("{% set n = 'abcabcabcabcabcabd' %}{{ ('abcabcabcabcabcabcabcabd' ~ n).find(n) }} "
+                   "{{ ('-' ~ n ~ '-' ~ n ~ '-').rfind(n) }} {{ ('-' ~ n ~ '-').replace(n, 'x') }} "
+                   "{{ (n ~ 'a' ~ n).split(n) | join('|') }}",
+                   Json::array()),
+            "6 20 -x- |a|");
 }
 
 TEST(ChatTemplateTest, ABrokenTemplateRendersOrIsAnErrorNeverMore) {
