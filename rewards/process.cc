@@ -18,7 +18,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr double kFirstPause = 0.1, kMostPause = 30, kMostWait = 1, kMostListen = 5;
 
-Clock::duration Span(double seconds) {
+Clock::duration DurationOf(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
@@ -150,7 +150,7 @@ std::optional<ProcessRule::Task> ProcessRule::Next(size_t slot) const {
     Clock::duration wait = std::chrono::hours(1);
     for (const Unit& unit : queue_) wait = std::min(wait, std::max(unit.not_before, pauses_[slot]) - now);
     ++idle_;
-    changed_.WaitWithTimeout(&mutex_, absl::FromChrono(std::max<Clock::duration>(wait, Span(0.001))));
+    changed_.WaitWithTimeout(&mutex_, absl::FromChrono(std::max<Clock::duration>(wait, DurationOf(0.001))));
     --idle_;
   }
 }
@@ -219,7 +219,7 @@ void ProcessRule::NoteFailure(size_t at, const absl::Status& status) const {
   if (++slot.failures < 2) return;
   const double pause = std::min(kMostPause, kFirstPause * std::pow(2, std::min(slot.failures - 2, 20)));
   absl::MutexLock lock(&mutex_);
-  pauses_[at] = Clock::now() + Span(pause);
+  pauses_[at] = Clock::now() + DurationOf(pause);
 }
 
 // Answers the rows, or puts back those without a verdict, where `again` and the retries allow it.
@@ -239,11 +239,11 @@ void ProcessRule::Settle(Unit unit, std::vector<Verdict> verdicts, Clock::time_p
       if (!again || (!failed(verdicts[i]) && !judges_groups())) {
         answered.push_back(i);
       } else if (!judges_groups()) {
-        queue_.push_back({{unit.rows[i]}, unit.tries + 1, now + Span(pause)});
+        queue_.push_back({{unit.rows[i]}, unit.tries + 1, now + DurationOf(pause)});
       }
     }
     figures_.retries += static_cast<int64_t>(unit.rows.size() - answered.size());
-    if (again && judges_groups()) queue_.push_back({unit.rows, unit.tries + 1, now + Span(pause)});
+    if (again && judges_groups()) queue_.push_back({unit.rows, unit.tries + 1, now + DurationOf(pause)});
     if (again) changed_.SignalAll();
   }
   for (const size_t i : answered) {
