@@ -14,12 +14,14 @@ namespace {
 struct RunOptions {
   std::string run_dir;
   std::vector<std::string> set;
+  bool force = false;
 
   template <class V>
   void Fields(V& v) {
     v.Field("run_dir", run_dir, "Where the run is written; a run that is there goes on.", Required());
     v.Field("set", set, "A field of the recipe, over what the file says: stages.zero.rl.kl_coef=0.",
             Repeated());
+    v.Field("force", force, "Start although the plan takes more memory than is free.");
   }
 };
 
@@ -34,6 +36,14 @@ absl::Status AgreeOnRecipe(const absl::StatusOr<RecipeConfig>& mine, Communicato
     if (other != all[0]) return absl::InvalidArgumentError("ranks were given different recipes");
   }
   return absl::OkStatus();
+}
+
+// Every rank's machine has the memory, or none goes on.
+absl::Status AgreeOnMemory(const RecipeConfig& recipe, Communicator& world) {
+  const int local = LocalRanks(world.size());
+  const absl::Status mine = CheckMemory(recipe, world.size(), local, MemoryThatIsFree(local));
+  if (world.Sum(mine.ok() ? 0 : 1) == 0 || !mine.ok()) return mine;
+  return absl::CancelledError("another rank has too little memory");
 }
 
 }  // namespace
@@ -56,6 +66,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   for (const std::string& note : notes) {
     if (first) LogWarning(note);
   }
+  if (!options.force) TEMPER_RETURN_IF_ERROR(AgreeOnMemory(recipe, *line.world));
   TEMPER_RETURN_IF_ERROR(RunRecipe(recipe, options.run_dir, *line.world, StopRequested));
   if (!first) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string report, WriteReport(options.run_dir));

@@ -21,6 +21,9 @@ namespace {
 // Prompts are short beside completions; this much is set aside for one.
 constexpr int64_t kPromptAllowance = 512;
 
+// Weights beyond this are packed piece by piece where they are used (model/causal_lm.cc).
+constexpr int64_t kPackedAtMost = int64_t{512} << 20;
+
 // Pools that a policy on a GPU has beside it.
 constexpr char kHost[] = "host ";
 
@@ -121,19 +124,19 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
     ++levels;
   const int64_t tied_head = model.tie_word_embeddings ? model.vocab_size * model.hidden_size * 4 : 0;
-  const int64_t packed = trained <= (int64_t{512} << 20) ? trained : 0;
+  const int64_t packed = trained <= kPackedAtMost ? trained : 0;
   const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
   const int64_t activations = rows * TapeFloatsPerToken(model, updates.recompute) * 4;
   if (on_gpu) {
     Pools pools = {{"weights", weights}, {"gradients", trained + tied_head}, {"activations", activations}};
     if (reference) pools.emplace_back("reference", weights);
-    pools.emplace_back(absl::StrCat(kHost, "gradients"), trained * levels);
+    pools.emplace_back(absl::StrCat(kHost, "gradients (", levels, " x gradient leaf)"), trained * levels);
     pools.emplace_back(absl::StrCat(kHost, "optimizer and weights"), trained * 3);
     return pools;
   }
   Pools pools = {{"weights", weights},
-                 {"packed weights", packed},
-                 {"gradients", (trained + tied_head) * levels},
+                 {"packed weights", packed},  // beyond a size they are packed piece by piece
+                 {absl::StrCat("gradients (", levels, " x gradient leaf)"), (trained + tied_head) * levels},
                  {"optimizer", trained * 2},
                  {"activations", activations}};
   if (reference) pools.emplace_back("reference", weights + packed);
@@ -146,16 +149,79 @@ int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int6
   return std::min(wanted, std::max(sampling.cache_mib << 20, 3 * pages * KvCache::BytesPerPage(model)));
 }
 
+namespace {
+
+// What a policy that only samples takes.
+Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling) {
+  const int64_t weights = Elements(model, false) * 4;
+  return {{"weights", weights},
+          {"packed weights", weights <= kPackedAtMost ? weights : 0},
+          {"cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens)}};
+}
+
+absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, int ranks) {
+  TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+  const bool on_gpu = recipe.device != "cpu";
+  switch (stage.kind) {
+    case StageKind::kRl: {
+      const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
+      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
+      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
+      return pools;
+    }
+    case StageKind::kSft:
+      return UpdatePools(model, stage.sft, 0, false, ranks, on_gpu);
+    case StageKind::kPretrain:
+      return UpdatePools(model, stage.pretrain, 0, false, ranks, on_gpu);
+    case StageKind::kCollect:
+      return SamplingPools(model, stage.collect.sampling);
+    case StageKind::kEval:
+      return SamplingPools(model, stage.evaluation.sampling);
+  }
+  return Pools();
+}
+
+// What makes a pool smaller.
+std::string Remedy(absl::string_view pool) {
+  if (absl::StartsWith(pool, "gradients")) return "fewer gradient_leaves for each rank";
+  if (absl::StartsWith(pool, "activations")) return "recompute: true, or fewer tokens_per_microbatch";
+  if (absl::StartsWith(pool, "cache")) return "less sampling.cache_mib or max_new_tokens";
+  if (absl::StartsWith(pool, "reference")) return "kl_coef: 0, which needs none";
+  return "a smaller model, or a machine with more memory: a policy is whole on each rank";
+}
+
+}  // namespace
+
+absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free) {
+  const bool on_gpu = recipe.device != "cpu";
+  for (const StageConfig& stage : recipe.stages) {
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, ranks));
+    int64_t sum = 0;
+    const std::pair<std::string, int64_t>* largest = nullptr;
+    for (const auto& pool : pools) {
+      if (on_gpu && !absl::StartsWith(pool.first, kHost)) continue;
+      sum += pool.second;
+      if (largest == nullptr || pool.second > largest->second) largest = &pool;
+    }
+    if (largest == nullptr || sum <= free.bytes) continue;
+    const absl::string_view name = absl::StripPrefix(largest->first, kHost);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "stage ", stage.name, ": takes ", Bytes(sum),
+        local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ", free.bound, " leaves ",
+        Bytes(free.bytes), local > 1 ? " for each" : "", ": most of it are ", name, ", ",
+        Bytes(largest->second), ": set ", Remedy(name), "; --force tries all the same"));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
   const bool on_gpu = recipe.device != "cpu";
   std::string text = absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank" : " ranks",
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, ranks));
     if (stage.kind == StageKind::kRl) {
-      const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
-      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
-      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
       Append(&text, stage, RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {
       const SftConfig& sft = stage.kind == StageKind::kSft ? stage.sft : stage.pretrain;
@@ -163,14 +229,14 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
           stage.from.empty()
               ? absl::StrFormat("%s, %d parameters; ", model.model_type, Elements(model, false))
               : "";
-      Append(&text, stage, parameters + SftWords(sft), UpdatePools(model, sft, 0, false, ranks, on_gpu));
+      Append(&text, stage, parameters + SftWords(sft), pools);
     } else if (stage.kind == StageKind::kCollect) {
       Append(&text, stage,
              absl::StrFormat("%d prompts x %d samples, at most %d kept of each", stage.collect.prompts,
                              stage.collect.samples_per_prompt, stage.collect.keep_per_prompt),
-             {});
+             pools);
     } else {
-      Append(&text, stage, absl::StrCat(stage.evaluation.HeldOutProblems(), " problems"), {});
+      Append(&text, stage, absl::StrCat(stage.evaluation.HeldOutProblems(), " problems"), pools);
     }
   }
   text.pop_back();

@@ -254,10 +254,14 @@ int RankThreads(int64_t configured, int ranks) {
   const int all = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   const int cores = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : all;
   if (cores < all) return std::max(1, cores);  // the launcher gave this rank cores of its own
+  return std::max(1, cores / LocalRanks(ranks));
+}
+
+int LocalRanks(int ranks) {
   int local = ranks;
   const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   if (text != nullptr && !absl::SimpleAtoi(text, &local)) local = ranks;
-  return std::max(1, cores / std::max(1, local));
+  return std::max(1, local);
 }
 
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,

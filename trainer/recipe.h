@@ -40,4 +40,7 @@ absl::StatusOr<std::string> RunDigest(const std::string& run_directory);
 // the machine.
 int RankThreads(int64_t configured, int ranks);
 
+// How many of `ranks` ranks the launcher put on this machine.
+int LocalRanks(int ranks);
+
 }  // namespace temper

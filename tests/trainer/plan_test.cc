@@ -3,6 +3,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/trainer/small_recipe.h"
 #include "trainer/recipe.h"
 
 namespace temper {
@@ -20,6 +21,33 @@ TEST(Plan, TellsBatchSizesInTheirWordsAndMemoryByPool) {
                            "optimizer", "activations", "reference", "cache", "sum"}) {
     EXPECT_THAT(*plan, HasSubstr(word));
   }
+}
+
+class Memory : public ::testing::Test {
+ protected:
+  Memory() { WriteSmallModel(folder_ / "model"); }
+  absl::Status Check(const std::vector<std::string>& overrides, int64_t bytes, int ranks = 1) {
+    return CheckMemory(SmallRecipe(folder_ / "model", overrides), ranks, ranks, {bytes, "ulimit -v"});
+  }
+  TestFolder folder_;
+};
+
+TEST_F(Memory, ThatIsEnoughIsNoError) { EXPECT_TRUE(Check({}, int64_t{1} << 40).ok()); }
+
+TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
+  const auto told = [&](const std::vector<std::string>& overrides, int ranks = 1) {
+    const absl::Status status = Check(overrides, 1000, ranks);
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    return std::string(status.message());
+  };
+  const std::string activations = told({"stages.base.pretrain.tokens_per_microbatch=100000"});
+  EXPECT_THAT(activations, HasSubstr("stage base: takes "));
+  EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0 MiB: most of it are activations, "));
+  EXPECT_THAT(activations, HasSubstr("set recompute: true, or fewer tokens_per_microbatch; --force"));
+  EXPECT_THAT(
+      told({"stages.base.pretrain.tokens_per_microbatch=1", "stages.base.pretrain.gradient_leaves=1024"}),
+      HasSubstr("most of it are gradients (11 x gradient leaf), "));
+  EXPECT_THAT(told({}, 4), HasSubstr(" on each of 4 ranks here, and ulimit -v leaves 0 MiB for each: "));
 }
 
 }  // namespace
