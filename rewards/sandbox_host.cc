@@ -30,11 +30,11 @@ namespace {
 namespace fs = std::filesystem;
 constexpr size_t kMostHidden = 32;  // of a directory; with more that are no code it is not there at all
 
-absl::Status Unfit(const std::string& path, const std::string& what) {
+absl::Status Unusable(const std::string& path, const std::string& what) {
   return absl::FailedPreconditionError(absl::StrCat(Printable(path, 200), " ", what));
 }
 
-std::string Quoted(const std::string& word) {
+std::string ShellWord(const std::string& word) {
   return absl::StrCat("'", absl::StrReplaceAll(word, {{"'", "'\\''"}}), "'");
 }
 
@@ -146,14 +146,15 @@ absl::StatusOr<std::string> HostFiles::Add(const std::string& path) {
       continue;
     }
     const std::string next = absl::StrCat(at, "/", part);
-    if (lstat(next.c_str(), &found) != 0) return Unfit(path, absl::StrCat("is not there: ", strerror(errno)));
+    if (lstat(next.c_str(), &found) != 0)
+      return Unusable(path, absl::StrCat("is not there: ", strerror(errno)));
     if (!S_ISLNK(found.st_mode)) {
       at = next;
       continue;
     }
     std::error_code error;
     const std::string target = fs::read_symlink(next, error);
-    if (error || ++links > 40) return Unfit(path, "is a link that leads nowhere");
+    if (error || ++links > 40) return Unusable(path, "is a link that leads nowhere");
     if (!IsCovered(next)) found_[next] = {Entry::kLink, target};
     if (target.front() == '/') at.clear();
     std::vector<std::string> parts = absl::StrSplit(target, '/', absl::SkipEmpty());
@@ -161,7 +162,7 @@ absl::StatusOr<std::string> HostFiles::Add(const std::string& path) {
   }
   for (const char* own : {"/tmp", "/dev", "/box", "/packages", "/proc"}) {
     if (IsUnder(at, own))
-      return Unfit(path, absl::StrCat("lies in ", own, ", which a sandbox has of its own"));
+      return Unusable(path, absl::StrCat("lies in ", own, ", which a sandbox has of its own"));
   }
   if (!IsCovered(at)) found_[at] = {S_ISDIR(found.st_mode) ? Entry::kTree : Entry::kFile, at};
   return at;
@@ -186,8 +187,8 @@ absl::Status HostFiles::AddTree(const std::string& path, const IsCode& is_code, 
 absl::Status HostFiles::AddLibraries(const std::string& program, const std::vector<std::string>& modules) {
   // The loader itself says what it would load.
   const std::string said = OutputOf(
-      absl::StrCat("LC_ALL=C LD_TRACE_LOADED_OBJECTS=1 LD_PRELOAD=", Quoted(absl::StrJoin(modules, ":")), " ",
-                   Quoted(program), " </dev/null 2>/dev/null"));
+      absl::StrCat("LC_ALL=C LD_TRACE_LOADED_OBJECTS=1 LD_PRELOAD=", ShellWord(absl::StrJoin(modules, ":")),
+                   " ", ShellWord(program), " </dev/null 2>/dev/null"));
   std::set<std::string> own = {"/lib", "/usr/lib", "/lib64", "/usr/lib64"};
   std::vector<std::string> libraries;
   for (const std::string& line : LinesOf(said)) {
@@ -243,8 +244,8 @@ absl::StatusOr<HostFiles> HostFiles::OfProgram(const std::string& path) {
 absl::StatusOr<HostFiles> HostFiles::OfPython(const std::string& interpreter,
                                               const std::vector<std::string>& packages) {
   HostFiles files;
-  std::string ask = absl::StrCat(Quoted(interpreter), " -s -E -B -c ", Quoted(kAskPython));
-  for (const std::string& name : packages) absl::StrAppend(&ask, " ", Quoted(name));
+  std::string ask = absl::StrCat(ShellWord(interpreter), " -s -E -B -c ", ShellWord(kAskPython));
+  for (const std::string& name : packages) absl::StrAppend(&ask, " ", ShellWord(name));
   bool has_packages = false;
   for (const std::string& line : LinesOf(OutputOf(ask + " </dev/null 2>/dev/null"))) {
     const std::pair<std::string, std::string> said = absl::StrSplit(line, absl::MaxSplits(' ', 1));
@@ -262,8 +263,8 @@ absl::StatusOr<HostFiles> HostFiles::OfPython(const std::string& interpreter,
   }
   if (files.program_.empty()) {
     return access(interpreter.c_str(), X_OK) != 0
-               ? Unfit(interpreter, "cannot be run: " + std::string(strerror(errno)))
-               : Unfit(interpreter, "does not say where it lives: is it a Python 3?");
+               ? Unusable(interpreter, "cannot be run: " + std::string(strerror(errno)))
+               : Unusable(interpreter, "does not say where it lives: is it a Python 3?");
   }
   std::error_code error;
   // By the name that it was given, too: a link, or a virtual environment's.
@@ -279,7 +280,7 @@ absl::StatusOr<HostFiles> HostFiles::OfPython(const std::string& interpreter,
 
 absl::StatusOr<HostFiles> HostFiles::OfCompiler(const std::string& compiler) {
   HostFiles files;
-  const std::string ask = "LC_ALL=C " + Quoted(compiler);
+  const std::string ask = "LC_ALL=C " + ShellWord(compiler);
   TEMPER_ASSIGN_OR_RETURN(files.program_, files.Add(compiler));
   std::vector<std::string> programs = {files.program_, "/bin/sh", "/bin/cat"};
   for (const char* name : {"cc1plus", "collect2", "lto-wrapper", "as", "ld"}) {
@@ -324,15 +325,15 @@ absl::StatusOr<HostFiles> HostFiles::OfCompiler(const std::string& compiler) {
     TEMPER_RETURN_IF_ERROR(files.AddLibraries(program, {}));
   }
   if (files.found_.size() < 20)
-    return Unfit(compiler, "does not say where its files are: is it a C++ compiler?");
+    return Unusable(compiler, "does not say where its files are: is it a C++ compiler?");
   files.Finish();
   return files;
 }
 
 absl::StatusOr<HostFiles> HostFiles::OfCompiled(const std::string& compiler) {
-  const std::string library(absl::StripAsciiWhitespace(
-      OutputOf(absl::StrCat("LC_ALL=C ", Quoted(compiler), " -print-file-name=libstdc++.so.6 2>/dev/null"))));
-  if (library.empty() || library[0] != '/') return Unfit(compiler, "does not say where its libstdc++ is");
+  const std::string library(absl::StripAsciiWhitespace(OutputOf(
+      absl::StrCat("LC_ALL=C ", ShellWord(compiler), " -print-file-name=libstdc++.so.6 2>/dev/null"))));
+  if (library.empty() || library[0] != '/') return Unusable(compiler, "does not say where its libstdc++ is");
   HostFiles files;
   TEMPER_ASSIGN_OR_RETURN(const std::string found, files.Add(library));
   TEMPER_RETURN_IF_ERROR(files.AddLibraries("/bin/true", {found}));
