@@ -380,48 +380,47 @@ TEST_F(Worker, ARuleThatComparesSeesEachGroupWholeAlsoAfterAStop) {
   EXPECT_EQ(Flattened(resumed[0].groups), Flattened(whole[0].groups));
 }
 
-TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
-  RolloutRequest request = SmallRequest(2, Records("infra"));
+// A judge that is not there for the answer "none".
+Settings WithAJudge() {
   Settings settings;
   settings.rules = {Program(RowsForm::kOne,
-                            "[dict(id=r['id'], **(dict(score=1) if r['answer'] == '0' else "
-                            "dict(verdict='infrastructure_error'))) for r in rows]"),
+                            "[dict(id=r['id'], **(dict(verdict='infrastructure_error', reason='no judge') "
+                            "if r['answer'] == 'none' else dict(score=1))) for r in rows]"),
                     {.rule = "format"}};
-  const std::vector<RankResult> results = Collected(1, request, settings);
+  return settings;
+}
+
+TEST_F(Worker, AnInfrastructureErrorIsKeptAfterOneMoreTryAndNotSampledAgain) {
+  RolloutRequest request = SmallRequest(2, Records("infra"));
+  request.prompts[1].answer = "none";
+  const std::vector<RankResult> results = Collected(1, request, WithAJudge());
   ASSERT_TRUE(results[0].status.ok()) << results[0].status;
   for (const Trajectory& t : results[0].groups[1].trajectories) {
     EXPECT_EQ(t.verdicts[0].kind, VerdictKind::kInfrastructureError);
   }
   EXPECT_EQ(results[0].metrics.at("verdict/process/infrastructure_error"), 2 * 4) << "judged twice";
-  EXPECT_EQ(Collected(1, request, settings)[0].counts.resumed_samples, 8);
-}
-
-// A prompt whose answer no rule can read, or can.
-void SetReadable(bool readable, Prompt* prompt) {
-  prompt->task = readable ? "" : "chain";
-  prompt->answer = readable ? "4" : "not an answer of a chain";
+  EXPECT_EQ(Collected(1, request, WithAJudge())[0].counts.resumed_samples, 8);
 }
 
 TEST_F(Worker, OfARolloutThatNoRuleCouldJudgeIsAnErrorOnEveryRankUntilOneIs) {
   for (int ranks : {1, 4}) {
     RolloutRequest request = SmallRequest(3, Records(absl::StrCat("unjudged-", ranks)));
-    for (Prompt& prompt : request.prompts) SetReadable(false, &prompt);
+    for (Prompt& prompt : request.prompts) prompt.answer = "none";
     for (int start = 0; start < 2; ++start) {
-      const std::vector<RankResult> results = Collected(ranks, request);
+      const std::vector<RankResult> results = Collected(ranks, request, WithAJudge());
       EXPECT_EQ(results[0].status.code(), absl::StatusCode::kUnavailable);
       EXPECT_THAT(ErrorOf(results), AllOf(HasSubstr("stage zero, rollout 4: none of the 12 completions could "
-                                                    "be judged: rule accuracy: "),
-                                          HasSubstr("is no chain problem"),
+                                                    "be judged: rule process: no judge"),
                                           HasSubstr("start again; the run goes on from here")));
       EXPECT_EQ(results[0].counts.repeated_samples, start * 12);
       EXPECT_EQ(results[0].counts.resumed_samples, 0);
     }
     // One judged completion is enough, and those of an interrupted rollout count.
-    SetReadable(true, &request.prompts[1]);
+    request.prompts[1].answer = "4";
     request.records = Records(absl::StrCat("judged-", ranks));
-    const Flat expected = Flattened(Collected(ranks, request)[0].groups);
+    const Flat expected = Flattened(Collected(ranks, request, WithAJudge())[0].groups);
     EXPECT_EQ(expected.size(), 12u);
-    const std::vector<RankResult> again = Collected(ranks, request);
+    const std::vector<RankResult> again = Collected(ranks, request, WithAJudge());
     EXPECT_EQ(Flattened(again[0].groups), expected);
     EXPECT_EQ(again[0].counts.resumed_samples, 12);
   }
@@ -430,9 +429,9 @@ TEST_F(Worker, OfARolloutThatNoRuleCouldJudgeIsAnErrorOnEveryRankUntilOneIs) {
 TEST_F(Worker, WithoutRecordsOrAStageSaysSoOnlyThatNothingWasJudged) {
   RolloutRequest request = SmallRequest(1);
   request.stage = "";
-  SetReadable(false, &request.prompts[0]);
-  EXPECT_THAT(std::string(Collected(1, request)[0].status.message()),
-              AllOf(StartsWith("none of the 4 completions could be judged: rule accuracy: "),
+  request.prompts[0].answer = "none";
+  EXPECT_THAT(std::string(Collected(1, request, WithAJudge())[0].status.message()),
+              AllOf(StartsWith("none of the 4 completions could be judged: rule process: "),
                     EndsWith(": put that right and start again")));
 }
 
