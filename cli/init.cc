@@ -8,6 +8,7 @@
 #include "cli/rows.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "data/tokenizer.h"
 #include "model/hugging_face.h"
 #include "model/parameters.h"
@@ -51,7 +52,7 @@ absl::Status Check(const std::string& from, const ModelConfig& config, const std
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(from));
     TEMPER_RETURN_IF_ERROR(tokenizer->FitTo(config.vocab_size, from));
   }
-  const int64_t bytes = Elements(config) * 4, free = FreeMemory();
+  const int64_t bytes = Elements(config) * 4, free = MemoryThatIsFree().bytes;
   if (bytes <= free) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrFormat("%s: its weights need %.1f GiB, and %.1f GiB of memory are free", Printable(from, 1000),

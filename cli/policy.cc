@@ -2,14 +2,12 @@
 #include "cli/policy.h"
 
 #include <algorithm>
-#include <fstream>
-#include <limits>
 #include <thread>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/text.h"
 #include "data/tokenizer_folder.h"
 #include "model/device.h"
@@ -21,29 +19,7 @@ namespace {
 
 constexpr int64_t kMiB = int64_t{1} << 20;
 
-// The number after the word `key` (empty: the first) in a file of the kernel; -1: there is none.
-int64_t NumberIn(const char* path, const std::string& key = "") {
-  std::ifstream file(path);
-  int64_t number = -1;
-  for (std::string word; key.empty() || file >> word;) {
-    if (!key.empty() && word != key) continue;
-    return file >> word && absl::SimpleAtoi(word, &number) ? number : -1;
-  }
-  return -1;
-}
-
 }  // namespace
-
-int64_t FreeMemory() {
-  const int64_t available = NumberIn("/proc/meminfo", "MemAvailable:");
-  const int64_t machine = available < 0 ? std::numeric_limits<int64_t>::max() : available * 1024;
-  const int64_t limit = NumberIn("/sys/fs/cgroup/memory.max"),
-                used = NumberIn("/sys/fs/cgroup/memory.current");
-  if (limit < 0 || used < 0) return machine;
-  // Files that were read count as used until somebody wants the memory.
-  const int64_t files = std::max<int64_t>(NumberIn("/sys/fs/cgroup/memory.stat", "inactive_file"), 0);
-  return std::clamp<int64_t>(limit - used + files, 0, machine);
-}
 
 absl::StatusOr<at::Device> DeviceOfOption(const std::string& name) {
   absl::StatusOr<at::Device> device = DeviceByName(name);
@@ -102,7 +78,7 @@ absl::StatusOr<SamplingOptions> Policy::Sampling(const DrawOptions& options) con
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& options, int64_t positions) {
-  const int64_t free = FreeMemory();
+  const int64_t free = MemoryThatIsFree().bytes;
   const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
   auto engine = std::make_unique<Engine>(model_.get(),
                                          EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache});

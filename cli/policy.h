@@ -100,8 +100,4 @@ class Policy {
   std::vector<int32_t> eos_ids_;
 };
 
-// Memory that can be had without swapping, in bytes: the machine's, or what is left of the control group's
-// limit.
-int64_t FreeMemory();
-
 }  // namespace temper

@@ -93,7 +93,7 @@ TEST(Score, TakesTheRewardOfAStage) {
   EXPECT_THAT(ErrorOf("score", {"--recipe", recipe, "--stage", "base"}, row),
               HasSubstr("--stage base is none with a reward; stages that have a reward: zero"));
   EXPECT_THAT(ErrorOf("score", {"--recipe", recipe, "--rule", "format"}, row), HasSubstr("not both"));
-  EXPECT_THAT(ErrorOf("score", {"--recipe", folder / "none.yaml"}, row), HasSubstr("none.yaml"));
+  EXPECT_THAT(ErrorOf("score", {"--recipe", folder.path() + "/none.yaml"}, row), HasSubstr("none.yaml"));
 }
 
 TEST(Score, ABadReferenceIsItsRowsFaultAndTheOthersGoOn) {
