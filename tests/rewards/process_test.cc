@@ -126,7 +126,8 @@ struct Broken {
 class BrokenProcess : public testing::TestWithParam<Broken> {};
 
 TEST_P(BrokenProcess, IsAnInfrastructureErrorAndTheNextRowGetsANewOne) {
-  EXPECT_EQ(NotReady({"/bin/cat"}), "");  // from the first start on the keeper's program is open
+  EXPECT_EQ(NotReady({"/bin/sh", "-c", "read row"}),
+            "");  // from the first start on the keeper's program is open
   const int64_t files = OpenFiles();
   {
     const bool late = absl::StrContains(GetParam().reason, "no answer in");
