@@ -282,13 +282,20 @@ class Comparison {
 absl::Status ClaimRun(const RecipeConfig& recipe, const std::string& run_directory) {
   const std::string path = run_directory + "/config.yaml";
   if (!FileExists(path)) return WriteFileAtomic(path, WriteConfig(recipe));
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   RecipeConfig before;
   ConfigPlaces places;
-  const absl::Status read = ReadConfigFile(path, {}, before, &places);
+  const absl::Status read = ReadConfig(text, path, {}, before, &places);
   if (!read.ok()) {
     return absl::FailedPreconditionError(
         absl::StrCat(read.message(),
                      ": the run was begun by another temper: finish it with that, or use another --run-dir"));
+  }
+  if (WriteConfig(before) != text) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path,
+                     ": is not as temper wrote it (cut, edited, or of another version): restore it from a "
+                     "copy, or use another --run-dir"));
   }
   Comparison comparison(before, places, recipe, run_directory);
   TEMPER_RETURN_IF_ERROR(comparison.Compare());

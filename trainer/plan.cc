@@ -152,11 +152,12 @@ int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int6
 namespace {
 
 // What a policy that only samples takes.
-Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling) {
+Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bool on_gpu) {
   const int64_t weights = Elements(model, false) * 4;
-  return {{"weights", weights},
-          {"packed weights", weights <= kPackedAtMost ? weights : 0},
-          {"cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens)}};
+  Pools pools = {{"weights", weights}};
+  if (!on_gpu) pools.emplace_back("packed weights", weights <= kPackedAtMost ? weights : 0);
+  pools.emplace_back("cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens));
+  return pools;
 }
 
 absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, int ranks) {
@@ -174,9 +175,9 @@ absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& sta
     case StageKind::kPretrain:
       return UpdatePools(model, stage.pretrain, 0, false, ranks, on_gpu);
     case StageKind::kCollect:
-      return SamplingPools(model, stage.collect.sampling);
+      return SamplingPools(model, stage.collect.sampling, on_gpu);
     case StageKind::kEval:
-      return SamplingPools(model, stage.evaluation.sampling);
+      return SamplingPools(model, stage.evaluation.sampling, on_gpu);
   }
   return Pools();
 }

@@ -188,9 +188,8 @@ TEST_F(DamagedRun, OfAnotherRecipeIsLeftAlone) {
   const auto before = FilesOf(run_);
   const Ran ran = RunCommand("run", {recipe_, "--run-dir", run_, "--set", "seed=8"});
   EXPECT_TRUE(IsUsers(ran.status));
-  EXPECT_THAT(
-      std::string(ran.status.message()),
-      HasSubstr("/config.yaml:1: the run was begun with another recipe: \"seed: 0\" there, \"seed: 8\" now"));
+  EXPECT_THAT(std::string(ran.status.message()),
+              HasSubstr("/config.yaml:1: seed: 0 there, 8 now: stage base began with it"));
   EXPECT_EQ(FilesOf(run_), before);
 }
 
@@ -249,14 +248,15 @@ TEST_F(BadRows, OfEvalNameTheFileAndAreSkippedOnlyWhenAsked) {
       {"\n \n", ": holds no problem"},
       {good + "{\"question\":\n" + good, ":2: byte 12: "},
       {good + "[1]\n", ":2: is not a JSON object"},
-      {good + "{\"q\":\"a\"}\n", ":2: has no question, problem, prompt, messages or instruction"},
-      {good + "{\"question\":\"a\"}\n", ": problem 2: has no reference answer"},
+      {good + "{\"q\":\"a\"}\n", ":2: has no question, problem, prompt, messages, conversations or instruction"},
+      {good + "{\"question\":\"a\"}\n", ":2: problem 2: has no reference answer"},
       {"\x1f\x8b\x08\n", ":1: byte 1: "},
   };
   const Folder data;
   for (const auto& [text, message] : mistakes) {
     const std::string path = data.Write("d.jsonl", text);
-    const std::string error = ErrorOf("eval", {"--model", folder_->path(), "--data", path, "--k", "1"});
+    const std::string error =
+        ErrorOf("eval", {"--model", folder_->path(), "--data", path, "--k", "1", "--max-new-tokens", "2"});
     EXPECT_THAT(error, StartsWith(path + message));
   }
   const std::string path = data.Write("d.jsonl", good + "{\"question\":\n" + good);
@@ -264,9 +264,8 @@ TEST_F(BadRows, OfEvalNameTheFileAndAreSkippedOnlyWhenAsked) {
                                     "--max-new-tokens", "2", "--skip-bad-lines"});
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(Json::parse(lines[0])["n"], 2);
-  // Endless lines are not read to their end.
   EXPECT_EQ(ErrorOf("eval", {"--model", folder_->path(), "--data", "/dev/zero", "--k", "1"}),
-            "/dev/zero:1: is longer than 64 MiB");
+            "/dev/zero: is a device, not a file of rows");
 }
 
 TEST(Program, SaysWhatItsStandardFilesDo) {

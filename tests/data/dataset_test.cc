@@ -198,10 +198,10 @@ TEST(ProblemFile, SaysWhatIsWrongWithARowOrCountsIt) {
       {"{\"messages\":[]}", "messages: messages are a list"},
       {"{\"messages\":[1]}", "message 1: expected an object with role"},
       {"{\"messages\":[{\"role\":\"user\"}]}", "message 1: content: missing"},
-      {"{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}]}", "message 1: role: is robot"},
+      {"{\"messages\":[{\"role\":\"robot\",\"content\":\"\"}]}", "has no message of the user"},
       {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", "has no message of the user"},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"system\",\"content\":\"a\"}]}",
-       "message 2: role: is system"},
+       "messages need role tokens"},
       {"not json", "byte "}};
   ProblemFileOptions skip;
   skip.skip_bad_lines = true;

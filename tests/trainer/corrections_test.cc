@@ -91,7 +91,8 @@ TEST_F(Corrections, OfWhatReachesNoBitLeaveTheDigestOnAnyRanks) {
 }
 
 TEST_F(Corrections, OfAStageThatHasNotBegunAreAsIfTheyHadBeenThereFromTheBeginning) {
-  const std::vector<std::string> changes = {"stages.zero.rl.kl_coef=0.5", "stages.zero.rl.sampling.temperature=0.7",
+  const std::vector<std::string> changes = {"stages.zero.rl.kl_coef=0.5",
+                                            "stages.zero.rl.sampling.temperature=0.7",
                                             "stages.zero.evaluation.problems=3"};
   const std::string expected = Undisturbed(changes);
   ASSERT_TRUE(absl::IsCancelled(Run(Of({}), "later", 1, 4)));

@@ -23,7 +23,7 @@ TEST(Evaluation, OfProblemsThatCannotBeMeasuredIsRefusedBeforeTheStageTrains) {
                       << R"({"question": "2 + 2?", "answer": ""})"
                       << "\n";
   const std::pair<std::string, std::string> mistakes[] = {
-      {"evaluation.held_out.files=[" + file + "]", "problems.jsonl: "},
+      {"evaluation.held_out.files=[" + file + "]", "problems.jsonl:2: "},
       {"evaluation.hard.files=[" + file + "]", "problems.jsonl:2: "},
       {"evaluation.held_out={generator: tiny, chain_steps: [1, 1], find_x_share: 0}",
        "fewer than 4000 different problems"},

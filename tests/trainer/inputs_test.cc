@@ -73,7 +73,7 @@ TEST_F(InputsTest, WhatIsWrongWithALaterStagesRowsIsFoundBeforeTheFirstTrains) {
       {"", "p.jsonl: there is no problem in it"},
       {"question,answer\n1?,2\n", "CSV becomes such"},
       {absl::StrCat(kGood, "{\"question\":\"", std::string(600, '7'), "\",\"answer\":\"1\"}\n"),
-       "p.jsonl:2: the prompt has 601 tokens, and at most 496 fit"},
+       "p.jsonl:2: the prompt has 601 tokens, and at most 240 fit"},
       {"{\"messages\":[{\"role\":\"user\",\"content\":\"1?\"}],\"answer\":\"1\"}\n",
        "messages need role tokens"},
   };
@@ -118,7 +118,7 @@ TEST_F(InputsTest, DocumentsOfAFileAreCheckedToo) {
       absl::StrCat(good, "{\"prompt\":\"", std::string(600, '7'), "\",\"completion\":\"2\"}\n");
   for (const auto& [rows, what] :
        {std::pair<std::string, std::string>{good + "{\"prompt\":\"1?\"}\n", "d.jsonl:2: "},
-        {more, "d.jsonl:2: the document has 603 tokens, and at most 512 fit"}}) {
+        {more, "d.jsonl:2: the document has 603 tokens, and at most 256 fit"}}) {
     const std::string documents =
         absl::StrCat("stages.first.sft.documents=[{kind: file, file: ", Write("d.jsonl", rows), "}]");
     const std::string problems = Write("p.jsonl", kGood);
