@@ -21,7 +21,8 @@ absl::Status Missing(const std::string& path, const std::string& why) {
 absl::Status ForEachParquetRow(const std::string& path,
                                absl::FunctionRef<absl::Status(std::string_view)> row) {
 #ifdef TEMPER_PARQUET_MODULE
-  // Found by the program's own list of folders (cmake/Install.cmake). Never closed: Arrow has threads of its own.
+  // Found by the program's own list of folders (cmake/Install.cmake). Never closed: Arrow has threads of its
+  // own.
   static void* const module = dlopen(TEMPER_PARQUET_MODULE, RTLD_NOW | RTLD_LOCAL);
   if (module == nullptr) return Missing(path, dlerror());
   const auto rows = reinterpret_cast<TemperParquetRows>(dlsym(module, kTemperParquetRows));

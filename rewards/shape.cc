@@ -22,7 +22,8 @@ class LengthRule : public Reward {
 
   Verdict Judge(const Completion& completion) const override {
     if (completion.tokens < 0)
-      return MakeVerdict(VerdictKind::kMalformed, 0, "the row does not say how many tokens the completion has");
+      return MakeVerdict(VerdictKind::kMalformed, 0,
+                         "the row does not say how many tokens the completion has");
     const double score = cosine_ ? Cosine(completion.tokens) : Overlong(completion.tokens);
     const bool fits = cosine_ ? completion.tokens < most_ : score == 1;
     return MakeVerdict(fits ? VerdictKind::kCorrect : VerdictKind::kWrong, score,

@@ -248,7 +248,8 @@ TEST_F(BadRows, OfEvalNameTheFileAndAreSkippedOnlyWhenAsked) {
       {"\n \n", ": holds no problem"},
       {good + "{\"question\":\n" + good, ":2: byte 12: "},
       {good + "[1]\n", ":2: is not a JSON object"},
-      {good + "{\"q\":\"a\"}\n", ":2: has no question, problem, prompt, messages, conversations or instruction"},
+      {good + "{\"q\":\"a\"}\n",
+       ":2: has no question, problem, prompt, messages, conversations or instruction"},
       {good + "{\"question\":\"a\"}\n", ":2: problem 2: has no reference answer"},
       {"\x1f\x8b\x08\n", ":1: byte 1: "},
   };

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/rules.h"
-
 #include <stdexcept>
 
 #include "core/check.h"
 #include "gmock/gmock.h"
+#include "rewards/rules.h"
 #include "tests/rewards/samples.h"
 
 namespace temper {
