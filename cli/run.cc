@@ -67,7 +67,10 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
     if (first) LogWarning(note);
   }
   if (!options.force) TEMPER_RETURN_IF_ERROR(AgreeOnMemory(recipe, *line.world));
-  TEMPER_RETURN_IF_ERROR(RunRecipe(recipe, options.run_dir, *line.world, StopRequested));
+  const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, StopRequested);
+  if (absl::IsCancelled(ran) && StopRequested())
+    return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
+  TEMPER_RETURN_IF_ERROR(ran);
   if (!first) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string report, WriteReport(options.run_dir));
   return WriteOut(report);

@@ -1,32 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <signal.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include "cli/command.h"
 
 namespace temper {
 namespace {
 
-std::atomic<bool> stop_requested{false};
+// Launchers send a request more than once: what comes within this time is the same one.
+constexpr int64_t kSameRequestNs = 500'000'000;
+
+std::atomic<int64_t> stop_requested_ns{0};  // when; 0: not yet
 
 void OnSignal(int signal) {
-  if (!stop_requested.exchange(true)) return;
-  ::signal(signal, SIG_DFL);
-  raise(signal);
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const int64_t ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  int64_t first = 0;
+  if (stop_requested_ns.compare_exchange_strong(first, ns)) return;
+  if (ns - first > kSameRequestNs) _exit(kStoppedExit);
 }
 
 }  // namespace
 
-bool StopRequested() { return stop_requested.load(std::memory_order_relaxed); }
+bool StopRequested() { return stop_requested_ns.load(std::memory_order_relaxed) != 0; }
 
 void HandleSignals() {
   struct sigaction action {};
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
+    struct sigaction inherited {};
+    sigaction(number, nullptr, &inherited);
+    // `nohup` and a shell's background jobs want it ignored.
+    if (inherited.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+  }
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
 }

@@ -126,7 +126,11 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
     due |= wanted;
   }
   if (due) TEMPER_RETURN_IF_ERROR(Save());
-  if (stop && !finished()) return absl::CancelledError("stopped on request");
+  if (stop && !finished()) {
+    return absl::CancelledError(
+        absl::StrFormat("stopped on request, stage %s after update %d of %d; it is saved",
+                        context_.stage->name, state_.step, total_steps_));
+  }
   return absl::OkStatus();
 }
 

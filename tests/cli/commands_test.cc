@@ -97,6 +97,22 @@ TEST(Program, AStopOnRequestEndsWithSeventyFive) {
   EXPECT_THAT(ended.err, HasSubstr("stopped on request"));
 }
 
+// How score ends after `signals`, shell commands that send them to $pid, while it waits for its next row.
+Ended ScoreAfter(const std::string& signals, const std::string& before = "") {
+  return Shell("row='{\"completion\":\"7\",\"answer\":\"7\"}'; " + before +
+               " coproc $TEMPER score --rule accuracy --raw; pid=$COPROC_PID; "
+               "echo \"$row\" >&${COPROC[1]}; read -t 60 -u ${COPROC[0]} line; " +
+               signals + "; wait $pid; exit $?");
+}
+
+TEST(Program, EverySignalThatAsksToStopIsHeard) {
+  for (const char* name : {"HUP", "INT", "USR1", "USR2"})
+    EXPECT_EQ(ScoreAfter(std::string("kill -") + name + " $pid").code, 75) << name;
+  // As under nohup.
+  EXPECT_EQ(ScoreAfter("kill -HUP $pid; sleep 0.2; kill -TERM $pid", "trap '' HUP;").code, 75);
+  EXPECT_THAT(ScoreAfter("kill -HUP $pid; eval \"exec ${COPROC[1]}>&-\"", "trap '' HUP;").code, 0);
+}
+
 TEST(Program, AReaderThatIsGoneEndsItQuietly) {
   const Ended ended = Shell(
       "row='{\"completion\":\"7\",\"answer\":\"7\"}'; (while echo \"$row\"; do :; done) 2>/dev/null | "
