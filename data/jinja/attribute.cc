@@ -31,6 +31,9 @@ Value Attribute::Of(const Value& element) const {
   return value;
 }
 
-Value IgnoreCase(const Value& value) { return value.is_string() ? Value(Lower(value.AsText())) : value; }
+Value IgnoreCase(Runtime& runtime, const Value& value) {
+  if (!value.is_string() || !runtime.Room(value.AsText().size())) return value;
+  return Value(Lower(value.AsText()));
+}
 
 }  // namespace temper::jinja

@@ -20,6 +20,6 @@ class Attribute {
   const Value otherwise_;
 };
 
-Value IgnoreCase(const Value& value);  // a text in lower case
+Value IgnoreCase(Runtime& runtime, const Value& value);  // a text in lower case
 
 }  // namespace temper::jinja

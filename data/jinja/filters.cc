@@ -112,7 +112,7 @@ Value DictSort(Runtime& runtime, const Value& value, const Arguments& arguments)
   std::vector<Keyed> keyed;
   for (const auto& [key, item] : value.AsDict().items) {
     const Value& sorted_by = by_key ? key : item;
-    keyed.emplace_back(keeps_case ? sorted_by : IgnoreCase(sorted_by),
+    keyed.emplace_back(keeps_case ? sorted_by : IgnoreCase(runtime, sorted_by),
                        MakeList(runtime, {key, item}, SequenceKind::kTuple));
   }
   return MakeList(runtime, Sorted(runtime, std::move(keyed), bound.Truth(2, false)));
@@ -133,7 +133,7 @@ Value Sort(Runtime& runtime, const Value& value, const Arguments& arguments) {
   for (const Value& element : Elements(runtime, value)) {
     std::vector<Value> keys;
     for (const Attribute& each : attributes) {
-      keys.push_back(keeps_case ? each.Of(element) : IgnoreCase(each.Of(element)));
+      keys.push_back(keeps_case ? each.Of(element) : IgnoreCase(runtime, each.Of(element)));
     }
     keyed.emplace_back(MakeList(runtime, std::move(keys)), element);
   }
@@ -146,7 +146,7 @@ Value Unique(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Attribute attribute(runtime, bound.Or(1, None()));
   std::vector<Value> seen, unique;
   for (const Value& element : Elements(runtime, value)) {
-    Value key = keeps_case ? attribute.Of(element) : IgnoreCase(attribute.Of(element));
+    Value key = keeps_case ? attribute.Of(element) : IgnoreCase(runtime, attribute.Of(element));
     if (!IsHashable(key))
       return runtime.Fail(absl::StrCat("unique: ", TypeName(key), " cannot be looked up"));
     const auto is_same = [&](const Value& each) { return IsEqual(runtime, each, key); };
@@ -164,7 +164,7 @@ Value Extreme(Runtime& runtime, const Value& value, const Arguments& arguments) 
   const bool keeps_case = bound.Truth(0, false);
   const Attribute attribute(runtime, bound.Or(1, None()));
   const auto key = [&](const Value& element) {
-    return keeps_case ? attribute.Of(element) : IgnoreCase(attribute.Of(element));
+    return keeps_case ? attribute.Of(element) : IgnoreCase(runtime, attribute.Of(element));
   };
   const std::vector<Value> elements = Elements(runtime, value);
   if (elements.empty()) return Value::MakeUndefined("there is no item, the sequence is empty");
