@@ -6,6 +6,8 @@
 
 #include "absl/strings/match.h"
 #include "trainer/advantage.h"
+#include "trainer/measure.h"
+#include "trainer/update_batch.h"
 
 namespace temper {
 namespace {
@@ -16,11 +18,6 @@ bool HasVerdicts(const Trajectory& trajectory, const RewardConfig& reward) {
     return std::any_of(trajectory.verdicts.begin(), trajectory.verdicts.end(),
                        [&](const Verdict& verdict) { return verdict.rule == rule.Name(); });
   });
-}
-
-bool IsMasked(const StageConfig& config, const Trajectory& trajectory) {
-  return config.kind == StageKind::kRl && config.rl.truncated == TruncatedCompletions::kMasked &&
-         trajectory.stop == StopReason::kLength;
 }
 
 }  // namespace
@@ -48,7 +45,8 @@ std::vector<Earned> EarnedIn(const ReportStage* stage, const Group& group) {
     const Trajectory& trajectory = group.trajectories[i];
     if (HasVerdicts(trajectory, *judged.reward)) {
       earned[i].solved = IsSolved(trajectory, judged);
-      if (evaluation || !IsMasked(*stage->config, trajectory))
+      const bool trains = !evaluation && stage->config->kind == StageKind::kRl;
+      if (!trains || !IsMasked(trajectory, stage->config->rl))
         earned[i].reward = RewardOf(trajectory.verdicts, *judged.reward);
     }
     rewards.push_back(earned[i].reward);
@@ -65,9 +63,7 @@ bool IsSolved(const Trajectory& trajectory, const JudgedBy& judged) {
   if (judged.reward == nullptr || !HasVerdicts(trajectory, *judged.reward))
     return !trajectory.verdicts.empty() && trajectory.verdicts[0].kind == VerdictKind::kCorrect;
   for (const RuleConfig& rule : judged.reward->rules) {
-    if (rule.Name() != judged.pass_rule) continue;
-    return VerdictOf(trajectory.verdicts, rule.Name()).kind == VerdictKind::kCorrect &&
-           GateHolds(rule, trajectory.verdicts);
+    if (rule.Name() == judged.pass_rule) return IsSolvedBy(rule, trajectory);
   }
   return false;
 }

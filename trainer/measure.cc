@@ -58,10 +58,12 @@ bool Measure::IsOwnFigure(const std::string& name) const {
   });
 }
 
-bool Measure::Solves(const Trajectory& trajectory) const {
-  return VerdictOf(trajectory.verdicts, pass_rule_).kind == VerdictKind::kCorrect &&
-         GateHolds(rule(), trajectory.verdicts);
+bool IsSolvedBy(const RuleConfig& rule, const Trajectory& trajectory) {
+  return VerdictOf(trajectory.verdicts, rule.Name()).kind == VerdictKind::kCorrect &&
+         GateHolds(rule, trajectory.verdicts);
 }
+
+bool Measure::Solves(const Trajectory& trajectory) const { return IsSolvedBy(rule(), trajectory); }
 
 Outcome Measure::OutcomeOf(const Prompt& prompt, const Trajectory& trajectory) const {
   const Verdict& verdict = VerdictOf(trajectory.verdicts, pass_rule_);

@@ -15,6 +15,9 @@
 
 namespace temper {
 
+// Whether a completion is correct by the rule, and what the rule requires holds.
+bool IsSolvedBy(const RuleConfig& rule, const Trajectory& trajectory);
+
 // What completions are measured by: the rules of a reward, one of which says whether a completion solves its
 // problem.
 class Measure {
@@ -26,7 +29,7 @@ class Measure {
   // The rule of pass@1, by its name.
   const std::string& pass_rule() const { return pass_rule_; }
 
-  // Whether a completion is correct by the rule, and what the rule requires holds.
+  // Whether the rule of pass@1 says so.
   bool Solves(const Trajectory& trajectory) const;
 
   struct Figures {

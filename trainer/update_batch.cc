@@ -8,14 +8,17 @@
 
 namespace temper {
 
+bool IsMasked(const Trajectory& trajectory, const RlConfig& config) {
+  return config.truncated == TruncatedCompletions::kMasked && trajectory.stop == StopReason::kLength;
+}
+
 Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint64_t seed,
                   const std::string& stage, int64_t rollout) {
   Rewards rewards(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     for (const Trajectory& trajectory : groups[g].trajectories) {
-      const bool masked =
-          config.truncated == TruncatedCompletions::kMasked && trajectory.stop == StopReason::kLength;
-      rewards[g].push_back(masked ? std::nullopt : RewardOf(trajectory.verdicts, config.reward));
+      rewards[g].push_back(IsMasked(trajectory, config) ? std::nullopt
+                                                        : RewardOf(trajectory.verdicts, config.reward));
     }
   }
   if (!config.shuffle_rewards) return rewards;
@@ -48,9 +51,7 @@ UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rew
     for (size_t i = 0; i < group.trajectories.size(); ++i) {
       const Trajectory& trajectory = group.trajectories[i];
       if (!group_rewards[i].has_value()) {
-        ++(trajectory.stop == StopReason::kLength && config.truncated == TruncatedCompletions::kMasked
-               ? batch.masked_samples
-               : batch.dropped_samples);
+        ++(IsMasked(trajectory, config) ? batch.masked_samples : batch.dropped_samples);
         continue;
       }
       batch.denominators.sequences += 1;

@@ -16,6 +16,9 @@ namespace temper {
 // masked).
 using Rewards = std::vector<std::vector<std::optional<double>>>;
 
+// Cut by length, where such completions are left out.
+bool IsMasked(const Trajectory& trajectory, const RlConfig& config);
+
 // The weighted sums of the verdicts; with shuffle_rewards permuted among the samples that count.
 Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint64_t seed,
                   const std::string& stage, int64_t rollout);
