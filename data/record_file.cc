@@ -14,6 +14,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "core/crc32c.h"
+#include "core/log.h"
 #include "core/text.h"
 #include "data/trajectory.pb.h"
 
@@ -37,9 +38,41 @@ absl::Status Damage(const std::string& path, int64_t byte, const std::string& wh
                                           "; the file is damaged: restore it from a copy"));
 }
 
-// Calls record(bytes, offset) for each whole record; returns where the last one ends.
+absl::Status CannotRead(const std::string& path) {
+  return absl::UnavailableError(
+      absl::StrCat(Printable(path, 1000), ": cannot read records: ", strerror(errno)));
+}
+
+// Whether a whole record begins at `from` or after it.
+absl::StatusOr<bool> RecordFollows(const std::string& path, int64_t from) {
+  std::ifstream file(path, std::ios::binary), other(path, std::ios::binary);
+  if (!file.seekg(from) || !other) return CannotRead(path);
+  file.seekg(0, std::ios::end);
+  const int64_t size = file.tellg();
+  std::string window, bytes;
+  constexpr int64_t kWindow = 1 << 20;
+  // Headers may begin anywhere, so that windows overlap by all but one byte of a header.
+  for (; size - from >= kHeaderBytes; from += static_cast<int64_t>(window.size()) - kHeaderBytes + 1) {
+    window.resize(std::min(kWindow, size - from));
+    if (!file.seekg(from) || !file.read(window.data(), static_cast<std::streamsize>(window.size())))
+      return CannotRead(path);
+    for (size_t i = 0; i + kHeaderBytes <= window.size(); ++i) {
+      const char* const header = window.data() + i;
+      const int64_t length = GetWord(header), begin = from + static_cast<int64_t>(i) + kHeaderBytes;
+      if (length > std::min(kMaxRecordBytes, size - begin)) continue;
+      if (GetWord(header + 4) != Crc32c({header, 4})) continue;
+      bytes.resize(length);
+      if (!other.seekg(begin) || !other.read(bytes.data(), length)) return CannotRead(path);
+      if (GetWord(header + 8) == Crc32c(bytes)) return true;
+    }
+  }
+  return false;
+}
+
+// Calls record(bytes, offset) for each whole record; returns where the last one ends. What follows it is an
+// error, but for a record that was cut short or, with `any_tail`, anything that holds no whole record.
 using OnRecord = absl::FunctionRef<absl::Status(const std::string& bytes, int64_t offset)>;
-absl::StatusOr<int64_t> Scan(const std::string& path, OnRecord record) {
+absl::StatusOr<int64_t> Scan(const std::string& path, bool any_tail, OnRecord record) {
   std::error_code error;
   const bool regular = std::filesystem::is_regular_file(path, error);
   if (!regular) {
@@ -48,31 +81,46 @@ absl::StatusOr<int64_t> Scan(const std::string& path, OnRecord record) {
   }
   const int64_t size = static_cast<int64_t>(std::filesystem::file_size(path, error));
   std::ifstream file(path, std::ios::binary);
-  const auto failed = [&] {
-    return absl::UnavailableError(
-        absl::StrCat(Printable(path, 1000), ": cannot read records: ", strerror(errno)));
-  };
-  if (error || !file) return failed();
+  if (error || !file) return CannotRead(path);
   std::string bytes;
   int64_t offset = 0;
+  const auto damage = [&](int64_t rest, const std::string& what) -> absl::StatusOr<int64_t> {
+    bool follows = true;
+    if (any_tail) {
+      TEMPER_ASSIGN_OR_RETURN(follows, RecordFollows(path, rest));
+    }
+    if (follows) return Damage(path, offset, what);
+    return offset;
+  };
   while (size - offset >= kHeaderBytes) {
     char header[kHeaderBytes];
-    if (!file.read(header, kHeaderBytes)) return failed();
+    if (!file.read(header, kHeaderBytes)) return CannotRead(path);
     const int64_t length = GetWord(header);
-    if (GetWord(header + 4) != Crc32c({header, 4})) {
-      return Damage(path, offset, "a record's length has the wrong checksum");
-    }
-    if (length > kMaxRecordBytes) return Damage(path, offset, absl::StrCat("a record of ", length, " bytes"));
+    if (GetWord(header + 4) != Crc32c({header, 4}))
+      return damage(offset + 1, "a record's length has the wrong checksum");
+    if (length > kMaxRecordBytes) return damage(offset + 1, absl::StrCat("a record of ", length, " bytes"));
     if (length > size - offset - kHeaderBytes) break;  // cut short
     bytes.resize(length);
-    if (!file.read(bytes.data(), length)) return failed();
-    if (GetWord(header + 8) != Crc32c(bytes)) {
-      return Damage(path, offset, "a record has the wrong checksum");
-    }
+    if (!file.read(bytes.data(), length)) return CannotRead(path);
+    if (GetWord(header + 8) != Crc32c(bytes))
+      return damage(offset + kHeaderBytes + length, "a record has the wrong checksum");
     TEMPER_RETURN_IF_ERROR(record(bytes, offset));
     offset += kHeaderBytes + length;
   }
   return offset;
+}
+
+// Opens the file to go on after its last whole record; what a crash left after it is cut off.
+absl::StatusOr<std::unique_ptr<AppendFile>> OpenAfterRecords(const std::string& path) {
+  if (!FileExists(path)) return AppendFile::Open(path);
+  TEMPER_ASSIGN_OR_RETURN(const int64_t end,
+                          Scan(path, true, [](const std::string&, int64_t) { return absl::OkStatus(); }));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, AppendFile::Open(path));
+  if (file->offset() == end) return file;
+  LogWarning(Printable(path, 1000), ": cuts off the ", file->offset() - end,
+             " bytes after its last whole record, at byte ", end,
+             ", which a crash left; what they held is drawn again");
+  return AppendFile::Open(path, end);
 }
 
 absl::Status Append(const proto::Record& record, AppendFile* file) {
@@ -169,7 +217,7 @@ class Gatherer {
  public:
   absl::Status Add(const std::string& path) {
     last_of_id_.clear();
-    return Scan(path,
+    return Scan(path, false,
                 [&](const std::string& bytes, int64_t offset) {
                   const absl::Status status = AddRecord(bytes);
                   return status.ok() ? status : Located(status, path, offset);
@@ -234,11 +282,7 @@ class Gatherer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RecordWriter>> RecordWriter::Open(const std::string& path) {
-  int64_t end = 0;
-  if (FileExists(path)) {
-    TEMPER_ASSIGN_OR_RETURN(end, Scan(path, [](const std::string&, int64_t) { return absl::OkStatus(); }));
-  }
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, AppendFile::Open(path, end));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, OpenAfterRecords(path));
   return std::unique_ptr<RecordWriter>(new RecordWriter(std::move(file)));
 }
 
@@ -279,6 +323,12 @@ absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix) 
   std::vector<std::string> files;
   for (const int rank : ranks) files.push_back(RecordPath(prefix, rank));
   return files;
+}
+
+absl::Status CutTails(const std::string& prefix) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, RecordFiles(prefix));
+  for (const std::string& file : files) TEMPER_RETURN_IF_ERROR(OpenAfterRecords(file).status());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix) {

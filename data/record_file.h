@@ -23,8 +23,9 @@ constexpr int32_t kNumericsVersion = 1;
 // Of one record. A longer one is refused, and a longer length is damage.
 constexpr int64_t kMaxRecordBytes = int64_t{1} << 28;
 
-// Appends to PATH; a record that a crash cut short at the end is cut off first. Durable after Sync. One
-// thread.
+// Appends to PATH. What a crash left after the last whole record (a part of one, zeros, anything that holds
+// none) is cut off first, with a warning; damage that whole records follow is a DataLoss error. Durable after
+// Sync. One thread.
 class RecordWriter {
  public:
   static absl::StatusOr<std::unique_ptr<RecordWriter>> Open(const std::string& path);
@@ -46,6 +47,8 @@ class RecordWriter {
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
 // One file.
 absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);
+// Cuts off what a crash left at the ends of PREFIX.rank-*.records, as RecordWriter::Open does.
+absl::Status CutTails(const std::string& prefix);
 // The files PREFIX.rank-*.records that are there, by rank.
 absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix);
 // "PREFIX.rank-3.records".

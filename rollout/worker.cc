@@ -274,6 +274,7 @@ class Collection {
 
  private:
   absl::Status ReadRecords(std::deque<Trajectory>* found, int64_t* repeated) const {
+    TEMPER_RETURN_IF_ERROR(CutTails(request_.records));
     TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups, ReadGroups(request_.records));
     for (const Group& group : groups) {
       if (group.stage != request_.stage || group.rollout != request_.rollout) continue;
