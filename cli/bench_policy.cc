@@ -11,6 +11,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/random.h"
+#include "core/stop.h"
 #include "kernels/peak.h"
 #include "model/device.h"
 
@@ -45,6 +46,7 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
     TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(directory));
   }
   files.parameters = InitializeParameters(files.config, 1, InitScales());
+  TEMPER_RETURN_IF_ERROR(CheckStop());
   return files;
 }
 

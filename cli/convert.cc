@@ -19,6 +19,7 @@
 #include "core/folder_link.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stop.h"
 #include "data/tokenizer_folder.h"
 #include "model/hugging_face.h"
 #include "model/quantization_config.h"

@@ -13,6 +13,7 @@
 #include "cli/rows.h"
 #include "core/log.h"
 #include "core/progress.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "data/dataset.h"
 #include "rewards/pool.h"

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/stop.h"
 #include "data/tokenizer.h"
 #include "model/hugging_face.h"
 #include "model/parameters.h"
@@ -75,6 +76,7 @@ absl::Status RunInit(const CommandLine& line) {
   // Made first, so that a place that cannot be written costs no drawing.
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicDirectory> files, AtomicDirectory::Create(options.out));
   const Parameters parameters = InitializeParameters(config, options.seed, options.scales);
+  TEMPER_RETURN_IF_ERROR(CheckStop());
   TEMPER_RETURN_IF_ERROR(WritePolicy(config, parameters, from, files->temporary()));
   TEMPER_RETURN_IF_ERROR(files->Commit());
   LogInfo(config.model_type, ", ", parameters.Elements(), " parameters, seed ", options.seed);

@@ -19,6 +19,7 @@
 #include "cli/report_run.h"
 #include "cli/rows.h"
 #include "core/file.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "data/record_file.h"
 #include "rewards/statistics.h"

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/options.h"
 #include "cli/rows.h"
+#include "core/stop.h"
 #include "data/tasks/procedural.h"
 
 namespace temper {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "cli/command.h"
 #include "core/status.h"
+#include "core/stop.h"
 #include "core/terminal.h"
 #include "core/text.h"
 

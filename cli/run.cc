@@ -5,6 +5,7 @@
 #include "cli/report.h"
 #include "cli/rows.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
 

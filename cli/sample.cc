@@ -13,6 +13,7 @@
 #include "cli/rows.h"
 #include "core/progress.h"
 #include "core/random.h"
+#include "core/stop.h"
 
 namespace temper {
 namespace {

@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "cli/options.h"
 #include "cli/rows.h"
+#include "core/stop.h"
 #include "rewards/pool.h"
 #include "rewards/score.h"
 #include "trainer/recipe_config.h"

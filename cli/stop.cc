@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/stop.h"
+
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,14 +22,13 @@ void OnSignal(int signal) {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   const int64_t ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  RequestStop();
   int64_t first = 0;
   if (stop_requested_ns.compare_exchange_strong(first, ns)) return;
   if (ns - first > kSameRequestNs) _exit(kStoppedExit);
 }
 
 }  // namespace
-
-bool StopRequested() { return stop_requested_ns.load(std::memory_order_relaxed) != 0; }
 
 void HandleSignals() {
   struct sigaction action {};

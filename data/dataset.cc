@@ -93,7 +93,7 @@ absl::StatusOr<Skipped> ForEachProblem(
     const absl::StatusOr<ProblemRow> problem = read();
     if (problem.ok()) {
       TEMPER_RETURN_IF_ERROR(use(i, *problem, key));
-    } else if (options.skip_bad_lines) {
+    } else if (options.skip_bad_lines && !absl::IsCancelled(problem.status())) {
       skipped.Add(problem.status());
     } else {
       return problem.status();
@@ -264,7 +264,7 @@ absl::Status DocumentFile::ReadAll() {
       return status.ok() ? status : At(row.name, status);
     };
     const absl::Status status = check();
-    if (!status.ok() && !options_.skip_bad_lines) return status;
+    if (!status.ok() && (!options_.skip_bad_lines || absl::IsCancelled(status))) return status;
     if (!status.ok()) skipped.Add(status);
     if (status.ok()) asks ? void(++excluded_) : rows_.push_back(i);
   }

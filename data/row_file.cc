@@ -14,6 +14,7 @@
 #include "core/file.h"
 #include "core/lines.h"
 #include "core/rows_source.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "data/parquet.h"
 
@@ -204,6 +205,7 @@ absl::Status RowFile::Index() {
     return absl::OkStatus();
   };
   for (;;) {
+    TEMPER_RETURN_IF_ERROR(CheckStop());
     TEMPER_ASSIGN_OR_RETURN(const size_t got, ReadAt(file_, name_, offset, piece.size(), piece.data()));
     if (got == 0) break;
     for (size_t at = 0; at < got;) {
@@ -235,6 +237,7 @@ absl::Status RowFile::IndexList() {
   TEMPER_ASSIGN_OR_RETURN(const size_t marked, ReadAt(file_, name_, 0, 3, mark));
   int64_t offset = marked == 3 && std::memcmp(mark, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
   for (;;) {
+    TEMPER_RETURN_IF_ERROR(CheckStop());
     TEMPER_ASSIGN_OR_RETURN(const size_t got, ReadAt(file_, name_, offset, piece.size(), piece.data()));
     if (got == 0) break;
     for (size_t at = 0; at < got; ++at) {

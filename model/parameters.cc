@@ -9,6 +9,7 @@
 #include "ATen/ops/zeros.h"
 #include "core/check.h"
 #include "core/random.h"
+#include "core/stop.h"
 #include "core/thread_pool.h"
 
 namespace temper {
@@ -36,7 +37,7 @@ float Deviation(const ParameterSpec& spec, const ModelConfig& config, const Init
 
 void FillNormal(float* data, int64_t count, uint64_t key, float deviation, ThreadPool& pool) {
   pool.ParallelFor((count + kDrawChunk - 1) / kDrawChunk, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
+    for (int64_t chunk = begin; chunk < end && !StopRequested(); ++chunk) {
       RandomStream stream(key, Purpose::kInit, static_cast<uint32_t>(chunk));
       const int64_t last = std::min(count, (chunk + 1) * kDrawChunk);
       for (int64_t i = chunk * kDrawChunk; i < last; ++i) {

@@ -14,6 +14,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/status.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "model/dtype.h"
 
@@ -201,9 +202,11 @@ absl::Status SafetensorsFile::ReadFloats(const TensorInfo& info, int64_t first, 
                  absl::StrCat("has dtype ", info.dtype, "; temper reads F32, BF16, F16 and F8_E4M3"));
   }
   const int64_t size = DtypeBytes(info.dtype);
+  TEMPER_RETURN_IF_ERROR(CheckStop());
   if (info.dtype == "F32") return ReadBytes(info, first * size, count * size, out);
   std::vector<char> bytes(std::min(count * size, kReadBytes));
   for (int64_t done = 0; done < count;) {
+    TEMPER_RETURN_IF_ERROR(CheckStop());
     const int64_t now = std::min<int64_t>(count - done, kReadBytes / size);
     TEMPER_RETURN_IF_ERROR(ReadBytes(info, (first + done) * size, now * size, bytes.data()));
     DecodeFloats(info.dtype, bytes.data(), now, out + done);

@@ -4,11 +4,13 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <optional>
 #include <set>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -83,8 +85,8 @@ struct CodeTools {
 class Judging {
  public:
   Judging(const CodeOptions& config, const Sandbox& sandbox, const CodeTools& tools, const CodeTask& task,
-          const std::string& code)
-      : config_(config), sandbox_(sandbox), tools_(tools), task_(task), code_(code) {}
+          const std::string& code, const std::atomic<bool>& dropping)
+      : config_(config), sandbox_(sandbox), tools_(tools), task_(task), code_(code), dropping_(dropping) {}
 
   Verdict Judge() {
     for (size_t i = 0; i < task_.tests.size(); ++i) {
@@ -133,12 +135,13 @@ class Judging {
                            absl::StrCat("all tests together took more than ", config_.total_seconds, " s"));
       }
       program->limits.wall_seconds = std::min(program->limits.wall_seconds, left);
-      absl::StatusOr<SandboxRun> ran = sandbox_.Run(*program);
+      absl::StatusOr<SandboxRun> ran = sandbox_.Run(*program, [this] { return dropping_.load(); });
       if (ran.ok()) {
         *run = *std::move(ran);
         return std::nullopt;
       }
       failure = std::string(ran.status().message());
+      if (absl::IsCancelled(ran.status())) break;
     }
     return MakeVerdict(VerdictKind::kInfrastructureError, 0, Printable(failure));
   }
@@ -254,6 +257,7 @@ class Judging {
   const CodeTools& tools_;
   const CodeTask& task_;
   const std::string& code_;
+  const std::atomic<bool>& dropping_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::map<std::string, std::string> binaries_;  // by function
 };
@@ -273,6 +277,27 @@ class Code : public Reward {
   }
 
   Verdict Judge(const Completion& completion) const override {
+    {
+      absl::MutexLock lock(&mutex_);
+      ++at_work_;
+    }
+    const absl::Cleanup done = [this] {
+      absl::MutexLock lock(&mutex_);
+      --at_work_;
+    };
+    return JudgeNow(completion);
+  }
+
+  void Drop() const override {
+    const auto quiet = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return at_work_ == 0; };
+    absl::MutexLock lock(&mutex_);
+    dropping_ = true;
+    mutex_.Await(absl::Condition(&quiet));
+    dropping_ = false;
+  }
+
+ private:
+  Verdict JudgeNow(const Completion& completion) const {
     const absl::StatusOr<std::shared_ptr<const CodeTask>> read = Read(*completion.prompt);
     if (!read.ok()) {
       return MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(read.status().message()));
@@ -286,12 +311,11 @@ class Code : public Reward {
     if (block.kind != VerdictKind::kCorrect) return MakeVerdict(block.kind, 0, std::move(block.reason));
     const bool goes_on = !task.entry.empty() && !Defines(block.code, task.entry);
     const std::string program = goes_on ? task.prompt + block.code : block.code;
-    Verdict verdict = Judging(config_, *sandbox_, **tools, task, program).Judge();
+    Verdict verdict = Judging(config_, *sandbox_, **tools, task, program, dropping_).Judge();
     verdict.extracted = std::move(block.code);
     return verdict;
   }
 
- private:
   // A group's completions have one row: it is read once for as many as follow each other.
   absl::StatusOr<std::shared_ptr<const CodeTask>> Read(const Prompt& prompt) const {
     {
@@ -354,6 +378,8 @@ class Code : public Reward {
   mutable std::string last_fields_;
   mutable std::shared_ptr<const CodeTask> last_;
   mutable std::set<std::string> imports_;  // that are there
+  mutable int64_t at_work_ = 0;            // judgements
+  mutable std::atomic<bool> dropping_ = false;
 };
 
 }  // namespace

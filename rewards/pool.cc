@@ -112,9 +112,7 @@ void RewardPool::Drop() {
     waiting.swap(queue_);
   }
   for (const Part& part : waiting) FinishPart(*part.job);
-  for (const auto& rule : rules_) {
-    if (rule->process() != nullptr) rule->process()->Drop();
-  }
+  for (const auto& rule : rules_) rule->Drop();
   const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return open_ == 0; };
   absl::MutexLock lock(&mutex_);
   mutex_.Await(absl::Condition(&idle));
@@ -147,6 +145,11 @@ void RewardPool::Count(size_t rule, const Verdict& verdict, double seconds, doub
   if (!warning.empty()) LogWarning(warning);
 }
 
+bool RewardPool::Dropping() {
+  absl::MutexLock lock(&mutex_);
+  return dropping_;
+}
+
 void RewardPool::Work() {
   const auto wanted = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ending_ || !queue_.empty(); };
   for (;;) {
@@ -159,7 +162,7 @@ void RewardPool::Work() {
       queue_.pop_front();
     }
     for (size_t i = 0; i < rules_.size(); ++i) {
-      if (rules_[i]->process() != nullptr) continue;
+      if (rules_[i]->process() != nullptr || Dropping()) continue;
       const auto begin = std::chrono::steady_clock::now();
       Verdict& verdict = part.job->verdicts[part.completion][i];
       verdict = JudgeSafely(*rules_[i], part.job->completions[part.completion]);

@@ -52,7 +52,7 @@ class RewardPool {
 
   // Until everything submitted is judged and its `done` has returned. False where `stop`, which is asked ten
   // times a second, said so before and two seconds did not do: then what still waits is dropped, programs are
-  // killed, the `done` of both is never called, and only native rules that are at work are waited for.
+  // killed, the `done` of both is never called, and what native rules are at work on is waited for.
   bool Wait(absl::FunctionRef<bool()> stop = [] { return false; }) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Whether a rule can judge by a prompt's reference answer (Reward::CheckAnswer).
@@ -97,6 +97,7 @@ class RewardPool {
   void FinishPart(Job& job) ABSL_LOCKS_EXCLUDED(mutex_);
   void Count(size_t rule, const Verdict& verdict, double seconds, double wait) ABSL_LOCKS_EXCLUDED(mutex_);
   void Drop() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool Dropping() ABSL_LOCKS_EXCLUDED(mutex_);
 
   std::vector<std::string> names_;
   bool judges_groups_ = false;

@@ -99,7 +99,7 @@ class ProcessRule : public Reward {
 
   // Until nothing waits or is being judged: all that was asked is answered infrastructure_error, at once what
   // waits, within 2 s what a process has.
-  void Drop() const ABSL_LOCKS_EXCLUDED(mutex_);
+  void Drop() const override ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Since the last call.
   struct Figures {

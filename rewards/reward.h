@@ -37,6 +37,10 @@ class Reward {
   // trains, of a rule that has judged nothing yet.
   virtual absl::Status CheckReady() const { return absl::OkStatus(); }
 
+  // Gives up what is being judged: Judge returns soon, with a verdict of no meaning. Blocks until nothing is
+  // being judged; what is asked later is judged again. Rules that judge at once need none.
+  virtual void Drop() const {}
+
   // The rule, if it is one that waits for programs: then it is not Judge that a pool calls. Null: it is not.
   virtual const ProcessRule* process() const { return nullptr; }
 };

@@ -105,15 +105,16 @@ SandboxEntry::Kind KindOf(HostFiles::Entry::Kind kind) {
   return SandboxEntry::kDirectory;
 }
 
-// Until the process has ended or the time is over; whether it has ended.
-bool WaitFor(int process_file, double until) {
+// Until the process has ended, the time is over or `stop` says so; whether it has ended.
+bool WaitFor(int process_file, double until, absl::FunctionRef<bool()> stop) {
+  constexpr double kQuestion = 0.1;
   for (;;) {
     const double left = until - Now();
     pollfd waiting{.fd = process_file, .events = POLLIN, .revents = 0};
-    const int n = poll(&waiting, 1, static_cast<int>(std::ceil(std::clamp(left, 0.0, 3600.0) * 1e3)));
+    const int n = poll(&waiting, 1, static_cast<int>(std::ceil(std::clamp(left, 0.0, kQuestion) * 1e3)));
     if (n > 0) return true;
     if (n < 0 && errno != EINTR) return false;
-    if (left <= 0) return false;
+    if (left <= 0 || stop()) return false;
   }
 }
 
@@ -253,9 +254,9 @@ struct Sandbox::Launch {
     return Failed(absl::StrCat(plan.step, *plan.detail != 0 ? " " : "", plan.detail), plan.error);
   }
 
-  absl::StatusOr<SandboxRun> Finish() {
+  absl::StatusOr<SandboxRun> Finish(absl::FunctionRef<bool()> stop) {
     const double begin = Now();
-    const bool in_time = WaitFor(process_file, begin + program.limits.wall_seconds);
+    const bool in_time = WaitFor(process_file, begin + program.limits.wall_seconds, stop);
     // The first process of a process namespace: with it all others die, and only then can it be waited for.
     if (!in_time) kill(process, SIGKILL);
     int status = 0;
@@ -263,6 +264,7 @@ struct Sandbox::Launch {
     while (wait4(process, &status, __WALL, &usage) < 0) {
       if (errno != EINTR) return Failed("wait4", errno);
     }
+    if (!in_time && stop()) return absl::CancelledError("stopped on request");
     SandboxRun run;
     run.wall_seconds = Now() - begin;
     run.cpu_seconds = Seconds(usage.ru_utime) + Seconds(usage.ru_stime);
@@ -314,12 +316,12 @@ absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::Create() {
                    "sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"));
 }
 
-absl::StatusOr<SandboxRun> Sandbox::Run(const SandboxProgram& program) const {
+absl::StatusOr<SandboxRun> Sandbox::Run(const SandboxProgram& program, absl::FunctionRef<bool()> stop) const {
   TEMPER_CHECK(!program.command.empty() && program.host != nullptr, "no command");
   Launch launch{.sandbox = *this, .program = program};
   TEMPER_RETURN_IF_ERROR(launch.Prepare());
   TEMPER_RETURN_IF_ERROR(launch.Start());
-  return launch.Finish();
+  return launch.Finish(stop);
 }
 
 std::string Sandbox::Describe() const {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "core/status.h"
 #include "rewards/sandbox_cgroup.h"
 #include "rewards/sandbox_child.h"
@@ -67,8 +68,10 @@ class Sandbox {
   static absl::StatusOr<std::unique_ptr<Sandbox>> Create();
 
   // Blocks for at most wall_seconds and what the kernel needs to start and end it. Errors are of the machine
-  // (no memory, no process, a program that is not there), never of the program.
-  absl::StatusOr<SandboxRun> Run(const SandboxProgram& program) const;
+  // (no memory, no process, a program that is not there), never of the program; Cancelled where `stop`, which
+  // is asked ten times a second, ended it.
+  absl::StatusOr<SandboxRun> Run(
+      const SandboxProgram& program, absl::FunctionRef<bool()> stop = [] { return false; }) const;
 
   std::string Describe() const;  // "another user, control groups of version 1"
 

@@ -35,9 +35,8 @@ const SftConfig* SftOf(const StageConfig& stage) {
 RowProgress ReadingOf(const std::string& path, const Inputs::Options& options) {
   const auto began = std::chrono::steady_clock::now();
   return [path, began, options, shown = false](int64_t row, int64_t rows) mutable -> absl::Status {
-    if (row % 1024 != 0) return absl::OkStatus();
     if (options.stop()) return absl::CancelledError("stopped on request");
-    if (options.progress == nullptr) return absl::OkStatus();
+    if (row % 1024 != 0 || options.progress == nullptr) return absl::OkStatus();
     if (!shown && std::chrono::steady_clock::now() - began < std::chrono::seconds(2)) return absl::OkStatus();
     if (!std::exchange(shown, true)) options.progress->Start(absl::StrCat("reading ", path), rows, row);
     options.progress->Step(row, "");

@@ -13,6 +13,7 @@
 #include "core/file.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "core/stop.h"
 #include "core/text.h"
 
 namespace temper {
@@ -24,6 +25,7 @@ absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, co
   const InitScales scales{static_cast<float>(init.embedding_std), static_cast<float>(init.linear_gain),
                           static_cast<float>(init.head_gain)};
   files.parameters = InitializeParameters(files.config, RandomKey(seed, stage, 0, "init"), scales);
+  TEMPER_RETURN_IF_ERROR(CheckStop());
   return files;
 }
 

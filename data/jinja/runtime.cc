@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "data/jinja/operators.h"
 
@@ -20,6 +21,10 @@ bool Runtime::Step(size_t steps) {
   if (failed()) return false;
   if (steps > static_cast<size_t>(kMaxSteps - steps_)) {
     Fail(absl::StrCat("the template does more than ", kMaxSteps, " steps"));
+    return false;
+  }
+  if ((steps_ ^ (steps_ + static_cast<int64_t>(steps))) >= kStepsAQuestion && StopRequested()) {
+    status_ = CheckStop();
     return false;
   }
   steps_ += static_cast<int64_t>(steps);

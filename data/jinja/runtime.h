@@ -19,6 +19,7 @@ class Runtime {
   static constexpr int kMaxDepth = 200;                   // lists in lists
   static constexpr int64_t kMaxSteps = int64_t{1} << 26;  // nodes evaluated, elements looked at
   static constexpr size_t kCharactersAStep = 4;           // what looking at a text costs
+  static constexpr int64_t kStepsAQuestion = 1 << 16;     // whether a stop was requested
   static constexpr int64_t kMaxRoom = int64_t{1} << 26;   // characters made, in all
   static constexpr int64_t kMaxText = int64_t{1} << 24;   // characters of one text
   static constexpr int kMaxCalls = 1500;                  // nodes and calls in each other
@@ -32,7 +33,8 @@ class Runtime {
   Value Fail(const std::string& what);
   Value FailUndefined(const Value& undefined) { return Fail(undefined.WhyUndefined()); }
 
-  // Says that so much is about to be done or made. False, and a failure, when there is too much of it.
+  // Says that so much is about to be done or made. False, and a failure, when there is too much of it or a
+  // stop was requested (core/stop.h): then Cancelled.
   bool Step(size_t steps = 1);
   bool Room(size_t characters);
   // So many characters are about to be looked at.

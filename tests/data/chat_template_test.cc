@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -183,6 +184,17 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
   }
+}
+
+TEST(ChatTemplateTest, AStopRequestEndsALongOne) {
+  const StopForTest stop;
+  for (const std::string source :
+       {"{% for i in range(30000) %}{% for j in range(30000) %}{% endfor %}{% endfor %}",
+        "{% set s = 'x' * 9000000 %}{{ ('x' * 4000000 ~ 'y') in s }}"}) {
+    const absl::Status status = Render(source, {}).status();
+    EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  }
+  EXPECT_EQ(Render("{{ 1 + 1 }}", {})->text, "2");
 }
 
 TEST(ChatTemplateTest, ALongTextIsSearchedForALongOneInTimeOfTheirLengths) {

@@ -2,6 +2,7 @@
 #include "data/row_file.h"
 
 #include "core/file.h"
+#include "core/stop.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -53,6 +54,14 @@ TEST(RowFile, FindsRowsAcrossThePiecesItReads) {
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ((*file)->size(), 300);
   for (int64_t i = 0; i < 300; ++i) EXPECT_EQ(DumpJson((*file)->Read(i)->json), rows[i]);
+}
+
+TEST(RowFile, AStopRequestEndsItsOpening) {
+  const std::string lines = FileOf("{}\n{}\n");
+  ASSERT_TRUE(RowFile::Open(lines).ok());
+  const StopForTest stop;
+  EXPECT_TRUE(absl::IsCancelled(RowFile::Open(lines).status()));
+  EXPECT_TRUE(absl::IsCancelled(RowFile::Open(FileOf("[{},\n{}]\n")).status()));
 }
 
 TEST(RowFile, NamesTheLineThatIsNoObject) {

@@ -6,6 +6,7 @@
 
 #include "ATen/ops/zeros.h"
 #include "core/check.h"
+#include "core/stop.h"
 #include "tests/model/configs.h"
 
 namespace temper {
@@ -21,6 +22,16 @@ double MeanSquare(const at::Tensor& tensor) {
   const float* data = tensor.const_data_ptr<float>();
   for (int64_t i = 0; i < tensor.numel(); ++i) sum += double{data[i]} * data[i];
   return sum / static_cast<double>(tensor.numel());
+}
+
+TEST(Parameters, AreNotDrawnAfterAStopRequest) {
+  const auto drawn = [] {
+    return InitializeParameters(Parsed(TinyLlama()), 1, {})["model.embed_tokens.weight"];
+  };
+  const at::Tensor whole = drawn(), again = drawn();
+  EXPECT_TRUE(SameBits(whole, again));
+  const StopForTest stop;
+  EXPECT_FALSE(SameBits(whole, drawn()));
 }
 
 TEST(Parameters, AreFoundByNameAndCounted) {

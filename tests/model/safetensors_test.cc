@@ -10,9 +10,11 @@
 #include <fstream>
 
 #include "ATen/ops/empty.h"
+#include "ATen/ops/ones.h"
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/file.h"
+#include "core/stop.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -203,6 +205,17 @@ TEST(Safetensors, OtherDtypesAreNoFloats) {
   char bytes[8];
   ASSERT_TRUE((*file)->ReadBytes((*file)->tensors()[0], bytes).ok());
   EXPECT_EQ(std::string(bytes, 8), kEight);
+}
+
+TEST(Safetensors, AStopRequestEndsTheReading) {
+  const at::Tensor ones = at::ones({4}, at::kFloat);
+  ASSERT_TRUE(WriteSafetensors(Path("stop"), {{"a", ones}, {"b", ones.to(at::kHalf)}}, {}).ok());
+  const auto file = SafetensorsFile::Open(Path("stop"));
+  ASSERT_TRUE(file.ok());
+  float values[4];
+  const StopForTest stop;
+  for (const char* name : {"a", "b"})
+    EXPECT_TRUE(absl::IsCancelled((*file)->ReadFloats(*(*file)->Find(name), values))) << name;
 }
 
 TEST(Safetensors, APieceOfATensorIsRead) {

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "tests/rewards/samples.h"
+#include "tests/rewards/sandbox_samples.h"
 
 namespace temper {
 namespace {
@@ -227,6 +227,49 @@ TEST(RewardPool, IsHeldUpByNoProgram) {
   EXPECT_FALSE((*pool)->Wait([] { return true; }));
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(25));
   EXPECT_EQ(done, 0);
+}
+
+TEST(RewardPool, IsHeldUpByNoCompletionsProgram) {
+  // Programs that sleep and that compute for ever, and one that is compiled for ever: a stop ends them all.
+  const Prompt python = Row(R"({"tests": [{"input": "", "output": "1"}]})");
+  const Prompt cpp = Row(R"({"language": "cpp", "tests": [{"input": "", "output": "1"}]})");
+  const struct {
+    const Prompt& prompt;
+    std::string text;
+  } hanging[] = {
+      {python, Fenced("import time\ntime.sleep(3600)")},
+      {python, Fenced("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass")},
+      {cpp, Fenced("template <int A, int B> struct F { enum { v = F<A - 1, B>::v + F<A - 1, B + 1>::v }; };\n"
+                   "template <int B> struct F<0, B> { enum { v = 1 }; };\n"
+                   "int main() { return F<899, 0>::v; }",
+                   "cpp")},
+  };
+  RewardConfig config;
+  config.rules = {CodeConfig()};
+  config.rules[0].code.cpu_seconds = 3600;
+  config.rules[0].code.wall_seconds = 3600;
+  config.rules[0].code.total_seconds = 3600;
+  for (const Who who : {Who::kRoot, Who::kUser}) {
+    const Attacked host(who);
+    if (!host.skip().empty()) continue;
+    std::vector<Trajectory> trajectories(12);
+    const auto pool = RewardPool::Create(config, 4);
+    ASSERT_TRUE(pool.ok()) << pool.status().message();
+    std::atomic<int> done = 0;
+    for (size_t i = 0; i < trajectories.size(); ++i) {
+      trajectories[i].text = hanging[i % 3].text;
+      Submit(**pool, &trajectories[i], &hanging[i % 3].prompt, [&](Trajectory*) { ++done; });
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_FALSE((*pool)->Wait([] { return true; }));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(25));
+    EXPECT_EQ(done, 0);
+    // The pool goes on.
+    trajectories[0].text = Fenced("print(1)");
+    Submit(**pool, trajectories.data(), &python);
+    EXPECT_TRUE((*pool)->Wait());
+    EXPECT_EQ(trajectories[0].verdicts.at(0).kind, VerdictKind::kCorrect);
+  }
 }
 
 TEST(RewardPool, GivesFiguresOfWaiting) {
