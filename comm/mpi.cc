@@ -28,6 +28,20 @@ std::string ErrorText(int code) {
   return std::string(text, length);
 }
 
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Ranks of one machine talk through its memory alone: Open MPI's ranks would else listen on a TCP port on
+// every interface, where whoever connects can stop them. What the user chose stands.
+void OpenNoPorts() {
+  const std::string size = Environment("OMPI_COMM_WORLD_SIZE");
+  const bool one_machine = size.empty() ? Environment("SLURM_STEP_NUM_NODES") == "1"
+                                        : Environment("OMPI_COMM_WORLD_LOCAL_SIZE") == size;
+  if (one_machine) setenv("OMPI_MCA_btl", "self,vader", 0);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MpiCommunicator>> MpiCommunicator::Open(size_t chunk_bytes) {
@@ -38,6 +52,7 @@ absl::StatusOr<std::unique_ptr<MpiCommunicator>> MpiCommunicator::Open(size_t ch
   if (finalized)
     return absl::FailedPreconditionError("MPI was used and closed in this process; it opens once");
   if (!initialized) {
+    OpenNoPorts();
     int provided = 0;
     const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
     if (code != MPI_SUCCESS)
@@ -139,9 +154,8 @@ absl::StatusOr<std::unique_ptr<Communicator>> OpenWorld() {
     if (!mpi.ok()) return mpi.status();
     return std::unique_ptr<Communicator>(std::move(*mpi));
   }
-  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
   int number = 1;
-  if (tasks != nullptr && absl::SimpleAtoi(tasks, &number) && number > 1) {
+  if (absl::SimpleAtoi(Environment("SLURM_STEP_NUM_TASKS"), &number) && number > 1) {
     return absl::FailedPreconditionError(absl::StrCat(
         "srun started ", number, " tasks without PMIx, so they cannot find each other: use srun --mpi=pmix"));
   }
