@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/rows.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "trainer/plan.h"
@@ -22,7 +23,9 @@ struct RunOptions {
     v.Field("run_dir", run_dir, "Where the run is written; a run that is there goes on.", Required());
     v.Field("set", set, "A field of the recipe, over what the file says: stages.zero.rl.kl_coef=0.",
             Repeated());
-    v.Field("force", force, "Start although the plan takes more memory than is free.");
+    v.Field("force", force,
+            "Start although the plan takes more memory than is free, or others may write in the folder of "
+            "the run.");
   }
 };
 
@@ -39,12 +42,14 @@ absl::Status AgreeOnRecipe(const absl::StatusOr<RecipeConfig>& mine, Communicato
   return absl::OkStatus();
 }
 
-// Every rank's machine has the memory, or none goes on.
-absl::Status AgreeOnMemory(const RecipeConfig& recipe, Communicator& world) {
+// Every rank's machine has the memory and the run's folder is nobody else's to write, or none goes on.
+absl::Status AgreeOnMachines(const RecipeConfig& recipe, const std::string& run_dir, Communicator& world) {
   const int local = LocalRanks(world.size());
-  const absl::Status mine = CheckMemory(recipe, world.size(), local, MemoryThatIsFree(local));
+  absl::Status mine = CheckMemory(recipe, world.size(), local, MemoryThatIsFree(local));
+  if (mine.ok()) mine = CheckOnlyOursToWrite(run_dir, recipe.shared);
+  if (!mine.ok()) mine = absl::Status(mine.code(), absl::StrCat(mine.message(), "; or --force"));
   if (world.Sum(mine.ok() ? 0 : 1) == 0 || !mine.ok()) return mine;
-  return absl::CancelledError("another rank has too little memory");
+  return absl::CancelledError("another rank's machine will not do");
 }
 
 }  // namespace
@@ -67,7 +72,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   for (const std::string& note : notes) {
     if (first) LogWarning(note);
   }
-  if (!options.force) TEMPER_RETURN_IF_ERROR(AgreeOnMemory(recipe, *line.world));
+  if (!options.force) TEMPER_RETURN_IF_ERROR(AgreeOnMachines(recipe, options.run_dir, *line.world));
   const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, StopRequested);
   if (absl::IsCancelled(ran) && StopRequested())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));

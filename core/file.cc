@@ -83,6 +83,13 @@ absl::Status SyncTree(const std::string& path) {
   return SyncDirectory(path);
 }
 
+absl::Status LinkError(const std::string& path) {
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(path, 1000),
+                   ": is a link, and what is written here could land anywhere: put the file or folder itself "
+                   "in its place, or choose another folder"));
+}
+
 absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
   // O_NONBLOCK: opening a pipe that nobody writes must not hang.
   Descriptor file(Retry([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
@@ -200,6 +207,26 @@ absl::Status CheckReadable(const std::string& path) {
   return SystemError(path, "read");
 }
 
+absl::Status CheckNoLinks(const std::string& path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return absl::OkStatus();
+  if (S_ISLNK(info.st_mode)) return LinkError(path);
+  if (!S_ISDIR(info.st_mode)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
+  for (const std::string& name : names) TEMPER_RETURN_IF_ERROR(CheckNoLinks(absl::StrCat(path, "/", name)));
+  return absl::OkStatus();
+}
+
+absl::Status CheckOnlyOursToWrite(const std::string& directory, bool group_may) {
+  struct stat info;
+  if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();
+  const mode_t others = info.st_mode & (group_may ? S_IWOTH : S_IWOTH | S_IWGRP);
+  if (others == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(directory, 1000), ": ", others & S_IWOTH ? "every user" : "its group",
+                   " of this machine may write there: chmod ", group_may ? "o-w" : "go-w", " it"));
+}
+
 absl::Status MakeDirectories(const std::string& path) {
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end < path.size() && path[end] != '/') continue;
@@ -300,8 +327,10 @@ absl::Status RecoverDirectory(const std::string& path) {
 
 absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& path, int64_t offset) {
   const bool is_new = !FileExists(path);
-  Descriptor file(Retry(
-      [&] { return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, new_file_mode.load()); }));
+  Descriptor file(Retry([&] {
+    return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, new_file_mode.load());
+  }));
+  if (file.get() < 0 && errno == ELOOP) return LinkError(path);
   struct stat info;
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
   if (!S_ISREG(info.st_mode))
@@ -339,7 +368,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   const std::string path = absl::StrCat(directory, "/.lock");
   Descriptor file(Retry(
       [&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode.load()); }));
-  if (file.get() < 0) return SystemError(path, "open");
+  if (file.get() < 0) return errno == ELOOP ? LinkError(path) : SystemError(path, "open");
   if (Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return SystemError(path, "lock");
     char owner[256] = {};
@@ -351,10 +380,8 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   char host[256] = "unknown";
   gethostname(host, sizeof(host) - 1);
   const std::string owner = absl::StrCat("process ", getpid(), " on ", host);
-  if (ftruncate(file.get(), 0) != 0 ||
-      pwrite(file.get(), owner.data(), owner.size(), 0) != static_cast<ssize_t>(owner.size())) {
-    return SystemError(path, "write");
-  }
+  if (Retry([&] { return ftruncate(file.get(), 0); }) != 0) return SystemError(path, "write");
+  TEMPER_RETURN_IF_ERROR(WriteAll(file.get(), owner, path));
   return std::unique_ptr<RunLock>(new RunLock(file.Release()));
 }
 

@@ -38,6 +38,16 @@ Progress::Screen Silent() {
   return screen;
 }
 
+// What the run writes lies in its folder: nothing there is a link to another place.
+absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_directory) {
+  for (const char* name :
+       {"config.yaml", "config_history.txt", "metrics.jsonl", "summary.json", "report.html"})
+    TEMPER_RETURN_IF_ERROR(CheckNoLinks(absl::StrCat(run_directory, "/", name)));
+  for (const StageConfig& stage : recipe.stages)
+    TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
+  return absl::OkStatus();
+}
+
 class Runner {
  public:
   Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
@@ -275,6 +285,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (mesh.is_first()) {
     claimed = [&]() -> absl::Status {
       TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
+      TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
       TEMPER_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_directory));
       return ClaimRun(recipe, run_directory);
     }();

@@ -233,6 +233,50 @@ TEST_F(Files, ASecondProcessIsToldWhoHasTheFolderAndGetsItWhenTheFirstDies) {
   close(ready[1]);
 }
 
+TEST_F(Files, LinksAreNotWrittenThrough) {
+  ASSERT_TRUE(WriteFileAtomic(At("mine"), "kept").ok());
+  const std::string says = "is a link, and what is written here could land anywhere";
+  for (const std::string target : {At("mine"), At("nothing")}) {
+    ASSERT_EQ(symlink(target.c_str(), At("link").c_str()), 0);
+    EXPECT_THAT(Message(AppendFile::Open(At("link"), 0).status()),
+                AllOf(StartsWith(At("link")), HasSubstr(says)));
+    EXPECT_TRUE(absl::IsFailedPrecondition(AppendFile::Open(At("link")).status()));
+    ASSERT_TRUE(WriteFileAtomic(At("link"), "a file in its place").ok());
+    EXPECT_EQ(*ReadFile(At("link")), "a file in its place");
+    ASSERT_TRUE(RemoveTree(At("link")).ok());
+  }
+  ASSERT_EQ(symlink(At("mine").c_str(), At(".lock").c_str()), 0);
+  EXPECT_THAT(Message(RunLock::Acquire(root_).status()), HasSubstr(says));
+  EXPECT_EQ(*ReadFile(At("mine")), "kept");
+  EXPECT_FALSE(FileExists(At("nothing")));
+}
+
+TEST_F(Files, LinksAreFoundAtAnyDepthOfATree) {
+  ASSERT_TRUE(MakeDirectories(At("stage/checkpoints/step-1")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("stage/checkpoints/step-1/state.json"), "{}").ok());
+  EXPECT_TRUE(CheckNoLinks(At("stage")).ok());
+  EXPECT_TRUE(CheckNoLinks(At("nothing")).ok());
+  ASSERT_EQ(symlink("/tmp", At("stage/checkpoints/step-2").c_str()), 0);
+  EXPECT_THAT(Message(CheckNoLinks(At("stage"))), StartsWith(At("stage/checkpoints/step-2: is a link")));
+  EXPECT_THAT(Message(CheckNoLinks(At("stage/checkpoints/step-2"))), HasSubstr("is a link"));
+}
+
+TEST_F(Files, AFolderWhereOthersMayWriteIsNotOursAlone) {
+  struct Case {
+    mode_t mode;
+    bool alone, shared;
+  };
+  for (const Case& c : {Case{0700, true, true}, Case{0755, true, true}, Case{0770, false, true},
+                        Case{0775, false, true}, Case{0777, false, false}, Case{01777, false, false}}) {
+    ASSERT_EQ(chmod(root_.c_str(), c.mode), 0);
+    EXPECT_EQ(CheckOnlyOursToWrite(root_, false).ok(), c.alone) << std::oct << c.mode;
+    EXPECT_EQ(CheckOnlyOursToWrite(root_, true).ok(), c.shared) << std::oct << c.mode;
+  }
+  EXPECT_EQ(Message(CheckOnlyOursToWrite(root_, false)),
+            root_ + ": every user of this machine may write there: chmod go-w it");
+  EXPECT_TRUE(CheckOnlyOursToWrite(At("nothing"), false).ok());
+}
+
 TEST(Sha256, GivesThePublishedAnswers) {  // FIPS 180-4's examples
   EXPECT_EQ(Sha256Of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(Sha256Of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
