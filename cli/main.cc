@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: finds the command, and is the only place that catches what is thrown.
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <new>
+#include <string_view>
 
 #include "ATen/Parallel.h"
 #include "absl/strings/numbers.h"
@@ -14,6 +17,7 @@
 #include "cli/command.h"
 #include "cli/docs.h"
 #include "cli/rows.h"
+#include "cli/thread_dump.h"
 #include "comm/communicator.h"
 #include "comm/mpi.h"
 #include "core/check.h"
@@ -22,6 +26,16 @@
 
 namespace temper {
 namespace {
+
+// A core file holds the environment with its keys, and the texts of the data. 1 and not 0: that would still
+// start the program that the machine's core_pattern may name (core(5)).
+void LeaveNoCoreFiles() {
+  const char* wanted = std::getenv("TEMPER_CORE");
+  rlimit limit{};
+  if ((wanted != nullptr && std::string_view(wanted) == "1") || getrlimit(RLIMIT_CORE, &limit) != 0) return;
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1);
+  setrlimit(RLIMIT_CORE, &limit);
+}
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
@@ -52,7 +66,7 @@ absl::Status Agree(Communicator& world, const absl::Status& mine) {
       const std::string where = rank == 0 ? "" : absl::StrCat("on rank ", rank, ": ");
       ++rank;
       const absl::Status status(static_cast<absl::StatusCode>(code), where + text.substr(space + 1));
-      if (all.ok() || (absl::IsCancelled(all) && !status.ok())) all = status;
+      if (all.ok() || (absl::IsCancelled(all) && !status.ok() && !absl::IsCancelled(status))) all = status;
     }
     return all;
   } catch (const CommError& error) {
@@ -115,7 +129,9 @@ int Fail(std::unique_ptr<Communicator>& world, const std::string& what) {
 }
 
 int Main(int argc, char** argv) {
+  LeaveNoCoreFiles();
   HandleSignals();
+  PrintThreadsOnQuit();
   std::unique_ptr<Communicator> world;
   try {
     return Dispatch(std::vector<std::string>(argv + 1, argv + argc), world);
