@@ -193,6 +193,7 @@ namespace {
 struct DocumentRow {
   ProblemRow asked;
   Message answer;
+  bool alone = false;  // a text that nothing asks for, as of a corpus
 };
 
 absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::string& key) {
@@ -230,11 +231,14 @@ absl::StatusOr<DocumentRow> ReadDocumentRow(const DataRow& row) {
   } else if (FieldAt(row.json, "question") != nullptr) {
     TEMPER_ASSIGN_OR_RETURN(document.asked.text, GetString(row.json, "question", row.name));
     answer = "answer";
+  } else if (FieldAt(row.json, "text") != nullptr) {
+    answer = "text";
+    document.alone = true;
   } else {
     return absl::InvalidArgumentError(
         absl::StrCat(row.name,
                      ": has no prompt and completion, messages, conversations, instruction and output, "
-                     "or question and answer"));
+                     "question and answer, or text"));
   }
   TEMPER_ASSIGN_OR_RETURN(document.answer.content, GetString(row.json, answer, row.name));
   document.answer.role = "assistant";
@@ -276,6 +280,9 @@ absl::Status DocumentFile::ReadAll() {
 absl::Status DocumentFile::CheckRow(const DataRow& row, bool* asks) const {
   TEMPER_ASSIGN_OR_RETURN(const DocumentRow document, ReadDocumentRow(row));
   const ProblemRow& asked = document.asked;
+  if (document.alone && options_.prompt.prompt_template != PromptTemplate::kNone)
+    return absl::InvalidArgumentError(
+        "text: asks nothing that a template could stand around: template: none");
   if (options_.exclude != nullptr) {
     *asks = options_.exclude->contains(KeyOf(asked.text)) || Asks(asked.messages, *options_.exclude);
     if (*asks) return absl::OkStatus();

@@ -30,6 +30,12 @@ std::string Sought(const std::string& path) {
   return absl::StrCat(" (neither beside the recipe nor in ", Printable(folder.string(), 1000), ")");
 }
 
+bool IsFileBeside(const std::filesystem::path& folder, const std::string& path) {
+  std::error_code none;
+  return std::filesystem::is_regular_file(folder / path, none) ||
+         std::filesystem::is_regular_file(path, none);
+}
+
 // The paths of a recipe, as far as something is there, become absolute.
 void ResolvePaths(const std::filesystem::path& folder, RecipeConfig* recipe) {
   const auto resolve = [&](std::string* path) {
@@ -49,6 +55,12 @@ void ResolvePaths(const std::filesystem::path& folder, RecipeConfig* recipe) {
     for (RuleConfig& rule : reward->rules) {
       resolve(&rule.harmless.refusals);
       resolve_all(&rule.harmless.forbidden);
+      // What of a judge's command is a file: its script. A program without a folder is sought in PATH.
+      std::vector<std::string>& command = rule.process.command;
+      for (size_t i = 0; i < command.size(); ++i) {
+        if (i > 0 ? IsFileBeside(folder, command[i]) : absl::StrContains(command[i], '/'))
+          resolve(&command[i]);
+      }
     }
   };
   const auto resolve_evaluation = [&](EvaluationConfig* evaluation) {
@@ -192,6 +204,8 @@ class Checker {
                        absl::StrCat(Printable(documents.stage), " is no collect stage before this one"));
         }
       } else if (documents.kind == "file") {
+        if (documents.file.empty())
+          return Error(stage, item + ".file", "is missing; a source that is no file says its kind");
         if (!FileExists(documents.file))
           return Error(stage, item + ".file",
                        absl::StrCat(Printable(documents.file), " does not exist", Sought(documents.file)));

@@ -239,7 +239,7 @@ struct RlConfig : UpdatesConfig {
 
 // Where sft and pretrain documents come from. Counts are documents; they are mixed and shuffled.
 struct DocumentsConfig {
-  std::string kind = "corpus";                // corpus, cold_start, general, collect, file
+  std::string kind = "file";                  // file, collect; corpus, cold_start, general
   int64_t count = 0;                          // 0: all (collect, file)
   std::string stage;                          // collect: the stage whose dataset it is
   std::string file;                           // file: rows of prompt and completion
@@ -254,16 +254,17 @@ struct DocumentsConfig {
   template <class V>
   void Fields(V& v) {
     v.Choice("kind", kind,
-             {{"corpus", std::string("corpus")},
-              {"cold_start", std::string("cold_start")},
-              {"general", std::string("general")},
+             {{"file", std::string("file")},
               {"collect", std::string("collect")},
-              {"file", std::string("file")}},
-             "corpus, cold_start, general: generators of the tiny language; collect: a collect stage's "
-             "dataset; file: JSONL or Parquet.");
+              {"corpus", std::string("corpus")},
+              {"cold_start", std::string("cold_start")},
+              {"general", std::string("general")}},
+             "file: JSONL or Parquet; collect: a collect stage's dataset; corpus, cold_start, general: "
+             "generators of the tiny language.");
     v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
     v.Field("stage", stage, "collect: the stage whose dataset it is.");
-    v.Field("file", file, "file: JSONL or Parquet with prompt and completion, messages, ...: docs/data.md.");
+    v.Field("file", file,
+            "file: JSONL or Parquet with prompt and completion, messages, text, ...: docs/data.md.");
     if (v.All() || kind == "file") {
       prompt.Fields(v);
       v.Field("skip_bad_lines", skip_bad_lines,

@@ -2,11 +2,13 @@
 // The algorithm is this page: sample -> score -> advantage -> update -> publish.
 #include "trainer/rl.h"
 
+#include <algorithm>
 #include <chrono>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "rollout/worker.h"
@@ -63,6 +65,19 @@ absl::Status CheckExact(TrainingSession& session, const LossSums& sums) {
       static_cast<int64_t>(sums.tokens), sums.max_difference));
 }
 
+// So many updates in a row that move nothing are told.
+constexpr int64_t kIdleUpdates = 3;
+std::string IdleText(const TrainingSession& session, int64_t updates) {
+  return absl::StrFormat(
+      "stage %s, update %d: %d in a row had nothing to train on: in no group do the rewards differ, so the "
+      "weights "
+      "stay as they are. Look at reward/* in metrics.jsonl and at completions in the report: problems too "
+      "hard or "
+      "too easy for this policy, a form that a rule wants and the prompt does not ask for, too few "
+      "max_new_tokens",
+      session.context().stage->name, session.state().step, updates);
+}
+
 double SecondsSince(std::chrono::steady_clock::time_point began) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
@@ -87,6 +102,7 @@ absl::Status RunRl(const StageContext& context) {
   RolloutWorker worker(&engine, &session->tokenizer(), *context.mesh);
   const float temperature = static_cast<float>(config.sampling.temperature);
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
+  int64_t idle = 0;  // updates in a row that had nothing to train on
 
   while (!session->finished()) {
     const int64_t rollout = session->state().step / config.updates_per_rollout;
@@ -120,6 +136,9 @@ absl::Status RunRl(const StageContext& context) {
                                                      logprobs, dlogprobs, sums);
                                         }));
       if (!moved) TEMPER_RETURN_IF_ERROR(CheckExact(*session, figures.step.sums));
+      idle = figures.step.skipped ? idle + 1 : 0;
+      if (idle == std::min<int64_t>(kIdleUpdates, session->total_steps()) && context.mesh->is_first())
+        LogWarning(IdleText(*session, idle));
       moved |= !figures.step.skipped;
       if (reference != nullptr && config.reference_refresh_steps > 0 &&
           session->state().step % config.reference_refresh_steps == 0) {

@@ -124,8 +124,8 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
 
 std::string RlFigures::StatusText(const Figures& row, const std::string& rule) {
   std::map<std::string, double> by_name(row.begin(), row.end());
-  return absl::StrFormat("%s %.2f len %.0f kl %.3f", rule, by_name["reward/" + rule], by_name["length/mean"],
-                         by_name["kl"]);
+  return absl::StrFormat("reward %.2f %s %.2f len %.0f kl %.3f", by_name["reward/mean"], rule,
+                         by_name["reward/" + rule], by_name["length/mean"], by_name["kl"]);
 }
 
 EngineOptions EngineOptionsOf(const SamplingConfig& config) {

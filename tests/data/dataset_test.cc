@@ -456,6 +456,7 @@ TEST(DocumentFile, ReadsTheSameDocumentInAllItsForms) {
     EXPECT_EQ(one(row, form), chat) << row;
     EXPECT_EQ(one(row), MakeDocument("x", "y", *tokenizer)->tokens) << row;
   }
+  EXPECT_EQ(one(R"({"text":"x y","url":"z"})"), MakeDocument("", "x y", *tokenizer)->tokens);
   const PromptOptions r1{.prompt_template = PromptTemplate::kR1, .system = "", .suffix = ""};
   EXPECT_EQ(one(R"({"prompt":"x","completion":"y"})", r1),
             MakeDocument(R1Prompt("x"), "y", *tokenizer)->tokens);
@@ -467,6 +468,11 @@ TEST(DocumentFile, SaysWhatIsWrong) {
   };
   EXPECT_THAT(error("{\"prompt\":\"a\"}"), HasSubstr("rows.jsonl:1: completion: missing"));
   EXPECT_THAT(error("{}\n"), HasSubstr("rows.jsonl:1: has no prompt and completion, messages"));
+  EXPECT_THAT(error("{\"text\": 7}"), HasSubstr("rows.jsonl:1: text: "));
+  DocumentFileOptions r1;
+  r1.prompt.prompt_template = PromptTemplate::kR1;
+  EXPECT_THAT(std::string(DocumentFile::Open(FileOf("{\"text\":\"x\"}"), Tiny(), r1).status().message()),
+              HasSubstr("rows.jsonl:1: text: asks nothing"));
   EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"}]})"),
               HasSubstr("the last one is not the assistant's"));
   EXPECT_THAT(error(R"({"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]})"),

@@ -135,6 +135,26 @@ TEST_F(RecipeCheck, OfARecipeThatWasNotReadFromAFileNamesTheKey) {
   EXPECT_EQ(CheckRecipe(recipe, 1).message(), "stages: there is none");
 }
 
+// The script of a judge lies beside the recipe, from wherever the run is started; `python3` is PATH's.
+TEST_F(RecipeCheck, AJudgesScriptIsSoughtBesideTheRecipe) {
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "judge.py", "").ok());
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "python3", "").ok());
+  EXPECT_EQ(ErrorOf("[{rule: accuracy}]",
+                    "[{rule: accuracy}, {rule: process, command: [python3, judge.py, strict, --rows]}]"),
+            "");
+  const auto recipe = ReadRecipe(path_, {}, 1);
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  const std::vector<std::string> command = {"python3", folder_ / "judge.py", "strict", "--rows"};
+  EXPECT_EQ(recipe->stages[1].rl.reward.rules[1].process.command, command);
+}
+
+TEST_F(RecipeCheck, DocumentsAreAFileWhereNoKindIsSaid) {
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "d.jsonl", "{\"text\":\"x\"}\n").ok());
+  EXPECT_EQ(ErrorOf("{kind: corpus, count: 8}", "{file: d.jsonl}"), "");
+  EXPECT_THAT(ErrorOf("{kind: corpus, count: 8}", "{count: 8}"),
+              HasSubstr("stages.base.pretrain.documents[0].file: is missing"));
+}
+
 // A stage's `from` may be a model directory that is called as the stage itself or a later one.
 TEST_F(RecipeCheck, AModelDirectoryOfAStagesNameIsADirectory) {
   for (const char* name : {"zero", "base"}) WriteSmallModel(folder_ / name);

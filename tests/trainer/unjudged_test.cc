@@ -64,8 +64,11 @@ class Unjudged : public ::testing::Test {
 TEST_F(Unjudged, AStageWithoutAnySpreadLeavesWeightsAndOptimizerAsTheyWere) {
   const RecipeConfig recipe = TwoStages({"rl.reward.rules=[{rule: format, weight: 0}]"});
   const std::string run = folder_ / "still";
+  ::testing::internal::CaptureStderr();
   const absl::Status status = RunOn(1, recipe, run);
+  const std::string told = ::testing::internal::GetCapturedStderr();
   ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(told, HasSubstr("stage zero, update 3: 3 in a row had nothing to train on"));
   std::map<std::string, double> totals = Totals(run);
   EXPECT_EQ(totals["updates"], 4);
   EXPECT_EQ(totals["updates/skipped"], 4);
