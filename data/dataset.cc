@@ -212,6 +212,7 @@ absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::s
   messages.pop_back();
   document.asked.text = messages.back().content;
   document.asked.tools = ToolsOf(row.json);
+  document.asked.system = SystemOf(row.json);
   return document;
 }
 
@@ -241,6 +242,9 @@ absl::StatusOr<DocumentRow> ReadDocumentRow(const DataRow& row) {
                      "question and answer, or text"));
   }
   TEMPER_ASSIGN_OR_RETURN(document.answer.content, GetString(row.json, answer, row.name));
+  if (document.answer.content.empty())
+    return absl::InvalidArgumentError(absl::StrCat(row.name, ": ", answer, ": is empty"));
+  document.asked.system = SystemOf(row.json);
   document.answer.role = "assistant";
   document.answer.fields = {{"role", "assistant"}, {"content", document.answer.content}};
   return document;

@@ -50,6 +50,51 @@ absl::StatusOr<Found> Choose(const DataRow& row, const std::string& name,
   return Found{};
 }
 
+// What a problem of several fields is made of: "body + question".
+std::vector<std::string> PartsOf(const std::string& name) { return absl::StrSplit(name, " + "); }
+
+// A text, or a list of choices as lettered lines.
+absl::StatusOr<std::string> PartText(const DataRow& row, const std::string& key) {
+  const Json* value = FieldAt(row.json, key);
+  if (value == nullptr)
+    return absl::InvalidArgumentError(absl::StrCat(row.name, ": has no ", Printable(key, 100)));
+  if (!value->is_array() || value->size() > 26) return Words(*value, key, row.name);
+  std::string text;
+  for (const Json& choice : *value) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string words, Words(choice, key, row.name));
+    const char letter = static_cast<char>('A' + (&choice - &(*value)[0]));
+    absl::StrAppend(&text, text.empty() ? "" : "\n", std::string(1, letter), ". ", words);
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> Joined(const DataRow& row, const std::vector<std::string>& keys) {
+  std::vector<std::string> texts;
+  for (const std::string& key : keys) {
+    TEMPER_ASSIGN_OR_RETURN(texts.emplace_back(), PartText(row, key));
+  }
+  return absl::StrJoin(texts, "\n\n");
+}
+
+bool IsText(const Json* value) { return value != nullptr && value->is_string(); }
+
+// ASDiv and SVAMP tell a problem's story in a field of its own.
+std::string StoryName(const Json& row) {
+  if (IsText(FieldAt(row, "body")) && IsText(FieldAt(row, "question"))) return "body + question";
+  if (IsText(FieldAt(row, "Body")) && IsText(FieldAt(row, "Question"))) return "Body + Question";
+  return "";
+}
+
+// Of a field that was taken alone: others that often belong to a problem.
+std::string LeftOut(const Json& row) {
+  std::vector<std::string> there;
+  for (const char* key : {"context", "passage", "article", "choices", "options"}) {
+    const Json* value = FieldAt(row, key);
+    if (value != nullptr && !value->empty()) there.push_back(key);
+  }
+  return there.empty() ? "" : absl::StrCat(" (without ", absl::StrJoin(there, ", "), ")");
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Message>> ReadConversation(const Json& list, const std::string& where) {
@@ -75,6 +120,13 @@ std::optional<std::string> InstructionOf(const Json& row) {
   if (input != nullptr && input->is_string() && !input->get_ref<const std::string&>().empty())
     absl::StrAppend(&text, "\n\n", input->get_ref<const std::string&>());
   return text;
+}
+
+std::string SystemOf(const Json& row) {
+  for (const char* key : {"system", "system_prompt"}) {
+    if (const Json* value = FieldAt(row, key); IsText(value)) return value->get<std::string>();
+  }
+  return "";
 }
 
 Json ToolsOf(const Json& row) {
@@ -105,6 +157,16 @@ absl::Status ProblemFields::ReadProblem(const DataRow& row, ProblemRow* problem)
     Saw(code->seen);
     return absl::OkStatus();
   }
+  problem->tools = ToolsOf(row.json);
+  problem->system = SystemOf(row.json);
+  const std::string several = names_.problem.empty()               ? StoryName(row.json)
+                              : PartsOf(names_.problem).size() > 1 ? names_.problem
+                                                                   : "";
+  if (!several.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(problem->text, Joined(row, PartsOf(several)));
+    Saw(several);
+    return absl::OkStatus();
+  }
   TEMPER_ASSIGN_OR_RETURN(const Found found, Choose(row, names_.problem,
                                                     {"question", "problem", "prompt", "messages",
                                                      "conversations", "instruction"}));
@@ -114,15 +176,16 @@ absl::Status ProblemFields::ReadProblem(const DataRow& row, ProblemRow* problem)
                      ": has no question, problem, prompt, messages, conversations "
                      "or instruction; name the field (fields.problem)"));
   }
-  problem->tools = ToolsOf(row.json);
   if (names_.problem.empty() && found.key == "instruction" && found.value->is_string()) {
     problem->text = *InstructionOf(row.json);
     Saw(problem->text == found.value->get_ref<const std::string&>() ? found.key : "instruction + input");
     return absl::OkStatus();
   }
   if (found.value->is_string() && found.key != "messages" && found.key != "conversations") {
-    Saw(found.key);
+    Saw(names_.problem.empty() ? found.key + LeftOut(row.json) : found.key);
     problem->text = found.value->get<std::string>();
+    if (problem->text.find_first_not_of(" \t\r\n") == std::string::npos)
+      return absl::InvalidArgumentError(absl::StrCat(row.name, ": ", found.key, ": is empty"));
     return absl::OkStatus();
   }
   TEMPER_ASSIGN_OR_RETURN(problem->messages,
@@ -149,7 +212,10 @@ absl::Status ProblemFields::ReadAnswer(const DataRow& row, ProblemRow* problem) 
   }
   if (found.value == nullptr) return absl::OkStatus();
   // Tests are no answer (verl's rows of programs).
-  if (names_.answer.empty() && found.key == "reward_model.ground_truth" && found.value->is_structured())
+  const bool is_list_of_one =
+      found.value->is_array() && found.value->size() == 1 && !(*found.value)[0].is_structured();
+  if (names_.answer.empty() && found.key == "reward_model.ground_truth" && found.value->is_structured() &&
+      !is_list_of_one)
     return absl::OkStatus();
   problem->has_answer = true;
   TEMPER_ASSIGN_OR_RETURN(problem->answer, Words(*found.value, found.key, row.name));

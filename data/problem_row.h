@@ -18,9 +18,10 @@ struct FieldNames {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("problem", problem,
-            "The problem, text or messages; empty: question, problem, prompt, messages, conversations or "
-            "instruction.");
+    v.Field(
+        "problem", problem,
+        "The problem, text or messages; several texts joined: question + choices. Empty: question, problem, "
+        "prompt, messages, conversations or instruction, with a body before a question.");
     v.Field("answer", answer,
             "The reference answer; empty: answer, expected_answer, final_answer, solution, ground_truth, "
             "expected, target, reward_model.ground_truth, or beside an instruction output.");
@@ -42,11 +43,13 @@ struct ProblemRow {
   std::vector<Message> messages;  // the conversation up to there; empty where the problem is text
   Json tests;                     // where their field is named; else null
   Json tools;                     // for its chat template; or null
+  std::string system;             // for the same: the row's own system message, or ""
 };
 
 // Reads rows in the forms of GSM8K (the answer follows ####), MATH and NuminaMath, NeMo (expected_answer),
 // verl and DAPO (prompt as messages, reward_model), TRL, Open-R1, Alpaca (an input stands two lines below its
-// instruction), ShareGPT and plain chats, and keeps what it recognised.
+// instruction), ASDiv and SVAMP (a body before the question), ShareGPT and plain chats, and keeps what it
+// recognised.
 class ProblemFields {
  public:
   explicit ProblemFields(FieldNames names) : names_(std::move(names)) {}
@@ -70,6 +73,9 @@ absl::StatusOr<std::vector<Message>> ReadConversation(const Json& list, const st
 
 // An Alpaca row's instruction with its input; nothing where the row has none.
 std::optional<std::string> InstructionOf(const Json& row);
+
+// The row's "system" or "system_prompt", or "".
+std::string SystemOf(const Json& row);
 
 // The row's "tools", or null.
 Json ToolsOf(const Json& row);

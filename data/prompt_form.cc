@@ -50,8 +50,9 @@ std::vector<Message> PromptForm::MessagesOf(const ProblemRow& problem) const {
     last->content += options_.suffix;
     last->fields["content"] = last->content;
   }
-  if (!options_.system.empty() && messages[0].role != "system")
-    messages.insert(messages.begin(), Says("system", options_.system));
+  const std::string& system = problem.system.empty() ? options_.system : problem.system;
+  if (!system.empty() && messages[0].role != "system")
+    messages.insert(messages.begin(), Says("system", system));
   return messages;
 }
 

@@ -36,7 +36,7 @@ struct PromptOptions {
         "the policy's chat template, as one message of the user. Messages are in the chat template anyway, "
         "but with r1.");
     v.Field("system", system,
-            "template chat: the system message before it; a conversation that has one keeps its own.");
+            "template chat: the system message before it; a row or conversation that has one keeps its own.");
     v.Field(
         "suffix", suffix,
         "Put behind each problem (of a conversation: behind the user's last message) as it stands, such as "

@@ -127,6 +127,10 @@ TEST(ProblemFile, KnowsTheFieldsThatAreCommon) {
       {R"({"question":"how","final_answer":["$2$"],"solution":["long"]})", "how", "$2$", "",
        "question, final_answer"},
       {R"({"instruction":"how","input":"","output":"so"})", "how", "so", "", "instruction, output"},
+      {R"({"prompt":"how","reward_model":{"ground_truth":["12"]}})", "how", "12", "",
+       "prompt, reward_model.ground_truth"},
+      {R"({"question":"how","choices":["x","y"],"answer":"B"})", "how", "B", "",
+       "question (without choices), answer"},
   };
   for (const Case& c : cases) {
     const auto problems = Read(c.row);
@@ -147,6 +151,27 @@ TEST(ProblemFile, KeepsTheDigitsOfNumbers) {
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->prompts[0].answer, "1180591620717411303424");
   EXPECT_EQ(read->prompts[0].fields, R"({"question":"2**70?","answer":1180591620717411303424,"price":0.10})");
+}
+
+// EleutherAI/asdiv and ChilleD/SVAMP: without the story the question says nothing.
+TEST(ProblemFile, AQuestionHasItsBody) {
+  for (const char* row : {R"({"body": "2 red, 3 blue.", "question": "How many?", "answer": "5 apples"})
+    ",
+    R"({"Body": "2 red, 3 blue.", "Question": "How many?", "answer": "5 apples"
+})"}) {
+    const auto read = Read(row);
+ASSERT_TRUE(read.ok()) << read.status();
+EXPECT_EQ(read->prompts[0].text, "2 red, 3 blue.\n\nHow many?");
+}
+}
+
+TEST(ProblemFile, JoinsTheFieldsThatAreNamed) {
+  ProblemFileOptions options;
+  options.fields.problem = "question + options";
+  const auto file =
+      ProblemFile::Open(FileOf(R"({"question":"Q?","options":["x","y"],"answer":"B"})"), Tiny(), options);
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ((*file)->Read(0)->text, "Q?\n\nA. x\nB. y");
 }
 
 // tatsu-lab/alpaca: 40% of its rows have an input.
@@ -190,6 +215,7 @@ TEST(ProblemFile, NamesRowsByIdOrLineAndRefusesAnIdTwice) {
 
 TEST(ProblemFile, SaysWhatIsWrongWithARowOrCountsIt) {
   const char* bad[][2] = {
+      {"{\"question\":\" \",\"answer\":\"1\"}", "rows.jsonl:1: question: is empty"},
       {"{\"x\":1}", "has no question, problem, prompt, messages, conversations or instruction"},
       {"{\"question\":1}", "question: messages are a list"},
       {"{\"question\":\"a\",\"answer\":[1,2]}", "answer: is neither text nor a number"},
@@ -468,6 +494,8 @@ TEST(DocumentFile, SaysWhatIsWrong) {
   };
   EXPECT_THAT(error("{\"prompt\":\"a\"}"), HasSubstr("rows.jsonl:1: completion: missing"));
   EXPECT_THAT(error("{}\n"), HasSubstr("rows.jsonl:1: has no prompt and completion, messages"));
+  EXPECT_THAT(error("{\"prompt\":\"a\",\"completion\":\"\"}"),
+              HasSubstr("rows.jsonl:1: completion: is empty"));
   EXPECT_THAT(error("{\"text\": 7}"), HasSubstr("rows.jsonl:1: text: "));
   DocumentFileOptions r1;
   r1.prompt.prompt_template = PromptTemplate::kR1;
