@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sets, lists, tuples and what a pair of brackets can mean: (1, 2) is an open interval and an ordered pair.
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "rewards/equal_parts.h"
 #include "rewards/equal_real_set.h"
@@ -89,6 +91,18 @@ Decision CompareFlat(const Expression& gold, const Expression& answer, Compariso
   return CompareInAnyOrder(first, second, comparison);
 }
 
+// Of a matrix of one row or column what is in it, as a tuple's.
+std::optional<std::vector<Expression>> VectorOf(const Expression& x) {
+  if (x.kind != Kind::kMatrix || x.args.empty()) return std::nullopt;
+  std::vector<Expression> elements = x.args[0].args;
+  if (x.args.size() > 1) elements.clear();
+  for (size_t i = 0; x.args.size() > 1 && i < x.args.size(); ++i) {
+    if (x.args[i].args.size() != 1) return std::nullopt;
+    elements.push_back(x.args[i].args[0]);
+  }
+  return elements;
+}
+
 }  // namespace
 
 bool IsCollection(const Expression& x) {
@@ -134,6 +148,12 @@ Decision CompareInAnyOrder(const std::vector<Expression>& gold, const std::vecto
 }
 
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison) {
+  // (1, -2, 3) for a vector
+  if (!comparison->options.sets_are_not_tuples && (IsOrdered(gold) || IsOrdered(answer))) {
+    const auto vector = VectorOf(gold), other = VectorOf(answer);
+    if (vector && vector->size() > 1) return CompareInOrder(*vector, answer.args, comparison);
+    if (other && other->size() > 1) return CompareInOrder(gold.args, *other, comparison);
+  }
   if (!IsCollection(gold) || !IsCollection(answer)) {
     const Expression& single = IsCollection(gold) ? answer : gold;
     if (single.kind == Kind::kConstant) {  // all real numbers

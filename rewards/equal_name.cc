@@ -30,6 +30,7 @@ std::string Folded(std::string letters) {
   if (stem == 1 && letters.size() > 1) return letters;  // x_A is not x_a
   if (letters.size() > 1) absl::AsciiStrToLower(&letters);
   letters.erase(std::remove(letters.begin(), letters.end(), ' '), letters.end());
+  if (letters.starts_with("no") && letters.ends_with("solutions")) letters.pop_back();
   return letters;
 }
 

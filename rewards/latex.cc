@@ -63,6 +63,14 @@ bool IsProse(std::string_view text) {
   return prose;
 }
 
+// A circle, the circle.
+std::string_view WithoutArticle(std::string_view text) {
+  for (const std::string_view article : {"a ", "an ", "the ", "A ", "An ", "The "}) {
+    if (text.starts_with(article) && IsProse(text.substr(article.size()))) return text.substr(article.size());
+  }
+  return text;
+}
+
 std::string OneSpaced(std::string_view text) {
   std::string words(text);
   absl::RemoveExtraAsciiWhitespace(&words);
@@ -83,7 +91,9 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions&
   if (std::optional<Expression> time = ReadTime(bare)) return *std::move(time);
   if (std::optional<Expression> date = ReadDate(bare)) return *std::move(date);
   if (std::optional<Expression> amounts = ReadAmounts(bare)) return *std::move(amounts);
-  if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(bare), {}};
+  if (std::optional<Expression> phrase = ReadPhrase(bare)) return *std::move(phrase);
+  if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(WithoutArticle(bare)), {}};
+  if (const std::optional<std::string> other = OtherSpelling(bare)) return ParseLatex(*other, options);
   AsciiMath math = ToAsciiMath(bare);
   if (math.text.find("\\\\begin") != math.text.npos) {  // every backslash was escaped
     std::string once;

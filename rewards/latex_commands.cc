@@ -242,7 +242,7 @@ const Names kWords[] = {
     {{Lex::kToken, TokenKind::kConjunction, "and"}, {"and", "And", "AND"}},
     {{Lex::kToken, TokenKind::kConjunction, "or"}, {"or", "Or", "OR"}},
     {{Lex::kToken, TokenKind::kConstant, "pi"}, {"pi", "Pi", "PI"}},
-    {{Lex::kToken, TokenKind::kConstant, "oo"}, {"infinity", "Infinity", "infty", "oo"}},
+    {{Lex::kToken, TokenKind::kConstant, "oo"}, {"infinity", "Infinity", "infty", "inf", "oo"}},
     {{Lex::kToken, TokenKind::kConstant, "true"}, {"true", "True", "TRUE"}},
     {{Lex::kToken, TokenKind::kConstant, "false"}, {"false", "False", "FALSE"}},
     {{Lex::kToken, TokenKind::kRadical, "2"}, {"sqrt"}},

@@ -212,6 +212,10 @@ std::optional<Expression> ReadTime(std::string_view text);
 std::optional<Expression> ReadDate(std::string_view text);
 // 2 hours 30 min: the whole text is two amounts or more, as a function of numbers and units.
 std::optional<Expression> ReadAmounts(std::string_view text);
+// The empty set, all real numbers, there are no solutions: the whole text.
+std::optional<Expression> ReadPhrase(std::string_view text);
+// The text in LaTeX's spelling; nothing: it is in it.
+std::optional<std::string> OtherSpelling(std::string_view text);
 // and, or, `,` where a text joins what stands before and behind it; 0: it does not.
 char ConjunctionOf(std::string_view text);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dates: May 5, 5 May 2020. Times of day: 12:00, 9:00 AM, 2:15\text{ p.m.}, 9 am. Amounts in several units: 2
-// hours 30 min, 5 ft 3 in.
+// Dates: May 5, 5 May 2020. Times of day: 12:00, 5 o'clock, 9:00 AM, 2:15\text{ p.m.}, 9 am. Amounts in
+// several units: 2 hours 30 min, 5 ft 3 in.
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -69,6 +69,7 @@ std::optional<Expression> ReadTime(std::string_view text) {
     hour = 0;
     return time("time");
   }
+  if (half == "o'clock" || half == "o\u2019clock") return time("clock");
   if (am || pm) {
     if (hour == 0 || hour > 12) return std::nullopt;
     hour = hour % 12 + (pm ? 12 : 0);

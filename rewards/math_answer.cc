@@ -81,6 +81,10 @@ MathAnswer Unreadable(std::string_view text, const char* place, const char* erro
   return answer;
 }
 
+MathAnswer Denied(std::string_view text, const char* place) {
+  return Unreadable(text, place, "it says what the answer is not");
+}
+
 std::optional<MathAnswer> AnswerReader::Boxed(std::string_view text,
                                               const std::vector<Span>& formulas) const {
   const std::vector<Span> boxes = Boxes(text);
@@ -90,12 +94,10 @@ std::optional<MathAnswer> AnswerReader::Boxed(std::string_view text,
   if (boxes.empty()) return std::nullopt;
   const Span& box = boxes.back();
   const std::string_view inside = Trim(text.substr(box.inner_begin, box.inner_end - box.inner_begin));
+  if (IsDeniedBox(text.substr(0, box.begin), text.substr(box.end)))
+    return Denied(text.substr(box.begin), "boxed");
   if (inside.empty() || inside == "\\text{}" || inside == "~" || inside == "\\") return MathAnswer{};
   return Parsed(Joined(text, boxes, formulas), "boxed");
-}
-
-MathAnswer Denied(std::string_view text, const char* place) {
-  return Unreadable(text, place, "it says what the answer is not");
 }
 
 // The last word of a sentence that is a formula though nothing marks it, such as (\frac{2}{5}).
@@ -137,6 +139,10 @@ std::optional<MathAnswer> AnswerReader::Number(std::string_view text, const char
   const std::string_view before = text.substr(0, number->begin), rest = text.substr(number->begin);
   if (IsDenied(before)) return Denied(absl::StrCat("not ", number->text), place);
   if (IsChanged(before)) return Unreadable(text, place, "words that make another value");
+  // 45' may be feet or minutes of an angle.
+  const std::string_view sign = rest.substr(std::min(rest.size(), number->text.size()));
+  if (sign.starts_with('\'') && !before.ends_with('\'') && !(sign.size() > 1 && absl::ascii_isalpha(sign[1])))
+    return Unreadable(rest, place, "words that make another value");
   const std::string_view sentence = FirstSentence(rest, {}, !style.factorial);
   MathAnswer whole = Parsed(sentence.substr(0, 200), place);
   if (sentence.size() <= 200 && IsMath(whole) && IsBareNumber(whole.expression)) return whole;

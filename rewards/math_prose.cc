@@ -234,6 +234,21 @@ bool IsDenied(std::string_view before) {
   return false;
 }
 
+bool IsDeniedBox(std::string_view before, std::string_view behind) {
+  const std::string lower_before = LowerTail(before);
+  // The answer is no: \boxed{\text{No}}
+  if (IsDenied(before) && LastWord(WithoutTail(lower_before, " \t\n$*([{\\")) != "no") return true;
+  const std::string lower = absl::AsciiStrToLower(std::string(behind.substr(0, 40)));
+  const size_t first = std::min(lower.find_first_not_of(" $*)]\\"), lower.size());
+  const std::string_view rest = std::string_view(lower).substr(first);
+  for (const std::string_view denial :
+       {"is wrong", "is incorrect", "is false", "is not correct", "is not right", "is not the answer",
+        "is not the right", "is not the correct"}) {
+    if (rest.starts_with(denial)) return true;
+  }
+  return false;
+}
+
 bool IsChanged(std::string_view before) {
   static constexpr std::string_view kWords[] = {
       "out",     "minus",   "negative", "plus",     "times",   "half",      "twice",    "double",

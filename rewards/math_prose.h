@@ -32,6 +32,8 @@ std::string_view BeforeReason(std::string_view sentence, const std::vector<Span>
 
 // Whether the words right before an answer deny it: "is not 5", "cannot be equal to 5", "isn't 5".
 bool IsDenied(std::string_view before);
+// The same of a box, by what is on either side: not \boxed{5}, \boxed{5} is wrong.
+bool IsDeniedBox(std::string_view before, std::string_view behind);
 
 // Whether the word right before a number makes another value of it, or a bound: "minus 5", "at least 5".
 bool IsChanged(std::string_view before);
