@@ -109,9 +109,11 @@ absl::Status RunRl(const StageContext& context) {
     RlFigures figures;
     TEMPER_ASSIGN_OR_RETURN(const RolloutRequest request,
                             MakeRolloutRequest(*session, *problems, config, rollout));
-    TEMPER_ASSIGN_OR_RETURN(
-        const std::vector<Group> groups,
-        worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout));
+    const absl::StatusOr<std::vector<Group>> collected =
+        worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
+    if (absl::IsCancelled(collected.status())) return session->Stopped();
+    TEMPER_RETURN_IF_ERROR(collected.status());
+    const std::vector<Group>& groups = *collected;
     const Rewards group_rewards =
         RewardsOf(groups, config, context.recipe->seed, context.stage->name, rollout);
     std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);

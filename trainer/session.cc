@@ -77,6 +77,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   if (!checkpoint.empty()) {
     TEMPER_ASSIGN_OR_RETURN(session->state_, ReadTrainingState(checkpoint));
     session->seconds_before_ = session->state_.seconds;
+    session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
     TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context));
   } else if (init != nullptr) {
@@ -122,18 +123,21 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   context_.progress->Step(state_.step, status_text);
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->dp().Sum(context_.stop() ? 1 : 0) > 0;
-  bool due = finished() || stop;
+  bool due = finished();
   if (context_.mesh->is_first()) {
     TEMPER_ASSIGN_OR_RETURN(const bool wanted, CheckpointDue(figures));
     due |= wanted;
   }
   if (due) TEMPER_RETURN_IF_ERROR(Save());
-  if (stop && !finished()) {
-    return absl::CancelledError(
-        absl::StrFormat("stopped on request, stage %s after update %d of %d; it is saved",
-                        context_.stage->name, state_.step, total_steps_));
-  }
-  return absl::OkStatus();
+  return stop && !finished() ? Stopped() : absl::OkStatus();
+}
+
+absl::Status TrainingSession::Stopped() {
+  if (state_.step > saved_step_) TEMPER_RETURN_IF_ERROR(Save());
+  const std::string name = absl::StrCat("stopped on request, stage ", context_.stage->name);
+  return absl::CancelledError(state_.step == 0 ? absl::StrCat(name, " before its first update")
+                                               : absl::StrCat(name, " after update ", state_.step, " of ",
+                                                              total_steps_, "; it is saved"));
 }
 
 absl::StatusOr<bool> TrainingSession::CheckpointDue(const Figures& figures) {
@@ -169,6 +173,7 @@ absl::StatusOr<bool> TrainingSession::IsBest(const Figures& figures) {
 }
 
 absl::Status TrainingSession::Save() {
+  saved_step_ = state_.step;
   state_.seconds =
       seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   if (!context_.mesh->is_first()) return absl::OkStatus();

@@ -51,6 +51,10 @@ class TrainingSession {
   // a rank was asked to stop before the last update.
   absl::Status FinishStep(const Figures& figures, const std::string& status_text);
 
+  // Where ranks agreed to stop between two updates, while they sampled: the last finished one is saved.
+  // Cancelled.
+  absl::Status Stopped();
+
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
   // Whether this update is to be kept, on the first rank; notes milestones and the best.
@@ -61,6 +65,7 @@ class TrainingSession {
   const StageContext context_;
   UpdatesConfig updates_;
   int64_t total_steps_ = 0;
+  int64_t saved_step_ = 0;  // of the newest checkpoint
   std::string tokenizer_directory_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CausalLm> model_;

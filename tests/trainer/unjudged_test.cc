@@ -81,6 +81,27 @@ TEST_F(Unjudged, AStageWithoutAnySpreadLeavesWeightsAndOptimizerAsTheyWere) {
   EXPECT_THAT(*ReadFile(Checkpoint(run, "zero") + "/state/state.json"), HasSubstr("\"optimizer_steps\":0"));
 }
 
+// Also while it samples, which is where a run spends its time.
+TEST_F(Unjudged, AStopAnywhereInRlSavesTheLastFinishedUpdate) {
+  const RecipeConfig recipe = TwoStages({"rl.checkpoint_minutes=0", "rl.checkpoint_every=0"});
+  int64_t calls = 0;
+  ASSERT_TRUE(RunOn(1, recipe, folder_ / "whole", [&] { return ++calls < 0; }).ok());
+  int in_sampling = 0;
+  for (int64_t n = calls / 2; n < calls; n += std::max<int64_t>(1, calls / 23)) {
+    const std::string run = folder_ / ("stopped-" + std::to_string(n));
+    int64_t asked = 0;
+    const absl::Status status = RunOn(1, recipe, run, [&] { return ++asked >= n; });
+    ASSERT_TRUE(absl::IsCancelled(status)) << status;
+    int64_t updates = 0;
+    for (const MetricsLine& line : *ReadMetrics(run + "/metrics.jsonl"))
+      updates += line.stage == "zero" ? 1 : 0;
+    const std::string checkpoint = Checkpoint(run, "zero");
+    EXPECT_EQ(checkpoint.empty() ? 0 : ReadTrainingState(checkpoint)->step, updates) << n << ": " << status;
+    in_sampling += updates > 0 && asked == n ? 1 : 0;
+  }
+  EXPECT_GT(in_sampling, 0);
+}
+
 TEST_F(Unjudged, UpdatesWithoutSpreadBetweenOthersHaveTheSameDigestOnAnyRanksAndAfterAnyStop) {
   const RecipeConfig recipe = TwoStages(
       {"stages.zero.rl={steps: 12, prompts_per_step: 1, updates_per_rollout: 4, samples_per_prompt: 2}",
