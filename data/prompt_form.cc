@@ -61,7 +61,11 @@ absl::Status PromptForm::Check(const ProblemRow& problem) const {
     return absl::InvalidArgumentError(
         absl::StrCat("the r1 template takes one message of the user; here are ", problem.messages.size()));
   }
-  return IsChat(problem) ? chat_.status() : absl::OkStatus();
+  if (!IsChat(problem) || chat_.ok()) return absl::OkStatus();
+  if (!problem.messages.empty()) return chat_.status();
+  return absl::InvalidArgumentError(
+      "template: chat, and the model has no chat template: write template: none, or put its chat_template.jinja "
+      "beside its tokenizer.json");
 }
 
 absl::StatusOr<std::string> PromptForm::Text(const ProblemRow& problem) const {
