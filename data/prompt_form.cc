@@ -64,7 +64,8 @@ absl::Status PromptForm::Check(const ProblemRow& problem) const {
   if (!IsChat(problem) || chat_.ok()) return absl::OkStatus();
   if (!problem.messages.empty()) return chat_.status();
   return absl::InvalidArgumentError(
-      "template: chat, and the model has no chat template: write template: none, or put its chat_template.jinja "
+      "template: chat, and the model has no chat template: write template: none, or put its "
+      "chat_template.jinja "
       "beside its tokenizer.json");
 }
 

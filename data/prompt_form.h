@@ -40,7 +40,8 @@ struct PromptOptions {
     v.Field(
         "suffix", suffix,
         "Put behind each problem (of a conversation: behind the user's last message) as it stands, such as "
-        "\"\\nPut the final answer in \\\\boxed{}.\" (YAML's escapes; in a shell $'\\nPut it in \\\\boxed{}.').");
+        "\"\\nPut the final answer in \\\\boxed{}.\" (YAML's escapes; in a shell $'\\nPut it in "
+        "\\\\boxed{}.').");
     v.Check(system.empty() || prompt_template == PromptTemplate::kChat, "system", "needs template: chat");
   }
 };

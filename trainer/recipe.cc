@@ -16,6 +16,7 @@
 #include "core/json.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "core/text.h"
 #include "model/device.h"
 #include "trainer/checkpoint.h"
 #include "trainer/collect.h"
@@ -38,8 +39,11 @@ Progress::Screen Silent() {
   return screen;
 }
 
-// What the run writes lies in its folder: nothing there is a link to another place.
+// What the run writes lies in its folder, which is no model's: nothing there is a link to another place.
 absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_directory) {
+  if (FileExists(run_directory + "/config.json"))
+    return absl::FailedPreconditionError(absl::StrCat(
+        Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
   for (const char* name :
        {"config.yaml", "config_history.txt", "metrics.jsonl", "summary.json", "report.html"})
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(absl::StrCat(run_directory, "/", name)));

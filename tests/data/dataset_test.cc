@@ -322,7 +322,7 @@ TEST(ProblemFile, PutsATextIntoTheChatTemplateWithSystemAndSuffix) {
   EXPECT_THAT(own->prompts[0].text, HasSubstr("system\no<|im_end|>"));
   EXPECT_THAT(own->prompts[0].text, HasSubstr("how\nBox it.<|im_end|>"));
   EXPECT_THAT(ErrorOf(R"({"question":"how"})", Tiny(), options),
-              HasSubstr("rows.jsonl:1: messages need role tokens"));
+              HasSubstr("rows.jsonl:1: template: chat, and the model has no chat template"));
 }
 
 TEST(ProblemFile, APromptThatIsTooLongIsNamedOrLeftOut) {

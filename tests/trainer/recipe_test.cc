@@ -202,6 +202,14 @@ TEST_F(Recipe, OtherThanTheOneThatBeganTheRunIsRefusedByItsLine) {
               HasSubstr("stages.zero.rl.kl_coef: 0.02 there, 0.5 now: stage zero is finished: set it back"));
 }
 
+TEST_F(Recipe, InAModelDirectoryIsRefusedAndLeavesItAsItIs) {
+  const std::string model = *folder_ / "model";
+  const absl::Status status = RunAlone(*recipe_, model, Never);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("is a model directory: give the run a folder of its own"));
+  EXPECT_FALSE(FileExists(model + "/config.yaml"));
+}
+
 TEST_F(Recipe, InADirectoryThatIsInUseIsRefusedOnEveryRank) {
   const std::string run = *folder_ / "in-use";
   ASSERT_TRUE(MakeDirectories(run).ok());
