@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # docker build -t temper . && docker run --rm -v "$PWD/runs:/runs" temper run /opt/temper/share/temper/configs/tiny/r1.yaml --run-dir /runs/tiny
-# Rule `code` needs user namespaces: --security-opt seccomp=unconfined (docs/rewards.md).
+# Rule `code` needs user namespaces: --security-opt seccomp=unconfined, and apparmor=unconfined where there is AppArmor (docs/rewards.md).
 FROM debian:12 AS build
 COPY . /src
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && TEMPER_CACHE=/cache /src/scripts/package /opt/temper
