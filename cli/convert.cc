@@ -73,12 +73,10 @@ bool IsWeights(const std::string& name) {
 absl::Status CopyFile(const std::string& from, const std::string& to) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(to));
   int64_t at = 0;
-  absl::Status written;
   TEMPER_RETURN_IF_ERROR(ForEachPiece(from, [&](std::string_view bytes) {
-    written.Update(file->WriteAt(at, bytes));
     at += static_cast<int64_t>(bytes.size());
+    return file->WriteAt(at - static_cast<int64_t>(bytes.size()), bytes);
   }));
-  TEMPER_RETURN_IF_ERROR(written);
   return file->Commit();
 }
 

@@ -4,7 +4,9 @@
 #include <array>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/text.h"
 
 namespace temper {
 namespace {
@@ -45,10 +47,24 @@ uint32_t Crc32c(std::string_view bytes, uint32_t crc) {
   return ~ByTable(bytes, ~crc);
 }
 
-absl::StatusOr<uint32_t> Crc32cOfFile(const std::string& path) {
+absl::StatusOr<uint32_t> Crc32cOfFile(const std::string& path, const OnBytes& on_bytes) {
   uint32_t crc = 0;
-  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) { crc = Crc32c(bytes, crc); }));
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) {
+    crc = Crc32c(bytes, crc);
+    return on_bytes ? on_bytes(static_cast<int64_t>(bytes.size())) : absl::OkStatus();
+  }));
   return crc;
+}
+
+absl::StatusOr<Extent> ExtentOfFile(const std::string& path, int64_t bytes, const OnBytes& on_bytes) {
+  Extent extent;
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view piece) {
+    extent.Add(piece.substr(0, bytes - extent.bytes));
+    return on_bytes ? on_bytes(static_cast<int64_t>(piece.size())) : absl::OkStatus();
+  }));
+  if (extent.bytes == bytes) return extent;
+  return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": has ", extent.bytes, " bytes where ",
+                                          bytes, " were written; it was cut or replaced since"));
 }
 
 }  // namespace temper

@@ -103,6 +103,13 @@ absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
   return file.Release();
 }
 
+// Whether the open file or folder is what is at the path.
+bool IsAt(int file, const std::string& path) {
+  struct stat open_one, there;
+  return fstat(file, &open_one) == 0 && stat(path.c_str(), &there) == 0 && open_one.st_dev == there.st_dev &&
+         open_one.st_ino == there.st_ino;
+}
+
 }  // namespace
 
 absl::Status SystemError(const std::string& path, const std::string& doing) {
@@ -350,7 +357,14 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
 
 AppendFile::~AppendFile() { close(file_); }
 
+absl::Status AppendFile::CheckThere() const {
+  if (IsAt(file_, path_)) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      Printable(path_, 1000), ": was removed, renamed or replaced while this process writes it"));
+}
+
 absl::Status AppendFile::Append(std::string_view bytes) {
+  TEMPER_RETURN_IF_ERROR(CheckThere());
   absl::Status status = WriteAll(file_, bytes, path_);
   if (status.ok()) {
     offset_ += bytes.size();
@@ -361,6 +375,7 @@ absl::Status AppendFile::Append(std::string_view bytes) {
 }
 
 absl::Status AppendFile::Sync() {
+  TEMPER_RETURN_IF_ERROR(CheckThere());
   return Retry([&] { return fsync(file_); }) == 0 ? absl::OkStatus() : SystemError(path_, "sync");
 }
 
@@ -369,10 +384,14 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   Descriptor file(Retry(
       [&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode.load()); }));
   if (file.get() < 0) return errno == ELOOP ? LinkError(path) : SystemError(path, "open");
-  if (Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
+  Descriptor folder(Retry([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
+  if (folder.get() < 0) return SystemError(directory, "open");
+  const bool folder_locked = Retry([&] { return flock(folder.get(), LOCK_EX | LOCK_NB); }) == 0;
+  const bool folder_taken = !folder_locked && errno == EWOULDBLOCK;
+  if (folder_taken || Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return SystemError(path, "lock");
     char owner[256] = {};
-    const ssize_t got = pread(file.get(), owner, sizeof(owner) - 1, 0);
+    const ssize_t got = Retry([&] { return pread(file.get(), owner, sizeof(owner) - 1, 0); });
     return absl::FailedPreconditionError(absl::StrCat(
         directory, ": another process works in this folder", got > 0 ? " (" : "", Printable(owner),
         got > 0 ? ")" : "", "; wait for it, stop it, or choose another folder"));
@@ -382,12 +401,24 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   const std::string owner = absl::StrCat("process ", getpid(), " on ", host);
   if (Retry([&] { return ftruncate(file.get(), 0); }) != 0) return SystemError(path, "write");
   TEMPER_RETURN_IF_ERROR(WriteAll(file.get(), owner, path));
-  return std::unique_ptr<RunLock>(new RunLock(file.Release()));
+  return std::unique_ptr<RunLock>(new RunLock(directory, file.Release(), folder.Release(), folder_locked));
 }
 
-RunLock::~RunLock() { close(file_); }
+RunLock::~RunLock() {
+  close(file_);
+  close(folder_);
+}
 
-absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::string_view)> piece) {
+absl::Status RunLock::Check() const {
+  const bool there = IsAt(folder_, directory_) && (folder_locked_ || IsAt(file_, directory_ + "/.lock"));
+  if (there) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(directory_, 1000),
+                   ": was removed, renamed or replaced while this process works in it: nothing more is "
+                   "written there"));
+}
+
+absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Status(std::string_view)> piece) {
   int64_t size = 0;
   TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
   const Descriptor file(descriptor);
@@ -396,13 +427,16 @@ absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::s
     const ssize_t got = Retry([&] { return read(file.get(), buffer.data(), buffer.size()); });
     if (got < 0) return SystemError(path, "read");
     if (got == 0) return absl::OkStatus();
-    piece({buffer.data(), static_cast<size_t>(got)});
+    TEMPER_RETURN_IF_ERROR(piece({buffer.data(), static_cast<size_t>(got)}));
   }
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
   Sha256 sha;
-  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) { sha.Update(bytes); }));
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) {
+    sha.Update(bytes);
+    return absl::OkStatus();
+  }));
   return sha.Finish();
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -26,8 +27,8 @@ void ShareNewFiles();
 // The bytes of a regular file of at most `limit` bytes. Folders, pipes and devices are refused.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = int64_t{1} << 32);
 
-// Hands all bytes of a regular file to `piece`, in order, in pieces.
-absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<void(std::string_view)> piece);
+// Hands all bytes of a regular file to `piece`, in order, in pieces; its first error ends it.
+absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Status(std::string_view)> piece);
 
 // A file that appears whole: bytes go to a temporary file beside `path`, which Commit fsyncs and renames,
 // then it fsyncs the folder. After a crash at any point `path` holds the old bytes or the new ones. Without a
@@ -87,7 +88,7 @@ class AtomicDirectory {
 absl::Status RecoverDirectory(const std::string& path);
 
 // A file that only grows, and no link. Not thread safe. A failed Append leaves nothing half-written: the file
-// is cut back.
+// is cut back. One that was removed, renamed or replaced since it was opened is an error of Append and Sync.
 class AppendFile {
  public:
   // Opens or makes `path`. offset >= 0 first cuts the file to that many bytes (an error if it has fewer).
@@ -99,6 +100,7 @@ class AppendFile {
   const std::string& path() const { return path_; }
 
  private:
+  absl::Status CheckThere() const;
   AppendFile(std::string path, int file, int64_t offset)
       : path_(std::move(path)), file_(file), offset_(offset) {}
   const std::string path_;
@@ -106,16 +108,23 @@ class AppendFile {
   int64_t offset_;
 };
 
-// One process at a time in a folder (its file `.lock`): a second Acquire fails at once and says who has it.
-// The kernel releases it when the process dies. Held until destroyed; children do not inherit it.
+// One process at a time in a folder: a second Acquire fails at once and says who has it. Both the folder and
+// its file `.lock` are locked, so that a `.lock` that somebody removes lets nobody in. The kernel releases it
+// when the process dies. Held until destroyed; children do not inherit it.
 class RunLock {
  public:
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(const std::string& directory);
   ~RunLock();
+  // Whether the folder is still at its path. Where it was removed, renamed or replaced, or nothing but the
+  // `.lock` could be locked (some network file systems) and that is another: FailedPrecondition.
+  absl::Status Check() const;
 
  private:
-  explicit RunLock(int file) : file_(file) {}
-  const int file_;
+  RunLock(std::string directory, int file, int folder, bool folder_locked)
+      : directory_(std::move(directory)), file_(file), folder_(folder), folder_locked_(folder_locked) {}
+  const std::string directory_;
+  const int file_, folder_;
+  const bool folder_locked_;
 };
 
 // SHA-256 (FIPS 180-4) as 64 lower-case hexadecimal digits.

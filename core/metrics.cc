@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<MetricsWriter>> MetricsWriter::Open(const std::st
     offset = static_cast<int64_t>(text.rfind('\n') + 1);  // npos + 1 is 0
   }
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, AppendFile::Open(path, offset));
-  return std::unique_ptr<MetricsWriter>(new MetricsWriter(std::move(file)));
+  TEMPER_ASSIGN_OR_RETURN(const Extent extent, ExtentOfFile(path, file->offset()));
+  return std::unique_ptr<MetricsWriter>(new MetricsWriter(std::move(file), extent));
 }
 
 absl::Status MetricsWriter::Write(const MetricsLine& line) {
@@ -35,8 +36,11 @@ absl::Status MetricsWriter::Write(const MetricsLine& line) {
     TEMPER_CHECK(seen.insert(name).second, "metric ", name, " is there twice");
     absl::StrAppend(&out, ",", DumpJson(name), ":", std::isfinite(value) ? FormatDouble(value) : "null");
   }
+  out += "}\n";
   absl::MutexLock lock(&mutex_);
-  return file_->Append(absl::StrCat(out, "}\n"));
+  TEMPER_RETURN_IF_ERROR(file_->Append(out));
+  extent_.Add(out);
+  return absl::OkStatus();
 }
 
 absl::Status MetricsWriter::Sync() {
@@ -44,9 +48,9 @@ absl::Status MetricsWriter::Sync() {
   return file_->Sync();
 }
 
-int64_t MetricsWriter::offset() const {
+Extent MetricsWriter::extent() const {
   absl::MutexLock lock(&mutex_);
-  return file_->offset();
+  return extent_;
 }
 
 absl::StatusOr<std::vector<MetricsLine>> ReadMetrics(const std::string& path) {

@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "core/crc32c.h"
 #include "core/file.h"
 #include "core/status.h"
 
@@ -27,21 +28,23 @@ struct MetricsLine {
 // and infinities, which JSON has not, as null. Thread safe.
 class MetricsWriter {
  public:
-  // offset: what offset() was when the checkpoint that is resumed from was saved; all after it is cut off, so
-  // that no line is lost or doubled. -1: goes on at the end, after cutting off a line that a crash left
-  // unfinished.
+  // offset: what extent().bytes was when the checkpoint that is resumed from was saved; all after it is cut
+  // off, so that no line is lost or doubled. -1: goes on at the end, after cutting off a line that a crash
+  // left unfinished.
   static absl::StatusOr<std::unique_ptr<MetricsWriter>> Open(const std::string& path, int64_t offset = -1);
 
   // One line, in the file before it returns (durable after Sync). Names are paths ("reward/accuracy"), each
   // once, neither "stage" nor "step".
   absl::Status Write(const MetricsLine& line);
   absl::Status Sync();
-  int64_t offset() const;
+  Extent extent() const;  // all lines so far
 
  private:
-  explicit MetricsWriter(std::unique_ptr<AppendFile> file) : file_(std::move(file)) {}
+  MetricsWriter(std::unique_ptr<AppendFile> file, const Extent& extent)
+      : file_(std::move(file)), extent_(extent) {}
   mutable absl::Mutex mutex_;
   const std::unique_ptr<AppendFile> file_ ABSL_PT_GUARDED_BY(mutex_);
+  Extent extent_ ABSL_GUARDED_BY(mutex_);
 };
 
 // All lines of a metrics.jsonl; null reads as NaN. A last line without its end (a run in progress) is left

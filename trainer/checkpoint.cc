@@ -5,22 +5,22 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
-#include "core/crc32c.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/sealed_json.h"
 #include "core/status.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"
+#include "trainer/sums.h"
 
 namespace temper {
 namespace {
 
-constexpr int64_t kFormat = 1;
+constexpr int64_t kFormat = 2;
 
 std::string StatePath(const std::string& checkpoint) { return checkpoint + "/state/state.json"; }
 std::string OptimizerPath(const std::string& checkpoint) {
@@ -51,28 +51,26 @@ absl::Status ReadKept(const Json& json, const std::string& path, TrainingState* 
   return absl::OkStatus();
 }
 
-// {"model.safetensors": CRC-32C, ...} of the weights and the optimizer.
-absl::StatusOr<Json> Checksums(const std::string& checkpoint) {
-  Json sums = Json::object();
-  for (const char* folder : {"", "state/"}) {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names,
-                            ListDirectory(absl::StrCat(checkpoint, "/", folder)));
-    for (const std::string& name : names) {
-      if (!absl::EndsWith(name, ".safetensors")) continue;
-      TEMPER_ASSIGN_OR_RETURN(sums[folder + name], Crc32cOfFile(absl::StrCat(checkpoint, "/", folder, name)));
-    }
-  }
-  return sums;
-}
-
 absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
   const std::string path = StatePath(checkpoint);
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
-  return ParseJson(text, path);
+  if (!FileExists(path))
+    return absl::DataLossError(absl::StrCat(path, ": is missing: the checkpoint is damaged"));
+  absl::StatusOr<Json> sealed = ReadSealedJson(path);
+  absl::StatusOr<Json> json = sealed;
+  if (absl::IsDataLoss(sealed.status())) {  // the first format had no seal
+    TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 26));
+    json = ParseJson(text, path);
+    if (json.ok() && (Find(*json, "format") == nullptr || *Find(*json, "format") != 1)) return sealed;
+  }
+  const Json* const format = json.ok() ? Find(*json, "format") : nullptr;
+  if (format == nullptr || *format == kFormat) return sealed;
+  return absl::FailedPreconditionError(absl::StrCat(path, ": format ", DumpJson(*format),
+                                                    ", but this temper reads format ", kFormat,
+                                                    ": continue the run with the version that began it"));
 }
 
-// Whether weights and optimizer are what state.json says.
-absl::Status CheckAgainst(const Json& json, const std::string& checkpoint) {
+// Whether the checkpoint's files are what state.json says.
+absl::Status CheckAgainst(const Json& json, const std::string& checkpoint, const OnBytes& on_bytes) {
   const std::string path = StatePath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
   const int64_t named = StepOf(NameOf(checkpoint));
@@ -81,16 +79,8 @@ absl::Status CheckAgainst(const Json& json, const std::string& checkpoint) {
         absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
   }
   const Json* written = Find(json, "checksums");
-  if (written == nullptr) return absl::InvalidArgumentError(absl::StrCat(path, ": checksums: missing"));
-  TEMPER_ASSIGN_OR_RETURN(const Json now, Checksums(checkpoint));
-  for (const auto& [file, sum] : now.items()) {
-    const Json* other = Find(*written, file);
-    if (other != nullptr && *other == sum) continue;
-    return absl::DataLossError(absl::StrCat(checkpoint, "/", file,
-                                            ": is not what was written (its checksum "
-                                            "differs): the checkpoint is damaged, restore it from a copy"));
-  }
-  return absl::OkStatus();
+  if (written == nullptr) return absl::DataLossError(absl::StrCat(path, ": checksums: missing"));
+  return CheckFolder(checkpoint, *written, on_bytes);
 }
 
 // One that cannot be read stays: it may be a milestone.
@@ -119,18 +109,20 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
   TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
   TEMPER_RETURN_IF_ERROR(
       WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
-  TEMPER_ASSIGN_OR_RETURN(const Json checksums, Checksums(files->temporary()));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(files->temporary()));
   const Json json = {{"format", kFormat},
                      {"step", state.step},
                      {"policy_version", state.policy_version},
                      {"optimizer_steps", optimizer.steps()},
-                     {"metrics_offset", state.metrics_offset},
+                     {"metrics", ExtentJson(state.metrics)},
+                     {"sums", ExtentJson(state.sums)},
                      {"reference", state.reference},
+                     {"reference_checksums", state.reference_checksums},
                      {"seconds", state.seconds},
                      {"milestone", state.milestone},
                      {"best", BestJson(state.best)},
                      {"checksums", checksums}};
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StatePath(files->temporary()), DumpJson(json) + "\n"));
+  TEMPER_RETURN_IF_ERROR(WriteSealedJson(StatePath(files->temporary()), json));
   TEMPER_RETURN_IF_ERROR(files->Commit());
   return RemoveOlder(directory, state, keep_last);
 }
@@ -155,27 +147,42 @@ absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   const std::string path = StatePath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
-  TEMPER_ASSIGN_OR_RETURN(const int64_t format, GetInt(json, "format", path));
-  if (format != kFormat) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": format ", format,
-                                                   ", but this temper reads format ", kFormat,
-                                                   ": continue the run with the version that began it"));
-  }
   TrainingState state;
   TEMPER_ASSIGN_OR_RETURN(state.step, GetInt(json, "step", path));
   TEMPER_ASSIGN_OR_RETURN(state.policy_version, GetInt(json, "policy_version", path));
-  TEMPER_ASSIGN_OR_RETURN(state.metrics_offset, GetInt(json, "metrics_offset", path));
+  TEMPER_ASSIGN_OR_RETURN(state.metrics, GetExtent(json, "metrics", path));
+  TEMPER_ASSIGN_OR_RETURN(state.sums, GetExtent(json, "sums", path));
   TEMPER_ASSIGN_OR_RETURN(state.reference, GetString(json, "reference", path));
   TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
+  const Json* const reference = Find(json, "reference_checksums");
+  if (reference != nullptr) state.reference_checksums = *reference;
   TEMPER_RETURN_IF_ERROR(ReadKept(json, path, &state));
   if (state.reference.find('/') != std::string::npos)
     return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));
   return state;
 }
 
-absl::Status CheckCheckpoint(const std::string& checkpoint) {
+absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes) {
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
-  return CheckAgainst(json, checkpoint);
+  return CheckAgainst(json, checkpoint, on_bytes);
+}
+
+absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
+                         const OnBytes& on_bytes) {
+  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint, on_bytes));
+  TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
+  if (state.reference.empty()) return absl::OkStatus();
+  return CheckFolder(absl::StrCat(stage_directory, "/", state.reference), state.reference_checksums,
+                     on_bytes);
+}
+
+absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint) {
+  std::vector<std::string> files;
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  const Json* const written = Find(json, "checksums");
+  if (written == nullptr) return files;
+  for (const auto& [file, sum] : written->items()) files.push_back(file);
+  return files;
 }
 
 absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
@@ -192,7 +199,6 @@ absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) 
     TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, tensor->mutable_data_ptr<float>()));
   }
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
-  TEMPER_RETURN_IF_ERROR(CheckAgainst(json, checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
   optimizer->set_steps(steps);
   return absl::OkStatus();

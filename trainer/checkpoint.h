@@ -7,6 +7,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "core/crc32c.h"
+#include "core/json.h"
 #include "model/causal_lm.h"
 #include "trainer/optimizer.h"
 
@@ -16,10 +18,12 @@ namespace temper {
 struct TrainingState {
   int64_t step = 0;            // updates done
   int64_t policy_version = 0;  // of the weights
-  int64_t metrics_offset = 0;  // bytes of metrics.jsonl that belong to these updates
+  Extent metrics;              // of metrics.jsonl, that belongs to these updates
+  Extent sums;                 // of the stage's sums.jsonl
   std::string reference;       // directory of the reference policy, relative to the stage's; empty: its start
-  double seconds = 0;          // spent in the stage so far
-  bool milestone = false;      // this checkpoint is never removed
+  Json reference_checksums = Json::object();  // of its files
+  double seconds = 0;                         // spent in the stage so far
+  bool milestone = false;                     // this checkpoint is never removed
   // Of the updates so far, the one with the best value of the figure that the recipe keeps the best of.
   struct Best {
     std::string figure;
@@ -45,12 +49,18 @@ absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory);
 // state/state.json alone.
 absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint);
 
-// Whether weights and optimizer are the bytes that were written (state.json has their CRC-32C); an error
-// names the file that is not.
-absl::Status CheckCheckpoint(const std::string& checkpoint);
+// Whether all files are what was written: state.json has the CRC-32C of each, and its own. DataLoss names the
+// one that is missing or damaged.
+absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes = nullptr);
+// The same, and of the reference policy that the checkpoint goes on with.
+absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
+                         const OnBytes& on_bytes = nullptr);
 
-// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint, after CheckCheckpoint.
-// Sizes that do not fit are errors that name the file.
+// Of the checkpoint's folder, but for state/state.json.
+absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint);
+
+// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
+// errors that name the file.
 absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer);
 
 }  // namespace temper

@@ -14,6 +14,7 @@
 #include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/session.h"
+#include "trainer/sums.h"
 
 namespace temper {
 namespace {
@@ -106,6 +107,7 @@ absl::Status RunCollect(const StageContext& context) {
     TEMPER_ASSIGN_OR_RETURN(
         const std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
+    if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
     for (const Group& group : groups) dataset += KeptRows(group, config, &fates);
     context.progress->Step(std::min(first + kCollectedTogether, config.prompts),
                            absl::StrCat("kept ", fates.kept));
@@ -116,7 +118,8 @@ absl::Status RunCollect(const StageContext& context) {
     return absl::InvalidArgumentError(absl::StrCat(text, ": there is nothing to train on"));
   if (!context.mesh->is_first()) return absl::OkStatus();
   LogInfo(text);
-  return WriteFileAtomic(DatasetPath(context.directory), dataset);
+  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(DatasetPath(context.directory), dataset));
+  return context.sums->Add(DatasetPath(context.directory));
 }
 
 }  // namespace temper

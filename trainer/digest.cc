@@ -10,6 +10,7 @@
 #include "core/status.h"
 #include "data/record_file.h"
 #include "trainer/checkpoint.h"
+#include "trainer/intact.h"
 #include "trainer/recipe.h"
 #include "trainer/stage.h"
 
@@ -76,15 +77,17 @@ absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
   if (!FileExists(run_directory + "/config.yaml")) {
     return absl::NotFoundError(absl::StrCat(run_directory, ": is no run directory: it has no config.yaml"));
   }
+  TEMPER_RETURN_IF_ERROR(CheckIntact(run_directory, /*fall_back=*/false));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> stages, ListDirectory(run_directory));
   Sha256 hash;
   for (const std::string& stage : stages) {
     const std::string directory = StageDirectory(run_directory, stage);
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(CheckpointsDirectory(directory)));
     if (!checkpoint.empty()) {
-      TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/weights", checkpoint + "/model.safetensors"));
-      TEMPER_RETURN_IF_ERROR(
-          AddFile(hash, stage + "/optimizer", checkpoint + "/state/optimizer.safetensors"));
+      TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOfCheckpoint(checkpoint));
+      for (const std::string& file : files)
+        TEMPER_RETURN_IF_ERROR(
+            AddFile(hash, absl::StrCat(stage, "/checkpoint/", file), absl::StrCat(checkpoint, "/", file)));
     }
     TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage, TrajectoriesDirectory(directory)));
     TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage + "/evaluation", directory + "/evaluation"));

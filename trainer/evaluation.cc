@@ -6,6 +6,7 @@
 #include "core/status.h"
 #include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/sums.h"
 
 namespace temper {
 namespace {
@@ -104,6 +105,7 @@ absl::StatusOr<Measure::Figures> Evaluator::Sample(const Level& level, int64_t c
   RolloutCounts counts;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
+  if (context_.sums != nullptr) TEMPER_RETURN_IF_ERROR(context_.sums->AddRecords(records));
   return measure_.Of(groups);
 }
 

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,7 @@
 #include "trainer/corrections.h"
 #include "trainer/evaluation.h"
 #include "trainer/inputs.h"
+#include "trainer/intact.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/rl.h"
@@ -55,11 +57,12 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
 class Runner {
  public:
   Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-         const std::function<bool()>& stop, at::Device device, bool library_ops)
+         const std::function<bool()>& stop, const RunLock* lock, at::Device device, bool library_ops)
       : recipe_(recipe),
         run_directory_(run_directory),
         mesh_(mesh),
         stop_(stop),
+        lock_(lock),
         device_(device),
         library_ops_(library_ops),
         pool_(RankThreads(recipe.threads, mesh.world().size())),
@@ -69,19 +72,16 @@ class Runner {
     TEMPER_RETURN_IF_ERROR(CheckOrder());
     TEMPER_RETURN_IF_ERROR(OpenInputs());
     Json table = Json::array();
-    int64_t metrics_offset = 0;
+    Extent metrics;
     if (library_ops_ && mesh_.is_first())
       LogInfo(NotExactText(recipe_.device), "; old logprobs are recomputed");
     for (const StageConfig& stage : recipe_.stages) {
-      const std::string done = StageDonePath(StageDirectory(run_directory_, stage.name));
-      const bool finished = FileExists(done);
-      if (!finished) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics_offset));
-      TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(done));
-      TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, done));
-      TEMPER_ASSIGN_OR_RETURN(metrics_offset, GetInt(json, "metrics_offset", done));
-      const Json* row = Find(json, "row");
-      if (row == nullptr) return absl::DataLossError(absl::StrCat(done, ": has no row"));
-      table.push_back(*row);
+      const std::string directory = StageDirectory(run_directory_, stage.name);
+      const bool finished = FileExists(StageDonePath(directory));
+      if (!finished) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics));
+      TEMPER_ASSIGN_OR_RETURN(const FinishedStage left, ReadFinished(directory));
+      metrics = left.metrics;
+      table.push_back(left.row);
       if (!finished && mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteTable(table));
     }
     return mesh_.is_first() ? WriteTable(table) : absl::OkStatus();
@@ -124,7 +124,7 @@ class Runner {
   }
 
   // Every rank is here, and leaves after the first has written stage.json.
-  absl::Status RunStage(const StageConfig& stage, int64_t metrics_begin) {
+  absl::Status RunStage(const StageConfig& stage, const Extent& metrics_begin) {
     const auto began = std::chrono::steady_clock::now();
     StageContext context;
     context.recipe = &recipe_;
@@ -142,9 +142,21 @@ class Runner {
     TEMPER_RETURN_IF_ERROR(MakeDirectories(TrajectoriesDirectory(context.directory)));
     TEMPER_RETURN_IF_ERROR(MakeDirectories(context.directory + "/evaluation"));
     std::unique_ptr<MetricsWriter> metrics;
+    std::unique_ptr<StageSums> sums;
     if (mesh_.is_first()) {
-      TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, metrics_begin));
+      TrainingState state;
+      state.metrics = metrics_begin;
+      TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                              LatestCheckpoint(CheckpointsDirectory(context.directory)));
+      if (!checkpoint.empty()) {
+        TEMPER_ASSIGN_OR_RETURN(state, ReadTrainingState(checkpoint));
+        LogInfo("stage ", stage.name, ": goes on after update ", state.step);
+      }
+      TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, state.metrics.bytes));
+      TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, state.sums));
+      context.lock = lock_;
       context.metrics = metrics.get();
+      context.sums = sums.get();
     }
     TEMPER_RETURN_IF_ERROR(Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
@@ -157,12 +169,7 @@ class Runner {
     row["seconds"] = std::max(before, trained) + (all - trained);
     row["exact"] = !library_ops_;
     for (const auto& [name, value] : figures.items()) row[name] = value;
-    if (mesh_.is_first()) {
-      TEMPER_RETURN_IF_ERROR(metrics->Sync());
-      TEMPER_RETURN_IF_ERROR(
-          WriteFileAtomic(StageDonePath(context.directory),
-                          DumpJson(Json{{"metrics_offset", metrics->offset()}, {"row", row}}) + "\n"));
-    }
+    if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
     mesh_.world().Barrier();
     return absl::OkStatus();
   }
@@ -195,16 +202,8 @@ class Runner {
   }
 
   // Lines that belong to no finished update are cut off: they will be written again.
-  absl::StatusOr<std::unique_ptr<MetricsWriter>> OpenMetrics(StageContext* context, int64_t begin) {
+  absl::StatusOr<std::unique_ptr<MetricsWriter>> OpenMetrics(StageContext* context, int64_t offset) {
     const std::string path = run_directory_ + "/metrics.jsonl";
-    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
-                            LatestCheckpoint(CheckpointsDirectory(context->directory)));
-    int64_t offset = begin;
-    if (!checkpoint.empty()) {
-      TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
-      offset = state.metrics_offset;
-      LogInfo("stage ", context->stage->name, ": goes on after update ", state.step);
-    }
     if (FileExists(path)) {
       TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
       for (size_t i = static_cast<size_t>(offset); i < text.size(); ++i)
@@ -246,12 +245,48 @@ class Runner {
   const std::string run_directory_;
   const Mesh& mesh_;
   const std::function<bool()>& stop_;
+  const RunLock* const lock_;  // of the first rank
   const at::Device device_;
   const bool library_ops_;
   ThreadPool pool_;
   Progress progress_;
   std::unique_ptr<Inputs> inputs_;
 };
+
+int64_t BytesBelow(const std::string& directory) {
+  std::error_code error;
+  int64_t bytes = 0;
+  for (auto at = std::filesystem::recursive_directory_iterator(directory, error);
+       !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+    std::error_code none;
+    if (at->is_regular_file(none)) bytes += static_cast<int64_t>(at->file_size(none));
+  }
+  return bytes;
+}
+
+// Reads all that the run left; shows how far it is once that takes a while.
+absl::Status CheckWhatIsThere(const std::string& run_directory, const std::function<bool()>& stop) {
+  constexpr int64_t kMib = 1 << 20, kStopBytes = 64 * kMib;
+  constexpr std::chrono::seconds kQuiet(2);
+  const auto began = std::chrono::steady_clock::now();
+  std::unique_ptr<Progress> progress;
+  int64_t done = 0;
+  const absl::Status status =
+      CheckIntact(run_directory, /*fall_back=*/true, [&](int64_t bytes) -> absl::Status {
+        const int64_t before = done / kStopBytes;
+        done += bytes;
+        if (done / kStopBytes > before && stop())
+          return absl::CancelledError("stopped on request, before anything began");
+        if (progress == nullptr && std::chrono::steady_clock::now() - began > kQuiet) {
+          progress = std::make_unique<Progress>();
+          progress->Start("checking files, MiB", BytesBelow(run_directory) / kMib);
+        }
+        if (progress != nullptr) progress->Step(done / kMib, "");
+        return absl::OkStatus();
+      });
+  if (progress != nullptr) progress->Finish();
+  return status;
+}
 
 }  // namespace
 
@@ -291,6 +326,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
       TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
       TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
       TEMPER_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_directory));
+      TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, stop));
       return ClaimRun(recipe, run_directory);
     }();
   }
@@ -298,7 +334,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
     return claimed.ok() ? absl::FailedPreconditionError("the first rank could not claim the run directory")
                         : claimed;
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, run_directory, mesh, stop, device, library_ops || device.is_cuda()).Run();
+  return Runner(stages, run_directory, mesh, stop, lock.get(), device, library_ops || device.is_cuda()).Run();
 }
 
 }  // namespace temper

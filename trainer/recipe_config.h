@@ -159,9 +159,9 @@ struct UpdatesConfig {
     v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints, beside the minutes; 0: none.",
             Between(0, 1 << 20), Free());
     v.Field("keep_last", keep_last,
-            "Checkpoints that are kept, the newest; one more than one is there when "
-            "the newest is damaged.",
-            Between(1, 1 << 20), Free());
+            "Checkpoints that are kept, the newest; where the newest is damaged the run goes on from the one "
+            "before.",
+            Between(2, 1 << 20), Free());
     v.Field("keep_every", keep_every,
             "Milestones: a checkpoint after every so many updates that is never removed; 0: none.",
             Between(0, 1 << 20), Free());

@@ -5,6 +5,7 @@
 #include "core/file.h"
 #include "core/status.h"
 #include "model/hugging_face.h"
+#include "trainer/sums.h"
 
 namespace temper {
 
@@ -34,6 +35,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
                             AtomicDirectory::Create(context.directory + "/" + name));
     TEMPER_RETURN_IF_ERROR(
         WritePolicy(session.model().config(), session.model().parameters(), "", files->temporary()));
+    TEMPER_ASSIGN_OR_RETURN(session.mutable_state().reference_checksums, SumsOfFolder(files->temporary()));
     TEMPER_RETURN_IF_ERROR(files->Commit());
   }
   session.mutable_state().reference = name;

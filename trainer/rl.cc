@@ -17,6 +17,7 @@
 #include "trainer/reference.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/session.h"
+#include "trainer/sums.h"
 #include "trainer/update_batch.h"
 
 namespace temper {
@@ -114,6 +115,7 @@ absl::Status RunRl(const StageContext& context) {
     if (absl::IsCancelled(collected.status())) return session->Stopped();
     TEMPER_RETURN_IF_ERROR(collected.status());
     const std::vector<Group>& groups = *collected;
+    if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
     const Rewards group_rewards =
         RewardsOf(groups, config, context.recipe->seed, context.stage->name, rollout);
     std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);

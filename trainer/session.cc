@@ -15,6 +15,7 @@
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
+#include "trainer/sums.h"
 
 namespace temper {
 namespace {
@@ -75,6 +76,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
                           LatestCheckpoint(CheckpointsDirectory(context.directory)));
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
+    // The first rank has looked before anything began (trainer/intact.h).
+    if (!context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, context.directory));
     TEMPER_ASSIGN_OR_RETURN(session->state_, ReadTrainingState(checkpoint));
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
@@ -115,6 +118,7 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
 
 absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {
   if (context_.metrics != nullptr) {
+    TEMPER_RETURN_IF_ERROR(context_.lock->Check());
     MetricsLine line{context_.stage->name, state_.step, figures};
     line.values.emplace_back("time/unix_seconds", static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3);
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
@@ -178,7 +182,9 @@ absl::Status TrainingSession::Save() {
       seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   if (!context_.mesh->is_first()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
-  state_.metrics_offset = context_.metrics->offset();
+  TEMPER_RETURN_IF_ERROR(context_.sums->Sync());
+  state_.metrics = context_.metrics->extent();
+  state_.sums = context_.sums->extent();
   TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
                                         tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
   saved_ = std::chrono::steady_clock::now();

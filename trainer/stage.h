@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comm/mesh.h"
+#include "core/file.h"
 #include "core/metrics.h"
 #include "core/progress.h"
 #include "core/thread_pool.h"
@@ -16,6 +17,7 @@
 namespace temper {
 
 class Inputs;
+class StageSums;
 
 // What a stage gets from the recipe.
 struct StageContext {
@@ -27,9 +29,12 @@ struct StageContext {
   std::string from_directory;  // the checkpoint it starts from
   const Mesh* mesh = nullptr;
   ThreadPool* pool = nullptr;
-  at::Device device = at::kCPU;      // where policies live
-  bool library_ops = false;          // LibTorch's ops, as always on a GPU: not exact
-  MetricsWriter* metrics = nullptr;  // null but on the first rank
+  at::Device device = at::kCPU;  // where policies live
+  bool library_ops = false;      // LibTorch's ops, as always on a GPU: not exact
+  // Null but on the first rank.
+  const RunLock* lock = nullptr;
+  MetricsWriter* metrics = nullptr;
+  StageSums* sums = nullptr;
   Progress* progress = nullptr;
   std::function<bool()> stop;    // true once the user asked to stop
   int64_t repeated_updates = 0;  // that a crash took, after the checkpoint the stage resumes from

@@ -9,6 +9,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "core/json.h"
 #include "gmock/gmock.h"
@@ -201,6 +203,38 @@ TEST_F(Files, AppendGoesOnAtTheEndOrAtAnOffset) {
   EXPECT_EQ(*ReadFile(At("f")), "one\n2\n");
   EXPECT_FALSE(AppendFile::Open(root_).ok());
   EXPECT_FALSE(AppendFile::Open("/dev/null").ok());
+}
+
+TEST_F(Files, AnAppendSeesThatItsFileWasRemovedRenamedOrReplaced) {
+  for (const std::string act : {"remove", "rename", "replace", "folder"}) {
+    ASSERT_TRUE(MakeDirectories(At("d")).ok());
+    auto file = AppendFile::Open(At("d/f"));
+    ASSERT_TRUE((*file)->Append("one\n").ok());
+    if (act == "remove" || act == "replace") std::filesystem::remove(At("d/f"));
+    if (act == "replace") std::ofstream(At("d/f")) << "other";
+    if (act == "rename") std::filesystem::rename(At("d/f"), At("d/g"));
+    if (act == "folder") std::filesystem::rename(At("d"), At("e"));
+    for (const absl::Status& status : {(*file)->Append("two\n"), (*file)->Sync()}) {
+      EXPECT_THAT(Message(status), HasSubstr(At("d/f") + ": was removed, renamed or replaced while")) << act;
+    }
+    std::filesystem::remove_all(At("d"));
+  }
+}
+
+TEST_F(Files, ALockedFolderLetsNobodyInWithoutItsLockFileAndIsMissedWhereItWas) {
+  auto lock = RunLock::Acquire(root_);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  EXPECT_TRUE((*lock)->Check().ok());
+  std::filesystem::remove(At(".lock"));
+  EXPECT_THAT(Message(RunLock::Acquire(root_).status()), HasSubstr("another process works in this folder"));
+  EXPECT_TRUE((*lock)->Check().ok());
+  std::filesystem::rename(root_, root_ + "-moved");
+  EXPECT_THAT(Message((*lock)->Check()), HasSubstr(root_ + ": was removed, renamed or replaced"));
+  std::filesystem::create_directory(root_);
+  EXPECT_FALSE((*lock)->Check().ok());
+  std::filesystem::remove_all(root_);
+  std::filesystem::rename(root_ + "-moved", root_);
+  EXPECT_TRUE((*lock)->Check().ok());
 }
 
 TEST_F(Files, ASecondProcessIsToldWhoHasTheFolderAndGetsItWhenTheFirstDies) {

@@ -74,7 +74,7 @@ TEST_F(Metrics, AResumeNeitherLosesNorDoublesALine) {
     {
       auto writer = Open();
       for (int step = 0; step < 10; ++step) {
-        if (step == saved) offset = writer->offset();
+        if (step == saved) offset = writer->extent().bytes;
         ASSERT_TRUE(writer->Write({"s", step, {{"x", std::sqrt(step)}}}).ok());
       }
     }
@@ -91,7 +91,7 @@ TEST_F(Metrics, AnUnfinishedLastLineIsNotReadAndIsCutOff) {
   ASSERT_TRUE(Open()->Write({"s", 2, {}}).ok());
   EXPECT_EQ(*ReadFile(path_), "{\"stage\":\"s\",\"step\":1}\n{\"stage\":\"s\",\"step\":2}\n");
   ASSERT_TRUE(WriteFileAtomic(path_, "{\"stage").ok());
-  EXPECT_EQ(Open()->offset(), 0);
+  EXPECT_EQ(Open()->extent().bytes, 0);
 }
 
 TEST_F(Metrics, ABadLineIsNamedByItsNumber) {

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "core/sealed_json.h"
 #include "gmock/gmock.h"
 #include "model/hugging_face.h"
 #include "tests/model/odd_models.h"
@@ -51,14 +52,15 @@ class Checkpoint : public ::testing::Test {
     ThreadPool pool(1);
     CausalLm model(files.config, std::move(files.parameters), &pool);
     Optimizer optimizer(&model);
-    return LoadOptimizer(checkpoint, &optimizer);
+    TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, &optimizer));
+    return CheckCheckpoint(checkpoint);
   }
 
   TestFolder folder_;
   Policy policy_;
   Optimizer optimizer_;
   TrainingState state_{
-      .policy_version = 12, .metrics_offset = 3456, .reference = "reference-000008", .seconds = 1.5};
+      .policy_version = 12, .metrics = {3456, 7}, .reference = "reference-000008", .seconds = 1.5};
 };
 
 TEST_F(Checkpoint, ReadsBackToTheSameBits) {
@@ -69,7 +71,7 @@ TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->step, 9);
   EXPECT_EQ(state->policy_version, 12);
-  EXPECT_EQ(state->metrics_offset, 3456);
+  EXPECT_EQ(state->metrics, (Extent{3456, 7}));
   EXPECT_EQ(state->reference, "reference-000008");
   EXPECT_EQ(state->seconds, 1.5);
 
@@ -184,12 +186,12 @@ TEST_F(Checkpoint, OneFlippedBitOfWeightsOrMomentsIsFound) {
 TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
   ASSERT_TRUE(Save(5).ok());
   const std::string path = Latest() + "/state/state.json";
-  const Json state = Json::parse(*ReadFile(path));
+  const Json state = *ReadSealedJson(path);
   const auto error = [&](const char* key, const Json& value) {
-    EXPECT_TRUE(WriteFileAtomic(path, With(state, key, value).dump()).ok());
+    EXPECT_TRUE(WriteSealedJson(path, With(state, key, value)).ok());
     return std::string(ReadAll(Latest()).message());
   };
-  EXPECT_THAT(error("format", 2), HasSubstr("state.json: format 2, but this temper reads format 1"));
+  EXPECT_THAT(error("format", 3), HasSubstr("state.json: format 3, but this temper reads format 2"));
   EXPECT_THAT(error("step", "five"), HasSubstr("state.json"));
   EXPECT_THAT(error("reference", "../elsewhere"), HasSubstr("state.json: reference is no plain name"));
 

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/sealed_json.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/check.h"
+#include "core/file.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr char kSeal[] = ",\"crc32c\":";
+
+std::string Sealed(const std::string& before) { return absl::StrCat(before, kSeal, Crc32c(before), "}\n"); }
+
+}  // namespace
+
+absl::Status WriteSealedJson(const std::string& path, const Json& object) {
+  TEMPER_CHECK(object.is_object() && !object.empty(), path);
+  std::string text = DumpJson(object);
+  text.pop_back();
+  return WriteFileAtomic(path, Sealed(text));
+}
+
+absl::StatusOr<Json> ReadSealedJson(const std::string& path) {
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 26));
+  const size_t seal = text.rfind(kSeal);
+  if (seal == text.npos || Sealed(text.substr(0, seal)) != text) {
+    return absl::DataLossError(
+        absl::StrCat(Printable(path, 1000),
+                     ": is not what was written (its checksum differs; it was cut, edited, or is of another "
+                     "temper): restore it from a copy, or use another --run-dir"));
+  }
+  return ParseJson(text.substr(0, seal) + "}", path);
+}
+
+Json ExtentJson(const Extent& extent) { return {{"bytes", extent.bytes}, {"crc32c", extent.crc32c}}; }
+
+absl::StatusOr<Extent> GetExtent(const Json& object, const std::string& key, const std::string& name) {
+  const Json* const extent = Find(object, key);
+  if (extent == nullptr) return absl::DataLossError(absl::StrCat(name, ": ", key, ": missing"));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t bytes, GetInt(*extent, "bytes", name));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t crc32c, GetInt(*extent, "crc32c", name));
+  return Extent{bytes, static_cast<uint32_t>(crc32c)};
+}
+
+}  // namespace temper
