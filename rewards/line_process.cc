@@ -137,7 +137,10 @@ absl::Status LineProcess::ReadOutput() {
   if (count > 0) unread_.append(bytes, static_cast<size_t>(count));
   if (unread_.size() > most_unread_ + kMostAnswer)
     return Fail(absl::StrCat("wrote more than ", kMostAnswer, " bytes"));
-  if (count == 0) return Fail("closed its output");
+  if (count == 0) {
+    (void)Ended(kGrace);  // most that close it are about to
+    return Fail("closed its output");
+  }
   if (count < 0 && errno != EAGAIN && errno != EINTR) return Fail(absl::StrCat("read: ", strerror(errno)));
   return absl::OkStatus();
 }

@@ -155,14 +155,12 @@ TEST(ProblemFile, KeepsTheDigitsOfNumbers) {
 
 // EleutherAI/asdiv and ChilleD/SVAMP: without the story the question says nothing.
 TEST(ProblemFile, AQuestionHasItsBody) {
-  for (const char* row : {R"({"body": "2 red, 3 blue.", "question": "How many?", "answer": "5 apples"})
-    ",
-    R"({"Body": "2 red, 3 blue.", "Question": "How many?", "answer": "5 apples"
-})"}) {
+  for (const char* row : {R"({"body": "2 red, 3 blue.", "question": "How many?", "answer": "5 apples"})",
+                          R"({"Body": "2 red, 3 blue.", "Question": "How many?", "answer": "5 apples"})"}) {
     const auto read = Read(row);
-ASSERT_TRUE(read.ok()) << read.status();
-EXPECT_EQ(read->prompts[0].text, "2 red, 3 blue.\n\nHow many?");
-}
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->prompts[0].text, "2 red, 3 blue.\n\nHow many?");
+  }
 }
 
 TEST(ProblemFile, JoinsTheFieldsThatAreNamed) {
@@ -383,7 +381,6 @@ TEST(ProblemFile, FindsRowsThatHaveNoTokensOrThatTheChatTemplateRefuses) {
   const auto tokenizer = Tokenizer::Load(folder);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   const std::pair<const char*, const char*> bad[] = {
-      {R"({"question":""})", "rows.jsonl:2: the prompt is empty"},
       {R"({"messages":[{"role":"user","content":""}]})", "rows.jsonl:2: the prompt is empty"},
       {R"({"messages":[{"role":"user","content":"bad"}]})", "that is bad"}};
   for (const auto& [row, what] : bad) {
