@@ -64,7 +64,7 @@ void DrawStatusLine(const std::string& line) {
   absl::MutexLock lock(&mutex);
   State& state = Shared();
   if (line.empty() && state.status.empty()) return;
-  state.status = TerminalText(line);
+  state.status = line;
   WriteOut(absl::StrCat(kClearLine, line));
 }
 

@@ -29,7 +29,7 @@ void LogError(const Pieces&... pieces) {
 // Goes before every line of this process, such as "rank 3: ". Set once, early.
 void SetLogPrefix(const std::string& prefix);
 
-// The line that stays at the bottom of a terminal; empty: none. For Progress.
+// The line that stays at the bottom of a terminal, as it is; empty: none. For Progress, whose colour it has.
 void DrawStatusLine(const std::string& line);
 
 }  // namespace temper

@@ -63,7 +63,7 @@ Progress::~Progress() {
 void Progress::Start(const std::string& stage, int64_t total, int64_t done) {
   absl::MutexLock lock(&mutex_);
   running_ = true;
-  stage_ = stage;
+  stage_ = Printable(stage);
   text_ = note_ = "";
   total_ = total;
   first_ = done_ = done;
@@ -75,14 +75,14 @@ void Progress::Start(const std::string& stage, int64_t total, int64_t done) {
 void Progress::Step(int64_t done, const std::string& text) {
   absl::MutexLock lock(&mutex_);
   done_ = done;
-  text_ = text;
+  text_ = Printable(text);
   note_ = "";
   Show(false);
 }
 
 void Progress::Note(const std::string& note) {
   absl::MutexLock lock(&mutex_);
-  note_ = note;
+  note_ = Printable(note);
   Show(false);
 }
 

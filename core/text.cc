@@ -26,11 +26,11 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 }
 
 // Whether a character of more than one byte is not seen but obeyed: U+0080 to U+009F, which terminals take
-// for escapes, and those that turn the direction of writing.
+// for escapes, line ends of Unicode, and those that turn the direction of writing.
 bool Commands(std::string_view c) {
   if (c.size() == 2) return (c[0] == '\xC2' && c[1] < '\xA0') || c == "\xD8\x9C";
   if (c.size() != 3 || c[0] != '\xE2') return false;
-  const std::string_view marks = "\x8E\x8F\xAA\xAB\xAC\xAD\xAE", isolates = "\xA6\xA7\xA8\xA9";
+  const std::string_view marks = "\x8E\x8F\xA8\xA9\xAA\xAB\xAC\xAD\xAE", isolates = "\xA6\xA7\xA8\xA9";
   return (c[1] == '\x80' && marks.find(c[2]) != marks.npos) ||
          (c[1] == '\x81' && isolates.find(c[2]) != isolates.npos);
 }

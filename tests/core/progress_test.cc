@@ -82,6 +82,16 @@ TEST(Progress, ColourIsOnlyAroundTheStage) {
   EXPECT_THAT(screen.bars.back(), ::testing::StartsWith("\x1b[1mzero\x1b[0m 0/4 ["));
 }
 
+TEST(Progress, WhatItShowsHasNoControls) {
+  FakeScreen screen;
+  Progress progress(screen.Make(true));
+  progress.Start("reading \x1b]0;pwned\x07.jsonl", 4);
+  screen.time = 1;
+  progress.Step(1, "\u009B2J");
+  EXPECT_THAT(screen.bars, ::testing::Each(::testing::StartsWith("reading \\x1b]0;pwned\\x07.jsonl ")));
+  EXPECT_THAT(screen.bars.back(), ::testing::EndsWith("  \\xc2\\x9b2J"));
+}
+
 TEST(Progress, ManyThreadsMayReport) {
   FakeScreen screen;
   Progress progress(screen.Make(true));
@@ -101,14 +111,15 @@ TEST(Log, LinesCarryThePrefixAndMoveTheBarDown) {
   ::testing::internal::CaptureStderr();
   LogInfo("one ", 1);
   SetLogPrefix("rank 3: ");
-  DrawStatusLine("bar");
+  DrawStatusLine("\x1b[1mbar\x1b[0m");
   LogWarning("two\nlines");
   DrawStatusLine("");
   DrawStatusLine("");
   LogError("three");
   SetLogPrefix("");
   EXPECT_EQ(::testing::internal::GetCapturedStderr(),
-            "one 1\n\r\x1b[Kbar\r\x1b[Krank 3: warning: two\nrank 3: warning: lines\nbar\r\x1b[Krank 3: "
+            "one 1\n\r\x1b[K\x1b[1mbar\x1b[0m\r\x1b[Krank 3: warning: two\nrank 3: warning: "
+            "lines\n\x1b[1mbar\x1b[0m\r\x1b[Krank 3: "
             "error: three\n");
 }
 

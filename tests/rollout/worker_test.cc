@@ -380,6 +380,28 @@ TEST_F(Worker, ARuleThatComparesSeesEachGroupWholeAlsoAfterAStop) {
   EXPECT_EQ(Flattened(resumed[0].groups), Flattened(whole[0].groups));
 }
 
+TEST_F(Worker, AVerdictThatAClockDecidedIsReadFromTheRecords) {
+  // The judge says what time it is. Half of the records are lost: their samples are judged again, the others
+  // not.
+  Settings settings;
+  settings.rules = {
+      Program(RowsForm::kOne,
+              "[dict(id=r['id'], score=0.5, reason=str(__import__('time').time_ns())) for r in rows]")};
+  const RolloutRequest request = SmallRequest(7, Records("clock"));
+  const Flat before = Flattened(Collected(1, request, settings)[0].groups);
+  const Flat whole = Flattened(Collected(1, request, settings)[0].groups);
+  EXPECT_EQ(whole, before);
+  CutFiles(request.records, 0.5);
+  const std::vector<RankResult> resumed = Collected(1, request, settings);
+  const Flat after = Flattened(resumed[0].groups);
+  ASSERT_EQ(after.size(), before.size());
+  int64_t same = 0;
+  for (size_t i = 0; i < after.size(); ++i) same += after[i] == before[i] ? 1 : 0;
+  EXPECT_EQ(same, resumed[0].counts.resumed_samples);
+  EXPECT_GT(same, 4);
+  EXPECT_LT(same, 28);
+}
+
 // A judge that is not there for the answer "none".
 Settings WithAJudge() {
   Settings settings;
