@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "core/config_text.h"
 #include "core/json.h"
+#include "core/redact.h"
 
 namespace temper {
 namespace {
@@ -40,6 +41,17 @@ std::string Quoted(const std::string& text) {
     }
   }
   return out + "\"";
+}
+
+// Texts are told without the keys and passwords in them; a list that is named command is a command line.
+std::vector<Scalar> WithoutSecrets(const Leaf& leaf) {
+  std::vector<Scalar> values = leaf.get();
+  if (leaf.type != Leaf::kString) return values;
+  std::vector<std::string> words;
+  for (const Scalar& value : values) words.push_back(RedactUrls(value.text));
+  if (leaf.list && leaf.name == "command") words = RedactWords(words);
+  for (size_t i = 0; i < values.size(); ++i) values[i].text = words[i];
+  return values;
 }
 
 class Writer : public FieldVisitor {
@@ -111,7 +123,7 @@ std::string ScalarText(Leaf::Type type, const Scalar& scalar) {
 
 std::string LeafText(const Leaf& leaf) {
   std::vector<std::string> texts;
-  for (const Scalar& scalar : leaf.get()) texts.push_back(ScalarText(leaf.type, scalar));
+  for (const Scalar& scalar : WithoutSecrets(leaf)) texts.push_back(ScalarText(leaf.type, scalar));
   if (leaf.list) return absl::StrCat("[", absl::StrJoin(texts, ", "), "]");
   return texts.empty() ? "null" : texts[0];
 }

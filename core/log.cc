@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "core/redact.h"
 #include "core/terminal.h"
 
 namespace temper {
@@ -50,7 +51,7 @@ void Log(Severity severity, const std::string& text) {
   State& state = Shared();
   std::string out = state.status.empty() ? "" : kClearLine;
   for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
-    absl::StrAppend(&out, state.prefix, kind, TerminalText(line), "\n");
+    absl::StrAppend(&out, state.prefix, kind, TerminalText(Redact(line)), "\n");
   }
   WriteOut(absl::StrCat(out, state.status));
 }

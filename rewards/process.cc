@@ -9,6 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "core/check.h"
+#include "core/redact.h"
 #include "core/text.h"
 
 namespace temper {
@@ -23,6 +24,11 @@ Clock::duration DurationOf(double seconds) {
 }
 
 double Seconds(Clock::duration span) { return std::chrono::duration<double>(span).count(); }
+
+// A program that fails may repeat its arguments, and the keys among them.
+std::string MessageOf(const absl::Status& status, const std::vector<std::string>& command) {
+  return Redact(std::string(status.message()), SecretsOf(command));
+}
 
 }  // namespace
 
@@ -44,8 +50,8 @@ ProcessRule::~ProcessRule() {
 }
 
 absl::Status ProcessRule::CheckReady() const {
-  const auto error = [](const absl::Status& status) {
-    return absl::InvalidArgumentError(absl::StrCat("rule process: ", status.message()));
+  const auto error = [this](const absl::Status& status) {
+    return absl::InvalidArgumentError(absl::StrCat("rule process: ", MessageOf(status, options_.command)));
   };
   absl::StatusOr<std::unique_ptr<LineProcess>> first = LineProcess::Start(options_.command);
   if (!first.ok()) return error(first.status());
@@ -170,8 +176,8 @@ void ProcessRule::Serve(size_t at) const {
       if (!verdicts.ok()) NoteFailure(at, verdicts.status());
     }
     if (!verdicts.ok()) {
-      verdicts = std::vector<Verdict>(
-          rows, MakeVerdict(VerdictKind::kInfrastructureError, 0, std::string(verdicts.status().message())));
+      verdicts = std::vector<Verdict>(rows, MakeVerdict(VerdictKind::kInfrastructureError, 0,
+                                                        MessageOf(verdicts.status(), options_.command)));
     }
     Settle(std::move(task->unit), *std::move(verdicts), begun, !task->refused);
     absl::MutexLock lock(&mutex_);
@@ -215,7 +221,7 @@ void ProcessRule::NoteFailure(size_t at, const absl::Status& status) const {
   slot.process.reset();
   slot.fresh = true;
   slot.replaces = true;
-  slot.error = std::string(status.message());
+  slot.error = MessageOf(status, options_.command);
   if (++slot.failures < 2) return;
   const double pause = std::min(kMostPause, kFirstPause * std::pow(2, std::min(slot.failures - 2, 20)));
   absl::MutexLock lock(&mutex_);
@@ -265,6 +271,12 @@ void ProcessRule::Deliver(const Row& row, Answer answer) const {
 absl::StatusOr<std::unique_ptr<Reward>> MakeProcess(const ProcessOptions& config) {
   if (config.command.empty() || config.command[0].empty())
     return absl::InvalidArgumentError("rule process: set command, a list of the program and its arguments");
+  for (const std::string& word : config.command) {
+    if (word.find(kRedacted) != word.npos)
+      return absl::InvalidArgumentError(absl::StrCat(
+          "rule process: command: ", Printable(word, 100),
+          ": a key was left out where this recipe was written: put it back, or give it by the environment"));
+  }
   return std::make_unique<ProcessRule>(config);
 }
 
