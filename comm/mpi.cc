@@ -6,15 +6,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/check.h"
+#include "core/log.h"
 
 namespace temper {
 namespace {
@@ -27,6 +30,58 @@ std::string ErrorText(int code) {
   if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) return absl::StrCat("MPI error ", code);
   return std::string(text, length);
 }
+
+constexpr int kCallSeconds = 30;    // of calls that never wait for a peer
+constexpr int kStartSeconds = 300;  // of those that wait for all ranks to start, and to end
+
+// Notices a call of MPI that does not return. Those that are made here never wait for a peer, so one that
+// stands still is held by the network: Open MPI 4 reads a new connection's first bytes without a limit of
+// time, whoever sends them. Lives as long as the process.
+class CallWatch {
+ public:
+  static CallWatch& Get() {
+    static auto* const watch = new CallWatch;
+    return *watch;
+  }
+
+  // `call` is made, and may take so many seconds.
+  template <class F>
+  int Made(const char* name, int seconds, F call) {
+    name_.store(name, std::memory_order_relaxed);
+    seconds_.store(seconds, std::memory_order_relaxed);
+    const int64_t count = count_.load(std::memory_order_relaxed);  // only this thread changes it
+    count_.store(count + 1, std::memory_order_release);
+    const int code = call();
+    count_.store(count + 2, std::memory_order_release);
+    return code;
+  }
+
+ private:
+  CallWatch() {
+    std::thread([this] { Watch(); }).detach();
+  }
+
+  // Counts seconds that this process was at work, not those for which it was stopped.
+  void Watch() {
+    int64_t seen = 0;
+    for (int seconds = 0;; ++seconds) {
+      absl::SleepFor(absl::Seconds(1));
+      const int64_t count = count_.load(std::memory_order_acquire);
+      if (count != seen || count % 2 == 0) seconds = 0;
+      seen = count;
+      if (seconds < seconds_.load(std::memory_order_relaxed)) continue;
+      LogError(
+          name_.load(std::memory_order_relaxed), " has not returned for ", seconds,
+          " s: the network is gone, or what is no rank has connected to a port of this process (ss -tnp "
+          "shows it; docs/security.md says which settings keep ports private); the same command goes on");
+      _exit(1);
+    }
+  }
+
+  std::atomic<int64_t> count_{0};  // of begins and ends: odd within a call
+  std::atomic<const char*> name_{""};
+  std::atomic<int> seconds_{kStartSeconds};
+};
 
 std::string Environment(const char* name) {
   const char* value = std::getenv(name);
@@ -54,7 +109,9 @@ absl::StatusOr<std::unique_ptr<MpiCommunicator>> MpiCommunicator::Open(size_t ch
   if (!initialized) {
     OpenNoPorts();
     int provided = 0;
-    const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    const int code = CallWatch::Get().Made("MPI_Init", kStartSeconds, [&] {
+      return MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided);
+    });
     if (code != MPI_SUCCESS)
       return absl::UnavailableError(absl::StrCat("MPI does not start: ", ErrorText(code)));
     if (provided < MPI_THREAD_FUNNELED) return absl::UnavailableError("this MPI was built without threads");
@@ -74,7 +131,8 @@ MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool ow
       exceptions_(std::uncaught_exceptions()) {}
 
 MpiCommunicator::~MpiCommunicator() {
-  if (owner_ && !failed_ && std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+  if (owner_ && !failed_ && std::uncaught_exceptions() == exceptions_)
+    CallWatch::Get().Made("MPI_Finalize", kStartSeconds, [] { return MPI_Finalize(); });
 }
 
 void MpiCommunicator::Abort(const std::string& message) {
@@ -91,6 +149,7 @@ void MpiCommunicator::Move(const Message& message) {
   };
   // Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
   std::vector<MPI_Request> requests;
+  CallWatch& watch = CallWatch::Get();
   std::vector<size_t> expected;  // bytes of each receive, which come first
   auto* in = static_cast<char*>(message.in);
   auto* out = static_cast<const char*>(message.out);
@@ -106,10 +165,14 @@ void MpiCommunicator::Move(const Message& message) {
   };
   pieces(message.from, message.in_bytes, [&](size_t offset, int length, MPI_Request* request) {
     expected.push_back(length);
-    return MPI_Irecv(in + offset, length, MPI_BYTE, message.from, message.tag, MPI_COMM_WORLD, request);
+    return watch.Made("MPI_Irecv", kCallSeconds, [&] {
+      return MPI_Irecv(in + offset, length, MPI_BYTE, message.from, message.tag, MPI_COMM_WORLD, request);
+    });
   });
   pieces(message.to, message.out_bytes, [&](size_t offset, int length, MPI_Request* request) {
-    return MPI_Isend(out + offset, length, MPI_BYTE, message.to, message.tag, MPI_COMM_WORLD, request);
+    return watch.Made("MPI_Isend", kCallSeconds, [&] {
+      return MPI_Isend(out + offset, length, MPI_BYTE, message.to, message.tag, MPI_COMM_WORLD, request);
+    });
   });
 
   // MPI moves bytes only while it is called: who sleeps between polls slows its own message down. So it
@@ -119,7 +182,8 @@ void MpiCommunicator::Move(const Message& message) {
     for (int64_t polls = 0;; ++polls) {
       int done = 0;
       MPI_Status status;
-      const int code = MPI_Test(&requests[i], &done, &status);
+      const int code =
+          watch.Made("MPI_Test", kCallSeconds, [&] { return MPI_Test(&requests[i], &done, &status); });
       if (code != MPI_SUCCESS) fail(ErrorText(code));
       if (done) {
         if (polls > 0) progress = absl::Now();

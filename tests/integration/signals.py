@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Signals as users and launchers send them, alone and under mpirun: each run ends as a whole with 75 and what it did saved, and
+goes on to the digest of one that was left alone. SIGQUIT prints every thread and ends nothing.
+
+Usage: signals.py TEMPER     Needs mpirun (exit status 77 without). Takes about a minute.
+"""
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+                   OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
+# docs/start.md has these lines: mpirun hands USR1 on, while TERM makes it end the ranks and say 1.
+HANDED_ON = """"$@" & run=$!; trap 'kill -USR1 $run' TERM HUP INT
+while wait $run; code=$?; kill -0 $run 2>/dev/null; do :; done; exit $code"""
+
+
+def ranks_below(pid):
+    """The ranks that the process started, lowest first."""
+    found = []
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        name = pathlib.Path(f"/proc/{child}/comm").read_text().strip()
+        found += [int(child)] if name == "temper" else ranks_below(child)
+    return found
+
+
+def stop(temper, directory, ranks, number, to, before=()):
+    """Sends the signal once an update is done, to the launcher or to the last rank; exit status and what was said."""
+    command = [temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)]
+    if ranks > 1:
+        command = [*before, "mpirun", "-n", str(ranks), *command]
+    started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    metrics = directory / "metrics.jsonl"
+    while started.poll() is None and not (metrics.exists() and metrics.stat().st_size > 0):
+        time.sleep(0.01)
+    os.kill(started.pid if to == "launcher" or ranks == 1 else ranks_below(started.pid)[-1], number)
+    if number == signal.SIGQUIT:
+        time.sleep(1)
+        os.kill(started.pid, signal.SIGUSR1)
+    _, errors = started.communicate(timeout=120)
+    return started.returncode, errors
+
+
+def digest(temper, directory):
+    return subprocess.run([temper, "inspect", str(directory), "--digest"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main():
+    if not shutil.which("mpirun"):
+        print("mpirun is not there")
+        sys.exit(77)
+    temper, faults = sys.argv[1], 0
+    cases = [(1, number, "launcher", ()) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR2)]
+    cases += [(2, signal.SIGUSR1, "launcher", ()), (2, signal.SIGTERM, "rank", ()), (4, signal.SIGINT, "rank", ()),
+              (2, signal.SIGTERM, "launcher", ("bash", "-c", HANDED_ON, "run")), (2, signal.SIGQUIT, "rank", ())]
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for at, (ranks, number, to, before) in enumerate(cases):
+            directory = folder / str(at)
+            code, errors = stop(temper, directory, ranks, number, to, before)
+            saved = list(directory.glob("*/checkpoints/step-*"))
+            threads = "that is every thread" in errors and "RunRecipe" in errors
+            good = code == 75 and saved and "it is saved" in errors and threads == (number == signal.SIGQUIT)
+            print(f"{ranks} rank(s), {number.name} to the {to}{' by the lines of docs/start.md' if before else ''}: {code}, "
+                  f"{'saved' if saved else 'not saved'}{'' if good else ': expected 75 and saved'}")
+            if not good:
+                print(errors)
+                faults += 1
+        whole, stopped = folder / "whole", folder / str(len(cases) - 1)
+        for directory in (whole, stopped):
+            subprocess.run([temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)], capture_output=True, check=True)
+        if digest(temper, whole) != digest(temper, stopped):
+            print("the stopped run went on to another digest")
+            faults += 1
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
