@@ -15,7 +15,8 @@ constexpr char kConventions[] =
     "and standard\n"
     "output; progress and messages go to standard error.\n"
     "Exit codes: 0 done; 2 the user's input (config, data, files); 75 stopped on request, can go on; 141 "
-    "standard output's reader is gone; 1 anything else.\n";
+    "standard output's reader is gone; 1 anything else\n(of mpirun also where it was sent INT, TERM or HUP "
+    "itself: docs/start.md).\n";
 
 std::string Usage(const Command& command) {
   return absl::StrCat("temper ", command.name, *command.arguments == 0 ? "" : " ", command.arguments);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The program: finds the command, and is the only place that catches what is thrown.
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -36,6 +37,19 @@ void LeaveNoCoreFiles() {
   limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1);
   setrlimit(RLIMIT_CORE, &limit);
 }
+
+// Where memory ends while the libraries start, before main can catch anything.
+void NoMemoryToStart() {
+  constexpr std::string_view kLine =
+      "error: out of memory before temper began (ulimit -v, the control group?)\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kLine.data(), kLine.size());
+  _exit(1);
+}
+
+// The program's preinit_array runs before the constructors of every library.
+void BeforeLibraries(int, char**, char**) { std::set_new_handler(NoMemoryToStart); }
+__attribute__((section(".preinit_array"), used)) void (*const before_libraries)(int, char**,
+                                                                                char**) = BeforeLibraries;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
@@ -129,6 +143,7 @@ int Fail(std::unique_ptr<Communicator>& world, const std::string& what) {
 }
 
 int Main(int argc, char** argv) {
+  std::set_new_handler(nullptr);
   LeaveNoCoreFiles();
   HandleSignals();
   PrintThreadsOnQuit();

@@ -83,6 +83,10 @@ absl::Status SyncTree(const std::string& path) {
   return SyncDirectory(path);
 }
 
+absl::Status NotRegular(const std::string& path) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
+}
+
 absl::Status LinkError(const std::string& path) {
   return absl::FailedPreconditionError(
       absl::StrCat(Printable(path, 1000),
@@ -97,8 +101,7 @@ absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "read");
   if (S_ISDIR(info.st_mode))
     return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not a file"));
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
+  if (!S_ISREG(info.st_mode)) return NotRegular(path);
   *size = info.st_size;
   return file.Release();
 }
@@ -147,6 +150,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
     // One byte more than expected, so that a file that grew, or says 0 as in /proc, is read to its end.
     if (done == bytes.size()) bytes.resize(done + std::max<size_t>(done / 2, 4096));
     const ssize_t got = Retry([&] { return read(file.get(), bytes.data() + done, bytes.size() - done); });
+    if (got < 0 && errno == EIO && size == 0) return NotRegular(path);  // as /proc/self/mem
     if (got < 0) return SystemError(path, "read");
     if (got == 0) break;
     done += got;
@@ -340,8 +344,7 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
   if (file.get() < 0 && errno == ELOOP) return LinkError(path);
   struct stat info;
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
+  if (!S_ISREG(info.st_mode)) return NotRegular(path);
   if (offset > info.st_size) {
     return absl::DataLossError(absl::StrCat(path, ": has ", info.st_size, " bytes where ", offset,
                                             " were written; it was cut or replaced since"));
