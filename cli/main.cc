@@ -24,6 +24,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "core/version.h"
 
 namespace temper {
 namespace {

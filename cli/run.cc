@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/report.h"
 #include "cli/rows.h"
+#include "comm/check.h"
 #include "core/file.h"
 #include "core/log.h"
 #include "core/stop.h"
@@ -29,27 +30,12 @@ struct RunOptions {
   }
 };
 
-// All ranks have read the same recipe, or none goes on. Where only another rank failed, this one's stop gives
-// way to that rank's error.
-absl::Status AgreeOnRecipe(const absl::StatusOr<RecipeConfig>& mine, Communicator& world) {
-  if (world.size() == 1) return mine.status();
-  const std::vector<std::string> all = world.AllGather(mine.ok() ? WriteConfig(*mine) : std::string());
-  if (!mine.ok()) return mine.status();
-  for (const std::string& other : all) {
-    if (other.empty()) return absl::CancelledError("another rank could not read the recipe");
-    if (other != all[0]) return absl::InvalidArgumentError("ranks were given different recipes");
-  }
-  return absl::OkStatus();
-}
-
-// Every rank's machine has the memory and the run's folder is nobody else's to write, or none goes on.
-absl::Status AgreeOnMachines(const RecipeConfig& recipe, const std::string& run_dir, Communicator& world) {
-  const int local = LocalRanks(world.size());
-  absl::Status mine = CheckMemory(recipe, world.size(), local, MemoryThatIsFree(local));
-  if (mine.ok()) mine = CheckOnlyOursToWrite(run_dir, recipe.shared);
-  if (!mine.ok()) mine = absl::Status(mine.code(), absl::StrCat(mine.message(), "; or --force"));
-  if (world.Sum(mine.ok() ? 0 : 1) == 0 || !mine.ok()) return mine;
-  return absl::CancelledError("another rank's machine will not do");
+// The machine has the memory, and the run's folder is nobody else's to write.
+absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks) {
+  const int local = LocalRanks(ranks);
+  absl::Status status = CheckMemory(recipe, ranks, local, MemoryThatIsFree(local));
+  if (status.ok()) status = CheckOnlyOursToWrite(run_dir, recipe.shared);
+  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(status.message(), "; or --force"));
 }
 
 }  // namespace
@@ -64,7 +50,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   }
   std::vector<std::string> notes;
   const absl::StatusOr<RecipeConfig> read = ReadRecipe(rest[0], options.set, line.world->size(), &notes);
-  TEMPER_RETURN_IF_ERROR(AgreeOnRecipe(read, *line.world));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(read.status(), *line.world));
   const RecipeConfig& recipe = *read;
   const bool first = line.world->rank() == 0;
   TEMPER_ASSIGN_OR_RETURN(const std::string plan, PlanText(recipe, line.world->size()));
@@ -72,7 +58,9 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   for (const std::string& note : notes) {
     if (first) LogWarning(note);
   }
-  if (!options.force) TEMPER_RETURN_IF_ERROR(AgreeOnMachines(recipe, options.run_dir, *line.world));
+  if (!options.force)
+    TEMPER_RETURN_IF_ERROR(
+        AllRanksOk(CheckMachine(recipe, options.run_dir, line.world->size()), *line.world));
   const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, StopRequested);
   if (absl::IsCancelled(ran) && StopRequested())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));

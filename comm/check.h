@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
+// What ranks must have in common before they work together. Collective: every rank calls, in the same order.
+// Throws CommError.
 #pragma once
 
-#include <cstdint>
-#include <string_view>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "comm/communicator.h"
 
 namespace temper {
 
-// Whether all ranks hold the same hash of `what` ("the config", "the weights"). Collective; every rank gets
-// the same answer, which names the first rank that differs from rank 0. Throws CommError.
-absl::Status AllRanksHold(std::string_view what, uint64_t hash, Communicator& comm);
+// Ok where every rank's is. The first rank whose is not keeps its error; all others get Cancelled, which
+// gives way to it.
+absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm);
+
+// Something that all ranks must hold alike. No text has a NUL in it.
+struct Held {
+  std::string what;   // "temper's version", the same on every rank; each once
+  std::string value;  // a short text, or a SHA-256
+  std::string where;  // the file that it is of on this rank; empty: none
+};
+
+// Whether all ranks hold the same. Every rank gets the same answer, which names the first rank that differs
+// from rank 0, and by what.
+absl::Status AllRanksHold(const std::vector<Held>& mine, Communicator& comm);
 
 }  // namespace temper

@@ -87,7 +87,7 @@ std::vector<FieldText> DescribeFields(VisitFields fields);
 // A field that two configs do not say alike; "nothing" stands for one that only the other has.
 struct FieldChange {
   std::string path, before, after;
-  bool free = false;  // the field is Free()
+  bool free = false, place = false;  // the field is Free(), Place()
 };
 std::vector<FieldChange> CompareFields(VisitFields before, VisitFields after);
 absl::StatusOr<std::vector<std::string>> ReadOptions(const std::vector<std::string>& arguments,

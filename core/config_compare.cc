@@ -13,13 +13,13 @@ class Flattener : public FieldVisitor {
  public:
   struct Value {
     std::string path, text;
-    bool free;
+    bool free, place;
   };
   std::vector<Value> values;
 
  protected:
   void OnLeaf(const Leaf& leaf) override {
-    values.push_back({path_ + leaf.name, LeafText(leaf), leaf.rule.free});
+    values.push_back({path_ + leaf.name, LeafText(leaf), leaf.rule.free, leaf.rule.place});
   }
 
   void OnSection(const char* name, const char*, absl::FunctionRef<void(FieldVisitor&)> fields,
@@ -54,19 +54,19 @@ std::vector<FieldChange> CompareFields(VisitFields before, VisitFields after) {
   before(old_fields);
   after(new_fields);
   std::map<std::string, std::string> left;  // of the old ones, those that no new one has met
-  for (const auto& [path, text, free] : old_fields.values) left[path] = text;
+  for (const Flattener::Value& value : old_fields.values) left[value.path] = value.text;
   std::vector<FieldChange> changes;
-  for (const auto& [path, text, free] : new_fields.values) {
+  for (const auto& [path, text, free, place] : new_fields.values) {
     const auto was = left.find(path);
     if (was == left.end()) {
-      changes.push_back({path, "nothing", text, free});
+      changes.push_back({path, "nothing", text, free, place});
       continue;
     }
-    if (was->second != text) changes.push_back({path, was->second, text, free});
+    if (was->second != text) changes.push_back({path, was->second, text, free, place});
     left.erase(was);
   }
-  for (const auto& [path, text, free] : old_fields.values) {
-    if (left.count(path) > 0) changes.push_back({path, text, "nothing", free});
+  for (const auto& [path, text, free, place] : old_fields.values) {
+    if (left.count(path) > 0) changes.push_back({path, text, "nothing", free, place});
   }
   return changes;
 }

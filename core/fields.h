@@ -26,6 +26,7 @@ struct Rule {
   bool required = false;  // no default
   bool repeated = false;  // as an option: one item each time, no commas
   bool free = false;      // reaches no bit of what is trained: may change when a run goes on
+  bool place = false;     // says where files lie: what is in them counts, not the text
 };
 inline Rule AtLeast(double min) { return {.min = min}; }
 inline Rule MoreThan(double min) { return {.min = min, .above = true}; }
@@ -34,6 +35,7 @@ inline Rule Between(double min, double max) { return {.min = min, .max = max}; }
 inline Rule Required() { return {.required = true}; }
 inline Rule Repeated() { return {.repeated = true}; }
 inline Rule Free() { return {.free = true}; }
+inline Rule Place() { return {.place = true}; }
 
 struct Scalar {
   bool boolean = false;
@@ -146,6 +148,7 @@ inline Rule FieldVisitor::Merge(std::initializer_list<Rule> rules) {
     all.required |= rule.required;
     all.repeated |= rule.repeated;
     all.free |= rule.free;
+    all.place |= rule.place;
   }
   return all;
 }

@@ -434,11 +434,14 @@ absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Statu
   }
 }
 
-absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path,
+                                         const std::function<absl::Status(int64_t)>& progress) {
   Sha256 sha;
+  int64_t done = 0;
   TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view bytes) {
     sha.Update(bytes);
-    return absl::OkStatus();
+    done += static_cast<int64_t>(bytes.size());
+    return progress ? progress(done) : absl::OkStatus();
   }));
   return sha.Finish();
 }

@@ -141,6 +141,8 @@ class Sha256 {
   uint64_t size_ = 0;
 };
 std::string Sha256Of(std::string_view bytes);
-absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+// `progress` is told how many bytes are done, about every MiB; an error of it ends the reading.
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path,
+                                         const std::function<absl::Status(int64_t done)>& progress = {});
 
 }  // namespace temper

@@ -17,8 +17,9 @@ struct HarmlessOptions {
   template <class V>
   void Fields(V& v) {
     v.Field("refusals", refusals,
-            "A file of phrases that refuse, one a line, in place of the built-in English and Chinese ones.");
-    v.Field("forbidden", forbidden, "Files of phrases that no completion may hold, one a line.");
+            "A file of phrases that refuse, one a line, in place of the built-in English and Chinese ones.",
+            Place());
+    v.Field("forbidden", forbidden, "Files of phrases that no completion may hold, one a line.", Place());
   }
 };
 

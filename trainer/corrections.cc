@@ -14,6 +14,7 @@
 #include "core/file.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "core/text.h"
 #include "trainer/checkpoint.h"
 #include "trainer/stage.h"
 
@@ -85,8 +86,13 @@ std::string WhyNotSoMany(const StageConfig& before, const StageConfig& now, int6
 class Comparison {
  public:
   Comparison(const RecipeConfig& before, const ConfigPlaces& places, const RecipeConfig& now,
-             const std::string& run_directory)
-      : before_(before), places_(places), now_(now), run_directory_(run_directory) {}
+             const RunFiles& kept, const RunFiles& files, const std::string& run_directory)
+      : before_(before),
+        places_(places),
+        now_(now),
+        kept_(kept),
+        files_(files),
+        run_directory_(run_directory) {}
 
   absl::Status Compare() {
     for (const StageConfig& stage : before_.stages) {
@@ -95,6 +101,7 @@ class Comparison {
       if (progress.begun) begun_ = progress_.size();
     }
     CompareWhatAllShare();
+    CompareProgram();
     for (size_t i = 0; i < begun_ && CompareOrder(i); ++i) CompareBegun(i);
     if (!errors_.empty()) return absl::FailedPreconditionError(absl::StrJoin(errors_, "\n"));
     for (size_t i = begun_; i < before_.stages.size(); ++i) CompareWaiting(before_.stages[i]);
@@ -120,10 +127,11 @@ class Comparison {
     for (size_t i = 0; i < begun_; ++i) {
       if (progress_[i].finished && reopened_.count(i) == 0) resolved.stages[i] = before_.stages[i];
     }
-    const std::string path = run_directory_ + "/config.yaml", text = WriteConfig(resolved);
-    if (WriteConfig(before_) == text) return absl::OkStatus();
     TEMPER_RETURN_IF_ERROR(KeepHistory());
-    return WriteFileAtomic(path, text);
+    TEMPER_RETURN_IF_ERROR(KeepFiles());
+    const std::string text = WriteConfig(resolved);
+    if (WriteConfig(before_) == text) return absl::OkStatus();
+    return WriteFileAtomic(run_directory_ + "/config.yaml", text);
   }
 
  private:
@@ -149,6 +157,24 @@ class Comparison {
     }
   }
 
+  // Whether what is unfinished would go on with other sums.
+  void CompareProgram() {
+    for (size_t i = 0; i < begun_ && IsKnown(); ++i) {
+      if (progress_[i].finished) continue;
+      const std::pair<const std::string*, const std::string*> texts[] = {{&kept_.temper, &files_.temper},
+                                                                         {&kept_.numerics, &files_.numerics}};
+      for (const auto& [was, is] : texts) {
+        if (*was == *is) continue;
+        errors_.push_back(absl::StrCat(FilesPath(run_directory_), ": stage ", before_.stages[i].name,
+                                       " began with temper ", Printable(*was), ", and this is ", *is,
+                                       ": finish it with that, or use another --run-dir"));
+      }
+      return;
+    }
+  }
+
+  bool IsKnown() const { return !kept_.temper.empty(); }
+
   // Stages that have begun stay where they are, before all that have not.
   bool CompareOrder(size_t i) {
     const std::string& name = before_.stages[i].name;
@@ -163,9 +189,15 @@ class Comparison {
   void CompareBegun(size_t i) {
     const StageConfig &before = before_.stages[i], &now = now_.stages[i];
     const bool finished = progress_[i].finished;
+    std::set<std::string> changed;
     for (const FieldChange& change : CompareConfigs(before, now)) {
       const std::string path = absl::StrCat("stages.", before.name, ".", change.path);
       const bool evaluation = absl::StartsWith(change.path, "evaluation.");
+      if (change.place && files_.Moved(kept_, before.name, change.path)) {
+        if (!finished) history_.push_back(Line(path, change));
+        continue;
+      }
+      changed.insert(change.path);
       if (change.free || (evaluation && !finished)) {
         if (!finished) history_.push_back(Line(path, change));
         if (evaluation && !finished) remeasured_.insert(i);
@@ -175,6 +207,9 @@ class Comparison {
         Refuse(path, change, Advice(i));
       }
     }
+    if (!IsKnown() || (finished && reopened_.count(i) == 0)) return;
+    for (const std::string& line : files_.Differences(kept_, before.name, changed))
+      errors_.push_back(line + ": restore it, or use another --run-dir");
   }
 
   void CompareUpdates(size_t i, const std::string& path, const FieldChange& change) {
@@ -214,17 +249,43 @@ class Comparison {
     bool same = now != now_.stages.end() && !shared_changed_;
     if (now != now_.stages.end()) {
       for (const FieldChange& change : CompareConfigs(before, *now)) {
-        same &= change.free;
+        same &= change.free || (change.place && files_.Moved(kept_, before.name, change.path));
         if (AnyBegun())
           history_.push_back(Line(absl::StrCat("stages.", before.name, ".", change.path), change));
+      }
+      for (const std::string& line : files_.Differences(kept_, before.name, {})) {
+        if (!IsKnown()) break;
+        same = false;
+        if (AnyBegun()) history_.push_back(line);
       }
     } else if (AnyBegun()) {
       history_.push_back(absl::StrCat("stages.", before.name, ": taken out"));
     }
-    const std::string directory = StageDirectory(run_directory_, before.name);
-    if (same || !FileExists(directory)) return;
-    LogInfo("stage ", before.name, ": has not begun: what it sampled for other settings is removed");
-    removed_.insert(directory);
+    // With what was measured before it, if anything.
+    for (const char* suffix : {"", ".before"}) {
+      const std::string directory = StageDirectory(run_directory_, before.name + suffix);
+      if (same || !FileExists(directory)) continue;
+      LogInfo("stage ", before.name, suffix, ": ", before.name,
+              " has not begun: what was sampled for other settings is removed");
+      removed_.insert(directory);
+    }
+  }
+
+  // A finished stage keeps the files that it was made with.
+  absl::Status KeepFiles() const {
+    RunFiles keep = files_;
+    keep.files.clear();
+    for (const StageConfig& stage : now_.stages) {
+      bool made = false;
+      for (size_t i = 0; i < begun_; ++i) {
+        made |= before_.stages[i].name == stage.name && progress_[i].finished && reopened_.count(i) == 0;
+      }
+      for (const RunFile& file : (made ? kept_ : files_).files) {
+        if (file.stage == stage.name) keep.files.push_back(file);
+      }
+    }
+    return keep.Text() == kept_.Text() ? absl::OkStatus()
+                                       : WriteFileAtomic(FilesPath(run_directory_), keep.Text());
   }
 
   static std::string Line(const std::string& path, const FieldChange& change) {
@@ -268,6 +329,7 @@ class Comparison {
   const RecipeConfig& before_;
   const ConfigPlaces& places_;
   const RecipeConfig& now_;
+  const RunFiles &kept_, &files_;
   const std::string& run_directory_;
   std::vector<StageProgress> progress_;  // of before_.stages
   size_t begun_ = 0;                     // so many of them, from the first on, have begun
@@ -279,9 +341,12 @@ class Comparison {
 
 }  // namespace
 
-absl::Status ClaimRun(const RecipeConfig& recipe, const std::string& run_directory) {
+absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const std::string& run_directory) {
   const std::string path = run_directory + "/config.yaml";
-  if (!FileExists(path)) return WriteFileAtomic(path, WriteConfig(recipe));
+  if (!FileExists(path)) {
+    TEMPER_RETURN_IF_ERROR(WriteFileAtomic(FilesPath(run_directory), files.Text()));
+    return WriteFileAtomic(path, WriteConfig(recipe));
+  }
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   RecipeConfig before;
   ConfigPlaces places;
@@ -297,7 +362,8 @@ absl::Status ClaimRun(const RecipeConfig& recipe, const std::string& run_directo
                      ": is not as temper wrote it (cut, edited, or of another version): restore it from a "
                      "copy, or use another --run-dir"));
   }
-  Comparison comparison(before, places, recipe, run_directory);
+  TEMPER_ASSIGN_OR_RETURN(const RunFiles kept, KeptFiles(run_directory));
+  Comparison comparison(before, places, recipe, kept, files, run_directory);
   TEMPER_RETURN_IF_ERROR(comparison.Compare());
   return comparison.Apply();
 }

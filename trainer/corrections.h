@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "trainer/recipe_config.h"
+#include "trainer/run_files.h"
 
 namespace temper {
 
@@ -15,8 +16,11 @@ namespace temper {
 // What changes is kept in config_history.txt, a line for each field, and a finished stage keeps the fields it
 // was made with in config.yaml. Samples of a stage that has not begun, drawn for other settings, are removed.
 //
-// Errors name each field that cannot change with its place in config.yaml, both values and what to do; then
-// nothing has changed. Only for the process that holds the run's lock.
-absl::Status ClaimRun(const RecipeConfig& recipe, const std::string& run_directory);
+// The same of the files that stages read: files.json keeps them, `files` are those of now. One that lies
+// elsewhere is the same file.
+//
+// Errors name each field that cannot change with its place in config.yaml, both values and what to do, and
+// each file that is another; then nothing has changed. Only for the process that holds the run's lock.
+absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const std::string& run_directory);
 
 }  // namespace temper

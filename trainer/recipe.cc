@@ -12,6 +12,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "comm/check.h"
 #include "comm/mesh.h"
 #include "core/file.h"
 #include "core/json.h"
@@ -28,6 +29,7 @@
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/rl.h"
+#include "trainer/run_files.h"
 #include "trainer/sft.h"
 
 namespace temper {
@@ -47,11 +49,37 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
     return absl::FailedPreconditionError(absl::StrCat(
         Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
   for (const char* name :
-       {"config.yaml", "config_history.txt", "metrics.jsonl", "summary.json", "report.html"})
+       {"config.yaml", "config_history.txt", "files.json", "metrics.jsonl", "summary.json", "report.html"})
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(absl::StrCat(run_directory, "/", name)));
   for (const StageConfig& stage : recipe.stages)
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
   return absl::OkStatus();
+}
+
+// The first rank has the folder to itself, and what lies there is whole.
+absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
+                     const std::function<bool()>& stop, std::unique_ptr<RunLock>* lock) {
+  if (!mesh.is_first()) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
+  TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
+  TEMPER_ASSIGN_OR_RETURN(*lock, RunLock::Acquire(run_directory));
+  return CheckWhatIsThere(run_directory, stop);
+}
+
+// All ranks have the same files and run directory, and the run is one of this recipe.
+absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
+                   bool library_ops, const std::function<bool()>& stop) {
+  Communicator& world = mesh.world();
+  Progress progress(mesh.is_first() ? Progress::StandardError() : Silent());
+  const absl::StatusOr<RunFiles> files =
+      ReadRunFiles(recipe, run_directory, library_ops, stop, mesh.is_first() ? &progress : nullptr);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
+  TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfFiles(recipe, run_directory, *files), world));
+  const absl::Status claimed = mesh.is_first() ? ClaimRun(recipe, *files, run_directory) : absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(claimed, world));
+  const std::string config = run_directory + "/config.yaml";
+  const absl::StatusOr<std::string> sum = Sha256OfFile(config);
+  return AllRanksHold({{"the run directory's config.yaml", sum.value_or("none"), config}}, world);
 }
 
 class Runner {
@@ -102,8 +130,7 @@ class Runner {
     return absl::OkStatus();
   }
 
-  // Every rank reads what it will take from. Where only another failed, this one's stop gives way to that
-  // one's error.
+  // Every rank reads what it will take from.
   absl::Status OpenInputs() {
     Inputs::Options options;
     options.run_directory = run_directory_;
@@ -113,11 +140,7 @@ class Runner {
     options.stop = stop_;
     if (mesh_.is_first()) options.progress = &progress_;
     absl::StatusOr<std::unique_ptr<Inputs>> inputs = Inputs::Open(recipe_, options);
-    const bool first_failed = mesh_.world().Sum(mesh_.is_first() && !inputs.ok() ? 1 : 0) > 0;
-    const bool failed = mesh_.world().Sum(inputs.ok() ? 0 : 1) > 0;
-    if (failed && (inputs.ok() || (first_failed && !mesh_.is_first())))
-      return absl::CancelledError("another rank could not read what the recipe names");
-    if (!inputs.ok()) return inputs.status();
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(inputs.status(), mesh_.world()));
     inputs_ = *std::move(inputs);
     if (mesh_.is_first()) LogInfo(inputs_->Text());
     return absl::OkStatus();
@@ -318,23 +341,14 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(recipe.device));
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(MeshSizes(), world));
+  library_ops |= device.is_cuda();
+  TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, library_ops), world));
   if (recipe.shared) ShareNewFiles();
   std::unique_ptr<RunLock> lock;
-  absl::Status claimed;
-  if (mesh.is_first()) {
-    claimed = [&]() -> absl::Status {
-      TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
-      TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
-      TEMPER_ASSIGN_OR_RETURN(lock, RunLock::Acquire(run_directory));
-      TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, stop));
-      return ClaimRun(recipe, run_directory);
-    }();
-  }
-  if (world.Sum(claimed.ok() ? 0 : 1) > 0)
-    return claimed.ok() ? absl::FailedPreconditionError("the first rank could not claim the run directory")
-                        : claimed;
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, stop, &lock), world));
+  TEMPER_RETURN_IF_ERROR(Claim(recipe, run_directory, mesh, library_ops, stop));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, run_directory, mesh, stop, lock.get(), device, library_ops || device.is_cuda()).Run();
+  return Runner(stages, run_directory, mesh, stop, lock.get(), device, library_ops).Run();
 }
 
 }  // namespace temper

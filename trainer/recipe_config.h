@@ -33,12 +33,16 @@ void OptimizerConfig::Fields(V& v) {
   v.Field("warmup_steps", warmup_steps, "Updates of linear warm-up.", AtLeast(0));
   v.Field("final_fraction", final_fraction,
           "Share of the learning rate left at the last step (linear, cosine).", Between(0.0, 1.0));
-  v.Field("beta1", beta1, "AdamW's decay of the first moment.", Between(0.0, 1.0));
-  v.Field("beta2", beta2, "AdamW's decay of the second moment.", Between(0.0, 1.0));
-  v.Field("epsilon", epsilon, "AdamW's epsilon.", Between(0.0, 1.0));
+  // AdamW computes in f32, where 0.99999998 is 1: a moment would never move, and its correction divide by 0.
+  v.Field("beta1", beta1, "AdamW's decay of the first moment.", Between(0.0, 0.9999999));
+  v.Field("beta2", beta2, "AdamW's decay of the second moment.", Between(0.0, 0.9999999));
+  v.Field("epsilon", epsilon, "AdamW's epsilon.", Between(1e-37, 1.0));
   v.Field("weight_decay", weight_decay, "Decoupled weight decay of matrices; norms and biases never decay.",
           Between(0.0, 1.0));
-  v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", AtLeast(0.0));
+  v.Field("clip_norm", clip_norm, "The gradient's norm is cut to this; 0: never.", Between(0.0, 1e30));
+  v.Check(learning_rate == 0 || learning_rate >= 1e-37, "learning_rate", "is 0 in f32; the least is 1e-37");
+  v.Check(clip_norm == 0 || clip_norm >= 1e-30, "clip_norm",
+          "would cut gradients to 0 in f32; the least is 1e-30, and 0 is no clipping");
 }
 
 // Where problems come from: files, else procedural tasks (data/tasks/procedural.h), else a generator; with
@@ -60,7 +64,8 @@ struct ProblemsConfig {
   template <class V>
   void Fields(V& v) {
     v.Field("files", files,
-            "JSONL or Parquet files of problems (question/answer, problem/answer, messages): docs/data.md.");
+            "JSONL or Parquet files of problems (question/answer, problem/answer, messages): docs/data.md.",
+            Place());
     v.Field(
         "tasks", tasks,
         "Procedural tasks (docs/data.md) that problems are made of, endlessly, where there are no files.");
@@ -264,7 +269,7 @@ struct DocumentsConfig {
     v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
     v.Field("stage", stage, "collect: the stage whose dataset it is.");
     v.Field("file", file,
-            "file: JSONL or Parquet with prompt and completion, messages, text, ...: docs/data.md.");
+            "file: JSONL or Parquet with prompt and completion, messages, text, ...: docs/data.md.", Place());
     if (v.All() || kind == "file") {
       prompt.Fields(v);
       v.Field("skip_bad_lines", skip_bad_lines,
@@ -303,10 +308,10 @@ struct InitConfig {
   template <class V>
   void Fields(V& v) {
     v.Field("directory", directory,
-            "Folder with config.json and the tokenizer's files; weights are drawn at random.");
-    v.Field("embedding_std", embedding_std, "Standard deviation of the embedding.", AtLeast(0.0));
-    v.Field("linear_gain", linear_gain, "Linears are drawn from N(0, gain^2 / fan_in).", AtLeast(0.0));
-    v.Field("head_gain", head_gain, "The same of the head.", AtLeast(0.0));
+            "Folder with config.json and the tokenizer's files; weights are drawn at random.", Place());
+    v.Field("embedding_std", embedding_std, "Standard deviation of the embedding.", Between(0.0, 1e30));
+    v.Field("linear_gain", linear_gain, "Linears are drawn from N(0, gain^2 / fan_in).", Between(0.0, 1e30));
+    v.Field("head_gain", head_gain, "The same of the head.", Between(0.0, 1e30));
   }
 };
 
@@ -413,7 +418,7 @@ struct StageConfig {
   template <class V>
   void Fields(V& v) {
     v.Choice("kind", kind, kStageKinds, "What the stage does.");
-    v.Field("from", from, "The stage whose policy it starts from, or a model directory.");
+    v.Field("from", from, "The stage whose policy it starts from, or a model directory.", Place());
     if (v.All() || kind == StageKind::kPretrain) v.Section("pretrain", pretrain, "A tiny base from nothing.");
     if (v.All() || kind == StageKind::kSft) v.Section("sft", sft, "Supervised fine-tuning.");
     if (v.All() || kind == StageKind::kRl) v.Section("rl", rl, "Reinforcement learning with rule rewards.");

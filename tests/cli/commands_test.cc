@@ -3,6 +3,7 @@
 #include <set>
 
 #include "cli/docs.h"
+#include "core/version.h"
 #include "gmock/gmock.h"
 #include "tests/cli/program.h"
 

@@ -9,6 +9,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "data/tokenizer.h"
 #include "gmock/gmock.h"
 #include "tests/cli/synthetic_run.h"

@@ -131,17 +131,39 @@ inline void LeavesBody(Communicator& comm) {
   EXPECT_EQ(Bytes(sum), Bytes(SlowTree(kSize, 0, kLeaves)));
 }
 
-inline void SameHashBody(Communicator& comm) {
-  EXPECT_TRUE(AllRanksHold("the config", 0x1234, comm).ok());
-  if (comm.size() < 2) return;
+inline void SameHeldBody(Communicator& comm) {
   const int odd = comm.size() - 1;
-  const absl::Status one = AllRanksHold("the config", comm.rank() == odd ? 0xbad : 0x1234, comm);
-  EXPECT_EQ(one.message(),
-            absl::StrCat("the config of rank ", odd,
-                         " differs from rank 0's (hash 0000000000000bad, not 0000000000001234): start "
-                         "every rank with the same files and options"));
-  const absl::Status first = AllRanksHold("the weights", comm.rank(), comm);
-  EXPECT_NE(first.message().find("the weights of rank 1 differs"), std::string::npos) << first;
+  const bool is_odd = comm.rank() == odd && odd > 0;
+  const std::string sum(64, 'a'), other = std::string(12, 'b') + sum.substr(12);
+  // Where a thing lies is nobody's difference.
+  const std::vector<Held> same = {{"seed", "3", ""}, {"data", sum, is_odd ? "/mnt/d" : "/d"}};
+  EXPECT_TRUE(AllRanksHold(same, comm).ok());
+  EXPECT_TRUE(AllRanksOk(absl::OkStatus(), comm).ok());
+  if (comm.size() < 2) return;
+  const auto message = [&](std::vector<Held> mine) {
+    if (!is_odd) mine = same;
+    return std::string(AllRanksHold(mine, comm).message());
+  };
+  const std::string advice = ": start every rank with the same files and options";
+  EXPECT_EQ(message({{"seed", "4", ""}, same[1]}),
+            absl::StrCat("seed of rank ", odd, " differs from rank 0's: 4, not 3", advice));
+  EXPECT_EQ(message({same[0], {"data", other, "/mnt/d"}}),
+            absl::StrCat("data of rank ", odd,
+                         " differs from rank 0's: /mnt/d (SHA-256 bbbbbbbbbbbb), not /d (SHA-256 "
+                         "aaaaaaaaaaaa)",
+                         advice));
+  EXPECT_EQ(message({same[0]}),
+            absl::StrCat("data of rank ", odd, " differs from rank 0's: none, not /d (SHA-256 aaaaaaaaaaaa)",
+                         advice));
+  EXPECT_EQ(message({same[0], same[1], {"more", "1", ""}}),
+            absl::StrCat("more of rank ", odd, " differs from rank 0's: 1, not none", advice));
+  const absl::Status first = AllRanksHold({{"weights", absl::StrCat(comm.rank()), ""}}, comm);
+  EXPECT_NE(first.message().find("weights of rank 1 differs from rank 0's: 1, not 0"), std::string::npos);
+  EXPECT_EQ(first.message().find("more ranks differ") != std::string::npos, comm.size() > 2) << first;
+
+  const absl::Status failed = AllRanksOk(is_odd ? absl::NotFoundError("no file") : absl::OkStatus(), comm);
+  EXPECT_EQ(absl::IsNotFound(failed), is_odd) << failed;
+  EXPECT_EQ(absl::IsCancelled(failed), !is_odd) << failed;
 }
 
 inline void MeshBody(Communicator& comm) {

@@ -20,7 +20,7 @@ TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, TheTreeOverRanksHasTheBitsOfItsDefinition) { TreeBody(*world); }
 TEST(Mpi, LeavesOnAnyNumberOfRanksAddToTheSameBits) { LeavesBody(*world); }
-TEST(Mpi, TheFirstRankWhoseHashDiffersIsNamed) { SameHashBody(*world); }
+TEST(Mpi, TheFirstRankThatDiffersIsNamed) { SameHeldBody(*world); }
 TEST(Mpi, AllRanksAreDataParallelUnlessTold) { MeshBody(*world); }
 
 TEST(Mpi, LongMessagesGoInPieces) {

@@ -42,7 +42,7 @@ TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, Exchanges
 TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 6, 8}, CollectivesBody); }
 TEST(Reduce, TheTreeOverRanksHasTheBitsOfItsDefinition) { OnRanks({1, 2, 4, 8}, TreeBody); }
 TEST(Reduce, LeavesOnAnyNumberOfRanksAddToTheSameBits) { OnRanks({1, 2, 4, 8}, LeavesBody); }
-TEST(Check, NamesTheFirstRankWhoseHashDiffers) { OnRanks({1, 2, 3, 4}, SameHashBody); }
+TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
 TEST(Mesh, AllRanksAreDataParallelUnlessTold) { OnRanks({1, 2, 4}, MeshBody); }
 
 TEST(Reduce, EachRankSendsTwiceItsShareOfTheBuffer) {

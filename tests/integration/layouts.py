@@ -55,13 +55,22 @@ def tokens(directory):
 
 
 def refusals(temper, folder):
-    """Yields what is wrong: two ranks of which one was given nothing to read, or another recipe, both end with 2."""
+    """Yields what is wrong: two ranks of which one was given nothing to read, another recipe or another model, both end with 2."""
+    other = os.path.join(folder, "other")
+    shutil.copytree(BASE, other)
+    path = os.path.join(other, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    with open(path, "w") as file:
+        json.dump(dict(config, rope_theta=1001), file)
     for arguments, message in [("/nothing.yaml", "error: on rank 1: /nothing.yaml: cannot read"),
-                               (f"{RECIPE} --set seed=3", "error: ranks were given different recipes")]:
+                               (f"{RECIPE} --set seed=3", "error: the recipe's seed of rank 1 differs from rank 0's: 3, not 0: start"),
+                               (f"{RECIPE} --set stages.base.pretrain.init.directory={other}",
+                                "error: config.json in stages.base.pretrain.init.directory of rank 1 differs from rank 0's: " + path)]:
         directory = os.path.join(folder, "refused")
         line = f'[ "$OMPI_COMM_WORLD_RANK" = 0 ] && set -- {RECIPE} || set -- {arguments}; exec {temper} run "$@" --run-dir {directory}'
         done = subprocess.run(["mpirun", "-n", "2", "bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
-        if done.returncode != 2 or message not in done.stderr or os.path.exists(directory):
+        if done.returncode != 2 or message not in done.stderr or os.path.exists(os.path.join(directory, "config.yaml")):
             yield f"{arguments} on rank 1: exit code {done.returncode}, {done.stderr[-400:]}"
 
 

@@ -219,7 +219,7 @@ TEST_F(Recipe, InADirectoryThatIsInUseIsRefusedOnEveryRank) {
   world.Run([&](Communicator& comm) {
     const absl::Status status = RunRecipe(*recipe_, run, comm, Never);
     EXPECT_FALSE(status.ok());
-    const char* const what = comm.rank() == 0 ? "in-use" : "the first rank could not claim";
+    const char* const what = comm.rank() == 0 ? "in-use" : "another rank cannot go on";
     EXPECT_THAT(std::string(status.message()), HasSubstr(what));
   });
   EXPECT_FALSE(FileExists(run + "/config.yaml"));
