@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -25,6 +27,7 @@
 #include "cli/report_text.h"
 #include "cli/rows.h"
 #include "core/file.h"
+#include "core/version.h"
 
 namespace temper {
 namespace {
@@ -91,6 +94,25 @@ std::string Foot(const std::string& command) {
                       EscapeHtml(host), ": ", EscapeHtml(command), "</p>\n");
 }
 
+// A line for each stage that trained beyond sense.
+std::string Alarms(const ReportRun& run) {
+  std::string html;
+  for (const ReportStage& stage : run.stages) {
+    std::map<std::string, std::pair<int64_t, int64_t>> raised;  // figure -> first update, how many
+    for (const MetricsLine& line : stage.metrics) {
+      for (const auto& [name, value] : line.values) {
+        if (absl::StartsWith(name, "alarm/") && raised[name].second++ == 0) raised[name].first = line.step;
+      }
+    }
+    for (const auto& [name, when] : raised) {
+      absl::StrAppend(&html, "<p class=\"note warning\">Stage ", EscapeHtml(stage.name), ": ", name,
+                      " beyond sense from update ", when.first, " on, in ", when.second, " of ",
+                      stage.metrics.size(), " updates (docs/metrics.md).</p>\n");
+    }
+  }
+  return html;
+}
+
 std::string Top(const ReportRun& run) {
   std::string top =
       absl::StrCat("<header><div class=kind>temper report</div><h1>", EscapeHtml(run.name),
@@ -99,6 +121,7 @@ std::string Top(const ReportRun& run) {
   for (const std::string& note : run.notes) {
     absl::StrAppend(&top, "<p class=\"note warning\">Left out: ", EscapeHtml(note), "</p>\n");
   }
+  absl::StrAppend(&top, Alarms(run));
   return top;
 }
 

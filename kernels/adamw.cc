@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <vector>
 
 #include "core/check.h"
@@ -41,14 +42,21 @@ AdamWFactors Factors(const AdamWStep& s) {
 
 }  // namespace
 
-void AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v,
-           ThreadPool& pool) {
+AdamWOutcome AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v,
+                   ThreadPool& pool) {
   TEMPER_CHECK(step.step >= 1, "step is ", step.step);
   const AdamWFactors factors = Factors(step);
   const auto update = TEMPER_DISPATCH(AdamWRange);
+  std::mutex mutex;
+  AdamWOutcome all;
   pool.ParallelFor(n, kPiece, [&](int64_t begin, int64_t end) {
-    update(factors, end - begin, gradient + begin, weight + begin, m + begin, v + begin);
+    const AdamWOutcome part =
+        update(factors, end - begin, gradient + begin, weight + begin, m + begin, v + begin);
+    const std::lock_guard<std::mutex> lock(mutex);
+    all.finite &= part.finite;
+    all.largest = std::max(all.largest, part.largest);
   });
+  return all;
 }
 
 double SumOfSquares(const float* x, int64_t n, ThreadPool& pool) {

@@ -2,6 +2,7 @@
 #include "trainer/checkpoint.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
@@ -95,11 +96,30 @@ absl::Status RemoveOlder(const std::string& directory, const TrainingState& stat
   return absl::OkStatus();
 }
 
+absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
+  const auto check = [](const std::string& what, const at::Tensor& tensor) -> absl::Status {
+    const at::Tensor host = tensor.is_cpu() ? tensor : tensor.to(at::kCPU);
+    const float* data = host.const_data_ptr<float>();
+    // All ones in the exponent: infinite or NaN. In this form the compiler takes many at once.
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < host.numel(); ++i)
+      bad |= (std::bit_cast<uint32_t>(data[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+    if (bad == 0) return absl::OkStatus();
+    return absl::InternalError(
+        absl::StrCat(what, " has a number that is NaN or infinite: it is not saved as a checkpoint"));
+  };
+  for (const Parameter& parameter : model.parameters().list())
+    TEMPER_RETURN_IF_ERROR(check(parameter.name, parameter.value));
+  TEMPER_RETURN_IF_ERROR(check("the optimizer's first moment", optimizer.m()));
+  return check("the optimizer's second moment", optimizer.v());
+}
+
 }  // namespace
 
 absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                             const std::string& tokenizer_directory, const Optimizer& optimizer,
                             const TrainingState& state, int64_t keep_last) {
+  TEMPER_RETURN_IF_ERROR(CheckFinite(model, optimizer));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
   const std::string name = absl::StrFormat("step-%06d", state.step);
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,

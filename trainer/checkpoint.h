@@ -35,7 +35,8 @@ struct TrainingState {
 
 // A checkpoint is a Hugging Face directory (weights, config, tokenizer) plus state/ (optimizer.safetensors,
 // state.json). It is written under a temporary name, synced and renamed to DIRECTORY/step-NNNNNN. When it
-// stands older ones are removed, but for the `keep_last` newest, milestones and that of state.best.
+// stands older ones are removed, but for the `keep_last` newest, milestones and that of state.best. A weight
+// or moment that is not finite is an error, and nothing is written.
 absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                             const std::string& tokenizer_directory, const Optimizer& optimizer,
                             const TrainingState& state, int64_t keep_last);

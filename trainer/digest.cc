@@ -59,9 +59,9 @@ absl::Status AddMetrics(Sha256& hash, const std::string& path) {
   for (const MetricsLine& line : lines) {
     std::string text;
     for (const auto& [name, value] : line.values) {
-      // Clocks, what depends on the ranks, and what depends on the kills.
+      // Clocks, what depends on the ranks, and what depends on the kills (so does what a start was like).
       if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/") ||
-          absl::StartsWith(name, "resume/"))
+          absl::StartsWith(name, "resume/") || absl::StartsWith(name, "alarm/"))
         continue;
       absl::StrAppend(&text, name, "=", FormatDouble(value), "\n");
     }

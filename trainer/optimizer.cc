@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "ATen/ops/empty.h"
@@ -30,17 +31,22 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
 Optimizer::Optimizer(CausalLm* model) : model_(model) {
   m_ = at::zeros({model->TrainedFloats()}, at::kFloat);
   v_ = at::zeros({model->TrainedFloats()}, at::kFloat);
-  if (model->exact()) return;
-  master_ = at::empty({model->TrainedFloats()}, at::kFloat);
+  if (!model->exact()) master_ = at::empty({model->TrainedFloats()}, at::kFloat);
   int64_t offset = 0;
   for (const Parameter& parameter : model->parameters().list()) {
     if (!parameter.trained) continue;
-    master_.narrow(0, offset, parameter.value.numel()).copy_(parameter.value.view({-1}));
-    offset += parameter.value.numel();
+    const int64_t count = parameter.value.numel();
+    if (master_.defined()) master_.narrow(0, offset, count).copy_(parameter.value.view({-1}));
+    const float* weights = master_.defined() ? master_.const_data_ptr<float>() + offset
+                                             : parameter.value.const_data_ptr<float>();
+    float largest = 0;
+    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
+    largest_.push_back(largest);
+    offset += count;
   }
 }
 
-double Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
+OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
   ThreadPool& pool = model_->pool();
   double squares = 0;
   int64_t offset = 0;
@@ -49,8 +55,10 @@ double Optimizer::Step(const OptimizerConfig& config, double learning_rate, cons
     squares += kernels::SumOfSquares(gradients + offset, parameter.value.numel(), pool);
     offset += parameter.value.numel();
   }
-  const double norm = std::sqrt(squares);
-  if (!std::isfinite(norm)) return norm;
+  OptimizerStep result;
+  const double norm = result.gradient_norm = std::sqrt(squares);
+  result.applied = std::isfinite(norm);
+  if (!result.applied) return result;
 
   kernels::AdamWStep step;
   step.learning_rate = static_cast<float>(learning_rate);
@@ -61,17 +69,26 @@ double Optimizer::Step(const OptimizerConfig& config, double learning_rate, cons
   if (config.clip_norm > 0 && norm > config.clip_norm)
     step.gradient_scale = static_cast<float>(config.clip_norm / (norm + 1e-6));
   offset = 0;
+  size_t tensor = 0;
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
     step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
     at::Tensor weights =
         master_.defined() ? master_.narrow(0, offset, parameter.value.numel()) : parameter.value;
-    kernels::AdamW(step, parameter.value.numel(), gradients + offset, weights.mutable_data_ptr<float>(),
-                   m_.mutable_data_ptr<float>() + offset, v_.mutable_data_ptr<float>() + offset, pool);
+    const kernels::AdamWOutcome outcome =
+        kernels::AdamW(step, parameter.value.numel(), gradients + offset, weights.mutable_data_ptr<float>(),
+                       m_.mutable_data_ptr<float>() + offset, v_.mutable_data_ptr<float>() + offset, pool);
+    if (!outcome.finite && result.not_finite.empty()) result.not_finite = parameter.name;
+    const double growth = outcome.largest / std::max(1.0f, largest_[tensor++]);
+    if (growth > result.growth) {
+      result.grown = parameter.name;
+      result.growth = growth;
+      result.largest = outcome.largest;
+    }
     if (master_.defined()) parameter.value.view({-1}).copy_(weights);
     offset += parameter.value.numel();
   }
-  return norm;
+  return result;
 }
 
 }  // namespace temper

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "ATen/core/Tensor.h"
 #include "model/causal_lm.h"
@@ -30,6 +31,18 @@ struct OptimizerConfig {
 // step counts from 0.
 double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps);
 
+// What an update's step made of the policy.
+struct OptimizerStep {
+  double gradient_norm = 0;  // before clipping
+  bool applied = true;       // false: the norm is not finite, and everything is as it was
+  // The first tensor, by name, that has a weight or a moment that is not finite now; empty: none.
+  std::string not_finite;
+  // The tensor whose largest weight has grown most since the optimizer was made (from 1, if it was less), and
+  // that weight.
+  std::string grown;
+  double growth = 0, largest = 0;
+};
+
 // AdamW over the policy's trained parameters. The moments are flat, in name order, as the gradients, and live
 // on the host with them; so do the weights that are stepped, where the policy lives on a GPU: it gets copies.
 class Optimizer {
@@ -37,9 +50,8 @@ class Optimizer {
   // Weights that are set after this are seen only where the policy is exact.
   explicit Optimizer(CausalLm* model);
 
-  // Clips the gradient's norm, steps, and gives the norm before clipping. A norm that is not finite leaves
-  // everything as it was.
-  double Step(const OptimizerConfig& config, double learning_rate, const float* gradients);
+  // Clips the gradient's norm and steps.
+  OptimizerStep Step(const OptimizerConfig& config, double learning_rate, const float* gradients);
 
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -51,7 +63,8 @@ class Optimizer {
  private:
   CausalLm* model_;
   at::Tensor m_, v_;
-  at::Tensor master_;  // flat as m_; undefined where the policy's own weights are stepped
+  at::Tensor master_;           // flat as m_; undefined where the policy's own weights are stepped
+  std::vector<float> largest_;  // weight of each trained tensor, at the beginning
   int64_t steps_ = 0;
 };
 

@@ -10,7 +10,9 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "comm/check.h"
 #include "core/file.h"
+#include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/stop.h"
@@ -104,22 +106,51 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
 
 absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float temperature,
                                                    LossFunction loss) {
-  StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, learning_rate(), loss);
-  if (!result.applied) {
-    return absl::InternalError(absl::StrFormat(
-        "stage %s, update %d: the gradient's norm is %g: the weights stayed as they were; lower the learning "
-        "rate, or look at this update's trajectories in %s",
-        context_.stage->name, state_.step, result.gradient_norm, context_.directory));
-  }
+  const double rate = learning_rate();
+  StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, rate, loss);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->dp()));
   ++state_.step;
   model_->WeightsChanged(++state_.policy_version);
+  alarms_ = AlarmsOf(result, model_->config().vocab_size);
+  for (const Alarm& alarm : alarms_) {
+    if (!context_.mesh->is_first() || !warned_.insert(alarm.figure).second) continue;
+    LogWarning("stage ", context_.stage->name, ", update ", state_.step, ": ", alarm.figure, ": ", alarm.text,
+               ", which is beyond sense: ", SettingsText(rate));
+  }
   return result;
+}
+
+std::string TrainingSession::SettingsText(double rate) const {
+  const OptimizerConfig& optimizer = updates_.optimizer;
+  return absl::StrFormat(
+      "look at optimizer.learning_rate (%g), beta1 (%g), beta2 (%g), epsilon (%g), clip_norm (%g), and at "
+      "the "
+      "weights that the stage began with",
+      rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.clip_norm);
+}
+
+// Every rank takes the same step, so that all see the same; one whose memory broke is told of.
+absl::Status TrainingSession::CheckFinite(const StepResult& result, double rate) const {
+  if (result.applied && result.not_finite.empty()) return absl::OkStatus();
+  const std::string what =
+      result.applied
+          ? absl::StrCat("AdamW made a weight or a moment of ", result.not_finite, " NaN or infinite")
+          : absl::StrFormat("the gradient's norm is %g", result.gradient_norm);
+  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                          LatestCheckpoint(CheckpointsDirectory(context_.directory)));
+  return absl::InternalError(absl::StrFormat(
+      "stage %s, update %d: %s: nothing of this update is kept; %s, or at this update's samples; %s",
+      context_.stage->name, state_.step + 1, what, SettingsText(rate),
+      checkpoint.empty()
+          ? std::string("the stage has no checkpoint yet, and the same command begins it again")
+          : absl::StrCat(checkpoint, " is the last good state, from which the same command goes on")));
 }
 
 absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {
   if (context_.metrics != nullptr) {
     TEMPER_RETURN_IF_ERROR(context_.lock->Check());
     MetricsLine line{context_.stage->name, state_.step, figures};
+    for (const Alarm& alarm : alarms_) line.values.emplace_back(alarm.figure, alarm.value);
     line.values.emplace_back("time/unix_seconds", static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3);
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "model/hugging_face.h"
+#include "trainer/alarms.h"
 #include "trainer/checkpoint.h"
 #include "trainer/stage.h"
 #include "trainer/step.h"
@@ -44,7 +46,9 @@ class TrainingSession {
   double learning_rate() const { return LearningRate(updates_.optimizer, state_.step, total_steps_); }
 
   // Takes one update and publishes the new weights under the next policy version (of an update without
-  // sequences the same weights). A gradient that is not finite is an error, and the weights stay.
+  // sequences the same weights). A gradient, weight or moment that is not finite is an error on every rank,
+  // after which the session is good for nothing: what is on disk is the last good state. What is finite and
+  // beyond sense is told once (trainer/alarms.h), and FinishStep keeps it.
   absl::StatusOr<StepResult> Update(const Leaves& leaves, float temperature, LossFunction loss);
 
   // After an update: its metrics line and, where one is due, the checkpoint. Cancelled, with a checkpoint, if
@@ -57,6 +61,9 @@ class TrainingSession {
 
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
+  absl::Status CheckFinite(const StepResult& result, double rate) const;
+  // What an update went by, for people whose training has left the numbers.
+  std::string SettingsText(double rate) const;
   // Whether this update is to be kept, on the first rank; notes milestones and the best.
   absl::StatusOr<bool> CheckpointDue(const Figures& figures);
   absl::StatusOr<bool> IsBest(const Figures& figures);
@@ -72,6 +79,8 @@ class TrainingSession {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Updater> updater_;
   TrainingState state_;
+  std::vector<Alarm> alarms_;     // of the last update
+  std::set<std::string> warned_;  // of them, by figure
   std::chrono::steady_clock::time_point started_, saved_;
   double seconds_before_ = 0;
   int64_t repeated_updates_ = 0;

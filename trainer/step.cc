@@ -2,7 +2,6 @@
 #include "trainer/step.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "ATen/ops/empty.h"
@@ -157,8 +156,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
     if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
     for (const LossSums& one : sums) AddSums(one, &result.sums);
   }
-  result.gradient_norm = optimizer_->Step(config, learning_rate, total_.data());
-  result.applied = std::isfinite(result.gradient_norm);
+  static_cast<OptimizerStep&>(result) = optimizer_->Step(config, learning_rate, total_.data());
   return result;
 }
 

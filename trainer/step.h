@@ -29,10 +29,8 @@ using Leaves = std::vector<std::vector<const TrainSequence*>>;
 using LossFunction =
     absl::FunctionRef<void(const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*)>;
 
-struct StepResult {
+struct StepResult : OptimizerStep {
   LossSums sums;             // over all sequences, in the order of leaves
-  double gradient_norm = 0;  // before clipping
-  bool applied = true;       // false: the gradient was not finite and the weights stayed
   bool skipped = false;      // there was no sequence: weights and optimizer stayed
   int64_t local_tokens = 0;  // that this rank put through the model
   int64_t microbatches = 0;

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/adamw.h"
 
+#include "kernels/adamw.h"
 #include "kernels/cpu/simd.h"
 
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-void AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* weight, float* m, float* v) {
+AdamWOutcome AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* weight, float* m,
+                        float* v) {
+  // 0 times what is not finite is NaN, and stays one. A moment m that is not finite makes such a weight.
+  F16 finite = Set(0.0f), highest = Set(0.0f), lowest = Set(0.0f);
   for (int64_t i = 0; i < n; i += kLanes) {
     const int lanes = n - i < kLanes ? static_cast<int>(n - i) : kLanes;
     const bool whole = lanes == kLanes;
@@ -24,10 +28,16 @@ void AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* 
     const F16 m1 = Fma(Set(f.m_rate), Sub(g, m0), m0);
     const F16 v1 = Fma(Mul(Set(f.v_rate), g), g, Mul(Set(f.v_keep), read(v)));
     const F16 root = Add(Div(Sqrt(v1), Set(f.root_correction)), Set(f.epsilon));
+    const F16 w1 = Sub(decayed, Div(Mul(Set(f.step), m1), root));
     write(m, m1);
     write(v, v1);
-    write(weight, Sub(decayed, Div(Mul(Set(f.step), m1), root)));
+    write(weight, w1);
+    const F16 w = whole ? w1 : LoadFirst(weight + i, lanes);
+    finite = Fma(w, Set(0.0f), Fma(v1, Set(0.0f), finite));
+    highest = Max(w, highest);  // in this order a NaN is left out
+    lowest = Max(Neg(w), lowest);
   }
+  return {SumLanes(finite) == 0, MaxLanes(Max(highest, lowest))};
 }
 
 double SquaresOfChunk(const float* x, int64_t n) {

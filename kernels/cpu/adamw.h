@@ -17,11 +17,13 @@ struct AdamWFactors {
   float epsilon;
 };
 
-#define TEMPER_ADAMW(ISA)                                                                                 \
-  namespace ISA {                                                                                         \
-  void AdamWRange(const AdamWFactors& factors, int64_t n, const float* gradient, float* weight, float* m, \
-                  float* v);                                                                              \
-  double SquaresOfChunk(const float* x, int64_t n);                                                       \
+struct AdamWOutcome;
+
+#define TEMPER_ADAMW(ISA)                                                                               \
+  namespace ISA {                                                                                       \
+  AdamWOutcome AdamWRange(const AdamWFactors& factors, int64_t n, const float* gradient, float* weight, \
+                          float* m, float* v);                                                          \
+  double SquaresOfChunk(const float* x, int64_t n);                                                     \
   }
 TEMPER_ADAMW(plain)
 TEMPER_ADAMW(avx2)

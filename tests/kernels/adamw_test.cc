@@ -91,6 +91,47 @@ TEST(AdamW, WithoutGradientOnlyDecayMovesTheWeight) {
   EXPECT_EQ(weight, (std::vector<float>{1.75f, -2.625f}));
 }
 
+// One bad number anywhere, in whole vectors and in the rest behind them.
+TEST(AdamW, TellsWhetherWeightsAndMomentsAreFiniteAndTheLargestWeight) {
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    ThreadPool pool(2);
+    for (int64_t n : {1, 15, 16, 17, 40001}) {
+      for (const int64_t at : {int64_t{0}, n / 2, n - 1}) {
+        const std::vector<float> gradient = Numbers(n, 4);
+        const auto step = [&](const std::vector<float>& g, const Parameters& start) {
+          Parameters p = start;
+          const AdamWOutcome outcome =
+              AdamW(Step(3), n, g.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+          float largest = 0;
+          bool finite = true;
+          for (int64_t i = 0; i < n; ++i) {
+            finite &= std::isfinite(p.weight[i]) && std::isfinite(p.m[i]) && std::isfinite(p.v[i]);
+            if (!std::isnan(p.weight[i])) largest = std::max(largest, std::abs(p.weight[i]));
+          }
+          EXPECT_EQ(outcome.finite, finite) << Name(isa) << " " << n << " " << at;
+          EXPECT_EQ(outcome.largest, largest) << Name(isa) << " " << n << " " << at;
+          return outcome.finite;
+        };
+        EXPECT_TRUE(step(gradient, Parameters(n)));
+        for (const float bad : {NAN, INFINITY, -INFINITY, 1e30f}) {  // 1e30^2 is no f32
+          std::vector<float> g = gradient;
+          g[at] = bad;
+          EXPECT_FALSE(step(g, Parameters(n))) << bad;
+        }
+        for (const float bad : {NAN, INFINITY}) {
+          Parameters weight(n), m(n), v(n);
+          weight.weight[at] = m.m[at] = v.v[at] = bad;
+          for (const Parameters& start : {weight, m, v}) EXPECT_FALSE(step(gradient, start)) << bad;
+        }
+        Parameters large(n);
+        large.weight[at] = -1e30f;
+        EXPECT_TRUE(step(gradient, large));
+      }
+    }
+  }
+}
+
 TEST(AdamW, StepsCountFromOne) {
   ThreadPool pool(1);
   float x = 0;

@@ -46,12 +46,12 @@ TEST(Optimizer, LeavesEverythingWhereTheGradientIsNotFinite) {
   Policy policy(OddDeepseek());
   Optimizer optimizer(&policy.model);
   std::vector<float> gradient = RandomGradient(policy.model);
-  ASSERT_TRUE(std::isfinite(optimizer.Step({}, 1e-3, gradient.data())));
+  ASSERT_TRUE(std::isfinite(optimizer.Step({}, 1e-3, gradient.data()).gradient_norm));
   const Parameters before = policy.model.parameters().Clone();
   const at::Tensor m = optimizer.m().clone(), v = optimizer.v().clone();
   for (float bad : {NAN, INFINITY, -INFINITY}) {
     gradient[gradient.size() / 2] = bad;
-    EXPECT_FALSE(std::isfinite(optimizer.Step({}, 1e-3, gradient.data())));
+    EXPECT_FALSE(std::isfinite(optimizer.Step({}, 1e-3, gradient.data()).gradient_norm));
     EXPECT_TRUE(Same(before, policy.model.parameters()));
     EXPECT_TRUE(m.equal(optimizer.m()) && v.equal(optimizer.v()));
     EXPECT_EQ(optimizer.steps(), 1);
@@ -65,12 +65,12 @@ TEST(Optimizer, GivesTheNormBeforeClippingAndStepsAsIfTheGradientHadTheNormAsked
   double squares = 0;
   for (float g : gradient) squares += static_cast<double>(g) * g;
   OptimizerConfig config{.epsilon = 0.1, .clip_norm = 0.5};
-  const double norm = one.Step(config, 1e-2, gradient.data());
+  const double norm = one.Step(config, 1e-2, gradient.data()).gradient_norm;
   EXPECT_NEAR(norm, std::sqrt(squares), 1e-9 * norm);
   std::vector<float> small = gradient;
   for (float& g : small) g = static_cast<float>(g * 0.5 / norm);
   config.clip_norm = 0;
-  EXPECT_NEAR(other.Step(config, 1e-2, small.data()), 0.5, 1e-6);
+  EXPECT_NEAR(other.Step(config, 1e-2, small.data()).gradient_norm, 0.5, 1e-6);
   EXPECT_TRUE(one.m().allclose(other.m(), 1e-4, 1e-9));
   // A norm within the limit is left alone, to the bit.
   config.clip_norm = 1;
@@ -86,7 +86,7 @@ TEST(Optimizer, DecaysMatricesAloneAndTouchesNothingThatIsNotTrained) {
   Optimizer optimizer(&policy.model);
   const Parameters before = policy.model.parameters().Clone();
   const std::vector<float> zero(policy.model.TrainedFloats(), 0.0f);
-  EXPECT_EQ(optimizer.Step({.weight_decay = 0.5}, 0.25, zero.data()), 0);
+  EXPECT_EQ(optimizer.Step({.weight_decay = 0.5}, 0.25, zero.data()).gradient_norm, 0);
   int matrices = 0, vectors = 0, frozen = 0;
   for (size_t i = 0; i < before.list().size(); ++i) {
     const Parameter& was = before.list()[i];
