@@ -125,6 +125,24 @@ std::optional<Expression> AsRelation(const Expression& x) {
   return Expression{Kind::kLogic, "and", {x.args.begin() + 1, x.args.end()}};
 }
 
+// 2 pi k, k in Z: the letter that runs over a set; "": none does.
+std::string BoundLetter(const Expression& x) {
+  if (x.kind != Kind::kList && x.kind != Kind::kTuple && x.kind != Kind::kLogic) return "";
+  std::string letter;
+  for (const Expression& arg : x.args) {
+    const bool runs = arg.kind == Kind::kRelation && arg.name == "in" && arg.args.size() == 2 &&
+                      arg.args[0].kind == Kind::kSymbol && arg.args[1].kind == Kind::kConstant;
+    if (runs && !letter.empty()) return "";
+    if (runs) letter = arg.args[0].name;
+  }
+  return letter;
+}
+
+bool IsNumberSet(const Expression& x) {
+  return x.kind == Kind::kConstant && x.name.size() == 1 &&
+         std::string_view("NZQRC").find(x.name[0]) != std::string_view::npos;
+}
+
 }  // namespace
 
 bool IsInfinite(const Expression& x, int* sign) {
@@ -151,9 +169,15 @@ Decision Compare(const Expression& gold, const Expression& answer, Comparison* c
   if (HasConstantTerm(gold, "C") && HasConstantTerm(answer, "c") && !Mentions(gold, "c") &&
       !Mentions(answer, "C"))
     return Compare(gold, Substitute(answer, "c", {Kind::kSymbol, "C", {}}), comparison);
+  if (IsNumberSet(gold) && answer.kind == Kind::kSymbol && answer.name == gold.name)
+    return Yes("the same set of numbers");  // \mathbf{R}
+  const std::string bound = BoundLetter(gold), other = BoundLetter(answer);
+  if (!bound.empty() && !other.empty() && bound != other && !Mentions(gold, other) &&
+      !Mentions(answer, bound))
+    return Compare(gold, Substitute(answer, other, {Kind::kSymbol, bound, {}}), comparison);
   if (const auto a = AsRelation(gold), b = AsRelation(answer); a || b)
-    return Compare(a ? *a : gold, b ? *b : answer, comparison);
-  if (IsRelation(gold) || IsRelation(answer)) return CompareRelations(gold, answer, comparison);
+    return CompareRelations(a ? *a : gold, b ? *b : answer, b.has_value(), comparison);
+  if (IsRelation(gold) || IsRelation(answer)) return CompareRelations(gold, answer, false, comparison);
   if (IsCollection(gold) || IsCollection(answer)) return CompareCollections(gold, answer, comparison);
   if (gold.kind == Kind::kMatrix || answer.kind == Kind::kMatrix)
     return CompareMatrices(gold, answer, comparison);

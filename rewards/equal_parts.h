@@ -41,7 +41,9 @@ Decision CompareNames(const Expression& gold, const Expression& answer);
 Decision CompareTimes(const Expression& gold, const Expression& answer);  // kUnknown: neither is a time
 Decision CompareCollections(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareRealSets(const Expression& gold, const Expression& answer, Comparison* comparison);
-Decision CompareRelations(const Expression& gold, const Expression& answer, Comparison* comparison);
+// `answer_is_set`: it was written as {x | ..}.
+Decision CompareRelations(const Expression& gold, const Expression& answer, bool answer_is_set,
+                          Comparison* comparison);
 Decision CompareMatrices(const Expression& gold, const Expression& answer, Comparison* comparison);
 Decision CompareInOrder(const std::vector<Expression>& gold, const std::vector<Expression>& answer,
                         Comparison* comparison);

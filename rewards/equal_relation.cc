@@ -181,7 +181,7 @@ Decision CompareBoth(const Expression& gold, const Expression& answer, Compariso
 }  // namespace
 
 Decision CompareRelations(const Expression& gold_as_written, const Expression& answer_as_written,
-                          Comparison* comparison) {
+                          bool answer_is_set, Comparison* comparison) {
   // 50/3 \approx 16.67: the reference itself says that both will do.
   if (IsNamed(gold_as_written, "approx") && gold_as_written.args.size() == 2 && !HasSymbol(gold_as_written) &&
       !IsRelation(answer_as_written)) {
@@ -203,7 +203,7 @@ Decision CompareRelations(const Expression& gold_as_written, const Expression& a
     return CompareWithSet(gold, answer, /*relation_is_gold=*/true, comparison);
   }
   if (!IsSet(gold)) return No("a value and a relation");
-  if (!comparison->options.answer_relation_is_set) return No("a set and a relation");
+  if (!answer_is_set && !comparison->options.answer_relation_is_set) return No("a set and a relation");
   return CompareWithSet(answer, gold, /*relation_is_gold=*/false, comparison);
 }
 

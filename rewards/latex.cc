@@ -110,7 +110,7 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions&
   for (unsigned count = 0; count < 1u << unclear; ++count) {
     unsigned flips = 0;  // the last bar first
     for (int bit = 0; bit < unclear; ++bit) flips |= (count >> bit & 1) << (unclear - 1 - bit);
-    LatexParser parser(math.text, flips, options.letters_are_units);
+    LatexParser parser(math.text, flips, options);
     Expression tree = parser.Parse();
     if (!parser.failed()) {
       if (CountNodes(tree) <= kMaxLatexNodes) return tree;

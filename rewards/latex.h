@@ -36,9 +36,10 @@
 //   e, i, I    the constants, but an index i of a sum is a symbol. E is a symbol, 1E5 a number.
 //   abc        a product, but known words are not cut: sin, sqrt, pi, and, cm, ..; a text of words is kText.
 //   degrees    dropped; inside a trigonometric function they are pi/180.
-//   units      dropped behind a number, as any \text behind a value and any word behind a space (72 clips,
-//              9 (apples)); so is a currency sign. 5 million is a product; so is 5 m, but 5\,\mathrm{m} and
-//              5 m/s are 5. Two numbers side by side are an error, and so is 5 tenths.
+//   units      dropped behind a number, as a \text behind a value and words behind a space that keep it
+//              (72 clips, 9 (apples); rewards/quantity_words.h); so is a currency sign. 5 million is a
+//              product; so is 5 m, but 5\,\mathrm{m} and 5 m/s are 5. Two numbers side by side are an error,
+//              and so is 5 tenths.
 //   12:00      a time where minutes begin with 0 or AM or PM follows, else 2:15 is a quotient
 //   x=1, 2     x = kList(1, 2). Commas, "and", "or" between equations or values make a kList, between
 //              inequalities kLogic. ; parts lists of lists (kTuple).
@@ -46,6 +47,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -66,6 +68,9 @@ inline constexpr size_t kMaxLatexNodes = 8192;
 struct LatexOptions {
   // Nothing in the text can be a product with letters: 12 h and 12 m/s are 12, 1e-3 is 0.001.
   bool letters_are_units = false;
+  // Words that may stand behind a number though they are no unit and no plural: those of the reference.
+  // nullopt: any word that does not change its value.
+  std::optional<std::string_view> known_words;
 };
 absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options = {});
 

@@ -311,49 +311,4 @@ bool IsEnglishWord(std::string_view letters) {
          !std::is_sorted(letters.begin(), letters.end()) && FindWord(letters) == nullptr;
 }
 
-bool ChangesValue(std::string_view words) {
-  static const auto& changing = *new absl::flat_hash_set<std::string_view>{
-      "squared",   "cubed",      "factorial",  "half",        "halves",  "third",      "thirds",
-      "fourth",    "fourths",    "fifth",      "fifths",      "sixth",   "sixths",     "seventh",
-      "sevenths",  "eighth",     "eighths",    "ninth",       "ninths",  "tenth",      "tenths",
-      "hundredth", "hundredths", "thousandth", "thousandths", "dozens",  "hundreds",   "thousands",
-      "millions",  "billions",   "plus",       "minus",       "divided", "multiplied", "over",
-      "point",     "to",         "not",        "dozen",       "hundred", "thousand",   "million",
-      "billion",   "trillion",   "modulo",     "choose",      "root",    "raised"};
-  words = words.substr(0, words.find_first_not_of("abcdefghijklmnopqrstuvwxyz"));
-  return words.size() < 16 && changing.contains(words);
-}
-
-bool IsUnit(std::string_view word) {
-  static const auto& units = *new absl::flat_hash_set<std::string_view>{
-      "in",         "kWh",         "rpm",        "bpm",         "fps",        "psi",         "ppm",
-      "Wh",         "mm",          "cm",         "dm",          "km",         "nm",          "ft",
-      "yd",         "mi",          "inch",       "inches",      "feet",       "foot",        "yard",
-      "yards",      "mile",        "miles",      "meter",       "meters",     "metre",       "metres",
-      "centimeter", "centimeters", "centimetre", "centimetres", "millimeter", "millimeters", "kilometer",
-      "kilometers", "kilometre",   "kilometres", "mg",          "kg",         "oz",          "lb",
-      "lbs",        "gram",        "grams",      "kilogram",    "kilograms",  "pound",       "pounds",
-      "ounce",      "ounces",      "ton",        "tons",        "tonnes",     "ml",          "mL",
-      "cl",         "dl",          "liter",      "liters",      "litre",      "litres",      "gallon",
-      "gallons",    "quart",       "quarts",     "pint",        "pints",      "cup",         "cups",
-      "ms",         "sec",         "secs",       "second",      "seconds",    "min",         "mins",
-      "minute",     "minutes",     "hr",         "hrs",         "hour",       "hours",       "day",
-      "days",       "week",        "weeks",      "month",       "months",     "year",        "years",
-      "mph",        "kmh",         "kph",        "Hz",          "kHz",        "MHz",         "rad",
-      "rads",       "radian",      "radians",    "dollar",      "dollars",    "cent",        "cents",
-      "euro",       "euros",       "USD",        "EUR",         "GBP",        "rupees",      "yuan",
-      "yen",        "unit",        "units",      "square",      "cubic",      "sq",          "cu",
-      "per",        "meters",      "point",      "points",      "mol",        "moles",       "kJ",
-      "eV",         "kW",          "MW",         "joule",       "joules",     "watt",        "watts",
-      "volt",       "volts",       "ohm",        "ohms",        "newton",     "newtons",     "Pa",
-      "kPa",        "atm",         "acre",       "acres",       "hectares",   "people",      "persons",
-      "students",   "apples",      "ways",       "times",       "books",      "marbles",     "coins",
-      "balls",      "items",       "pieces",     "pages",       "words",      "cards",       "cubes",
-      "tiles",      "boys",        "girls",      "men",         "women",      "children",    "players",
-      "games",      "tickets",     "eggs",       "bags",        "boxes",      "bottles",     "trees",
-      "cars",       "birds",       "dogs",       "cats",        "fish",       "degree",      "degrees",
-      "solutions",  "triangles",   "integers",   "numbers",     "digits"};
-  return units.contains(word);
-}
-
 }  // namespace temper

@@ -40,10 +40,4 @@ const LatexCommand* FindWord(std::string_view word);
 // of the alphabet, in which people write products.
 bool IsEnglishWord(std::string_view letters);
 
-// 5 tenths, 5 squared: whether the first of the words behind a value makes another one of it.
-bool ChangesValue(std::string_view words);
-
-// cm, miles, dollars, ..: words of two or more letters that are a unit behind a number.
-bool IsUnit(std::string_view word);
-
 }  // namespace temper

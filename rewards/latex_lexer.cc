@@ -4,6 +4,7 @@
 #include "absl/strings/ascii.h"
 #include "core/text.h"
 #include "rewards/latex_commands.h"
+#include "rewards/quantity_words.h"
 #include "rewards/tags.h"
 
 namespace temper {
@@ -113,8 +114,14 @@ bool LatexLexer::SkipSpace() {
   const char c = At(position_);
   const char before = position_ == 0 ? ' ' : text_[position_ - 1];
   const bool nothing = c == '{' && At(position_ + 1) == '}' && (absl::ascii_isdigit(before) || before == ' ');
+  // sq. ft
+  size_t word = position_;
+  while (c == '.' && word > 0 && absl::ascii_isalpha(text_[word - 1])) --word;
+  const bool shortened = word < position_ && At(position_ + 1) == ' ' &&
+                         absl::ascii_isalpha(At(position_ + 2)) &&
+                         IsUnit(text_.substr(word, position_ - word));
   const bool space =
-      absl::ascii_isspace(c) || c == '~' || c == '$' || c == '`' || (c == '&' && matrices == 0);
+      shortened || absl::ascii_isspace(c) || c == '~' || c == '$' || c == '`' || (c == '&' && matrices == 0);
   position_ += nothing ? 2 : space ? 1 : 0;
   return nothing || space;
 }

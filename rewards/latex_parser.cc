@@ -6,7 +6,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "rewards/latex.h"
 
 namespace temper {
 namespace {
@@ -16,9 +15,12 @@ using Tree = ExpressionKind;
 
 }  // namespace
 
-LatexParser::LatexParser(std::string_view text, unsigned flips, bool letters_are_units)
-    : lexer_(text), flips_(flips), letters_are_units_(letters_are_units) {
-  lexer_.exponents = letters_are_units;
+LatexParser::LatexParser(std::string_view text, unsigned flips, const LatexOptions& options)
+    : lexer_(text),
+      flips_(flips),
+      letters_are_units_(options.letters_are_units),
+      known_words_(options.known_words) {
+  lexer_.exponents = letters_are_units_;
   int balance = 0;
   bool first = true;
   for (size_t at = 0; at < text.size(); ++at) {

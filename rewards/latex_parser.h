@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "rewards/expression.h"
+#include "rewards/latex.h"
 #include "rewards/latex_lexer.h"
 
 namespace temper {
@@ -17,7 +18,7 @@ namespace temper {
 class LatexParser {
  public:
   // Bit n of `flips`: whether the n-th bar that may open or close opens.
-  LatexParser(std::string_view text, unsigned flips, bool letters_are_units);
+  LatexParser(std::string_view text, unsigned flips, const LatexOptions& options);
 
   Expression Parse();
 
@@ -77,8 +78,10 @@ class LatexParser {
   bool UnitFollows(bool first);
   bool UnitText();
   bool LetterIsUnit();
-  bool TakeRemark();
+  bool TakeRemark(const Expression& value);
   bool TakeText(std::vector<Expression>* factors);
+  bool KeptBy(const Expression& value, size_t begin, size_t end);
+  bool Known(std::string_view word) const;
 
   // latex_powers.cc: powers, subscripts and what else stands behind an operand.
   Expression ParsePostfix();
@@ -142,6 +145,7 @@ class LatexParser {
   LatexLexer lexer_;
   unsigned flips_;
   bool letters_are_units_;
+  std::optional<std::string_view> known_words_;
   std::string error_;
   size_t error_at_ = 0;
   int depth_ = 0;

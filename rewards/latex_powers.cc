@@ -149,6 +149,7 @@ bool LatexParser::TakeSpecialExponent(Expression* base) {
   } else if (base->kind == Tree::kNumber && group) {
     const std::string name = PlainName(mark);
     if (name != "th" && name != "st" && name != "nd" && name != "rd") return false;
+    if (!Known(name)) Fail("an ordinal");
     lexer_ = ahead;
   } else {
     return false;

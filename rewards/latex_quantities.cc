@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "rewards/latex_commands.h"
 #include "rewards/latex_parser.h"
+#include "rewards/quantity_words.h"
 
 namespace temper {
 namespace {
@@ -66,6 +67,22 @@ bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
   Expression whole = std::move(factors->back());
   factors->back() = Node(Tree::kAdd, "", std::move(whole), std::move(fraction));
   return true;
+}
+
+// Whether the words from `begin` to `end` are dress of the value before them; else the parser fails.
+bool LatexParser::KeptBy(const Expression& value, size_t begin, size_t end) {
+  if (failed()) return false;
+  while (begin > 0 && std::string_view(" ~\\,;").find(lexer_.text()[begin - 1]) != std::string_view::npos)
+    --begin;
+  const std::string_view behind = lexer_.text().substr(begin, end - begin);
+  if (KeepsValue(behind, IsInteger(value) ? std::string_view(value.name) : "", known_words_)) return true;
+  Fail("words beside a number that may make another value");
+  return false;
+}
+
+// Whether the reference has the word too.
+bool LatexParser::Known(std::string_view word) const {
+  return !known_words_ || known_words_->find(word) != known_words_->npos;
 }
 
 bool LatexParser::UnitText() { return At(TokenKind::kText) && IsUnit(FirstWord(Peek().text)); }
@@ -129,10 +146,7 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
     lexer_.Skip();
     return true;
   }
-  if (ChangesValue(Peek().text)) {
-    Fail("words that make another value");
-    return true;
-  }
+  const size_t begin = Peek().begin;
   const auto goes_on = [&] { return At(TokenKind::kWord) && Peek().spaced && Peek().text.size() > 1; };
   while (UnitFollows(true) || At(TokenKind::kText) || goes_on()) {
     if (At(TokenKind::kText) && ConjunctionOf(Peek().text) != 0) break;
@@ -150,11 +164,12 @@ bool LatexParser::TakeUnits(std::vector<Expression>* factors) {
     }
   }
   if (At(TokenKind::kNumber)) Fail("two quantities");
+  KeptBy(factors->back(), begin, lexer_.position());
   return true;
 }
 
 // (apples), (in degrees) behind a number: words in brackets.
-bool LatexParser::TakeRemark() {
+bool LatexParser::TakeRemark(const Expression& value) {
   if (!At(TokenKind::kOpen, "(")) return false;
   const std::string_view text = lexer_.text().substr(Peek().end);
   const size_t close = text.find(')');
@@ -170,7 +185,9 @@ bool LatexParser::TakeRemark() {
     at = std::max(end, at + 1);
   }
   if (!words) return false;
-  lexer_.Jump(Peek().end + close + 1);
+  const size_t begin = Peek().begin, end = Peek().end + close + 1;
+  lexer_.Jump(end);
+  KeptBy(value, begin, end);
   return true;
 }
 
@@ -182,10 +199,7 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
     return true;
   }
   if (factors->back().kind == Tree::kText) return false;
-  if (ChangesValue(Peek().text)) {
-    Fail("words that make another value");
-    return false;
-  }
+  const size_t begin = Peek().begin;
   const LatexLexer before = lexer_;
   while (At(TokenKind::kText) && ConjunctionOf(Peek().text) == 0) {
     lexer_.Skip();
@@ -207,7 +221,7 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
     lexer_ = before;
     return false;
   }
-  return true;
+  return KeptBy(factors->back(), begin, lexer_.position());
 }
 
 }  // namespace temper

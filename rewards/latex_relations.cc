@@ -85,6 +85,12 @@ Expression LatexParser::ParseRelation() {
     names.push_back(name);
     reversals.push_back(reversed);
   } while (true);
+  // 8 (mod 11) alone is a class, and 8 mod 11 is no way to write the number.
+  if (names.empty() && sides[0].kind == Tree::kFunction && sides[0].name == "mod" && !Known("mod") &&
+      IsInteger(sides[0].args[0]) && IsInteger(sides[0].args[1]) &&
+      std::pair(sides[0].args[0].name.size(), sides[0].args[0].name) <
+          std::pair(sides[0].args[1].name.size(), sides[0].args[1].name))
+    return Fail("a class of residues");
   if (names.empty()) return std::move(sides[0]);
   std::vector<Expression> relations;
   for (size_t i = 0; i < names.size(); ++i) {

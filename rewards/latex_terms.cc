@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "rewards/latex_commands.h"
 #include "rewards/latex_parser.h"
+#include "rewards/quantity_words.h"
 
 namespace temper {
 namespace {
@@ -76,6 +77,7 @@ Expression LatexParser::ParseProduct() {
 Expression LatexParser::ParseRatio(Expression first) {
   Expression ratio = Node(Tree::kFunction, "ratio", std::move(first));
   while (Take(TokenKind::kColon)) ratio.args.push_back(ParseSigned());
+  if (ratio.args.size() == 2 && ratio.args[1] == NumberNode("1") && !Known(":")) return Fail("a ratio to 1");
   if (ratio.args.size() == 2) return Nested(Quotient(std::move(ratio.args[0]), std::move(ratio.args[1])));
   return Nested(std::move(ratio));
 }
@@ -114,7 +116,7 @@ Expression LatexParser::ParseImplicit() {
       continue;
     }
     if (TakeUnits(&factors) || MixedNumber(&factors)) continue;
-    if (IsNumeric(factors.back()) && TakeRemark()) continue;
+    if (IsNumeric(factors.back()) && TakeRemark(factors.back())) continue;
     if (kind == TokenKind::kText) {
       if (ConjunctionOf(Peek().text) != 0) break;
       if (TakeText(&factors)) continue;

@@ -9,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "rewards/latex.h"
 #include "rewards/latex_commands.h"
+#include "rewards/math_claims.h"
 #include "rewards/math_prose.h"
 #include "rewards/math_spans.h"
+#include "rewards/quantity_words.h"
 #include "rewards/tags.h"
 
 namespace temper {
@@ -32,6 +34,24 @@ std::string WithPoint(std::string text) {
   return text;
 }
 
+// Without \text{Total: }, \text{Rs. } or US before a value.
+std::string WithoutLabel(std::string text) {
+  for (const std::string_view money : {"US", "CA", "AU", "HK", "NZ", "A", "C", "S", "R"}) {
+    const std::string_view rest = std::string_view(text).substr(std::min(text.size(), money.size()));
+    if (text.starts_with(money) && (rest.starts_with('$') || rest.starts_with("\\$")))
+      return std::string(rest.substr(rest[0] == '$' ? 1 : 2));
+  }
+  if (!text.starts_with("\\text{")) return text;
+  const size_t close = text.find('}');
+  if (close == text.npos || close + 1 == text.size()) return text;
+  const std::string_view label = Trim(std::string_view(text).substr(6, close - 6));
+  const bool money = label == "Rs." || label == "Rs" || label == "USD" || label == "EUR";
+  if (!money &&
+      (!label.ends_with(':') || IsDenied(label) || IsChanged(label) || label.find('\\') != label.npos))
+    return text;
+  return std::string(Trim(std::string_view(text).substr(close + 1)));
+}
+
 // Whether it can be nothing else, whatever words are in it: 9:00 a.m., 2 hours 30 minutes.
 bool IsTimeOrAmount(const MathAnswer& answer) {
   const std::string& name = answer.expression.name;
@@ -50,9 +70,11 @@ struct AnswerReader {
       if (answer.text.starts_with(word) && absl::ascii_isdigit(answer.text[word.size()]))
         answer.text = absl::StrCat("-", answer.text.substr(word.size()));
     }
+    answer.text = WithoutLabel(answer.text);
     if (style.number) answer.text = WithPoint(answer.text);
     answer.place = place;
-    absl::StatusOr<Expression> expression = ParseLatex(answer.text, {.letters_are_units = style.number});
+    absl::StatusOr<Expression> expression =
+        ParseLatex(answer.text, {.letters_are_units = style.number, .known_words = style.words});
     answer.parses = expression.ok();
     if (expression.ok()) {
       answer.expression = *std::move(expression);
@@ -65,6 +87,7 @@ struct AnswerReader {
   std::optional<MathAnswer> LastFormulaWord(std::string_view text, const char* place) const;
   std::optional<MathAnswer> Sentence(std::string_view sentence, const char* place) const;
   std::optional<MathAnswer> Anchor(std::string_view behind) const;
+  std::optional<MathAnswer> Corrected(std::string_view text, bool strictly) const;
   std::optional<MathAnswer> Number(std::string_view text, const char* place) const;
 };
 
@@ -94,9 +117,10 @@ std::optional<MathAnswer> AnswerReader::Boxed(std::string_view text,
   if (boxes.empty()) return std::nullopt;
   const Span& box = boxes.back();
   const std::string_view inside = Trim(text.substr(box.inner_begin, box.inner_end - box.inner_begin));
-  if (IsDeniedBox(text.substr(0, box.begin), text.substr(box.end)))
-    return Denied(text.substr(box.begin), "boxed");
+  if (IsDeniedBox(text.substr(0, box.begin))) return Denied(text.substr(box.begin), "boxed");
   if (inside.empty() || inside == "\\text{}" || inside == "~" || inside == "\\") return MathAnswer{};
+  if (std::optional<MathAnswer> corrected = Corrected(text.substr(box.end), /*strictly=*/true))
+    return corrected;
   return Parsed(Joined(text, boxes, formulas), "boxed");
 }
 
@@ -146,8 +170,11 @@ std::optional<MathAnswer> AnswerReader::Number(std::string_view text, const char
   const std::string_view sentence = FirstSentence(rest, {}, !style.factorial);
   MathAnswer whole = Parsed(sentence.substr(0, 200), place);
   if (sentence.size() <= 200 && IsMath(whole) && IsBareNumber(whole.expression)) return whole;
-  const std::string_view behind = Trim(rest.substr(std::min(rest.size(), number->text.size())));
-  if (ChangesValue(behind)) return Unreadable(rest, place, "words that make another value");
+  const std::string_view behind = Trim(sentence.substr(std::min(sentence.size(), number->text.size())));
+  if (behind.starts_with('+') || behind.starts_with("\u00b1") || behind.starts_with("\\pm"))
+    return Unreadable(rest, place, "a number that goes on");
+  if (!KeepsValue(behind, number->text, style.words))
+    return Unreadable(rest, place, "words that may make another value");
   return Parsed(number->text, place);
 }
 
@@ -158,6 +185,7 @@ std::optional<MathAnswer> AnswerReader::Sentence(std::string_view sentence, cons
   if (IsDenied(first) || first.starts_with("不")) return Denied(sentence, place);
   const std::vector<Span> formulas = Formulas(sentence);
   if (const std::string_view before = BeforeReason(sentence, formulas); before.size() < sentence.size()) {
+    if (TakenBack(sentence.substr(before.size()), /*strictly=*/true)) return Denied(sentence, place);
     if (std::optional<MathAnswer> found = Sentence(before, place)) return found;
   }
   MathAnswer whole = Parsed(sentence, place);
@@ -186,10 +214,31 @@ std::optional<MathAnswer> AnswerReader::Sentence(std::string_view sentence, cons
   return Number(sentence, place);
 }
 
+// What is said behind an answer that takes it back, and the value that takes its place; nullopt: the answer
+// stands.
+std::optional<MathAnswer> AnswerReader::Corrected(std::string_view text, bool strictly) const {
+  const std::optional<std::string_view> taken_back = TakenBack(text, strictly);
+  if (!taken_back) return std::nullopt;
+  size_t behind = 0;
+  for (const std::string_view verb : {" is ", " be ", " are ", "=", ": "}) {
+    const size_t at = taken_back->rfind(verb);
+    if (at != taken_back->npos) behind = std::max(behind, at + verb.size());
+  }
+  if (behind > 0) {
+    const std::string_view rest = taken_back->substr(behind);
+    std::optional<MathAnswer> found =
+        Sentence(FirstSentence(rest, Formulas(rest), !style.factorial), "final answer");
+    if (found && found->parses) return found;
+  }
+  return Unreadable(*taken_back, "final answer", "what is said behind it takes it back");
+}
+
 // The first sentence behind the last "answer is"; formulas may hold points and line breaks.
 std::optional<MathAnswer> AnswerReader::Anchor(std::string_view behind) const {
   if (behind.empty()) return std::nullopt;
   const std::string_view sentence = FirstSentence(behind, Formulas(behind), !style.factorial);
+  if (std::optional<MathAnswer> corrected = Corrected(behind.substr(sentence.size()), /*strictly=*/false))
+    return corrected;
   if (std::optional<MathAnswer> found = Sentence(sentence, "final answer")) return found;
   return Parsed(sentence, "final answer");
 }
@@ -204,7 +253,8 @@ bool HasKind(const Expression& x, ExpressionKind kind, std::string_view name) {
 
 MathStyle StyleOf(const MathAnswer& reference) {
   return {.factorial = HasKind(reference.expression, ExpressionKind::kFunction, "factorial"),
-          .number = IsBareNumber(reference.expression)};
+          .number = IsBareNumber(reference.expression),
+          .words = reference.text};
 }
 
 MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
@@ -219,6 +269,8 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style) {
   if (IsTimeOrAmount(whole)) return whole;
   if (IsMath(whole) && behind.empty() && (!IsProse(text, formulas) || IsOneFormula(text, formulas)))
     return whole;
+  if (!behind.empty() && IsDoubted(text.substr(0, behind.data() - text.data())))
+    return Unreadable(behind, "final answer", "the sentence does not claim it");
   if (std::optional<MathAnswer> anchored = reader.Anchor(behind)) return *std::move(anchored);
   if (!formulas.empty() && IsBroken(text, formulas.back()))
     return Unreadable(text.substr(formulas.back().begin), "formula",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -21,6 +22,7 @@ struct MathAnswer {
 struct MathStyle {
   bool factorial = false;  // has one: then 5! in prose is a factorial, not a number and an exclamation mark
   bool number = false;     // one number: then 12 h is 12 with a unit, no product; 1,22 is 1.22; 1e-3 has no e
+  std::optional<std::string> words;  // its text: words in it may stand beside an answer; nullopt: all may
 };
 MathStyle StyleOf(const MathAnswer& reference);
 

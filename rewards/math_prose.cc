@@ -10,24 +10,6 @@
 namespace temper {
 namespace {
 
-// The word that ends where `text` does, in small letters; also isn't.
-std::string_view LastWord(std::string_view text) {
-  size_t begin = text.size();
-  while (begin > 0 &&
-         (absl::ascii_isalpha(text[begin - 1]) || text[begin - 1] == '\'' || (text[begin - 1] & 0x80) != 0))
-    --begin;
-  return text.substr(begin);
-}
-
-std::string_view WithoutTail(std::string_view text, std::string_view tail) {
-  while (!text.empty() && tail.find(text.back()) != tail.npos) text.remove_suffix(1);
-  return text;
-}
-
-std::string LowerTail(std::string_view text) {
-  return absl::AsciiStrToLower(std::string(text.substr(text.size() - std::min<size_t>(text.size(), 80))));
-}
-
 template <size_t n>
 bool IsOneOf(std::string_view word, const std::string_view (&words)[n]) {
   return std::find(std::begin(words), std::end(words), word) != std::end(words);
@@ -70,6 +52,23 @@ Span NumberBefore(std::string_view text, size_t end) {
 }
 
 }  // namespace
+
+std::string_view LastWord(std::string_view text) {
+  size_t begin = text.size();
+  while (begin > 0 &&
+         (absl::ascii_isalpha(text[begin - 1]) || text[begin - 1] == '\'' || (text[begin - 1] & 0x80) != 0))
+    --begin;
+  return text.substr(begin);
+}
+
+std::string_view WithoutTail(std::string_view text, std::string_view tail) {
+  while (!text.empty() && tail.find(text.back()) != tail.npos) text.remove_suffix(1);
+  return text;
+}
+
+std::string LowerTail(std::string_view text) {
+  return absl::AsciiStrToLower(std::string(text.substr(text.size() - std::min<size_t>(text.size(), 80))));
+}
 
 bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
   if (!formulas.empty() &&
@@ -208,70 +207,15 @@ std::string_view BeforeReason(std::string_view sentence, const std::vector<Span>
       const auto formula = std::upper_bound(formulas.begin(), formulas.end(), at,
                                             [](size_t place, const Span& span) { return place < span.end; });
       const bool inside = formula != formulas.end() && formula->begin <= at;
-      if (whole && !inside) best = at;
+      // 5 as well as 6, 5 times as many
+      const bool joins =
+          word == "as" && (lower.compare(end, 5, " well") == 0 || lower.compare(end, 5, " many") == 0 ||
+                           lower.compare(end, 5, " much") == 0);
+      if (whole && !inside && !joins) best = at;
     }
   }
   if (best == sentence.size()) return sentence;
   return WithoutTail(sentence.substr(0, best), " ,-(:;\t");
-}
-
-bool IsDenied(std::string_view before) {
-  static constexpr std::string_view kDenials[] = {"not",  "never", "cannot", "neither", "nor",
-                                                  "no",   "nicht", "kein",   "pas",     "niet",
-                                                  "inte", "ikke",  "не",     "não",     "non"};
-  static constexpr std::string_view kBetween[] = {"be",    "equal", "equals", "to",  "the", "number",
-                                                  "value", "is",    "es",     "est", "ist"};
-  const std::string lower = LowerTail(before);
-  std::string_view rest = lower;
-  for (int words = 0; words < 6; ++words) {
-    rest = WithoutTail(rest, " \t\n$*([{\\");
-    const std::string_view word = LastWord(rest);
-    if (word.ends_with("不是") || word.ends_with("不为") || word.ends_with("不等于")) return true;
-    if (word.ends_with("n't") || word.ends_with("n\u2019t") || IsOneOf(word, kDenials)) return true;
-    if (!IsOneOf(word, kBetween)) return false;
-    rest = rest.substr(0, rest.size() - word.size());
-  }
-  return false;
-}
-
-bool IsDeniedBox(std::string_view before, std::string_view behind) {
-  const std::string lower_before = LowerTail(before);
-  // The answer is no: \boxed{\text{No}}
-  if (IsDenied(before) && LastWord(WithoutTail(lower_before, " \t\n$*([{\\")) != "no") return true;
-  const std::string lower = absl::AsciiStrToLower(std::string(behind.substr(0, 40)));
-  const size_t first = std::min(lower.find_first_not_of(" $*)]\\"), lower.size());
-  const std::string_view rest = std::string_view(lower).substr(first);
-  for (const std::string_view denial :
-       {"is wrong", "is incorrect", "is false", "is not correct", "is not right", "is not the answer",
-        "is not the right", "is not the correct"}) {
-    if (rest.starts_with(denial)) return true;
-  }
-  return false;
-}
-
-bool IsChanged(std::string_view before) {
-  static constexpr std::string_view kWords[] = {
-      "out",     "minus",   "negative", "plus",     "times",   "half",      "twice",    "double",
-      "triple",  "thrice",  "than",     "least",    "most",    "nearly",    "almost",   "under",
-      "over",    "above",   "below",    "between",  "root",    "factorial", "beyond",   "except",
-      "without", "divided", "hundred",  "thousand", "million", "exceeds",   "exceeding"};
-  const std::string lower = LowerTail(before);
-  std::string_view rest = WithoutTail(lower, " \t\n$*([{");
-  if (rest.ends_with("<answer>")) return false;
-  for (const std::string_view sign : {"<", ">", "\\ge", "\\geq", "\\le", "\\leq", "\\ne", "\\neq", "\\gt",
-                                      "\\lt", "\u2264", "\u2265", "\u2260", "\\sqrt"}) {
-    if (rest.ends_with(sign)) return true;
-  }
-  for (int words = 0; words < 4; ++words) {
-    rest = WithoutTail(rest, " \t\n$*([{\\");
-    const std::string_view word = LastWord(rest);
-    if (IsOneOf(word, kWords)) return true;
-    if (word != "of" && word != "the" && word != "about" && word != "exactly" && word != "equal" &&
-        word != "to")
-      return false;
-    rest.remove_suffix(word.size());
-  }
-  return false;
 }
 
 std::optional<FoundNumber> LastNumber(std::string_view text) {

@@ -30,13 +30,11 @@ std::string_view WithoutFillers(std::string_view text);
 // Up to ", since ..", " because ..", ", which ..": what comes there is no answer.
 std::string_view BeforeReason(std::string_view sentence, const std::vector<Span>& formulas);
 
-// Whether the words right before an answer deny it: "is not 5", "cannot be equal to 5", "isn't 5".
-bool IsDenied(std::string_view before);
-// The same of a box, by what is on either side: not \boxed{5}, \boxed{5} is wrong.
-bool IsDeniedBox(std::string_view before, std::string_view behind);
-
-// Whether the word right before a number makes another value of it, or a bound: "minus 5", "at least 5".
-bool IsChanged(std::string_view before);
+// The word that a text ends with, also isn't; a text without what of `tail` it ends with; its last 80 bytes
+// in small letters.
+std::string_view LastWord(std::string_view text);
+std::string_view WithoutTail(std::string_view text, std::string_view tail);
+std::string LowerTail(std::string_view text);
 
 struct FoundNumber {
   std::string text;

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/quantity_words.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
+
+namespace temper {
+namespace {
+
+using Words = absl::flat_hash_set<std::string_view>;
+
+// What makes another number, wherever it stands behind one.
+const Words& Numbers() {
+  static const auto& words = *new Words{
+      "zero",        "one",        "two",         "three",      "four",      "five",        "six",
+      "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
+      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",  "nineteen",    "twenty",
+      "thirty",      "forty",      "fifty",       "sixty",      "seventy",   "eighty",      "ninety",
+      "hundred",     "thousand",   "million",     "billion",    "trillion",  "quadrillion", "quintillion",
+      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion", "milliard",    "googol",
+      "hundreds",    "thousands",  "millions",    "billions",   "trillions", "dozen",       "dozens",
+      "score",       "gross",      "lakh",        "lakhs",      "lac",       "lacs",        "crore",
+      "crores",      "arab",       "koti",        "myriad",     "myriads",   "grand",       "mil",
+      "mln",         "mio",        "mill",        "bn",         "mrd",       "tn",          "bil",
+      "half",        "halves",     "third",       "thirds",     "quarter",   "fourth",      "fourths",
+      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",   "sevenths",    "eighth",
+      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",    "eleventh",    "elevenths",
+      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth", "hundredths",  "thousandth",
+      "thousandths", "millionth",  "millionths",  "squared",    "cubed",     "factorial",   "halved",
+      "doubled",     "tripled",    "plus",        "minus",      "negative",  "divided",     "multiplied",
+      "point",       "not",        "no",          "none",       "nothing",   "neither",     "nor",
+      "modulo",      "mod",        "choose",      "root",       "raised",    "power",       "base",
+      "binary",      "octal",      "hexadecimal", "hex",        "fold",      "mille",       "permille",
+      "permil",      "promille",   "magnitude",   "below",      "above",     "beneath",     "least",
+      "most",        "up",         "upward",      "upwards",    "downwards", "between",     "than",
+      "short",       "debt",       "owed",        "except",     "excluding", "without",     "maybe",
+      "perhaps",     "possibly",   "if",          "unless",     "otherwise", "change",      "either",
+      "halfway",     "infinity",   "percentile",  "versus",     "vs",        "or",          "onwards"};
+  return words;
+}
+
+// Plurals that are numbers, and words that end so and are no plurals.
+const Words& NoPlurals() {
+  static const auto& words = *new Words{
+      "ones",    "twos",       "threes",    "fours",    "fives",    "sixes",   "sevens",    "eights",
+      "nines",   "tens",       "twenties",  "scores",   "grosses",  "pairs",   "couples",   "trios",
+      "triples", "doubles",    "quarters",  "quartets", "quintets", "duos",    "triplets",  "doublets",
+      "sets",    "orders",     "multiples", "factors",  "powers",   "times",   "this",      "his",
+      "its",     "has",        "was",       "does",     "always",   "perhaps", "besides",   "sometimes",
+      "yes",     "thus",       "as",        "is",       "us",       "bps",     "exponents", "squares",
+      "roots",   "fortnights", "ks",        "ms",       "bs"};
+  return words;
+}
+
+const Words& Harmless() {
+  static const auto& words = *new Words{
+      "total", "altogether", "overall", "left", "remaining", "more", "each", "apiece", "per", "old", "long",
+      "wide", "tall", "high", "deep", "away", "ago", "only", "exactly", "also", "too", "respectively",
+      "people", "children", "men", "women", "fish", "sheep", "deer", "feet", "teeth", "mice", "geese", "oxen",
+      "cattle", "dice", "data", "series", "species", "aircraft", "percent", "o'clock", "pm", "am", "mod",
+      "vertices", "matrices", "indices", "radii", "foci", "loci", "maxima", "minima", "alumni", "money",
+      "exclusive", "inclusive", "here", "there", "now", "today", "again", "indeed", "therefore", "hence",
+      // German, Italian and Dutch plurals
+      "stunden", "minuten", "sekunden", "tage", "jahre", "monate", "wochen", "meter", "euro", "grad",
+      "personen", "kinder", "menschen", "einheiten", "mal", "prozent", "ore", "minuti", "giorni", "anni",
+      "metri", "mele", "uur", "dagen", "jaar", "stuks", "kronor", "dollari", "libri"};
+  return words;
+}
+
+const Words& Prepositions() {
+  static const auto& words =
+      *new Words{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
+                 "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
+  return words;
+}
+
+// Where a clause's words about a number end.
+const Words& Stops() {
+  static const auto& words = *new Words{
+      "is",    "are",  "was",   "were",  "be",    "will", "would",  "has",    "have",    "had",   "that",
+      "which", "who",  "when",  "where", "while", "so",   "thus",   "then",   "because", "since", "after",
+      "until", "hope", "given", "due",   "i",     "we",   "he",     "she",    "they",    "it",    "can",
+      "could", "as",   "need",  "needs", "makes", "make", "remain", "remains"};
+  return words;
+}
+
+const Words& Units() {
+  static const auto& words = *new Words{
+      "in",         "rpm",         "bpm",         "fps",        "psi",         "ppm",      "yd",
+      "Wh",         "ft",          "mi",          "inch",       "inches",      "feet",     "foot",
+      "yard",       "yards",       "mile",        "miles",      "meter",       "meters",   "metre",
+      "metres",     "centimeter",  "centimeters", "centimetre", "centimetres", "oz",       "lb",
+      "millimeter", "millimeters", "kilometer",   "kilometers", "kilometre",   "lbs",      "gram",
+      "kilometres", "grams",       "kilogram",    "kilograms",  "pound",       "pounds",   "ounce",
+      "ounces",     "ton",         "tons",        "tonnes",     "liter",       "liters",   "litre",
+      "litres",     "gallon",      "gallons",     "quart",      "quarts",      "pint",     "pints",
+      "cup",        "cups",        "sec",         "secs",       "second",      "seconds",  "mins",
+      "minute",     "minutes",     "hr",          "hrs",        "hour",        "hours",    "day",
+      "days",       "week",        "weeks",       "month",      "months",      "year",     "years",
+      "yr",         "yrs",         "mph",         "kmh",        "kph",         "radian",   "radians",
+      "rads",       "dollar",      "dollars",     "cent",       "cents",       "euro",     "euros",
+      "USD",        "EUR",         "GBP",         "CNY",        "INR",         "JPY",      "rupees",
+      "yuan",       "yen",         "won",         "unit",       "units",       "square",   "cubic",
+      "sq",         "cu",          "per",         "point",      "points",      "moles",    "joule",
+      "joules",     "watt",        "watts",       "volt",       "volts",       "ohm",      "ohms",
+      "newton",     "newtons",     "atm",         "acre",       "acres",       "hectares", "ha",
+      "people",     "persons",     "students",    "apples",     "ways",        "times",    "books",
+      "marbles",    "coins",       "balls",       "items",      "pieces",      "pages",    "words",
+      "cards",      "cubes",       "tiles",       "boys",       "girls",       "men",      "women",
+      "children",   "players",     "games",       "tickets",    "eggs",        "bags",     "boxes",
+      "bottles",    "trees",       "cars",        "birds",      "dogs",        "cats",     "fish",
+      "degree",     "degrees",     "solutions",   "triangles",  "integers",    "numbers",  "digits",
+      "kWh",        "kcal",        "mmHg",        "min",        "deg",         "hp",       "mol",
+      "Rs",         "rs",          "celsius",     "fahrenheit", "kelvin",      "Celsius",  "Fahrenheit",
+      "US",         "rev"};
+  return words;
+}
+
+// kN, mL, GB: a prefix and a base of the international system.
+bool IsPrefixedUnit(std::string_view word) {
+  static const auto& bases =
+      *new Words{"m", "g", "s",  "A", "K", "mol", "Hz",  "N",  "Pa", "J",  "W",  "C",  "V",  "F",   "T",
+                 "L", "l", "eV", "B", "b", "cal", "bar", "Wb", "H",  "lm", "lx", "Sv", "Gy", "rad", "Ohm"};
+  if (word.size() < 2 || word.size() > 5) return false;
+  if (word.size() > 1 && bases.contains(word)) return true;
+  return std::string_view("kMGTmnpcdh").find(word[0]) != std::string_view::npos &&
+         bases.contains(word.substr(1));
+}
+
+bool EndsInS(std::string_view word) {
+  return word.size() > 3 && word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") &&
+         !word.ends_with("wards") && !word.ends_with("is");
+}
+
+// A word of a remark: in small letters, and as written.
+struct Word {
+  std::string lower;
+  std::string_view written;
+};
+
+// m, s, V: of one letter. Of B, M, k and a K that stands right behind the number nothing is known: 12K.
+bool IsLetterUnit(const Word& word, std::string_view behind) {
+  if (word.written.size() != 1) return false;
+  if (word.written == "K") {
+    const std::string_view before = behind.substr(0, word.written.data() - behind.data());
+    return before.find_first_of(" ~,") != before.npos || before.find("\\mathrm") != before.npos;
+  }
+  return std::string_view("hsmgLlNJWVACFtTHdy").find(word.written[0]) != std::string_view::npos;
+}
+
+bool IsLetter(char c) { return absl::ascii_isalpha(c) || (c & 0x80) != 0; }
+
+// The words up to the first mark that ends a clause; of \text{..} and its like what is inside.
+std::vector<Word> WordsOf(std::string_view text) {
+  std::vector<Word> words;
+  for (size_t at = 0; at < text.size() && words.size() < 24;) {
+    if (text[at] == '\\') {
+      size_t end = at + 1;
+      while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
+      const std::string_view command = text.substr(at + 1, end - at - 1);
+      const bool marks = command == "pm" || command == "times" || command == "le" || command == "ge";
+      if (marks) words.push_back({"times", command});
+      at = std::max(end, at + 2);
+      continue;
+    }
+    if (std::string_view(".,;:!?\n").find(text[at]) != std::string_view::npos) {
+      const bool short_form = text[at] == '.' && !words.empty() && words.back().written.size() < 3;
+      if (!short_form) break;
+    }
+    if (!IsLetter(text[at])) {
+      ++at;
+      continue;
+    }
+    size_t end = at;
+    const bool foreign = (text[at] & 0x80) != 0;  // m² is two
+    while (end < text.size() &&
+           (text[end] == '\'' || (IsLetter(text[end]) && foreign == ((text[end] & 0x80) != 0))))
+      ++end;
+    const std::string_view word = text.substr(at, end - at);
+    words.push_back({absl::AsciiStrToLower(std::string(word)), word});
+    at = end;
+  }
+  return words;
+}
+
+bool IsIn(std::string_view word, std::string_view text) {
+  for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+    const bool left = at == 0 || !IsLetter(text[at - 1]);
+    const bool right = at + word.size() == text.size() || !IsLetter(text[at + word.size()]);
+    if (left && right) return true;
+  }
+  return false;
+}
+
+// 8 万, 8 个半, 8 以上
+bool HasForeignNumber(std::string_view text) {
+  for (const std::string_view unit : {"千克", "千米", "千瓦", "千卡", "千帕", "千伏"}) {
+    if (text.starts_with(unit)) text.remove_prefix(unit.size());
+  }
+  for (const std::string_view part :
+       {"十",   "百",   "千",   "万", "萬",  "亿",   "億",    "兆",      "半",       "多", "余", "倍", "以上",
+        "以下", "以内", "左右", "几", "लाख", "करोड़", "тысяч", "миллион", "миллиард", "만", "억", "천"}) {
+    if (text.find(part) != text.npos) return true;
+  }
+  return false;
+}
+
+bool IsNameOf(std::string_view word, std::string_view number) {
+  static constexpr std::string_view kNames[] = {
+      "zero",     "one",     "two",     "three",     "four",     "five",     "six",
+      "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",   "thirteen",
+      "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"};
+  const auto* const name = std::find(std::begin(kNames), std::end(kNames), word);
+  return name != std::end(kNames) && std::to_string(name - std::begin(kNames)) == number;
+}
+
+bool IsCounted(const Word& word) {
+  return IsUnit(word.written) || IsUnit(word.lower) || Harmless().contains(word.lower) ||
+         (EndsInS(word.lower) && !NoPlurals().contains(word.lower));
+}
+
+}  // namespace
+
+bool IsUnit(std::string_view word) { return Units().contains(word) || IsPrefixedUnit(word); }
+
+bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known) {
+  const bool one = number.empty() || number == "1";
+  behind = behind.substr(0, 200);
+  const std::vector<Word> words = WordsOf(behind);
+  const auto is_known = [&](const Word& word) { return !known || IsIn(word.written, *known); };
+  const auto next = [&](size_t i) {
+    return i + 1 < words.size() ? std::string_view(words[i + 1].lower) : "";
+  };
+  bool counted = false, belongs = false;  // what is counted was said; a preposition was
+  for (size_t i = 0; i < words.size(); ++i) {
+    const Word& word = words[i];
+    const std::string_view lower = word.lower;
+    if ((word.lower[0] & 0x80) != 0) {
+      if (HasForeignNumber(lower)) return false;
+      counted = true;
+      continue;
+    }
+    // "as" and "so" end a clause, but for "as many as" and "or so".
+    if (lower == "as" && (next(i) == "well" || next(i) == "many" || next(i) == "much" || next(i) == "large"))
+      return false;
+    if (lower == "and" || lower == "or") {
+      const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
+                           !Numbers().contains(next(i));
+      const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
+      if (!several && !both) return false;
+      continue;
+    }
+    if (Stops().contains(lower)) return true;
+    if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
+    if (lower == "over" || lower == "under" || lower == "out") return false;
+    if (lower == "to" && !counted) return false;
+    if (IsNameOf(lower, number)) continue;  // 8 (eight)
+    if (Numbers().contains(lower)) return false;
+    if (lower == "more" && counted) return false;
+    if (lower == "more" && (next(i) == "than" || next(i) == "or")) return false;
+    if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
+        lower == "smaller" || lower == "bigger" || lower == "higher" || lower == "lower" ||
+        lower == "times") {
+      const bool alone = lower == "times" && (next(i).empty() || next(i) == "per" || next(i) == "a" ||
+                                              next(i) == "in" || next(i) == "each");
+      if (!alone && !is_known(word)) return false;
+      counted = true;
+      continue;
+    }
+    if (lower.ends_with("fold")) return false;
+    if (Prepositions().contains(lower)) {
+      belongs = true;
+      continue;
+    }
+    if (IsCounted(word) || IsLetterUnit(word, behind)) {
+      counted = true;
+      continue;
+    }
+    if (belongs || is_known(word)) continue;
+    if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
+    // An adjective: what is counted follows.
+    bool follows = false;
+    for (size_t j = i + 1; j < std::min(i + 4, words.size()) && !counted; ++j)
+      follows = follows || (IsCounted(words[j]) && !Harmless().contains(words[j].lower)) ||
+                words[j].lower == "people" || words[j].lower == "children" || words[j].lower == "fish";
+    if (!follows || NoPlurals().contains(lower) || lower.size() < 3) return false;
+  }
+  return true;
+}
+
+bool MakesAnother(std::string_view before) {
+  static const auto& kChanging = *new Words{
+      "out",      "minus",     "negative",   "plus",      "times",      "half",     "twice",     "double",
+      "triple",   "quadruple", "thrice",     "than",      "least",      "most",     "nearly",    "almost",
+      "under",    "over",      "above",      "below",     "between",    "root",     "factorial", "beyond",
+      "except",   "without",   "divided",    "hundred",   "thousand",   "million",  "exceeds",   "exceeding",
+      "until",    "till",      "up",         "within",    "either",     "neither",  "any",       "some",
+      "but",      "besides",   "other",      "excluding", "third",      "quarter",  "fourth",    "fifth",
+      "sixth",    "seventh",   "eighth",     "ninth",     "tenth",      "thirds",   "quarters",  "halves",
+      "cube",     "square",    "squared",    "cubed",     "reciprocal", "inverse",  "opposite",  "logarithm",
+      "log",      "multiple",  "multiples",  "factor",    "divisor",    "divisors", "power",     "base",
+      "mod",      "modulo",    "congruent",  "divisible", "greater",    "larger",   "smaller",   "bigger",
+      "less",     "fewer",     "higher",     "lower",     "beneath",    "or",       "from",      "through",
+      "percent",  "anything",  "everything", "near",      "close",      "anywhere", "somewhere", "never",
+      "fraction", "coprime",   "limit",      "and",       "not",        "no",       "nor",       "if",
+      "unless",   "when",      "debt",       "per"};
+  static const auto& kVerbs = *new Words{
+      "is",        "are",    "was",   "were",  "has",    "have",   "had",   "gets",  "get", "needs",
+      "need",      "makes",  "make",  "gives", "give",   "equals", "be",    "that",  "so",  "thus",
+      "therefore", "hence",  "then",  "we",    "he",     "she",    "they",  "it",    "i",   "there",
+      "to",        "bought", "sold",  "costs", "takes",  "ist",    "sind",  "est",   "es",  "son",
+      "sont",      "answer", "total", "earns", "earned", "left",   "value", "equal", "by"};
+  const std::string lower =
+      absl::AsciiStrToLower(std::string(before.substr(before.size() - std::min<size_t>(before.size(), 80))));
+  std::string_view rest = lower;
+  // 5 to, 5 -, 7, 8: a number that the words join to this one.
+  for (int words = 0; words < 8; ++words) {
+    while (!rest.empty() && std::string_view(" \t\n$*([{\\").find(rest.back()) != std::string_view::npos)
+      rest.remove_suffix(1);
+    size_t begin = rest.size();
+    while (begin > 0 && (IsLetter(rest[begin - 1]) || rest[begin - 1] == '\'')) --begin;
+    const std::string_view word = rest.substr(begin);
+    // 7, 8
+    if (word.empty() && words == 0 && rest.size() > 1 && rest.back() == ',')
+      return absl::ascii_isdigit(rest[rest.size() - 2]);
+    if (word.empty()) return false;
+    const std::string_view left = rest.substr(0, begin);
+    const size_t last = left.find_last_not_of(" \t$*");
+    const bool behind_number = last != left.npos && absl::ascii_isdigit(left[last]);
+    if (word == "to") {
+      if (behind_number || left.ends_with("up ")) return true;
+    } else if (word == "of") {
+      if (left.ends_with("one ") || left.ends_with("none ") || left.ends_with("part ")) return true;
+    } else if (word == "and" && words > 0) {
+      return false;
+    } else if (kChanging.contains(word)) {
+      return true;
+    } else if (kVerbs.contains(word)) {
+      return false;
+    }
+    rest = left;
+  }
+  return false;
+}
+
+}  // namespace temper
