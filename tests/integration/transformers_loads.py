@@ -186,8 +186,10 @@ def check_saved(program, name, directory, model, tokenizer, trained=False):
         checkpoint = f"{run}/go/checkpoints/{step}"
         wrong = same_model(program, run, transformers.AutoModelForCausalLM.from_pretrained(checkpoint).float().eval(),
                            type(tokenizer).from_pretrained(checkpoint))  # AutoTokenizer takes Qwen2's splitting for any qwen2
-        for file in os.listdir(directory):
-            if file.split(".")[0] not in ("config", "model") and not filecmp.cmp(f"{directory}/{file}", f"{checkpoint}/{file}", shallow=False):
+        for file in (os.path.join(at, name)[len(directory) + 1:] for at, _, names in os.walk(directory) for name in names):
+            carried = f"{checkpoint}/{file}"
+            if file.split(".")[0] not in ("config", "model") and not (
+                    os.path.isfile(carried) and filecmp.cmp(f"{directory}/{file}", carried, shallow=False)):
                 wrong = wrong or f"{file} is another in the checkpoint"
     print(f"saved there, {name}: {wrong or 'the same'}", flush=True)
     return not wrong
