@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -252,6 +253,12 @@ absl::Status RowFile::IndexList() {
     }
     offset += static_cast<int64_t>(got);
   }
+  // Rows that share a line (pandas writes all of them in one) are told apart by their places in the list.
+  const bool shared =
+      std::adjacent_find(lines_.begin(), lines_.end(), [](const LinePlace& a, const LinePlace& b) {
+        return a.number == b.number;
+      }) != lines_.end();
+  for (size_t i = 0; shared && i < lines_.size(); ++i) lines_[i].number = static_cast<uint32_t>(i + 1);
   if (scanner.done()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       name_, ":", scanner.line(), ": the file is a JSON list that does not end, or something follows it"));

@@ -18,9 +18,10 @@ struct DataRow {
 };
 
 // The rows of a dataset file in any order, without holding them: 16 bytes of memory a row. JSONL (blank lines
-// are passed over, a line has at most 64 MiB), one JSON list (a row is called by the line it begins on), or
-// Parquet, which is told by its first bytes and unpacked once into a nameless file in $TMPDIR (/tmp). "-" is
-// JSONL from standard input. Read may be called from any thread.
+// are passed over, a line has at most 64 MiB), one JSON list (a row is called by the line it begins on, where
+// rows share one by its place in the list), or Parquet, which is told by its first bytes and unpacked once
+// into a nameless file in $TMPDIR (/tmp). "-" is JSONL from standard input. Read may be called from any
+// thread.
 class RowFile {
  public:
   static absl::StatusOr<std::unique_ptr<RowFile>> Open(const std::string& path);

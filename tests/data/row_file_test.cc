@@ -91,6 +91,15 @@ TEST(RowFile, ReadsOneListOfObjects) {
   EXPECT_EQ((*RowFile::Open(FileOf("[ ]\n")))->size(), 0);
 }
 
+// pandas' to_json(orient="records") writes one line: names, and ids made of them, must differ.
+TEST(RowFile, RowsOfAListThatShareALineAreNumbered) {
+  const std::string path = FileOf("[{\"a\":1},{\"a\":2},\n{\"a\":3}]");
+  const auto file = RowFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  ASSERT_EQ((*file)->size(), 3);
+  for (int64_t i = 0; i < 3; ++i) EXPECT_EQ((*file)->Read(i)->name, absl::StrCat(path, ":", i + 1));
+}
+
 TEST(RowFile, NamesTheLineOfWhatIsWrongInAList) {
   EXPECT_THAT(ErrorOf("[{\"a\":1},\n{\"a\":}\n]"), HasSubstr(":2: byte"));
   EXPECT_THAT(ErrorOf("[{\"a\":1},\n]"), HasSubstr(":2: "));
