@@ -143,12 +143,11 @@ absl::Status ProblemFile::ReadAll() {
 }
 
 absl::Status ProblemFile::Check(const DataRow& row, const ProblemRow& problem) const {
+  if (problem.text.find_first_not_of(" \t\r\n") == std::string::npos)
+    return absl::InvalidArgumentError("the prompt is empty");
   TEMPER_ASSIGN_OR_RETURN(std::string text, form_.Text(problem));
-  // Without a BOS a text may have no tokens; one that has words is not asked, it would cost as much as all.
-  const bool blank = text.find_first_not_of(" \t\r\n") == std::string::npos;
-  if (blank || MayExceed(text.size(), options_.max_tokens)) {
+  if (MayExceed(text.size(), options_.max_tokens)) {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, form_.Tokens(problem));
-    if (tokens.empty()) return absl::InvalidArgumentError("the prompt is empty");
     if (options_.max_tokens > 0 && static_cast<int64_t>(tokens.size()) > options_.max_tokens)
       return TooLong("prompt", static_cast<int64_t>(tokens.size()), options_.max_tokens,
                      " beside max_new_tokens");
@@ -193,7 +192,12 @@ namespace {
 struct DocumentRow {
   ProblemRow asked;
   Message answer;
-  bool alone = false;  // a text that nothing asks for, as of a corpus
+  bool alone = false;    // a text that nothing asks for, as of a corpus
+  bool sampled = false;  // the answer is what a policy wrote after the prompt, and no message that was said
+
+  absl::StatusOr<Document> Tokens(const PromptForm& form) const {
+    return sampled ? form.Sampled(asked, answer.content) : form.Answered(asked, answer);
+  }
 };
 
 absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::string& key) {
@@ -201,7 +205,15 @@ absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::s
   DocumentRow document;
   std::vector<Message>& messages = document.asked.messages;
   TEMPER_ASSIGN_OR_RETURN(messages, ReadConversation(*FieldAt(row.json, key), where));
-  if (const Json* completion = key == "prompt" ? FieldAt(row.json, "completion") : nullptr) {
+  const Json* completion = key == "prompt" ? FieldAt(row.json, "completion") : nullptr;
+  document.asked.tools = ToolsOf(row.json);
+  if (completion != nullptr && completion->is_string()) {  // a collect stage's
+    document.asked.text = messages.back().content;
+    document.answer.content = completion->get<std::string>();
+    document.sampled = true;
+    return document;
+  }
+  if (completion != nullptr) {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<Message> answer,
                             ReadConversation(*completion, row.name + ": completion"));
     messages.insert(messages.end(), answer.begin(), answer.end());
@@ -211,7 +223,6 @@ absl::StatusOr<DocumentRow> ReadConversationRow(const DataRow& row, const std::s
   document.answer = std::move(messages.back());
   messages.pop_back();
   document.asked.text = messages.back().content;
-  document.asked.tools = ToolsOf(row.json);
   document.asked.system = SystemOf(row.json);
   return document;
 }
@@ -296,7 +307,7 @@ absl::Status DocumentFile::CheckRow(const DataRow& row, bool* asks) const {
   const bool first = rows_.empty();
   if (!first && !MayExceed(text.size() + document.answer.content.size(), options_.max_tokens))
     return absl::OkStatus();
-  TEMPER_ASSIGN_OR_RETURN(const Document whole, form_.Answered(asked, document.answer));
+  TEMPER_ASSIGN_OR_RETURN(const Document whole, document.Tokens(form_));
   const int64_t tokens = static_cast<int64_t>(whole.tokens.size());
   if (options_.max_tokens == 0 || tokens <= options_.max_tokens) return absl::OkStatus();
   return TooLong("document", tokens, options_.max_tokens, "");
@@ -305,7 +316,7 @@ absl::Status DocumentFile::CheckRow(const DataRow& row, bool* asks) const {
 absl::StatusOr<Document> DocumentFile::Read(int64_t index) const {
   TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(rows_[index]));
   TEMPER_ASSIGN_OR_RETURN(const DocumentRow read, ReadDocumentRow(row));
-  absl::StatusOr<Document> document = form_.Answered(read.asked, read.answer);
+  absl::StatusOr<Document> document = read.Tokens(form_);
   return document.ok() ? std::move(document) : At(row.name, document.status());
 }
 

@@ -93,7 +93,8 @@ struct DocumentFileOptions {
 
 // Documents of a file: rows of {"prompt","completion"}, {"instruction", perhaps "input", "output"} or
 // {"question","answer"}, in the template that is asked for; of {"messages"} or {"conversations"} (and
-// "tools"), or prompt and completion as messages, as ChatForm::EncodeAnswered writes them. The last message
+// "tools"), or prompt and completion as messages, as ChatForm::EncodeAnswered writes them; of a prompt as
+// messages and a completion as text, which is what a policy sampled (PromptForm::Sampled). The last message
 // is the target: it must be the assistant's, and special tokens in it are read (<think>), as in a completion.
 // Open reads the rows once, and makes tokens only of texts long enough to exceed max_tokens; the others' are
 // made by Read (any thread).

@@ -22,13 +22,13 @@ constexpr char kR1Head[] =
 constexpr char kR1Tail[] = ". Assistant: <think>";
 
 absl::StatusOr<Document> WithCompletion(std::vector<int32_t> prompt, const std::string& completion,
-                                        const Tokenizer& tokenizer) {
+                                        const std::vector<int32_t>& end, const Tokenizer& tokenizer) {
   // Nothing predicts a text's very first token.
   Document document{std::move(prompt), 0};
   document.first_target = std::max<int64_t>(1, static_cast<int64_t>(document.tokens.size()));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.Encode(completion, kTags));
   document.tokens.insert(document.tokens.end(), ids.begin(), ids.end());
-  if (!tokenizer.eos_ids().empty()) document.tokens.push_back(tokenizer.eos_ids()[0]);
+  document.tokens.insert(document.tokens.end(), end.begin(), end.end());
   return document;
 }
 
@@ -82,17 +82,49 @@ absl::StatusOr<std::vector<int32_t>> PromptForm::Tokens(const ProblemRow& proble
   TEMPER_RETURN_IF_ERROR(Check(problem));
   if (!IsChat(problem)) {
     const std::string text = problem.text + options_.suffix;
-    return is_r1() ? EncodeR1(text, tokenizer_) : tokenizer_.Encode(text);
+    return is_r1() ? EncodeR1(text, tokenizer_) : TextTokens(text);
   }
   return chat_->EncodePrompt(MessagesOf(problem), problem.tools);
 }
 
+absl::StatusOr<std::vector<int32_t>> PromptForm::TextTokens(const std::string& text) const {
+  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer_.Encode(text));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<int32_t> of_nothing, tokenizer_.Encode(""));
+  if (!of_nothing.empty() && tokens.size() > 1 && tokens[0] == of_nothing[0] && tokens[1] == of_nothing[0])
+    tokens.erase(tokens.begin());
+  return tokens;
+}
+
+Json PromptForm::Conversation(const ProblemRow& problem) const {
+  if (!IsChat(problem)) return Json();
+  Json messages = Json::array();
+  for (const Message& message : MessagesOf(problem)) messages.push_back(message.fields);
+  return messages;
+}
+
+// Of a template that cannot show how it ends a turn, and of no template, the first end token.
+std::vector<int32_t> PromptForm::EndOfTurn(const ProblemRow& problem) const {
+  if (IsChat(problem)) {
+    std::vector<Message> messages = MessagesOf(problem);
+    messages.push_back(Says("assistant", "<think>\n</think>\n\nso"));  // some open the thinking themselves
+    const auto said = chat_->EncodeAnswered(messages, problem.tools);
+    if (said.ok() && !said->tokens.empty()) return {said->tokens.back()};
+  }
+  if (tokenizer_.eos_ids().empty()) return {};
+  return {tokenizer_.eos_ids()[0]};
+}
+
+absl::StatusOr<Document> PromptForm::Sampled(const ProblemRow& problem, const std::string& completion) const {
+  TEMPER_RETURN_IF_ERROR(Check(problem));
+  const std::string_view bare = WithoutR1(problem.text);
+  const bool in_r1 = !IsChat(problem) && !is_r1() && bare.size() < problem.text.size();
+  TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, in_r1 ? EncodeR1(bare, tokenizer_) : Tokens(problem));
+  return WithCompletion(std::move(prompt), completion, EndOfTurn(problem), tokenizer_);
+}
+
 absl::StatusOr<Document> PromptForm::Answered(const ProblemRow& problem, const Message& answer) const {
   TEMPER_RETURN_IF_ERROR(Check(problem));
-  if (!IsChat(problem)) {
-    TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> prompt, Tokens(problem));
-    return WithCompletion(std::move(prompt), answer.content, tokenizer_);
-  }
+  if (!IsChat(problem)) return Sampled(problem, answer.content);
   std::vector<Message> messages = MessagesOf(problem);
   messages.push_back(answer);
   TEMPER_ASSIGN_OR_RETURN(ChatForm::Answered answered, chat_->EncodeAnswered(messages, problem.tools));
@@ -102,7 +134,8 @@ absl::StatusOr<Document> PromptForm::Answered(const ProblemRow& problem, const M
 absl::StatusOr<Document> MakeDocument(const std::string& prompt, const std::string& completion,
                                       const Tokenizer& tokenizer) {
   TEMPER_ASSIGN_OR_RETURN(std::vector<int32_t> tokens, tokenizer.Encode(prompt));
-  return WithCompletion(std::move(tokens), completion, tokenizer);
+  const std::vector<int32_t>& eos = tokenizer.eos_ids();
+  return WithCompletion(std::move(tokens), completion, {eos.begin(), eos.begin() + !eos.empty()}, tokenizer);
 }
 
 std::string R1Prompt(std::string_view problem) {

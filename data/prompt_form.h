@@ -54,7 +54,8 @@ struct Document {
 
 // Makes prompts of problems, and documents of problems that are answered. Messages become the tokens of the
 // policy's own chat form (data/chat.h). Their content, and a problem inside a template, are never read as
-// special tokens. Without a template a text is the prompt as it stands, special tokens in it included.
+// special tokens. Without a template a text is the prompt as it stands, special tokens in it included; one
+// that begins with the token that the tokenizer puts first, as what a chat template wrote does, has it once.
 // Threads may share it.
 class PromptForm {
  public:
@@ -65,6 +66,11 @@ class PromptForm {
   // r1.
   absl::StatusOr<std::string> Text(const ProblemRow& problem) const;
   absl::StatusOr<std::vector<int32_t>> Tokens(const ProblemRow& problem) const;
+  // The messages that the chat template is asked with, the options' own included; null where it is not.
+  Json Conversation(const ProblemRow& problem) const;
+  // The prompt and what a policy sampled after it, up to the token that ends its turn: whatever the template
+  // would make of the same text as a message that was said.
+  absl::StatusOr<Document> Sampled(const ProblemRow& problem, const std::string& completion) const;
   // The prompt and what the assistant says to it, up to the token that ends it: in the chat template
   // ChatForm::EncodeAnswered's, else the first end token.
   absl::StatusOr<Document> Answered(const ProblemRow& problem, const Message& answer) const;
@@ -75,6 +81,8 @@ class PromptForm {
     return options_.prompt_template == PromptTemplate::kChat || (!is_r1() && !problem.messages.empty());
   }
   std::vector<Message> MessagesOf(const ProblemRow& problem) const;
+  absl::StatusOr<std::vector<int32_t>> TextTokens(const std::string& text) const;
+  std::vector<int32_t> EndOfTurn(const ProblemRow& problem) const;
   absl::Status Check(const ProblemRow& problem) const;
 
   const Tokenizer& tokenizer_;

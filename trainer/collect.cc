@@ -41,8 +41,37 @@ struct Fates {
   }
 };
 
+// What a row says that was asked: a conversation where the chat template of the policy was asked with one, so
+// that whoever learns from it asks in its own form; else the prompt's text. Tools are the conversation's.
+class Asked {
+ public:
+  Asked(const StageContext& context, const Tokenizer& tokenizer)
+      : problems_(context.stage->collect.problems),
+        form_(tokenizer, problems_.prompt, context.recipe->Date()),
+        fields_(problems_.files.empty() ? FieldNames() : problems_.fields) {}
+
+  absl::Status Append(const Prompt& prompt, Json* row) {
+    (*row)["prompt"] = prompt.text;
+    if (problems_.files.empty() && problems_.tasks.empty()) return absl::OkStatus();
+    TEMPER_ASSIGN_OR_RETURN(Json json, ParseJson(prompt.fields, prompt.id));
+    TEMPER_ASSIGN_OR_RETURN(const ProblemRow problem,
+                            fields_.Read(DataRow{.json = std::move(json), .name = prompt.id}));
+    Json conversation = form_.Conversation(problem);
+    if (conversation.is_null()) return absl::OkStatus();
+    (*row)["prompt"] = std::move(conversation);
+    if (!problem.tools.is_null()) (*row)["tools"] = problem.tools;
+    return absl::OkStatus();
+  }
+
+ private:
+  const ProblemsConfig& problems_;
+  const PromptForm form_;
+  ProblemFields fields_;
+};
+
 // The kept completions of one group, as lines of the dataset.
-std::string KeptRows(const Group& group, const CollectConfig& config, Fates* fates) {
+absl::StatusOr<std::string> KeptRows(const Group& group, const CollectConfig& config, Asked& asked,
+                                     Fates* fates) {
   std::string lines;
   std::set<std::string> texts;
   for (const Trajectory& trajectory : group.trajectories) {
@@ -64,15 +93,12 @@ std::string KeptRows(const Group& group, const CollectConfig& config, Fates* fat
     ++*fate;
     if (fate != &fates->kept) continue;
     texts.insert(trajectory.text);
-    absl::StrAppend(&lines,
-                    DumpJson(Json{{"id", group.prompt.id},
-                                  {"sample", trajectory.sample},
-                                  {"reward", *reward},
-                                  {"prompt", group.prompt.text},
-                                  {"completion", trajectory.text},
-                                  {"answer", group.prompt.answer},
-                                  {"task", group.prompt.task}}),
-                    "\n");
+    Json row = {{"id", group.prompt.id}, {"sample", trajectory.sample}, {"reward", *reward}};
+    TEMPER_RETURN_IF_ERROR(asked.Append(group.prompt, &row));
+    row["completion"] = trajectory.text;
+    row["answer"] = group.prompt.answer;
+    row["task"] = group.prompt.task;
+    absl::StrAppend(&lines, DumpJson(row), "\n");
   }
   return lines;
 }
@@ -93,6 +119,7 @@ absl::Status RunCollect(const StageContext& context) {
   // Groups that an interrupted run left in the records are not sampled again, so the whole of it is a loop.
   std::string dataset;
   Fates fates;
+  Asked asked(context, *policy.tokenizer);
   for (int64_t first = 0, rollout = 0; first < config.prompts; first += kCollectedTogether, ++rollout) {
     RolloutRequest request;
     request.seed = context.recipe->seed;
@@ -108,7 +135,10 @@ absl::Status RunCollect(const StageContext& context) {
         const std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
     if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
-    for (const Group& group : groups) dataset += KeptRows(group, config, &fates);
+    for (const Group& group : groups) {
+      TEMPER_ASSIGN_OR_RETURN(const std::string rows, KeptRows(group, config, asked, &fates));
+      dataset += rows;
+    }
     context.progress->Step(std::min(first + kCollectedTogether, config.prompts),
                            absl::StrCat("kept ", fates.kept));
   }

@@ -437,6 +437,51 @@ TEST(MakeDocument, IsPromptThenCompletionThenTheEndToken) {
   EXPECT_FALSE(MakeDocument("\xFF", "", Tiny()).ok());
 }
 
+// What a collect stage keeps of a chat: the policy that learns from it sees the ids that were sampled after.
+TEST(DocumentFile, WhatWasSampledFollowsThePromptAsItWasAsked) {
+  const auto tokenizer = ChatMl();
+  const std::vector<Message> messages =
+      ReadMessages(Json::parse(R"([{"role":"user","content":"a <|im_end|> b"}])"), "row").value();
+  const ChatForm chat = ChatForm::Of(*tokenizer, std::nullopt).value();
+  const Ids prompt = chat.EncodePrompt(messages).value();
+  const std::string rows = TestPath("rows.jsonl");
+  ASSERT_TRUE(WriteFileAtomic(
+                  rows, R"({"prompt":[{"role":"user","content":"a <|im_end|> b"}],"completion":"<think>c"})")
+                  .ok());
+  const auto file = DocumentFile::Open(rows, *tokenizer);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const Document document = (*file)->Read(0).value();
+  const Ids sampled = tokenizer->Encode("<think>c", {.add_special_tokens = false}).value();
+  EXPECT_EQ(document.tokens, Join({prompt, sampled, {kFirstAdded + 1}}));  // the turn's end, <|im_end|>
+  EXPECT_EQ(document.first_target, static_cast<int64_t>(prompt.size()));
+  EXPECT_THAT(std::string(DocumentFile::Open(rows, Tiny()).status().message()),
+              HasSubstr("rows.jsonl:1: "));  // a student that has no chat form
+}
+
+// As Transformers' apply_chat_template gives it as a text: the template has written the first token.
+TEST(PromptForm, ATextThatBeginsWithTheFirstTokenHasItOnce) {
+  const PromptForm form(Tiny(), {}, std::nullopt);
+  const auto tokens = [&](const std::string& text) {
+    ProblemRow problem;
+    problem.text = text;
+    return form.Tokens(problem).value();
+  };
+  EXPECT_EQ(tokens("<bos>Q 7 ?"), tokens("Q 7 ?"));
+  EXPECT_EQ(tokens("<bos>"), Tiny().Encode("").value());
+}
+
+TEST(DocumentFile, AnR1PromptThatWasSampledHasTheSameIds) {
+  const auto tokenizer = ChatMl();
+  const std::string problem = "what is <think> ?";  // words, though the template's own is a token
+  const std::string rows = TestPath("rows.jsonl");
+  ASSERT_TRUE(
+      WriteFileAtomic(rows, DumpJson(Json{{"prompt", R1Prompt(problem)}, {"completion", "c"}}) + "\n").ok());
+  const Document document = DocumentFile::Open(rows, *tokenizer).value()->Read(0).value();
+  Ids prompt = document.tokens;
+  prompt.resize(document.first_target);
+  EXPECT_EQ(prompt, EncodeR1(problem, *tokenizer).value());
+}
+
 TEST(DocumentFile, ReadsPairsAndConversations) {
   const auto tokenizer = ChatMl();
   const int32_t start = kFirstAdded, end = start + 1, think = start + 2;
