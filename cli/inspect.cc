@@ -91,7 +91,7 @@ absl::Status Export(const std::string& path, const std::string& file) {
   TEMPER_RETURN_IF_ERROR(CheckReadable(path));
   const RecordPlaces places = FindRecords(path);
   if (places.empty()) return Unknown(path, "--export found no trajectories here (*.records)");
-  TEMPER_ASSIGN_OR_RETURN(const int64_t count, ExportRecords(places, file));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t count, ExportRecords(path, places, file));
   std::fprintf(stderr, "%lld trajectories exported\n", static_cast<long long>(count));
   return absl::OkStatus();
 }

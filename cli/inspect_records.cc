@@ -132,7 +132,8 @@ Json Number(float value) {
   return std::strtod(FormatFloat(value).c_str(), nullptr);
 }
 
-absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places, WriteLine write) {
+absl::StatusOr<int64_t> ExportTo(const RecordPlaces& places,
+                                 absl::FunctionRef<absl::Status(const Json&)> write) {
   int64_t count = 0;
   StageOfRecords stage_of;
   TEMPER_RETURN_IF_ERROR(ForEachPlace(places, [&](const std::string& name, const std::vector<Group>& groups) {
@@ -218,30 +219,35 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory, const Earn
   return json;
 }
 
-absl::Status WriteTrajectories(const std::string& file, absl::FunctionRef<absl::Status(WriteLine)> each) {
+absl::StatusOr<std::unique_ptr<LinesFile>> LinesFile::Create(const std::string& path,
+                                                             const std::vector<std::string>& inputs) {
   std::error_code unknown;
-  if (FileExists(file) && !std::filesystem::is_regular_file(file, unknown)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(Printable(file, 1000), ": is no regular file; - is standard output"));
+  if (FileExists(path) && !std::filesystem::is_regular_file(path, unknown)) {
+    return absl::FailedPreconditionError(absl::StrCat(Printable(path, 1000), ": is no regular file"));
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> out, AtomicFile::Create(file));
-  int64_t bytes = 0;
-  TEMPER_RETURN_IF_ERROR(each([&](const Json& json) {
-    const std::string line = DumpJson(json) + "\n";
-    const int64_t at = bytes;
-    bytes += static_cast<int64_t>(line.size());
-    return out->WriteAt(at, line);
-  }));
-  return out->Commit();
+  TEMPER_RETURN_IF_ERROR(CheckOutput(path, inputs));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
+  return std::unique_ptr<LinesFile>(new LinesFile(std::move(file)));
 }
 
-absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file) {
+absl::Status LinesFile::Write(const Json& json) {
+  const std::string line = DumpJson(json) + "\n";
+  TEMPER_RETURN_IF_ERROR(file_->WriteAt(bytes_, line));
+  bytes_ += static_cast<int64_t>(line.size());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> ExportRecords(const std::string& path, const RecordPlaces& places,
+                                      const std::string& file) {
   if (file == "-") return ExportTo(places, [](const Json& json) { return WriteOut(DumpJson(json)); });
-  int64_t count = 0;
-  TEMPER_RETURN_IF_ERROR(WriteTrajectories(file, [&](WriteLine write) {
-    TEMPER_ASSIGN_OR_RETURN(count, ExportTo(places, write));
-    return absl::OkStatus();
-  }));
+  if (absl::EndsWith(file, ".records")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Printable(file, 1000), ": has a run's ending, and lines are written: name it .jsonl"));
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<LinesFile> out, LinesFile::Create(file, RunFiles(path)));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t count,
+                          ExportTo(places, [&](const Json& json) { return out->Write(json); }));
+  TEMPER_RETURN_IF_ERROR(out->Commit());
   return count;
 }
 

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "cli/earned.h"
+#include "core/file.h"
 #include "core/json.h"
 #include "data/trajectory.h"
 
@@ -34,14 +36,26 @@ absl::StatusOr<std::string> DescribeRecords(const RecordPlaces& places);
 // "prompt_tokens","completion","tokens","logprobs","stop","policy_version","entropy_sum","reward","advantage",
 // "solved","verdicts":[{"rule","verdict","score","extracted","reason"}]}. Logprobs are f32, printed so that
 // they read back to the same bits. The three before the verdicts are null where there is none (EarnedIn).
-// FILE appears whole; "-" is standard output. Returns how many.
-absl::StatusOr<int64_t> ExportRecords(const RecordPlaces& places, const std::string& file);
+// FILE appears whole; "-" is standard output. `path`: what the places are of. Returns how many.
+absl::StatusOr<int64_t> ExportRecords(const std::string& path, const RecordPlaces& places,
+                                      const std::string& file);
 
 Json TrajectoryJson(const Group& group, const Trajectory& trajectory, const Earned& earned);
 
-// Calls `each` with what writes a line. FILE appears whole or not at all, and must not be there but as a
-// regular file.
-using WriteLine = absl::FunctionRef<absl::Status(const Json&)>;
-absl::Status WriteTrajectories(const std::string& file, absl::FunctionRef<absl::Status(WriteLine)> each);
+// A file of lines that appears whole with Commit, or not at all.
+class LinesFile {
+ public:
+  // Opened before the work that fills it, so that a file that cannot be written costs nothing. An error where
+  // something else than a regular file is at `path`, or one of the `inputs` (CheckOutput).
+  static absl::StatusOr<std::unique_ptr<LinesFile>> Create(const std::string& path,
+                                                           const std::vector<std::string>& inputs);
+  absl::Status Write(const Json& json);
+  absl::Status Commit() { return file_->Commit(); }
+
+ private:
+  explicit LinesFile(std::unique_ptr<AtomicFile> file) : file_(std::move(file)) {}
+  const std::unique_ptr<AtomicFile> file_;
+  int64_t bytes_ = 0;
+};
 
 }  // namespace temper

@@ -259,6 +259,7 @@ std::string ComparisonPage(const std::vector<const ReportRun*>& runs, const std:
 absl::StatusOr<std::string> WriteReport(const std::string& run_directory, const ReportOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(ReportRun run, ReadReportRun(run_directory));
   const std::string path = options.output.empty() ? run.directory + "/report.html" : options.output;
+  TEMPER_RETURN_IF_ERROR(CheckOutput(path, RunFiles(run.directory)));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(path, RunPage(run, options.words)));
   return path;
 }
@@ -277,6 +278,7 @@ absl::StatusOr<std::string> WriteComparison(const std::vector<std::string>& run_
     runs.push_back(&run);
   }
   const std::string path = options.output.empty() ? "comparison.html" : options.output;
+  for (const ReportRun& run : read) TEMPER_RETURN_IF_ERROR(CheckOutput(path, RunFiles(run.directory)));
   TEMPER_RETURN_IF_ERROR(
       WriteFileAtomic(path, ComparisonPage(runs, std::filesystem::path(path).parent_path().string())));
   return path;

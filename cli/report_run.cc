@@ -95,6 +95,10 @@ bool IsRunDirectory(const std::string& path) {
          FileExists(path + "/summary.json");
 }
 
+std::vector<std::string> RunFiles(const std::string& directory) {
+  return {directory + "/config.yaml", directory + "/metrics.jsonl", directory + "/summary.json"};
+}
+
 absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory) {
   TEMPER_RETURN_IF_ERROR(CheckReadable(directory));
   if (!IsRunDirectory(directory)) {

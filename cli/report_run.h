@@ -43,6 +43,9 @@ struct ReportRun {
 // True where the folder has config.yaml, metrics.jsonl or summary.json.
 bool IsRunDirectory(const std::string& path);
 
+// What is read of a run beside its stages' folders: config.yaml, metrics.jsonl and summary.json.
+std::vector<std::string> RunFiles(const std::string& directory);
+
 // Errors: no run directory; metrics.jsonl or summary.json damaged. A config.yaml of another version is a
 // note.
 absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory);

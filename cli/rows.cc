@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -43,6 +45,20 @@ absl::Status WriteOut(std::string text) {
       return absl::AbortedError("standard output: its reader is gone");
     } else if (errno != EINTR) {
       return absl::UnavailableError(absl::StrCat("standard output: ", strerror(errno)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOutput(const std::string& output, const std::vector<std::string>& inputs) {
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  if (!fs::exists(output, unknown)) return absl::OkStatus();
+  for (fs::path at = fs::canonical(output, unknown); at.has_relative_path(); at = at.parent_path()) {
+    for (const std::string& input : inputs) {
+      if (!fs::equivalent(at, input, unknown)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(Printable(output, 1000), ": is read from, as ",
+                                                     Printable(input, 1000), ": write to another file"));
     }
   }
   return absl::OkStatus();

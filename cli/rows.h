@@ -38,6 +38,10 @@ class RowReader {
 // is an error.
 absl::Status WriteOut(std::string text);
 
+// An error where a file written as `output` would replace one that is read: one of the `inputs`, or what is
+// there in a folder that is one, under whatever name.
+absl::Status CheckOutput(const std::string& output, const std::vector<std::string>& inputs);
+
 // The member `key` as token ids, each in [0, limit). Errors name the row, the key and the index.
 absl::StatusOr<std::vector<int32_t>> TokensOf(const Json& object, const std::string& key, int64_t limit,
                                               const std::string& name);

@@ -16,7 +16,7 @@
 #include "core/stop.h"
 #include "rewards/pool.h"
 #include "rewards/score.h"
-#include "trainer/recipe_config.h"
+#include "trainer/recipe.h"
 
 namespace temper {
 namespace {
@@ -55,8 +55,7 @@ const RewardConfig* RewardOfStage(const StageConfig& stage) {
 }
 
 absl::StatusOr<RewardConfig> RewardOfRecipe(const ScoreOptions& options) {
-  RecipeConfig recipe;
-  TEMPER_RETURN_IF_ERROR(ReadConfigFile(options.recipe, options.set, recipe));
+  TEMPER_ASSIGN_OR_RETURN(const RecipeConfig recipe, ReadRecipeFields(options.recipe, options.set));
   std::vector<std::string> names;
   const RewardConfig* only = nullptr;
   for (const StageConfig& stage : recipe.stages) {

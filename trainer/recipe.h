@@ -21,6 +21,11 @@ const char* Name(StageKind kind);
 // `notes` (or null): what a person should know, such as an override that a stage's own field hides.
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
                                         int ranks, std::vector<std::string>* notes = nullptr);
+// The same for whoever wants a part of it, such as a stage's rules: its paths are resolved, and what the
+// other parts name need not be there. `places` (or null): where it says its keys.
+absl::StatusOr<RecipeConfig> ReadRecipeFields(const std::string& path,
+                                              const std::vector<std::string>& overrides,
+                                              ConfigPlaces* places = nullptr);
 // places: where the recipe says its keys, for the errors.
 absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places = {});
 

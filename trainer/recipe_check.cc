@@ -345,12 +345,19 @@ absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlac
   return Checker(recipe, ranks, places).Check();
 }
 
+absl::StatusOr<RecipeConfig> ReadRecipeFields(const std::string& path,
+                                              const std::vector<std::string>& overrides,
+                                              ConfigPlaces* places) {
+  RecipeConfig recipe;
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe, places));
+  ResolvePaths(std::filesystem::path(path).parent_path(), &recipe);
+  return recipe;
+}
+
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
                                         int ranks, std::vector<std::string>* notes) {
-  RecipeConfig recipe;
   ConfigPlaces places;
-  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, overrides, recipe, &places));
-  ResolvePaths(std::filesystem::path(path).parent_path(), &recipe);
+  TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipeFields(path, overrides, &places));
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, ranks, places));
   if (notes != nullptr) *notes = HiddenOverrides(recipe, overrides, places);
   return recipe;

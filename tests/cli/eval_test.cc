@@ -88,6 +88,59 @@ TEST_F(Eval, MeasuresAsARecipesStageIsMeasured) {
               HasSubstr("leave out --rule"));
 }
 
+// A recipe's evaluation, by the run and by the command alone.
+TEST_F(Eval, OfARecipesStageHasTheFiguresOfItsRun) {
+  const Folder project;
+  project.Write("asked.jsonl", absl::StrCat(kProblems, "{\"question\":\"4 plus 4?\",\"answer\":\"8\"}\n",
+                                            "{\"question\":\"9 plus 1?\",\"answer\":\"10\"}\n"));
+  const std::string recipe = project.Write(
+      "recipe.yaml",
+      absl::StrCat("seed: 5\nevaluation: {problems: 3, samples_per_prompt: 3, sampling: {max_new_tokens: "
+                   "200, temperature: 0.8}, "
+                   "held_out: {files: [asked.jsonl], suffix: ' !'}, reward: {rules: [{rule: number}]}}\n"
+                   "stages: {look: {kind: eval, from: ",
+                   model_, "}}\n"));
+  const std::string run = project.path() + "/run";
+  ASSERT_TRUE(RunCommand("run", {recipe, "--run-dir", run}).status.ok());
+  const Json theirs = Json::parse(project.Read("run/summary.json"))[0];
+  ASSERT_EQ(theirs["problems"], 3);
+  for (const std::string& read : {recipe, run + "/config.yaml"}) {
+    const Json ours =
+        Json::parse(Lines("eval", {"--model", model_, "--recipe", read, "--stage", "look"}).at(0));
+    for (const auto& [name, figure] : theirs.items()) {
+      if (name == "stage" || name == "kind" || name == "seconds" || name == "exact") continue;
+      EXPECT_EQ(ours[name], figure) << name;
+    }
+  }
+  const auto at = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"--model", model_, "--recipe", recipe, "--stage", "look"});
+    return Json::parse(Lines("eval", more).at(0));
+  };
+  EXPECT_EQ(at({"--k", "2", "--limit", "2"})["samples"], 4);
+  EXPECT_EQ(at({"--data", project.path() + "/asked.jsonl"})["n"], 4);
+  EXPECT_NE(at({"--suffix", " ?"})["length_mean"], theirs["length_mean"]);
+}
+
+TEST_F(Eval, AnOutputIsNoneOfTheInputsAndIsOpenedFirst) {
+  const std::string data = folder_.Write("problems", kProblems);
+  for (const char* name : {"problems", "./problems", "tokenizer.json"}) {
+    EXPECT_THAT(ErrorOf("eval", Arguments(kProblems, {"--output", absl::StrCat(folder_.path(), "/", name)})),
+                HasSubstr("is read from"))
+        << name;
+  }
+  EXPECT_EQ(folder_.Read("problems"), kProblems);
+  EXPECT_THAT(ErrorOf("eval", {"--model", "/no/model", "--data", data, "--output", "/nowhere/out.jsonl"}),
+              HasSubstr("/nowhere"));
+}
+
+TEST_F(Eval, AProblemThatIsEmptyIsNamedOrSkipped) {
+  const std::string problems = absl::StrCat("{\"question\":\"\",\"answer\":\"1\"}\n", kProblems);
+  for (const char* form : {"none", "r1"}) {
+    EXPECT_THAT(ErrorOf("eval", Arguments(problems, {"--template", form})), HasSubstr("problems:1: "));
+  }
+  EXPECT_EQ(Json::parse(Lines("eval", Arguments(problems, {"--skip-bad-lines"})).at(0))["n"], 2);
+}
+
 TEST_F(Eval, WritesCompletionsWithTheirVerdicts) {
   const std::string out = folder_.path() + "/out.jsonl";
   const std::string problems = "{\"id\":\"first\",\"question\":\"2 plus 3?\",\"answer\":\"5\"}\n";

@@ -96,6 +96,17 @@ TEST(Score, TakesTheRewardOfAStage) {
   EXPECT_THAT(ErrorOf("score", {"--recipe", folder.path() + "/none.yaml"}, row), HasSubstr("none.yaml"));
 }
 
+// Files that rules name are looked for as a run looks for them.
+TEST(Score, FindsWhatARecipeNamesBesideIt) {
+  const Folder folder;
+  folder.Write("refusals.txt", "no way\n");
+  const std::string recipe = folder.Write(
+      "r.yaml",
+      "stages: {zero: {kind: rl, rl: {reward: {rules: [{rule: harmless, refusals: refusals.txt}]}}}}\n");
+  const std::string row = "{\"completion\":\"no way\",\"answer\":\"\",\"task\":\"harmful\"}\n";
+  EXPECT_EQ(Lines("score", {"--recipe", recipe}, row).size(), 1u);
+}
+
 TEST(Score, ABadReferenceIsItsRowsFaultAndTheOthersGoOn) {
   const std::string rows =
       "{\"completion\":\"</think><answer>1</answer>\",\"answer\":\"1\"}\n"
