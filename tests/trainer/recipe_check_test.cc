@@ -137,7 +137,7 @@ TEST_F(RecipeCheck, OfARecipeThatWasNotReadFromAFileNamesTheKey) {
 
 // The script of a judge lies beside the recipe, from wherever the run is started; `python3` is PATH's.
 TEST_F(RecipeCheck, AJudgesScriptIsSoughtBesideTheRecipe) {
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "judge.py", "").ok());
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "judge.py", "import sys\nfor row in sys.stdin: pass\n").ok());
   ASSERT_TRUE(WriteFileAtomic(folder_ / "python3", "").ok());
   EXPECT_EQ(ErrorOf("[{rule: accuracy}]",
                     "[{rule: accuracy}, {rule: process, command: [python3, judge.py, strict, --rows]}]"),
