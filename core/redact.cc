@@ -48,7 +48,7 @@ bool SpeaksOfSecret(std::string_view name) {
   return is_secret();
 }
 
-size_t EndOfValue(std::string_view text, size_t at) {
+size_t EndOfSecret(std::string_view text, size_t at) {
   // What is quoted ends with its quote.
   if (at < text.size() && (text[at] == '"' || text[at] == '\''))
     return std::min(text.find(text[at], at + 1), text.size());
@@ -113,10 +113,10 @@ std::string RedactTaking(std::string_view given, std::vector<std::string>* secre
         for (std::string_view scheme : {"Bearer ", "Basic ", "bearer "}) {
           if (rest.substr(0, scheme.size()) == scheme) value += scheme.size();
         }
-        if (view.substr(value, kRedacted.size()) != kRedacted) replace(value, EndOfValue(view, value));
+        if (view.substr(value, kRedacted.size()) != kRedacted) replace(value, EndOfSecret(view, value));
       } else if ((word == "Bearer" || word == "Basic") && end < text.size() && text[end] == ' ') {
-        if (view.substr(end + 1, kRedacted.size()) != kRedacted && EndOfValue(view, end + 1) > end + 12)
-          replace(end + 1, EndOfValue(view, end + 1));
+        if (view.substr(end + 1, kRedacted.size()) != kRedacted && EndOfSecret(view, end + 1) > end + 12)
+          replace(end + 1, EndOfSecret(view, end + 1));
       }
       for (const Shape& shape : kShapes) {
         if (word.substr(0, shape.start.size()) != shape.start) continue;
