@@ -14,7 +14,7 @@ namespace {
 using Words = absl::flat_hash_set<std::string_view>;
 
 // What makes another number, wherever it stands behind one.
-const Words& Numbers() {
+const Words& NumberNames() {
   static const auto& words = *new Words{
       "zero",        "one",        "two",         "three",      "four",      "five",        "six",
       "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
@@ -249,7 +249,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       return false;
     if (lower == "and" || lower == "or") {
       const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
-                           !Numbers().contains(next(i));
+                           !NumberNames().contains(next(i));
       const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
       if (!several && !both) return false;
       continue;
@@ -259,7 +259,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     if (lower == "over" || lower == "under" || lower == "out") return false;
     if (lower == "to" && !counted) return false;
     if (IsNameOf(lower, number)) continue;  // 8 (eight)
-    if (Numbers().contains(lower)) return false;
+    if (NumberNames().contains(lower)) return false;
     if (lower == "more" && counted) return false;
     if (lower == "more" && (next(i) == "than" || next(i) == "or")) return false;
     if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
