@@ -14,13 +14,13 @@ constexpr std::string_view kNameEnd = " \t\r\n\"'`\\=:;,&?<>(){}[]|/@#$";
 constexpr std::string_view kValueEnd = " \t\r\n\"'`\\;,&<>(){}|";
 
 // Keys of services that are known by how they begin, with the least that follows.
-struct Shape {
+struct KeyShape {
   std::string_view start;
   size_t least;
 };
-constexpr Shape kShapes[] = {{"hf_", 16},         {"sk-", 16},    {"ghp_", 16},  {"gho_", 16},
-                             {"github_pat_", 16}, {"glpat-", 16}, {"xoxb-", 16}, {"xoxp-", 16},
-                             {"AKIA", 12},        {"ASIA", 12},   {"AIza", 20},  {"eyJ", 40}};
+constexpr KeyShape kKeyShapes[] = {{"hf_", 16},         {"sk-", 16},    {"ghp_", 16},  {"gho_", 16},
+                                   {"github_pat_", 16}, {"glpat-", 16}, {"xoxb-", 16}, {"xoxp-", 16},
+                                   {"AKIA", 12},        {"ASIA", 12},   {"AIza", 20},  {"eyJ", 40}};
 
 constexpr size_t kLeastSecret = 4;  // shorter ones are in every text
 
@@ -56,7 +56,7 @@ size_t EndOfSecret(std::string_view text, size_t at) {
 }
 
 // Where the value of the name that ends at `end` begins; npos: nothing secret is given to it.
-size_t ValueOf(std::string_view text, size_t begin, size_t end) {
+size_t SecretOf(std::string_view text, size_t begin, size_t end) {
   const bool quoted =
       begin > 0 && IsOneOf(text[begin - 1], "\"'") && end < text.size() && text[end] == text[begin - 1];
   size_t at = end + (quoted ? 1 : 0);
@@ -106,7 +106,7 @@ std::string RedactTaking(std::string_view given, std::vector<std::string>* secre
     const size_t end = std::min(text.find_first_of(kNameEnd, begin), text.size());
     const std::string_view word = view.substr(begin, end - begin);
     if (begin >= done && !word.empty()) {
-      size_t value = ValueOf(view, begin, end);
+      size_t value = SecretOf(view, begin, end);
       if (value != view.npos) {
         // "Authorization: Bearer x": the scheme stays.
         const std::string_view rest = view.substr(value);
@@ -118,7 +118,7 @@ std::string RedactTaking(std::string_view given, std::vector<std::string>* secre
         if (view.substr(end + 1, kRedacted.size()) != kRedacted && EndOfSecret(view, end + 1) > end + 12)
           replace(end + 1, EndOfSecret(view, end + 1));
       }
-      for (const Shape& shape : kShapes) {
+      for (const KeyShape& shape : kKeyShapes) {
         if (word.substr(0, shape.start.size()) != shape.start) continue;
         const bool whole = std::all_of(word.begin(), word.end(), IsKeyCharacter);
         if (whole && word.size() >= shape.start.size() + shape.least) replace(begin, end);
