@@ -11,11 +11,11 @@
 namespace temper {
 namespace {
 
-using Words = absl::flat_hash_set<std::string_view>;
+using WordSet = absl::flat_hash_set<std::string_view>;
 
 // What makes another number, wherever it stands behind one.
-const Words& NumberNames() {
-  static const auto& words = *new Words{
+const WordSet& NumberNames() {
+  static const auto& words = *new WordSet{
       "zero",        "one",        "two",         "three",      "four",      "five",        "six",
       "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
       "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",  "nineteen",    "twenty",
@@ -44,8 +44,8 @@ const Words& NumberNames() {
 }
 
 // Plurals that are numbers, and words that end so and are no plurals.
-const Words& NoPlurals() {
-  static const auto& words = *new Words{
+const WordSet& NoPlurals() {
+  static const auto& words = *new WordSet{
       "ones",    "twos",       "threes",    "fours",    "fives",    "sixes",   "sevens",    "eights",
       "nines",   "tens",       "twenties",  "scores",   "grosses",  "pairs",   "couples",   "trios",
       "triples", "doubles",    "quarters",  "quartets", "quintets", "duos",    "triplets",  "doublets",
@@ -56,8 +56,8 @@ const Words& NoPlurals() {
   return words;
 }
 
-const Words& Harmless() {
-  static const auto& words = *new Words{
+const WordSet& HarmlessWords() {
+  static const auto& words = *new WordSet{
       "total", "altogether", "overall", "left", "remaining", "more", "each", "apiece", "per", "old", "long",
       "wide", "tall", "high", "deep", "away", "ago", "only", "exactly", "also", "too", "respectively",
       "people", "children", "men", "women", "fish", "sheep", "deer", "feet", "teeth", "mice", "geese", "oxen",
@@ -71,16 +71,16 @@ const Words& Harmless() {
   return words;
 }
 
-const Words& Prepositions() {
+const WordSet& Prepositions() {
   static const auto& words =
-      *new Words{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
-                 "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
+      *new WordSet{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
+                   "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
   return words;
 }
 
 // Where a clause's words about a number end.
-const Words& Stops() {
-  static const auto& words = *new Words{
+const WordSet& Stops() {
+  static const auto& words = *new WordSet{
       "is",    "are",  "was",   "were",  "be",    "will", "would",  "has",    "have",    "had",   "that",
       "which", "who",  "when",  "where", "while", "so",   "thus",   "then",   "because", "since", "after",
       "until", "hope", "given", "due",   "i",     "we",   "he",     "she",    "they",    "it",    "can",
@@ -88,8 +88,8 @@ const Words& Stops() {
   return words;
 }
 
-const Words& Units() {
-  static const auto& words = *new Words{
+const WordSet& Units() {
+  static const auto& words = *new WordSet{
       "in",         "rpm",         "bpm",         "fps",        "psi",         "ppm",      "yd",
       "Wh",         "ft",          "mi",          "inch",       "inches",      "feet",     "foot",
       "yard",       "yards",       "mile",        "miles",      "meter",       "meters",   "metre",
@@ -123,8 +123,8 @@ const Words& Units() {
 // kN, mL, GB: a prefix and a base of the international system.
 bool IsPrefixedUnit(std::string_view word) {
   static const auto& bases =
-      *new Words{"m", "g", "s",  "A", "K", "mol", "Hz",  "N",  "Pa", "J",  "W",  "C",  "V",  "F",   "T",
-                 "L", "l", "eV", "B", "b", "cal", "bar", "Wb", "H",  "lm", "lx", "Sv", "Gy", "rad", "Ohm"};
+      *new WordSet{"m", "g", "s",  "A", "K", "mol", "Hz",  "N",  "Pa", "J",  "W",  "C",  "V",  "F",   "T",
+                   "L", "l", "eV", "B", "b", "cal", "bar", "Wb", "H",  "lm", "lx", "Sv", "Gy", "rad", "Ohm"};
   if (word.size() < 2 || word.size() > 5) return false;
   if (word.size() > 1 && bases.contains(word)) return true;
   return std::string_view("kMGTmnpcdh").find(word[0]) != std::string_view::npos &&
@@ -137,13 +137,13 @@ bool EndsInS(std::string_view word) {
 }
 
 // A word of a remark: in small letters, and as written.
-struct Word {
+struct Beside {
   std::string lower;
   std::string_view written;
 };
 
 // m, s, V: of one letter. Of B, M, k and a K that stands right behind the number nothing is known: 12K.
-bool IsLetterUnit(const Word& word, std::string_view behind) {
+bool IsLetterUnit(const Beside& word, std::string_view behind) {
   if (word.written.size() != 1) return false;
   if (word.written == "K") {
     const std::string_view before = behind.substr(0, word.written.data() - behind.data());
@@ -155,8 +155,8 @@ bool IsLetterUnit(const Word& word, std::string_view behind) {
 bool IsLetter(char c) { return absl::ascii_isalpha(c) || (c & 0x80) != 0; }
 
 // The words up to the first mark that ends a clause; of \text{..} and its like what is inside.
-std::vector<Word> WordsOf(std::string_view text) {
-  std::vector<Word> words;
+std::vector<Beside> WordsOf(std::string_view text) {
+  std::vector<Beside> words;
   for (size_t at = 0; at < text.size() && words.size() < 24;) {
     if (text[at] == '\\') {
       size_t end = at + 1;
@@ -218,8 +218,8 @@ bool IsNameOf(std::string_view word, std::string_view number) {
   return name != std::end(kNames) && std::to_string(name - std::begin(kNames)) == number;
 }
 
-bool IsCounted(const Word& word) {
-  return IsUnit(word.written) || IsUnit(word.lower) || Harmless().contains(word.lower) ||
+bool IsCounted(const Beside& word) {
+  return IsUnit(word.written) || IsUnit(word.lower) || HarmlessWords().contains(word.lower) ||
          (EndsInS(word.lower) && !NoPlurals().contains(word.lower));
 }
 
@@ -230,14 +230,14 @@ bool IsUnit(std::string_view word) { return Units().contains(word) || IsPrefixed
 bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known) {
   const bool one = number.empty() || number == "1";
   behind = behind.substr(0, 200);
-  const std::vector<Word> words = WordsOf(behind);
-  const auto is_known = [&](const Word& word) { return !known || IsIn(word.written, *known); };
+  const std::vector<Beside> words = WordsOf(behind);
+  const auto is_known = [&](const Beside& word) { return !known || IsIn(word.written, *known); };
   const auto next = [&](size_t i) {
     return i + 1 < words.size() ? std::string_view(words[i + 1].lower) : "";
   };
   bool counted = false, belongs = false;  // what is counted was said; a preposition was
   for (size_t i = 0; i < words.size(); ++i) {
-    const Word& word = words[i];
+    const Beside& word = words[i];
     const std::string_view lower = word.lower;
     if ((word.lower[0] & 0x80) != 0) {
       if (HasForeignNumber(lower)) return false;
@@ -285,7 +285,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     // An adjective: what is counted follows.
     bool follows = false;
     for (size_t j = i + 1; j < std::min(i + 4, words.size()) && !counted; ++j)
-      follows = follows || (IsCounted(words[j]) && !Harmless().contains(words[j].lower)) ||
+      follows = follows || (IsCounted(words[j]) && !HarmlessWords().contains(words[j].lower)) ||
                 words[j].lower == "people" || words[j].lower == "children" || words[j].lower == "fish";
     if (!follows || NoPlurals().contains(lower) || lower.size() < 3) return false;
   }
@@ -293,7 +293,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
 }
 
 bool MakesAnother(std::string_view before) {
-  static const auto& kChanging = *new Words{
+  static const auto& kChanging = *new WordSet{
       "out",      "minus",     "negative",   "plus",      "times",      "half",     "twice",     "double",
       "triple",   "quadruple", "thrice",     "than",      "least",      "most",     "nearly",    "almost",
       "under",    "over",      "above",      "below",     "between",    "root",     "factorial", "beyond",
@@ -308,7 +308,7 @@ bool MakesAnother(std::string_view before) {
       "percent",  "anything",  "everything", "near",      "close",      "anywhere", "somewhere", "never",
       "fraction", "coprime",   "limit",      "and",       "not",        "no",       "nor",       "if",
       "unless",   "when",      "debt",       "per"};
-  static const auto& kVerbs = *new Words{
+  static const auto& kVerbs = *new WordSet{
       "is",        "are",    "was",   "were",  "has",    "have",   "had",   "gets",  "get", "needs",
       "need",      "makes",  "make",  "gives", "give",   "equals", "be",    "that",  "so",  "thus",
       "therefore", "hence",  "then",  "we",    "he",     "she",    "they",  "it",    "i",   "there",
