@@ -56,6 +56,41 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
   return absl::OkStatus();
 }
 
+int64_t BytesBelow(const std::string& directory) {
+  std::error_code error;
+  int64_t bytes = 0;
+  for (auto at = std::filesystem::recursive_directory_iterator(directory, error);
+       !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+    std::error_code none;
+    if (at->is_regular_file(none)) bytes += static_cast<int64_t>(at->file_size(none));
+  }
+  return bytes;
+}
+
+// Reads all that the run left; shows how far it is once that takes a while.
+absl::Status CheckWhatIsThere(const std::string& run_directory, const std::function<bool()>& stop) {
+  constexpr int64_t kMib = 1 << 20, kStopBytes = 64 * kMib;
+  constexpr std::chrono::seconds kQuiet(2);
+  const auto began = std::chrono::steady_clock::now();
+  std::unique_ptr<Progress> progress;
+  int64_t done = 0;
+  const absl::Status status =
+      CheckIntact(run_directory, /*fall_back=*/true, [&](int64_t bytes) -> absl::Status {
+        const int64_t before = done / kStopBytes;
+        done += bytes;
+        if (done / kStopBytes > before && stop())
+          return absl::CancelledError("stopped on request, before anything began");
+        if (progress == nullptr && std::chrono::steady_clock::now() - began > kQuiet) {
+          progress = std::make_unique<Progress>();
+          progress->Start("checking files, MiB", BytesBelow(run_directory) / kMib);
+        }
+        if (progress != nullptr) progress->Step(done / kMib, "");
+        return absl::OkStatus();
+      });
+  if (progress != nullptr) progress->Finish();
+  return status;
+}
+
 // The first rank has the folder to itself, and what lies there is whole.
 absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
                      const std::function<bool()>& stop, std::unique_ptr<RunLock>* lock) {
@@ -275,41 +310,6 @@ class Runner {
   Progress progress_;
   std::unique_ptr<Inputs> inputs_;
 };
-
-int64_t BytesBelow(const std::string& directory) {
-  std::error_code error;
-  int64_t bytes = 0;
-  for (auto at = std::filesystem::recursive_directory_iterator(directory, error);
-       !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
-    std::error_code none;
-    if (at->is_regular_file(none)) bytes += static_cast<int64_t>(at->file_size(none));
-  }
-  return bytes;
-}
-
-// Reads all that the run left; shows how far it is once that takes a while.
-absl::Status CheckWhatIsThere(const std::string& run_directory, const std::function<bool()>& stop) {
-  constexpr int64_t kMib = 1 << 20, kStopBytes = 64 * kMib;
-  constexpr std::chrono::seconds kQuiet(2);
-  const auto began = std::chrono::steady_clock::now();
-  std::unique_ptr<Progress> progress;
-  int64_t done = 0;
-  const absl::Status status =
-      CheckIntact(run_directory, /*fall_back=*/true, [&](int64_t bytes) -> absl::Status {
-        const int64_t before = done / kStopBytes;
-        done += bytes;
-        if (done / kStopBytes > before && stop())
-          return absl::CancelledError("stopped on request, before anything began");
-        if (progress == nullptr && std::chrono::steady_clock::now() - began > kQuiet) {
-          progress = std::make_unique<Progress>();
-          progress->Start("checking files, MiB", BytesBelow(run_directory) / kMib);
-        }
-        if (progress != nullptr) progress->Step(done / kMib, "");
-        return absl::OkStatus();
-      });
-  if (progress != nullptr) progress->Finish();
-  return status;
-}
 
 }  // namespace
 

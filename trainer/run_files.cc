@@ -98,7 +98,7 @@ class Lister {
 
  private:
   void Add(const std::string& field, const std::string& path, const std::string& name = "") {
-    named_.push_back({stage_.name, field, name, path});
+    named_.push_back({.stage = stage_.name, .field = field, .name = name, .path = path, .sha256 = ""});
   }
 
   absl::Status AddModel(const std::string& field, const std::string& directory, bool weights) {

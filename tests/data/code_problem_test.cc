@@ -40,7 +40,10 @@ TEST(CodeProblem, IsWhatRowsOfPublishedDataSetsAsk) {
 
 TEST(CodeProblem, IsNotMadeOfOtherRows) {
   EXPECT_EQ(Read(R"({"question":"1 + 1?","answer":"2","starter_code":"x"})").first, "1 + 1? ANSWER");
-  EXPECT_EQ(Read(R"({"text":"Add.","problem":"p","test_list":["a"]})", {.problem = "problem"}).first, "p");
+  EXPECT_EQ(Read(R"({"text":"Add.","problem":"p","test_list":["a"]})",
+                 {.problem = "problem", .answer = "", .task = "", .id = "", .tests = ""})
+                .first,
+            "p");
   EXPECT_EQ(Read(R"({"description":"d"})").second, "");
 }
 
