@@ -3,7 +3,7 @@
 """Canaries where people put keys: in a judge's command line, in URLs, and in what the judge says when it fails. None is in a file
 of the run, its report or either output; the run goes on after a key was changed, and a config.yaml without its keys runs nothing.
 
-Usage: secrets.py TEMPER
+Usage: kept_secrets.py TEMPER
 """
 import json
 import os
