@@ -231,7 +231,10 @@ absl::Status CheckNoLinks(const std::string& path) {
 absl::Status CheckOnlyOursToWrite(const std::string& directory, bool group_may) {
   struct stat info;
   if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();
-  const mode_t others = info.st_mode & (group_may ? S_IWOTH : S_IWOTH | S_IWGRP);
+  // Where each user has a group of their own, under their own number, `mkdir` makes folders that it may
+  // write.
+  const bool private_group = info.st_gid == getegid() && getegid() == geteuid();
+  const mode_t others = info.st_mode & (group_may || private_group ? S_IWOTH : S_IWOTH | S_IWGRP);
   if (others == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat(Printable(directory, 1000), ": ", others & S_IWOTH ? "every user" : "its group",

@@ -56,8 +56,8 @@ bool FileExists(const std::string& path);  // a file, folder or link of any kind
 absl::Status CheckReadable(const std::string& path);
 // An error that names the first symbolic link among `path` and what lies below it; no such path is none.
 absl::Status CheckNoLinks(const std::string& path);
-// An error where other users, or the group unless `group_may`, may write in the folder; one that is not there
-// is none.
+// An error where other users, or the group unless `group_may` or it is this user's own, may write in the
+// folder; one that is not there is none.
 absl::Status CheckOnlyOursToWrite(const std::string& directory, bool group_may);
 absl::Status MakeDirectories(const std::string& path);                    // and those above it
 absl::Status RemoveTree(const std::string& path);                         // no error if it is not there
