@@ -10,6 +10,7 @@
 #include "core/stop.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
+#include "trainer/stage.h"
 
 namespace temper {
 namespace {
@@ -33,7 +34,10 @@ struct RunOptions {
 // The machine has the memory, and the run's folder is nobody else's to write.
 absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks) {
   const int local = LocalRanks(ranks);
-  absl::Status status = CheckMemory(recipe, ranks, local, MemoryThatIsFree(local));
+  const auto finished = [&](const std::string& stage) {
+    return FileExists(StageDonePath(StageDirectory(run_dir, stage)));
+  };
+  absl::Status status = CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished);
   if (status.ok()) status = CheckOnlyOursToWrite(run_dir, recipe.shared);
   return status.ok() ? status : absl::Status(status.code(), absl::StrCat(status.message(), "; or --force"));
 }

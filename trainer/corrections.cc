@@ -64,7 +64,7 @@ const UpdatesConfig* UpdatesOf(const StageConfig& stage) {
 std::string WhyNotSoMany(const StageConfig& before, const StageConfig& now, int64_t done) {
   const OptimizerConfig& optimizer = UpdatesOf(before)->optimizer;
   if (now.kind == StageKind::kRl) {
-    if (now.rl.steps < done) return absl::StrCat(done, " updates are done already");
+    if (now.rl.steps < done) return absl::StrCat(done, " updates are done already: say at least as many");
     int64_t step = 0;
     while (step < done &&
            LearningRate(optimizer, step, before.rl.steps) == LearningRate(optimizer, step, now.rl.steps))
@@ -73,7 +73,7 @@ std::string WhyNotSoMany(const StageConfig& before, const StageConfig& now, int6
   } else {
     const int64_t was = (now.kind == StageKind::kSft ? before.sft : before.pretrain).epochs;
     const int64_t is = (now.kind == StageKind::kSft ? now.sft : now.pretrain).epochs;
-    if (is < was) return "passes may be added and not taken away";
+    if (is < was) return "passes may be added and not taken away: say at least as many";
     // How many updates a pass has is known once the documents are read; one pass more or less tells enough.
     if (LearningRate(optimizer, optimizer.warmup_steps + 1, optimizer.warmup_steps + 1000) ==
         LearningRate(optimizer, optimizer.warmup_steps + 1, optimizer.warmup_steps + 2000))
@@ -215,7 +215,9 @@ class Comparison {
   void CompareUpdates(size_t i, const std::string& path, const FieldChange& change) {
     std::string why;
     if (i + 1 < begun_) {
-      why = absl::StrCat("stage ", before_.stages[begun_ - 1].name, " after it has begun");
+      why =
+          absl::StrCat("stage ", before_.stages[begun_ - 1].name,
+                       " after it has begun: to go on here remove ", absl::StrJoin(FoldersFrom(i + 1), " "));
     } else {
       why = WhyNotSoMany(before_.stages[i], now_.stages[i], progress_[i].updates);
     }
@@ -230,16 +232,20 @@ class Comparison {
       removed_.insert(StageDirectory(run_directory_, before_.stages[j].name));
   }
 
+  // Of stages that have begun.
+  std::vector<std::string> FoldersFrom(size_t i) const {
+    std::vector<std::string> folders;
+    for (; i < begun_; ++i) folders.push_back(StageDirectory(run_directory_, before_.stages[i].name));
+    return folders;
+  }
+
   // How a stage that has begun can be left as it is, or begun again.
   std::string Advice(size_t i) const {
-    std::vector<std::string> folders;
-    for (size_t j = i; j < begun_; ++j)
-      folders.push_back(StageDirectory(run_directory_, before_.stages[j].name));
     return absl::StrCat(
         "stage ", before_.stages[i].name, progress_[i].finished ? " is finished" : " has begun",
         ": set it back (later stages may say another of their own), or use another --run-dir; "
         "to begin the stage again remove ",
-        absl::StrJoin(folders, " "));
+        absl::StrJoin(FoldersFrom(i), " "));
   }
 
   // A stage that has not begun may have left samples of its first rollout.

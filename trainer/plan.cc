@@ -193,9 +193,11 @@ std::string Remedy(absl::string_view pool) {
 
 }  // namespace
 
-absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free) {
+absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
+                         const std::function<bool(const std::string& stage)>& finished) {
   const bool on_gpu = recipe.device != "cpu";
   for (const StageConfig& stage : recipe.stages) {
+    if (finished(stage.name)) continue;
     TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, ranks));
     int64_t sum = 0;
     const std::pair<std::string, int64_t>* largest = nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,10 +24,11 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
 using Pools = std::vector<std::pair<std::string, int64_t>>;
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks, bool on_gpu = false);
-// What each stage takes at once on each of `ranks` ranks, `local` of them on this machine, is within the
-// memory that is free here (core/memory.h; of a run on a GPU what lies on the host). Errors name the stage,
-// its largest pool and what to set.
-absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free);
+// What each stage that is not finished takes at once on each of `ranks` ranks, `local` of them on this
+// machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
+// Errors name the stage, its largest pool and what to set.
+absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
+                         const std::function<bool(const std::string& stage)>& finished);
 
 // Of the paged cache, for sequences of `longest` positions.
 int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);

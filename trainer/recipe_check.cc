@@ -14,6 +14,7 @@
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/reward.h"
+#include "trainer/keep_best.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/plan.h"
@@ -120,6 +121,7 @@ class Checker {
     if (recipe_.stages.empty()) return Fault("stages", "there is none");
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckMeasure(stage));
+    for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckBest(stage));
     return absl::OkStatus();
   }
 
@@ -290,6 +292,19 @@ class Checker {
     TEMPER_RETURN_IF_ERROR(CheckReward(stage, "evaluation.reward", reward));
     const absl::Status status = Measure::Create(reward, stage.evaluation.pass_rule).status();
     return status.ok() ? status : Error(stage, "evaluation.pass_rule", status.message());
+  }
+
+  absl::Status CheckBest(const StageConfig& stage) const {
+    const std::tuple<StageKind, const char*, const UpdatesConfig*> kinds[] = {
+        {StageKind::kPretrain, "pretrain.keep_best", &stage.pretrain},
+        {StageKind::kSft, "sft.keep_best", &stage.sft},
+        {StageKind::kRl, "rl.keep_best", &stage.rl}};
+    for (const auto& [kind, key, updates] : kinds) {
+      if (kind != stage.kind) continue;
+      const absl::Status status = CheckKeepBest(recipe_, stage, *updates);
+      if (!status.ok()) return Error(stage, key, status.message());
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckRl(const StageConfig& stage) const {

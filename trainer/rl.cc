@@ -151,7 +151,7 @@ absl::Status RunRl(const StageContext& context) {
       figures.update_seconds = SecondsSince(began);
       TEMPER_RETURN_IF_ERROR(evaluator->DuringStage(session->state().step, &figures.evaluation));
       figures.exact = session->model().exact();
-      const Figures row = figures.Row(groups, group_rewards, *rewards);
+      const Figures row = figures.Row(groups, group_rewards, rewards->TakeMetrics());
       TEMPER_RETURN_IF_ERROR(
           session->FinishStep(row, RlFigures::StatusText(row, AnswerRule(config.reward).Name())));
       figures.rollout = {};  // told once: sums over the updates are right

@@ -56,7 +56,7 @@ constexpr VerdictKind kKinds[] = {VerdictKind::kCorrect,  VerdictKind::kWrong,
 
 }  // namespace
 
-Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards, RewardPool& pool) const {
+Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards, const Figures& pool) const {
   Totals totals;
   for (int64_t g : batch.groups) {
     for (size_t i = 0; i < groups[g].trajectories.size(); ++i)
@@ -116,7 +116,7 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
   if (rollout.sample_seconds > 0)
     row.emplace_back("time/sampled_tokens_per_second", local / rollout.sample_seconds);
   // The pool counts what this rank judged; only its clocks are of interest here.
-  for (const auto& [name, value] : pool.TakeMetrics()) {
+  for (const auto& [name, value] : pool) {
     if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/")) row.emplace_back(name, value);
   }
   return row;

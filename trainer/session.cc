@@ -197,14 +197,7 @@ absl::StatusOr<bool> TrainingSession::IsBest(const Figures& figures) {
     if (better) state_.best = {name, state_.step, value};
     return better;
   }
-  // Evaluations are not of every update.
-  if (absl::StartsWith(absl::StripPrefix(name, "-"), "eval/")) return false;
-  std::vector<std::string> names;
-  for (const auto& [figure, value] : figures) names.push_back(figure);
-  const std::string nearest = Nearest(name, names);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "stage ", context_.stage->name, ": keep_best: ", Printable(name), " is no figure of its updates",
-      nearest.empty() ? "" : "; did you mean ", nearest, nearest.empty() ? "" : "?"));
+  return false;  // an evaluation is not of every update
 }
 
 absl::Status TrainingSession::Save() {
@@ -212,6 +205,7 @@ absl::Status TrainingSession::Save() {
   state_.seconds =
       seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   if (!context_.mesh->is_first()) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(context_.lock->Check());
   TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
   TEMPER_RETURN_IF_ERROR(context_.sums->Sync());
   state_.metrics = context_.metrics->extent();

@@ -27,6 +27,16 @@ Leaves DealDocuments(const std::vector<TrainSequence>& documents, int64_t gradie
 
 }  // namespace
 
+Figures SftFigures(const StepResult& step, double learning_rate, double seconds) {
+  return {{"loss", step.sums.loss},
+          {"tokens", step.sums.tokens},
+          {"gradient_norm", step.gradient_norm},
+          {"learning_rate", learning_rate},
+          {"time/step_seconds", seconds},
+          {"system/local_tokens", static_cast<double>(step.local_tokens)},
+          {"system/microbatches", static_cast<double>(step.microbatches)}};
+}
+
 absl::Status RunSft(const StageContext& context) {
   const bool pretrain = context.stage->kind == StageKind::kPretrain;
   const SftConfig& config = pretrain ? context.stage->pretrain : context.stage->sft;
@@ -63,13 +73,7 @@ absl::Status RunSft(const StageContext& context) {
             [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
                 LossSums* sums) { CrossEntropyLoss(denominators, sequence, logprobs, dlogprobs, sums); }));
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    const Figures figures = {{"loss", step.sums.loss},
-                             {"tokens", step.sums.tokens},
-                             {"gradient_norm", step.gradient_norm},
-                             {"learning_rate", learning_rate},
-                             {"time/step_seconds", seconds},
-                             {"system/local_tokens", static_cast<double>(step.local_tokens)},
-                             {"system/microbatches", static_cast<double>(step.microbatches)}};
+    const Figures figures = SftFigures(step, learning_rate, seconds);
     TEMPER_RETURN_IF_ERROR(session->FinishStep(figures, absl::StrFormat("loss %.4f", step.sums.loss)));
   }
   context.progress->Finish();

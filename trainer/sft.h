@@ -2,6 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "trainer/session.h"
 #include "trainer/stage.h"
 
 namespace temper {
@@ -9,5 +10,8 @@ namespace temper {
 // Supervised fine-tuning, and pretraining of a tiny base (the same loop from random weights). Leaves its last
 // checkpoint in the stage's directory.
 absl::Status RunSft(const StageContext& context);
+
+// What one update of either tells.
+Figures SftFigures(const StepResult& step, double learning_rate, double seconds);
 
 }  // namespace temper

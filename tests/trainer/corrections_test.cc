@@ -153,8 +153,11 @@ TEST_F(Corrections, ThatWouldReachWhatIsTrainedAreRefusedByKeyValuesAndAdvice) {
   EXPECT_THAT(refusal("seed=9"), HasSubstr("seed: 7 there, 9 now: stage base began with it"));
   EXPECT_THAT(refusal("rl.steps=6"),
               HasSubstr("stages.zero.rl.steps: 4 there, 6 now: its schedule would have"));
-  EXPECT_THAT(refusal("rl.steps=2"), HasSubstr("4 updates are done already"));
-  EXPECT_THAT(refusal("stages.base.pretrain.epochs=2"), HasSubstr("stage zero after it has begun"));
+  EXPECT_THAT(refusal("rl.steps=2"),
+              HasSubstr("4 updates are done already: say at least as many; or set it back"));
+  EXPECT_THAT(
+      refusal("stages.base.pretrain.epochs=2"),
+      HasSubstr("stage zero after it has begun: to go on here remove " + (folder_ / "run/zero") + "; or"));
   EXPECT_EQ(Read("run/config.yaml"), before);
   EXPECT_TRUE(Run(linear, "run").ok());
 }
@@ -187,11 +190,26 @@ TEST_F(Corrections, ARunKeepsItsMilestonesItsBestAndTheLastTwo) {
   // By the clock alone none is due in so short a stage but the one at its end.
   ASSERT_TRUE(Run({"rl.checkpoint_every=0"}, "clock").ok());
   EXPECT_THAT(CheckpointsOf("clock/zero"), ::testing::ElementsAre("step-000004"));
-  // A figure that no update has is told, with the one that was meant.
+  // A figure that no update has is told before anything trains, with the one that was meant.
   const absl::Status status = Run({"rl.keep_best=reward/maen"}, "wrong");
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("reward/maen is no figure of its updates; did you mean reward/mean?"));
-  ASSERT_TRUE(Run({"rl.keep_best=reward/mean"}, "wrong").ok());
+  EXPECT_FALSE(FileExists(folder_ / "wrong"));
+  const std::pair<const char*, const char*> wrong[] = {
+      {"rl.keep_best=eval/pass@1", ""},
+      {"rl.keep_best=-eval/pass@k", ""},
+      {"rl.keep_best=eval/psas@1", "eval/psas@1 is no figure of its updates; did you mean eval/pass@1?"},
+      {"stages.base.pretrain.keep_best=-loss", ""},
+      {"stages.base.pretrain.keep_best=reward/mean", "reward/mean is no figure of its updates"},
+      {"stages.base.pretrain.keep_best=eval/pass@1", "updates, which are not evaluated while it trains"}};
+  for (const auto& [set, said] : wrong) {
+    const absl::Status checked = CheckRecipe(Of({set}), 1);
+    EXPECT_EQ(checked.ok(), said == std::string()) << set << checked;
+    EXPECT_THAT(std::string(checked.message()), HasSubstr(said));
+  }
+  EXPECT_THAT(
+      std::string(CheckRecipe(Of({"rl.keep_best=eval/pass@1", "evaluation.during_every=0"}), 1).message()),
+      HasSubstr("which is not evaluated: set evaluation.during_every"));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/plan.h"
 
+#include <set>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/trainer/small_recipe.h"
@@ -26,8 +28,10 @@ TEST(Plan, TellsBatchSizesInTheirWordsAndMemoryByPool) {
 class Memory : public ::testing::Test {
  protected:
   Memory() { WriteSmallModel(folder_ / "model"); }
-  absl::Status Check(const std::vector<std::string>& overrides, int64_t bytes, int ranks = 1) {
-    return CheckMemory(SmallRecipe(folder_ / "model", overrides), ranks, ranks, {bytes, "ulimit -v"});
+  absl::Status Check(const std::vector<std::string>& overrides, int64_t bytes, int ranks = 1,
+                     const std::set<std::string>& finished = {}) {
+    return CheckMemory(SmallRecipe(folder_ / "model", overrides), ranks, ranks, {bytes, "ulimit -v"},
+                       [&](const std::string& stage) { return finished.count(stage) > 0; });
   }
   TestFolder folder_;
 };
@@ -48,6 +52,13 @@ TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
       told({"stages.base.pretrain.tokens_per_microbatch=1", "stages.base.pretrain.gradient_leaves=1024"}),
       HasSubstr("most of it are gradients (11 x gradient leaf), "));
   EXPECT_THAT(told({}, 4), HasSubstr(" on each of 4 ranks here, and ulimit -v leaves 0 MiB for each: "));
+}
+
+TEST_F(Memory, OfStagesThatAreFinishedIsNotAsked) {
+  const std::vector<std::string> large = {"stages.base.pretrain.tokens_per_microbatch=1000000"};
+  const int64_t bytes = int64_t{1} << 30;
+  EXPECT_THAT(std::string(Check(large, bytes).message()), HasSubstr("stage base: takes "));
+  EXPECT_TRUE(Check(large, bytes, 1, {"base"}).ok()) << Check(large, bytes, 1, {"base"});
 }
 
 }  // namespace
