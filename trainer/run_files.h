@@ -23,7 +23,7 @@ struct RunFile {
   std::string name;          // of the file, where the field names a folder; else empty
   std::string path;          // where it is now; what counts is the rest
   int64_t bytes = 0;
-  std::string sha256;
+  std::string sha256 = {};
 };
 
 struct RunFiles {

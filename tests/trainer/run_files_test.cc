@@ -298,12 +298,16 @@ TEST_F(RunFilesTest, ARunKeepsTheSha256OfEveryFileThatItsStagesRead) {
 TEST_F(RunFilesTest, ARunOfAnotherTemperIsFinishedWithThat) {
   Begin("first", "run");
   const std::string kept = Read("run/files.json");
-  Write("run/files.json", absl::StrReplaceAll(kept, {{kVersion, "0.0.9"}}));
+  RunFiles other = *KeptFiles(folder_ / "run");
+  other.temper = "0.0.9";
+  Write("run/files.json", other.Text());
   const absl::Status status = Run(Recipe(), "run");
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(status.message()), HasSubstr("stage first began with temper 0.0.9, and this is"));
-  Write("run/files.json", kept.substr(0, kept.size() / 2));
-  EXPECT_THAT(std::string(Run(Recipe(), "run").message()), HasSubstr("files.json"));
+  for (const std::string& damaged : {kept.substr(0, kept.size() / 2), FlipABitInTheMiddle(kept)}) {
+    Write("run/files.json", damaged);
+    EXPECT_THAT(std::string(Run(Recipe(), "run").message()), HasSubstr("run/files.json: is not what was"));
+  }
   Write("run/files.json", kept);
   EXPECT_TRUE(Run(Recipe(), "run").ok());
 }
