@@ -156,6 +156,11 @@ absl::Status ReadForm(const Json& row, const std::string& where, CodeTask* task)
 
 absl::Status ReadCodeRow(const Json& row, const std::string& where, CodeTask* task) {
   TEMPER_RETURN_IF_ERROR(ReadForm(row, where, task));
+  // A published row may name C++; any other language that it names is not the program's (en).
+  if (const Json* language = Given(row, "language"); language != nullptr && language->is_string()) {
+    const std::string name = absl::AsciiStrToLower(language->get<std::string>());
+    task->cpp = task->cpp || name == "cpp" || name == "c++";
+  }
   if (!task->tests.empty()) return absl::OkStatus();
   return Unfit(where,
                "has no tests (tests, hidden_tests, or as published data sets have them: docs/rewards.md)");

@@ -119,6 +119,19 @@ TEST(CodeTask, ReadsRowsAsTheyArePublished) {
   }
 }
 
+TEST(CodeTask, APublishedRowMayNameItsLanguage) {
+  const std::string contest =
+      R"("public_tests":{"input":["1"],"output":["2"]},"private_tests":{"input":["3"],"output":["4"]}})";
+  const std::string apps = R"("input_output":"{\"inputs\": [\"1\"], \"outputs\": [\"2\"]}"})";
+  for (const std::string& tests : {contest, apps}) {
+    EXPECT_TRUE(ReadCodeTask(Row(R"({"language":"cpp",)" + tests), {})->cpp);
+    EXPECT_TRUE(ReadCodeTask(Row(R"({"language":"C++",)" + tests), {})->cpp);
+    EXPECT_FALSE(ReadCodeTask(Row(R"({"language":"en",)" + tests), {})->cpp);
+    EXPECT_FALSE(ReadCodeTask(Row(R"({"language":2,)" + tests), {})->cpp);
+    EXPECT_FALSE(ReadCodeTask(Row("{" + tests), {})->cpp);
+  }
+}
+
 TEST(CodeTask, NamesWhatIsWrongWithAPublishedRow) {
   const char* cases[][2] = {
       {R"({"private_test_cases":"no"})",
