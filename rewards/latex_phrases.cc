@@ -54,7 +54,7 @@ std::string WithCup(std::string_view text) {
 
 // US$3.50, USD 3.50
 std::string_view WithoutCurrency(std::string_view text) {
-  for (const std::string_view code : {"US\\$", "US$", "A$", "C$", "HK$", "USD", "EUR", "GBP"}) {
+  for (const std::string_view code : {"US\\$", "US$", "A$", "C$", "HK$", "USD", "EUR"}) {
     if (!text.starts_with(code)) continue;
     const size_t at = BehindSpaces(text, code.size());
     if (DigitAt(text, at)) return text.substr(at);
@@ -129,6 +129,12 @@ std::string WithBinomial(std::string_view text) {
 }  // namespace
 
 std::optional<std::string> OtherSpelling(std::string_view text) {
+  // Most texts have no sign of one, and are not copied.
+  static constexpr std::string_view kSigns[] = {"10^",       " U ", "\\cup", "∪",  "C",
+                                                " per cent", "$",   "USD",   "EUR"};
+  if (std::none_of(std::begin(kSigns), std::end(kSigns),
+                   [&](std::string_view sign) { return text.find(sign) != text.npos; }))
+    return std::nullopt;
   std::string other = WithBinomial(WithOr(WithCup(WithTimes(WithoutCurrency(text)))));
   absl::StrReplaceAll({{" per cent", " percent"}}, &other);
   if (other == text) return std::nullopt;
@@ -137,7 +143,8 @@ std::optional<std::string> OtherSpelling(std::string_view text) {
 
 std::optional<Expression> ReadPhrase(std::string_view text) {
   constexpr size_t kLongest = 64;
-  if (text.size() > kLongest) return std::nullopt;
+  const bool begins = !text.empty() && (absl::ascii_isalpha(text[0]) || text[0] == '{' || text[0] == '\\');
+  if (text.size() > kLongest || text.size() < 2 || !begins) return std::nullopt;
   if (text.starts_with("\\text{") && text.find('}') + 1 == text.size())
     text = text.substr(6, text.size() - 7);
   std::string phrase = absl::AsciiStrToLower(std::string(text));
