@@ -16,43 +16,47 @@ using WordSet = absl::flat_hash_set<std::string_view>;
 // What makes another number, wherever it stands behind one.
 const WordSet& NumberNames() {
   static const auto& words = *new WordSet{
-      "zero",        "one",        "two",         "three",      "four",      "five",        "six",
-      "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
-      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",  "nineteen",    "twenty",
-      "thirty",      "forty",      "fifty",       "sixty",      "seventy",   "eighty",      "ninety",
-      "hundred",     "thousand",   "million",     "billion",    "trillion",  "quadrillion", "quintillion",
-      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion", "milliard",    "googol",
-      "hundreds",    "thousands",  "millions",    "billions",   "trillions", "dozen",       "dozens",
-      "score",       "gross",      "lakh",        "lakhs",      "lac",       "lacs",        "crore",
-      "crores",      "arab",       "koti",        "myriad",     "myriads",   "grand",       "mil",
-      "mln",         "mio",        "mill",        "bn",         "mrd",       "tn",          "bil",
-      "half",        "halves",     "third",       "thirds",     "quarter",   "fourth",      "fourths",
-      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",   "sevenths",    "eighth",
-      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",    "eleventh",    "elevenths",
-      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth", "hundredths",  "thousandth",
-      "thousandths", "millionth",  "millionths",  "squared",    "cubed",     "factorial",   "halved",
-      "doubled",     "tripled",    "plus",        "minus",      "negative",  "divided",     "multiplied",
-      "point",       "not",        "no",          "none",       "nothing",   "neither",     "nor",
-      "modulo",      "mod",        "choose",      "root",       "raised",    "power",       "base",
-      "binary",      "octal",      "hexadecimal", "hex",        "fold",      "mille",       "permille",
-      "permil",      "promille",   "magnitude",   "below",      "above",     "beneath",     "least",
-      "most",        "up",         "upward",      "upwards",    "downwards", "between",     "than",
-      "short",       "debt",       "owed",        "except",     "excluding", "without",     "maybe",
-      "perhaps",     "possibly",   "if",          "unless",     "otherwise", "change",      "either",
-      "halfway",     "infinity",   "percentile",  "versus",     "vs",        "or",          "onwards"};
+      "zero",        "one",        "two",         "three",      "four",       "five",        "six",
+      "seven",       "eight",      "nine",        "ten",        "eleven",     "twelve",      "thirteen",
+      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",   "nineteen",    "twenty",
+      "thirty",      "forty",      "fifty",       "sixty",      "seventy",    "eighty",      "ninety",
+      "hundred",     "thousand",   "million",     "billion",    "trillion",   "quadrillion", "quintillion",
+      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion",  "milliard",    "googol",
+      "hundreds",    "thousands",  "millions",    "billions",   "trillions",  "dozen",       "dozens",
+      "score",       "gross",      "lakh",        "lakhs",      "lac",        "lacs",        "crore",
+      "crores",      "arab",       "koti",        "myriad",     "myriads",    "grand",       "mil",
+      "mln",         "mio",        "mill",        "bn",         "mrd",        "tn",          "bil",
+      "half",        "halves",     "third",       "thirds",     "quarter",    "fourth",      "fourths",
+      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",    "sevenths",    "eighth",
+      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",     "eleventh",    "elevenths",
+      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth",  "hundredths",  "thousandth",
+      "thousandths", "millionth",  "millionths",  "squared",    "cubed",      "factorial",   "halved",
+      "doubled",     "tripled",    "plus",        "minus",      "negative",   "divided",     "multiplied",
+      "point",       "not",        "no",          "none",       "nothing",    "neither",     "nor",
+      "modulo",      "mod",        "choose",      "root",       "raised",     "power",       "base",
+      "binary",      "octal",      "hexadecimal", "hex",        "fold",       "mille",       "permille",
+      "permil",      "promille",   "magnitude",   "below",      "above",      "beneath",     "least",
+      "most",        "up",         "upward",      "upwards",    "downwards",  "between",     "than",
+      "short",       "debt",       "owed",        "except",     "excluding",  "without",     "maybe",
+      "perhaps",     "possibly",   "if",          "unless",     "otherwise",  "change",      "either",
+      "halfway",     "infinity",   "percentile",  "versus",     "vs",         "or",          "onwards",
+      "dutzend",     "hundert",    "tausend",     "millionen",  "milliarden", "millones",    "docenas",
+      "docena",      "cientos",    "centenas",    "douzaine",   "douzaines",  "milliers",    "centaines",
+      "milioni",     "dozzine",    "demi",        "medio",      "media",      "meia",        "halb",
+      "halbe",       "mezzo",      "mezza"};
   return words;
 }
 
 // Plurals that are numbers, and words that end so and are no plurals.
 const WordSet& NoPlurals() {
   static const auto& words = *new WordSet{
-      "ones",    "twos",       "threes",    "fours",    "fives",    "sixes",   "sevens",    "eights",
-      "nines",   "tens",       "twenties",  "scores",   "grosses",  "pairs",   "couples",   "trios",
-      "triples", "doubles",    "quarters",  "quartets", "quintets", "duos",    "triplets",  "doublets",
-      "sets",    "orders",     "multiples", "factors",  "powers",   "times",   "this",      "his",
-      "its",     "has",        "was",       "does",     "always",   "perhaps", "besides",   "sometimes",
-      "yes",     "thus",       "as",        "is",       "us",       "bps",     "exponents", "squares",
-      "roots",   "fortnights", "ks",        "ms",       "bs"};
+      "ones",    "twos",    "threes",    "fours",    "fives",    "sixes",   "sevens",    "eights",
+      "nines",   "tens",    "twenties",  "scores",   "grosses",  "pairs",   "couples",   "trios",
+      "triples", "doubles", "quarters",  "quartets", "quintets", "duos",    "triplets",  "doublets",
+      "sets",    "orders",  "multiples", "factors",  "powers",   "times",   "this",      "his",
+      "its",     "has",     "was",       "does",     "always",   "perhaps", "besides",   "sometimes",
+      "yes",     "thus",    "as",        "is",       "us",       "bps",     "exponents", "squares",
+      "roots",   "ks",      "ms",        "bs"};
   return words;
 }
 
@@ -63,7 +67,8 @@ const WordSet& HarmlessWords() {
       "people", "children", "men", "women", "fish", "sheep", "deer", "feet", "teeth", "mice", "geese", "oxen",
       "cattle", "dice", "data", "series", "species", "aircraft", "percent", "o'clock", "pm", "am", "mod",
       "vertices", "matrices", "indices", "radii", "foci", "loci", "maxima", "minima", "alumni", "money",
-      "exclusive", "inclusive", "here", "there", "now", "today", "again", "indeed", "therefore", "hence",
+      "bacteria", "fungi", "cacti", "hertz", "criteria", "phenomena", "formulae", "exclusive", "inclusive",
+      "here", "there", "now", "today", "again", "indeed", "therefore", "hence",
       // German, Italian and Dutch plurals
       "stunden", "minuten", "sekunden", "tage", "jahre", "monate", "wochen", "meter", "euro", "grad",
       "personen", "kinder", "menschen", "einheiten", "mal", "prozent", "ore", "minuti", "giorni", "anni",
@@ -75,6 +80,14 @@ const WordSet& Prepositions() {
   static const auto& words =
       *new WordSet{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
                    "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
+  return words;
+}
+
+// Numbers alone, nouns behind an adjective: ordered pairs, real roots.
+const WordSet& DescribedNouns() {
+  static const auto& words =
+      *new WordSet{"pairs",  "roots",    "sets",   "squares",   "factors", "triples",
+                   "powers", "triplets", "orders", "multiples", "couples", "exponents"};
   return words;
 }
 
@@ -154,6 +167,21 @@ bool IsLetterUnit(const Beside& word, std::string_view behind) {
 
 bool IsLetter(char c) { return absl::ascii_isalpha(c) || (c & 0x80) != 0; }
 
+// Bytes of the letter there: 1 of ASCII's, 2 of Latin's with an accent (not \u00d7 and \u00f7), 0 of none.
+size_t LatinLetter(std::string_view text, size_t at) {
+  if (absl::ascii_isalpha(text[at])) return 1;
+  const auto byte = static_cast<unsigned char>(text[at]);
+  if (byte < 0xC3 || byte > 0xC9 || at + 1 >= text.size()) return 0;
+  const auto next = static_cast<unsigned char>(text[at + 1]);
+  return byte == 0xC3 && (next == 0x97 || next == 0xB7) ? 0 : 2;
+}
+
+bool HasAccent(std::string_view word) {
+  return absl::ascii_isalpha(word[0])
+             ? std::any_of(word.begin(), word.end(), [](char c) { return (c & 0x80) != 0; })
+             : LatinLetter(word, 0) == 2;
+}
+
 // The words up to the first mark that ends a clause; of \text{..} and its like what is inside.
 std::vector<Beside> WordsOf(std::string_view text) {
   std::vector<Beside> words;
@@ -176,10 +204,13 @@ std::vector<Beside> WordsOf(std::string_view text) {
       continue;
     }
     size_t end = at;
-    const bool foreign = (text[at] & 0x80) != 0;  // m² is two
-    while (end < text.size() &&
-           (text[end] == '\'' || (IsLetter(text[end]) && foreign == ((text[end] & 0x80) != 0))))
-      ++end;
+    if (LatinLetter(text, at) > 0) {  // m² is two
+      size_t letter = 0;
+      while (end < text.size() && (letter = text[end] == '\'' ? 1 : LatinLetter(text, end)) > 0)
+        end += letter;
+    } else {
+      while (end < text.size() && (text[end] & 0x80) != 0 && LatinLetter(text, end) == 0) ++end;
+    }
     const std::string_view word = text.substr(at, end - at);
     words.push_back({absl::AsciiStrToLower(std::string(word)), word});
     at = end;
@@ -227,19 +258,44 @@ bool IsCounted(const Beside& word) {
 
 bool IsUnit(std::string_view word) { return Units().contains(word) || IsPrefixedUnit(word); }
 
+namespace {
+
+// What a bracket behind a number says of it without changing it: (option C), (exact), (one thousand two
+// hundred).
+bool IsRemark(std::string_view inside, std::string_view number) {
+  static const auto& kFirst =
+      *new WordSet{"option", "choice",  "answer", "rounded",       "exact", "exactly", "correct",
+                   "to",     "nearest", "approx", "approximately", "since", "because", "see"};
+  const std::vector<Beside> words = WordsOf(inside);
+  if (words.empty()) return false;
+  if (kFirst.contains(words[0].lower)) return true;
+  const bool large = number.size() > 2 || number > "20";
+  return large && std::all_of(words.begin(), words.end(), [](const Beside& word) {
+           return word.lower == "and" || NumberNames().contains(word.lower);
+         });
+}
+
+}  // namespace
+
 bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known) {
   const bool one = number.empty() || number == "1";
   behind = behind.substr(0, 200);
+  const size_t open = behind.find_first_not_of(" $~");
+  if (open != behind.npos && behind[open] == '(') {
+    const size_t close = behind.find(')', open);
+    if (close != behind.npos && IsRemark(behind.substr(open + 1, close - open - 1), number))
+      behind.remove_prefix(close + 1);
+  }
   const std::vector<Beside> words = WordsOf(behind);
   const auto is_known = [&](const Beside& word) { return !known || IsIn(word.written, *known); };
   const auto next = [&](size_t i) {
     return i + 1 < words.size() ? std::string_view(words[i + 1].lower) : "";
   };
-  bool counted = false, belongs = false;  // what is counted was said; a preposition was
+  bool counted = false, belongs = false, compared = false;  // what is counted, a preposition, "more" was said
   for (size_t i = 0; i < words.size(); ++i) {
     const Beside& word = words[i];
     const std::string_view lower = word.lower;
-    if ((word.lower[0] & 0x80) != 0) {
+    if (HasAccent(lower) || (word.lower[0] & 0x80) != 0) {
       if (HasForeignNumber(lower)) return false;
       counted = true;
       continue;
@@ -258,10 +314,15 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
     if (lower == "over" || lower == "under" || lower == "out") return false;
     if (lower == "to" && !counted) return false;
-    if (IsNameOf(lower, number)) continue;  // 8 (eight)
+    if (IsNameOf(lower, number)) continue;                    // 8 (eight)
+    if (lower == "than" && compared && counted) return true;  // 12 more apples than Bob
     if (NumberNames().contains(lower)) return false;
     if (lower == "more" && counted) return false;
     if (lower == "more" && (next(i) == "than" || next(i) == "or")) return false;
+    if (lower == "more") {
+      compared = true;
+      continue;
+    }
     if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
         lower == "smaller" || lower == "bigger" || lower == "higher" || lower == "lower" ||
         lower == "times") {
@@ -280,7 +341,12 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       counted = true;
       continue;
     }
-    if (belongs || is_known(word)) continue;
+    if (belongs || counted || is_known(word)) continue;
+    if (DescribedNouns().contains(next(i)) && lower.size() > 2 && !NoPlurals().contains(lower)) {
+      counted = true;
+      ++i;
+      continue;
+    }
     if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
     // An adjective: what is counted follows.
     bool follows = false;
