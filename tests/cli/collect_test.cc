@@ -22,12 +22,14 @@ TEST(Collect, KeepsPromptsThatGiveTheIdsThatWereSampledAfter) {
       "{\"id\":\"b\",\"messages\":[{\"role\":\"user\",\"content\":\"1 plus 1?\"}],\"answer\":\"2\"}\n");
   for (const char* form : {"chat", "none"}) {
     const std::string recipe = project.Write(
-        "recipe.yaml", absl::StrCat("rl: {problems: {files: [asked.jsonl], template: ", form,
-                                    "}, sampling: {max_new_tokens: 200}, reward: {rules: [{rule: number}]}}\n"
-                                    "stages: {best: {kind: collect, from: ",
-                                    model.path(),
-                                    ", collect: {prompts: 2, samples_per_prompt: 16, keep_per_prompt: 16, "
-                                    "min_reward: 0}}}\n"));
+        "recipe.yaml",
+        absl::StrCat(
+            "rl: {problems: {files: [asked.jsonl], template: ", form,
+            "}, sampling: {max_new_tokens: 230, temperature: 8}, reward: {rules: [{rule: number}]}}\n"
+            "stages: {best: {kind: collect, from: ",
+            model.path(),
+            ", collect: {prompts: 2, samples_per_prompt: 16, keep_per_prompt: 16, "
+            "min_reward: 0}}}\n"));
     const std::string run = absl::StrCat(project.path(), "/", form);
     const Ran ran = RunCommand("run", {recipe, "--run-dir", run});
     ASSERT_TRUE(ran.status.ok()) << ran.status;
