@@ -16,34 +16,36 @@ using WordSet = absl::flat_hash_set<std::string_view>;
 // What makes another number, wherever it stands behind one.
 const WordSet& NumberNames() {
   static const auto& words = *new WordSet{
-      "zero",        "one",        "two",         "three",      "four",       "five",        "six",
-      "seven",       "eight",      "nine",        "ten",        "eleven",     "twelve",      "thirteen",
-      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",   "nineteen",    "twenty",
-      "thirty",      "forty",      "fifty",       "sixty",      "seventy",    "eighty",      "ninety",
-      "hundred",     "thousand",   "million",     "billion",    "trillion",   "quadrillion", "quintillion",
-      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion",  "milliard",    "googol",
-      "hundreds",    "thousands",  "millions",    "billions",   "trillions",  "dozen",       "dozens",
-      "score",       "gross",      "lakh",        "lakhs",      "lac",        "lacs",        "crore",
-      "crores",      "arab",       "koti",        "myriad",     "myriads",    "grand",       "mil",
-      "mln",         "mio",        "mill",        "bn",         "mrd",        "tn",          "bil",
-      "half",        "halves",     "third",       "thirds",     "quarter",    "fourth",      "fourths",
-      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",    "sevenths",    "eighth",
-      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",     "eleventh",    "elevenths",
-      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth",  "hundredths",  "thousandth",
-      "thousandths", "millionth",  "millionths",  "squared",    "cubed",      "factorial",   "halved",
-      "doubled",     "tripled",    "plus",        "minus",      "negative",   "divided",     "multiplied",
-      "point",       "not",        "no",          "none",       "nothing",    "neither",     "nor",
-      "modulo",      "mod",        "choose",      "root",       "raised",     "power",       "base",
-      "binary",      "octal",      "hexadecimal", "hex",        "fold",       "mille",       "permille",
-      "permil",      "promille",   "magnitude",   "below",      "above",      "beneath",     "least",
-      "most",        "up",         "upward",      "upwards",    "downwards",  "between",     "than",
-      "short",       "debt",       "owed",        "except",     "excluding",  "without",     "maybe",
-      "perhaps",     "possibly",   "if",          "unless",     "otherwise",  "change",      "either",
-      "halfway",     "infinity",   "percentile",  "versus",     "vs",         "or",          "onwards",
-      "dutzend",     "hundert",    "tausend",     "millionen",  "milliarden", "millones",    "docenas",
-      "docena",      "cientos",    "centenas",    "douzaine",   "douzaines",  "milliers",    "centaines",
-      "milioni",     "dozzine",    "demi",        "medio",      "media",      "meia",        "halb",
-      "halbe",       "mezzo",      "mezza"};
+      "zero",        "one",        "two",         "three",      "four",      "five",        "six",
+      "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
+      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",  "nineteen",    "twenty",
+      "thirty",      "forty",      "fifty",       "sixty",      "seventy",   "eighty",      "ninety",
+      "hundred",     "thousand",   "million",     "billion",    "trillion",  "quadrillion", "quintillion",
+      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion", "milliard",    "googol",
+      "hundreds",    "thousands",  "millions",    "billions",   "trillions", "dozen",       "dozens",
+      "score",       "gross",      "lakh",        "lakhs",      "lac",       "lacs",        "crore",
+      "crores",      "arab",       "koti",        "myriad",     "myriads",   "grand",       "mil",
+      "mln",         "mio",        "mill",        "bn",         "mrd",       "tn",          "bil",
+      "half",        "halves",     "third",       "thirds",     "quarter",   "fourth",      "fourths",
+      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",   "sevenths",    "eighth",
+      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",    "eleventh",    "elevenths",
+      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth", "hundredths",  "thousandth",
+      "thousandths", "millionth",  "millionths",  "squared",    "cubed",     "factorial",   "halved",
+      "doubled",     "tripled",    "plus",        "minus",      "negative",  "divided",     "multiplied",
+      "point",       "not",        "no",          "none",       "nothing",   "neither",     "nor",
+      "modulo",      "mod",        "choose",      "root",       "raised",    "power",       "base",
+      "binary",      "octal",      "hexadecimal", "hex",        "fold",      "mille",       "permille",
+      "permil",      "promille",   "magnitude",   "below",      "above",     "beneath",     "least",
+      "most",        "up",         "upward",      "upwards",    "downwards", "between",     "than",
+      "short",       "debt",       "owed",        "except",     "excluding", "without",     "maybe",
+      "perhaps",     "possibly",   "if",          "unless",     "otherwise", "change",      "either",
+      "halfway",     "infinity",   "percentile",  "versus",     "vs",        "or",          "onwards",
+      "milliards",   "dizaine",    "dizaines",    "decena",     "decenas",   "tercio",      "tercios",
+      "medios",      "mitades",    "cuarto",      "cuartos",    "tiers",     "menos",       "moins",
+      "meno",        "weniger",    "quarti",      "terzi",      "dutzend",   "hundert",     "tausend",
+      "millionen",   "milliarden", "millones",    "docenas",    "docena",    "cientos",     "centenas",
+      "douzaine",    "douzaines",  "milliers",    "centaines",  "milioni",   "dozzine",     "demi",
+      "medio",       "media",      "meia",        "halb",       "halbe",     "mezzo",       "mezza"};
   return words;
 }
 
@@ -153,6 +155,7 @@ bool EndsInS(std::string_view word) {
 struct Beside {
   std::string lower;
   std::string_view written;
+  bool number_follows = false;  // 6, of "ft. 6 in."
 };
 
 // m, s, V: of one letter. Of B, M, k and a K that stands right behind the number nothing is known: 12K.
@@ -191,7 +194,7 @@ std::vector<Beside> WordsOf(std::string_view text) {
       while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
       const std::string_view command = text.substr(at + 1, end - at - 1);
       const bool marks = command == "pm" || command == "times" || command == "le" || command == "ge";
-      if (marks) words.push_back({"times", command});
+      if (marks) words.push_back({.lower = "times", .written = command});
       at = std::max(end, at + 2);
       continue;
     }
@@ -200,6 +203,11 @@ std::vector<Beside> WordsOf(std::string_view text) {
       if (!short_form) break;
     }
     if (!IsLetter(text[at])) {
+      if (absl::ascii_isdigit(text[at]) && !words.empty()) {
+        const char* const end_of_word = words.back().written.data() + words.back().written.size();
+        const std::string_view gap(end_of_word, static_cast<size_t>(text.data() + at - end_of_word));
+        words.back().number_follows = words.back().number_follows || gap.find_first_not_of(" .~") == gap.npos;
+      }
       ++at;
       continue;
     }
@@ -212,7 +220,7 @@ std::vector<Beside> WordsOf(std::string_view text) {
       while (end < text.size() && (text[end] & 0x80) != 0 && LatinLetter(text, end) == 0) ++end;
     }
     const std::string_view word = text.substr(at, end - at);
-    words.push_back({absl::AsciiStrToLower(std::string(word)), word});
+    words.push_back({.lower = absl::AsciiStrToLower(std::string(word)), .written = word});
     at = end;
   }
   return words;
@@ -233,8 +241,10 @@ bool HasForeignNumber(std::string_view text) {
     if (text.starts_with(unit)) text.remove_prefix(unit.size());
   }
   for (const std::string_view part :
-       {"十",   "百",   "千",   "万", "萬",  "亿",   "億",    "兆",      "半",       "多", "余", "倍", "以上",
-        "以下", "以内", "左右", "几", "लाख", "करोड़", "тысяч", "миллион", "миллиард", "만", "억", "천"}) {
+       {"十",  "百",   "千",   "万",    "萬",   "亿",      "億",    "兆",     "半",    "多",      "余",
+        "倍",  "以上", "以下", "以内",  "左右", "几",      "लाख",   "करोड़",   "тысяч", "миллион", "миллиард",
+        "만",  "억",   "천",   "打",    "成",   "折",      "割",    "分之",   "بليون", "مليون",   "ألف",
+        "тыс", "млн",  "млрд", "десят", "сот",  "половин", "milhõ", "milhão", "dúzia", "moiti",   "hälft"}) {
     if (text.find(part) != text.npos) return true;
   }
   return false;
@@ -269,7 +279,11 @@ bool IsRemark(std::string_view inside, std::string_view number) {
   const std::vector<Beside> words = WordsOf(inside);
   if (words.empty()) return false;
   if (kFirst.contains(words[0].lower)) return true;
-  const bool large = number.size() > 2 || number > "20";
+  // 36 (thousands) is another number.
+  const bool large =
+      (number.size() > 2 || number > "20") && !words[0].lower.ends_with('s') &&
+      std::string_view("hundred thousand million billion trillion half dozen").find(words[0].lower) ==
+          std::string_view::npos;
   return large && std::all_of(words.begin(), words.end(), [](const Beside& word) {
            return word.lower == "and" || NumberNames().contains(word.lower);
          });
@@ -280,6 +294,10 @@ bool IsRemark(std::string_view inside, std::string_view number) {
 bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known) {
   const bool one = number.empty() || number == "1";
   behind = behind.substr(0, 200);
+  for (const std::string_view bound :
+       {", at most", ", at least", ", or more", ", or less", ", or fewer", ", or so"}) {
+    if (behind.starts_with(bound)) return false;
+  }
   const size_t open = behind.find_first_not_of(" $~");
   if (open != behind.npos && behind[open] == '(') {
     const size_t close = behind.find(')', open);
@@ -310,7 +328,9 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       if (!several && !both) return false;
       continue;
     }
-    if (Stops().contains(lower)) return true;
+    if (word.number_follows && IsUnit(word.written) && !Prepositions().contains(lower)) return false;
+    if (Stops().contains(lower))
+      return next(i) != "wrong" && next(i) != "incorrect" && next(i) != "false" && next(i) != "not";
     if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
     if (lower == "over" || lower == "under" || lower == "out") return false;
     if (lower == "to" && !counted) return false;
@@ -400,7 +420,11 @@ bool MakesAnother(std::string_view before) {
     if (word == "to") {
       if (behind_number || left.ends_with("up ")) return true;
     } else if (word == "of") {
-      if (left.ends_with("one ") || left.ends_with("none ") || left.ends_with("part ")) return true;
+      if (left.ends_with("one ") || left.ends_with("none ") || left.ends_with("part ") ||
+          left.ends_with("instead "))
+        return true;
+    } else if (word == "by" && left.ends_with("bounded ")) {
+      return true;
     } else if (word == "and" && words > 0) {
       return false;
     } else if (kChanging.contains(word)) {
