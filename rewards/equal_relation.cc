@@ -192,6 +192,11 @@ Decision CompareRelations(const Expression& gold_as_written, const Expression& a
   Expression gold = Reduced(gold_as_written), answer = Reduced(answer_as_written);
   // As math-verify: an answer's equation gives way to a gold that is none; a gold's only if it names a value.
   if (IsEquation(answer) && !IsEquation(gold) && !(gold.kind == Kind::kLogic)) {
+    // 6 = 5 says nothing; 10/3 = 3.33 is rounded.
+    if (!HasSymbol(answer.args[0]) && answer.args[1].kind == Kind::kNumber &&
+        answer.args[1].name.find('.') == std::string::npos &&
+        Compare(answer.args[0], answer.args[1], comparison).equality == Equality::kNo)
+      return No("an equation that does not hold");
     answer = Expression(answer.args[1]);
   } else if (IsAssignment(gold) && !IsEquation(answer) && !IsRelation(answer)) {
     gold = Expression(gold.args[1]);

@@ -220,6 +220,25 @@ TEST(MathBeside, WhatIsTakenBackIsNoAnswer) {
   });
 }
 
+TEST(MathBeside, NounsOfAnyLanguageAreDressAndItsScaleWordsAreNot) {
+  ExpectRows({
+      {R"(27)",
+       {R"(\boxed{27\text{ Bäume}})", R"(\boxed{27\text{ élèves}})", R"(27 maçãs)",
+        R"(\boxed{27\text{ Äpfel}})", R"(The answer is 27 more marbles than Tom.)",
+        R"(The answer is 27 minutes late.)", R"(The answer is 27 ordered pairs.)",
+        R"(\boxed{27\text{ real roots}})", R"(The answer is 27 (option B).)",
+        R"(The answer is 27 (rounded to the nearest integer).)", R"(The answer is 27 (twenty seven).)",
+        R"(The answer is 27 seats sold.)", R"(\boxed{27\text{ bacteria}})"},
+       {R"(\boxed{27\text{ milliards}})", R"(\boxed{27\text{ docenas}})", R"(\boxed{27\text{ milhões}})",
+        R"(\boxed{27\text{ Hälften}})", R"(\boxed{27打})", R"(\boxed{27\text{ тыс.}})",
+        R"(\boxed{27\text{ menos}})", R"(The answer is 27 (thousands).)", R"(The answer is 27, at most.)",
+        R"(The answer is bounded by 27.)", R"(The answer is 28 instead of 27.)",
+        R"(\boxed{27\text{ is wrong}})", R"(\boxed{27\text{ ft 6 in}})", R"(The answer is 27 more than x.)",
+        R"(\boxed{26=27})", R"(\boxed{20+6=27})"}},
+      {R"(3.33)", {R"(\boxed{10/3=3.33})"}, {}},
+  });
+}
+
 TEST(MathBeside, ClassesAndSetsOfNumbersByAnyLetter) {
   ExpectRows({
       {R"(2\pi k, k \in \mathbb{Z})",
