@@ -223,7 +223,7 @@ TEST(MathBeside, WhatIsTakenBackIsNoAnswer) {
 TEST(MathBeside, NounsOfAnyLanguageAreDressAndItsScaleWordsAreNot) {
   ExpectRows({
       {R"(27)",
-       {R"(\boxed{27\text{ Bäume}})", R"(\boxed{27\text{ élèves}})", R"(27 maçãs)",
+       {R"(\boxed{27\text{ Bäume}})", R"(\boxed{27\text{ élèves}})", R"(\boxed{27\text{ maçãs}})",
         R"(\boxed{27\text{ Äpfel}})", R"(The answer is 27 more marbles than Tom.)",
         R"(The answer is 27 minutes late.)", R"(The answer is 27 ordered pairs.)",
         R"(\boxed{27\text{ real roots}})", R"(The answer is 27 (option B).)",
