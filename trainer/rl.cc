@@ -66,15 +66,13 @@ absl::Status CheckExact(TrainingSession& session, const LossSums& sums) {
       static_cast<int64_t>(sums.tokens), sums.max_difference));
 }
 
-// So many updates in a row that move nothing are told.
+// So many updates in a row that rewards do not move are told.
 constexpr int64_t kIdleUpdates = 3;
 std::string IdleText(const TrainingSession& session, int64_t updates) {
   return absl::StrFormat(
-      "stage %s, update %d: %d in a row had nothing to train on: in no group do the rewards differ, so the "
-      "weights "
-      "stay as they are. Look at reward/* in metrics.jsonl and at completions in the report: problems too "
-      "hard or "
-      "too easy for this policy, a form that a rule wants and the prompt does not ask for, too few "
+      "stage %s, update %d: %d in a row had nothing to train on: in no group do the rewards differ, so they "
+      "move no weight. Look at reward/* in metrics.jsonl and at completions in the report: problems too hard "
+      "or too easy for this policy, a form that a rule wants and the prompt does not ask for, too few "
       "max_new_tokens",
       session.context().stage->name, session.state().step, updates);
 }
@@ -140,7 +138,9 @@ absl::Status RunRl(const StageContext& context) {
                                                      logprobs, dlogprobs, sums);
                                         }));
       if (!moved) TEMPER_RETURN_IF_ERROR(CheckExact(*session, figures.step.sums));
-      idle = figures.step.skipped ? idle + 1 : 0;
+      const bool has_spread =
+          figures.batch.groups_without_spread < static_cast<int64_t>(figures.batch.groups.size());
+      idle = has_spread && !figures.step.skipped ? 0 : idle + 1;
       if (idle == std::min<int64_t>(kIdleUpdates, session->total_steps()) && context.mesh->is_first())
         LogWarning(IdleText(*session, idle));
       moved |= !figures.step.skipped;
