@@ -51,14 +51,13 @@ const WordSet& NumberNames() {
 
 // Plurals that are numbers, and words that end so and are no plurals.
 const WordSet& NoPlurals() {
-  static const auto& words = *new WordSet{
-      "ones",    "twos",    "threes",    "fours",    "fives",    "sixes",   "sevens",    "eights",
-      "nines",   "tens",    "twenties",  "scores",   "grosses",  "pairs",   "couples",   "trios",
-      "triples", "doubles", "quarters",  "quartets", "quintets", "duos",    "triplets",  "doublets",
-      "sets",    "orders",  "multiples", "factors",  "powers",   "times",   "this",      "his",
-      "its",     "has",     "was",       "does",     "always",   "perhaps", "besides",   "sometimes",
-      "yes",     "thus",    "as",        "is",       "us",       "bps",     "exponents", "squares",
-      "roots",   "ks",      "ms",        "bs"};
+  static const auto& words =
+      *new WordSet{"ones",    "twos",    "threes",    "fours",    "fives",    "sixes", "sevens",   "eights",
+                   "nines",   "tens",    "twenties",  "scores",   "grosses",  "pairs", "couples",  "trios",
+                   "triples", "doubles", "quarters",  "quartets", "quintets", "duos",  "triplets", "doublets",
+                   "times",   "this",    "his",       "its",      "has",      "was",   "does",     "always",
+                   "perhaps", "besides", "sometimes", "yes",      "thus",     "as",    "is",       "us",
+                   "bps",     "ks",      "ms",        "bs"};
   return words;
 }
 
@@ -334,10 +333,10 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
     if (lower == "over" || lower == "under" || lower == "out") return false;
     if (lower == "to" && !counted) return false;
-    if (IsNameOf(lower, number)) continue;                    // 8 (eight)
-    if (lower == "than" && compared && counted) return true;  // 12 more apples than Bob
+    if (IsNameOf(lower, number)) continue;        // 8 (eight)
+    if (lower == "than" && counted) return true;  // 12 more apples than Bob
+    if ((lower == "squared" || lower == "cubed") && i > 0 && IsCounted(words[i - 1])) continue;  // cm squared
     if (NumberNames().contains(lower)) return false;
-    if (lower == "more" && counted) return false;
     if (lower == "more" && (next(i) == "than" || next(i) == "or")) return false;
     if (lower == "more") {
       compared = true;
@@ -348,6 +347,10 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
         lower == "times") {
       const bool alone = lower == "times" && (next(i).empty() || next(i) == "per" || next(i) == "a" ||
                                               next(i) == "in" || next(i) == "each");
+      if (lower != "times" && counted) {  // 12 years older, 12 dollars less: that is what was asked
+        compared = true;
+        continue;
+      }
       if (!alone && !is_known(word)) return false;
       counted = true;
       continue;
@@ -368,12 +371,8 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
-    // An adjective: what is counted follows.
-    bool follows = false;
-    for (size_t j = i + 1; j < std::min(i + 4, words.size()) && !counted; ++j)
-      follows = follows || (IsCounted(words[j]) && !HarmlessWords().contains(words[j].lower)) ||
-                words[j].lower == "people" || words[j].lower == "children" || words[j].lower == "fish";
-    if (!follows || NoPlurals().contains(lower) || lower.size() < 3) return false;
+    if (NoPlurals().contains(lower)) return false;
+    counted = true;  // a noun or adjective that says nothing of the number
   }
   return true;
 }
