@@ -15,37 +15,46 @@ using WordSet = absl::flat_hash_set<std::string_view>;
 
 // What makes another number, wherever it stands behind one.
 const WordSet& NumberNames() {
-  static const auto& words = *new WordSet{
-      "zero",        "one",        "two",         "three",      "four",      "five",        "six",
-      "seven",       "eight",      "nine",        "ten",        "eleven",    "twelve",      "thirteen",
-      "fourteen",    "fifteen",    "sixteen",     "seventeen",  "eighteen",  "nineteen",    "twenty",
-      "thirty",      "forty",      "fifty",       "sixty",      "seventy",   "eighty",      "ninety",
-      "hundred",     "thousand",   "million",     "billion",    "trillion",  "quadrillion", "quintillion",
-      "sextillion",  "septillion", "octillion",   "nonillion",  "decillion", "milliard",    "googol",
-      "hundreds",    "thousands",  "millions",    "billions",   "trillions", "dozen",       "dozens",
-      "score",       "gross",      "lakh",        "lakhs",      "lac",       "lacs",        "crore",
-      "crores",      "arab",       "koti",        "myriad",     "myriads",   "grand",       "mil",
-      "mln",         "mio",        "mill",        "bn",         "mrd",       "tn",          "bil",
-      "half",        "halves",     "third",       "thirds",     "quarter",   "fourth",      "fourths",
-      "fifth",       "fifths",     "sixth",       "sixths",     "seventh",   "sevenths",    "eighth",
-      "eighths",     "ninth",      "ninths",      "tenth",      "tenths",    "eleventh",    "elevenths",
-      "twelfth",     "twelfths",   "twentieth",   "twentieths", "hundredth", "hundredths",  "thousandth",
-      "thousandths", "millionth",  "millionths",  "squared",    "cubed",     "factorial",   "halved",
-      "doubled",     "tripled",    "plus",        "minus",      "negative",  "divided",     "multiplied",
-      "point",       "not",        "no",          "none",       "nothing",   "neither",     "nor",
-      "modulo",      "mod",        "choose",      "root",       "raised",    "power",       "base",
-      "binary",      "octal",      "hexadecimal", "hex",        "fold",      "mille",       "permille",
-      "permil",      "promille",   "magnitude",   "below",      "above",     "beneath",     "least",
-      "most",        "up",         "upward",      "upwards",    "downwards", "between",     "than",
-      "short",       "debt",       "owed",        "except",     "excluding", "without",     "maybe",
-      "perhaps",     "possibly",   "if",          "unless",     "otherwise", "change",      "either",
-      "halfway",     "infinity",   "percentile",  "versus",     "vs",        "or",          "onwards",
-      "milliards",   "dizaine",    "dizaines",    "decena",     "decenas",   "tercio",      "tercios",
-      "medios",      "mitades",    "cuarto",      "cuartos",    "tiers",     "menos",       "moins",
-      "meno",        "weniger",    "quarti",      "terzi",      "dutzend",   "hundert",     "tausend",
-      "millionen",   "milliarden", "millones",    "docenas",    "docena",    "cientos",     "centenas",
-      "douzaine",    "douzaines",  "milliers",    "centaines",  "milioni",   "dozzine",     "demi",
-      "medio",       "media",      "meia",        "halb",       "halbe",     "mezzo",       "mezza"};
+  static const auto& words =
+      *new WordSet{"zero",       "one",        "two",         "three",       "four",        "five",
+                   "six",        "seven",      "eight",       "nine",        "ten",         "eleven",
+                   "twelve",     "thirteen",   "fourteen",    "fifteen",     "sixteen",     "seventeen",
+                   "eighteen",   "nineteen",   "twenty",      "thirty",      "forty",       "fifty",
+                   "sixty",      "seventy",    "eighty",      "ninety",      "hundred",     "thousand",
+                   "million",    "billion",    "trillion",    "quadrillion", "quintillion", "sextillion",
+                   "septillion", "octillion",  "nonillion",   "decillion",   "milliard",    "googol",
+                   "hundreds",   "thousands",  "millions",    "billions",    "trillions",   "dozen",
+                   "dozens",     "score",      "gross",       "lakh",        "lakhs",       "lac",
+                   "lacs",       "crore",      "crores",      "arab",        "koti",        "myriad",
+                   "myriads",    "grand",      "mil",         "mln",         "mio",         "mill",
+                   "bn",         "mrd",        "tn",          "bil",         "half",        "halves",
+                   "third",      "thirds",     "quarter",     "fourth",      "fourths",     "fifth",
+                   "fifths",     "sixth",      "sixths",      "seventh",     "sevenths",    "eighth",
+                   "eighths",    "ninth",      "ninths",      "tenth",       "tenths",      "eleventh",
+                   "elevenths",  "twelfth",    "twelfths",    "twentieth",   "twentieths",  "hundredth",
+                   "hundredths", "thousandth", "thousandths", "millionth",   "millionths",  "squared",
+                   "cubed",      "factorial",  "halved",      "doubled",     "tripled",     "plus",
+                   "minus",      "negative",   "divided",     "multiplied",  "point",       "not",
+                   "no",         "none",       "nothing",     "neither",     "nor",         "modulo",
+                   "mod",        "choose",     "root",        "raised",      "power",       "base",
+                   "binary",     "octal",      "hexadecimal", "hex",         "fold",        "mille",
+                   "permille",   "permil",     "promille",    "magnitude",   "below",       "above",
+                   "beneath",    "least",      "most",        "up",          "upward",      "upwards",
+                   "downwards",  "between",    "than",        "short",       "debt",        "owed",
+                   "except",     "excluding",  "without",     "maybe",       "perhaps",     "possibly",
+                   "if",         "unless",     "otherwise",   "change",      "either",      "halfway",
+                   "infinity",   "percentile", "versus",      "vs",          "or",          "onwards",
+                   "miliardi",   "zehntel",    "paare",       "paar",        "kilo",        "mega",
+                   "giga",       "milli",      "micro",       "centi",       "nano",        "hundredweight",
+                   "zillion",    "zillions",   "gazillion",   "bazillion",   "overdrawn",   "underground",
+                   "something",  "nonsense",   "wrong",       "incorrect",   "false",       "milliards",
+                   "dizaine",    "dizaines",   "decena",      "decenas",     "tercio",      "tercios",
+                   "medios",     "mitades",    "cuarto",      "cuartos",     "tiers",       "menos",
+                   "moins",      "meno",       "weniger",     "quarti",      "terzi",       "dutzend",
+                   "hundert",    "tausend",    "millionen",   "milliarden",  "millones",    "docenas",
+                   "docena",     "cientos",    "centenas",    "douzaine",    "douzaines",   "milliers",
+                   "centaines",  "milioni",    "dozzine",     "demi",        "medio",       "media",
+                   "meia",       "halb",       "halbe",       "mezzo",       "mezza"};
   return words;
 }
 
@@ -213,8 +222,11 @@ std::vector<Beside> WordsOf(std::string_view text) {
     size_t end = at;
     if (LatinLetter(text, at) > 0) {  // m² is two
       size_t letter = 0;
-      while (end < text.size() && (letter = text[end] == '\'' ? 1 : LatinLetter(text, end)) > 0)
-        end += letter;
+      const auto joins = [&](size_t here) {  // non-negative, o'clock
+        return text[here] == '\'' ||
+               (text[here] == '-' && here + 1 < text.size() && absl::ascii_isalpha(text[here + 1]));
+      };
+      while (end < text.size() && (letter = joins(end) ? 1 : LatinLetter(text, end)) > 0) end += letter;
     } else {
       while (end < text.size() && (text[end] & 0x80) != 0 && LatinLetter(text, end) == 0) ++end;
     }
@@ -324,7 +336,12 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
                            !NumberNames().contains(next(i));
       const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
-      if (!several && !both) return false;
+      // red and blue balls; 15 cm and we are done
+      const bool goes_on = lower == "and" && next(i).size() > 1 && !NumberNames().contains(next(i)) &&
+                           !NoPlurals().contains(next(i)) && (i > 0 || next(i).size() > 3) &&
+                           next(i) != "an" && next(i) != "some" && next(i) != "more" && next(i) != "the" &&
+                           !IsCounted(words[i + 1]);
+      if (!several && !both && !goes_on) return false;
       continue;
     }
     if (word.number_follows && IsUnit(word.written) && !Prepositions().contains(lower)) return false;
@@ -335,9 +352,17 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     if (lower == "to" && !counted) return false;
     if (IsNameOf(lower, number)) continue;        // 8 (eight)
     if (lower == "than" && counted) return true;  // 12 more apples than Bob
-    if ((lower == "squared" || lower == "cubed") && i > 0 && IsCounted(words[i - 1])) continue;  // cm squared
-    if (NumberNames().contains(lower)) return false;
-    if (lower == "more" && (next(i) == "than" || next(i) == "or")) return false;
+    if ((lower == "squared" || lower == "cubed") && i > 0 &&
+        (IsCounted(words[i - 1]) || words[i - 1].lower.size() == 1))
+      continue;                                                                             // cm squared
+    if (lower == "root" && i > 0 && !NumberNames().contains(words[i - 1].lower)) continue;  // 1 real root
+    if (lower == "change" && counted) continue;
+    if (NumberNames().contains(lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
+    const bool of_percent = i > 0 && (words[i - 1].lower == "percent" || words[i - 1].lower == "percentage");
+    if (of_percent &&
+        (lower == "more" || lower == "less" || lower == "off" || lower == "lower" || lower == "higher"))
+      return false;
+    if (lower == "more" && (next(i) == "than" || next(i) == "or")) return counted && next(i) == "than";
     if (lower == "more") {
       compared = true;
       continue;
@@ -365,13 +390,17 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     if (belongs || counted || is_known(word)) continue;
+    if (DescribedNouns().contains(lower) && next(i) == "of") {  // pairs of integers
+      counted = true;
+      continue;
+    }
     if (DescribedNouns().contains(next(i)) && lower.size() > 2 && !NoPlurals().contains(lower)) {
       counted = true;
       ++i;
       continue;
     }
     if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
-    if (NoPlurals().contains(lower)) return false;
+    if (NoPlurals().contains(lower) || lower.size() < 3) return false;  // 12k, 12th
     counted = true;  // a noun or adjective that says nothing of the number
   }
   return true;
