@@ -33,6 +33,27 @@ bool IsListed(std::string_view word, const std::string_view (&words)[n]) {
   return std::find(std::begin(words), std::end(words), word) != std::end(words);
 }
 
+// Whether what follows "actually", "wait" or "hmm" gives another answer or says that it was none, and is no
+// remark: "Actually, it is 9", "Hmm, no", not "Hmm, nice problem".
+bool Withdraws(std::string_view lower, size_t at) {
+  std::string_view rest = lower.substr(at, 80);
+  while (!rest.empty() && std::string_view(" ,.:;!-").find(rest[0]) != std::string_view::npos)
+    rest.remove_prefix(1);
+  if (rest.empty()) return false;
+  if (absl::ascii_isdigit(rest[0]) || rest[0] == '$' || rest[0] == '\\') {
+    const size_t word = rest.find_first_not_of("0123456789.,$ ");
+    return word == rest.npos || !rest.substr(word).starts_with("is ");
+  }
+  for (const std::string_view other :
+       {"it is",    "it's",  "it should", "it must", "answer", "that is", "that's",    "that was",
+        "wrong",    "right", "mistake",   "error",   "no",     "not",     "should be", "must be",
+        "would be", "i ",    "let me",    "recheck", "let's",  "the "}) {
+    const size_t found = rest.find(other);
+    if (found != rest.npos && (found == 0 || !absl::ascii_isalpha(rest[found - 1]))) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 bool IsDenied(std::string_view before) {
@@ -112,6 +133,7 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
       const size_t end = at + phrase.size();
       if (end < lower.size() && absl::ascii_isalpha(lower[end])) continue;
       if (at > 0 && absl::ascii_isalpha(lower[at - 1])) continue;
+      if (lower.compare(end, 4, " to ") == 0) continue;  // it is wrong to forget the first day
       const size_t last = at == 0 ? lower.npos : lower.find_last_not_of(" \t*_\"'(", at - 1);
       const bool starts =
           last == lower.npos || std::string_view(".!?\n;$}").find(lower[last]) != std::string_view::npos;
@@ -163,7 +185,9 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
          {"actually", "wait",      "no",      "nope",      "hmm",      "oops",        "sorry",
           "rather",   "apologies", "hold on", "or rather", "but no",   "oh no",       "not so fast",
           "or is it", "edit",      "update",  "whoops",    "well, no", "just kidding"})
-      take(phrase, true);
+      if (const size_t before = best;
+          take(phrase, true), best < before && !Withdraws(lower, best + phrase.size()))
+        best = before;
   }
   if (best == lower.size()) return std::nullopt;
   return behind.substr(best);

@@ -205,7 +205,12 @@ TEST(MathBeside, WhatIsTakenBackIsNoAnswer) {
         R"(The answer is 63. Let me know if anything is unclear.)", R"(\boxed{63}. This is correct.)",
         R"(The answer is 63. Wait, let me check: 60+3 = 63.)",
         R"(\boxed{62}. I made a mistake: it is \boxed{63}.)",
-        R"(The answer is 63. This completes the proof.)"},
+        R"(The answer is 63. This completes the proof.)", R"(The answer is 63. Hmm, nice problem.)",
+        R"(The answer is 63. Actually, we could also have used 7*9.)",
+        R"(The answer is 63. Wait for what comes next.)",
+        R"(\boxed{63}. It is incorrect to count the endpoints twice.)",
+        R"(\boxed{63}. It is a mistake to answer 64.)",
+        R"(The answer is 63. However, note that it is wrong to forget the first day.)"},
        {R"(The answer is 63. Actually, it is 64.)", R"(The answer is 63. Hmm, that is wrong; it must be 64.)",
         R"(The answer is 63. Wait, no, it is 64.)",
         R"(The answer is 63. Oops, I made a mistake; it should be 64.)",
@@ -215,7 +220,7 @@ TEST(MathBeside, WhatIsTakenBackIsNoAnswer) {
         R"(The answer is 63. I was wrong.)", R"(\boxed{63} is wrong.)",
         R"(\boxed{63}. That is not correct; it is 64.)", R"(\boxed{63}. I made an error, it is 64.)",
         R"($\boxed{63}$ is incorrect. It is 64.)", R"(The answer is 63. Hmm, 63 is wrong.)",
-        R"(\boxed{63}. Scratch that.)"}},
+        R"(\boxed{63}. Scratch that.)", R"(\boxed{62}. It is a mistake to answer 63.)"}},
   });
 }
 
