@@ -42,7 +42,8 @@ bool Withdraws(std::string_view lower, size_t at) {
   if (rest.empty()) return false;
   if (absl::ascii_isdigit(rest[0]) || rest[0] == '$' || rest[0] == '\\') {
     const size_t word = rest.find_first_not_of("0123456789.,$ ");
-    return word == rest.npos || !rest.substr(word).starts_with("is ");
+    return word == rest.npos || !rest.substr(word).starts_with("is ") || rest.find(" wrong") != rest.npos ||
+           rest.find(" not ") != rest.npos;
   }
   for (const std::string_view other :
        {"it is",    "it's",  "it should", "it must", "answer", "that is", "that's",    "that was",

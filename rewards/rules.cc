@@ -28,6 +28,7 @@ class Named : public Reward {
   Verdict Judge(const Completion& completion) const override { return rule_->Judge(completion); }
   absl::Status CheckAnswer(const Prompt& prompt) const override { return rule_->CheckAnswer(prompt); }
   absl::Status CheckReady() const override { return rule_->CheckReady(); }
+  void Drop() const override { rule_->Drop(); }
   const ProcessRule* process() const override { return rule_->process(); }
 
  private:

@@ -213,6 +213,7 @@ TEST(RewardPool, IsHeldUpByNoProgram) {
   // Two programs that hang: their rows wait, all others are judged by the one thread, and a stop ends it.
   RewardConfig config = FormatAccuracyLanguage();
   config.rules.push_back(Config("process"));
+  config.rules.back().name = "judge";
   config.rules.back().process.command = {"python3", "-c", "import time; time.sleep(600)"};
   config.rules.back().process.processes = 2;
   config.rules.back().process.row_seconds = 3600;
@@ -246,6 +247,7 @@ TEST(RewardPool, IsHeldUpByNoCompletionsProgram) {
   };
   RewardConfig config;
   config.rules = {CodeConfig()};
+  config.rules[0].name = "tests";
   config.rules[0].code.cpu_seconds = 3600;
   config.rules[0].code.wall_seconds = 3600;
   config.rules[0].code.total_seconds = 3600;
