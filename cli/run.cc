@@ -37,8 +37,8 @@ absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir
   const auto finished = [&](const std::string& stage) {
     return FileExists(StageDonePath(StageDirectory(run_dir, stage)));
   };
-  absl::Status status = CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished);
-  if (status.ok()) status = CheckOnlyOursToWrite(run_dir, recipe.shared);
+  TEMPER_RETURN_IF_ERROR(CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished));
+  const absl::Status status = CheckOnlyOursToWrite(run_dir, recipe.shared);
   return status.ok() ? status : absl::Status(status.code(), absl::StrCat(status.message(), "; or --force"));
 }
 
