@@ -11,10 +11,9 @@ namespace temper {
 bool IsUnit(std::string_view word);
 
 // Whether the words behind `number` (its digits; "": it is a fraction or a formula), up to the first verb or
-// mark, are dress: a unit, or what is counted, which is a plural (but behind 1 or a fraction), and what
-// belongs to it ("in total", "of fruit"). Other numbers, fractions, bounds, comparisons, bases and denials
-// are none, nor is a word of which nothing is known. `known`: words that are dress too, unless they are
-// numbers; nullopt: all are.
+// mark, are dress: a unit, what is counted, and what is said of it ("in total", "of fruit", "more than Bob").
+// Other numbers, fractions, scales, bounds, bases, ordinals and denials are none; they are known by name, in
+// several languages. `known`: words that are dress too, unless they are numbers; nullopt: all are.
 bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known);
 
 // Whether the words between an answer's verb ("is", "=") and its number make another value of it, a bound, or
