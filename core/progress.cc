@@ -98,7 +98,10 @@ std::string Progress::Line(bool bar, int64_t width) const {
   const double elapsed = screen_.now() - started_;
   std::string head = absl::StrCat(stage_, " ", done_, "/", total_);
   std::string tail = absl::StrCat(" ", Clock(elapsed));
-  if (done_ > first_ && done_ < total_) {
+  // The first steps say little of the pace.
+  const int64_t steps = done_ - first_;
+  const bool steady = (elapsed >= 10 && steps >= 3) || steps * 100 >= total_ - first_;
+  if (done_ > first_ && done_ < total_ && steady) {
     absl::StrAppend(&tail, " eta ", Clock(elapsed / double(done_ - first_) * double(total_ - done_)));
   }
   for (const std::string& part : {text_, note_}) {

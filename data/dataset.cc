@@ -186,6 +186,19 @@ std::string FirstPromptText(const std::string& file, const Prompt& prompt) {
                       absl::StrJoin(ids, ", "), more ? ", .." : "", "]");
 }
 
+std::string FirstDocumentText(const std::string& file, const Document& document, const Tokenizer& tokenizer) {
+  constexpr size_t kBytes = 2000;
+  const auto quoted = [&](absl::Span<const int32_t> ids) {
+    const std::string text = tokenizer.Decode(ids, /*skip_special_tokens=*/false);
+    return absl::StrCat(DumpJson(Json(text.substr(0, kBytes))), text.size() > kBytes ? ".." : "");
+  };
+  const absl::Span<const int32_t> ids = document.tokens;
+  const auto first = static_cast<size_t>(document.first_target);
+  return absl::StrCat(Printable(file, 1000), ": first document, ", ids.size(), " tokens, ",
+                      ids.size() - first, " of them trained on: ", quoted(ids.first(first)), " -> ",
+                      quoted(ids.subspan(first)));
+}
+
 namespace {
 
 // A document's row: what is asked, and what the assistant says to it.

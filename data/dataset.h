@@ -81,6 +81,8 @@ class ProblemFile {
 // "FILE: first prompt, 3 tokens: "Q 7 ?" [5, 23, 9]", for a person: what the policy will be given, escaped
 // and shortened.
 std::string FirstPromptText(const std::string& file, const Prompt& prompt);
+// The same of a document: what is asked, then what is trained on.
+std::string FirstDocumentText(const std::string& file, const Document& document, const Tokenizer& tokenizer);
 
 struct DocumentFileOptions {
   PromptOptions prompt;                  // of rows that are two texts

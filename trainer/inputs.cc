@@ -209,6 +209,8 @@ absl::Status Inputs::OpenDocuments(const StageConfig& stage, const SftConfig& co
       if (opened->size() == 0)
         return absl::InvalidArgumentError(
             absl::StrCat(Printable(documents.file, 1000), ": there is no document in it"));
+      TEMPER_ASSIGN_OR_RETURN(const Document first, opened->Read(0));
+      if (options_.progress != nullptr) LogInfo(FirstDocumentText(documents.file, first, *tokenizer));
     }
     TEMPER_RETURN_IF_ERROR(CheckDocumentCount(stage, number, opened->size()));
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/model_directory.h"
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/status.h"
 #include "trainer/checkpoint.h"
@@ -11,6 +13,12 @@ namespace temper {
 
 absl::StatusOr<std::string> ModelDirectory(const std::string& path) {
   if (FileExists(path + "/config.json")) return path;
+  // A model's folder in the hub's cache, models--ORG--NAME: the revision that `main` was when it was fetched.
+  if (FileExists(path + "/refs/main")) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string revision, ReadFile(path + "/refs/main", 100));
+    const std::string snapshot = absl::StrCat(path, "/snapshots/", absl::StripAsciiWhitespace(revision));
+    if (FileExists(snapshot + "/config.json")) return snapshot;
+  }
   TEMPER_ASSIGN_OR_RETURN(const std::string of_stage, LatestCheckpoint(CheckpointsDirectory(path)));
   if (!of_stage.empty()) return of_stage;
   if (!FileExists(path + "/config.yaml")) return path;

@@ -47,6 +47,19 @@ TEST(Progress, ElsewhereThanOnATerminalALineEveryTenSecondsAndTheLast) {
   EXPECT_TRUE(screen.bars.empty());
 }
 
+// One step of thousands, the first, is no pace: "eta 126:18:59".
+TEST(Progress, TellsWhenItWillEndOnceThePaceIsSteady) {
+  FakeScreen screen;
+  Progress progress(screen.Make(false));
+  progress.Start("eval", 4096);
+  screen.time = 111;
+  progress.Step(1, "");
+  screen.time = 140;
+  progress.Step(200, "");
+  EXPECT_EQ(screen.lines[1], "eval 1/4096 1:51");
+  EXPECT_THAT(screen.lines[2], HasSubstr("eval 200/4096 2:20 eta "));
+}
+
 TEST(Progress, OnATerminalTheBarFitsTheWidthAndGoesAwayAtTheEnd) {
   FakeScreen screen;
   Progress progress(screen.Make(true));

@@ -530,6 +530,16 @@ TEST(DocumentFile, ReadsTheSameDocumentInAllItsForms) {
             MakeDocument(R1Prompt("x"), "y", *tokenizer)->tokens);
 }
 
+TEST(DocumentFile, ShowsWhatIsAskedAndWhatIsTrainedOn) {
+  const auto document = MakeDocument("how", "so", Tiny());
+  ASSERT_TRUE(document.ok()) << document.status();
+  const std::string text = FirstDocumentText("f.jsonl", *document, Tiny());
+  EXPECT_THAT(text,
+              testing::StartsWith(absl::StrCat("f.jsonl: first document, ", document->tokens.size(),
+                                               " tokens, ", document->tokens.size() - document->first_target,
+                                               " of them trained on: \"how\" -> \"so")));
+}
+
 TEST(DocumentFile, SaysWhatIsWrong) {
   const auto error = [](const std::string& text) {
     return std::string(ReadDocuments(FileOf(text), Tiny()).status().message());

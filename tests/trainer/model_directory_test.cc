@@ -41,6 +41,14 @@ TEST_F(ModelDirectoryTest, IsItselfWhereThereIsAModel) {
   EXPECT_EQ(Of("run/go/checkpoints/step-000002"), "run/go/checkpoints/step-000002");
 }
 
+// As huggingface_hub lays out ~/.cache/huggingface/hub.
+TEST_F(ModelDirectoryTest, IsTheRevisionThatTheHubsCacheCallsMain) {
+  Make("models--o--n/refs/main", "0a1b2c");
+  Make("models--o--n/snapshots/0a1b2c/config.json");
+  Make("models--o--n/snapshots/999999/config.json");
+  EXPECT_EQ(Of("models--o--n"), "models--o--n/snapshots/0a1b2c");
+}
+
 TEST_F(ModelDirectoryTest, IsTheNewestCheckpointOfAStage) {
   Checkpoint("warm/checkpoints/step-000002");
   Checkpoint("warm/checkpoints/step-000010");
