@@ -11,21 +11,23 @@ namespace {
 
 constexpr char kSeal[] = ",\"crc32c\":";
 
-std::string Sealed(const std::string& before) { return absl::StrCat(before, kSeal, Crc32c(before), "}\n"); }
-
 }  // namespace
+
+std::string SealedJson(const std::string& before) {
+  return absl::StrCat(before, kSeal, Crc32c(before), "}\n");
+}
 
 absl::Status WriteSealedJson(const std::string& path, const Json& object) {
   TEMPER_CHECK(object.is_object() && !object.empty(), path);
   std::string text = DumpJson(object);
   text.pop_back();
-  return WriteFileAtomic(path, Sealed(text));
+  return WriteFileAtomic(path, SealedJson(text));
 }
 
 absl::StatusOr<Json> ReadSealedJson(const std::string& path) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 26));
   const size_t seal = text.rfind(kSeal);
-  if (seal == text.npos || Sealed(text.substr(0, seal)) != text) {
+  if (seal == text.npos || SealedJson(text.substr(0, seal)) != text) {
     return absl::DataLossError(
         absl::StrCat(Printable(path, 1000),
                      ": is not what was written (its checksum differs; it was cut, edited, or is of another "

@@ -9,9 +9,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "core/crc32c.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/sealed_json.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "core/version.h"
@@ -28,7 +28,6 @@ namespace temper {
 namespace {
 
 constexpr int64_t kIndexLimit = int64_t{64} << 20;
-constexpr char kSumKey[] = "\"crc32c\": ";  // of the text before it
 
 // What a stage reads, before it is read.
 using Named = std::vector<RunFile>;
@@ -258,8 +257,7 @@ std::string RunFiles::Text() const {
                                   {"bytes", file.bytes},
                                   {"sha256", file.sha256}}));
   }
-  text += "\n],\n";
-  return absl::StrCat(text, kSumKey, Crc32c(text), "\n}\n");
+  return SealedJson(text + "\n]");
 }
 
 std::string FilesPath(const std::string& run_directory) { return run_directory + "/files.json"; }
@@ -268,13 +266,7 @@ absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory) {
   RunFiles kept;
   const std::string path = FilesPath(run_directory);
   if (!FileExists(path)) return kept;
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kIndexLimit));
-  const std::string before = text.substr(0, text.rfind(kSumKey));
-  if (text != absl::StrCat(before, kSumKey, Crc32c(before), "\n}\n")) {
-    return absl::DataLossError(
-        absl::StrCat(path, ": is not what was written (its checksum differs): restore it from a copy"));
-  }
-  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadSealedJson(path));
   TEMPER_ASSIGN_OR_RETURN(kept.temper, GetString(json, "temper", path));
   TEMPER_ASSIGN_OR_RETURN(kept.numerics, GetString(json, "numerics", path));
   const Json* files = Find(json, "files");

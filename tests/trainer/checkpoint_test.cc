@@ -63,6 +63,24 @@ class Checkpoint : public ::testing::Test {
       .policy_version = 12, .metrics = {3456, 7}, .reference = "reference-000008", .seconds = 1.5};
 };
 
+TEST_F(Checkpoint, OfWhatIsNotFiniteIsNotWritten) {
+  ASSERT_TRUE(Save(8).ok());
+  at::Tensor& weight = policy_.model.parameters().list().back().value;
+  at::Tensor* const tensors[] = {&weight, &optimizer_.m(), &optimizer_.v()};
+  for (at::Tensor* const tensor : tensors) {
+    float& last = tensor->mutable_data_ptr<float>()[tensor->numel() - 1];
+    const float was = last;
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      last = bad;
+      const absl::Status status = Save(9);
+      EXPECT_THAT(std::string(status.message()), HasSubstr("NaN or infinite: it is not saved")) << status;
+      EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000008");
+    }
+    last = was;
+  }
+  EXPECT_TRUE(Save(9).ok());
+}
+
 TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   ASSERT_TRUE(Save(9).ok());
   const std::string checkpoint = Latest();
