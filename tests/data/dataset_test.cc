@@ -537,7 +537,7 @@ TEST(DocumentFile, ShowsWhatIsAskedAndWhatIsTrainedOn) {
   EXPECT_THAT(text,
               testing::StartsWith(absl::StrCat("f.jsonl: first document, ", document->tokens.size(),
                                                " tokens, ", document->tokens.size() - document->first_target,
-                                               " of them trained on: \"how\" -> \"so")));
+                                               " of them trained on: \"<bos>how\" -> \"so<eos>\"")));
 }
 
 TEST(DocumentFile, SaysWhatIsWrong) {

@@ -86,7 +86,7 @@ TEST_F(Unjudged, AStopAnywhereInRlSavesTheLastFinishedUpdate) {
   const RecipeConfig recipe = TwoStages({"rl.checkpoint_minutes=0", "rl.checkpoint_every=0"});
   int64_t calls = 0;
   ASSERT_TRUE(RunOn(1, recipe, folder_ / "whole", [&] { return ++calls < 0; }).ok());
-  for (int64_t n = calls / 2; n < calls; n += std::max<int64_t>(1, calls / 23)) {
+  for (int64_t n = calls / 2; n < calls; n += std::max<int64_t>(1, calls / 9)) {
     const std::string run = folder_ / ("stopped-" + std::to_string(n));
     int64_t asked = 0;
     const absl::Status status = RunOn(1, recipe, run, [&] { return ++asked >= n; });
