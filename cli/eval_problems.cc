@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/log.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "rewards/score.h"
 #include "trainer/problems.h"

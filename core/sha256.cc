@@ -6,6 +6,7 @@
 #include <cstring>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -97,6 +98,14 @@ void BlockByFormula(const unsigned char* data, uint32_t* state) {
   for (int i = 0; i < 8; ++i) state[i] += add[i];
 }
 
+#if defined(__x86_64__)
+bool HasShaInstruction() {
+  unsigned a = 0, b = 0, c = 0, d = 0;  // clang 14 has no name for it
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 29 & 1) != 0 &&
+         __builtin_cpu_supports("sse4.1");
+}
+#endif
+
 }  // namespace
 
 Sha256::Sha256() {
@@ -106,7 +115,7 @@ Sha256::Sha256() {
 
 void Sha256::Block(const unsigned char* data) {
 #if defined(__x86_64__)
-  static const bool kHasInstruction = __builtin_cpu_supports("sha") && __builtin_cpu_supports("sse4.1");
+  static const bool kHasInstruction = HasShaInstruction();
   if (kHasInstruction) return BlockByInstruction(data, state_);
 #endif
   BlockByFormula(data, state_);
