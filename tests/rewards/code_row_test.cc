@@ -202,6 +202,12 @@ TEST_F(CodeRow, HumanEvalsCheckHoldsForABodyAndForAWholeFunction) {
             "wrong: hidden test 1 of 1: fails");
   EXPECT_EQ(Of(kHumanEval, "def forth(s, k):\n    return s"), "wrong: hidden test 1 of 1: fails");
   EXPECT_EQ(Of(kHumanEval, "    pass", true), "wrong: hidden test 1 of 1: fails");
+  // A prompt that is a head alone does not stand as a program.
+  const char* const head =
+      R"row({"prompt":"def twice(n):\n","entry_point":"twice","test":"def check(candidate):\n    assert candidate(4) == 8\n"})row";
+  EXPECT_EQ(Of(head, "def twice(n):\n    return 2 * n"), "correct");
+  EXPECT_EQ(Of(head, "def twice(n):\n    return n"), "wrong: hidden test 1 of 1: fails");
+  EXPECT_EQ(Of(head, "    return 2 * n\n", true), "correct");
 }
 
 // A check's own process holds it; the program's has no line of it, and only plain values come back.
