@@ -127,6 +127,7 @@ bool IsDoubted(std::string_view before) {
 }
 
 std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly) {
+  if (behind.find_first_not_of(" \t\n$.}") == behind.npos) return std::nullopt;
   const std::string lower = Lower(behind.substr(0, 4096));
   size_t best = lower.size();
   const auto take = [&](std::string_view phrase, bool at_start) {
@@ -141,15 +142,17 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
       if (!at_start || starts) best = at;
     }
   };
-  for (const std::string_view subject :
-       {"that is", "that's", "that was", "this is", "it is", "it's", "which is", "which was", "that can't be",
-        "this was", "that answer is", "is", "was", "that cannot be", "that seems", "that looks"}) {
-    for (const std::string_view fault : {"wrong", "incorrect", "false", "mistaken", "not right",
-                                         "not correct", "not the answer", "a mistake", "an error", "not true",
-                                         "right, no", "impossible", "not it", "right? no", "not what"}) {
-      // "is wrong" right behind the answer; elsewhere it may say so of another number.
+  static constexpr std::string_view kSubjects[] = {
+      "that is",  "that's",         "that was",      "this is",   "it is",          "it's",
+      "which is", "which was",      "that can't be", "this was",  "that answer is", "is",
+      "was",      "that cannot be", "that seems",    "that looks"};
+  for (const std::string_view fault :
+       {"wrong", "incorrect", "false", "mistaken", "not right", "not correct", "not the answer", "a mistake",
+        "an error", "not true", "right, no", "impossible", "not it", "right? no", "not what"}) {
+    if (lower.find(fault) == lower.npos) continue;
+    // "is wrong" right behind the answer; elsewhere it may say so of another number.
+    for (const std::string_view subject : kSubjects)
       take(std::string(subject) + " " + std::string(fault), subject == "is" || subject == "was");
-    }
   }
   for (const std::string_view phrase : {"made a mistake",
                                         "made an error",
