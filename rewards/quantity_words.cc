@@ -320,7 +320,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
   const auto next = [&](size_t i) {
     return i + 1 < words.size() ? std::string_view(words[i + 1].lower) : "";
   };
-  bool counted = false, belongs = false, compared = false;  // what is counted, a preposition, "more" was said
+  bool counted = false, belongs = false;  // what is counted was said; a preposition was
   for (size_t i = 0; i < words.size(); ++i) {
     const Beside& word = words[i];
     const std::string_view lower = word.lower;
@@ -363,19 +363,13 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
         (lower == "more" || lower == "less" || lower == "off" || lower == "lower" || lower == "higher"))
       return false;
     if (lower == "more" && (next(i) == "than" || next(i) == "or")) return counted && next(i) == "than";
-    if (lower == "more") {
-      compared = true;
-      continue;
-    }
+    if (lower == "more") continue;
     if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
         lower == "smaller" || lower == "bigger" || lower == "higher" || lower == "lower" ||
         lower == "times") {
       const bool alone = lower == "times" && (next(i).empty() || next(i) == "per" || next(i) == "a" ||
                                               next(i) == "in" || next(i) == "each");
-      if (lower != "times" && counted) {  // 12 years older, 12 dollars less: that is what was asked
-        compared = true;
-        continue;
-      }
+      if (lower != "times" && counted) continue;  // 12 years older, 12 dollars less: what was asked
       if (!alone && !is_known(word)) return false;
       counted = true;
       continue;
