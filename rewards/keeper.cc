@@ -14,21 +14,9 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
+#include "keeper/temper_keeper.h"
 
 extern char** environ;
-
-// The keeper's program, whole.
-asm(R"(
-    .section .rodata
-    .balign 16
-temper_keeper_begin:
-    .incbin ")" TEMPER_KEEPER R"("
-temper_keeper_end:
-    .balign 16
-    .text
-)");
-extern "C" const char temper_keeper_begin[] asm("temper_keeper_begin");
-extern "C" const char temper_keeper_end[] asm("temper_keeper_end");
 
 namespace temper {
 namespace {
@@ -39,11 +27,10 @@ constexpr int kGivenFiles = 5;  // 0 to 4, as keeper.c has them; the program its
 int KeeperFile() {
   static const int file = [] {
     const int made = memfd_create("temper-keeper", MFD_CLOEXEC);
-    const char* at = temper_keeper_begin;
-    while (made >= 0 && at < temper_keeper_end) {
-      const ssize_t n = write(made, at, static_cast<size_t>(temper_keeper_end - at));
+    for (std::string_view rest = kKeeperProgram; made >= 0 && !rest.empty();) {
+      const ssize_t n = write(made, rest.data(), rest.size());
       if (n <= 0) return -1;
-      at += n;
+      rest.remove_prefix(static_cast<size_t>(n));
     }
     return made;
   }();
