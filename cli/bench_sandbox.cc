@@ -11,7 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "cli/bench_report.h"
 #include "core/status.h"
-#include "rewards/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 
 namespace temper {
 namespace {

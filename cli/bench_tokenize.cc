@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/bench_report.h"
 #include "cli/rows.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace temper {
 namespace {

@@ -20,7 +20,7 @@
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stop.h"
-#include "data/tokenizer_folder.h"
+#include "data/tokenizer/folder.h"
 #include "model/hugging_face.h"
 #include "model/quantization_config.h"
 #include "model/weight_conversion.h"

@@ -12,7 +12,7 @@
 #include "absl/status/statusor.h"
 #include "cli/options.h"
 #include "cli/policy.h"
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "rewards/pool.h"
 #include "trainer/measure.h"
 #include "trainer/recipe_config.h"

@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/text.h"
-#include "data/tokenizer_folder.h"
+#include "data/tokenizer/folder.h"
 #include "model/device.h"
 #include "model/hugging_face.h"
 #include "trainer/model_directory.h"

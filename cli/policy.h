@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/config.h"
 #include "core/thread_pool.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
 #include "rollout/engine.h"
 

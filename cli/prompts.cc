@@ -9,7 +9,6 @@
 #include "cli/rows.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "data/problem_row.h"
 
 namespace temper {
 namespace {

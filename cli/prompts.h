@@ -6,8 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "core/json.h"
-#include "data/prompt_form.h"
-#include "data/tokenizer.h"
+#include "data/dataset/dataset.h"
+#include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
 #include "model/config.h"
 

@@ -8,7 +8,7 @@
 #include "cli/earned.h"
 #include "cli/report_run.h"
 #include "core/json.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
 
 namespace temper {

@@ -7,7 +7,7 @@
 #include "cli/options.h"
 #include "cli/policy.h"
 #include "cli/rows.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 
 namespace temper {
 namespace {

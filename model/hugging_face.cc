@@ -18,7 +18,7 @@
 #include "core/status.h"
 #include "core/text.h"
 #include "core/thread_pool.h"
-#include "data/tokenizer_folder.h"
+#include "data/tokenizer/folder.h"
 #include "model/quantization_config.h"
 #include "model/safetensors.h"
 

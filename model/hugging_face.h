@@ -39,7 +39,7 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
 std::string GenerationConfigText(const ModelConfig& config);
 
 // Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
-// tokenizer's files (data/tokenizer_folder.h) from `tokenizer_directory` ("": none). The caller owns
+// tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The caller owns
 // atomicity: `directory` exists and is a temporary one.
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
                          const std::string& tokenizer_directory, const std::string& directory);

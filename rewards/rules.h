@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "core/config.h"
-#include "rewards/accuracy.h"
-#include "rewards/code.h"
-#include "rewards/format.h"
-#include "rewards/harmless.h"
-#include "rewards/instructions.h"
-#include "rewards/language.h"
-#include "rewards/math.h"
-#include "rewards/process.h"
-#include "rewards/reward.h"
-#include "rewards/shape.h"
+#include "rewards/answer/accuracy.h"
+#include "rewards/code/code.h"
+#include "rewards/math/math.h"
+#include "rewards/process/process.h"
+#include "rewards/rule.h"
+#include "rewards/text/format.h"
+#include "rewards/text/harmless.h"
+#include "rewards/text/instructions.h"
+#include "rewards/text/language.h"
+#include "rewards/text/shape.h"
 
 namespace temper {
 

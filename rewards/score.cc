@@ -7,7 +7,7 @@
 #include "absl/strings/str_split.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "rewards/tags.h"
+#include "rewards/completion/tags.h"
 
 namespace temper {
 namespace {

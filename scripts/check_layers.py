@@ -4,14 +4,18 @@
 
 1. Includes go down only: a room includes itself and the DEPS of its temper_library line in CMakeLists.txt, and those
    stand above it. Paths start at the root. LibTorch's headers only where the line says TORCH; MPI's and NCCL's in comm.
-2. Of LibTorch, source names only what allocates, views, copies and casts (SOURCE_NAMES), but for EXEMPT.
-3. With --objects BUILD_DIR: the same for what was compiled, where methods and operators of a Tensor are calls of
+2. A folder has one door: files elsewhere include only its headers in DOORS, else the one that is named after it. Two folders
+   side by side do not include each other. A folder holds at most 30 files, and their names do not begin with its own. So
+   far for the rooms in DOORS.
+3. Of LibTorch, source names only what allocates, views, copies and casts (SOURCE_NAMES), but for EXEMPT.
+4. With --objects BUILD_DIR: the same for what was compiled, where methods and operators of a Tensor are calls of
    at::_ops (OPERATORS). Needs readelf and addr2line.
-4. --self-test: made-up trees with each fault, each of which must be found.
+5. --self-test: made-up trees with each fault, each of which must be found.
 
 Usage: check_layers.py [--root DIR] [--objects BUILD_DIR] | --self-test     Needs Python 3.9. Takes a second.
 """
 import argparse
+import itertools
 import json
 import os
 import re
@@ -24,6 +28,22 @@ from pathlib import Path
 TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation")
 ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
+# What other folders may include of a folder.
+DOORS = {
+    "data": "trajectory.h record_file.h tokenizer/tokenizer.h tokenizer/folder.h dataset/dataset.h dataset/mixture.h "
+            "tasks/procedural.h tasks/tiny/tiny.h",
+    "data/chat/jinja": "parser.h evaluator.h",
+    "data/dataset": "dataset.h mixture.h split.h",
+    "data/tasks": "procedural.h tiny/tiny.h",
+    "data/tokenizer": "tokenizer.h folder.h",
+    "rewards": "rule.h rules.h pool.h score.h statistics.h answer/answer.h sandbox/sandbox.h",
+    "rewards/answer": "accuracy.h answer.h",
+    "rewards/completion": "tags.h words.h",
+    "rewards/math/algebra": "ball.h exact.h expand.h names.h polynomial.h proof.h",
+    "rewards/math/latex": "latex.h commands.h quantity_words.h",
+    "rewards/text": "format.h harmless.h instructions.h language.h shape.h",
+}
+MOST_FILES = 30
 # The files that let LibTorch compute: CUDA's twin of the kernels, which says `not exact`, and the benchmark whose other side
 # it is.
 EXEMPT = {"model/torch_ops.cc", "cli/bench_product.cc"}
@@ -97,6 +117,41 @@ def include_fault(root, rooms, path, included):
     return None
 
 
+def door_fault(path, included):
+    """What is wrong with an include of a folder's header from outside of the folder; None if nothing is."""
+    header = Path(included)
+    for folder in reversed(header.parents[:-1]):
+        if folder.parts[0] not in DOORS:
+            return None
+        if path.is_relative_to(folder):
+            continue
+        doors = DOORS.get(folder.as_posix(), folder.name + ".h").split()
+        if header.relative_to(folder).as_posix() not in doors:
+            return f"{included} is not seen from outside of {folder}/: its doors are {' '.join(doors)}"
+    return None
+
+
+def folder_faults(root, room):
+    """Faults of the folders of a room: too many files, names that say the folder's again, and two that include each other."""
+    crossings = {}  # (folder, another beside it): where the one includes the other
+    for folder in [root / room, *sorted(path for path in (root / room).glob("**/*") if path.is_dir())]:
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        name = folder.relative_to(root)
+        if len(files) > MOST_FILES:
+            yield f"{name}:1: {len(files)} files are in it: {MOST_FILES} is the limit"
+        for path in files:
+            if path.name.startswith(folder.name + "_"):
+                yield f"{path.relative_to(root)}:1: its name begins with that of its folder"
+            for match in re.finditer(rf'^#include "({room}/[^"]+)"', path.read_text(errors="replace"), re.M):
+                ours, theirs = path.relative_to(root).parts[:-1], Path(match.group(1)).parts[:-1]
+                same = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs)))
+                if same < min(len(ours), len(theirs)):
+                    crossings.setdefault(("/".join(ours[:same + 1]), "/".join(theirs[:same + 1])), path.relative_to(root))
+    for (one, other), path in sorted(crossings.items()):
+        if one < other and (other, one) in crossings:
+            yield f"{path}:1: {one}/ and {other}/ include each other, the other way in {crossings[other, one]}"
+
+
 def source_faults(root, rooms, path):
     text = (root / path).read_text(errors="replace")
 
@@ -105,7 +160,7 @@ def source_faults(root, rooms, path):
 
     code = without_comments(text, strings=False)
     for match in re.finditer(r'^[ \t]*#[ \t]*include[ \t]*["<]([^">]+)[">]', code, re.M):
-        fault = include_fault(root, rooms, path, match.group(1))
+        fault = include_fault(root, rooms, path, match.group(1)) or door_fault(path, match.group(1))
         if fault:
             yield f"{path}:{line_of(match, code)}: {fault}"
     if path.as_posix() in EXEMPT or not rooms[path.parts[0]][1]:
@@ -182,8 +237,9 @@ def check(root, build=None):
         faults.append("CMakeLists.txt:1: no temper_library in it")
     files = 0
     for room in rooms:
+        faults += folder_faults(root, room) if room in DOORS else []
         for path in sorted((root / room).glob("**/*")):
-            if path.suffix in (".h", ".cc", ".cu", ".cuh", ".inc"):
+            if path.suffix in (".h", ".c", ".cc", ".cu", ".cuh", ".inc"):
                 files += 1
                 faults += source_faults(root, rooms, path.relative_to(root))
     if not files:
@@ -197,12 +253,16 @@ def check(root, build=None):
 
 
 GOOD = {
-    "CMakeLists.txt": "temper_library(core LINK x)\ntemper_kernels(kernels DEPS core)\ntemper_library(comm DEPS core TORCH)\n"
-                      "temper_library(model DEPS kernels comm core TORCH)\ntemper_library(rollout DEPS model core TORCH\n  LINK core_x)\n"
+    "CMakeLists.txt": "temper_library(core LINK x)\ntemper_library(data DEPS core)\ntemper_kernels(kernels DEPS core)\ntemper_library(comm DEPS core TORCH)\n"
+                      "temper_library(model DEPS kernels comm data core TORCH)\ntemper_library(rollout DEPS model core TORCH\n  LINK core_x)\n"
                       "temper_library(trainer DEPS rollout model core TORCH)\ntemper_library(cli DEPS trainer core TORCH)\n",
     "core/a.h": '#include "absl/strings/str_cat.h"\n#include <vector>\n#include "core/b.h"\n',
     "comm/mpi.cc": "#include <mpi.h>\n",
-    "model/a.cc": '#include "kernels/gemm.h"\n#include "ATen/core/Tensor.h"\n// at::matmul would not do; include "trainer/x.h"\n'
+    "data/zebra/a.cc": '#include "data/chat/chat.h"\n',
+    "data/trajectory.cc": '#include "data/chat/chat.h"\n',
+    "data/chat/chat.cc": '#include "data/tokenizer/tokenizer.h"\n#include "data/chat/other.h"\n#include "data/trajectory.h"\n',
+    "data/chat/jinja/parser.cc": '#include "data/chat/other.h"\n#include "data/chat/jinja/lexer.h"\n',
+    "model/a.cc": '#include "kernels/gemm.h"\n#include "data/tokenizer/tokenizer.h"\n#include "ATen/core/Tensor.h"\n// at::matmul would not do; include "trainer/x.h"\n'
                   'at::Tensor x = at::empty({1}, at::kFloat); const char* s = "at::sum"; char q = \'"\'; // at::mm\n'
                   "int64_t n = 1'000'000; ::at::Tensor y;\n",
     "model/torch_ops.cc": "at::Tensor y = at::matmul(a, b);\n",
@@ -218,6 +278,13 @@ BAD = [
     ("comm/bad.h", '# include "model/a.h"\n', 1, "room comm must not include model/"),
     ("model/bad.cc", '/* two\nlines */ int x;\n#include "trainer/step.h"\n', 3, "room model must not include trainer/"),
     ("model/bad.cc", "#include <mpi.h>\n", 1, "only comm may include mpi.h"),
+    ("model/bad.cc", '\n#include "data/tokenizer/json.h"\n', 2, "data/tokenizer/json.h is not seen from outside of data/: "),
+    ("model/bad.cc", '#include "data/chat/chat.h"\n', 1, "data/chat/chat.h is not seen from outside of data/: "),
+    ("data/bad.h", '#include "data/tokenizer/json.h"\n', 1, "is not seen from outside of data/tokenizer/: its doors are tokenizer.h"),
+    ("data/tasks/bad.cc", '#include "data/chat/jinja/parser.h"\n', 1, "is not seen from outside of data/chat/: its doors are chat.h"),
+    ("data/tokenizer/tokenizer_json.h", "", 1, "begins with that of its folder"),
+    ("data/chat/bad.cc", '#include "data/tokenizer/tokenizer.h"\n#include "data/zebra/zebra.h"\n', 1,
+     "data/chat/ and data/zebra/ include each other"),
     ("model/bad.cc", '#include "a.cc"\n', 1, "does not start at the root"),
     ("model/bad.cc", '#include "tests/model/x.h"\n', 1, "must not include tests"),
     ("trainer/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation"),
@@ -259,6 +326,9 @@ def self_test():
             faults = check(Path(folder))
         if not any(fault.startswith(f"{name}:{line}: ") and message in fault for fault in faults):
             wrong.append(f"{name}: '{message}' was not found at line {line}, only: {faults}")
+    with tree({**GOOD, **{f"data/zebra/{i}.h": "" for i in range(MOST_FILES)}}) as folder:
+        if check(Path(folder)) != [f"data/zebra:1: {MOST_FILES + 1} files are in it: {MOST_FILES} is the limit"]:
+            wrong.append("a folder with too many files passes")
     for operator, answer in (("empty_memory_format", True), ("copy_", True), ("fill__Scalar", True), ("to_dtype", True), ("sum", False),
                              ("matmul", False), ("tanh", False), ("transpose_int", True), ("copy", False), ("zeros_like", True)):
         if permitted(operator) != answer:

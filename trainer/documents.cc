@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/random.h"
 #include "core/status.h"
-#include "data/tasks/tiny.h"
+#include "data/tasks/tiny/tiny.h"
 #include "trainer/inputs.h"
 
 namespace temper {

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/json.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "rollout/worker.h"
 #include "trainer/measure.h"
 #include "trainer/recipe_config.h"

@@ -9,8 +9,8 @@
 
 #include "absl/status/statusor.h"
 #include "core/progress.h"
-#include "data/dataset.h"
-#include "data/tokenizer.h"
+#include "data/dataset/dataset.h"
+#include "data/tokenizer/tokenizer.h"
 #include "trainer/problems.h"
 #include "trainer/recipe_config.h"
 

@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "rewards/answer.h"
+#include "rewards/answer/answer.h"
 
 namespace temper {
 namespace {

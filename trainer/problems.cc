@@ -9,7 +9,7 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "data/tasks/procedural.h"
-#include "data/tasks/tiny.h"
+#include "data/tasks/tiny/tiny.h"
 
 namespace temper {
 

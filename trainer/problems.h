@@ -9,11 +9,9 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "data/dataset.h"
-#include "data/mixture.h"
-#include "data/prompt_form.h"
-#include "data/split.h"
-#include "data/tokenizer.h"
+#include "data/dataset/dataset.h"
+#include "data/dataset/mixture.h"
+#include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
 #include "trainer/recipe_config.h"
 

@@ -13,7 +13,7 @@
 #include "core/text.h"
 #include "data/tasks/procedural.h"
 #include "model/device.h"
-#include "rewards/reward.h"
+#include "rewards/rule.h"
 #include "trainer/keep_best.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"

@@ -13,7 +13,7 @@
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "core/config.h"
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "model/parameters.h"
 #include "rewards/rules.h"
 #include "trainer/advantage.h"

@@ -16,7 +16,7 @@
 #include "core/text.h"
 #include "core/version.h"
 #include "data/record_file.h"
-#include "data/tokenizer_folder.h"
+#include "data/tokenizer/folder.h"
 #include "model/device.h"
 #include "model/weight_files.h"
 #include "trainer/checkpoint.h"

@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_format.h"
 #include "core/status.h"
-#include "data/packing.h"
 #include "trainer/documents.h"
 #include "trainer/evaluation.h"
+#include "trainer/packing.h"
 #include "trainer/session.h"
 
 namespace temper {

@@ -10,7 +10,7 @@
 #include "core/metrics.h"
 #include "core/progress.h"
 #include "core/thread_pool.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
 #include "trainer/recipe_config.h"
 

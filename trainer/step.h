@@ -66,8 +66,8 @@ class Updater {
   std::vector<float> total_;
 };
 
-// Which leaf each sequence or group goes to: see data/packing.h (DealLeaves). Leaves [first, first + count)
-// are this rank's.
+// Which leaf each sequence or group goes to: see trainer/packing.h (DealLeaves). Leaves [first, first +
+// count) are this rank's.
 struct LeafRange {
   int64_t first = 0, count = 0;
 };

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "core/random.h"
-#include "data/packing.h"
+#include "trainer/packing.h"
 
 namespace temper {
 

@@ -12,7 +12,7 @@
 
 #include "core/json.h"
 #include "core/random.h"
-#include "data/split.h"
+#include "data/dataset/split.h"
 #include "data/trajectory.h"
 
 namespace temper::procedural {
@@ -39,7 +39,7 @@ const std::vector<Task>& Tasks();
 const Task* FindTask(std::string_view name);  // null: there is none
 std::vector<std::string> TaskNames();
 
-// About one problem in eight is held out, by the hash of its text (data/split.h).
+// About one problem in eight is held out, by the hash of its text (data/dataset/split.h).
 constexpr double kHeldOutShare = 0.125;
 
 // Problem `index` of the stream `key`, of the side asked for; level is 1 to task.levels. The id is the text's

@@ -9,7 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/isa.h"
-#include "rewards/sandbox.h"
+#include "rewards/sandbox/sandbox.h"
 #include "tests/cli/models.h"
 
 namespace temper {

@@ -2,7 +2,7 @@
 // What a collect stage keeps, read as the stage that learns from it reads it.
 #include <map>
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "gmock/gmock.h"
 #include "tests/cli/models.h"
 

@@ -2,7 +2,7 @@
 // problems: rows of procedural tasks, which read back as a file of problems.
 #include <set>
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "data/tasks/procedural.h"
 #include "gmock/gmock.h"
 #include "tests/cli/models.h"

@@ -10,7 +10,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "core/version.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer.h"
 #include "gmock/gmock.h"
 #include "tests/cli/synthetic_run.h"
 

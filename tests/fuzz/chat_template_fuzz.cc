@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Jinja template that renders a conversation with a tool.
-#include "data/chat_template.h"
+#include "data/chat/template.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a problem's row, the rest a completion with a program: nothing is run.
-#include "rewards/code_block.h"
-#include "rewards/code_compare.h"
-#include "rewards/code_packed.h"
-#include "rewards/code_task.h"
+#include "rewards/code/block.h"
+#include "rewards/code/compare.h"
+#include "rewards/code/packed.h"
+#include "rewards/code/task.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

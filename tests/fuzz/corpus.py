@@ -26,7 +26,7 @@ def line(value):
 
 # Their components, with a small vocabulary in place of the whole one where it is not what the case is about.
 def tokenizers():
-    base, *cases = rows("tests/data/tokenizer_cases.jsonl")
+    base, *cases = rows("tests/data/tokenizer/cases.jsonl")
     tokens = list("abcdehlo ▁Ġ1.") + ["he", "ll", "hell", "hello", "<unk>", "<0x61>", "<0xE2>"]
     small = {"type": "BPE", "unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True, "ignore_merges": False,
              "vocab": {token: i for i, token in enumerate(tokens)}, "merges": [["h", "e"], "l l", "he ll", ["hell", "o"]]}
@@ -112,10 +112,10 @@ seeds("json", JSON + [line(row) for row in TASKS])
 seeds("config", [c + y for c in CONFIG for y in YAML] + [c.strip() + "\n" + y for c in CONFIG for y in YAML])
 seeds("tokenizer", tokenizers())
 seeds("encode", [bytes([i]) + (t if isinstance(t, bytes) else t.encode()) for i in (0, 1, 60, 90, 110) for t in TEXTS])
-seeds("chat_template", [row[0] for row in rows("tests/data/chat_template_cases.jsonl")[1:]])
+seeds("chat_template", [row[0] for row in rows("tests/data/chat/template_cases.jsonl")[1:]])
 seeds("record_file", records())
 seeds("row_file", [line(row) + "\n\n" for row in PROBLEMS] + ["\n".join(map(line, PROBLEMS))])
-seeds("parquet", [pathlib.Path("tests/data/parquet_case.parquet").read_bytes()])
+seeds("parquet", [pathlib.Path("tests/data/dataset/parquet_case.parquet").read_bytes()])
 seeds("latex", LATEX + ANSWERS)
 seeds("equal", [f"{a}\n{b}" for a, b in zip(LATEX, LATEX[1:] + LATEX[:1])] + [f"{a}\n{a}" for a in LATEX])
 seeds("code", [line(task) + "\n" + PROGRAM for task in TASKS])

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/json.h"
-#include "data/stream_decoder.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/decoder.h"
+#include "data/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace temper {
@@ -22,7 +22,7 @@ std::unique_ptr<Tokenizer> Load(const std::string& path) {
 std::vector<std::unique_ptr<Tokenizer>> LoadAll() {
   std::vector<std::unique_ptr<Tokenizer>> all;
   all.push_back(Load("configs/tiny/base/tokenizer.json"));
-  std::ifstream file("tests/data/tokenizer_cases.jsonl");
+  std::ifstream file("tests/data/tokenizer/cases.jsonl");
   std::string line;
   std::getline(file, line);
   const Json base = *ParseJson(line, "base");

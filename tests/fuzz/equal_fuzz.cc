@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is the gold answer, the rest the answer, both as LaTeX.
-#include "rewards/equal.h"
-#include "rewards/latex.h"
+#include "rewards/math/equal/equal.h"
+#include "rewards/math/latex/latex.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

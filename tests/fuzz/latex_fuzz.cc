@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A text as LaTeX, and as a completion with an answer somewhere.
-#include "rewards/latex.h"
-#include "rewards/math_answer.h"
-#include "rewards/math_string.h"
+#include "rewards/math/answer.h"
+#include "rewards/math/latex/latex.h"
+#include "rewards/math/string.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

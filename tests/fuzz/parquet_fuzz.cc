@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A Parquet dataset, unpacked by the library that Apache Arrow is linked into.
-#include "data/row_file.h"
+#include "data/dataset/row_file.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

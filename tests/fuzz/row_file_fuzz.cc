@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A JSONL dataset: each row as a problem and as a conversation.
-#include "data/chat.h"
-#include "data/problem_row.h"
-#include "data/row_file.h"
+#include "data/chat/chat.h"
+#include "data/dataset/problem_row.h"
+#include "data/dataset/row_file.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

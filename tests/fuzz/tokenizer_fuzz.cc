@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a text, the rest a tokenizer.json, which then encodes the text and decodes any ids.
-#include "data/stream_decoder.h"
-#include "data/tokenizer.h"
+#include "data/tokenizer/decoder.h"
+#include "data/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

@@ -44,7 +44,7 @@ def main(temper, build):
         assert os.path.exists(run + "/report.html")
 
         model = sorted(glob.glob(run + "/*/checkpoints/*"))[0]
-        rows = os.path.abspath("tests/data/parquet_case.parquet")
+        rows = os.path.abspath("tests/data/dataset/parquet_case.parquet")
         read = subprocess.run([program, "eval", "--model", model, "--data", rows], env=bare, capture_output=True, text=True)
         assert rows in read.stderr and "cannot read it" not in read.stderr, read.stderr
     print("installed: ok")

@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "tests/rewards/sandbox_samples.h"
+#include "tests/rewards/sandbox/samples.h"
 
 namespace temper {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gtest/gtest.h"
-#include "rewards/accuracy.h"
+#include "rewards/answer/accuracy.h"
 #include "tests/rewards/samples.h"
 
 namespace temper {

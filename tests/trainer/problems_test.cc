@@ -6,7 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "data/tasks/tiny.h"
+#include "data/tasks/tiny/tiny.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
 

@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "comm/threads.h"
-#include "data/packing.h"
 #include "gtest/gtest.h"
 #include "tests/model/odd_models.h"
+#include "trainer/packing.h"
 
 namespace temper {
 namespace {

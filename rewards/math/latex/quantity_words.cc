@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/math/latex/quantity_words.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
+
+namespace temper {
+namespace {
+
+using WordSet = absl::flat_hash_set<std::string_view>;
+
+// What makes another number, wherever it stands behind one.
+const WordSet& NumberNames() {
+  static const auto& words =
+      *new WordSet{"zero",       "one",        "two",         "three",       "four",        "five",
+                   "six",        "seven",      "eight",       "nine",        "ten",         "eleven",
+                   "twelve",     "thirteen",   "fourteen",    "fifteen",     "sixteen",     "seventeen",
+                   "eighteen",   "nineteen",   "twenty",      "thirty",      "forty",       "fifty",
+                   "sixty",      "seventy",    "eighty",      "ninety",      "hundred",     "thousand",
+                   "million",    "billion",    "trillion",    "quadrillion", "quintillion", "sextillion",
+                   "septillion", "octillion",  "nonillion",   "decillion",   "milliard",    "googol",
+                   "hundreds",   "thousands",  "millions",    "billions",    "trillions",   "dozen",
+                   "dozens",     "score",      "gross",       "lakh",        "lakhs",       "lac",
+                   "lacs",       "crore",      "crores",      "arab",        "koti",        "myriad",
+                   "myriads",    "grand",      "mil",         "mln",         "mio",         "mill",
+                   "bn",         "mrd",        "tn",          "bil",         "half",        "halves",
+                   "third",      "thirds",     "quarter",     "fourth",      "fourths",     "fifth",
+                   "fifths",     "sixth",      "sixths",      "seventh",     "sevenths",    "eighth",
+                   "eighths",    "ninth",      "ninths",      "tenth",       "tenths",      "eleventh",
+                   "elevenths",  "twelfth",    "twelfths",    "twentieth",   "twentieths",  "hundredth",
+                   "hundredths", "thousandth", "thousandths", "millionth",   "millionths",  "squared",
+                   "cubed",      "factorial",  "halved",      "doubled",     "tripled",     "plus",
+                   "minus",      "negative",   "divided",     "multiplied",  "point",       "not",
+                   "no",         "none",       "nothing",     "neither",     "nor",         "modulo",
+                   "mod",        "choose",     "root",        "raised",      "power",       "base",
+                   "binary",     "octal",      "hexadecimal", "hex",         "fold",        "mille",
+                   "permille",   "permil",     "promille",    "magnitude",   "below",       "above",
+                   "beneath",    "least",      "most",        "up",          "upward",      "upwards",
+                   "downwards",  "between",    "than",        "short",       "debt",        "owed",
+                   "except",     "excluding",  "without",     "maybe",       "perhaps",     "possibly",
+                   "if",         "unless",     "otherwise",   "change",      "either",      "halfway",
+                   "infinity",   "percentile", "versus",      "vs",          "or",          "onwards",
+                   "miliardi",   "zehntel",    "paare",       "paar",        "kilo",        "mega",
+                   "giga",       "milli",      "micro",       "centi",       "nano",        "hundredweight",
+                   "zillion",    "zillions",   "gazillion",   "bazillion",   "overdrawn",   "underground",
+                   "something",  "nonsense",   "wrong",       "incorrect",   "false",       "milliards",
+                   "dizaine",    "dizaines",   "decena",      "decenas",     "tercio",      "tercios",
+                   "medios",     "mitades",    "cuarto",      "cuartos",     "tiers",       "menos",
+                   "moins",      "meno",       "weniger",     "quarti",      "terzi",       "dutzend",
+                   "hundert",    "tausend",    "millionen",   "milliarden",  "millones",    "docenas",
+                   "docena",     "cientos",    "centenas",    "douzaine",    "douzaines",   "milliers",
+                   "centaines",  "milioni",    "dozzine",     "demi",        "medio",       "media",
+                   "meia",       "halb",       "halbe",       "mezzo",       "mezza"};
+  return words;
+}
+
+// Plurals that are numbers, and words that end so and are no plurals.
+const WordSet& NoPlurals() {
+  static const auto& words =
+      *new WordSet{"ones",    "twos",    "threes",    "fours",    "fives",    "sixes", "sevens",   "eights",
+                   "nines",   "tens",    "twenties",  "scores",   "grosses",  "pairs", "couples",  "trios",
+                   "triples", "doubles", "quarters",  "quartets", "quintets", "duos",  "triplets", "doublets",
+                   "times",   "this",    "his",       "its",      "has",      "was",   "does",     "always",
+                   "perhaps", "besides", "sometimes", "yes",      "thus",     "as",    "is",       "us",
+                   "bps",     "ks",      "ms",        "bs"};
+  return words;
+}
+
+const WordSet& HarmlessWords() {
+  static const auto& words = *new WordSet{
+      "total", "altogether", "overall", "left", "remaining", "more", "each", "apiece", "per", "old", "long",
+      "wide", "tall", "high", "deep", "away", "ago", "only", "exactly", "also", "too", "respectively",
+      "people", "children", "men", "women", "fish", "sheep", "deer", "feet", "teeth", "mice", "geese", "oxen",
+      "cattle", "dice", "data", "series", "species", "aircraft", "percent", "o'clock", "pm", "am", "mod",
+      "vertices", "matrices", "indices", "radii", "foci", "loci", "maxima", "minima", "alumni", "money",
+      "bacteria", "fungi", "cacti", "hertz", "criteria", "phenomena", "formulae", "exclusive", "inclusive",
+      "here", "there", "now", "today", "again", "indeed", "therefore", "hence",
+      // German, Italian and Dutch plurals
+      "stunden", "minuten", "sekunden", "tage", "jahre", "monate", "wochen", "meter", "euro", "grad",
+      "personen", "kinder", "menschen", "einheiten", "mal", "prozent", "ore", "minuti", "giorni", "anni",
+      "metri", "mele", "uur", "dagen", "jaar", "stuks", "kronor", "dollari", "libri"};
+  return words;
+}
+
+const WordSet& Prepositions() {
+  static const auto& words =
+      *new WordSet{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
+                   "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
+  return words;
+}
+
+// Numbers alone, nouns behind an adjective: ordered pairs, real roots.
+const WordSet& DescribedNouns() {
+  static const auto& words =
+      *new WordSet{"pairs",  "roots",    "sets",   "squares",   "factors", "triples",
+                   "powers", "triplets", "orders", "multiples", "couples", "exponents"};
+  return words;
+}
+
+// Where a clause's words about a number end.
+const WordSet& Stops() {
+  static const auto& words = *new WordSet{
+      "is",    "are",  "was",   "were",  "be",    "will", "would",  "has",    "have",    "had",   "that",
+      "which", "who",  "when",  "where", "while", "so",   "thus",   "then",   "because", "since", "after",
+      "until", "hope", "given", "due",   "i",     "we",   "he",     "she",    "they",    "it",    "can",
+      "could", "as",   "need",  "needs", "makes", "make", "remain", "remains"};
+  return words;
+}
+
+const WordSet& Units() {
+  static const auto& words = *new WordSet{
+      "in",         "rpm",         "bpm",         "fps",        "psi",         "ppm",      "yd",
+      "Wh",         "ft",          "mi",          "inch",       "inches",      "feet",     "foot",
+      "yard",       "yards",       "mile",        "miles",      "meter",       "meters",   "metre",
+      "metres",     "centimeter",  "centimeters", "centimetre", "centimetres", "oz",       "lb",
+      "millimeter", "millimeters", "kilometer",   "kilometers", "kilometre",   "lbs",      "gram",
+      "kilometres", "grams",       "kilogram",    "kilograms",  "pound",       "pounds",   "ounce",
+      "ounces",     "ton",         "tons",        "tonnes",     "liter",       "liters",   "litre",
+      "litres",     "gallon",      "gallons",     "quart",      "quarts",      "pint",     "pints",
+      "cup",        "cups",        "sec",         "secs",       "second",      "seconds",  "mins",
+      "minute",     "minutes",     "hr",          "hrs",        "hour",        "hours",    "day",
+      "days",       "week",        "weeks",       "month",      "months",      "year",     "years",
+      "yr",         "yrs",         "mph",         "kmh",        "kph",         "radian",   "radians",
+      "rads",       "dollar",      "dollars",     "cent",       "cents",       "euro",     "euros",
+      "USD",        "EUR",         "GBP",         "CNY",        "INR",         "JPY",      "rupees",
+      "yuan",       "yen",         "won",         "unit",       "units",       "square",   "cubic",
+      "sq",         "cu",          "per",         "point",      "points",      "moles",    "joule",
+      "joules",     "watt",        "watts",       "volt",       "volts",       "ohm",      "ohms",
+      "newton",     "newtons",     "atm",         "acre",       "acres",       "hectares", "ha",
+      "people",     "persons",     "students",    "apples",     "ways",        "times",    "books",
+      "marbles",    "coins",       "balls",       "items",      "pieces",      "pages",    "words",
+      "cards",      "cubes",       "tiles",       "boys",       "girls",       "men",      "women",
+      "children",   "players",     "games",       "tickets",    "eggs",        "bags",     "boxes",
+      "bottles",    "trees",       "cars",        "birds",      "dogs",        "cats",     "fish",
+      "degree",     "degrees",     "solutions",   "triangles",  "integers",    "numbers",  "digits",
+      "kWh",        "kcal",        "mmHg",        "min",        "deg",         "hp",       "mol",
+      "Rs",         "rs",          "celsius",     "fahrenheit", "kelvin",      "Celsius",  "Fahrenheit",
+      "US",         "rev"};
+  return words;
+}
+
+// kN, mL, GB: a prefix and a base of the international system.
+bool IsPrefixedUnit(std::string_view word) {
+  static const auto& bases =
+      *new WordSet{"m", "g", "s",  "A", "K", "mol", "Hz",  "N",  "Pa", "J",  "W",  "C",  "V",  "F",   "T",
+                   "L", "l", "eV", "B", "b", "cal", "bar", "Wb", "H",  "lm", "lx", "Sv", "Gy", "rad", "Ohm"};
+  if (word.size() < 2 || word.size() > 5) return false;
+  if (word.size() > 1 && bases.contains(word)) return true;
+  return std::string_view("kMGTmnpcdh").find(word[0]) != std::string_view::npos &&
+         bases.contains(word.substr(1));
+}
+
+bool EndsInS(std::string_view word) {
+  return word.size() > 3 && word.ends_with('s') && !word.ends_with("ss") && !word.ends_with("us") &&
+         !word.ends_with("wards") && !word.ends_with("is");
+}
+
+// A word of a remark: in small letters, and as written.
+struct Beside {
+  std::string lower;
+  std::string_view written;
+  bool number_follows = false;  // 6, of "ft. 6 in."
+};
+
+// m, s, V: of one letter. Of B, M, k and a K that stands right behind the number nothing is known: 12K.
+bool IsLetterUnit(const Beside& word, std::string_view behind) {
+  if (word.written.size() != 1) return false;
+  if (word.written == "K") {
+    const std::string_view before = behind.substr(0, word.written.data() - behind.data());
+    return before.find_first_of(" ~,") != before.npos || before.find("\\mathrm") != before.npos;
+  }
+  return std::string_view("hsmgLlNJWVACFtTHdy").find(word.written[0]) != std::string_view::npos;
+}
+
+bool IsLetter(char c) { return absl::ascii_isalpha(c) || (c & 0x80) != 0; }
+
+// Bytes of the letter there: 1 of ASCII's, 2 of Latin's with an accent (not \u00d7 and \u00f7), 0 of none.
+size_t LatinLetter(std::string_view text, size_t at) {
+  if (absl::ascii_isalpha(text[at])) return 1;
+  const auto byte = static_cast<unsigned char>(text[at]);
+  if (byte < 0xC3 || byte > 0xC9 || at + 1 >= text.size()) return 0;
+  const auto next = static_cast<unsigned char>(text[at + 1]);
+  return byte == 0xC3 && (next == 0x97 || next == 0xB7) ? 0 : 2;
+}
+
+bool HasAccent(std::string_view word) {
+  return absl::ascii_isalpha(word[0])
+             ? std::any_of(word.begin(), word.end(), [](char c) { return (c & 0x80) != 0; })
+             : LatinLetter(word, 0) == 2;
+}
+
+// The words up to the first mark that ends a clause; of \text{..} and its like what is inside.
+std::vector<Beside> WordsOf(std::string_view text) {
+  std::vector<Beside> words;
+  for (size_t at = 0; at < text.size() && words.size() < 24;) {
+    if (text[at] == '\\') {
+      size_t end = at + 1;
+      while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
+      const std::string_view command = text.substr(at + 1, end - at - 1);
+      const bool marks = command == "pm" || command == "times" || command == "le" || command == "ge";
+      if (marks) words.push_back({.lower = "times", .written = command});
+      at = std::max(end, at + 2);
+      continue;
+    }
+    if (std::string_view(".,;:!?\n").find(text[at]) != std::string_view::npos) {
+      const bool short_form = text[at] == '.' && !words.empty() && words.back().written.size() < 3;
+      if (!short_form) break;
+    }
+    if (!IsLetter(text[at])) {
+      if (absl::ascii_isdigit(text[at]) && !words.empty()) {
+        const char* const end_of_word = words.back().written.data() + words.back().written.size();
+        const std::string_view gap(end_of_word, static_cast<size_t>(text.data() + at - end_of_word));
+        words.back().number_follows = words.back().number_follows || gap.find_first_not_of(" .~") == gap.npos;
+      }
+      ++at;
+      continue;
+    }
+    size_t end = at;
+    if (LatinLetter(text, at) > 0) {  // m² is two
+      size_t letter = 0;
+      const auto joins = [&](size_t here) {  // non-negative, o'clock
+        return text[here] == '\'' ||
+               (text[here] == '-' && here + 1 < text.size() && absl::ascii_isalpha(text[here + 1]));
+      };
+      while (end < text.size() && (letter = joins(end) ? 1 : LatinLetter(text, end)) > 0) end += letter;
+    } else {
+      while (end < text.size() && (text[end] & 0x80) != 0 && LatinLetter(text, end) == 0) ++end;
+    }
+    const std::string_view word = text.substr(at, end - at);
+    words.push_back({.lower = absl::AsciiStrToLower(std::string(word)), .written = word});
+    at = end;
+  }
+  return words;
+}
+
+bool IsIn(std::string_view word, std::string_view text) {
+  for (size_t at = text.find(word); at != text.npos; at = text.find(word, at + 1)) {
+    const bool left = at == 0 || !IsLetter(text[at - 1]);
+    const bool right = at + word.size() == text.size() || !IsLetter(text[at + word.size()]);
+    if (left && right) return true;
+  }
+  return false;
+}
+
+// 8 万, 8 个半, 8 以上
+bool HasForeignNumber(std::string_view text) {
+  for (const std::string_view unit : {"千克", "千米", "千瓦", "千卡", "千帕", "千伏"}) {
+    if (text.starts_with(unit)) text.remove_prefix(unit.size());
+  }
+  for (const std::string_view part :
+       {"十",  "百",   "千",   "万",    "萬",   "亿",      "億",    "兆",     "半",    "多",      "余",
+        "倍",  "以上", "以下", "以内",  "左右", "几",      "लाख",   "करोड़",   "тысяч", "миллион", "миллиард",
+        "만",  "억",   "천",   "打",    "成",   "折",      "割",    "分之",   "بليون", "مليون",   "ألف",
+        "тыс", "млн",  "млрд", "десят", "сот",  "половин", "milhõ", "milhão", "dúzia", "moiti",   "hälft"}) {
+    if (text.find(part) != text.npos) return true;
+  }
+  return false;
+}
+
+bool IsNameOf(std::string_view word, std::string_view number) {
+  static constexpr std::string_view kNames[] = {
+      "zero",     "one",     "two",     "three",     "four",     "five",     "six",
+      "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",   "thirteen",
+      "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"};
+  const auto* const name = std::find(std::begin(kNames), std::end(kNames), word);
+  return name != std::end(kNames) && std::to_string(name - std::begin(kNames)) == number;
+}
+
+bool IsCounted(const Beside& word) {
+  return IsUnit(word.written) || IsUnit(word.lower) || HarmlessWords().contains(word.lower) ||
+         (EndsInS(word.lower) && !NoPlurals().contains(word.lower));
+}
+
+}  // namespace
+
+bool IsUnit(std::string_view word) { return Units().contains(word) || IsPrefixedUnit(word); }
+
+namespace {
+
+// What a bracket behind a number says of it without changing it: (option C), (exact), (one thousand two
+// hundred).
+bool IsRemark(std::string_view inside, std::string_view number) {
+  static const auto& kFirst =
+      *new WordSet{"option", "choice",  "answer", "rounded",       "exact", "exactly", "correct",
+                   "to",     "nearest", "approx", "approximately", "since", "because", "see"};
+  const std::vector<Beside> words = WordsOf(inside);
+  if (words.empty()) return false;
+  if (kFirst.contains(words[0].lower)) return true;
+  // 36 (thousands) is another number.
+  const bool large =
+      (number.size() > 2 || number > "20") && !words[0].lower.ends_with('s') &&
+      std::string_view("hundred thousand million billion trillion half dozen").find(words[0].lower) ==
+          std::string_view::npos;
+  return large && std::all_of(words.begin(), words.end(), [](const Beside& word) {
+           return word.lower == "and" || NumberNames().contains(word.lower);
+         });
+}
+
+}  // namespace
+
+bool KeepsValue(std::string_view behind, std::string_view number, std::optional<std::string_view> known) {
+  const bool one = number.empty() || number == "1";
+  behind = behind.substr(0, 200);
+  for (const std::string_view bound :
+       {", at most", ", at least", ", or more", ", or less", ", or fewer", ", or so"}) {
+    if (behind.starts_with(bound)) return false;
+  }
+  const size_t open = behind.find_first_not_of(" $~");
+  if (open != behind.npos && behind[open] == '(') {
+    const size_t close = behind.find(')', open);
+    if (close != behind.npos && IsRemark(behind.substr(open + 1, close - open - 1), number))
+      behind.remove_prefix(close + 1);
+  }
+  const std::vector<Beside> words = WordsOf(behind);
+  const auto is_known = [&](const Beside& word) { return !known || IsIn(word.written, *known); };
+  const auto next = [&](size_t i) {
+    return i + 1 < words.size() ? std::string_view(words[i + 1].lower) : "";
+  };
+  bool counted = false, belongs = false;  // what is counted was said; a preposition was
+  for (size_t i = 0; i < words.size(); ++i) {
+    const Beside& word = words[i];
+    const std::string_view lower = word.lower;
+    if (HasAccent(lower) || (word.lower[0] & 0x80) != 0) {
+      if (HasForeignNumber(lower)) return false;
+      counted = true;
+      continue;
+    }
+    // "as" and "so" end a clause, but for "as many as" and "or so".
+    if (lower == "as" && (next(i) == "well" || next(i) == "many" || next(i) == "much" || next(i) == "large"))
+      return false;
+    if (lower == "and" || lower == "or") {
+      const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
+                           !NumberNames().contains(next(i));
+      const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
+      // red and blue balls; 15 cm and we are done
+      const bool goes_on = lower == "and" && next(i).size() > 1 && !NumberNames().contains(next(i)) &&
+                           !NoPlurals().contains(next(i)) && (i > 0 || next(i).size() > 3) &&
+                           next(i) != "an" && next(i) != "some" && next(i) != "more" && next(i) != "the" &&
+                           !IsCounted(words[i + 1]);
+      if (!several && !both && !goes_on) return false;
+      continue;
+    }
+    if (word.number_follows && IsUnit(word.written) && !Prepositions().contains(lower)) return false;
+    if (Stops().contains(lower))
+      return next(i) != "wrong" && next(i) != "incorrect" && next(i) != "false" && next(i) != "not";
+    if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
+    if (lower == "over" || lower == "under" || lower == "out") return false;
+    if (lower == "to" && !counted) return false;
+    if (IsNameOf(lower, number)) continue;        // 8 (eight)
+    if (lower == "than" && counted) return true;  // 12 more apples than Bob
+    if ((lower == "squared" || lower == "cubed") && i > 0 &&
+        (IsCounted(words[i - 1]) || words[i - 1].lower.size() == 1))
+      continue;                                                                             // cm squared
+    if (lower == "root" && i > 0 && !NumberNames().contains(words[i - 1].lower)) continue;  // 1 real root
+    if (lower == "change" && counted) continue;
+    if (NumberNames().contains(lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
+    const bool of_percent = i > 0 && (words[i - 1].lower == "percent" || words[i - 1].lower == "percentage");
+    if (of_percent &&
+        (lower == "more" || lower == "less" || lower == "off" || lower == "lower" || lower == "higher"))
+      return false;
+    if (lower == "more" && (next(i) == "than" || next(i) == "or")) return counted && next(i) == "than";
+    if (lower == "more") continue;
+    if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
+        lower == "smaller" || lower == "bigger" || lower == "higher" || lower == "lower" ||
+        lower == "times") {
+      const bool alone = lower == "times" && (next(i).empty() || next(i) == "per" || next(i) == "a" ||
+                                              next(i) == "in" || next(i) == "each");
+      if (lower != "times" && counted) continue;  // 12 years older, 12 dollars less: what was asked
+      if (!alone && !is_known(word)) return false;
+      counted = true;
+      continue;
+    }
+    if (lower.ends_with("fold")) return false;
+    if (Prepositions().contains(lower)) {
+      belongs = true;
+      continue;
+    }
+    if (IsCounted(word) || IsLetterUnit(word, behind)) {
+      counted = true;
+      continue;
+    }
+    if (belongs || counted || is_known(word)) continue;
+    if (DescribedNouns().contains(lower) && next(i) == "of") {  // pairs of integers
+      counted = true;
+      continue;
+    }
+    if (DescribedNouns().contains(next(i)) && lower.size() > 2 && !NoPlurals().contains(lower)) {
+      counted = true;
+      ++i;
+      continue;
+    }
+    if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
+    if (NoPlurals().contains(lower) || lower.size() < 3) return false;  // 12k, 12th
+    counted = true;  // a noun or adjective that says nothing of the number
+  }
+  return true;
+}
+
+bool MakesAnother(std::string_view before) {
+  static const auto& kChanging = *new WordSet{
+      "out",      "minus",     "negative",   "plus",      "times",      "half",     "twice",     "double",
+      "triple",   "quadruple", "thrice",     "than",      "least",      "most",     "nearly",    "almost",
+      "under",    "over",      "above",      "below",     "between",    "root",     "factorial", "beyond",
+      "except",   "without",   "divided",    "hundred",   "thousand",   "million",  "exceeds",   "exceeding",
+      "until",    "till",      "up",         "within",    "either",     "neither",  "any",       "some",
+      "but",      "besides",   "other",      "excluding", "third",      "quarter",  "fourth",    "fifth",
+      "sixth",    "seventh",   "eighth",     "ninth",     "tenth",      "thirds",   "quarters",  "halves",
+      "cube",     "square",    "squared",    "cubed",     "reciprocal", "inverse",  "opposite",  "logarithm",
+      "log",      "multiple",  "multiples",  "factor",    "divisor",    "divisors", "power",     "base",
+      "mod",      "modulo",    "congruent",  "divisible", "greater",    "larger",   "smaller",   "bigger",
+      "less",     "fewer",     "higher",     "lower",     "beneath",    "or",       "from",      "through",
+      "percent",  "anything",  "everything", "near",      "close",      "anywhere", "somewhere", "never",
+      "fraction", "coprime",   "limit",      "and",       "not",        "no",       "nor",       "if",
+      "unless",   "when",      "debt",       "per"};
+  static const auto& kVerbs = *new WordSet{
+      "is",        "are",    "was",   "were",  "has",    "have",   "had",   "gets",  "get", "needs",
+      "need",      "makes",  "make",  "gives", "give",   "equals", "be",    "that",  "so",  "thus",
+      "therefore", "hence",  "then",  "we",    "he",     "she",    "they",  "it",    "i",   "there",
+      "to",        "bought", "sold",  "costs", "takes",  "ist",    "sind",  "est",   "es",  "son",
+      "sont",      "answer", "total", "earns", "earned", "left",   "value", "equal", "by"};
+  const std::string lower =
+      absl::AsciiStrToLower(std::string(before.substr(before.size() - std::min<size_t>(before.size(), 80))));
+  std::string_view rest = lower;
+  // 5 to, 5 -, 7, 8: a number that the words join to this one.
+  for (int words = 0; words < 8; ++words) {
+    while (!rest.empty() && std::string_view(" \t\n$*([{\\").find(rest.back()) != std::string_view::npos)
+      rest.remove_suffix(1);
+    size_t begin = rest.size();
+    while (begin > 0 && (IsLetter(rest[begin - 1]) || rest[begin - 1] == '\'')) --begin;
+    const std::string_view word = rest.substr(begin);
+    // 7, 8
+    if (word.empty() && words == 0 && rest.size() > 1 && rest.back() == ',')
+      return absl::ascii_isdigit(rest[rest.size() - 2]);
+    if (word.empty()) return false;
+    const std::string_view left = rest.substr(0, begin);
+    const size_t last = left.find_last_not_of(" \t$*");
+    const bool behind_number = last != left.npos && absl::ascii_isdigit(left[last]);
+    if (word == "to") {
+      if (behind_number || left.ends_with("up ")) return true;
+    } else if (word == "of") {
+      if (left.ends_with("one ") || left.ends_with("none ") || left.ends_with("part ") ||
+          left.ends_with("instead "))
+        return true;
+    } else if (word == "by" && left.ends_with("bounded ")) {
+      return true;
+    } else if (word == "and" && words > 0) {
+      return false;
+    } else if (kChanging.contains(word)) {
+      return true;
+    } else if (kVerbs.contains(word)) {
+      return false;
+    }
+    rest = left;
+  }
+  return false;
+}
+
+}  // namespace temper

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rewards/math/latex/unicode.h"
+
+#include <algorithm>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+using CharacterTable = absl::flat_hash_map<std::string_view, std::string_view>;
+
+// A command ends with a space, so that what follows is not taken for a part of it.
+const CharacterTable& Characters() {
+  static const CharacterTable& table = *new CharacterTable{
+      {"−", "-"},
+      {"–", "-"},
+      {"—", "-"},
+      {"‐", "-"},
+      {"‑", "-"},
+      {"×", "\\times "},
+      {"·", "\\cdot "},
+      {"∙", "\\cdot "},
+      {"⋅", "\\cdot "},
+      {"•", "\\cdot "},
+      {"∗", "*"},
+      {"÷", "\\div "},
+      {"⁄", "/"},
+      {"∕", "/"},
+      {"±", "\\pm "},
+      {"∓", "\\mp "},
+      {"√", "\\surd "},
+      {"∛", "\\cbrt "},
+      {"∞", "\\infty "},
+      {"°", "\\degree "},
+      {"′", "'"},
+      {"″", "''"},
+      {"’", "'"},
+      {"∑", "\\sum "},
+      {"∏", "\\prod "},
+      {"∫", "\\int "},
+      {"∂", "\\partial "},
+      {"≤", "\\le "},
+      {"⩽", "\\le "},
+      {"≦", "\\le "},
+      {"≥", "\\ge "},
+      {"⩾", "\\ge "},
+      {"≧", "\\ge "},
+      {"≠", "\\ne "},
+      {"≈", "\\approx "},
+      {"≅", "\\cong "},
+      {"∼", "\\sim "},
+      {"≡", "\\equiv "},
+      {"∈", "\\in "},
+      {"∉", "\\notin "},
+      {"⊂", "\\subset "},
+      {"⊆", "\\subseteq "},
+      {"⊃", "\\supset "},
+      {"⊇", "\\supseteq "},
+      {"∪", "\\cup "},
+      {"∩", "\\cap "},
+      {"∖", "\\setminus "},
+      {"∅", "\\emptyset "},
+      {"⌀", "\\emptyset "},
+      {"ø", "\\emptyset "},
+      {"∧", "\\land "},
+      {"∨", "\\lor "},
+      {"¬", "\\neg "},
+      {"→", "\\to "},
+      {"⇒", "\\implies "},
+      {"⇔", "\\iff "},
+      {"⌊", "\\lfloor "},
+      {"⌋", "\\rfloor "},
+      {"⌈", "\\lceil "},
+      {"⌉", "\\rceil "},
+      {"⟨", "\\langle "},
+      {"⟩", "\\rangle "},
+      {"〈", "\\langle "},
+      {"〉", "\\rangle "},
+      {"∣", "|"},
+      {"‖", "\\|"},
+      {"∥", "\\parallel "},
+      {"⊥", "\\perp "},
+      {"∠", "\\angle "},
+      {"△", "\\triangle "},
+      {"…", "\\ldots "},
+      {"⋯", "\\cdots "},
+      {"ℝ", "\\mathbb{R}"},
+      {"ℕ", "\\mathbb{N}"},
+      {"ℤ", "\\mathbb{Z}"},
+      {"ℚ", "\\mathbb{Q}"},
+      {"ℂ", "\\mathbb{C}"},
+      {"ℓ", "\\ell "},
+      {"ħ", "\\hbar "},
+      {"∝", "\\propto "},
+      {"、", ","},
+      {"。", "."},
+      {"【", "["},
+      {"】", "]"},
+      {"€", "\\euro "},
+      {"£", "\\pounds "},
+      {"¥", "\\yen "},
+      {"₹", "\\rupee "},
+      {"¢", "\\cent "},
+      {"％", "%"},
+      {"½", "\\frac{1}{2}"},
+      {"⅓", "\\frac{1}{3}"},
+      {"⅔", "\\frac{2}{3}"},
+      {"¼", "\\frac{1}{4}"},
+      {"¾", "\\frac{3}{4}"},
+      {"⅕", "\\frac{1}{5}"},
+      {"⅖", "\\frac{2}{5}"},
+      {"⅗", "\\frac{3}{5}"},
+      {"⅘", "\\frac{4}{5}"},
+      {"⅙", "\\frac{1}{6}"},
+      {"⅚", "\\frac{5}{6}"},
+      {"⅛", "\\frac{1}{8}"},
+      {"⅜", "\\frac{3}{8}"},
+      {"⅝", "\\frac{5}{8}"},
+      {"⅞", "\\frac{7}{8}"},
+      {"⅑", "\\frac{1}{9}"},
+      {"⅒", "\\frac{1}{10}"},
+      {"α", "\\alpha "},
+      {"β", "\\beta "},
+      {"γ", "\\gamma "},
+      {"δ", "\\delta "},
+      {"ε", "\\epsilon "},
+      {"ϵ", "\\epsilon "},
+      {"ζ", "\\zeta "},
+      {"η", "\\eta "},
+      {"θ", "\\theta "},
+      {"ϑ", "\\vartheta "},
+      {"ι", "\\iota "},
+      {"κ", "\\kappa "},
+      {"λ", "\\lambda "},
+      {"μ", "\\mu "},
+      {"µ", "\\mu "},
+      {"ν", "\\nu "},
+      {"ξ", "\\xi "},
+      {"π", "\\pi "},
+      {"ρ", "\\rho "},
+      {"σ", "\\sigma "},
+      {"τ", "\\tau "},
+      {"υ", "\\upsilon "},
+      {"φ", "\\phi "},
+      {"ϕ", "\\phi "},
+      {"χ", "\\chi "},
+      {"ψ", "\\psi "},
+      {"ω", "\\omega "},
+      {"Γ", "\\Gamma "},
+      {"Δ", "\\Delta "},
+      {"Θ", "\\Theta "},
+      {"Λ", "\\Lambda "},
+      {"Ξ", "\\Xi "},
+      {"Π", "\\Pi "},
+      {"Σ", "\\Sigma "},
+      {"Φ", "\\Phi "},
+      {"Ψ", "\\Psi "},
+      {"Ω", "\\Omega "},
+      {"\u00a0", " "},
+      {"\u2002", " "},
+      {"\u2003", " "},
+      {"\u2005", " "},
+      {"\u2009", " "},
+      {"\u200a", " "},
+      {"\u202f", " "},
+      {"\u3000", " "},
+      {"\u200b", ""},
+      {"\u2060", ""},
+      {"\ufeff", ""},
+      {"\u2061", ""},
+      {"\u2062", ""},
+  };
+  return table;
+}
+
+const CharacterTable& Scripts(bool super) {
+  static const CharacterTable& above = *new CharacterTable{
+      {"⁰", "0"}, {"¹", "1"}, {"²", "2"}, {"³", "3"}, {"⁴", "4"}, {"⁵", "5"}, {"⁶", "6"}, {"⁷", "7"},
+      {"⁸", "8"}, {"⁹", "9"}, {"⁺", "+"}, {"⁻", "-"}, {"ⁿ", "n"}, {"ˣ", "x"}, {"ⁱ", "i"}};
+  static const CharacterTable& below = *new CharacterTable{
+      {"₀", "0"}, {"₁", "1"}, {"₂", "2"}, {"₃", "3"}, {"₄", "4"}, {"₅", "5"}, {"₆", "6"}, {"₇", "7"},
+      {"₈", "8"}, {"₉", "9"}, {"₊", "+"}, {"₋", "-"}, {"ₙ", "n"}, {"ₓ", "x"}, {"ᵢ", "i"}};
+  return super ? above : below;
+}
+
+std::string_view Utf8CharacterAt(std::string_view text, size_t at) {
+  return text.substr(at, Utf8Length(text.substr(at)));
+}
+
+// Full-width ASCII; 0: it is something else.
+char FullWidth(std::string_view character) {
+  if (character.size() != 3 || character[0] != '\xEF') return 0;
+  const unsigned code = 0xF000u | (character[1] & 0x3Fu) << 6 | (character[2] & 0x3Fu);
+  return code >= 0xFF01 && code <= 0xFF5E ? static_cast<char>(code - 0xFF01 + '!') : '\0';
+}
+
+}  // namespace
+
+AsciiMath ToAsciiMath(std::string_view text) {
+  AsciiMath result;
+  if (std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isascii(c); })) {
+    result.text = std::string(text);
+    return result;
+  }
+  size_t at = 0;
+  const auto append = [&](std::string_view part, size_t from) {
+    result.text += part;
+    result.offsets.resize(result.text.size(), static_cast<uint32_t>(from));
+  };
+  while (at < text.size()) {
+    const std::string_view character = Utf8CharacterAt(text, at);
+    const size_t from = at;
+    at += character.size();
+    if (character.size() == 1) {
+      append(character, from);
+      continue;
+    }
+    if (const auto found = Characters().find(character); found != Characters().end()) {
+      append(found->second, from);
+    } else if (const char plain = FullWidth(character); plain != 0) {
+      append({&plain, 1}, from);
+    } else if (const bool super = Scripts(true).contains(character);
+               super || Scripts(false).contains(character)) {
+      append(super ? "^{" : "_{", from);
+      for (at = from; at < text.size();) {
+        const auto script = Scripts(super).find(Utf8CharacterAt(text, at));
+        if (script == Scripts(super).end()) break;
+        append(script->second, at);
+        at += script->first.size();
+      }
+      append("}", from);
+    } else {
+      append(character, from);
+    }
+  }
+  result.offsets.push_back(static_cast<uint32_t>(text.size()));
+  return result;
+}
+
+}  // namespace temper
