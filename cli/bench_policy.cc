@@ -63,14 +63,14 @@ double BenchPeak(at::Device device, ThreadPool& pool) {
 // Two for each weight that a token meets, of products with weights alone.
 double FlopOfToken(const ModelConfig& config) {
   double flop = 0;
-  for (const ParameterSpec& spec : ParameterSpecs(config)) {
-    if (spec.shape.size() != 2 || !spec.trained) continue;
-    if (spec.name == "model.embed_tokens.weight" && !config.tie_word_embeddings) continue;
+  for (const LayoutEntry& entry : Layout(config).entries()) {
+    if (entry.shape.size() != 2 || !entry.trained) continue;
+    if (entry.name == "model.embed_tokens.weight" && !config.tie_word_embeddings) continue;
     double share = 1;
-    if (spec.name.find(".experts.") != std::string::npos) {
+    if (entry.name.find(".experts.") != std::string::npos) {
       share = static_cast<double>(config.experts_per_token) / static_cast<double>(config.routed_experts);
     }
-    flop += share * 2 * static_cast<double>(spec.shape[0]) * static_cast<double>(spec.shape[1]);
+    flop += share * 2 * static_cast<double>(entry.elements);
   }
   return flop;
 }

@@ -33,16 +33,6 @@ struct InitOptions {
   }
 };
 
-int64_t Elements(const ModelConfig& config) {
-  int64_t elements = 0;
-  for (const ParameterSpec& spec : ParameterSpecs(config)) {
-    int64_t product = 1;
-    for (int64_t size : spec.shape) product *= size;
-    elements += product;
-  }
-  return elements;
-}
-
 // What would only be found out after the weights were drawn, and drawn for nothing.
 absl::Status Check(const std::string& from, const ModelConfig& config, const std::string& out) {
   if (FileExists(out)) {
@@ -53,7 +43,7 @@ absl::Status Check(const std::string& from, const ModelConfig& config, const std
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(from));
     TEMPER_RETURN_IF_ERROR(tokenizer->FitTo(config.vocab_size, from));
   }
-  const int64_t bytes = Elements(config) * 4, free = MemoryThatIsFree().bytes;
+  const int64_t bytes = Layout(config).elements() * 4, free = MemoryThatIsFree().bytes;
   if (bytes <= free) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrFormat("%s: its weights need %.1f GiB, and %.1f GiB of memory are free", Printable(from, 1000),
@@ -79,7 +69,7 @@ absl::Status RunInit(const CommandLine& line) {
   TEMPER_RETURN_IF_ERROR(CheckStop());
   TEMPER_RETURN_IF_ERROR(WritePolicy(config, parameters, from, files->temporary()));
   TEMPER_RETURN_IF_ERROR(files->Commit());
-  LogInfo(config.model_type, ", ", parameters.Elements(), " parameters, seed ", options.seed);
+  LogInfo(config.model_type, ", ", parameters.layout().elements(), " parameters, seed ", options.seed);
   return WriteOut(options.out);
 }
 

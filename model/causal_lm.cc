@@ -25,12 +25,8 @@ class CausalLm::LayerWeights : public WeightSource {
   LayerWeights(CausalLm* model, int64_t layer)
       : model_(model), prefix_("model.layers." + std::to_string(layer) + ".") {}
   const Weight* Find(const std::string& name) const override {
-    const std::string full = prefix_ + name;
-    const std::vector<Parameter>& list = model_->parameters_.list();
-    auto it = std::lower_bound(list.begin(), list.end(), full,
-                               [](const Parameter& p, const std::string& n) { return p.name < n; });
-    if (it == list.end() || it->name != full) return nullptr;
-    return &model_->weights_[it - list.begin()];
+    const int64_t index = model_->parameters_.layout().Find(prefix_ + name);
+    return index < 0 ? nullptr : &model_->weights_[index];
   }
 
  private:
@@ -54,17 +50,13 @@ CausalLm::CausalLm(ModelConfig config, Parameters parameters, ThreadPool* pool, 
     weight.data = parameter.value.const_data_ptr<float>();
     weight.n = parameter.value.size(0);
     weight.k = parameter.value.dim() == 2 ? parameter.value.size(1) : 1;
-    if (parameter.trained) trained_floats_ += parameter.value.numel();
-    if (parameter.name == "model.embed_tokens.weight") embedding_index_ = weights_.size();
-    if (parameter.name == "model.norm.weight") norm_index_ = weights_.size();
-    if (parameter.name == "lm_head.weight") head_index_ = weights_.size();
     weights_.push_back(weight);
   }
-  gradient_floats_ = trained_floats_;
-  if (config_.tie_word_embeddings) {
-    head_index_ = embedding_index_;
-    gradient_floats_ += config_.vocab_size * config_.hidden_size;
-  }
+  const Layout& layout = parameters_.layout();
+  embedding_index_ = layout.Find("model.embed_tokens.weight");
+  norm_index_ = layout.Find("model.norm.weight");
+  head_index_ = config_.tie_word_embeddings ? embedding_index_ : layout.Find("lm_head.weight");
+  TEMPER_CHECK(embedding_index_ >= 0 && norm_index_ >= 0 && head_index_ >= 0);
   packed_.resize(weights_.size());
   for (int64_t layer = 0; layer < config_.num_layers; ++layer) {
     LayerWeights source(this, layer);
@@ -92,13 +84,13 @@ void CausalLm::WeightsChanged(int64_t version) {
 }
 
 void CausalLm::EnsurePacked() {
-  if (library_ || packed_version_ == version_ || trained_floats_ * 4 > kPackLimitBytes) return;
+  if (library_ || packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
   const std::vector<Parameter>& list = parameters_.list();
   std::vector<size_t> used_whole;
   int64_t floats = 0;
   for (size_t i = 0; i < list.size(); ++i) {
     if (list[i].value.dim() != 2 || list[i].name.find("kv_b_proj") != std::string::npos ||
-        (i == embedding_index_ && i != head_index_))
+        (static_cast<int64_t>(i) == embedding_index_ && embedding_index_ != head_index_))
       continue;
     used_whole.push_back(i);
     floats += kernels::PackedFloats(weights_[i].n, weights_[i].k);
@@ -271,15 +263,12 @@ void CausalLm::Backward(Tape& t, const float* dlogprobs) {
 }
 
 void CausalLm::BindGradients(float* flat) {
-  float* next = flat;
-  const std::vector<Parameter>& list = parameters_.list();
-  for (size_t i = 0; i < list.size(); ++i) {
-    weights_[i].gradient = list[i].trained ? next : nullptr;
-    if (list[i].trained) next += list[i].value.numel();
-  }
+  const std::vector<LayoutEntry>& entries = parameters_.layout().entries();
+  for (size_t i = 0; i < entries.size(); ++i)
+    weights_[i].gradient = entries[i].trained ? flat + entries[i].offset : nullptr;
   embedding_.gradient = weights_[embedding_index_].gradient;
   final_norm_.gradient = weights_[norm_index_].gradient;
-  head_.gradient = config_.tie_word_embeddings ? next : weights_[head_index_].gradient;
+  head_.gradient = config_.tie_word_embeddings ? flat + TrainedFloats() : weights_[head_index_].gradient;
 }
 
 void CausalLm::FoldTiedHead() {

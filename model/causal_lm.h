@@ -100,11 +100,13 @@ class CausalLm {
   // tape.
   void Backward(Tape& tape, const float* dlogprobs);
 
-  // The gradient of every trained parameter, flat, in name order; with tied embeddings the head's own part
-  // follows (GradientFloats). The buffer is the caller's, on device(), and is not cleared.
+  // The gradient of every trained parameter, flat, at its offset of the layout; with tied embeddings the
+  // head's own part follows (GradientFloats). The buffer is the caller's, on device(), and is not cleared.
   void BindGradients(float* flat);
-  int64_t TrainedFloats() const { return trained_floats_; }
-  int64_t GradientFloats() const { return gradient_floats_; }
+  int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
+  int64_t GradientFloats() const {
+    return TrainedFloats() + (config_.tie_word_embeddings ? config_.vocab_size * config_.hidden_size : 0);
+  }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.
   void FoldTiedHead();
 
@@ -141,8 +143,7 @@ class CausalLm {
   std::vector<Layer> layers_;
   RopeTables rope_;
   Workspace space_;
-  int64_t trained_floats_ = 0, gradient_floats_ = 0;
-  size_t embedding_index_ = 0, norm_index_ = 0, head_index_ = 0;
+  int64_t embedding_index_ = 0, norm_index_ = 0, head_index_ = 0;
 };
 
 }  // namespace temper

@@ -99,16 +99,4 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
 // The model types that ParseModelConfig reads, in alphabetical order.
 std::vector<std::string> KnownModelTypes();
 
-// One tensor of the checkpoint. Names are Hugging Face's names.
-struct ParameterSpec {
-  enum class Init { kOne, kZero, kEmbedding, kLinear, kResidual, kHead };  // kResidual: o_proj, down_proj
-  std::string name;
-  std::vector<int64_t> shape;
-  Init init = Init::kLinear;
-  bool trained = true;  // false: selection bias (e_score_correction_bias), MTP weights
-};
-
-// Every parameter that the policy of this config has, in name order (plain byte order).
-std::vector<ParameterSpec> ParameterSpecs(const ModelConfig& config);
-
 }  // namespace temper

@@ -67,10 +67,9 @@ absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding
 
 // What the policy takes of the weights: its own, and what goes along. All names and shapes first: a wrong
 // file is refused before gigabytes are read.
-absl::StatusOr<std::vector<ParameterSpec>> SpecsOf(const ModelConfig& config, const std::string& name,
-                                                   const Weights& weights) {
+absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& name, const Weights& weights) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
-  std::vector<ParameterSpec> specs = ParameterSpecs(config);
+  std::vector<LayoutEntry> entries = Layout(config).entries();
   std::string first;
   int64_t count = 0;
   for (const std::string& other : others) {
@@ -82,40 +81,39 @@ absl::StatusOr<std::vector<ParameterSpec>> SpecsOf(const ModelConfig& config, co
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
     if (count++ == 0) first = Printable(other);
-    specs.push_back({other, source.shape, ParameterSpec::Init::kLinear, /*trained=*/false});
+    entries.push_back({other, source.shape, LayoutEntry::Init::kLinear, /*trained=*/false, 0, 0});
   }
   if (count > 0 && config.mtp_layers == 0) {
     LogInfo(name, ": ", count, " tensors are no weights of this ", config.model_type,
             " and go along as they are: ", first, count > 1 ? ", ..." : "");
   }
-  std::sort(specs.begin(), specs.end(),
-            [](const ParameterSpec& a, const ParameterSpec& b) { return a.name < b.name; });
-  return specs;
+  return Layout(std::move(entries));
 }
 
 absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
                                           const Weights& weights) {
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<ParameterSpec> specs, SpecsOf(config, name, weights));
-  std::vector<Parameter> list(specs.size());
-  std::vector<absl::Status> statuses(specs.size());
+  TEMPER_ASSIGN_OR_RETURN(Layout layout, LayoutOf(config, name, weights));
+  const std::vector<LayoutEntry>& entries = layout.entries();
+  std::vector<at::Tensor> values(entries.size());
+  std::vector<absl::Status> statuses(entries.size());
   std::atomic<bool> all_zero = true;
   // Most of the time goes into the first touch of the memory, which several cores share.
   ThreadPool pool(static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kReaders)));
-  pool.ParallelFor(static_cast<int64_t>(specs.size()), 1, [&](int64_t begin, int64_t end) {
+  pool.ParallelFor(static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(specs[i].name));
+      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(entries[i].name));
       statuses[i] = value.status();
       if (!value.ok()) continue;
       const float* data = value->const_data_ptr<float>();
       if (all_zero && !std::all_of(data, data + value->numel(), [](float x) { return x == 0; }))
         all_zero = false;
-      list[i] = {specs[i].name, *std::move(value), specs[i].trained};
+      values[i] = *std::move(value);
     }
   });
   for (const absl::Status& status : statuses) TEMPER_RETURN_IF_ERROR(status);
   if (all_zero)
     return absl::InvalidArgumentError(name + ": every weight is zero; its data was never written");
-  Parameters parameters(std::move(list));
+  Parameters parameters(std::move(layout), std::move(values));
   if (const auto head = weights.find(kHead); config.tie_word_embeddings && head != weights.end()) {
     TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, parameters[kEmbedding]));
   }
@@ -186,17 +184,17 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
                                                       const std::map<std::string, StoredWeight>& weights) {
   std::set<std::string> others;
   for (const auto& [weight, source] : weights) others.insert(others.end(), weight);
-  for (const ParameterSpec& spec : ParameterSpecs(config)) {
-    const auto at = weights.find(spec.name);
+  for (const LayoutEntry& entry : Layout(config).entries()) {
+    const auto at = weights.find(entry.name);
     if (at == weights.end()) {
-      return TensorError(name, spec.name, absl::StrCat("is missing", WhyMissing(spec.name, weights)));
+      return TensorError(name, entry.name, absl::StrCat("is missing", WhyMissing(entry.name, weights)));
     }
-    if (at->second.shape != spec.shape) {
-      return TensorError(at->second.stored.file->path(), spec.name,
+    if (at->second.shape != entry.shape) {
+      return TensorError(at->second.stored.file->path(), entry.name,
                          absl::StrCat("has shape ", ShapeText(at->second.shape), "; config.json says ",
-                                      ShapeText(spec.shape)));
+                                      ShapeText(entry.shape)));
     }
-    others.erase(spec.name);
+    others.erase(entry.name);
   }
   return std::vector<std::string>(others.begin(), others.end());
 }

@@ -6,7 +6,6 @@
 #include <thread>
 
 #include "ATen/ops/empty.h"
-#include "ATen/ops/zeros.h"
 #include "core/check.h"
 #include "core/random.h"
 #include "core/stop.h"
@@ -17,19 +16,19 @@ namespace {
 
 constexpr int64_t kDrawChunk = 65536;  // values of one stream of draws: part of what a seed means
 
-float Deviation(const ParameterSpec& spec, const ModelConfig& config, const InitScales& scales) {
-  const double fan_in = std::sqrt(static_cast<double>(spec.shape.back()));
-  switch (spec.init) {
-    case ParameterSpec::Init::kEmbedding:
+float Deviation(const LayoutEntry& entry, const ModelConfig& config, const InitScales& scales) {
+  const double fan_in = std::sqrt(static_cast<double>(entry.shape.back()));
+  switch (entry.init) {
+    case LayoutEntry::Init::kEmbedding:
       return scales.embedding_std;
-    case ParameterSpec::Init::kLinear:
+    case LayoutEntry::Init::kLinear:
       return static_cast<float>(scales.linear_gain / fan_in);
-    case ParameterSpec::Init::kResidual:
+    case LayoutEntry::Init::kResidual:
       return static_cast<float>(scales.linear_gain / fan_in / std::sqrt(2.0 * config.num_layers));
-    case ParameterSpec::Init::kHead:
+    case LayoutEntry::Init::kHead:
       return static_cast<float>(scales.head_gain / fan_in);
-    case ParameterSpec::Init::kOne:
-    case ParameterSpec::Init::kZero:
+    case LayoutEntry::Init::kOne:
+    case LayoutEntry::Init::kZero:
       break;
   }
   return 0;
@@ -49,66 +48,43 @@ void FillNormal(float* data, int64_t count, uint64_t key, float deviation, Threa
 
 }  // namespace
 
-Parameters::Parameters(std::vector<Parameter> list) : list_(std::move(list)) {
-  for (size_t i = 0; i < list_.size(); ++i) {
-    TEMPER_CHECK(i == 0 || list_[i - 1].name < list_[i].name, list_[i].name, " is not in name order");
-    TEMPER_CHECK(list_[i].value.is_contiguous(), list_[i].name);
+Parameters::Parameters(Layout layout, std::vector<at::Tensor> values) : layout_(std::move(layout)) {
+  TEMPER_CHECK(values.size() == layout_.entries().size());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const LayoutEntry& entry = layout_.entries()[i];
+    TEMPER_CHECK(values[i].is_contiguous() && values[i].sizes() == entry.shape, entry.name);
+    list_.push_back({entry, std::move(values[i])});
   }
-}
-
-const Parameter* Parameters::Find(std::string_view name) const {
-  const auto it = std::lower_bound(list_.begin(), list_.end(), name,
-                                   [](const Parameter& p, std::string_view n) { return p.name < n; });
-  return it == list_.end() || it->name != name ? nullptr : &*it;
 }
 
 const at::Tensor& Parameters::operator[](std::string_view name) const {
-  const Parameter* parameter = Find(name);
-  TEMPER_CHECK(parameter != nullptr, "no parameter ", std::string(name));
-  return parameter->value;
-}
-
-int64_t Parameters::Elements(bool trained_only) const {
-  int64_t elements = 0;
-  for (const Parameter& parameter : list_) {
-    if (parameter.trained || !trained_only) elements += parameter.value.numel();
-  }
-  return elements;
-}
-
-Parameters Parameters::ZerosLikeTrained() const {
-  std::vector<Parameter> zeros;
-  for (const Parameter& parameter : list_) {
-    if (parameter.trained) {
-      zeros.push_back({parameter.name, at::zeros(parameter.value.sizes(), parameter.value.options()), true});
-    }
-  }
-  return Parameters(std::move(zeros));
+  const int64_t index = layout_.Find(name);
+  TEMPER_CHECK(index >= 0, "no parameter ", std::string(name));
+  return list_[index].value;
 }
 
 Parameters Parameters::Clone() const {
-  std::vector<Parameter> copies;
-  for (const Parameter& parameter : list_) {
-    copies.push_back({parameter.name, parameter.value.clone(), parameter.trained});
-  }
-  return Parameters(std::move(copies));
+  std::vector<at::Tensor> copies;
+  for (const Parameter& parameter : list_) copies.push_back(parameter.value.clone());
+  return Parameters(layout_, std::move(copies));
 }
 
 Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales) {
   ThreadPool pool(std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
-  std::vector<Parameter> list;
-  for (const ParameterSpec& spec : ParameterSpecs(config)) {
-    at::Tensor value = at::empty(spec.shape, at::kFloat);
+  Layout layout(config);
+  std::vector<at::Tensor> values;
+  for (const LayoutEntry& entry : layout.entries()) {
+    at::Tensor value = at::empty(entry.shape, at::kFloat);
     float* data = value.mutable_data_ptr<float>();
-    if (spec.init == ParameterSpec::Init::kOne || spec.init == ParameterSpec::Init::kZero) {
-      std::fill_n(data, value.numel(), spec.init == ParameterSpec::Init::kOne ? 1.0f : 0.0f);
+    if (entry.init == LayoutEntry::Init::kOne || entry.init == LayoutEntry::Init::kZero) {
+      std::fill_n(data, value.numel(), entry.init == LayoutEntry::Init::kOne ? 1.0f : 0.0f);
     } else {
-      FillNormal(data, value.numel(), RandomKey(seed, "init", 0, spec.name), Deviation(spec, config, scales),
-                 pool);
+      FillNormal(data, value.numel(), RandomKey(seed, "init", 0, entry.name),
+                 Deviation(entry, config, scales), pool);
     }
-    list.push_back({spec.name, std::move(value), spec.trained});
+    values.push_back(std::move(value));
   }
-  return Parameters(std::move(list));
+  return Parameters(std::move(layout), std::move(values));
 }
 
 }  // namespace temper

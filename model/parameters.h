@@ -7,38 +7,32 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
-#include "model/config.h"
+#include "model/layout.h"
 
 namespace temper {
 
-struct Parameter {
-  std::string name;
+struct Parameter : LayoutEntry {
   at::Tensor value;
-  bool trained = true;
 };
 
-// The policy's weights (or gradients, or moments: same names and shapes), in name order. Tensors are
-// contiguous.
+// The policy's weights: its layout, each entry with its values, which are contiguous.
 class Parameters {
  public:
   Parameters() = default;
-  explicit Parameters(std::vector<Parameter> list);
+  // values[i] is what the layout's entry i says; another shape is a broken invariant.
+  Parameters(Layout layout, std::vector<at::Tensor> values);
 
+  const Layout& layout() const { return layout_; }
   std::vector<Parameter>& list() { return list_; }
   const std::vector<Parameter>& list() const { return list_; }
   // A name that is not there is a broken invariant.
   const at::Tensor& operator[](std::string_view name) const;
-  bool Has(std::string_view name) const { return Find(name) != nullptr; }
-  int64_t Elements(bool trained_only = false) const;
-
-  // Same names and shapes, zeros; the trained ones only.
-  Parameters ZerosLikeTrained() const;
+  bool Has(std::string_view name) const { return layout_.Find(name) >= 0; }
   // A deep copy.
   Parameters Clone() const;
 
  private:
-  const Parameter* Find(std::string_view name) const;
-
+  Layout layout_;
   std::vector<Parameter> list_;
 };
 

@@ -32,29 +32,26 @@ Optimizer::Optimizer(CausalLm* model) : model_(model) {
   m_ = at::zeros({model->TrainedFloats()}, at::kFloat);
   v_ = at::zeros({model->TrainedFloats()}, at::kFloat);
   if (!model->exact()) master_ = at::empty({model->TrainedFloats()}, at::kFloat);
-  int64_t offset = 0;
-  for (const Parameter& parameter : model->parameters().list()) {
+  for (Parameter& parameter : model->parameters().list()) {
     if (!parameter.trained) continue;
-    const int64_t count = parameter.value.numel();
-    if (master_.defined()) master_.narrow(0, offset, count).copy_(parameter.value.view({-1}));
-    const float* weights = master_.defined() ? master_.const_data_ptr<float>() + offset
-                                             : parameter.value.const_data_ptr<float>();
+    at::Tensor stepped = Stepped(parameter);
+    if (master_.defined()) stepped.copy_(parameter.value.view({-1}));
+    const float* weights = stepped.const_data_ptr<float>();
     float largest = 0;
-    for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(weights[i]));
+    for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(weights[i]));
     largest_.push_back(largest);
-    offset += count;
   }
+}
+
+at::Tensor Optimizer::Stepped(const Parameter& parameter) const {
+  return master_.defined() ? master_.narrow(0, parameter.offset, parameter.elements) : parameter.value;
 }
 
 OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
   ThreadPool& pool = model_->pool();
   double squares = 0;
-  int64_t offset = 0;
-  for (const Parameter& parameter : model_->parameters().list()) {
-    if (!parameter.trained) continue;
-    squares += kernels::SumOfSquares(gradients + offset, parameter.value.numel(), pool);
-    offset += parameter.value.numel();
-  }
+  for (const LayoutEntry& entry : model_->parameters().layout().entries())
+    if (entry.trained) squares += kernels::SumOfSquares(gradients + entry.offset, entry.elements, pool);
   OptimizerStep result;
   const double norm = result.gradient_norm = std::sqrt(squares);
   result.applied = std::isfinite(norm);
@@ -68,16 +65,15 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
   step.step = ++steps_;
   if (config.clip_norm > 0 && norm > config.clip_norm)
     step.gradient_scale = static_cast<float>(config.clip_norm / (norm + 1e-6));
-  offset = 0;
   size_t tensor = 0;
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
     step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
-    at::Tensor weights =
-        master_.defined() ? master_.narrow(0, offset, parameter.value.numel()) : parameter.value;
+    const at::Tensor weights = Stepped(parameter);
     const kernels::AdamWOutcome outcome =
-        kernels::AdamW(step, parameter.value.numel(), gradients + offset, weights.mutable_data_ptr<float>(),
-                       m_.mutable_data_ptr<float>() + offset, v_.mutable_data_ptr<float>() + offset, pool);
+        kernels::AdamW(step, parameter.elements, gradients + parameter.offset,
+                       weights.mutable_data_ptr<float>(), m_.mutable_data_ptr<float>() + parameter.offset,
+                       v_.mutable_data_ptr<float>() + parameter.offset, pool);
     if (!outcome.finite && result.not_finite.empty()) result.not_finite = parameter.name;
     const double growth = outcome.largest / std::max(1.0f, largest_[tensor++]);
     if (growth > result.growth) {
@@ -86,7 +82,6 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
       result.largest = outcome.largest;
     }
     if (master_.defined()) parameter.value.view({-1}).copy_(weights);
-    offset += parameter.value.numel();
   }
   return result;
 }

@@ -43,7 +43,7 @@ struct OptimizerStep {
   double growth = 0, largest = 0;
 };
 
-// AdamW over the policy's trained parameters. The moments are flat, in name order, as the gradients, and live
+// AdamW over the policy's trained parameters. The moments are flat by the layout, as the gradients, and live
 // on the host with them; so do the weights that are stepped, where the policy lives on a GPU: it gets copies.
 class Optimizer {
  public:
@@ -61,6 +61,9 @@ class Optimizer {
   const at::Tensor& v() const { return v_; }
 
  private:
+  // The weights of a trained parameter that are stepped.
+  at::Tensor Stepped(const Parameter& parameter) const;
+
   CausalLm* model_;
   at::Tensor m_, v_;
   at::Tensor master_;           // flat as m_; undefined where the policy's own weights are stepped

@@ -32,17 +32,6 @@ std::string Bytes(int64_t bytes) {
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
-int64_t Elements(const ModelConfig& model, bool trained) {
-  int64_t elements = 0;
-  for (const ParameterSpec& spec : ParameterSpecs(model)) {
-    if (trained && !spec.trained) continue;
-    int64_t product = 1;
-    for (int64_t size : spec.shape) product *= size;
-    elements += product;
-  }
-  return elements;
-}
-
 int64_t AttentionFloats(const ModelConfig& m) {
   if (m.is_mla()) {
     const int64_t key = m.kv_lora_rank + m.qk_rope_head_dim;
@@ -119,7 +108,8 @@ int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks, bool on_gpu) {
-  const int64_t weights = Elements(model, false) * 4, trained = Elements(model, true) * 4;
+  const Layout layout(model);
+  const int64_t weights = layout.elements() * 4, trained = layout.trained_elements() * 4;
   int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
     ++levels;
@@ -153,7 +143,7 @@ namespace {
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bool on_gpu) {
-  const int64_t weights = Elements(model, false) * 4;
+  const int64_t weights = Layout(model).elements() * 4;
   Pools pools = {{"weights", weights}};
   if (!on_gpu) pools.emplace_back("packed weights", weights <= kPackedAtMost ? weights : 0);
   pools.emplace_back("cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens));
@@ -230,7 +220,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
       const SftConfig& sft = stage.kind == StageKind::kSft ? stage.sft : stage.pretrain;
       const std::string parameters =
           stage.from.empty()
-              ? absl::StrFormat("%s, %d parameters; ", model.model_type, Elements(model, false))
+              ? absl::StrFormat("%s, %d parameters; ", model.model_type, Layout(model).elements())
               : "";
       Append(&text, stage, parameters + SftWords(sft), pools);
     } else if (stage.kind == StageKind::kCollect) {

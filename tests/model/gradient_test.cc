@@ -204,15 +204,13 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
   }
   loss.backward();
 
-  const float* next = gradients.data();
-  for (const Parameter& parameter : model.parameters().list()) {
-    if (!parameter.trained) continue;
-    const int64_t count = parameter.value.numel();
-    const Tensor got = at::tensor(at::ArrayRef<float>(next, count), at::kFloat).view(parameter.value.sizes());
-    next += count;
-    const Tensor expected = reference.Gradient(parameter.name);
-    ASSERT_TRUE(expected.defined()) << parameter.name;
-    EXPECT_LT(RelativeError(got, expected), tolerance) << parameter.name;
+  for (const LayoutEntry& entry : model.parameters().layout().entries()) {
+    if (!entry.trained) continue;
+    const at::ArrayRef<float> flat(gradients.data() + entry.offset, entry.elements);
+    const Tensor got = at::tensor(flat, at::kFloat).view(entry.shape);
+    const Tensor expected = reference.Gradient(entry.name);
+    ASSERT_TRUE(expected.defined()) << entry.name;
+    EXPECT_LT(RelativeError(got, expected), tolerance) << entry.name;
   }
 }
 

@@ -41,24 +41,22 @@ TEST(Parameters, AreFoundByNameAndCounted) {
   EXPECT_FALSE(parameters.Has("zzz"));
   EXPECT_EQ(parameters["lm_head.weight"].numel(), 37 * 12);
   EXPECT_THROW(parameters["model.norm.bias"], InternalError);
-  EXPECT_EQ(parameters.Elements() - parameters.Elements(true), 6) << "the selection bias of one layer";
+  EXPECT_EQ(parameters.layout().elements() - parameters.layout().trained_elements(), 6)
+      << "the selection bias of one layer";
 }
 
-TEST(Parameters, ZerosAndClonesShareNothing) {
+TEST(Parameters, ACloneSharesNothing) {
   Parameters parameters = InitializeParameters(Parsed(TinyDeepseek()), 1, {});
-  const Parameters zeros = parameters.ZerosLikeTrained(), copy = parameters.Clone();
-  EXPECT_EQ(zeros.list().size(), parameters.list().size() - 1);
-  EXPECT_EQ(zeros.Elements(), parameters.Elements(true));
-  EXPECT_EQ(MeanSquare(zeros["lm_head.weight"]), 0);
+  const Parameters copy = parameters.Clone();
   const float before = copy["lm_head.weight"].const_data_ptr<float>()[0];
   parameters["lm_head.weight"].mutable_data_ptr<float>()[0] = 77;
   EXPECT_EQ(copy["lm_head.weight"].const_data_ptr<float>()[0], before);
 }
 
-TEST(Parameters, MustComeInNameOrder) {
-  const at::Tensor value = at::zeros({1}, at::kFloat);
-  EXPECT_THROW(Parameters({{"b", value, true}, {"a", value, true}}), InternalError);
-  EXPECT_THROW(Parameters({{"a", value, true}, {"a", value, true}}), InternalError);
+TEST(Parameters, HaveTheShapesOfTheirLayout) {
+  const Layout layout({{"a", {2, 3}}});
+  EXPECT_THROW(Parameters(layout, {at::zeros({3, 2}, at::kFloat)}), InternalError);
+  EXPECT_THROW(Parameters(layout, {}), InternalError);
 }
 
 TEST(InitialValues, HaveTheScalesAskedFor) {

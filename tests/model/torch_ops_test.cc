@@ -100,16 +100,14 @@ TEST_P(TorchOps, HaveTheKernelsLogprobsEntropiesAndGradients) {
     EXPECT_LT(RelativeError(got.logprobs, expected.logprobs), 1e-5);
     EXPECT_LT(RelativeError(got.entropies, expected.entropies), 1e-5);
     // Each parameter against its own size.
-    auto mine = got.gradients.begin(), theirs = expected.gradients.begin();
-    for (const Parameter& parameter : kernels.model.parameters().list()) {
-      if (!parameter.trained) continue;
-      const int64_t count = parameter.value.numel();
-      EXPECT_LT(
-          RelativeError(std::vector<float>(mine, mine + count), std::vector<float>(theirs, theirs + count)),
-          3e-5)
-          << parameter.name;
-      mine += count;
-      theirs += count;
+    for (const LayoutEntry& entry : kernels.model.parameters().layout().entries()) {
+      if (!entry.trained) continue;
+      const auto mine = got.gradients.begin() + entry.offset;
+      const auto theirs = expected.gradients.begin() + entry.offset;
+      EXPECT_LT(RelativeError(std::vector<float>(mine, mine + entry.elements),
+                              std::vector<float>(theirs, theirs + entry.elements)),
+                3e-5)
+          << entry.name;
     }
   }
 }
@@ -268,16 +266,15 @@ TEST_P(TorchMoe, TakesExpertsThatNoTokenChose) {
     gradients[i] = OnHost(bound);
   }
   EXPECT_LT(RelativeError(gradients[1], gradients[0]), 1e-5);
-  int64_t first = 0, unused = 0;
-  for (const Parameter& parameter : kernels.model.parameters().list()) {
-    if (!parameter.trained) continue;
-    const int64_t count = parameter.value.numel();
+  int64_t unused = 0;
+  for (const LayoutEntry& entry : kernels.model.parameters().layout().entries()) {
+    if (!entry.trained) continue;
     const auto is_zero = [&](const std::vector<float>& all) {
-      return std::all_of(all.begin() + first, all.begin() + first + count, [](float g) { return g == 0; });
+      const auto first = all.begin() + entry.offset;
+      return std::all_of(first, first + entry.elements, [](float g) { return g == 0; });
     };
-    EXPECT_EQ(is_zero(gradients[1]), is_zero(gradients[0])) << parameter.name;
+    EXPECT_EQ(is_zero(gradients[1]), is_zero(gradients[0])) << entry.name;
     unused += is_zero(gradients[0]) ? 1 : 0;
-    first += count;
   }
   EXPECT_GE(unused, 3 * 4);  // gate, up and down of four experts
 }
