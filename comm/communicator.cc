@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
@@ -125,6 +126,47 @@ std::string Communicator::Describe(const Message& m) const {
   if (m.from >= 0)
     absl::StrAppend(&text, m.to >= 0 ? "," : "", " from rank ", m.from, " (", m.in_bytes, " bytes)");
   return m.tag > 0 && m.tag < kUserTags ? absl::StrCat(text, ", tag ", m.tag) : text;
+}
+
+// Some ranks of another communicator.
+class SubCommunicator final : public Communicator {
+ public:
+  // ranks[i] is rank i's in `whole`; `rank` is this one's here.
+  SubCommunicator(Communicator* whole, std::vector<int> ranks, int rank)
+      : whole_(*whole), ranks_(std::move(ranks)), rank_(rank) {}
+  int rank() const override { return rank_; }
+  int size() const override { return static_cast<int>(ranks_.size()); }
+  std::string_view backend() const override { return whole_.backend(); }
+  [[noreturn]] void Abort(const std::string& message) override {
+    whole_.Abort(message);
+    std::abort();  // never reached; a virtual call's [[noreturn]] is not believed
+  }
+
+ protected:
+  void Move(const Message& message) override {
+    Message moved = message;
+    if (moved.to >= 0) moved.to = ranks_[moved.to];
+    if (moved.from >= 0) moved.from = ranks_[moved.from];
+    whole_.Move(moved);
+  }
+
+ private:
+  Communicator& whole_;
+  const std::vector<int> ranks_;
+  const int rank_;
+};
+
+std::unique_ptr<Communicator> Communicator::Split(int color) {
+  const std::string mine = absl::StrCat(color);
+  const std::vector<std::string> colors = AllGather(mine);
+  std::vector<int> ranks;
+  int here = 0;
+  for (int i = 0; i < size(); ++i) {
+    if (colors[i] != mine) continue;
+    if (i == rank()) here = static_cast<int>(ranks.size());
+    ranks.push_back(i);
+  }
+  return std::make_unique<SubCommunicator>(this, std::move(ranks), here);
 }
 
 void SelfCommunicator::Abort(const std::string& message) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -54,6 +55,11 @@ class Communicator {
   // The sum of integers of all ranks (exact in any order); overflow wraps.
   int64_t Sum(int64_t mine);
 
+  // The ranks that give the same color, in the order of this communicator, as one of their own. Collective.
+  // It speaks through this communicator, which outlives it and whose deadline holds; a rank's calls of both
+  // come in one order. Not for device memory.
+  std::unique_ptr<Communicator> Split(int color);
+
   // A peer that lets a call wait for longer is lost: CommError. Off at first. Longer than any step of any
   // peer.
   void set_deadline(absl::Duration deadline) { deadline_ = deadline; }
@@ -75,6 +81,7 @@ class Communicator {
   std::string Describe(const Message& message) const;
 
  private:
+  friend class SubCommunicator;
   enum Tag { kBarrier = kUserTags, kBroadcast, kGather };
   void Checked(const Message& message);
 

@@ -1,41 +1,65 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/mesh.h"
 
-#include <bit>
-#include <utility>
-
 #include "absl/strings/str_format.h"
 #include "core/check.h"
 #include "core/status.h"
 
 namespace temper {
 
-absl::Status Validate(const MeshSizes& sizes, int ranks) {
-  const std::pair<const char*, int> later[] = {
-      {"dp_shard", sizes.dp_shard}, {"pp", sizes.pp}, {"tp", sizes.tp}, {"ep", sizes.ep}, {"cp", sizes.cp}};
-  for (const auto& [name, size] : later) {
-    if (size == 1) continue;
-    return absl::UnimplementedError(absl::StrFormat(
-        "mesh.%s is %d: this version splits only dp_replicate; set mesh.%s to 1", name, size, name));
-  }
-  const int dp = sizes.dp_replicate == 0 ? ranks : sizes.dp_replicate;
-  if (dp != ranks) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "mesh.dp_replicate is %d and %d ranks were started: start %d ranks, or set it to 0 for all", dp,
-        ranks, dp));
-  }
-  if (dp < 1 || !std::has_single_bit(static_cast<unsigned>(dp))) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "mesh.dp_replicate is %d: gradients add in a binary tree over ranks; start 1, 2, 4, 8, ... ranks",
-        dp));
-  }
-  return absl::OkStatus();
+const char* AxisName(Axis axis) {
+  static constexpr const char* kNames[kAxes] = {"pp", "dp_replicate", "dp_shard", "ep", "cp", "tp"};
+  return kNames[static_cast<int>(axis)];
 }
 
-absl::StatusOr<Mesh> Mesh::Create(MeshSizes sizes, Communicator& world) {
-  TEMPER_RETURN_IF_ERROR(Validate(sizes, world.size()));
-  sizes.dp_replicate = world.size();
-  return Mesh(sizes, world);
+int64_t MeshSizes::operator[](Axis axis) const {
+  const int64_t sizes[kAxes] = {pp, dp_replicate, dp_shard, ep, cp, tp};
+  return sizes[static_cast<int>(axis)];
+}
+
+absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
+  int64_t others = 1;
+  std::string text;
+  for (int i = 0; i < kAxes; ++i) {
+    const Axis axis = static_cast<Axis>(i);
+    const int64_t size = sizes[axis];
+    if (axis == Axis::kDpReplicate || size == 1) continue;
+    absl::StrAppendFormat(&text, "%smesh.%s is %d", text.empty() ? "" : ", ", AxisName(axis), size);
+    if (size > ranks || ranks % (others * size) != 0) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s, and %d ranks were started, which is no multiple of it", text, ranks));
+    }
+    others *= size;
+  }
+  const int64_t left = ranks / others;
+  if (sizes.dp_replicate != 0 && sizes.dp_replicate != left) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "mesh.dp_replicate is %d%s%s, and %d ranks were started: start %d ranks, or set it to 0 for all",
+        sizes.dp_replicate, text.empty() ? "" : ", ", text, ranks, sizes.dp_replicate * others));
+  }
+  sizes.dp_replicate = left;
+  return sizes;
+}
+
+Mesh::Mesh(const MeshSizes& sizes, Communicator& world) : sizes_(sizes), world_(&world) {
+  int64_t inner = 1;  // ranks between two neighbours of the axis
+  for (int i = kAxes - 1; i >= 0; --i) {
+    const int64_t size = sizes[static_cast<Axis>(i)];
+    if (size == 1) {
+      axes_[i] = std::make_shared<SelfCommunicator>();
+    } else if (size == world.size()) {
+      axes_[i] = std::shared_ptr<Communicator>(&world, [](Communicator*) {});
+    } else {
+      const int64_t place = world.rank() / inner % size;
+      axes_[i] = world.Split(static_cast<int>(world.rank() - place * inner));
+    }
+    inner *= size;
+  }
+}
+
+absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
+  TEMPER_ASSIGN_OR_RETURN(const MeshSizes resolved, Resolve(sizes, world.size()));
+  return Mesh(resolved, world);
 }
 
 const Mesh& Mesh::Single() {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <memory>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
@@ -8,53 +11,66 @@
 
 namespace temper {
 
+// How the ranks share the work, outermost first: neighbours of the last axis are neighbours in rank, so that
+// what talks most stays on one machine.
+enum class Axis { kPp, kDpReplicate, kDpShard, kEp, kCp, kTp };
+inline constexpr int kAxes = 6;
+const char* AxisName(Axis axis);  // "pp", "dp_replicate", ...
+
 // How many ways each axis of the mesh is split; the product is the number of ranks. 0 for dp_replicate: all
 // ranks that the other axes leave.
 struct MeshSizes {
-  int dp_replicate = 0;
-  int dp_shard = 1;
-  int pp = 1;
-  int tp = 1;
-  int ep = 1;
-  int cp = 1;
+  int64_t dp_replicate = 0;
+  int64_t dp_shard = 1;
+  int64_t pp = 1;
+  int64_t tp = 1;
+  int64_t ep = 1;
+  int64_t cp = 1;
 
-  void Fields(FieldVisitor& v) {
-    v.Field("dp_replicate", dp_replicate, "ranks that hold all weights and share the samples; 0: all ranks",
-            AtLeast(0));
-    v.Field("dp_shard", dp_shard, "ranks that share one copy of the weights (FSDP); only 1 yet", AtLeast(1));
-    v.Field("pp", pp, "pipeline stages; only 1 yet", AtLeast(1));
-    v.Field("tp", tp, "ranks that share each product; only 1 yet", AtLeast(1));
-    v.Field("ep", ep, "ranks that share the experts; only 1 yet", AtLeast(1));
-    v.Field("cp", cp, "ranks that share each sequence; only 1 yet", AtLeast(1));
+  int64_t operator[](Axis axis) const;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("dp_replicate", dp_replicate,
+            "Ranks that hold all weights and share the samples; 0: all ranks that the other axes leave.",
+            AtLeast(0), Free());
+    v.Field("dp_shard", dp_shard, "Ranks that share one copy of the weights (FSDP).", AtLeast(1), Free());
+    v.Field("pp", pp, "Ranks that share the layers (pipeline).", AtLeast(1), Free());
+    v.Field("tp", tp, "Ranks that share each product.", AtLeast(1), Free());
+    v.Field("ep", ep, "Ranks that share the experts.", AtLeast(1), Free());
+    v.Field("cp", cp, "Ranks that share each sequence.", AtLeast(1), Free());
   }
 };
+
+// The sizes with dp_replicate resolved; InvalidArgument, which names the key, where their product is not
+// `ranks`.
+absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks);
 
 // Where this rank stands. There is no global rank anywhere: who needs one is given a const Mesh&.
 class Mesh {
  public:
-  // Refuses what temper cannot run on this many ranks, naming the key. `world` outlives the mesh.
-  static absl::StatusOr<Mesh> Create(MeshSizes sizes, Communicator& world);
+  // Collective. `world` outlives the mesh.
+  static absl::StatusOr<Mesh> Create(const MeshSizes& sizes, Communicator& world);
   // One rank, for tests and commands that never split work.
   static const Mesh& Single();
 
   const MeshSizes& sizes() const { return sizes_; }  // dp_replicate is resolved
-  // The ranks that hold the same shard of the weights and other samples; its collectives are this rank's and
-  // theirs.
-  Communicator& dp() const { return *world_; }
-  int dp_rank() const { return world_->rank(); }
-  int dp_size() const { return world_->size(); }
+  // The ranks that differ from this one on this axis alone. Its rank() is this rank's place on the axis.
+  Communicator& axis(Axis axis) const { return *axes_[static_cast<int>(axis)]; }
   Communicator& world() const { return *world_; }
+  // The ranks that hold the same weights and share the samples.
+  Communicator& dp() const { return axis(Axis::kDpReplicate); }
+  int dp_rank() const { return dp().rank(); }
+  int dp_size() const { return dp().size(); }
   // The one rank that writes what exists once (config, metrics, checkpoints) and prints.
   bool is_first() const { return world_->rank() == 0; }
 
  private:
-  Mesh(const MeshSizes& sizes, Communicator& world) : sizes_(sizes), world_(&world) {}
+  Mesh(const MeshSizes& sizes, Communicator& world);
 
   MeshSizes sizes_;
   Communicator* world_;
+  std::array<std::shared_ptr<Communicator>, kAxes> axes_;
 };
-
-// What Create checks, for `plan` and for reading a config on no rank at all.
-absl::Status Validate(const MeshSizes& sizes, int ranks);
 
 }  // namespace temper

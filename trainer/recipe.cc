@@ -340,7 +340,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
                        const std::function<bool()>& stop, bool library_ops) {
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(recipe.device));
-  TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(MeshSizes(), world));
+  TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
   library_ops |= device.is_cuda();
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, library_ops), world));
   if (recipe.shared) ShareNewFiles();

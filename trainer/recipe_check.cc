@@ -118,6 +118,7 @@ class Checker {
       return Fault("device", device.status().message());
     if (!recipe_.date.empty() && !recipe_.Date())
       return Fault("date", absl::StrCat(Printable(recipe_.date, 60), " is no day: YYYY-MM-DD"));
+    TEMPER_RETURN_IF_ERROR(CheckMesh());
     if (recipe_.stages.empty()) return Fault("stages", "there is none");
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckMeasure(stage));
@@ -126,6 +127,19 @@ class Checker {
   }
 
  private:
+  absl::Status CheckMesh() const {
+    const absl::StatusOr<MeshSizes> sizes = Resolve(recipe_.mesh, ranks_);
+    if (!sizes.ok()) return Fault("mesh", sizes.status().message());
+    for (int i = 0; i < kAxes; ++i) {
+      const Axis axis = static_cast<Axis>(i);
+      if (axis == Axis::kDpReplicate || (*sizes)[axis] == 1) continue;
+      return Fault(
+          absl::StrCat("mesh.", AxisName(axis)),
+          absl::StrCat("is ", (*sizes)[axis], ": this version splits dp_replicate alone; set it to 1"));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status CheckStage(const StageConfig& stage) {
     TEMPER_RETURN_IF_ERROR(CheckName(stage));
     TEMPER_RETURN_IF_ERROR(CheckFrom(stage));

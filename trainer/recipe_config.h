@@ -12,6 +12,7 @@
 
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
+#include "comm/mesh.h"
 #include "core/config.h"
 #include "data/dataset/dataset.h"
 #include "model/parameters.h"
@@ -432,6 +433,7 @@ struct RecipeConfig {
   int64_t seed = 0;
   int64_t threads = 0;
   std::string device = "cpu";
+  MeshSizes mesh;
   bool shared = false;
   std::string date;
   EvaluationConfig evaluation;  // defaults of every stage
@@ -448,6 +450,7 @@ struct RecipeConfig {
         "device", device,
         "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
         "GPU the run is not exact (docs/exactness.md).");
+    v.Section("mesh", mesh, "How the ranks share the work.");
     v.Field("date", date,
             "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "
             "such are "

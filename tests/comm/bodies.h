@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -14,6 +15,7 @@
 #include "comm/check.h"
 #include "comm/mesh.h"
 #include "comm/reduce.h"
+#include "core/check.h"
 #include "core/random.h"
 #include "gtest/gtest.h"
 
@@ -166,14 +168,61 @@ inline void SameHeldBody(Communicator& comm) {
   EXPECT_EQ(absl::IsCancelled(failed), !is_odd) << failed;
 }
 
+// Colors by remainder: each part speaks for itself, between calls of the whole and of the others.
+inline void SplitBody(Communicator& comm) {
+  for (int parts : {1, 2, 3}) {
+    const int color = comm.rank() % parts;
+    std::vector<std::string> same;  // the ranks of this color, in order
+    for (int rank = color; rank < comm.size(); rank += parts) same.push_back(absl::StrCat(rank));
+    const std::unique_ptr<Communicator> part = comm.Split(color);
+    EXPECT_EQ(part->rank(), comm.rank() / parts);
+    EXPECT_EQ(part->AllGather(absl::StrCat(comm.rank())), same);
+    EXPECT_EQ(comm.Sum(part->rank() == 0 ? 1 : 0), std::min(parts, comm.size()));
+    ExchangesBody(*part);
+    CollectivesBody(*part);
+    const std::unique_ptr<Communicator> again = part->Split(part->rank() % 2);
+    EXPECT_EQ(again->Sum(1), (part->size() + (part->rank() % 2 == 0 ? 1 : 0)) / 2);
+    if (part->size() > 1) {
+      char byte = 0;
+      const int next = (part->rank() + 1) % part->size(),
+                before = (part->rank() + part->size() - 1) % part->size();
+      EXPECT_THROW(part->SendReceive(&byte, 1, next, &byte, 1, part->size()), InternalError);
+      const char mine = static_cast<char>('a' + comm.rank());
+      part->SendReceive(&mine, 1, next, &byte, 1, before);
+      EXPECT_EQ(byte, 'a' + std::atoi(same[before].c_str()));
+    }
+  }
+}
+
+// Every mesh that the ranks allow: an axis joins the ranks that differ on it alone, tp's the nearest.
 inline void MeshBody(Communicator& comm) {
-  const absl::StatusOr<Mesh> mesh = Mesh::Create({}, comm);
-  ASSERT_TRUE(mesh.ok()) << mesh.status();
-  EXPECT_EQ(mesh->dp_size(), comm.size());
-  EXPECT_EQ(mesh->sizes().dp_replicate, comm.size());
-  EXPECT_EQ(mesh->dp_rank(), comm.rank());
-  EXPECT_EQ(mesh->dp().Sum(1), comm.size());
-  EXPECT_EQ(mesh->dp().Sum(mesh->is_first() ? 1 : 0), 1);
+  const int n = comm.size();
+  const absl::StatusOr<Mesh> whole = Mesh::Create({}, comm);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->sizes().dp_replicate, n);
+  EXPECT_EQ(whole->dp().Sum(whole->is_first() ? 1 : 0), 1);
+  for (int tp = 1; tp <= n; ++tp) {
+    for (int pp = 1; pp <= n; ++pp) {
+      if (n % (tp * pp) != 0) continue;
+      const absl::StatusOr<Mesh> mesh = Mesh::Create({.pp = pp, .tp = tp}, comm);
+      ASSERT_TRUE(mesh.ok()) << mesh.status();
+      const int dp = n / tp / pp;
+      EXPECT_EQ(mesh->sizes().dp_replicate, dp);
+      const auto ranks = [&](Axis axis) { return mesh->axis(axis).AllGather(absl::StrCat(comm.rank())); };
+      const auto expected = [&](int first, int count, int stride) {
+        std::vector<std::string> all;
+        for (int i = 0; i < count; ++i) all.push_back(absl::StrCat(first + i * stride));
+        return all;
+      };
+      const int t = comm.rank() % tp, d = comm.rank() / tp % dp, p = comm.rank() / tp / dp;
+      EXPECT_EQ(ranks(Axis::kTp), expected(comm.rank() - t, tp, 1));
+      EXPECT_EQ(ranks(Axis::kDpReplicate), expected(comm.rank() - d * tp, dp, tp));
+      EXPECT_EQ(ranks(Axis::kPp), expected(comm.rank() - p * tp * dp, pp, tp * dp));
+      EXPECT_EQ(ranks(Axis::kEp), expected(comm.rank(), 1, 1));
+      EXPECT_EQ(mesh->dp_rank(), d);
+      EXPECT_EQ(mesh->axis(Axis::kPp).rank(), p);
+    }
+  }
 }
 
 }  // namespace temper

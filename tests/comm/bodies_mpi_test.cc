@@ -21,7 +21,8 @@ TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, TheTreeOverRanksHasTheBitsOfItsDefinition) { TreeBody(*world); }
 TEST(Mpi, LeavesOnAnyNumberOfRanksAddToTheSameBits) { LeavesBody(*world); }
 TEST(Mpi, TheFirstRankThatDiffersIsNamed) { SameHeldBody(*world); }
-TEST(Mpi, AllRanksAreDataParallelUnlessTold) { MeshBody(*world); }
+TEST(Mpi, ARankOfAPartSpeaksToItsPartAlone) { SplitBody(*world); }
+TEST(Mpi, AnAxisJoinsTheRanksThatDifferOnItAlone) { MeshBody(*world); }
 
 TEST(Mpi, LongMessagesGoInPieces) {
   // A second door to the same ranks, with pieces of 1,000 bytes.

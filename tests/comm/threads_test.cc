@@ -43,7 +43,8 @@ TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 
 TEST(Reduce, TheTreeOverRanksHasTheBitsOfItsDefinition) { OnRanks({1, 2, 4, 8}, TreeBody); }
 TEST(Reduce, LeavesOnAnyNumberOfRanksAddToTheSameBits) { OnRanks({1, 2, 4, 8}, LeavesBody); }
 TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
-TEST(Mesh, AllRanksAreDataParallelUnlessTold) { OnRanks({1, 2, 4}, MeshBody); }
+TEST(Split, ARankOfAPartSpeaksToItsPartAlone) { OnRanks({1, 2, 3, 4, 6}, SplitBody); }
+TEST(Mesh, AnAxisJoinsTheRanksThatDifferOnItAlone) { OnRanks({1, 2, 3, 4, 6, 8}, MeshBody); }
 
 TEST(Reduce, EachRankSendsTwiceItsShareOfTheBuffer) {
   for (int ranks : {2, 4, 8}) {
@@ -182,18 +183,19 @@ TEST(Communicator, APeerThatIsNoOtherRankIsABrokenInvariant) {
   EXPECT_THROW(self.Send(&c, 1, 0, Communicator::kUserTags), InternalError);
 }
 
-TEST(Mesh, RefusesWhatItCannotRunNamingTheKey) {
-  EXPECT_EQ(Validate({.tp = 2}, 2).message(),
-            "mesh.tp is 2: this version splits only dp_replicate; set mesh.tp to 1");
-  EXPECT_THAT(Validate({.dp_shard = 4}, 4).message(), HasSubstr("mesh.dp_shard is 4"));
-  EXPECT_THAT(Validate({.pp = 2}, 2).message(), HasSubstr("mesh.pp"));
-  EXPECT_THAT(Validate({.ep = 2}, 2).message(), HasSubstr("mesh.ep"));
-  EXPECT_THAT(Validate({.cp = 2}, 2).message(), HasSubstr("mesh.cp"));
-  EXPECT_THAT(Validate({.dp_replicate = 4}, 2).message(),
-              HasSubstr("is 4 and 2 ranks were started: start 4 ranks"));
-  EXPECT_THAT(Validate({}, 6).message(), HasSubstr("binary tree"));
-  EXPECT_TRUE(Validate({.dp_replicate = 4}, 4).ok());
-  EXPECT_TRUE(Validate({}, 1).ok());
+TEST(Mesh, SizesThatDoNotMultiplyOutAreRefusedNamingTheKey) {
+  EXPECT_EQ(Resolve({.tp = 3}, 4).status().message(),
+            "mesh.tp is 3, and 4 ranks were started, which is no multiple of it");
+  EXPECT_EQ(Resolve({.pp = 2, .tp = 4}, 4).status().message(),
+            "mesh.pp is 2, mesh.tp is 4, and 4 ranks were started, which is no multiple of it");
+  EXPECT_EQ(Resolve({.dp_replicate = 4}, 2).status().message(),
+            "mesh.dp_replicate is 4, and 2 ranks were started: start 4 ranks, or set it to 0 for all");
+  EXPECT_EQ(Resolve({.dp_replicate = 4, .tp = 2}, 4).status().message(),
+            "mesh.dp_replicate is 4, mesh.tp is 2, and 4 ranks were started: start 8 ranks, or set it to 0 "
+            "for all");
+  EXPECT_FALSE(Resolve({.dp_shard = int64_t{1} << 40, .tp = int64_t{1} << 40}, 4).ok());
+  EXPECT_EQ(Resolve({.dp_shard = 2, .cp = 3}, 12)->dp_replicate, 2);
+  EXPECT_EQ(Resolve({.dp_replicate = 2, .ep = 3}, 6)->dp_replicate, 2);
   EXPECT_EQ(Mesh::Single().dp_size(), 1);
   EXPECT_TRUE(Mesh::Single().is_first());
 }
