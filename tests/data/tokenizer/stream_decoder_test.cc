@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/text.h"
 #include "data/tokenizer/decoder.h"
+#include "data/tokenizer/tokenizer.h"
 #include "gtest/gtest.h"
 
 namespace temper {
