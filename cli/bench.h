@@ -2,15 +2,16 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "cli/command.h"
 
 namespace temper {
 
 // temper bench product|generate|train|grpo|sandbox: measures on this machine, one JSON line a measurement
-// (docs/benchmarks.md).
-absl::Status RunBench(const CommandLine& line);
+// (docs/benchmarks.md). It is a program of its own (cli/bench): this process becomes it, so that a return
+// is a failure.
+absl::Status BecomeBench(const std::vector<std::string>& arguments);
 std::string BenchHelp();
 
 }  // namespace temper

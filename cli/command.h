@@ -24,11 +24,13 @@ struct CommandLine {
 // One line of the table in cli/commands.cc; `temper --help` and docs/commands.md come from it.
 struct Command {
   const char* name;
-  const char* arguments;  // "RECIPE.yaml --run-dir DIR"
-  const char* summary;    // what it does, in one line
+  const char* arguments = "";  // "RECIPE.yaml --run-dir DIR"
+  const char* summary = "";    // what it does, in one line
   absl::Status (*run)(const CommandLine&);
-  std::string (*help)();  // its options; null: none
-  bool ranks = false;     // may run on several
+  std::string (*help)() = nullptr;  // its options; null: none
+  bool ranks = false;               // may run on several
+  // Instead of `run`: this process becomes another program, before a world is opened; returns its failure.
+  absl::Status (*become)(const std::vector<std::string>& arguments) = nullptr;
 };
 const std::vector<Command>& Commands();
 

@@ -17,26 +17,6 @@
 
 namespace temper {
 
-int ExitCode(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kOk:
-      return 0;
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kAlreadyExists:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kOutOfRange:
-    case absl::StatusCode::kDataLoss:
-      return kUserExit;
-    case absl::StatusCode::kCancelled:
-      return kStoppedExit;
-    case absl::StatusCode::kAborted:
-      return kReaderGoneExit;
-    default:
-      return 1;
-  }
-}
-
 const std::vector<Command>& Commands() {
   static const std::vector<Command>* const commands = new std::vector<Command>{
       {"run", "RECIPE.yaml --run-dir DIR [--set a.b=c ...]",
@@ -67,7 +47,8 @@ const std::vector<Command>& Commands() {
       {"metrics", "RUN_DIR --csv FILE | --tensorboard DIR",
        "A run's metrics for other programs (docs/metrics.md).", RunMetrics, MetricsHelp},
       {"bench", "product|generate|train|grpo|sandbox ...",
-       "Speed on this machine, each line beside its baseline.", RunBench, BenchHelp},
+       "Speed on this machine, each line beside its baseline.", nullptr, BenchHelp, /*ranks=*/false,
+       BecomeBench},
       {"docs", "config|commands", "Prints docs/config.md or docs/commands.md.", RunDocs, nullptr},
   };
   return *commands;

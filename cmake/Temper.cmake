@@ -74,11 +74,11 @@ function(temper_options target)
 endfunction()
 
 # temper_library(room DEPS rooms... LINK libs... [TORCH] [PROTO]): the room is every .cc in its folder
-# (and sub-folders), but for the program's main and the Parquet library.
+# (and sub-folders), but for the programs and the Parquet library.
 function(temper_library room)
   cmake_parse_arguments(ARG "TORCH;PROTO" "" "DEPS;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc" "${CMAKE_SOURCE_DIR}/${room}/*.c")
-  list(FILTER sources EXCLUDE REGEX "cli/main\\.cc$|data/dataset/parquet_module\\.cc$|rewards/process/keeper\\.c$")
+  list(FILTER sources EXCLUDE REGEX "cli/main\\.cc$|cli/bench/|data/dataset/parquet_module\\.cc$|rewards/process/keeper\\.c$")
   if(NOT sources)
     add_library(temper_${room} INTERFACE)
     foreach(dep ${ARG_DEPS})
@@ -109,8 +109,7 @@ function(temper_library room)
     set_property(SOURCE "${source}" PROPERTY UNITY_GROUP "${group}")
   endforeach()
   # What lets LibTorch compute stays in objects of its own: check_layers.py looks at all others.
-  set_source_files_properties("${CMAKE_SOURCE_DIR}/model/torch_ops.cc" "${CMAKE_SOURCE_DIR}/cli/bench_product.cc"
-                              PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_source_files_properties("${CMAKE_SOURCE_DIR}/model/torch_ops.cc" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(room MATCHES "^(rollout|trainer|cli)$")
     target_compile_options(temper_${room} PRIVATE -O1)  # they wait for kernels; -O2 compiles a quarter longer
   endif()

@@ -46,7 +46,7 @@ DOORS = {
 MOST_FILES = 30
 # The files that let LibTorch compute: CUDA's twin of the kernels, which says `not exact`, and the benchmark whose other side
 # it is.
-EXEMPT = {"model/torch_ops.cc", "cli/bench_product.cc"}
+EXEMPT = {"model/torch_ops.cc", "cli/bench/product.cc"}
 
 # First name after at::, torch:: or c10::. Types and constants; then functions.
 SOURCE_NAMES = set("""
@@ -190,7 +190,8 @@ def compiled_faults(root, rooms, build):
     faults, seen = [], 0
     for entry in json.loads(commands.read_text()) if commands.exists() else []:
         output = re.search(r" -o (CMakeFiles/temper_(\w+)\.dir/\S+)", entry["command"])
-        if not output or not rooms.get(output.group(2), (None, False))[1] or not (build / output.group(1)).exists():
+        room = output and ("cli" if output.group(2) == "bench" else output.group(2))  # temper_bench is the room's second program
+        if not output or not rooms.get(room, (None, False))[1] or not (build / output.group(1)).exists():
             continue
         seen += 1
         source = os.path.relpath(entry["file"], root)  # or several of a room, but none of EXEMPT (cmake/Temper.cmake)
@@ -266,7 +267,7 @@ GOOD = {
                   'at::Tensor x = at::empty({1}, at::kFloat); const char* s = "at::sum"; char q = \'"\'; // at::mm\n'
                   "int64_t n = 1'000'000; ::at::Tensor y;\n",
     "model/torch_ops.cc": "at::Tensor y = at::matmul(a, b);\n",
-    "cli/bench_product.cc": "at::Tensor y = at::linear(a, b);\n",
+    "cli/bench/product.cc": "at::Tensor y = at::linear(a, b);\n",
     "trainer/rl.cc": '#include "rollout/engine.h"\n',
     "trainer/step.cc": '#include "model/a.h"\n',
 }
@@ -291,7 +292,7 @@ BAD = [
     ("model/bad.cc", 'int i;  // "\nauto y = at::matmul(a, b);\n', 2, "at::matmul is not among"),
     ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
     ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),
-    ("cli/bench_model.cc", "auto y = at::linear(a, b);\n", 1, "at::linear is not among"),
+    ("cli/bench/model.cc", "auto y = at::linear(a, b);\n", 1, "at::linear is not among"),
     ("trainer/bad.cc", "using namespace at;\n", 1, "names are written out"),
     ("trainer/bad.cc", "namespace t = torch;\n", 1, "names are written out"),
     ("CMakeLists.txt", "temper_library(core DEPS kernels)\ntemper_kernels(kernels)\n", 1, "room core depends on kernels"),

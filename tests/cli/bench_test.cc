@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/bench.h"
-
-#include <filesystem>
-#include <fstream>
-
+// `temper bench`, which is a program of its own, from outside.
 #include "absl/strings/str_split.h"
 #include "core/json.h"
 #include "gmock/gmock.h"
@@ -16,30 +12,20 @@ namespace temper {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
-// What the command prints on standard output.
-std::vector<Json> Lines(const std::vector<std::string>& arguments) {
-  CommandLine line;
-  line.arguments = arguments;
-  testing::internal::CaptureStdout();
-  const absl::Status status = RunBench(line);
-  const std::string out = testing::internal::GetCapturedStdout();
-  EXPECT_TRUE(status.ok()) << status;
+// What `temper bench` prints on standard output.
+std::vector<Json> Measured(const std::string& arguments) {
+  const Ended ended = Shell("$TEMPER bench " + arguments);
+  EXPECT_EQ(ended.code, 0) << ended.err;
   std::vector<Json> lines;
-  for (absl::string_view row : absl::StrSplit(out, '\n', absl::SkipEmpty()))
+  for (absl::string_view row : absl::StrSplit(ended.out, '\n', absl::SkipEmpty()))
     lines.push_back(Json::parse(row));
   return lines;
 }
 
-absl::Status Refused(const std::vector<std::string>& arguments) {
-  CommandLine line;
-  line.arguments = arguments;
-  return RunBench(line);
-}
-
 TEST(Bench, AProductIsFourLinesThatStandBesideLibTorch) {
-  const auto lines =
-      Lines({"product", "--sizes", "24", "--rows", "1,3", "--rounds", "1", "--round-ms", "0.1"});
+  const auto lines = Measured("product --sizes 24 --rows 1,3 --rounds 1 --round-ms 0.1");
   ASSERT_EQ(lines.size(), 8u);
   EXPECT_EQ(lines[0]["bench"], "product.forward");
   EXPECT_EQ(lines[7]["bench"], "product.dw");
@@ -54,11 +40,10 @@ TEST(Bench, AProductIsFourLinesThatStandBesideLibTorch) {
 TEST(Bench, AStepCountsTheTokensItSampled) {
   Folder folder;
   WriteModel(folder, TinyDeepseek());
-  const auto lines =
-      Lines({"grpo", "train",           "generate", "--model",           folder.path(), "--rounds",
-             "1",    "--prompts",       "2",        "--samples",         "2",           "--new-tokens",
-             "3",    "--sequences",     "2",        "--sequence-tokens", "5",           "--batches",
-             "2",    "--prompt-tokens", "4"});
+  const auto lines = Measured(absl::StrCat(
+      "grpo train generate --model ", folder.path(),
+      " --rounds 1 --prompts 2 --samples 2 --new-tokens 3 --sequences 2 --sequence-tokens 5 --batches 2 "
+      "--prompt-tokens 4"));
   ASSERT_EQ(lines.size(), 3u);
   const double tokens[] = {2 * 2 * 3, 2 * 5, 2 * 3};
   for (int i = 0; i < 3; ++i) {
@@ -70,24 +55,37 @@ TEST(Bench, AStepCountsTheTokensItSampled) {
 
 TEST(Bench, TheSandboxStandsBesideTheBareProgram) {
   if (const auto sandbox = Sandbox::Create(); !sandbox.ok()) GTEST_SKIP() << sandbox.status().message();
-  const auto lines = Lines({"sandbox", "--threads", "1", "--rounds", "1"});
+  const auto lines = Measured("sandbox --threads 1 --rounds 1");
   ASSERT_EQ(lines.size(), 1);
   EXPECT_EQ(lines[0]["bench"], "sandbox.python");
   EXPECT_GT(lines[0]["ratio"].get<double>(), 0);
 }
 
 TEST(Bench, WhatItDoesNotKnowIsRefused) {
-  EXPECT_EQ(Refused({"prodct"}).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(Refused({"prodct"}).message()),
-              HasSubstr("product, generate, train, grpo, sandbox"));
-  EXPECT_THAT(std::string(Refused({}).message()), HasSubstr("product"));
+  const Ended unknown = Shell("$TEMPER bench prodct");
+  EXPECT_EQ(unknown.code, kUserExit);
+  EXPECT_EQ(unknown.err,
+            "error: bench prodct: unknown; there are: product, generate, train, grpo, sandbox, tokenize\n");
+  EXPECT_EQ(unknown.out, "");
+  EXPECT_THAT(Shell("$TEMPER bench").err, HasSubstr("One or more of: product"));
+  EXPECT_THAT(Shell("$TEMPER bench train --sequence 3").err, HasSubstr("did you mean --sequences?"));
 }
 
 TEST(Bench, ABadTokenListIsNamed) {
-  const std::string path = std::filesystem::path(testing::TempDir()) / "bench_tokens.jsonl";
-  std::ofstream(path) << "[1, 2]\n[1, 99999]\n";
-  EXPECT_THAT(std::string(Refused({"train", "--token-file", path}).message()),
-              HasSubstr("bench_tokens.jsonl:2"));
+  const Folder folder;
+  const std::string path = folder.Write("tokens.jsonl", "[1, 2]\n[1, 99999]\n");
+  EXPECT_THAT(Shell("$TEMPER bench train --token-file " + path).err, HasSubstr("tokens.jsonl:2"));
+}
+
+TEST(Bench, WithoutItsProgramOneLineSaysWhich) {
+  const Ended ended = Shell(
+      "at=$(mktemp -d \"$TEMPER.XXXX\") && ln \"$TEMPER\" $at/temper && ($at/temper bench product; "
+      "$at/temper bench --help >$at/help; echo $?); rm -r $at");
+  EXPECT_THAT(ended.err, StartsWith("error: /"));
+  EXPECT_THAT(
+      ended.err,
+      HasSubstr("/temper_bench: No such file or directory; temper bench is this program beside temper"));
+  EXPECT_EQ(ended.out, "0\n");
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ def main(temper, build):
 
         version = output(program, "--version", env=bare)
         assert version == output(temper, "--version"), version
+        assert "product.dw" in output(program, "bench", "product", "--sizes=24", "--rows=1", "--rounds=1", env=bare)
         run = scratch + "/run"
         output(program, "run", "configs/tiny/short.yaml", "--run-dir", run, env=bare, cwd=place + "/share/temper")
         assert os.path.exists(run + "/report.html")

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/bench_policy.h"
+#include "cli/bench/policy.h"
 
 #include <filesystem>
 #include <string>

@@ -1,15 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
+// What `temper bench` takes: all that temper itself, which starts temper_bench, knows of it.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "core/config.h"
 
 namespace temper {
+
+struct BenchName {
+  const char* name;
+  const char* summary;
+};
+inline constexpr BenchName kBenchNames[] = {
+    {"product", "forward, dX and dW of a linear layer against LibTorch, in turns"},
+    {"generate", "tokens a second of continuous batching"},
+    {"train", "tokens a second of whole updates"},
+    {"grpo", "a whole step: groups sampled, the reference's logprobs, one update"},
+    {"sandbox", "a Python program in rule code's sandbox, beside the same program without one"},
+    {"tokenize", "loading a tokenizer, and tokens a second of encoding"},
+};
 
 struct BenchOptions {
   std::string model;
@@ -57,42 +69,5 @@ struct BenchOptions {
     v.Field("samples", samples, "grpo: samples of each prompt.", Between(2, 1 << 16));
   }
 };
-
-// One measurement: its JSON line on standard output, its row of a table on standard error.
-struct Measurement {
-  std::string bench;  // "product.forward"
-  std::string shape;  // "m1 n256 k256"
-  double median_us = 0;
-  double best_us = 0;
-  double flop = 0;         // of one repetition
-  double peak_gflops = 0;  // 0: not told
-  double baseline_us = 0;  // 0: no other side
-  double best_baseline_us = 0;
-  double tokens = 0;  // of one repetition; 0: none
-};
-absl::Status Report(const Measurement& m);
-void ReportHeading();
-
-// Of a steady clock; or, with one thread, of the process's CPU time, which a busy machine disturbs less.
-void ChooseClock(int64_t threads);
-double Seconds();
-double Median(std::vector<double> values);
-
-// Seconds that one call of each side takes: medians, and the least (a busy machine spoils it last). The two
-// take turns, `rounds` times; a turn is a call to warm up, then calls for `round_seconds`.
-struct Pair {
-  double ours = 0, theirs = 0;
-  double best_ours = 0, best_theirs = 0;
-};
-Pair InTurns(absl::FunctionRef<void()> ours, absl::FunctionRef<void()> theirs, int64_t rounds,
-             double round_seconds);
-
-absl::Status BenchProduct(
-    const BenchOptions& options);  // cli/bench_product.cc: the only file with LibTorch's operators
-absl::Status BenchGenerate(const BenchOptions& options);
-absl::Status BenchTrain(const BenchOptions& options);
-absl::Status BenchGrpo(const BenchOptions& options);
-absl::Status BenchTokenize(const BenchOptions& options);
-absl::Status BenchSandbox(const BenchOptions& options);
 
 }  // namespace temper

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/bench_report.h"
+#include "cli/bench/report.h"
 #include "core/thread_pool.h"
 #include "model/causal_lm.h"
 #include "model/hugging_face.h"

@@ -5,7 +5,7 @@
 #include "ATen/ops/linear.h"
 #include "ATen/ops/matmul.h"
 #include "absl/strings/str_cat.h"
-#include "cli/bench_report.h"
+#include "cli/bench/report.h"
 #include "core/huge_pages.h"
 #include "core/random.h"
 #include "kernels/gemm.h"

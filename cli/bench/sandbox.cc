@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "rewards/sandbox/sandbox.h"
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -9,9 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "cli/bench_report.h"
+#include "cli/bench/report.h"
 #include "core/status.h"
-#include "rewards/sandbox/sandbox.h"
 
 namespace temper {
 namespace {

@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "cli/bench_policy.h"
-#include "cli/bench_report.h"
+#include "cli/bench/policy.h"
+#include "cli/bench/report.h"
 #include "comm/mesh.h"
 #include "core/random.h"
 #include "rollout/engine.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "cli/bench_report.h"
+#include "cli/bench/report.h"
 #include "cli/rows.h"
 #include "data/tokenizer/tokenizer.h"
 
