@@ -44,14 +44,28 @@ void NoMemoryToStart() {
 }
 
 // The program's preinit_array runs before the constructors of every library.
-void BeforeLibraries(int, char**, char**) { std::set_new_handler(NoMemoryToStart); }
+void BeforeLibraries(int, char**, char**) {
+  HandleSignals();  // loading the libraries takes part of a second, in which a run may be stopped
+  std::set_new_handler(NoMemoryToStart);
+}
 __attribute__((section(".preinit_array"), used)) void (*const before_libraries)(int, char**,
                                                                                 char**) = BeforeLibraries;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
+std::string Words(const absl::Status& status) {
+  return absl::StrCat(status.raw_code(), " ", status.message());
+}
+
+absl::Status FromWords(const std::string& words) {
+  const size_t space = words.find(' ');
+  int code = 0;
+  TEMPER_CHECK(space != std::string::npos && absl::SimpleAtoi(words.substr(0, space), &code), words);
+  return absl::Status(static_cast<absl::StatusCode>(code), words.substr(space + 1));
+}
+
 // Ranks end with one word: the first error of the lowest rank, a stop only if there is none. A rank whose
-// error the others do not share (they are still at work and wait for it) ends them all.
+// error the others do not come to hear of in time (they are at work, not waiting for it) ends them all.
 absl::Status Agree(Communicator& world, const absl::Status& mine) {
   if (world.size() == 1) return mine;
   world.set_deadline(mine.ok() ? absl::InfiniteDuration() : kPatience);
@@ -59,21 +73,30 @@ absl::Status Agree(Communicator& world, const absl::Status& mine) {
   try {
     absl::Status all;
     int rank = 0;
-    for (const std::string& text : world.AllGather(absl::StrCat(mine.raw_code(), " ", mine.message()))) {
-      const size_t space = text.find(' ');
-      int code = 0;
-      TEMPER_CHECK(absl::SimpleAtoi(text.substr(0, space), &code), text);
+    for (const std::string& words : world.Leave(Words(mine))) {
+      const absl::Status one = FromWords(words);
       const std::string where = rank == 0 ? "" : absl::StrCat("on rank ", rank, ": ");
       ++rank;
-      const absl::Status status(static_cast<absl::StatusCode>(code), where + text.substr(space + 1));
+      const absl::Status status(one.code(), absl::StrCat(where, one.message()));
       if (all.ok() || (absl::IsCancelled(all) && !status.ok() && !absl::IsCancelled(status))) all = status;
     }
     return all;
   } catch (const CommError& error) {
     why = mine.ok() ? error.what() : std::string(mine.message());
   }
-  world.Abort(why);
+  world.Abort(why, mine.ok() ? 1 : ExitCode(mine.code()));
   throw CommError(why);  // not reached: Abort does not return, which g++ 12 does not see
+}
+
+// What the command came to; where this rank waited in vain for one that has ended, what that one said.
+absl::Status RunOnRank(const Command& command, const CommandLine& line) {
+  try {
+    return command.run(line);
+  } catch (const PeerLeft& left) {
+    const absl::Status status = FromWords(left.words());
+    if (status.ok()) throw;
+    return status;
+  }
 }
 
 // What was thrown, on one line.
@@ -132,7 +155,7 @@ int RunCommand(const Command& command, std::vector<std::string> arguments,
         first);
   }
   at::set_num_threads(1);  // LibTorch's; the pool is ours
-  const absl::Status status = command.run({.arguments = std::move(arguments), .world = world.get()});
+  const absl::Status status = RunOnRank(command, {.arguments = std::move(arguments), .world = world.get()});
   return Finish(Agree(*world, status), first);
 }
 
@@ -141,7 +164,6 @@ int RunProgram(
     absl::FunctionRef<int(std::vector<std::string> arguments, std::unique_ptr<Communicator>& world)> run) {
   std::set_new_handler(nullptr);
   LeaveNoCoreFiles();
-  HandleSignals();
   PrintThreadsOnQuit();
   std::unique_ptr<Communicator> world;
   try {

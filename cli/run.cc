@@ -65,7 +65,16 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   if (!options.force)
     TEMPER_RETURN_IF_ERROR(
         AllRanksOk(CheckMachine(recipe, options.run_dir, line.world->size()), *line.world));
-  const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, StopRequested);
+  // Whichever rank is asked to stop, all hear of it.
+  const auto stop = [&] {
+    if (StopRequested()) {
+      line.world->AskToStop();
+    } else if (line.world->AskedToStop()) {
+      RequestStop();
+    }
+    return StopRequested();
+  };
+  const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
   if (absl::IsCancelled(ran) && StopRequested())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "core/check.h"
 
 namespace temper {
@@ -115,6 +116,61 @@ int64_t Communicator::Sum(int64_t mine) {
   return static_cast<int64_t>(sum);
 }
 
+// What a rank that left has sent before is on its way for no longer than this.
+constexpr absl::Duration kLastMessages = absl::Seconds(2);
+constexpr char kStopNote = 's', kLeftNote = 'l';
+
+void Communicator::HearNotes() {
+  for (Note note = HeardNote(); note.from >= 0; note = HeardNote()) {
+    if (note.text[0] == kStopNote) asked_ = true;
+    if (note.text[0] != kLeftNote) continue;
+    left_.resize(size());
+    left_[note.from] = {true, note.text.substr(1), absl::Now()};
+  }
+}
+
+void Communicator::ThrowIfLeft(const Message& message) {
+  HearNotes();
+  if (left_.empty()) return;
+  for (int peer : {message.from, message.to}) {
+    if (peer < 0 || !left_[peer].left || absl::Now() - left_[peer].when < kLastMessages) continue;
+    throw PeerLeft(absl::StrCat(Describe(message), ": rank ", peer, " has ended"), left_[peer].words);
+  }
+}
+
+void Communicator::AskToStop() {
+  if (std::exchange(has_asked_, true)) return;
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) Post(peer, std::string(1, kStopNote));
+  }
+}
+
+bool Communicator::AskedToStop() {
+  HearNotes();
+  return asked_;
+}
+
+std::vector<std::string> Communicator::Leave(std::string_view words) {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) Post(peer, std::string(1, kLeftNote).append(words));
+  }
+  left_.resize(size());
+  left_[rank()] = {true, std::string(words), absl::Now()};
+  const absl::Time limit = absl::Now() + deadline_;
+  std::vector<std::string> all;
+  for (int peer = 0; peer < size(); ++peer) {
+    for (HearNotes(); !left_[peer].left; HearNotes()) {
+      if (absl::Now() > limit) {
+        throw CommError(absl::StrCat("rank ", rank(), " of ", size(), ": rank ", peer,
+                                     " has not ended after ", absl::FormatDuration(deadline_)));
+      }
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    all.push_back(left_[peer].words);
+  }
+  return all;
+}
+
 std::string Communicator::Describe(const Message& m) const {
   const char* operation = m.to < 0 ? "Receive" : m.from < 0 ? "Send" : "SendReceive";
   if (m.tag == kBarrier) operation = "Barrier";
@@ -137,8 +193,8 @@ class SubCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return static_cast<int>(ranks_.size()); }
   std::string_view backend() const override { return whole_.backend(); }
-  [[noreturn]] void Abort(const std::string& message) override {
-    whole_.Abort(message);
+  [[noreturn]] void Abort(const std::string& message, int code) override {
+    whole_.Abort(message, code);
     std::abort();  // never reached; a virtual call's [[noreturn]] is not believed
   }
 
@@ -149,6 +205,8 @@ class SubCommunicator final : public Communicator {
     if (moved.from >= 0) moved.from = ranks_[moved.from];
     whole_.Move(moved);
   }
+  void Post(int to, std::string_view note) override { whole_.Post(ranks_[to], note); }
+  Note HeardNote() override { return {}; }
 
  private:
   Communicator& whole_;
@@ -169,9 +227,9 @@ std::unique_ptr<Communicator> Communicator::Split(int color) {
   return std::make_unique<SubCommunicator>(this, std::move(ranks), here);
 }
 
-void SelfCommunicator::Abort(const std::string& message) {
+void SelfCommunicator::Abort(const std::string& message, int code) {
   std::fprintf(stderr, "temper: %s\n", message.c_str());
-  std::exit(1);
+  std::exit(code);
 }
 
 void SelfCommunicator::Move(const Message& message) {

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -19,6 +20,16 @@ namespace temper {
 class CommError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
+};
+
+// A rank that this one waited for has ended instead: `words` are its last (Communicator::Leave).
+class PeerLeft : public CommError {
+ public:
+  PeerLeft(const std::string& what, std::string words) : CommError(what), words_(std::move(words)) {}
+  const std::string& words() const { return words_; }
+
+ private:
+  std::string words_;
 };
 
 // Moves bytes between ranks and never adds (docs/exactness.md: comm/reduce.h adds, in one order for every
@@ -43,7 +54,18 @@ class Communicator {
                    int tag = 0);
 
   // Ends every rank's work, with the message on standard error; throws CommError where ranks are threads.
-  [[noreturn]] virtual void Abort(const std::string& message) = 0;
+  // `code`: the exit status of all.
+  [[noreturn]] virtual void Abort(const std::string& message, int code = 1) = 0;
+
+  // No collective: a rank may do either at any time, and others hear of it in their next call or question.
+  // Asks all other ranks to stop, once; does not wait.
+  void AskToStop();
+  // Whether one of them has asked this one.
+  bool AskedToStop();
+  // The last thing that a rank does with its peers: tells them, and waits for all their last words, which
+  // come back in rank order. A rank that waits for this one in another call gets PeerLeft there, and then
+  // leaves in its turn. Not where this is a part of a communicator, nor for device memory.
+  std::vector<std::string> Leave(std::string_view words);
 
   // Collectives: every rank calls them in the same order.
   void Barrier();
@@ -80,12 +102,32 @@ class Communicator {
   // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".
   std::string Describe(const Message& message) const;
 
+  // Notes go beside messages: Post does not wait for the receiver, HeardNote is one that has come, in the
+  // order sent.
+  struct Note {
+    int from = -1;  // -1: none
+    std::string text;
+  };
+  virtual void Post(int to, std::string_view note) = 0;
+  virtual Note HeardNote() = 0;
+  // Called by a Move that waits, now and then: throws PeerLeft once an end of the message has left and has
+  // had the time for what it sent before.
+  void ThrowIfLeft(const Message& message);
+
  private:
   friend class SubCommunicator;
   enum Tag { kBarrier = kUserTags, kBroadcast, kGather };
+  struct LastWords {
+    bool left = false;
+    std::string words;
+    absl::Time when;
+  };
   void Checked(const Message& message);
+  void HearNotes();
 
   absl::Duration deadline_ = absl::InfiniteDuration();
+  std::vector<LastWords> left_;  // by rank; empty: nobody has
+  bool asked_ = false, has_asked_ = false;
 };
 
 // One rank: no peer to send to.
@@ -94,10 +136,12 @@ class SelfCommunicator final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
   std::string_view backend() const override { return "self"; }
-  [[noreturn]] void Abort(const std::string& message) override;
+  [[noreturn]] void Abort(const std::string& message, int code) override;
 
  protected:
   void Move(const Message& message) override;
+  void Post(int to, std::string_view note) override {}
+  Note HeardNote() override { return {}; }
 };
 
 }  // namespace temper

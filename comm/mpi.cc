@@ -31,6 +31,9 @@ std::string ErrorText(int code) {
   return std::string(text, length);
 }
 
+constexpr int kNoteTag = (1 << 15) - 1;  // the largest that every MPI has
+constexpr size_t kNoteBytes = 1000;
+
 constexpr int kCallSeconds = 30;    // of calls that never wait for a peer
 constexpr int kStartSeconds = 300;  // of those that wait for all ranks to start, and to end
 
@@ -135,11 +138,39 @@ MpiCommunicator::~MpiCommunicator() {
     CallWatch::Get().Made("MPI_Finalize", kStartSeconds, [] { return MPI_Finalize(); });
 }
 
-void MpiCommunicator::Abort(const std::string& message) {
+void MpiCommunicator::Abort(const std::string& message, int code) {
   std::fprintf(stderr, "temper: rank %d of %d: %s\n", rank_, size_, message.c_str());
   std::fflush(stderr);
-  MPI_Abort(MPI_COMM_WORLD, 1);
-  _exit(1);
+  MPI_Abort(MPI_COMM_WORLD, code);
+  _exit(code);
+}
+
+// Notes are short: MPI takes them at once, whether or not the other end is listening.
+void MpiCommunicator::Post(int to, std::string_view note) {
+  posted_.emplace_back(note.substr(0, kNoteBytes));
+  MPI_Request request;
+  CallWatch::Get().Made("MPI_Isend", kCallSeconds, [&] {
+    return MPI_Isend(posted_.back().data(), static_cast<int>(posted_.back().size()), MPI_BYTE, to, kNoteTag,
+                     MPI_COMM_WORLD, &request);
+  });
+  MPI_Request_free(&request);
+}
+
+Communicator::Note MpiCommunicator::HeardNote() {
+  int there = 0;
+  MPI_Status status;
+  CallWatch& watch = CallWatch::Get();
+  int code = watch.Made("MPI_Iprobe", kCallSeconds, [&] {
+    return MPI_Iprobe(MPI_ANY_SOURCE, kNoteTag, MPI_COMM_WORLD, &there, &status);
+  });
+  if (code != MPI_SUCCESS || !there) return {};
+  int length = 0;
+  MPI_Get_count(&status, MPI_BYTE, &length);
+  Note note{status.MPI_SOURCE, std::string(length, '\0')};
+  code = watch.Made("MPI_Recv", kCallSeconds, [&] {
+    return MPI_Recv(note.text.data(), length, MPI_BYTE, note.from, kNoteTag, MPI_COMM_WORLD, &status);
+  });
+  return code == MPI_SUCCESS ? note : Note();
 }
 
 void MpiCommunicator::Move(const Message& message) {
@@ -195,10 +226,16 @@ void MpiCommunicator::Move(const Message& message) {
         break;
       }
       if (polls % 64 != 63) continue;
+      try {
+        ThrowIfLeft(message);
+      } catch (const PeerLeft&) {
+        if (i < expected.size()) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
+        throw;
+      }
       const absl::Duration waited = absl::Now() - progress;
       if (waited > deadline()) {
         const bool receiving = i < expected.size();
-        if (receiving) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
+        if (receiving) MPI_Cancel(&requests[i]);  // as above
         fail(absl::StrCat("rank ", receiving ? message.from : message.to, " was silent for ",
                           absl::FormatDuration(deadline())));
       }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
@@ -23,10 +26,12 @@ class MpiCommunicator final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "mpi"; }
-  [[noreturn]] void Abort(const std::string& message) override;  // exit status 1 of the whole job
+  [[noreturn]] void Abort(const std::string& message, int code) override;  // exit status of the whole job
 
  protected:
   void Move(const Message& message) override;
+  void Post(int to, std::string_view note) override;
+  Note HeardNote() override;
 
  private:
   MpiCommunicator(int rank, int size, size_t chunk_bytes, bool owner);
@@ -36,6 +41,7 @@ class MpiCommunicator final : public Communicator {
   const size_t chunk_bytes_;
   const bool owner_;  // of MPI: this object finalizes it
   const int exceptions_;
+  std::deque<std::string> posted_;  // notes, which MPI reads until it has sent them
   bool failed_ = false;
 };
 

@@ -35,8 +35,8 @@ NcclCommunicator::~NcclCommunicator() {
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
-void NcclCommunicator::Abort(const std::string& message) {
-  host_.Abort(message);
+void NcclCommunicator::Abort(const std::string& message, int code) {
+  host_.Abort(message, code);
   std::abort();  // never reached; a virtual call's [[noreturn]] is not believed
 }
 

@@ -28,10 +28,12 @@ class NcclCommunicator final : public Communicator {
   int size() const override { return host_.size(); }
   std::string_view backend() const override { return "nccl"; }
   bool device_memory() const override { return true; }
-  [[noreturn]] void Abort(const std::string& message) override;
+  [[noreturn]] void Abort(const std::string& message, int code) override;
 
  protected:
   void Move(const Message& message) override;
+  void Post(int to, std::string_view note) override {}  // the host's communicator carries them
+  Note HeardNote() override { return {}; }
 
  private:
   // Polls until NCCL has taken (`stream` null) or done the work; aborts the communicator and throws

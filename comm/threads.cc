@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/threads.h"
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -15,6 +16,8 @@
 
 namespace temper {
 namespace {
+
+constexpr absl::Duration kBetweenNotes = absl::Milliseconds(100);
 
 // A rank's call that failed only because another rank had.
 class Consequence : public CommError {
@@ -33,6 +36,7 @@ struct ThreadWorld::State {
   mutable absl::Mutex mutex;
   absl::CondVar changed;  // one for all: worlds are small
   std::map<std::tuple<int, int, int>, std::deque<Parcel*>> parcels ABSL_GUARDED_BY(mutex);  // (from, to, tag)
+  std::map<int, std::deque<std::pair<int, std::string>>> notes ABSL_GUARDED_BY(mutex);  // to: (from, text)
   std::string lost ABSL_GUARDED_BY(mutex);
   int64_t bytes_sent ABSL_GUARDED_BY(mutex) = 0;
 
@@ -49,58 +53,74 @@ class ThreadWorld::Rank final : public Communicator {
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "threads"; }
-  [[noreturn]] void Abort(const std::string& message) override {
+  [[noreturn]] void Abort(const std::string& message, int code) override {
     throw CommError(absl::StrCat("rank ", rank_, " aborts: ", message));
   }
 
  protected:
+  void Post(int to, std::string_view note) override {
+    absl::MutexLock lock(&state_.mutex);
+    state_.notes[to].emplace_back(rank_, note);
+    state_.changed.SignalAll();
+  }
+  Note HeardNote() override {
+    absl::MutexLock lock(&state_.mutex);
+    std::deque<std::pair<int, std::string>>& mine = state_.notes[rank_];
+    if (mine.empty()) return {};
+    const Note note{mine.front().first, std::move(mine.front().second)};
+    mine.pop_front();
+    return note;
+  }
+
   void Move(const Message& message) override {
     State::Parcel out{message.out, message.out_bytes};
-    const std::tuple<int, int, int> in_key(message.from, rank_, message.tag);
     const absl::Time limit = absl::Now() + deadline();
-    absl::MutexLock lock(&state_.mutex);
     std::deque<State::Parcel*>* sent = nullptr;
+    bool received = message.from < 0;
     if (message.to >= 0) {
+      absl::MutexLock lock(&state_.mutex);
       sent = &state_.parcels[{rank_, message.to, message.tag}];
       sent->push_back(&out);
       state_.changed.SignalAll();
     }
-    bool received = message.from < 0;
-    while (true) {
-      if (!received && !state_.parcels[in_key].empty()) {
-        std::deque<State::Parcel*>& queue = state_.parcels[in_key];
-        State::Parcel* parcel = queue.front();
-        if (parcel->bytes != message.in_bytes) {
-          Withdraw(sent, &out);
-          throw CommError(absl::StrCat(Describe(message), ": the peer sent ", parcel->bytes, " bytes"));
-        }
-        if (parcel->bytes > 0) std::memcpy(message.in, parcel->data, parcel->bytes);
-        state_.bytes_sent += static_cast<int64_t>(parcel->bytes);
-        parcel->taken = true;
-        queue.pop_front();
-        state_.changed.SignalAll();
-        received = true;
-      }
-      if (received && (sent == nullptr || out.taken)) return;
-      if (!state_.lost.empty()) {
-        Withdraw(sent, &out);
-        throw Consequence(absl::StrCat(Describe(message), ": ", state_.lost));
-      }
-      if (state_.changed.WaitWithTimeout(&state_.mutex, limit - absl::Now()) && absl::Now() >= limit) {
-        Withdraw(sent, &out);
-        const int silent = received ? message.to : message.from;
-        throw CommError(absl::StrCat(Describe(message), ": rank ", silent, " was silent for ",
-                                     absl::FormatDuration(deadline())));
-      }
+    // Whoever throws takes the parcel back: it lives on this stack.
+    try {
+      while (!Moved(message, sent == nullptr ? nullptr : &out, limit, &received)) ThrowIfLeft(message);
+    } catch (...) {
+      absl::MutexLock lock(&state_.mutex);
+      if (sent != nullptr) std::erase(*sent, &out);
+      throw;
     }
   }
 
  private:
-  // The parcel lives on this stack: nobody may find it after the throw.
-  static void Withdraw(std::deque<State::Parcel*>* sent, State::Parcel* out) {
-    if (sent != nullptr) std::erase(*sent, out);
+  // Whether all is done; waits for a while where it is not.
+  bool Moved(const Message& message, const State::Parcel* out, absl::Time limit, bool* received) {
+    absl::MutexLock lock(&state_.mutex);
+    std::deque<State::Parcel*>& queue = state_.parcels[{message.from, rank_, message.tag}];
+    if (!*received && !queue.empty()) {
+      State::Parcel* const parcel = queue.front();
+      if (parcel->bytes != message.in_bytes)
+        throw CommError(absl::StrCat(Describe(message), ": the peer sent ", parcel->bytes, " bytes"));
+      if (parcel->bytes > 0) std::memcpy(message.in, parcel->data, parcel->bytes);
+      state_.bytes_sent += static_cast<int64_t>(parcel->bytes);
+      parcel->taken = true;
+      queue.pop_front();
+      state_.changed.SignalAll();
+      *received = true;
+    }
+    if (*received && (out == nullptr || out->taken)) return true;
+    if (!state_.lost.empty()) throw Consequence(absl::StrCat(Describe(message), ": ", state_.lost));
+    const absl::Duration patience = std::min(limit - absl::Now(), kBetweenNotes);
+    if (state_.changed.WaitWithTimeout(&state_.mutex, patience) && absl::Now() >= limit) {
+      const int silent = *received ? message.to : message.from;
+      throw CommError(absl::StrCat(Describe(message), ": rank ", silent, " was silent for ",
+                                   absl::FormatDuration(deadline())));
+    }
+    return false;
   }
 
+ private:
   const int rank_;
   const int size_;
   State& state_;
@@ -123,6 +143,7 @@ void ThreadWorld::Run(absl::FunctionRef<void(Communicator&)> body) {
   {
     absl::MutexLock lock(&state_->mutex);
     state_->parcels.clear();
+    state_->notes.clear();
     state_->lost.clear();
   }
   auto run = [&](int r) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "comm/check.h"
 #include "comm/mesh.h"
 #include "comm/reduce.h"
@@ -166,6 +167,45 @@ inline void SameHeldBody(Communicator& comm) {
   const absl::Status failed = AllRanksOk(is_odd ? absl::NotFoundError("no file") : absl::OkStatus(), comm);
   EXPECT_EQ(absl::IsNotFound(failed), is_odd) << failed;
   EXPECT_EQ(absl::IsCancelled(failed), !is_odd) << failed;
+}
+
+// One rank ends; the others wait for it, in another call each, and hear its last words there.
+inline void LeaveBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  const int first = n - 1;  // the one that ends on its own
+  int64_t sent = 42;
+  std::string words = "75 stopped";
+  if (me == first) {
+    if (n > 1) comm.Send(&sent, sizeof sent, 0);
+  } else {
+    try {
+      int64_t got = 0;
+      if (me == 0) comm.Receive(&got, sizeof got, first);
+      if (me == 0) EXPECT_EQ(got, 42) << "what was sent before is not lost";
+      if (me % 2 == 0) comm.Receive(&got, sizeof got, first, 3);
+      comm.SendReceive(&sent, sizeof sent, first, &got, sizeof got, first, 4);
+      ADD_FAILURE() << "rank " << me << " went on";
+    } catch (const PeerLeft& left) {
+      EXPECT_EQ(left.words(), words);
+    }
+    words = absl::StrCat("rank ", me);
+  }
+  std::vector<std::string> expected;
+  for (int rank = 0; rank < n; ++rank)
+    expected.push_back(rank == first ? "75 stopped" : absl::StrCat("rank ", rank));
+  EXPECT_EQ(comm.Leave(words), expected);
+}
+
+inline void AskToStopBody(Communicator& comm) {
+  EXPECT_FALSE(comm.AskedToStop());
+  comm.Barrier();
+  if (comm.rank() == 0) comm.AskToStop();
+  if (comm.rank() == 0) comm.AskToStop();
+  const absl::Time limit = absl::Now() + absl::Seconds(30);
+  while (comm.rank() > 0 && !comm.AskedToStop() && absl::Now() < limit) absl::SleepFor(absl::Milliseconds(1));
+  EXPECT_EQ(comm.AskedToStop(), comm.rank() > 0);
+  comm.Barrier();  // collectives go on as before
+  EXPECT_EQ(comm.Sum(1), comm.size());
 }
 
 // Colors by remainder: each part speaks for itself, between calls of the whole and of the others.

@@ -33,6 +33,20 @@ TEST(Mpi, LongMessagesGoInPieces) {
   TreeBody(**pieces);
 }
 
+TEST(Mpi, ARankThatEndsIsHeardWhereverOthersWaitForIt) {
+  const auto door = MpiCommunicator::Open();  // of its own: what left it is gone
+  ASSERT_TRUE(door.ok());
+  LeaveBody(**door);
+  world->Barrier();
+}
+
+TEST(Mpi, ARequestToStopReachesEveryRank) {
+  const auto door = MpiCommunicator::Open();
+  ASSERT_TRUE(door.ok());
+  AskToStopBody(**door);
+  world->Barrier();
+}
+
 // Rank 0 waits for rank 1, which does as `mode` says.
 void Fail(const std::string& mode) {
   world->set_deadline(mode == "--lost" ? absl::Seconds(1) : absl::Seconds(60));

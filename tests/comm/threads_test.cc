@@ -43,6 +43,8 @@ TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 
 TEST(Reduce, TheTreeOverRanksHasTheBitsOfItsDefinition) { OnRanks({1, 2, 4, 8}, TreeBody); }
 TEST(Reduce, LeavesOnAnyNumberOfRanksAddToTheSameBits) { OnRanks({1, 2, 4, 8}, LeavesBody); }
 TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
+TEST(Threads, ARankThatEndsIsHeardWhereverOthersWaitForIt) { OnRanks({1, 2, 3, 4, 8}, LeaveBody); }
+TEST(Threads, ARequestToStopReachesEveryRank) { OnRanks({1, 2, 4}, AskToStopBody); }
 TEST(Split, ARankOfAPartSpeaksToItsPartAlone) { OnRanks({1, 2, 3, 4, 6}, SplitBody); }
 TEST(Mesh, AnAxisJoinsTheRanksThatDifferOnItAlone) { OnRanks({1, 2, 3, 4, 6, 8}, MeshBody); }
 

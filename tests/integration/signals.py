@@ -47,6 +47,49 @@ def stop(temper, directory, ranks, number, to, before=()):
     return started.returncode, errors
 
 
+JUDGE = """import sys, time
+for number, line in enumerate(sys.stdin):
+    if number > 0:
+        time.sleep(3600)
+    import json
+    print(json.dumps({"id": json.loads(line).get("id"), "score": 0.5}), flush=True)
+"""
+RECIPE = """stages:
+  base:
+    kind: pretrain
+    pretrain: {init: {directory: configs/tiny/base}, documents: [{kind: corpus, count: 8}]}
+  zero:
+    kind: rl
+    from: base
+    rl:
+      steps: 2
+      prompts_per_step: 4
+      samples_per_prompt: 2
+      sampling: {max_new_tokens: 8}
+      problems: {generator: tiny}
+      reward: {rules: [{rule: process, name: judge, row_seconds: 3600, command: [python3, judge.py]}]}
+"""
+
+
+def hanging(temper, folder, word, after):
+    """Two ranks of a run whose judge answers once and then never: TERM to one of them, `after` seconds behind the word of its
+    output, ends both. Exit status and what was said."""
+    (folder / "judge.py").write_text(JUDGE)
+    (folder / "hang.yaml").write_text(RECIPE)
+    command = ["mpirun", "-n", "2", temper, "run", str(folder / "hang.yaml"), "--run-dir", str(folder / f"hang-{after}")]
+    started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = ""
+    while word not in said and started.poll() is None:
+        said += started.stderr.readline()
+    time.sleep(after)
+    os.kill(ranks_below(started.pid)[0], signal.SIGTERM)
+    try:
+        return started.wait(timeout=100), said + started.stderr.read()
+    except subprocess.TimeoutExpired:
+        started.kill()
+        return "none", said
+
+
 def digest(temper, directory):
     return subprocess.run([temper, "inspect", str(directory), "--digest"], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -69,6 +112,13 @@ def main():
             good = code == 75 and saved and "it is saved" in errors and threads == (number == signal.SIGQUIT)
             print(f"{ranks} rank(s), {number.name} to the {to}{' by the lines of docs/start.md' if before else ''}: {code}, "
                   f"{'saved' if saved else 'not saved'}{'' if good else ': expected 75 and saved'}")
+            if not good:
+                print(errors)
+                faults += 1
+        for word, after in (("what the stages read", 0), ("zero 0/2", 3)):
+            code, errors = hanging(temper, folder, word, after)
+            good = code == 75 and "mistake" not in errors
+            print(f"2 ranks, a judge that hangs, SIGTERM {after} s after '{word}': {code}{'' if good else ': expected 75'}")
             if not good:
                 print(errors)
                 faults += 1
