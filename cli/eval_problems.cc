@@ -150,9 +150,10 @@ absl::StatusOr<std::vector<Prompt>> EvalProblems::OfRecipe() {
   ProblemsConfig config = evaluation.source;
   config.prompt = options_;
   const ContentKeys none;
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> source,
-                          ProblemSource::Make(config, *policy_.tokenizer(), of_->recipe, kHeldOutStream,
-                                              Split::kHeldOut, none, std::move(files)));
+  const ProblemSource::Stream stream{kHeldOutStream, Split::kHeldOut, none};
+  TEMPER_ASSIGN_OR_RETURN(
+      const std::unique_ptr<ProblemSource> source,
+      ProblemSource::Make(config, *policy_.tokenizer(), of_->recipe, stream, std::move(files)));
   const int64_t there = source->size() < 0 ? evaluation.problems : source->size();
   return source->Take(0, Limit(std::min(evaluation.problems, there)));
 }

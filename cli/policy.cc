@@ -21,10 +21,12 @@ constexpr int64_t kMiB = int64_t{1} << 20;
 
 }  // namespace
 
-absl::StatusOr<at::Device> DeviceOfOption(const std::string& name) {
-  absl::StatusOr<at::Device> device = DeviceByName(name);
-  if (!device.ok()) return absl::InvalidArgumentError(absl::StrCat("--device: ", device.status().message()));
-  return device;
+absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendOfOption(const std::string& name, ThreadPool* pool) {
+  absl::StatusOr<std::unique_ptr<kernels::Backend>> backend = BackendByName(name, pool);
+  if (!backend.ok())
+    return absl::InvalidArgumentError(absl::StrCat("--device: ", backend.status().message()));
+  if (!(*backend)->exact()) LogInfo(NotExactText(name));
+  return backend;
 }
 
 absl::StatusOr<std::string> FindModel(const std::string& path) {
@@ -37,7 +39,7 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<Policy> policy(
       new Policy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceOfOption(options.device));
+  TEMPER_ASSIGN_OR_RETURN(policy->backend_, BackendOfOption(options.device, &policy->pool_));
   // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
   // weights.
   TEMPER_ASSIGN_OR_RETURN(const std::string directory, FindModel(options.model));
@@ -49,8 +51,7 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
   }
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
   policy->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
-                                              &policy->pool_, device);
-  if (!policy->model_->exact()) LogInfo(NotExactText(options.device));
+                                              policy->backend_.get());
   std::vector<int32_t>& eos = policy->eos_ids_;
   eos.insert(eos.end(), config.eos_ids.begin(), config.eos_ids.end());
   std::sort(eos.begin(), eos.end());
@@ -82,7 +83,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& op
   const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
   auto engine = std::make_unique<Engine>(model_.get(),
                                          EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache});
-  if (const int64_t needed = engine->CacheBytes(positions); needed > free && model_->device().is_cpu()) {
+  if (const int64_t needed = engine->CacheBytes(positions); needed > free && backend_->host_memory()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the cache of ", positions, " positions needs ", needed / kMiB, " MiB, and ", free / kMiB,
         " MiB of memory are free: lower --max-new-tokens, --max-batch or --cache-mib"));

@@ -36,8 +36,8 @@ struct PolicyOptions {
 // The model directory that --model means (trainer/model_directory.h); a line says so where it is another.
 absl::StatusOr<std::string> FindModel(const std::string& path);
 
-// The device that --device names; its error names the option.
-absl::StatusOr<at::Device> DeviceOfOption(const std::string& name);
+// The backend of the device that --device names; its error names the option.
+absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendOfOption(const std::string& name, ThreadPool* pool);
 
 // How a command draws completions.
 struct DrawOptions {
@@ -95,6 +95,7 @@ class Policy {
   explicit Policy(int threads) : pool_(threads) {}
 
   ThreadPool pool_;
+  std::unique_ptr<kernels::Backend> backend_;
   std::unique_ptr<CausalLm> model_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<int32_t> eos_ids_;

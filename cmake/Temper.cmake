@@ -109,7 +109,7 @@ function(temper_library room)
     set_property(SOURCE "${source}" PROPERTY UNITY_GROUP "${group}")
   endforeach()
   # What lets LibTorch compute stays in objects of its own: check_layers.py looks at all others.
-  set_source_files_properties("${CMAKE_SOURCE_DIR}/model/torch_ops.cc" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+  set_source_files_properties("${CMAKE_SOURCE_DIR}/model/torch_backend.cc" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(room MATCHES "^(rollout|trainer|cli)$")
     target_compile_options(temper_${room} PRIVATE -O1)  # they wait for kernels; -O2 compiles a quarter longer
   endif()

@@ -30,11 +30,10 @@ void Communicator::Receive(void* data, size_t bytes, int from, int tag) {
   Checked({.in = data, .in_bytes = bytes, .from = from, .tag = tag});
 }
 
-void Communicator::SendReceive(const void* out, size_t out_bytes, int to, void* in, size_t in_bytes, int from,
-                               int tag) {
-  TEMPER_CHECK(to >= 0 && from >= 0 && tag >= 0 && tag < kUserTags, "SendReceive to rank ", to,
-               ", from rank ", from, ", tag ", tag);
-  Checked({out, out_bytes, to, in, in_bytes, from, tag});
+void Communicator::SendReceive(const Message& message) {
+  TEMPER_CHECK(message.to >= 0 && message.from >= 0 && message.tag >= 0 && message.tag < kUserTags,
+               "SendReceive to rank ", message.to, ", from rank ", message.from, ", tag ", message.tag);
+  Checked(message);
 }
 
 // Dissemination (Hensgen, Finkel and Manber, 1988): after the round of distance d each rank has heard of 2d

@@ -49,9 +49,17 @@ class Communicator {
   // another rank. Send may wait for the receiver: an exchange is SendReceive, never two Sends.
   void Send(const void* data, size_t bytes, int to, int tag = 0);
   void Receive(void* data, size_t bytes, int from, int tag = 0);
+  struct Message {
+    const void* out = nullptr;
+    size_t out_bytes = 0;
+    int to = -1;  // -1: nothing to send
+    void* in = nullptr;
+    size_t in_bytes = 0;
+    int from = -1;  // -1: nothing to receive
+    int tag = 0;
+  };
   // Both at once; `to` and `from` may differ; the buffers do not overlap.
-  void SendReceive(const void* out, size_t out_bytes, int to, void* in, size_t in_bytes, int from,
-                   int tag = 0);
+  void SendReceive(const Message& message);
 
   // Ends every rank's work, with the message on standard error; throws CommError where ranks are threads.
   // `code`: the exit status of all.
@@ -88,15 +96,6 @@ class Communicator {
   absl::Duration deadline() const { return deadline_; }
 
  protected:
-  struct Message {
-    const void* out = nullptr;
-    size_t out_bytes = 0;
-    int to = -1;  // -1: nothing to send
-    void* in = nullptr;
-    size_t in_bytes = 0;
-    int from = -1;  // -1: nothing to receive
-    int tag = 0;
-  };
   // Sends and receives at once; returns when both are done.
   virtual void Move(const Message& message) = 0;
   // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".

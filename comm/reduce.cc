@@ -15,12 +15,11 @@ constexpr int kTag = 1;
 
 // to[i] = left[i] + right[i]; `to` may be either.
 template <class T>
-void Add(const T* left, const T* right, T* to, int64_t n, ThreadPool* pool) {
+void Add(const T* left, const T* right, T* to, int64_t n, ThreadPool& pool) {
   auto add = [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) to[i] = left[i] + right[i];
   };
-  if (pool == nullptr || n <= kGrain) return add(0, n);
-  pool->ParallelFor(n, kGrain, add);
+  pool.ParallelFor(n, kGrain, add);
 }
 
 struct Range {
@@ -52,13 +51,13 @@ void ReduceAll(T* buffer, int64_t n, Communicator& comm, ThreadPool& pool, int64
     for (int64_t i = 0; i < longer; i += chunk) {
       const int64_t out = std::clamp<int64_t>(given.end - given.begin - i, 0, chunk);
       const int64_t in = std::clamp<int64_t>(kept.end - kept.begin - i, 0, chunk);
-      comm.SendReceive(buffer + given.begin + i, out * sizeof(T), rank ^ bit, received.data(), in * sizeof(T),
-                       rank ^ bit, kTag);
+      comm.SendReceive({buffer + given.begin + i, out * sizeof(T), rank ^ bit, received.data(),
+                        in * sizeof(T), rank ^ bit, kTag});
       T* mine = buffer + kept.begin + i;
       if ((rank & bit) == 0) {
-        Add<T>(mine, received.data(), mine, in, &pool);
+        Add<T>(mine, received.data(), mine, in, pool);
       } else {
-        Add<T>(received.data(), mine, mine, in, &pool);
+        Add<T>(received.data(), mine, mine, in, pool);
       }
     }
     ranges.push_back(kept);
@@ -67,8 +66,8 @@ void ReduceAll(T* buffer, int64_t n, Communicator& comm, ThreadPool& pool, int64
   for (int bit = size / 2; bit >= 1; bit /= 2) {
     ranges.pop_back();
     const auto [kept, given] = Halves(ranges.back(), rank, bit);
-    comm.SendReceive(buffer + kept.begin, (kept.end - kept.begin) * sizeof(T), rank ^ bit,
-                     buffer + given.begin, (given.end - given.begin) * sizeof(T), rank ^ bit, kTag);
+    comm.SendReceive({buffer + kept.begin, (kept.end - kept.begin) * sizeof(T), rank ^ bit,
+                      buffer + given.begin, (given.end - given.begin) * sizeof(T), rank ^ bit, kTag});
   }
 }
 
@@ -82,12 +81,11 @@ void TreeReduceAll(double* buffer, int64_t n, Communicator& comm, ThreadPool& po
   ReduceAll(buffer, n, comm, pool, chunk_bytes);
 }
 
-void LeafTree::Push(std::vector<float> leaf) {
+void LeafTree::Push(Leaf leaf) {
   size_t level = 0;
   for (; (leaves_ >> level & 1) != 0; ++level) {
-    std::vector<float> left = std::exchange(levels_[level], {});
-    TEMPER_CHECK(left.size() == leaf.size(), "leaves of ", left.size(), " and ", leaf.size(), " numbers");
-    Add<float>(left.data(), leaf.data(), left.data(), static_cast<int64_t>(left.size()), pool_);
+    Leaf left = std::exchange(levels_[level], nullptr);
+    add_(leaf, left);
     leaf = std::move(left);
   }
   if (level == levels_.size()) levels_.emplace_back();
@@ -95,10 +93,10 @@ void LeafTree::Push(std::vector<float> leaf) {
   ++leaves_;
 }
 
-std::vector<float> LeafTree::Take() {
+LeafTree::Leaf LeafTree::Take() {
   TEMPER_CHECK(leaves_ > 0 && std::has_single_bit(static_cast<uint64_t>(leaves_)), leaves_,
                " leaves are no perfect tree");
-  std::vector<float> sum = std::move(levels_.back());
+  Leaf sum = std::move(levels_.back());
   levels_.clear();
   leaves_ = 0;
   return sum;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -24,19 +27,21 @@ void TreeReduceAll(double* buffer, int64_t n, Communicator& comm, ThreadPool& po
 // leaves each, Take and then TreeReduceAll have the bits of one rank with all L leaves.
 class LeafTree {
  public:
-  explicit LeafTree(ThreadPool* pool = nullptr) : pool_(pool) {}  // no pool: adds on this thread
+  // A leaf's memory, wherever that is.
+  using Leaf = std::shared_ptr<void>;
+  // to = to + from, leaf by leaf.
+  using Adder = std::function<void(const Leaf& from, const Leaf& to)>;
+  explicit LeafTree(Adder add) : add_(std::move(add)) {}
 
-  // The next leaf; all have one size.
-  void Push(std::vector<float> leaf);
+  void Push(Leaf leaf);
   // The sum; the number of leaves pushed is a power of two. The tree is empty again.
-  std::vector<float> Take();
+  Leaf Take();
   int64_t leaves() const { return leaves_; }
 
  private:
-  ThreadPool* pool_;
+  const Adder add_;
   int64_t leaves_ = 0;
-  std::vector<std::vector<float>>
-      levels_;  // levels_[k]: the sum of 2^k leaves, or empty; a bit of leaves_ each
+  std::vector<Leaf> levels_;  // levels_[k]: the sum of 2^k leaves, or null; a bit of leaves_ each
 };
 
 }  // namespace temper

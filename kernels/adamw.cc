@@ -8,8 +8,8 @@
 
 #include "core/check.h"
 #include "kernels/cpu/adamw.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
-#include "kernels/row_ops.h"
 
 namespace temper::kernels {
 namespace {
@@ -42,16 +42,18 @@ AdamWFactors Factors(const AdamWStep& s) {
 
 }  // namespace
 
-AdamWOutcome AdamW(const AdamWStep& step, int64_t n, const float* gradient, float* weight, float* m, float* v,
-                   ThreadPool& pool) {
-  TEMPER_CHECK(step.step >= 1, "step is ", step.step);
-  const AdamWFactors factors = Factors(step);
-  const auto update = TEMPER_DISPATCH(AdamWRange);
+AdamWOutcome CpuBackend::AdamW(const AdamWTask& task) {
+  TEMPER_CHECK(task.step.step >= 1, "step is ", task.step.step);
+  const AdamWFactors factors = Factors(task.step);
+  const auto update = TEMPER_DISPATCH(AdamWPiece);
   std::mutex mutex;
   AdamWOutcome all;
-  pool.ParallelFor(n, kPiece, [&](int64_t begin, int64_t end) {
-    const AdamWOutcome part =
-        update(factors, end - begin, gradient + begin, weight + begin, m + begin, v + begin);
+  pool().ParallelFor(task.n, kPiece, [&](int64_t begin, int64_t end) {
+    const AdamWOutcome part = update(factors, {.n = end - begin,
+                                               .gradient = task.gradient + begin,
+                                               .weight = task.weight + begin,
+                                               .m = task.m + begin,
+                                               .v = task.v + begin});
     const std::lock_guard<std::mutex> lock(mutex);
     all.finite &= part.finite;
     all.largest = std::max(all.largest, part.largest);
@@ -59,12 +61,12 @@ AdamWOutcome AdamW(const AdamWStep& step, int64_t n, const float* gradient, floa
   return all;
 }
 
-double SumOfSquares(const float* x, int64_t n, ThreadPool& pool) {
+double CpuBackend::SumOfSquares(const float* x, int64_t n) {
   if (n <= 0) return 0;
   const auto squares = TEMPER_DISPATCH(SquaresOfChunk);
   int64_t count = (n + kChunk - 1) / kChunk;
   std::vector<double> sums(count);
-  pool.ParallelFor(count, kPiece / kChunk, [&](int64_t begin, int64_t end) {
+  pool().ParallelFor(count, kPiece / kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) sums[c] = squares(x + c * kChunk, std::min(kChunk, n - c * kChunk));
   });
   // Neighbours add; an odd one out goes up as it is.
@@ -75,7 +77,5 @@ double SumOfSquares(const float* x, int64_t n, ThreadPool& pool) {
   }
   return sums[0];
 }
-
-void AddInto(const float* b, int64_t n, float* a, ThreadPool& pool) { AddVectors(a, b, n, a, pool); }
 
 }  // namespace temper::kernels

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"
 
@@ -30,15 +31,15 @@ void CheckShape(const AttentionShape& s) {
 }
 
 // Rows of one block and sequence.
-void WriteRows(const AttentionShape& s, const Piece& piece, const float* k, int64_t ldk, const float* v,
-               int64_t ldv) {
+void WriteRows(const WriteBlocksTask& task, const Piece& piece) {
+  const AttentionShape& s = task.shape;
   const AttentionSequence& sequence = *piece.sequence;
   for (int64_t row = piece.begin; row < piece.end; ++row) {
     const int64_t position = sequence.first_position + row;
     const int64_t lane = position % kAttentionBlock;
     float* block = sequence.blocks[position / kAttentionBlock];
-    const float* from_k = k + (sequence.first_row + row) * ldk;
-    const float* from_v = v + (sequence.first_row + row) * ldv;
+    const float* from_k = task.k.Row(sequence.first_row + row);
+    const float* from_v = task.v.Row(sequence.first_row + row);
     for (int head = 0; head < s.kv_heads; ++head) {
       for (int d = 0; d < s.qk_dim; ++d) block[d * kAttentionBlock + lane] = from_k[head * s.qk_dim + d];
       block += kAttentionBlock * s.qk_dim;
@@ -48,34 +49,33 @@ void WriteRows(const AttentionShape& s, const Piece& piece, const float* k, int6
   }
 }
 
-void ZeroRows(float* to, int64_t ld, int64_t first, int64_t rows, int64_t width) {
-  for (int64_t row = first; row < first + rows; ++row) std::fill_n(to + row * ld, width, 0.0f);
+void ZeroRows(const Matrix& to) {
+  for (int64_t row = 0; row < to.rows; ++row) std::fill_n(to.Row(row), to.cols, 0.0f);
 }
 
 }  // namespace
 
-void WriteBlocks(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* k,
-                 int64_t ldk, const float* v, int64_t ldv, ThreadPool& pool) {
-  CheckShape(shape);
+void CpuBackend::WriteBlocks(const WriteBlocksTask& task) {
+  CheckShape(task.shape);
   std::vector<Piece> pieces;
-  pieces.reserve(sequences.size());
-  for (const AttentionSequence& sequence : sequences) {
+  pieces.reserve(task.sequences.size());
+  for (const AttentionSequence& sequence : task.sequences) {
     for (int64_t row = 0; row < sequence.rows; row += kAttentionBlock) {
       pieces.push_back({&sequence, 0, row, std::min<int64_t>(sequence.rows, row + kAttentionBlock)});
     }
   }
-  pool.ParallelFor(pieces.size(), Grain(pieces.size(), pool), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) WriteRows(shape, pieces[i], k, ldk, v, ldv);
+  pool().ParallelFor(pieces.size(), Grain(pieces.size(), pool()), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) WriteRows(task, pieces[i]);
   });
 }
 
-void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q,
-               int64_t ldq, float* out, int64_t ldout, float* lse, ThreadPool& pool) {
+void CpuBackend::Attention(const AttentionTask& task) {
+  const AttentionShape& shape = task.shape;
   CheckShape(shape);
   const int group = shape.q_heads / shape.kv_heads;
   std::vector<Piece> pieces;
-  pieces.reserve(sequences.size() * shape.kv_heads);
-  for (const AttentionSequence& sequence : sequences) {
+  pieces.reserve(task.sequences.size() * shape.kv_heads);
+  for (const AttentionSequence& sequence : task.sequences) {
     for (int kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
       for (int64_t pair = 0; pair < sequence.rows * group; pair += kAttentionTile) {
         pieces.push_back({&sequence, kv_head, pair, std::min(sequence.rows * group, pair + kAttentionTile)});
@@ -83,37 +83,35 @@ void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> 
     }
   }
   const auto tile = TEMPER_DISPATCH(AttentionTile);
-  pool.ParallelFor(pieces.size(), Grain(pieces.size(), pool), [&](int64_t begin, int64_t end) {
-    AttentionTask task{.group = group,
-                       .qk_dim = shape.qk_dim,
-                       .v_dim = shape.v_dim,
-                       .q_heads = shape.q_heads,
-                       .kv_heads = shape.kv_heads,
-                       .scale = shape.scale,
-                       .window = shape.window,
-                       .q = q,
-                       .ldq = ldq,
-                       .out = out,
-                       .ldout = ldout,
-                       .lse = lse,
-                       .scratch = Scratch(AttentionScratch(shape.v_dim))};
+  pool().ParallelFor(pieces.size(), Grain(pieces.size(), pool()), [&](int64_t begin, int64_t end) {
+    AttentionPiece piece{.group = group,
+                         .qk_dim = shape.qk_dim,
+                         .v_dim = shape.v_dim,
+                         .q_heads = shape.q_heads,
+                         .kv_heads = shape.kv_heads,
+                         .scale = shape.scale,
+                         .window = shape.window,
+                         .q = task.q.f32(),
+                         .ldq = task.q.stride,
+                         .out = task.out.f32(),
+                         .ldout = task.out.stride,
+                         .lse = task.lse,
+                         .scratch = Scratch(AttentionScratch(shape.v_dim))};
     for (int64_t i = begin; i < end; ++i) {
-      task.kv_head = pieces[i].kv_head;
-      task.first_row = pieces[i].sequence->first_row;
-      task.first_position = pieces[i].sequence->first_position;
-      task.blocks = pieces[i].sequence->blocks;
-      task.pair_begin = pieces[i].begin;
-      task.pair_end = pieces[i].end;
-      tile(task);
+      piece.kv_head = pieces[i].kv_head;
+      piece.first_row = pieces[i].sequence->first_row;
+      piece.first_position = pieces[i].sequence->first_position;
+      piece.blocks = pieces[i].sequence->blocks;
+      piece.pair_begin = pieces[i].begin;
+      piece.pair_end = pieces[i].end;
+      tile(piece);
     }
   });
 }
 
-void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,
-                       const float* q, int64_t ldq, const float* k, int64_t ldk, const float* v, int64_t ldv,
-                       const float* out, int64_t ldout, const float* lse, const float* dout, int64_t lddout,
-                       float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv, int64_t lddv,
-                       ThreadPool& pool) {
+void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
+  const AttentionShape& shape = task.shape;
+  const absl::Span<const AttentionSequence> sequences = task.sequences;
   CheckShape(shape);
   const int group = shape.q_heads / shape.kv_heads;
   // A piece is a whole sequence and kv head, unless one of them is more than a thread's share: then dk and dv
@@ -127,7 +125,7 @@ void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSe
     longest = std::max(longest, cost);
     total += cost * shape.kv_heads;
   }
-  const bool split = pool.threads() > 1 && longest * pool.threads() > total;
+  const bool split = pool().threads() > 1 && longest * pool().threads() > total;
   enum Part { kAll, kKeys, kRows };
   struct Work {
     Piece piece;
@@ -149,51 +147,63 @@ void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSe
     }
   }
   const auto block = TEMPER_DISPATCH(AttentionBackwardBlock);
-  pool.ParallelFor(work.size(), 1, [&](int64_t begin, int64_t end) {
+  pool().ParallelFor(work.size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto& [piece, part] = work[i];
       const int64_t row = piece.sequence->first_row, rows = piece.sequence->rows;
       const int64_t kv = piece.kv_head, head = kv * group;
       const int64_t tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
-      const AttentionBackwardTask task{
+      // The matrices at the sequence's first row and the kv head, or its group's first query head.
+      const auto at = [&](const Matrix& all, int64_t column, int64_t width) {
+        return all.Rows(row, rows).Columns(column, width);
+      };
+      const Matrix q = at(task.q, head * shape.qk_dim, int64_t{group} * shape.qk_dim);
+      const Matrix k = at(task.k, kv * shape.qk_dim, shape.qk_dim);
+      const Matrix v = at(task.v, kv * shape.v_dim, shape.v_dim);
+      const Matrix out = at(task.out, head * shape.v_dim, int64_t{group} * shape.v_dim);
+      const Matrix dout = at(task.dout, head * shape.v_dim, int64_t{group} * shape.v_dim);
+      const Matrix dq = at(task.dq, head * shape.qk_dim, int64_t{group} * shape.qk_dim);
+      const Matrix dk = at(task.dk, kv * shape.qk_dim, shape.qk_dim);
+      const Matrix dv = at(task.dv, kv * shape.v_dim, shape.v_dim);
+      const AttentionBackwardPiece whole{
           .group = group,
           .qk_dim = shape.qk_dim,
           .v_dim = shape.v_dim,
           .scale = shape.scale,
           .window = shape.window,
           .rows = rows,
-          .q = q + row * ldq + head * shape.qk_dim,
-          .k = k + row * ldk + kv * shape.qk_dim,
-          .v = v + row * ldv + kv * shape.v_dim,
-          .out = out + row * ldout + head * shape.v_dim,
-          .dout = dout + row * lddout + head * shape.v_dim,
-          .lse = lse + row * shape.q_heads + head,
-          .ldq = ldq,
-          .ldk = ldk,
-          .ldv = ldv,
-          .ldout = ldout,
-          .lddout = lddout,
+          .q = q.f32(),
+          .k = k.f32(),
+          .v = v.f32(),
+          .out = out.f32(),
+          .dout = dout.f32(),
+          .lse = task.lse + row * shape.q_heads + head,
+          .ldq = q.stride,
+          .ldk = k.stride,
+          .ldv = v.stride,
+          .ldout = out.stride,
+          .lddout = dout.stride,
           .ldlse = shape.q_heads,
-          .dq = dq + row * lddq + head * shape.qk_dim,
-          .dk = dk + row * lddk + kv * shape.qk_dim,
-          .dv = dv + row * lddv + kv * shape.v_dim,
-          .lddq = lddq,
-          .lddk = lddk,
-          .lddv = lddv,
+          .dq = dq.f32(),
+          .dk = dk.f32(),
+          .dv = dv.f32(),
+          .lddq = dq.stride,
+          .lddk = dk.stride,
+          .lddv = dv.stride,
           .scratch = Scratch(AttentionBackwardScratch(shape.qk_dim, shape.v_dim))};
       const int64_t first = kAttentionBlock * piece.begin;
       const int64_t count = std::min(rows, kAttentionBlock * piece.end) - first;
       if (part != kRows) {
-        ZeroRows(task.dk, lddk, first, count, shape.qk_dim);
-        ZeroRows(task.dv, lddv, first, count, shape.v_dim);
+        ZeroRows(dk.Rows(first, count));
+        ZeroRows(dv.Rows(first, count));
       }
-      if (part != kKeys) ZeroRows(task.dq, lddq, first, count, int64_t{group} * shape.qk_dim);
+      if (part != kKeys) ZeroRows(dq.Rows(first, count));
       if (part == kRows) {
         for (int64_t key = 0; key <= piece.begin; ++key)
-          block(task, key, piece.begin, piece.end, true, false);
+          block(whole, {key, piece.begin, piece.end, true, false});
       } else {
         for (int64_t key = piece.begin; key < piece.end; ++key)
-          block(task, key, 0, tiles, part == kAll, true);
+          block(whole, {key, 0, tiles, part == kAll, true});
       }
     }
   });

@@ -12,7 +12,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "core/thread_pool.h"
+#include "kernels/matrix.h"
 
 namespace temper::kernels {
 
@@ -43,24 +43,33 @@ struct AttentionSequence {
   float* const* blocks = nullptr;
 };
 
-// Copies the new keys and values into their blocks. Row strides ldk, ldv; kv head g of a row begins at g *
-// qk_dim (g * v_dim).
-void WriteBlocks(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* k,
-                 int64_t ldk, const float* v, int64_t ldv, ThreadPool& pool);
+// Copies the new keys and values into their blocks. kv head g of a row begins at g * qk_dim (g * v_dim).
+struct WriteBlocksTask {
+  AttentionShape shape;
+  absl::Span<const AttentionSequence> sequences;
+  Matrix k = {}, v = {};
+};
 
 // out[row, h, :] over the keys up to each row's position; the new tokens' keys must be in the blocks already.
-// q and out have row strides ldq, ldout; head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if
-// not null, is the log of the sum of exp(score) for the backward pass.
-void Attention(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences, const float* q,
-               int64_t ldq, float* out, int64_t ldout, float* lse, ThreadPool& pool);
+// Head h begins at h * qk_dim (h * v_dim). lse[row * q_heads + h], if not null, is the log of the sum of
+// exp(score) for the backward pass.
+struct AttentionTask {
+  AttentionShape shape;
+  absl::Span<const AttentionSequence> sequences;
+  Matrix q = {}, out = {};
+  float* lse = nullptr;
+};
 
 // Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward
-// pass. Overwrites dq, dk, dv (same strides as q, k, v). dk and dv: for each key, query heads ascending, then
-// queries ascending; dq: keys ascending.
-void AttentionBackward(const AttentionShape& shape, absl::Span<const AttentionSequence> sequences,
-                       const float* q, int64_t ldq, const float* k, int64_t ldk, const float* v, int64_t ldv,
-                       const float* out, int64_t ldout, const float* lse, const float* dout, int64_t lddout,
-                       float* dq, int64_t lddq, float* dk, int64_t lddk, float* dv, int64_t lddv,
-                       ThreadPool& pool);
+// pass. Overwrites dq, dk, dv. dk and dv: for each key, query heads ascending, then queries ascending; dq:
+// keys ascending.
+struct AttentionBackwardTask {
+  AttentionShape shape;
+  absl::Span<const AttentionSequence> sequences;
+  Matrix q = {}, k = {}, v = {}, out = {};
+  const float* lse = nullptr;
+  Matrix dout = {};
+  Matrix dq = {}, dk = {}, dv = {};
+};
 
 }  // namespace temper::kernels

@@ -10,14 +10,20 @@ namespace temper::kernels {
 void BfloatToFloat(int64_t n, const uint16_t* in, float* out);
 void HalfToFloat(int64_t n, const uint16_t* in, float* out);
 
-// out[i] = the number of the e4m3 code in[i] (model/fp8.h), times scale.
-void Fp8ToFloat(int64_t n, const uint8_t* in, float scale, float* out);
+// e4m3 codes (model/fp8.h) of one scale.
+struct Fp8Run {
+  int64_t n;
+  float scale;
+};
+
+// out[i] = the number of the code in[i], times scale.
+void Fp8ToFloat(const Fp8Run& run, const uint8_t* in, float* out);
 
 // The nearest BF16, ties to even; NaN stays NaN.
 void FloatToBfloat(int64_t n, const float* in, uint16_t* out);
 
-// The nearest e4m3 code of in[i] / scale, ties to even; beyond 448 it is 448, NaN stays NaN.
-void FloatToFp8(int64_t n, const float* in, float scale, uint8_t* out);
+// The nearest code of in[i] / scale, ties to even; beyond 448 it is 448, NaN stays NaN.
+void FloatToFp8(const Fp8Run& run, const float* in, uint8_t* out);
 
 // The bits of the largest |in[i]|, which order as sizes do: infinity is above every number, NaN above it.
 uint32_t LargestSize(int64_t n, const float* in);

@@ -5,8 +5,7 @@
 
 #include <cstdint>
 
-#include "absl/types/span.h"
-#include "core/thread_pool.h"
+#include "kernels/matrix.h"
 
 namespace temper::kernels {
 
@@ -23,52 +22,32 @@ struct PackedMatrix {
   int64_t k = 0;
 };
 
-// Floats that a weight's panels take with the active instruction set.
-int64_t PackedFloats(int64_t n, int64_t k);
-
-// b transposed: b is [n, k] row-major with row stride ldb, as a Linear's weight is stored; else b is [k, n].
-// Written to `panels`, PackedFloats(n, k) of them, best from a cache line's start on.
-PackedMatrix Pack(const float* b, int64_t ldb, bool transposed, int64_t n, int64_t k, float* panels,
-                  ThreadPool& pool);
-
-// c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]), row-major with row strides; all pointers f32, no alignment
-// needed. Order: axis k in k_chunks chunks [floor(cK/C), floor((c+1)K/C)), each one ascending chain of fma
-// from 0, combined as a binary tree over chunks; then bias is added, then `add`. `add` may be c itself; c
-// must not overlap a or b.
+// c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]); no alignment needed. Order: axis k in k_chunks chunks
+// [floor(cK/C), floor((c+1)K/C)), each one ascending chain of fma from 0, combined as a binary tree over
+// chunks; then bias is added, then `add`. `add` may be c itself; c must not overlap a or b.
 struct Product {
-  const float* a = nullptr;
-  int64_t lda = 0;
-  const float* b = nullptr;  // [n, k] if b_transposed, else [k, n]; not read where `packed` is given
-  int64_t ldb = 0;
-  bool b_transposed = true;
+  Matrix a = {};
+  Matrix b = {};  // not read where packed
+  bool b_transposed = true;  // b is [n, k], as a Linear's weight is stored; else [k, n]
   const PackedMatrix* packed = nullptr;
-  float* c = nullptr;
-  int64_t ldc = 0;
-  int64_t m = 0, n = 0, k = 0;
+  Matrix c = {};
   int k_chunks = 1;  // 1 or kChunks
   const float* bias = nullptr;
-  const float* add = nullptr;
-  int64_t ldadd = 0;
-};
+  Matrix add = {};
 
-// Runs independent products (heads, experts, or just one) as one parallel region. Unpacked operands are
-// packed panel by panel on the fly.
-void Products(absl::Span<const Product> products, ThreadPool& pool);
+  int64_t m() const { return c.rows; }
+  int64_t n() const { return c.cols; }
+  int64_t k() const { return a.cols; }
+};
 
 // dw[n, k] continues its chain over the rows of dy[m, n] and x[m, k]: for i ascending, dw[j][l] =
 // fma(dy[i][j], x[i][l], dw[j][l]). Splitting the rows over several calls gives the same bits.
 struct WeightGradient {
-  const float* dy = nullptr;
-  int64_t lddy = 0;
-  const float* x = nullptr;
-  int64_t ldx = 0;
-  float* dw = nullptr;
-  int64_t lddw = 0;
-  int64_t m = 0, n = 0, k = 0;
-};
-void WeightGradients(absl::Span<const WeightGradient> gradients, ThreadPool& pool);
+  Matrix dy = {}, x = {}, dw = {};
 
-// dbias[n] continues its chain: for i ascending, dbias[j] = dbias[j] + dy[i][j].
-void BiasGradient(const float* dy, int64_t lddy, int64_t m, int64_t n, float* dbias, ThreadPool& pool);
+  int64_t m() const { return dy.rows; }
+  int64_t n() const { return dy.cols; }
+  int64_t k() const { return x.cols; }
+};
 
 }  // namespace temper::kernels

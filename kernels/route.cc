@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/route.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 
@@ -13,6 +14,13 @@ namespace temper::kernels {
 namespace {
 
 constexpr int64_t kRowGrain = 8;
+
+// One row's choices and their weights.
+struct RouteRow {
+  const float *scores, *bias;
+  int32_t* ids;
+  float* weights;
+};
 
 // The buffers of one row's selection.
 struct Selection {
@@ -73,8 +81,9 @@ void SlotsById(const int32_t* ids, int top_k, int* slots) {
   std::sort(slots, slots + top_k, [&](int a, int b) { return ids[a] < ids[b]; });
 }
 
-void RouteRow(const RouteShape& s, const float* scores, const float* bias, Selection& x, int32_t* ids,
-              float* weights) {
+void Select(const RouteShape& s, const RouteRow& row, Selection& x) {
+  const float *const scores = row.scores, *const bias = row.bias;
+  int32_t* const ids = row.ids;
   for (int e = 0; e < s.experts; ++e) x.biased[e] = bias != nullptr ? scores[e] + bias[e] : scores[e];
   OpenGroups(s, x);
   for (int i = 0; i < s.top_k; ++i) ids[i] = TakeLargest(x.biased, x.open);
@@ -86,14 +95,18 @@ void RouteRow(const RouteShape& s, const float* scores, const float* bias, Selec
   }
   for (int i = 0; i < s.top_k; ++i) {
     const float score = scores[ids[i]];
-    weights[i] = (s.normalize ? score / sum : score) * s.scaling;
+    row.weights[i] = (s.normalize ? score / sum : score) * s.scaling;
   }
 }
 
 // w_i = scaling s_i / S, S = sum s + 1e-20: dS_i = scaling / S (dw_i - sum_j dw_j s_j / S); then the score's
 // own derivative.
-void RouteRowBackward(const RouteShape& s, const int32_t* ids, const float* scores, const float* dweights,
-                      int* slots, float* dlogits) {
+void RouteRowBackward(const RouteBackwardTask& task, int64_t row, int* slots) {
+  const RouteShape& s = task.shape;
+  const int32_t* const ids = task.routing->ids + row * s.top_k;
+  const float* const scores = task.routing->scores + row * s.experts;
+  const float* const dweights = task.dweights + row * s.top_k;
+  float* const dlogits = task.dlogits.Row(row);
   SlotsById(ids, s.top_k, slots);
   float sum = 0, mean = 0, factor = s.scaling;
   if (s.normalize) {
@@ -126,114 +139,123 @@ void CheckShape(const RouteShape& s) {
                s.top_k, " of ", s.experts, " experts, ", s.top_groups, " of ", s.groups, " groups");
 }
 
+// What CombineExperts and ScatterExperts share; without `weighted` each entry counts as it is.
+struct CombineTask {
+  const RouteShape& shape;
+  const Routing& routing;
+  bool weighted;
+  Matrix y, shared, residual, out;
+};
+
+// The buffers of one row, and of what it combines.
+struct Combined {
+  explicit Combined(int top_k) : slots(top_k), entries(top_k), weights(top_k) {}
+  std::vector<int> slots;
+  std::vector<const float*> entries;
+  std::vector<float> weights;
+  CombineRow row = {};
+};
+
 // A row's entries by expert id, cut into the kChunks ranges of ids.
-void FillRow(const Dispatch& dispatch, const int32_t* ids, const float* weights, int64_t row, int top_k,
-             int experts, const float* y, int64_t cols, int* slots, const float** entries,
-             float* entry_weights, CombineRow* out) {
+void FillRow(const CombineTask& task, int64_t row, Combined& to) {
+  const Routing& routing = task.routing;
+  const int top_k = task.shape.top_k;
   const int64_t base = row * top_k;
-  SlotsById(ids + base, top_k, slots);
+  SlotsById(routing.ids + base, top_k, to.slots.data());
   int range = 0;
-  out->range[0] = 0;
+  to.row.range[0] = 0;
   for (int i = 0; i < top_k; ++i) {
-    const int64_t slot = base + slots[i];
-    while (ids[slot] >= int64_t{range + 1} * experts / kChunks) out->range[++range] = i;
-    entries[i] = y + int64_t{dispatch.entry[slot]} * cols;
-    if (weights != nullptr) entry_weights[i] = weights[slot];
+    const int64_t slot = base + to.slots[i];
+    while (routing.ids[slot] >= int64_t{range + 1} * task.shape.experts / kChunks) to.row.range[++range] = i;
+    to.entries[i] = task.y.Row(routing.entry[slot]);
+    if (task.weighted) to.weights[i] = routing.weights[slot];
   }
-  while (range < kChunks) out->range[++range] = top_k;
-  out->y = entries;
-  out->weights = weights != nullptr ? entry_weights : nullptr;
+  while (range < kChunks) to.row.range[++range] = top_k;
+  to.row.y = to.entries.data();
+  to.row.weights = task.weighted ? to.weights.data() : nullptr;
+  to.row.cols = task.out.cols;
+  to.row.shared = task.shared ? task.shared.Row(row) : nullptr;
+  to.row.residual = task.residual ? task.residual.Row(row) : nullptr;
+  to.row.out = task.out.Row(row);
 }
 
-void CombineRows(const Dispatch& dispatch, const int32_t* ids, const float* weights, int64_t rows, int top_k,
-                 int experts, const float* y, int64_t cols, const float* shared, const float* residual,
-                 float* out, ThreadPool& pool) {
+void CombineRows(const CombineTask& task, ThreadPool& pool) {
   static_assert(kChunks == 8, "CombineRow has 8 ranges");
   const auto combine = TEMPER_DISPATCH(Combine);
-  pool.ParallelFor(rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    std::vector<int> slots(top_k);
-    std::vector<const float*> entries(top_k);
-    std::vector<float> entry_weights(top_k);
-    CombineRow combined;
+  pool.ParallelFor(task.out.rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    Combined combined(task.shape.top_k);
     for (int64_t row = begin; row < end; ++row) {
-      FillRow(dispatch, ids, weights, row, top_k, experts, y, cols, slots.data(), entries.data(),
-              entry_weights.data(), &combined);
-      combine(combined, cols, shared != nullptr ? shared + row * cols : nullptr,
-              residual != nullptr ? residual + row * cols : nullptr, out + row * cols);
+      FillRow(task, row, combined);
+      combine(combined.row);
     }
   });
+}
+
+// The entries of the slots' ids, expert by expert.
+void FillEntries(const RouteShape& shape, int64_t rows, Routing& routing) {
+  const int64_t entries = rows * shape.top_k;
+  std::vector<int64_t>& offsets = routing.offsets;
+  offsets.assign(shape.experts + 1, 0);
+  for (int64_t slot = 0; slot < entries; ++slot) ++offsets[routing.ids[slot] + 1];
+  for (int e = 0; e < shape.experts; ++e) offsets[e + 1] += offsets[e];
+  std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
+  for (int64_t slot = 0; slot < entries; ++slot) {
+    const int64_t entry = next[routing.ids[slot]]++;
+    routing.row[entry] = static_cast<int32_t>(slot / shape.top_k);
+    routing.entry[slot] = static_cast<int32_t>(entry);
+  }
 }
 
 }  // namespace
 
-void Route(const RouteShape& shape, const float* logits, const float* bias, int64_t rows, int32_t* ids,
-           float* weights, float* scores, ThreadPool& pool) {
+void CpuBackend::Route(const RouteTask& task) {
+  const RouteShape& shape = task.shape;
+  Routing& routing = *task.routing;
   CheckShape(shape);
   const auto row_scores = TEMPER_DISPATCH(Scores);
-  pool.ParallelFor(rows, kRowGrain, [&](int64_t begin, int64_t end) {
+  pool().ParallelFor(task.logits.rows, kRowGrain, [&](int64_t begin, int64_t end) {
     Selection selection(shape);
     for (int64_t row = begin; row < end; ++row) {
-      row_scores(logits + row * shape.experts, shape.experts, shape.sigmoid, scores + row * shape.experts);
-      RouteRow(shape, scores + row * shape.experts, bias, selection, ids + row * shape.top_k,
-               weights + row * shape.top_k);
+      float* const scores = routing.scores + row * shape.experts;
+      row_scores(shape, task.logits.Row(row), scores);
+      Select(shape, {scores, task.bias, routing.ids + row * shape.top_k, routing.weights + row * shape.top_k},
+             selection);
     }
+  });
+  FillEntries(shape, task.logits.rows, routing);
+}
+
+void CpuBackend::RouteBackward(const RouteBackwardTask& task) {
+  CheckShape(task.shape);
+  pool().ParallelFor(task.dlogits.rows, kRowGrain, [&](int64_t begin, int64_t end) {
+    std::vector<int> slots(task.shape.top_k);
+    for (int64_t row = begin; row < end; ++row) RouteRowBackward(task, row, slots.data());
   });
 }
 
-void RouteBackward(const RouteShape& shape, const int32_t* ids, const float* scores, const float* dweights,
-                   int64_t rows, float* dlogits, ThreadPool& pool) {
-  CheckShape(shape);
-  pool.ParallelFor(rows, kRowGrain, [&](int64_t begin, int64_t end) {
-    std::vector<int> slots(shape.top_k);
-    for (int64_t row = begin; row < end; ++row) {
-      RouteRowBackward(shape, ids + row * shape.top_k, scores + row * shape.experts,
-                       dweights + row * shape.top_k, slots.data(), dlogits + row * shape.experts);
-    }
-  });
+void CpuBackend::GatherExperts(const GatherExpertsTask& task) {
+  GatherRows({.x = task.x, .rows = task.routing->row, .out = task.out});
 }
 
-void BuildDispatch(const int32_t* ids, int64_t rows, int top_k, int experts, Dispatch* dispatch) {
-  const int64_t entries = rows * top_k;
-  dispatch->offsets.assign(experts + 1, 0);
-  dispatch->row.resize(entries);
-  dispatch->slot.resize(entries);
-  dispatch->entry.resize(entries);
-  for (int64_t slot = 0; slot < entries; ++slot) {
-    TEMPER_CHECK(ids[slot] >= 0 && ids[slot] < experts, "expert id ", ids[slot], " of ", experts);
-    ++dispatch->offsets[ids[slot] + 1];
-  }
-  for (int e = 0; e < experts; ++e) dispatch->offsets[e + 1] += dispatch->offsets[e];
-  std::vector<int64_t> next(dispatch->offsets.begin(), dispatch->offsets.end() - 1);
-  for (int64_t slot = 0; slot < entries; ++slot) {
-    const int64_t entry = next[ids[slot]]++;
-    dispatch->row[entry] = static_cast<int32_t>(slot / top_k);
-    dispatch->slot[entry] = static_cast<int32_t>(slot);
-    dispatch->entry[slot] = static_cast<int32_t>(entry);
-  }
+void CpuBackend::CombineExperts(const CombineExpertsTask& task) {
+  CombineRows({task.shape, *task.routing, true, task.y, task.shared, task.residual, task.out}, pool());
 }
 
-void CombineExperts(const Dispatch& dispatch, const int32_t* ids, const float* weights, int64_t rows,
-                    int top_k, int experts, const float* y, int64_t cols, const float* shared,
-                    const float* residual, float* out, ThreadPool& pool) {
-  CombineRows(dispatch, ids, weights, rows, top_k, experts, y, cols, shared, residual, out, pool);
-}
-
-void CombineExpertsBackward(const Dispatch& dispatch, const float* weights, int64_t rows, int top_k,
-                            const float* dout, const float* y, int64_t cols, float* dy, float* dweights,
-                            ThreadPool& pool) {
+void CpuBackend::CombineExpertsBackward(const CombineExpertsBackwardTask& task) {
+  const Routing& routing = *task.routing;
+  const int top_k = task.shape.top_k;
   const auto backward = TEMPER_DISPATCH(CombineBackward);
-  pool.ParallelFor(rows, kRowGrain, [&](int64_t begin, int64_t end) {
+  pool().ParallelFor(task.dout.rows, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin * top_k; slot < end * top_k; ++slot) {
-      const int64_t entry = dispatch.entry[slot];
-      dweights[slot] =
-          backward(dout + slot / top_k * cols, y + entry * cols, weights[slot], cols, dy + entry * cols);
+      const int64_t entry = routing.entry[slot];
+      task.dweights[slot] = backward({task.dout.Row(slot / top_k), task.y.Row(entry), routing.weights[slot],
+                                      task.dout.cols, task.dy.Row(entry)});
     }
   });
 }
 
-void ScatterExperts(const Dispatch& dispatch, const int32_t* ids, int64_t rows, int top_k, int experts,
-                    const float* dx_entries, int64_t cols, const float* add, float* dx, ThreadPool& pool) {
-  CombineRows(dispatch, ids, nullptr, rows, top_k, experts, dx_entries, cols, add, nullptr, dx, pool);
+void CpuBackend::ScatterExperts(const ScatterExpertsTask& task) {
+  CombineRows({task.shape, *task.routing, false, task.dx_entries, task.add, {}, task.dx}, pool());
 }
 
 }  // namespace temper::kernels

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/thread_pool.h"
+#include "kernels/matrix.h"
 
 namespace temper::kernels {
 
@@ -22,39 +22,63 @@ struct RouteShape {
                            // (group_limited_greedy)
 };
 
-// logits[rows, experts] -> the selected ids[rows, top_k] in descending order of biased score, weights[rows,
-// top_k] (of unbiased scores, normalised, scaled; sums over ids in the order of ids ascending), scores[rows,
-// experts] for backward. bias[experts] steers selection only; null: none. DeepSeek-V3 report, section 2.1.2.
-void Route(const RouteShape& shape, const float* logits, const float* bias, int64_t rows, int32_t* ids,
-           float* weights, float* scores, ThreadPool& pool);
-// dlogits[rows, experts] (overwritten) from dweights[rows, top_k].
-void RouteBackward(const RouteShape& shape, const int32_t* ids, const float* scores, const float* dweights,
-                   int64_t rows, float* dlogits, ThreadPool& pool);
-
-// Which rows each expert gets, in ascending (row, slot) order: expert e's are entries [offsets[e],
-// offsets[e+1]).
-struct Dispatch {
+// Who goes where: slot (row, i) is a row's i-th choice, and the entries are the slots expert by expert, each
+// expert's in ascending (row, slot) order. Expert e's are entries [offsets[e], offsets[e+1]). The arrays are
+// the backend's memory and the maker's; offsets, which cut the products, are the host's.
+struct Routing {
+  int32_t* ids = nullptr;        // [rows * top_k] in descending order of biased score
+  float* weights = nullptr;      // [rows * top_k]
+  float* scores = nullptr;       // [rows * experts], for backward
+  int32_t* row = nullptr;        // [rows * top_k] the token's row of an entry
+  int32_t* entry = nullptr;      // [rows * top_k] the entry of a slot
   std::vector<int64_t> offsets;  // [experts + 1]
-  std::vector<int32_t> row;      // [rows * top_k] token row of an entry
-  std::vector<int32_t> slot;     // [rows * top_k] index into ids and weights of an entry
-  std::vector<int32_t> entry;    // [rows * top_k] the inverse: entry of (row, slot)
 };
-void BuildDispatch(const int32_t* ids, int64_t rows, int top_k, int experts, Dispatch* dispatch);
 
+// logits[rows, experts] -> the routing: selected ids, weights (of unbiased scores, normalised, scaled; sums
+// over ids in the order of ids ascending), scores, and the entries. bias[experts] steers selection only;
+// null: none. DeepSeek-V3 report, section 2.1.2.
+struct RouteTask {
+  RouteShape shape;
+  Matrix logits = {};
+  const float* bias = nullptr;
+  Routing* routing = nullptr;
+};
+// dlogits[rows, experts] (overwritten) from dweights[rows * top_k].
+struct RouteBackwardTask {
+  RouteShape shape;
+  const Routing* routing = nullptr;
+  const float* dweights = nullptr;
+  Matrix dlogits = {};
+};
+
+// out[entry] = x[row of the entry].
+struct GatherExpertsTask {
+  RouteShape shape;
+  const Routing* routing = nullptr;
+  Matrix x = {}, out = {};
+};
 // out[row] = sum over the row's experts of weight * y[entry], then + shared[row], then + residual[row]
-// (either may be null). The expert ids fall in kChunks ranges [floor(cE/8), floor((c+1)E/8)): in a range ids
+// (either may be none). The expert ids fall in kChunks ranges [floor(cE/8), floor((c+1)E/8)): in a range ids
 // ascending, acc = fma(weight, y, acc) from 0; the ranges add in a binary tree.
-void CombineExperts(const Dispatch& dispatch, const int32_t* ids, const float* weights, int64_t rows,
-                    int top_k, int experts, const float* y, int64_t cols, const float* shared,
-                    const float* residual, float* out, ThreadPool& pool);
+struct CombineExpertsTask {
+  RouteShape shape;
+  const Routing* routing = nullptr;
+  Matrix y = {}, shared = {}, residual = {}, out = {};
+};
 // dy[entry] = weight * dout[row]; dweights[row, slot] = dot(dout[row], y[entry]) (16 strided lanes, fixed
 // tree).
-void CombineExpertsBackward(const Dispatch& dispatch, const float* weights, int64_t rows, int top_k,
-                            const float* dout, const float* y, int64_t cols, float* dy, float* dweights,
-                            ThreadPool& pool);
+struct CombineExpertsBackwardTask {
+  RouteShape shape;
+  const Routing* routing = nullptr;
+  Matrix dout = {}, y = {}, dy = {};
+  float* dweights = nullptr;
+};
 // The inverse of gathering: dx[row] = sum of dx_entries over the row's entries in the same order as
-// CombineExperts (weight 1), then + add[row] (may be null, may be dx).
-void ScatterExperts(const Dispatch& dispatch, const int32_t* ids, int64_t rows, int top_k, int experts,
-                    const float* dx_entries, int64_t cols, const float* add, float* dx, ThreadPool& pool);
+// CombineExperts (weight 1), then + add[row] (may be none, may be dx).
+struct ScatterExpertsTask {
+  RouteShape shape;
+  const Routing* routing = nullptr;
+  Matrix dx_entries = {}, add = {}, dx = {};
+};
 
 }  // namespace temper::kernels

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/functional/function_ref.h"
 #include "core/check.h"
 #include "kernels/cpu/row_ops.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {
@@ -15,109 +17,76 @@ namespace {
 constexpr int64_t kCheap = 16384;
 constexpr int64_t kCostly = 4096;
 
-// Calls row(i) for rows [0, rows), in pieces of about `elements`.
-template <typename Row>
-void ForRows(int64_t rows, int64_t cols, int64_t elements, ThreadPool& pool, const Row& row) {
-  pool.ParallelFor(rows, std::max<int64_t>(1, elements / std::max<int64_t>(cols, 1)),
-                   [&](int64_t begin, int64_t end) {
-                     for (int64_t i = begin; i < end; ++i) row(i);
-                   });
+// So many rows, as pieces of about `elements` of these columns.
+struct Cut {
+  int64_t rows, cols, elements;
+};
+
+// Calls body(begin, end) for ranges that make up all rows.
+template <typename Body>
+void ForRows(const Cut& cut, ThreadPool& pool, const Body& body) {
+  pool.ParallelFor(cut.rows, std::max<int64_t>(1, cut.elements / std::max<int64_t>(cut.cols, 1)), body);
 }
 
-// Calls columns(first, count) for blocks of columns whose rows are one chain.
-template <typename Columns>
-void ForColumns(int64_t rows, int64_t cols, ThreadPool& pool, const Columns& columns) {
-  const int64_t blocks = (cols + kNormColumns - 1) / kNormColumns;
-  const int64_t grain = std::max<int64_t>(1, kCheap / std::max<int64_t>(rows * kNormColumns, 1));
+// Calls columns(begin, end) for blocks of columns whose rows are one chain.
+void ForColumns(const Matrix& size, ThreadPool& pool, absl::FunctionRef<void(int64_t, int64_t)> columns) {
+  const int64_t blocks = (size.cols + kNormColumns - 1) / kNormColumns;
+  const int64_t grain = std::max<int64_t>(1, kCheap / std::max<int64_t>(size.rows * kNormColumns, 1));
   pool.ParallelFor(blocks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      columns(b * kNormColumns, std::min<int64_t>(kNormColumns, cols - b * kNormColumns));
-    }
+    for (int64_t b = begin; b < end; ++b)
+      columns(b * kNormColumns, std::min(size.cols, (b + 1) * kNormColumns));
   });
 }
 
 }  // namespace
 
-void RmsNorm(const float* x, int64_t ldx, const float* weight, float eps, int64_t rows, int64_t cols,
-             float* y, int64_t ldy, float* rstd, ThreadPool& pool) {
-  const auto norm = TEMPER_DISPATCH(NormRow);
-  ForRows(rows, cols, kCheap, pool, [&](int64_t i) {
-    const float r = norm(x + i * ldx, weight, eps, cols, y + i * ldy);
-    if (rstd != nullptr) rstd[i] = r;
-  });
+void CpuBackend::RmsNorm(const RmsNormTask& task) {
+  const auto rows = TEMPER_DISPATCH(NormRows);
+  ForRows({task.x.rows, task.x.cols, kCheap}, pool(),
+          [&](int64_t begin, int64_t end) { rows(task, begin, end); });
 }
 
-void RmsNormBackward(const float* dy, int64_t lddy, const float* x, int64_t ldx, const float* weight,
-                     const float* rstd, int64_t rows, int64_t cols, const float* add, int64_t ldadd,
-                     float* dx, int64_t lddx, float* dweight, ThreadPool& pool) {
+void CpuBackend::RmsNormBackward(const RmsNormBackwardTask& task) {
   // dweight first: dx may then overwrite dy.
   const auto chain = TEMPER_DISPATCH(NormWeightColumns);
-  ForColumns(rows, cols, pool, [&](int64_t first, int64_t count) {
-    chain(dy + first, lddy, x + first, ldx, rstd, rows, static_cast<int>(count), dweight + first);
-  });
-  const auto backward = TEMPER_DISPATCH(NormBackwardRow);
-  ForRows(rows, cols, kCheap, pool, [&](int64_t i) {
-    backward(dy + i * lddy, x + i * ldx, weight, rstd[i], cols, add == nullptr ? nullptr : add + i * ldadd,
-             dx + i * lddx);
-  });
+  ForColumns(task.x, pool(), [&](int64_t begin, int64_t end) { chain(task, begin, end); });
+  const auto rows = TEMPER_DISPATCH(NormBackwardRows);
+  ForRows({task.x.rows, task.x.cols, kCheap}, pool(),
+          [&](int64_t begin, int64_t end) { rows(task, begin, end); });
 }
 
-void Rotary(float* x, int64_t ldx, int64_t rows, int heads, int64_t head_stride, int dim,
-            const int32_t* positions, const float* cosines, const float* sines, bool interleaved,
-            bool inverse, ThreadPool& pool) {
-  TEMPER_CHECK(dim % 2 == 0, "dim is ", dim);
-  const auto rotate = interleaved ? TEMPER_DISPATCH(RotatePairs) : TEMPER_DISPATCH(RotateHalves);
-  const int half = dim / 2;
-  ForRows(rows, static_cast<int64_t>(heads) * dim, kCheap, pool, [&](int64_t i) {
-    const int64_t angles = static_cast<int64_t>(positions[i]) * half;
-    for (int h = 0; h < heads; ++h) {
-      rotate(x + i * ldx + h * head_stride, half, cosines + angles, sines + angles, inverse ? -1.0f : 1.0f);
-    }
-  });
+void CpuBackend::Rotary(const RotaryTask& task) {
+  TEMPER_CHECK(task.x.dim % 2 == 0, "dim is ", task.x.dim);
+  const auto rows = TEMPER_DISPATCH(RotateRows);
+  ForRows({task.x.rows.rows, int64_t{task.x.count} * task.x.dim, kCheap}, pool(),
+          [&](int64_t begin, int64_t end) { rows(task, begin, end); });
 }
 
-void SwiGlu(const float* gate, int64_t ldgate, const float* up, int64_t ldup, int64_t rows, int64_t cols,
-            float* out, int64_t ldout, ThreadPool& pool) {
-  const auto row = TEMPER_DISPATCH(SwiGluRow);
-  ForRows(rows, cols, kCostly, pool,
-          [&](int64_t i) { row(gate + i * ldgate, up + i * ldup, cols, out + i * ldout); });
+void CpuBackend::SwiGlu(const SwiGluTask& task) {
+  const auto rows = TEMPER_DISPATCH(SwiGluRows);
+  ForRows({task.gate.rows, task.gate.cols, kCostly}, pool(),
+          [&](int64_t begin, int64_t end) { rows(task, begin, end); });
 }
 
-void SwiGluBackward(const float* dout, int64_t lddout, const float* gate, int64_t ldgate, const float* up,
-                    int64_t ldup, int64_t rows, int64_t cols, float* dgate, int64_t lddgate, float* dup,
-                    int64_t lddup, ThreadPool& pool) {
-  const auto row = TEMPER_DISPATCH(SwiGluBackwardRow);
-  ForRows(rows, cols, kCostly, pool, [&](int64_t i) {
-    row(dout + i * lddout, gate + i * ldgate, up + i * ldup, cols, dgate + i * lddgate, dup + i * lddup);
+void CpuBackend::SwiGluBackward(const SwiGluBackwardTask& task) {
+  const auto rows = TEMPER_DISPATCH(SwiGluBackwardRows);
+  ForRows({task.gate.rows, task.gate.cols, kCostly}, pool(),
+          [&](int64_t begin, int64_t end) { rows(task, begin, end); });
+}
+
+void CpuBackend::GatherRows(const GatherRowsTask& task) {
+  ForRows({task.out.rows, task.out.cols, kCheap}, pool(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      std::memcpy(task.out.Row(i), task.x.Row(task.rows[i]), task.out.cols * sizeof(float));
   });
 }
 
-void EmbeddingRows(const float* table, int64_t cols, const int32_t* ids, int64_t rows, float* out,
-                   ThreadPool& pool) {
-  GatherRows(table, cols, ids, rows, cols, out, cols, pool);
-}
-
-void EmbeddingGradient(const float* dout, const int32_t* ids, int64_t rows, int64_t cols, float* dtable,
-                       ThreadPool& pool) {
+void CpuBackend::EmbeddingGradient(const EmbeddingGradientTask& task) {
   const auto add = TEMPER_DISPATCH(AddRow);
-  ForColumns(rows, cols, pool, [&](int64_t first, int64_t count) {
-    for (int64_t i = 0; i < rows; ++i) {
-      float* row = dtable + ids[i] * cols + first;
-      add(row, dout + i * cols + first, count, row);
-    }
+  ForColumns(task.dout, pool(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = 0; i < task.dout.rows; ++i)
+      add(task.dout.Row(i) + begin, end - begin, task.dtable.Row(task.ids[i]) + begin);
   });
-}
-
-void GatherRows(const float* x, int64_t ldx, const int32_t* rows, int64_t count, int64_t cols, float* out,
-                int64_t ldout, ThreadPool& pool) {
-  ForRows(count, cols, kCheap, pool,
-          [&](int64_t i) { std::memcpy(out + i * ldout, x + rows[i] * ldx, cols * sizeof(float)); });
-}
-
-void AddVectors(const float* a, const float* b, int64_t n, float* c, ThreadPool& pool) {
-  const auto add = TEMPER_DISPATCH(AddRow);
-  pool.ParallelFor(n, kCheap,
-                   [&](int64_t begin, int64_t end) { add(a + begin, b + begin, end - begin, c + begin); });
 }
 
 }  // namespace temper::kernels

@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/token_logprob.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {
@@ -66,11 +67,12 @@ size_t Nucleus(const std::vector<float>& p, double enough, std::vector<uint64_t>
 }
 
 // The ids that top-k, then top-p, then min-p leave, in ascending order.
-void Truncate(const float* row, const std::vector<float>& p, const SampleParameters& s,
-              std::vector<int32_t>& ids) {
+const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters& s,
+                                     const std::vector<float>& p) {
+  thread_local std::vector<int32_t> ids;
   thread_local std::vector<uint64_t> keys;
   keys.resize(p.size());
-  for (size_t i = 0; i < p.size(); ++i) keys[i] = RankKey(row[i], i);
+  for (size_t i = 0; i < p.size(); ++i) keys[i] = RankKey(row.logits[i], i);
   if (s.top_k > 0 && s.top_k < static_cast<int64_t>(p.size())) {
     std::nth_element(keys.begin(), keys.begin() + s.top_k, keys.end());
     keys.resize(s.top_k);
@@ -82,6 +84,7 @@ void Truncate(const float* row, const std::vector<float>& p, const SampleParamet
   }
   // The largest probability is exp(0) = 1.
   if (s.min_p > 0.0f) std::erase_if(ids, [&](int32_t id) { return p[id] < std::min(s.min_p, 1.0f); });
+  return ids;
 }
 
 int32_t FindInKept(const std::vector<float>& p, const std::vector<int32_t>& ids, double uniform) {
@@ -96,36 +99,46 @@ int32_t FindInKept(const std::vector<float>& p, const std::vector<int32_t>& ids,
   return last;
 }
 
-}  // namespace
-
-SampledToken Sample(const float* row, int64_t vocab, const SampleParameters& parameters, double uniform) {
-  TEMPER_CHECK(vocab > 0 && vocab <= INT32_MAX, "vocab ", vocab);
-  const SampleParameters& s = parameters;
-  const float temperature = s.temperature == 0.0f ? 1.0f : s.temperature;
+SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
+  const int64_t vocab = row.vocab;
   const bool truncated = (s.top_k > 0 && s.top_k < vocab) || s.top_p < 1.0f || s.min_p > 0.0f;
-  const LogSumExp sum = RowLogSumExp(row, vocab, temperature);
+  const LogSumExp sum = RowLogSumExp(row);
 
   thread_local std::vector<float> p;
   thread_local std::vector<double> prefix;
-  thread_local std::vector<int32_t> ids;
   p.resize(vocab);
   prefix.resize((vocab + kPrefixBlock - 1) / kPrefixBlock + 1);
   const bool by_id = s.temperature != 0.0f && !truncated;
-  const ExpRowResult exps = TEMPER_DISPATCH(ExpRow)(row, vocab, temperature, sum.max, sum.log_sum, p.data(),
-                                                    by_id ? prefix.data() : nullptr);
+  const ExpRowResult exps = TEMPER_DISPATCH(ExpRow)(row, sum, {p.data(), by_id ? prefix.data() : nullptr});
 
   SampledToken token;
   if (s.temperature == 0.0f) {
-    token.id = static_cast<int32_t>(TEMPER_DISPATCH(FirstLargest)(row, vocab));
+    token.id = static_cast<int32_t>(TEMPER_DISPATCH(FirstLargest)(row.logits, vocab));
   } else if (by_id) {
     token.id = FindById(p, prefix, uniform * prefix.back());
   } else {
-    Truncate(row, p, s, ids);
-    token.id = FindInKept(p, ids, uniform);
+    token.id = FindInKept(p, Truncate(row, s, p), uniform);
   }
-  token.logprob = RowLogprob(row, token.id, temperature, sum);
+  token.logprob = RowLogprob(row, token.id, sum);
   token.entropy = static_cast<float>(exps.entropy / exps.total);
   return token;
+}
+
+}  // namespace
+
+void CpuBackend::Sample(const SampleTask& task) {
+  const Matrix& logits = task.logits;
+  if (logits.rows == 0) return;
+  TEMPER_CHECK(logits.cols > 0 && logits.cols <= INT32_MAX, "vocab ", logits.cols);
+  TEMPER_CHECK(task.parameters.size() == task.tokens.size() && task.uniforms.size() == task.tokens.size() &&
+               static_cast<int64_t>(task.tokens.size()) == logits.rows);
+  pool().ParallelFor(logits.rows, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const SampleParameters& s = task.parameters[i];
+      const float temperature = s.temperature == 0.0f ? 1.0f : s.temperature;
+      task.tokens[i] = SampleRow({logits.Row(i), logits.cols, temperature}, s, task.uniforms[i]);
+    }
+  });
 }
 
 }  // namespace temper::kernels

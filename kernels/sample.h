@@ -3,7 +3,8 @@
 
 #include <cstdint>
 
-#include "kernels/token_logprob.h"
+#include "absl/types/span.h"
+#include "kernels/matrix.h"
 
 namespace temper::kernels {
 
@@ -20,8 +21,14 @@ struct SampledToken {
   float entropy = 0;
 };
 
-// One token of one row of logits[vocab]: the first id, ascending, whose cumulative probability (f64, after
-// truncation, renormalised) exceeds `uniform` in [0, 1). A function of its arguments alone.
-SampledToken Sample(const float* row, int64_t vocab, const SampleParameters& parameters, double uniform);
+// One token of each row of logits[rows, vocab]: the first id, ascending, whose cumulative probability (f64,
+// after truncation, renormalised) exceeds the row's uniform in [0, 1). A function of the row, its parameters
+// and its uniform alone.
+struct SampleTask {
+  Matrix logits = {};
+  absl::Span<const SampleParameters> parameters;  // [rows]
+  absl::Span<const double> uniforms;              // [rows]
+  absl::Span<SampledToken> tokens;                // [rows], the results, on the host
+};
 
 }  // namespace temper::kernels

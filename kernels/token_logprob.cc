@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "kernels/cpu/token_logprob.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 #include "kernels/log.h"
 
@@ -22,140 +23,103 @@ int64_t TileRows(int64_t vocab) {
   return std::max<int64_t>(1, std::min<int64_t>(rows, (64 << 20) / row_bytes));
 }
 
+LogitRow WithTemperature(LogitRow row) {
+  row.temperature = Temperature(row.temperature);
+  return row;
+}
+
 // The tile's rows side by side, so that skipped rows cost nothing.
-void Gather(const float* from, int64_t ld, const int64_t* rows, int64_t count, int64_t cols,
-            std::vector<float>& to) {
-  to.resize(count * cols);
-  for (int64_t i = 0; i < count; ++i) std::memcpy(&to[i * cols], from + rows[i] * ld, sizeof(float) * cols);
+Matrix Gather(const Matrix& from, absl::Span<const int64_t> rows, std::vector<float>& to) {
+  to.resize(rows.size() * from.cols);
+  for (size_t i = 0; i < rows.size(); ++i)
+    std::memcpy(&to[i * from.cols], from.Row(rows[i]), sizeof(float) * from.cols);
+  return F32(to.data(), static_cast<int64_t>(rows.size()), from.cols);
+}
+
+void CheckTarget(int32_t target, int64_t vocab) {
+  TEMPER_CHECK(target >= -1 && target < vocab, "target ", target, " of vocabulary ", vocab);
 }
 
 }  // namespace
 
-LogSumExp RowLogSumExp(const float* row, int64_t vocab, float temperature) {
-  LogSumExp out;
-  float sum = 0;
-  TEMPER_DISPATCH(MaxAndSum)(row, vocab, Temperature(temperature), &out.max, &sum);
-  out.log_sum = static_cast<float>(Log(sum));
-  return out;
+LogSumExp RowLogSumExp(const LogitRow& row) {
+  const MaxSum all = TEMPER_DISPATCH(MaxAndSum)(WithTemperature(row));
+  return {all.max, static_cast<float>(Log(all.sum))};
 }
 
-float RowLogprob(const float* row, int64_t id, float temperature, const LogSumExp& sum) {
-  return row[id] / Temperature(temperature) - sum.max - sum.log_sum;
+float RowLogprob(const LogitRow& row, int64_t id, const LogSumExp& sum) {
+  return row.logits[id] / Temperature(row.temperature) - sum.max - sum.log_sum;
 }
 
-double RowEntropy(const float* row, int64_t vocab, float temperature, const LogSumExp& sum) {
-  const ExpRowResult r =
-      TEMPER_DISPATCH(ExpRow)(row, vocab, Temperature(temperature), sum.max, sum.log_sum, nullptr, nullptr);
+double RowEntropy(const LogitRow& row, const LogSumExp& sum) {
+  const ExpRowResult r = TEMPER_DISPATCH(ExpRow)(WithTemperature(row), sum, {});
   return r.entropy / r.total;
 }
 
-void TokenLogprobs(const float* hidden, int64_t ldhidden, int64_t rows, int64_t cols, const float* head,
-                   const PackedMatrix* packed, int64_t vocab, const int32_t* targets, float temperature,
-                   float* logprob, LogSumExp* sums, double* entropy, ThreadPool& pool) {
+void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
+  const int64_t vocab = task.head.rows;
   std::vector<int64_t> active;
-  for (int64_t row = 0; row < rows; ++row) {
-    TEMPER_CHECK(targets[row] >= -1 && targets[row] < vocab, "target ", targets[row], " of vocabulary ",
-                 vocab);
-    if (targets[row] >= 0) {
+  for (int64_t row = 0; row < task.hidden.rows; ++row) {
+    CheckTarget(task.targets[row], vocab);
+    if (task.targets[row] >= 0) {
       active.push_back(row);
       continue;
     }
-    logprob[row] = 0;
-    if (sums != nullptr) sums[row] = {};
-    if (entropy != nullptr) entropy[row] = 0;
+    task.logprob[row] = 0;
+    if (task.sums != nullptr) task.sums[row] = {};
+    if (task.entropy != nullptr) task.entropy[row] = 0;
   }
   const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs, logits(tile * vocab);
-  for (int64_t begin = 0; begin < static_cast<int64_t>(active.size()); begin += tile) {
-    const int64_t count = std::min<int64_t>(tile, active.size() - begin);
-    Gather(hidden, ldhidden, &active[begin], count, cols, inputs);
-    const Product product{.a = inputs.data(),
-                          .lda = cols,
-                          .b = head,
-                          .ldb = cols,
-                          .packed = packed,
-                          .c = logits.data(),
-                          .ldc = vocab,
-                          .m = count,
-                          .n = vocab,
-                          .k = cols};
-    Products({&product, 1}, pool);
-    pool.ParallelFor(count, 1, [&](int64_t first, int64_t last) {
+  std::vector<float> inputs, memory(tile * vocab);
+  for (size_t begin = 0; begin < active.size(); begin += tile) {
+    const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
+    const Matrix logits = F32(memory.data(), static_cast<int64_t>(rows.size()), vocab);
+    Products({{.a = Gather(task.hidden, rows, inputs), .b = task.head, .packed = task.packed, .c = logits}});
+    pool().ParallelFor(logits.rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        const int64_t row = active[begin + i];
-        const float* z = &logits[i * vocab];
-        const LogSumExp sum = RowLogSumExp(z, vocab, temperature);
-        logprob[row] = RowLogprob(z, targets[row], temperature, sum);
-        if (sums != nullptr) sums[row] = sum;
-        if (entropy != nullptr) entropy[row] = RowEntropy(z, vocab, temperature, sum);
+        const int64_t row = rows[i];
+        const LogitRow z{logits.Row(i), vocab, task.temperature};
+        const LogSumExp sum = RowLogSumExp(z);
+        task.logprob[row] = RowLogprob(z, task.targets[row], sum);
+        if (task.sums != nullptr) task.sums[row] = sum;
+        if (task.entropy != nullptr) task.entropy[row] = RowEntropy(z, sum);
       }
     });
   }
 }
 
-void TokenLogprobsBackward(const float* hidden, int64_t ldhidden, int64_t rows, int64_t cols,
-                           const float* head, int64_t vocab, const int32_t* targets, float temperature,
-                           const LogSumExp* sums, const float* dlogprob, float* dhidden, int64_t lddhidden,
-                           float* dhead, ThreadPool& pool) {
+void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
+  const int64_t vocab = task.head.rows, cols = task.hidden.cols;
   std::vector<int64_t> active;
-  for (int64_t row = 0; row < rows; ++row) {
-    TEMPER_CHECK(targets[row] >= -1 && targets[row] < vocab, "target ", targets[row], " of vocabulary ",
-                 vocab);
-    if (targets[row] >= 0 && dlogprob[row] != 0.0f) {
+  for (int64_t row = 0; row < task.hidden.rows; ++row) {
+    CheckTarget(task.targets[row], vocab);
+    if (task.targets[row] >= 0 && task.dlogprob[row] != 0.0f) {
       active.push_back(row);
     } else {
-      std::fill_n(dhidden + row * lddhidden, cols, 0.0f);
+      std::fill_n(task.dhidden.Row(row), cols, 0.0f);
     }
   }
-  const float t = Temperature(temperature);
+  const float t = Temperature(task.temperature);
   const auto gradient = TEMPER_DISPATCH(SoftmaxGradient);
   const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs, outputs(tile * cols), logits(tile * vocab);
-  for (int64_t begin = 0; begin < static_cast<int64_t>(active.size()); begin += tile) {
-    const int64_t count = std::min<int64_t>(tile, active.size() - begin);
-    Gather(hidden, ldhidden, &active[begin], count, cols, inputs);
-    const Product forward{.a = inputs.data(),
-                          .lda = cols,
-                          .b = head,
-                          .ldb = cols,
-                          .c = logits.data(),
-                          .ldc = vocab,
-                          .m = count,
-                          .n = vocab,
-                          .k = cols};
-    Products({&forward, 1}, pool);
-    pool.ParallelFor(count, 1, [&](int64_t first, int64_t last) {
+  std::vector<float> inputs, outputs(tile * cols), memory(tile * vocab);
+  for (size_t begin = 0; begin < active.size(); begin += tile) {
+    const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
+    const int64_t count = static_cast<int64_t>(rows.size());
+    const Matrix hidden = Gather(task.hidden, rows, inputs), logits = F32(memory.data(), count, vocab);
+    const Matrix dhidden = F32(outputs.data(), count, cols);
+    Products({{.a = hidden, .b = task.head, .c = logits}});
+    pool().ParallelFor(count, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
-        const int64_t row = active[begin + i];
-        gradient(&logits[i * vocab], vocab, t, sums[row].max, sums[row].log_sum, targets[row],
-                 dlogprob[row] / t);
+        const int64_t row = rows[i];
+        gradient({logits.Row(i), vocab, t, task.sums[row].max, task.sums[row].log_sum, task.targets[row],
+                  task.dlogprob[row] / t});
       }
     });
-    const Product backward{.a = logits.data(),
-                           .lda = vocab,
-                           .b = head,
-                           .ldb = cols,
-                           .b_transposed = false,
-                           .c = outputs.data(),
-                           .ldc = cols,
-                           .m = count,
-                           .n = cols,
-                           .k = vocab,
-                           .k_chunks = kChunks};
-    Products({&backward, 1}, pool);
-    for (int64_t i = 0; i < count; ++i) {
-      std::memcpy(dhidden + active[begin + i] * lddhidden, &outputs[i * cols], sizeof(float) * cols);
-    }
-    const WeightGradient weights{.dy = logits.data(),
-                                 .lddy = vocab,
-                                 .x = inputs.data(),
-                                 .ldx = cols,
-                                 .dw = dhead,
-                                 .lddw = cols,
-                                 .m = count,
-                                 .n = vocab,
-                                 .k = cols};
-    WeightGradients({&weights, 1}, pool);
+    Products({{.a = logits, .b = task.head, .b_transposed = false, .c = dhidden, .k_chunks = kChunks}});
+    for (int64_t i = 0; i < count; ++i)
+      std::memcpy(task.dhidden.Row(rows[i]), dhidden.Row(i), sizeof(float) * cols);
+    WeightGradients({{.dy = logits, .x = hidden, .dw = task.dhead}});
   }
 }
 

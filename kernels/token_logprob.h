@@ -7,36 +7,54 @@
 
 #include <cstdint>
 
-#include "core/thread_pool.h"
 #include "kernels/gemm.h"
+#include "kernels/matrix.h"
 
 namespace temper::kernels {
+
+// One row of logits, on the host.
+struct LogitRow {
+  const float* logits = nullptr;
+  int64_t vocab = 0;
+  float temperature = 1;
+};
 
 struct LogSumExp {
   float max = 0;      // of logits / T
   float log_sum = 0;  // log(sum exp(logit / T - max)), by our own log
 };
 
-// One row of logits; `row` is [vocab].
-LogSumExp RowLogSumExp(const float* row, int64_t vocab, float temperature);
-// row[id] / T - max - log_sum, in this order.
-float RowLogprob(const float* row, int64_t id, float temperature, const LogSumExp& sum);
-// -sum p log p of softmax(row / T), f64 accumulation in a fixed order. For metrics.
-double RowEntropy(const float* row, int64_t vocab, float temperature, const LogSumExp& sum);
+LogSumExp RowLogSumExp(const LogitRow& row);
+// logits[id] / T - max - log_sum, in this order.
+float RowLogprob(const LogitRow& row, int64_t id, const LogSumExp& sum);
+// -sum p log p of softmax(logits / T), f64 accumulation in a fixed order. For metrics.
+double RowEntropy(const LogitRow& row, const LogSumExp& sum);
 
-// The head over many tokens: hidden[rows, cols] against head[vocab, cols] (or its packed form),
-// targets[rows]; at most a tile of rows' logits exists at once. Writes logprob[rows]; sums[rows] (for
-// backward) and entropy[rows] where not null. A target of -1 is skipped: logprob 0.
-void TokenLogprobs(const float* hidden, int64_t ldhidden, int64_t rows, int64_t cols, const float* head,
-                   const PackedMatrix* packed, int64_t vocab, const int32_t* targets, float temperature,
-                   float* logprob, LogSumExp* sums, double* entropy, ThreadPool& pool);
+// The head over many tokens: hidden[rows, cols] against head[vocab, cols] (or its packed form); at most a
+// tile of rows' logits exists at once. Writes logprob[rows]; sums[rows] (for backward) and entropy[rows]
+// where not null. A target of -1 is skipped: logprob 0. All but hidden and head is on the host.
+struct TokenLogprobsTask {
+  Matrix hidden = {};
+  Matrix head = {};
+  const PackedMatrix* packed = nullptr;
+  const int32_t* targets = nullptr;  // [rows]
+  float temperature = 1;
+  float* logprob = nullptr;
+  LogSumExp* sums = nullptr;
+  double* entropy = nullptr;
+};
 
 // From dlogprob[rows] (0 rows are skipped): dhidden[rows, cols] is overwritten (summed over the vocabulary in
 // kChunks chunks); dhead[vocab, cols] continues its chain over rows ascending. Logits are recomputed tile by
 // tile.
-void TokenLogprobsBackward(const float* hidden, int64_t ldhidden, int64_t rows, int64_t cols,
-                           const float* head, int64_t vocab, const int32_t* targets, float temperature,
-                           const LogSumExp* sums, const float* dlogprob, float* dhidden, int64_t lddhidden,
-                           float* dhead, ThreadPool& pool);
+struct TokenLogprobsBackwardTask {
+  Matrix hidden = {};
+  Matrix head = {};
+  const int32_t* targets = nullptr;
+  float temperature = 1;
+  const LogSumExp* sums = nullptr;
+  const float* dlogprob = nullptr;
+  Matrix dhidden = {}, dhead = {};
+};
 
 }  // namespace temper::kernels

@@ -9,16 +9,18 @@
 
 #include "absl/types/span.h"
 #include "model/config.h"
-#include "model/ops.h"
+#include "model/workspace.h"
 
 namespace temper {
 
-// A weight [n, k] as a block uses it. gradient is null in inference.
+// A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference.
 struct Weight {
-  const float* data = nullptr;
-  int64_t n = 0, k = 0;
+  Matrix value;
   const kernels::PackedMatrix* packed = nullptr;
-  float* gradient = nullptr;
+  Matrix gradient = {};
+
+  int64_t n() const { return value.rows; }
+  int64_t k() const { return value.cols; }
 };
 
 // The tokens of one forward pass, rows of every matrix in it.
@@ -39,10 +41,11 @@ class Block {
   virtual ~Block() = default;
   // y = x + f(norm(x)). x and y may not overlap. `saved`, if not null, receives what Backward needs (x is
   // kept by reference).
-  virtual void Forward(const Context& c, const BatchView& batch, Rows x, Rows y,
+  virtual void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                        std::unique_ptr<Saved>* saved) = 0;
   // dx from dy (may not overlap); the weights' gradients continue their chains.
-  virtual void Backward(const Context& c, const BatchView& batch, const Saved& saved, Rows dy, Rows dx) = 0;
+  virtual void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy,
+                        Matrix dx) = 0;
 };
 
 // Weights are looked up by the block's own short names ("q_proj.weight"); `find` gives what is behind the
@@ -71,9 +74,9 @@ inline constexpr int kWholeAxis = 1;
 
 // The products a block is made of. Forward: y = x W^T (+ bias) (+ add); input gradient: dx = dy W (+ add);
 // weight gradient.
-kernels::Product Forward(const Weight& weight, Rows x, Rows y, int k_chunks, const Weight* bias = nullptr,
-                         Rows add = {});
-kernels::Product InputGradient(const Weight& weight, Rows dy, Rows dx, int k_chunks, Rows add = {});
-kernels::WeightGradient GradientOf(const Weight& weight, Rows dy, Rows x);
+kernels::Product Forward(const Weight& weight, Matrix x, Matrix y, int k_chunks, const Weight* bias = nullptr,
+                         Matrix add = {});
+kernels::Product InputGradient(const Weight& weight, Matrix dy, Matrix dx, int k_chunks, Matrix add = {});
+kernels::WeightGradient GradientOf(const Weight& weight, Matrix dy, Matrix x);
 
 }  // namespace temper

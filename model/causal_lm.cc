@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "core/check.h"
-#include "model/ops.h"
 
 namespace temper {
 namespace {
@@ -34,22 +33,19 @@ class CausalLm::LayerWeights : public WeightSource {
   std::string prefix_;
 };
 
-CausalLm::CausalLm(ModelConfig config, Parameters parameters, ThreadPool* pool, at::Device device)
+CausalLm::CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend)
     : config_(std::move(config)),
       parameters_(std::move(parameters)),
-      pool_(pool),
-      device_(device),
-      library_(device.is_cuda()),
-      rope_(config_, device),
-      space_(device) {
+      backend_(backend),
+      rope_(config_, backend),
+      space_(backend) {
   for (Parameter& parameter : parameters_.list()) {
-    if (parameter.value.device() != device) parameter.value = parameter.value.to(device);
     TEMPER_CHECK(parameter.value.scalar_type() == at::kFloat && parameter.value.is_contiguous(),
                  parameter.name);
-    Weight weight;
-    weight.data = parameter.value.const_data_ptr<float>();
-    weight.n = parameter.value.size(0);
-    weight.k = parameter.value.dim() == 2 ? parameter.value.size(1) : 1;
+    if (!backend->host_memory())
+      parameter.value = NewTensor(*backend, parameter.value.sizes()).copy_(parameter.value);
+    const int64_t n = parameter.value.size(0), k = parameter.value.dim() == 2 ? parameter.value.size(1) : 1;
+    const Weight weight{.value = kernels::F32(parameter.value.const_data_ptr<float>(), n, k)};
     weights_.push_back(weight);
   }
   const Layout& layout = parameters_.layout();
@@ -69,22 +65,13 @@ CausalLm::CausalLm(ModelConfig config, Parameters parameters, ThreadPool* pool, 
 
 CausalLm::~CausalLm() = default;
 
-Context CausalLm::MakeContext(Workspace* space) {
-  Context context;
-  context.pool = pool_;
-  context.workspace = space;
-  context.library = library_;
-  context.device = device_;
-  return context;
-}
-
 void CausalLm::WeightsChanged(int64_t version) {
   version_ = version;
   packed_version_ = -1;
 }
 
 void CausalLm::EnsurePacked() {
-  if (library_ || packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
+  if (packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
   const std::vector<Parameter>& list = parameters_.list();
   std::vector<size_t> used_whole;
   int64_t floats = 0;
@@ -93,17 +80,23 @@ void CausalLm::EnsurePacked() {
         (static_cast<int64_t>(i) == embedding_index_ && embedding_index_ != head_index_))
       continue;
     used_whole.push_back(i);
-    floats += kernels::PackedFloats(weights_[i].n, weights_[i].k);
+    floats += backend_->PackedFloats(weights_[i].n(), weights_[i].k());
   }
-  float* panels = packed_memory_.Reserve(floats);
+  packed_version_ = version_;
+  if (floats == 0) return;
+  if (floats > packed_floats_) {
+    packed_memory_ = nullptr;  // first, so that the two are never held together
+    packed_memory_ = backend_->Allocate(floats * 4);
+    packed_floats_ = floats;
+  }
+  float* panels = static_cast<float*>(packed_memory_.get());
   for (size_t i : used_whole) {
     Weight& w = weights_[i];
-    packed_[i] = kernels::Pack(w.data, w.k, /*transposed=*/true, w.n, w.k, panels, *pool_);
+    packed_[i] = backend_->Pack(w.value, /*transposed=*/true, panels);
     w.packed = &packed_[i];
-    panels += kernels::PackedFloats(w.n, w.k);
+    panels += backend_->PackedFloats(w.n(), w.k());
   }
   head_.packed = &packed_[head_index_];
-  packed_version_ = version_;
 }
 
 BatchView CausalLm::View(const std::vector<int32_t>& positions,
@@ -113,16 +106,16 @@ BatchView CausalLm::View(const std::vector<int32_t>& positions,
   return {positions, sequences, rope_.cosines(), rope_.sines()};
 }
 
-void CausalLm::Embed(const Context& c, const std::vector<int32_t>& tokens, Rows x) const {
+void CausalLm::Embed(const std::vector<int32_t>& tokens, Matrix x) const {
   for (int32_t token : tokens) TEMPER_CHECK(token >= 0 && token < config_.vocab_size, "token ", token);
-  ops::EmbeddingRows(c, embedding_.data, tokens.data(), x);
+  backend_->GatherRows({embedding_.value, tokens.data(), x});
 }
 
-void CausalLm::Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
-                       float* logits) {
+Matrix CausalLm::Forward(const TokenBatch& batch, const KvCache& cache,
+                         absl::Span<const int32_t> logit_rows) {
   EnsurePacked();
   space_.Clear();
-  const Context c = MakeContext(&space_);
+  const Context c{backend_, &space_};
   const int64_t rows = static_cast<int64_t>(batch.tokens.size());
 
   // Where every sequence's pages live, layer by layer: filled in anew for each layer below.
@@ -149,8 +142,8 @@ void CausalLm::Forward(const TokenBatch& batch, const KvCache& cache, absl::Span
   TEMPER_CHECK(static_cast<int64_t>(positions.size()) == rows);
   const BatchView view = View(positions, sequences);
 
-  Rows x = space_.NewRows(rows, config_.hidden_size), y = space_.NewRows(rows, config_.hidden_size);
-  Embed(c, batch.tokens, x);
+  Matrix x = space_.NewRows(rows, config_.hidden_size), y = space_.NewRows(rows, config_.hidden_size);
+  Embed(batch.tokens, x);
   const Workspace::Mark mark = space_.Here();
   for (size_t block = 0; block < layers_.size() * 2; ++block) {
     if (block % 2 == 0) {
@@ -168,25 +161,24 @@ void CausalLm::Forward(const TokenBatch& batch, const KvCache& cache, absl::Span
 
   // Only the rows asked for reach the head.
   const int64_t selected = static_cast<int64_t>(logit_rows.size());
-  if (selected == 0) return;
-  Rows last = space_.NewRows(selected, config_.hidden_size),
-       normed = space_.NewRows(selected, config_.hidden_size);
-  ops::GatherRows(c, x, logit_rows.data(), last);
-  ops::RmsNorm(c, last, final_norm_.data, config_.rms_norm_eps, normed, nullptr);
-  Rows out{logits, selected, config_.vocab_size, config_.vocab_size};
-  if (library_) out = space_.NewRows(selected, config_.vocab_size);
-  ops::Products(c, {temper::Forward(head_, normed, out, kWholeAxis)});
-  if (library_) ops::CopyToHost(c, out.data, selected * config_.vocab_size, logits);
+  if (selected == 0) return {};
+  Matrix last = space_.NewRows(selected, config_.hidden_size),
+         normed = space_.NewRows(selected, config_.hidden_size);
+  backend_->GatherRows({x, logit_rows.data(), last});
+  backend_->RmsNorm({last, final_norm_.value.f32(), config_.rms_norm_eps, normed});
+  const Matrix logits = space_.NewRows(selected, config_.vocab_size);
+  backend_->Products({temper::Forward(head_, normed, logits, kWholeAxis)});
+  return logits;
 }
 
 void CausalLm::Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies,
                         Tape* tape) {
-  Tape local(false, device_);
+  Tape local;
   const bool keep = tape != nullptr;
   if (!keep) tape = &local;
   EnsurePacked();
   Tape& t = *tape;
-  t.space_.Clear();
+  t.space_.Use(backend_);
   t.batch_ = &batch;
   t.temperature_ = temperature;
   t.positions_.clear();
@@ -200,7 +192,7 @@ void CausalLm::Logprobs(const Microbatch& batch, float temperature, float* logpr
   const int64_t block_floats = kernels::BlockFloats(AttentionShapeOf(config_));
   int64_t blocks = 0;
   for (int64_t length : batch.lengths) blocks += Blocks(length);
-  const Context c = MakeContext(&t.space_);
+  const Context c{backend_, &t.space_};
   float* storage = t.space_.Floats(blocks * block_floats);
   t.block_pointers_.resize(blocks);
   for (int64_t b = 0; b < blocks; ++b) t.block_pointers_[b] = storage + b * block_floats;
@@ -214,11 +206,11 @@ void CausalLm::Logprobs(const Microbatch& batch, float temperature, float* logpr
   TEMPER_CHECK(static_cast<int64_t>(t.positions_.size()) == rows);
   const BatchView view = View(t.positions_, t.sequences_);
 
-  Rows x = t.space_.NewRows(rows, config_.hidden_size);
-  Embed(c, batch.tokens, x);
+  Matrix x = t.space_.NewRows(rows, config_.hidden_size);
+  Embed(batch.tokens, x);
   for (size_t i = 0; i < layers_.size() * 2; ++i) {
     t.inputs_.push_back(x);
-    Rows y = t.space_.NewRows(rows, config_.hidden_size);
+    Matrix y = t.space_.NewRows(rows, config_.hidden_size);
     std::unique_ptr<Saved> saved;
     const bool save = keep && !t.recompute_;
     const Workspace::Mark mark = t.space_.Here();
@@ -231,25 +223,42 @@ void CausalLm::Logprobs(const Microbatch& batch, float temperature, float* logpr
   t.rstd_ = t.space_.Floats(rows);
   t.hidden_ = t.space_.NewRows(rows, config_.hidden_size);
   t.sums_.resize(rows);
-  ops::RmsNorm(c, x, final_norm_.data, config_.rms_norm_eps, t.hidden_, t.rstd_);
-  ops::TokenLogprobs(c, t.hidden_, head_.data, head_.packed, config_.vocab_size, batch.targets.data(),
-                     temperature, logprobs, t.sums_.data(), entropies);
+  c.backend->RmsNorm({x, final_norm_.value.f32(), config_.rms_norm_eps, t.hidden_, t.rstd_});
+  backend_->TokenLogprobs({.hidden = t.hidden_,
+                           .head = head_.value,
+                           .packed = head_.packed,
+                           .targets = batch.targets.data(),
+                           .temperature = temperature,
+                           .logprob = logprobs,
+                           .sums = t.sums_.data(),
+                           .entropy = entropies});
 }
 
 void CausalLm::Backward(Tape& t, const float* dlogprobs) {
   TEMPER_CHECK(t.batch_ != nullptr && !t.inputs_.empty(), "Backward without a forward pass");
-  TEMPER_CHECK(head_.gradient != nullptr, "no gradient buffer is bound");
-  const Context c = MakeContext(&t.space_);
+  TEMPER_CHECK(head_.gradient, "no gradient buffer is bound");
+  const Context c{backend_, &t.space_};
   const BatchView view = View(t.positions_, t.sequences_);
   const int64_t rows = t.hidden_.rows;
-  Rows dy = t.space_.NewRows(rows, config_.hidden_size), dx = t.space_.NewRows(rows, config_.hidden_size);
-  ops::TokenLogprobsBackward(c, t.hidden_, head_.data, config_.vocab_size, t.batch_->targets.data(),
-                             t.temperature_, t.sums_.data(), dlogprobs, dx, head_.gradient);
-  ops::RmsNormBackward(c, dx, t.inputs_.back(), final_norm_.data, t.rstd_, Rows{}, dy, final_norm_.gradient);
+  Matrix dy = t.space_.NewRows(rows, config_.hidden_size), dx = t.space_.NewRows(rows, config_.hidden_size);
+  backend_->TokenLogprobsBackward({.hidden = t.hidden_,
+                                   .head = head_.value,
+                                   .targets = t.batch_->targets.data(),
+                                   .temperature = t.temperature_,
+                                   .sums = t.sums_.data(),
+                                   .dlogprob = dlogprobs,
+                                   .dhidden = dx,
+                                   .dhead = head_.gradient});
+  c.backend->RmsNormBackward({.dy = dx,
+                              .x = t.inputs_.back(),
+                              .weight = final_norm_.value.f32(),
+                              .rstd = t.rstd_,
+                              .dx = dy,
+                              .dweight = final_norm_.gradient.f32()});
   const Workspace::Mark mark = t.space_.Here();
   for (size_t i = layers_.size() * 2; i-- > 0;) {
     if (t.recompute_) {
-      Rows again = t.space_.NewRows(rows, config_.hidden_size);
+      Matrix again = t.space_.NewRows(rows, config_.hidden_size);
       BlockAt(i).Forward(c, view, t.inputs_[i], again, &t.saved_[i]);
     }
     BlockAt(i).Backward(c, view, *t.saved_[i], dy, dx);
@@ -257,24 +266,25 @@ void CausalLm::Backward(Tape& t, const float* dlogprobs) {
     t.saved_[i].reset();
     t.space_.Release(mark);
   }
-  ops::EmbeddingGradient(c, dy, t.batch_->tokens.data(), embedding_.gradient);
+  backend_->EmbeddingGradient({dy, t.batch_->tokens.data(), embedding_.gradient});
   t.batch_ = nullptr;
   t.inputs_.clear();
 }
 
 void CausalLm::BindGradients(float* flat) {
   const std::vector<LayoutEntry>& entries = parameters_.layout().entries();
-  for (size_t i = 0; i < entries.size(); ++i)
-    weights_[i].gradient = entries[i].trained ? flat + entries[i].offset : nullptr;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Weight& w = weights_[i];
+    w.gradient = entries[i].trained ? kernels::F32(flat + entries[i].offset, w.n(), w.k()) : Matrix();
+  }
   embedding_.gradient = weights_[embedding_index_].gradient;
   final_norm_.gradient = weights_[norm_index_].gradient;
-  head_.gradient = config_.tie_word_embeddings ? flat + TrainedFloats() : weights_[head_index_].gradient;
+  head_.gradient = config_.tie_word_embeddings ? kernels::F32(flat + TrainedFloats(), head_.n(), head_.k())
+                                               : weights_[head_index_].gradient;
 }
 
 void CausalLm::FoldTiedHead() {
-  if (!config_.tie_word_embeddings) return;
-  ops::CopyHeads(MakeContext(&space_), head_.gradient, embedding_.k, 0, embedding_.n, 1,
-                 static_cast<int>(embedding_.k), embedding_.gradient, embedding_.k, 0, /*add=*/true);
+  if (config_.tie_word_embeddings) backend_->Add(head_.gradient, embedding_.gradient);
 }
 
 }  // namespace temper

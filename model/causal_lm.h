@@ -7,8 +7,6 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "core/huge_pages.h"
-#include "core/thread_pool.h"
 #include "model/blocks.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
@@ -42,8 +40,7 @@ class Tape {
  public:
   // With recompute, blocks keep only their input and run again in the backward pass: same bits, less memory,
   // a third more work.
-  explicit Tape(bool recompute = false, at::Device device = at::kCPU)
-      : recompute_(recompute), space_(device) {}
+  explicit Tape(bool recompute = false) : recompute_(recompute) {}
   int64_t bytes() const { return space_.bytes(); }
 
  private:
@@ -55,9 +52,9 @@ class Tape {
   std::vector<int32_t> positions_;
   std::vector<float*> block_pointers_;
   std::vector<kernels::AttentionSequence> sequences_;
-  std::vector<Rows> inputs_;  // of each block, and of the final norm
+  std::vector<Matrix> inputs_;  // of each block, and of the final norm
   std::vector<std::unique_ptr<Saved>> saved_;
-  Rows hidden_;
+  Matrix hidden_;
   float* rstd_ = nullptr;
   std::vector<kernels::LogSumExp> sums_;
 };
@@ -67,7 +64,8 @@ class Tape {
 // the weights; `parameters()` may be changed between calls if WeightsChanged follows.
 class CausalLm {
  public:
-  CausalLm(ModelConfig config, Parameters parameters, ThreadPool* pool, at::Device device = at::kCPU);
+  // The backend outlives the policy. Weights go to its memory if that is not the host's.
+  CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend);
   ~CausalLm();
   CausalLm(const CausalLm&) = delete;
   CausalLm& operator=(const CausalLm&) = delete;
@@ -75,22 +73,17 @@ class CausalLm {
   const ModelConfig& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
-  ThreadPool& pool() const { return *pool_; }
-  at::Device device() const { return device_; }
-  // Runs LibTorch's ops on the CPU too: how their CUDA twin is tested. On CUDA they are the only ones.
-  void UseLibraryOps(bool on) { library_ = on || device_.is_cuda(); }
-  // False: LibTorch's ops, whose results change with batch and packing.
-  bool exact() const { return !library_; }
+  kernels::Backend& backend() const { return *backend_; }
+  bool exact() const { return backend_->exact(); }
 
   // The policy version that the weights are now; panels packed from older weights are packed anew before
   // their next use.
   void WeightsChanged(int64_t version);
   int64_t version() const { return version_; }
 
-  // Writes the new tokens' keys into the cache and the logits [logit_rows.size(), vocab] of the rows named,
-  // on the host as all results are.
-  void Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
-               float* logits);
+  // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
+  // in the backend's memory until the next pass.
+  Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
 
   // logprobs[i] = log p(targets[i] | tokens before) at the temperature, 0 where the target is -1; entropies
   // may be null. With a tape, Backward may follow.
@@ -101,7 +94,8 @@ class CausalLm {
   void Backward(Tape& tape, const float* dlogprobs);
 
   // The gradient of every trained parameter, flat, at its offset of the layout; with tied embeddings the
-  // head's own part follows (GradientFloats). The buffer is the caller's, on device(), and is not cleared.
+  // head's own part follows (GradientFloats). The buffer is the caller's, in the backend's memory, and is not
+  // cleared.
   void BindGradients(float* flat);
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const {
@@ -120,23 +114,21 @@ class CausalLm {
   };
 
   void EnsurePacked();
-  Context MakeContext(Workspace* space);
   BatchView View(const std::vector<int32_t>& positions,
                  absl::Span<const kernels::AttentionSequence> sequences);
-  void Embed(const Context& c, const std::vector<int32_t>& tokens, Rows x) const;
+  void Embed(const std::vector<int32_t>& tokens, Matrix x) const;
   Block& BlockAt(size_t index) {
     return index % 2 == 0 ? *layers_[index / 2].attention : *layers_[index / 2].mlp;
   }
 
   ModelConfig config_;
   Parameters parameters_;
-  ThreadPool* pool_;
-  at::Device device_;
-  bool library_;
+  kernels::Backend* backend_;
   int64_t version_ = 0;
 
   std::vector<Weight> weights_;  // one for each parameter
-  FloatBuffer packed_memory_;
+  std::shared_ptr<void> packed_memory_;
+  int64_t packed_floats_ = 0;
   std::vector<kernels::PackedMatrix> packed_;  // the same indices; empty where the weight is used unpacked
   int64_t packed_version_ = -1;
   Weight embedding_, final_norm_, head_;

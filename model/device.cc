@@ -7,7 +7,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/status.h"
 #include "core/text.h"
+#include "kernels/cpu_backend.h"
+#include "model/torch_backend.h"
 
 namespace temper {
 namespace {
@@ -42,6 +45,12 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
     return absl::InvalidArgumentError(
         absl::StrCat(Printable(name), ": this machine has GPUs 0 to ", count - 1));
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index >= 0 ? index : LocalRank() % count));
+}
+
+absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool) {
+  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(name));
+  if (device.is_cpu()) return std::make_unique<kernels::CpuBackend>(pool);
+  return std::make_unique<TorchBackend>(device, pool);
 }
 
 std::string NotExactText(const std::string& name) {

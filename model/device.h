@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "c10/core/Device.h"
+#include "kernels/backend.h"
 
 namespace temper {
 
 // Where a policy lives: "cpu"; "cuda", of the machine's GPUs the one that is this rank's turn; "cuda:N".
 // Refuses other names, a GPU that is not there, and every GPU in a build without CUDA.
 absl::StatusOr<at::Device> DeviceByName(const std::string& name);
+
+// The backend of a device, on the pool's threads; the same errors.
+absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool);
 
 // What a command that runs on the device says where the policy is not exact.
 std::string NotExactText(const std::string& name);

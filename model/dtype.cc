@@ -34,7 +34,7 @@ void DecodeFloats(std::string_view dtype, const void* in, int64_t count, float* 
     kernels::HalfToFloat(count, static_cast<const uint16_t*>(in), out);
   } else {
     TEMPER_CHECK(dtype == kFp8Dtype, "not a float dtype");
-    kernels::Fp8ToFloat(count, static_cast<const uint8_t*>(in), 1.0f, out);
+    kernels::Fp8ToFloat({count, 1.0f}, static_cast<const uint8_t*>(in), out);
   }
 }
 

@@ -11,13 +11,13 @@ namespace temper {
 
 float Fp8Value(uint8_t code) {
   float value;
-  kernels::Fp8ToFloat(1, &code, 1.0f, &value);
+  kernels::Fp8ToFloat({1, 1.0f}, &code, &value);
   return value;
 }
 
 uint8_t Fp8Code(float value) {
   uint8_t code;
-  kernels::FloatToFp8(1, &value, 1.0f, &code);
+  kernels::FloatToFp8({1, 1.0f}, &value, &code);
   return code;
 }
 
@@ -33,7 +33,7 @@ void QuantizeBlockRow(const float* in, int64_t rows, int64_t columns, uint8_t* c
     scales[begin / kFp8Block] = scale;
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t at = row * columns + begin;
-      kernels::FloatToFp8(width, in + at, scale, codes + at);
+      kernels::FloatToFp8({width, scale}, in + at, codes + at);
     }
   }
 }
@@ -43,7 +43,7 @@ void DequantizeBlockRow(const uint8_t* codes, int64_t rows, int64_t columns, con
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t begin = 0; begin < columns; begin += kFp8Block) {
       const int64_t at = row * columns + begin;
-      kernels::Fp8ToFloat(std::min(kFp8Block, columns - begin), codes + at, scales[begin / kFp8Block],
+      kernels::Fp8ToFloat({std::min(kFp8Block, columns - begin), scales[begin / kFp8Block]}, codes + at,
                           out + at);
     }
   }

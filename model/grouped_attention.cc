@@ -7,8 +7,8 @@ namespace temper {
 namespace {
 
 struct SavedAttention : Saved {
-  Rows x, normed, q, k, v, out;
-  Rows q_raw, k_raw;  // before their norms, where there are such
+  Matrix x, normed, q, k, v, out;
+  Matrix q_raw, k_raw;  // before their norms, where there are such
   float *rstd = nullptr, *q_rstd = nullptr, *k_rstd = nullptr, *lse = nullptr;
 };
 
@@ -32,79 +32,106 @@ class GroupedAttention : public Block {
     shape_.window = config.window(layer);
   }
 
-  void Forward(const Context& c, const BatchView& batch, Rows x, Rows y,
+  void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedAttention>();
     Workspace& space = *c.workspace;
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
     keep->normed = space.NewRows(x.rows, x.cols);
-    keep->q = space.NewRows(x.rows, q_->n);
-    keep->k = space.NewRows(x.rows, k_->n);
-    keep->v = space.NewRows(x.rows, v_->n);
-    keep->out = space.NewRows(x.rows, o_->k);
+    keep->q = space.NewRows(x.rows, q_->n());
+    keep->k = space.NewRows(x.rows, k_->n());
+    keep->v = space.NewRows(x.rows, v_->n());
+    keep->out = space.NewRows(x.rows, o_->k());
     keep->lse = saved == nullptr ? nullptr : space.Floats(x.rows * shape_.q_heads);
-    ops::RmsNorm(c, x, norm_->data, eps_, keep->normed, keep->rstd);
-    keep->q_raw = q_norm_ == nullptr ? keep->q : space.NewRows(x.rows, q_->n);
-    keep->k_raw = q_norm_ == nullptr ? keep->k : space.NewRows(x.rows, k_->n);
-    ops::Products(c, {temper::Forward(*q_, keep->normed, keep->q_raw, kWholeAxis, q_bias_),
-                      temper::Forward(*k_, keep->normed, keep->k_raw, kWholeAxis, k_bias_),
-                      temper::Forward(*v_, keep->normed, keep->v, kWholeAxis, v_bias_)});
+    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
+    keep->q_raw = q_norm_ == nullptr ? keep->q : space.NewRows(x.rows, q_->n());
+    keep->k_raw = q_norm_ == nullptr ? keep->k : space.NewRows(x.rows, k_->n());
+    c.backend->Products({temper::Forward(*q_, keep->normed, keep->q_raw, kWholeAxis, q_bias_),
+                         temper::Forward(*k_, keep->normed, keep->k_raw, kWholeAxis, k_bias_),
+                         temper::Forward(*v_, keep->normed, keep->v, kWholeAxis, v_bias_)});
     if (q_norm_ != nullptr) {
       keep->q_rstd = space.Floats(x.rows * shape_.q_heads);
       keep->k_rstd = space.Floats(x.rows * shape_.kv_heads);
-      ops::RmsNorm(c, Heads(keep->q_raw), q_norm_->data, eps_, Heads(keep->q), keep->q_rstd);
-      ops::RmsNorm(c, Heads(keep->k_raw), k_norm_->data, eps_, Heads(keep->k), keep->k_rstd);
+      c.backend->RmsNorm({Heads(keep->q_raw), q_norm_->value.f32(), eps_, Heads(keep->q), keep->q_rstd});
+      c.backend->RmsNorm({Heads(keep->k_raw), k_norm_->value.f32(), eps_, Heads(keep->k), keep->k_rstd});
     }
     Rotate(c, batch, keep->q, shape_.q_heads, false);
     Rotate(c, batch, keep->k, shape_.kv_heads, false);
-    ops::WriteBlocks(c, shape_, batch.sequences, keep->k, keep->v);
-    ops::Attention(c, shape_, batch.sequences, keep->q, keep->out, keep->lse);
-    ops::Products(c, {temper::Forward(*o_, keep->out, y, kSplitAxis, o_bias_, x)});
+    c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
+    c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
+    c.backend->Products({temper::Forward(*o_, keep->out, y, kSplitAxis, o_bias_, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
-  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Rows dy, Rows dx) override {
+  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedAttention&>(saved);
     Workspace& space = *c.workspace;
-    Rows dout = space.NewRows(dy.rows, o_->k);
-    Rows dq = space.NewRows(dy.rows, q_->n), dk = space.NewRows(dy.rows, k_->n),
-         dv = space.NewRows(dy.rows, v_->n);
-    Rows dnormed = space.NewRows(dy.rows, dy.cols);
-    ops::Products(c, {InputGradient(*o_, dy, dout, kWholeAxis)});
-    ops::AttentionBackward(c, shape_, batch.sequences, keep.q, keep.k, keep.v, keep.out, keep.lse, dout, dq,
-                           dk, dv);
+    Matrix dout = space.NewRows(dy.rows, o_->k());
+    Matrix dq = space.NewRows(dy.rows, q_->n()), dk = space.NewRows(dy.rows, k_->n()),
+           dv = space.NewRows(dy.rows, v_->n());
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols);
+    c.backend->Products({InputGradient(*o_, dy, dout, kWholeAxis)});
+    c.backend->AttentionBackward({.shape = shape_,
+                                  .sequences = batch.sequences,
+                                  .q = keep.q,
+                                  .k = keep.k,
+                                  .v = keep.v,
+                                  .out = keep.out,
+                                  .lse = keep.lse,
+                                  .dout = dout,
+                                  .dq = dq,
+                                  .dk = dk,
+                                  .dv = dv});
     Rotate(c, batch, dq, shape_.q_heads, true);
     Rotate(c, batch, dk, shape_.kv_heads, true);
     if (q_norm_ != nullptr) {
       // Each dx row follows from its own dy row, which it may overwrite.
-      ops::RmsNormBackward(c, Heads(dq), Heads(keep.q_raw), q_norm_->data, keep.q_rstd, Rows{}, Heads(dq),
-                           q_norm_->gradient);
-      ops::RmsNormBackward(c, Heads(dk), Heads(keep.k_raw), k_norm_->data, keep.k_rstd, Rows{}, Heads(dk),
-                           k_norm_->gradient);
+      c.backend->RmsNormBackward({.dy = Heads(dq),
+                                  .x = Heads(keep.q_raw),
+                                  .weight = q_norm_->value.f32(),
+                                  .rstd = keep.q_rstd,
+                                  .dx = Heads(dq),
+                                  .dweight = q_norm_->gradient.f32()});
+      c.backend->RmsNormBackward({.dy = Heads(dk),
+                                  .x = Heads(keep.k_raw),
+                                  .weight = k_norm_->value.f32(),
+                                  .rstd = keep.k_rstd,
+                                  .dx = Heads(dk),
+                                  .dweight = k_norm_->gradient.f32()});
     }
-    ops::WeightGradients(c, {GradientOf(*o_, dy, keep.out), GradientOf(*q_, dq, keep.normed),
-                             GradientOf(*k_, dk, keep.normed), GradientOf(*v_, dv, keep.normed)});
-    if (o_bias_ != nullptr) ops::BiasGradient(c, dy, o_bias_->gradient);
+    c.backend->WeightGradients({GradientOf(*o_, dy, keep.out), GradientOf(*q_, dq, keep.normed),
+                                GradientOf(*k_, dk, keep.normed), GradientOf(*v_, dv, keep.normed)});
+    if (o_bias_ != nullptr) c.backend->BiasGradient(dy, o_bias_->gradient.f32());
     if (q_bias_ != nullptr) {
-      ops::BiasGradient(c, dq, q_bias_->gradient);
-      ops::BiasGradient(c, dk, k_bias_->gradient);
-      ops::BiasGradient(c, dv, v_bias_->gradient);
+      c.backend->BiasGradient(dq, q_bias_->gradient.f32());
+      c.backend->BiasGradient(dk, k_bias_->gradient.f32());
+      c.backend->BiasGradient(dv, v_bias_->gradient.f32());
     }
-    ops::Products(c, {InputGradient(*q_, dq, dnormed, kSplitAxis)});
-    ops::Products(c, {InputGradient(*k_, dk, dnormed, kSplitAxis, dnormed)});
-    ops::Products(c, {InputGradient(*v_, dv, dnormed, kSplitAxis, dnormed)});
-    ops::RmsNormBackward(c, dnormed, keep.x, norm_->data, keep.rstd, dy, dx, norm_->gradient);
+    c.backend->Products({InputGradient(*q_, dq, dnormed, kSplitAxis)});
+    c.backend->Products({InputGradient(*k_, dk, dnormed, kSplitAxis, dnormed)});
+    c.backend->Products({InputGradient(*v_, dv, dnormed, kSplitAxis, dnormed)});
+    c.backend->RmsNormBackward({.dy = dnormed,
+                                .x = keep.x,
+                                .weight = norm_->value.f32(),
+                                .rstd = keep.rstd,
+                                .add = dy,
+                                .dx = dx,
+                                .dweight = norm_->gradient.f32()});
   }
 
  private:
   // The heads of all tokens as rows of their own, token by token.
-  Rows Heads(Rows rows) const {
-    return {rows.data, rows.rows * (rows.cols / shape_.qk_dim), shape_.qk_dim, shape_.qk_dim};
+  Matrix Heads(Matrix rows) const {
+    return kernels::F32(rows.f32(), rows.rows * (rows.cols / shape_.qk_dim), shape_.qk_dim);
   }
-  void Rotate(const Context& c, const BatchView& batch, Rows rows, int heads, bool inverse) const {
-    ops::Rotary(c, rows, heads, shape_.qk_dim, shape_.qk_dim, batch.positions.data(), batch.cosines,
-                batch.sines, interleaved_, inverse);
+  void Rotate(const Context& c, const BatchView& batch, Matrix rows, int heads, bool inverse) const {
+    c.backend->Rotary({.x = {rows, heads, shape_.qk_dim, shape_.qk_dim},
+                       .positions = batch.positions.data(),
+                       .cosines = batch.cosines,
+                       .sines = batch.sines,
+                       .interleaved = interleaved_,
+                       .inverse = inverse});
   }
 
   const Weight *norm_, *q_, *k_, *v_, *o_, *q_bias_, *k_bias_, *v_bias_, *o_bias_, *q_norm_, *k_norm_;

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/kv_cache.h"
 
-#include "ATen/ops/empty.h"
 #include "core/check.h"
-#include "core/huge_pages.h"
 
 namespace temper {
 
@@ -23,18 +21,16 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config) {
   return shape;
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, at::Device device)
-    : layers_(config.num_layers),
+KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend)
+    : backend_(backend),
+      layers_(config.num_layers),
       pages_(pages),
       block_floats_(kernels::BlockFloats(AttentionShapeOf(config))) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
-  storage_ =
-      at::empty({layers_, pages_, block_floats_}, at::TensorOptions().dtype(at::kFloat).device(device));
-  data_ = storage_.mutable_data_ptr<float>();
-  if (device.is_cpu()) AdviseHugePages(data_, storage_.numel() * 4);
+  storage_ = backend.Allocate(bytes());
 }
 
-void KvCache::CopyPage(int64_t from, int64_t to) { storage_.select(1, to).copy_(storage_.select(1, from)); }
+void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
 
 int64_t KvCache::BytesPerPage(const ModelConfig& config) {
   return config.num_layers * kernels::BlockFloats(AttentionShapeOf(config)) * 4;

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
-#include "ATen/core/Tensor.h"
-#include "kernels/attention.h"
+#include "kernels/backend.h"
 #include "model/config.h"
 
 namespace temper {
@@ -17,22 +17,27 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config);
 // was not written.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, int64_t pages, at::Device device = at::kCPU);
+  // In the backend's memory, which outlives it.
+  KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend);
 
   int64_t pages() const { return pages_; }
-  int64_t bytes() const { return storage_.numel() * 4; }
-  float* Block(int64_t layer, int64_t page) const { return data_ + (layer * pages_ + page) * block_floats_; }
+  int64_t bytes() const { return layers_ * pages_ * block_floats_ * 4; }
+  float* Block(int64_t layer, int64_t page) const { return Page(page).Row(layer); }
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 
   static int64_t BytesPerPage(const ModelConfig& config);
 
  private:
-  at::Tensor storage_;  // [layers, pages, block_floats]
-  float* data_ = nullptr;
-  int64_t layers_ = 0;
-  int64_t pages_ = 0;
-  int64_t block_floats_ = 0;
+  // A page in every layer, one a row.
+  kernels::Matrix Page(int64_t page) const {
+    return kernels::F32(static_cast<float*>(storage_.get()) + page * block_floats_, layers_, block_floats_)
+        .Strided(pages_ * block_floats_);
+  }
+
+  kernels::Backend& backend_;
+  const int64_t layers_, pages_, block_floats_;
+  std::shared_ptr<void> storage_;  // f32 [layers, pages, block_floats]
 };
 
 }  // namespace temper

@@ -10,17 +10,17 @@ SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix)
           weights.Find(prefix + "up_proj.bias"),     weights.Find(prefix + "down_proj.bias")};
 }
 
-void BiasGradients(const Context& c, const SwiGluWeights& mlp, Rows ddown, Rows dgate, Rows dup) {
+void BiasGradients(const Context& c, const SwiGluWeights& mlp, Matrix ddown, Matrix dgate, Matrix dup) {
   if (mlp.down_bias == nullptr) return;
-  ops::BiasGradient(c, ddown, mlp.down_bias->gradient);
-  ops::BiasGradient(c, dgate, mlp.gate_bias->gradient);
-  ops::BiasGradient(c, dup, mlp.up_bias->gradient);
+  c.backend->BiasGradient(ddown, mlp.down_bias->gradient.f32());
+  c.backend->BiasGradient(dgate, mlp.gate_bias->gradient.f32());
+  c.backend->BiasGradient(dup, mlp.up_bias->gradient.f32());
 }
 
 namespace {
 
 struct SavedMlp : Saved {
-  Rows x, normed, gate, up, activated;
+  Matrix x, normed, gate, up, activated;
   float* rstd = nullptr;
 };
 
@@ -31,38 +31,44 @@ class DenseMlp : public Block {
         mlp_(FindSwiGlu(weights, "mlp.")),
         eps_(config.rms_norm_eps) {}
 
-  void Forward(const Context& c, const BatchView& batch, Rows x, Rows y,
+  void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedMlp>();
     keep->x = x;
     keep->rstd = c.workspace->Floats(x.rows);
     keep->normed = c.workspace->NewRows(x.rows, x.cols);
-    keep->gate = c.workspace->NewRows(x.rows, mlp_.gate->n);
-    keep->up = c.workspace->NewRows(x.rows, mlp_.gate->n);
-    keep->activated = c.workspace->NewRows(x.rows, mlp_.gate->n);
-    ops::RmsNorm(c, x, norm_->data, eps_, keep->normed, keep->rstd);
-    ops::Products(c, {temper::Forward(*mlp_.gate, keep->normed, keep->gate, kWholeAxis, mlp_.gate_bias),
-                      temper::Forward(*mlp_.up, keep->normed, keep->up, kWholeAxis, mlp_.up_bias)});
-    ops::SwiGlu(c, keep->gate, keep->up, keep->activated);
-    ops::Products(c, {temper::Forward(*mlp_.down, keep->activated, y, kSplitAxis, mlp_.down_bias, x)});
+    keep->gate = c.workspace->NewRows(x.rows, mlp_.gate->n());
+    keep->up = c.workspace->NewRows(x.rows, mlp_.gate->n());
+    keep->activated = c.workspace->NewRows(x.rows, mlp_.gate->n());
+    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
+    c.backend->Products({temper::Forward(*mlp_.gate, keep->normed, keep->gate, kWholeAxis, mlp_.gate_bias),
+                         temper::Forward(*mlp_.up, keep->normed, keep->up, kWholeAxis, mlp_.up_bias)});
+    c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
+    c.backend->Products({temper::Forward(*mlp_.down, keep->activated, y, kSplitAxis, mlp_.down_bias, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
-  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Rows dy, Rows dx) override {
+  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMlp&>(saved);
-    Rows dactivated = c.workspace->NewRows(dy.rows, mlp_.gate->n);
-    Rows dgate = c.workspace->NewRows(dy.rows, mlp_.gate->n);
-    Rows dup = c.workspace->NewRows(dy.rows, mlp_.gate->n);
-    Rows dnormed = c.workspace->NewRows(dy.rows, dy.cols);
-    ops::Products(c, {InputGradient(*mlp_.down, dy, dactivated, kWholeAxis)});
-    ops::SwiGluBackward(c, dactivated, keep.gate, keep.up, dgate, dup);
-    ops::WeightGradients(
-        c, {GradientOf(*mlp_.down, dy, keep.activated), GradientOf(*mlp_.gate, dgate, keep.normed),
-            GradientOf(*mlp_.up, dup, keep.normed)});
+    Matrix dactivated = c.workspace->NewRows(dy.rows, mlp_.gate->n());
+    Matrix dgate = c.workspace->NewRows(dy.rows, mlp_.gate->n());
+    Matrix dup = c.workspace->NewRows(dy.rows, mlp_.gate->n());
+    Matrix dnormed = c.workspace->NewRows(dy.rows, dy.cols);
+    c.backend->Products({InputGradient(*mlp_.down, dy, dactivated, kWholeAxis)});
+    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
+    c.backend->WeightGradients({GradientOf(*mlp_.down, dy, keep.activated),
+                                GradientOf(*mlp_.gate, dgate, keep.normed),
+                                GradientOf(*mlp_.up, dup, keep.normed)});
     BiasGradients(c, mlp_, dy, dgate, dup);
-    ops::Products(c, {InputGradient(*mlp_.gate, dgate, dnormed, kSplitAxis)});
-    ops::Products(c, {InputGradient(*mlp_.up, dup, dnormed, kSplitAxis, dnormed)});
-    ops::RmsNormBackward(c, dnormed, keep.x, norm_->data, keep.rstd, dy, dx, norm_->gradient);
+    c.backend->Products({InputGradient(*mlp_.gate, dgate, dnormed, kSplitAxis)});
+    c.backend->Products({InputGradient(*mlp_.up, dup, dnormed, kSplitAxis, dnormed)});
+    c.backend->RmsNormBackward({.dy = dnormed,
+                                .x = keep.x,
+                                .weight = norm_->value.f32(),
+                                .rstd = keep.rstd,
+                                .add = dy,
+                                .dx = dx,
+                                .dweight = norm_->gradient.f32()});
   }
 
  private:

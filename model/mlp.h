@@ -15,6 +15,6 @@ struct SwiGluWeights {
 SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix);
 
 // The biases' gradients, where there are biases: of what down, gate and up put out.
-void BiasGradients(const Context& c, const SwiGluWeights& mlp, Rows ddown, Rows dgate, Rows dup);
+void BiasGradients(const Context& c, const SwiGluWeights& mlp, Matrix ddown, Matrix dgate, Matrix dup);
 
 }  // namespace temper

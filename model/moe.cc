@@ -12,11 +12,10 @@ using kernels::Product;
 using kernels::WeightGradient;
 
 struct SavedMoe : Saved {
-  Rows x, normed, entries_in, gate, up, activated, entries_out;
-  Rows shared_gate, shared_up, shared_activated;
-  float *rstd = nullptr, *weights = nullptr, *scores = nullptr;
-  std::vector<int32_t> ids;
-  kernels::Dispatch dispatch;
+  Matrix x, normed, entries_in, gate, up, activated, entries_out;
+  Matrix shared_gate, shared_up, shared_activated;
+  float* rstd = nullptr;
+  kernels::Routing routing;
 };
 
 class Moe : public Block {
@@ -40,47 +39,49 @@ class Moe : public Block {
     if (config.shared_experts > 0) shared_ = FindSwiGlu(weights, "mlp.shared_experts.");
   }
 
-  void Forward(const Context& c, const BatchView& batch, Rows x, Rows y,
+  void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedMoe>();
     Workspace& space = *c.workspace;
     const int64_t entries = x.rows * shape_.top_k;
-    const int64_t width = experts_[0].gate->n;
+    const int64_t width = experts_[0].gate->n();
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
     keep->normed = space.NewRows(x.rows, x.cols);
-    keep->weights = space.Floats(entries);
-    keep->scores = space.Floats(x.rows * shape_.experts);
-    keep->ids.resize(entries);
-    ops::RmsNorm(c, x, norm_->data, eps_, keep->normed, keep->rstd);
+    keep->routing = {.ids = space.Ints(entries),
+                     .weights = space.Floats(entries),
+                     .scores = space.Floats(x.rows * shape_.experts),
+                     .row = space.Ints(entries),
+                     .entry = space.Ints(entries),
+                     .offsets = {}};
+    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
 
     // Route, and give each expert its rows.
-    Rows logits = space.NewRows(x.rows, shape_.experts);
-    ops::Products(c, {temper::Forward(*router_, keep->normed, logits, kWholeAxis)});
-    ops::Route(c, shape_, logits, bias_ == nullptr ? nullptr : bias_->data, keep->ids.data(), keep->weights,
-               keep->scores);
-    kernels::BuildDispatch(keep->ids.data(), x.rows, shape_.top_k, shape_.experts, &keep->dispatch);
+    Matrix logits = space.NewRows(x.rows, shape_.experts);
+    c.backend->Products({temper::Forward(*router_, keep->normed, logits, kWholeAxis)});
+    const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
+    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = &keep->routing});
     keep->entries_in = space.NewRows(entries, x.cols);
-    ops::GatherRows(c, keep->normed, keep->dispatch.row.data(), keep->entries_in);
+    c.backend->GatherExperts({shape_, &keep->routing, keep->normed, keep->entries_in});
 
     // The routed and the shared experts' products side by side.
     keep->gate = space.NewRows(entries, width);
     keep->up = space.NewRows(entries, width);
     keep->activated = space.NewRows(entries, width);
     keep->entries_out = space.NewRows(entries, x.cols);
-    Rows shared_out;
+    Matrix shared_out;
     if (shared_.gate != nullptr) {
-      keep->shared_gate = space.NewRows(x.rows, shared_.gate->n);
-      keep->shared_up = space.NewRows(x.rows, shared_.gate->n);
-      keep->shared_activated = space.NewRows(x.rows, shared_.gate->n);
+      keep->shared_gate = space.NewRows(x.rows, shared_.gate->n());
+      keep->shared_up = space.NewRows(x.rows, shared_.gate->n());
+      keep->shared_activated = space.NewRows(x.rows, shared_.gate->n());
       shared_out = space.NewRows(x.rows, x.cols);
     }
     std::vector<Product> products;
-    ForEachExpert(keep->dispatch, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(temper::Forward(*expert.gate, Part(keep->entries_in, first, count),
-                                         Part(keep->gate, first, count), kWholeAxis));
-      products.push_back(temper::Forward(*expert.up, Part(keep->entries_in, first, count),
-                                         Part(keep->up, first, count), kWholeAxis));
+    ForEachExpert(keep->routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
+      products.push_back(temper::Forward(*expert.gate, keep->entries_in.Rows(first, count),
+                                         keep->gate.Rows(first, count), kWholeAxis));
+      products.push_back(temper::Forward(*expert.up, keep->entries_in.Rows(first, count),
+                                         keep->up.Rows(first, count), kWholeAxis));
     });
     if (shared_.gate != nullptr) {
       products.push_back(
@@ -88,98 +89,109 @@ class Moe : public Block {
       products.push_back(
           temper::Forward(*shared_.up, keep->normed, keep->shared_up, kWholeAxis, shared_.up_bias));
     }
-    ops::Products(c, products);
-    ops::SwiGlu(c, keep->gate, keep->up, keep->activated);
+    c.backend->Products(products);
+    c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
     products.clear();
-    ForEachExpert(keep->dispatch, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(temper::Forward(*expert.down, Part(keep->activated, first, count),
-                                         Part(keep->entries_out, first, count), kSplitAxis));
+    ForEachExpert(keep->routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
+      products.push_back(temper::Forward(*expert.down, keep->activated.Rows(first, count),
+                                         keep->entries_out.Rows(first, count), kSplitAxis));
     });
     if (shared_.gate != nullptr) {
-      ops::SwiGlu(c, keep->shared_gate, keep->shared_up, keep->shared_activated);
+      c.backend->SwiGlu({keep->shared_gate, keep->shared_up, keep->shared_activated});
       products.push_back(
           temper::Forward(*shared_.down, keep->shared_activated, shared_out, kSplitAxis, shared_.down_bias));
     }
-    ops::Products(c, products);
-    ops::CombineExperts(c, keep->dispatch, keep->ids.data(), keep->weights, shape_.top_k, shape_.experts,
-                        keep->entries_out, shared_out.data, x.data, y);
+    c.backend->Products(products);
+    c.backend->CombineExperts({.shape = shape_,
+                               .routing = &keep->routing,
+                               .y = keep->entries_out,
+                               .shared = shared_out,
+                               .residual = x,
+                               .out = y});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
-  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Rows dy, Rows dx) override {
+  void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
     const int64_t entries = keep.entries_in.rows;
-    const int64_t width = experts_[0].gate->n;
-    Rows dentries_out = space.NewRows(entries, dy.cols);
+    const int64_t width = experts_[0].gate->n();
+    Matrix dentries_out = space.NewRows(entries, dy.cols);
     float* dweights = space.Floats(entries);
-    ops::CombineExpertsBackward(c, keep.dispatch, keep.weights, shape_.top_k, dy, keep.entries_out,
-                                dentries_out, dweights);
+    c.backend->CombineExpertsBackward({.shape = shape_,
+                                       .routing = &keep.routing,
+                                       .dout = dy,
+                                       .y = keep.entries_out,
+                                       .dy = dentries_out,
+                                       .dweights = dweights});
 
     // Down projections.
-    Rows dactivated = space.NewRows(entries, width), dgate = space.NewRows(entries, width),
-         dup = space.NewRows(entries, width);
-    Rows dentries_in = space.NewRows(entries, dy.cols);
-    Rows dshared_activated, dshared_gate, dshared_up;
+    Matrix dactivated = space.NewRows(entries, width), dgate = space.NewRows(entries, width),
+           dup = space.NewRows(entries, width);
+    Matrix dentries_in = space.NewRows(entries, dy.cols);
+    Matrix dshared_activated, dshared_gate, dshared_up;
     std::vector<Product> products;
     std::vector<WeightGradient> gradients;
-    ForEachExpert(keep.dispatch, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(InputGradient(*expert.down, Part(dentries_out, first, count),
-                                       Part(dactivated, first, count), kWholeAxis));
+    ForEachExpert(keep.routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
+      products.push_back(InputGradient(*expert.down, dentries_out.Rows(first, count),
+                                       dactivated.Rows(first, count), kWholeAxis));
       gradients.push_back(
-          GradientOf(*expert.down, Part(dentries_out, first, count), Part(keep.activated, first, count)));
+          GradientOf(*expert.down, dentries_out.Rows(first, count), keep.activated.Rows(first, count)));
     });
     if (shared_.gate != nullptr) {
-      dshared_activated = space.NewRows(dy.rows, shared_.gate->n);
-      dshared_gate = space.NewRows(dy.rows, shared_.gate->n);
-      dshared_up = space.NewRows(dy.rows, shared_.gate->n);
+      dshared_activated = space.NewRows(dy.rows, shared_.gate->n());
+      dshared_gate = space.NewRows(dy.rows, shared_.gate->n());
+      dshared_up = space.NewRows(dy.rows, shared_.gate->n());
       products.push_back(InputGradient(*shared_.down, dy, dshared_activated, kWholeAxis));
       gradients.push_back(GradientOf(*shared_.down, dy, keep.shared_activated));
     }
-    ops::Products(c, products);
-    ops::SwiGluBackward(c, dactivated, keep.gate, keep.up, dgate, dup);
+    c.backend->Products(products);
+    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
     if (shared_.gate != nullptr) {
-      ops::SwiGluBackward(c, dshared_activated, keep.shared_gate, keep.shared_up, dshared_gate, dshared_up);
+      c.backend->SwiGluBackward(
+          {dshared_activated, keep.shared_gate, keep.shared_up, dshared_gate, dshared_up});
     }
 
     // Gate and up projections; `up` adds to what `gate` left.
     std::vector<Product> gate_products, up_products;
-    Rows dnormed = space.NewRows(dy.rows, dy.cols);
-    ForEachExpert(keep.dispatch, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      Rows part = Part(dentries_in, first, count), in = Part(keep.entries_in, first, count);
-      gate_products.push_back(InputGradient(*expert.gate, Part(dgate, first, count), part, kSplitAxis));
-      up_products.push_back(InputGradient(*expert.up, Part(dup, first, count), part, kSplitAxis, part));
-      gradients.push_back(GradientOf(*expert.gate, Part(dgate, first, count), in));
-      gradients.push_back(GradientOf(*expert.up, Part(dup, first, count), in));
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols);
+    ForEachExpert(keep.routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
+      Matrix part = dentries_in.Rows(first, count), in = keep.entries_in.Rows(first, count);
+      gate_products.push_back(InputGradient(*expert.gate, dgate.Rows(first, count), part, kSplitAxis));
+      up_products.push_back(InputGradient(*expert.up, dup.Rows(first, count), part, kSplitAxis, part));
+      gradients.push_back(GradientOf(*expert.gate, dgate.Rows(first, count), in));
+      gradients.push_back(GradientOf(*expert.up, dup.Rows(first, count), in));
     });
-    Rows droute = space.NewRows(dy.rows, shape_.experts);
-    ops::RouteBackward(c, shape_, keep.ids.data(), keep.scores, dweights, droute);
+    Matrix droute = space.NewRows(dy.rows, shape_.experts);
+    c.backend->RouteBackward({shape_, &keep.routing, dweights, droute});
     gate_products.push_back(InputGradient(*router_, droute, dnormed, kWholeAxis));
     gradients.push_back(GradientOf(*router_, droute, keep.normed));
-    ops::Products(c, gate_products);
-    ops::Products(c, up_products);
+    c.backend->Products(gate_products);
+    c.backend->Products(up_products);
     if (shared_.gate != nullptr) {
       gradients.push_back(GradientOf(*shared_.gate, dshared_gate, keep.normed));
       gradients.push_back(GradientOf(*shared_.up, dshared_up, keep.normed));
-      ops::Products(c, {InputGradient(*shared_.gate, dshared_gate, dnormed, kSplitAxis, dnormed)});
-      ops::Products(c, {InputGradient(*shared_.up, dshared_up, dnormed, kSplitAxis, dnormed)});
+      c.backend->Products({InputGradient(*shared_.gate, dshared_gate, dnormed, kSplitAxis, dnormed)});
+      c.backend->Products({InputGradient(*shared_.up, dshared_up, dnormed, kSplitAxis, dnormed)});
       BiasGradients(c, shared_, dy, dshared_gate, dshared_up);
     }
-    ops::WeightGradients(c, gradients);
-    Rows dall = space.NewRows(dy.rows, dy.cols);
-    ops::ScatterExperts(c, keep.dispatch, keep.ids.data(), shape_.top_k, shape_.experts, dentries_in,
-                        dnormed.data, dall);
-    ops::RmsNormBackward(c, dall, keep.x, norm_->data, keep.rstd, dy, dx, norm_->gradient);
+    c.backend->WeightGradients(gradients);
+    Matrix dall = space.NewRows(dy.rows, dy.cols);
+    c.backend->ScatterExperts({shape_, &keep.routing, dentries_in, dnormed, dall});
+    c.backend->RmsNormBackward({.dy = dall,
+                                .x = keep.x,
+                                .weight = norm_->value.f32(),
+                                .rstd = keep.rstd,
+                                .add = dy,
+                                .dx = dx,
+                                .dweight = norm_->gradient.f32()});
   }
 
  private:
-  static Rows Part(Rows all, int64_t first, int64_t count) {
-    return {all.data + first * all.stride, count, all.cols, all.stride};
-  }
   template <class F>
-  void ForEachExpert(const kernels::Dispatch& dispatch, F body) const {
+  void ForEachExpert(const kernels::Routing& routing, F body) const {
     for (int e = 0; e < shape_.experts; ++e) {
-      const int64_t first = dispatch.offsets[e], count = dispatch.offsets[e + 1] - first;
+      const int64_t first = routing.offsets[e], count = routing.offsets[e + 1] - first;
       if (count > 0) body(experts_[e], first, count);
     }
   }

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "ATen/ops/empty.h"
+#include "ATen/ops/from_blob.h"
 #include "core/check.h"
 #include "core/random.h"
 #include "core/stop.h"
@@ -47,6 +48,16 @@ void FillNormal(float* data, int64_t count, uint64_t key, float deviation, Threa
 }
 
 }  // namespace
+
+at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes) {
+  int64_t floats = 1;
+  for (int64_t size : sizes) floats *= size;
+  std::shared_ptr<void> memory = backend.Allocate(floats * 4);
+  void* const data = memory.get();
+  return at::from_blob(
+      data, sizes, [memory](void*) {},
+      at::TensorOptions().dtype(at::kFloat).device(backend.host_memory() ? at::kCPU : at::kCUDA));
+}
 
 Parameters::Parameters(Layout layout, std::vector<at::Tensor> values) : layout_(std::move(layout)) {
   TEMPER_CHECK(values.size() == layout_.entries().size());

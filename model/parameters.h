@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "ATen/core/Tensor.h"
+#include "kernels/backend.h"
 #include "model/layout.h"
 
 namespace temper {
+
+// An f32 tensor in the backend's memory, not cleared.
+at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes);
 
 struct Parameter : LayoutEntry {
   at::Tensor value;

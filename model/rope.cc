@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ATen/ops/empty.h"
 #include "core/check.h"
 
 namespace temper {
@@ -77,20 +76,17 @@ double RopeAttentionFactor(const RopeConfig& rope) {
   return log_factor + 1;
 }
 
-RopeTables::RopeTables(const ModelConfig& config, at::Device device)
+RopeTables::RopeTables(const ModelConfig& config, kernels::Backend* backend)
     : inverse_frequencies_(InverseFrequencies(config)),
       attention_factor_(RopeAttentionFactor(config.rope)),
-      device_(device) {}
+      backend_(backend) {}
 
 void RopeTables::Reserve(int64_t positions) {
   if (positions <= positions_) return;
   TEMPER_CHECK(positions <= int64_t{1} << 24, positions, " positions; beyond 2^24 an f32 does not hold them");
   positions = std::max((positions + kGrain - 1) / kGrain * kGrain, 2 * positions_);
   const int64_t pairs = static_cast<int64_t>(inverse_frequencies_.size());
-  at::Tensor cosines = at::empty({positions, pairs}, at::kFloat),
-             sines = at::empty({positions, pairs}, at::kFloat);
-  float* cosine = cosines.mutable_data_ptr<float>();
-  float* sine = sines.mutable_data_ptr<float>();
+  std::vector<float> cosine(positions * pairs), sine(positions * pairs);
   for (int64_t p = 0; p < positions; ++p) {
     for (int64_t j = 0; j < pairs; ++j) {
       const double angle = static_cast<float>(p) * inverse_frequencies_[j];
@@ -98,10 +94,13 @@ void RopeTables::Reserve(int64_t positions) {
       sine[p * pairs + j] = static_cast<float>(std::sin(angle) * attention_factor_);
     }
   }
-  cosines_ = device_.is_cpu() ? cosines : cosines.to(device_);
-  sines_ = device_.is_cpu() ? sines : sines.to(device_);
-  cosines_data_ = cosines_.const_data_ptr<float>();
-  sines_data_ = sines_.const_data_ptr<float>();
+  const auto on_backend = [&](const std::vector<float>& host) {
+    std::shared_ptr<void> memory = backend_->Allocate(positions * pairs * 4);
+    backend_->CopyFromHost(host.data(), kernels::F32(static_cast<float*>(memory.get()), positions, pairs));
+    return memory;
+  };
+  cosines_ = on_backend(cosine);
+  sines_ = on_backend(sine);
   positions_ = positions;
 }
 

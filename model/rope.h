@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
+#include "kernels/backend.h"
 #include "model/config.h"
 
 namespace temper {
@@ -17,27 +18,25 @@ std::vector<float> InverseFrequencies(const ModelConfig& config);
 // YaRN's factor on cosines and sines ("attention temperature", section 3.4); 1 for other types.
 double RopeAttentionFactor(const RopeConfig& rope);
 
-// Cosines and sines by position, [positions][rotated dim / 2] f32 on `device`. The angle is the f32 product
-// of position and inverse frequency; its cosine and sine are taken in f64 and rounded once. An entry does not
-// depend on how many there are.
+// Cosines and sines by position, [positions][rotated dim / 2] f32 in the backend's memory. The angle is the
+// f32 product of position and inverse frequency; its cosine and sine are taken in f64 and rounded once. An
+// entry does not depend on how many there are.
 class RopeTables {
  public:
-  explicit RopeTables(const ModelConfig& config, at::Device device = at::kCPU);
+  RopeTables(const ModelConfig& config, kernels::Backend* backend);
 
   // Makes the tables at least `positions` long. Pointers handed out before die if they grow.
   void Reserve(int64_t positions);
   int64_t positions() const { return positions_; }
-  const float* cosines() const { return cosines_data_; }
-  const float* sines() const { return sines_data_; }
+  const float* cosines() const { return static_cast<const float*>(cosines_.get()); }
+  const float* sines() const { return static_cast<const float*>(sines_.get()); }
 
  private:
   std::vector<float> inverse_frequencies_;
   double attention_factor_;
-  at::Device device_;
+  kernels::Backend* backend_;
   int64_t positions_ = 0;
-  at::Tensor cosines_, sines_;
-  const float* cosines_data_ = nullptr;
-  const float* sines_data_ = nullptr;
+  std::shared_ptr<void> cosines_, sines_;
 };
 
 }  // namespace temper

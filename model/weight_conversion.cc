@@ -106,10 +106,13 @@ std::map<std::string, std::map<int64_t, Expert>> FindExperts(const Weights& weig
   return layers;
 }
 
-// Takes the experts of one layer out of `weights` and adds them as two stacked ones.
-absl::Status StackExperts(const WeightFiles& files, const std::string& prefix,
-                          const std::map<int64_t, Expert>& experts, const ConversionOptions& options,
-                          bool fp8, Weights* weights, std::map<std::string, ConvertedWeight>* converted) {
+// Takes the experts of one layer (of FindExperts) out of `weights` and adds them as two stacked ones.
+absl::Status StackExperts(const WeightFiles& files,
+                          const std::pair<const std::string, std::map<int64_t, Expert>>& layer,
+                          const ConversionOptions& options, bool fp8, Weights* weights,
+                          std::map<std::string, ConvertedWeight>* converted) {
+  const std::string& prefix = layer.first;
+  const std::map<int64_t, Expert>& experts = layer.second;
   std::vector<StoredWeight> gate_up, down;
   std::vector<std::string> taken;
   const int64_t count = static_cast<int64_t>(experts.size());
@@ -179,9 +182,8 @@ absl::StatusOr<Conversion> PlanConversion(const WeightFiles& files, bool fp8,
                           FindWeights(files, fp8, /*split_experts=*/options.experts != ExpertLayout::kKeep));
   std::map<std::string, ConvertedWeight> converted;
   if (options.experts == ExpertLayout::kStacked) {
-    for (const auto& [prefix, experts] : FindExperts(weights)) {
-      TEMPER_RETURN_IF_ERROR(StackExperts(files, prefix, experts, options, fp8, &weights, &converted));
-    }
+    for (const auto& layer : FindExperts(weights))
+      TEMPER_RETURN_IF_ERROR(StackExperts(files, layer, options, fp8, &weights, &converted));
   }
   for (const auto& [name, source] : weights) {
     TEMPER_ASSIGN_OR_RETURN(converted[name], PlanWeight(name, source.shape, {source}, options.dtype, fp8));

@@ -3,9 +3,6 @@
 
 #include <algorithm>
 
-#include "ATen/ops/empty.h"
-#include "core/huge_pages.h"
-
 namespace temper {
 namespace {
 
@@ -14,22 +11,26 @@ constexpr int64_t kAlign = 16;  // floats: one cache line
 
 }  // namespace
 
+void Workspace::Use(kernels::Backend* backend) {
+  if (backend_ != backend) chunks_.clear();
+  backend_ = backend;
+  Clear();
+}
+
 float* Workspace::Floats(int64_t count) {
   count = (std::max<int64_t>(count, 1) + kAlign - 1) / kAlign * kAlign;
-  while (chunk_ < chunks_.size() && used_ + count > chunks_[chunk_].numel()) {
+  while (chunk_ < chunks_.size() && used_ + count > chunks_[chunk_].floats) {
     ++chunk_;
     used_ = 0;
   }
   if (chunk_ == chunks_.size()) {
     // Chunks grow, so that a large pass ends with few of them.
     const int64_t last =
-        chunks_.empty() ? kChunkFloats : std::min(chunks_.back().numel() * 2, kChunkFloats * 64);
-    chunks_.push_back(
-        at::empty({std::max(count, last)}, at::TensorOptions().dtype(at::kFloat).device(device_)));
-    if (device_.is_cpu())
-      AdviseHugePages(chunks_.back().mutable_data_ptr<float>(), chunks_.back().numel() * 4);
+        chunks_.empty() ? kChunkFloats : std::min(chunks_.back().floats * 2, kChunkFloats * 64);
+    const int64_t floats = std::max(count, last);
+    chunks_.push_back({backend_->Allocate(floats * 4), floats});
   }
-  float* result = chunks_[chunk_].mutable_data_ptr<float>() + used_;
+  float* result = static_cast<float*>(chunks_[chunk_].memory.get()) + used_;
   used_ += count;
   return result;
 }
@@ -41,7 +42,7 @@ void Workspace::Release(const Mark& mark) {
 
 int64_t Workspace::bytes() const {
   int64_t total = 0;
-  for (const at::Tensor& chunk : chunks_) total += chunk.numel() * 4;
+  for (const Chunk& chunk : chunks_) total += chunk.floats * 4;
   return total;
 }
 

@@ -2,31 +2,27 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "ATen/core/Tensor.h"
+#include "kernels/backend.h"
 
 namespace temper {
 
-// A row-major f32 matrix somewhere in a workspace, a weight or a caller's buffer; never owns.
-struct Rows {
-  float* data = nullptr;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  int64_t stride = 0;
+using kernels::Matrix;
 
-  // Columns [begin, begin + count).
-  Rows Columns(int64_t begin, int64_t count) const { return {data + begin, rows, count, stride}; }
-};
-
-// Where a pass keeps its activations: takes memory from the top of a few large tensors and gives all back at
+// Where a pass keeps its activations: takes memory from the top of a few large pieces and gives all back at
 // once, so that a layer costs no allocation. Memory is not cleared. Not for two threads.
 class Workspace {
  public:
-  explicit Workspace(at::Device device = at::kCPU) : device_(device) {}
+  // Memory is that of a backend, which outlives it; null: Use comes first.
+  explicit Workspace(kernels::Backend* backend = nullptr) : backend_(backend) {}
+  // Nothing is taken from now on, and what comes is this backend's.
+  void Use(kernels::Backend* backend);
 
   float* Floats(int64_t count);
-  Rows NewRows(int64_t rows, int64_t cols) { return {Floats(rows * cols), rows, cols, cols}; }
+  int32_t* Ints(int64_t count) { return reinterpret_cast<int32_t*>(Floats(count)); }
+  Matrix NewRows(int64_t rows, int64_t cols) { return kernels::F32(Floats(rows * cols), rows, cols); }
 
   struct Mark {
     size_t chunk = 0;
@@ -37,14 +33,24 @@ class Workspace {
   void Release(const Mark& mark);
   void Clear() { Release({}); }
 
-  bool is_cuda() const { return device_.is_cuda(); }
   int64_t bytes() const;
 
  private:
-  at::Device device_;
-  std::vector<at::Tensor> chunks_;
+  struct Chunk {
+    std::shared_ptr<void> memory;
+    int64_t floats;
+  };
+
+  kernels::Backend* backend_;
+  std::vector<Chunk> chunks_;
   size_t chunk_ = 0;
   int64_t used_ = 0;  // floats of chunks_[chunk_]
+};
+
+// What a block computes with.
+struct Context {
+  kernels::Backend* backend = nullptr;
+  Workspace* workspace = nullptr;
 };
 
 }  // namespace temper

@@ -24,11 +24,11 @@ struct Engine::PromptState {
   const SampleRequest* request = nullptr;
   int64_t computed = 0;  // prompt tokens in the cache
   std::vector<int32_t> pages;
-  std::vector<float> logits;  // after the last prompt token, once computed
-  size_t started = 0;         // samples that have begun
+  std::shared_ptr<void> logits;  // after the last prompt token, once computed, in the backend's memory
+  size_t started = 0;            // samples that have begun
 
   int64_t length() const { return static_cast<int64_t>(request->prompt->tokens.size()); }
-  bool ready() const { return !logits.empty(); }
+  bool ready() const { return logits != nullptr; }
   bool finished() const { return started == request->samples.size(); }
 };
 
@@ -114,7 +114,10 @@ class Engine::Schedule {
           TakePage(&sequence);
           engine_->cache_->CopyPage(prompt->pages[shared], sequence.pages.back());
         }
-        const kernels::SampledToken token = Draw(sequence, prompt->logits.data());
+        const double uniform = UniformOf(sequence);
+        kernels::SampledToken token;
+        model_->backend().Sample(
+            {LogitsOf(prompt->logits), {&options_.parameters, 1}, {&uniform, 1}, {&token, 1}});
         if (!Append(&sequence, token, finish)) running_.push_back(std::move(sequence));
       }
       if (prompt->finished()) {
@@ -155,23 +158,22 @@ class Engine::Schedule {
     }
     if (batch.tokens.empty()) return;
     ++counts_->steps;
-    const int64_t vocab = model_->config().vocab_size;
-    engine_->logits_.resize(logit_rows.size() * vocab);
-    model_->Forward(batch, *engine_->cache_, logit_rows, engine_->logits_.data());
-    const float* logits = engine_->logits_.data();
-
+    const Matrix logits = model_->Forward(batch, *engine_->cache_, logit_rows);
     const size_t decoding = running_.size();
     for (size_t i = 0; i < completed.size(); ++i) {
-      const float* row = logits + (decoding + i) * vocab;
-      completed[i]->logits.assign(row, row + vocab);
+      completed[i]->logits = model_->backend().Allocate(logits.cols * 4);
+      model_->backend().Copy(logits.Rows(static_cast<int64_t>(decoding + i), 1),
+                             LogitsOf(completed[i]->logits));
     }
     std::vector<kernels::SampledToken> tokens(decoding);
-    model_->pool().ParallelFor(static_cast<int64_t>(decoding), 4, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        ++running_[i].length;
-        tokens[i] = Draw(running_[i], logits + i * vocab);
-      }
-    });
+    std::vector<double> uniforms;
+    for (Sequence& sequence : running_) {
+      ++sequence.length;
+      uniforms.push_back(UniformOf(sequence));
+    }
+    const std::vector<kernels::SampleParameters> parameters(decoding, options_.parameters);
+    model_->backend().Sample(
+        {logits.Rows(0, static_cast<int64_t>(decoding)), parameters, uniforms, absl::MakeSpan(tokens)});
     size_t kept = 0;
     for (size_t i = 0; i < decoding; ++i) {
       if (Append(&running_[i], tokens[i], finish)) continue;
@@ -181,11 +183,13 @@ class Engine::Schedule {
     running_.resize(kept);
   }
 
-  // The token at the sequence's next position: position `length` of the whole sequence.
-  kernels::SampledToken Draw(const Sequence& sequence, const float* logits) const {
-    const double uniform = Uniform(sequence.request->key, static_cast<uint32_t>(sequence.trajectory.sample),
-                                   static_cast<uint32_t>(sequence.length), Purpose::kSample);
-    return kernels::Sample(logits, model_->config().vocab_size, options_.parameters, uniform);
+  Matrix LogitsOf(const std::shared_ptr<void>& row) const {
+    return kernels::F32(static_cast<float*>(row.get()), 1, model_->config().vocab_size);
+  }
+  // The draw at the sequence's next position: position `length` of the whole sequence.
+  double UniformOf(const Sequence& sequence) const {
+    return Uniform(sequence.request->key, static_cast<uint32_t>(sequence.trajectory.sample),
+                   static_cast<uint32_t>(sequence.length), Purpose::kSample);
   }
 
   // True if the sample is finished; its pages are free then.
@@ -269,7 +273,7 @@ absl::Status Engine::Run(absl::Span<const SampleRequest> requests, const Samplin
   }
   const int64_t pages = CacheBytes(longest) / KvCache::BytesPerPage(model_->config());
   if (cache_ == nullptr || cache_->pages() < pages)
-    cache_ = std::make_unique<KvCache>(model_->config(), pages, model_->device());
+    cache_ = std::make_unique<KvCache>(model_->config(), pages, model_->backend());
   Schedule schedule(this, requests, options, counts);
   while (!schedule.done()) {
     if (stop()) return absl::CancelledError("stopped on request");

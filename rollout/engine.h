@@ -83,7 +83,6 @@ class Engine {
   CausalLm* model_;
   EngineOptions options_;
   std::unique_ptr<KvCache> cache_;
-  std::vector<float> logits_;
 };
 
 }  // namespace temper

@@ -46,7 +46,7 @@ DOORS = {
 MOST_FILES = 30
 # The files that let LibTorch compute: CUDA's twin of the kernels, which says `not exact`, and the benchmark whose other side
 # it is.
-EXEMPT = {"model/torch_ops.cc", "cli/bench/product.cc"}
+EXEMPT = {"model/torch_backend.cc", "cli/bench/product.cc"}
 
 # First name after at::, torch:: or c10::. Types and constants; then functions.
 SOURCE_NAMES = set("""
@@ -171,7 +171,7 @@ def source_faults(root, rooms, path):
     for match in re.finditer(r"(?<![\w:])(?:::)?(at|torch|c10)\s*::\s*(\w+)", code):
         if match.group(2) not in SOURCE_NAMES:
             yield (f"{path}:{line_of(match, code)}: {match.group(1)}::{match.group(2)} is not among the names of LibTorch that only "
-                   "allocate, view, copy or cast: use kernels/, or model/torch_ops.cc for CUDA")
+                   "allocate, view, copy or cast: use kernels/, or model/torch_backend.cc for CUDA")
 
 
 def operator_of(symbol):
@@ -266,7 +266,7 @@ GOOD = {
     "model/a.cc": '#include "kernels/gemm.h"\n#include "data/tokenizer/tokenizer.h"\n#include "ATen/core/Tensor.h"\n// at::matmul would not do; include "trainer/x.h"\n'
                   'at::Tensor x = at::empty({1}, at::kFloat); const char* s = "at::sum"; char q = \'"\'; // at::mm\n'
                   "int64_t n = 1'000'000; ::at::Tensor y;\n",
-    "model/torch_ops.cc": "at::Tensor y = at::matmul(a, b);\n",
+    "model/torch_backend.cc": "at::Tensor y = at::matmul(a, b);\n",
     "cli/bench/product.cc": "at::Tensor y = at::linear(a, b);\n",
     "trainer/rl.cc": '#include "rollout/engine.h"\n',
     "trainer/step.cc": '#include "model/a.h"\n',

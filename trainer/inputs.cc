@@ -230,9 +230,9 @@ absl::StatusOr<std::unique_ptr<ProblemSource>> Inputs::SourceOf(const Reading& r
   const auto files = problems_.find(KeyOf(reading));
   TEMPER_CHECK(files != problems_.end(), "problems of ", reading.stage->name, " were not opened");
   static const ContentKeys* const none = new ContentKeys();  // sources keep a reference
-  return ProblemSource::Make(*reading.problems, *tokenizers_.at(directories_.at(reading.stage->name)),
-                             recipe_, stream, reading.split,
-                             reading.split == Split::kTrain ? held_out_ : *none, files->second);
+  return ProblemSource::Make(
+      *reading.problems, *tokenizers_.at(directories_.at(reading.stage->name)), recipe_,
+      {stream, reading.split, reading.split == Split::kTrain ? held_out_ : *none}, files->second);
 }
 
 absl::StatusOr<std::unique_ptr<ProblemSource>> Inputs::TrainProblems(const StageConfig& stage) const {

@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ATen/ops/empty.h"
-#include "ATen/ops/zeros.h"
-#include "kernels/adamw.h"
+#include "kernels/backend.h"
 
 namespace temper {
 
@@ -29,29 +27,23 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
 }
 
 Optimizer::Optimizer(CausalLm* model) : model_(model) {
-  m_ = at::zeros({model->TrainedFloats()}, at::kFloat);
-  v_ = at::zeros({model->TrainedFloats()}, at::kFloat);
-  if (!model->exact()) master_ = at::empty({model->TrainedFloats()}, at::kFloat);
-  for (Parameter& parameter : model->parameters().list()) {
+  m_ = NewTensor(model->backend(), {model->TrainedFloats()}).zero_();
+  v_ = NewTensor(model->backend(), {model->TrainedFloats()}).zero_();
+  for (const Parameter& parameter : model->parameters().list()) {
     if (!parameter.trained) continue;
-    at::Tensor stepped = Stepped(parameter);
-    if (master_.defined()) stepped.copy_(parameter.value.view({-1}));
-    const float* weights = stepped.const_data_ptr<float>();
+    const at::Tensor weights = parameter.value.is_cpu() ? parameter.value : parameter.value.to(at::kCPU);
+    const float* const numbers = weights.const_data_ptr<float>();
     float largest = 0;
-    for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(weights[i]));
+    for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(numbers[i]));
     largest_.push_back(largest);
   }
 }
 
-at::Tensor Optimizer::Stepped(const Parameter& parameter) const {
-  return master_.defined() ? master_.narrow(0, parameter.offset, parameter.elements) : parameter.value;
-}
-
 OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
-  ThreadPool& pool = model_->pool();
+  kernels::Backend& backend = model_->backend();
   double squares = 0;
   for (const LayoutEntry& entry : model_->parameters().layout().entries())
-    if (entry.trained) squares += kernels::SumOfSquares(gradients + entry.offset, entry.elements, pool);
+    if (entry.trained) squares += backend.SumOfSquares(gradients + entry.offset, entry.elements);
   OptimizerStep result;
   const double norm = result.gradient_norm = std::sqrt(squares);
   result.applied = std::isfinite(norm);
@@ -69,11 +61,13 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
     step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
-    const at::Tensor weights = Stepped(parameter);
     const kernels::AdamWOutcome outcome =
-        kernels::AdamW(step, parameter.elements, gradients + parameter.offset,
-                       weights.mutable_data_ptr<float>(), m_.mutable_data_ptr<float>() + parameter.offset,
-                       v_.mutable_data_ptr<float>() + parameter.offset, pool);
+        backend.AdamW({.step = step,
+                       .n = parameter.elements,
+                       .gradient = gradients + parameter.offset,
+                       .weight = parameter.value.mutable_data_ptr<float>(),
+                       .m = m_.mutable_data_ptr<float>() + parameter.offset,
+                       .v = v_.mutable_data_ptr<float>() + parameter.offset});
     if (!outcome.finite && result.not_finite.empty()) result.not_finite = parameter.name;
     const double growth = outcome.largest / std::max(1.0f, largest_[tensor++]);
     if (growth > result.growth) {
@@ -81,7 +75,6 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
       result.growth = growth;
       result.largest = outcome.largest;
     }
-    if (master_.defined()) parameter.value.view({-1}).copy_(weights);
   }
   return result;
 }

@@ -43,11 +43,10 @@ struct OptimizerStep {
   double growth = 0, largest = 0;
 };
 
-// AdamW over the policy's trained parameters. The moments are flat by the layout, as the gradients, and live
-// on the host with them; so do the weights that are stepped, where the policy lives on a GPU: it gets copies.
+// AdamW over the policy's trained parameters. The moments are flat by the layout, as the gradients, and lie
+// with them in the backend's memory.
 class Optimizer {
  public:
-  // Weights that are set after this are seen only where the policy is exact.
   explicit Optimizer(CausalLm* model);
 
   // Clips the gradient's norm and steps.
@@ -61,12 +60,8 @@ class Optimizer {
   const at::Tensor& v() const { return v_; }
 
  private:
-  // The weights of a trained parameter that are stepped.
-  at::Tensor Stepped(const Parameter& parameter) const;
-
   CausalLm* model_;
   at::Tensor m_, v_;
-  at::Tensor master_;           // flat as m_; undefined where the policy's own weights are stepped
   std::vector<float> largest_;  // weight of each trained tensor, at the beginning
   int64_t steps_ = 0;
 };

@@ -117,19 +117,14 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
   const int64_t packed = trained <= kPackedAtMost ? trained : 0;
   const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
   const int64_t activations = rows * TapeFloatsPerToken(model, updates.recompute) * 4;
-  if (on_gpu) {
-    Pools pools = {{"weights", weights}, {"gradients", trained + tied_head}, {"activations", activations}};
-    if (reference) pools.emplace_back("reference", weights);
-    pools.emplace_back(absl::StrCat(kHost, "gradients (", levels, " x gradient leaf)"), trained * levels);
-    pools.emplace_back(absl::StrCat(kHost, "optimizer and weights"), trained * 3);
-    return pools;
-  }
-  Pools pools = {{"weights", weights},
-                 {"packed weights", packed},  // beyond a size they are packed piece by piece
-                 {absl::StrCat("gradients (", levels, " x gradient leaf)"), (trained + tied_head) * levels},
-                 {"optimizer", trained * 2},
-                 {"activations", activations}};
-  if (reference) pools.emplace_back("reference", weights + packed);
+  Pools pools = {{"weights", weights}};
+  if (!on_gpu) pools.emplace_back("packed weights", packed);  // beyond a size they are packed piece by piece
+  pools.emplace_back(absl::StrCat("gradients (", levels, " x gradient leaf)"),
+                     (trained + tied_head) * levels);
+  pools.emplace_back("optimizer", trained * 2);
+  pools.emplace_back("activations", activations);
+  if (reference) pools.emplace_back("reference", weights + (on_gpu ? 0 : packed));
+  if (on_gpu && ranks > 1) pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), trained);
   return pools;
 }
 

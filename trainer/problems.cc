@@ -21,11 +21,10 @@ constexpr int64_t kTries = 1000;  // problems of a place's own little stream
 
 absl::StatusOr<std::unique_ptr<ProblemSource>> ProblemSource::Make(
     const ProblemsConfig& config, const Tokenizer& tokenizer, const RecipeConfig& recipe,
-    const std::string& stream, Split split, const ContentKeys& exclude,
-    std::vector<std::shared_ptr<const ProblemFile>> files) {
-  const uint64_t key = RandomKey(static_cast<uint64_t>(recipe.seed), stream, 0, "problems");
+    const Stream& stream, std::vector<std::shared_ptr<const ProblemFile>> files) {
+  const uint64_t key = RandomKey(static_cast<uint64_t>(recipe.seed), stream.name, 0, "problems");
   auto source = std::unique_ptr<ProblemSource>(
-      new ProblemSource(config, tokenizer, key, recipe.Date(), split, exclude));
+      new ProblemSource(config, tokenizer, key, recipe.Date(), stream.split, stream.exclude));
   for (std::shared_ptr<const ProblemFile>& file : files)
     source->sources_.push_back({.file = std::move(file), .order = {}});
   source->Mix();

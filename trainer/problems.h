@@ -22,13 +22,16 @@ namespace temper {
 // each pass. Held-out problems are fixed for a run and never in a train stream.
 class ProblemSource {
  public:
-  // Of the recipe, its seed and date. `stream` names the draws ("zero", "evaluation"). `files` are those of
-  // config, in its order, opened for this split and without what is excluded; problems in `exclude` are left
-  // out of what is made, too. All but the config outlives it.
+  struct Stream {
+    std::string name;  // of the draws ("zero", "evaluation")
+    Split split;
+    const ContentKeys& exclude;  // problems that are left out of what is made
+  };
+  // Of the recipe, its seed and date. `files` are those of config, in its order, opened for this split and
+  // without what is excluded. All but the config outlives it.
   static absl::StatusOr<std::unique_ptr<ProblemSource>> Make(
       const ProblemsConfig& config, const Tokenizer& tokenizer, const RecipeConfig& recipe,
-      const std::string& stream, Split split, const ContentKeys& exclude,
-      std::vector<std::shared_ptr<const ProblemFile>> files);
+      const Stream& stream, std::vector<std::shared_ptr<const ProblemFile>> files);
 
   // Prompts [first, first + count) of the stream; no id twice in what one call returns.
   absl::StatusOr<std::vector<Prompt>> Take(int64_t first, int64_t count);

@@ -102,12 +102,12 @@ absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_director
 }
 
 // All ranks have the same files and run directory, and the run is one of this recipe.
-absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-                   bool library_ops, const std::function<bool()>& stop) {
+absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh, bool exact,
+                   const std::function<bool()>& stop) {
   Communicator& world = mesh.world();
   Progress progress(mesh.is_first() ? Progress::StandardError() : Silent());
   const absl::StatusOr<RunFiles> files =
-      ReadRunFiles(recipe, run_directory, library_ops, stop, mesh.is_first() ? &progress : nullptr);
+      ReadRunFiles(recipe, run_directory, exact, stop, mesh.is_first() ? &progress : nullptr);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfFiles(recipe, run_directory, *files), world));
   const absl::Status claimed = mesh.is_first() ? ClaimRun(recipe, *files, run_directory) : absl::OkStatus();
@@ -120,15 +120,13 @@ absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory,
 class Runner {
  public:
   Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-         const std::function<bool()>& stop, const RunLock* lock, at::Device device, bool library_ops)
+         const std::function<bool()>& stop, const RunLock* lock, kernels::Backend* backend)
       : recipe_(recipe),
         run_directory_(run_directory),
         mesh_(mesh),
         stop_(stop),
         lock_(lock),
-        device_(device),
-        library_ops_(library_ops),
-        pool_(RankThreads(recipe.threads, mesh.world().size())),
+        backend_(backend),
         progress_(mesh.is_first() ? Progress::StandardError() : Silent()) {}
 
   absl::Status Run() {
@@ -136,7 +134,7 @@ class Runner {
     TEMPER_RETURN_IF_ERROR(OpenInputs());
     Json table = Json::array();
     Extent metrics;
-    if (library_ops_ && mesh_.is_first())
+    if (!backend_->exact() && mesh_.is_first())
       LogInfo(NotExactText(recipe_.device), "; old logprobs are recomputed");
     for (const StageConfig& stage : recipe_.stages) {
       const std::string directory = StageDirectory(run_directory_, stage.name);
@@ -191,9 +189,7 @@ class Runner {
     context.run_directory = run_directory_;
     context.directory = StageDirectory(run_directory_, stage.name);
     context.mesh = &mesh_;
-    context.pool = &pool_;
-    context.device = device_;
-    context.library_ops = library_ops_;
+    context.backend = backend_;
     context.progress = &progress_;
     context.stop = stop_;
     TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
@@ -225,7 +221,7 @@ class Runner {
     TEMPER_ASSIGN_OR_RETURN(const Json figures, Evaluate(context));
     const double all = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     row["seconds"] = std::max(before, trained) + (all - trained);
-    row["exact"] = !library_ops_;
+    row["exact"] = backend_->exact();
     for (const auto& [name, value] : figures.items()) row[name] = value;
     if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
     mesh_.world().Barrier();
@@ -304,9 +300,7 @@ class Runner {
   const Mesh& mesh_;
   const std::function<bool()>& stop_;
   const RunLock* const lock_;  // of the first rank
-  const at::Device device_;
-  const bool library_ops_;
-  ThreadPool pool_;
+  kernels::Backend* const backend_;
   Progress progress_;
   std::unique_ptr<Inputs> inputs_;
 };
@@ -337,18 +331,23 @@ int LocalRanks(int ranks) {
 }
 
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
-                       const std::function<bool()>& stop, bool library_ops) {
+                       const std::function<bool()>& stop, kernels::Backend* backend) {
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(recipe.device));
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<kernels::Backend> own;
+  if (backend == nullptr) {
+    pool = std::make_unique<ThreadPool>(RankThreads(recipe.threads, world.size()));
+    TEMPER_ASSIGN_OR_RETURN(own, BackendByName(recipe.device, pool.get()));
+    backend = own.get();
+  }
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
-  library_ops |= device.is_cuda();
-  TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, library_ops), world));
+  TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
   if (recipe.shared) ShareNewFiles();
   std::unique_ptr<RunLock> lock;
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, stop, &lock), world));
-  TEMPER_RETURN_IF_ERROR(Claim(recipe, run_directory, mesh, library_ops, stop));
+  TEMPER_RETURN_IF_ERROR(Claim(recipe, run_directory, mesh, backend->exact(), stop));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, run_directory, mesh, stop, lock.get(), device, library_ops).Run();
+  return Runner(stages, run_directory, mesh, stop, lock.get(), backend).Run();
 }
 
 }  // namespace temper

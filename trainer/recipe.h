@@ -32,10 +32,9 @@ absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlac
 // Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
 // an unfinished one resumes. A directory that is in use, or was begun with another recipe than may go on
 // there (trainer/corrections.h), is refused. Every rank calls it; the first writes. Cancelled where `stop`
-// ended it: the run can go on. library_ops: LibTorch's ops on the CPU too, which is how the way of a run on a
-// GPU is tested.
+// ended it: the run can go on. backend: null for that of the recipe's device, on the recipe's threads.
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
-                       const std::function<bool()>& stop, bool library_ops = false);
+                       const std::function<bool()>& stop, kernels::Backend* backend = nullptr);
 
 // SHA-256 over weights, optimizer, trajectories sorted by (stage, rollout, prompt, sample), datasets, and
 // every metric outside time/, system/ and resume/ (docs/exactness.md, E4).

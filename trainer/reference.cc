@@ -15,9 +15,8 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
                           ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name));
   auto reference = std::make_unique<ReferencePolicy>();
-  reference->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
-                                                 context.pool, session.model().device());
-  reference->model_->UseLibraryOps(context.library_ops);
+  reference->model_ =
+      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), context.backend);
   return reference;
 }
 

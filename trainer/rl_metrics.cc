@@ -143,7 +143,7 @@ SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer&
   return options;
 }
 
-int RewardThreads(const StageContext& context) { return std::max(1, context.pool->threads() / 2); }
+int RewardThreads(const StageContext& context) { return std::max(1, context.backend->pool().threads() / 2); }
 
 absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
                                                   const RlConfig& config, int64_t rollout) {

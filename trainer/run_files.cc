@@ -288,12 +288,11 @@ absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory) {
 }
 
 absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::string& run_directory,
-                                      bool library_ops, const std::function<bool()>& stop,
-                                      Progress* progress) {
+                                      bool exact, const std::function<bool()>& stop, Progress* progress) {
   TEMPER_ASSIGN_OR_RETURN(const RunFiles kept, KeptFiles(run_directory));
   RunFiles now;
   now.temper = kVersion;
-  now.numerics = NumericsText(recipe, library_ops);
+  now.numerics = NumericsText(recipe, exact);
   std::map<std::string, std::string> sums;  // by path
   for (size_t i = 0; i < recipe.stages.size(); ++i) {
     const bool settled = IsSettled(recipe, i, run_directory);
@@ -321,13 +320,13 @@ absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::str
   return now;
 }
 
-std::string NumericsText(const RecipeConfig& recipe, bool library_ops) {
-  return library_ops ? NotExactText(recipe.device) : absl::StrCat("f32, exact, orders ", kNumericsVersion);
+std::string NumericsText(const RecipeConfig& recipe, bool exact) {
+  return exact ? absl::StrCat("f32, exact, orders ", kNumericsVersion) : NotExactText(recipe.device);
 }
 
-std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool library_ops) {
+std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool exact) {
   std::vector<Held> held = {{"temper's version", kVersion, ""},
-                            {"the numerics", NumericsText(recipe, library_ops), ""}};
+                            {"the numerics", NumericsText(recipe, exact), ""}};
   RecipeConfig copy = recipe;
   for (const FieldChange& field :
        CompareFields([](FieldVisitor&) {}, [&](FieldVisitor& v) { copy.Fields(v); })) {

@@ -47,15 +47,14 @@ std::string FilesPath(const std::string& run_directory);
 // moved since `kept`; each once. Where `progress` is not null it shows what takes long. Cancelled where
 // `stop` ended it.
 absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::string& run_directory,
-                                      bool library_ops, const std::function<bool()>& stop,
-                                      Progress* progress);
+                                      bool exact, const std::function<bool()>& stop, Progress* progress);
 
 // The order of sums of a run, and where it is kept: what `numerics` says.
-std::string NumericsText(const RecipeConfig& recipe, bool library_ops);
+std::string NumericsText(const RecipeConfig& recipe, bool exact);
 
 // What every rank must have alike before it trains: the program and the recipe, but for where its files lie;
 // then what the run directory has of each stage, and those files.
-std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool library_ops);
+std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool exact);
 std::vector<Held> HeldOfFiles(const RecipeConfig& recipe, const std::string& run_directory,
                               const RunFiles& files);
 

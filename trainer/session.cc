@@ -37,9 +37,8 @@ absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& to
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, Tokenizer::Load(tokenizer_directory));
   TEMPER_RETURN_IF_ERROR(policy.tokenizer->FitTo(files.config.vocab_size, tokenizer_directory));
-  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
-                                            context.pool, context.device);
-  policy.model->UseLibraryOps(context.library_ops);
+  policy.model =
+      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), context.backend);
   return policy;
 }
 

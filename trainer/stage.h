@@ -9,7 +9,6 @@
 #include "core/file.h"
 #include "core/metrics.h"
 #include "core/progress.h"
-#include "core/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
 #include "trainer/recipe_config.h"
@@ -28,9 +27,7 @@ struct StageContext {
   std::string directory;       // of the stage, inside it
   std::string from_directory;  // the checkpoint it starts from
   const Mesh* mesh = nullptr;
-  ThreadPool* pool = nullptr;
-  at::Device device = at::kCPU;  // where policies live
-  bool library_ops = false;      // LibTorch's ops, as always on a GPU: not exact
+  kernels::Backend* backend = nullptr;  // where policies live
   // Null but on the first rank.
   const RunLock* lock = nullptr;
   MetricsWriter* metrics = nullptr;

@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
-#include "ATen/ops/empty.h"
-#include "ATen/ops/from_blob.h"
 #include "absl/algorithm/container.h"
 #include "comm/reduce.h"
 #include "core/check.h"
@@ -79,35 +78,43 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       optimizer_(optimizer),
       options_(options),
       mesh_(mesh),
-      tape_(std::make_unique<Tape>(options.recompute, model->device())) {}
+      tape_(std::make_unique<Tape>(options.recompute)) {}
 
 Updater::~Updater() = default;
 
-absl::Span<const float> Updater::gradient() const { return total_; }
+std::vector<float> Updater::gradient() const {
+  std::vector<float> host(model_->TrainedFloats());
+  if (total_ != nullptr) model_->backend().CopyToHost(Trained(total_), host.data());
+  return host;
+}
 
 int64_t Updater::bytes() const {
-  return static_cast<int64_t>(leaf_.capacity() + total_.capacity()) * 4 + tape_->bytes();
+  return (total_ == nullptr ? 0 : model_->GradientFloats() * 4) + tape_->bytes();
 }
 
-void Updater::BeginLeaf() {
-  if (model_->exact()) {
-    leaf_.assign(model_->GradientFloats(), 0.0f);
-    model_->BindGradients(leaf_.data());
-    return;
-  }
-  if (!device_leaf_.defined())
-    device_leaf_ =
-        at::empty({model_->GradientFloats()}, at::TensorOptions().dtype(at::kFloat).device(model_->device()));
-  device_leaf_.zero_();
-  model_->BindGradients(device_leaf_.mutable_data_ptr<float>());
+Matrix Updater::Trained(const std::shared_ptr<void>& leaf) const {
+  return kernels::F32(static_cast<float*>(leaf.get()), 1, model_->TrainedFloats());
 }
 
-void Updater::EndLeaf() {
-  model_->FoldTiedHead();
-  leaf_.resize(model_->TrainedFloats());
-  if (!model_->exact())
-    at::from_blob(leaf_.data(), {model_->TrainedFloats()}, at::kFloat)
-        .copy_(device_leaf_.narrow(0, 0, model_->TrainedFloats()));
+std::shared_ptr<void> Updater::BeginLeaf() {
+  // The last total's memory first: of a large model, what one gradient more would take counts.
+  std::shared_ptr<void> leaf = std::exchange(total_, nullptr);
+  if (leaf == nullptr) leaf = model_->backend().Allocate(model_->GradientFloats() * 4);
+  float* const numbers = static_cast<float*>(leaf.get());
+  model_->backend().Zero(kernels::F32(numbers, 1, model_->GradientFloats()));
+  model_->BindGradients(numbers);
+  return leaf;
+}
+
+void Updater::Reduce() {
+  const Matrix total = Trained(total_);
+  kernels::Backend& backend = model_->backend();
+  if (backend.host_memory()) return TreeReduceAll(total.f32(), total.cols, mesh_.dp(), backend.pool());
+  if (mesh_.dp_size() == 1) return;
+  std::vector<float> host(total.cols);
+  backend.CopyToHost(total, host.data());
+  TreeReduceAll(host.data(), total.cols, mesh_.dp(), backend.pool());
+  backend.CopyFromHost(host.data(), total);
 }
 
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
@@ -118,11 +125,12 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
   std::vector<LossSums> local_sums;
-  LeafTree tree(&model_->pool());
-  leaf_ = std::move(total_);  // its memory: of a large model, what one gradient more would take counts
+  LeafTree tree([this](const LeafTree::Leaf& from, const LeafTree::Leaf& to) {
+    model_->backend().Add(Trained(from), Trained(to));
+  });
   std::vector<float> logprobs, dlogprobs;
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    BeginLeaf();
+    std::shared_ptr<void> leaf = BeginLeaf();
     ForEachMicrobatch(
         leaves[l], options_.tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
           logprobs.resize(batch.tokens.size());
@@ -141,12 +149,11 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
           result.local_tokens += row;
           ++result.microbatches;
         });
-    EndLeaf();
-    tree.Push(std::move(leaf_));
-    leaf_ = std::vector<float>();
+    model_->FoldTiedHead();
+    tree.Push(std::move(leaf));
   }
   total_ = tree.Take();
-  TreeReduceAll(total_.data(), static_cast<int64_t>(total_.size()), mesh_.dp(), model_->pool());
+  Reduce();
 
   // The figures of all sequences, summed in the order of leaves on every rank.
   const std::string bytes(reinterpret_cast<const char*>(local_sums.data()),
@@ -156,7 +163,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
     if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
     for (const LossSums& one : sums) AddSums(one, &result.sums);
   }
-  static_cast<OptimizerStep&>(result) = optimizer_->Step(config, learning_rate, total_.data());
+  static_cast<OptimizerStep&>(result) = optimizer_->Step(config, learning_rate, Trained(total_).f32());
   return result;
 }
 

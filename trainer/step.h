@@ -48,22 +48,23 @@ class Updater {
   StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                     double learning_rate, LossFunction loss);
   // The summed gradient of the last Update, flat, for tests.
-  absl::Span<const float> gradient() const;
+  std::vector<float> gradient() const;
   int64_t bytes() const;
 
  private:
-  // A leaf's gradient begins with zeros, on the policy's device, and ends in leaf_, on the host.
-  void BeginLeaf();
-  void EndLeaf();
+  // Memory for a leaf's gradient, all zeros, which the policy adds to from now on.
+  std::shared_ptr<void> BeginLeaf();
+  // Trained numbers of a leaf.
+  Matrix Trained(const std::shared_ptr<void>& leaf) const;
+  // Adds the gradients of all ranks.
+  void Reduce();
 
   CausalLm* model_;
   Optimizer* optimizer_;
   StepOptions options_;
   const Mesh& mesh_;
   std::unique_ptr<Tape> tape_;
-  at::Tensor device_leaf_;  // of a policy that is not exact: where it lives
-  std::vector<float> leaf_;
-  std::vector<float> total_;
+  std::shared_ptr<void> total_;  // of the last update, in the backend's memory
 };
 
 // Which leaf each sequence or group goes to: see trainer/packing.h (DealLeaves). Leaves [first, first +

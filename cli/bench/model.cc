@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/bench/policy.h"
 #include "cli/bench/report.h"
+#include "cli/policy.h"
 #include "comm/mesh.h"
 #include "core/random.h"
 #include "rollout/engine.h"
@@ -12,11 +13,11 @@
 namespace temper {
 
 absl::Status BenchGenerate(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), &pool, device);
+  TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
+  const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
+  CausalLm model(files.config, std::move(files.parameters), backend.get());
   for (int64_t batch : options.batches) {
     TEMPER_ASSIGN_OR_RETURN(auto lists,
                             BenchTokens(options, batch, options.prompt_tokens, files.config.vocab_size));
@@ -57,11 +58,11 @@ absl::Status BenchGenerate(const BenchOptions& options) {
 }
 
 absl::Status BenchTrain(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), &pool, device);
+  TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
+  const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
+  CausalLm model(files.config, std::move(files.parameters), backend.get());
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
   // One token more than is put in: each input has a target.
@@ -94,12 +95,12 @@ absl::Status BenchTrain(const BenchOptions& options) {
 }
 
 absl::Status BenchGrpo(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, BenchDevice(options));
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   ThreadPool pool(static_cast<int>(options.threads));
-  const double peak = BenchPeak(device, pool), flop = FlopOfToken(files.config);
-  CausalLm reference(files.config, files.parameters.Clone(), &pool, device);
-  CausalLm model(files.config, std::move(files.parameters), &pool, device);
+  TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
+  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
+  const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
+  CausalLm reference(files.config, files.parameters.Clone(), backend.get());
+  CausalLm model(files.config, std::move(files.parameters), backend.get());
   Optimizer optimizer(&model);
   const StepOptions step;
   Updater updater(&model, &optimizer, step, Mesh::Single());

@@ -50,14 +50,8 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   return files;
 }
 
-absl::StatusOr<at::Device> BenchDevice(const BenchOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceOfOption(options.device));
-  if (!device.is_cpu()) LogInfo(NotExactText(options.device));
-  return device;
-}
-
-double BenchPeak(at::Device device, ThreadPool& pool) {
-  return device.is_cpu() ? kernels::PeakGflops(pool) : 0;
+double BenchPeak(const kernels::Backend& backend) {
+  return backend.exact() ? kernels::PeakGflops(backend.pool()) : 0;
 }
 
 // Two for each weight that a token meets, of products with weights alone.

@@ -18,10 +18,9 @@ namespace temper {
 absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options);
 
 // Where `options` have it live; says so if that is not exact.
-absl::StatusOr<at::Device> BenchDevice(const BenchOptions& options);
 
-// What the device's cores can reach at most (kernels/peak.h); 0, not told, of a GPU.
-double BenchPeak(at::Device device, ThreadPool& pool);
+// What the CPU's cores can reach at most (kernels/peak.h); 0, not told, of a backend elsewhere.
+double BenchPeak(const kernels::Backend& backend);
 
 // Two for each weight that a token meets in products.
 double FlopOfToken(const ModelConfig& config);

@@ -8,7 +8,7 @@
 #include "cli/bench/report.h"
 #include "core/huge_pages.h"
 #include "core/random.h"
-#include "kernels/gemm.h"
+#include "kernels/cpu_backend.h"
 #include "kernels/peak.h"
 
 namespace temper {
@@ -29,35 +29,16 @@ struct Layer {
     dx = Random(m, k, random);
     dw = Random(n, k, random);
   }
+  static kernels::Matrix Of(const at::Tensor& x) {
+    return kernels::F32(x.const_data_ptr<float>(), x.size(0), x.size(1));
+  }
   kernels::Product Forward() const {
-    kernels::Product p;
-    p.a = x.const_data_ptr<float>(), p.lda = k;
-    p.b = w.const_data_ptr<float>(), p.ldb = k;
-    p.c = y.mutable_data_ptr<float>(), p.ldc = n;
-    p.m = m, p.n = n, p.k = k;
-    p.k_chunks = kernels::kChunks;
-    return p;
+    return {.a = Of(x), .b = Of(w), .c = Of(y), .k_chunks = kernels::kChunks};
   }
   kernels::Product InputGradient() const {
-    kernels::Product p;
-    p.a = dy.const_data_ptr<float>(), p.lda = n;
-    p.b = w.const_data_ptr<float>(), p.ldb = k, p.b_transposed = false;
-    p.c = dx.mutable_data_ptr<float>(), p.ldc = k;
-    p.m = m, p.n = k, p.k = n;
-    p.k_chunks = kernels::kChunks;
-    return p;
+    return {.a = Of(dy), .b = Of(w), .b_transposed = false, .c = Of(dx), .k_chunks = kernels::kChunks};
   }
-  kernels::WeightGradient WeightGradient() const {
-    return {dy.const_data_ptr<float>(),
-            n,
-            x.const_data_ptr<float>(),
-            k,
-            dw.mutable_data_ptr<float>(),
-            k,
-            m,
-            n,
-            k};
-  }
+  kernels::WeightGradient WeightGradient() const { return {.dy = Of(dy), .x = Of(x), .dw = Of(dw)}; }
 
   int64_t m, n, k;
   at::Tensor x, w, dy, y, dx, dw;
@@ -67,6 +48,7 @@ struct Layer {
 
 absl::Status BenchProduct(const BenchOptions& options) {
   ThreadPool pool(static_cast<int>(options.threads));
+  kernels::CpuBackend backend(&pool);
   const int before = at::get_num_threads();
   at::set_num_threads(static_cast<int>(options.threads));
   const double peak = kernels::PeakGflops(pool);
@@ -95,30 +77,29 @@ absl::Status BenchProduct(const BenchOptions& options) {
       measure(
           "forward",
           [&] {
-            kernels::Products({&forward, 1}, pool);
+            backend.Products({&forward, 1});
           },
           [&] { result = at::linear(layer.x, layer.w); });
       const kernels::PackedMatrix packed =
-          kernels::Pack(layer.w.const_data_ptr<float>(), size, true, size, size,
-                        panels.Reserve(kernels::PackedFloats(size, size)), pool);
+          backend.Pack(Layer::Of(layer.w), true, panels.Reserve(backend.PackedFloats(size, size)));
       kernels::Product held = forward;
       held.packed = &packed;
       measure(
           "packed",
           [&] {
-            kernels::Products({&held, 1}, pool);
+            backend.Products({&held, 1});
           },
           [&] { result = at::linear(layer.x, layer.w); });
       measure(
           "dx",
           [&] {
-            kernels::Products({&input, 1}, pool);
+            backend.Products({&input, 1});
           },
           [&] { result = at::matmul(layer.dy, layer.w); });
       measure(
           "dw",
           [&] {
-            kernels::WeightGradients({&weight, 1}, pool);
+            backend.WeightGradients({&weight, 1});
           },
           [&] { result = at::matmul(layer.dy.t(), layer.x); });
       if (!status.ok()) return status;

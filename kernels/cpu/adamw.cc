@@ -7,8 +7,10 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-AdamWOutcome AdamWRange(const AdamWFactors& f, int64_t n, const float* gradient, float* weight, float* m,
-                        float* v) {
+AdamWOutcome AdamWPiece(const AdamWFactors& f, const AdamWTask& piece) {
+  const int64_t n = piece.n;
+  const float* const gradient = piece.gradient;
+  float *const weight = piece.weight, *const m = piece.m, *const v = piece.v;
   // 0 times what is not finite is NaN, and stays one. A moment m that is not finite makes such a weight.
   F16 finite = Set(0.0f), highest = Set(0.0f), lowest = Set(0.0f);
   for (int64_t i = 0; i < n; i += kLanes) {

@@ -17,13 +17,13 @@ struct AdamWFactors {
   float epsilon;
 };
 
+struct AdamWTask;
 struct AdamWOutcome;
 
-#define TEMPER_ADAMW(ISA)                                                                               \
-  namespace ISA {                                                                                       \
-  AdamWOutcome AdamWRange(const AdamWFactors& factors, int64_t n, const float* gradient, float* weight, \
-                          float* m, float* v);                                                          \
-  double SquaresOfChunk(const float* x, int64_t n);                                                     \
+#define TEMPER_ADAMW(ISA)                                                       \
+  namespace ISA {                                                               \
+  AdamWOutcome AdamWPiece(const AdamWFactors& factors, const AdamWTask& piece); \
+  double SquaresOfChunk(const float* x, int64_t n);                             \
   }
 TEMPER_ADAMW(plain)
 TEMPER_ADAMW(avx2)

@@ -94,30 +94,30 @@ void SoftmaxBlock(Softmax* split, const int* valid, int count, float* scores, fl
 
 }  // namespace
 
-void AttentionTile(const AttentionTask& task) {
-  const int padded = (task.v_dim + kLanes - 1) / kLanes * kLanes;
-  float* scores = task.scratch;
+void AttentionTile(const AttentionPiece& piece) {
+  const int padded = (piece.v_dim + kLanes - 1) / kLanes * kLanes;
+  float* scores = piece.scratch;
   float* out = scores + kAttentionTile * 64;
   float* merged_out = out + kAttentionTile * padded;
   Pairs pairs;
-  pairs.count = static_cast<int>(task.pair_end - task.pair_begin);
+  pairs.count = static_cast<int>(piece.pair_end - piece.pair_begin);
   int64_t last_position = 0;
   for (int i = 0; i < pairs.count; ++i) {
-    const int64_t row = (task.pair_begin + i) / task.group;
-    const int64_t head = task.kv_head * task.group + (task.pair_begin + i) % task.group;
-    pairs.q[i] = task.q + (task.first_row + row) * task.ldq + head * task.qk_dim;
-    pairs.position[i] = task.first_position + row;
-    pairs.first_key[i] = FirstKey(pairs.position[i], task.window);
+    const int64_t row = (piece.pair_begin + i) / piece.group;
+    const int64_t head = piece.kv_head * piece.group + (piece.pair_begin + i) % piece.group;
+    pairs.q[i] = piece.q + (piece.first_row + row) * piece.ldq + head * piece.qk_dim;
+    pairs.position[i] = piece.first_position + row;
+    pairs.first_key[i] = FirstKey(pairs.position[i], piece.window);
     last_position = pairs.position[i];
     pairs.split[i] = {-__builtin_inff(), 0.0f};
     pairs.has_merged[i] = false;
     for (int c = 0; c < padded; c += kLanes) Store(out + i * padded + c, Set(0.0f));
   }
 
-  const int64_t head_offset = int64_t{64} * task.kv_head * (task.qk_dim + task.v_dim);
+  const int64_t head_offset = int64_t{64} * piece.kv_head * (piece.qk_dim + piece.v_dim);
   for (int64_t block = pairs.first_key[0] / 64; 64 * block <= last_position; ++block) {
-    const float* keys = task.blocks[block] + head_offset;
-    const float* values = keys + 64 * task.qk_dim;
+    const float* keys = piece.blocks[block] + head_offset;
+    const float* values = keys + 64 * piece.qk_dim;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
       int valid[4], unseen[4], most = 0;
@@ -133,7 +133,7 @@ void AttentionTile(const AttentionTask& task) {
       if (most == 0) continue;
       float* tile = scores + 64 * i;
       float corrections[4];
-      Dots(pairs.q + i, count, keys, task.qk_dim, task.scale, most, tile);
+      Dots(count, {pairs.q + i, keys, piece.qk_dim, piece.scale, most}, tile);
       for (int t = 0; t < count; ++t) {
         for (int key = 0; key < unseen[t]; ++key) tile[64 * t + key] = -__builtin_inff();
       }
@@ -142,10 +142,10 @@ void AttentionTile(const AttentionTask& task) {
                   .per_output = 64,
                   .per_step = 1,
                   .x = values,
-                  .ldx = task.v_dim,
+                  .ldx = piece.v_dim,
                   .out = out + i * padded,
                   .ldout = padded,
-                  .width = task.v_dim,
+                  .width = piece.v_dim,
                   .count = count};
       for (int t = 0; t < count; ++t) {
         if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
@@ -159,15 +159,15 @@ void AttentionTile(const AttentionTask& task) {
   for (int i = 0; i < pairs.count; ++i) {
     MergeSplit(pairs, i, out + i * padded, merged_out + i * padded, padded);
     const Softmax merged = pairs.merged[i];
-    const int64_t row = (task.pair_begin + i) / task.group;
-    const int64_t head = task.kv_head * task.group + (task.pair_begin + i) % task.group;
-    float* to = task.out + (task.first_row + row) * task.ldout + head * task.v_dim;
-    for (int c = 0; c < task.v_dim; c += kLanes) {
-      const int lanes = task.v_dim - c < kLanes ? task.v_dim - c : kLanes;
+    const int64_t row = (piece.pair_begin + i) / piece.group;
+    const int64_t head = piece.kv_head * piece.group + (piece.pair_begin + i) % piece.group;
+    float* to = piece.out + (piece.first_row + row) * piece.ldout + head * piece.v_dim;
+    for (int c = 0; c < piece.v_dim; c += kLanes) {
+      const int lanes = piece.v_dim - c < kLanes ? piece.v_dim - c : kLanes;
       StoreFirst(to + c, Div(Load(merged_out + i * padded + c), Set(merged.sum)), lanes);
     }
-    if (task.lse != nullptr) {
-      task.lse[(task.first_row + row) * task.q_heads + head] =
+    if (piece.lse != nullptr) {
+      piece.lse[(piece.first_row + row) * piece.q_heads + head] =
           static_cast<float>(static_cast<double>(merged.max) + Log(merged.sum));
     }
   }
@@ -192,54 +192,64 @@ float DotRow(const float* a, const float* b, int n) {
   return SumLanes(sum);
 }
 
-// P and dS, both [64][64], of the rows [row, row + count) of one head against one block of keys; 0 where the
-// row does not see the key.
-void Probabilities(const AttentionBackwardTask& task, int64_t row, int count, int head, int64_t key,
-                   const float* keys, const float* values, float* p, float* ds) {
+// Rows [row, row + count) of one head against the block of keys from `key` on, which are transposed.
+struct BackwardTile {
+  int64_t row;
+  int count, head;
+  int64_t key;
+  const float *keys, *values;
+};
+
+// P and dS, both [64][64], of a tile; 0 where the row does not see the key.
+void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, float* p, float* ds) {
+  const int64_t row = at.row, key = at.key;
+  const int count = at.count, head = at.head;
   for (int i = 0; i < count; i += 4) {
     const int tile = count - i < 4 ? count - i : 4;
     const float *q[4], *dout[4];
     for (int t = 0; t < tile; ++t) {
-      q[t] = task.q + (row + i + t) * task.ldq + head * task.qk_dim;
-      dout[t] = task.dout + (row + i + t) * task.lddout + head * task.v_dim;
+      q[t] = piece.q + (row + i + t) * piece.ldq + head * piece.qk_dim;
+      dout[t] = piece.dout + (row + i + t) * piece.lddout + head * piece.v_dim;
     }
     const int most = Valid(row + i + tile - 1, key / 64);
-    Dots(q, tile, keys, task.qk_dim, task.scale, most, p + 64 * i);
-    Dots(dout, tile, values, task.v_dim, 1.0f, most, ds + 64 * i);
+    Dots(tile, {q, at.keys, piece.qk_dim, piece.scale, most}, p + 64 * i);
+    Dots(tile, {dout, at.values, piece.v_dim, 1.0f, most}, ds + 64 * i);
     for (int t = 0; t < tile; ++t) {
       const int64_t r = row + i + t;
-      const F16 lse = Set(task.lse[r * task.ldlse + head]);
-      const F16 d = Set(DotRow(dout[t], task.out + r * task.ldout + head * task.v_dim, task.v_dim));
+      const F16 lse = Set(piece.lse[r * piece.ldlse + head]);
+      const F16 d = Set(DotRow(dout[t], piece.out + r * piece.ldout + head * piece.v_dim, piece.v_dim));
       const int valid = Valid(r, key / 64);
       for (int c = 0; c < 64; c += kLanes) {
         const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
         float* pc = p + 64 * (i + t) + c;
         float* dsc = ds + 64 * (i + t) + c;
         const F16 probability = Exp(Sub(Load(pc), lse));
-        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(task.scale));
+        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(piece.scale));
         Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
         Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
       }
-      const int unseen = Unseen(FirstKey(r, task.window), key / 64);
+      const int unseen = Unseen(FirstKey(r, piece.window), key / 64);
       for (int c = 0; c < unseen; ++c) p[64 * (i + t) + c] = ds[64 * (i + t) + c] = 0.0f;
     }
   }
 }
 
-// For each key of the block: out[key] continues its chain over those of the tile's rows that see it. `ahead`:
-// the tile's first row less the block's first key.
-void AddToKeys(const float* coefficients, int count, int64_t ahead, int64_t window, const float* x,
-               int64_t ldx, int width, int keys, float* out, int64_t ldout) {
+// The rows of a tile and the keys of a block. `ahead`: the tile's first row less the block's first key.
+struct RowsAndKeys {
+  int count, keys;
+  int64_t ahead, window;
+};
+
+// For each key: its output continues its chain over those of the rows that see it. `all` has the first key's
+// coefficients and output.
+void AddToKeys(const RowsAndKeys& at, const Chain& all) {
+  const int count = at.count, keys = at.keys;
+  const int64_t ahead = at.ahead, window = at.window;
   for (int key = 0; key < keys; key += 4) {
-    Chain chain{.coefficients = coefficients + key,
-                .per_output = 1,
-                .per_step = 64,
-                .x = x,
-                .ldx = ldx,
-                .out = out + key * ldout,
-                .ldout = ldout,
-                .width = width,
-                .count = keys - key < 4 ? keys - key : 4};
+    Chain chain = all;
+    chain.coefficients += key;
+    chain.out += key * all.ldout;
+    chain.count = keys - key < 4 ? keys - key : 4;
     for (int t = 0; t < chain.count; ++t) {
       chain.begin[t] = ahead == 0 ? key + t : 0;
       const int64_t end = window == 0 ? count : key + t + window - ahead;
@@ -251,49 +261,63 @@ void AddToKeys(const float* coefficients, int count, int64_t ahead, int64_t wind
 
 }  // namespace
 
-void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block, int64_t row_tile_begin,
-                            int64_t row_tile_end, bool dq, bool dkv) {
-  float* keys = task.scratch;
-  float* values = keys + 64 * task.qk_dim;
-  float* p = values + 64 * task.v_dim;
+void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part) {
+  const int64_t key_block = part.key_block, row_tile_begin = part.row_tile_begin;
+  int64_t row_tile_end = part.row_tile_end;
+  float* keys = piece.scratch;
+  float* values = keys + 64 * piece.qk_dim;
+  float* p = values + 64 * piece.v_dim;
   float* ds = p + 64 * 64;
   const int64_t key = 64 * key_block;
-  if (task.window > 0) {
+  if (piece.window > 0) {
     // Tiles after the last row that sees the last key.
-    const int64_t end = (key + 63 + task.window - 1) / 64 + 1;
+    const int64_t end = (key + 63 + piece.window - 1) / 64 + 1;
     row_tile_end = end < row_tile_end ? end : row_tile_end;
     if (row_tile_begin >= row_tile_end) return;
   }
-  const int key_count = task.rows - key < 64 ? static_cast<int>(task.rows - key) : 64;
-  TransposeBlock(task.k + key * task.ldk, task.ldk, key_count, task.qk_dim, keys);
-  TransposeBlock(task.v + key * task.ldv, task.ldv, key_count, task.v_dim, values);
-  for (int head = 0; head < task.group; ++head) {
+  const int key_count = piece.rows - key < 64 ? static_cast<int>(piece.rows - key) : 64;
+  TransposeBlock(piece.k + key * piece.ldk, piece.ldk, key_count, piece.qk_dim, keys);
+  TransposeBlock(piece.v + key * piece.ldv, piece.ldv, key_count, piece.v_dim, values);
+  for (int head = 0; head < piece.group; ++head) {
     for (int64_t tile = row_tile_begin < key_block ? key_block : row_tile_begin; tile < row_tile_end;
          ++tile) {
       const int64_t row = 64 * tile;
-      const int count = task.rows - row < 64 ? static_cast<int>(task.rows - row) : 64;
-      Probabilities(task, row, count, head, key, keys, values, p, ds);
-      for (int i = 0; dq && i < count; i += 4) {
+      const int count = piece.rows - row < 64 ? static_cast<int>(piece.rows - row) : 64;
+      Probabilities(piece, {row, count, head, key, keys, values}, p, ds);
+      for (int i = 0; part.dq && i < count; i += 4) {
         Chain chain{.coefficients = ds + 64 * i,
                     .per_output = 64,
                     .per_step = 1,
-                    .x = task.k + key * task.ldk,
-                    .ldx = task.ldk,
-                    .out = task.dq + (row + i) * task.lddq + head * task.qk_dim,
-                    .ldout = task.lddq,
-                    .width = task.qk_dim,
+                    .x = piece.k + key * piece.ldk,
+                    .ldx = piece.ldk,
+                    .out = piece.dq + (row + i) * piece.lddq + head * piece.qk_dim,
+                    .ldout = piece.lddq,
+                    .width = piece.qk_dim,
                     .count = count - i < 4 ? count - i : 4};
         for (int t = 0; t < chain.count; ++t) {
-          chain.begin[t] = Unseen(FirstKey(row + i + t, task.window), key_block);
+          chain.begin[t] = Unseen(FirstKey(row + i + t, piece.window), key_block);
           chain.end[t] = Valid(row + i + t, key_block);
         }
         Accumulate(chain);
       }
-      if (!dkv) continue;
-      AddToKeys(ds, count, row - key, task.window, task.q + row * task.ldq + head * task.qk_dim, task.ldq,
-                task.qk_dim, key_count, task.dk + key * task.lddk, task.lddk);
-      AddToKeys(p, count, row - key, task.window, task.dout + row * task.lddout + head * task.v_dim,
-                task.lddout, task.v_dim, key_count, task.dv + key * task.lddv, task.lddv);
+      if (!part.dkv) continue;
+      const RowsAndKeys at{count, key_count, row - key, piece.window};
+      AddToKeys(at, {.coefficients = ds,
+                     .per_output = 1,
+                     .per_step = 64,
+                     .x = piece.q + row * piece.ldq + head * piece.qk_dim,
+                     .ldx = piece.ldq,
+                     .out = piece.dk + key * piece.lddk,
+                     .ldout = piece.lddk,
+                     .width = piece.qk_dim});
+      AddToKeys(at, {.coefficients = p,
+                     .per_output = 1,
+                     .per_step = 64,
+                     .x = piece.dout + row * piece.lddout + head * piece.v_dim,
+                     .ldx = piece.lddout,
+                     .out = piece.dv + key * piece.lddv,
+                     .ldout = piece.lddv,
+                     .width = piece.v_dim});
     }
   }
 }

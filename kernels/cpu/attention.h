@@ -11,7 +11,7 @@ constexpr int kAttentionTile = 16;
 
 // "Pairs" (row, query head of the group) of one sequence and kv head, flattened as row * group + head; the
 // pair's row of q and out is first_row + row, its position first_position + row.
-struct AttentionTask {
+struct AttentionPiece {
   int group, qk_dim, v_dim, q_heads, kv_heads;
   int kv_head = 0;
   float scale;
@@ -33,7 +33,7 @@ inline int64_t AttentionScratch(int v_dim) {
 
 // One sequence and kv head: the pointers are at its row 0 and at its kv head, or at the first query head of
 // its group.
-struct AttentionBackwardTask {
+struct AttentionBackwardPiece {
   int group, qk_dim, v_dim;
   float scale;
   int64_t window;  // 0: none
@@ -49,14 +49,21 @@ inline int64_t AttentionBackwardScratch(int qk_dim, int v_dim) {
   return int64_t{64} * (qk_dim + v_dim + 128);
 }
 
-// Tile: the attention of a task's pairs. BackwardBlock: what the 64 keys of block `key_block` and the 64-row
-// tiles [row_tile_begin, row_tile_end) give to dq (if `dq`) and to dk, dv (if `dkv`, which needs all the row
-// tiles); all three are zero before the first block.
-#define TEMPER_ATTENTION(ISA)                                                                               \
-  namespace ISA {                                                                                           \
-  void AttentionTile(const AttentionTask& task);                                                            \
-  void AttentionBackwardBlock(const AttentionBackwardTask& task, int64_t key_block, int64_t row_tile_begin, \
-                              int64_t row_tile_end, bool dq, bool dkv);                                     \
+// Which part of a piece's gradients: what the 64 keys of block `key_block` and the 64-row tiles
+// [row_tile_begin, row_tile_end) give to dq (if `dq`) and to dk, dv (if `dkv`, which needs all the row
+// tiles).
+struct AttentionBackwardPart {
+  int64_t key_block;
+  int64_t row_tile_begin, row_tile_end;
+  bool dq, dkv;
+};
+
+// AttentionTile: the attention of a piece's pairs. AttentionBackwardBlock: dq, dk and dv are zero before
+// their first part.
+#define TEMPER_ATTENTION(ISA)                                                                          \
+  namespace ISA {                                                                                      \
+  void AttentionTile(const AttentionPiece& piece);                                                     \
+  void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part); \
   }
 TEMPER_ATTENTION(plain)
 TEMPER_ATTENTION(avx2)

@@ -20,7 +20,7 @@ struct Chain {
   float* out;
   int64_t ldout;
   int width;
-  int count;
+  int count = 0;
   int begin[4] = {}, end[4] = {};
 };
 
@@ -132,10 +132,23 @@ inline void Accumulate(const Chain& chain) {
 }
 
 // scores[t][key] = (ascending chain over d of fma(a[t][d], keys[d][key], .) from 0) * scale for the first
-// keys of a block
-// ([dim][64]), `most` of them at least; scores is [count][64].
+// keys of a block ([dim][64]), `most` of them at least; scores is [count][64].
+struct DotProducts {
+  const float* const* a;
+  const float* keys;
+  int dim;
+  float scale;
+  int most;
+};
+
+// The keys from `key` on, kV vectors of them.
 template <int kCount, int kV, bool kFetch = false>
-inline void DotsTile(const float* const* a, const float* keys, int dim, float scale, float* scores) {
+inline void DotsTile(const DotProducts& dots, int key, float* scores) {
+  const float* const* a = dots.a;
+  const float* keys = dots.keys + key;
+  const int dim = dots.dim;
+  const float scale = dots.scale;
+  scores += key;
   F16 acc[kCount][kV];
 #pragma GCC unroll 4
   for (int t = 0; t < kCount; ++t) {
@@ -165,31 +178,30 @@ inline void DotsTile(const float* const* a, const float* keys, int dim, float sc
 }
 
 template <int kCount>
-inline void DotsKeys(const float* const* a, const float* keys, int dim, float scale, int most,
-                     float* scores) {
+inline void DotsKeys(const DotProducts& dots, float* scores) {
+  const int most = dots.most;
   int key = 0;
 #if defined(TEMPER_ISA_avx512)
-  if (most > 48) return DotsTile<kCount, 4>(a, keys, dim, scale, scores);
-  for (; key + kLanes < most; key += 2 * kLanes) DotsTile<kCount, 2>(a, keys + key, dim, scale, scores + key);
+  if (most > 48) return DotsTile<kCount, 4>(dots, 0, scores);
+  for (; key + kLanes < most; key += 2 * kLanes) DotsTile<kCount, 2>(dots, key, scores);
 #endif
   if (kFetchStrips && most > kLanes) {
-    DotsTile<kCount, 1, kFetchStrips>(a, keys, dim, scale, scores);
+    DotsTile<kCount, 1, kFetchStrips>(dots, 0, scores);
     key = kLanes;
   }
-  for (; key < most; key += kLanes) DotsTile<kCount, 1>(a, keys + key, dim, scale, scores + key);
+  for (; key < most; key += kLanes) DotsTile<kCount, 1>(dots, key, scores);
 }
 
-inline void Dots(const float* const* a, int count, const float* keys, int dim, float scale, int most,
-                 float* scores) {
+inline void Dots(int count, const DotProducts& dots, float* scores) {
   switch (count) {
     case 1:
-      return DotsKeys<1>(a, keys, dim, scale, most, scores);
+      return DotsKeys<1>(dots, scores);
     case 2:
-      return DotsKeys<2>(a, keys, dim, scale, most, scores);
+      return DotsKeys<2>(dots, scores);
     case 3:
-      return DotsKeys<3>(a, keys, dim, scale, most, scores);
+      return DotsKeys<3>(dots, scores);
     case 4:
-      return DotsKeys<4>(a, keys, dim, scale, most, scores);
+      return DotsKeys<4>(dots, scores);
   }
 }
 

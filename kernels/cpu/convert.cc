@@ -2,6 +2,8 @@
 // Loops without branches or calls, which the compiler turns into the instruction set's own.
 #include "kernels/cpu/convert.h"
 
+#include "kernels/convert.h"
+
 namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
@@ -29,7 +31,9 @@ void HalfToFloat(int64_t n, const uint16_t* __restrict in, float* __restrict out
   }
 }
 
-void Fp8ToFloat(int64_t n, const uint8_t* __restrict in, float scale, float* __restrict out) {
+void Fp8ToFloat(const Fp8Run& run, const uint8_t* __restrict in, float* __restrict out) {
+  const int64_t n = run.n;
+  const float scale = run.scale;
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t code = in[i], size = code & 0x7f;
     const uint32_t exponent = size < 8 ? 121 : size < 0x7f ? 120 : 240;  // 240 + 15: NaN
@@ -48,7 +52,9 @@ void FloatToBfloat(int64_t n, const float* __restrict in, uint16_t* __restrict o
   }
 }
 
-void FloatToFp8(int64_t n, const float* __restrict in, float scale, uint8_t* __restrict out) {
+void FloatToFp8(const Fp8Run& run, const float* __restrict in, uint8_t* __restrict out) {
+  const int64_t n = run.n;
+  const float scale = run.scale;
   const uint32_t largest = BitsOf(448.0f), least_normal = BitsOf(0x1p-6f);
   for (int64_t i = 0; i < n; ++i) {
     const uint32_t bits = BitsOf(in[i] / scale), whole = bits & 0x7fffffff;

@@ -6,14 +6,16 @@
 
 namespace temper::kernels {
 
-#define TEMPER_CONVERT(ISA)                                               \
-  namespace ISA {                                                         \
-  void BfloatToFloat(int64_t n, const uint16_t* in, float* out);          \
-  void HalfToFloat(int64_t n, const uint16_t* in, float* out);            \
-  void Fp8ToFloat(int64_t n, const uint8_t* in, float scale, float* out); \
-  void FloatToBfloat(int64_t n, const float* in, uint16_t* out);          \
-  void FloatToFp8(int64_t n, const float* in, float scale, uint8_t* out); \
-  uint32_t LargestSize(int64_t n, const float* in);                       \
+struct Fp8Run;
+
+#define TEMPER_CONVERT(ISA)                                          \
+  namespace ISA {                                                    \
+  void BfloatToFloat(int64_t n, const uint16_t* in, float* out);     \
+  void HalfToFloat(int64_t n, const uint16_t* in, float* out);       \
+  void Fp8ToFloat(const Fp8Run& run, const uint8_t* in, float* out); \
+  void FloatToBfloat(int64_t n, const float* in, uint16_t* out);     \
+  void FloatToFp8(const Fp8Run& run, const float* in, uint8_t* out); \
+  uint32_t LargestSize(int64_t n, const float* in);                  \
   }
 TEMPER_CONVERT(plain)
 TEMPER_CONVERT(avx2)

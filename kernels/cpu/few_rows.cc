@@ -16,13 +16,11 @@ namespace {
 
 // Chains whose accumulators wait in memory: those of other rows have the registers in between.
 template <int R, bool kFar, bool kCopy>
-__attribute__((noinline)) void WaitingChains(const float* a, int64_t lda, const float* panel,
-                                             int64_t panel_step, int64_t k, F16 (&waiting)[kWidth * R],
-                                             float* copy) {
+__attribute__((noinline)) void WaitingChains(const Walk& walk, F16 (&waiting)[kWidth * R], float* copy) {
   F16 acc[kWidth * R];
 #pragma GCC unroll 12
   for (int i = 0; i < kWidth * R; ++i) acc[i] = waiting[i];
-  Chains<R, false, kFar, kCopy>(a, lda, panel, panel_step, k, acc, copy);
+  Chains<R, false, kFar, kCopy>(walk, acc, copy);
 #pragma GCC unroll 12
   for (int i = 0; i < kWidth * R; ++i) waiting[i] = acc[i];
 }
@@ -44,20 +42,20 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
     for (int64_t begin = ChunkBegin(t, c); begin < end; begin += kStep) {
       const int64_t count = end - begin < kStep ? end - begin : kStep;
       const float* b = t.b_transposed ? t.b + begin : t.b + begin * t.ldb;
-      if (!in_place) PackPanel(b, t.ldb, t.b_transposed, t.cols, count, scratch);
+      if (!in_place) PackPanel({b, t.ldb, t.cols, count}, t.b_transposed, scratch);
       if constexpr (S == 0) {
         if (in_place) {
-          Chains<R, false, true>(t.a + begin, t.lda, b, t.ldb, count, acc);
+          Chains<R, false, true>({t.a + begin, t.lda, b, t.ldb, count}, acc);
         } else {
-          Chains<R, false>(t.a + begin, t.lda, scratch, kPanel, count, acc);
+          Chains<R, false>({t.a + begin, t.lda, scratch, kPanel, count}, acc);
         }
       } else {
         if (in_place) {
-          WaitingChains<R, true, true>(t.a + begin, t.lda, b, t.ldb, count, acc, scratch);
+          WaitingChains<R, true, true>({t.a + begin, t.lda, b, t.ldb, count}, acc, scratch);
         } else {
-          WaitingChains<R, false, false>(t.a + begin, t.lda, scratch, kPanel, count, acc, nullptr);
+          WaitingChains<R, false, false>({t.a + begin, t.lda, scratch, kPanel, count}, acc, nullptr);
         }
-        WaitingChains<S, false, false>(a + begin, t.lda, scratch, kPanel, count, second, nullptr);
+        WaitingChains<S, false, false>({a + begin, t.lda, scratch, kPanel, count}, second, nullptr);
       }
     }
     tree.Push(c, t.k_chunks, acc);

@@ -23,12 +23,12 @@ void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nul
     Zero(acc);
     const float* from = kColumns ? a + begin * kTileRows : a + begin;
     if (kCopy) {
-      Chains<R, kColumns, true, true>(from, stride, t.b + begin * t.ldb, t.ldb, count, acc,
+      Chains<R, kColumns, true, true>({from, stride, t.b + begin * t.ldb, t.ldb, count}, acc,
                                       copy + begin * kPanel);
     } else if constexpr (kEvery > 0) {
-      ChainsFetching<R, kColumns, kEvery>(from, stride, panel + begin * kPanel, count, acc, *fetch);
+      ChainsFetching<R, kColumns, kEvery>({from, stride, panel + begin * kPanel, kPanel, count}, acc, *fetch);
     } else {
-      Chains<R, kColumns>(from, stride, panel + begin * kPanel, kPanel, count, acc);
+      Chains<R, kColumns>({from, stride, panel + begin * kPanel, kPanel, count}, acc);
     }
     tree.Push(c, t.k_chunks, acc);
   }
@@ -98,7 +98,7 @@ void PackAndTiles(const PanelTask& t, float* scratch) {
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {
-    PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
+    PackPanel({t.b, t.ldb, t.cols, t.k}, t.b_transposed, scratch);
   }
   Tiles<kColumns>(t, scratch, none, together ? kTileRows : 0);
 }
@@ -121,7 +121,7 @@ void ComputePanel(const PanelTask& t, float* scratch) {
   if (t.panel != nullptr) return tiles(t, t.panel);
   if (t.rows <= kPackRows || t.rows <= DirectRows(t.b_transposed, t.ldb)) return ComputeFewRows(t, scratch);
   if (t.cols <= kPanel) return t.lda == 0 ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
-  PackPanel(t.b, t.ldb, t.b_transposed, t.cols, t.k, scratch);
+  PackPanel({t.b, t.ldb, t.cols, t.k}, t.b_transposed, scratch);
   for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
     tiles(PartOf(t, column, kPanel), scratch);
   }

@@ -78,21 +78,31 @@ constexpr int kFewRows = 2;
 // Rows that ComputeGradient takes at a time, as stays in the second cache.
 constexpr int64_t kGradientRows = 1024;
 
+// `count` rows or columns of a matrix, `length` numbers of each.
+struct Strip {
+  const float* data;
+  int64_t ld;
+  int count;
+  int64_t length;
+};
+
 #define TEMPER_GEMM_FUNCTIONS(ISA, ROWS, COLUMNS)                                                        \
   namespace ISA {                                                                                        \
   constexpr int kTileRows = ROWS, kPanel = COLUMNS;                                                      \
   inline constexpr TileShape kTile = {kTileRows, kPanel};                                                \
-  /* Panels [k][kPanel], one after another, from `cols` columns; the rest is 0. */                       \
-  void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out);         \
-  /* out[k][kTileRows] from `rows` <= kTileRows rows, and not a float beyond. */                         \
-  void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out);                           \
-  /* out[m][kTileRows] from `cols` <= kTileRows columns. */                                              \
-  void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out);                      \
+  /* Panels [k][kPanel], one after another, from columns of b [k, n], transposed: rows of b [n, k]; the  \
+     rest is 0. */                                                                                       \
+  void PackPanel(const Strip& b, bool transposed, float* out);                                           \
+  /* out[k][kTileRows] from at most kTileRows rows, and not a float beyond. */                           \
+  void PackTile(const Strip& rows, float* out);                                                          \
+  /* out[m][kTileRows] from at most kTileRows columns. */                                                \
+  void PackColumns(const Strip& columns, float* out);                                                    \
   void ComputePanel(const PanelTask& task, float* scratch); /* PanelScratch() floats if panel is null */ \
   /* Of that, at most kPackRows rows of an unpacked operand. */                                          \
   void ComputeFewRows(const PanelTask& task, float* scratch);                                            \
   void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * kPanel floats */    \
-  void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out);                       \
+  /* Goes on with the sums of at most kLanes columns. */                                                 \
+  void SumColumns(const Strip& columns, float* out);                                                     \
   }
 TEMPER_GEMM_FUNCTIONS(plain, 6, 16)
 TEMPER_GEMM_FUNCTIONS(avx2, 6, 16)

@@ -8,7 +8,10 @@ namespace TEMPER_ISA {
 namespace {
 
 // One panel of b [n, k].
-void PackTransposed(const float* b, int64_t ldb, int cols, int64_t k, float* out) {
+void PackTransposed(const Strip& rows, float* out) {
+  const float* const b = rows.data;
+  const int64_t ldb = rows.ld, k = rows.length;
+  const int cols = rows.count;
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (cols == kPanel) {
@@ -44,13 +47,14 @@ void PackTransposed(const float* b, int64_t ldb, int cols, int64_t k, float* out
 
 }  // namespace
 
-void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k, float* out) {
+void PackPanel(const Strip& b, bool transposed, float* out) {
+  const int64_t k = b.length;
   if (!transposed) {
     // Row by row over all panels: each row lies in pages of its own.
     for (int64_t i = 0; i < k; ++i) {
-      const float* from = b + i * ldb;
+      const float* from = b.data + i * b.ld;
       float* to = out + i * kPanel;
-      int left = cols;
+      int left = b.count;
       for (; left >= kPanel; left -= kPanel, from += kPanel, to += k * kPanel) {
 #pragma GCC unroll 2
         for (int v = 0; v < kPanel; v += kLanes) Store(to + v, Load(from + v));
@@ -67,13 +71,17 @@ void PackPanel(const float* b, int64_t ldb, bool transposed, int cols, int64_t k
     }
     return;
   }
-  for (; cols > kPanel; cols -= kPanel, b += kPanel * ldb, out += k * kPanel) {
-    PackTransposed(b, ldb, kPanel, k, out);
+  Strip rows = b;
+  for (; rows.count > kPanel; rows.count -= kPanel, rows.data += kPanel * b.ld, out += k * kPanel) {
+    PackTransposed({rows.data, b.ld, kPanel, k}, out);
   }
-  PackTransposed(b, ldb, cols, k, out);
+  PackTransposed(rows, out);
 }
 
-void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {
+void PackTile(const Strip& strip, float* out) {
+  const float* const a = strip.data;
+  const int64_t lda = strip.ld, k = strip.length;
+  const int rows = strip.count;
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (rows == kTileRows) {
@@ -103,8 +111,10 @@ void PackTile(const float* a, int64_t lda, int rows, int64_t k, float* out) {
   }
 }
 
-void PackColumns(const float* dy, int64_t lddy, int cols, int64_t m, float* out) {
-  for (int64_t i = 0; i < m; ++i) StoreFirst(out + i * kTileRows, LoadFirst(dy + i * lddy, cols), cols);
+void PackColumns(const Strip& columns, float* out) {
+  const int cols = columns.count;
+  for (int64_t i = 0; i < columns.length; ++i)
+    StoreFirst(out + i * kTileRows, LoadFirst(columns.data + i * columns.ld, cols), cols);
 }
 
 }  // namespace TEMPER_ISA

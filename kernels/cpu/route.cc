@@ -2,6 +2,7 @@
 #include "kernels/cpu/route.h"
 
 #include "kernels/cpu/simd.h"
+#include "kernels/route.h"
 
 namespace temper::kernels {
 namespace TEMPER_ISA {
@@ -11,8 +12,9 @@ inline int Lanes(int64_t left) { return left < kLanes ? static_cast<int>(left) :
 
 }  // namespace
 
-void Scores(const float* logits, int experts, bool sigmoid, float* scores) {
-  if (sigmoid) {
+void Scores(const RouteShape& shape, const float* logits, float* scores) {
+  const int experts = shape.experts;
+  if (shape.sigmoid) {
     for (int c = 0; c < experts; c += kLanes) {
       const int lanes = Lanes(experts - c);
       StoreFirst(scores + c, Sigmoid(LoadFirst(logits + c, lanes)), lanes);
@@ -59,23 +61,24 @@ inline F16 SumOfRanges(const CombineRow& row, int64_t c, int lanes) {
 
 }  // namespace
 
-void Combine(const CombineRow& row, int64_t cols, const float* shared, const float* residual, float* out) {
-  for (int64_t c = 0; c < cols; c += kLanes) {
-    const int lanes = Lanes(cols - c);
+void Combine(const CombineRow& row) {
+  const float *const shared = row.shared, *const residual = row.residual;
+  for (int64_t c = 0; c < row.cols; c += kLanes) {
+    const int lanes = Lanes(row.cols - c);
     F16 total = SumOfRanges<0, 8>(row, c, lanes);
     if (shared != nullptr) total = Add(total, LoadFirst(shared + c, lanes));
     if (residual != nullptr) total = Add(total, LoadFirst(residual + c, lanes));
-    StoreFirst(out + c, total, lanes);
+    StoreFirst(row.out + c, total, lanes);
   }
 }
 
-float CombineBackward(const float* dout, const float* y, float weight, int64_t cols, float* dy) {
+float CombineBackward(const CombineBackwardRow& row) {
   F16 dot = Set(0.0f);
-  for (int64_t c = 0; c < cols; c += kLanes) {
-    const int lanes = Lanes(cols - c);
-    const F16 d = LoadFirst(dout + c, lanes);
-    dot = Fma(d, LoadFirst(y + c, lanes), dot);
-    StoreFirst(dy + c, Mul(Set(weight), d), lanes);
+  for (int64_t c = 0; c < row.cols; c += kLanes) {
+    const int lanes = Lanes(row.cols - c);
+    const F16 d = LoadFirst(row.dout + c, lanes);
+    dot = Fma(d, LoadFirst(row.y + c, lanes), dot);
+    StoreFirst(row.dy + c, Mul(Set(row.weight), d), lanes);
   }
   return SumLanes(dot);
 }

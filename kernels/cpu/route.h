@@ -6,18 +6,30 @@
 
 namespace temper::kernels {
 
+struct RouteShape;
+
 // Entries of one row, by expert id ascending: range c of the eight holds [range[c], range[c + 1]).
 struct CombineRow {
   const float* const* y;  // [entries][cols]
   const float* weights;   // [entries]; null: all 1
   int range[9];
+  int64_t cols;
+  const float *shared, *residual;  // may be null
+  float* out;
 };
 
-#define TEMPER_ROUTE(ISA)                                                                                    \
-  namespace ISA {                                                                                            \
-  void Scores(const float* logits, int experts, bool sigmoid, float* scores);                                \
-  void Combine(const CombineRow& row, int64_t cols, const float* shared, const float* residual, float* out); \
-  float CombineBackward(const float* dout, const float* y, float weight, int64_t cols, float* dy);           \
+struct CombineBackwardRow {
+  const float *dout, *y;
+  float weight;
+  int64_t cols;
+  float* dy;
+};
+
+#define TEMPER_ROUTE(ISA)                                                   \
+  namespace ISA {                                                           \
+  void Scores(const RouteShape& shape, const float* logits, float* scores); \
+  void Combine(const CombineRow& row);                                      \
+  float CombineBackward(const CombineBackwardRow& row);                     \
   }
 TEMPER_ROUTE(plain)
 TEMPER_ROUTE(avx2)

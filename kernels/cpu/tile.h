@@ -58,12 +58,22 @@ inline void Step(const float* a, int64_t stride, const F16 (&b)[kWidth], F16 (&a
   }
 }
 
-// Goes on with the chains of R rows x kPanel columns over k steps. a's element of row r and step i is at
-// r * stride + i, or, if it is packed in columns, at r + i * stride. With kFar the panel's steps lie in pages
-// of their own and are fetched ahead; with kCopy it is packed to `copy` on the way.
+// k steps of rows and a panel. a's element of row r and step i is at r * stride + i, or, if it is packed in
+// columns, at r + i * stride.
+struct Walk {
+  const float* a;
+  int64_t stride;
+  const float* panel;
+  int64_t panel_step;
+  int64_t k;
+};
+
+// Goes on with the chains of R rows x kPanel columns. With kFar the panel's steps lie in pages of their own
+// and are fetched ahead; with kCopy it is packed to `copy` on the way.
 template <int R, bool kColumns, bool kFar = false, bool kCopy = false>
-inline void Chains(const float* a, int64_t stride, const float* panel, int64_t panel_step, int64_t k,
-                   F16 (&acc)[kWidth * R], float* copy = nullptr) {
+inline void Chains(const Walk& walk, F16 (&acc)[kWidth * R], float* copy = nullptr) {
+  const float *a = walk.a, *panel = walk.panel;
+  const int64_t stride = walk.stride, panel_step = walk.panel_step, k = walk.k;
 #pragma GCC unroll 2
   for (int64_t i = 0; i < k; ++i) {
     F16 b[kWidth];
@@ -81,8 +91,9 @@ inline void Chains(const float* a, int64_t stride, const float* panel, int64_t p
 
 // The same over a packed panel, and a line is fetched every kEvery steps.
 template <int R, bool kColumns, int kEvery>
-inline void ChainsFetching(const float* a, int64_t stride, const float* panel, int64_t k,
-                           F16 (&acc)[kWidth * R], Fetch& fetch) {
+inline void ChainsFetching(const Walk& walk, F16 (&acc)[kWidth * R], Fetch& fetch) {
+  const float *a = walk.a, *panel = walk.panel;
+  const int64_t stride = walk.stride, k = walk.k;
   int64_t i = 0;
   for (; i + kEvery <= k; i += kEvery) {
     fetch.Line();
@@ -96,7 +107,7 @@ inline void ChainsFetching(const float* a, int64_t stride, const float* panel, i
       a += kColumns ? stride : 1;
     }
   }
-  Chains<R, kColumns>(a, stride, panel, kPanel, k - i, acc);
+  Chains<R, kColumns>({a, stride, panel, kPanel, k - i}, acc);
 }
 
 template <int N>

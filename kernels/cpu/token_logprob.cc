@@ -2,6 +2,7 @@
 #include "kernels/cpu/token_logprob.h"
 
 #include "kernels/cpu/simd.h"
+#include "kernels/token_logprob.h"
 
 namespace temper::kernels {
 namespace TEMPER_ISA {
@@ -12,10 +13,6 @@ inline int Lanes(int64_t left) { return left < kLanes ? static_cast<int>(left) :
 inline F16 Scaled(F16 logits, F16 temperature, bool divide) {
   return divide ? Div(logits, temperature) : logits;
 }
-
-struct MaxSum {
-  float max, sum;
-};
 
 float RowMax(const float* row, int64_t n) {
   F16 top[4] = {Set(-__builtin_inff()), Set(-__builtin_inff()), Set(-__builtin_inff()),
@@ -67,28 +64,29 @@ inline double SumLanes(double* lanes) {
 
 }  // namespace
 
-void MaxAndSum(const float* row, int64_t n, float temperature, float* max, float* sum) {
+MaxSum MaxAndSum(const LogitRow& row) {
+  const int64_t n = row.vocab;
   MaxSum chunks[8];
   for (int c = 0; c < 8; ++c) {
     const int64_t begin = c * n / 8, end = (c + 1) * n / 8;
-    chunks[c] = Chunk(row + begin, end - begin, temperature);
+    chunks[c] = Chunk(row.logits + begin, end - begin, row.temperature);
   }
-  const MaxSum all = Merge(Merge(Merge(chunks[0], chunks[1]), Merge(chunks[2], chunks[3])),
-                           Merge(Merge(chunks[4], chunks[5]), Merge(chunks[6], chunks[7])));
-  *max = all.max;
-  *sum = all.sum;
+  return Merge(Merge(Merge(chunks[0], chunks[1]), Merge(chunks[2], chunks[3])),
+               Merge(Merge(chunks[4], chunks[5]), Merge(chunks[6], chunks[7])));
 }
 
-ExpRowResult ExpRow(const float* row, int64_t n, float temperature, float max, float log_sum, float* e,
-                    double* prefix) {
-  const bool divide = temperature != 1.0f;
-  const F16 t = Set(temperature), top = Set(max), log = Set(log_sum), zero = Set(0.0f);
+ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out) {
+  const int64_t n = row.vocab;
+  float* const e = out.e;
+  double* const prefix = out.prefix;
+  const bool divide = row.temperature != 1.0f;
+  const F16 t = Set(row.temperature), top = Set(sum.max), log = Set(sum.log_sum), zero = Set(0.0f);
   double total[kLanes] = {}, entropy[kLanes] = {};
   double chain = 0;
   for (int64_t i = 0; i < n; i += kLanes) {
     if (prefix != nullptr && i % kPrefixBlock == 0) prefix[i / kPrefixBlock] = chain;
     const int lanes = Lanes(n - i);
-    const F16 below = Sub(Scaled(LoadFirst(row + i, lanes), t, divide), top);
+    const F16 below = Sub(Scaled(LoadFirst(row.logits + i, lanes), t, divide), top);
     const F16 p = Select(FirstLanes(lanes), Exp(below), zero);
     // A logit of -inf has e = 0 and must not give 0 * inf.
     const F16 surprise = Select(Less(zero, p), Sub(log, below), zero);
@@ -108,10 +106,12 @@ ExpRowResult ExpRow(const float* row, int64_t n, float temperature, float max, f
   return {SumLanes(total), SumLanes(entropy)};
 }
 
-void SoftmaxGradient(float* row, int64_t n, float temperature, float max, float log_sum, int64_t target,
-                     float factor) {
-  const bool divide = temperature != 1.0f;
-  const F16 t = Set(temperature), top = Set(max), log = Set(log_sum), f = Set(factor), zero = Set(0.0f);
+void SoftmaxGradient(const SoftmaxGradientTask& task) {
+  float* const row = task.row;
+  const int64_t n = task.n, target = task.target;
+  const bool divide = task.temperature != 1.0f;
+  const F16 t = Set(task.temperature), top = Set(task.max), log = Set(task.log_sum), f = Set(task.factor),
+            zero = Set(0.0f);
   float at_target = 0;
   for (int64_t i = 0; i < n; i += kLanes) {
     const int lanes = Lanes(n - i);
@@ -119,7 +119,7 @@ void SoftmaxGradient(float* row, int64_t n, float temperature, float max, float 
     if (i <= target && target < i + kLanes) {
       float pf[kLanes];
       Store(pf, p);
-      at_target = (1.0f - pf[target - i]) * factor;
+      at_target = (1.0f - pf[target - i]) * task.factor;
     }
     StoreFirst(row + i, Mul(Sub(zero, p), f), lanes);
   }

@@ -9,23 +9,42 @@ namespace temper::kernels {
 // Probabilities of this many ids lie between two of the running sums that ExpRow stores.
 constexpr int64_t kPrefixBlock = 1024;
 
+struct LogitRow;
+struct LogSumExp;
+
+// The largest of z = logits / temperature, and sum exp(z - max).
+struct MaxSum {
+  float max, sum;
+};
+
+// What ExpRow writes, where not null: e[i] = exp(z[i] - max); prefix[b] = the ascending chain of e in f64
+// before id b * kPrefixBlock, one more at the end.
+struct ExpRowOutput {
+  float* e = nullptr;
+  double* prefix = nullptr;
+};
 struct ExpRowResult {
   double total = 0;    // sum of e, 16 strided lanes
   double entropy = 0;  // sum of e * (log_sum - (z - max)), 16 strided lanes
 };
 
-// MaxAndSum: over the eight chunks and their tree. ExpRow: e[i] = exp(z[i] - max), z = row / temperature;
-// prefix (may be null) [b] = the ascending chain of e in f64 before id b * kPrefixBlock, one more at the end.
-// SoftmaxGradient: row[i] becomes ((i == target) - exp((z[i] - max) - log_sum)) * factor. FirstLargest: the
-// argmax, ties to the lower id.
-#define TEMPER_TOKEN_LOGPROB(ISA)                                                                          \
-  namespace ISA {                                                                                          \
-  void MaxAndSum(const float* row, int64_t n, float temperature, float* max, float* sum);                  \
-  ExpRowResult ExpRow(const float* row, int64_t n, float temperature, float max, float log_sum, float* e,  \
-                      double* prefix);                                                                     \
-  void SoftmaxGradient(float* row, int64_t n, float temperature, float max, float log_sum, int64_t target, \
-                       float factor);                                                                      \
-  int64_t FirstLargest(const float* row, int64_t n);                                                       \
+// row[i] becomes ((i == target) - exp((z[i] - max) - log_sum)) * factor.
+struct SoftmaxGradientTask {
+  float* row;
+  int64_t n;
+  float temperature;
+  float max, log_sum;
+  int64_t target;
+  float factor;
+};
+
+// MaxAndSum: over the eight chunks and their tree. FirstLargest: the argmax, ties to the lower id.
+#define TEMPER_TOKEN_LOGPROB(ISA)                                                          \
+  namespace ISA {                                                                          \
+  MaxSum MaxAndSum(const LogitRow& row);                                                   \
+  ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out); \
+  void SoftmaxGradient(const SoftmaxGradientTask& task);                                   \
+  int64_t FirstLargest(const float* row, int64_t n);                                       \
   }
 TEMPER_TOKEN_LOGPROB(plain)
 TEMPER_TOKEN_LOGPROB(avx2)

@@ -23,11 +23,10 @@ inline void Write(float* p, F16 a, int lanes) {
   }
 }
 
-// R rows of dw (columns of dy) x at most kPanel columns of x, chains over m rows; with kEvery > 0 (x is
-// packed) a line of `fetch` is fetched every so many.
+// R rows of dw (columns of dy) x at most kPanel columns of x, chains over the walk's rows; with kEvery > 0 (x
+// is packed) a line of `fetch` is fetched every so many.
 template <int R, int kEvery = 0>
-void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_t x_step, int64_t m,
-                  float* dw, int cols, Fetch& fetch) {
+void GradientTile(const GradientTask& t, const Walk& walk, float* dw, int cols, Fetch& fetch) {
   F16 acc[kWidth * R];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
@@ -37,9 +36,9 @@ void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_
     }
   }
   if constexpr (kEvery > 0) {
-    ChainsFetching<R, true, kEvery>(dy, t.dy_step, x, m, acc, fetch);
+    ChainsFetching<R, true, kEvery>(walk, acc, fetch);
   } else {
-    Chains<R, true>(dy, t.dy_step, x, x_step, m, acc);
+    Chains<R, true>(walk, acc);
   }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
@@ -50,11 +49,17 @@ void GradientTile(const GradientTask& t, const float* dy, const float* x, int64_
   }
 }
 
-// Tile j of kTileRows rows, panel p. Meanwhile tile `next_j`, `next_p` of dw, lines of as many pages, is
-// fetched.
-inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j, int64_t next_p,
-                    int64_t begin, int64_t m, float* scratch, Fetch& fetch) {
-  const float* next = t.dw + next_j * kTileRows * t.lddw + next_p * kPanel;
+// Tile j of kTileRows rows, panel p, over rows [begin, begin + m) of dy and x. Meanwhile tile `next_j`,
+// `next_p` of dw, lines of as many pages, is fetched.
+struct Place {
+  int64_t j, p;
+  int64_t next_j, next_p;
+  int64_t begin, m;
+};
+
+inline void OneTile(const GradientTask& t, const Place& place, float* scratch, Fetch& fetch) {
+  const int64_t j = place.j, p = place.p, begin = place.begin, m = place.m;
+  const float* next = t.dw + place.next_j * kTileRows * t.lddw + place.next_p * kPanel;
 #pragma GCC unroll 12
   for (int r = 0; r < kTileRows; ++r) {
 #pragma GCC unroll 2
@@ -67,16 +72,16 @@ inline void OneTile(const GradientTask& t, int64_t j, int64_t p, int64_t next_j,
   const float* x = t.x + p * t.x_panel + begin * t.x_step;
   int64_t x_step = t.x_step;
   if (cols < kPanel && !t.packed) {
-    PackPanel(x, t.x_step, false, cols, m, scratch);
+    PackPanel({x, t.x_step, cols, m}, false, scratch);
     x = scratch;
     x_step = kPanel;
   }
   float* dw = t.dw + j * kTileRows * t.lddw + p * kPanel;
+  const Walk walk{dy, t.dy_step, x, x_step, m};
   if (rows == kTileRows && !fetch.done()) {
-    return GradientTile<kTileRows, 2>(t, dy, x, x_step, m, dw, cols, fetch);
+    return GradientTile<kTileRows, 2>(t, walk, dw, cols, fetch);
   }
-  WithRows<kTileRows>(
-      rows, [&](auto r) { GradientTile<decltype(r)::value>(t, dy, x, x_step, m, dw, cols, fetch); });
+  WithRows<kTileRows>(rows, [&](auto r) { GradientTile<decltype(r)::value>(t, walk, dw, cols, fetch); });
 }
 
 // Up to kFewRows rows of dy and x: along the rows of dw, kJ of them at a time, whose way to memory and back
@@ -131,21 +136,22 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
         Fetch fetch(next, m * kPanel);
         for (int64_t j = 0; j < tiles; ++j) {
           const bool last = j + 1 == tiles;
-          OneTile(t, j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m, scratch, fetch);
+          OneTile(t, {j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m}, scratch, fetch);
         }
       }
     } else {
       // Along the rows of dw, whose traffic counts where m is small.
       for (int64_t j = 0; j < tiles; ++j) {
-        for (int64_t p = 0; p < panels; ++p) OneTile(t, j, p, j, p + 1, begin, m, scratch, none);
+        for (int64_t p = 0; p < panels; ++p) OneTile(t, {j, p, j, p + 1, begin, m}, scratch, none);
       }
     }
   }
 }
 
-void SumColumns(const float* dy, int64_t lddy, int64_t m, int cols, float* out) {
+void SumColumns(const Strip& columns, float* out) {
+  const int cols = columns.count;
   F16 acc = LoadFirst(out, cols);
-  for (int64_t i = 0; i < m; ++i) acc = Add(acc, LoadFirst(dy + i * lddy, cols));
+  for (int64_t i = 0; i < columns.length; ++i) acc = Add(acc, LoadFirst(columns.data + i * columns.ld, cols));
   StoreFirst(out, acc, cols);
 }
 

@@ -41,6 +41,17 @@ inline std::vector<float> SlowTree(int64_t n, int begin, int end) {
   return sum;
 }
 
+// Leaves of these tests are vectors.
+inline LeafTree::Leaf LeafOf(std::vector<float> numbers) {
+  return std::make_shared<std::vector<float>>(std::move(numbers));
+}
+inline std::vector<float>& NumbersOf(const LeafTree::Leaf& leaf) {
+  return *static_cast<std::vector<float>*>(leaf.get());
+}
+inline void AddLeaves(const LeafTree::Leaf& from, const LeafTree::Leaf& to) {
+  for (size_t i = 0; i < NumbersOf(to).size(); ++i) NumbersOf(to)[i] += NumbersOf(from)[i];
+}
+
 template <class T>
 std::string Bytes(const std::vector<T>& x) {
   return std::string(reinterpret_cast<const char*>(x.data()), x.size() * sizeof(T));
@@ -56,7 +67,7 @@ inline void ExchangesBody(Communicator& comm) {
     const int to = (me + distance) % n, from = (me - distance + n) % n;
     const std::string out = text(me, to);
     std::string in(text(from, me).size(), '?');
-    comm.SendReceive(out.data(), out.size(), to, in.data(), in.size(), from, 5);
+    comm.SendReceive({out.data(), out.size(), to, in.data(), in.size(), from, 5});
     EXPECT_EQ(in, text(from, me));
   }
   // Pairwise one-way, with messages of the same tag in order and an empty one among them.
@@ -125,11 +136,11 @@ inline void LeavesBody(Communicator& comm) {
   constexpr int kLeaves = 8;
   constexpr int64_t kSize = 1003;
   std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(2);
-  LeafTree tree(comm.rank() % 2 == 0 ? pool.get() : nullptr);
+  LeafTree tree(AddLeaves);
   const int mine = kLeaves / comm.size();
   for (int leaf = comm.rank() * mine; leaf < (comm.rank() + 1) * mine; ++leaf)
-    tree.Push(HostileLeaf(kSize, leaf));
-  std::vector<float> sum = tree.Take();
+    tree.Push(LeafOf(HostileLeaf(kSize, leaf)));
+  std::vector<float> sum = NumbersOf(tree.Take());
   TreeReduceAll(sum.data(), kSize, comm, *pool);
   EXPECT_EQ(Bytes(sum), Bytes(SlowTree(kSize, 0, kLeaves)));
 }
@@ -183,7 +194,7 @@ inline void LeaveBody(Communicator& comm) {
       if (me == 0) comm.Receive(&got, sizeof got, first);
       if (me == 0) EXPECT_EQ(got, 42) << "what was sent before is not lost";
       if (me % 2 == 0) comm.Receive(&got, sizeof got, first, 3);
-      comm.SendReceive(&sent, sizeof sent, first, &got, sizeof got, first, 4);
+      comm.SendReceive({&sent, sizeof sent, first, &got, sizeof got, first, 4});
       ADD_FAILURE() << "rank " << me << " went on";
     } catch (const PeerLeft& left) {
       EXPECT_EQ(left.words(), words);
@@ -226,9 +237,9 @@ inline void SplitBody(Communicator& comm) {
       char byte = 0;
       const int next = (part->rank() + 1) % part->size(),
                 before = (part->rank() + part->size() - 1) % part->size();
-      EXPECT_THROW(part->SendReceive(&byte, 1, next, &byte, 1, part->size()), InternalError);
+      EXPECT_THROW(part->SendReceive({&byte, 1, next, &byte, 1, part->size()}), InternalError);
       const char mine = static_cast<char>('a' + comm.rank());
-      part->SendReceive(&mine, 1, next, &byte, 1, before);
+      part->SendReceive({&mine, 1, next, &byte, 1, before});
       EXPECT_EQ(byte, 'a' + std::atoi(same[before].c_str()));
     }
   }

@@ -59,7 +59,7 @@ TEST(Nccl, RanksExchangeDeviceMemory) {
     ASSERT_EQ(cudaMalloc(&out, bytes), cudaSuccess);
     ASSERT_EQ(cudaMalloc(&in, bytes), cudaSuccess);
     ASSERT_EQ(cudaMemcpy(out, sent.data(), bytes, cudaMemcpyHostToDevice), cudaSuccess);
-    nccl.SendReceive(out, bytes, 1 - comm.rank(), in, bytes, 1 - comm.rank());
+    nccl.SendReceive({out, bytes, 1 - comm.rank(), in, bytes, 1 - comm.rank()});
     ASSERT_EQ(cudaMemcpy(got.data(), in, bytes, cudaMemcpyDeviceToHost), cudaSuccess);
     std::iota(sent.begin(), sent.end(), 1000 * (1 - comm.rank()));
     EXPECT_EQ(got, sent);

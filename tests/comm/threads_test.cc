@@ -71,21 +71,31 @@ TEST(Reduce, RanksThatAreNoPowerOfTwoAreRefused) {
 
 TEST(LeafTree, AddsLeavesLikeABinaryCounter) {
   for (int leaves : {1, 2, 4, 8, 64}) {
-    LeafTree tree;
+    LeafTree tree(AddLeaves);
     for (int round = 0; round < 2; ++round) {  // Take leaves it as new
-      for (int leaf = 0; leaf < leaves; ++leaf) tree.Push(HostileLeaf(100, leaf));
+      for (int leaf = 0; leaf < leaves; ++leaf) tree.Push(LeafOf(HostileLeaf(100, leaf)));
       EXPECT_EQ(tree.leaves(), leaves);
-      EXPECT_EQ(Bytes(tree.Take()), Bytes(SlowTree(100, 0, leaves))) << leaves;
+      EXPECT_EQ(Bytes(NumbersOf(tree.Take())), Bytes(SlowTree(100, 0, leaves))) << leaves;
     }
   }
 }
 
-TEST(LeafTree, RefusesLeavesThatAreNoPerfectTreeOrDifferInSize) {
-  LeafTree tree;
+TEST(LeafTree, KeepsNoMoreBuffersThanABinaryCounterHasDigits) {
+  int alive = 0, most = 0;
+  LeafTree tree([](const LeafTree::Leaf&, const LeafTree::Leaf&) {});
+  for (int leaf = 0; leaf < 64; ++leaf) {
+    most = std::max(most, ++alive);
+    tree.Push(LeafTree::Leaf(&alive, [&](void*) { --alive; }));
+  }
+  EXPECT_EQ(most, 7);
+  EXPECT_EQ(alive, 1);
+}
+
+TEST(LeafTree, RefusesLeavesThatAreNoPerfectTree) {
+  LeafTree tree(AddLeaves);
   EXPECT_THROW(tree.Take(), InternalError);
-  for (int leaf = 0; leaf < 3; ++leaf) tree.Push({1.0f});
+  for (int leaf = 0; leaf < 3; ++leaf) tree.Push(LeafOf({1.0f}));
   EXPECT_THROW(tree.Take(), InternalError);
-  EXPECT_THROW(tree.Push({1.0f, 2.0f}), InternalError);
 }
 
 TEST(Threads, NobodyLeavesABarrierThatSomebodyHasNotReached) {

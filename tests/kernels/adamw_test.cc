@@ -19,6 +19,15 @@ AdamWStep Step(int64_t step) {
       .learning_rate = 3e-4f, .epsilon = 1e-8f, .weight_decay = 0.1f, .step = step, .gradient_scale = 0.37f};
 }
 
+AdamWTask Task(const AdamWStep& step, const std::vector<float>& gradient, Parameters& p) {
+  return {.step = step,
+          .n = static_cast<int64_t>(gradient.size()),
+          .gradient = gradient.data(),
+          .weight = p.weight.data(),
+          .m = p.m.data(),
+          .v = p.v.data()};
+}
+
 // The kernel's formula, a number at a time.
 void ReferenceStep(const AdamWStep& s, const std::vector<float>& gradient, Parameters& p) {
   double power1 = 1, power2 = 1;
@@ -41,12 +50,12 @@ TEST(AdamW, EqualsItsScalarFormula) {
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     for (int threads : {1, 2, 3}) {
-      ThreadPool pool(threads);
+      TestBackend backend(threads);
       for (int64_t n : {1, 15, 16, 17, 711, 40001}) {
         Parameters p(n), reference = p;
         const std::vector<float> gradient = Numbers(n, 4);
         for (int64_t step : {1, 2, 3}) {
-          AdamW(Step(step), n, gradient.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+          backend->AdamW(Task(Step(step), gradient, p));
           ReferenceStep(Step(step), gradient, reference);
         }
         EXPECT_EQ(Differences(p.weight, reference.weight), 0) << Name(isa) << " " << n;
@@ -59,7 +68,7 @@ TEST(AdamW, EqualsItsScalarFormula) {
 
 // torch.optim.AdamW's formula in f64 throughout.
 TEST(AdamW, FollowsTheF64OptimizerOverManySteps) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   const int64_t n = 200;
   Parameters p(n);
   std::fill(p.m.begin(), p.m.end(), 0.0f);
@@ -68,7 +77,7 @@ TEST(AdamW, FollowsTheF64OptimizerOverManySteps) {
   const double beta1 = 0.9f, beta2 = 0.95f, lr = 3e-4f, wd = 0.1f, scale = 0.37f;
   for (int64_t t = 1; t <= 200; ++t) {
     const std::vector<float> gradient = Numbers(n, static_cast<uint32_t>(10 + t));
-    AdamW(Step(t), n, gradient.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+    backend->AdamW(Task(Step(t), gradient, p));
     for (int64_t i = 0; i < n; ++i) {
       const double g = gradient[i] * scale;
       w[i] -= lr * wd * w[i];
@@ -81,28 +90,28 @@ TEST(AdamW, FollowsTheF64OptimizerOverManySteps) {
 }
 
 TEST(AdamW, WithoutGradientOnlyDecayMovesTheWeight) {
-  ThreadPool pool(1);
-  std::vector<float> weight = {2, -3}, m(2), v(2);
+  TestBackend backend(1);
+  Parameters p(2);
+  p.weight = {2, -3};
+  p.m = p.v = {0, 0};
   const std::vector<float> gradient(2);
-  AdamW({.learning_rate = 0.5f, .weight_decay = 0.25f}, 2, gradient.data(), weight.data(), m.data(), v.data(),
-        pool);
-  EXPECT_EQ(weight, (std::vector<float>{1.75f, -2.625f}));
-  AdamW({.learning_rate = 0.5f}, 2, gradient.data(), weight.data(), m.data(), v.data(), pool);
-  EXPECT_EQ(weight, (std::vector<float>{1.75f, -2.625f}));
+  backend->AdamW(Task({.learning_rate = 0.5f, .weight_decay = 0.25f}, gradient, p));
+  EXPECT_EQ(p.weight, (std::vector<float>{1.75f, -2.625f}));
+  backend->AdamW(Task({.learning_rate = 0.5f}, gradient, p));
+  EXPECT_EQ(p.weight, (std::vector<float>{1.75f, -2.625f}));
 }
 
 // One bad number anywhere, in whole vectors and in the rest behind them.
 TEST(AdamW, TellsWhetherWeightsAndMomentsAreFiniteAndTheLargestWeight) {
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
-    ThreadPool pool(2);
+    TestBackend backend(2);
     for (int64_t n : {1, 15, 16, 17, 40001}) {
       for (const int64_t at : {int64_t{0}, n / 2, n - 1}) {
         const std::vector<float> gradient = Numbers(n, 4);
         const auto step = [&](const std::vector<float>& g, const Parameters& start) {
           Parameters p = start;
-          const AdamWOutcome outcome =
-              AdamW(Step(3), n, g.data(), p.weight.data(), p.m.data(), p.v.data(), pool);
+          const AdamWOutcome outcome = backend->AdamW(Task(Step(3), g, p));
           float largest = 0;
           bool finite = true;
           for (int64_t i = 0; i < n; ++i) {
@@ -133,9 +142,9 @@ TEST(AdamW, TellsWhetherWeightsAndMomentsAreFiniteAndTheLargestWeight) {
 }
 
 TEST(AdamW, StepsCountFromOne) {
-  ThreadPool pool(1);
-  float x = 0;
-  EXPECT_ANY_THROW(AdamW({.step = 0}, 1, &x, &x, &x, &x, pool));
+  TestBackend backend(1);
+  Parameters p(1);
+  EXPECT_ANY_THROW(backend->AdamW(Task({.step = 0}, {0}, p)));
 }
 
 // The tree over chunks: the left half is the largest power of two below the count.
@@ -150,7 +159,7 @@ TEST(SumOfSquares, IsTheTreeOfItsChunks) {
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     for (int threads : {1, 2, 3}) {
-      ThreadPool pool(threads);
+      TestBackend backend(threads);
       for (int64_t n : {1, 16, 100, 4096, 4097, 3 * 4096, 5 * 4096 + 711, 100000}) {
         std::vector<float> x = Numbers(n, 1);
         for (int64_t i = 0; i < n; i += 7) x[i] *= 1e6f;
@@ -162,21 +171,12 @@ TEST(SumOfSquares, IsTheTreeOfItsChunks) {
           }
           chunks.push_back(ReferenceSumLanes(lanes));
         }
-        EXPECT_EQ(SumOfSquares(x.data(), n, pool), Tree(chunks, 0, chunks.size())) << Name(isa) << " " << n;
+        EXPECT_EQ(backend->SumOfSquares(x.data(), n), Tree(chunks, 0, chunks.size()))
+            << Name(isa) << " " << n;
       }
-      EXPECT_EQ(SumOfSquares(nullptr, 0, pool), 0);
+      EXPECT_EQ(backend->SumOfSquares(nullptr, 0), 0);
     }
   }
-}
-
-TEST(AddInto, AddsElementByElement) {
-  ThreadPool pool(2);
-  const int64_t n = 40001;
-  std::vector<float> a = Numbers(n, 1), reference = a;
-  const std::vector<float> b = Numbers(n, 2);
-  for (int64_t i = 0; i < n; ++i) reference[i] = reference[i] + b[i];
-  AddInto(b.data(), n, a.data(), pool);
-  EXPECT_EQ(Differences(a, reference), 0);
 }
 
 }  // namespace

@@ -20,9 +20,20 @@ struct State {
   std::vector<float> out;
 };
 
-// One query against keys[n][ldk], values[n][ldv] from the `first` on: the contract, a key at a time.
-State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
-                     int64_t ldv, int64_t begin, int64_t end, int64_t first) {
+// One query and the keys and values, one a row, of its head; the last of `keys` rows is its own position.
+struct Query {
+  const AttentionShape& s;
+  const float* q;
+  Matrix k, v;
+  int64_t keys;
+
+  int64_t first() const { return s.window == 0 ? 0 : std::max<int64_t>(0, keys - s.window); }
+};
+
+// The split that begins at a key: the contract, a key at a time.
+State ReferenceSplit(const Query& query, int64_t begin) {
+  const auto& [s, q, k, v, keys] = query;
+  const int64_t end = std::min<int64_t>(keys, begin + 1024), first = query.first();
   State state{.out = std::vector<float>(s.v_dim)};
   for (int64_t block = begin; block < end; block += 64) {
     const int64_t n = std::min<int64_t>(64, end - block), skip = std::max<int64_t>(0, first - block);
@@ -31,7 +42,7 @@ State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, in
     float max = -kInfinity;
     for (int64_t j = skip; j < n; ++j) {
       float dot = 0;
-      for (int d = 0; d < s.qk_dim; ++d) dot = std::fma(q[d], k[(block + j) * ldk + d], dot);
+      for (int d = 0; d < s.qk_dim; ++d) dot = std::fma(q[d], k.Row(block + j)[d], dot);
       score[j] = dot * s.scale;
       max = std::max(max, score[j]);
     }
@@ -46,23 +57,19 @@ State ReferenceSplit(const AttentionShape& s, const float* q, const float* k, in
     state.max = new_max;
     for (int d = 0; d < s.v_dim; ++d) {
       float acc = state.out[d] * correction;
-      for (int64_t j = skip; j < n; ++j) acc = std::fma(score[j], v[(block + j) * ldv + d], acc);
+      for (int64_t j = skip; j < n; ++j) acc = std::fma(score[j], v.Row(block + j)[d], acc);
       state.out[d] = acc;
     }
   }
   return state;
 }
 
-// The last of n keys is the query's own position.
-float ReferenceAttention(const AttentionShape& s, const float* q, const float* k, int64_t ldk, const float* v,
-                         int64_t ldv, int64_t n, float* out) {
-  const int64_t first = s.window == 0 ? 0 : std::max<int64_t>(0, n - s.window);
-  const auto at = [&](int64_t begin) {
-    return ReferenceSplit(s, q, k, ldk, v, ldv, begin, std::min<int64_t>(n, begin + 1024), first);
-  };
-  State all = at(first / 1024 * 1024);
-  for (int64_t begin = first / 1024 * 1024 + 1024; begin < n; begin += 1024) {
-    const State split = at(begin);
+float ReferenceAttention(const Query& query, float* out) {
+  const AttentionShape& s = query.s;
+  const int64_t first = query.first() / 1024 * 1024;
+  State all = ReferenceSplit(query, first);
+  for (int64_t begin = first + 1024; begin < query.keys; begin += 1024) {
+    const State split = ReferenceSplit(query, begin);
     const float max = std::max(all.max, split.max);
     const float a = ReferenceExp(all.max - max), b = ReferenceExp(split.max - max);
     all.sum = all.sum * a + split.sum * b;
@@ -121,8 +128,13 @@ struct Batch {
             .blocks = blocks[sequence].data()};
   }
 
+  Matrix Q() const { return F32(q.data(), rows, shape.q_heads * shape.qk_dim).Strided(ldq()); }
+  Matrix K() const { return F32(k.data(), rows, shape.kv_heads * shape.qk_dim).Strided(ldk()); }
+  Matrix V() const { return F32(v.data(), rows, shape.kv_heads * shape.v_dim).Strided(ldv()); }
+  Matrix Out(const std::vector<float>& out) const { return F32(out.data(), rows, ldout()); }
+
   // All sequences advance together, `chunk` tokens a call; the outputs of all rows (and lse).
-  std::vector<float> Run(int64_t chunk, ThreadPool& pool, std::vector<float>* lse = nullptr) {
+  std::vector<float> Run(int64_t chunk, TestBackend& backend, std::vector<float>* lse = nullptr) {
     std::vector<float> out(rows * ldout(), kNaN);
     if (lse != nullptr) lse->assign(rows * shape.q_heads, kNaN);
     const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
@@ -132,8 +144,8 @@ struct Batch {
         const int64_t count = std::min(chunk, lengths[i] - position);
         if (count > 0) step.push_back(Piece(i, position, count));
       }
-      WriteBlocks(shape, step, k.data(), ldk(), v.data(), ldv(), pool);
-      Attention(shape, step, q.data(), ldq(), out.data(), ldout(), lse ? lse->data() : nullptr, pool);
+      backend->WriteBlocks({shape, step, K(), V()});
+      backend->Attention({shape, step, Q(), Out(out), lse ? lse->data() : nullptr});
     }
     return out;
   }
@@ -146,10 +158,11 @@ struct Batch {
       for (int64_t position = 0; position < lengths[i]; ++position) {
         const int64_t row = first[i] + position;
         for (int h = 0; h < shape.q_heads; ++h) {
-          (*lse)[row * shape.q_heads + h] = ReferenceAttention(
-              shape, &q[row * ldq() + h * shape.qk_dim], &k[first[i] * ldk() + h / group * shape.qk_dim],
-              ldk(), &v[first[i] * ldv() + h / group * shape.v_dim], ldv(), position + 1,
-              &out[row * ldout() + h * shape.v_dim]);
+          const Query query{shape, Q().Row(row) + h * shape.qk_dim,
+                            K().Rows(first[i], lengths[i]).Columns(h / group * shape.qk_dim, shape.qk_dim),
+                            V().Rows(first[i], lengths[i]).Columns(h / group * shape.v_dim, shape.v_dim),
+                            position + 1};
+          (*lse)[row * shape.q_heads + h] = ReferenceAttention(query, &out[row * ldout() + h * shape.v_dim]);
         }
       }
     }
@@ -180,9 +193,10 @@ TEST(Attention, EqualsTheReferenceWithEveryInstructionSet) {
     const std::vector<float> want = batch.Reference(&want_lse);
     for (Isa isa : SupportedIsas()) {
       IsaScope scope(isa);
-      ThreadPool pool(2);
+      TestBackend backend(2);
       batch.ClearBlocks(99);
-      EXPECT_EQ(Differences(batch.Run(1000, pool, &lse), want), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
+      EXPECT_EQ(Differences(batch.Run(1000, backend, &lse), want), 0)
+          << Name(isa) << " qk_dim " << shape.qk_dim;
       EXPECT_EQ(Differences(lse, want_lse), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
     }
   }
@@ -192,8 +206,8 @@ TEST(Attention, PastTwoSplitsEqualsTheReference) {
   Batch batch(Shape(2, 1, 20, 16), {2100}, 11);
   std::vector<float> want_lse, lse;
   const std::vector<float> want = batch.Reference(&want_lse);
-  ThreadPool pool(3);
-  EXPECT_EQ(Differences(batch.Run(5000, pool, &lse), want), 0);
+  TestBackend backend(3);
+  EXPECT_EQ(Differences(batch.Run(5000, backend, &lse), want), 0);
   EXPECT_EQ(Differences(lse, want_lse), 0);
 }
 
@@ -202,27 +216,27 @@ TEST(Attention, AWindowPastTwoSplitsEqualsTheReference) {
     Batch batch(Windowed(Shape(2, 1, 6, 5), window), {2100}, 11);
     std::vector<float> want_lse, lse;
     const std::vector<float> want = batch.Reference(&want_lse);
-    ThreadPool pool(2);
-    EXPECT_EQ(Differences(batch.Run(5000, pool, &lse), want), 0) << window;
+    TestBackend backend(2);
+    EXPECT_EQ(Differences(batch.Run(5000, backend, &lse), want), 0) << window;
     EXPECT_EQ(Differences(lse, want_lse), 0) << window;
   }
 }
 
 TEST(Attention, AWindowLongerThanTheContextHasTheBitsOfNone) {
   Batch batch(Shape(4, 2, 20, 17), {1100, 70}, 23);
-  ThreadPool pool(2);
-  const std::vector<float> want = batch.Run(5000, pool);
+  TestBackend backend(2);
+  const std::vector<float> want = batch.Run(5000, backend);
   batch.shape.window = 1100;
-  EXPECT_EQ(Differences(batch.Run(5000, pool), want), 0);
+  EXPECT_EQ(Differences(batch.Run(5000, backend), want), 0);
   batch.shape.window = 1099;
-  EXPECT_NE(Differences(batch.Run(5000, pool), want), 0);
+  EXPECT_NE(Differences(batch.Run(5000, backend), want), 0);
 }
 
 TEST(Attention, AKeyBehindTheWindowIsNeverMultiplied) {
   Batch batch(Windowed(Shape(2, 1, 8, 8), 10), {200}, 3);
   batch.k[20 * batch.ldk()] = batch.v[20 * batch.ldv()] = kNaN;
-  ThreadPool pool(1);
-  const std::vector<float> out = batch.Run(1000, pool);
+  TestBackend backend(1);
+  const std::vector<float> out = batch.Run(1000, backend);
   EXPECT_TRUE(std::isnan(out[29 * batch.ldout()]));
   EXPECT_FALSE(std::isnan(out[30 * batch.ldout()]));
 }
@@ -231,13 +245,14 @@ class AttentionBits : public ::testing::TestWithParam<int64_t> {};  // of a wind
 
 TEST_P(AttentionBits, OneTokenAtATimeHasTheBitsOfAnyChunkOfThePrompt) {
   Batch batch(Windowed(Shape(4, 2, 20, 17), GetParam()), {2100, 130, 1, 64, 65}, 23);
-  ThreadPool one(1);
+  TestBackend one(1);
   const std::vector<float> want = batch.Run(5000, one);
   for (int threads : {1, 2, 3}) {
-    ThreadPool pool(threads);
+    TestBackend backend(threads);
     for (int64_t chunk : {1, 7, 64, 100}) {
       batch.ClearBlocks(static_cast<uint32_t>(chunk));
-      EXPECT_EQ(Differences(batch.Run(chunk, pool), want), 0) << "chunk " << chunk << ", threads " << threads;
+      EXPECT_EQ(Differences(batch.Run(chunk, backend), want), 0)
+          << "chunk " << chunk << ", threads " << threads;
     }
   }
 }
@@ -248,15 +263,15 @@ TEST(Attention, ASequenceAloneHasTheBitsItHasInAnyBatch) {
   std::vector<int64_t> lengths;
   for (int i = 0; i < 65; ++i) lengths.push_back(1 + (i * 37) % 150);
   Batch batch(Shape(4, 1, 40, 32), lengths, 31);
-  ThreadPool pool(2);
-  const std::vector<float> want = batch.Run(1000, pool);
+  TestBackend backend(2);
+  const std::vector<float> want = batch.Run(1000, backend);
   for (int count = 1; count <= 65; ++count) {
     std::vector<AttentionSequence> last;
     for (int i = 65 - count; i < 65; ++i) last.push_back(batch.Piece(i, lengths[i] - 1, 1));
     std::vector<float> out = want;
     for (const AttentionSequence& s : last)
       std::fill_n(&out[s.first_row * batch.ldout()], batch.ldout(), kNaN);
-    Attention(batch.shape, last, batch.q.data(), batch.ldq(), out.data(), batch.ldout(), nullptr, pool);
+    backend->Attention({batch.shape, last, batch.Q(), batch.Out(out)});
     EXPECT_EQ(Differences(out, want), 0) << "batch of " << count;
   }
 }
@@ -268,20 +283,20 @@ TEST(Attention, AGroupThatSharesItsPrefixBlocksHasTheBitsOfItsOwnCopies) {
     std::copy_n(&batch.k[0], 128 * batch.ldk(), &batch.k[batch.first[i] * batch.ldk()]);
     std::copy_n(&batch.v[0], 128 * batch.ldv(), &batch.v[batch.first[i] * batch.ldv()]);
   }
-  ThreadPool pool(2);
-  const std::vector<float> want = batch.Run(1000, pool);
+  TestBackend backend(2);
+  const std::vector<float> want = batch.Run(1000, backend);
   batch.ClearBlocks(5);
   const AttentionSequence prefix = batch.Piece(0, 0, 128);
-  WriteBlocks(batch.shape, {&prefix, 1}, batch.k.data(), batch.ldk(), batch.v.data(), batch.ldv(), pool);
+  backend->WriteBlocks({batch.shape, {&prefix, 1}, batch.K(), batch.V()});
   std::vector<AttentionSequence> tails;
   for (int i = 0; i < 8; ++i) {
     batch.blocks[i][0] = batch.blocks[0][0];
     batch.blocks[i][1] = batch.blocks[0][1];
     tails.push_back(batch.Piece(i, 128, 22));
   }
-  WriteBlocks(batch.shape, tails, batch.k.data(), batch.ldk(), batch.v.data(), batch.ldv(), pool);
+  backend->WriteBlocks({batch.shape, tails, batch.K(), batch.V()});
   std::vector<float> out(batch.rows * batch.ldout(), kNaN);
-  Attention(batch.shape, tails, batch.q.data(), batch.ldq(), out.data(), batch.ldout(), nullptr, pool);
+  backend->Attention({batch.shape, tails, batch.Q(), batch.Out(out)});
   for (int i = 0; i < 8; ++i) {
     const auto tail = [&](const std::vector<float>& all) {
       const auto begin = all.begin() + (batch.first[i] + 128) * batch.ldout();
@@ -294,8 +309,8 @@ TEST(Attention, AGroupThatSharesItsPrefixBlocksHasTheBitsOfItsOwnCopies) {
 TEST(Attention, ANaNInItsOwnKeysReachesTheOutput) {
   Batch batch(Shape(1, 1, 8, 8), {40}, 3);
   batch.k[20 * batch.ldk()] = kNaN;
-  ThreadPool pool(1);
-  const std::vector<float> out = batch.Run(100, pool);
+  TestBackend backend(1);
+  const std::vector<float> out = batch.Run(100, backend);
   EXPECT_FALSE(std::isnan(out[19 * batch.ldout()]));
   EXPECT_TRUE(std::isnan(out[20 * batch.ldout()]));
 }
@@ -308,18 +323,29 @@ std::vector<float> Dout(const Batch& b) { return Numbers(b.rows * b.ldout(), 123
 
 // The batch's gradients; the sequences in calls of `calls` at a time.
 Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
-  ThreadPool pool(threads);
+  TestBackend backend(threads);
   std::vector<float> lse;
-  const std::vector<float> out = b.Run(5000, pool, &lse), dout = Dout(b);
+  const std::vector<float> out = b.Run(5000, backend, &lse), dout = Dout(b);
   Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
               std::vector<float>(b.rows * b.ldv(), 5)};
   std::vector<AttentionSequence> sequences;
   for (size_t i = 0; i < b.lengths.size(); ++i) {
     sequences.push_back({.first_row = b.first[i], .rows = b.lengths[i]});
     if (sequences.size() < calls && i + 1 < b.lengths.size()) continue;
-    AttentionBackward(b.shape, sequences, b.q.data(), b.ldq(), b.k.data(), b.ldk(), b.v.data(), b.ldv(),
-                      out.data(), b.ldout(), lse.data(), dout.data(), b.ldout(), g.dq.data(), b.ldq(),
-                      g.dk.data(), b.ldk(), g.dv.data(), b.ldv(), pool);
+    const auto like = [](const Matrix& x, std::vector<float>& dx) {
+      return F32(dx.data(), x.rows, x.cols).Strided(x.stride);
+    };
+    backend->AttentionBackward({.shape = b.shape,
+                                .sequences = sequences,
+                                .q = b.Q(),
+                                .k = b.K(),
+                                .v = b.V(),
+                                .out = b.Out(out),
+                                .lse = lse.data(),
+                                .dout = b.Out(dout),
+                                .dq = like(b.Q(), g.dq),
+                                .dk = like(b.K(), g.dk),
+                                .dv = like(b.V(), g.dv)});
     sequences.clear();
   }
   return g;
@@ -327,9 +353,9 @@ Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
 
 // The contract's chains, a number at a time.
 Gradients ReferenceBackward(Batch& b) {
-  ThreadPool pool(1);
+  TestBackend backend(1);
   std::vector<float> lse;
-  const std::vector<float> out = b.Run(5000, pool, &lse), dout = Dout(b);
+  const std::vector<float> out = b.Run(5000, backend, &lse), dout = Dout(b);
   Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
               std::vector<float>(b.rows * b.ldv(), 5)};
   const AttentionShape& s = b.shape;

@@ -41,9 +41,9 @@ Outputs All() {
   out.to_fp8.resize(kFloats);
   BfloatToFloat(kWords, words.data(), out.brain.data());
   HalfToFloat(kWords, words.data(), out.half.data());
-  Fp8ToFloat(kWords - 1, codes.data() + 1, 0.3f, out.fp8.data() + 1);
+  Fp8ToFloat({kWords - 1, 0.3f}, codes.data() + 1, out.fp8.data() + 1);
   FloatToBfloat(kFloats, floats.data(), out.to_brain.data());
-  FloatToFp8(kFloats, floats.data(), 0.3f, out.to_fp8.data());
+  FloatToFp8({kFloats, 0.3f}, floats.data(), out.to_fp8.data());
   out.largest = LargestSize(kFloats, floats.data());
   return out;
 }

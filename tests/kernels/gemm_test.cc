@@ -19,6 +19,9 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 struct Operand {
   Operand(int64_t rows, int64_t cols, uint32_t seed) : Operand(rows, cols, seed, cols + 3 + seed % 5) {}
   Operand(int64_t rows, int64_t cols, int seed, int64_t ld) : ld(ld), numbers(Numbers(rows * ld, seed)) {}
+  Matrix Of(const std::vector<float>& other, int64_t rows, int64_t cols) const {
+    return F32(other.data(), rows, cols).Strided(ld);
+  }
   const int64_t ld;
   std::vector<float> numbers;
 };
@@ -50,36 +53,30 @@ struct Case {
   Product Fill(std::vector<float>* out, const PackedMatrix* packed = nullptr) const {
     *out = c.numbers;
     Product p;
-    p.a = a.numbers.data();
-    p.lda = a.ld;
-    p.b = packed != nullptr ? nullptr : b.numbers.data();
-    p.ldb = b.ld;
+    p.a = a.Of(a.numbers, s.m, s.k);
+    if (packed == nullptr) p.b = Weight();
     p.b_transposed = s.b_transposed;
     p.packed = packed;
-    p.c = out->data();
-    p.ldc = c.ld;
-    p.m = s.m;
-    p.n = s.n;
-    p.k = s.k;
+    p.c = c.Of(*out, s.m, s.n);
     p.k_chunks = s.k_chunks;
     p.bias = s.bias ? bias.data() : nullptr;
-    p.add = s.add == Add::kNone ? nullptr : s.add == Add::kOther ? add.numbers.data() : out->data();
-    p.ldadd = s.add == Add::kOther ? add.ld : c.ld;
+    if (s.add != Add::kNone) p.add = s.add == Add::kOther ? add.Of(add.numbers, s.m, s.n) : p.c;
     return p;
   }
 
-  PackedMatrix Packed(std::vector<float>* panels, ThreadPool& pool) const {
-    panels->resize(PackedFloats(s.n, s.k));
-    return Pack(b.numbers.data(), b.ld, s.b_transposed, s.n, s.k, panels->data(), pool);
+  Matrix Weight() const { return b.Of(b.numbers, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n); }
+  PackedMatrix Packed(std::vector<float>* panels, TestBackend& backend) const {
+    panels->resize(backend->PackedFloats(s.n, s.k));
+    return backend->Pack(Weight(), s.b_transposed, panels->data());
   }
 
-  std::vector<float> Run(ThreadPool& pool, bool pack = false) const {
+  std::vector<float> Run(TestBackend& backend, bool pack = false) const {
     std::vector<float> panels;
     PackedMatrix packed;
-    if (pack) packed = Packed(&panels, pool);
+    if (pack) packed = Packed(&panels, backend);
     std::vector<float> out;
     const Product p = Fill(&out, pack ? &packed : nullptr);
-    Products({&p, 1}, pool);
+    backend->Products({&p, 1});
     return out;
   }
 
@@ -115,23 +112,23 @@ std::string Name(const Shape& s) {
 
 // Every way to compute a shape has the bits of the chain.
 void ExpectTheChain(const Shape& s, const std::vector<Isa>& isas,
-                    std::vector<std::unique_ptr<ThreadPool>>& pools) {
+                    std::vector<std::unique_ptr<TestBackend>>& pools) {
   const Case x(s);
   const std::vector<float> reference = x.Reference();
   for (Isa isa : isas) {
     IsaScope scope(isa);
-    for (auto& pool : pools) {
+    for (auto& backend : pools) {
       for (bool pack : {false, true}) {
-        EXPECT_EQ(Differences(x.Run(*pool, pack), reference), 0)
-            << Name(s) << " " << Name(isa) << " threads " << pool->threads() << " packed " << pack;
+        EXPECT_EQ(Differences(x.Run(*backend, pack), reference), 0)
+            << Name(s) << " " << Name(isa) << " threads " << backend->pool.threads() << " packed " << pack;
       }
     }
   }
 }
 
-std::vector<std::unique_ptr<ThreadPool>> Pools(std::initializer_list<int> threads) {
-  std::vector<std::unique_ptr<ThreadPool>> pools;
-  for (int t : threads) pools.push_back(std::make_unique<ThreadPool>(t));
+std::vector<std::unique_ptr<TestBackend>> Pools(std::initializer_list<int> threads) {
+  std::vector<std::unique_ptr<TestBackend>> pools;
+  for (int t : threads) pools.push_back(std::make_unique<TestBackend>(t));
   return pools;
 }
 
@@ -197,22 +194,21 @@ TEST(Gemm, PanelsPackedTogetherEqualTheChain) {
 }
 
 TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBitsAndARowsAlone) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   for (bool transposed : {false, true}) {
     // Rows in several blocks, and all at once.
     for (auto [n, k] : {std::pair<int64_t, int64_t>{300, 17'000}, {620, 7'000}}) {
       const Case x({490, n, k, kChunks, transposed, true, Add::kInPlace});
-      const std::vector<float> whole = x.Run(pool);
-      EXPECT_EQ(Differences(whole, x.Run(pool, true)), 0) << k << " " << transposed;
+      const std::vector<float> whole = x.Run(backend);
+      EXPECT_EQ(Differences(whole, x.Run(backend, true)), 0) << k << " " << transposed;
       for (int64_t row : {0, 250, 489}) {
         std::vector<float> out;
         Product p = x.Fill(&out);
-        p.m = 1;
-        p.a += row * p.lda;
-        p.c += row * p.ldc;
-        p.add += row * p.ldadd;
-        Products({&p, 1}, pool);
-        EXPECT_EQ(std::memcmp(p.c, &whole[row * p.ldc], n * sizeof(float)), 0) << row << " " << transposed;
+        p.a = p.a.Rows(row, 1);
+        p.c = p.add = p.c.Rows(row, 1);
+        backend->Products({&p, 1});
+        EXPECT_EQ(std::memcmp(p.c.data, &whole[row * p.c.stride], n * sizeof(float)), 0)
+            << row << " " << transposed;
       }
     }
   }
@@ -255,16 +251,16 @@ TEST(Gemm, PlainCodeHasTheSameBits) {
 }
 
 TEST(Gemm, ARowAloneHasTheBitsItHasInAnyBatch) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   for (int chunks : {1, kChunks}) {
     for (bool pack : {false, true}) {
       const Case all({.m = 65, .n = 100, .k = 333, .k_chunks = chunks});
-      const std::vector<float> batch = all.Run(pool, pack);
+      const std::vector<float> batch = all.Run(backend, pack);
       for (int64_t m = 1; m <= 65; ++m) {
         Case some = all;
         some.s.m = m;
         some.a.numbers.erase(some.a.numbers.begin(), some.a.numbers.begin() + (65 - m) * all.a.ld);
-        const std::vector<float> got = some.Run(pool, pack);
+        const std::vector<float> got = some.Run(backend, pack);
         for (int64_t i = 0; i < m; ++i) {
           for (int64_t j = 0; j < 100; ++j) {
             ASSERT_TRUE(SameBits(got[i * all.c.ld + j], batch[(65 - m + i) * all.c.ld + j]))
@@ -277,18 +273,18 @@ TEST(Gemm, ARowAloneHasTheBitsItHasInAnyBatch) {
 }
 
 TEST(Gemm, WithoutAnAxisToSumTheProductIsZeroPlusBias) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   for (int chunks : {1, kChunks}) {
     for (int64_t k : {0, 1, 3, 7}) {
       const Case x({5, 40, k, chunks, true, true, Add::kNone});
       for (bool pack : {false, true})
-        EXPECT_EQ(Differences(x.Run(pool, pack), x.Reference()), 0) << k << chunks;
+        EXPECT_EQ(Differences(x.Run(backend, pack), x.Reference()), 0) << k << chunks;
     }
   }
 }
 
 TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   std::vector<Case> cases;
   for (int64_t i = 0; i < 40; ++i) {
     cases.emplace_back(Shape{i % 4 == 3 ? 0 : 1 + i * 7 % 100, 16 + i * 5, 32 + i * 3,
@@ -299,22 +295,22 @@ TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
   std::vector<Product> products;
   for (size_t i = 0; i < cases.size(); ++i) {
     const Case& x = cases[i];
-    if (i % 5 == 0) packed[i] = x.Packed(&panels[i], pool);
+    if (i % 5 == 0) packed[i] = x.Packed(&panels[i], backend);
     products.push_back(x.Fill(&out[i], i % 5 == 0 ? &packed[i] : nullptr));
   }
-  Products(products, pool);
+  backend->Products(products);
   for (size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(Differences(out[i], cases[i].Reference()), 0) << i;
-  Products({}, pool);
+  backend->Products({});
 }
 
 TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   for (bool pack : {false, true}) {
     Case x({.m = 30, .n = 45, .k = 50, .k_chunks = kChunks});
-    const std::vector<float> clean = x.Run(pool, pack);
+    const std::vector<float> clean = x.Run(backend, pack);
     x.a.numbers[7 * x.a.ld + 20] = kNaN;
     x.b.numbers[44 * x.b.ld + 3] = kNaN;
-    const std::vector<float> got = x.Run(pool, pack);
+    const std::vector<float> got = x.Run(backend, pack);
     for (int64_t i = 0; i < 30; ++i) {
       for (int64_t j = 0; j < 45; ++j) {
         const int64_t at = i * x.c.ld + j;
@@ -325,15 +321,15 @@ TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {
 }
 
 TEST(Gemm, PanelsHoldTheWeightAndZeros) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     for (bool transposed : {true, false}) {
       for (int64_t k : {1, 3, 4, 19, 33}) {
         const Case x({.m = 1, .n = 77, .k = k, .b_transposed = transposed});
-        const int64_t floats = PackedFloats(77, k);
+        const int64_t floats = backend->PackedFloats(77, k);
         std::vector<float> memory(floats + 1, kNaN);  // as left by a larger weight
-        const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, transposed, 77, k, memory.data(), pool);
+        const PackedMatrix packed = backend->Pack(x.Weight(), transposed, memory.data());
         EXPECT_TRUE(std::isnan(memory.back()));
         EXPECT_EQ(packed.n, 77);
         EXPECT_EQ(packed.k, k);
@@ -351,21 +347,21 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
 }
 
 TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
-  ThreadPool pool(1);
+  TestBackend backend(1);
   const Case x({.m = 2, .n = 40, .k = 20});
-  std::vector<float> memory(PackedFloats(40, 20));
-  const PackedMatrix packed = Pack(x.b.numbers.data(), x.b.ld, true, 40, 19, memory.data(), pool);
+  std::vector<float> memory(backend->PackedFloats(40, 20));
+  const PackedMatrix packed = backend->Pack(x.Weight().Columns(0, 19), true, memory.data());
   std::vector<float> out;
   const Product p = x.Fill(&out, &packed);
-  EXPECT_ANY_THROW(Products({&p, 1}, pool));
+  EXPECT_ANY_THROW(backend->Products({&p, 1}));
   if (!Supported(Isa::kAvx512)) return;
   // And one that was packed for another instruction set's tile.
   for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
     IsaScope scope(isa);
-    PackedMatrix other = Pack(x.b.numbers.data(), x.b.ld, true, 40, 20, memory.data(), pool);
+    PackedMatrix other = backend->Pack(x.Weight(), true, memory.data());
     other.columns = 48 - other.columns;
     const Product q = x.Fill(&out, &other);
-    EXPECT_ANY_THROW(Products({&q, 1}, pool));
+    EXPECT_ANY_THROW(backend->Products({&q, 1}));
   }
 }
 
@@ -373,21 +369,15 @@ struct GradientCase {
   GradientCase(int64_t m, int64_t n, int64_t k) : m(m), n(n), k(k), dy(m, n, 6), x(m, k, 7), dw(n, k, 8) {}
 
   WeightGradient Rows(int64_t begin, int64_t end, std::vector<float>* out) const {
-    return {.dy = dy.numbers.data() + begin * dy.ld,
-            .lddy = dy.ld,
-            .x = x.numbers.data() + begin * x.ld,
-            .ldx = x.ld,
-            .dw = out->data(),
-            .lddw = dw.ld,
-            .m = end - begin,
-            .n = n,
-            .k = k};
+    return {.dy = dy.Of(dy.numbers, m, n).Rows(begin, end - begin),
+            .x = x.Of(x.numbers, m, k).Rows(begin, end - begin),
+            .dw = dw.Of(*out, n, k)};
   }
 
-  std::vector<float> Run(ThreadPool& pool) const {
+  std::vector<float> Run(TestBackend& backend) const {
     std::vector<float> out = dw.numbers;
     const WeightGradient g = Rows(0, m, &out);
-    WeightGradients({&g, 1}, pool);
+    backend->WeightGradients({&g, 1});
     return out;
   }
 
@@ -418,9 +408,9 @@ TEST(WeightGradients, EveryShapeEqualsItsChain) {
       const std::vector<float> reference = g.Reference();
       for (Isa isa : FastIsas()) {
         IsaScope scope(isa);
-        for (auto& pool : pools) {
-          EXPECT_EQ(Differences(g.Run(*pool), reference), 0)
-              << m << " " << n << " " << k << " " << Name(isa) << " threads " << pool->threads();
+        for (auto& backend : pools) {
+          EXPECT_EQ(Differences(g.Run(*backend), reference), 0)
+              << m << " " << n << " " << k << " " << Name(isa) << " threads " << backend->pool.threads();
         }
       }
     }
@@ -428,34 +418,34 @@ TEST(WeightGradients, EveryShapeEqualsItsChain) {
 }
 
 TEST(WeightGradients, BlocksOfRowsGoOnWithTheChain) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   // As they are in memory, and so wide that they are packed.
   for (int64_t k : {70, 530}) {
     const GradientCase g(1300, 70, k);
     const std::vector<float> reference = g.Reference();
     for (Isa isa : k == 70 ? SupportedIsas() : FastIsas()) {
       IsaScope scope(isa);
-      EXPECT_EQ(Differences(g.Run(pool), reference), 0) << k << " " << Name(isa);
+      EXPECT_EQ(Differences(g.Run(backend), reference), 0) << k << " " << Name(isa);
     }
   }
 }
 
 TEST(WeightGradients, SplitOverCallsTheBitsStay) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   const GradientCase g(65, 100, 100);
-  const std::vector<float> whole = g.Run(pool);
+  const std::vector<float> whole = g.Run(backend);
   for (int64_t cut : {1, 12, 32, 64}) {
     std::vector<float> out = g.dw.numbers;
     for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, 65}}) {
       const WeightGradient part = g.Rows(begin, end, &out);
-      WeightGradients({&part, 1}, pool);
+      backend->WeightGradients({&part, 1});
     }
     EXPECT_EQ(Differences(out, whole), 0) << cut;
   }
 }
 
 TEST(WeightGradients, ManyInOneCallEqualEachAlone) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   std::vector<GradientCase> cases;
   for (int64_t i = 0; i < 20; ++i)
     cases.emplace_back(i % 4 == 3 ? 0 : 1 + i * 13 % 90, 10 + i * 7, 100 - i * 4);
@@ -463,7 +453,7 @@ TEST(WeightGradients, ManyInOneCallEqualEachAlone) {
   for (const GradientCase& g : cases) out.push_back(g.dw.numbers);
   std::vector<WeightGradient> gradients;
   for (size_t i = 0; i < cases.size(); ++i) gradients.push_back(cases[i].Rows(0, cases[i].m, &out[i]));
-  WeightGradients(gradients, pool);
+  backend->WeightGradients(gradients);
   for (size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(Differences(out[i], cases[i].Reference()), 0) << i;
 }
 
@@ -479,9 +469,9 @@ TEST(BiasGradient, EveryShapeEqualsItsChain) {
       }
       for (Isa isa : SupportedIsas()) {
         IsaScope scope(isa);
-        for (auto& pool : pools) {
+        for (auto& backend : pools) {
           std::vector<float> out = start;
-          BiasGradient(dy.numbers.data(), dy.ld, m, n, out.data(), *pool);
+          (*backend)->BiasGradient(dy.Of(dy.numbers, m, n), out.data());
           EXPECT_EQ(Differences(out, reference), 0) << m << " " << n << " " << Name(isa);
         }
       }

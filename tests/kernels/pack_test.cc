@@ -20,7 +20,7 @@ TEST(PackTile, WritesNoFloatOfTheNextTile) {
     for (int64_t k : {1, 15, 16, 17, 31, 32, 896}) {
       const std::vector<float> a = Numbers(rows * (k + 3), 1);
       std::vector<float> out(k * rows + 16, -7.0f);
-      TEMPER_DISPATCH(PackTile)(a.data(), k + 3, rows, k, out.data());
+      TEMPER_DISPATCH(PackTile)({a.data(), k + 3, rows, k}, out.data());
       for (int64_t i = 0; i < k; ++i) {
         for (int r = 0; r < rows; ++r) {
           ASSERT_EQ(out[i * rows + r], a[r * (k + 3) + i]) << Name(isa) << " k " << k << " row " << r;
@@ -39,18 +39,10 @@ TEST(Products, OfRowsFarApartHaveTheSameBitsOnEveryNumberOfThreads) {
   const std::vector<float> a = Numbers(kM * kK, 1), b = Numbers(kN * kK, 2);
   std::vector<float> one, many(kM * kN);
   for (int threads : {1, 2, 3}) {
-    ThreadPool pool(threads);
+    TestBackend backend(threads);
     for (int time = 0; time < 4; ++time) {
-      const Product product{.a = a.data(),
-                            .lda = kK,
-                            .b = b.data(),
-                            .ldb = kK,
-                            .c = many.data(),
-                            .ldc = kN,
-                            .m = kM,
-                            .n = kN,
-                            .k = kK};
-      Products({&product, 1}, pool);
+      backend->Products(
+          {{.a = F32(a.data(), kM, kK), .b = F32(b.data(), kN, kK), .c = F32(many.data(), kM, kN)}});
       if (one.empty()) one = many;
       ASSERT_EQ(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)), 0) << threads << " threads";
     }

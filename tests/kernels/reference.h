@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {
@@ -56,6 +57,14 @@ inline std::vector<float> Numbers(int64_t n, uint32_t seed, float size = 1.0f) {
   }
   return out;
 }
+
+// The CPU's backend with threads of its own.
+struct TestBackend {
+  explicit TestBackend(int threads) : pool(threads) {}
+  CpuBackend* operator->() { return &cpu; }
+  ThreadPool pool;
+  CpuBackend cpu{&pool};
+};
 
 // Equal bits, any NaN like any other.
 inline bool SameBits(float a, float b) {

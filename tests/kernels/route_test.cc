@@ -13,14 +13,25 @@ namespace {
 struct Routed {
   std::vector<int32_t> ids;
   std::vector<float> weights, scores;
+  std::vector<int32_t> row, entry;
+  std::vector<int64_t> offsets;
+
+  // Its arrays as the backend sees them.
+  Routing routing() { return {ids.data(), weights.data(), scores.data(), row.data(), entry.data(), offsets}; }
 };
 
 Routed RouteRows(const RouteShape& s, const std::vector<float>& logits, const float* bias, int threads = 1) {
   const int64_t rows = static_cast<int64_t>(logits.size()) / s.experts;
-  Routed out{std::vector<int32_t>(rows * s.top_k, -9), std::vector<float>(rows * s.top_k),
-             std::vector<float>(logits.size())};
-  ThreadPool pool(threads);
-  Route(s, logits.data(), bias, rows, out.ids.data(), out.weights.data(), out.scores.data(), pool);
+  const int64_t slots = rows * s.top_k;
+  Routed out{.ids = std::vector<int32_t>(slots, -9),
+             .weights = std::vector<float>(slots),
+             .scores = std::vector<float>(logits.size()),
+             .row = std::vector<int32_t>(slots, -9),
+             .entry = std::vector<int32_t>(slots, -9),
+             .offsets = {}};
+  Routing routing = out.routing();
+  TestBackend(threads)->Route({s, F32(logits.data(), rows, s.experts), bias, &routing});
+  out.offsets = routing.offsets;
   return out;
 }
 
@@ -152,10 +163,10 @@ TEST(Route, BackwardIsTheDerivativeByFiniteDifferences) {
                        .normalize = (variant & 2) != 0};
     const int rows = 9;
     const std::vector<float> logits = Numbers(rows * s.experts, 3), dweights = Numbers(rows * s.top_k, 4);
-    const Routed r = RouteRows(s, logits, nullptr);
+    Routed r = RouteRows(s, logits, nullptr);
     std::vector<float> dlogits(logits.size(), 99);
-    ThreadPool pool(2);
-    RouteBackward(s, r.ids.data(), r.scores.data(), dweights.data(), rows, dlogits.data(), pool);
+    const Routing routing = r.routing();
+    TestBackend(2)->RouteBackward({s, &routing, dweights.data(), F32(dlogits.data(), rows, s.experts)});
     for (int row = 0; row < rows; ++row) {
       const std::vector<int32_t> ids(r.ids.begin() + row * s.top_k, r.ids.begin() + (row + 1) * s.top_k);
       for (int e = 0; e < s.experts; ++e) {
@@ -177,72 +188,75 @@ TEST(Route, BackwardIsTheDerivativeByFiniteDifferences) {
 
 struct Mixture {
   int64_t rows = 37, cols = 53;
-  int experts = 10, top_k = 3;
-  std::vector<int32_t> ids;
-  std::vector<float> weights;
-  Dispatch dispatch;
+  RouteShape shape{.experts = 10, .top_k = 3};
+  Routed routed;
+  Routing routing;
 
-  Mixture() {
-    std::mt19937 random(1);
-    for (int64_t row = 0; row < rows; ++row) {
-      std::vector<int32_t> all(experts);
-      std::iota(all.begin(), all.end(), 0);
-      std::shuffle(all.begin(), all.end(), random);
-      ids.insert(ids.end(), all.begin(), all.begin() + top_k);
-    }
-    weights = Numbers(rows * top_k, 2);
-    BuildDispatch(ids.data(), rows, top_k, experts, &dispatch);
+  Mixture() : routed(RouteRows(shape, Numbers(rows * shape.experts, 1), nullptr, 2)) {
+    routed.weights = Numbers(rows * shape.top_k, 2);
+    routing = routed.routing();
   }
+  Matrix Tokens(const std::vector<float>& of) const { return F32(of.data(), rows, cols); }
+  Matrix Entries(const std::vector<float>& of) const { return F32(of.data(), rows * shape.top_k, cols); }
 
   float Sum(int64_t row, int64_t col, const std::vector<float>& y, bool weighted) const {
     std::vector<float> ranges(8);
-    for (int id = 0; id < experts; ++id) {
+    for (int id = 0; id < shape.experts; ++id) {
       int range = 0;
-      while (id >= (range + 1) * experts / 8) ++range;
-      for (int i = 0; i < top_k; ++i) {
-        const int64_t slot = row * top_k + i;
-        if (ids[slot] != id) continue;
-        ranges[range] =
-            std::fma(weighted ? weights[slot] : 1.0f, y[dispatch.entry[slot] * cols + col], ranges[range]);
+      while (id >= (range + 1) * shape.experts / 8) ++range;
+      for (int i = 0; i < shape.top_k; ++i) {
+        const int64_t slot = row * shape.top_k + i;
+        if (routed.ids[slot] != id) continue;
+        ranges[range] = std::fma(weighted ? routed.weights[slot] : 1.0f, y[routed.entry[slot] * cols + col],
+                                 ranges[range]);
       }
     }
     return ReferenceTree(ranges);
   }
 };
 
-TEST(Dispatch, GivesEachExpertItsRowsInOrder) {
+TEST(Route, GivesEachExpertItsRowsInOrder) {
   const Mixture m;
   int64_t entry = 0;
-  for (int e = 0; e < m.experts; ++e) {
-    EXPECT_EQ(m.dispatch.offsets[e], entry);
-    for (int64_t slot = 0; slot < m.rows * m.top_k; ++slot) {
-      if (m.ids[slot] != e) continue;
-      EXPECT_EQ(m.dispatch.row[entry], slot / m.top_k);
-      EXPECT_EQ(m.dispatch.slot[entry], slot);
-      EXPECT_EQ(m.dispatch.entry[slot], entry);
+  for (int e = 0; e < m.shape.experts; ++e) {
+    EXPECT_EQ(m.routed.offsets[e], entry);
+    for (int64_t slot = 0; slot < m.rows * m.shape.top_k; ++slot) {
+      if (m.routed.ids[slot] != e) continue;
+      EXPECT_EQ(m.routed.row[entry], slot / m.shape.top_k);
+      EXPECT_EQ(m.routed.entry[slot], entry);
       ++entry;
     }
   }
-  EXPECT_EQ(m.dispatch.offsets[m.experts], entry);
+  EXPECT_EQ(m.routed.offsets[m.shape.experts], entry);
+  EXPECT_EQ(entry, m.rows * m.shape.top_k);
+}
+
+TEST(GatherExperts, CopiesEachEntrysRow) {
+  const Mixture m;
+  const std::vector<float> x = Numbers(m.rows * m.cols, 6);
+  std::vector<float> out(m.rows * m.shape.top_k * m.cols), want(out.size());
+  for (int64_t entry = 0; entry < m.rows * m.shape.top_k; ++entry)
+    std::copy_n(&x[m.routed.row[entry] * m.cols], m.cols, &want[entry * m.cols]);
+  TestBackend(2)->GatherExperts({m.shape, &m.routing, m.Tokens(x), m.Entries(out)});
+  EXPECT_EQ(out, want);
 }
 
 TEST(CombineExperts, EqualsTheReferenceWithEveryInstructionSet) {
   const Mixture m;
-  const std::vector<float> y = Numbers(m.rows * m.top_k * m.cols, 6), shared = Numbers(m.rows * m.cols, 7),
-                           residual = Numbers(m.rows * m.cols, 8);
+  const std::vector<float> y = Numbers(m.rows * m.shape.top_k * m.cols, 6),
+                           shared = Numbers(m.rows * m.cols, 7), residual = Numbers(m.rows * m.cols, 8);
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     for (int variant = 0; variant < 4; ++variant) {
-      ThreadPool pool(1 + variant % 3);
+      TestBackend backend(1 + variant % 3);
       std::vector<float> out(m.rows * m.cols, -1), want(m.rows * m.cols);
-      const float* s = variant & 1 ? shared.data() : nullptr;
-      const float* r = variant & 2 ? residual.data() : nullptr;
-      CombineExperts(m.dispatch, m.ids.data(), m.weights.data(), m.rows, m.top_k, m.experts, y.data(), m.cols,
-                     s, r, out.data(), pool);
+      const Matrix s = variant & 1 ? m.Tokens(shared) : Matrix(),
+                   r = variant & 2 ? m.Tokens(residual) : Matrix();
+      backend->CombineExperts({m.shape, &m.routing, m.Entries(y), s, r, m.Tokens(out)});
       for (int64_t i = 0; i < m.rows * m.cols; ++i) {
         want[i] = m.Sum(i / m.cols, i % m.cols, y, true);
-        if (s) want[i] += s[i];
-        if (r) want[i] += r[i];
+        if (s) want[i] += shared[i];
+        if (r) want[i] += residual[i];
       }
       EXPECT_EQ(Differences(out, want), 0) << Name(isa) << " variant " << variant;
     }
@@ -251,20 +265,22 @@ TEST(CombineExperts, EqualsTheReferenceWithEveryInstructionSet) {
 
 TEST(CombineExperts, BackwardEqualsTheReference) {
   const Mixture m;
-  const std::vector<float> y = Numbers(m.rows * m.top_k * m.cols, 6), dout = Numbers(m.rows * m.cols, 9);
+  const std::vector<float> y = Numbers(m.rows * m.shape.top_k * m.cols, 6),
+                           dout = Numbers(m.rows * m.cols, 9);
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
-    ThreadPool pool(2);
-    std::vector<float> dy(y.size()), dweights(m.weights.size()), want_dy(y.size()), want(m.weights.size());
-    CombineExpertsBackward(m.dispatch, m.weights.data(), m.rows, m.top_k, dout.data(), y.data(), m.cols,
-                           dy.data(), dweights.data(), pool);
-    for (int64_t slot = 0; slot < m.rows * m.top_k; ++slot) {
+    TestBackend backend(2);
+    const size_t slots = m.routed.weights.size();
+    std::vector<float> dy(y.size()), dweights(slots), want_dy(y.size()), want(slots);
+    backend->CombineExpertsBackward(
+        {m.shape, &m.routing, m.Tokens(dout), m.Entries(y), m.Entries(dy), dweights.data()});
+    for (size_t slot = 0; slot < slots; ++slot) {
       std::vector<float> lanes(16);
       for (int64_t c = 0; c < m.cols; ++c) {
-        const int64_t at = m.dispatch.entry[slot] * m.cols + c;
-        const float d = dout[slot / m.top_k * m.cols + c];
+        const int64_t at = m.routed.entry[slot] * m.cols + c;
+        const float d = dout[slot / m.shape.top_k * m.cols + c];
         lanes[c % 16] = std::fma(d, y[at], lanes[c % 16]);
-        want_dy[at] = m.weights[slot] * d;
+        want_dy[at] = m.routed.weights[slot] * d;
       }
       want[slot] = ReferenceSumLanes(lanes);
     }
@@ -275,15 +291,13 @@ TEST(CombineExperts, BackwardEqualsTheReference) {
 
 TEST(ScatterExperts, EqualsTheReferenceAlsoInPlace) {
   const Mixture m;
-  const std::vector<float> dx_entries = Numbers(m.rows * m.top_k * m.cols, 6),
+  const std::vector<float> dx_entries = Numbers(m.rows * m.shape.top_k * m.cols, 6),
                            add = Numbers(m.rows * m.cols, 7);
   for (int threads : {1, 2, 3}) {
-    ThreadPool pool(threads);
+    TestBackend backend(threads);
     std::vector<float> dx = add, alone(add.size()), want = add, want_alone(add.size());
-    ScatterExperts(m.dispatch, m.ids.data(), m.rows, m.top_k, m.experts, dx_entries.data(), m.cols, dx.data(),
-                   dx.data(), pool);
-    ScatterExperts(m.dispatch, m.ids.data(), m.rows, m.top_k, m.experts, dx_entries.data(), m.cols, nullptr,
-                   alone.data(), pool);
+    backend->ScatterExperts({m.shape, &m.routing, m.Entries(dx_entries), m.Tokens(dx), m.Tokens(dx)});
+    backend->ScatterExperts({m.shape, &m.routing, m.Entries(dx_entries), {}, m.Tokens(alone)});
     for (int64_t i = 0; i < m.rows * m.cols; ++i) {
       want_alone[i] = m.Sum(i / m.cols, i % m.cols, dx_entries, false);
       want[i] = want_alone[i] + add[i];

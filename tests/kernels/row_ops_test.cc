@@ -14,21 +14,23 @@ constexpr int64_t kRows[] = {1, 2, 7, 65};
 
 // rows x cols numbers with room beside each row.
 struct Rows {
-  Rows(int64_t rows, int64_t cols, uint32_t seed) : ld(cols + 1 + seed % 4), x(Numbers(rows * ld, seed)) {}
+  Rows(int64_t rows, int64_t cols, uint32_t seed)
+      : rows(rows), cols(cols), ld(cols + 1 + seed % 4), x(Numbers(rows * ld, seed)) {}
+  Matrix matrix() const { return F32(x.data(), rows, cols).Strided(ld); }
   float* row(int64_t i) { return x.data() + i * ld; }
   const float* row(int64_t i) const { return x.data() + i * ld; }
-  int64_t ld;
+  int64_t rows, cols, ld;
   std::vector<float> x;
 };
 
-// Calls body(pool) on every instruction set with 1, 2 and 3 threads.
-void Everywhere(const std::function<void(ThreadPool&)>& body) {
+// Calls body(backend) on every instruction set with 1, 2 and 3 threads.
+void Everywhere(const std::function<void(CpuBackend&)>& body) {
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     for (int threads : {1, 2, 3}) {
-      ThreadPool pool(threads);
+      TestBackend backend(threads);
       SCOPED_TRACE(testing::Message() << Name(isa) << ", threads " << threads);
-      body(pool);
+      body(backend.cpu);
     }
   }
 }
@@ -52,7 +54,7 @@ float ReferenceNormRow(const float* x, const float* weight, float eps, int64_t c
 }
 
 TEST(RmsNorm, EqualsItsScalarFormula) {
-  Everywhere([](ThreadPool& pool) {
+  Everywhere([](CpuBackend& cpu) {
     Sizes([&](int64_t rows, int64_t cols) {
       const Rows x(rows, cols, 1);
       const std::vector<float> weight = Numbers(cols, 2);
@@ -61,31 +63,32 @@ TEST(RmsNorm, EqualsItsScalarFormula) {
       for (int64_t i = 0; i < rows; ++i) {
         reference_rstd[i] = ReferenceNormRow(x.row(i), weight.data(), 1e-6f, cols, reference.row(i));
       }
-      RmsNorm(x.row(0), x.ld, weight.data(), 1e-6f, rows, cols, y.row(0), y.ld, rstd.data(), pool);
+      cpu.RmsNorm({x.matrix(), weight.data(), 1e-6f, y.matrix(), rstd.data()});
       EXPECT_EQ(Differences(y.x, reference.x), 0);
       EXPECT_EQ(Differences(rstd, reference_rstd), 0);
       Rows again(rows, cols, 3);
-      RmsNorm(x.row(0), x.ld, weight.data(), 1e-6f, rows, cols, again.row(0), again.ld, nullptr, pool);
+      cpu.RmsNorm({x.matrix(), weight.data(), 1e-6f, again.matrix()});
       EXPECT_EQ(Differences(again.x, reference.x), 0);
     });
   });
 }
 
 TEST(RmsNorm, ARowAloneHasTheBitsItHasInAnyBatch) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
+  CpuBackend& cpu = backend.cpu;
   const Rows x(65, 100, 1);
   const std::vector<float> weight = Numbers(100, 2);
   Rows batch(65, 100, 3);
-  RmsNorm(x.row(0), x.ld, weight.data(), 1e-6f, 65, 100, batch.row(0), batch.ld, nullptr, pool);
+  cpu.RmsNorm({x.matrix(), weight.data(), 1e-6f, batch.matrix()});
   for (int64_t i = 0; i < 65; ++i) {
     std::vector<float> alone(100);
-    RmsNorm(x.row(i), x.ld, weight.data(), 1e-6f, 1, 100, alone.data(), 100, nullptr, pool);
+    cpu.RmsNorm({x.matrix().Rows(i, 1), weight.data(), 1e-6f, F32(alone.data(), 1, 100)});
     EXPECT_EQ(Differences(alone, {batch.row(i), batch.row(i) + 100}), 0) << i;
   }
 }
 
 TEST(RmsNormBackward, EqualsItsScalarFormula) {
-  Everywhere([](ThreadPool& pool) {
+  Everywhere([](CpuBackend& cpu) {
     Sizes([&](int64_t rows, int64_t cols) {
       const Rows x(rows, cols, 1), dy(rows, cols, 4), add(rows, cols, 5);
       const std::vector<float> weight = Numbers(cols, 2);
@@ -107,18 +110,23 @@ TEST(RmsNormBackward, EqualsItsScalarFormula) {
         }
       }
       const std::vector<float> start = dweight;
-      RmsNormBackward(dy.row(0), dy.ld, x.row(0), x.ld, weight.data(), rstd.data(), rows, cols, add.row(0),
-                      add.ld, dx.row(0), dx.ld, dweight.data(), pool);
+      const auto backward = [&](const Matrix& add, const Matrix& dx) {
+        dweight = start;
+        cpu.RmsNormBackward({.dy = dy.matrix(),
+                             .x = x.matrix(),
+                             .weight = weight.data(),
+                             .rstd = rstd.data(),
+                             .add = add,
+                             .dx = dx,
+                             .dweight = dweight.data()});
+      };
+      backward(add.matrix(), dx.matrix());
       EXPECT_EQ(Differences(dx.x, reference.x), 0);
       EXPECT_EQ(Differences(dweight, reference_dweight), 0);
-      dweight = start;
-      RmsNormBackward(dy.row(0), dy.ld, x.row(0), x.ld, weight.data(), rstd.data(), rows, cols, nullptr, 0,
-                      plain.row(0), plain.ld, dweight.data(), pool);
+      backward({}, plain.matrix());
       EXPECT_EQ(Differences(plain.x, reference_plain.x), 0);
       // `add` may be dx itself.
-      dweight = start;
-      RmsNormBackward(dy.row(0), dy.ld, x.row(0), x.ld, weight.data(), rstd.data(), rows, cols, own.row(0),
-                      own.ld, own.row(0), own.ld, dweight.data(), pool);
+      backward(own.matrix(), own.matrix());
       int64_t differences = 0;
       for (int64_t i = 0; i < rows; ++i) {
         for (int64_t j = 0; j < cols; ++j) differences += !SameBits(own.row(i)[j], reference.row(i)[j]);
@@ -129,14 +137,19 @@ TEST(RmsNormBackward, EqualsItsScalarFormula) {
 }
 
 TEST(RmsNormBackward, WeightsChainGoesOnOverCalls) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
+  CpuBackend& cpu = backend.cpu;
   const Rows x(65, 100, 1), dy(65, 100, 4);
   const std::vector<float> weight = Numbers(100, 2);
   std::vector<float> rstd(65), y(6500), dx(6500), whole = Numbers(100, 6), parts = whole;
-  RmsNorm(x.row(0), x.ld, weight.data(), 1e-6f, 65, 100, y.data(), 100, rstd.data(), pool);
+  cpu.RmsNorm({x.matrix(), weight.data(), 1e-6f, F32(y.data(), 65, 100), rstd.data()});
   const auto backward = [&](int64_t begin, int64_t end, float* dweight) {
-    RmsNormBackward(dy.row(begin), dy.ld, x.row(begin), x.ld, weight.data(), &rstd[begin], end - begin, 100,
-                    nullptr, 0, dx.data(), 100, dweight, pool);
+    cpu.RmsNormBackward({.dy = dy.matrix().Rows(begin, end - begin),
+                         .x = x.matrix().Rows(begin, end - begin),
+                         .weight = weight.data(),
+                         .rstd = &rstd[begin],
+                         .dx = F32(dx.data(), end - begin, 100),
+                         .dweight = dweight});
   };
   backward(0, 65, whole.data());
   backward(0, 1, parts.data());
@@ -156,13 +169,19 @@ double NormLoss(const std::vector<float>& dy, const std::vector<double>& x,
 }
 
 TEST(RmsNormBackward, IsTheDerivative) {
-  ThreadPool pool(1);
+  TestBackend backend(1);
+  CpuBackend& cpu = backend.cpu;
   const int64_t cols = 100;
   const std::vector<float> x = Numbers(cols, 1), weight = Numbers(cols, 2), dy = Numbers(cols, 3);
   std::vector<float> y(cols), dx(cols), dweight(cols), rstd(1);
-  RmsNorm(x.data(), cols, weight.data(), 1e-6f, 1, cols, y.data(), cols, rstd.data(), pool);
-  RmsNormBackward(dy.data(), cols, x.data(), cols, weight.data(), rstd.data(), 1, cols, nullptr, 0, dx.data(),
-                  cols, dweight.data(), pool);
+  const auto row = [&](const std::vector<float>& of) { return F32(of.data(), 1, cols); };
+  cpu.RmsNorm({row(x), weight.data(), 1e-6f, row(y), rstd.data()});
+  cpu.RmsNormBackward({.dy = row(dy),
+                       .x = row(x),
+                       .weight = weight.data(),
+                       .rstd = rstd.data(),
+                       .dx = row(dx),
+                       .dweight = dweight.data()});
   const std::vector<double> x64(x.begin(), x.end()), w64(weight.begin(), weight.end());
   for (int64_t j = 0; j < cols; ++j) {
     std::vector<double> up = x64, down = x64;
@@ -187,7 +206,7 @@ struct Angles {
 };
 
 TEST(Rotary, RotatesEachPairByItsAngle) {
-  Everywhere([](ThreadPool& pool) {
+  Everywhere([](CpuBackend& cpu) {
     for (int dim : {2, 6, 16, 34, 64, 100}) {
       for (int heads : {1, 3}) {
         for (bool interleaved : {false, true}) {
@@ -212,8 +231,12 @@ TEST(Rotary, RotatesEachPairByItsAngle) {
                 }
               }
             }
-            Rotary(x.data(), ld, rows, heads, head_stride, dim, positions.data(), angles.cosines.data(),
-                   angles.sines.data(), interleaved, inverse, pool);
+            cpu.Rotary({.x = {F32(x.data(), rows, ld), heads, dim, head_stride},
+                        .positions = positions.data(),
+                        .cosines = angles.cosines.data(),
+                        .sines = angles.sines.data(),
+                        .interleaved = interleaved,
+                        .inverse = inverse});
             EXPECT_EQ(Differences(x, reference), 0) << dim << " " << heads << interleaved << inverse;
           }
         }
@@ -223,15 +246,20 @@ TEST(Rotary, RotatesEachPairByItsAngle) {
 }
 
 TEST(Rotary, InverseUndoesIt) {
-  ThreadPool pool(1);
+  TestBackend backend(1);
+  CpuBackend& cpu = backend.cpu;
   const Angles angles(8);
   const std::vector<int32_t> positions = {0, 13, 49};
   for (bool interleaved : {false, true}) {
     const std::vector<float> before = Numbers(3 * 16, 1);
     std::vector<float> x = before;
     for (bool inverse : {false, true}) {
-      Rotary(x.data(), 16, 3, 1, 16, 16, positions.data(), angles.cosines.data(), angles.sines.data(),
-             interleaved, inverse, pool);
+      cpu.Rotary({.x = {F32(x.data(), 3, 16), 1, 16, 16},
+                  .positions = positions.data(),
+                  .cosines = angles.cosines.data(),
+                  .sines = angles.sines.data(),
+                  .interleaved = interleaved,
+                  .inverse = inverse});
       for (int i = 16; !inverse && i < 48; ++i) EXPECT_NE(x[i], before[i]) << i;
     }
     for (int i = 0; i < 48; ++i) EXPECT_NEAR(x[i], before[i], 1e-6) << i;
@@ -239,7 +267,7 @@ TEST(Rotary, InverseUndoesIt) {
 }
 
 TEST(SwiGlu, EqualsItsScalarFormulaForwardAndBackward) {
-  Everywhere([](ThreadPool& pool) {
+  Everywhere([](CpuBackend& cpu) {
     Sizes([&](int64_t rows, int64_t cols) {
       Rows gate(rows, cols, 1), up(rows, cols, 2), dout(rows, cols, 3), out(rows, cols, 4);
       Rows dgate(rows, cols, 5), dup(rows, cols, 6);
@@ -255,9 +283,8 @@ TEST(SwiGlu, EqualsItsScalarFormulaForwardAndBackward) {
           reference_dgate.row(i)[j] = d * u * (s * std::fma(g, 1.0f - s, 1.0f));
         }
       }
-      SwiGlu(gate.row(0), gate.ld, up.row(0), up.ld, rows, cols, out.row(0), out.ld, pool);
-      SwiGluBackward(dout.row(0), dout.ld, gate.row(0), gate.ld, up.row(0), up.ld, rows, cols, dgate.row(0),
-                     dgate.ld, dup.row(0), dup.ld, pool);
+      cpu.SwiGlu({gate.matrix(), up.matrix(), out.matrix()});
+      cpu.SwiGluBackward({dout.matrix(), gate.matrix(), up.matrix(), dgate.matrix(), dup.matrix()});
       EXPECT_EQ(Differences(out.x, reference.x), 0);
       EXPECT_EQ(Differences(dgate.x, reference_dgate.x), 0);
       EXPECT_EQ(Differences(dup.x, reference_dup.x), 0);
@@ -266,12 +293,14 @@ TEST(SwiGlu, EqualsItsScalarFormulaForwardAndBackward) {
 }
 
 TEST(SwiGlu, IsTheFunctionAndItsDerivative) {
-  ThreadPool pool(1);
+  TestBackend backend(1);
+  CpuBackend& cpu = backend.cpu;
   const int64_t n = 400;
   std::vector<float> gate = Numbers(n, 1, 10), up = Numbers(n, 2), dout = Numbers(n, 3), out(n), dgate(n),
                      dup(n);
-  SwiGlu(gate.data(), n, up.data(), n, 1, n, out.data(), n, pool);
-  SwiGluBackward(dout.data(), n, gate.data(), n, up.data(), n, 1, n, dgate.data(), n, dup.data(), n, pool);
+  const auto row = [&](const std::vector<float>& of) { return F32(of.data(), 1, n); };
+  cpu.SwiGlu({row(gate), row(up), row(out)});
+  cpu.SwiGluBackward({row(dout), row(gate), row(up), row(dgate), row(dup)});
   const auto silu = [](double x) { return x / (1 + std::exp(-x)); };
   for (int64_t i = 0; i < n; ++i) {
     const double g = gate[i], slope = (silu(g + 1e-5) - silu(g - 1e-5)) / 2e-5;
@@ -282,18 +311,19 @@ TEST(SwiGlu, IsTheFunctionAndItsDerivative) {
 }
 
 TEST(SwiGlu, ARowAloneHasTheBitsItHasInAnyBatch) {
-  ThreadPool pool(3);
+  TestBackend backend(3);
+  CpuBackend& cpu = backend.cpu;
   const Rows gate(65, 711, 1), up(65, 711, 2);
   std::vector<float> batch(65 * 711), alone(711);
-  SwiGlu(gate.row(0), gate.ld, up.row(0), up.ld, 65, 711, batch.data(), 711, pool);
+  cpu.SwiGlu({gate.matrix(), up.matrix(), F32(batch.data(), 65, 711)});
   for (int64_t i = 0; i < 65; ++i) {
-    SwiGlu(gate.row(i), gate.ld, up.row(i), up.ld, 1, 711, alone.data(), 711, pool);
+    cpu.SwiGlu({gate.matrix().Rows(i, 1), up.matrix().Rows(i, 1), F32(alone.data(), 1, 711)});
     EXPECT_EQ(Differences(alone, {batch.begin() + i * 711, batch.begin() + (i + 1) * 711}), 0) << i;
   }
 }
 
 TEST(Embedding, RowsAreCopiedAndGradientsAddInTheOrderOfRows) {
-  Everywhere([](ThreadPool& pool) {
+  Everywhere([](CpuBackend& cpu) {
     Sizes([&](int64_t rows, int64_t cols) {
       const std::vector<float> table = Numbers(13 * cols, 1), dout = Numbers(rows * cols, 2);
       std::vector<int32_t> ids(rows);
@@ -306,8 +336,8 @@ TEST(Embedding, RowsAreCopiedAndGradientsAddInTheOrderOfRows) {
           reference[ids[i] * cols + j] = reference[ids[i] * cols + j] + dout[i * cols + j];
         }
       }
-      EmbeddingRows(table.data(), cols, ids.data(), rows, out.data(), pool);
-      EmbeddingGradient(dout.data(), ids.data(), rows, cols, dtable.data(), pool);
+      cpu.GatherRows({F32(table.data(), 13, cols), ids.data(), F32(out.data(), rows, cols)});
+      cpu.EmbeddingGradient({F32(dout.data(), rows, cols), ids.data(), F32(dtable.data(), 13, cols)});
       EXPECT_EQ(out, copied);
       EXPECT_EQ(Differences(dtable, reference), 0);
     });
@@ -315,39 +345,25 @@ TEST(Embedding, RowsAreCopiedAndGradientsAddInTheOrderOfRows) {
 }
 
 TEST(GatherRows, CopiesTheRowsNamedAndNothingBeside) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
+  CpuBackend& cpu = backend.cpu;
   const Rows x(9, 100, 1);
   Rows out(5, 100, 2), reference = out;
   const std::vector<int32_t> rows = {8, 0, 3, 3, 7};
   for (int i = 0; i < 5; ++i) std::copy_n(x.row(rows[i]), 100, reference.row(i));
-  GatherRows(x.row(0), x.ld, rows.data(), 5, 100, out.row(0), out.ld, pool);
+  cpu.GatherRows({x.matrix(), rows.data(), out.matrix()});
   EXPECT_EQ(out.x, reference.x);
 }
 
-TEST(AddVectors, AddsAlsoIntoItself) {
-  Everywhere([](ThreadPool& pool) {
-    for (int64_t n : {0, 1, 16, 17, 16384, 40001}) {
-      const std::vector<float> a = Numbers(n, 1), b = Numbers(n, 2);
-      std::vector<float> c(n + 1, 7), own = a, reference(n);
-      for (int64_t i = 0; i < n; ++i) reference[i] = a[i] + b[i];
-      AddVectors(a.data(), b.data(), n, c.data(), pool);
-      AddVectors(own.data(), b.data(), n, own.data(), pool);
-      EXPECT_EQ(Differences(own, reference), 0) << n;
-      EXPECT_EQ(c.back(), 7) << n;
-      c.pop_back();
-      EXPECT_EQ(Differences(c, reference), 0) << n;
-    }
-  });
-}
-
 TEST(RowOps, NoRowsAreNoWork) {
-  ThreadPool pool(2);
+  TestBackend backend(2);
   const float weight = 3;
   float sum = 5;
-  RmsNorm(nullptr, 1, &weight, 1e-6f, 0, 1, nullptr, 1, nullptr, pool);
-  RmsNormBackward(nullptr, 1, nullptr, 1, &weight, nullptr, 0, 1, nullptr, 0, nullptr, 1, &sum, pool);
-  SwiGlu(nullptr, 1, nullptr, 1, 0, 1, nullptr, 1, pool);
-  EmbeddingGradient(nullptr, nullptr, 0, 1, &sum, pool);
+  const Matrix none = F32(nullptr, 0, 1);
+  backend->RmsNorm({none, &weight, 1e-6f, none});
+  backend->RmsNormBackward({.dy = none, .x = none, .weight = &weight, .dx = none, .dweight = &sum});
+  backend->SwiGlu({none, none, none});
+  backend->EmbeddingGradient({none, nullptr, F32(&sum, 1, 1)});
   EXPECT_EQ(sum, 5);
 }
 

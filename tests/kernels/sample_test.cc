@@ -50,7 +50,11 @@ int32_t ReferenceId(const std::vector<float>& row, const SampleParameters& s, do
 }
 
 SampledToken Draw(const std::vector<float>& row, const SampleParameters& s, double uniform) {
-  return Sample(row.data(), static_cast<int64_t>(row.size()), s, uniform);
+  TestBackend backend(1);
+  SampledToken token;
+  backend->Sample(
+      {F32(row.data(), 1, static_cast<int64_t>(row.size())), {&s, 1}, {&uniform, 1}, {&token, 1}});
+  return token;
 }
 
 double Philox(uint32_t i) { return Uniform(17, 0, i, Purpose::kSample); }
@@ -87,7 +91,7 @@ TEST(Sample, AtTemperatureZeroTakesTheLowestOfTheLargestAndReportsTemperatureOne
   row[30] = row[77] = row[99] = 9;
   const SampledToken greedy = Draw(row, {.temperature = 0}, 0.99);
   EXPECT_EQ(greedy.id, 30);
-  EXPECT_EQ(greedy.logprob, RowLogprob(row.data(), 30, 1.0f, RowLogSumExp(row.data(), 100, 1.0f)));
+  EXPECT_EQ(greedy.logprob, RowLogprob({row.data(), 100}, 30, RowLogSumExp({row.data(), 100})));
   EXPECT_EQ(greedy.entropy, Draw(row, {.temperature = 1}, 0.99).entropy);
 }
 
@@ -99,7 +103,7 @@ TEST(Sample, TopKKeepsTheLargestAndTheLowerOfEqualIds) {
   EXPECT_EQ(seen.size(), 3u);
   EXPECT_TRUE(seen[1] > 20 && seen[2] > 20 && seen[3] > 20);
   // The logprob is of the untruncated distribution.
-  EXPECT_EQ(Draw(row, s, 0.0).logprob, RowLogprob(row.data(), 1, 1.0f, RowLogSumExp(row.data(), 5, 1.0f)));
+  EXPECT_EQ(Draw(row, s, 0.0).logprob, RowLogprob({row.data(), 5}, 1, RowLogSumExp({row.data(), 5})));
 }
 
 TEST(Sample, TopPKeepsTheSmallestPrefixThatReachesIt) {
@@ -144,14 +148,44 @@ TEST(Sample, EqualsTheReferenceWithEveryInstructionSet) {
         for (Isa isa : SupportedIsas()) {
           IsaScope scope(isa);
           const SampledToken token = Draw(row, s, uniform);
-          const LogSumExp sum = RowLogSumExp(row.data(), vocab, s.temperature);
+          const LogitRow logits{row.data(), vocab, s.temperature};
+          const LogSumExp sum = RowLogSumExp(logits);
           EXPECT_EQ(token.id, want) << Name(isa) << " vocab " << vocab << " draw " << i;
-          EXPECT_EQ(token.logprob, RowLogprob(row.data(), token.id, s.temperature, sum));
-          EXPECT_EQ(token.entropy, static_cast<float>(RowEntropy(row.data(), vocab, s.temperature, sum)));
+          EXPECT_EQ(token.logprob, RowLogprob(logits, token.id, sum));
+          EXPECT_EQ(token.entropy, static_cast<float>(RowEntropy(logits, sum)));
         }
       }
     }
   }
+}
+
+TEST(Sample, ARowOfABatchHasTheTokenItHasAlone) {
+  const int64_t rows = 67, vocab = 711;
+  const std::vector<float> logits = Numbers(rows * vocab, 3, 2.0f);
+  std::vector<SampleParameters> parameters;
+  std::vector<double> uniforms;
+  for (int i = 0; i < rows; ++i) {
+    parameters.push_back({.temperature = 0.3f * static_cast<float>(i % 5), .top_k = i % 3 * 20});
+    uniforms.push_back(Philox(i));
+  }
+  for (int threads : {1, 2, 3}) {
+    TestBackend backend(threads);
+    std::vector<SampledToken> tokens(rows);
+    backend->Sample({F32(logits.data(), rows, vocab), parameters, uniforms, absl::MakeSpan(tokens)});
+    for (int64_t i = 0; i < rows; ++i) {
+      const auto begin = logits.begin() + i * vocab;
+      const SampledToken alone = Draw(std::vector<float>(begin, begin + vocab), parameters[i], uniforms[i]);
+      EXPECT_EQ(tokens[i].id, alone.id) << i;
+      EXPECT_EQ(tokens[i].logprob, alone.logprob) << i;
+      EXPECT_EQ(tokens[i].entropy, alone.entropy) << i;
+    }
+  }
+}
+
+TEST(Sample, NoRowsAreNoWork) {
+  EXPECT_NO_THROW(TestBackend(2)->Sample({}));
+  const float z = 1;
+  EXPECT_ANY_THROW(TestBackend(2)->Sample({F32(&z, 1, 1), {}, {}, {}})) << "a row without a token";
 }
 
 TEST(Sample, FixedDrawsHaveTheSoftmaxsFrequencies) {

@@ -59,7 +59,7 @@ TEST(RowLogSumExp, EqualsTheReferenceWithEveryInstructionSet) {
       const LogSumExp want = ReferenceLogSumExp(row.data(), vocab, temperature);
       for (Isa isa : SupportedIsas()) {
         IsaScope scope(isa);
-        const LogSumExp got = RowLogSumExp(row.data(), vocab, temperature);
+        const LogSumExp got = RowLogSumExp({row.data(), vocab, temperature});
         EXPECT_EQ(got.max, want.max) << Name(isa) << " vocab " << vocab << " T " << temperature;
         EXPECT_EQ(got.log_sum, want.log_sum) << Name(isa) << " vocab " << vocab << " T " << temperature;
       }
@@ -70,7 +70,8 @@ TEST(RowLogSumExp, EqualsTheReferenceWithEveryInstructionSet) {
 TEST(RowLogSumExp, IsTheLogOfTheSum) {
   const std::vector<float> row = Numbers(3000, 9, 5.0f);
   for (float temperature : {1.0f, 0.6f}) {
-    const LogSumExp sum = RowLogSumExp(row.data(), 3000, temperature);
+    const LogitRow logits{row.data(), 3000, temperature};
+    const LogSumExp sum = RowLogSumExp(logits);
     double total = 0, entropy = 0;
     for (float x : row) total += std::exp(static_cast<double>(x) / temperature);
     for (float x : row) {
@@ -78,10 +79,9 @@ TEST(RowLogSumExp, IsTheLogOfTheSum) {
       entropy -= std::exp(logprob) * logprob;
     }
     for (int id : {0, 17, 2999}) {
-      EXPECT_NEAR(RowLogprob(row.data(), id, temperature, sum), row[id] / temperature - std::log(total),
-                  5e-6);
+      EXPECT_NEAR(RowLogprob(logits, id, sum), row[id] / temperature - std::log(total), 5e-6);
     }
-    EXPECT_NEAR(RowEntropy(row.data(), 3000, temperature, sum), entropy, 1e-5);
+    EXPECT_NEAR(RowEntropy(logits, sum), entropy, 1e-5);
   }
 }
 
@@ -89,12 +89,13 @@ TEST(RowLogSumExp, MaskedLogitsCountForNothingAndANaNIsSeen) {
   std::vector<float> row(100, -kInfinity);
   row[20] = 2;
   row[90] = 2;
-  const LogSumExp sum = RowLogSumExp(row.data(), 100, 1.0f);
-  EXPECT_FLOAT_EQ(RowLogprob(row.data(), 20, 1.0f, sum), -std::log(2.0f));
-  EXPECT_NEAR(RowEntropy(row.data(), 100, 1.0f, sum), std::log(2.0), 1e-6);
-  EXPECT_EQ(RowLogprob(row.data(), 0, 1.0f, sum), -kInfinity);
+  const LogitRow logits{row.data(), 100};
+  const LogSumExp sum = RowLogSumExp(logits);
+  EXPECT_FLOAT_EQ(RowLogprob(logits, 20, sum), -std::log(2.0f));
+  EXPECT_NEAR(RowEntropy(logits, sum), std::log(2.0), 1e-6);
+  EXPECT_EQ(RowLogprob(logits, 0, sum), -kInfinity);
   row[21] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_TRUE(std::isnan(RowLogSumExp(row.data(), 100, 1.0f).log_sum));
+  EXPECT_TRUE(std::isnan(RowLogSumExp(logits).log_sum));
 }
 
 struct Head {
@@ -102,6 +103,8 @@ struct Head {
   std::vector<float> hidden, weight;
   std::vector<int32_t> targets;
   int64_t ld() const { return cols + 3; }
+  Matrix Hidden() const { return F32(hidden.data(), rows, cols).Strided(ld()); }
+  Matrix Weight() const { return F32(weight.data(), vocab, cols); }
 
   Head(int64_t r, int64_t c, int64_t v) : rows(r), cols(c), vocab(v) {
     hidden = Numbers(rows * ld(), 1);
@@ -129,24 +132,34 @@ TEST(TokenLogprobs, EqualsTheReferencePackedOrNotOnAnyThreads) {
       const std::vector<float> z = h.Logits(i);
       const LogSumExp sum = ReferenceLogSumExp(z.data(), h.vocab, temperature);
       want[i] = z[h.targets[i]] / temperature - sum.max - sum.log_sum;
-      want_entropy[i] = RowEntropy(z.data(), h.vocab, temperature, sum);
+      want_entropy[i] = RowEntropy({z.data(), h.vocab, temperature}, sum);
     }
     for (int threads : {1, 2, 3}) {
-      ThreadPool pool(threads);
-      std::vector<float> panels(PackedFloats(h.vocab, h.cols));
-      const PackedMatrix packed = Pack(h.weight.data(), h.cols, true, h.vocab, h.cols, panels.data(), pool);
+      TestBackend backend(threads);
+      std::vector<float> panels(backend->PackedFloats(h.vocab, h.cols));
+      const PackedMatrix packed = backend->Pack(h.Weight(), true, panels.data());
       for (const PackedMatrix* p :
            {static_cast<const PackedMatrix*>(nullptr), static_cast<const PackedMatrix*>(&packed)}) {
         std::vector<float> logprob(h.rows, 9);
         std::vector<double> entropy(h.rows, 9);
-        TokenLogprobs(h.hidden.data(), h.ld(), h.rows, h.cols, p ? nullptr : h.weight.data(), p, h.vocab,
-                      h.targets.data(), temperature, logprob.data(), nullptr, entropy.data(), pool);
+        const Matrix head = p == nullptr ? h.Weight() : F32(nullptr, h.vocab, h.cols);
+        backend->TokenLogprobs({.hidden = h.Hidden(),
+                                .head = head,
+                                .packed = p,
+                                .targets = h.targets.data(),
+                                .temperature = temperature,
+                                .logprob = logprob.data(),
+                                .entropy = entropy.data()});
         EXPECT_EQ(Differences(logprob, want), 0) << threads;
         EXPECT_EQ(entropy, want_entropy);
         // A few rows alone, as the sampler computes them.
         std::vector<float> some(2);
-        TokenLogprobs(&h.hidden[65 * h.ld()], h.ld(), 2, h.cols, p ? nullptr : h.weight.data(), p, h.vocab,
-                      &h.targets[65], temperature, some.data(), nullptr, nullptr, pool);
+        backend->TokenLogprobs({.hidden = h.Hidden().Rows(65, 2),
+                                .head = head,
+                                .packed = p,
+                                .targets = &h.targets[65],
+                                .temperature = temperature,
+                                .logprob = some.data()});
         EXPECT_EQ(some[0], want[65]);
         EXPECT_EQ(some[1], want[66]);
       }
@@ -160,16 +173,26 @@ struct Gradients {
 
 Gradients Backward(const Head& h, float temperature, const std::vector<float>& dlogprob, int threads,
                    int64_t step) {
-  ThreadPool pool(threads);
+  TestBackend backend(threads);
   std::vector<float> logprob(h.rows);
   std::vector<LogSumExp> sums(h.rows);
-  TokenLogprobs(h.hidden.data(), h.ld(), h.rows, h.cols, h.weight.data(), nullptr, h.vocab, h.targets.data(),
-                temperature, logprob.data(), sums.data(), nullptr, pool);
+  backend->TokenLogprobs({.hidden = h.Hidden(),
+                          .head = h.Weight(),
+                          .targets = h.targets.data(),
+                          .temperature = temperature,
+                          .logprob = logprob.data(),
+                          .sums = sums.data()});
   Gradients out{std::vector<float>(h.rows * h.cols, 9), std::vector<float>(h.vocab * h.cols)};
   for (int64_t row = 0; row < h.rows; row += step) {
-    TokenLogprobsBackward(&h.hidden[row * h.ld()], h.ld(), std::min(step, h.rows - row), h.cols,
-                          h.weight.data(), h.vocab, &h.targets[row], temperature, &sums[row], &dlogprob[row],
-                          &out.dhidden[row * h.cols], h.cols, out.dhead.data(), pool);
+    const int64_t count = std::min(step, h.rows - row);
+    backend->TokenLogprobsBackward({.hidden = h.Hidden().Rows(row, count),
+                                    .head = h.Weight(),
+                                    .targets = &h.targets[row],
+                                    .temperature = temperature,
+                                    .sums = &sums[row],
+                                    .dlogprob = &dlogprob[row],
+                                    .dhidden = F32(&out.dhidden[row * h.cols], count, h.cols),
+                                    .dhead = F32(out.dhead.data(), h.vocab, h.cols)});
   }
   return out;
 }

@@ -50,8 +50,8 @@ std::vector<float> ThroughTheCache(CausalLm& model, const Sequences& sequences, 
   for (auto& list : pages) {
     for (int32_t& page : list) page = count - 1 - page;
   }
-  const KvCache cache(model.config(), count);
-  std::vector<float> all(Packed(sequences).tokens.size()), logits;
+  const KvCache cache(model.config(), count, model.backend());
+  std::vector<float> all(Packed(sequences).tokens.size());
   for (int64_t done = 0;; done += chunk) {
     TokenBatch batch;
     for (size_t s = 0; s < sequences.size(); ++s) {
@@ -64,16 +64,14 @@ std::vector<float> ThroughTheCache(CausalLm& model, const Sequences& sequences, 
     if (batch.tokens.empty()) return all;
     std::vector<int32_t> rows(batch.tokens.size());
     std::iota(rows.begin(), rows.end(), 0);
-    logits.resize(rows.size() * vocabulary);
-    model.Forward(batch, cache, rows, logits.data());
-    const float* row = logits.data();
+    const float* row = model.Forward(batch, cache, rows).f32();
     int64_t first = 0;
     for (const std::vector<int32_t>& tokens : sequences) {
       const int64_t length = static_cast<int64_t>(tokens.size());
       for (int64_t i = done; i < std::min(done + chunk, length); ++i, row += vocabulary) {
         if (i + 1 == length) continue;
-        all[first + i] = kernels::RowLogprob(row, tokens[i + 1], temperature,
-                                             kernels::RowLogSumExp(row, vocabulary, temperature));
+        const kernels::LogitRow logits{row, vocabulary, temperature};
+        all[first + i] = kernels::RowLogprob(logits, tokens[i + 1], kernels::RowLogSumExp(logits));
       }
       first += length;
     }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu_backend.h"
 #include "model/causal_lm.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"
@@ -42,23 +43,23 @@ Errors ErrorsOf(const std::string& directory, const std::string& golden_file) {
   EXPECT_EQ(golden.size(), chosen.size() * columns.size());
 
   ThreadPool pool(2);
-  const int64_t vocabulary = policy->config.vocab_size, length = static_cast<int64_t>(tokens.size());
-  CausalLm model(policy->config, policy->parameters, &pool);
+  kernels::CpuBackend backend(&pool);
+  const int64_t length = static_cast<int64_t>(tokens.size());
+  CausalLm model(policy->config, policy->parameters, &backend);
   std::vector<int32_t> pages((length + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock);
   std::iota(pages.rbegin(), pages.rend(), 0);
-  const KvCache cache(policy->config, static_cast<int64_t>(pages.size()));
+  const KvCache cache(policy->config, static_cast<int64_t>(pages.size()), backend);
   TokenBatch batch;
   batch.tokens.assign(tokens.begin(), tokens.end());
   batch.sequences = {{length, 0, pages}};
   const std::vector<int32_t> rows(chosen.begin(), chosen.end());
-  std::vector<float> logits(rows.size() * vocabulary);
-  model.Forward(batch, cache, rows, logits.data());
+  const Matrix logits = model.Forward(batch, cache, rows);
 
   Errors errors{.theirs = std::strtod((*file)->metadata().at("f32_error").c_str(), nullptr)};
   for (size_t row = 0; row < rows.size(); ++row) {
     for (size_t c = 0; c < columns.size(); ++c) {
       const double difference =
-          std::abs(logits[row * vocabulary + columns[c]] - golden[row * columns.size() + c]);
+          std::abs(logits.Row(static_cast<int64_t>(row))[columns[c]] - golden[row * columns.size() + c]);
       errors.ours = std::isnan(difference) ? INFINITY : std::max(errors.ours, difference);
     }
   }

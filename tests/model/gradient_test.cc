@@ -24,7 +24,8 @@ using at::Tensor;
 // Names end in the shape: T tokens, D hidden, H heads, E experts, any other letter what its line says.
 class Reference {
  public:
-  Reference(const ModelConfig& config, const Parameters& parameters) : c_(config), rope_(config) {
+  Reference(const ModelConfig& config, const Parameters& parameters, kernels::Backend* backend)
+      : c_(config), rope_(config, backend) {
     rope_.Reserve(c_.max_positions);
     for (const Parameter& parameter : parameters.list()) {
       weights_[parameter.name] = parameter.value.to(at::kDouble).clone().set_requires_grad(parameter.trained);
@@ -187,7 +188,7 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
   model.Backward(tape, dlogprobs.data());
   model.FoldTiedHead();
 
-  Reference reference(model.config(), model.parameters());
+  Reference reference(model.config(), model.parameters(), policy.backend.get());
   Tensor loss;
   int64_t first = 0;
   for (const std::vector<int32_t>& sequence : sequences) {

@@ -3,13 +3,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "ATen/Context.h"
 #include "core/random.h"
+#include "kernels/cpu_backend.h"
 #include "model/causal_lm.h"
 #include "model/parameters.h"
+#include "model/torch_backend.h"
 #include "tests/model/configs.h"
 
 namespace temper {
@@ -105,11 +108,19 @@ inline Parameters RandomParameters(const ModelConfig& config, uint64_t seed = 5)
   return parameters;
 }
 
-// A policy with threads of its own.
+// A policy with threads and a backend of its own.
 struct Policy {
-  explicit Policy(const Json& json, int threads = 2, at::Device device = at::kCPU)
-      : pool(threads), model(Parsed(json), RandomParameters(Parsed(json)), &pool, device) {}
+  explicit Policy(const Json& json, int threads = 2)
+      : pool(threads),
+        backend(std::make_unique<kernels::CpuBackend>(&pool)),
+        model(Parsed(json), RandomParameters(Parsed(json)), backend.get()) {}
+  // By LibTorch's ops on a device.
+  Policy(const Json& json, at::Device library)
+      : pool(2),
+        backend(std::make_unique<TorchBackend>(library, &pool)),
+        model(Parsed(json), RandomParameters(Parsed(json)), backend.get()) {}
   ThreadPool pool;
+  std::unique_ptr<kernels::Backend> backend;
   CausalLm model;
 };
 

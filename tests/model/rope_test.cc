@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "kernels/cpu_backend.h"
 #include "tests/model/configs.h"
 
 namespace temper {
@@ -86,7 +87,9 @@ TEST(Rope, TablesAreCosinesAndSinesOfTheRoundedAngle) {
   ModelConfig config = DeepseekYarn();
   config.rope.attention_factor = 1.5;
   const std::vector<float> inverse = InverseFrequencies(config);
-  RopeTables tables(config);
+  ThreadPool pool(1);
+  kernels::CpuBackend backend(&pool);
+  RopeTables tables(config, &backend);
   tables.Reserve(3000);
   ASSERT_GE(tables.positions(), 3000);
   for (int position : {0, 1, 63, 64, 2999}) {
@@ -100,7 +103,9 @@ TEST(Rope, TablesAreCosinesAndSinesOfTheRoundedAngle) {
 
 TEST(Rope, AnEntryDoesNotDependOnHowTheTableGrew) {
   const ModelConfig config = DeepseekYarn();
-  RopeTables slowly(config), at_once(config);
+  ThreadPool pool(1);
+  kernels::CpuBackend backend(&pool);
+  RopeTables slowly(config, &backend), at_once(config, &backend);
   for (int positions : {1, 2, 1024, 1025, 4000}) slowly.Reserve(positions);
   at_once.Reserve(4000);
   EXPECT_EQ(memcmp(slowly.cosines(), at_once.cosines(), 4000 * 32 * sizeof(float)), 0);

@@ -8,6 +8,7 @@
 
 #include "core/sealed_json.h"
 #include "gmock/gmock.h"
+#include "kernels/cpu_backend.h"
 #include "model/hugging_face.h"
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
@@ -50,7 +51,8 @@ class Checkpoint : public ::testing::Test {
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(checkpoint));
     TEMPER_RETURN_IF_ERROR(ReadTrainingState(checkpoint).status());
     ThreadPool pool(1);
-    CausalLm model(files.config, std::move(files.parameters), &pool);
+    kernels::CpuBackend backend(&pool);
+    CausalLm model(files.config, std::move(files.parameters), &backend);
     Optimizer optimizer(&model);
     TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, &optimizer));
     return CheckCheckpoint(checkpoint);
@@ -99,7 +101,8 @@ TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   for (const Parameter& parameter : policy_.model.parameters().list())
     EXPECT_TRUE(files->parameters[parameter.name].equal(parameter.value)) << parameter.name;
   ThreadPool pool(1);
-  CausalLm model(files->config, std::move(files->parameters), &pool);
+  kernels::CpuBackend backend(&pool);
+  CausalLm model(files->config, std::move(files->parameters), &backend);
   Optimizer optimizer(&model);
   ASSERT_TRUE(LoadOptimizer(checkpoint, &optimizer).ok());
   EXPECT_TRUE(optimizer.m().equal(optimizer_.m()));

@@ -7,6 +7,7 @@
 
 #include "core/json.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu_backend.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"
 #include "trainer/update_batch.h"
@@ -134,7 +135,8 @@ TEST_P(GrpoGolden, TwoUpdatesAreThoseOfPyTorchInF64) {
   ASSERT_EQ(samples.groups.size(), 3u);
 
   ThreadPool pool(2);
-  CausalLm model(policy->config, policy->parameters, &pool);
+  kernels::CpuBackend backend(&pool);
+  CausalLm model(policy->config, policy->parameters, &backend);
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, {config.tokens_per_microbatch, config.gradient_leaves}, Mesh::Single());
   UpdateBatch batch = MakeUpdateBatch(samples.groups, samples.rewards, {0, 1, 2}, config);

@@ -37,7 +37,7 @@ class Problem : public ::testing::Test {
       EXPECT_TRUE(file.ok()) << file.status();
       files.push_back(*std::move(file));
     }
-    auto source = ProblemSource::Make(config, *tokenizer_, recipe, stream, split, *excluded_.back(), files);
+    auto source = ProblemSource::Make(config, *tokenizer_, recipe, {stream, split, *excluded_.back()}, files);
     EXPECT_TRUE(source.ok()) << source.status();
     return *std::move(source);
   }

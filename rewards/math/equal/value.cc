@@ -23,10 +23,18 @@ struct PointResult {
   bool cut = false, arbitrary = false;
 };
 
+// Where and how the two are looked at.
+struct Look {
+  int point;
+  slong precision;
+  slong bits = 0;
+  Branches branches = Branches::kPrincipal;
+};
+
 // kWithin: the two overlap and differ by less than 2^-bits.
-PointResult ComparePoint(const Expression& gold, const Expression& answer, int point, slong precision,
-                         slong bits, Branches branches, WorkBudget* work) {
-  PointEvaluator evaluator(point, precision, branches, work);
+PointResult ComparePoint(const Expression& gold, const Expression& answer, const Look& look,
+                         WorkBudget* work) {
+  PointEvaluator evaluator(look.point, look.precision, look.branches, work);
   const PointValue a = evaluator.Evaluate(gold);
   PointResult result;
   const auto refuse = [&](Existence existence) {
@@ -41,11 +49,11 @@ PointResult ComparePoint(const Expression& gold, const Expression& answer, int p
   result.cut = evaluator.cut();
   result.arbitrary = evaluator.arbitrary();
   Ball difference;
-  acb_sub(difference.get(), a.ball.get(), b.ball.get(), precision);
+  acb_sub(difference.get(), a.ball.get(), b.ball.get(), look.precision);
   if (!difference.ContainsZero()) {
     result.agreement = Agreement::kDifferent;
   } else {
-    result.agreement = difference.Magnitude() < -bits ? Agreement::kWithin : Agreement::kVague;
+    result.agreement = difference.Magnitude() < -look.bits ? Agreement::kWithin : Agreement::kVague;
   }
   return result;
 }
@@ -55,7 +63,7 @@ PointResult ComparePoint(const Expression& gold, const Expression& answer, int p
 PointResult FirstLook(const Expression& gold, const Expression& answer, int point, WorkBudget* work) {
   PointResult result;
   for (slong precision = kFirstPrecision; precision <= 16 * kFirstPrecision; precision *= 4) {
-    result = ComparePoint(gold, answer, point, precision, 0, Branches::kPrincipal, work);
+    result = ComparePoint(gold, answer, {point, precision}, work);
     if (result.agreement != Agreement::kUndefined) break;
   }
   return result;
@@ -66,12 +74,12 @@ Agreement LongLook(const Expression& gold, const Expression& answer, int point, 
                    Branches branches, WorkBudget* work) {
   const slong bits = 256 + 4 * height;
   if (bits > kMostAgreement) {  // can still be told apart, but not be called equal
-    const PointResult look = ComparePoint(gold, answer, point, kHopelessPrecision, bits, branches, work);
+    const PointResult look = ComparePoint(gold, answer, {point, kHopelessPrecision, bits, branches}, work);
     return look.agreement == Agreement::kDifferent ? look.agreement : Agreement::kTooLarge;
   }
   Agreement agreement = Agreement::kVague;
   for (slong precision = bits + 64; precision <= 2 * kMostAgreement; precision *= 2) {
-    agreement = ComparePoint(gold, answer, point, precision, bits, branches, work).agreement;
+    agreement = ComparePoint(gold, answer, {point, precision, bits, branches}, work).agreement;
     if (agreement != Agreement::kVague && agreement != Agreement::kUndefined) break;
   }
   return agreement;

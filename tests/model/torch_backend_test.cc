@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// LibTorch's ops, CUDA's way, beside the kernels: the same functions up to rounding. On the CPU, and where
-// there is a GPU on it too.
-#include "model/torch_ops.h"
+// LibTorch's backend, CUDA's for now, beside the CPU's: the same functions up to rounding. On the CPU, and
+// where there is a GPU on it too.
+#include "model/torch_backend.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
-#include <optional>
 
 #include "ATen/Parallel.h"
-#include "ATen/ops/empty.h"
-#include "ATen/ops/empty_like.h"
 #include "gtest/gtest.h"
-#include "kernels/token_logprob.h"
 #include "model/kv_cache.h"
 #include "tests/model/odd_models.h"
 
@@ -23,9 +20,8 @@ constexpr int64_t kVocabulary = 711;
 constexpr int64_t kPage = kernels::kAttentionBlock;
 
 struct LibraryPolicy : Policy {
-  LibraryPolicy(const Json& json, at::Device device) : Policy(json, 2, device) {
+  LibraryPolicy(const Json& json, at::Device device) : Policy(json, device) {
     at::set_num_threads(1);
-    model.UseLibraryOps(true);
     EXPECT_FALSE(model.exact());
   }
 };
@@ -44,23 +40,34 @@ double RelativeError(const std::vector<T>& got, const std::vector<T>& expected) 
   return difference / size;
 }
 
-class TorchOps : public ::testing::TestWithParam<std::tuple<Json, at::Device>> {
+class TorchBackendTest : public ::testing::TestWithParam<std::tuple<Json, at::Device>> {
  protected:
-  TorchOps() : kernels(std::get<0>(GetParam())), library(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
+  TorchBackendTest()
+      : kernels(std::get<0>(GetParam())), library(std::get<0>(GetParam()), std::get<1>(GetParam())) {}
 
   Policy kernels;
   LibraryPolicy library;
 };
 
-std::vector<float> OnHost(const at::Tensor& tensor) {
-  const at::Tensor host = tensor.cpu();
-  return std::vector<float>(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
-}
-at::Tensor OnDevice(const std::vector<float>& values, at::Device device) {
-  at::Tensor host = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
-  std::copy(values.begin(), values.end(), host.mutable_data_ptr<float>());
-  return host.to(device);
-}
+// Numbers in a backend's memory.
+struct OnBackend {
+  OnBackend(kernels::Backend& backend, const std::vector<float>& host)
+      : backend(backend), memory(backend.Allocate(host.size() * 4)), size(static_cast<int64_t>(host.size())) {
+    backend.CopyFromHost(host.data(), flat());
+  }
+  float* data() const { return static_cast<float*>(memory.get()); }
+  Matrix flat() const { return kernels::F32(data(), 1, size); }
+  Matrix matrix(int64_t cols) const { return kernels::F32(data(), size / cols, cols); }
+  std::vector<float> host() const {
+    std::vector<float> out(size);
+    backend.CopyToHost(flat(), out.data());
+    return out;
+  }
+
+  kernels::Backend& backend;
+  const std::shared_ptr<void> memory;
+  const int64_t size;
+};
 
 struct Results {
   std::vector<float> logprobs;
@@ -78,21 +85,21 @@ Results Train(CausalLm& model, bool recompute) {
   results.entropies.resize(batch.tokens.size(), 7.0);
   std::vector<float> dlogprobs(batch.tokens.size());
   for (size_t i = 0; i < dlogprobs.size(); ++i) dlogprobs[i] = 0.25f * static_cast<float>(i % 5) - 0.4f;
-  const at::Tensor gradients = OnDevice(std::vector<float>(model.GradientFloats()), model.device());
-  model.BindGradients(gradients.mutable_data_ptr<float>());
-  Tape tape(recompute, model.device());
+  const OnBackend gradients(model.backend(), std::vector<float>(model.GradientFloats()));
+  model.BindGradients(gradients.data());
+  Tape tape(recompute);
   for (int times = 0; times < 2; ++times) {
     model.Logprobs(batch, 0.7f, results.logprobs.data(), results.entropies.data(), &tape);
     model.Backward(tape, dlogprobs.data());
   }
   model.FoldTiedHead();
-  results.gradients = OnHost(gradients);
+  results.gradients = gradients.host();
   for (size_t i = 0; i < batch.targets.size(); ++i)
     EXPECT_EQ(results.logprobs[i] == 0, batch.targets[i] < 0) << i;
   return results;
 }
 
-TEST_P(TorchOps, HaveTheKernelsLogprobsEntropiesAndGradients) {
+TEST_P(TorchBackendTest, HaveTheKernelsLogprobsEntropiesAndGradients) {
   const Results expected = Train(kernels.model, false);
   for (bool recompute : {false, true}) {
     const Results got = Train(library.model, recompute);
@@ -115,15 +122,15 @@ TEST_P(TorchOps, HaveTheKernelsLogprobsEntropiesAndGradients) {
 // Two samples of one prompt of 70 tokens: its full page is shared, the other copied; prefill in chunks of 33,
 // then decoding beside another prompt's prefill. All logits, pass by pass.
 std::vector<float> Generate(CausalLm& model) {
-  const KvCache cache(model.config(), 7, model.device());
-  KvCache& writable = const_cast<KvCache&>(cache);
+  KvCache cache(model.config(), 7, model.backend());
   const std::vector<int32_t> prompt = RandomTokens(kVocabulary, 70, 1),
                              other = RandomTokens(kVocabulary, 5, 2);
   std::vector<float> all;
   const auto pass = [&](const TokenBatch& batch, std::vector<int32_t> rows) {
-    std::vector<float> logits(rows.size() * kVocabulary);
-    model.Forward(batch, cache, rows, logits.data());
-    all.insert(all.end(), logits.begin(), logits.end());
+    const Matrix logits = model.Forward(batch, cache, rows);
+    const size_t before = all.size();
+    all.resize(before + rows.size() * kVocabulary);
+    if (logits) model.backend().CopyToHost(logits, all.data() + before);
   };
   const std::vector<int32_t> pages = {4, 2};
   for (int64_t begin = 0; begin < 70; begin += 33) {
@@ -135,8 +142,8 @@ std::vector<float> Generate(CausalLm& model) {
          begin + rows == 70 ? std::vector<int32_t>{static_cast<int32_t>(rows) - 1} : std::vector<int32_t>{});
   }
   const std::vector<int32_t> first = {4, 0}, second = {4, 6}, third = {5};
-  writable.CopyPage(2, 0);
-  writable.CopyPage(2, 6);
+  cache.CopyPage(2, 0);
+  cache.CopyPage(2, 6);
   for (int64_t i = 0; i < 3; ++i) {
     TokenBatch batch;
     batch.tokens = {static_cast<int32_t>(10 + i), static_cast<int32_t>(20 + i)};
@@ -152,21 +159,21 @@ std::vector<float> Generate(CausalLm& model) {
   return all;
 }
 
-TEST_P(TorchOps, HaveTheKernelsLogitsOverThePagedCache) {
+TEST_P(TorchBackendTest, HaveTheKernelsLogitsOverThePagedCache) {
   const std::vector<float> expected = Generate(kernels.model), got = Generate(library.model);
   ASSERT_EQ(expected.size(), (1 + 3 * 2 + 5) * kVocabulary);
   EXPECT_NE(got, expected) << "the kernels ran on both sides";
   EXPECT_LT(RelativeError(got, expected), 1e-5);
 }
 
-TEST_P(TorchOps, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOfLogits) {
+TEST_P(TorchBackendTest, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOfLogits) {
   const Sequences sequences = {RandomTokens(kVocabulary, kernels::kAttentionSplit + 70, 1)};
   EXPECT_LT(RelativeError(PackedLogprobs(library.model, sequences, 1.0f),
                           PackedLogprobs(kernels.model, sequences, 1.0f)),
             1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, TorchOps,
+INSTANTIATE_TEST_SUITE_P(Models, TorchBackendTest,
                          ::testing::Combine(::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(),
                                                               OddLlama(), OddWindows(), OddMistral(),
                                                               OddQwen3(), OddQwen3Moe(), OddDeepseekV2()),
@@ -177,38 +184,31 @@ INSTANTIATE_TEST_SUITE_P(Models, TorchOps,
                                   (std::get<1>(info.param).is_cpu() ? "" : "_cuda");
                          });
 
-// Routes `logits` by the kernels, or by LibTorch's ops on a device.
 struct Routed {
-  std::vector<int32_t> ids;
+  std::vector<int32_t> ids, row, entry;
+  std::vector<int64_t> offsets;
   std::vector<float> weights, scores, dlogits;
 };
-Routed Route(const kernels::RouteShape& shape, std::vector<float> logits, const std::vector<float>& bias,
-             std::optional<at::Device> library) {
-  at::set_num_threads(1);
-  ThreadPool pool(1);
-  Context context;
-  context.pool = &pool;
-  context.library = library.has_value();
-  context.device = library.value_or(at::kCPU);
-  const int64_t rows = static_cast<int64_t>(logits.size()) / shape.experts;
-  const at::Tensor in = OnDevice(logits, context.device), add = OnDevice(bias, context.device);
-  const at::Tensor weights = at::empty({rows * shape.top_k}, in.options()), scores = at::empty_like(in),
-                   dlogits = at::empty_like(in);
-  const auto matrix = [&](const at::Tensor& tensor) {
-    return Rows{tensor.mutable_data_ptr<float>(), rows, shape.experts, shape.experts};
-  };
-  Routed routed;
-  routed.ids.resize(rows * shape.top_k);
-  ops::Route(context, shape, matrix(in), bias.empty() ? nullptr : add.const_data_ptr<float>(),
-             routed.ids.data(), weights.mutable_data_ptr<float>(), scores.mutable_data_ptr<float>());
-  std::vector<float> dweights(routed.ids.size());
+Routed Route(kernels::Backend& backend, const kernels::RouteShape& shape, const std::vector<float>& logits,
+             const std::vector<float>& bias) {
+  const int64_t rows = static_cast<int64_t>(logits.size()) / shape.experts, slots = rows * shape.top_k;
+  const OnBackend in(backend, logits), add(backend, bias), weights(backend, std::vector<float>(slots)),
+      scores(backend, logits), dlogits(backend, logits), ids(backend, std::vector<float>(slots)),
+      row(backend, std::vector<float>(slots)), entry(backend, std::vector<float>(slots));
+  const auto ints = [](const OnBackend& memory) { return reinterpret_cast<int32_t*>(memory.data()); };
+  kernels::Routing routing{ints(ids), weights.data(), scores.data(), ints(row), ints(entry), {}};
+  backend.Route({shape, in.matrix(shape.experts), bias.empty() ? nullptr : add.data(), &routing});
+  std::vector<float> dweights(slots);
   for (size_t i = 0; i < dweights.size(); ++i) dweights[i] = static_cast<float>(i % 7) - 2.5f;
-  ops::RouteBackward(context, shape, routed.ids.data(), scores.const_data_ptr<float>(),
-                     OnDevice(dweights, context.device).const_data_ptr<float>(), matrix(dlogits));
-  routed.weights = OnHost(weights);
-  routed.scores = OnHost(scores);
-  routed.dlogits = OnHost(dlogits);
-  return routed;
+  backend.RouteBackward(
+      {shape, &routing, OnBackend(backend, dweights).data(), dlogits.matrix(shape.experts)});
+  const auto host_ints = [](const OnBackend& memory) {
+    std::vector<int32_t> out;
+    for (float bits : memory.host()) out.push_back(std::bit_cast<int32_t>(bits));
+    return out;
+  };
+  return {host_ints(ids), host_ints(row), host_ints(entry), routing.offsets,
+          weights.host(), scores.host(),  dlogits.host()};
 }
 
 TEST(TorchRoute, GivesTiesToTheLowerIdAsTheKernelDoes) {
@@ -230,10 +230,17 @@ TEST(TorchRoute, GivesTiesToTheLowerIdAsTheKernelDoes) {
         for (int e = 0; e < shape.experts; ++e)
           bias.push_back(0.25f * static_cast<float>(stream.NextBelow(2)));
       }
-      const Routed expected = Route(shape, logits, bias, std::nullopt);
+      at::set_num_threads(1);
+      ThreadPool pool(1);
+      kernels::CpuBackend cpu(&pool);
+      const Routed expected = Route(cpu, shape, logits, bias);
       for (at::Device device : LibraryDevices()) {
-        const Routed got = Route(shape, logits, bias, device);
+        TorchBackend library(device, &pool);
+        const Routed got = Route(library, shape, logits, bias);
         EXPECT_EQ(got.ids, expected.ids) << groups << " groups, sigmoid " << sigmoid << " " << device;
+        EXPECT_EQ(got.row, expected.row);
+        EXPECT_EQ(got.entry, expected.entry);
+        EXPECT_EQ(got.offsets, expected.offsets);
         EXPECT_LT(RelativeError(got.weights, expected.weights), 1e-6);
         EXPECT_LT(RelativeError(got.scores, expected.scores), 1e-6);
         EXPECT_LT(RelativeError(got.dlogits, expected.dlogits), 1e-6);
@@ -242,11 +249,11 @@ TEST(TorchRoute, GivesTiesToTheLowerIdAsTheKernelDoes) {
   }
 }
 
-class TorchMoe : public ::testing::TestWithParam<at::Device> {};
-INSTANTIATE_TEST_SUITE_P(Devices, TorchMoe, ::testing::ValuesIn(LibraryDevices()),
+class TorchDevice : public ::testing::TestWithParam<at::Device> {};
+INSTANTIATE_TEST_SUITE_P(Devices, TorchDevice, ::testing::ValuesIn(LibraryDevices()),
                          [](const auto& info) { return info.param.is_cpu() ? "cpu" : "cuda"; });
 
-TEST_P(TorchMoe, TakesExpertsThatNoTokenChose) {
+TEST_P(TorchDevice, TakesExpertsThatNoTokenChose) {
   const Json json = OddDeepseek();
   Policy kernels(json);
   LibraryPolicy library(json, GetParam());
@@ -255,15 +262,15 @@ TEST_P(TorchMoe, TakesExpertsThatNoTokenChose) {
   std::vector<float> gradients[2];
   CausalLm* const models[] = {&kernels.model, &library.model};
   for (int i = 0; i < 2; ++i) {
-    const at::Tensor bound = OnDevice(std::vector<float>(models[i]->GradientFloats()), models[i]->device());
-    models[i]->BindGradients(bound.mutable_data_ptr<float>());
+    const OnBackend bound(models[i]->backend(), std::vector<float>(models[i]->GradientFloats()));
+    models[i]->BindGradients(bound.data());
     const Microbatch batch = Packed(sequences);
-    Tape tape(false, models[i]->device());
+    Tape tape;
     float logprobs[2];
     const float dlogprobs[] = {1.0f, 1.0f};
     models[i]->Logprobs(batch, 1.0f, logprobs, nullptr, &tape);
     models[i]->Backward(tape, dlogprobs);
-    gradients[i] = OnHost(bound);
+    gradients[i] = bound.host();
   }
   EXPECT_LT(RelativeError(gradients[1], gradients[0]), 1e-5);
   int64_t unused = 0;
@@ -277,6 +284,88 @@ TEST_P(TorchMoe, TakesExpertsThatNoTokenChose) {
     unused += is_zero(gradients[0]) ? 1 : 0;
   }
   EXPECT_GE(unused, 3 * 4);  // gate, up and down of four experts
+}
+
+TEST_P(TorchDevice, SamplesTheCpusTokens) {
+  at::set_num_threads(1);
+  ThreadPool pool(2);
+  kernels::CpuBackend cpu(&pool);
+  TorchBackend library(GetParam(), &pool);
+  const int64_t rows = 400;
+  std::vector<float> logits(rows * kVocabulary);
+  RandomStream stream(RandomKey(2, "sample", 0, ""), Purpose::kTask);
+  for (float& z : logits) z = 2.0f * static_cast<float>(stream.NextNormal());
+  for (int64_t i = 0; i < rows; ++i) logits[i * kVocabulary + 7] = logits[i * kVocabulary + 3];  // ties
+  std::vector<kernels::SampleParameters> parameters;
+  std::vector<double> uniforms;
+  for (int64_t i = 0; i < rows; ++i) {
+    parameters.push_back({.temperature = 0.25f * static_cast<float>(i % 6),
+                          .top_k = static_cast<int>(i % 5 * 30),
+                          .top_p = i % 3 == 0 ? 0.8f : 1.0f,
+                          .min_p = i % 7 == 0 ? 0.02f : 0.0f});
+    uniforms.push_back(stream.NextUniform());
+  }
+  const auto sample = [&](kernels::Backend& backend) {
+    const OnBackend z(backend, logits);
+    std::vector<kernels::SampledToken> tokens(rows);
+    backend.Sample({z.matrix(kVocabulary), parameters, uniforms, absl::MakeSpan(tokens)});
+    return tokens;
+  };
+  const std::vector<kernels::SampledToken> expected = sample(cpu), got = sample(library);
+  int different = 0;  // where the uniform falls on a border of two ids
+  for (int64_t i = 0; i < rows; ++i) {
+    different += got[i].id != expected[i].id ? 1 : 0;
+    EXPECT_NEAR(got[i].entropy, expected[i].entropy, 1e-4) << i;
+    if (got[i].id == expected[i].id) {
+      EXPECT_NEAR(got[i].logprob, expected[i].logprob, 1e-4) << i;
+    }
+  }
+  EXPECT_LE(different, 2);
+}
+
+TEST_P(TorchDevice, StepsAdamWAndAddsAsTheCpuDoes) {
+  at::set_num_threads(1);
+  ThreadPool pool(2);
+  kernels::CpuBackend cpu(&pool);
+  TorchBackend library(GetParam(), &pool);
+  std::vector<float> start[4];  // gradient, weight, m, v
+  RandomStream stream(RandomKey(3, "adamw", 0, ""), Purpose::kTask);
+  for (std::vector<float>& numbers : start) {
+    for (int i = 0; i < 1000; ++i) numbers.push_back(static_cast<float>(stream.NextNormal()));
+  }
+  for (float& v : start[3]) v = v * v;
+  struct Stepped {
+    std::vector<float> weight, m, v, sum;
+    kernels::AdamWOutcome outcome;
+    double squares;
+  };
+  const auto step = [&](kernels::Backend& backend, float first) {
+    std::vector<float> from = start[1];
+    from[0] = first;
+    const OnBackend gradient(backend, start[0]), weight(backend, from), m(backend, start[2]),
+        v(backend, start[3]), sum(backend, start[0]);
+    const kernels::AdamWStep options{
+        .learning_rate = 1e-2f, .weight_decay = 0.1f, .step = 3, .gradient_scale = 0.5f};
+    const kernels::AdamWOutcome outcome =
+        backend.AdamW({options, 1000, gradient.data(), weight.data(), m.data(), v.data()});
+    backend.Add(weight.flat(), sum.flat());
+    return Stepped{weight.host(), m.host(), v.host(),
+                   sum.host(),    outcome,  backend.SumOfSquares(gradient.data(), 1000)};
+  };
+  const Stepped expected = step(cpu, -5), got = step(library, -5);
+  EXPECT_NE(got.weight, start[1]);
+  EXPECT_LT(RelativeError(got.weight, expected.weight), 1e-6);
+  EXPECT_LT(RelativeError(got.m, expected.m), 1e-6);
+  EXPECT_LT(RelativeError(got.v, expected.v), 1e-6);
+  EXPECT_LT(RelativeError(got.sum, expected.sum), 1e-6);
+  EXPECT_NEAR(got.squares, expected.squares, 1e-9 * expected.squares);
+  EXPECT_TRUE(got.outcome.finite && expected.outcome.finite);
+  EXPECT_NEAR(got.outcome.largest, expected.outcome.largest, 1e-5);
+  for (kernels::Backend* backend : std::initializer_list<kernels::Backend*>{&cpu, &library}) {
+    const Stepped bad = step(*backend, NAN);
+    EXPECT_FALSE(bad.outcome.finite);
+    EXPECT_GT(bad.outcome.largest, 1) << "of the weights that are numbers";
+  }
 }
 
 }  // namespace

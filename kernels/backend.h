@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where and how arithmetic is done. Each member's contract is its task's (kernels/*.h); nobody above asks
+// which backend it is, exact() apart. Floats of tasks are the backend's memory; what describes a batch (ids
+// of tokens, positions, targets, sequences) and results that a task says so of are the host's. One thread
+// calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/types/span.h"
+#include "core/thread_pool.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/gemm.h"
+#include "kernels/matrix.h"
+#include "kernels/route.h"
+#include "kernels/row_ops.h"
+#include "kernels/sample.h"
+#include "kernels/token_logprob.h"
+
+namespace temper::kernels {
+
+class Backend {
+ public:
+  explicit Backend(ThreadPool* pool) : pool_(pool) {}
+  virtual ~Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  // The host's threads, which share out what is done there.
+  ThreadPool& pool() const { return *pool_; }
+  // True: every sum has its fixed order (docs/exactness.md). False: results change with batch and packing.
+  virtual bool exact() const = 0;
+  // True: its memory is the host's, so nothing needs copying between them.
+  virtual bool host_memory() const = 0;
+
+  // Memory that is not cleared, from a cache line's start on; it goes back with the last pointer to it.
+  virtual std::shared_ptr<void> Allocate(int64_t bytes) = 0;
+  virtual void Zero(const Matrix& to) = 0;
+  virtual void Copy(const Matrix& from, const Matrix& to) = 0;
+  virtual void CopyHeads(const Heads& from, const Heads& to) = 0;
+  virtual void CopyToHost(const Matrix& from, float* to) = 0;  // rows one behind the other
+  virtual void CopyFromHost(const float* from, const Matrix& to) = 0;
+  // to[i][j] = to[i][j] + from[i][j].
+  virtual void Add(const Matrix& from, const Matrix& to) = 0;
+
+  // Runs independent products (heads, experts, or just one) as one parallel region.
+  virtual void Products(absl::Span<const Product> products) = 0;
+  virtual void WeightGradients(absl::Span<const WeightGradient> gradients) = 0;
+  // dbias[n] continues its chain: for i ascending, dbias[j] = dbias[j] + dy[i][j].
+  virtual void BiasGradient(const Matrix& dy, float* dbias) = 0;
+  // Floats that the panels of a weight [n, k] take; 0: weights are read as they are.
+  virtual int64_t PackedFloats(int64_t n, int64_t k) const = 0;
+  // b is [n, k] if transposed, else [k, n]. Writes PackedFloats(n, k) floats, best from a cache line's start
+  // on.
+  virtual PackedMatrix Pack(const Matrix& b, bool transposed, float* panels) = 0;
+
+  virtual void RmsNorm(const RmsNormTask& task) = 0;
+  virtual void RmsNormBackward(const RmsNormBackwardTask& task) = 0;
+  virtual void Rotary(const RotaryTask& task) = 0;
+  virtual void SwiGlu(const SwiGluTask& task) = 0;
+  virtual void SwiGluBackward(const SwiGluBackwardTask& task) = 0;
+  virtual void GatherRows(const GatherRowsTask& task) = 0;
+  virtual void EmbeddingGradient(const EmbeddingGradientTask& task) = 0;
+
+  virtual void WriteBlocks(const WriteBlocksTask& task) = 0;
+  virtual void Attention(const AttentionTask& task) = 0;
+  virtual void AttentionBackward(const AttentionBackwardTask& task) = 0;
+
+  virtual void Route(const RouteTask& task) = 0;
+  virtual void RouteBackward(const RouteBackwardTask& task) = 0;
+  virtual void GatherExperts(const GatherExpertsTask& task) = 0;
+  virtual void CombineExperts(const CombineExpertsTask& task) = 0;
+  virtual void CombineExpertsBackward(const CombineExpertsBackwardTask& task) = 0;
+  virtual void ScatterExperts(const ScatterExpertsTask& task) = 0;
+
+  virtual void TokenLogprobs(const TokenLogprobsTask& task) = 0;
+  virtual void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) = 0;
+  virtual void Sample(const SampleTask& task) = 0;
+
+  virtual AdamWOutcome AdamW(const AdamWTask& task) = 0;
+  // In f64: chunks of 4,096 elements (16 strided lanes, fixed tree), chunks in a binary tree.
+  virtual double SumOfSquares(const float* x, int64_t n) = 0;
+
+ private:
+  ThreadPool* const pool_;
+};
+
+}  // namespace temper::kernels
