@@ -14,13 +14,6 @@
 namespace temper::kernels {
 namespace {
 
-// A piece of a parallel region: rows, pairs or blocks [begin, end) of one sequence and kv head.
-struct Piece {
-  const AttentionSequence* sequence;
-  int kv_head;
-  int64_t begin, end;
-};
-
 int64_t Grain(int64_t pieces, const ThreadPool& pool) {
   return std::clamp<int64_t>(pieces / (16 * pool.threads()), 1, 8);
 }
@@ -31,7 +24,7 @@ void CheckShape(const AttentionShape& s) {
 }
 
 // Rows of one block and sequence.
-void WriteRows(const WriteBlocksTask& task, const Piece& piece) {
+void WriteRows(const WriteBlocksTask& task, const AttentionPiece& piece) {
   const AttentionShape& s = task.shape;
   const AttentionSequence& sequence = *piece.sequence;
   for (int64_t row = piece.begin; row < piece.end; ++row) {
@@ -53,11 +46,32 @@ void ZeroRows(const Matrix& to) {
   for (int64_t row = 0; row < to.rows; ++row) std::fill_n(to.Row(row), to.cols, 0.0f);
 }
 
+// The matrices at a piece's rows and heads.
+AttentionBackwardPiece WholeOf(const AttentionBackwardTask& task, const AttentionPiece& piece) {
+  const AttentionShape& s = task.shape;
+  const AttentionSequence& sequence = *piece.sequence;
+  const int group = s.q_heads / s.kv_heads;
+  const auto at = [&](const Matrix& all, int64_t width) {
+    return all.Rows(sequence.first_row, sequence.rows).Columns(piece.kv_head * width, width);
+  };
+  const int64_t q = int64_t{group} * s.qk_dim, out = int64_t{group} * s.v_dim;
+  return {.shape = s,
+          .q = at(task.q, q),
+          .k = at(task.k, s.qk_dim),
+          .v = at(task.v, s.v_dim),
+          .out = at(task.out, out),
+          .dout = at(task.dout, out),
+          .dq = at(task.dq, q),
+          .dk = at(task.dk, s.qk_dim),
+          .dv = at(task.dv, s.v_dim),
+          .lse = task.lse + sequence.first_row * s.q_heads + piece.kv_head * group};
+}
+
 }  // namespace
 
 void CpuBackend::WriteBlocks(const WriteBlocksTask& task) {
   CheckShape(task.shape);
-  std::vector<Piece> pieces;
+  std::vector<AttentionPiece> pieces;
   pieces.reserve(task.sequences.size());
   for (const AttentionSequence& sequence : task.sequences) {
     for (int64_t row = 0; row < sequence.rows; row += kAttentionBlock) {
@@ -73,7 +87,7 @@ void CpuBackend::Attention(const AttentionTask& task) {
   const AttentionShape& shape = task.shape;
   CheckShape(shape);
   const int group = shape.q_heads / shape.kv_heads;
-  std::vector<Piece> pieces;
+  std::vector<AttentionPiece> pieces;
   pieces.reserve(task.sequences.size() * shape.kv_heads);
   for (const AttentionSequence& sequence : task.sequences) {
     for (int kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
@@ -84,28 +98,8 @@ void CpuBackend::Attention(const AttentionTask& task) {
   }
   const auto tile = TEMPER_DISPATCH(AttentionTile);
   pool().ParallelFor(pieces.size(), Grain(pieces.size(), pool()), [&](int64_t begin, int64_t end) {
-    AttentionPiece piece{.group = group,
-                         .qk_dim = shape.qk_dim,
-                         .v_dim = shape.v_dim,
-                         .q_heads = shape.q_heads,
-                         .kv_heads = shape.kv_heads,
-                         .scale = shape.scale,
-                         .window = shape.window,
-                         .q = task.q.f32(),
-                         .ldq = task.q.stride,
-                         .out = task.out.f32(),
-                         .ldout = task.out.stride,
-                         .lse = task.lse,
-                         .scratch = Scratch(AttentionScratch(shape.v_dim))};
-    for (int64_t i = begin; i < end; ++i) {
-      piece.kv_head = pieces[i].kv_head;
-      piece.first_row = pieces[i].sequence->first_row;
-      piece.first_position = pieces[i].sequence->first_position;
-      piece.blocks = pieces[i].sequence->blocks;
-      piece.pair_begin = pieces[i].begin;
-      piece.pair_end = pieces[i].end;
-      tile(piece);
-    }
+    float* const scratch = Scratch(AttentionScratch(shape.v_dim));
+    for (int64_t i = begin; i < end; ++i) tile(task, pieces[i], scratch);
   });
 }
 
@@ -113,7 +107,6 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
   const AttentionShape& shape = task.shape;
   const absl::Span<const AttentionSequence> sequences = task.sequences;
   CheckShape(shape);
-  const int group = shape.q_heads / shape.kv_heads;
   // A piece is a whole sequence and kv head, unless one of them is more than a thread's share: then dk and dv
   // go by blocks of keys and dq by tiles of rows, at the price of computing the probabilities twice. The
   // chains are the same.
@@ -128,7 +121,7 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
   const bool split = pool().threads() > 1 && longest * pool().threads() > total;
   enum Part { kAll, kKeys, kRows };
   struct Work {
-    Piece piece;
+    AttentionPiece piece;
     Part part;
   };
   std::vector<Work> work;
@@ -149,61 +142,24 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
   const auto block = TEMPER_DISPATCH(AttentionBackwardBlock);
   pool().ParallelFor(work.size(), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const auto& [piece, part] = work[i];
-      const int64_t row = piece.sequence->first_row, rows = piece.sequence->rows;
-      const int64_t kv = piece.kv_head, head = kv * group;
-      const int64_t tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
-      // The matrices at the sequence's first row and the kv head, or its group's first query head.
-      const auto at = [&](const Matrix& all, int64_t column, int64_t width) {
-        return all.Rows(row, rows).Columns(column, width);
-      };
-      const Matrix q = at(task.q, head * shape.qk_dim, int64_t{group} * shape.qk_dim);
-      const Matrix k = at(task.k, kv * shape.qk_dim, shape.qk_dim);
-      const Matrix v = at(task.v, kv * shape.v_dim, shape.v_dim);
-      const Matrix out = at(task.out, head * shape.v_dim, int64_t{group} * shape.v_dim);
-      const Matrix dout = at(task.dout, head * shape.v_dim, int64_t{group} * shape.v_dim);
-      const Matrix dq = at(task.dq, head * shape.qk_dim, int64_t{group} * shape.qk_dim);
-      const Matrix dk = at(task.dk, kv * shape.qk_dim, shape.qk_dim);
-      const Matrix dv = at(task.dv, kv * shape.v_dim, shape.v_dim);
-      const AttentionBackwardPiece whole{
-          .group = group,
-          .qk_dim = shape.qk_dim,
-          .v_dim = shape.v_dim,
-          .scale = shape.scale,
-          .window = shape.window,
-          .rows = rows,
-          .q = q.f32(),
-          .k = k.f32(),
-          .v = v.f32(),
-          .out = out.f32(),
-          .dout = dout.f32(),
-          .lse = task.lse + row * shape.q_heads + head,
-          .ldq = q.stride,
-          .ldk = k.stride,
-          .ldv = v.stride,
-          .ldout = out.stride,
-          .lddout = dout.stride,
-          .ldlse = shape.q_heads,
-          .dq = dq.f32(),
-          .dk = dk.f32(),
-          .dv = dv.f32(),
-          .lddq = dq.stride,
-          .lddk = dk.stride,
-          .lddv = dv.stride,
-          .scratch = Scratch(AttentionBackwardScratch(shape.qk_dim, shape.v_dim))};
+      const AttentionPiece& piece = work[i].piece;
+      const Part part = work[i].part;
+      const int64_t rows = piece.sequence->rows, tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
+      const AttentionBackwardPiece whole = WholeOf(task, piece);
+      float* const scratch = Scratch(AttentionBackwardScratch(shape.qk_dim, shape.v_dim));
       const int64_t first = kAttentionBlock * piece.begin;
       const int64_t count = std::min(rows, kAttentionBlock * piece.end) - first;
       if (part != kRows) {
-        ZeroRows(dk.Rows(first, count));
-        ZeroRows(dv.Rows(first, count));
+        ZeroRows(whole.dk.Rows(first, count));
+        ZeroRows(whole.dv.Rows(first, count));
       }
-      if (part != kKeys) ZeroRows(dq.Rows(first, count));
+      if (part != kKeys) ZeroRows(whole.dq.Rows(first, count));
       if (part == kRows) {
         for (int64_t key = 0; key <= piece.begin; ++key)
-          block(whole, {key, piece.begin, piece.end, true, false});
+          block(whole, {key, piece.begin, piece.end, true, false}, scratch);
       } else {
         for (int64_t key = piece.begin; key < piece.end; ++key)
-          block(whole, {key, 0, tiles, part == kAll, true});
+          block(whole, {key, 0, tiles, part == kAll, true}, scratch);
       }
     }
   });

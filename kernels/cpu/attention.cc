@@ -94,30 +94,32 @@ void SoftmaxBlock(Softmax* split, const int* valid, int count, float* scores, fl
 
 }  // namespace
 
-void AttentionTile(const AttentionPiece& piece) {
-  const int padded = (piece.v_dim + kLanes - 1) / kLanes * kLanes;
-  float* scores = piece.scratch;
+void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
+  const AttentionShape& shape = task.shape;
+  const AttentionSequence& sequence = *piece.sequence;
+  const int padded = (shape.v_dim + kLanes - 1) / kLanes * kLanes, group = shape.q_heads / shape.kv_heads;
+  float* scores = scratch;
   float* out = scores + kAttentionTile * 64;
   float* merged_out = out + kAttentionTile * padded;
   Pairs pairs;
-  pairs.count = static_cast<int>(piece.pair_end - piece.pair_begin);
+  pairs.count = static_cast<int>(piece.end - piece.begin);
   int64_t last_position = 0;
   for (int i = 0; i < pairs.count; ++i) {
-    const int64_t row = (piece.pair_begin + i) / piece.group;
-    const int64_t head = piece.kv_head * piece.group + (piece.pair_begin + i) % piece.group;
-    pairs.q[i] = piece.q + (piece.first_row + row) * piece.ldq + head * piece.qk_dim;
-    pairs.position[i] = piece.first_position + row;
-    pairs.first_key[i] = FirstKey(pairs.position[i], piece.window);
+    const int64_t row = (piece.begin + i) / group;
+    const int64_t head = int64_t{piece.kv_head} * group + (piece.begin + i) % group;
+    pairs.q[i] = task.q.Row(sequence.first_row + row) + head * shape.qk_dim;
+    pairs.position[i] = sequence.first_position + row;
+    pairs.first_key[i] = FirstKey(pairs.position[i], shape.window);
     last_position = pairs.position[i];
     pairs.split[i] = {-__builtin_inff(), 0.0f};
     pairs.has_merged[i] = false;
     for (int c = 0; c < padded; c += kLanes) Store(out + i * padded + c, Set(0.0f));
   }
 
-  const int64_t head_offset = int64_t{64} * piece.kv_head * (piece.qk_dim + piece.v_dim);
+  const int64_t head_offset = int64_t{64} * piece.kv_head * (shape.qk_dim + shape.v_dim);
   for (int64_t block = pairs.first_key[0] / 64; 64 * block <= last_position; ++block) {
-    const float* keys = piece.blocks[block] + head_offset;
-    const float* values = keys + 64 * piece.qk_dim;
+    const float* keys = sequence.blocks[block] + head_offset;
+    const float* values = keys + 64 * shape.qk_dim;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
       int valid[4], unseen[4], most = 0;
@@ -133,7 +135,7 @@ void AttentionTile(const AttentionPiece& piece) {
       if (most == 0) continue;
       float* tile = scores + 64 * i;
       float corrections[4];
-      Dots(count, {pairs.q + i, keys, piece.qk_dim, piece.scale, most}, tile);
+      Dots(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most}, tile);
       for (int t = 0; t < count; ++t) {
         for (int key = 0; key < unseen[t]; ++key) tile[64 * t + key] = -__builtin_inff();
       }
@@ -142,10 +144,10 @@ void AttentionTile(const AttentionPiece& piece) {
                   .per_output = 64,
                   .per_step = 1,
                   .x = values,
-                  .ldx = piece.v_dim,
+                  .ldx = shape.v_dim,
                   .out = out + i * padded,
                   .ldout = padded,
-                  .width = piece.v_dim,
+                  .width = shape.v_dim,
                   .count = count};
       for (int t = 0; t < count; ++t) {
         if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
@@ -159,15 +161,15 @@ void AttentionTile(const AttentionPiece& piece) {
   for (int i = 0; i < pairs.count; ++i) {
     MergeSplit(pairs, i, out + i * padded, merged_out + i * padded, padded);
     const Softmax merged = pairs.merged[i];
-    const int64_t row = (piece.pair_begin + i) / piece.group;
-    const int64_t head = piece.kv_head * piece.group + (piece.pair_begin + i) % piece.group;
-    float* to = piece.out + (piece.first_row + row) * piece.ldout + head * piece.v_dim;
-    for (int c = 0; c < piece.v_dim; c += kLanes) {
-      const int lanes = piece.v_dim - c < kLanes ? piece.v_dim - c : kLanes;
+    const int64_t row = (piece.begin + i) / group;
+    const int64_t head = int64_t{piece.kv_head} * group + (piece.begin + i) % group;
+    float* to = task.out.Row(sequence.first_row + row) + head * shape.v_dim;
+    for (int c = 0; c < shape.v_dim; c += kLanes) {
+      const int lanes = shape.v_dim - c < kLanes ? shape.v_dim - c : kLanes;
       StoreFirst(to + c, Div(Load(merged_out + i * padded + c), Set(merged.sum)), lanes);
     }
-    if (piece.lse != nullptr) {
-      piece.lse[(piece.first_row + row) * piece.q_heads + head] =
+    if (task.lse != nullptr) {
+      task.lse[(sequence.first_row + row) * shape.q_heads + head] =
           static_cast<float>(static_cast<double>(merged.max) + Log(merged.sum));
     }
   }
@@ -175,11 +177,12 @@ void AttentionTile(const AttentionPiece& piece) {
 
 namespace {
 
-// [64][dim] rows to [dim][64]; the absent rows become zeros.
-void TransposeBlock(const float* rows, int64_t ld, int count, int dim, float* out) {
-  for (int d = 0; d < dim; ++d) {
-    for (int i = 0; i < count; ++i) out[64 * d + i] = rows[i * ld + d];
-    for (int i = count; i < 64; ++i) out[64 * d + i] = 0.0f;
+// At most 64 rows to [cols][64]; the absent rows become zeros.
+void TransposeBlock(const Matrix& from, float* out) {
+  const float* const rows = from.f32();
+  for (int64_t d = 0; d < from.cols; ++d) {
+    for (int64_t i = 0; i < from.rows; ++i) out[64 * d + i] = rows[i * from.stride + d];
+    for (int64_t i = from.rows; i < 64; ++i) out[64 * d + i] = 0.0f;
   }
 }
 
@@ -202,33 +205,34 @@ struct BackwardTile {
 
 // P and dS, both [64][64], of a tile; 0 where the row does not see the key.
 void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, float* p, float* ds) {
+  const AttentionShape& shape = piece.shape;
   const int64_t row = at.row, key = at.key;
   const int count = at.count, head = at.head;
   for (int i = 0; i < count; i += 4) {
     const int tile = count - i < 4 ? count - i : 4;
     const float *q[4], *dout[4];
     for (int t = 0; t < tile; ++t) {
-      q[t] = piece.q + (row + i + t) * piece.ldq + head * piece.qk_dim;
-      dout[t] = piece.dout + (row + i + t) * piece.lddout + head * piece.v_dim;
+      q[t] = piece.q.Row(row + i + t) + head * shape.qk_dim;
+      dout[t] = piece.dout.Row(row + i + t) + head * shape.v_dim;
     }
     const int most = Valid(row + i + tile - 1, key / 64);
-    Dots(tile, {q, at.keys, piece.qk_dim, piece.scale, most}, p + 64 * i);
-    Dots(tile, {dout, at.values, piece.v_dim, 1.0f, most}, ds + 64 * i);
+    Dots(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
+    Dots(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
     for (int t = 0; t < tile; ++t) {
       const int64_t r = row + i + t;
-      const F16 lse = Set(piece.lse[r * piece.ldlse + head]);
-      const F16 d = Set(DotRow(dout[t], piece.out + r * piece.ldout + head * piece.v_dim, piece.v_dim));
+      const F16 lse = Set(piece.lse[r * shape.q_heads + head]);
+      const F16 d = Set(DotRow(dout[t], piece.out.Row(r) + head * shape.v_dim, shape.v_dim));
       const int valid = Valid(r, key / 64);
       for (int c = 0; c < 64; c += kLanes) {
         const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
         float* pc = p + 64 * (i + t) + c;
         float* dsc = ds + 64 * (i + t) + c;
         const F16 probability = Exp(Sub(Load(pc), lse));
-        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(piece.scale));
+        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(shape.scale));
         Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
         Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
       }
-      const int unseen = Unseen(FirstKey(r, piece.window), key / 64);
+      const int unseen = Unseen(FirstKey(r, shape.window), key / 64);
       for (int c = 0; c < unseen; ++c) p[64 * (i + t) + c] = ds[64 * (i + t) + c] = 0.0f;
     }
   }
@@ -261,63 +265,65 @@ void AddToKeys(const RowsAndKeys& at, const Chain& all) {
 
 }  // namespace
 
-void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part) {
+void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part,
+                            float* scratch) {
+  const AttentionShape& shape = piece.shape;
   const int64_t key_block = part.key_block, row_tile_begin = part.row_tile_begin;
   int64_t row_tile_end = part.row_tile_end;
-  float* keys = piece.scratch;
-  float* values = keys + 64 * piece.qk_dim;
-  float* p = values + 64 * piece.v_dim;
+  float* keys = scratch;
+  float* values = keys + 64 * shape.qk_dim;
+  float* p = values + 64 * shape.v_dim;
   float* ds = p + 64 * 64;
   const int64_t key = 64 * key_block;
-  if (piece.window > 0) {
+  if (shape.window > 0) {
     // Tiles after the last row that sees the last key.
-    const int64_t end = (key + 63 + piece.window - 1) / 64 + 1;
+    const int64_t end = (key + 63 + shape.window - 1) / 64 + 1;
     row_tile_end = end < row_tile_end ? end : row_tile_end;
     if (row_tile_begin >= row_tile_end) return;
   }
-  const int key_count = piece.rows - key < 64 ? static_cast<int>(piece.rows - key) : 64;
-  TransposeBlock(piece.k + key * piece.ldk, piece.ldk, key_count, piece.qk_dim, keys);
-  TransposeBlock(piece.v + key * piece.ldv, piece.ldv, key_count, piece.v_dim, values);
-  for (int head = 0; head < piece.group; ++head) {
+  const int key_count = piece.q.rows - key < 64 ? static_cast<int>(piece.q.rows - key) : 64;
+  TransposeBlock(piece.k.Rows(key, key_count), keys);
+  TransposeBlock(piece.v.Rows(key, key_count), values);
+  for (int head = 0; head < shape.q_heads / shape.kv_heads; ++head) {
     for (int64_t tile = row_tile_begin < key_block ? key_block : row_tile_begin; tile < row_tile_end;
          ++tile) {
       const int64_t row = 64 * tile;
-      const int count = piece.rows - row < 64 ? static_cast<int>(piece.rows - row) : 64;
+      const int count = piece.q.rows - row < 64 ? static_cast<int>(piece.q.rows - row) : 64;
       Probabilities(piece, {row, count, head, key, keys, values}, p, ds);
       for (int i = 0; part.dq && i < count; i += 4) {
         Chain chain{.coefficients = ds + 64 * i,
                     .per_output = 64,
                     .per_step = 1,
-                    .x = piece.k + key * piece.ldk,
-                    .ldx = piece.ldk,
-                    .out = piece.dq + (row + i) * piece.lddq + head * piece.qk_dim,
-                    .ldout = piece.lddq,
-                    .width = piece.qk_dim,
+                    .x = piece.k.Row(key),
+                    .ldx = piece.k.stride,
+                    .out = piece.dq.Row(row + i) + head * shape.qk_dim,
+                    .ldout = piece.dq.stride,
+                    .width = shape.qk_dim,
                     .count = count - i < 4 ? count - i : 4};
         for (int t = 0; t < chain.count; ++t) {
-          chain.begin[t] = Unseen(FirstKey(row + i + t, piece.window), key_block);
+          chain.begin[t] = Unseen(FirstKey(row + i + t, shape.window), key_block);
           chain.end[t] = Valid(row + i + t, key_block);
         }
         Accumulate(chain);
       }
       if (!part.dkv) continue;
-      const RowsAndKeys at{count, key_count, row - key, piece.window};
+      const RowsAndKeys at{count, key_count, row - key, shape.window};
       AddToKeys(at, {.coefficients = ds,
                      .per_output = 1,
                      .per_step = 64,
-                     .x = piece.q + row * piece.ldq + head * piece.qk_dim,
-                     .ldx = piece.ldq,
-                     .out = piece.dk + key * piece.lddk,
-                     .ldout = piece.lddk,
-                     .width = piece.qk_dim});
+                     .x = piece.q.Row(row) + head * shape.qk_dim,
+                     .ldx = piece.q.stride,
+                     .out = piece.dk.Row(key),
+                     .ldout = piece.dk.stride,
+                     .width = shape.qk_dim});
       AddToKeys(at, {.coefficients = p,
                      .per_output = 1,
                      .per_step = 64,
-                     .x = piece.dout + row * piece.lddout + head * piece.v_dim,
-                     .ldx = piece.lddout,
-                     .out = piece.dv + key * piece.lddv,
-                     .ldout = piece.lddv,
-                     .width = piece.v_dim});
+                     .x = piece.dout.Row(row) + head * shape.v_dim,
+                     .ldx = piece.dout.stride,
+                     .out = piece.dv.Row(key),
+                     .ldout = piece.dv.stride,
+                     .width = shape.v_dim});
     }
   }
 }

@@ -4,45 +4,30 @@
 
 #include <stdint.h>
 
+#include "kernels/attention.h"
+
 namespace temper::kernels {
 
 // Query vectors that walk over the keys together; results do not depend on it.
 constexpr int kAttentionTile = 16;
 
-// "Pairs" (row, query head of the group) of one sequence and kv head, flattened as row * group + head; the
-// pair's row of q and out is first_row + row, its position first_position + row.
+// Of a task: rows, blocks or pairs [begin, end) of one sequence and kv head. Pairs (row, query head of the
+// group) are flattened as row * group + head.
 struct AttentionPiece {
-  int group, qk_dim, v_dim, q_heads, kv_heads;
-  int kv_head = 0;
-  float scale;
-  int64_t window;  // 0: none
-  const float* q;
-  int64_t ldq;
-  float* out;
-  int64_t ldout;
-  float* lse;  // may be null
-  int64_t first_row = 0, first_position = 0;
-  const float* const* blocks = nullptr;
-  int64_t pair_begin = 0, pair_end = 0;  // at most kAttentionTile
-  float* scratch;                        // AttentionScratch() floats
+  const AttentionSequence* sequence;
+  int kv_head;
+  int64_t begin, end;
 };
 
 inline int64_t AttentionScratch(int v_dim) {
   return int64_t{kAttentionTile} * (64 + 2 * ((v_dim + 15) / 16 * 16));
 }
 
-// One sequence and kv head: the pointers are at its row 0 and at its kv head, or at the first query head of
-// its group.
+// Of a task: one sequence's rows, the columns of one kv head and of its group of query heads.
 struct AttentionBackwardPiece {
-  int group, qk_dim, v_dim;
-  float scale;
-  int64_t window;  // 0: none
-  int64_t rows;
-  const float *q, *k, *v, *out, *dout, *lse;
-  int64_t ldq, ldk, ldv, ldout, lddout, ldlse;
-  float *dq, *dk, *dv;
-  int64_t lddq, lddk, lddv;
-  float* scratch;  // AttentionBackwardScratch() floats
+  const AttentionShape& shape;
+  Matrix q, k, v, out, dout, dq, dk, dv;
+  const float* lse;  // [rows][q_heads], from the group's first head on
 };
 
 inline int64_t AttentionBackwardScratch(int qk_dim, int v_dim) {
@@ -58,12 +43,13 @@ struct AttentionBackwardPart {
   bool dq, dkv;
 };
 
-// AttentionTile: the attention of a piece's pairs. AttentionBackwardBlock: dq, dk and dv are zero before
-// their first part.
-#define TEMPER_ATTENTION(ISA)                                                                          \
-  namespace ISA {                                                                                      \
-  void AttentionTile(const AttentionPiece& piece);                                                     \
-  void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part); \
+// AttentionTile: the attention of at most kAttentionTile pairs; AttentionScratch floats.
+// AttentionBackwardBlock: dq, dk and dv are zero before their first part; AttentionBackwardScratch floats.
+#define TEMPER_ATTENTION(ISA)                                                                         \
+  namespace ISA {                                                                                     \
+  void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch);         \
+  void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part, \
+                              float* scratch);                                                        \
   }
 TEMPER_ATTENTION(plain)
 TEMPER_ATTENTION(avx2)
