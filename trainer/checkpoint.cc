@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "ATen/ops/empty.h"
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -216,7 +217,9 @@ absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) 
           path, ": tensor ", name, info == nullptr ? " is missing" : " has another size than the policy",
           ": the checkpoint is damaged or of another model"));
     }
-    TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, tensor->mutable_data_ptr<float>()));
+    const at::Tensor host = tensor->is_cpu() ? *tensor : at::empty(tensor->sizes(), at::kFloat);
+    TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, host.mutable_data_ptr<float>()));
+    if (!tensor->is_cpu()) tensor->copy_(host);
   }
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
