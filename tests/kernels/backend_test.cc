@@ -48,9 +48,11 @@ TEST(Matrix, OfAnotherTypeIsNeverReadAsF32) {
 
 TEST(CpuBackend, CopiesAddsAndClearsRowsAndNothingBeside) {
   OnEveryMachine([](CpuBackend& cpu) {
-    for (const auto& [rows, cols, beside] :
-         {std::tuple{1, 40001, 0}, {300, 129, 0}, {300, 129, 3}, {7, 1, 2}}) {
-      const int64_t ld = cols + beside;
+    struct Size {
+      int64_t rows, cols, beside;
+    };
+    for (const Size& size : {Size{1, 40001, 0}, {300, 129, 0}, {300, 129, 3}, {7, 1, 2}}) {
+      const int64_t rows = size.rows, cols = size.cols, ld = cols + size.beside;
       const std::vector<float> from = Numbers(rows * cols, 1), start = Numbers(rows * ld, 2);
       std::vector<float> copied = start, added = start, cleared = start, host(rows * cols);
       std::vector<float> want_copied = start, want_added = start, want_cleared = start;
