@@ -21,6 +21,8 @@ FUNCTION = re.compile(r"((?:[A-Za-z_]\w*::)*~?[A-Za-z_]\w*)\s*\(")
 # What stands before a call, and behind a declaration.
 BEFORE_CALL = (".", "->", "return", "(", "[", ",", "=", "!", "&&", "||", "?", "+", "-", "*/", "<<", "throw", "new", "co_await")
 AFTER_PARAMETERS = re.compile(r"\s*(?:const\b|noexcept\b|override\b|final\b|->|=\s*(?:0|default|delete)\b|[;{]|:(?!:))")
+# What stands behind a declaration alone, so that its parameters need no names.
+SURELY_DECLARED = re.compile(r"\s*(?:const\b|noexcept\b|override\b|final\b|=\s*0\b)")
 # Ends with the parameter's name, an array's or a function's form, a default value; begins with a type.
 PARAMETER = re.compile(r"(?!return\b)[A-Za-z_:].*?[\w>*&\s](?:[\s*&]\w+|\([*&]\w*\))\s*(?:\[[^\]]*\]|\([^()]*\))?\s*(?:=.*)?", re.S)
 
@@ -59,7 +61,7 @@ def faults_of(path, text):
         found = parameters_of(code, match.end())
         if found is None or len(found[0]) <= most or not AFTER_PARAMETERS.match(code, found[1]):
             continue
-        if all(PARAMETER.fullmatch(part) for part in found[0]):
+        if SURELY_DECLARED.match(code, found[1]) or all(PARAMETER.fullmatch(part) for part in found[0]):
             line = code.count("\n", 0, match.start()) + 1
             yield f"{path}:{line}: {match.group(1)} takes {len(found[0])} parameters, and {most} are the limit: a struct names them"
 
@@ -90,6 +92,7 @@ BAD = [
     ("kernels/bad.h", "virtual float* F(const float* a, int64_t n, float b[4], int (&c)[3]) const = 0;\n", 1, "F takes 4 parameters, and 3"),
     ("kernels/cpu/bad.h", "#define X(ISA) \\\n  void F(int a, int b, \\\n int c, int d); \\\n", 2, "F takes 4 parameters, and 3"),
     ("kernels/cpu/bad.cc", "namespace TEMPER_ISA { void F(int a, int b, int c, int d, int e, int f, int g) {} }\n", 1, "F takes 7 parameters, and 6"),
+    ("kernels/bad.h", "virtual void F(const T&, int, int64_t, float*) = 0;\n", 1, "F takes 4 parameters, and 3"),
     ("model/torch_backend.h", "void F(int a, int b, int c, int d) override;\n", 1, "F takes 4 parameters, and 3"),
     ("tests/core/bad_test.cc", "void F(int a, int b, int c, int d, int e, int f, int g) {}\n", 1, "F takes 7 parameters"),
 ]
