@@ -9,7 +9,7 @@
 #include "cli/logprobs.h"
 #include "cli/metrics.h"
 #include "cli/problems.h"
-#include "cli/report.h"
+#include "cli/report/report.h"
 #include "cli/run.h"
 #include "cli/sample.h"
 #include "cli/score.h"

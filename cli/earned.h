@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "data/trajectory.h"
 
 namespace temper {

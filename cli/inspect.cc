@@ -10,7 +10,7 @@
 #include "cli/inspect_model.h"
 #include "cli/inspect_records.h"
 #include "cli/options.h"
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "cli/rows.h"
 #include "core/file.h"
 #include "core/json.h"

@@ -16,7 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/command.h"
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "cli/rows.h"
 #include "core/file.h"
 #include "core/stop.h"

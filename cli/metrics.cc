@@ -10,7 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "cli/options.h"
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "cli/rows.h"
 #include "core/crc32c.h"
 #include "core/file.h"

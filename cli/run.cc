@@ -2,7 +2,7 @@
 #include "cli/run.h"
 
 #include "cli/options.h"
-#include "cli/report.h"
+#include "cli/report/report.h"
 #include "cli/rows.h"
 #include "comm/check.h"
 #include "core/file.h"

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report.h"
+#include "cli/report/report.h"
 
 #include <regex>
 #include <string>
 
 #include "cli/command.h"
-#include "cli/report_text.h"
+#include "cli/report/text.h"
 #include "core/file.h"
 #include "core/json.h"
 #include "core/text.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_curves.h"
+#include "cli/report/curves.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/earned.h"
-#include "cli/report_text.h"
+#include "cli/report/text.h"
 
 namespace temper {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_onset.h"
+#include "cli/report/onset.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/earned.h"
-#include "cli/report_text.h"
+#include "cli/report/text.h"
 #include "core/text.h"
 #include "data/record_file.h"
 #include "rewards/statistics.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_completion.h"
+#include "cli/report/completion.h"
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "cli/report_text.h"
+#include "cli/report/text.h"
 #include "core/file.h"
 #include "core/text.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cli/earned.h"
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "core/json.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
@@ -19,7 +19,7 @@ class CompletionWriter {
  public:
   CompletionWriter(const ReportRun& run, const ReportStage& stage);
 
-  // COMPLETION of cli/report_groups.h. Reward and advantage are left out where there is none.
+  // COMPLETION of cli/report/groups.h. Reward and advantage are left out where there is none.
   Json Write(const Trajectory& trajectory, const Earned& earned, bool solved) const;
 
  private:

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "core/json.h"
 
 namespace temper {

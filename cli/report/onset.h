@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 #include "core/json.h"
 
 namespace temper {
@@ -28,7 +28,7 @@ std::vector<ShareCurve> SharesOfWords(ReportRun& run, const ReportStage& stage,
 // where nothing passes any.
 std::string OnsetSentence(const ReportStage& stage, const std::vector<ShareCurve>& words);
 
-// The words as a chart (cli/report_curves.h); null without words.
+// The words as a chart (cli/report/curves.h); null without words.
 Json WordsChart(const ReportStage& stage, const std::vector<ShareCurve>& words);
 
 // "wait, check, again, ..": what counts as retrying or checking.

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 
 namespace temper {
 

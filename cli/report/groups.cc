@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_groups.h"
+#include "cli/report/groups.h"
 
 #include <algorithm>
 #include <map>
@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/earned.h"
-#include "cli/report_completion.h"
+#include "cli/report/completion.h"
 #include "core/text.h"
 #include "data/record_file.h"
 #include "trainer/stage.h"

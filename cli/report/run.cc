@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report_run.h"
+#include "cli/report/run.h"
 
 #include <algorithm>
 

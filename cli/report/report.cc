@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/report.h"
+#include "cli/report/report.h"
 
 #include <unistd.h>
 
@@ -18,13 +18,14 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cli/options.h"
-#include "cli/report_curves.h"
-#include "cli/report_groups.h"
-#include "cli/report_onset.h"
-#include "cli/report_page.h"
-#include "cli/report_run.h"
-#include "cli/report_table.h"
-#include "cli/report_text.h"
+#include "cli/report/curves.h"
+#include "cli/report/groups.h"
+#include "cli/report/onset.h"
+#include "cli/report/page.css.h"
+#include "cli/report/page.js.h"
+#include "cli/report/run.h"
+#include "cli/report/table.h"
+#include "cli/report/text.h"
 #include "cli/rows.h"
 #include "core/file.h"
 #include "core/version.h"
@@ -55,15 +56,21 @@ std::string Facts(const ReportRun& run) {
   return facts;
 }
 
+// The page's script reads the JSON of <script id="data">: {"stages":[{"name","curves":cli/report/curves.h}],
+// "prompts":..,"rollouts":..} (cli/report/groups.h), and draws into [data-stage], #prompts and #rollouts. It
+// makes text nodes only: no string of the data is read as markup.
+std::string Script() { return absl::StrCat("\n", std::string(kReportScript)); }
+
 // Only this script runs and nothing is fetched, whatever a completion says.
 std::string Head(const std::string& title) {
-  const std::string hash = absl::Base64Escape(absl::HexStringToBytes(Sha256Of(kReportScript)));
+  const std::string hash = absl::Base64Escape(absl::HexStringToBytes(Sha256Of(Script())));
   return absl::StrCat(
       "<!doctype html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n",
       "<meta name=viewport content=\"width=device-width, initial-scale=1\">\n",
       "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; "
       "script-src 'sha256-",
-      hash, "'\">\n<title>", EscapeHtml(title), "</title>\n<style>", kReportStyle, "</style>\n</head>\n");
+      hash, "'\">\n<title>", EscapeHtml(title), "</title>\n<style>\n", std::string(kReportStyle),
+      "</style>\n</head>\n");
 }
 
 // "2026-11-28 23:12 to 23:58 UTC": when the run's metrics were written; "" where they do not say.
@@ -203,7 +210,7 @@ std::string CompletionSections(const Json& prompts, const Json& rollouts) {
 std::string Page(const std::string& title, const std::string& body, const Json& data) {
   return absl::StrCat(Head(title + ": temper report"), "<body>\n", body,
                       "<svg id=mark hidden></svg>\n<script id=data type=\"application/json\">",
-                      EscapeJsonForScript(DumpJson(data)), "</script>\n<script>", kReportScript,
+                      EscapeJsonForScript(DumpJson(data)), "</script>\n<script>", Script(),
                       "</script>\n</body>\n</html>\n");
 }
 
