@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
@@ -13,30 +12,9 @@
 namespace temper {
 namespace {
 
-// Bins of seconds: 1 us times 1.2^bin.
-constexpr double kFirst = 1e-6, kGrowth = 1.2;
-
-int BinOf(double seconds, int bins) {
-  if (seconds <= kFirst) return 0;
-  return std::min(bins - 1, static_cast<int>(std::log(seconds / kFirst) / std::log(kGrowth)));
-}
-
 bool IsPowerOfTen(int64_t n) {
   while (n > 1 && n % 10 == 0) n /= 10;
   return n == 1;
-}
-
-template <class Bins>
-double Quantile(const Bins& bins, double share) {
-  int64_t total = 0, seen = 0;
-  for (const int64_t count : bins) total += count;
-  for (size_t i = 0; i < bins.size(); ++i) {
-    seen += bins[i];
-    if (total > 0 && static_cast<double>(seen) >= share * static_cast<double>(total)) {
-      return kFirst * std::pow(kGrowth, static_cast<double>(i + 1));
-    }
-  }
-  return 0;
 }
 
 }  // namespace
@@ -133,8 +111,8 @@ void RewardPool::Count(size_t rule, const Verdict& verdict, double seconds, doub
     if (dropping_) return;
     Counts& counts = counts_[rule];
     ++counts.kinds.at(static_cast<size_t>(verdict.kind));
-    ++counts.seconds[BinOf(seconds, kBins)];
-    ++counts.waits[BinOf(wait, kBins)];
+    counts.seconds.Add(seconds);
+    counts.waits.Add(wait);
     if (verdict.kind != VerdictKind::kInfrastructureError) {
       counts.score_sum += verdict.score;
     } else if (IsPowerOfTen(++errors_[rule])) {
@@ -217,13 +195,13 @@ std::vector<std::pair<std::string, double>> RewardPool::TakeMetrics() {
       metrics.emplace_back(absl::StrCat("reward/", rule, "/score"),
                            counts[i].score_sum / static_cast<double>(scored));
     }
-    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p50"), Quantile(counts[i].seconds, 0.5));
-    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p99"), Quantile(counts[i].seconds, 0.99));
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p50"), counts[i].seconds.Quantile(0.5));
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/p99"), counts[i].seconds.Quantile(0.99));
     const ProcessRule* const process = rules_[i]->process();
     if (process == nullptr) continue;
     const ProcessRule::Figures figures = process->TakeFigures();
-    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p50"), Quantile(counts[i].waits, 0.5));
-    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p99"), Quantile(counts[i].waits, 0.99));
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p50"), counts[i].waits.Quantile(0.5));
+    metrics.emplace_back(absl::StrCat("time/reward/", rule, "/wait_p99"), counts[i].waits.Quantile(0.99));
     const std::string system = absl::StrCat("system/reward/", rule);
     metrics.emplace_back(system + "/at_once_peak", static_cast<double>(figures.at_once_peak));
     metrics.emplace_back(system + "/restarts", static_cast<double>(figures.restarts));

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
+#include "rewards/durations.h"
 #include "rewards/rules.h"
 
 namespace temper {
@@ -82,12 +83,10 @@ class RewardPool {
     size_t completion;
   };
   static constexpr int kKinds = 7;
-  static constexpr int kBins = 128;
-  using Bins = std::array<int64_t, kBins>;
   struct Counts {
     std::array<int64_t, kKinds> kinds{};
     double score_sum = 0;
-    Bins seconds{}, waits{};
+    Durations seconds, waits;
   };
 
   explicit RewardPool(std::vector<std::unique_ptr<Reward>> rules);

@@ -314,13 +314,16 @@ const char* Name(StageKind kind) {
   TEMPER_CHECK(false, "a stage of no kind");
 }
 
-int RankThreads(int64_t configured, int ranks) {
-  if (configured > 0) return static_cast<int>(configured);
+Cores CoresHere() {
   cpu_set_t mine;
   const int all = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  const int cores = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : all;
-  if (cores < all) return std::max(1, cores);  // the launcher gave this rank cores of its own
-  return std::max(1, cores / LocalRanks(ranks));
+  return {.mine = sched_getaffinity(0, sizeof(mine), &mine) == 0 ? CPU_COUNT(&mine) : all, .all = all};
+}
+
+int RankThreads(int64_t configured, int ranks, const Cores& cores) {
+  if (configured > 0) return static_cast<int>(configured);
+  if (cores.mine < cores.all) return std::max(1, cores.mine);  // the launcher gave this rank cores of its own
+  return std::max(1, cores.mine / LocalRanks(ranks));
 }
 
 int LocalRanks(int ranks) {

@@ -40,9 +40,15 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
 // every metric outside time/, system/ and resume/ (docs/exactness.md, E4).
 absl::StatusOr<std::string> RunDigest(const std::string& run_directory);
 
-// Threads of this rank: `configured`, or where that is 0 the cores it may use, shared out among the ranks of
-// the machine.
-int RankThreads(int64_t configured, int ranks);
+// The cores that this process may use, and those of the machine.
+struct Cores {
+  int mine = 1, all = 1;
+};
+Cores CoresHere();
+
+// Threads of this rank: `configured`, or where that is 0 the cores it may use; all of the machine's are shared
+// out among its ranks, fewer are the rank's own.
+int RankThreads(int64_t configured, int ranks, const Cores& cores = CoresHere());
 
 // How many of `ranks` ranks the launcher put on this machine.
 int LocalRanks(int ranks);
