@@ -15,7 +15,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "trainer/recipe.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {

@@ -23,7 +23,7 @@
 #include "core/text.h"
 #include "data/record_file.h"
 #include "rewards/statistics.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -165,7 +165,7 @@ RecordPlaces FindRecords(const std::string& path) {
   if (!places.empty()) return places;
   const auto add_stage = [&](const std::string& directory) {
     add(TrajectoriesDirectory(directory));
-    add(directory + "/evaluation");
+    add(EvaluationDirectory(directory));
   };
   add_stage(path);
   if (!places.empty() || !IsRunDirectory(path)) return places;

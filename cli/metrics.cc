@@ -14,6 +14,7 @@
 #include "cli/rows.h"
 #include "core/crc32c.h"
 #include "core/file.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -141,7 +142,7 @@ absl::Status RunMetrics(const CommandLine& line) {
     return absl::InvalidArgumentError(
         "metrics takes one RUN_DIR and where to: temper metrics RUN_DIR --csv FILE, or --tensorboard DIR");
   }
-  const std::string path = rest[0] + "/metrics.jsonl";
+  const std::string path = MetricsPath(rest[0]);
   if (!IsRunDirectory(rest[0]) || !FileExists(path))
     return absl::NotFoundError(absl::StrCat(Printable(path, 1000), ": is not there: no run's metrics"));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<MetricsLine> lines, ReadMetrics(path));

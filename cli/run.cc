@@ -10,7 +10,7 @@
 #include "core/stop.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {

@@ -17,17 +17,13 @@
 #include "core/status.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"
+#include "trainer/run_directory.h"
 #include "trainer/sums.h"
 
 namespace temper {
 namespace {
 
 constexpr int64_t kFormat = 2;
-
-std::string StatePath(const std::string& checkpoint) { return checkpoint + "/state/state.json"; }
-std::string OptimizerPath(const std::string& checkpoint) {
-  return checkpoint + "/state/optimizer.safetensors";
-}
 
 // The step of a checkpoint's folder; -1: it is another folder.
 int64_t StepOf(absl::string_view name) {
@@ -122,7 +118,7 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                             const TrainingState& state, int64_t keep_last) {
   TEMPER_RETURN_IF_ERROR(CheckFinite(model, optimizer));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
-  const std::string name = absl::StrFormat("step-%06d", state.step);
+  const std::string name = CheckpointName(state.step);
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
                           AtomicDirectory::Create(directory + "/" + name));
   TEMPER_RETURN_IF_ERROR(

@@ -13,6 +13,7 @@
 #include "trainer/documents.h"
 #include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/run_directory.h"
 #include "trainer/session.h"
 #include "trainer/sums.h"
 
@@ -129,7 +130,7 @@ absl::Status RunCollect(const StageContext& context) {
                             problems->Take(first, std::min(kCollectedTogether, config.prompts - first)));
     request.samples_per_prompt = config.samples_per_prompt;
     request.sampling = SamplingOptionsOf(config.sampling, *policy.tokenizer);
-    request.records = RolloutRecords(context, rollout);
+    request.records = RolloutRecords(context.directory, rollout);
     RolloutCounts counts;
     TEMPER_ASSIGN_OR_RETURN(
         const std::vector<Group> groups,

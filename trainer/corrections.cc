@@ -16,7 +16,7 @@
 #include "core/status.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -120,7 +120,7 @@ class Comparison {
       if (reopened_.count(i) == 0) continue;
       LogInfo("stage ", before_.stages[i].name, ": goes on after update ", progress_[i].updates,
               ", where it was finished");
-      TEMPER_RETURN_IF_ERROR(RemoveTree(run_directory_ + "/summary.json"));
+      TEMPER_RETURN_IF_ERROR(RemoveTree(SummaryPath(run_directory_)));
       TEMPER_RETURN_IF_ERROR(RemoveTree(StageDonePath(directory)));
     }
     RecipeConfig resolved = now_;
@@ -131,7 +131,7 @@ class Comparison {
     TEMPER_RETURN_IF_ERROR(KeepFiles());
     const std::string text = WriteConfig(resolved);
     if (WriteConfig(before_) == text) return absl::OkStatus();
-    return WriteFileAtomic(run_directory_ + "/config.yaml", text);
+    return WriteFileAtomic(ConfigPath(run_directory_), text);
   }
 
  private:
@@ -300,7 +300,7 @@ class Comparison {
 
   // Evaluations that are still to come, or come again after another update.
   static absl::Status RemoveEvaluations(const std::string& stage_directory, int64_t updates) {
-    const std::string directory = stage_directory + "/evaluation";
+    const std::string directory = EvaluationDirectory(stage_directory);
     if (!FileExists(directory)) return absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
     for (absl::string_view name : names) {
@@ -315,7 +315,7 @@ class Comparison {
 
   absl::Status KeepHistory() const {
     if (history_.empty()) return absl::OkStatus();
-    const std::string path = run_directory_ + "/config_history.txt";
+    const std::string path = HistoryPath(run_directory_);
     std::string text;
     if (FileExists(path)) {
       TEMPER_ASSIGN_OR_RETURN(text, ReadFile(path));
@@ -348,7 +348,7 @@ class Comparison {
 }  // namespace
 
 absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const std::string& run_directory) {
-  const std::string path = run_directory + "/config.yaml";
+  const std::string path = ConfigPath(run_directory);
   if (!FileExists(path)) {
     TEMPER_RETURN_IF_ERROR(WriteFileAtomic(FilesPath(run_directory), files.Text()));
     return WriteFileAtomic(path, WriteConfig(recipe));

@@ -12,7 +12,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/intact.h"
 #include "trainer/recipe.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -74,7 +74,7 @@ absl::Status AddMetrics(Sha256& hash, const std::string& path) {
 
 absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
   TEMPER_RETURN_IF_ERROR(CheckReadable(run_directory));
-  if (!FileExists(run_directory + "/config.yaml")) {
+  if (!FileExists(ConfigPath(run_directory))) {
     return absl::NotFoundError(absl::StrCat(run_directory, ": is no run directory: it has no config.yaml"));
   }
   TEMPER_RETURN_IF_ERROR(CheckIntact(run_directory, /*fall_back=*/false));
@@ -90,10 +90,10 @@ absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
             AddFile(hash, absl::StrCat(stage, "/checkpoint/", file), absl::StrCat(checkpoint, "/", file)));
     }
     TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage, TrajectoriesDirectory(directory)));
-    TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage + "/evaluation", directory + "/evaluation"));
-    TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/dataset", directory + "/dataset.jsonl"));
+    TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage + "/evaluation", EvaluationDirectory(directory)));
+    TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/dataset", DatasetPath(directory)));
   }
-  TEMPER_RETURN_IF_ERROR(AddMetrics(hash, run_directory + "/metrics.jsonl"));
+  TEMPER_RETURN_IF_ERROR(AddMetrics(hash, MetricsPath(run_directory)));
   return hash.Finish();
 }
 

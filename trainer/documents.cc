@@ -8,6 +8,7 @@
 #include "core/status.h"
 #include "data/tasks/tiny/tiny.h"
 #include "trainer/inputs.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -25,8 +26,6 @@ tiny::Document Generated(const DocumentsConfig& config, uint64_t key, int64_t in
 }
 
 }  // namespace
-
-std::string DatasetPath(const std::string& stage_directory) { return stage_directory + "/dataset.jsonl"; }
 
 absl::Status CheckDocumentCount(const StageConfig& stage, size_t number, int64_t there) {
   const SftConfig& config = stage.kind == StageKind::kPretrain ? stage.pretrain : stage.sft;

@@ -39,9 +39,6 @@ class DocumentSource {
 // Whether documents[number] of the stage has as many as are wanted of it.
 absl::Status CheckDocumentCount(const StageConfig& stage, size_t number, int64_t there);
 
-// Where a collect stage leaves its dataset.
-std::string DatasetPath(const std::string& stage_directory);
-
 // Updates that `documents` documents make, and the documents of update `step`: each pass over them has its
 // own order, a function of (seed, stage, pass); the last update of a pass may be smaller.
 int64_t SftSteps(int64_t documents, const SftConfig& config);

@@ -6,17 +6,10 @@
 #include "core/status.h"
 #include "trainer/inputs.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/run_directory.h"
 #include "trainer/sums.h"
 
 namespace temper {
-namespace {
-
-std::string EvaluationRecords(const StageContext& context, const std::string& name) {
-  return context.directory + "/evaluation/" + name;
-}
-
-}  // namespace
-
 Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer,
                      Measure measure)
     : context_(context),
@@ -59,7 +52,7 @@ absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
     return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const Measure::Figures measured,
                           Sample(held_out_, config_.during_problems, config_.during_samples_per_prompt,
-                                 EvaluationRecords(context_, absl::StrFormat("during-%06d", step)),
+                                 EvaluationRecords(context_.directory, absl::StrFormat("during-%06d", step)),
                                  [&](int64_t finished, int64_t total) {
                                    context_.progress->Note(absl::StrCat("evaluation ", finished, "/", total));
                                  }));
@@ -79,7 +72,7 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
                              level.count * level.samples);
     TEMPER_ASSIGN_OR_RETURN(
         const Measure::Figures measured,
-        Sample(level, level.count, level.samples, EvaluationRecords(context_, level.name),
+        Sample(level, level.count, level.samples, EvaluationRecords(context_.directory, level.name),
                [&](int64_t finished, int64_t) { context_.progress->Step(finished, ""); }));
     context_.progress->Step(level.count * level.samples,
                             absl::StrFormat("pass@1 %.3f", measured.statistics.pass_1));

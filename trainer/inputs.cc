@@ -18,6 +18,7 @@
 #include "trainer/model_directory.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {

@@ -7,6 +7,7 @@
 #include "core/sealed_json.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -33,7 +34,7 @@ class Check {
       begun = true;
       TEMPER_RETURN_IF_ERROR(finished ? Finished(stage) : Unfinished(stage));
     }
-    const std::string config = run_directory_ + "/config.yaml";
+    const std::string config = ConfigPath(run_directory_);
     if (begun && !FileExists(config)) {
       return absl::DataLossError(absl::StrCat(
           config, ": is missing, and stages have begun: restore it from a copy, or use another --run-dir"));
@@ -55,7 +56,7 @@ class Check {
     }
     if (!checkpoint.empty()) {
       TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, on_bytes_));
-      const std::string state = checkpoint + "/state/state.json";
+      const std::string state = StatePath(checkpoint);
       TEMPER_ASSIGN_OR_RETURN(const uint32_t now, Crc32cOfFile(state));
       if (now != state_sum) {
         return absl::DataLossError(absl::StrCat(state, ": is another than ", path,
@@ -103,7 +104,7 @@ class Check {
   // One beginning holds all shorter ones.
   absl::Status Metrics() const {
     if (metrics_.bytes == 0) return absl::OkStatus();
-    const std::string path = run_directory_ + "/metrics.jsonl";
+    const std::string path = MetricsPath(run_directory_);
     if (!FileExists(path)) {
       return absl::DataLossError(
           absl::StrCat(path, ": is missing: restore it from a copy, or use another --run-dir"));
@@ -132,7 +133,7 @@ absl::Status WriteFinished(const StageContext& context, const Json& row) {
                           LatestCheckpoint(CheckpointsDirectory(context.directory)));
   uint32_t state = 0;
   if (!checkpoint.empty()) {
-    TEMPER_ASSIGN_OR_RETURN(state, Crc32cOfFile(checkpoint + "/state/state.json"));
+    TEMPER_ASSIGN_OR_RETURN(state, Crc32cOfFile(StatePath(checkpoint)));
   }
   return WriteSealedJson(StageDonePath(context.directory),
                          {{"metrics", ExtentJson(context.metrics->extent())},

@@ -7,7 +7,7 @@
 #include "core/status.h"
 #include "trainer/checkpoint.h"
 #include "trainer/recipe.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 
@@ -21,9 +21,9 @@ absl::StatusOr<std::string> ModelDirectory(const std::string& path) {
   }
   TEMPER_ASSIGN_OR_RETURN(const std::string of_stage, LatestCheckpoint(CheckpointsDirectory(path)));
   if (!of_stage.empty()) return of_stage;
-  if (!FileExists(path + "/config.yaml")) return path;
+  if (!FileExists(ConfigPath(path))) return path;
   RecipeConfig recipe;
-  TEMPER_RETURN_IF_ERROR(ReadConfigFile(path + "/config.yaml", {}, recipe));
+  TEMPER_RETURN_IF_ERROR(ReadConfigFile(ConfigPath(path), {}, recipe));
   for (auto stage = recipe.stages.rbegin(); stage != recipe.stages.rend(); ++stage) {
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
                             LatestCheckpoint(CheckpointsDirectory(StageDirectory(path, stage->name))));

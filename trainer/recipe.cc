@@ -29,6 +29,7 @@
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
 #include "trainer/rl.h"
+#include "trainer/run_directory.h"
 #include "trainer/run_files.h"
 #include "trainer/sft.h"
 
@@ -48,9 +49,8 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
   if (FileExists(run_directory + "/config.json"))
     return absl::FailedPreconditionError(absl::StrCat(
         Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
-  for (const char* name :
-       {"config.yaml", "config_history.txt", "files.json", "metrics.jsonl", "summary.json", "report.html"})
-    TEMPER_RETURN_IF_ERROR(CheckNoLinks(absl::StrCat(run_directory, "/", name)));
+  for (const auto& path : {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath})
+    TEMPER_RETURN_IF_ERROR(CheckNoLinks(path(run_directory)));
   for (const StageConfig& stage : recipe.stages)
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
   return absl::OkStatus();
@@ -112,7 +112,7 @@ absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory,
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfFiles(recipe, run_directory, *files), world));
   const absl::Status claimed = mesh.is_first() ? ClaimRun(recipe, *files, run_directory) : absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(claimed, world));
-  const std::string config = run_directory + "/config.yaml";
+  const std::string config = ConfigPath(run_directory);
   const absl::StatusOr<std::string> sum = Sha256OfFile(config);
   return AllRanksHold({{"the run directory's config.yaml", sum.value_or("none"), config}}, world);
 }
@@ -194,7 +194,7 @@ class Runner {
     context.stop = stop_;
     TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
     TEMPER_RETURN_IF_ERROR(MakeDirectories(TrajectoriesDirectory(context.directory)));
-    TEMPER_RETURN_IF_ERROR(MakeDirectories(context.directory + "/evaluation"));
+    TEMPER_RETURN_IF_ERROR(MakeDirectories(EvaluationDirectory(context.directory)));
     std::unique_ptr<MetricsWriter> metrics;
     std::unique_ptr<StageSums> sums;
     if (mesh_.is_first()) {
@@ -257,7 +257,7 @@ class Runner {
 
   // Lines that belong to no finished update are cut off: they will be written again.
   absl::StatusOr<std::unique_ptr<MetricsWriter>> OpenMetrics(StageContext* context, int64_t offset) {
-    const std::string path = run_directory_ + "/metrics.jsonl";
+    const std::string path = MetricsPath(run_directory_);
     if (FileExists(path)) {
       TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
       for (size_t i = static_cast<size_t>(offset); i < text.size(); ++i)
@@ -292,7 +292,7 @@ class Runner {
     std::string text = "[";
     for (size_t i = 0; i < table.size(); ++i)
       absl::StrAppend(&text, i == 0 ? "\n" : ",\n", DumpJson(table[i]));
-    return WriteFileAtomic(run_directory_ + "/summary.json", text + "\n]\n");
+    return WriteFileAtomic(SummaryPath(run_directory_), text + "\n]\n");
   }
 
   const RecipeConfig& recipe_;

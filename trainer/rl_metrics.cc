@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "core/status.h"
 #include "rewards/statistics.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -157,12 +158,8 @@ absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, Prob
   request.samples_per_prompt = config.samples_per_prompt;
   request.policy_version = session.state().policy_version - session.state().step % config.updates_per_rollout;
   request.sampling = SamplingOptionsOf(config.sampling, session.tokenizer());
-  request.records = RolloutRecords(context, rollout);
+  request.records = RolloutRecords(context.directory, rollout);
   return request;
-}
-
-std::string RolloutRecords(const StageContext& context, int64_t rollout) {
-  return absl::StrFormat("%s/rollout-%06d", TrajectoriesDirectory(context.directory), rollout);
 }
 
 std::function<void(int64_t, int64_t)> RolloutProgress(const StageContext& context) {

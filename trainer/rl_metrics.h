@@ -37,8 +37,6 @@ SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer&
 int RewardThreads(const StageContext& context);
 absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
                                                   const RlConfig& config, int64_t rollout);
-// Where a rollout's trajectories are kept: a prefix for data/record_file.h.
-std::string RolloutRecords(const StageContext& context, int64_t rollout);
 std::function<void(int64_t, int64_t)> RolloutProgress(const StageContext& context);
 
 }  // namespace temper

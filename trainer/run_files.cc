@@ -22,7 +22,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/measure.h"
 #include "trainer/model_directory.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -198,7 +198,7 @@ std::string HowFar(const std::string& directory, std::string* where) {
   }
   const std::string checkpoint = LatestCheckpoint(CheckpointsDirectory(directory)).value_or("");
   if (checkpoint.empty()) return "not begun";
-  *where = checkpoint + "/state/state.json";
+  *where = StatePath(checkpoint);
   return Sha256OfFile(*where).value_or("unreadable");
 }
 
@@ -259,8 +259,6 @@ std::string RunFiles::Text() const {
   }
   return SealedJson(text + "\n]");
 }
-
-std::string FilesPath(const std::string& run_directory) { return run_directory + "/files.json"; }
 
 absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory) {
   RunFiles kept;

@@ -41,7 +41,6 @@ struct RunFiles {
 
 // files.json of the run. Where there is none `temper` is empty: nothing is known.
 absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory);
-std::string FilesPath(const std::string& run_directory);
 
 // Reads every file that a stage of the recipe reads from now on, and of finished ones those that may have
 // moved since `kept`; each once. Where `progress` is not null it shows what takes long. Cancelled where

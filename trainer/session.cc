@@ -17,6 +17,7 @@
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
+#include "trainer/run_directory.h"
 #include "trainer/sums.h"
 
 namespace temper {
@@ -213,8 +214,7 @@ absl::Status TrainingSession::Save() {
                                         tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
   saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
-  tokenizer_directory_ =
-      CheckpointsDirectory(context_.directory) + absl::StrFormat("/step-%06d", state_.step);
+  tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
   return RemoveOldReferences(context_.directory);
 }
 

@@ -37,19 +37,4 @@ struct StageContext {
   int64_t repeated_updates = 0;  // that a crash took, after the checkpoint the stage resumes from
 };
 
-// Where things are in a run directory.
-inline std::string StageDirectory(const std::string& run_directory, const std::string& stage) {
-  return run_directory + "/" + stage;
-}
-inline std::string CheckpointsDirectory(const std::string& stage_directory) {
-  return stage_directory + "/checkpoints";
-}
-inline std::string TrajectoriesDirectory(const std::string& stage_directory) {
-  return stage_directory + "/trajectories";
-}
-// Written last: the stage is finished.
-inline std::string StageDonePath(const std::string& stage_directory) {
-  return stage_directory + "/stage.json";
-}
-
 }  // namespace temper

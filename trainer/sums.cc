@@ -9,13 +9,12 @@
 #include "core/sealed_json.h"
 #include "core/text.h"
 #include "data/record_file.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
 
 constexpr char kRestore[] = "restore it from a copy, or use another --run-dir";
-
-std::string SumsPath(const std::string& stage_directory) { return stage_directory + "/sums.jsonl"; }
 
 absl::Status Gone(const std::string& path) {
   return absl::DataLossError(

@@ -11,7 +11,7 @@
 #include "cli/report/completion.h"
 #include "core/text.h"
 #include "data/record_file.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -80,7 +80,7 @@ Json SamePrompts(ReportRun& run) {
   Json prompts = Json::array();
   std::map<std::string, size_t> by_id;
   for (const ReportStage& stage : run.stages) {
-    const std::vector<Group> groups = GroupsOf(stage.directory + "/evaluation/held_out", run);
+    const std::vector<Group> groups = GroupsOf(EvaluationRecords(stage.directory, "held_out"), run);
     if (groups.empty()) continue;
     if (by_id.empty()) {
       for (const size_t i : FirstOfEachTask(groups, kPromptsPerTask, kPrompts)) {

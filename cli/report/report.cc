@@ -29,6 +29,7 @@
 #include "cli/rows.h"
 #include "core/file.h"
 #include "core/version.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -234,10 +235,10 @@ std::string ComparisonPage(const std::vector<const ReportRun*>& runs, const std:
     names.push_back(run->name);
     directories.push_back(run->directory);
     const std::string page =
-        std::filesystem::path(run->directory + "/report.html").lexically_proximate(folder).generic_string();
+        std::filesystem::path(ReportPath(run->directory)).lexically_proximate(folder).generic_string();
     absl::StrAppend(&list, "<p class=facts><b>", EscapeHtml(run->name), "</b> · ", EscapeHtml(Facts(*run)),
                     Span(*run).empty() ? "" : " · ", Span(*run));
-    if (FileExists(run->directory + "/report.html"))
+    if (FileExists(ReportPath(run->directory)))
       absl::StrAppend(&list, " · <a href=\"", EscapeHtml(page), "\">its report</a>");
     list += "</p>\n";
     for (const ReportStage& stage : run->stages) {
@@ -265,7 +266,7 @@ std::string ComparisonPage(const std::vector<const ReportRun*>& runs, const std:
 
 absl::StatusOr<std::string> WriteReport(const std::string& run_directory, const ReportOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(ReportRun run, ReadReportRun(run_directory));
-  const std::string path = options.output.empty() ? run.directory + "/report.html" : options.output;
+  const std::string path = options.output.empty() ? ReportPath(run.directory) : options.output;
   TEMPER_RETURN_IF_ERROR(CheckOutput(path, RunFiles(run.directory)));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(path, RunPage(run, options.words)));
   return path;

@@ -10,7 +10,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/measure.h"
 #include "trainer/recipe.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -26,7 +26,7 @@ ReportStage& StageNamed(ReportRun& run, const std::string& name) {
 }
 
 void ReadRecipeOf(ReportRun& run) {
-  const std::string path = run.directory + "/config.yaml";
+  const std::string path = ConfigPath(run.directory);
   if (!FileExists(path)) return;
   RecipeConfig recipe;
   if (const absl::Status status = ReadConfigFile(path, {}, recipe); !status.ok()) {
@@ -42,7 +42,7 @@ void ReadRecipeOf(ReportRun& run) {
 }
 
 absl::Status ReadMetricsOf(ReportRun& run) {
-  const std::string path = run.directory + "/metrics.jsonl";
+  const std::string path = MetricsPath(run.directory);
   if (!FileExists(path)) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(std::vector<MetricsLine> lines, ReadMetrics(path));
   for (MetricsLine& line : lines) StageNamed(run, line.stage).metrics.push_back(std::move(line));
@@ -50,7 +50,7 @@ absl::Status ReadMetricsOf(ReportRun& run) {
 }
 
 absl::Status ReadSummaryOf(ReportRun& run) {
-  const std::string path = run.directory + "/summary.json";
+  const std::string path = SummaryPath(run.directory);
   if (!FileExists(path)) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
   TEMPER_ASSIGN_OR_RETURN(const Json rows, ParseJson(text, path));
@@ -91,12 +91,11 @@ const ReportStage* ReportRun::Find(const std::string& name) const {
 }
 
 bool IsRunDirectory(const std::string& path) {
-  return FileExists(path + "/config.yaml") || FileExists(path + "/metrics.jsonl") ||
-         FileExists(path + "/summary.json");
+  return FileExists(ConfigPath(path)) || FileExists(MetricsPath(path)) || FileExists(SummaryPath(path));
 }
 
 std::vector<std::string> RunFiles(const std::string& directory) {
-  return {directory + "/config.yaml", directory + "/metrics.jsonl", directory + "/summary.json"};
+  return {ConfigPath(directory), MetricsPath(directory), SummaryPath(directory)};
 }
 
 absl::StatusOr<ReportRun> ReadReportRun(const std::string& directory) {

@@ -17,7 +17,7 @@
 #include "tests/trainer/small_recipe.h"
 #include "trainer/checkpoint.h"
 #include "trainer/plan.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 #include "trainer/step.h"
 
 namespace temper {

@@ -14,7 +14,6 @@
 #include "model/safetensors.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/checkpoint.h"
-#include "trainer/stage.h"
 
 namespace temper {
 namespace {

@@ -8,7 +8,7 @@
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/checkpoint.h"
-#include "trainer/stage.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
