@@ -59,4 +59,11 @@ class Evaluator {
   Level held_out_, hard_;
 };
 
+// What a stage leaves in memory: its policy, which was opened once, and what measures it.
+struct StagePolicy {
+  OpenedPolicy policy;
+  std::unique_ptr<Evaluator> evaluator;  // of that policy
+  double seconds = 0;                    // spent on the stage, of all starts
+};
+
 }  // namespace temper

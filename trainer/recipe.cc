@@ -197,30 +197,32 @@ class Runner {
     TEMPER_RETURN_IF_ERROR(MakeDirectories(EvaluationDirectory(context.directory)));
     std::unique_ptr<MetricsWriter> metrics;
     std::unique_ptr<StageSums> sums;
+    context.state.metrics = metrics_begin;
+    TEMPER_ASSIGN_OR_RETURN(context.checkpoint, LatestCheckpoint(CheckpointsDirectory(context.directory)));
+    if (!context.checkpoint.empty()) {
+      TEMPER_ASSIGN_OR_RETURN(context.state, ReadTrainingState(context.checkpoint));
+    }
     if (mesh_.is_first()) {
-      TrainingState state;
-      state.metrics = metrics_begin;
-      TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
-                              LatestCheckpoint(CheckpointsDirectory(context.directory)));
-      if (!checkpoint.empty()) {
-        TEMPER_ASSIGN_OR_RETURN(state, ReadTrainingState(checkpoint));
-        LogInfo("stage ", stage.name, ": goes on after update ", state.step);
-      }
-      TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, state.metrics.bytes));
-      TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, state.sums));
+      if (!context.checkpoint.empty())
+        LogInfo("stage ", stage.name, ": goes on after update ", context.state.step);
+      TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, context.state.metrics.bytes));
+      TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, context.state.sums));
       context.lock = lock_;
       context.metrics = metrics.get();
       context.sums = sums.get();
     }
-    TEMPER_RETURN_IF_ERROR(Train(context));
+    TEMPER_ASSIGN_OR_RETURN(const StagePolicy left, Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
 
     Json row = {{"stage", stage.name}, {"kind", Name(stage.kind)}};
-    TEMPER_ASSIGN_OR_RETURN(const double before, SecondsBefore(context));
     const double trained = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    TEMPER_ASSIGN_OR_RETURN(const Json figures, Evaluate(context));
+    Json figures = Json::object();
+    if (left.evaluator != nullptr) {
+      left.policy.model->WeightsChanged(0);  // the records of a finished policy know no other version
+      TEMPER_ASSIGN_OR_RETURN(figures, left.evaluator->AfterStage());
+    }
     const double all = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    row["seconds"] = std::max(before, trained) + (all - trained);
+    row["seconds"] = std::max(left.seconds, trained) + (all - trained);
     row["exact"] = backend_->exact();
     for (const auto& [name, value] : figures.items()) row[name] = value;
     if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
@@ -228,7 +230,8 @@ class Runner {
     return absl::OkStatus();
   }
 
-  absl::Status Train(const StageContext& context) {
+  absl::StatusOr<StagePolicy> Train(const StageContext& context) {
+    StagePolicy sampled;  // by a stage that trains none
     switch (context.stage->kind) {
       case StageKind::kPretrain:
       case StageKind::kSft:
@@ -236,23 +239,16 @@ class Runner {
       case StageKind::kRl:
         return RunRl(context);
       case StageKind::kCollect:
-        return RunCollect(context);
+        TEMPER_RETURN_IF_ERROR(RunCollect(context));
+        break;
       case StageKind::kEval:
-        return absl::OkStatus();
+        if (context.stage->evaluation.HeldOutProblems() == 0) break;
+        TEMPER_ASSIGN_OR_RETURN(sampled.policy, OpenPolicy(context.from_directory, context));
+        TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
+                                Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
+        break;
     }
-    return absl::InternalError("a stage of no kind");
-  }
-
-  absl::StatusOr<Json> Evaluate(const StageContext& context) {
-    if (context.stage->kind == StageKind::kCollect || context.stage->evaluation.HeldOutProblems() == 0)
-      return Json(Json::object());
-    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
-                            LatestCheckpoint(CheckpointsDirectory(context.directory)));
-    TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy,
-                            OpenPolicy(checkpoint.empty() ? context.from_directory : checkpoint, context));
-    TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Evaluator> evaluator,
-                            Evaluator::Open(context, *policy.model, *policy.tokenizer));
-    return evaluator->AfterStage();
+    return sampled;
   }
 
   // Lines that belong to no finished update are cut off: they will be written again.
@@ -264,15 +260,6 @@ class Runner {
         context->repeated_updates += text[i] == '\n' ? 1 : 0;
     }
     return MetricsWriter::Open(path, offset);
-  }
-
-  // Seconds of all starts, where the stage keeps count of them.
-  absl::StatusOr<double> SecondsBefore(const StageContext& context) {
-    TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
-                            LatestCheckpoint(CheckpointsDirectory(context.directory)));
-    if (checkpoint.empty()) return 0.0;
-    TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
-    return state.seconds;
   }
 
   // The policy that a stage starts from: an earlier stage's last checkpoint (of collect and eval stages, the

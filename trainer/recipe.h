@@ -46,8 +46,8 @@ struct Cores {
 };
 Cores CoresHere();
 
-// Threads of this rank: `configured`, or where that is 0 the cores it may use; all of the machine's are shared
-// out among its ranks, fewer are the rank's own.
+// Threads of this rank: `configured`, or where that is 0 the cores it may use; all of the machine's are
+// shared out among its ranks, fewer are the rank's own.
 int RankThreads(int64_t configured, int ranks, const Cores& cores = CoresHere());
 
 // How many of `ranks` ranks the launcher put on this machine.

@@ -12,7 +12,6 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "rollout/worker.h"
-#include "trainer/evaluation.h"
 #include "trainer/inputs.h"
 #include "trainer/reference.h"
 #include "trainer/rl_metrics.h"
@@ -83,7 +82,7 @@ double SecondsSince(std::chrono::steady_clock::time_point began) {
 
 }  // namespace
 
-absl::Status RunRl(const StageContext& context) {
+absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   const RlConfig& config = context.stage->rl;
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<TrainingSession> session, TrainingSession::Open(context, config));
   session->set_total_steps(config.steps);
@@ -158,7 +157,7 @@ absl::Status RunRl(const StageContext& context) {
     }
   }
   context.progress->Finish();
-  return absl::OkStatus();
+  return StagePolicy{session->TakePolicy(), std::move(evaluator), session->state().seconds};
 }
 
 }  // namespace temper

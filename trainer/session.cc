@@ -74,13 +74,12 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->updates_ = updates;
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
-  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
-                          LatestCheckpoint(CheckpointsDirectory(context.directory)));
+  const std::string& checkpoint = context.checkpoint;
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     // The first rank has looked before anything began (trainer/intact.h).
     if (!context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, context.directory));
-    TEMPER_ASSIGN_OR_RETURN(session->state_, ReadTrainingState(checkpoint));
+    session->state_ = context.state;
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
@@ -102,6 +101,12 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
   return session;
+}
+
+OpenedPolicy TrainingSession::TakePolicy() {
+  updater_.reset();
+  optimizer_.reset();
+  return {std::move(model_), std::move(tokenizer_)};
 }
 
 absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float temperature,

@@ -12,7 +12,6 @@
 #include "absl/status/statusor.h"
 #include "model/hugging_face.h"
 #include "trainer/alarms.h"
-#include "trainer/checkpoint.h"
 #include "trainer/stage.h"
 #include "trainer/step.h"
 
@@ -21,11 +20,19 @@ namespace temper {
 // Figures of one step, in the order they are written.
 using Figures = std::vector<std::pair<std::string, double>>;
 
+// The policy, on the stage's device, and its tokenizer from a checkpoint or model directory; refuses a
+// vocabulary that does not fit.
+struct OpenedPolicy {
+  std::unique_ptr<CausalLm> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context);
+
 // What sft and rl share: the policy with its optimizer, where the stage is, and what happens after each
 // update. Opens the stage's newest checkpoint, or the policy it starts from.
 class TrainingSession {
  public:
-  // Reads the newest checkpoint, else context.from_directory; pretrain's first start draws the weights
+  // Reads context.checkpoint, else context.from_directory; pretrain's first start draws the weights
   // (`init`, else null).
   static absl::StatusOr<std::unique_ptr<TrainingSession>> Open(const StageContext& context,
                                                                const UpdatesConfig& updates,
@@ -59,6 +66,9 @@ class TrainingSession {
   // Cancelled.
   absl::Status Stopped();
 
+  // The policy as the stage leaves it, for its evaluation. The session is over, and its optimizer gone.
+  OpenedPolicy TakePolicy();
+
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
   absl::Status CheckFinite(const StepResult& result, double rate) const;
@@ -85,13 +95,5 @@ class TrainingSession {
   double seconds_before_ = 0;
   int64_t repeated_updates_ = 0;
 };
-
-// The policy, on the stage's device, and its tokenizer from a checkpoint or model directory; refuses a
-// vocabulary that does not fit.
-struct OpenedPolicy {
-  std::unique_ptr<CausalLm> model;
-  std::unique_ptr<Tokenizer> tokenizer;
-};
-absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context);
 
 }  // namespace temper

@@ -6,9 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "core/status.h"
 #include "trainer/documents.h"
-#include "trainer/evaluation.h"
 #include "trainer/packing.h"
-#include "trainer/session.h"
 
 namespace temper {
 namespace {
@@ -37,7 +35,7 @@ Figures SftFigures(const StepResult& step, double learning_rate, double seconds)
           {"system/microbatches", static_cast<double>(step.microbatches)}};
 }
 
-absl::Status RunSft(const StageContext& context) {
+absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
   const bool pretrain = context.stage->kind == StageKind::kPretrain;
   const SftConfig& config = pretrain ? context.stage->pretrain : context.stage->sft;
   const bool from_nothing = pretrain && context.stage->from.empty();
@@ -47,7 +45,8 @@ absl::Status RunSft(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<DocumentSource> source,
                           DocumentSource::Open(context, config.documents, session->tokenizer()));
   // What the stage will be measured by: a problem that cannot be judged shows now, not after the training.
-  TEMPER_RETURN_IF_ERROR(Evaluator::Open(context, session->model(), session->tokenizer()).status());
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
+                          Evaluator::Open(context, session->model(), session->tokenizer()));
   const int64_t count = source->size();
   session->set_total_steps(SftSteps(count, config));
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
@@ -77,7 +76,7 @@ absl::Status RunSft(const StageContext& context) {
     TEMPER_RETURN_IF_ERROR(session->FinishStep(figures, absl::StrFormat("loss %.4f", step.sums.loss)));
   }
   context.progress->Finish();
-  return absl::OkStatus();
+  return StagePolicy{session->TakePolicy(), std::move(evaluator), session->state().seconds};
 }
 
 }  // namespace temper

@@ -11,6 +11,7 @@
 #include "core/progress.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
+#include "trainer/checkpoint.h"
 #include "trainer/recipe_config.h"
 
 namespace temper {
@@ -26,6 +27,8 @@ struct StageContext {
   std::string run_directory;
   std::string directory;       // of the stage, inside it
   std::string from_directory;  // the checkpoint it starts from
+  std::string checkpoint;      // its own newest one, from which it goes on; empty: there is none
+  TrainingState state;         // of that
   const Mesh* mesh = nullptr;
   kernels::Backend* backend = nullptr;  // where policies live
   // Null but on the first rank.
