@@ -9,19 +9,9 @@
 
 #include "absl/types/span.h"
 #include "model/config.h"
-#include "model/workspace.h"
+#include "model/linear.h"
 
 namespace temper {
-
-// A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference.
-struct Weight {
-  Matrix value;
-  const kernels::PackedMatrix* packed = nullptr;
-  Matrix gradient = {};
-
-  int64_t n() const { return value.rows; }
-  int64_t k() const { return value.cols; }
-};
 
 // The tokens of one forward pass, rows of every matrix in it.
 struct BatchView {
@@ -48,14 +38,6 @@ class Block {
                         Matrix dx) = 0;
 };
 
-// Weights are looked up by the block's own short names ("q_proj.weight"); `find` gives what is behind the
-// layer's prefix, and data == nullptr for what the model does not have. The Weight objects outlive the block.
-class WeightSource {
- public:
-  virtual ~WeightSource() = default;
-  virtual const Weight* Find(const std::string& name) const = 0;  // null if absent
-};
-
 std::unique_ptr<Block> MakeAttentionBlock(const ModelConfig& config, const WeightSource& weights,
                                           int64_t layer);
 std::unique_ptr<Block> MakeMlpBlock(const ModelConfig& config, const WeightSource& weights, int64_t layer);
@@ -67,16 +49,5 @@ std::unique_ptr<Block> MakeLatentAttention(const ModelConfig& config, const Weig
                                            int64_t layer);
 std::unique_ptr<Block> MakeDenseMlp(const ModelConfig& config, const WeightSource& weights, int64_t layer);
 std::unique_ptr<Block> MakeMoe(const ModelConfig& config, const WeightSource& weights, int64_t layer);
-
-// Chunks of an axis that a layout of ranks may split; the other axes are one chain.
-inline constexpr int kSplitAxis = kernels::kChunks;
-inline constexpr int kWholeAxis = 1;
-
-// The products a block is made of. Forward: y = x W^T (+ bias) (+ add); input gradient: dx = dy W (+ add);
-// weight gradient.
-kernels::Product Forward(const Weight& weight, Matrix x, Matrix y, int k_chunks, const Weight* bias = nullptr,
-                         Matrix add = {});
-kernels::Product InputGradient(const Weight& weight, Matrix dy, Matrix dx, int k_chunks, Matrix add = {});
-kernels::WeightGradient GradientOf(const Weight& weight, Matrix dy, Matrix x);
 
 }  // namespace temper

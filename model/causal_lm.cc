@@ -167,7 +167,7 @@ Matrix CausalLm::Forward(const TokenBatch& batch, const KvCache& cache,
   backend_->GatherRows({x, logit_rows.data(), last});
   backend_->RmsNorm({last, final_norm_.value.f32(), config_.rms_norm_eps, normed});
   const Matrix logits = space_.NewRows(selected, config_.vocab_size);
-  backend_->Products({temper::Forward(head_, normed, logits, kWholeAxis)});
+  backend_->Products({{.a = normed, .b = head_.value, .packed = head_.packed, .c = logits}});
   return logits;
 }
 

@@ -12,7 +12,6 @@ namespace temper {
 namespace {
 
 using kernels::Product;
-using kernels::WeightGradient;
 
 // DeepSeek's code and Transformers give these two norms 1e-6 whatever rms_norm_eps says.
 constexpr float kLatentEps = 1e-6f;
@@ -25,25 +24,21 @@ struct SavedLatent : Saved {
 class LatentAttention : public Block {
  public:
   LatentAttention(const ModelConfig& config, const WeightSource& weights)
-      : norm_(weights.Find("input_layernorm.weight")),
-        q_a_(weights.Find("self_attn.q_a_proj.weight")),
-        q_norm_(weights.Find("self_attn.q_a_layernorm.weight")),
-        q_b_(weights.Find(config.q_lora_rank > 0 ? "self_attn.q_b_proj.weight" : "self_attn.q_proj.weight")),
-        kv_a_(weights.Find("self_attn.kv_a_proj_with_mqa.weight")),
-        kv_norm_(weights.Find("self_attn.kv_a_layernorm.weight")),
-        kv_b_(weights.Find("self_attn.kv_b_proj.weight")),
-        o_(weights.Find("self_attn.o_proj.weight")),
-        q_a_bias_(weights.Find("self_attn.q_a_proj.bias")),
-        kv_a_bias_(weights.Find("self_attn.kv_a_proj_with_mqa.bias")),
-        o_bias_(weights.Find("self_attn.o_proj.bias")),
+      : norm_(weights, "input_layernorm", config.rms_norm_eps),
+        q_a_(weights, "self_attn.q_a_proj", Cut::kNone),
+        q_norm_(weights, "self_attn.q_a_layernorm", kLatentEps),
+        q_b_(weights, config.q_lora_rank > 0 ? "self_attn.q_b_proj" : "self_attn.q_proj", Cut::kOutputs),
+        kv_a_(weights, "self_attn.kv_a_proj_with_mqa", Cut::kNone),
+        kv_norm_(weights, "self_attn.kv_a_layernorm", kLatentEps),
+        kv_b_(weights, "self_attn.kv_b_proj", Cut::kNone),
+        o_(weights, "self_attn.o_proj", Cut::kInputs),
         shape_(AttentionShapeOf(config)),
         heads_(static_cast<int>(config.num_heads)),
         nope_(config.qk_nope_head_dim),
         rope_(config.qk_rope_head_dim),
         rank_(config.kv_lora_rank),
         v_dim_(config.v_head_dim),
-        interleaved_(config.rope_interleaved),
-        eps_(config.rms_norm_eps) {}
+        interleaved_(config.rope_interleaved) {}
 
   void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
@@ -61,31 +56,29 @@ class LatentAttention : public Block {
     keep->out_latent = space.NewRows(rows, heads_ * rank_);
     keep->out = space.NewRows(rows, heads_ * v_dim_);
     keep->lse = saved == nullptr ? nullptr : space.Floats(rows * heads_);
-    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
+    norm_.Forward(c, x, keep->normed, keep->rstd);
 
     // Queries, through the low rank where there is one; the latent and the shared key.
-    if (q_a_ != nullptr) {
+    if (q_a_) {
       keep->q_rstd = space.Floats(rows);
-      keep->q_down = space.NewRows(rows, q_a_->n());
-      keep->q_normed = space.NewRows(rows, q_a_->n());
-      c.backend->Products({temper::Forward(*q_a_, keep->normed, keep->q_down, kWholeAxis, q_a_bias_),
-                           temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis, kv_a_bias_)});
-      c.backend->RmsNorm({keep->q_down, q_norm_->value.f32(), kLatentEps, keep->q_normed, keep->q_rstd});
-      c.backend->Products({temper::Forward(*q_b_, keep->q_normed, keep->q, kWholeAxis)});
+      keep->q_down = space.NewRows(rows, q_a_.outputs());
+      keep->q_normed = space.NewRows(rows, q_a_.outputs());
+      c.backend->Products(
+          {q_a_.Forward(keep->normed, keep->q_down), kv_a_.Forward(keep->normed, keep->kv_down)});
+      q_norm_.Forward(c, keep->q_down, keep->q_normed, keep->q_rstd);
+      c.backend->Products({q_b_.Forward(keep->q_normed, keep->q)});
     } else {
-      c.backend->Products({temper::Forward(*q_b_, keep->normed, keep->q, kWholeAxis),
-                           temper::Forward(*kv_a_, keep->normed, keep->kv_down, kWholeAxis, kv_a_bias_)});
+      c.backend->Products({q_b_.Forward(keep->normed, keep->q), kv_a_.Forward(keep->normed, keep->kv_down)});
     }
-    c.backend->RmsNorm({keep->kv_down.Columns(0, rank_), kv_norm_->value.f32(), kLatentEps,
-                        keep->key.Columns(0, rank_), keep->kv_rstd});
+    kv_norm_.Forward(c, keep->kv_down.Columns(0, rank_), keep->key.Columns(0, rank_), keep->kv_rstd);
     c.backend->Copy(SharedKey(keep->kv_down).rows, SharedKey(keep->key).rows);
     Rotate(c, batch, SharedKey(keep->key), false);
 
     // q W_UK for each head, then the rotated part behind it.
     std::vector<Product> products;
     for (int h = 0; h < heads_; ++h) {
-      products.push_back(InputGradient(Up(h, /*value=*/false), QueryNope(keep->q, h),
-                                       QueryLatent(keep->q_latent, h), kWholeAxis));
+      products.push_back(
+          Up(h, /*value=*/false).InputGradient(QueryNope(keep->q, h), QueryLatent(keep->q_latent, h)));
     }
     c.backend->Products(products);
     c.backend->CopyHeads(RotatedOf(keep->q, nope_), RotatedOf(keep->q_latent, rank_));
@@ -95,11 +88,12 @@ class LatentAttention : public Block {
     c.backend->Attention({shape_, batch.sequences, keep->q_latent, keep->out_latent, keep->lse});
     products.clear();
     for (int h = 0; h < heads_; ++h) {
-      products.push_back(temper::Forward(Up(h, /*value=*/true), keep->out_latent.Columns(h * rank_, rank_),
-                                         keep->out.Columns(h * v_dim_, v_dim_), kWholeAxis));
+      products.push_back(
+          Up(h, /*value=*/true)
+              .Forward(keep->out_latent.Columns(h * rank_, rank_), keep->out.Columns(h * v_dim_, v_dim_)));
     }
     c.backend->Products(products);
-    c.backend->Products({temper::Forward(*o_, keep->out, y, kSplitAxis, o_bias_, x)});
+    c.backend->Products({o_.Forward(keep->out, y, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -114,16 +108,14 @@ class LatentAttention : public Block {
     Matrix dkv_down = space.NewRows(rows, rank_ + rope_), dnormed = space.NewRows(rows, dy.cols);
 
     // Out of the latent space.
-    c.backend->Products({InputGradient(*o_, dy, dout, kWholeAxis)});
-    std::vector<Product> products;
-    std::vector<WeightGradient> gradients = {GradientOf(*o_, dy, keep.out)};
+    Backprop back(c);
+    back.Through({{o_, dy}}, keep.out, dout);
+    back.Inputs();
     for (int h = 0; h < heads_; ++h) {
-      Matrix dhead = dout.Columns(h * v_dim_, v_dim_);
-      products.push_back(
-          InputGradient(Up(h, true), dhead, dout_latent.Columns(h * rank_, rank_), kWholeAxis));
-      gradients.push_back(GradientOf(Up(h, true), dhead, keep.out_latent.Columns(h * rank_, rank_)));
+      back.Through({{Up(h, /*value=*/true), dout.Columns(h * v_dim_, v_dim_)}},
+                   keep.out_latent.Columns(h * rank_, rank_), dout_latent.Columns(h * rank_, rank_));
     }
-    c.backend->Products(products);
+    back.Inputs();
     c.backend->AttentionBackward({.shape = shape_,
                                   .sequences = batch.sequences,
                                   .q = keep.q_latent,
@@ -139,60 +131,38 @@ class LatentAttention : public Block {
 
     // Queries back through W_UK and the rotation.
     Rotate(c, batch, RotatedOf(dq_latent, rank_), true);
-    products.clear();
+    std::vector<Product> products;
     for (int h = 0; h < heads_; ++h) {
-      Matrix dhead = QueryLatent(dq_latent, h);
-      products.push_back(temper::Forward(Up(h, false), dhead, QueryNope(dq, h), kWholeAxis));
-      gradients.push_back(GradientOf(Up(h, false), QueryNope(keep.q, h), dhead));
+      const Linear up = Up(h, /*value=*/false);
+      products.push_back(up.Forward(QueryLatent(dq_latent, h), QueryNope(dq, h)));
+      back.Weight(up, QueryNope(keep.q, h), QueryLatent(dq_latent, h));
     }
     c.backend->Products(products);
     c.backend->CopyHeads(RotatedOf(dq_latent, rank_), RotatedOf(dq, nope_));
 
     // The latent through its norm, the shared key through its rotation.
     Rotate(c, batch, SharedKey(dkey), true);
-    c.backend->RmsNormBackward({.dy = dkey.Columns(0, rank_),
-                                .x = keep.kv_down.Columns(0, rank_),
-                                .weight = kv_norm_->value.f32(),
-                                .rstd = keep.kv_rstd,
-                                .dx = dkv_down.Columns(0, rank_),
-                                .dweight = kv_norm_->gradient.f32()});
+    kv_norm_.Backward(c, {dkey.Columns(0, rank_), keep.kv_down.Columns(0, rank_), keep.kv_rstd,
+                          dkv_down.Columns(0, rank_)});
     c.backend->Copy(SharedKey(dkey).rows, SharedKey(dkv_down).rows);
-    c.backend->Products({InputGradient(*kv_a_, dkv_down, dnormed, kWholeAxis)});
-    if (kv_a_bias_ != nullptr) c.backend->BiasGradient(dkv_down, kv_a_bias_->gradient.f32());
-    if (o_bias_ != nullptr) c.backend->BiasGradient(dy, o_bias_->gradient.f32());
-    gradients.push_back(GradientOf(*kv_a_, dkv_down, keep.normed));
-    if (q_a_ != nullptr) {
-      Matrix dq_normed = space.NewRows(rows, q_a_->n()), dq_down = space.NewRows(rows, q_a_->n());
-      c.backend->Products({InputGradient(*q_b_, dq, dq_normed, kSplitAxis)});
-      gradients.push_back(GradientOf(*q_b_, dq, keep.q_normed));
-      c.backend->RmsNormBackward({.dy = dq_normed,
-                                  .x = keep.q_down,
-                                  .weight = q_norm_->value.f32(),
-                                  .rstd = keep.q_rstd,
-                                  .dx = dq_down,
-                                  .dweight = q_norm_->gradient.f32()});
-      c.backend->Products({InputGradient(*q_a_, dq_down, dnormed, kWholeAxis, dnormed)});
-      if (q_a_bias_ != nullptr) c.backend->BiasGradient(dq_down, q_a_bias_->gradient.f32());
-      gradients.push_back(GradientOf(*q_a_, dq_down, keep.normed));
+    if (q_a_) {
+      Matrix dq_normed = space.NewRows(rows, q_a_.outputs()), dq_down = space.NewRows(rows, q_a_.outputs());
+      back.Through({{q_b_, dq}}, keep.q_normed, dq_normed);
+      back.Inputs();
+      q_norm_.Backward(c, {dq_normed, keep.q_down, keep.q_rstd, dq_down});
+      back.Through({{kv_a_, dkv_down}, {q_a_, dq_down}}, keep.normed, dnormed);
     } else {
-      c.backend->Products({InputGradient(*q_b_, dq, dnormed, kSplitAxis, dnormed)});
-      gradients.push_back(GradientOf(*q_b_, dq, keep.normed));
+      back.Through({{kv_a_, dkv_down}, {q_b_, dq}}, keep.normed, dnormed);
     }
-    c.backend->WeightGradients(gradients);
-    c.backend->RmsNormBackward({.dy = dnormed,
-                                .x = keep.x,
-                                .weight = norm_->value.f32(),
-                                .rstd = keep.rstd,
-                                .add = dy,
-                                .dx = dx,
-                                .dweight = norm_->gradient.f32()});
+    back.Inputs();
+    back.Weights();
+    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});
   }
 
  private:
   // Head h's W_UK [nope, rank] or W_UV [v, rank] inside kv_b_proj.
-  Weight Up(int h, bool value) const {
-    const int64_t first = h * (nope_ + v_dim_) + (value ? nope_ : 0), count = value ? v_dim_ : nope_;
-    return {.value = kv_b_->value.Rows(first, count), .gradient = kv_b_->gradient.Rows(first, count)};
+  Linear Up(int h, bool value) const {
+    return kv_b_.Outputs(h * (nope_ + v_dim_) + (value ? nope_ : 0), value ? v_dim_ : nope_);
   }
   Matrix QueryNope(Matrix q, int h) const { return q.Columns(h * (nope_ + rope_), nope_); }
   Matrix QueryLatent(Matrix q, int h) const { return q.Columns(h * (rank_ + rope_), rank_); }
@@ -213,13 +183,16 @@ class LatentAttention : public Block {
                        .inverse = inverse});
   }
 
-  const Weight *norm_, *q_a_, *q_norm_, *q_b_, *kv_a_, *kv_norm_, *kv_b_, *o_, *q_a_bias_, *kv_a_bias_,
-      *o_bias_;
+  Norm norm_;
+  Linear q_a_;  // none: queries take no low rank
+  Norm q_norm_;
+  Linear q_b_, kv_a_;
+  Norm kv_norm_;
+  Linear kv_b_, o_;
   kernels::AttentionShape shape_;
   int heads_;
   int64_t nope_, rope_, rank_, v_dim_;
   bool interleaved_;
-  float eps_;
 };
 
 }  // namespace

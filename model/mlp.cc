@@ -4,19 +4,6 @@
 
 namespace temper {
 
-SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix) {
-  return {weights.Find(prefix + "gate_proj.weight"), weights.Find(prefix + "up_proj.weight"),
-          weights.Find(prefix + "down_proj.weight"), weights.Find(prefix + "gate_proj.bias"),
-          weights.Find(prefix + "up_proj.bias"),     weights.Find(prefix + "down_proj.bias")};
-}
-
-void BiasGradients(const Context& c, const SwiGluWeights& mlp, Matrix ddown, Matrix dgate, Matrix dup) {
-  if (mlp.down_bias == nullptr) return;
-  c.backend->BiasGradient(ddown, mlp.down_bias->gradient.f32());
-  c.backend->BiasGradient(dgate, mlp.gate_bias->gradient.f32());
-  c.backend->BiasGradient(dup, mlp.up_bias->gradient.f32());
-}
-
 namespace {
 
 struct SavedMlp : Saved {
@@ -27,9 +14,7 @@ struct SavedMlp : Saved {
 class DenseMlp : public Block {
  public:
   DenseMlp(const ModelConfig& config, const WeightSource& weights)
-      : norm_(weights.Find("post_attention_layernorm.weight")),
-        mlp_(FindSwiGlu(weights, "mlp.")),
-        eps_(config.rms_norm_eps) {}
+      : norm_(weights, "post_attention_layernorm", config.rms_norm_eps), mlp_(weights, "mlp.") {}
 
   void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
@@ -37,44 +22,36 @@ class DenseMlp : public Block {
     keep->x = x;
     keep->rstd = c.workspace->Floats(x.rows);
     keep->normed = c.workspace->NewRows(x.rows, x.cols);
-    keep->gate = c.workspace->NewRows(x.rows, mlp_.gate->n());
-    keep->up = c.workspace->NewRows(x.rows, mlp_.gate->n());
-    keep->activated = c.workspace->NewRows(x.rows, mlp_.gate->n());
-    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
-    c.backend->Products({temper::Forward(*mlp_.gate, keep->normed, keep->gate, kWholeAxis, mlp_.gate_bias),
-                         temper::Forward(*mlp_.up, keep->normed, keep->up, kWholeAxis, mlp_.up_bias)});
+    keep->gate = c.workspace->NewRows(x.rows, mlp_.width());
+    keep->up = c.workspace->NewRows(x.rows, mlp_.width());
+    keep->activated = c.workspace->NewRows(x.rows, mlp_.width());
+    norm_.Forward(c, x, keep->normed, keep->rstd);
+    c.backend->Products(
+        {mlp_.gate.Forward(keep->normed, keep->gate), mlp_.up.Forward(keep->normed, keep->up)});
     c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
-    c.backend->Products({temper::Forward(*mlp_.down, keep->activated, y, kSplitAxis, mlp_.down_bias, x)});
+    c.backend->Products({mlp_.down.Forward(keep->activated, y, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMlp&>(saved);
-    Matrix dactivated = c.workspace->NewRows(dy.rows, mlp_.gate->n());
-    Matrix dgate = c.workspace->NewRows(dy.rows, mlp_.gate->n());
-    Matrix dup = c.workspace->NewRows(dy.rows, mlp_.gate->n());
+    Matrix dactivated = c.workspace->NewRows(dy.rows, mlp_.width());
+    Matrix dgate = c.workspace->NewRows(dy.rows, mlp_.width());
+    Matrix dup = c.workspace->NewRows(dy.rows, mlp_.width());
     Matrix dnormed = c.workspace->NewRows(dy.rows, dy.cols);
-    c.backend->Products({InputGradient(*mlp_.down, dy, dactivated, kWholeAxis)});
+    Backprop back(c);
+    back.Through({{mlp_.down, dy}}, keep.activated, dactivated);
+    back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
-    c.backend->WeightGradients({GradientOf(*mlp_.down, dy, keep.activated),
-                                GradientOf(*mlp_.gate, dgate, keep.normed),
-                                GradientOf(*mlp_.up, dup, keep.normed)});
-    BiasGradients(c, mlp_, dy, dgate, dup);
-    c.backend->Products({InputGradient(*mlp_.gate, dgate, dnormed, kSplitAxis)});
-    c.backend->Products({InputGradient(*mlp_.up, dup, dnormed, kSplitAxis, dnormed)});
-    c.backend->RmsNormBackward({.dy = dnormed,
-                                .x = keep.x,
-                                .weight = norm_->value.f32(),
-                                .rstd = keep.rstd,
-                                .add = dy,
-                                .dx = dx,
-                                .dweight = norm_->gradient.f32()});
+    back.Through({{mlp_.gate, dgate}, {mlp_.up, dup}}, keep.normed, dnormed);
+    back.Inputs();
+    back.Weights();
+    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});
   }
 
  private:
-  const Weight* norm_;
-  SwiGluWeights mlp_;
-  float eps_;
+  Norm norm_;
+  SwiGluLinears mlp_;
 };
 
 }  // namespace

@@ -7,14 +7,18 @@
 
 namespace temper {
 
-// The three projections of a SwiGLU and their biases (null where the model has none).
-struct SwiGluWeights {
-  const Weight *gate = nullptr, *up = nullptr, *down = nullptr;
-  const Weight *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
-};
-SwiGluWeights FindSwiGlu(const WeightSource& weights, const std::string& prefix);
+// The three linears of a SwiGLU MLP: down(silu(gate(x)) * up(x)) (Shazeer 2020).
+struct SwiGluLinears {
+  SwiGluLinears() = default;  // none
+  SwiGluLinears(const WeightSource& source, const std::string& prefix)
+      : gate(source, prefix + "gate_proj", Cut::kOutputs),
+        up(source, prefix + "up_proj", Cut::kOutputs),
+        down(source, prefix + "down_proj", Cut::kInputs) {}
 
-// The biases' gradients, where there are biases: of what down, gate and up put out.
-void BiasGradients(const Context& c, const SwiGluWeights& mlp, Matrix ddown, Matrix dgate, Matrix dup);
+  explicit operator bool() const { return static_cast<bool>(gate); }
+  int64_t width() const { return gate.outputs(); }
+
+  Linear gate, up, down;
+};
 
 }  // namespace temper

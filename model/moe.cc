@@ -9,7 +9,6 @@ namespace temper {
 namespace {
 
 using kernels::Product;
-using kernels::WeightGradient;
 
 struct SavedMoe : Saved {
   Matrix x, normed, entries_in, gate, up, activated, entries_out;
@@ -21,10 +20,9 @@ struct SavedMoe : Saved {
 class Moe : public Block {
  public:
   Moe(const ModelConfig& config, const WeightSource& weights)
-      : norm_(weights.Find("post_attention_layernorm.weight")),
-        router_(weights.Find("mlp.gate.weight")),
-        bias_(weights.Find("mlp.gate.e_score_correction_bias")),
-        eps_(config.rms_norm_eps) {
+      : norm_(weights, "post_attention_layernorm", config.rms_norm_eps),
+        router_(weights, "mlp.gate", Cut::kNone),
+        bias_(weights.Find("mlp.gate.e_score_correction_bias")) {
     shape_.experts = static_cast<int>(config.routed_experts);
     shape_.top_k = static_cast<int>(config.experts_per_token);
     shape_.groups = static_cast<int>(config.expert_groups);
@@ -34,9 +32,9 @@ class Moe : public Block {
     shape_.normalize = config.norm_topk_prob;
     shape_.group_top2 = config.sigmoid_scores;
     for (int e = 0; e < shape_.experts; ++e) {
-      experts_.push_back(FindSwiGlu(weights, "mlp.experts." + std::to_string(e) + "."));
+      experts_.emplace_back(weights, "mlp.experts." + std::to_string(e) + ".");
     }
-    if (config.shared_experts > 0) shared_ = FindSwiGlu(weights, "mlp.shared_experts.");
+    if (config.shared_experts > 0) shared_ = SwiGluLinears(weights, "mlp.shared_experts.");
   }
 
   void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
@@ -44,7 +42,7 @@ class Moe : public Block {
     auto keep = std::make_unique<SavedMoe>();
     Workspace& space = *c.workspace;
     const int64_t entries = x.rows * shape_.top_k;
-    const int64_t width = experts_[0].gate->n();
+    const int64_t width = experts_[0].width();
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
     keep->normed = space.NewRows(x.rows, x.cols);
@@ -54,11 +52,11 @@ class Moe : public Block {
                      .row = space.Ints(entries),
                      .entry = space.Ints(entries),
                      .offsets = {}};
-    c.backend->RmsNorm({x, norm_->value.f32(), eps_, keep->normed, keep->rstd});
+    norm_.Forward(c, x, keep->normed, keep->rstd);
 
     // Route, and give each expert its rows.
     Matrix logits = space.NewRows(x.rows, shape_.experts);
-    c.backend->Products({temper::Forward(*router_, keep->normed, logits, kWholeAxis)});
+    c.backend->Products({router_.Forward(keep->normed, logits)});
     const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
     c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = &keep->routing});
     keep->entries_in = space.NewRows(entries, x.cols);
@@ -70,36 +68,32 @@ class Moe : public Block {
     keep->activated = space.NewRows(entries, width);
     keep->entries_out = space.NewRows(entries, x.cols);
     Matrix shared_out;
-    if (shared_.gate != nullptr) {
-      keep->shared_gate = space.NewRows(x.rows, shared_.gate->n());
-      keep->shared_up = space.NewRows(x.rows, shared_.gate->n());
-      keep->shared_activated = space.NewRows(x.rows, shared_.gate->n());
+    if (shared_) {
+      keep->shared_gate = space.NewRows(x.rows, shared_.width());
+      keep->shared_up = space.NewRows(x.rows, shared_.width());
+      keep->shared_activated = space.NewRows(x.rows, shared_.width());
       shared_out = space.NewRows(x.rows, x.cols);
     }
     std::vector<Product> products;
-    ForEachExpert(keep->routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(temper::Forward(*expert.gate, keep->entries_in.Rows(first, count),
-                                         keep->gate.Rows(first, count), kWholeAxis));
-      products.push_back(temper::Forward(*expert.up, keep->entries_in.Rows(first, count),
-                                         keep->up.Rows(first, count), kWholeAxis));
+    ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+      const Matrix in = keep->entries_in.Rows(first, count);
+      products.push_back(expert.gate.Forward(in, keep->gate.Rows(first, count)));
+      products.push_back(expert.up.Forward(in, keep->up.Rows(first, count)));
     });
-    if (shared_.gate != nullptr) {
-      products.push_back(
-          temper::Forward(*shared_.gate, keep->normed, keep->shared_gate, kWholeAxis, shared_.gate_bias));
-      products.push_back(
-          temper::Forward(*shared_.up, keep->normed, keep->shared_up, kWholeAxis, shared_.up_bias));
+    if (shared_) {
+      products.push_back(shared_.gate.Forward(keep->normed, keep->shared_gate));
+      products.push_back(shared_.up.Forward(keep->normed, keep->shared_up));
     }
     c.backend->Products(products);
     c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
     products.clear();
-    ForEachExpert(keep->routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(temper::Forward(*expert.down, keep->activated.Rows(first, count),
-                                         keep->entries_out.Rows(first, count), kSplitAxis));
-    });
-    if (shared_.gate != nullptr) {
-      c.backend->SwiGlu({keep->shared_gate, keep->shared_up, keep->shared_activated});
+    ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       products.push_back(
-          temper::Forward(*shared_.down, keep->shared_activated, shared_out, kSplitAxis, shared_.down_bias));
+          expert.down.Forward(keep->activated.Rows(first, count), keep->entries_out.Rows(first, count)));
+    });
+    if (shared_) {
+      c.backend->SwiGlu({keep->shared_gate, keep->shared_up, keep->shared_activated});
+      products.push_back(shared_.down.Forward(keep->shared_activated, shared_out));
     }
     c.backend->Products(products);
     c.backend->CombineExperts({.shape = shape_,
@@ -115,7 +109,7 @@ class Moe : public Block {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
     const int64_t entries = keep.entries_in.rows;
-    const int64_t width = experts_[0].gate->n();
+    const int64_t width = experts_[0].width();
     Matrix dentries_out = space.NewRows(entries, dy.cols);
     float* dweights = space.Floats(entries);
     c.backend->CombineExpertsBackward({.shape = shape_,
@@ -130,61 +124,42 @@ class Moe : public Block {
            dup = space.NewRows(entries, width);
     Matrix dentries_in = space.NewRows(entries, dy.cols);
     Matrix dshared_activated, dshared_gate, dshared_up;
-    std::vector<Product> products;
-    std::vector<WeightGradient> gradients;
-    ForEachExpert(keep.routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      products.push_back(InputGradient(*expert.down, dentries_out.Rows(first, count),
-                                       dactivated.Rows(first, count), kWholeAxis));
-      gradients.push_back(
-          GradientOf(*expert.down, dentries_out.Rows(first, count), keep.activated.Rows(first, count)));
+    Backprop back(c);
+    ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+      back.Through({{expert.down, dentries_out.Rows(first, count)}}, keep.activated.Rows(first, count),
+                   dactivated.Rows(first, count));
     });
-    if (shared_.gate != nullptr) {
-      dshared_activated = space.NewRows(dy.rows, shared_.gate->n());
-      dshared_gate = space.NewRows(dy.rows, shared_.gate->n());
-      dshared_up = space.NewRows(dy.rows, shared_.gate->n());
-      products.push_back(InputGradient(*shared_.down, dy, dshared_activated, kWholeAxis));
-      gradients.push_back(GradientOf(*shared_.down, dy, keep.shared_activated));
+    if (shared_) {
+      dshared_activated = space.NewRows(dy.rows, shared_.width());
+      dshared_gate = space.NewRows(dy.rows, shared_.width());
+      dshared_up = space.NewRows(dy.rows, shared_.width());
+      back.Through({{shared_.down, dy}}, keep.shared_activated, dshared_activated);
     }
-    c.backend->Products(products);
+    back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
-    if (shared_.gate != nullptr) {
+    if (shared_) {
       c.backend->SwiGluBackward(
           {dshared_activated, keep.shared_gate, keep.shared_up, dshared_gate, dshared_up});
     }
 
-    // Gate and up projections; `up` adds to what `gate` left.
-    std::vector<Product> gate_products, up_products;
-    Matrix dnormed = space.NewRows(dy.rows, dy.cols);
-    ForEachExpert(keep.routing, [&](const SwiGluWeights& expert, int64_t first, int64_t count) {
-      Matrix part = dentries_in.Rows(first, count), in = keep.entries_in.Rows(first, count);
-      gate_products.push_back(InputGradient(*expert.gate, dgate.Rows(first, count), part, kSplitAxis));
-      up_products.push_back(InputGradient(*expert.up, dup.Rows(first, count), part, kSplitAxis, part));
-      gradients.push_back(GradientOf(*expert.gate, dgate.Rows(first, count), in));
-      gradients.push_back(GradientOf(*expert.up, dup.Rows(first, count), in));
+    // Gate and up projections, the router beside them.
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols), droute = space.NewRows(dy.rows, shape_.experts);
+    ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+      back.Through({{expert.gate, dgate.Rows(first, count)}, {expert.up, dup.Rows(first, count)}},
+                   keep.entries_in.Rows(first, count), dentries_in.Rows(first, count));
     });
-    Matrix droute = space.NewRows(dy.rows, shape_.experts);
     c.backend->RouteBackward({shape_, &keep.routing, dweights, droute});
-    gate_products.push_back(InputGradient(*router_, droute, dnormed, kWholeAxis));
-    gradients.push_back(GradientOf(*router_, droute, keep.normed));
-    c.backend->Products(gate_products);
-    c.backend->Products(up_products);
-    if (shared_.gate != nullptr) {
-      gradients.push_back(GradientOf(*shared_.gate, dshared_gate, keep.normed));
-      gradients.push_back(GradientOf(*shared_.up, dshared_up, keep.normed));
-      c.backend->Products({InputGradient(*shared_.gate, dshared_gate, dnormed, kSplitAxis, dnormed)});
-      c.backend->Products({InputGradient(*shared_.up, dshared_up, dnormed, kSplitAxis, dnormed)});
-      BiasGradients(c, shared_, dy, dshared_gate, dshared_up);
+    if (shared_) {
+      back.Through({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, keep.normed,
+                   dnormed);
+    } else {
+      back.Through({{router_, droute}}, keep.normed, dnormed);
     }
-    c.backend->WeightGradients(gradients);
+    back.Inputs();
+    back.Weights();
     Matrix dall = space.NewRows(dy.rows, dy.cols);
     c.backend->ScatterExperts({shape_, &keep.routing, dentries_in, dnormed, dall});
-    c.backend->RmsNormBackward({.dy = dall,
-                                .x = keep.x,
-                                .weight = norm_->value.f32(),
-                                .rstd = keep.rstd,
-                                .add = dy,
-                                .dx = dx,
-                                .dweight = norm_->gradient.f32()});
+    norm_.Backward(c, {dall, keep.x, keep.rstd, dx, /*add=*/dy});
   }
 
  private:
@@ -196,13 +171,12 @@ class Moe : public Block {
     }
   }
 
-  const Weight* norm_;
-  const Weight* router_;
+  Norm norm_;
+  Linear router_;
   const Weight* bias_;  // e_score_correction_bias: steers the selection only
-  std::vector<SwiGluWeights> experts_;
-  SwiGluWeights shared_;
+  std::vector<SwiGluLinears> experts_;
+  SwiGluLinears shared_;
   kernels::RouteShape shape_;
-  float eps_;
 };
 
 }  // namespace

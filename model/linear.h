@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a block is made of: linears and norms, forward and backward. A linear is the only code of the model
+// that knows how a layout of ranks may cut a weight, and so in how many chunks an axis is summed.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "model/workspace.h"
+
+namespace temper {
+
+// A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference.
+struct Weight {
+  Matrix value;
+  const kernels::PackedMatrix* packed = nullptr;
+  Matrix gradient = {};
+
+  int64_t n() const { return value.rows; }
+  int64_t k() const { return value.cols; }
+};
+
+// Weights are looked up by a block's own short names ("self_attn.q_proj.weight"), behind its layer's prefix.
+// The Weight objects outlive who finds them.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  virtual const Weight* Find(const std::string& name) const = 0;  // null: the model has none
+};
+
+// The axis of a linear that a layout of ranks may cut; sums over it go in kernels::kChunks chunks, over the
+// other in one chain.
+enum class Cut { kNone, kInputs, kOutputs };
+
+// y = x W^T (+ bias) of rows x [rows, inputs] to y [rows, outputs].
+class Linear {
+ public:
+  Linear() = default;  // none
+  // name.weight, and name.bias where the model has it; none where it has no such weight.
+  Linear(const WeightSource& source, const std::string& name, Cut cut);
+
+  explicit operator bool() const { return weight_ != nullptr; }
+  int64_t inputs() const { return weight_->k(); }
+  int64_t outputs() const { return count_ < 0 ? weight_->n() : count_; }
+  // The outputs [first, first + count) of one without a bias, as a linear of their own.
+  Linear Outputs(int64_t first, int64_t count) const;
+
+  // y = x W^T (+ bias) (+ add).
+  kernels::Product Forward(Matrix x, Matrix y, Matrix add = {}) const;
+  // dx = dy W (+ add).
+  kernels::Product InputGradient(Matrix dy, Matrix dx, Matrix add = {}) const;
+  // The weight's gradient goes on with these rows.
+  kernels::WeightGradient WeightGradient(Matrix dy, Matrix x) const;
+  // The bias's likewise, if there is one.
+  void BiasGradient(const Context& c, Matrix dy) const;
+
+ private:
+  Matrix Value() const { return count_ < 0 ? weight_->value : weight_->value.Rows(first_, count_); }
+
+  const Weight *weight_ = nullptr, *bias_ = nullptr;
+  int64_t first_ = 0, count_ = -1;  // outputs; -1: all
+  Cut cut_ = Cut::kNone;
+};
+
+// The way back through a block's linears. What is queued is computed when asked for.
+class Backprop {
+ public:
+  // A linear and the gradient of its outputs.
+  struct Term {
+    const Linear& linear;
+    Matrix dy;
+  };
+  explicit Backprop(const Context& c) : c_(c) {}
+
+  // Queues dx = dy_0 W_0 + dy_1 W_1 + ... (+ add), in this order, of linears that all read x; and the
+  // gradients of their weights and biases.
+  void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add = {});
+  // Queues a weight's gradient alone.
+  void Weight(const Linear& linear, Matrix dy, Matrix x);
+  // Computes all dx that were queued, the same term of each in one parallel region.
+  void Inputs();
+  // Computes all gradients of weights in one parallel region, then those of biases.
+  void Weights();
+
+ private:
+  const Context& c_;
+  std::vector<std::vector<kernels::Product>> inputs_;  // by term
+  std::vector<kernels::WeightGradient> weights_;
+  std::vector<std::pair<Linear, Matrix>> biases_;
+};
+
+// y = x / rms(x) * weight (Zhang and Sennrich 2019).
+class Norm {
+ public:
+  Norm() = default;  // none
+  Norm(const WeightSource& source, const std::string& name, float eps)
+      : weight_(source.Find(name + ".weight")), eps_(eps) {}
+
+  explicit operator bool() const { return weight_ != nullptr; }
+  // rstd [rows] is for the way back.
+  void Forward(const Context& c, Matrix x, Matrix y, float* rstd) const;
+  // dx = its gradient (+ add); dx may be dy. The weight's gradient goes on with these rows.
+  struct Gradient {
+    Matrix dy, x;
+    const float* rstd;
+    Matrix dx, add = {};
+  };
+  void Backward(const Context& c, const Gradient& gradient) const;
+
+ private:
+  const Weight* weight_ = nullptr;
+  float eps_ = 0;
+};
+
+}  // namespace temper
