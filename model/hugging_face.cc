@@ -46,8 +46,6 @@ bool IsRotaryBuffer(absl::string_view name) {
          absl::EndsWith(name, "rotary_emb.sin_cached");
 }
 
-using Weights = std::map<std::string, StoredWeight>;
-
 absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source) {
   at::Tensor value = at::empty(source.shape, at::kFloat);
   TEMPER_RETURN_IF_ERROR(source.Read(0, source.rows(), value.mutable_data_ptr<float>()));
@@ -67,7 +65,8 @@ absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding
 
 // What the policy takes of the weights: its own, and what goes along. All names and shapes first: a wrong
 // file is refused before gigabytes are read.
-absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& name, const Weights& weights) {
+absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& name,
+                                const StoredWeights& weights) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
   std::vector<LayoutEntry> entries = Layout(config).entries();
   std::string first;
@@ -91,7 +90,7 @@ absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& na
 }
 
 absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
-                                          const Weights& weights) {
+                                          const StoredWeights& weights) {
   TEMPER_ASSIGN_OR_RETURN(Layout layout, LayoutOf(config, name, weights));
   const std::vector<LayoutEntry>& entries = layout.entries();
   std::vector<at::Tensor> values(entries.size());
@@ -141,7 +140,7 @@ absl::Status ReadGenerationConfig(const std::string& path, ModelConfig* config) 
 }
 
 // What stands where a weight of the policy should, or what the config should have said.
-std::string WhyMissing(const std::string& name, const Weights& weights) {
+std::string WhyMissing(const std::string& name, const StoredWeights& weights) {
   const std::string layer(absl::StripSuffix(name, ".weight"));
   if (weights.count(layer + ".qweight") > 0) {
     return absl::StrCat(", but ", layer,
@@ -175,13 +174,13 @@ absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(policy.config, ReadPolicyConfig(directory));
   TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(policy.config.json, directory + "/config.json"));
   TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
-  TEMPER_ASSIGN_OR_RETURN(const Weights weights, FindWeights(files, fp8, /*split_experts=*/true));
+  TEMPER_ASSIGN_OR_RETURN(const StoredWeights weights, FindWeights(files, fp8, /*split_experts=*/true));
   TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights));
   return policy;
 }
 
 absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
-                                                      const std::map<std::string, StoredWeight>& weights) {
+                                                      const StoredWeights& weights) {
   std::set<std::string> others;
   for (const auto& [weight, source] : weights) others.insert(others.end(), weight);
   for (const LayoutEntry& entry : Layout(config).entries()) {

@@ -33,7 +33,7 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);
 // All weights of this config's model are there, in its shapes: the names of the others; `name` is that of the
 // weights' file or index, for errors.
 absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
-                                                      const std::map<std::string, StoredWeight>& weights);
+                                                      const StoredWeights& weights);
 
 // generation_config.json: as it was read, else of the config's tokens.
 std::string GenerationConfigText(const ModelConfig& config);

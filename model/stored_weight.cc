@@ -63,8 +63,8 @@ absl::StatusOr<StoredTensor> FindScales(const WeightFiles& files, const StoredTe
 }
 
 // The weights of single experts in the stacked tensor `source`; none if it is no stacked tensor.
-absl::StatusOr<std::map<std::string, StoredWeight>> SplitExperts(const StoredWeight& source) {
-  std::map<std::string, StoredWeight> experts;
+absl::StatusOr<StoredWeights> SplitExperts(const StoredWeight& source) {
+  StoredWeights experts;
   const std::string& name = source.stored.info->name;
   const bool gate_up = absl::EndsWith(name, kGateUp);
   if (!gate_up && !absl::EndsWith(name, kDown)) return experts;
@@ -154,9 +154,8 @@ absl::Status StoredWeight::Read(int64_t first, int64_t count, float* out) const 
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::map<std::string, StoredWeight>> FindWeights(const WeightFiles& files, bool fp8,
-                                                                bool split_experts) {
-  std::map<std::string, StoredWeight> weights;
+absl::StatusOr<StoredWeights> FindWeights(const WeightFiles& files, bool fp8, bool split_experts) {
+  StoredWeights weights;
   for (const auto& [name, stored] : files.tensors) {
     if (absl::EndsWith(name, kScaleSuffix)) {
       TEMPER_RETURN_IF_ERROR(CheckIsScale(files, stored));
@@ -166,7 +165,7 @@ absl::StatusOr<std::map<std::string, StoredWeight>> FindWeights(const WeightFile
     if (source.dtype() == kFp8Dtype) {
       TEMPER_ASSIGN_OR_RETURN(source.scales, FindScales(files, stored, fp8));
     }
-    std::map<std::string, StoredWeight> found;
+    StoredWeights found;
     if (split_experts) {
       TEMPER_ASSIGN_OR_RETURN(found, SplitExperts(source));
     }

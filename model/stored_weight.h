@@ -34,13 +34,15 @@ struct StoredWeight {
   absl::Status Read(int64_t first, int64_t count, float* out) const;
 };
 
+// By name.
+using StoredWeights = std::map<std::string, StoredWeight>;
+
 // Every weight by its name. `fp8`: config.json says so; without it FP8 tensors are refused. FP8 tensors must
 // have their scales, scales their FP8 tensor.
 // `split_experts`: P.experts.gate_up_proj [experts, 2 size, hidden] (gate first) and P.experts.down_proj
 // [experts, hidden, size], as Transformers 5 holds them, are P.experts.N.{gate,up,down}_proj.weight; else
 // they are as they are stored.
-absl::StatusOr<std::map<std::string, StoredWeight>> FindWeights(const WeightFiles& files, bool fp8,
-                                                                bool split_experts);
+absl::StatusOr<StoredWeights> FindWeights(const WeightFiles& files, bool fp8, bool split_experts);
 
 std::string ShapeText(const std::vector<int64_t>& shape);  // "[2, 3]"
 

@@ -85,11 +85,10 @@ absl::StatusOr<ConvertedWeight> PlanWeight(const std::string& name, std::vector<
   return weight;
 }
 
-using Weights = std::map<std::string, StoredWeight>;
 using Expert = std::array<const StoredWeight*, 3>;  // in the order of kExpertProjections
 
 // {prefix: {expert: its three weights}} of "prefix.experts.N.gate_proj.weight" and so on.
-std::map<std::string, std::map<int64_t, Expert>> FindExperts(const Weights& weights) {
+std::map<std::string, std::map<int64_t, Expert>> FindExperts(const StoredWeights& weights) {
   std::map<std::string, std::map<int64_t, Expert>> layers;
   for (const auto& [name, source] : weights) {
     for (size_t i = 0; i < std::size(kExpertProjections); ++i) {
@@ -109,7 +108,7 @@ std::map<std::string, std::map<int64_t, Expert>> FindExperts(const Weights& weig
 // Takes the experts of one layer (of FindExperts) out of `weights` and adds them as two stacked ones.
 absl::Status StackExperts(const WeightFiles& files,
                           const std::pair<const std::string, std::map<int64_t, Expert>>& layer,
-                          const ConversionOptions& options, bool fp8, Weights* weights,
+                          const ConversionOptions& options, bool fp8, StoredWeights* weights,
                           std::map<std::string, ConvertedWeight>* converted) {
   const std::string& prefix = layer.first;
   const std::map<int64_t, Expert>& experts = layer.second;
@@ -178,7 +177,7 @@ void Deal(std::map<std::string, ConvertedWeight> weights, int64_t shard_bytes, C
 
 absl::StatusOr<Conversion> PlanConversion(const WeightFiles& files, bool fp8,
                                           const ConversionOptions& options) {
-  TEMPER_ASSIGN_OR_RETURN(Weights weights,
+  TEMPER_ASSIGN_OR_RETURN(StoredWeights weights,
                           FindWeights(files, fp8, /*split_experts=*/options.experts != ExpertLayout::kKeep));
   std::map<std::string, ConvertedWeight> converted;
   if (options.experts == ExpertLayout::kStacked) {

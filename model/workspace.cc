@@ -11,12 +11,6 @@ constexpr int64_t kAlign = 16;  // floats: one cache line
 
 }  // namespace
 
-void Workspace::Use(kernels::Backend* backend) {
-  if (backend_ != backend) chunks_.clear();
-  backend_ = backend;
-  Clear();
-}
-
 float* Workspace::Floats(int64_t count) {
   count = (std::max<int64_t>(count, 1) + kAlign - 1) / kAlign * kAlign;
   while (chunk_ < chunks_.size() && used_ + count > chunks_[chunk_].floats) {
@@ -32,6 +26,7 @@ float* Workspace::Floats(int64_t count) {
   }
   float* result = static_cast<float*>(chunks_[chunk_].memory.get()) + used_;
   used_ += count;
+  chunks_[chunk_].taken = std::max(chunks_[chunk_].taken, used_);
   return result;
 }
 
@@ -42,7 +37,7 @@ void Workspace::Release(const Mark& mark) {
 
 int64_t Workspace::bytes() const {
   int64_t total = 0;
-  for (const Chunk& chunk : chunks_) total += chunk.floats * 4;
+  for (const Chunk& chunk : chunks_) total += chunk.taken * 4;
   return total;
 }
 

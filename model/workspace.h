@@ -15,10 +15,8 @@ using kernels::Matrix;
 // once, so that a layer costs no allocation. Memory is not cleared. Not for two threads.
 class Workspace {
  public:
-  // Memory is that of a backend, which outlives it; null: Use comes first.
-  explicit Workspace(kernels::Backend* backend = nullptr) : backend_(backend) {}
-  // Nothing is taken from now on, and what comes is this backend's.
-  void Use(kernels::Backend* backend);
+  // Memory is the backend's, which outlives it.
+  explicit Workspace(kernels::Backend* backend) : backend_(backend) {}
 
   float* Floats(int64_t count);
   int32_t* Ints(int64_t count) { return reinterpret_cast<int32_t*>(Floats(count)); }
@@ -33,12 +31,14 @@ class Workspace {
   void Release(const Mark& mark);
   void Clear() { Release({}); }
 
+  // That were taken at once, at most: what is never taken of a piece is never touched.
   int64_t bytes() const;
 
  private:
   struct Chunk {
     std::shared_ptr<void> memory;
     int64_t floats;
+    int64_t taken = 0;  // at most
   };
 
   kernels::Backend* backend_;

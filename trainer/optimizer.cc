@@ -27,8 +27,8 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
 }
 
 Optimizer::Optimizer(CausalLm* model) : model_(model) {
-  m_ = NewTensor(model->backend(), {model->TrainedFloats()}).zero_();
-  v_ = NewTensor(model->backend(), {model->TrainedFloats()}).zero_();
+  m_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
+  v_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
   for (const Parameter& parameter : model->parameters().list()) {
     if (!parameter.trained) continue;
     const at::Tensor weights = parameter.value.is_cpu() ? parameter.value : parameter.value.to(at::kCPU);

@@ -9,6 +9,8 @@
 #include "absl/strings/strip.h"
 #include "core/status.h"
 #include "kernels/attention.h"
+#include "kernels/counting_backend.h"
+#include "model/causal_lm.h"
 #include "model/hugging_face.h"
 #include "model/kv_cache.h"
 #include "trainer/documents.h"
@@ -21,8 +23,8 @@ namespace {
 // Prompts are short beside completions; this much is set aside for one.
 constexpr int64_t kPromptAllowance = 512;
 
-// Weights beyond this are packed piece by piece where they are used (model/causal_lm.cc).
-constexpr int64_t kPackedAtMost = int64_t{512} << 20;
+// Memory of a microbatch hardly depends on where its sequences end: the plan's end here, at the latest.
+constexpr int64_t kCountedSequence = 4096;
 
 // Pools that a policy on a GPU has beside it.
 constexpr char kHost[] = "host ";
@@ -32,20 +34,36 @@ std::string Bytes(int64_t bytes) {
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
-int64_t AttentionFloats(const ModelConfig& m) {
-  if (m.is_mla()) {
-    const int64_t key = m.kv_lora_rank + m.qk_rope_head_dim;
-    return m.hidden_size + 2 * m.q_lora_rank + 2 * key +
-           m.num_heads * (m.qk_head_dim() + key + m.kv_lora_rank + m.v_head_dim + 1);
-  }
-  const int64_t before_norms = m.qk_norm ? (m.head_dim + 1) * (m.num_heads + m.num_kv_heads) : 0;
-  return m.hidden_size + m.head_dim * (2 * m.num_heads + 2 * m.num_kv_heads) + m.num_heads + before_norms;
-}
+// What a training step takes of its policy, found by going through the model with no memory behind it.
+struct Footprint {
+  int64_t weights = 0, packed = 0, gradient = 0, activations = 0;
+};
+Footprint FootprintOf(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest, bool on_gpu) {
+  ThreadPool pool(1);
+  kernels::CountingBackend backend(&pool, /*packs=*/!on_gpu);
+  std::vector<at::Tensor> values;
+  Layout layout(config);
+  for (const LayoutEntry& entry : layout.entries()) values.push_back(NewTensor(backend, entry.shape));
+  Footprint footprint;
+  footprint.weights = backend.bytes();
+  CausalLm policy(config, Parameters(std::move(layout), std::move(values)), &backend);
+  footprint.gradient = policy.weights().GradientFloats() * 4;
+  const std::shared_ptr<void> gradient = backend.Allocate(footprint.gradient);
+  policy.weights().BindGradients(static_cast<float*>(gradient.get()));
 
-int64_t MlpFloats(const ModelConfig& m, int64_t layer) {
-  if (!m.is_moe_layer(layer)) return m.hidden_size + 3 * m.intermediate_size;
-  return m.hidden_size + m.experts_per_token * (2 * m.hidden_size + 3 * m.moe_intermediate_size) +
-         3 * m.moe_intermediate_size * m.shared_experts + 2 * m.routed_experts;
+  Microbatch batch;
+  const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
+  const int64_t length = std::min({rows, config.max_positions, kCountedSequence});
+  batch.tokens.resize(rows);
+  batch.targets.resize(rows);
+  for (int64_t row = 0; row < rows; row += length) batch.lengths.push_back(std::min(length, rows - row));
+  std::vector<float> logprobs(rows);
+  TrainPass pass(&policy.stack(), updates.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
+  pass.Logprobs(batch, 1, logprobs.data());
+  pass.Backward(logprobs.data());
+  footprint.packed = policy.weights().packed_bytes();
+  footprint.activations = pass.bytes();
+  return footprint;
 }
 
 std::string RlWords(const RlConfig& rl) {
@@ -94,36 +112,19 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
   return ReadPolicyConfig(directory);
 }
 
-int64_t TapeFloatsPerToken(const ModelConfig& m, bool recompute) {
-  int64_t kept = m.hidden_size * 3, largest = 0;
-  const kernels::AttentionShape shape = AttentionShapeOf(m);
-  kept += kernels::BlockFloats(shape) / kernels::kAttentionBlock;
-  for (int64_t layer = 0; layer < m.num_layers; ++layer) {
-    const int64_t attention = AttentionFloats(m), mlp = MlpFloats(m, layer);
-    kept += 2 * m.hidden_size + (recompute ? 0 : attention + mlp);
-    largest = std::max({largest, attention, mlp});
-  }
-  return kept + (recompute ? 2 : 1) * largest;  // gradients of the block at work
-}
-
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks, bool on_gpu) {
-  const Layout layout(model);
-  const int64_t weights = layout.elements() * 4, trained = layout.trained_elements() * 4;
+  const Footprint footprint = FootprintOf(model, updates, longest, on_gpu);
+  const int64_t trained = Layout(model).trained_elements() * 4;
   int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
     ++levels;
-  const int64_t tied_head = model.tie_word_embeddings ? model.vocab_size * model.hidden_size * 4 : 0;
-  const int64_t packed = trained <= kPackedAtMost ? trained : 0;
-  const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
-  const int64_t activations = rows * TapeFloatsPerToken(model, updates.recompute) * 4;
-  Pools pools = {{"weights", weights}};
-  if (!on_gpu) pools.emplace_back("packed weights", packed);  // beyond a size they are packed piece by piece
-  pools.emplace_back(absl::StrCat("gradients (", levels, " x gradient leaf)"),
-                     (trained + tied_head) * levels);
+  Pools pools = {{"weights", footprint.weights}};
+  if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
+  pools.emplace_back(absl::StrCat("gradients (", levels, " x gradient leaf)"), footprint.gradient * levels);
   pools.emplace_back("optimizer", trained * 2);
-  pools.emplace_back("activations", activations);
-  if (reference) pools.emplace_back("reference", weights + (on_gpu ? 0 : packed));
+  pools.emplace_back("activations", footprint.activations);
+  if (reference) pools.emplace_back("reference", footprint.weights + footprint.packed);
   if (on_gpu && ranks > 1) pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), trained);
   return pools;
 }
@@ -138,9 +139,11 @@ namespace {
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bool on_gpu) {
-  const int64_t weights = Layout(model).elements() * 4;
-  Pools pools = {{"weights", weights}};
-  if (!on_gpu) pools.emplace_back("packed weights", weights <= kPackedAtMost ? weights : 0);
+  UpdatesConfig none;
+  none.tokens_per_microbatch = 1;
+  const Footprint footprint = FootprintOf(model, none, 0, on_gpu);
+  Pools pools = {{"weights", footprint.weights}};
+  if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back("cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens));
   return pools;
 }

@@ -33,9 +33,6 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
 // Of the paged cache, for sequences of `longest` positions.
 int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);
 
-// Floats that a training forward pass keeps for each token.
-int64_t TapeFloatsPerToken(const ModelConfig& model, bool recompute);
-
 // The recipe before anything of it is allocated: for each stage its model, batch sizes in their words, and
 // memory by pool on each of `ranks` ranks. Errors: a config.json that cannot be read.
 absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks);

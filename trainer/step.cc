@@ -62,7 +62,7 @@ void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> se
   ForEachMicrobatch(
       sequences, tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
         logprobs.resize(batch.tokens.size());
-        model.Logprobs(batch, temperature, logprobs.data(), nullptr, nullptr);
+        model.Logprobs(batch, temperature, logprobs.data());
         int64_t row = 0;
         for (size_t i = first; i < first + count; ++i) {
           const TrainSequence& sequence = *sequences[i];
@@ -78,31 +78,31 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       optimizer_(optimizer),
       options_(options),
       mesh_(mesh),
-      tape_(std::make_unique<Tape>(options.recompute)) {}
+      pass_(&model->stack(), options.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll) {}
 
 Updater::~Updater() = default;
 
 std::vector<float> Updater::gradient() const {
-  std::vector<float> host(model_->TrainedFloats());
+  std::vector<float> host(model_->weights().TrainedFloats());
   if (total_ != nullptr) model_->backend().CopyToHost(Trained(total_), host.data());
   return host;
 }
 
 int64_t Updater::bytes() const {
-  return (total_ == nullptr ? 0 : model_->GradientFloats() * 4) + tape_->bytes();
+  return (total_ == nullptr ? 0 : model_->weights().GradientFloats() * 4) + pass_.bytes();
 }
 
 Matrix Updater::Trained(const std::shared_ptr<void>& leaf) const {
-  return kernels::F32(static_cast<float*>(leaf.get()), 1, model_->TrainedFloats());
+  return kernels::F32(static_cast<float*>(leaf.get()), 1, model_->weights().TrainedFloats());
 }
 
 std::shared_ptr<void> Updater::BeginLeaf() {
   // The last total's memory first: of a large model, what one gradient more would take counts.
   std::shared_ptr<void> leaf = std::exchange(total_, nullptr);
-  if (leaf == nullptr) leaf = model_->backend().Allocate(model_->GradientFloats() * 4);
+  if (leaf == nullptr) leaf = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
   float* const numbers = static_cast<float*>(leaf.get());
-  model_->backend().Zero(kernels::F32(numbers, 1, model_->GradientFloats()));
-  model_->BindGradients(numbers);
+  model_->backend().Zero(kernels::F32(numbers, 1, model_->weights().GradientFloats()));
+  model_->weights().BindGradients(numbers);
   return leaf;
 }
 
@@ -135,7 +135,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
         leaves[l], options_.tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
           logprobs.resize(batch.tokens.size());
           dlogprobs.assign(batch.tokens.size(), 0.0f);
-          model_->Logprobs(batch, temperature, logprobs.data(), nullptr, tape_.get());
+          pass_.Logprobs(batch, temperature, logprobs.data());
           int64_t row = 0;
           for (size_t i = first; i < first + count; ++i) {
             const TrainSequence& sequence = *leaves[l][i];
@@ -145,11 +145,11 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
                  absl::MakeSpan(dlogprobs).subspan(begin, sequence.counted()), &local_sums.back());
             row += static_cast<int64_t>(sequence.tokens.size()) - 1;
           }
-          model_->Backward(*tape_, dlogprobs.data());
+          pass_.Backward(dlogprobs.data());
           result.local_tokens += row;
           ++result.microbatches;
         });
-    model_->FoldTiedHead();
+    model_->weights().FoldTiedHead();
     tree.Push(std::move(leaf));
   }
   total_ = tree.Take();

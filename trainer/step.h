@@ -63,7 +63,7 @@ class Updater {
   Optimizer* optimizer_;
   StepOptions options_;
   const Mesh& mesh_;
-  std::unique_ptr<Tape> tape_;
+  TrainPass pass_;
   std::shared_ptr<void> total_;  // of the last update, in the backend's memory
 };
 

@@ -147,20 +147,20 @@ std::vector<float> Gradients(const Model& which, const Sequences& sequences, con
                              int threads, bool recompute) {
   Policy policy(which.json(), threads);
   CausalLm& model = policy.model;
-  std::vector<float> gradients(model.GradientFloats());
-  model.BindGradients(gradients.data());
-  Tape tape(recompute);
+  std::vector<float> gradients(model.weights().GradientFloats());
+  model.weights().BindGradients(gradients.data());
+  TrainPass pass(&model.stack(), recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
   auto next = sequences.begin();
   int64_t token = 0;
   for (size_t size : sizes) {
     const Microbatch batch = Packed(Sequences(next, next + static_cast<int64_t>(size)));
     std::vector<float> logprobs(batch.tokens.size()), dlogprobs(batch.tokens.size());
     for (float& d : dlogprobs) d = 0.1f * static_cast<float>(token++ % 7 - 3);
-    model.Logprobs(batch, 0.7f, logprobs.data(), nullptr, &tape);
-    model.Backward(tape, dlogprobs.data());
+    pass.Logprobs(batch, 0.7f, logprobs.data());
+    pass.Backward(dlogprobs.data());
     next += static_cast<int64_t>(size);
   }
-  model.FoldTiedHead();
+  model.weights().FoldTiedHead();
   return gradients;
 }
 

@@ -180,13 +180,13 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
   const Sequences sequences = {RandomTokens(711, 70, 1), RandomTokens(711, 9, 2)};
   const Microbatch batch = Packed(sequences);
   std::vector<float> logprobs(batch.tokens.size()), dlogprobs(batch.tokens.size()),
-      gradients(model.GradientFloats());
+      gradients(model.weights().GradientFloats());
   for (size_t i = 0; i < dlogprobs.size(); ++i) dlogprobs[i] = 0.25f * static_cast<float>(i % 5) - 0.4f;
-  model.BindGradients(gradients.data());
-  Tape tape;
-  model.Logprobs(batch, 0.7f, logprobs.data(), nullptr, &tape);
-  model.Backward(tape, dlogprobs.data());
-  model.FoldTiedHead();
+  model.weights().BindGradients(gradients.data());
+  TrainPass pass(&model.stack(), TrainPass::Keep::kAll);
+  pass.Logprobs(batch, 0.7f, logprobs.data());
+  pass.Backward(dlogprobs.data());
+  model.weights().FoldTiedHead();
 
   Reference reference(model.config(), model.parameters(), policy.backend.get());
   Tensor loss;

@@ -156,7 +156,7 @@ inline Microbatch Packed(const Sequences& sequences) {
 inline std::vector<float> PackedLogprobs(CausalLm& model, const Sequences& sequences, float temperature) {
   const Microbatch batch = Packed(sequences);
   std::vector<float> logprobs(batch.tokens.size());
-  model.Logprobs(batch, temperature, logprobs.data(), nullptr, nullptr);
+  model.Logprobs(batch, temperature, logprobs.data());
   return logprobs;
 }
 

@@ -85,14 +85,14 @@ Results Train(CausalLm& model, bool recompute) {
   results.entropies.resize(batch.tokens.size(), 7.0);
   std::vector<float> dlogprobs(batch.tokens.size());
   for (size_t i = 0; i < dlogprobs.size(); ++i) dlogprobs[i] = 0.25f * static_cast<float>(i % 5) - 0.4f;
-  const OnBackend gradients(model.backend(), std::vector<float>(model.GradientFloats()));
-  model.BindGradients(gradients.data());
-  Tape tape(recompute);
+  const OnBackend gradients(model.backend(), std::vector<float>(model.weights().GradientFloats()));
+  model.weights().BindGradients(gradients.data());
+  TrainPass pass(&model.stack(), recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
   for (int times = 0; times < 2; ++times) {
-    model.Logprobs(batch, 0.7f, results.logprobs.data(), results.entropies.data(), &tape);
-    model.Backward(tape, dlogprobs.data());
+    pass.Logprobs(batch, 0.7f, results.logprobs.data(), results.entropies.data());
+    pass.Backward(dlogprobs.data());
   }
-  model.FoldTiedHead();
+  model.weights().FoldTiedHead();
   results.gradients = gradients.host();
   for (size_t i = 0; i < batch.targets.size(); ++i)
     EXPECT_EQ(results.logprobs[i] == 0, batch.targets[i] < 0) << i;
@@ -262,14 +262,14 @@ TEST_P(TorchDevice, TakesExpertsThatNoTokenChose) {
   std::vector<float> gradients[2];
   CausalLm* const models[] = {&kernels.model, &library.model};
   for (int i = 0; i < 2; ++i) {
-    const OnBackend bound(models[i]->backend(), std::vector<float>(models[i]->GradientFloats()));
-    models[i]->BindGradients(bound.data());
+    const OnBackend bound(models[i]->backend(), std::vector<float>(models[i]->weights().GradientFloats()));
+    models[i]->weights().BindGradients(bound.data());
     const Microbatch batch = Packed(sequences);
-    Tape tape;
+    TrainPass pass(&models[i]->stack(), TrainPass::Keep::kAll);
     float logprobs[2];
     const float dlogprobs[] = {1.0f, 1.0f};
-    models[i]->Logprobs(batch, 1.0f, logprobs, nullptr, &tape);
-    models[i]->Backward(tape, dlogprobs);
+    pass.Logprobs(batch, 1.0f, logprobs);
+    pass.Backward(dlogprobs);
     gradients[i] = bound.host();
   }
   EXPECT_LT(RelativeError(gradients[1], gradients[0]), 1e-5);

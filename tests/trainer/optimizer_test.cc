@@ -31,7 +31,7 @@ TEST(LearningRate, WarmsUpAndFallsToTheFinalFractionAtTheLastStep) {
 
 std::vector<float> RandomGradient(const CausalLm& model, float scale = 1) {
   RandomStream random(RandomKey(8, "gradient", 0, ""), Purpose::kTask);
-  std::vector<float> gradient(model.TrainedFloats());
+  std::vector<float> gradient(model.weights().TrainedFloats());
   for (float& g : gradient) g = scale * static_cast<float>(random.NextNormal());
   return gradient;
 }
@@ -85,7 +85,7 @@ TEST(Optimizer, DecaysMatricesAloneAndTouchesNothingThatIsNotTrained) {
   Policy policy(OddDeepseek());
   Optimizer optimizer(&policy.model);
   const Parameters before = policy.model.parameters().Clone();
-  const std::vector<float> zero(policy.model.TrainedFloats(), 0.0f);
+  const std::vector<float> zero(policy.model.weights().TrainedFloats(), 0.0f);
   EXPECT_EQ(optimizer.Step({.weight_decay = 0.5}, 0.25, zero.data()).gradient_norm, 0);
   int matrices = 0, vectors = 0, frozen = 0;
   for (size_t i = 0; i < before.list().size(); ++i) {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace temper::kernels {
+
+// Computes nothing and counts the memory that it is asked for, so that a pass over it takes what the pass
+// would take (memory plans). Its memory is of address space alone: who touches it, crashes.
+class CountingBackend final : public Backend {
+ public:
+  // packs: weights take panels as on the CPU, else none.
+  CountingBackend(ThreadPool* pool, bool packs) : Backend(pool), packs_(packs) {}
+
+  // Of all that is allocated now.
+  int64_t bytes() const { return bytes_; }
+
+  bool exact() const override { return true; }
+  bool host_memory() const override { return true; }
+  std::shared_ptr<void> Allocate(int64_t bytes) override;
+  void Zero(const Matrix&) override {}
+  void Copy(const Matrix&, const Matrix&) override {}
+  void CopyHeads(const Heads&, const Heads&) override {}
+  void CopyToHost(const Matrix&, float*) override {}
+  void CopyFromHost(const float*, const Matrix&) override {}
+  void Add(const Matrix&, const Matrix&) override {}
+  void Products(absl::Span<const Product>) override {}
+  void WeightGradients(absl::Span<const WeightGradient>) override {}
+  void BiasGradient(const Matrix&, float*) override {}
+  int64_t PackedFloats(int64_t n, int64_t k) const override;
+  PackedMatrix Pack(const Matrix&, bool, float*) override { return {}; }
+  void RmsNorm(const RmsNormTask&) override {}
+  void RmsNormBackward(const RmsNormBackwardTask&) override {}
+  void Rotary(const RotaryTask&) override {}
+  void SwiGlu(const SwiGluTask&) override {}
+  void SwiGluBackward(const SwiGluBackwardTask&) override {}
+  void GatherRows(const GatherRowsTask&) override {}
+  void EmbeddingGradient(const EmbeddingGradientTask&) override {}
+  void WriteBlocks(const WriteBlocksTask&) override {}
+  void Attention(const AttentionTask&) override {}
+  void AttentionBackward(const AttentionBackwardTask&) override {}
+  void Route(const RouteTask& task) override;  // the same number of tokens to every expert
+  void RouteBackward(const RouteBackwardTask&) override {}
+  void GatherExperts(const GatherExpertsTask&) override {}
+  void CombineExperts(const CombineExpertsTask&) override {}
+  void CombineExpertsBackward(const CombineExpertsBackwardTask&) override {}
+  void ScatterExperts(const ScatterExpertsTask&) override {}
+  void TokenLogprobs(const TokenLogprobsTask&) override {}
+  void TokenLogprobsBackward(const TokenLogprobsBackwardTask&) override {}
+  void Sample(const SampleTask&) override {}
+  AdamWOutcome AdamW(const AdamWTask&) override { return {}; }
+  double SumOfSquares(const float*, int64_t) override { return 0; }
+
+ private:
+  const bool packs_;
+  int64_t bytes_ = 0;
+};
+
+}  // namespace temper::kernels

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/pass.h"
+
+#include "core/check.h"
+
+namespace temper {
+namespace {
+
+int64_t Blocks(int64_t positions) {
+  return (positions + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
+}
+
+}  // namespace
+
+Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
+                           absl::Span<const int32_t> logit_rows) {
+  stack_.weights().Pack();
+  space_.Clear();
+  kernels::Backend& backend = stack_.backend();
+  const Context c{&backend, &space_};
+  const int64_t hidden = stack_.config().hidden_size;
+  const int64_t rows = static_cast<int64_t>(batch.tokens.size());
+
+  // Where every sequence's pages live, layer by layer: filled in anew for each layer below.
+  std::vector<int32_t> positions;
+  positions.reserve(rows);
+  std::vector<float*> pointers;
+  std::vector<kernels::AttentionSequence> sequences(batch.sequences.size());
+  size_t pages = 0;
+  for (const TokenBatch::Sequence& sequence : batch.sequences)
+    pages += Blocks(sequence.first_position + sequence.rows);
+  pointers.resize(pages);
+  size_t page = 0;
+  for (size_t s = 0; s < batch.sequences.size(); ++s) {
+    const TokenBatch::Sequence& from = batch.sequences[s];
+    const size_t count = Blocks(from.first_position + from.rows);
+    TEMPER_CHECK(from.pages.size() >= count, "sequence ", s, " has ", from.pages.size(), " pages and needs ",
+                 count);
+    sequences[s] = {static_cast<int64_t>(positions.size()), from.rows, from.first_position,
+                    pointers.data() + page};
+    page += count;
+    for (int64_t i = 0; i < from.rows; ++i)
+      positions.push_back(static_cast<int32_t>(from.first_position + i));
+  }
+  TEMPER_CHECK(static_cast<int64_t>(positions.size()) == rows);
+  const BatchView view = stack_.View(positions, sequences);
+
+  Matrix x = space_.NewRows(rows, hidden), y = space_.NewRows(rows, hidden);
+  stack_.Embed(batch.tokens, x);
+  const Workspace::Mark mark = space_.Here();
+  for (size_t block = 0; block < stack_.blocks().size(); ++block) {
+    if (block % 2 == 0) {
+      page = 0;
+      for (const TokenBatch::Sequence& sequence : batch.sequences) {
+        const int64_t count = Blocks(sequence.first_position + sequence.rows);
+        for (int64_t b = 0; b < count; ++b)
+          pointers[page++] = cache.Block(static_cast<int64_t>(block / 2), sequence.pages[b]);
+      }
+    }
+    stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
+    std::swap(x, y);
+    space_.Release(mark);
+  }
+
+  // Only the rows asked for reach the head.
+  const int64_t selected = static_cast<int64_t>(logit_rows.size());
+  if (selected == 0) return {};
+  Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
+  backend.GatherRows({x, logit_rows.data(), last});
+  stack_.final_norm().Forward(c, last, normed, nullptr);
+  const Weight& head = stack_.weights().head();
+  const Matrix logits = space_.NewRows(selected, head.n());
+  backend.Products({{.a = normed, .b = head.value, .packed = head.packed, .c = logits}});
+  return logits;
+}
+
+void TrainPass::PlaceSequences(const Microbatch& batch) {
+  positions_.clear();
+  sequences_.clear();
+  // One set of blocks serves all layers: the backward pass does not read them.
+  const int64_t block_floats = kernels::BlockFloats(AttentionShapeOf(stack_.config()));
+  int64_t blocks = 0;
+  for (int64_t length : batch.lengths) blocks += Blocks(length);
+  float* storage = space_.Floats(blocks * block_floats);
+  block_pointers_.resize(blocks);
+  for (int64_t b = 0; b < blocks; ++b) block_pointers_[b] = storage + b * block_floats;
+  int64_t block = 0;
+  for (int64_t length : batch.lengths) {
+    sequences_.push_back(
+        {static_cast<int64_t>(positions_.size()), length, 0, block_pointers_.data() + block});
+    block += Blocks(length);
+    for (int64_t i = 0; i < length; ++i) positions_.push_back(static_cast<int32_t>(i));
+  }
+  TEMPER_CHECK(positions_.size() == batch.tokens.size());
+}
+
+void TrainPass::Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies) {
+  TEMPER_CHECK(batch.targets.size() == batch.tokens.size());
+  stack_.weights().Pack();
+  space_.Clear();
+  batch_ = &batch;
+  temperature_ = temperature;
+  inputs_.clear();
+  saved_.clear();
+  PlaceSequences(batch);
+  kernels::Backend& backend = stack_.backend();
+  const Context c{&backend, &space_};
+  const BatchView view = stack_.View(positions_, sequences_);
+  const int64_t rows = static_cast<int64_t>(batch.tokens.size()), hidden = stack_.config().hidden_size;
+
+  Matrix x = space_.NewRows(rows, hidden), spare;
+  if (keep_ == Keep::kNothing) spare = space_.NewRows(rows, hidden);
+  stack_.Embed(batch.tokens, x);
+  for (const std::unique_ptr<Block>& block : stack_.blocks()) {
+    const Matrix y = spare ? spare : space_.NewRows(rows, hidden);
+    std::unique_ptr<Saved> saved;
+    const Workspace::Mark mark = space_.Here();
+    block->Forward(c, view, x, y, keep_ == Keep::kAll ? &saved : nullptr);
+    if (keep_ != Keep::kAll) space_.Release(mark);
+    if (spare) {
+      spare = x;
+    } else {
+      inputs_.push_back(x);
+      saved_.push_back(std::move(saved));
+    }
+    x = y;
+  }
+  inputs_.push_back(x);
+  rstd_ = space_.Floats(rows);
+  hidden_ = space_.NewRows(rows, hidden);
+  sums_.resize(rows);
+  stack_.final_norm().Forward(c, x, hidden_, rstd_);
+  const Weight& head = stack_.weights().head();
+  backend.TokenLogprobs({.hidden = hidden_,
+                         .head = head.value,
+                         .packed = head.packed,
+                         .targets = batch.targets.data(),
+                         .temperature = temperature,
+                         .logprob = logprobs,
+                         .sums = sums_.data(),
+                         .entropy = entropies});
+}
+
+void TrainPass::Backward(const float* dlogprobs) {
+  TEMPER_CHECK(batch_ != nullptr && keep_ != Keep::kNothing, "Backward without what the forward pass keeps");
+  const Weight& head = stack_.weights().head();
+  TEMPER_CHECK(head.gradient, "no gradient buffer is bound");
+  kernels::Backend& backend = stack_.backend();
+  const Context c{&backend, &space_};
+  const BatchView view = stack_.View(positions_, sequences_);
+  const int64_t rows = hidden_.rows;
+  Matrix dy = space_.NewRows(rows, hidden_.cols), dx = space_.NewRows(rows, hidden_.cols);
+  backend.TokenLogprobsBackward({.hidden = hidden_,
+                                 .head = head.value,
+                                 .targets = batch_->targets.data(),
+                                 .temperature = temperature_,
+                                 .sums = sums_.data(),
+                                 .dlogprob = dlogprobs,
+                                 .dhidden = dx,
+                                 .dhead = head.gradient});
+  stack_.final_norm().Backward(c, {dx, inputs_.back(), rstd_, dy});
+  const Workspace::Mark mark = space_.Here();
+  for (size_t i = stack_.blocks().size(); i-- > 0;) {
+    Block& block = *stack_.blocks()[i];
+    if (keep_ == Keep::kInputs) block.Forward(c, view, inputs_[i], space_.NewRows(rows, dy.cols), &saved_[i]);
+    block.Backward(c, view, *saved_[i], dy, dx);
+    std::swap(dy, dx);
+    saved_[i].reset();
+    space_.Release(mark);
+  }
+  backend.EmbeddingGradient({dy, batch_->tokens.data(), stack_.weights().embedding().gradient});
+  batch_ = nullptr;
+}
+
+}  // namespace temper

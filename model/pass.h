@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ways through the policy's stack, each with its own activations: several may be alive at once. Decode,
+// prefill and the packed forward run the same blocks over the same kernels (docs/exactness.md, E1). One
+// thread calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/kv_cache.h"
+#include "model/stack.h"
+
+namespace temper {
+
+// New tokens for the paged cache: sequences one after another, their tokens row by row. A decode step has one
+// row a sequence, a prefill many; both may be in one batch.
+struct TokenBatch {
+  struct Sequence {
+    int64_t rows = 0;
+    int64_t first_position = 0;       // how many tokens of the sequence are in the cache already
+    absl::Span<const int32_t> pages;  // page b holds positions 64b..64b+63; covers the new tokens
+  };
+  std::vector<int32_t> tokens;
+  std::vector<Sequence> sequences;
+};
+
+// Whole sequences packed for training; targets[i] is the token after row i, or -1 where none counts.
+struct Microbatch {
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> targets;
+  std::vector<int64_t> lengths;  // of the sequences, in order
+};
+
+// Continues sequences whose keys and values are in a paged cache.
+class DecodePass {
+ public:
+  // The stack outlives the pass.
+  explicit DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend()) {}
+
+  // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
+  // in the backend's memory until the next pass.
+  Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
+
+  int64_t bytes() const { return space_.bytes(); }
+
+ private:
+  Stack& stack_;
+  Workspace space_;
+};
+
+// Whole sequences forward, and back where their gradients are wanted. Reused from microbatch to microbatch.
+class TrainPass {
+ public:
+  // What the forward pass keeps for the way back. kInputs: blocks keep only their input and run again in the
+  // backward pass: same bits, less memory, a third more work.
+  enum class Keep { kNothing, kInputs, kAll };
+  // The stack outlives the pass.
+  TrainPass(Stack* stack, Keep keep) : stack_(*stack), keep_(keep), space_(&stack->backend()) {}
+
+  // logprobs[i] = log p(targets[i] | tokens before) at the temperature, 0 where the target is -1; entropies
+  // may be null. The batch outlives the Backward that may follow.
+  void Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies = nullptr);
+
+  // Gradients of sum_i dlogprobs[i] * logprobs[i] continue their chains in the bound buffers. Once after
+  // each Logprobs.
+  void Backward(const float* dlogprobs);
+
+  int64_t bytes() const { return space_.bytes(); }
+
+ private:
+  // Where the sequences' keys and values go, in one layer after another.
+  void PlaceSequences(const Microbatch& batch);
+
+  Stack& stack_;
+  const Keep keep_;
+  Workspace space_;
+  const Microbatch* batch_ = nullptr;
+  float temperature_ = 1;
+  std::vector<int32_t> positions_;
+  std::vector<float*> block_pointers_;
+  std::vector<kernels::AttentionSequence> sequences_;
+  std::vector<Matrix> inputs_;  // of each block, and of the final norm
+  std::vector<std::unique_ptr<Saved>> saved_;
+  Matrix hidden_;
+  float* rstd_ = nullptr;
+  std::vector<kernels::LogSumExp> sums_;
+};
+
+}  // namespace temper

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/weights.h"
+
+#include "absl/strings/match.h"
+#include "core/check.h"
+
+namespace temper {
+namespace {
+
+// Weights beyond this are packed panel by panel at each use: a second copy of a large model is not worth its
+// memory.
+constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
+
+}  // namespace
+
+Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend)
+    : parameters_(std::move(parameters)), backend_(backend), tied_(config.tie_word_embeddings) {
+  for (Parameter& parameter : parameters_.list()) {
+    TEMPER_CHECK(parameter.value.scalar_type() == at::kFloat && parameter.value.is_contiguous(),
+                 parameter.name);
+    if (!backend->host_memory())
+      parameter.value = NewTensor(*backend, parameter.value.sizes()).copy_(parameter.value);
+    const int64_t n = parameter.value.size(0), k = parameter.value.dim() == 2 ? parameter.value.size(1) : 1;
+    weights_.push_back({.value = kernels::F32(parameter.value.const_data_ptr<float>(), n, k)});
+  }
+  const auto at = [&](const char* name) {
+    const int64_t index = parameters_.layout().Find(name);
+    TEMPER_CHECK(index >= 0, "no parameter ", name);
+    return &weights_[index];
+  };
+  embedding_ = at("model.embed_tokens.weight");
+  Weight* const head = tied_ ? embedding_ : at("lm_head.weight");
+  head_ = *head;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const LayoutEntry& entry = parameters_.layout().entries()[i];
+    if (entry.shape.size() != 2 || absl::StrContains(entry.name, "kv_b_proj")) continue;
+    if (&weights_[i] == embedding_) continue;  // its rows are looked up
+    used_whole_.push_back(&weights_[i] == head ? &head_ : &weights_[i]);
+  }
+  if (tied_) used_whole_.push_back(&head_);
+  packed_.resize(used_whole_.size());
+}
+
+const Weight* Weights::Find(const std::string& name) const {
+  const int64_t index = parameters_.layout().Find(name);
+  return index < 0 ? nullptr : &weights_[index];
+}
+
+void Weights::Changed(int64_t version) {
+  version_ = version;
+  packed_version_ = -1;
+}
+
+void Weights::Pack() {
+  if (packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
+  packed_version_ = version_;
+  int64_t floats = 0;
+  for (const Weight* weight : used_whole_) floats += backend_->PackedFloats(weight->n(), weight->k());
+  if (floats == 0) return;
+  if (packed_memory_ == nullptr) packed_memory_ = backend_->Allocate(floats * 4);
+  packed_floats_ = floats;
+  float* panels = static_cast<float*>(packed_memory_.get());
+  for (size_t i = 0; i < used_whole_.size(); ++i) {
+    Weight& weight = *used_whole_[i];
+    packed_[i] = backend_->Pack(weight.value, /*transposed=*/true, panels);
+    weight.packed = &packed_[i];
+    panels += backend_->PackedFloats(weight.n(), weight.k());
+  }
+}
+
+void Weights::BindGradients(float* flat) {
+  const std::vector<LayoutEntry>& entries = parameters_.layout().entries();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    Weight& weight = weights_[i];
+    weight.gradient =
+        entries[i].trained ? kernels::F32(flat + entries[i].offset, weight.n(), weight.k()) : Matrix();
+    if (weight.value.data == head_.value.data) head_.gradient = weight.gradient;
+  }
+  if (tied_) head_.gradient = kernels::F32(flat + TrainedFloats(), head_.n(), head_.k());
+}
+
+void Weights::FoldTiedHead() {
+  if (tied_) backend_->Add(head_.gradient, embedding_->gradient);
+}
+
+}  // namespace temper
