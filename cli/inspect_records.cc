@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 #include "absl/functional/function_ref.h"
@@ -221,10 +219,6 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory, const Earn
 
 absl::StatusOr<std::unique_ptr<LinesFile>> LinesFile::Create(const std::string& path,
                                                              const std::vector<std::string>& inputs) {
-  std::error_code unknown;
-  if (FileExists(path) && !std::filesystem::is_regular_file(path, unknown)) {
-    return absl::FailedPreconditionError(absl::StrCat(Printable(path, 1000), ": is no regular file"));
-  }
   TEMPER_RETURN_IF_ERROR(CheckOutput(path, inputs));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
   return std::unique_ptr<LinesFile>(new LinesFile(std::move(file)));

@@ -16,6 +16,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/regular_file.h"
 #include "core/text.h"
 
 namespace temper {
@@ -83,27 +84,11 @@ absl::Status SyncTree(const std::string& path) {
   return SyncDirectory(path);
 }
 
-absl::Status NotRegular(const std::string& path) {
-  return absl::InvalidArgumentError(absl::StrCat(path, ": is not a regular file"));
-}
-
 absl::Status LinkError(const std::string& path) {
   return absl::FailedPreconditionError(
       absl::StrCat(Printable(path, 1000),
                    ": is a link, and what is written here could land anywhere: put the file or folder itself "
                    "in its place, or choose another folder"));
-}
-
-absl::StatusOr<int> OpenToRead(const std::string& path, int64_t* size) {
-  // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  Descriptor file(Retry([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); }));
-  struct stat info;
-  if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "read");
-  if (S_ISDIR(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is a folder, not a file"));
-  if (!S_ISREG(info.st_mode)) return NotRegular(path);
-  *size = info.st_size;
-  return file.Release();
 }
 
 // Whether the open file or folder is what is at the path.
@@ -127,7 +112,9 @@ absl::Status SystemError(const std::string& path, const std::string& doing) {
     case EISDIR:
     case ELOOP:
     case ENAMETOOLONG:
+    case ENODEV:
     case ENOTDIR:
+    case ENXIO:
     case EPERM:
     case EROFS:
       return absl::FailedPreconditionError(message);
@@ -138,7 +125,7 @@ absl::Status SystemError(const std::string& path, const std::string& doing) {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
   int64_t size = 0;
-  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
+  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenRegularFile(path, &size, KernelMade::kAllowed));
   const Descriptor file(descriptor);
   if (size > limit) {
     return absl::InvalidArgumentError(
@@ -150,8 +137,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
     // One byte more than expected, so that a file that grew, or says 0 as in /proc, is read to its end.
     if (done == bytes.size()) bytes.resize(done + std::max<size_t>(done / 2, 4096));
     const ssize_t got = Retry([&] { return read(file.get(), bytes.data() + done, bytes.size() - done); });
-    if (got < 0 && errno == EIO && size == 0) return NotRegular(path);  // as /proc/self/mem
-    if (got < 0) return SystemError(path, "read");
+    if (got < 0) return ReadError(path, file.get());
     if (got == 0) break;
     done += got;
     if (done > static_cast<size_t>(limit)) {
@@ -163,6 +149,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
 }
 
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
+  struct stat there;
+  if (stat(path.c_str(), &there) == 0) TEMPER_RETURN_IF_ERROR(CheckRegular(path, there.st_mode));
   std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
   unlink(temporary.c_str());
   const int file = Retry([&] {
@@ -347,7 +335,7 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
   if (file.get() < 0 && errno == ELOOP) return LinkError(path);
   struct stat info;
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
-  if (!S_ISREG(info.st_mode)) return NotRegular(path);
+  TEMPER_RETURN_IF_ERROR(CheckRegular(path, info.st_mode));
   if (offset > info.st_size) {
     return absl::DataLossError(absl::StrCat(path, ": has ", info.st_size, " bytes where ", offset,
                                             " were written; it was cut or replaced since"));
@@ -426,7 +414,7 @@ absl::Status RunLock::Check() const {
 
 absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Status(std::string_view)> piece) {
   int64_t size = 0;
-  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenToRead(path, &size));
+  TEMPER_ASSIGN_OR_RETURN(const int descriptor, OpenRegularFile(path, &size));
   const Descriptor file(descriptor);
   std::string buffer(1 << 20, '\0');
   for (;;) {

@@ -31,13 +31,10 @@ absl::StatusOr<std::unique_ptr<LineReader>> LineReader::Open(const std::string& 
     TEMPER_ASSIGN_OR_RETURN(const int opened, OpenRowsSource(path));
     return std::unique_ptr<LineReader>(new LineReader(name, opened, std::move(stop)));
   }
+  TEMPER_RETURN_IF_ERROR(CheckStandardInput());
   const int file = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
-  if (file < 0) return absl::InvalidArgumentError(absl::StrCat(name, ": is closed"));
-  auto reader = std::unique_ptr<LineReader>(new LineReader(name, file, std::move(stop)));
-  struct stat info;
-  if (fstat(file, &info) == 0 && S_ISDIR(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(name, ": is a folder, not a file of rows"));
-  return reader;
+  if (file < 0) return SystemError(name, "read");
+  return std::unique_ptr<LineReader>(new LineReader(name, file, std::move(stop)));
 }
 
 LineReader::~LineReader() { close(file_); }

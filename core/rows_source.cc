@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
+#include "core/regular_file.h"
 #include "core/text.h"
 
 namespace temper {
@@ -21,26 +23,37 @@ bool IsNamed(const std::string& path) {
   return name != nullptr;
 }
 
-const char* WhyNot(const std::string& path, int file, mode_t mode) {
-  if (S_ISDIR(mode)) return "is a folder";
-  if (S_ISFIFO(mode) && IsNamed(path)) return "is a named pipe";
-  if (S_ISBLK(mode) || (S_ISCHR(mode) && isatty(file) == 0)) return "is a device";
-  return nullptr;
+// Whether it is the terminal that standard input is, as /dev/stdin.
+bool IsOwnTerminal(const struct stat& info) {
+  struct stat own;
+  return S_ISCHR(info.st_mode) && isatty(STDIN_FILENO) == 1 && fstat(STDIN_FILENO, &own) == 0 &&
+         own.st_rdev == info.st_rdev;
 }
 
 }  // namespace
 
 absl::StatusOr<int> OpenRowsSource(const std::string& path) {
-  // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat info;
-  if (file < 0 || fstat(file, &info) != 0) return SystemError(path, "read");
-  if (const char* why = WhyNot(path, file, info.st_mode)) {
-    close(file);
-    return absl::InvalidArgumentError(absl::StrCat(Printable(path, 1000), ": ", why, ", not a file of rows"));
-  }
+  if (stat(path.c_str(), &info) != 0) return SystemError(path, "read");
+  const bool is_open = (S_ISFIFO(info.st_mode) && !IsNamed(path)) || IsOwnTerminal(info);
+  int64_t size = 0;
+  if (!is_open) return OpenRegularFile(path, &size);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file < 0) return SystemError(path, "read");
   fcntl(file, F_SETFL, fcntl(file, F_GETFL) & ~O_NONBLOCK);
   return file;
+}
+
+absl::Status CheckStandardInput() {
+  struct stat info;
+  if (fstat(STDIN_FILENO, &info) != 0) return absl::InvalidArgumentError("standard input: is closed");
+  const bool is_null = S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
+  const char* what = S_ISDIR(info.st_mode) ? "a folder" : "a device";
+  const bool has_rows = !S_ISDIR(info.st_mode) && !S_ISBLK(info.st_mode) &&
+                        (!S_ISCHR(info.st_mode) || is_null || isatty(STDIN_FILENO) == 1);
+  return has_rows
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrCat("standard input: is ", what, ", not a file of rows"));
 }
 
 }  // namespace temper

@@ -2,7 +2,6 @@
 #include "model/safetensors.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "core/check.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/regular_file.h"
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
@@ -130,40 +130,35 @@ absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(std::string_view header
 }
 
 absl::StatusOr<std::unique_ptr<SafetensorsFile>> SafetensorsFile::Open(const std::string& path) {
-  // O_NONBLOCK: opening a pipe that nobody writes must not hang.
-  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file < 0) return SystemError(path, "read");
+  int64_t size = 0;
+  TEMPER_ASSIGN_OR_RETURN(const int file, OpenRegularFile(path, &size));
   std::unique_ptr<SafetensorsFile> opened(new SafetensorsFile(path, file));
-  TEMPER_RETURN_IF_ERROR(opened->ReadHeader());
+  TEMPER_RETURN_IF_ERROR(opened->ReadHeader(size));
   return opened;
 }
 
 SafetensorsFile::~SafetensorsFile() { close(file_); }
 
-absl::Status SafetensorsFile::ReadHeader() {
-  struct stat info;
-  if (fstat(file_, &info) != 0) return SystemError(path_, "read");
-  if (!S_ISREG(info.st_mode))
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": is not a regular file"));
+absl::Status SafetensorsFile::ReadHeader(int64_t size) {
   uint64_t length = 0;
-  if (info.st_size < 8) {
+  if (size < 8) {
     return absl::InvalidArgumentError(
-        absl::StrCat(path_, ": has ", info.st_size, " bytes; not a safetensors file, or cut"));
+        absl::StrCat(path_, ": has ", size, " bytes; not a safetensors file, or cut"));
   }
   TEMPER_RETURN_IF_ERROR(ReadAt(0, 8, &length));
   if (length < 2 || length > kMaxHeader) {
     return absl::InvalidArgumentError(
         absl::StrCat(path_, ": header length ", length, " is not between 2 and ", kMaxHeader));
   }
-  if (length > static_cast<uint64_t>(info.st_size) - 8) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path_, ": has ", info.st_size, " bytes, but its header alone is ", length, "; the file was cut"));
+  if (length > static_cast<uint64_t>(size) - 8) {
+    return absl::InvalidArgumentError(absl::StrCat(path_, ": has ", size, " bytes, but its header alone is ",
+                                                   length, "; the file was cut"));
   }
   data_offset_ = 8;
   std::string header(length, '\0');
   TEMPER_RETURN_IF_ERROR(ReadAt(0, static_cast<int64_t>(length), header.data()));
   data_offset_ += static_cast<int64_t>(length);
-  TEMPER_ASSIGN_OR_RETURN(header_, ParseSafetensorsHeader(header, info.st_size - data_offset_, path_));
+  TEMPER_ASSIGN_OR_RETURN(header_, ParseSafetensorsHeader(header, size - data_offset_, path_));
   return absl::OkStatus();
 }
 

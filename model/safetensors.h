@@ -65,7 +65,7 @@ class SafetensorsFile {
 
  private:
   SafetensorsFile(std::string path, int file) : path_(std::move(path)), file_(file) {}
-  absl::Status ReadHeader();
+  absl::Status ReadHeader(int64_t size);
   absl::Status ReadAt(int64_t offset, int64_t count, void* out) const;  // behind the header
 
   const std::string path_;

@@ -2,6 +2,7 @@
 #include "data/dataset/row_file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,10 +69,14 @@ absl::StatusOr<int> CopyOf(int pipe, const std::string& name) {
   std::string buffer(kPiece, '\0');
   int64_t number = 1, line = 0;  // of the line that is open: its number and bytes
   for (;;) {
-    const ssize_t got = read(pipe, buffer.data(), buffer.size());
+    // Asked now and then: a pipe that says nothing can be left.
+    pollfd waiting{.fd = pipe, .events = POLLIN, .revents = 0};
+    absl::Status status = CheckStop();
+    if (status.ok() && poll(&waiting, 1, 200) <= 0) continue;
+    const ssize_t got = status.ok() ? read(pipe, buffer.data(), buffer.size()) : 0;
     if (got < 0 && errno == EINTR) continue;
-    if (got == 0) return copy;
-    absl::Status status = got < 0 ? SystemError(name, "read") : absl::OkStatus();
+    if (status.ok() && got == 0) return copy;
+    if (status.ok()) status = got < 0 ? SystemError(name, "read") : absl::OkStatus();
     const std::string_view piece = std::string_view(buffer).substr(0, got < 0 ? 0 : got);
     for (const char c : piece) {
       line = c == '\n' ? 0 : line + 1;
@@ -103,7 +108,10 @@ absl::StatusOr<int> UnpackedParquet(const std::string& path) {
 }
 
 absl::StatusOr<int> OpenRows(const std::string& path) {
-  if (path == "-") return CopyOf(STDIN_FILENO, "standard input");
+  if (path == "-") {
+    TEMPER_RETURN_IF_ERROR(CheckStandardInput());
+    return CopyOf(STDIN_FILENO, "standard input");
+  }
   TEMPER_ASSIGN_OR_RETURN(const int file, OpenRowsSource(path));
   struct stat info;
   char magic[4];

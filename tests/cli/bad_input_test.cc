@@ -266,7 +266,7 @@ TEST_F(BadRows, OfEvalNameTheFileAndAreSkippedOnlyWhenAsked) {
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_EQ(Json::parse(lines[0])["n"], 2);
   EXPECT_EQ(ErrorOf("eval", {"--model", folder_->path(), "--data", "/dev/zero", "--k", "1"}),
-            "/dev/zero: is a device, not a file of rows");
+            "/dev/zero: is a device, not a file");
 }
 
 TEST(Program, SaysWhatItsStandardFilesDo) {

@@ -185,7 +185,7 @@ TEST(Export, LeavesOtherFilesBesideItsOwnAndReplacesNoDeviceOrPipe) {
   EXPECT_TRUE(RemoveTree(out + ".tmp").ok() && RemoveTree(pipe).ok());
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_THAT(std::string(RunInspect({.arguments = {run.directory + "/zero", "--export", pipe}}).message()),
-              HasSubstr("export_pipe: is no regular file"));
+              HasSubstr("export_pipe: is a pipe, not a file"));
   struct stat info;
   ASSERT_EQ(stat(pipe.c_str(), &info), 0);
   EXPECT_TRUE(S_ISFIFO(info.st_mode));

@@ -3,16 +3,20 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "core/json.h"
+#include "core/regular_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -87,9 +91,9 @@ TEST_F(Files, ReadErrorsNameThePathAndTheReason) {
   EXPECT_EQ(Message(ReadFile(At("none")).status()), At("none") + ": cannot read: No such file or directory");
   EXPECT_EQ(ReadFile(At("none")).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Message(ReadFile(root_).status()), root_ + ": is a folder, not a file");
-  EXPECT_EQ(Message(ReadFile("/dev/zero").status()), "/dev/zero: is not a regular file");
+  EXPECT_EQ(Message(ReadFile("/dev/zero").status()), "/dev/zero: is a device, not a file");
   ASSERT_EQ(mkfifo(At("pipe").c_str(), 0600), 0);
-  EXPECT_EQ(Message(ReadFile(At("pipe")).status()), At("pipe") + ": is not a regular file");
+  EXPECT_EQ(Message(ReadFile(At("pipe")).status()), At("pipe") + ": is a pipe, not a file");
   ASSERT_EQ(symlink("loop", At("loop").c_str()), 0);
   EXPECT_EQ(Message(ReadFile(At("loop")).status()),
             At("loop") + ": cannot read: Too many levels of symbolic links");
@@ -99,11 +103,53 @@ TEST_F(Files, ReadErrorsNameThePathAndTheReason) {
   EXPECT_THAT(*ReadFile("/proc/self/status"), HasSubstr("Pid:"));
 }
 
+// The kernel's files say no size, or one of terabytes, and some wait for ever: nothing is read of them but
+// what a caller wants of the machine.
+TEST_F(Files, ThatTheKernelMakesUpAreNoFiles) {
+  int64_t size = 0;
+  const auto piece = [](std::string_view) { return absl::OkStatus(); };
+  for (const std::string path : {"/proc/self/mem", "/proc/kmsg", "/proc/kcore", "/proc/self/pagemap",
+                                 "/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled"}) {
+    if (access(path.c_str(), R_OK) != 0) continue;  // of root only, or not in this kernel
+    const std::string said = path + ": is what the kernel makes up, not a file";
+    EXPECT_EQ(Message(OpenRegularFile(path, &size).status()), said);
+    EXPECT_EQ(Message(ForEachPiece(path, piece)), said);
+    ASSERT_EQ(symlink(path.c_str(), At("link").c_str()), 0);
+    EXPECT_EQ(Message(Sha256OfFile(At("link")).status()), At("link") + said.substr(path.size()));
+    unlink(At("link").c_str());
+  }
+  EXPECT_EQ(Message(ReadFile("/proc/self/mem").status()),
+            "/proc/self/mem: is what the kernel makes up, not a file");
+}
+
+TEST_F(Files, ThatAreSocketsAreNone) {
+  const int socket = ::socket(AF_UNIX, SOCK_STREAM, 0);
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(root_);  // the path of a socket has 108 bytes
+  std::snprintf(address.sun_path, sizeof(address.sun_path), "socket");
+  ASSERT_EQ(bind(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_EQ(Message(ReadFile("socket").status()), "socket: is a socket, not a file");
+  close(socket);
+  std::filesystem::current_path(before);
+}
+
+TEST_F(Files, DoNotReplaceWhatIsNoFile) {
+  ASSERT_EQ(mkfifo(At("pipe").c_str(), 0600), 0);
+  EXPECT_EQ(Message(WriteFileAtomic(At("pipe"), "x")), At("pipe") + ": is a pipe, not a file");
+  ASSERT_EQ(symlink("/dev/null", At("null").c_str()), 0);
+  EXPECT_EQ(Message(WriteFileAtomic(At("null"), "x")), At("null") + ": is a device, not a file");
+  EXPECT_THAT(List(root_), ElementsAre("null", "pipe"));
+  struct stat info;
+  ASSERT_EQ(lstat(At("pipe").c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
+}
+
 TEST_F(Files, WriteErrorsLeaveTheOldFileAndNoTemporary) {
   EXPECT_EQ(Message(WriteFileAtomic(At("no/f"), "x")),
             At("no/f") + ": cannot write: No such file or directory");
   ASSERT_TRUE(MakeDirectories(At("d/e")).ok());
-  EXPECT_THAT(Message(WriteFileAtomic(At("d"), "x")), StartsWith(At("d") + ": cannot rename to it: "));
+  EXPECT_THAT(Message(WriteFileAtomic(At("d"), "x")), StartsWith(At("d") + ": is a folder, not a file"));
   EXPECT_THAT(List(root_), ElementsAre("d"));
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rows_source.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
@@ -18,11 +21,23 @@ using ::testing::HasSubstr;
 TEST(RowsSource, IsNoNamedPipeAndNoDevice) {
   const std::string pipe = absl::StrCat(::testing::TempDir(), "rows_source_", getpid());
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  EXPECT_THAT(std::string(LineReader::Open(pipe).status().message()),
-              HasSubstr(": is a named pipe, not a file"));
+  EXPECT_THAT(std::string(LineReader::Open(pipe).status().message()), HasSubstr(": is a pipe, not a file"));
   ASSERT_EQ(unlink(pipe.c_str()), 0);
   EXPECT_THAT(std::string(OpenRowsSource("/dev/urandom").status().message()), HasSubstr(": is a device"));
   EXPECT_THAT(std::string(OpenRowsSource("/dev").status().message()), HasSubstr(": is a folder"));
+  EXPECT_EQ(OpenRowsSource("/proc/self/mem").status().message(),
+            "/proc/self/mem: is what the kernel makes up, not a file");
+}
+
+// A terminal that is not the one a person types at waits for ever.
+TEST(RowsSource, IsNoOtherTerminal) {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0) GTEST_SKIP() << "no terminals here";
+  ASSERT_TRUE(grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+  EXPECT_THAT(std::string(OpenRowsSource(ptsname(terminal)).status().message()), HasSubstr(": is a device"));
+  EXPECT_THAT(std::string(OpenRowsSource("/dev/ptmx").status().message()), HasSubstr(": is a device"));
+  EXPECT_FALSE(OpenRowsSource("/dev/tty").ok());
+  close(terminal);
 }
 
 TEST(RowsSource, MayBeAPipeThatIsOpenAsAShellMakesIt) {

@@ -134,11 +134,11 @@ TEST(Safetensors, DuplicatesBytesOfNobodyAndStrangeMetadataAreRefused) {
 
 TEST(Safetensors, WhatIsNoRegularFileIsRefusedAndDoesNotHang) {
   EXPECT_THAT(ErrorOf(Path("absent")), HasSubstr("No such file"));
-  EXPECT_THAT(ErrorOf(::testing::TempDir()), HasSubstr("is not a regular file"));
-  EXPECT_THAT(ErrorOf("/dev/zero"), HasSubstr("is not a regular file"));
+  EXPECT_THAT(ErrorOf(::testing::TempDir()), HasSubstr("is a folder, not a file"));
+  EXPECT_THAT(ErrorOf("/dev/zero"), HasSubstr("is a device, not a file"));
   unlink(Path("pipe").c_str());
   ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);
-  EXPECT_THAT(ErrorOf(Path("pipe")), HasSubstr("is not a regular file"));
+  EXPECT_THAT(ErrorOf(Path("pipe")), HasSubstr("is a pipe, not a file"));
   unlink(Path("loop").c_str());
   ASSERT_EQ(symlink(Path("loop").c_str(), Path("loop").c_str()), 0);
   EXPECT_THAT(ErrorOf(Path("loop")), HasSubstr("symbolic links"));
