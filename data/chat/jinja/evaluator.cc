@@ -38,7 +38,7 @@ class Evaluator {
 
   Text Run(const Block& block, std::vector<std::pair<std::string, Value>> variables) {
     Scope* root = scopes_.Open(nullptr);
-    for (auto& [name, value] : variables) root->Set(name, std::move(value));
+    for (auto& [name, value] : variables) root->Set(runtime_, name, std::move(value));
     Text text = Capture(block, root);
     return runtime_.failed() ? Text() : text;
   }
@@ -110,7 +110,7 @@ class Evaluator {
         return Flow::kNext;
       }
       case Statement::Kind::kMacro:
-        scope->Set(statement.macro->name, Define(*statement.macro, scope));
+        scope->Set(runtime_, statement.macro->name, Define(*statement.macro, scope));
         return Flow::kNext;
       case Statement::Kind::kCall:
         ExecuteCall(statement, scope);
@@ -197,7 +197,7 @@ class Evaluator {
     while (!runtime_.failed() && state.Next()) {
       if (!runtime_.Step()) break;
       Scope* inner = scopes_.Open(scope);
-      inner->Set("loop", loop);
+      inner->Set(runtime_, "loop", loop);
       Assign(*statement.targets[0], state.current(), inner);
       const Flow flow = Execute(statement.blocks[0], inner);
       scopes_.Close(inner);
@@ -227,6 +227,7 @@ class Evaluator {
     const size_t count = macro.parameters.size(), given = std::min(arguments.values.size(), count);
     std::vector<std::pair<std::string, Value>> named = arguments.named;
     const auto take = [&](const std::string& name) -> std::optional<Value> {
+      if (!runtime_.Step(named.size())) return std::nullopt;
       const auto found =
           std::find_if(named.begin(), named.end(), [&](const auto& each) { return each.first == name; });
       if (found == named.end()) return std::nullopt;
@@ -235,28 +236,28 @@ class Evaluator {
       return value;
     };
     bool has_caller = false;
-    for (size_t i = 0; i < count; ++i) {
+    for (size_t i = 0; i < count && !runtime_.failed(); ++i) {
       const Parameter& parameter = macro.parameters[i];
       has_caller |= parameter.name == "caller";
       std::optional<Value> value = i < given ? arguments.values[i] : take(parameter.name);
       if (!value && parameter.otherwise != nullptr) value = Evaluate(*parameter.otherwise, scope);
       if (!value)
         value = Value::MakeUndefined(absl::StrCat("parameter '", parameter.name, "' was not provided"));
-      scope->Set(parameter.name, *std::move(value));
+      scope->Set(runtime_, parameter.name, *std::move(value));
     }
     if (macro.takes_caller && !has_caller) {
-      scope->Set("caller", take("caller").value_or(Value::MakeUndefined("no caller defined")));
+      scope->Set(runtime_, "caller", take("caller").value_or(Value::MakeUndefined("no caller defined")));
     }
     if (macro.takes_more_named) {
       std::vector<std::pair<Value, Value>> items;
       for (auto& [name, value] : named) items.emplace_back(FromUtf8(name), std::move(value));
-      scope->Set("kwargs", MakeDict(runtime_, std::move(items)));
+      scope->Set(runtime_, "kwargs", MakeDict(runtime_, std::move(items)));
     } else if (!named.empty()) {
       runtime_.Fail(absl::StrCat("macro ", macro.name, " has no argument ", named[0].first));
     }
     if (macro.takes_more_values) {
       std::vector<Value> more(arguments.values.begin() + given, arguments.values.end());
-      scope->Set("varargs", MakeList(runtime_, std::move(more), Sequence::Kind::kTuple));
+      scope->Set(runtime_, "varargs", MakeList(runtime_, std::move(more), Sequence::Kind::kTuple));
     } else if (arguments.values.size() > count) {
       runtime_.Fail(absl::StrCat("macro ", macro.name, " takes at most ", count, " arguments, here are ",
                                  arguments.values.size()));
@@ -265,7 +266,7 @@ class Evaluator {
 
   void Assign(const Expression& target, const Value& value, Scope* scope) {
     if (runtime_.failed()) return;
-    if (target.kind == Kind::kName) return scope->Set(target.name, value);
+    if (target.kind == Kind::kName) return scope->Set(runtime_, target.name, value);
     if (target.kind == Kind::kTuple) {
       const std::vector<Value> elements = Unpack(runtime_, value, target.parts.size());
       for (size_t i = 0; i < elements.size(); ++i) Assign(*target.parts[i], elements[i], scope);
@@ -290,7 +291,7 @@ class Evaluator {
   }
 
   Value Load(const std::string& name, Scope* scope) {
-    if (const Value* value = scope->Find(name)) return *value;
+    if (const Value* value = scope->Find(runtime_, name)) return *value;
     Value global = FindGlobal(runtime_, name);
     return global.is_undefined() ? Value::MakeUndefined(absl::StrCat("'", name, "' is undefined")) : global;
   }
@@ -374,7 +375,8 @@ class Evaluator {
     std::vector<std::pair<Value, Value>> items;
     for (size_t i = 0; i < expression.parts.size(); i += 2) {
       Value key = Evaluate(*expression.parts[i], scope), value = Evaluate(*expression.parts[i + 1], scope);
-      if (!IsHashable(key)) return runtime_.Fail(absl::StrCat(TypeName(key), " is no key of a dict"));
+      if (runtime_.failed()) break;
+      if (!key.is_hashable()) return runtime_.Fail(absl::StrCat(TypeName(key), " is no key of a dict"));
       const auto same = std::find_if(items.begin(), items.end(),
                                      [&](const auto& item) { return IsEqual(runtime_, item.first, key); });
       if (same != items.end()) {

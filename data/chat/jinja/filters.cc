@@ -147,7 +147,7 @@ Value Unique(Runtime& runtime, const Value& value, const Arguments& arguments) {
   std::vector<Value> seen, unique;
   for (const Value& element : Elements(runtime, value)) {
     Value key = keeps_case ? attribute.Of(element) : IgnoreCase(runtime, attribute.Of(element));
-    if (!IsHashable(key))
+    if (!key.is_hashable())
       return runtime.Fail(absl::StrCat("unique: ", TypeName(key), " cannot be looked up"));
     const auto is_same = [&](const Value& each) { return IsEqual(runtime, each, key); };
     if (std::any_of(seen.begin(), seen.end(), is_same)) continue;

@@ -3,6 +3,7 @@
 // raise_exception and strftime_now.
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -16,21 +17,15 @@ class Namespace : public Object {
  public:
   std::string type() const override { return "Namespace"; }
   bool GetAttribute(Runtime& runtime, TextView name, Value* value) override {
-    const std::string key = ToUtf8(name);
-    const auto found =
-        std::find_if(members_.begin(), members_.end(), [&](const auto& each) { return each.first == key; });
+    if (!runtime.Touch(name.size())) return false;
+    const auto found = members_.find(ToUtf8(name));
     if (found != members_.end()) *value = found->second;
     return found != members_.end();
   }
-  Value* Member(const std::string& name) override {
-    for (auto& [each, value] : members_) {
-      if (each == name) return &value;
-    }
-    return &members_.emplace_back(name, Value()).second;
-  }
+  Value* Member(const std::string& name) override { return &members_[name]; }
 
  private:
-  std::vector<std::pair<std::string, Value>> members_;
+  absl::flat_hash_map<std::string, Value> members_;
 };
 
 Value Range(Runtime& runtime, const Arguments& arguments) {
@@ -54,7 +49,8 @@ Value Range(Runtime& runtime, const Arguments& arguments) {
 std::vector<std::pair<Value, Value>> Members(Runtime& runtime, const Arguments& arguments) {
   std::vector<std::pair<Value, Value>> members;
   const auto set = [&](const Value& key, const Value& value) {
-    if (!IsHashable(key)) runtime.Fail(absl::StrCat(TypeName(key), " is no key of a dict"));
+    if (runtime.failed()) return;
+    if (!key.is_hashable()) runtime.Fail(absl::StrCat(TypeName(key), " is no key of a dict"));
     for (auto& [each, old] : members) {
       if (IsEqual(runtime, each, key)) {
         old = value;

@@ -12,6 +12,9 @@
 namespace temper::jinja {
 namespace {
 
+// So that looking a variable up takes a bounded time (Scope::kVariablesAStep).
+constexpr size_t kMaxName = 255;
+
 // \r\n and \r become \n, and one line end at the very end goes.
 std::u32string Lines(std::string_view source) {
   const Text text = FromUtf8(source);
@@ -257,6 +260,7 @@ class Lexer {
     size_t end = at_;
     while (end < source_.size() && IsInName(source_[end], end == at_)) ++end;
     if (end == at_) return false;
+    if (end - at_ > kMaxName) Fail(absl::StrCat("a name has more than ", kMaxName, " characters"));
     Add(Token::Type::kName).word = ToUtf8(TextView(source_).substr(at_, end - at_));
     Advance(end - at_);
     return true;

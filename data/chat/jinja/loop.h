@@ -20,24 +20,28 @@ struct Scope {
   bool is_kept = false;  // a macro was defined in here, and may outlive it
   std::vector<std::pair<std::string_view, Value>> variables;  // names are the template's
 
-  void Set(std::string_view name, Value value) {
-    for (auto& [each, old] : variables) {
-      if (each == name) {
-        old = std::move(value);
-        return;
-      }
-    }
-    variables.emplace_back(name, std::move(value));
+  void Set(Runtime& runtime, std::string_view name, Value value) {
+    size_t at = 0;
+    while (at < variables.size() && variables[at].first != name) ++at;
+    if (!runtime.Step(at / kVariablesAStep)) return;
+    if (at == variables.size()) variables.emplace_back(name, Value());
+    variables[at].second = std::move(value);
   }
 
-  const Value* Find(std::string_view name) const {
-    for (const Scope* scope = this; scope != nullptr; scope = scope->outer) {
-      for (const auto& [each, value] : scope->variables) {
-        if (each == name) return &value;
+  // Null: there is none.
+  const Value* Find(Runtime& runtime, std::string_view name) const {
+    size_t looked = 0;
+    const Value* found = nullptr;
+    for (const Scope* scope = this; scope != nullptr && found == nullptr; scope = scope->outer) {
+      ++looked;
+      for (size_t at = 0; at < scope->variables.size() && found == nullptr; ++at, ++looked) {
+        if (scope->variables[at].first == name) found = &scope->variables[at].second;
       }
     }
-    return nullptr;
+    return runtime.Step(looked / kVariablesAStep) ? found : nullptr;
   }
+
+  static constexpr size_t kVariablesAStep = 4;  // names are short (lexer.cc)
 };
 
 // All scopes of a render; those closed are used again.

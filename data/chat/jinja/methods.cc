@@ -23,6 +23,7 @@ Value Made(Runtime& runtime, const Value& self, Text text) {
 
 Value MadeList(Runtime& runtime, const Value& self, const std::vector<TextView>& parts,
                Sequence::Kind kind = Sequence::Kind::kList) {
+  if (!runtime.Room(16 * parts.size())) return Value();  // beside what the list itself takes
   std::vector<Value> items;
   for (const TextView part : parts) items.push_back(Made(runtime, self, Text(part)));
   return MakeList(runtime, std::move(items), kind);
@@ -273,7 +274,7 @@ Value ViewMethod(Runtime& runtime, const Value& self, const Arguments& arguments
 
 Value GetMethodOfDict(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "get", arguments, {"key", "default"}, 1);
-  if (!IsHashable(bound[0]))
+  if (!bound[0].is_hashable())
     return runtime.Fail(absl::StrCat("get: ", TypeName(bound[0]), " is no key of a dict"));
   const Value* found = FindKey(runtime, self.AsDict(), bound[0]);
   return found != nullptr ? *found : bound.Or(1, None());

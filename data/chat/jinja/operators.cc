@@ -71,7 +71,7 @@ bool FindAttribute(Runtime& runtime, const Value& object, TextView name, Value* 
 // An item; false where Python raises a TypeError or LookupError.
 bool FindItem(Runtime& runtime, const Value& object, const Value& key, Value* value) {
   if (object.is_dict()) {
-    if (!IsHashable(key)) return false;
+    if (!key.is_hashable()) return false;
     const Value* found = FindKey(runtime, object.AsDict(), key);
     if (found != nullptr) *value = *found;
     return found != nullptr;
@@ -161,7 +161,7 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     return false;
   }
   if (container.is_dict()) {
-    if (IsHashable(item)) return FindKey(runtime, container.AsDict(), item) != nullptr;
+    if (item.is_hashable()) return FindKey(runtime, container.AsDict(), item) != nullptr;
     runtime.Fail(absl::StrCat(TypeName(item), " is no key of a dict"));
     return false;
   }
@@ -220,16 +220,6 @@ std::vector<Value> Unpack(Runtime& runtime, const Value& value, size_t count) {
   }
   if (runtime.failed()) elements.assign(count, Value());
   return elements;
-}
-
-bool IsHashable(const Value& value) {
-  if (value.is_dict()) return false;
-  if (!value.is_sequence()) return true;
-  const Sequence& sequence = value.AsSequence();
-  if (sequence.kind == Sequence::Kind::kTuple) {
-    return std::all_of(sequence.items.begin(), sequence.items.end(), IsHashable);
-  }
-  return sequence.kind == Sequence::Kind::kRange || sequence.kind == Sequence::Kind::kIterator;
 }
 
 const Value* FindKey(Runtime& runtime, const Dict& dict, const Value& key) {

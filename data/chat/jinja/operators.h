@@ -34,7 +34,6 @@ std::vector<Value> Elements(Runtime& runtime, const Value& value);
 // The same, as a failure where there are not `count` of them.
 std::vector<Value> Unpack(Runtime& runtime, const Value& value, size_t count);
 
-bool IsHashable(const Value& value);
 const Value* FindKey(Runtime& runtime, const Dict& dict, const Value& key);
 
 // Jinja's a[b] and a.b: undefined where there is no such thing. Methods are attributes. a[b:c:d] fails there.

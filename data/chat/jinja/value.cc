@@ -54,6 +54,8 @@ bool Value::IsSame(const Value& other) const {
       data_);
 }
 
+bool Value::is_hashable() const { return !is_dict() && (!is_sequence() || AsSequence().is_hashable); }
+
 int Value::depth() const { return is_sequence() ? AsSequence().depth : is_dict() ? AsDict().depth : 0; }
 
 const Value* Dict::Find(TextView key) const {
@@ -76,9 +78,15 @@ Value Object::Call(Runtime& runtime, const Arguments& arguments) {
 
 Value MakeList(Runtime& runtime, std::vector<Value> items, Sequence::Kind kind) {
   int depth = 0;
-  for (const Value& item : items) depth = std::max(depth, item.depth());
+  bool is_hashable =
+      kind == Sequence::Kind::kTuple || kind == Sequence::Kind::kRange || kind == Sequence::Kind::kIterator;
+  for (const Value& item : items) {
+    depth = std::max(depth, item.depth());
+    is_hashable &= kind != Sequence::Kind::kTuple || item.is_hashable();
+  }
   const size_t size = items.size();
-  return Share(runtime, Sequence{kind, std::move(items)}, depth + 1, size);
+  return Share(runtime, Sequence{.kind = kind, .items = std::move(items), .is_hashable = is_hashable},
+               depth + 1, size);
 }
 
 Value MakeDict(Runtime& runtime, std::vector<std::pair<Value, Value>> items) {

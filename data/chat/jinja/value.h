@@ -78,7 +78,8 @@ class Value {
 
   // The very same object, as Python's `is` sees it.
   bool IsSame(const Value& other) const;
-  int depth() const;  // of lists and dicts in each other
+  int depth() const;         // of lists and dicts in each other
+  bool is_hashable() const;  // may be a dict's key
 
  private:
   template <class T>
@@ -96,7 +97,8 @@ struct Sequence {
   Kind kind = Kind::kList;
   std::vector<Value> items;
   int depth = 1;
-  mutable size_t next = 0;  // of an iterator, which can be gone through once
+  bool is_hashable = false;  // a key of dicts, as all that is in it
+  mutable size_t next = 0;   // of an iterator, which can be gone through once
 
   bool has_size() const { return kind != Kind::kIterator; }
   bool has_elements() const { return kind <= Kind::kRange; }  // takes [index]

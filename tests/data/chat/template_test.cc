@@ -7,6 +7,7 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "core/file.h"
 #include "core/stop.h"
 #include "core/text.h"
@@ -127,7 +128,24 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
     for (int i = 0; i < times; ++i) all += text;
     return all;
   };
+  // "text 0 text 1 text ..", with the numbers where N stands.
+  const auto numbered = [](const std::string& text, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i)
+      absl::StrAppend(&all, absl::StrReplaceAll(text, {{"N", absl::StrCat(i)}}));
+    return all;
+  };
   const std::string cases[] = {
+      "{{ {" + numbered("'kN':0,", 300000) + "} | length }}",
+      "{{ dict(" + numbered("aN=0,", 50000) + ") | length }}",
+      "{% set n = namespace(" + numbered("aN=0,", 60000) + ") %}",
+      numbered("{% set vN = 1 %}", 200000),
+      numbered("{% macro mN() %}{% endmacro %}", 60000),
+      "{% with " + numbered("vN=1,", 29999) + "v=1 %}{% endwith %}",
+      numbered("{% set vN = 1 %}", 5000) +
+          "{% for i in range(99999) %}{% for j in range(99) %}{% if zz %}{% endif %}{% endfor %}{% endfor %}",
+      "{% set s = '\\n' * 8000000 %}{% for i in range(1000) %}{% set x = s.splitlines() %}{% endfor %}",
+      "{% set " + repeat("x", 256) + " = 1 %}",
       "{% for i in range(10 ** 9) %}{% endfor %}",
       "{{ 'a' * 10 ** 9 }}",
       "{{ [1] * 10 ** 12 }}",
@@ -184,6 +202,18 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
   }
+}
+
+// A tuple of two that are the same of two .., 60 deep: as many elements as 2^60, in 60 lists.
+TEST(ChatTemplateTest, ANestOfSharedTuplesIsAKeyAtOnce) {
+  const std::string nest =
+      "{% set n = namespace(a=(1,)) %}{% for i in range(60) %}{% set n.a = (n.a, n.a) %}{% endfor %}";
+  EXPECT_EQ(Marked(nest + "{{ {n.a: 1} | length }}", Json::array()), "1");
+  EXPECT_EQ(Marked(nest + "{{ [n.a, n.a, n.a] | unique | list | length }}", Json::array()), "1");
+  EXPECT_EQ(Marked(nest + "{{ [{'x': n.a}] | unique(attribute='x') | list | length }}", Json::array()), "1");
+  EXPECT_EQ(Marked(nest + "{{ {}.get(n.a) }} {{ n.a in {'a': 1} }}", Json::array()), "None False");
+  EXPECT_THAT(ErrorOf(nest + "{{ {(n.a, [1]): 1} }}"), HasSubstr("tuple is no key of a dict"));
+  EXPECT_THAT(ErrorOf(nest + "{{ {}[n.a] }}"), HasSubstr("more than"));  // which its message would name
 }
 
 TEST(ChatTemplateTest, AStopRequestEndsALongOne) {
