@@ -32,8 +32,8 @@ std::vector<Alarm> AlarmsOf(const StepResult& update, int64_t vocab_size) {
   }
   if (update.growth > kGrowth) {
     alarms.push_back({"alarm/weights", update.largest,
-                      absl::StrFormat("%s has a weight of %.4g, %.4g times the largest at the start",
-                                      update.grown, update.largest, update.growth)});
+                      absl::StrFormat("%s has a weight of %.4g, more than %g times the largest at the start",
+                                      update.grown, update.largest, kGrowth)});
   }
   return alarms;
 }

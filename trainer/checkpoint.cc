@@ -13,7 +13,7 @@
 #include "absl/strings/strip.h"
 #include "core/file.h"
 #include "core/json.h"
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 #include "core/status.h"
 #include "model/hugging_face.h"
 #include "model/safetensors.h"

@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "core/file.h"
 #include "core/log.h"
+#include "core/sealed.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
@@ -131,7 +132,7 @@ class Comparison {
     TEMPER_RETURN_IF_ERROR(KeepFiles());
     const std::string text = WriteConfig(resolved);
     if (WriteConfig(before_) == text) return absl::OkStatus();
-    return WriteFileAtomic(ConfigPath(run_directory_), text);
+    return WriteFileAtomic(ConfigPath(run_directory_), SealedYaml(text));
   }
 
  private:
@@ -187,7 +188,8 @@ class Comparison {
   }
 
   void CompareBegun(size_t i) {
-    const StageConfig &before = before_.stages[i], &now = now_.stages[i];
+    const StageConfig before = WithProgramsByContent(before_.stages[i], {&kept_}),
+                      now = WithProgramsByContent(now_.stages[i], {&files_, &kept_});
     const bool finished = progress_[i].finished;
     std::set<std::string> changed;
     for (const FieldChange& change : CompareConfigs(before, now)) {
@@ -208,8 +210,8 @@ class Comparison {
       }
     }
     if (!IsKnown() || (finished && reopened_.count(i) == 0)) return;
-    for (const std::string& line : files_.Differences(kept_, before.name, changed))
-      errors_.push_back(line + ": restore it, or use another --run-dir");
+    for (const std::string& line : files_.Differences(kept_, before.name, true, changed))
+      errors_.push_back(line);
   }
 
   void CompareUpdates(size_t i, const std::string& path, const FieldChange& change) {
@@ -254,12 +256,13 @@ class Comparison {
                                   [&](const StageConfig& stage) { return stage.name == before.name; });
     bool same = now != now_.stages.end() && !shared_changed_;
     if (now != now_.stages.end()) {
-      for (const FieldChange& change : CompareConfigs(before, *now)) {
+      for (const FieldChange& change : CompareConfigs(WithProgramsByContent(before, {&kept_}),
+                                                      WithProgramsByContent(*now, {&files_, &kept_}))) {
         same &= change.free || (change.place && files_.Moved(kept_, before.name, change.path));
         if (AnyBegun())
           history_.push_back(Line(absl::StrCat("stages.", before.name, ".", change.path), change));
       }
-      for (const std::string& line : files_.Differences(kept_, before.name, {})) {
+      for (const std::string& line : files_.Differences(kept_, before.name, false)) {
         if (!IsKnown()) break;
         same = false;
         if (AnyBegun()) history_.push_back(line);
@@ -351,9 +354,9 @@ absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const s
   const std::string path = ConfigPath(run_directory);
   if (!FileExists(path)) {
     TEMPER_RETURN_IF_ERROR(WriteFileAtomic(FilesPath(run_directory), files.Text()));
-    return WriteFileAtomic(path, WriteConfig(recipe));
+    return WriteFileAtomic(path, SealedYaml(WriteConfig(recipe)));
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadSealedYaml(path));
   RecipeConfig before;
   ConfigPlaces places;
   const absl::Status read = ReadConfig(text, path, {}, before, &places);
@@ -363,10 +366,8 @@ absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const s
                      ": the run was begun by another temper: finish it with that, or use another --run-dir"));
   }
   if (WriteConfig(before) != text) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path,
-                     ": is not as temper wrote it (cut, edited, or of another version): restore it from a "
-                     "copy, or use another --run-dir"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        path, ": was written by another temper: finish the run with that, or use another --run-dir"));
   }
   TEMPER_ASSIGN_OR_RETURN(const RunFiles kept, KeptFiles(run_directory));
   Comparison comparison(before, places, recipe, kept, files, run_directory);

@@ -77,7 +77,7 @@ absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
   if (!FileExists(ConfigPath(run_directory))) {
     return absl::NotFoundError(absl::StrCat(run_directory, ": is no run directory: it has no config.yaml"));
   }
-  TEMPER_RETURN_IF_ERROR(CheckIntact(run_directory, /*fall_back=*/false));
+  TEMPER_RETURN_IF_ERROR(CheckIntact(run_directory, IntactFor::kDigest));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> stages, ListDirectory(run_directory));
   Sha256 hash;
   for (const std::string& stage : stages) {

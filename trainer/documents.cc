@@ -54,18 +54,15 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
     return part;
   }
   // The same corpus for every stage that asks for it in the same place, such as two bases.
-  const uint64_t key = RandomKey(context.recipe->seed, config.kind, number, "documents");
-  for (part.size = 0; part.size < config.count; ++part.size) {
-    const tiny::Document text = Generated(config, key, part.size);
-    TEMPER_ASSIGN_OR_RETURN(Document document, MakeDocument(text.prompt, text.completion, tokenizer));
-    part.made.push_back(std::move(document));
-  }
+  part.key = RandomKey(context.recipe->seed, config.kind, number, "documents");
+  part.generator = config;
+  part.size = config.count;
   return part;
 }
 
 absl::StatusOr<std::unique_ptr<DocumentSource>> DocumentSource::Open(
     const StageContext& context, const std::vector<DocumentsConfig>& documents, const Tokenizer& tokenizer) {
-  auto source = std::make_unique<DocumentSource>();
+  auto source = std::unique_ptr<DocumentSource>(new DocumentSource(tokenizer));
   for (size_t number = 0; number < documents.size(); ++number) {
     TEMPER_ASSIGN_OR_RETURN(Part part, OpenPart(context, documents[number], tokenizer, number));
     source->size_ += part.size;
@@ -82,7 +79,8 @@ absl::StatusOr<TrainSequence> DocumentSource::Read(int64_t index) const {
   TrainSequence sequence;
   Document document;
   if (parts_[p].file == nullptr) {
-    document = parts_[p].made[index];
+    const tiny::Document text = Generated(parts_[p].generator, parts_[p].key, index);
+    TEMPER_ASSIGN_OR_RETURN(document, MakeDocument(text.prompt, text.completion, tokenizer_));
   } else {
     TEMPER_ASSIGN_OR_RETURN(document, parts_[p].file->Read(index));
   }
@@ -96,14 +94,14 @@ int64_t SftSteps(int64_t documents, const SftConfig& config) {
   return pass * config.epochs;
 }
 
-std::vector<int64_t> DocumentsOfStep(int64_t documents, const SftConfig& config, uint64_t seed,
-                                     const std::string& stage, int64_t step) {
-  const int64_t steps = (documents + config.prompts_per_step - 1) / config.prompts_per_step;
-  const int64_t pass = step / steps;
-  const std::vector<int64_t> order =
-      Permutation(documents, RandomKey(seed, stage, static_cast<uint64_t>(pass), "documents"));
-  const int64_t begin = step % steps * config.prompts_per_step;
-  return {order.begin() + begin, order.begin() + std::min(documents, begin + config.prompts_per_step)};
+std::vector<int64_t> DocumentOrder::OfStep(int64_t step) {
+  const int64_t steps = (documents_ + per_step_ - 1) / per_step_;
+  if (step / steps != pass_) {
+    pass_ = step / steps;
+    order_ = Permutation(documents_, RandomKey(seed_, stage_, static_cast<uint64_t>(pass_), "documents"));
+  }
+  const int64_t begin = step % steps * per_step_;
+  return {order_.begin() + begin, order_.begin() + std::min(documents_, begin + per_step_)};
 }
 
 }  // namespace temper

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/intact.h"
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/log.h"
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 #include "core/text.h"
 #include "trainer/checkpoint.h"
 #include "trainer/run_directory.h"
@@ -20,8 +22,8 @@ std::string NameIn(const std::string& directory, const std::string& path) {
 
 class Check {
  public:
-  Check(const std::string& run_directory, bool fall_back, const OnBytes& on_bytes)
-      : run_directory_(run_directory), fall_back_(fall_back), on_bytes_(on_bytes) {}
+  Check(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes)
+      : run_directory_(run_directory), what_(what), on_bytes_(on_bytes) {}
 
   absl::Status Run() {
     if (!FileExists(run_directory_)) return absl::OkStatus();
@@ -33,16 +35,53 @@ class Check {
       if (!finished && !FileExists(CheckpointsDirectory(stage))) continue;
       begun = true;
       TEMPER_RETURN_IF_ERROR(finished ? Finished(stage) : Unfinished(stage));
+      if (what_ == IntactFor::kDigest) TEMPER_RETURN_IF_ERROR(Older(stage));
     }
-    const std::string config = ConfigPath(run_directory_);
-    if (begun && !FileExists(config)) {
-      return absl::DataLossError(absl::StrCat(
-          config, ": is missing, and stages have begun: restore it from a copy, or use another --run-dir"));
+    for (const std::string& path : {ConfigPath(run_directory_), FilesPath(run_directory_)}) {
+      if (begun && !FileExists(path)) return Gone(path, ", and stages have begun");
     }
-    return Metrics();
+    TEMPER_RETURN_IF_ERROR(Own());
+    TEMPER_RETURN_IF_ERROR(Metrics());
+    return what_ == IntactFor::kDigest ? Summary() : absl::OkStatus();
   }
 
  private:
+  static absl::Status Gone(const std::string& path, const char* when = "") {
+    return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": is missing", when,
+                                            ": restore it from a copy, or use another --run-dir"));
+  }
+
+  // Checkpoints that are kept beside the newest.
+  absl::Status Older(const std::string& stage) const {
+    TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> all, Checkpoints(CheckpointsDirectory(stage)));
+    if (!all.empty()) all.pop_back();
+    for (const std::string& checkpoint : all)
+      TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, on_bytes_));
+    return absl::OkStatus();
+  }
+
+  absl::Status Own() const {
+    const std::string config = ConfigPath(run_directory_), files = FilesPath(run_directory_);
+    if (FileExists(config)) TEMPER_RETURN_IF_ERROR(ReadSealedYaml(config).status());
+    return FileExists(files) ? ReadSealedJson(files).status() : absl::OkStatus();
+  }
+
+  // Written after stage.json: the newest stage's row may be missing.
+  absl::Status Summary() const {
+    const std::string path = SummaryPath(run_directory_);
+    if (!FileExists(path)) return absl::OkStatus();
+    TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    const absl::StatusOr<Json> rows = ParseJson(text, path);
+    Json written = Json::array();
+    for (size_t i = 0; rows.ok() && rows->is_array() && i < rows->size(); ++i) {
+      const auto row = rows_.find(GetString((*rows)[i], "stage", path).value_or(""));
+      if (row != rows_.end()) written.push_back(row->second);
+    }
+    if (SummaryText(written) == text && written.size() + 1 >= rows_.size()) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat(
+        Printable(path, 1000), ": is not what the stages' stage.json say: temper run writes it anew"));
+  }
+
   absl::Status Finished(const std::string& stage) {
     const std::string path = StageDonePath(stage);
     TEMPER_ASSIGN_OR_RETURN(const Json json, ReadSealedJson(path));
@@ -66,8 +105,10 @@ class Check {
     }
     TEMPER_ASSIGN_OR_RETURN(const Extent metrics, GetExtent(json, "metrics", path));
     TEMPER_ASSIGN_OR_RETURN(const Extent sums, GetExtent(json, "sums", path));
+    const Json* const row = Find(json, "row");
+    if (row != nullptr) rows_[stage.substr(run_directory_.size() + 1)] = *row;
     Longest(metrics);
-    return CheckStageSums(stage, sums, on_bytes_);
+    return CheckStageSums(stage, sums, what_ == IntactFor::kStart, on_bytes_);
   }
 
   absl::Status Unfinished(const std::string& stage) {
@@ -82,7 +123,7 @@ class Check {
       damaged.push_back(all.back());
       all.pop_back();
     }
-    if (!newest.ok() && (all.empty() || !fall_back_)) return newest;
+    if (!newest.ok() && (all.empty() || what_ == IntactFor::kDigest)) return newest;
     for (const std::string& checkpoint : damaged) {
       const std::string aside = checkpoint + ".damaged";
       TEMPER_RETURN_IF_ERROR(RemoveTree(aside));
@@ -94,7 +135,7 @@ class Check {
     if (all.empty()) return absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(all.back()));
     Longest(state.metrics);
-    return CheckStageSums(stage, state.sums, on_bytes_);
+    return CheckStageSums(stage, state.sums, what_ == IntactFor::kStart, on_bytes_);
   }
 
   void Longest(const Extent& metrics) {
@@ -105,10 +146,7 @@ class Check {
   absl::Status Metrics() const {
     if (metrics_.bytes == 0) return absl::OkStatus();
     const std::string path = MetricsPath(run_directory_);
-    if (!FileExists(path)) {
-      return absl::DataLossError(
-          absl::StrCat(path, ": is missing: restore it from a copy, or use another --run-dir"));
-    }
+    if (!FileExists(path)) return Gone(path);
     TEMPER_ASSIGN_OR_RETURN(const Extent now, ExtentOfFile(path, metrics_.bytes));
     if (now == metrics_) return absl::OkStatus();
     return absl::DataLossError(
@@ -117,9 +155,10 @@ class Check {
   }
 
   const std::string& run_directory_;
-  const bool fall_back_;
+  const IntactFor what_;
   const OnBytes& on_bytes_;
-  Extent metrics_;  // the longest beginning that a stage or checkpoint knows
+  std::map<std::string, Json> rows_;  // of finished stages
+  Extent metrics_;                    // the longest beginning that a stage or checkpoint knows
 };
 
 }  // namespace
@@ -154,8 +193,14 @@ absl::StatusOr<FinishedStage> ReadFinished(const std::string& stage_directory) {
   return finished;
 }
 
-absl::Status CheckIntact(const std::string& run_directory, bool fall_back, const OnBytes& on_bytes) {
-  return Check(run_directory, fall_back, on_bytes).Run();
+std::string SummaryText(const Json& rows) {
+  std::string text = "[";
+  for (size_t i = 0; i < rows.size(); ++i) absl::StrAppend(&text, i == 0 ? "\n" : ",\n", DumpJson(rows[i]));
+  return text + "\n]\n";
+}
+
+absl::Status CheckIntact(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes) {
+  return Check(run_directory, what, on_bytes).Run();
 }
 
 }  // namespace temper

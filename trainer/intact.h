@@ -23,10 +23,19 @@ struct FinishedStage {
 absl::Status WriteFinished(const StageContext& context, const Json& row);
 absl::StatusOr<FinishedStage> ReadFinished(const std::string& stage_directory);
 
-// Whether all that a run left, and that it would go on from, is what it wrote: DataLoss names the first file
-// that is not, before anything trains. With `fall_back` (only for the process that holds the run's lock) a
-// damaged newest checkpoint of a stage that is not finished is renamed to step-NNNNNN.damaged, with a
-// warning, where an older one is whole. An empty folder is in order.
-absl::Status CheckIntact(const std::string& run_directory, bool fall_back, const OnBytes& on_bytes = nullptr);
+// summary.json: the rows of finished stages, a line each.
+std::string SummaryText(const Json& rows);
+
+// Whether what a run left is what it wrote: DataLoss names the first file that is not. An empty folder is in
+// order.
+enum class IntactFor {
+  // All that a start goes on from, before anything trains; only for the process that holds the run's lock. A
+  // damaged newest checkpoint of a stage that is not finished is renamed to step-NNNNNN.damaged, with a
+  // warning, where an older one is whole.
+  kStart,
+  // All that has a checksum, older checkpoints too. Nothing is changed.
+  kDigest,
+};
+absl::Status CheckIntact(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes = nullptr);
 
 }  // namespace temper

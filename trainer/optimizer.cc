@@ -7,6 +7,12 @@
 #include "kernels/backend.h"
 
 namespace temper {
+namespace {
+
+// Growth counts from no more than this: weights that begin beyond it are beyond sense as they are.
+constexpr float kSensibleWeight = 1e4f;
+
+}  // namespace
 
 double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) {
   double rate = config.learning_rate;
@@ -35,7 +41,7 @@ Optimizer::Optimizer(CausalLm* model) : model_(model) {
     const float* const numbers = weights.const_data_ptr<float>();
     float largest = 0;
     for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(numbers[i]));
-    largest_.push_back(largest);
+    largest_.push_back(std::min(largest, kSensibleWeight));
   }
 }
 

@@ -75,7 +75,7 @@ absl::Status CheckWhatIsThere(const std::string& run_directory, const std::funct
   std::unique_ptr<Progress> progress;
   int64_t done = 0;
   const absl::Status status =
-      CheckIntact(run_directory, /*fall_back=*/true, [&](int64_t bytes) -> absl::Status {
+      CheckIntact(run_directory, IntactFor::kStart, [&](int64_t bytes) -> absl::Status {
         const int64_t before = done / kStopBytes;
         done += bytes;
         if (done / kStopBytes > before && stop())
@@ -102,8 +102,8 @@ absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_director
 }
 
 // All ranks have the same files and run directory, and the run is one of this recipe.
-absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh, bool exact,
-                   const std::function<bool()>& stop) {
+absl::StatusOr<RunFiles> Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
+                               bool exact, const std::function<bool()>& stop) {
   Communicator& world = mesh.world();
   Progress progress(mesh.is_first() ? Progress::StandardError() : Silent());
   const absl::StatusOr<RunFiles> files =
@@ -114,20 +114,32 @@ absl::Status Claim(const RecipeConfig& recipe, const std::string& run_directory,
   TEMPER_RETURN_IF_ERROR(AllRanksOk(claimed, world));
   const std::string config = ConfigPath(run_directory);
   const absl::StatusOr<std::string> sum = Sha256OfFile(config);
-  return AllRanksHold({{"the run directory's config.yaml", sum.value_or("none"), config}}, world);
+  TEMPER_RETURN_IF_ERROR(
+      AllRanksHold({{"the run directory's config.yaml", sum.value_or("none"), config}}, world));
+  return *files;
 }
+
+// What a start has when it begins.
+struct Start {
+  std::string run_directory;
+  const Mesh& mesh;
+  const std::function<bool()>& stop;
+  const RunLock* lock;  // of the first rank
+  RunFiles files;
+  kernels::Backend* backend;
+};
 
 class Runner {
  public:
-  Runner(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-         const std::function<bool()>& stop, const RunLock* lock, kernels::Backend* backend)
+  Runner(const RecipeConfig& recipe, Start start)
       : recipe_(recipe),
-        run_directory_(run_directory),
-        mesh_(mesh),
-        stop_(stop),
-        lock_(lock),
-        backend_(backend),
-        progress_(mesh.is_first() ? Progress::StandardError() : Silent()) {}
+        run_directory_(std::move(start.run_directory)),
+        mesh_(start.mesh),
+        stop_(start.stop),
+        lock_(start.lock),
+        files_(std::move(start.files)),
+        backend_(start.backend),
+        progress_(mesh_.is_first() ? Progress::StandardError() : Silent()) {}
 
   absl::Status Run() {
     TEMPER_RETURN_IF_ERROR(CheckOrder());
@@ -153,12 +165,17 @@ class Runner {
   absl::Status CheckOrder() const {
     std::string unfinished;
     for (const StageConfig& stage : recipe_.stages) {
-      const std::string done = StageDonePath(StageDirectory(run_directory_, stage.name));
-      if (!FileExists(done) && unfinished.empty()) unfinished = done;
-      if (!FileExists(done) || unfinished.empty()) continue;
-      return absl::FailedPreconditionError(
-          absl::StrCat(unfinished, ": is missing, but the later stage ", stage.name,
-                       " is finished: restore it from a copy, or use another --run-dir"));
+      const std::string directory = StageDirectory(run_directory_, stage.name);
+      const std::string done = StageDonePath(directory);
+      TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
+                              LatestCheckpoint(CheckpointsDirectory(directory)));
+      const bool finished = FileExists(done), begun = finished || !checkpoint.empty();
+      if (begun && !unfinished.empty()) {
+        return absl::FailedPreconditionError(absl::StrCat(
+            unfinished, ": is missing, but the later stage ", stage.name,
+            finished ? " is finished" : " has begun", ": restore it from a copy, or use another --run-dir"));
+      }
+      if (!finished && unfinished.empty()) unfinished = done;
     }
     return absl::OkStatus();
   }
@@ -192,6 +209,7 @@ class Runner {
     context.backend = backend_;
     context.progress = &progress_;
     context.stop = stop_;
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckPrograms(files_, stage.name), mesh_.world()));
     TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
     TEMPER_RETURN_IF_ERROR(MakeDirectories(TrajectoriesDirectory(context.directory)));
     TEMPER_RETURN_IF_ERROR(MakeDirectories(EvaluationDirectory(context.directory)));
@@ -276,10 +294,7 @@ class Runner {
   }
 
   absl::Status WriteTable(const Json& table) {
-    std::string text = "[";
-    for (size_t i = 0; i < table.size(); ++i)
-      absl::StrAppend(&text, i == 0 ? "\n" : ",\n", DumpJson(table[i]));
-    return WriteFileAtomic(SummaryPath(run_directory_), text + "\n]\n");
+    return WriteFileAtomic(SummaryPath(run_directory_), SummaryText(table));
   }
 
   const RecipeConfig& recipe_;
@@ -287,6 +302,7 @@ class Runner {
   const Mesh& mesh_;
   const std::function<bool()>& stop_;
   const RunLock* const lock_;  // of the first rank
+  const RunFiles files_;
   kernels::Backend* const backend_;
   Progress progress_;
   std::unique_ptr<Inputs> inputs_;
@@ -335,9 +351,9 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (recipe.shared) ShareNewFiles();
   std::unique_ptr<RunLock> lock;
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, stop, &lock), world));
-  TEMPER_RETURN_IF_ERROR(Claim(recipe, run_directory, mesh, backend->exact(), stop));
+  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), stop));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, run_directory, mesh, stop, lock.get(), backend).Run();
+  return Runner(stages, {run_directory, mesh, stop, lock.get(), std::move(files), backend}).Run();
 }
 
 }  // namespace temper

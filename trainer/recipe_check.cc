@@ -23,6 +23,9 @@
 namespace temper {
 namespace {
 
+// The order of a pass takes 8 bytes a document.
+constexpr int64_t kMostDocuments = 100'000'000;
+
 // " (neither beside the recipe nor in FOLDER)", of a relative path that was not found.
 std::string Sought(const std::string& path) {
   std::error_code unknown;
@@ -213,6 +216,8 @@ class Checker {
     for (size_t i = 0; i < config.documents.size(); ++i) {
       const DocumentsConfig& documents = config.documents[i];
       const std::string item = absl::StrCat(key, ".documents[", i, "]");
+      if (documents.count > kMostDocuments)
+        return Error(stage, item + ".count", absl::StrCat("is more than ", kMostDocuments));
       if (documents.kind == "collect") {
         const auto found = earlier_.find(documents.stage);
         if (found == earlier_.end() || found->second != StageKind::kCollect) {

@@ -211,11 +211,11 @@ struct RlConfig : UpdatesConfig {
     v.Choice("ratio_level", loss.ratio_level,
              {{"token", RatioLevel::kToken}, {"sequence", RatioLevel::kSequence}},
              "The importance ratio: by token (GRPO) or the completion's geometric mean (GSPO).");
-    v.Field("clip_low", loss.clip_low, "The ratio is cut at 1 - clip_low.", AtLeast(0.0));
-    v.Field("clip_high", loss.clip_high, "The ratio is cut at 1 + clip_high.", AtLeast(0.0));
+    v.Field("clip_low", loss.clip_low, "The ratio is cut at 1 - clip_low.", Between(0.0, 1e30));
+    v.Field("clip_high", loss.clip_high, "The ratio is cut at 1 + clip_high.", Between(0.0, 1e30));
     v.Field("kl_coef", loss.kl_coef,
             "Weight of the k3 KL estimate to the reference policy, in the loss; 0: no reference.",
-            AtLeast(0.0));
+            Between(0.0, 1e30));
     v.Choice("normalization", loss.normalization,
              {{"sequence_mean", LossNormalization::kSequenceMean},
               {"token_mean", LossNormalization::kTokenMean},
@@ -226,7 +226,7 @@ struct RlConfig : UpdatesConfig {
             AtLeast(0));
     v.Field("divide_by_std", advantage.divide_by_std,
             "Divide advantages by the group's standard deviation (GRPO).");
-    v.Field("advantage_epsilon", advantage.epsilon, "Added to that standard deviation.", AtLeast(0.0));
+    v.Field("advantage_epsilon", advantage.epsilon, "Added to that standard deviation.", Between(0.0, 1e30));
     v.Choice("truncated", truncated,
              {{"scored", TruncatedCompletions::kScored}, {"masked", TruncatedCompletions::kMasked}},
              "Completions cut by length: scored as they are, or left out of the loss and of their group's "

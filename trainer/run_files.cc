@@ -7,11 +7,12 @@
 #include <map>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/json.h"
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "core/version.h"
@@ -167,6 +168,24 @@ std::function<absl::Status(int64_t)> HashingOf(const std::string& path, int64_t 
   };
 }
 
+// The programs of a stage's judges: what of which field of which stage.
+void ForEachCommand(
+    StageConfig& stage,
+    absl::FunctionRef<void(const std::string& field, std::vector<std::string>& command)> call) {
+  const std::pair<const char*, RewardConfig*> rewards[] = {
+      {"rl.reward", &stage.rl.reward},
+      {"collect.reward", &stage.collect.reward},
+      {"evaluation.reward", stage.evaluation.reward ? &*stage.evaluation.reward : nullptr}};
+  for (const auto& [field, reward] : rewards) {
+    for (size_t i = 0; reward != nullptr && i < reward->rules.size(); ++i) {
+      if (reward->rules[i].rule == "process")
+        call(absl::StrCat(field, ".rules[", i, "].command"), reward->rules[i].process.command);
+    }
+  }
+}
+
+std::string ProgramName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 const RunFile* FindFile(const RunFiles& all, const RunFile& like) {
   for (const RunFile& file : all.files) {
     if (file.stage == like.stage && file.field == like.field && file.name == like.name) return &file;
@@ -204,7 +223,7 @@ std::string HowFar(const std::string& directory, std::string* where) {
 
 }  // namespace
 
-std::vector<std::string> RunFiles::Differences(const RunFiles& kept, const std::string& stage,
+std::vector<std::string> RunFiles::Differences(const RunFiles& kept, const std::string& stage, bool begun,
                                                const std::set<std::string>& fields) const {
   std::vector<std::string> lines;
   const auto passed = [&](const RunFile& file) {
@@ -212,22 +231,26 @@ std::vector<std::string> RunFiles::Differences(const RunFiles& kept, const std::
              return IsOf(file, stage, field);
            });
   };
-  const auto add = [&](const RunFile& file, const std::string& what) {
-    lines.push_back(
-        absl::StrCat(Printable(file.path, 1000), ": ", what, " (stages.", stage, ".", file.field, ")"));
+  const auto add = [&](const RunFile& file, const std::string& what, const char* advice) {
+    lines.push_back(absl::StrCat(Printable(file.path, 1000), ": ", what, " (stages.", stage, ".", file.field,
+                                 ")", begun ? absl::StrCat(": ", advice, ", or use another --run-dir") : ""));
   };
   for (const RunFile& was : kept.files) {
     if (passed(was)) continue;
     const RunFile* is = FindFile(*this, was);
-    if (is == nullptr) add(was, absl::StrCat("is missing, and stage ", stage, " began with it"));
-    if (is != nullptr && is->sha256 != was.sha256) {
-      add(*is, absl::StrCat("is not the file that stage ", stage, " began with: SHA-256 ", Short(was.sha256),
-                            " then, ", Short(is->sha256), " now"));
+    if (is == nullptr) {
+      add(was, begun ? absl::StrCat("is missing, and stage ", stage, " began with it") : "is gone",
+          "restore it");
+    } else if (is->sha256 != was.sha256) {
+      const std::string what = begun ? absl::StrCat("is not the file that stage ", stage, " began with")
+                                     : std::string("is another file");
+      add(*is, absl::StrCat(what, ": SHA-256 ", Short(was.sha256), " then, ", Short(is->sha256), " now"),
+          "restore it");
     }
   }
   for (const RunFile& is : files) {
-    if (!passed(is) && FindFile(kept, is) == nullptr)
-      add(is, absl::StrCat("was not there when stage ", stage, " began"));
+    if (passed(is) || FindFile(kept, is) != nullptr) continue;
+    add(is, begun ? absl::StrCat("was not there when stage ", stage, " began") : "is new", "move it away");
   }
   return lines;
 }
@@ -258,6 +281,35 @@ std::string RunFiles::Text() const {
                                   {"sha256", file.sha256}}));
   }
   return SealedJson(text + "\n]");
+}
+
+StageConfig WithProgramsByContent(StageConfig stage, const std::vector<const RunFiles*>& known) {
+  ForEachCommand(stage, [&](const std::string& field, std::vector<std::string>& command) {
+    for (size_t word = 0; word < command.size(); ++word) {
+      const RunFile like{
+          .stage = stage.name, .field = absl::StrCat(field, "[", word, "]"), .name = "", .path = ""};
+      for (const RunFiles* files : known) {
+        const RunFile* file = FindFile(*files, like);
+        if (file == nullptr || file->path != command[word]) continue;
+        command[word] = absl::StrCat(ProgramName(file->path), " (SHA-256 ", Short(file->sha256), ")");
+        break;
+      }
+    }
+  });
+  return stage;
+}
+
+absl::Status CheckPrograms(const RunFiles& files, const std::string& stage) {
+  for (const RunFile& file : files.files) {
+    if (file.stage != stage || !absl::StrContains(file.field, "].command[")) continue;
+    TEMPER_ASSIGN_OR_RETURN(const std::string now, Sha256OfFile(file.path));
+    if (now == file.sha256) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(Printable(file.path, 1000), ": was replaced while the run goes on (stages.", stage, ".",
+                     file.field, "): SHA-256 ", Short(file.sha256), " at the start, ", Short(now),
+                     " now: restore it and start again"));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory) {
@@ -326,6 +378,14 @@ std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool exact) {
   std::vector<Held> held = {{"temper's version", kVersion, ""},
                             {"the numerics", NumericsText(recipe, exact), ""}};
   RecipeConfig copy = recipe;
+  // What a judge's program is, its sum says later.
+  for (StageConfig& stage : copy.stages) {
+    ForEachCommand(stage, [](const std::string&, std::vector<std::string>& command) {
+      for (size_t word = 0; word < command.size(); ++word) {
+        if (IsProgram(command, word)) command[word] = ProgramName(command[word]);
+      }
+    });
+  }
   for (const FieldChange& field :
        CompareFields([](FieldVisitor&) {}, [&](FieldVisitor& v) { copy.Fields(v); })) {
     if (!field.place) held.push_back({"the recipe's " + field.path, field.after, ""});

@@ -30,9 +30,10 @@ struct RunFiles {
   std::string temper, numerics;  // the version; the order of sums, and where it is kept
   std::vector<RunFile> files;    // by stage, in the order of the recipe
 
-  // What has become of the files of a stage since `kept`, a line each, but for those of `fields`.
-  std::vector<std::string> Differences(const RunFiles& kept, const std::string& stage,
-                                       const std::set<std::string>& fields) const;
+  // What has become of the files of a stage since `kept`, a line each, but for those of `fields`; of one that
+  // has begun with what to do.
+  std::vector<std::string> Differences(const RunFiles& kept, const std::string& stage, bool begun,
+                                       const std::set<std::string>& fields = {}) const;
   // Whether `field` of the stage names what it named, elsewhere.
   bool Moved(const RunFiles& kept, const std::string& stage, const std::string& field) const;
   // As files.json: a line each.
@@ -41,6 +42,13 @@ struct RunFiles {
 
 // files.json of the run. Where there is none `temper` is empty: nothing is known.
 absl::StatusOr<RunFiles> KeptFiles(const std::string& run_directory);
+
+// The stage with the programs of its judges, and their scripts, named by what is in them, as far as `known`
+// (where a path is in several, the first) has read them: so that one that lies elsewhere is the same.
+StageConfig WithProgramsByContent(StageConfig stage, const std::vector<const RunFiles*>& known);
+
+// An error where a program or script of the stage's judges is not what it was at the start.
+absl::Status CheckPrograms(const RunFiles& files, const std::string& stage);
 
 // Reads every file that a stage of the recipe reads from now on, and of finished ones those that may have
 // moved since `kept`; each once. Where `progress` is not null it shows what takes long. Cancelled where

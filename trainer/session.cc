@@ -127,11 +127,15 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
 
 std::string TrainingSession::SettingsText(double rate) const {
   const OptimizerConfig& optimizer = updates_.optimizer;
+  const RlConfig& rl = context_.stage->rl;
+  const std::string of_rl =
+      context_.stage->kind == StageKind::kRl
+          ? absl::StrFormat("rl.kl_coef (%g), the weights of rl.reward, ", rl.loss.kl_coef)
+          : "";
   return absl::StrFormat(
-      "look at optimizer.learning_rate (%g), beta1 (%g), beta2 (%g), epsilon (%g), clip_norm (%g), and at "
-      "the "
-      "weights that the stage began with",
-      rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.clip_norm);
+      "look at optimizer.learning_rate (%g), beta1 (%g), beta2 (%g), epsilon (%g), clip_norm (%g), %sand at "
+      "the weights that the stage began with",
+      rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.clip_norm, of_rl);
 }
 
 // Every rank takes the same step, so that all see the same; one whose memory broke is told of.
@@ -147,8 +151,9 @@ absl::Status TrainingSession::CheckFinite(const StepResult& result, double rate)
       "stage %s, update %d: %s: nothing of this update is kept; %s, or at this update's samples; %s",
       context_.stage->name, state_.step + 1, what, SettingsText(rate),
       checkpoint.empty()
-          ? std::string("the stage has no checkpoint yet, and the same command begins it again")
-          : absl::StrCat(checkpoint, " is the last good state, from which the same command goes on")));
+          ? std::string("the stage has no checkpoint yet: start again with other settings")
+          : absl::StrCat(checkpoint, " is the last good state; what the stage began with leads here again: ",
+                         "for other settings begin it anew, without ", context_.directory)));
 }
 
 absl::Status TrainingSession::FinishStep(const Figures& figures, const std::string& status_text) {

@@ -48,13 +48,13 @@ absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
                           Evaluator::Open(context, session->model(), session->tokenizer()));
   const int64_t count = source->size();
+  DocumentOrder order(count, config, context.recipe->seed, context.stage->name);
   session->set_total_steps(SftSteps(count, config));
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
 
   while (!session->finished()) {
     const auto began = std::chrono::steady_clock::now();
-    const std::vector<int64_t> chosen =
-        DocumentsOfStep(count, config, context.recipe->seed, context.stage->name, session->state().step);
+    const std::vector<int64_t> chosen = order.OfStep(session->state().step);
     LossDenominators denominators;
     std::vector<TrainSequence> documents;
     for (int64_t index : chosen) {

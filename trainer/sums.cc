@@ -6,7 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/lines.h"
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 #include "core/text.h"
 #include "data/record_file.h"
 #include "trainer/run_directory.h"
@@ -149,11 +149,17 @@ absl::Status StageSums::CheckThere() const {
   return absl::OkStatus();
 }
 
-absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, const OnBytes& on_bytes) {
+absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
+                            const OnBytes& on_bytes) {
   TEMPER_ASSIGN_OR_RETURN(const auto files, ReadSums(stage_directory, at));
   for (const auto& [name, extent] : files) {
     const std::string path = absl::StrCat(stage_directory, "/", name);
     if (!FileExists(path)) return Gone(path);
+    std::error_code error;
+    const size_t rank = path.rfind(".rank-");
+    if (cut_tails && rank != path.npos &&
+        std::filesystem::file_size(path, error) > static_cast<uintmax_t>(extent.bytes) && !error)
+      TEMPER_RETURN_IF_ERROR(CutTails(path.substr(0, rank)));
     TEMPER_ASSIGN_OR_RETURN(const Extent now, WholeFile(path, on_bytes));
     if (now != extent) return Differs(path);
   }

@@ -46,8 +46,8 @@ class StageSums {
 };
 
 // Whether sums.jsonl begins with `at`, and each file that it names there is what it was. DataLoss names the
-// one that is not.
-absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at,
+// one that is not. With `cut_tails` what a crash left behind the records of a file is cut off.
+absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
                             const OnBytes& on_bytes = nullptr);
 
 }  // namespace temper

@@ -12,6 +12,7 @@
 #include "core/file.h"
 #include "core/json.h"
 #include "core/metrics.h"
+#include "core/sealed.h"
 #include "data/record_file.h"
 #include "gtest/gtest.h"
 #include "trainer/recipe_config.h"
@@ -32,7 +33,7 @@ struct SyntheticRun {
   void Write() const {
     ASSERT_TRUE(RemoveTree(directory).ok());
     ASSERT_TRUE(MakeDirectories(directory).ok());
-    ASSERT_TRUE(WriteFileAtomic(directory + "/config.yaml", WriteConfig(Recipe())).ok());
+    ASSERT_TRUE(WriteFileAtomic(directory + "/config.yaml", SealedYaml(WriteConfig(Recipe()))).ok());
     ASSERT_TRUE(WriteFileAtomic(directory + "/summary.json", DumpJson(Summary())).ok());
     WriteMetrics();
     for (int stage = 0; stage < 3; ++stage) WriteStage(stage);

@@ -6,7 +6,7 @@
 #include <csignal>
 #include <filesystem>
 
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 #include "gmock/gmock.h"
 #include "kernels/cpu_backend.h"
 #include "model/hugging_face.h"

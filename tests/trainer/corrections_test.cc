@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "comm/threads.h"
 #include "core/metrics.h"
+#include "core/sealed.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/checkpoint.h"
@@ -116,7 +117,7 @@ TEST_F(Corrections, OfAStageThatHasNotBegunAreAsIfTheyHadBeenThereFromTheBeginni
 TEST_F(Corrections, OfARunThatTrainedNothingAreFree) {
   const std::string expected = Undisturbed({"seed=8", "stages.base.pretrain.prompts_per_step=6"});
   ASSERT_TRUE(MakeDirectories(folder_ / "nothing").ok());
-  ASSERT_TRUE(WriteFileAtomic(folder_ / "nothing/config.yaml", WriteConfig(Of({}))).ok());
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "nothing/config.yaml", SealedYaml(WriteConfig(Of({})))).ok());
   const absl::Status status = Run({"seed=8", "stages.base.pretrain.prompts_per_step=6"}, "nothing");
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(DigestOf("nothing"), expected);

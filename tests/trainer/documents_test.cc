@@ -16,8 +16,9 @@ std::vector<int64_t> Pass(int64_t documents, const SftConfig& config, uint64_t s
                           int64_t pass) {
   std::vector<int64_t> order;
   const int64_t steps = SftSteps(documents, config) / config.epochs;
+  DocumentOrder of(documents, config, seed, stage);
   for (int64_t step = pass * steps; step < (pass + 1) * steps; ++step) {
-    const std::vector<int64_t> chosen = DocumentsOfStep(documents, config, seed, stage, step);
+    const std::vector<int64_t> chosen = of.OfStep(step);
     EXPECT_LE(static_cast<int64_t>(chosen.size()), config.prompts_per_step);
     EXPECT_GT(chosen.size(), 0u);
     order.insert(order.end(), chosen.begin(), chosen.end());
@@ -125,6 +126,15 @@ TEST_F(LoadedDocuments, AreTheSameForEveryStageAndOthersForAnotherSeed) {
     equal += (*one)[i].tokens == (*other)[i].tokens ? 1 : 0;
   }
   EXPECT_LT(equal, 5);
+}
+
+TEST_F(LoadedDocuments, OfAGeneratorAreMadeWhenTheyAreAskedFor) {
+  const std::vector<DocumentsConfig> many = {From("corpus", 100'000'000)};
+  const auto source = DocumentSource::Open(context_, many, *tokenizer_);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ((*source)->size(), 100'000'000);
+  EXPECT_EQ((*source)->Read(29)->tokens, Load({From("corpus", 30)})->back().tokens);
+  EXPECT_GT((*source)->Read(99'999'999)->tokens.size(), 1u);
 }
 
 TEST_F(LoadedDocuments, OfAFileThatEvaluationsAskAreLeftOut) {

@@ -8,6 +8,7 @@
 #include "comm/threads.h"
 #include "core/json.h"
 #include "core/metrics.h"
+#include "core/sealed.h"
 #include "core/status.h"
 #include "data/record_file.h"
 #include "gmock/gmock.h"
@@ -156,12 +157,12 @@ TEST(NotExact, RunOnAnotherDeviceIsAnotherRun) {
   const RecipeConfig recipe = SmallRecipe(folder / "model");
   const std::string run = folder / "run";
   EXPECT_EQ(RunAlone(recipe, run, [] { return true; }).code(), absl::StatusCode::kCancelled);
-  auto text = ReadFile(run + "/config.yaml");
+  auto text = ReadSealedYaml(run + "/config.yaml");
   ASSERT_TRUE(text.ok()) << text.status();
   const size_t at = text->find("device: cpu\n");
   ASSERT_NE(at, std::string::npos) << *text;
   text->replace(at, 11, "device: cuda");
-  ASSERT_TRUE(WriteFileAtomic(run + "/config.yaml", *text).ok());
+  ASSERT_TRUE(WriteFileAtomic(run + "/config.yaml", SealedYaml(*text)).ok());
   EXPECT_THAT(std::string(RunAlone(recipe, run).message()), HasSubstr("device: cuda there, cpu now"));
 }
 

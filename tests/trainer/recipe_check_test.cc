@@ -88,6 +88,8 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
        ":10: stages.base.pretrain.init.directory: confgs/tiny/base has no config.json"},
       {"count: 8", "count: 0", ":12: stages.base.pretrain.documents[0].count: a generator needs one"},
       {"count: 3", "count: 0", ":14: stages.base.pretrain.documents[1].count: a generator needs one"},
+      {"count: 8", "count: 1000000000000000",
+       ":12: stages.base.pretrain.documents[0].count: is more than 100000000"},
       {"count: 3", "chain_steps: [1]\n          count: 3",
        ":14: stages.base.pretrain.documents[1].chain_steps: [1] is not"},
       {"count: 3", "find_x_steps: [1, 3]\n          count: 3",

@@ -217,7 +217,7 @@ TEST_F(RunFilesTest, AResumeWithAnotherFileOfAStageThatHasBegunNamesItAndStops) 
     EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << change.file << " " << status;
     EXPECT_THAT(std::string(status.message()),
                 AllOf(HasSubstr(folder_ / ("a/" + change.file)), HasSubstr("stage first began"),
-                      HasSubstr("restore it")));
+                      HasSubstr(", or use another --run-dir")));
     if (was.empty()) {
       fs::remove(folder_ / ("a/" + change.file));
     } else {
@@ -333,6 +333,75 @@ TEST_F(RunFilesTest, ReadingThemHearsARequestToStop) {
                                   Recipe(), folder_ / "run", false, [] { return true; }, nullptr)
                                   .status();
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
+}
+
+TEST_F(RunFilesTest, AProgramElsewhereIsTheSameAndAnotherIsNamedAlsoWhileTheRunGoesOn) {
+  const auto with_judge = [&](const std::string& folder) {
+    RecipeConfig recipe = Recipe();
+    RuleConfig& rule = recipe.stages[1].rl.reward.rules[0];
+    rule.rule = "process";
+    rule.process.command = {"python3", folder_ / (folder + "/judge.py"), "--strict"};
+    return recipe;
+  };
+  const auto files_of = [&](const RecipeConfig& recipe) {
+    return ReadRunFiles(recipe, folder_ / "run", true, Never, nullptr).value();
+  };
+  const auto changes = [&](const RecipeConfig& before, const RunFiles& kept, const RecipeConfig& now) {
+    const RunFiles files = files_of(now);
+    return CompareConfigs(WithProgramsByContent(before.stages[1], {&kept}),
+                          WithProgramsByContent(now.stages[1], {&files, &kept}));
+  };
+  const auto held = [](const RecipeConfig& recipe) {
+    std::string text;
+    for (const Held& each : HeldOfRecipe(recipe, true)) absl::StrAppend(&text, each.what, each.value, "\n");
+    return text;
+  };
+  Write("a/judge.py", "print(1)\n");
+  fs::create_directories(folder_ / "elsewhere");
+  Write("elsewhere/judge.py", "print(1)\n");
+  const RecipeConfig here = with_judge("a"), there = with_judge("elsewhere");
+  const RunFiles kept = files_of(here);
+  EXPECT_EQ(changes(here, kept, there).size(), 0u);
+  EXPECT_EQ(held(here), held(there));
+  RecipeConfig other_word = there;
+  other_word.stages[1].rl.reward.rules[0].process.command[2] = "--lenient";
+  EXPECT_EQ(changes(here, kept, other_word).size(), 1u);
+  EXPECT_NE(held(here), held(other_word));
+
+  EXPECT_TRUE(CheckPrograms(kept, "second").ok());
+  Write("a/judge.py", "print(2)\n");
+  EXPECT_THAT(std::string(CheckPrograms(kept, "second").message()),
+              AllOf(HasSubstr("a/judge.py: was replaced while the run goes on"),
+                    HasSubstr("stages.second.rl.reward.rules[0].command[1]")));
+  EXPECT_TRUE(CheckPrograms(kept, "first").ok());
+  Write("elsewhere/judge.py", "print(2)\n");
+  const auto other = changes(here, kept, there);
+  ASSERT_EQ(other.size(), 1u);
+  EXPECT_THAT(other[0].after, HasSubstr("judge.py (SHA-256 "));
+}
+
+TEST_F(RunFilesTest, WhatBecameOfAFileIsSaidWithWhatToDoWhereTheStageHasBegun) {
+  RunFiles kept, now;
+  kept.files = {{"one", "rl.problems.files[0]", "", "/d/a.jsonl", 1, std::string(64, 'a')},
+                {"one", "from", "b.json", "/m/b.json", 1, std::string(64, 'b')}};
+  now.files = {{"one", "rl.problems.files[0]", "", "/e/a.jsonl", 1, std::string(64, 'c')},
+               {"one", "from", "chat_template.jinja", "/m/chat_template.jinja", 1, std::string(64, 'd')}};
+  EXPECT_THAT(
+      now.Differences(kept, "one", true),
+      ::testing::ElementsAre(
+          "/e/a.jsonl: is not the file that stage one began with: SHA-256 aaaaaaaaaaaa then, cccccccccccc "
+          "now "
+          "(stages.one.rl.problems.files[0]): restore it, or use another --run-dir",
+          "/m/b.json: is missing, and stage one began with it (stages.one.from): restore it, or use another "
+          "--run-dir",
+          "/m/chat_template.jinja: was not there when stage one began (stages.one.from): move it away, or "
+          "use "
+          "another --run-dir"));
+  EXPECT_THAT(now.Differences(kept, "one", false),
+              ::testing::ElementsAre("/e/a.jsonl: is another file: SHA-256 aaaaaaaaaaaa then, cccccccccccc "
+                                     "now (stages.one.rl.problems.files[0])",
+                                     "/m/b.json: is gone (stages.one.from)",
+                                     "/m/chat_template.jinja: is new (stages.one.from)"));
 }
 
 }  // namespace

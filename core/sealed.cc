@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/sealed_json.h"
+#include "core/sealed.h"
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
@@ -9,7 +9,15 @@
 namespace temper {
 namespace {
 
-constexpr char kSeal[] = ",\"crc32c\":";
+constexpr char kSeal[] = ",\"crc32c\":", kYamlSeal[] = "# crc32c: ";
+constexpr int64_t kLimit = 1 << 26;
+
+absl::Status Differs(const std::string& path) {
+  return absl::DataLossError(
+      absl::StrCat(Printable(path, 1000),
+                   ": is not what was written (its checksum differs; it was cut, edited, or is of another "
+                   "temper): restore it from a copy, or use another --run-dir"));
+}
 
 }  // namespace
 
@@ -25,15 +33,21 @@ absl::Status WriteSealedJson(const std::string& path, const Json& object) {
 }
 
 absl::StatusOr<Json> ReadSealedJson(const std::string& path) {
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 26));
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLimit));
   const size_t seal = text.rfind(kSeal);
-  if (seal == text.npos || SealedJson(text.substr(0, seal)) != text) {
-    return absl::DataLossError(
-        absl::StrCat(Printable(path, 1000),
-                     ": is not what was written (its checksum differs; it was cut, edited, or is of another "
-                     "temper): restore it from a copy, or use another --run-dir"));
-  }
+  if (seal == text.npos || SealedJson(text.substr(0, seal)) != text) return Differs(path);
   return ParseJson(text.substr(0, seal) + "}", path);
+}
+
+std::string SealedYaml(const std::string& lines) {
+  return absl::StrCat(lines, kYamlSeal, Crc32c(lines), "\n");
+}
+
+absl::StatusOr<std::string> ReadSealedYaml(const std::string& path) {
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLimit));
+  const size_t seal = text.rfind(kYamlSeal);
+  if (seal == text.npos || SealedYaml(text.substr(0, seal)) != text) return Differs(path);
+  return text.substr(0, seal);
 }
 
 Json ExtentJson(const Extent& extent) { return {{"bytes", extent.bytes}, {"crc32c", extent.crc32c}}; }
