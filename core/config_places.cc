@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/config.h"
 #include "core/config_text.h"
+#include "core/text.h"
 
 namespace temper {
 namespace {
@@ -37,7 +38,7 @@ const YamlNode* NodeAt(const YamlNode& root, const std::string& path, int* line)
 
 std::string PlaceText(const std::string& name, int line, const YamlNode* node, const std::string& path) {
   if (node != nullptr && !node->origin.empty()) return node->origin;
-  return absl::StrCat(name, ":", line, ": ", path);
+  return absl::StrCat(Printable(name, 1000), ":", line, ": ", path);
 }
 
 bool ConfigPlaces::Says(const std::string& path) const {

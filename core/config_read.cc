@@ -295,11 +295,12 @@ absl::StatusOr<std::string> ReadConfigText(const std::string& path) { return Rea
 absl::Status ReadFields(const std::string& text, const std::string& name,
                         const std::vector<std::string>& overrides, VisitFields fields, ConfigPlaces* places) {
   TEMPER_ASSIGN_OR_RETURN(YamlNode root, ParseYaml(text, name));
-  if (root.kind == YamlNode::kNull) return absl::InvalidArgumentError(absl::StrCat(name, ":1: is empty"));
+  if (root.kind == YamlNode::kNull)
+    return absl::InvalidArgumentError(absl::StrCat(Printable(name, 1000), ":1: is empty"));
   if (root.kind != YamlNode::kMap) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ":", root.line, ": expected settings such as `name: value`, found ",
-                     root.kind == YamlNode::kList ? "a list" : "a single value"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        Printable(name, 1000), ":", root.line, ": expected settings such as `name: value`, found ",
+        root.kind == YamlNode::kList ? "a list" : "a single value"));
   }
   for (const std::string& override : overrides) TEMPER_RETURN_IF_ERROR(OverrideYaml(root, override));
   TEMPER_RETURN_IF_ERROR(ReadTree(root, name, false, fields));

@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 
 namespace temper {
@@ -29,6 +30,9 @@ bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == 
 
 // Words of api_key, X-Api-Key, apiKey and APIKEY.
 bool SpeaksOfSecret(std::string_view name) {
+  const std::string whole =
+      absl::AsciiStrToLower(std::string(name.substr(std::min(name.find_first_not_of('-'), name.size()))));
+  if (whole == "pass" || whole == "auth" || whole == "sig" || whole == "signature") return true;
   std::string word;
   const auto is_secret = [&] {
     const std::string lower = absl::AsciiStrToLower(word);
@@ -129,11 +133,33 @@ std::string RedactTaking(std::string_view given, std::vector<std::string>* secre
   return out.append(view.substr(done));
 }
 
+// "TOKEN: x" and "Cookie: x", as a header's word of a command; in other texts a colon says something else.
+void RedactHeaderTaking(std::string* word, std::vector<std::string>* secrets) {
+  const size_t colon = word->find(": ");
+  if (colon == std::string::npos || word->find(kRedacted) != std::string::npos) return;
+  const std::string name = word->substr(0, colon);
+  if (name.find_first_of(kNameEnd) != std::string::npos || !SpeaksOfSecret(name)) return;
+  if (secrets != nullptr) secrets->push_back(word->substr(colon + 2));
+  *word = absl::StrCat(name, ": ", std::string(kRedacted));
+}
+
 void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>* secrets) {
   for (size_t i = 0; i < words->size(); ++i) {
     std::string& word = (*words)[i];
     const bool is_option = absl::StartsWith(word, "-") && word.find_first_of("= ") == std::string::npos;
     word = RedactTaking(word, secrets);
+    RedactHeaderTaking(&word, secrets);
+    // curl's and wget's NAME:PASSWORD.
+    if ((word == "-u" || word == "--user") && i + 1 < words->size()) {
+      std::string& next = (*words)[i + 1];
+      const size_t colon = next.find(':');
+      const bool is_place = next.find('/') != std::string::npos;
+      if (is_place || colon == std::string::npos || colon + 1 == next.size()) continue;
+      if (secrets != nullptr) secrets->push_back(next.substr(colon + 1));
+      next = absl::StrCat(next.substr(0, colon + 1), std::string(kRedacted));
+      ++i;
+      continue;
+    }
     if (!is_option || !SpeaksOfSecret(word) || i + 1 == words->size()) continue;
     std::string& next = (*words)[++i];
     if (absl::StartsWith(next, "-")) {

@@ -21,7 +21,7 @@ namespace {
 constexpr size_t kMaxYamlDepth = 64;
 
 absl::Status Error(const std::string& name, int line, const std::string& what) {
-  return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": ", what));
+  return absl::InvalidArgumentError(absl::StrCat(Printable(name, 1000), ":", line, ": ", what));
 }
 
 // Builds the tree from yaml-cpp's events, so that nothing is hidden and nothing is followed.

@@ -50,6 +50,19 @@ TEST(Redact, OfACommandTakesTheWordAfterAnOption) {
                           "--password=[redacted]", "--max-tokens", "5", "--key"));
 }
 
+TEST(Redact, OfACommandTakesHeadersAndWhatCurlIsGiven) {
+  EXPECT_THAT(
+      RedactWords({"curl", "-u", "me:canary", "-H", "TOKEN: canary", "-H", "Cookie: session=canary",
+                   "--pass=canary", "--auth", "canary", "https://h/x?sig=canary&n=1"}),
+      ElementsAre("curl", "-u", "me:[redacted]", "-H", "TOKEN: [redacted]", "-H", "Cookie: [redacted]",
+                  "--pass=[redacted]", "--auth", "[redacted]", "https://h/x?sig=[redacted]&n=1"));
+  const std::vector<std::string> others = {
+      "judge",    "-u", "run.py", "--pass-rule=math",     "Note: key is 5",
+      "--author", "me", "-u",     "https://host:80/score"};
+  EXPECT_EQ(RedactWords(others), others);
+  EXPECT_THAT(SecretsOf({"-u", "me:one", "TOKEN: two"}), ElementsAre("one", "two"));
+}
+
 TEST(Redact, SaysWhatItTakes) {
   EXPECT_THAT(SecretsOf({"judge", "--api-key", "one", "A_TOKEN=two --n 4", "http://three:3@host"}),
               ElementsAre("one", "two", "three:3"));
