@@ -20,6 +20,11 @@ std::string NameIn(const std::string& directory, const std::string& path) {
   return path.empty() ? kNone : path.substr(directory.size() + 1);
 }
 
+absl::Status Missing(const std::string& path, const char* when = "") {
+  return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": is missing", when,
+                                          ": restore it from a copy, or use another --run-dir"));
+}
+
 class Check {
  public:
   Check(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes)
@@ -38,7 +43,7 @@ class Check {
       if (what_ == IntactFor::kDigest) TEMPER_RETURN_IF_ERROR(Older(stage));
     }
     for (const std::string& path : {ConfigPath(run_directory_), FilesPath(run_directory_)}) {
-      if (begun && !FileExists(path)) return Gone(path, ", and stages have begun");
+      if (begun && !FileExists(path)) return Missing(path, ", and stages have begun");
     }
     TEMPER_RETURN_IF_ERROR(Own());
     TEMPER_RETURN_IF_ERROR(Metrics());
@@ -46,11 +51,6 @@ class Check {
   }
 
  private:
-  static absl::Status Gone(const std::string& path, const char* when = "") {
-    return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": is missing", when,
-                                            ": restore it from a copy, or use another --run-dir"));
-  }
-
   // Checkpoints that are kept beside the newest.
   absl::Status Older(const std::string& stage) const {
     TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> all, Checkpoints(CheckpointsDirectory(stage)));
@@ -146,7 +146,7 @@ class Check {
   absl::Status Metrics() const {
     if (metrics_.bytes == 0) return absl::OkStatus();
     const std::string path = MetricsPath(run_directory_);
-    if (!FileExists(path)) return Gone(path);
+    if (!FileExists(path)) return Missing(path);
     TEMPER_ASSIGN_OR_RETURN(const Extent now, ExtentOfFile(path, metrics_.bytes));
     if (now == metrics_) return absl::OkStatus();
     return absl::DataLossError(
@@ -165,6 +165,9 @@ class Check {
 
 absl::Status WriteFinished(const StageContext& context, const Json& row) {
   TEMPER_RETURN_IF_ERROR(context.lock->Check());
+  for (const std::string& path : {ConfigPath(context.run_directory), FilesPath(context.run_directory)}) {
+    if (!FileExists(path)) return Missing(path, ", and the run goes on");
+  }
   TEMPER_RETURN_IF_ERROR(context.sums->CheckThere());
   TEMPER_RETURN_IF_ERROR(context.sums->Sync());
   TEMPER_RETURN_IF_ERROR(context.metrics->Sync());

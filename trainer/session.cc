@@ -17,6 +17,7 @@
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
+#include "data/tokenizer/folder.h"
 #include "trainer/run_directory.h"
 #include "trainer/sums.h"
 
@@ -92,6 +93,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     session->tokenizer_directory_ = context.from_directory;
     TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context));
   }
+  session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);
   session->model_->WeightsChanged(session->state_.policy_version);
@@ -220,11 +222,20 @@ absl::Status TrainingSession::Save() {
   TEMPER_RETURN_IF_ERROR(context_.sums->Sync());
   state_.metrics = context_.metrics->extent();
   state_.sums = context_.sums->extent();
+  for (const std::string& name : tokenizer_files_) {
+    const std::string path = tokenizer_directory_ + "/" + name;
+    if (FileExists(path)) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        Printable(path, 1000),
+        ": was removed while the run goes on, and no checkpoint is whole without it: restore it and start "
+        "again, from the newest checkpoint that is there"));
+  }
   TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
                                         tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
   saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
+  tokenizer_files_ = TokenizerFileNames(tokenizer_directory_);
   return RemoveOldReferences(context_.directory);
 }
 

@@ -84,6 +84,7 @@ class TrainingSession {
   int64_t total_steps_ = 0;
   int64_t saved_step_ = 0;  // of the newest checkpoint
   std::string tokenizer_directory_;
+  std::vector<std::string> tokenizer_files_;  // as they were there when it was chosen
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CausalLm> model_;
   std::unique_ptr<Optimizer> optimizer_;

@@ -157,6 +157,35 @@ TEST_F(Intact, WhatAPowerLossLeavesBehindFinishedRecordsIsCutOff) {
   }
 }
 
+TEST_F(Intact, CheckpointsThatAreRemovedUnderTheRunEndItAndNoneIsWrittenWithoutTokenizer) {
+  const std::string checkpoints = run_ + "/zero/checkpoints";
+  bool removed = false;
+  const absl::Status status = Run(run_, [&] {
+    if (!removed && FileExists(checkpoints + "/step-000002")) {
+      fs::remove_all(checkpoints);
+      fs::create_directory(checkpoints);
+      removed = true;
+    }
+    return false;
+  });
+  EXPECT_THAT(std::string(status.message()), HasSubstr("json: was removed while the run goes on"));
+  EXPECT_TRUE(Checkpoints(checkpoints)->empty());
+  EXPECT_TRUE(Run(run_).ok());
+  EXPECT_EQ(Digest(run_), *digest_);
+}
+
+TEST_F(Intact, FilesOfTheRunThatAreRemovedUnderItAreNamedWhenTheStageEnds) {
+  for (const std::string file : {"/config.yaml", "/files.json"}) {
+    fs::remove_all(run_);
+    const absl::Status status = Run(run_, [&] {
+      if (FileExists(run_ + "/base/checkpoints/step-000001")) fs::remove(run_ + file);
+      return false;
+    });
+    EXPECT_THAT(std::string(status.message()), HasSubstr(run_ + file + ": is missing, and the run goes on"));
+    EXPECT_FALSE(FileExists(run_ + "/base/stage.json"));
+  }
+}
+
 TEST_F(Intact, AFinishedStageWithoutItsStageJsonIsNamedBeforeALaterOneLosesItsMetrics) {
   Copy("stopped");
   fs::remove(run_ + "/base/stage.json");
