@@ -67,8 +67,7 @@ absl::StatusOr<EvalOptions> ReadEvalOptions(const CommandLine& line, std::option
   as_stage.skip_bad_lines = evaluation.source.skip_bad_lines;
   as_stage.k = evaluation.samples_per_prompt;
   as_stage.pass_rule = evaluation.pass_rule;
-  as_stage.max_new_tokens = evaluation.sampling.max_new_tokens;
-  as_stage.temperature = static_cast<float>(evaluation.sampling.temperature);
+  static_cast<Sampling&>(as_stage) = evaluation.sampling;
   as_stage.seed = static_cast<uint64_t>((*of)->recipe.seed);
   TEMPER_RETURN_IF_ERROR(ParseOptions(line.arguments, as_stage).status());
   LogInfo("measured as stage ", as_stage.stage, " of ", Printable(as_stage.recipe, 1000), ": k ", as_stage.k,

@@ -60,22 +60,9 @@ absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& option
 }
 
 absl::StatusOr<SamplingOptions> Policy::Sampling(const DrawOptions& options) const {
-  for (const std::string& text : options.stop) {
-    if (text.empty()) return absl::InvalidArgumentError("--stop: the text is empty");
-    if (tokenizer_ == nullptr)
-      return absl::InvalidArgumentError("--stop: the model directory has no tokenizer.json");
-  }
-  SamplingOptions sampling;
-  sampling.max_new_tokens = options.max_new_tokens;
-  sampling.parameters = {.temperature = options.temperature,
-                         .top_k = options.top_k,
-                         .top_p = options.top_p,
-                         .min_p = options.min_p};
-  sampling.ignore_eos = options.ignore_eos;
-  sampling.eos_ids = eos_ids_;
-  sampling.stop_strings = options.stop;
-  sampling.tokenizer = tokenizer_.get();
-  return sampling;
+  if (!options.stop.empty() && tokenizer_ == nullptr)
+    return absl::InvalidArgumentError("--stop: the model directory has no tokenizer.json");
+  return options.For(eos_ids_, tokenizer_.get());
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& options, int64_t positions) {

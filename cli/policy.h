@@ -12,6 +12,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
 #include "rollout/engine.h"
+#include "trainer/sampling.h"
 
 namespace temper {
 
@@ -40,32 +41,15 @@ absl::StatusOr<std::string> FindModel(const std::string& path);
 absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendOfOption(const std::string& name, ThreadPool* pool);
 
 // How a command draws completions.
-struct DrawOptions {
-  int64_t max_new_tokens = 256;
-  float temperature = 1;
-  float top_p = 1;
-  int top_k = 0;
-  float min_p = 0;
+struct DrawOptions : Sampling {
   uint64_t seed = 0;
-  bool ignore_eos = false;
-  std::vector<std::string> stop;
   int64_t max_batch = 256;
   int64_t cache_mib = 0;
 
   template <class V>
   void Fields(V& v) {
-    v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
-            Between(1, 1 << 20));
-    v.Field("temperature", temperature,
-            "Of sampling and of every logprob; 0: the likeliest token, logprobs at 1.", Between(0.0, 100.0));
-    v.Field("top_p", top_p, "Only the likeliest tokens that make up this probability.", MoreThan(0.0),
-            AtMost(1.0));
-    v.Field("top_k", top_k, "Only this many likeliest tokens; 0: all.", AtLeast(0));
-    v.Field("min_p", min_p, "Only tokens of at least this share of the likeliest one's probability.",
-            Between(0.0, 1.0));
+    Sampling::Fields(v);
     v.Field("seed", seed, "Every draw is a function of it, the prompt's id and the sample's index.");
-    v.Field("ignore_eos", ignore_eos, "The end token may be sampled and does not stop.");
-    v.Field("stop", stop, "A completion ends with the token that completes this text.", Repeated());
     v.Field("max_batch", max_batch, "Sequences that decode together. Changes speed and memory, never bits.",
             Between(1, 1 << 16));
     v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB; 0: half of the free memory, at most 4096.",

@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 
 # The files of trainer that drive rollouts; all others see trajectories only.
-TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation")
+TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation", "sampling")
 ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # What other folders may include of a folder.
@@ -288,7 +288,7 @@ BAD = [
      "data/chat/ and data/zebra/ include each other"),
     ("model/bad.cc", '#include "a.cc"\n', 1, "does not start at the root"),
     ("model/bad.cc", '#include "tests/model/x.h"\n', 1, "must not include tests"),
-    ("trainer/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation"),
+    ("trainer/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation, sampling"),
     ("model/bad.cc", 'int i;  // "\nauto y = at::matmul(a, b);\n', 2, "at::matmul is not among"),
     ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
     ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),

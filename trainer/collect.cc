@@ -80,7 +80,7 @@ absl::StatusOr<std::string> KeptRows(const Group& group, const CollectConfig& co
     int64_t* fate = &fates->kept;
     if (!reward.has_value()) {
       fate = &fates->unjudged;
-    } else if (trajectory.stop != StopReason::kEndOfText) {
+    } else if (trajectory.stop == StopReason::kLength) {
       fate = &fates->cut;
     } else if (*reward < config.min_reward) {
       fate = &fates->low;
@@ -129,7 +129,7 @@ absl::Status RunCollect(const StageContext& context) {
     TEMPER_ASSIGN_OR_RETURN(request.prompts,
                             problems->Take(first, std::min(kCollectedTogether, config.prompts - first)));
     request.samples_per_prompt = config.samples_per_prompt;
-    request.sampling = SamplingOptionsOf(config.sampling, *policy.tokenizer);
+    request.sampling = config.sampling.For(policy.tokenizer->eos_ids(), policy.tokenizer.get());
     request.records = RolloutRecords(context.directory, rollout);
     RolloutCounts counts;
     TEMPER_ASSIGN_OR_RETURN(

@@ -41,7 +41,7 @@ absl::Status Evaluator::Draw(Level* level) {
   // A file has so many problems and no more.
   const int64_t count = source->size() < 0 ? level->count : std::min(level->count, source->size());
   TEMPER_ASSIGN_OR_RETURN(level->prompts, source->Take(0, count));
-  const SamplingOptions sampling = SamplingOptionsOf(config_.sampling, tokenizer_);
+  const SamplingOptions sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   for (const Prompt& prompt : level->prompts) TEMPER_RETURN_IF_ERROR(engine_.Check(prompt, sampling));
   return absl::OkStatus();
 }
@@ -93,7 +93,7 @@ absl::StatusOr<Measure::Figures> Evaluator::Sample(const Level& level, int64_t c
   request.prompts.assign(level.prompts.begin(), level.prompts.begin() + count);
   request.samples_per_prompt = samples;
   request.policy_version = model_.version();
-  request.sampling = SamplingOptionsOf(config_.sampling, tokenizer_);
+  request.sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   request.records = records;
   RolloutCounts counts;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,

@@ -20,6 +20,7 @@
 #include "trainer/advantage.h"
 #include "trainer/loss.h"
 #include "trainer/optimizer.h"
+#include "trainer/sampling.h"
 
 namespace temper {
 
@@ -114,18 +115,14 @@ struct ProblemsConfig {
   }
 };
 
-struct SamplingConfig {
-  int64_t max_new_tokens = 112;
-  double temperature = 1.0;
+struct SamplingConfig : Sampling {
+  SamplingConfig() { max_new_tokens = 112; }
   int64_t max_batch = 256;
   int64_t cache_mib = 1024;
 
   template <class V>
   void Fields(V& v) {
-    v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
-            Between(1, 1 << 20));
-    v.Field("temperature", temperature, "Of sampling, and of every logprob (log_softmax(logits / T)).",
-            Between(0.01, 100.0));
+    Sampling::Fields(v);
     v.Field("max_batch", max_batch, "Sequences that decode together on a rank.", Between(1, 1 << 16), Free());
     v.Field("cache_mib", cache_mib, "Paged cache, at most, in MiB.", Between(1, 1 << 24), Free());
   }
@@ -206,6 +203,8 @@ struct RlConfig : UpdatesConfig {
             "updates.",
             Between(1, 1024));
     v.Section("sampling", sampling, "How completions are drawn.");
+    v.Check(sampling.temperature >= 0.01f, "sampling.temperature",
+            "is too low to train with: the completions of a group would be one; the least is 0.01");
     v.Section("problems", problems, "Where problems come from.");
     v.Section("reward", reward, "Rules, weights and gates.");
     v.Choice("ratio_level", loss.ratio_level,

@@ -48,8 +48,8 @@ void RecomputeOldLogprobs(TrainingSession& session, const RlConfig& config,
   const LeafRange mine = LocalLeaves(*session.context().mesh, config.gradient_leaves);
   for (UpdateBatch& batch : batches) {
     FillLogprobs(session.model(), DealToLeaves(batch, config.gradient_leaves), mine,
-                 config.tokens_per_microbatch, static_cast<float>(config.sampling.temperature),
-                 &TrainSequence::old_logprobs, &batch);
+                 config.tokens_per_microbatch, config.sampling.temperature, &TrainSequence::old_logprobs,
+                 &batch);
   }
 }
 
@@ -98,7 +98,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   }
   Engine engine(&session->model(), EngineOptionsOf(config.sampling));
   RolloutWorker worker(&engine, &session->tokenizer(), *context.mesh);
-  const float temperature = static_cast<float>(config.sampling.temperature);
+  const float temperature = config.sampling.temperature;
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
   int64_t idle = 0;  // updates in a row that had nothing to train on
 

@@ -136,14 +136,6 @@ EngineOptions EngineOptionsOf(const SamplingConfig& config) {
   return options;
 }
 
-SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer& tokenizer) {
-  SamplingOptions options;
-  options.max_new_tokens = config.max_new_tokens;
-  options.parameters.temperature = static_cast<float>(config.temperature);
-  options.eos_ids = tokenizer.eos_ids();
-  return options;
-}
-
 int RewardThreads(const StageContext& context) { return std::max(1, context.backend->pool().threads() / 2); }
 
 absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
@@ -157,7 +149,7 @@ absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, Prob
   TEMPER_ASSIGN_OR_RETURN(request.prompts, problems.Take(rollout * prompts, prompts));
   request.samples_per_prompt = config.samples_per_prompt;
   request.policy_version = session.state().policy_version - session.state().step % config.updates_per_rollout;
-  request.sampling = SamplingOptionsOf(config.sampling, session.tokenizer());
+  request.sampling = config.sampling.For(session.tokenizer().eos_ids(), &session.tokenizer());
   request.records = RolloutRecords(context.directory, rollout);
   return request;
 }

@@ -33,7 +33,6 @@ struct RlFigures {
 
 // The pieces of the page that are configuration.
 EngineOptions EngineOptionsOf(const SamplingConfig& config);
-SamplingOptions SamplingOptionsOf(const SamplingConfig& config, const Tokenizer& tokenizer);
 int RewardThreads(const StageContext& context);
 absl::StatusOr<RolloutRequest> MakeRolloutRequest(TrainingSession& session, ProblemSource& problems,
                                                   const RlConfig& config, int64_t rollout);

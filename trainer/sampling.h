@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "data/tokenizer/tokenizer.h"
+
+namespace temper {
+
+struct SamplingOptions;  // rollout/engine.h
+
+// How completions are drawn, as recipes and commands say it.
+struct Sampling {
+  int64_t max_new_tokens = 256;
+  float temperature = 1;
+  float top_p = 1;
+  int top_k = 0;
+  float min_p = 0;
+  bool ignore_eos = false;
+  std::vector<std::string> stop;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
+            Between(1, 1 << 20));
+    v.Field("temperature", temperature,
+            "Of sampling and of every logprob (log_softmax(logits / T)); 0: the likeliest token, logprobs at "
+            "1.",
+            Between(0.0, 100.0));
+    v.Field("top_p", top_p, "Only the likeliest tokens that make up this probability.", MoreThan(0.0),
+            AtMost(1.0));
+    v.Field("top_k", top_k, "Only this many likeliest tokens; 0: all.", AtLeast(0));
+    v.Field("min_p", min_p, "Only tokens of at least this share of the likeliest one's probability.",
+            Between(0.0, 1.0));
+    v.Field("ignore_eos", ignore_eos, "The end token may be sampled and does not stop.");
+    v.Field("stop", stop, "A completion ends with the token that completes this text.", Repeated());
+    v.Check(std::find(stop.begin(), stop.end(), "") == stop.end(), "stop", "the text is empty");
+  }
+
+  // The same of a policy that ends with `eos_ids`; only `stop` needs the tokenizer, which outlives it.
+  SamplingOptions For(std::vector<int32_t> eos_ids, const Tokenizer* tokenizer) const;
+};
+
+}  // namespace temper
