@@ -147,7 +147,10 @@ int RunCommand(const Command& command, std::vector<std::string> arguments,
   if (!opened.ok()) return Finish(opened.status(), true);
   world = *std::move(opened);
   const bool first = world->rank() == 0;
-  if (world->size() > 1) SetLogPrefix(absl::StrCat("rank ", world->rank(), ": "));
+  if (world->size() > 1) {
+    SetLogPrefix(absl::StrCat("rank ", world->rank(), ": "));
+    SetThreadDumpRank(world->rank());
+  }
   if (world->size() > 1 && !command.ranks) {
     return Finish(
         absl::FailedPreconditionError(absl::StrCat("temper ", command.name, " is for one rank, and here are ",

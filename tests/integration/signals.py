@@ -7,6 +7,7 @@ Usage: signals.py TEMPER     Needs mpirun (exit status 77 without). Takes about 
 """
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -108,7 +109,7 @@ def main():
             directory = folder / str(at)
             code, errors = stop(temper, directory, ranks, number, to, before)
             saved = list(directory.glob("*/checkpoints/step-*"))
-            threads = "that is every thread" in errors and "RunRecipe" in errors
+            threads = re.search(r"rank \d: that is every thread", errors) is not None and "RunRecipe" in errors
             good = code == 75 and saved and "it is saved" in errors and threads == (number == signal.SIGQUIT)
             print(f"{ranks} rank(s), {number.name} to the {to}{' by the lines of docs/start.md' if before else ''}: {code}, "
                   f"{'saved' if saved else 'not saved'}{'' if good else ': expected 75 and saved'}")
