@@ -101,6 +101,16 @@ def safetensors():
     yield line({"metadata": {"total_size": 7}, "weight_map": {"a": "model-1.safetensors", "b": "../b"}})
 
 
+# The files of a run's folder, each behind the byte of its reader.
+def run_directory():
+    extent = {"bytes": 12, "crc32c": 4000000000}
+    sealed = line({"metrics": extent, "sums": extent, "row": {"stage": "zero", "pass@1": 0.5}})
+    for number, text in ((0, sealed[:-1] + ',"crc32c":1}\n'), (1, sealed[:-1]), (2, "seed: 1\n# crc32c: 1\n"), (3, "seed: 1\nstages: {}\n"),
+                         (4, line({"file": "trajectories/rollout-000000.rank-0.records", "is": extent}) + "\n"),
+                         (5, line({"stage": "zero", "step": 1, "loss": 0.5, "time/unix_seconds": 1e9}) + "\n")):
+        yield bytes([number]) + text.encode()
+
+
 # Protobuf by hand, of data/trajectory.proto: a number, or text, of each field.
 def records():
     fields = [bytes([n << 3, 1]) for n in range(1, 12)] + [bytes([n << 3 | 2, 2]) + b"ab" for n in range(1, 12)]
@@ -114,6 +124,7 @@ seeds("tokenizer", tokenizers())
 seeds("encode", [bytes([i]) + (t if isinstance(t, bytes) else t.encode()) for i in (0, 1, 60, 90, 110) for t in TEXTS])
 seeds("chat_template", [row[0] for row in rows("tests/data/chat/template_cases.jsonl")[1:]])
 seeds("record_file", records())
+seeds("run_directory", run_directory())
 seeds("row_file", [line(row) + "\n\n" for row in PROBLEMS] + ["\n".join(map(line, PROBLEMS))])
 seeds("parquet", [pathlib.Path("tests/data/dataset/parquet_case.parquet").read_bytes()])
 seeds("latex", LATEX + ANSWERS)
