@@ -178,11 +178,11 @@ TEST_F(Intact, FilesOfTheRunThatAreRemovedUnderItAreNamedWhenTheStageEnds) {
   for (const std::string file : {"/config.yaml", "/files.json"}) {
     fs::remove_all(run_);
     const absl::Status status = Run(run_, [&] {
-      if (FileExists(run_ + "/base/checkpoints/step-000001")) fs::remove(run_ + file);
+      if (FileExists(run_ + "/zero/checkpoints/step-000002")) fs::remove(run_ + file);
       return false;
     });
     EXPECT_THAT(std::string(status.message()), HasSubstr(run_ + file + ": is missing, and the run goes on"));
-    EXPECT_FALSE(FileExists(run_ + "/base/stage.json"));
+    EXPECT_FALSE(FileExists(run_ + "/zero/stage.json"));
   }
 }
 
