@@ -37,7 +37,7 @@ absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir
   const auto finished = [&](const std::string& stage) {
     return FileExists(StageDonePath(StageDirectory(run_dir, stage)));
   };
-  TEMPER_RETURN_IF_ERROR(CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished));
+  TEMPER_RETURN_IF_ERROR(CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished, run_dir));
   const absl::Status status = CheckOnlyOursToWrite(run_dir, recipe.shared);
   return status.ok() ? status : absl::Status(status.code(), absl::StrCat(status.message(), "; or --force"));
 }
@@ -53,11 +53,12 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
                      : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
   }
   std::vector<std::string> notes;
-  const absl::StatusOr<RecipeConfig> read = ReadRecipe(rest[0], options.set, line.world->size(), &notes);
+  const absl::StatusOr<RecipeConfig> read =
+      ReadRecipe(rest[0], options.set, line.world->size(), &notes, options.run_dir);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(read.status(), *line.world));
   const RecipeConfig& recipe = *read;
   const bool first = line.world->rank() == 0;
-  TEMPER_ASSIGN_OR_RETURN(const std::string plan, PlanText(recipe, line.world->size()));
+  TEMPER_ASSIGN_OR_RETURN(const std::string plan, PlanText(recipe, line.world->size(), options.run_dir));
   if (first) LogInfo(plan);
   for (const std::string& note : notes) {
     if (first) LogWarning(note);

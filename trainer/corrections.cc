@@ -195,7 +195,8 @@ class Comparison {
     for (const FieldChange& change : CompareConfigs(before, now)) {
       const std::string path = absl::StrCat("stages.", before.name, ".", change.path);
       const bool evaluation = absl::StartsWith(change.path, "evaluation.");
-      if (change.place && files_.Moved(kept_, before.name, change.path)) {
+      const bool is_gone = finished && files_.Gone(kept_, before.name, change.path);
+      if (change.place && (is_gone || files_.Moved(kept_, before.name, change.path))) {
         if (!finished) history_.push_back(Line(path, change));
         continue;
       }

@@ -60,6 +60,11 @@ std::string SourceText(const ProblemsConfig& problems,
 
 }  // namespace
 
+bool Inputs::AllFinished() const {
+  return std::all_of(recipe_.stages.begin(), recipe_.stages.end(),
+                     [&](const StageConfig& stage) { return options_.finished(stage.name); });
+}
+
 absl::StatusOr<std::unique_ptr<Inputs>> Inputs::Open(const RecipeConfig& recipe, const Options& options) {
   auto inputs = std::unique_ptr<Inputs>(new Inputs(recipe, options));
   TEMPER_RETURN_IF_ERROR(inputs->OpenAll());
@@ -79,6 +84,7 @@ Inputs::Reading Inputs::Evaluation(const StageConfig& stage, bool hard) const {
 }
 
 absl::Status Inputs::OpenAll() {
+  if (AllFinished()) return absl::OkStatus();
   for (const StageConfig& stage : recipe_.stages) {
     if (stage.kind == StageKind::kCollect) continue;
     if (stage.evaluation.HeldOutProblems() > 0)
@@ -131,7 +137,7 @@ absl::Status Inputs::OpenProblems(const Reading& reading) {
   const auto [entry, is_new] = problems_.try_emplace(KeyOf(reading));
   if (reading.problems->files.empty()) return CheckMade(reading);
   if (!is_new) return absl::OkStatus();
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, *reading.stage));
+  TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, *reading.stage, options_.run_directory));
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::unique_ptr<Reward>> rules, MakeRules(reading.reward));
   ProblemFileOptions options = reading.problems->FileOptions();
   options.side = reading.split;
@@ -190,7 +196,7 @@ absl::Status Inputs::OpenDocuments(const StageConfig& stage, const SftConfig& co
     if (documents.kind != "file") continue;
     std::shared_ptr<const DocumentFile>& opened = documents_[KeyOf(stage, documents)];
     if (opened == nullptr) {
-      TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage));
+      TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, options_.run_directory));
       DocumentFileOptions options;
       options.prompt = documents.prompt;
       options.skip_bad_lines = documents.skip_bad_lines;
@@ -251,6 +257,7 @@ std::shared_ptr<const DocumentFile> Inputs::Documents(const StageConfig& stage,
 }
 
 std::string Inputs::Text() const {
+  if (AllFinished()) return "what the stages read: nothing, all are finished";
   std::string text = "what the stages read:";
   for (const StageConfig& stage : recipe_.stages) {
     std::vector<std::string> parts;

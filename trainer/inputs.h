@@ -56,6 +56,7 @@ class Inputs {
     Split split;
   };
   Inputs(const RecipeConfig& recipe, const Options& options) : recipe_(recipe), options_(options) {}
+  bool AllFinished() const;
   absl::Status OpenAll();
   absl::Status OpenProblems(const Reading& reading);
   absl::Status CheckMade(const Reading& reading) const;

@@ -7,15 +7,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "core/file.h"
 #include "core/status.h"
 #include "kernels/attention.h"
 #include "kernels/counting_backend.h"
 #include "model/causal_lm.h"
 #include "model/hugging_face.h"
 #include "model/kv_cache.h"
+#include "trainer/checkpoint.h"
 #include "trainer/documents.h"
 #include "trainer/model_directory.h"
 #include "trainer/recipe.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -105,11 +108,22 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage) {
-  if (const StageConfig* const before = recipe.StageBefore(stage)) return ModelOf(recipe, *before);
-  if (stage.from.empty()) return ReadPolicyConfig(stage.pretrain.init.directory);
-  TEMPER_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory(stage.from));
-  return ReadPolicyConfig(directory);
+absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage,
+                                    const std::string& run_directory) {
+  const StageConfig* const before = recipe.StageBefore(stage);
+  absl::StatusOr<ModelConfig> model;
+  if (before != nullptr) {
+    model = ModelOf(recipe, *before, run_directory);
+  } else if (stage.from.empty()) {
+    model = ReadPolicyConfig(stage.pretrain.init.directory);
+  } else {
+    const absl::StatusOr<std::string> directory = ModelDirectory(stage.from);
+    model = directory.ok() ? ReadPolicyConfig(*directory) : directory.status();
+  }
+  if (model.ok() || run_directory.empty()) return model;
+  const std::string own = CheckpointsDirectory(StageDirectory(run_directory, stage.name));
+  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(own));
+  return checkpoint.empty() ? model : ReadPolicyConfig(checkpoint);
 }
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
@@ -148,8 +162,8 @@ Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bo
   return pools;
 }
 
-absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, int ranks) {
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
+                              int ranks) {
   const bool on_gpu = recipe.device != "cpu";
   switch (stage.kind) {
     case StageKind::kRl: {
@@ -182,11 +196,13 @@ std::string Remedy(absl::string_view pool) {
 }  // namespace
 
 absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
-                         const std::function<bool(const std::string& stage)>& finished) {
+                         const std::function<bool(const std::string& stage)>& finished,
+                         const std::string& run_directory) {
   const bool on_gpu = recipe.device != "cpu";
   for (const StageConfig& stage : recipe.stages) {
     if (finished(stage.name)) continue;
-    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, ranks));
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, model, ranks));
     int64_t sum = 0;
     const std::pair<std::string, int64_t>* largest = nullptr;
     for (const auto& pool : pools) {
@@ -205,13 +221,18 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks) {
+absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
+                                     const std::string& run_directory) {
   const bool on_gpu = recipe.device != "cpu";
   std::string text = absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank" : " ranks",
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
-    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
-    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, ranks));
+    if (!run_directory.empty() && FileExists(StageDonePath(StageDirectory(run_directory, stage.name)))) {
+      absl::StrAppend(&text, "  ", stage.name, " (", Name(stage.kind), "): finished\n");
+      continue;
+    }
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, model, ranks));
     if (stage.kind == StageKind::kRl) {
       Append(&text, stage, RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {

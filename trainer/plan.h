@@ -14,9 +14,10 @@
 
 namespace temper {
 
-// Of the model that a stage works on: its own, or that of the stage or directory it comes from. Errors: a
-// config.json that cannot be read.
-absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage);
+// Of the model that a stage works on: its own, or that of the stage or directory it comes from, or where that
+// is gone, of the checkpoint that the run (empty: none) has of it. Errors: a config.json that cannot be read.
+absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage,
+                                    const std::string& run_directory = "");
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
@@ -28,13 +29,16 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
 // machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
 // Errors name the stage, its largest pool and what to set.
 absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
-                         const std::function<bool(const std::string& stage)>& finished);
+                         const std::function<bool(const std::string& stage)>& finished,
+                         const std::string& run_directory = "");
 
 // Of the paged cache, for sequences of `longest` positions.
 int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);
 
 // The recipe before anything of it is allocated: for each stage its model, batch sizes in their words, and
-// memory by pool on each of `ranks` ranks. Errors: a config.json that cannot be read.
-absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks);
+// memory by pool on each of `ranks` ranks; of stages that the run has finished their names. Errors: a
+// config.json that cannot be read.
+absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
+                                     const std::string& run_directory = "");
 
 }  // namespace temper

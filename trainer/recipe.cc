@@ -338,7 +338,7 @@ int LocalRanks(int ranks) {
 
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
                        const std::function<bool()>& stop, kernels::Backend* backend) {
-  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size()));
+  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size(), {}, run_directory));
   std::unique_ptr<ThreadPool> pool;
   std::unique_ptr<kernels::Backend> own;
   if (backend == nullptr) {

@@ -20,14 +20,17 @@ const char* Name(StageKind kind);
 // in the working directory, and is absolute in what is returned, so that a run goes on from any folder.
 // `notes` (or null): what a person should know, such as an override that a stage's own field hides.
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
-                                        int ranks, std::vector<std::string>* notes = nullptr);
+                                        int ranks, std::vector<std::string>* notes = nullptr,
+                                        const std::string& run_directory = "");
 // The same for whoever wants a part of it, such as a stage's rules: its paths are resolved, and what the
 // other parts name need not be there. `places` (or null): where it says its keys.
 absl::StatusOr<RecipeConfig> ReadRecipeFields(const std::string& path,
                                               const std::vector<std::string>& overrides,
                                               ConfigPlaces* places = nullptr);
-// places: where the recipe says its keys, for the errors.
-absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places = {});
+// places: where the recipe says its keys, for the errors. What stages read that the run (empty: none) has
+// finished need not be there any more, but for what measured them while a later stage is to leave that out.
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places = {},
+                         const std::string& run_directory = "");
 
 // Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
 // an unfinished one resumes. A directory that is in use, or was begun with another recipe than may go on

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a recipe's fields must be together, before anything is allocated.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -19,6 +20,7 @@
 #include "trainer/model_directory.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
+#include "trainer/run_directory.h"
 
 namespace temper {
 namespace {
@@ -113,8 +115,8 @@ std::vector<std::string> HiddenOverrides(const RecipeConfig& recipe,
 
 class Checker {
  public:
-  Checker(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places)
-      : recipe_(recipe), ranks_(ranks), places_(places) {}
+  Checker(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places, const std::string& run_directory)
+      : recipe_(recipe), ranks_(ranks), places_(places), run_directory_(run_directory) {}
 
   absl::Status Check() {
     if (const auto device = DeviceByName(recipe_.device); !device.ok())
@@ -124,12 +126,33 @@ class Checker {
     TEMPER_RETURN_IF_ERROR(CheckMesh());
     if (recipe_.stages.empty()) return Fault("stages", "there is none");
     for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckStage(stage));
-    for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckMeasure(stage));
-    for (const StageConfig& stage : recipe_.stages) TEMPER_RETURN_IF_ERROR(CheckBest(stage));
+    for (const StageConfig& stage : recipe_.stages) {
+      if (IsFinished(stage)) continue;
+      TEMPER_RETURN_IF_ERROR(CheckMeasure(stage));
+      TEMPER_RETURN_IF_ERROR(CheckBest(stage));
+    }
     return absl::OkStatus();
   }
 
  private:
+  bool IsFinished(const StageConfig& stage) const {
+    return !run_directory_.empty() && FileExists(StageDonePath(StageDirectory(run_directory_, stage.name)));
+  }
+
+  // It was checked before it began. Later stages leave out what measured it.
+  absl::Status CheckFinished(const StageConfig& stage) {
+    earlier_[stage.name] = stage.kind;
+    const bool all_are = std::all_of(recipe_.stages.begin(), recipe_.stages.end(),
+                                     [&](const StageConfig& each) { return IsFinished(each); });
+    if (all_are || stage.kind == StageKind::kCollect) return absl::OkStatus();
+    const EvaluationConfig& evaluation = stage.evaluation;
+    if (evaluation.HeldOutProblems() > 0)
+      TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.held_out", evaluation.source));
+    if (evaluation.HardProblems() > 0)
+      TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", evaluation.hard));
+    return absl::OkStatus();
+  }
+
   absl::Status CheckMesh() const {
     const absl::StatusOr<MeshSizes> sizes = Resolve(recipe_.mesh, ranks_);
     if (!sizes.ok()) return Fault("mesh", sizes.status().message());
@@ -145,6 +168,7 @@ class Checker {
 
   absl::Status CheckStage(const StageConfig& stage) {
     TEMPER_RETURN_IF_ERROR(CheckName(stage));
+    if (IsFinished(stage)) return CheckFinished(stage);
     TEMPER_RETURN_IF_ERROR(CheckFrom(stage));
     switch (stage.kind) {
       case StageKind::kPretrain:
@@ -338,7 +362,7 @@ class Checker {
 
   // Completions that the positions of the model cannot hold, whatever the prompts are.
   absl::Status CheckLengths(const StageConfig& stage) const {
-    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage));
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, run_directory_));
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
         {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
@@ -370,13 +394,15 @@ class Checker {
   const RecipeConfig& recipe_;
   const int ranks_;
   const ConfigPlaces& places_;
+  const std::string& run_directory_;
   std::map<std::string, StageKind> earlier_;
 };
 
 }  // namespace
 
-absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places) {
-  return Checker(recipe, ranks, places).Check();
+absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlaces& places,
+                         const std::string& run_directory) {
+  return Checker(recipe, ranks, places, run_directory).Check();
 }
 
 absl::StatusOr<RecipeConfig> ReadRecipeFields(const std::string& path,
@@ -389,10 +415,11 @@ absl::StatusOr<RecipeConfig> ReadRecipeFields(const std::string& path,
 }
 
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
-                                        int ranks, std::vector<std::string>* notes) {
+                                        int ranks, std::vector<std::string>* notes,
+                                        const std::string& run_directory) {
   ConfigPlaces places;
   TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipeFields(path, overrides, &places));
-  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, ranks, places));
+  TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, ranks, places, run_directory));
   if (notes != nullptr) *notes = HiddenOverrides(recipe, overrides, places);
   return recipe;
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "core/log.h"
 #include "core/sealed.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -267,6 +268,13 @@ bool RunFiles::Moved(const RunFiles& kept, const std::string& stage, const std::
   return !was.empty() && was == contents(files);
 }
 
+bool RunFiles::Gone(const RunFiles& kept, const std::string& stage, const std::string& field) const {
+  const auto has = [&](const std::vector<RunFile>& all) {
+    return std::any_of(all.begin(), all.end(), [&](const RunFile& file) { return IsOf(file, stage, field); });
+  };
+  return has(kept.files) && !has(files);
+}
+
 std::string RunFiles::Text() const {
   std::string text = absl::StrCat("{\n\"temper\": ", DumpJson(temper),
                                   ",\n\"numerics\": ", DumpJson(numerics), ",\n\"files\": [");
@@ -352,8 +360,13 @@ absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::str
     TEMPER_RETURN_IF_ERROR(named.status());
     for (RunFile& file : *named) {
       const RunFile* was = FindFile(kept, file);
+      if (finished && !FileExists(file.path)) {
+        if (progress != nullptr)
+          LogInfo(Printable(file.path, 1000), ": is not there any more, and only stage ", file.stage,
+                  ", which is finished, read it");
+        continue;
+      }
       if (settled && (was == nullptr || was->path == file.path)) continue;
-      if (finished && !FileExists(file.path)) continue;
       std::error_code unknown;
       file.bytes = static_cast<int64_t>(std::filesystem::file_size(file.path, unknown));
       if (sums.count(file.path) == 0) {

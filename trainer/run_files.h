@@ -36,6 +36,8 @@ struct RunFiles {
                                        const std::set<std::string>& fields = {}) const;
   // Whether `field` of the stage names what it named, elsewhere.
   bool Moved(const RunFiles& kept, const std::string& stage, const std::string& field) const;
+  // Whether nothing is there any more of what `field` of the stage named.
+  bool Gone(const RunFiles& kept, const std::string& stage, const std::string& field) const;
   // As files.json: a line each.
   std::string Text() const;
 };

@@ -380,6 +380,23 @@ TEST_F(RunFilesTest, AProgramElsewhereIsTheSameAndAnotherIsNamedAlsoWhileTheRunG
   EXPECT_THAT(other[0].after, HasSubstr("judge.py (SHA-256 "));
 }
 
+TEST_F(RunFilesTest, WhatOnlyFinishedStagesReadNeedNotBeThereAnyMore) {
+  ASSERT_TRUE(Run(Recipe(), "undisturbed").ok());
+  Begin("second", "run");
+  fs::remove_all(folder_ / "a/policy");
+  fs::remove(folder_ / "a/documents.jsonl");
+  testing::internal::CaptureStderr();
+  const absl::Status status = Run(Recipe(), "run");
+  const std::string said = testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_THAT(said, HasSubstr("a/documents.jsonl: is not there any more, and only stage first, which is "
+                              "finished, read it"));
+  EXPECT_EQ(Digest(folder_ / "run"), Digest(folder_ / "undisturbed"));
+  fs::remove_all(folder_ / "a");
+  EXPECT_TRUE(Run(Recipe(), "run").ok());
+  EXPECT_EQ(Digest(folder_ / "run"), Digest(folder_ / "undisturbed"));
+}
+
 TEST_F(RunFilesTest, WhatBecameOfAFileIsSaidWithWhatToDoWhereTheStageHasBegun) {
   RunFiles kept, now;
   kept.files = {{"one", "rl.problems.files[0]", "", "/d/a.jsonl", 1, std::string(64, 'a')},
