@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "core/stop.h"
 #include "data/tasks/procedural.h"
 #include "data/tasks/tiny/tiny.h"
 
@@ -103,6 +104,7 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::Draw(
   std::vector<Prompt> prompts;
   std::unordered_set<std::string> seen;
   for (int64_t position = first; position < first + count; ++position) {
+    TEMPER_RETURN_IF_ERROR(CheckStop());
     Prompt prompt;
     int64_t tries = 0;
     do {
@@ -132,6 +134,7 @@ absl::StatusOr<std::vector<Prompt>> ProblemSource::FromFiles(int64_t first, int6
   std::vector<Prompt> prompts;
   std::unordered_set<std::string> seen;
   for (int64_t position = first; position < first + count; ++position) {
+    TEMPER_RETURN_IF_ERROR(CheckStop());
     const Mixture::Place place = mixture_->At(position);
     TEMPER_ASSIGN_OR_RETURN(Prompt prompt, FromFile(place.source, place.index));
     // The same problem again in one call, at the turn of a pass: its samples need draws of their own.

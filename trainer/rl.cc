@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "comm/check.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -105,8 +106,11 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   while (!session->finished()) {
     const int64_t rollout = session->state().step / config.updates_per_rollout;
     RlFigures figures;
-    TEMPER_ASSIGN_OR_RETURN(const RolloutRequest request,
-                            MakeRolloutRequest(*session, *problems, config, rollout));
+    const absl::StatusOr<RolloutRequest> drawn = MakeRolloutRequest(*session, *problems, config, rollout);
+    const absl::Status all_have = AllRanksOk(drawn.status(), context.mesh->world());
+    if (absl::IsCancelled(all_have)) return session->Stopped();
+    TEMPER_RETURN_IF_ERROR(all_have);
+    const RolloutRequest& request = *drawn;
     const absl::StatusOr<std::vector<Group>> collected =
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
     if (absl::IsCancelled(collected.status())) return session->Stopped();

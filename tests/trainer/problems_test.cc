@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "core/stop.h"
 #include "data/tasks/tiny/tiny.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
@@ -99,6 +100,12 @@ TEST_F(Problem, OfAGeneratorThatHasTooFewIsAnErrorThatSaysSo) {
   const auto prompts = Open(config)->Take(0, 1000);
   EXPECT_THAT(std::string(prompts.status().message()),
               ::testing::HasSubstr("fewer than 1000 different problems of 1-1 (chain)"));
+}
+
+TEST_F(Problem, ThatTakeLongToDrawAreLeftWhereAStopIsAskedFor) {
+  const auto source = Open(Tiny());
+  const StopForTest stop;
+  EXPECT_TRUE(absl::IsCancelled(source->Take(0, 1'000'000).status()));
 }
 
 TEST_F(Problem, OfProceduralTasksAreMixedAndTemplatedAndHeldOutApart) {
