@@ -85,6 +85,23 @@ std::string Printable(std::string_view text, size_t limit) {
   return out;
 }
 
+std::string EscapeCommands(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size();) {
+    const auto byte = [&](size_t at) { return static_cast<unsigned>(static_cast<unsigned char>(text[at])); };
+    const int length = byte(i) < 0x80 ? 1 : std::max(1, Utf8Length(text.substr(i, 4)));
+    if (length > 1 && Commands(text.substr(i, length))) {
+      unsigned code = byte(i) & (length == 2 ? 0x1Fu : 0x0Fu);
+      for (int j = 1; j < length; ++j) code = code << 6 | (byte(i + j) & 0x3Fu);
+      out += absl::StrFormat("\\u%04x", code);
+    } else {
+      out += text.substr(i, length);
+    }
+    i += length;
+  }
+  return out;
+}
+
 std::string Nearest(std::string_view word, const std::vector<std::string>& candidates) {
   if (word.size() > 200) return "";
   std::string begins;  // what the word is the beginning of, if that is one alone

@@ -173,7 +173,9 @@ std::string DocumentsSentence(const SftConfig& sft, const char* what, const std:
 
 }  // namespace
 
-std::string EscapeHtml(std::string_view text) {
+std::string EscapeHtml(std::string_view given) {
+  const std::string shown = EscapeCommands(given);  // a mark of direction would turn what stands behind it
+  std::string_view text = shown;
   std::string escaped;
   while (!text.empty()) {
     const int length = Utf8Length(text);

@@ -43,7 +43,7 @@ constexpr const char* kAllowed[] = {
     "getpriority", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "gettid", "getuid",
     "pidfd_open", "restart_syscall", "rseq", "sched_get_priority_max", "sched_get_priority_min",
     "sched_getaffinity", "sched_getparam", "sched_getscheduler", "sched_yield", "set_robust_list",
-    "set_tid_address", "setpgid", "setsid", "uname", "sysinfo", "getcpu", "vfork", "wait4", "waitid",
+    "set_tid_address", "setpgid", "setsid", "uname", "getcpu", "vfork", "wait4", "waitid",
     // Signals
     "kill", "pause", "pidfd_send_signal", "rt_sigaction", "rt_sigpending", "rt_sigprocmask",
     "rt_sigqueueinfo", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "signalfd",

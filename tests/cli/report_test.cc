@@ -422,6 +422,10 @@ TEST(RunReport, WantsDirectories) {
   EXPECT_EQ(RunReport({.arguments = {"--colour", "a"}}).code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(EscapeHtml, ShowsMarksOfDirectionAndHiddenEscapes) {
+  EXPECT_EQ(EscapeHtml("a\u202Eb\u2066\u0085数"), "a\\u202eb\\u2066\\u0085数");
+}
+
 TEST(EscapeHtml, LeavesNoMarkup) {
   EXPECT_EQ(EscapeHtml("<a href=\"x\">&'\x01\xff数"), "&lt;a href=&quot;x&quot;&gt;&amp;&#39;\uFFFD\uFFFD数");
   EXPECT_EQ(EscapeJsonForScript("[\"</script>&\"]"), "[\"\\u003c/script\\u003e\\u0026\"]");

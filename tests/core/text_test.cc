@@ -30,6 +30,12 @@ TEST(Utf8, AcceptsEveryScalarValueAndNothingElse) {
   EXPECT_EQ(FirstInvalidUtf8("\xF0\x80\x80\x80"), 0u);
 }
 
+TEST(EscapeCommands, SpellsOutWhatIsObeyedAndKeepsTheRest) {
+  EXPECT_EQ(EscapeCommands("a\u009B31m\u2028\u061C é数\U0001F600\x1b\xff"),
+            "a\\u009b31m\\u2028\\u061c é数\U0001F600\x1b\xff");
+  EXPECT_EQ(EscapeCommands(""), "");
+}
+
 TEST(Printable, KeepsAMessageOnOneLine) {
   EXPECT_EQ(Printable("a\nb\x1b[31m\xff é"), "a\\x0ab\\x1b[31m\\xff é");
   EXPECT_EQ(Printable("a\u009B31m\u0085b"), "a\\xc2\\x9b31m\\xc2\\x85b");
