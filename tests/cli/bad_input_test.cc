@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/crc32c.h"
+#include "core/sealed.h"
 #include "gmock/gmock.h"
 #include "tests/cli/models.h"
 
@@ -279,7 +280,7 @@ TEST(Program, SaysWhatItsStandardFilesDo) {
   EXPECT_EQ(Shell(row + score + " >/dev/full").code, 1);
   EXPECT_EQ(Shell(row + score + " 2>/dev/full").code, 0);
   const Folder folder;
-  folder.Write("config.yaml", "seed: 1\n");
+  folder.Write("config.yaml", SealedYaml("seed: 1\n"));
   for (const char* command : {"$TEMPER inspect ", "$TEMPER inspect --digest ", "$TEMPER report "}) {
     const Ended full = Shell(command + folder.path() + " >/dev/full");
     EXPECT_EQ(full.err, "error: standard output: No space left on device\n") << command;
