@@ -37,11 +37,13 @@ std::string Bytes(int64_t bytes) {
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
-// What a training step takes of its policy, found by going through the model with no memory behind it.
+// What a policy takes, and with `updates` a training step of it, found by going through the model with no
+// memory behind it.
 struct Footprint {
-  int64_t weights = 0, packed = 0, gradient = 0, activations = 0;
+  int64_t weights = 0, packed = 0, trained = 0, gradient = 0, activations = 0;
 };
-Footprint FootprintOf(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest, bool on_gpu) {
+Footprint FootprintOf(const ModelConfig& config, bool on_gpu, const UpdatesConfig* updates = nullptr,
+                      int64_t longest = 0) {
   ThreadPool pool(1);
   kernels::CountingBackend backend(&pool, /*packs=*/!on_gpu);
   std::vector<at::Tensor> values;
@@ -50,21 +52,24 @@ Footprint FootprintOf(const ModelConfig& config, const UpdatesConfig& updates, i
   Footprint footprint;
   footprint.weights = backend.bytes();
   CausalLm policy(config, Parameters(std::move(layout), std::move(values)), &backend);
+  policy.weights().Pack();
+  footprint.packed = policy.weights().packed_bytes();
+  if (updates == nullptr) return footprint;
+  footprint.trained = policy.weights().TrainedFloats() * 4;
   footprint.gradient = policy.weights().GradientFloats() * 4;
   const std::shared_ptr<void> gradient = backend.Allocate(footprint.gradient);
   policy.weights().BindGradients(static_cast<float*>(gradient.get()));
 
   Microbatch batch;
-  const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
+  const int64_t rows = std::max(updates->tokens_per_microbatch, longest);
   const int64_t length = std::min({rows, config.max_positions, kCountedSequence});
   batch.tokens.resize(rows);
   batch.targets.resize(rows);
   for (int64_t row = 0; row < rows; row += length) batch.lengths.push_back(std::min(length, rows - row));
   std::vector<float> logprobs(rows);
-  TrainPass pass(&policy.stack(), updates.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
+  TrainPass pass(&policy.stack(), updates->recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
   pass.Logprobs(batch, 1, logprobs.data());
   pass.Backward(logprobs.data());
-  footprint.packed = policy.weights().packed_bytes();
   footprint.activations = pass.bytes();
   return footprint;
 }
@@ -128,18 +133,18 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks, bool on_gpu) {
-  const Footprint footprint = FootprintOf(model, updates, longest, on_gpu);
-  const int64_t trained = Layout(model).trained_elements() * 4;
+  const Footprint footprint = FootprintOf(model, on_gpu, &updates, longest);
   int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
   for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
     ++levels;
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back(absl::StrCat("gradients (", levels, " x gradient leaf)"), footprint.gradient * levels);
-  pools.emplace_back("optimizer", trained * 2);
+  pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
   if (reference) pools.emplace_back("reference", footprint.weights + footprint.packed);
-  if (on_gpu && ranks > 1) pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), trained);
+  if (on_gpu && ranks > 1)
+    pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
 }
 
@@ -153,9 +158,7 @@ namespace {
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bool on_gpu) {
-  UpdatesConfig none;
-  none.tokens_per_microbatch = 1;
-  const Footprint footprint = FootprintOf(model, none, 0, on_gpu);
+  const Footprint footprint = FootprintOf(model, on_gpu);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back("cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens));
