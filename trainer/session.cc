@@ -235,7 +235,6 @@ absl::Status TrainingSession::Save() {
   saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
-  tokenizer_files_ = TokenizerFileNames(tokenizer_directory_);
   return RemoveOldReferences(context_.directory);
 }
 

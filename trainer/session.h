@@ -47,7 +47,6 @@ class TrainingSession {
   const TrainingState& state() const { return state_; }
   TrainingState& mutable_state() { return state_; }
   const StageContext& context() const { return context_; }
-  const std::string& tokenizer_directory() const { return tokenizer_directory_; }
   bool finished() const { return state_.step >= total_steps_; }
   int64_t total_steps() const { return total_steps_; }
   double learning_rate() const { return LearningRate(updates_.optimizer, state_.step, total_steps_); }
@@ -84,7 +83,7 @@ class TrainingSession {
   int64_t total_steps_ = 0;
   int64_t saved_step_ = 0;  // of the newest checkpoint
   std::string tokenizer_directory_;
-  std::vector<std::string> tokenizer_files_;  // as they were there when it was chosen
+  std::vector<std::string> tokenizer_files_;  // that lay there when the stage was opened
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CausalLm> model_;
   std::unique_ptr<Optimizer> optimizer_;
