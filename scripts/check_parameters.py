@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from check_layers import without_comments
+
 ROOMS = "core data rewards kernels comm model rollout trainer cli tests".split()
-NOT_CODE = re.compile(
-    r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Fa-f])\'(?:\\.|[^\'\\\n])+\'|\\\n', re.S)
 FUNCTION = re.compile(r"((?:[A-Za-z_]\w*::)*~?[A-Za-z_]\w*)\s*\(")
 # What stands before a call, and behind a declaration.
 BEFORE_CALL = (".", "->", "return", "(", "[", ",", "=", "!", "&&", "||", "?", "+", "-", "*/", "<<", "throw", "new", "co_await")
@@ -53,7 +53,7 @@ def limit_of(path, code):
 
 
 def faults_of(path, text):
-    code = NOT_CODE.sub(lambda match: re.sub(r"[^\n]", " ", match.group(0)), text)
+    code = without_comments(text, strings=True).replace("\\\n", " \n")  # a macro's lines are one
     most = limit_of(path, code)
     for match in FUNCTION.finditer(code):
         if code[:match.start()].rstrip().endswith(BEFORE_CALL):
