@@ -3,6 +3,7 @@
 # for those of TARGET who include "FILE.h". FILE is named from the root of the tree, or from that of the build folder if it
 # is built. A change of the file builds what includes it anew.
 if(NOT CMAKE_SCRIPT_MODE_FILE)
+  add_custom_target(embedded)  # all of them
   function(temper_embed target name file)
     cmake_parse_arguments(ARG "" "" "DEPENDS" ${ARGN})
     set(from "${CMAKE_SOURCE_DIR}/${file}")
@@ -15,6 +16,7 @@ if(NOT CMAKE_SCRIPT_MODE_FILE)
                        COMMAND ${CMAKE_COMMAND} -DFILE=${from} -DHEADER=${header} -DNAME=${name} -P "${script}")
     add_custom_target(embed_${name} DEPENDS "${header}")
     add_dependencies(${target} embed_${name})
+    add_dependencies(embedded embed_${name})
     target_include_directories(${target} PRIVATE "${CMAKE_BINARY_DIR}/embed")
   endfunction()
   return()

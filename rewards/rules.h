@@ -34,7 +34,7 @@ struct RuleConfig {
   std::optional<double> gate_score{};
   double weight_otherwise = 0;
 
-  MathOptions math = {};
+  math::Options math = {};
   CodeOptions code = {};
   AnswerOptions answer = {};
   FormatOptions format = {};
@@ -51,7 +51,7 @@ struct RuleConfig {
   // The table of rules: calls each(name, its options, what makes it of them) for every one.
   template <class F>
   void ForEachRule(F each) {
-    each("math", math, MakeMath);
+    each("math", math, math::MakeRule);
     each("code", code, MakeCode);
     for (const char* by_answer : {"accuracy", "exact", "choice", "number"}) {
       each(by_answer, answer,

@@ -39,8 +39,9 @@ DOORS = {
     "rewards": "rule.h rules.h pool.h score.h statistics.h answer/answer.h sandbox/sandbox.h",
     "rewards/answer": "accuracy.h answer.h",
     "rewards/completion": "tags.h words.h",
-    "rewards/math/algebra": "ball.h exact.h expand.h names.h polynomial.h proof.h",
-    "rewards/math/latex": "latex.h commands.h quantity_words.h",
+    "rewards/math/algebra": "algebra.h ball.h exact.h expand.h names.h polynomial.h proof.h",
+    "rewards/math": "math.h number.h latex/latex.h latex/unicode.h",
+    "rewards/math/latex": "latex.h commands.h quantity_words.h unicode.h",
     "rewards/text": "format.h harmless.h instructions.h language.h shape.h",
 }
 MOST_FILES = 30

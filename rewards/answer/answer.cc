@@ -2,14 +2,112 @@
 #include "rewards/answer/answer.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "rewards/answer/plain_math.h"
+#include "core/text.h"
 #include "rewards/completion/tags.h"
+#include "rewards/math/latex/latex.h"
+#include "rewards/math/latex/unicode.h"
 
 namespace temper {
 namespace {
+
+// What is written in several ways, and its plain form.
+constexpr std::pair<std::string_view, std::string_view> kPlain[] = {{"\\dfrac", "\\frac"},
+                                                                    {"\\tfrac", "\\frac"},
+                                                                    {"\\cfrac", "\\frac"},
+                                                                    {"\\left", ""},
+                                                                    {"\\right", ""},
+                                                                    {"\\$", "$"},
+                                                                    {"\\%", "%"},
+                                                                    {"\\!", ""},
+                                                                    {"\\,", " "},
+                                                                    {"\\;", " "},
+                                                                    {"\\:", " "},
+                                                                    {"\\ ", " "},
+                                                                    {"~", " "},
+                                                                    {"{,}", ","},
+                                                                    {"^\\circ", " degrees"},
+                                                                    {"^{\\circ}", " degrees"},
+                                                                    {"\\degree ", " degrees"},
+                                                                    {"\t", " "},
+                                                                    {"\r", " "},
+                                                                    {"\n", " "}};
+
+// Commands whose braces are only dress.
+constexpr std::string_view kFonts[] = {"\\text",   "\\textbf", "\\textit", "\\textrm", "\\mathrm",
+                                       "\\mathbf", "\\mathit", "\\mbox",   "\\bf",     "\\boldsymbol"};
+
+bool Letter(std::string_view text, size_t at) { return at < text.size() && absl::ascii_isalpha(text[at]); }
+
+// Bytes of the font command and its brace that `text` starts with; 0: none.
+size_t FontLength(std::string_view text) {
+  if (text[0] != '\\') return 0;
+  for (const std::string_view font : kFonts) {
+    if (text.starts_with(font) && text.size() > font.size() && text[font.size()] == '{')
+      return font.size() + 1;
+  }
+  return 0;
+}
+
+// One plain form: without dress and fonts, one spelling of each sign.
+std::string Plain(std::string_view text) {
+  const std::string ascii =
+      FirstInvalidUtf8(text) == text.npos ? math::ToAsciiMath(text).text : std::string(text);
+  const std::string_view bare = math::Undress(ascii);
+  std::string plain;
+  std::vector<bool> dropped;  // of each open brace
+  for (size_t at = 0; at < bare.size();) {
+    const std::string_view rest = bare.substr(at);
+    if (const size_t length = FontLength(rest); length > 0) {
+      plain += ' ';
+      dropped.push_back(true);
+      at += length;
+      continue;
+    }
+    const auto* found = std::find_if(std::begin(kPlain), std::end(kPlain), [&](const auto& pair) {
+      const bool word = pair.first.size() > 2 && pair.first[0] == '\\' && Letter(pair.first, 1);
+      return rest.starts_with(pair.first) &&
+             !(word && pair.second.empty() && Letter(rest, pair.first.size()));
+    });
+    if (found != std::end(kPlain)) {
+      plain += found->second;
+      at += found->first.size();
+      continue;
+    }
+    const char c = bare[at++];
+    if (c == '{') dropped.push_back(false);
+    if (c == '}' && !dropped.empty()) {
+      const bool drop = dropped.back();
+      dropped.pop_back();
+      if (drop) continue;
+    }
+    plain += c;
+  }
+  return std::string(math::Undress(plain));
+}
+
+// The content of the last \boxed{..}; empty where its braces do not close within 4,096 bytes: an earlier box
+// is not the answer then.
+struct Boxed {
+  bool found = false;
+  std::string_view content;
+};
+Boxed LastBoxed(std::string_view text) {
+  constexpr size_t kMostBytes = 4096;
+  const size_t at = text.rfind("\\boxed{");
+  if (at == text.npos) return {};
+  const size_t begin = at + 7;
+  int depth = 1;
+  for (size_t i = begin; i < text.size() && i - begin <= kMostBytes; ++i) {
+    if (text[i] == '{') ++depth;
+    if (text[i] == '}' && --depth == 0) return {true, Trim(text.substr(begin, i - begin))};
+  }
+  return {true, {}};
+}
 
 bool IsWord(char c) { return absl::ascii_isalnum(c) || c == '_' || static_cast<unsigned char>(c) >= 0x80; }
 
@@ -23,12 +121,9 @@ char Assigned(std::string_view text) {
 
 // Case, quotes and spaces that do not matter taken away.
 std::string PlainText(std::string_view text) {
-  std::string plain = PlainMath(text);
-  std::string_view bare = plain;
-  while (bare.size() >= 2 && (bare[0] == '"' || bare[0] == '\'') && bare.back() == bare[0]) {
-    bare = Trim(bare.substr(1, bare.size() - 2));
-  }
-  plain = std::string(bare);
+  std::string plain = Plain(text);
+  if (plain.size() > 2 && plain.front() == '\'' && plain.back() == '\'')
+    plain = plain.substr(1, plain.size() - 2);
   absl::RemoveExtraAsciiWhitespace(&plain);
   // A space says nothing in a formula, unless it stands between two words or numbers.
   std::string squeezed;
@@ -55,7 +150,7 @@ std::string_view LastNumberText(std::string_view text) {
     while (close < text.size() && text[close] == '}') ++close;
     const size_t begin = frac > 0 && text[frac - 1] == '-' ? frac - 1 : frac;
     const std::string_view fraction = text.substr(begin, close - begin);
-    if (ParseNumber(fraction).has_value()) return fraction;
+    if (math::ParseNumber(fraction).has_value()) return fraction;
   }
   size_t begin = end;
   constexpr size_t kMost = 2048;
@@ -66,7 +161,7 @@ std::string_view LastNumberText(std::string_view text) {
     ++begin;
   }
   std::string_view number = text.substr(begin, end - begin);
-  if (!ParseNumber(number).has_value()) {
+  if (!math::ParseNumber(number).has_value()) {
     const size_t comma = number.find_last_of(",/.");
     if (comma != number.npos) begin += comma + 1;
   }
@@ -78,6 +173,9 @@ std::string_view LastNumberText(std::string_view text) {
   size_t after = end;
   if (after < text.size() && text[after] == '\\') ++after;
   if (after < text.size() && text[after] == '%') end = after + 1;
+  for (const std::string_view percent : {" percent", " per cent"}) {
+    if (text.substr(end).starts_with(percent)) end += percent.size();
+  }
   return text.substr(begin, end - begin);
 }
 
@@ -135,7 +233,7 @@ std::string_view Core(std::string_view answer) {
 
 char ReadChoice(std::string_view text) {
   if (text.size() > kMaxAnswerBytes) return 0;
-  const std::string plain = PlainMath(text);
+  const std::string plain = Plain(text);
   std::string_view bare = Trim(plain);
   for (const std::string_view word : {"option ", "Option ", "choice ", "Choice "}) {
     if (bare.starts_with(word)) bare = Trim(bare.substr(word.size()));
@@ -173,13 +271,13 @@ std::optional<Answer> ReadReference(std::string_view text) {
   answer.text = PlainText(core);
   std::string_view value = core;
   if (Assigned(core) != 0) value = core.substr(core.find('=') + 1);
-  if (const std::optional<Number> number = ParseNumber(value)) {
+  if (const std::optional<math::Number> number = math::ParseNumber(value)) {
     answer.kind = AnswerKind::kNumber;
     answer.number = *number;
     return answer;
   }
   const bool choice_form = core.size() > 1 || absl::ascii_isupper(core[0]);
-  const char choice = choice_form && PlainMath(core).size() <= 4 ? ReadChoice(core) : 0;
+  const char choice = choice_form && Plain(core).size() <= 4 ? ReadChoice(core) : 0;
   if (choice != 0) {
     answer.kind = AnswerKind::kChoice;
     answer.choice = choice;
@@ -197,8 +295,9 @@ bool SameAnswer(const Answer& reference, std::string_view candidate) {
     case AnswerKind::kNumber: {
       const char mine = Assigned(reference.text), theirs = Assigned(core);
       if (mine != 0 && theirs != 0 && mine != theirs) return false;
-      const std::optional<Number> number = ParseNumber(theirs != 0 ? core.substr(core.find('=') + 1) : core);
-      return number.has_value() && SameNumber(reference.number, *number);
+      const std::optional<math::Number> number =
+          math::ParseNumber(theirs != 0 ? core.substr(core.find('=') + 1) : core);
+      return number.has_value() && math::SameNumber(reference.number, *number);
     }
     case AnswerKind::kText:
       return PlainText(core) == reference.text;
@@ -218,7 +317,8 @@ std::string FindAnswer(std::string_view text, AnswerKind kind) {
 std::string AnswerKey(std::string_view answer) {
   const std::string_view core = Core(answer);
   if (core.size() > kMaxAnswerBytes) return std::string(core);
-  if (const std::optional<Number> number = ParseNumber(core)) return NumberKey(*number);
+  if (const std::optional<math::Number> number = math::ParseNumber(core))
+    return math::ToString(number->value);
   if (core.size() <= 4) {
     if (const char choice = ReadChoice(core); choice != 0) return std::string(1, choice);
   }

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "data/trajectory.h"
-#include "rewards/answer/number.h"
+#include "rewards/math/number.h"
 
 namespace temper {
 
@@ -15,9 +15,9 @@ enum class AnswerKind { kNumber, kChoice, kText };
 
 struct Answer {
   AnswerKind kind = AnswerKind::kText;
-  Number number;     // kNumber
-  char choice = 0;   // kChoice: 'A' to 'J'
-  std::string text;  // in one plain form
+  math::Number number;  // kNumber
+  char choice = 0;      // kChoice: 'A' to 'J'
+  std::string text;     // in one plain form
 };
 
 constexpr size_t kMaxAnswerBytes = 4096;

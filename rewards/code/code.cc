@@ -22,7 +22,7 @@
 #include "core/text.h"
 #include "rewards/code/block.h"
 #include "rewards/code/compare.h"
-#include "rewards/code/driver.h"
+#include "rewards/code/driver/driver.h"
 #include "rewards/code/task.h"
 #include "rewards/completion/tags.h"
 #include "rewards/sandbox/sandbox.h"

@@ -12,9 +12,9 @@ namespace temper {
 // written as one ([-+]digits[.digits][e..]): "nan", "inf" and hexadecimal meet none.
 bool SameOutput(std::string_view expected, std::string_view printed, const CodeCompare& compare);
 
-// Whether a call's result is the value expected. `result` is in a driver's form (rewards/code/driver.h).
-// Types count: true is not 1, "1" is not 1; 1 and 1.0 are the same number, as are 0.0 and -0.0; NaN and
-// infinities are never expected. Whole numbers are compared exactly at any size.
+// Whether a call's result is the value expected. `result` is in a driver's form
+// (rewards/code/driver/driver.h). Types count: true is not 1, "1" is not 1; 1 and 1.0 are the same number, as
+// are 0.0 and -0.0; NaN and infinities are never expected. Whole numbers are compared exactly at any size.
 bool SameValue(const Json& expected, const Json& result, double tolerance);
 
 }  // namespace temper

@@ -15,7 +15,7 @@
 #include "rewards/math/prose.h"
 #include "rewards/math/spans.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 // What counts is near the end; the search is linear in this.
@@ -312,4 +312,4 @@ MathAnswer ReadMathReference(std::string_view text) {
   return formula.parses || !whole.parses ? formula : whole;
 }
 
-}  // namespace temper
+}  // namespace temper::math

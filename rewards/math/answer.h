@@ -7,7 +7,7 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // The answer that a text gives, and what it was taken from.
 struct MathAnswer {
@@ -41,4 +41,4 @@ MathAnswer FindMathAnswer(std::string_view text, const MathStyle& style = {});
 // "####", else the whole as LaTeX, else the last formula in it. Free text is never searched for numbers.
 MathAnswer ReadMathReference(std::string_view text);
 
-}  // namespace temper
+}  // namespace temper::math

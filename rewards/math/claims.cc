@@ -8,7 +8,7 @@
 #include "rewards/math/latex/quantity_words.h"
 #include "rewards/math/prose.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr size_t kClause = 200;  // bytes of a clause that are read
@@ -197,4 +197,4 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
   return behind.substr(best);
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string_view>
 
-namespace temper {
+namespace temper::math {
 
 // Whether the words right before an answer deny it: "is not 5", "cannot be equal to 5", "isn't 5".
 bool IsDenied(std::string_view before);
@@ -26,4 +26,4 @@ bool IsDoubted(std::string_view before);
 // mistake"; nullopt: nothing does. `strictly`: only what calls it wrong, no "wait".
 std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 
 #include "absl/strings/ascii.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr std::string_view kHeads[] = {"",           "",       "",         "+",         "*",
@@ -63,4 +63,4 @@ std::string DebugString(const Expression& expression) {
   return out;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-namespace temper {
+namespace temper::math {
 
 // What a node is, its `name` and its `args`:
 enum class ExpressionKind {
@@ -57,4 +57,4 @@ size_t CountNodes(const Expression& expression);
 // One line, for tests and messages: (+ x (* 2 #pi)), (Interval[) 0 #oo), (= y (f x)), text"odd".
 std::string DebugString(const Expression& expression);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -11,7 +11,7 @@
 #include "rewards/math/equal/equal.h"
 #include "rewards/math/string.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 enum class Mode { kMathVerify, kStrict, kString };
@@ -99,7 +99,7 @@ class Math : public Reward {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const MathOptions& config) {
+absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const Options& config) {
   const std::pair<const char*, Mode> modes[] = {
       {"math_verify", Mode::kMathVerify}, {"strict", Mode::kStrict}, {"string", Mode::kString}};
   for (const auto& [name, mode] : modes) {
@@ -113,4 +113,4 @@ absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const MathOptions& config) {
       absl::StrCat("rule math: mode ", Printable(config.mode), " is not one of math_verify, strict, string"));
 }
 
-}  // namespace temper
+}  // namespace temper::math

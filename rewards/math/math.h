@@ -8,9 +8,9 @@
 #include "core/config.h"
 #include "rewards/rule.h"
 
-namespace temper {
+namespace temper::math {
 
-struct MathOptions {
+struct Options {
   std::string mode = "math_verify";
   int64_t float_rounding = 6;
   bool allow_set_relation_comp = false;
@@ -39,6 +39,6 @@ struct MathOptions {
 //
 // A reference that does not parse is CheckAnswer's error. What cannot be decided is wrong, and the reason
 // begins with "undecided".
-absl::StatusOr<std::unique_ptr<Reward>> MakeMath(const MathOptions& config);
+absl::StatusOr<std::unique_ptr<Reward>> MakeRule(const Options& config);
 
-}  // namespace temper
+}  // namespace temper::math

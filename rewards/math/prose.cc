@@ -7,7 +7,7 @@
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/commands.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 template <size_t n>
@@ -246,4 +246,4 @@ std::optional<FoundNumber> LastNumber(std::string_view text) {
   return std::nullopt;
 }
 
-}  // namespace temper
+}  // namespace temper::math

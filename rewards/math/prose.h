@@ -9,7 +9,7 @@
 
 #include "rewards/math/spans.h"
 
-namespace temper {
+namespace temper::math {
 
 // Whether a text is a sentence, or has a formula in it, rather than being one: two words or more that are no
 // commands, or four letters of another alphabet in a row.
@@ -44,4 +44,4 @@ struct FoundNumber {
 // The last number of a text, with a percent sign behind it; none inside a word (v2, AZY2A).
 std::optional<FoundNumber> LastNumber(std::string_view text);
 
-}  // namespace temper
+}  // namespace temper::math

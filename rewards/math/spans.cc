@@ -11,7 +11,7 @@
 #include "core/text.h"
 #include "rewards/math/latex/latex.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 bool IsEscaped(std::string_view text, size_t at) {
@@ -238,4 +238,4 @@ std::string Joined(std::string_view text, const std::vector<Span>& spans, const 
   return joined;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace temper {
+namespace temper::math {
 
 struct Span {
   size_t begin = 0, end = 0;              // with its delimiters or command
@@ -34,4 +34,4 @@ bool IsBroken(std::string_view text, const Span& formula);
 // `formulas`, or with "and", "or", commas between), parted by commas.
 std::string Joined(std::string_view text, const std::vector<Span>& spans, const std::vector<Span>& formulas);
 
-}  // namespace temper
+}  // namespace temper::math

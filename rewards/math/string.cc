@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 void ReplaceAll(std::string* text, std::string_view from, std::string_view to) {
@@ -91,4 +91,4 @@ std::string MathString(std::string_view answer) {
   return text;
 }
 
-}  // namespace temper
+}  // namespace temper::math

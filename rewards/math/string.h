@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace temper {
+namespace temper::math {
 
 // One spelling of an answer as the MATH dataset's grader makes it (Hendrycks et al., arXiv 2103.03874): no
 // spaces, \left, \right, degrees, dollar and percent signs, no unit in \text behind it; dfrac and tfrac are
@@ -12,4 +12,4 @@ namespace temper {
 // before the one = of a short name is left out. Strings only: nothing is evaluated.
 std::string MathString(std::string_view answer);
 
-}  // namespace temper
+}  // namespace temper::math

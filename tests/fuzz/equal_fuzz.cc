@@ -5,7 +5,7 @@
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {
-  using namespace temper;
+  using namespace temper::math;
   const auto [gold_text, answer_text] = FirstLine(bytes);
   const auto gold = ParseLatex(gold_text), answer = ParseLatex(answer_text);
   if (!gold.ok() || !answer.ok()) return;

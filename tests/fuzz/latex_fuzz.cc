@@ -6,7 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {
-  using namespace temper;
+  using namespace temper::math;
   const auto expression = ParseLatex(bytes);
   if (expression.ok()) DebugString(*expression);
   FindMathAnswer(bytes);

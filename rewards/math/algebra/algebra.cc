@@ -5,7 +5,7 @@
 
 #include "absl/strings/ascii.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr slong kMostMagnitude = slong{1} << 40;
@@ -123,4 +123,4 @@ slong Ball::RadiusMagnitude() const {
 
 bool Overlap(const Ball& a, const Ball& b) { return acb_overlaps(a.get(), b.get()) != 0; }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-namespace temper {
+namespace temper::math {
 
 // FLINT keeps caches for each thread; this frees them when the calling thread ends. Call it before anything
 // else of FLINT's.
@@ -93,4 +93,4 @@ class Ball {
 
 bool Overlap(const Ball& a, const Ball& b);
 
-}  // namespace temper
+}  // namespace temper::math

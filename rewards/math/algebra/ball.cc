@@ -8,7 +8,7 @@
 
 #include "rewards/math/algebra/names.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr slong kMostValueMagnitude = slong{1} << 20;  // of a value, as a power of two
@@ -348,4 +348,4 @@ PointValue PointEvaluator::Real(std::string_view name, const std::vector<Ball>& 
   return Finite(std::move(result));
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -11,7 +11,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // What one decision may cost, in steps of about 0.1 us: the bound on time, without a clock.
 class WorkBudget {
@@ -83,4 +83,4 @@ class PointEvaluator {
   std::vector<Atom> atoms_;
 };
 
-}  // namespace temper
+}  // namespace temper::math

@@ -8,7 +8,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/algebra/expand.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -195,4 +195,4 @@ std::optional<Expression> Integral(const Expression& integral) {
                       Substitute(*primitive, integral.args[1].name, integral.args[2]));
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,10 +6,10 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 std::optional<Expression> Derivative(const Expression& derivative);  // body, variable, order
 // body, variable, low, high. One without bounds is known up to a constant only: none.
 std::optional<Expression> Integral(const Expression& integral);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr slong kMostFactorial = 1500;  // 13,700 bits
@@ -186,4 +186,4 @@ Exact EvaluateExact(const Expression& expression) {
   return Combine(expression, args);
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -5,7 +5,7 @@
 #include "rewards/math/algebra/algebra.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 enum class Existence {
   kValue,
@@ -23,4 +23,4 @@ struct Exact {
 // abs, sign, max, min, mod. Microseconds for each node, whatever the numbers in it.
 Exact EvaluateExact(const Expression& expression);
 
-}  // namespace temper
+}  // namespace temper::math

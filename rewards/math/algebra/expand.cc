@@ -9,7 +9,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/algebra/matrix.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -114,4 +114,4 @@ Expression Substitute(const Expression& expression, const std::string& symbol, c
   return result;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -9,7 +9,7 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 struct Expanded {
   Expression expression;  // what cannot be done stays as it is
@@ -31,4 +31,4 @@ Expression ProductOf(std::vector<Expression> factors);
 bool Mentions(const Expression& expression, const std::string& symbol);  // in a subscript too
 Expression Substitute(const Expression& expression, const std::string& symbol, const Expression& value);
 
-}  // namespace temper
+}  // namespace temper::math

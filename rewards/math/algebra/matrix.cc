@@ -8,7 +8,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/algebra/expand.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -229,4 +229,4 @@ std::optional<Expression> MatrixFunction(const std::string& name, const Expressi
   return std::nullopt;
 }
 
-}  // namespace temper
+}  // namespace temper::math

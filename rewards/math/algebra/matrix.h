@@ -7,7 +7,7 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // A sum, product or power in which a matrix occurs, as one matrix. None: there is none, or the shapes do not
 // fit, or it is too large.
@@ -15,4 +15,4 @@ std::optional<Expression> MatrixArithmetic(const Expression& expression);
 // det, trace, transpose.
 std::optional<Expression> MatrixFunction(const std::string& name, const Expression& matrix);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 
 #include "absl/strings/ascii.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 struct NamedFunction {
@@ -125,4 +125,4 @@ bool HasSymbol(const Expression& expression) {
   return std::any_of(expression.args.begin(), expression.args.end(), HasSymbol);
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -8,7 +8,7 @@
 #include "rewards/math/algebra/algebra.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 using AcbFunction = void (*)(acb_t, const acb_t, slong);
 
@@ -27,4 +27,4 @@ slong LimitBits(std::string_view name, const Ball& argument);
 std::string SymbolKey(std::string_view name);
 bool HasSymbol(const Expression& expression);
 
-}  // namespace temper
+}  // namespace temper::math

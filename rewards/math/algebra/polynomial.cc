@@ -15,7 +15,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/algebra/names.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr size_t kMostSymbols = 8;
@@ -195,4 +195,4 @@ SameFunction CompareRationalFunctions(const Expression& a, const Expression& b) 
   return *first == *second ? SameFunction::kYes : SameFunction::kNo;
 }
 
-}  // namespace temper
+}  // namespace temper::math

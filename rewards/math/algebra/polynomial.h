@@ -4,7 +4,7 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 enum class SameFunction { kYes, kNo, kUnknown };
 
@@ -12,4 +12,4 @@ enum class SameFunction { kYes, kNo, kUnknown };
 // polynomials, has a denominator that is 0, or grows beyond a few thousand terms when multiplied out.
 SameFunction CompareRationalFunctions(const Expression& a, const Expression& b);
 
-}  // namespace temper
+}  // namespace temper::math

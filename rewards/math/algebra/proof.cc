@@ -9,7 +9,7 @@
 #include "rewards/math/algebra/algebra.h"
 #include "rewards/math/algebra/exact.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr size_t kMostCalciumSteps = 40;
@@ -97,4 +97,4 @@ CalciumVerdict ProveEqual(const Expression& a, const Expression& b) {
                             std::ssize(second.steps()));
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -5,10 +5,10 @@
 #include "rewards/math/algebra/calcium.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // kCalciumUnknown where it finds none, and for an expression with a function or a kind that it does not know.
 // Takes milliseconds for expressions of about ten nodes and more; so, ask rewards/math/algebra/ball first.
 CalciumVerdict ProveEqual(const Expression& a, const Expression& b);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -8,7 +8,7 @@
 #include "rewards/math/equal/parts.h"
 #include "rewards/math/equal/real_set.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -191,4 +191,4 @@ Decision CompareCollections(const Expression& gold, const Expression& answer, Co
   return CompareRealSets(gold, answer, comparison);
 }
 
-}  // namespace temper
+}  // namespace temper::math

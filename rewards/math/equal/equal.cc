@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -201,4 +201,4 @@ Decision Equal(const Expression& gold, const Expression& answer, const EqualOpti
   return Compare(first.expression, second.expression, &comparison);
 }
 
-}  // namespace temper
+}  // namespace temper::math

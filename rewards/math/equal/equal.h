@@ -7,7 +7,7 @@
 
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // kUnknown is no wrong answer: the reason says what stood in the way ("too large: ..", "undefined: ..",
 // "cannot tell: ..").
@@ -48,4 +48,4 @@ struct EqualOptions {
 // usually microseconds, a few tens of milliseconds at worst.
 Decision Equal(const Expression& gold, const Expression& answer, const EqualOptions& options = {});
 
-}  // namespace temper
+}  // namespace temper::math

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 
 Decision CompareMatrices(const Expression& gold, const Expression& answer, Comparison* comparison) {
   if (gold.kind != answer.kind) {
@@ -19,4 +19,4 @@ Decision CompareMatrices(const Expression& gold, const Expression& answer, Compa
   return CompareInOrder(gold.args, answer.args, comparison);  // the rows
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -59,4 +59,4 @@ Decision CompareNames(const Expression& gold, const Expression& answer) {
   return Unknown("");
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -150,4 +150,4 @@ Decision CompareScalars(const Expression& gold, const Expression& answer, Compar
   return CompareValues(gold, answer, comparison);
 }
 
-}  // namespace temper
+}  // namespace temper::math

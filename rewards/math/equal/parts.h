@@ -13,7 +13,7 @@
 #include "rewards/math/equal/equal.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // The state of one call of Equal.
 struct Comparison {
@@ -62,4 +62,4 @@ bool IsCollection(const Expression& expression);           // a set, list, tuple
 bool IsInfinite(const Expression& expression, int* sign);  // oo, -oo
 bool IsSymbolic(const Expression& expression);  // a symbol, or an unknown function of something: f(x)
 
-}  // namespace temper
+}  // namespace temper::math

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -323,4 +323,4 @@ Decision CompareRealSets(const Expression& gold, const Expression& answer, Compa
   return Unknown("cannot tell: sets that are not made of intervals and numbers");
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -9,7 +9,7 @@
 
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 
 // From `low` to `high`; the ends' signs of infinity are 0 for a finite end, whose value is then in the ball.
 struct RealPiece {
@@ -35,4 +35,4 @@ std::optional<RelationSolution> Solve(const Expression& relation, Comparison* co
 
 Decision CompareRealSets(const RealSet& gold, const RealSet& answer, Comparison* comparison);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -6,7 +6,7 @@
 #include "rewards/math/equal/parts.h"
 #include "rewards/math/equal/real_set.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -212,4 +212,4 @@ Decision CompareRelations(const Expression& gold_as_written, const Expression& a
   return CompareWithSet(answer, gold, /*relation_is_gold=*/false, comparison);
 }
 
-}  // namespace temper
+}  // namespace temper::math

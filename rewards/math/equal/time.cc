@@ -5,7 +5,7 @@
 
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -44,4 +44,4 @@ Decision CompareTimes(const Expression& gold, const Expression& answer) {
   return same ? Yes("the same time") : No("another time");
 }
 
-}  // namespace temper
+}  // namespace temper::math

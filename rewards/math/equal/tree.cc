@@ -7,7 +7,7 @@
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -188,4 +188,4 @@ Decision CompareTrees(const Expression& gold, const Expression& answer, Decision
   return otherwise;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "rewards/math/algebra/proof.h"
 #include "rewards/math/equal/parts.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 constexpr int kPoints = 3;
@@ -186,4 +186,4 @@ std::optional<int> ConstantRatio(const Expression& gold, const Expression& answe
   return arb_is_positive(real) != 0 ? 1 : arb_is_negative(real) != 0 ? -1 : 0;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -10,7 +10,7 @@
 #include "rewards/math/latex/latex.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -298,4 +298,4 @@ Expression LatexParser::ParseName() {
   return {Tree::kSymbol, name, {}};
 }
 
-}  // namespace temper
+}  // namespace temper::math

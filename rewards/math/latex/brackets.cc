@@ -5,7 +5,7 @@
 
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -178,4 +178,4 @@ Expression LatexParser::Environment(std::string_view name, std::vector<std::vect
   return node;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -213,4 +213,4 @@ bool LatexParser::ParseDerivative(Expression* result) {
   return true;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -8,7 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -311,4 +311,4 @@ bool IsEnglishWord(std::string_view letters) {
          !std::is_sorted(letters.begin(), letters.end()) && FindWord(letters) == nullptr;
 }
 
-}  // namespace temper
+}  // namespace temper::math

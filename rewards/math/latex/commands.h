@@ -6,7 +6,7 @@
 
 #include "rewards/math/latex/lexer.h"
 
-namespace temper {
+namespace temper::math {
 
 struct LatexCommand {
   enum class Lex {
@@ -40,4 +40,4 @@ const LatexCommand* FindWord(std::string_view word);
 // of the alphabet, in which people write products.
 bool IsEnglishWord(std::string_view letters);
 
-}  // namespace temper
+}  // namespace temper::math

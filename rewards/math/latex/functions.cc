@@ -6,7 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -162,4 +162,4 @@ Expression LatexParser::ParseApplication(Expression function, bool powered) {
   return Node(Tree::kPower, "", std::move(value), std::move(function.args[1]));
 }
 
-}  // namespace temper
+}  // namespace temper::math

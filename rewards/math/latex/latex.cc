@@ -13,7 +13,7 @@
 #include "rewards/math/latex/parser.h"
 #include "rewards/math/latex/unicode.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 bool TakeEnds(std::string_view* text, std::string_view open, std::string_view close) {
@@ -24,27 +24,6 @@ bool TakeEnds(std::string_view* text, std::string_view open, std::string_view cl
   if (inside.find(close) != inside.npos) return false;
   *text = Trim(inside);
   return true;
-}
-
-// Without $..$ and their like around it, and without a full stop.
-std::string_view Undress(std::string_view text) {
-  text = Trim(text);
-  for (bool again = true; again;) {
-    again = TakeEnds(&text, "$$", "$$") || TakeEnds(&text, "$", "$") || TakeEnds(&text, "\\(", "\\)") ||
-            TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "__", "__") ||
-            TakeEnds(&text, "\u201c", "\u201d") || TakeEnds(&text, "\u00ab", "\u00bb") ||
-            TakeEnds(&text, "\u300c", "\u300d") || TakeEnds(&text, "\"", "\"") || TakeEnds(&text, "`", "`");
-    if (text.ends_with("**") && text.find("**") + 2 == text.size()) {  // the other end was cut off
-      text = Trim(text.substr(0, text.size() - 2));
-      again = true;
-    }
-    const bool dots = text.ends_with("..") || text.ends_with("\\.");
-    if (!text.empty() && !dots && (text.back() == '.' || text.back() == ',' || text.back() == ';')) {
-      text = Trim(text.substr(0, text.size() - 1));
-      again = true;
-    }
-  }
-  return text;
 }
 
 // No solution; Tuesday; Evelyn. Nothing but words, one of which is none of mathematics.
@@ -78,6 +57,26 @@ std::string OneSpaced(std::string_view text) {
 }
 
 }  // namespace
+
+std::string_view Undress(std::string_view text) {
+  text = Trim(text);
+  for (bool again = true; again;) {
+    again = TakeEnds(&text, "$$", "$$") || TakeEnds(&text, "$", "$") || TakeEnds(&text, "\\(", "\\)") ||
+            TakeEnds(&text, "\\[", "\\]") || TakeEnds(&text, "**", "**") || TakeEnds(&text, "__", "__") ||
+            TakeEnds(&text, "\u201c", "\u201d") || TakeEnds(&text, "\u00ab", "\u00bb") ||
+            TakeEnds(&text, "\u300c", "\u300d") || TakeEnds(&text, "\"", "\"") || TakeEnds(&text, "`", "`");
+    if (text.ends_with("**") && text.find("**") + 2 == text.size()) {  // the other end was cut off
+      text = Trim(text.substr(0, text.size() - 2));
+      again = true;
+    }
+    const bool dots = text.ends_with("..") || text.ends_with("\\.");
+    if (!text.empty() && !dots && (text.back() == '.' || text.back() == ',' || text.back() == ';')) {
+      text = Trim(text.substr(0, text.size() - 1));
+      again = true;
+    }
+  }
+  return text;
+}
 
 absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options) {
   if (text.size() > kMaxLatexBytes) {
@@ -126,4 +125,4 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions&
   return absl::InvalidArgumentError(absl::StrFormat("LaTeX at byte %d: %s", error_at, error));
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -53,7 +53,7 @@
 #include "absl/status/statusor.h"
 #include "rewards/math/expression.h"
 
-namespace temper {
+namespace temper::math {
 
 // Each bound makes an error, never a crash: the text in bytes, digits of one number, brackets and operators
 // inside each other, nodes.
@@ -74,4 +74,7 @@ struct LatexOptions {
 };
 absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions& options = {});
 
-}  // namespace temper
+// Without $..$, \(..\), \[..\], **..**, quotes and the like around it, and without a full stop behind it.
+std::string_view Undress(std::string_view text);
+
+}  // namespace temper::math

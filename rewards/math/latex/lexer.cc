@@ -7,7 +7,7 @@
 #include "rewards/math/latex/commands.h"
 #include "rewards/math/latex/quantity_words.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -313,4 +313,4 @@ void LatexLexer::LexText(bool upright) {
   Set(TokenKind::kText, content, close + 1);
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace temper {
+namespace temper::math {
 
 enum class LatexTokenKind {
   kEnd,
@@ -126,4 +126,4 @@ class LatexLexer {
   bool closes_ = false;  // \right before
 };
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -157,4 +157,4 @@ Expression LatexParser::ParseItem() {
   return item;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -3,7 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "rewards/math/latex/lexer.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 size_t CountDigits(std::string_view text) {
@@ -114,4 +114,4 @@ void LatexLexer::LexNumber() {
   Set(LatexTokenKind::kNumber, text_.substr(position_, at - position_), at);
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -153,4 +153,4 @@ bool IsNumeric(const Expression& value) {
   }
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -13,7 +13,7 @@
 #include "rewards/math/latex/latex.h"
 #include "rewards/math/latex/lexer.h"
 
-namespace temper {
+namespace temper::math {
 
 class LatexParser {
  public:
@@ -223,4 +223,4 @@ std::optional<std::string> OtherSpelling(std::string_view text);
 // and, or, `,` where a text joins what stands before and behind it; 0: it does not.
 char ConjunctionOf(std::string_view text);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -10,7 +10,7 @@
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 bool TakePrefix(std::string_view* text, std::string_view prefix) {
@@ -167,4 +167,4 @@ std::optional<Expression> ReadPhrase(std::string_view text) {
   return Node(ExpressionKind::kText, std::string(rest));
 }
 
-}  // namespace temper
+}  // namespace temper::math

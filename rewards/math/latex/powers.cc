@@ -6,7 +6,7 @@
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -204,4 +204,4 @@ Expression LatexParser::Degrees(Expression value) {
   return Product(std::move(factors));
 }
 
-}  // namespace temper
+}  // namespace temper::math

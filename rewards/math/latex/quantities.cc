@@ -8,7 +8,7 @@
 #include "rewards/math/latex/parser.h"
 #include "rewards/math/latex/quantity_words.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -224,4 +224,4 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
   return KeptBy(factors->back(), begin, lexer_.position());
 }
 
-}  // namespace temper
+}  // namespace temper::math

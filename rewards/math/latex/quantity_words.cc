@@ -8,7 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using WordSet = absl::flat_hash_set<std::string_view>;
@@ -459,4 +459,4 @@ bool MakesAnother(std::string_view before) {
   return false;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string_view>
 
-namespace temper {
+namespace temper::math {
 
 // cm, kWh, miles, dollars, ..: words of two or more letters that are a unit behind a number.
 bool IsUnit(std::string_view word);
@@ -20,4 +20,4 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
 // several: "a third of", "between 5 and", "up to", "one of 7,".
 bool MakesAnother(std::string_view before);
 
-}  // namespace temper
+}  // namespace temper::math

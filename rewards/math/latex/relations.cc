@@ -5,7 +5,7 @@
 #include "rewards/math/latex/latex.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -147,4 +147,4 @@ Expression LatexParser::AsSet(Expression operand, bool braces) {
   return operand;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "rewards/math/latex/parser.h"
 #include "rewards/math/latex/quantity_words.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using TokenKind = LatexTokenKind;
@@ -212,4 +212,4 @@ bool LatexParser::BarStarts() {
   return index < 32 && (flips_ >> index & 1) != 0;
 }
 
-}  // namespace temper
+}  // namespace temper::math

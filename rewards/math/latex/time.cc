@@ -9,7 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "rewards/math/latex/parser.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 // Without braces, fonts and commands that are spaces.
@@ -184,4 +184,4 @@ std::optional<Expression> ReadDate(std::string_view text) {
   return date;
 }
 
-}  // namespace temper
+}  // namespace temper::math

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "core/text.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using CharacterTable = absl::flat_hash_map<std::string_view, std::string_view>;
@@ -240,4 +240,4 @@ AsciiMath ToAsciiMath(std::string_view text) {
   return result;
 }
 
-}  // namespace temper
+}  // namespace temper::math

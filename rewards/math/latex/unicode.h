@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace temper {
+namespace temper::math {
 
 // A text whose mathematical characters are LaTeX: − × ² ₁ ½ π √ ≤ ∞ full-width forms. Other characters (of
 // any script) stay.
@@ -20,4 +20,4 @@ struct AsciiMath {
 // `text` is valid UTF-8.
 AsciiMath ToAsciiMath(std::string_view text);
 
-}  // namespace temper
+}  // namespace temper::math

@@ -27,6 +27,11 @@ TEST(Accuracy, AcceptsTheSameAnswerInAnotherForm) {
                             {"#### 1,234", "1234"},
                             {"18", "9*2=18\n#### 18"},
                             {"18", "x = 18"},
+                            {"28\\%", "$28$ percent"},
+                            {"1/3", "$\\left( \\frac{1}{3} \\right)$"},
+                            {"32349", "\\boxed{32,\\! 349}"},
+                            {"'1'", "1"},
+                            {"45", "[45]"},
                             {"x=18", "18"},
                             {"x=18", "x = 18"},
                             {"\\frac{1}{2}", "0.5"},
@@ -209,6 +214,7 @@ TEST(Accuracy, LenientlyFindsTheAnswerWithoutTags) {
         << reference << ": " << text << ": " << lenient(reference, text).extracted;
   }
   EXPECT_EQ(lenient("18", "18 then 19").kind, VerdictKind::kWrong);
+  EXPECT_EQ(lenient("125 per cent", "it is 1.25 per cent").kind, VerdictKind::kWrong);
   // A last box that is open or empty is no answer, whatever an earlier one holds.
   for (const char* text : {"\\boxed{18}. No: \\boxed{", "\\boxed{18} \\boxed{}"})
     EXPECT_EQ(lenient("18", text).kind, VerdictKind::kNoAnswer) << text;
@@ -238,8 +244,25 @@ TEST(Accuracy, CallsNoHostileTextCorrectAndThrowsNothing) {
   }
 }
 
+TEST(Core, IsInTheLastBoxWhoseBracesClose) {
+  EXPECT_EQ(Core("\\boxed{1} \\boxed{\\frac{1}{2}} x"), "\\frac{1}{2}");
+  EXPECT_EQ(Core("\\boxed{1} \\boxed{2"), "");
+  EXPECT_EQ(Core("\\boxed{}"), "");
+  EXPECT_EQ(Core("boxed{1}"), "boxed{1}");
+  EXPECT_EQ(Core(""), "");
+}
+
 TEST(AnswerKey, IsTheSameForAnswersThatVoteTogether) {
-  EXPECT_EQ(AnswerKey("0.5"), AnswerKey("\\frac12"));
+  for (const char* text : {"1/2", "0.5", "50%", "\\frac12", "2/4", "0.50"})
+    EXPECT_EQ(AnswerKey(text), "1/2") << text;
+  EXPECT_EQ(AnswerKey("-1,000.0"), "-1000");
+  EXPECT_EQ(AnswerKey("-0.0"), "0");
+  EXPECT_EQ(AnswerKey("1000000000000000000000"), "1000000000000000000000");
+  EXPECT_EQ(AnswerKey(" $\\text{yes}$. "), "yes");
+  EXPECT_EQ(AnswerKey("\\left(a, b\\right)"), AnswerKey("(a,b)"));
+  EXPECT_EQ(AnswerKey("\\leftarrow"), "\\leftarrow");
+  EXPECT_EQ(AnswerKey("..."), "...");
+  EXPECT_EQ(AnswerKey("}{"), "}{");
   EXPECT_EQ(AnswerKey("(B)"), AnswerKey("B."));
   EXPECT_EQ(AnswerKey(" Paris. "), AnswerKey("paris"));
   EXPECT_NE(AnswerKey("5"), AnswerKey("-5"));

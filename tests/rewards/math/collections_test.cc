@@ -2,7 +2,7 @@
 // Rule `math`: sets, lists, tuples, intervals, matrices and vectors as people write them.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathCollections, SetsAndListsInAnyOrder) {
@@ -136,4 +136,4 @@ TEST(MathCollections, MatricesAndVectors) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "rewards/math/equal/equal.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -169,4 +169,4 @@ TEST(EqualIdentities, AnExpressionWithASmallChangeIsNeverCalledEqual) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

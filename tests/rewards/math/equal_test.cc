@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "rewards/math/latex/latex.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using Kind = ExpressionKind;
@@ -530,4 +530,4 @@ TEST(Equal, ThreadsDecideAtOnce) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

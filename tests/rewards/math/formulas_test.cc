@@ -2,7 +2,7 @@
 // Rule `math`: formulas, equations and large values as people write them.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathFormulas, PolynomialsAndQuotients) {
@@ -175,4 +175,4 @@ TEST(MathFormulas, EscapesThatAProgramAteAreReadAsMeant) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

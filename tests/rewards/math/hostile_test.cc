@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "rewards/math/math.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 struct Attack {
@@ -18,7 +18,7 @@ struct Attack {
 };
 
 Verdict Boxed(const std::string& gold, const std::string& answer) {
-  static const Reward* const rule = MakeMath({}).value().release();
+  static const Reward* const rule = MakeRule({}).value().release();
   Prompt prompt;
   prompt.answer = gold;
   const std::string text = "so it is \\boxed{" + answer + "}";
@@ -213,4 +213,4 @@ TEST(MathHostile, DifferentGoldsHaveDifferentAnswers) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -9,11 +9,11 @@
 #include "gtest/gtest.h"
 #include "rewards/math/math.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 const Reward& TheRule() {
-  static const Reward* const rule = MakeMath({}).value().release();
+  static const Reward* const rule = MakeRule({}).value().release();
   return *rule;
 }
 
@@ -388,4 +388,4 @@ TEST(MathHostileText, ShortFormulasThatAskForMuchAreDecidedAtOnce) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

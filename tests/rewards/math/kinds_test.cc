@@ -2,7 +2,7 @@
 // Rule `math`: more units, dates, named values, vectors and doubled answers, each beside near misses.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathKinds, UnitsAboutAndDates) {
@@ -169,4 +169,4 @@ TEST(MathKinds, SetsVectorsAndTheRest) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

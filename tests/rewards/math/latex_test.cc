@@ -7,7 +7,7 @@
 
 #include "gtest/gtest.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 std::string Tree(std::string_view latex) {
@@ -356,4 +356,4 @@ TEST(LatexTest, NoTextCrashesOrHangs) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

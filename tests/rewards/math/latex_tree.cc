@@ -7,7 +7,7 @@
 
 int main() {
   for (std::string line; std::getline(std::cin, line);) {
-    const auto tree = temper::ParseLatex(line);
+    const auto tree = temper::math::ParseLatex(line);
     std::cout << (tree.ok() ? DebugString(*tree) : "ERROR " + std::string(tree.status().message())) << "\n";
   }
 }

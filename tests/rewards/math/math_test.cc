@@ -6,18 +6,18 @@
 #include "rewards/math/answer.h"
 #include "rewards/math/string.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 using testing::HasSubstr;
 
 Verdict Judge(const std::string& text, const std::string& gold, const std::string& mode = "math_verify",
               bool raw = false) {
-  MathOptions config;
+  Options config;
   config.mode = mode;
   Prompt prompt;
   prompt.answer = gold;
-  return JudgeSafely(*MakeMath(config).value(), {.prompt = &prompt, .text = text, .raw = raw});
+  return JudgeSafely(*MakeRule(config).value(), {.prompt = &prompt, .text = text, .raw = raw});
 }
 
 bool Right(const std::string& text, const std::string& gold, const std::string& mode = "math_verify") {
@@ -64,19 +64,19 @@ TEST(MathRule, DecidesByItsMode) {
   EXPECT_TRUE(Right("\\boxed{2, 1}", "1, 2"));
   EXPECT_FALSE(Right("\\boxed{2, 1}", "1, 2", "strict"));
   EXPECT_TRUE(Right("\\dfrac12", "\\frac{1}{2}", "string"));
-  MathOptions config;
+  Options config;
   config.mode = "loose";
-  EXPECT_THAT(std::string(MakeMath(config).status().message()), HasSubstr("math_verify, strict, string"));
+  EXPECT_THAT(std::string(MakeRule(config).status().message()), HasSubstr("math_verify, strict, string"));
 }
 
 TEST(MathRule, TakesMathVerifysOptions) {
-  const auto right = [](const MathOptions& config, const std::string& gold, const std::string& text) {
+  const auto right = [](const Options& config, const std::string& gold, const std::string& text) {
     Prompt prompt;
     prompt.answer = gold;
-    return JudgeSafely(*MakeMath(config).value(), {.prompt = &prompt, .text = text, .raw = true}).kind ==
+    return JudgeSafely(*MakeRule(config).value(), {.prompt = &prompt, .text = text, .raw = true}).kind ==
            VerdictKind::kCorrect;
   };
-  MathOptions config;
+  Options config;
   EXPECT_FALSE(right(config, "\\frac{8}{3}", "2.67"));
   EXPECT_FALSE(right(config, "[-2, 7]", "-2 \\le x \\le 7"));
   config.float_rounding = 2;
@@ -88,7 +88,7 @@ TEST(MathRule, TakesMathVerifysOptions) {
 }
 
 TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
-  const std::unique_ptr<Reward> rule = MakeMath({}).value();
+  const std::unique_ptr<Reward> rule = MakeRule({}).value();
   for (const char* gold : {"1", "2", "2", "\\frac{", "2", "1"}) {
     Prompt prompt;
     prompt.answer = gold;
@@ -102,7 +102,7 @@ TEST(MathRule, JudgesEachCompletionByItsOwnReference) {
 
 TEST(MathRule, NamesAReferenceThatCannotBeRead) {
   Prompt prompt;
-  const std::unique_ptr<Reward> rule = MakeMath({}).value();
+  const std::unique_ptr<Reward> rule = MakeRule({}).value();
   for (const char* bad : {"", " ", "\\frac{1}{", "\\begin{pmatrix} 1", "1/0", "\\frac{5}{0}",
                           "\\infty - \\infty", "12 apples 30", "5 tenths", "\\boxed{}", "\\boxed{7"}) {
     prompt.answer = bad;
@@ -150,4 +150,4 @@ TEST(MathString, IsHendrycksNormalForm) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -3,7 +3,7 @@
 // near misses.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathMixed, AnswersOfBenchmarks) {
@@ -123,4 +123,4 @@ TEST(MathMixed, AnswersOfBenchmarks) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -3,7 +3,7 @@
 // sentences.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathNotations, TypedMathematics) {
@@ -228,4 +228,4 @@ TEST(MathNotations, AnAnswerIsFoundInAWholeSolution) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

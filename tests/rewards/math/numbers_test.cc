@@ -2,7 +2,7 @@
 // Rule `math`: the ways in which people and models write numbers.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathNumbers, AListWithoutSpacesIsNoDecimalAndNoDifference) {
@@ -180,4 +180,4 @@ TEST(MathNumbers, ScientificNotationPowersAndBases) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

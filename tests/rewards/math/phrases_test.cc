@@ -2,7 +2,7 @@
 // Rule `math`: answers in words, and in spellings that are not LaTeX's, each beside near misses.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathPhrases, InequalitiesThatAreJoinedAsSets) {
@@ -78,4 +78,4 @@ TEST(MathPhrases, WhatABoxIsSaidNotToBe) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

@@ -10,7 +10,7 @@
 #include "rewards/math/answer.h"
 #include "rewards/math/math.h"
 
-namespace temper {
+namespace temper::math {
 
 struct MathRow {
   std::string gold;
@@ -19,7 +19,7 @@ struct MathRow {
 
 // Each text stands alone, as a completion that was never asked to think.
 inline void ExpectRows(std::initializer_list<MathRow> rows) {
-  const std::unique_ptr<Reward> rule = MakeMath({}).value();
+  const std::unique_ptr<Reward> rule = MakeRule({}).value();
   for (const MathRow& row : rows) {
     Prompt prompt;
     prompt.answer = row.gold;
@@ -35,4 +35,4 @@ inline void ExpectRows(std::initializer_list<MathRow> rows) {
   }
 }
 
-}  // namespace temper
+}  // namespace temper::math

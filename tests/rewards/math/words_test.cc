@@ -2,7 +2,7 @@
 // Rule `math`: the words, units and times that stand beside an answer.
 #include "tests/rewards/math/rows.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 TEST(MathWords, BeforeAnAnswerDoNotHideIt) {
@@ -246,4 +246,4 @@ TEST(MathWords, TextAnswersAreCompared) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

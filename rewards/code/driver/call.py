@@ -1,12 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-#include "rewards/code/driver.h"
-
-namespace temper {
-extern const char kPythonLoad[];
-extern const char kPythonCheck[];
-
-namespace {
-constexpr char kPythonCall[] = R"python(def answer():
+# SPDX-License-Identifier: Apache-2.0
+def answer():
     from os import _exit, write
 
     parse, quote = json_parser()
@@ -105,25 +98,3 @@ constexpr char kPythonCall[] = R"python(def answer():
 
 
 answer()
-)python";
-}  // namespace
-
-std::string PythonCaller() { return std::string(kPythonLoad) + kPythonCall; }
-std::string PythonChecker() { return std::string(kPythonLoad) + kPythonCheck; }
-
-std::string CallRequest(const std::string& nonce, const CodeTest& test) {
-  return DumpJson(Json{{"nonce", nonce}, {"function", test.function}, {"args", test.args}});
-}
-
-std::string CheckRequest(const std::string& nonce, const CodeTask& task, const CodeTest& test) {
-  Json names = Json::array();
-  if (!task.entry.empty()) names.push_back(task.entry);
-  return DumpJson(Json{{"nonce", nonce},
-                       {"prompt", task.entry.empty() ? "" : task.prompt},
-                       {"setup", task.setup},
-                       {"names", names},
-                       {"defines", task.defines},
-                       {"check", test.check}});
-}
-
-}  // namespace temper

@@ -1,14 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "rewards/code/driver.h"
-
-namespace temper {
-namespace {
-
-// Its own JSON, since a candidate's compilation must not wait for a library of templates. Comes
-// before the candidate's code, whose macros must not reach it.
-constexpr char kCppDriver[] = R"cpp(
+// Its own JSON, since a candidate's compilation must not wait for a library of templates. Comes before the
+// candidate's code, whose macros must not reach it.
 #include <unistd.h>
 #include <array>
 #include <cmath>
@@ -298,20 +290,9 @@ constexpr char kCppDriver[] = R"cpp(
   }  // namespace temper_driver
 #define main temper_candidate_main
 #line 1 "solution.cc"
-)cpp";
-
-constexpr char kCppEnd[] = R"cpp(
+@SOLUTION@
 #line 1 "driver.cc"
 #undef main
 #undef int
 #undef return
-  int main() { return ::temper_driver::Run(&)cpp";
-
-}  // namespace
-
-std::string CppWithDriver(std::string_view code, const std::string& function) {
-  return absl::StrCat(kCppDriver, std::string(code), kCppEnd,
-                      "::", absl::StrReplaceAll(function, {{".", "::"}}), "); }\n");
-}
-
-}  // namespace temper
+  int main() { return ::temper_driver::Run(&::@FUNCTION@); }

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/answer/number.h"
+#include "rewards/math/number.h"
 
 #include "gtest/gtest.h"
-#include "rewards/answer/answer.h"
-#include "rewards/answer/plain_math.h"
 
-namespace temper {
+namespace temper::math {
 namespace {
 
 bool Equal(const char* a, const char* b) {
@@ -66,7 +64,15 @@ TEST(Number, IsOneValueInEverySpelling) {
                             {"1.5/3", "1/2"},
                             {"\\frac{1.5}{3}", "0.5"},
                             {"123456789012345678901234567890", "123456789012345678901234567890.0"},
-                            {"1/3", "111111111111111111111/333333333333333333333"}};
+                            {"1/3", "111111111111111111111/333333333333333333333"},
+                            {"0.123", "0,123"},
+                            {"1000/3", "1 000/3"},
+                            {"5", "--5"},
+                            {"28\\%", "28 pct"},
+                            {"12.5%", "12.5 per cent"},
+                            {"-5%", "-0.05"},
+                            {"12 m", "12 metres"},
+                            {"1e-3", "0.001"}};
   for (const auto& [a, b] : pairs) EXPECT_TRUE(Equal(a, b)) << a << " and " << b;
 }
 
@@ -120,7 +126,6 @@ TEST(Number, IsNothingElse) {
                            "1,22",
                            "1,2",
                            "12,34,567",
-                           "0,123",
                            "1 2",
                            "1 or 2",
                            "5 or 6",
@@ -131,10 +136,9 @@ TEST(Number, IsNothingElse) {
                            "2\\pi",
                            "\\sqrt{2}",
                            "1e",
-                           "1e401",
+                           "1e5000",
                            "1..2",
                            "1.2.3",
-                           "--5",
                            "0x10",
                            "inf",
                            "nan",
@@ -144,11 +148,24 @@ TEST(Number, IsNothingElse) {
                            "5 and more",
                            "x",
                            "(5",
-                           "1 000/3",
                            "3i",
                            "50%%",
                            "10²",
-                           "5 apples and 3 pears"}) {
+                           "5 apples and 3 pears",
+                           "5 apples",
+                           "about 5",
+                           "7 \\mathrm{m/s^2}",
+                           "2 * 3",
+                           "1 + 1/2",
+                           "6 - 1",
+                           "10^3",
+                           "2:15",
+                           "12:00",
+                           "18 or so, maybe 19",
+                           "not 18",
+                           "18 times 2",
+                           "half of 18",
+                           "18 billion"}) {
     EXPECT_FALSE(ParseNumber(text).has_value()) << text;
   }
 }
@@ -159,33 +176,7 @@ TEST(Number, OfTooManyDigitsIsRefusedAndNotComputed) {
   EXPECT_FALSE(ParseNumber(std::string(1000000, '7')).has_value());
   EXPECT_FALSE(ParseNumber("0." + std::string(1000, '0') + "1").has_value());
   EXPECT_TRUE(ParseNumber("1e400").has_value());
-}
-
-TEST(Number, HasOneKeyForAllSpellings) {
-  for (const char* text : {"1/2", "0.5", "50%", "\\frac12", "2/4", "0.50"}) {
-    EXPECT_EQ(NumberKey(*ParseNumber(text)), "1/2") << text;
-  }
-  EXPECT_EQ(NumberKey(*ParseNumber("-1,000.0")), "-1000");
-  EXPECT_EQ(NumberKey(*ParseNumber("-0.0")), "0");
-  EXPECT_EQ(NumberKey(*ParseNumber("1000000000000000000000")), "1000000000000000000000");
-}
-
-TEST(PlainMath, TakesDressAwayAndLeavesTheRest) {
-  EXPECT_EQ(PlainMath(" $\\text{yes}$. "), "yes");
-  EXPECT_EQ(PlainMath("\\left(1, 2\\right)"), "(1, 2)");
-  EXPECT_EQ(PlainMath("\\leftarrow"), "\\leftarrow");
-  EXPECT_EQ(PlainMath("$a$ and $b$"), "$a$ and $b$");
-  EXPECT_EQ(PlainMath("..."), "...");
-  EXPECT_EQ(PlainMath("}{"), "}{");
-}
-
-TEST(LastBoxed, IsTheLastWhoseBracesClose) {
-  EXPECT_EQ(LastBoxed("\\boxed{1} \\boxed{\\frac{1}{2}} x").content, "\\frac{1}{2}");
-  EXPECT_EQ(LastBoxed("\\boxed{1} \\boxed{2").content, "");
-  EXPECT_EQ(LastBoxed("\\boxed{}").content, "");
-  EXPECT_TRUE(LastBoxed("\\boxed{}").found);
-  EXPECT_FALSE(LastBoxed("boxed{1}").found);
-  EXPECT_FALSE(LastBoxed("").found);
+  EXPECT_FALSE(ParseNumber("1e999999999999").has_value());
 }
 
 TEST(Number, UnitsHaveTheirSpellings) {
@@ -210,4 +201,4 @@ TEST(Number, UnitsHaveTheirSpellings) {
 }
 
 }  // namespace
-}  // namespace temper
+}  // namespace temper::math

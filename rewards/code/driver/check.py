@@ -1,9 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-#include "rewards/code/driver.h"
-
-namespace temper {
-extern const char kPythonCheck[];
-const char kPythonCheck[] = R"python(import builtins
+# SPDX-License-Identifier: Apache-2.0
+import builtins
 import os
 
 parse, quote = json_parser()
@@ -211,5 +207,3 @@ def check():
 
 
 check()
-)python";
-}  // namespace temper

@@ -1,9 +1,5 @@
-// SPDX-License-Identifier: Apache-2.0
-#include "rewards/code/driver.h"
-
-namespace temper {
-extern const char kPythonLoad[];
-const char kPythonLoad[] = R"python(import sys
+# SPDX-License-Identifier: Apache-2.0
+import sys
 
 # What LeetCode gives to a program, and LiveCodeBench's harness too, by where it comes from.
 GIVEN = {
@@ -113,5 +109,3 @@ def json_parser():
         return loads, encode_basestring_ascii
 
 
-)python";
-}  // namespace temper
