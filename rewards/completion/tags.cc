@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/completion/tags.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "rewards/rule.h"
 
@@ -15,6 +17,12 @@ std::string_view Trim(std::string_view text) {
   text = TrimLeft(text);
   while (!text.empty() && absl::ascii_isspace(text.back())) text.remove_suffix(1);
   return text;
+}
+
+std::string_view TakePart(std::string_view* text, char mark) {
+  const std::string_view part = text->substr(0, text->find(mark));
+  text->remove_prefix(std::min(text->size(), part.size() + 1));
+  return part;
 }
 
 std::string_view LastLine(std::string_view text) {

@@ -54,6 +54,8 @@ int CountTag(std::string_view text, std::string_view tag);
 // Without ASCII white space at the start, at both ends.
 std::string_view TrimLeft(std::string_view text);
 std::string_view Trim(std::string_view text);
+// Takes what stands before the first `mark` off the text, or all of it, and the mark.
+std::string_view TakePart(std::string_view* text, char mark);
 std::string_view LastLine(std::string_view text);  // the last with more than space in it, trimmed
 
 }  // namespace temper

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "rewards/completion/tags.h"
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/expression.h"
 #include "rewards/math/latex/latex.h"
@@ -22,23 +23,16 @@ constexpr std::string_view kUnits =
     "cubicmeter,"
     "point";
 
-// Takes the part of `list` before the next `mark` off it.
-std::string_view Next(std::string_view* list, char mark) {
-  const std::string_view part = list->substr(0, list->find(mark));
-  list->remove_prefix(std::min(list->size(), part.size() + 1));
-  return part;
-}
-
 // The name of the unit that `text` is, whatever its dress; nothing: it is none.
 std::optional<std::string> UnitName(std::string_view text) {
   std::string spelling = absl::AsciiStrToLower(std::string(text));
   constexpr std::string_view kDress = " {}()\\,.*$";
   std::erase_if(spelling, [&](char c) { return kDress.find(c) != kDress.npos; });
   for (std::string_view units = kUnits; !units.empty();) {
-    std::string_view names = Next(&units, ',');
+    std::string_view names = TakePart(&units, ',');
     const std::string_view unit = names.substr(0, names.find(' '));
     while (!names.empty()) {
-      const std::string name(Next(&names, ' '));
+      const std::string name(TakePart(&names, ' '));
       if (spelling == name || spelling == name + "s") return std::string(unit);
     }
   }

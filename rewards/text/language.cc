@@ -19,63 +19,39 @@
 namespace temper {
 namespace {
 
-struct Language {
-  const char* name;
+// Languages of the same scripts, ISO 639-1.
+struct Languages {
+  std::string_view names;
   std::initializer_list<UScriptCode> scripts;
   bool shared = false;  // other languages are written in this script, too
 };
 constexpr bool kShared = true;
-const Language kLanguages[] = {
-    {"ar", {USCRIPT_ARABIC}, kShared},
-    {"bg", {USCRIPT_CYRILLIC}, kShared},
+const Languages kLanguages[] = {
+    {"ar fa ur", {USCRIPT_ARABIC}, kShared},
+    {"bg ru uk", {USCRIPT_CYRILLIC}, kShared},
     {"bn", {USCRIPT_BENGALI}},
-    {"ca", {USCRIPT_LATIN}, kShared},
-    {"cs", {USCRIPT_LATIN}, kShared},
-    {"da", {USCRIPT_LATIN}, kShared},
-    {"de", {USCRIPT_LATIN}, kShared},
+    {"ca cs da de en es fi fr hr hu id it nl no pl pt ro sk sv sw tr vi", {USCRIPT_LATIN}, kShared},
     {"el", {USCRIPT_GREEK}},
-    {"en", {USCRIPT_LATIN}, kShared},
-    {"es", {USCRIPT_LATIN}, kShared},
-    {"fa", {USCRIPT_ARABIC}, kShared},
-    {"fi", {USCRIPT_LATIN}, kShared},
-    {"fr", {USCRIPT_LATIN}, kShared},
     {"gu", {USCRIPT_GUJARATI}},
     {"he", {USCRIPT_HEBREW}},
-    {"hi", {USCRIPT_DEVANAGARI}, kShared},
-    {"hr", {USCRIPT_LATIN}, kShared},
-    {"hu", {USCRIPT_LATIN}, kShared},
-    {"id", {USCRIPT_LATIN}, kShared},
-    {"it", {USCRIPT_LATIN}, kShared},
+    {"hi mr ne", {USCRIPT_DEVANAGARI}, kShared},
     {"ja", {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA}},
     {"kn", {USCRIPT_KANNADA}},
     {"ko", {USCRIPT_HANGUL}},
     {"ml", {USCRIPT_MALAYALAM}},
-    {"mr", {USCRIPT_DEVANAGARI}, kShared},
-    {"ne", {USCRIPT_DEVANAGARI}, kShared},
-    {"nl", {USCRIPT_LATIN}, kShared},
-    {"no", {USCRIPT_LATIN}, kShared},
     {"pa", {USCRIPT_GURMUKHI}},
-    {"pl", {USCRIPT_LATIN}, kShared},
-    {"pt", {USCRIPT_LATIN}, kShared},
-    {"ro", {USCRIPT_LATIN}, kShared},
-    {"ru", {USCRIPT_CYRILLIC}, kShared},
-    {"sk", {USCRIPT_LATIN}, kShared},
     {"sr", {USCRIPT_CYRILLIC, USCRIPT_LATIN}, kShared},
-    {"sv", {USCRIPT_LATIN}, kShared},
-    {"sw", {USCRIPT_LATIN}, kShared},
     {"ta", {USCRIPT_TAMIL}},
     {"te", {USCRIPT_TELUGU}},
     {"th", {USCRIPT_THAI}},
-    {"tr", {USCRIPT_LATIN}, kShared},
-    {"uk", {USCRIPT_CYRILLIC}, kShared},
-    {"ur", {USCRIPT_ARABIC}, kShared},
-    {"vi", {USCRIPT_LATIN}, kShared},
     {"zh", {USCRIPT_HAN}},
 };
 
-const Language* FindLanguage(std::string_view name) {
-  for (const Language& language : kLanguages) {
-    if (language.name == name) return &language;
+const Languages* FindLanguage(std::string_view name) {
+  for (const Languages& languages : kLanguages) {
+    for (std::string_view names = languages.names; !names.empty();) {
+      if (TakePart(&names, ' ') == name) return &languages;
+    }
   }
   return nullptr;
 }
@@ -173,7 +149,7 @@ struct Detected {
 
 // A word's letters against the scripts of a language.
 enum class WordScript { kNone, kTarget, kOther };  // kNone: no word that counts
-WordScript ScriptOf(std::string_view word, const Language& target) {
+WordScript ScriptOf(std::string_view word, const Languages& target) {
   int letters = 0, of_target = 0;
   bool single_counts = false;  // one character is a word in these scripts
   ForEachCharacter(word, [&](int32_t character, size_t, size_t) {
@@ -248,12 +224,15 @@ class LanguageRule : public Reward {
 
 std::vector<std::string> LanguageNames() {
   std::vector<std::string> names;
-  for (const Language& language : kLanguages) names.push_back(language.name);
+  for (const Languages& languages : kLanguages) {
+    for (std::string_view rest = languages.names; !rest.empty();) names.emplace_back(TakePart(&rest, ' '));
+  }
+  std::sort(names.begin(), names.end());
   return names;
 }
 
 WordCounts CountWords(std::string_view text, std::string_view language) {
-  const Language* target = FindLanguage(language);
+  const Languages* target = FindLanguage(language);
   TEMPER_CHECK(target != nullptr, "language ", std::string(language));
   const std::string clean = Clean(Prose(text.substr(0, 8 << 20)));
   WordCounts counts;

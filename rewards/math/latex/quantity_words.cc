@@ -5,153 +5,74 @@
 #include <string>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "core/check.h"
+#include "rewards/completion/tags.h"
+#include "rewards/math/latex/quantity_words.txt.h"
 
 namespace temper::math {
 namespace {
 
-using WordSet = absl::flat_hash_set<std::string_view>;
+// The lists of quantity_words.txt, as they are named there.
+enum List {
+  kNumber,
+  kNoPlural,
+  kHarmless,
+  kPreposition,
+  kDescribed,
+  kStop,
+  kUnit,
+  kBaseUnit,
+  kRemark,
+  kChanging,
+  kVerb,
+  kForeign
+};
+constexpr std::string_view kLists[] = {"number",    "no plural", "harmless", "preposition",
+                                       "described", "stop",      "unit",     "base unit",
+                                       "remark",    "changing",  "verb",     "foreign"};
 
-// What makes another number, wherever it stands behind one.
-const WordSet& NumberNames() {
-  static const auto& words =
-      *new WordSet{"zero",       "one",        "two",         "three",       "four",        "five",
-                   "six",        "seven",      "eight",       "nine",        "ten",         "eleven",
-                   "twelve",     "thirteen",   "fourteen",    "fifteen",     "sixteen",     "seventeen",
-                   "eighteen",   "nineteen",   "twenty",      "thirty",      "forty",       "fifty",
-                   "sixty",      "seventy",    "eighty",      "ninety",      "hundred",     "thousand",
-                   "million",    "billion",    "trillion",    "quadrillion", "quintillion", "sextillion",
-                   "septillion", "octillion",  "nonillion",   "decillion",   "milliard",    "googol",
-                   "hundreds",   "thousands",  "millions",    "billions",    "trillions",   "dozen",
-                   "dozens",     "score",      "gross",       "lakh",        "lakhs",       "lac",
-                   "lacs",       "crore",      "crores",      "arab",        "koti",        "myriad",
-                   "myriads",    "grand",      "mil",         "mln",         "mio",         "mill",
-                   "bn",         "mrd",        "tn",          "bil",         "half",        "halves",
-                   "third",      "thirds",     "quarter",     "fourth",      "fourths",     "fifth",
-                   "fifths",     "sixth",      "sixths",      "seventh",     "sevenths",    "eighth",
-                   "eighths",    "ninth",      "ninths",      "tenth",       "tenths",      "eleventh",
-                   "elevenths",  "twelfth",    "twelfths",    "twentieth",   "twentieths",  "hundredth",
-                   "hundredths", "thousandth", "thousandths", "millionth",   "millionths",  "squared",
-                   "cubed",      "factorial",  "halved",      "doubled",     "tripled",     "plus",
-                   "minus",      "negative",   "divided",     "multiplied",  "point",       "not",
-                   "no",         "none",       "nothing",     "neither",     "nor",         "modulo",
-                   "mod",        "choose",     "root",        "raised",      "power",       "base",
-                   "binary",     "octal",      "hexadecimal", "hex",         "fold",        "mille",
-                   "permille",   "permil",     "promille",    "magnitude",   "below",       "above",
-                   "beneath",    "least",      "most",        "up",          "upward",      "upwards",
-                   "downwards",  "between",    "than",        "short",       "debt",        "owed",
-                   "except",     "excluding",  "without",     "maybe",       "perhaps",     "possibly",
-                   "if",         "unless",     "otherwise",   "change",      "either",      "halfway",
-                   "infinity",   "percentile", "versus",      "vs",          "or",          "onwards",
-                   "miliardi",   "zehntel",    "paare",       "paar",        "kilo",        "mega",
-                   "giga",       "milli",      "micro",       "centi",       "nano",        "hundredweight",
-                   "zillion",    "zillions",   "gazillion",   "bazillion",   "overdrawn",   "underground",
-                   "something",  "nonsense",   "wrong",       "incorrect",   "false",       "milliards",
-                   "dizaine",    "dizaines",   "decena",      "decenas",     "tercio",      "tercios",
-                   "medios",     "mitades",    "cuarto",      "cuartos",     "tiers",       "menos",
-                   "moins",      "meno",       "weniger",     "quarti",      "terzi",       "dutzend",
-                   "hundert",    "tausend",    "millionen",   "milliarden",  "millones",    "docenas",
-                   "docena",     "cientos",    "centenas",    "douzaine",    "douzaines",   "milliers",
-                   "centaines",  "milioni",    "dozzine",     "demi",        "medio",       "media",
-                   "meia",       "halb",       "halbe",       "mezzo",       "mezza"};
+struct WordLists {
+  absl::flat_hash_map<std::string_view, uint32_t> lists;  // of a word, a bit for each
+  std::vector<std::string_view> foreign;
+};
+
+const WordLists& Lists() {
+  static const WordLists& words = *[] {
+    auto* made = new WordLists;
+    size_t list = 0;
+    for (std::string_view rest = kQuantityWords; !rest.empty();) {
+      std::string_view line = TakePart(&rest, '\n');
+      if (line.starts_with('#')) continue;
+      if (line.ends_with(':')) {
+        const std::string_view name = line.substr(0, line.size() - 1);
+        list = std::find(std::begin(kLists), std::end(kLists), name) - std::begin(kLists);
+        TEMPER_CHECK(list < std::size(kLists), std::string(name));
+        continue;
+      }
+      while (!line.empty()) {
+        const std::string_view word = TakePart(&line, ' ');
+        made->lists[word] |= 1u << list;
+        if (list == kForeign) made->foreign.push_back(word);
+      }
+    }
+    return made;
+  }();
   return words;
 }
 
-// Plurals that are numbers, and words that end so and are no plurals.
-const WordSet& NoPlurals() {
-  static const auto& words =
-      *new WordSet{"ones",    "twos",    "threes",    "fours",    "fives",    "sixes", "sevens",   "eights",
-                   "nines",   "tens",    "twenties",  "scores",   "grosses",  "pairs", "couples",  "trios",
-                   "triples", "doubles", "quarters",  "quartets", "quintets", "duos",  "triplets", "doublets",
-                   "times",   "this",    "his",       "its",      "has",      "was",   "does",     "always",
-                   "perhaps", "besides", "sometimes", "yes",      "thus",     "as",    "is",       "us",
-                   "bps",     "ks",      "ms",        "bs"};
-  return words;
-}
-
-const WordSet& HarmlessWords() {
-  static const auto& words = *new WordSet{
-      "total", "altogether", "overall", "left", "remaining", "more", "each", "apiece", "per", "old", "long",
-      "wide", "tall", "high", "deep", "away", "ago", "only", "exactly", "also", "too", "respectively",
-      "people", "children", "men", "women", "fish", "sheep", "deer", "feet", "teeth", "mice", "geese", "oxen",
-      "cattle", "dice", "data", "series", "species", "aircraft", "percent", "o'clock", "pm", "am", "mod",
-      "vertices", "matrices", "indices", "radii", "foci", "loci", "maxima", "minima", "alumni", "money",
-      "bacteria", "fungi", "cacti", "hertz", "criteria", "phenomena", "formulae", "exclusive", "inclusive",
-      "here", "there", "now", "today", "again", "indeed", "therefore", "hence",
-      // German, Italian and Dutch plurals
-      "stunden", "minuten", "sekunden", "tage", "jahre", "monate", "wochen", "meter", "euro", "grad",
-      "personen", "kinder", "menschen", "einheiten", "mal", "prozent", "ore", "minuti", "giorni", "anni",
-      "metri", "mele", "uur", "dagen", "jaar", "stuks", "kronor", "dollari", "libri"};
-  return words;
-}
-
-const WordSet& Prepositions() {
-  static const auto& words =
-      *new WordSet{"of",  "in",  "per", "for", "from", "on",    "at", "with", "by",  "a",   "an",   "the",
-                   "his", "her", "my",  "our", "all",  "their", "to", "into", "any", "its", "your", "this"};
-  return words;
-}
-
-// Numbers alone, nouns behind an adjective: ordered pairs, real roots.
-const WordSet& DescribedNouns() {
-  static const auto& words =
-      *new WordSet{"pairs",  "roots",    "sets",   "squares",   "factors", "triples",
-                   "powers", "triplets", "orders", "multiples", "couples", "exponents"};
-  return words;
-}
-
-// Where a clause's words about a number end.
-const WordSet& Stops() {
-  static const auto& words = *new WordSet{
-      "is",    "are",  "was",   "were",  "be",    "will", "would",  "has",    "have",    "had",   "that",
-      "which", "who",  "when",  "where", "while", "so",   "thus",   "then",   "because", "since", "after",
-      "until", "hope", "given", "due",   "i",     "we",   "he",     "she",    "they",    "it",    "can",
-      "could", "as",   "need",  "needs", "makes", "make", "remain", "remains"};
-  return words;
-}
-
-const WordSet& Units() {
-  static const auto& words = *new WordSet{
-      "in",         "rpm",         "bpm",         "fps",        "psi",         "ppm",      "yd",
-      "Wh",         "ft",          "mi",          "inch",       "inches",      "feet",     "foot",
-      "yard",       "yards",       "mile",        "miles",      "meter",       "meters",   "metre",
-      "metres",     "centimeter",  "centimeters", "centimetre", "centimetres", "oz",       "lb",
-      "millimeter", "millimeters", "kilometer",   "kilometers", "kilometre",   "lbs",      "gram",
-      "kilometres", "grams",       "kilogram",    "kilograms",  "pound",       "pounds",   "ounce",
-      "ounces",     "ton",         "tons",        "tonnes",     "liter",       "liters",   "litre",
-      "litres",     "gallon",      "gallons",     "quart",      "quarts",      "pint",     "pints",
-      "cup",        "cups",        "sec",         "secs",       "second",      "seconds",  "mins",
-      "minute",     "minutes",     "hr",          "hrs",        "hour",        "hours",    "day",
-      "days",       "week",        "weeks",       "month",      "months",      "year",     "years",
-      "yr",         "yrs",         "mph",         "kmh",        "kph",         "radian",   "radians",
-      "rads",       "dollar",      "dollars",     "cent",       "cents",       "euro",     "euros",
-      "USD",        "EUR",         "GBP",         "CNY",        "INR",         "JPY",      "rupees",
-      "yuan",       "yen",         "won",         "unit",       "units",       "square",   "cubic",
-      "sq",         "cu",          "per",         "point",      "points",      "moles",    "joule",
-      "joules",     "watt",        "watts",       "volt",       "volts",       "ohm",      "ohms",
-      "newton",     "newtons",     "atm",         "acre",       "acres",       "hectares", "ha",
-      "people",     "persons",     "students",    "apples",     "ways",        "times",    "books",
-      "marbles",    "coins",       "balls",       "items",      "pieces",      "pages",    "words",
-      "cards",      "cubes",       "tiles",       "boys",       "girls",       "men",      "women",
-      "children",   "players",     "games",       "tickets",    "eggs",        "bags",     "boxes",
-      "bottles",    "trees",       "cars",        "birds",      "dogs",        "cats",     "fish",
-      "degree",     "degrees",     "solutions",   "triangles",  "integers",    "numbers",  "digits",
-      "kWh",        "kcal",        "mmHg",        "min",        "deg",         "hp",       "mol",
-      "Rs",         "rs",          "celsius",     "fahrenheit", "kelvin",      "Celsius",  "Fahrenheit",
-      "US",         "rev"};
-  return words;
+bool IsOneOf(List list, std::string_view word) {
+  const auto found = Lists().lists.find(word);
+  return found != Lists().lists.end() && (found->second >> list & 1) != 0;
 }
 
 // kN, mL, GB: a prefix and a base of the international system.
 bool IsPrefixedUnit(std::string_view word) {
-  static const auto& bases =
-      *new WordSet{"m", "g", "s",  "A", "K", "mol", "Hz",  "N",  "Pa", "J",  "W",  "C",  "V",  "F",   "T",
-                   "L", "l", "eV", "B", "b", "cal", "bar", "Wb", "H",  "lm", "lx", "Sv", "Gy", "rad", "Ohm"};
   if (word.size() < 2 || word.size() > 5) return false;
-  if (word.size() > 1 && bases.contains(word)) return true;
+  if (word.size() > 1 && IsOneOf(kBaseUnit, word)) return true;
   return std::string_view("kMGTmnpcdh").find(word[0]) != std::string_view::npos &&
-         bases.contains(word.substr(1));
+         IsOneOf(kBaseUnit, word.substr(1));
 }
 
 bool EndsInS(std::string_view word) {
@@ -251,11 +172,7 @@ bool HasForeignNumber(std::string_view text) {
   for (const std::string_view unit : {"千克", "千米", "千瓦", "千卡", "千帕", "千伏"}) {
     if (text.starts_with(unit)) text.remove_prefix(unit.size());
   }
-  for (const std::string_view part :
-       {"十",  "百",   "千",   "万",    "萬",   "亿",      "億",    "兆",     "半",    "多",      "余",
-        "倍",  "以上", "以下", "以内",  "左右", "几",      "लाख",   "करोड़",   "тысяч", "миллион", "миллиард",
-        "만",  "억",   "천",   "打",    "成",   "折",      "割",    "分之",   "بليون", "مليون",   "ألف",
-        "тыс", "млн",  "млрд", "десят", "сот",  "половин", "milhõ", "milhão", "dúzia", "moiti",   "hälft"}) {
+  for (const std::string_view part : Lists().foreign) {
     if (text.find(part) != text.npos) return true;
   }
   return false;
@@ -271,32 +188,29 @@ bool IsNameOf(std::string_view word, std::string_view number) {
 }
 
 bool IsCounted(const Beside& word) {
-  return IsUnit(word.written) || IsUnit(word.lower) || HarmlessWords().contains(word.lower) ||
-         (EndsInS(word.lower) && !NoPlurals().contains(word.lower));
+  return IsUnit(word.written) || IsUnit(word.lower) || IsOneOf(kHarmless, word.lower) ||
+         (EndsInS(word.lower) && !IsOneOf(kNoPlural, word.lower));
 }
 
 }  // namespace
 
-bool IsUnit(std::string_view word) { return Units().contains(word) || IsPrefixedUnit(word); }
+bool IsUnit(std::string_view word) { return IsOneOf(kUnit, word) || IsPrefixedUnit(word); }
 
 namespace {
 
 // What a bracket behind a number says of it without changing it: (option C), (exact), (one thousand two
 // hundred).
 bool IsRemark(std::string_view inside, std::string_view number) {
-  static const auto& kFirst =
-      *new WordSet{"option", "choice",  "answer", "rounded",       "exact", "exactly", "correct",
-                   "to",     "nearest", "approx", "approximately", "since", "because", "see"};
   const std::vector<Beside> words = WordsOf(inside);
   if (words.empty()) return false;
-  if (kFirst.contains(words[0].lower)) return true;
+  if (IsOneOf(kRemark, words[0].lower)) return true;
   // 36 (thousands) is another number.
   const bool large =
       (number.size() > 2 || number > "20") && !words[0].lower.ends_with('s') &&
       std::string_view("hundred thousand million billion trillion half dozen").find(words[0].lower) ==
           std::string_view::npos;
   return large && std::all_of(words.begin(), words.end(), [](const Beside& word) {
-           return word.lower == "and" || NumberNames().contains(word.lower);
+           return word.lower == "and" || IsOneOf(kNumber, word.lower);
          });
 }
 
@@ -334,18 +248,18 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       return false;
     if (lower == "and" || lower == "or") {
       const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
-                           !NumberNames().contains(next(i));
+                           !IsOneOf(kNumber, next(i));
       const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
       // red and blue balls; 15 cm and we are done
-      const bool goes_on = lower == "and" && next(i).size() > 1 && !NumberNames().contains(next(i)) &&
-                           !NoPlurals().contains(next(i)) && (i > 0 || next(i).size() > 3) &&
-                           next(i) != "an" && next(i) != "some" && next(i) != "more" && next(i) != "the" &&
+      const bool goes_on = lower == "and" && next(i).size() > 1 && !IsOneOf(kNumber, next(i)) &&
+                           !IsOneOf(kNoPlural, next(i)) && (i > 0 || next(i).size() > 3) && next(i) != "an" &&
+                           next(i) != "some" && next(i) != "more" && next(i) != "the" &&
                            !IsCounted(words[i + 1]);
       if (!several && !both && !goes_on) return false;
       continue;
     }
-    if (word.number_follows && IsUnit(word.written) && !Prepositions().contains(lower)) return false;
-    if (Stops().contains(lower))
+    if (word.number_follows && IsUnit(word.written) && !IsOneOf(kPreposition, lower)) return false;
+    if (IsOneOf(kStop, lower))
       return next(i) != "wrong" && next(i) != "incorrect" && next(i) != "false" && next(i) != "not";
     if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
     if (lower == "over" || lower == "under" || lower == "out") return false;
@@ -354,10 +268,10 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
     if (lower == "than" && counted) return true;  // 12 more apples than Bob
     if ((lower == "squared" || lower == "cubed") && i > 0 &&
         (IsCounted(words[i - 1]) || words[i - 1].lower.size() == 1))
-      continue;                                                                             // cm squared
-    if (lower == "root" && i > 0 && !NumberNames().contains(words[i - 1].lower)) continue;  // 1 real root
+      continue;                                                                       // cm squared
+    if (lower == "root" && i > 0 && !IsOneOf(kNumber, words[i - 1].lower)) continue;  // 1 real root
     if (lower == "change" && counted) continue;
-    if (NumberNames().contains(lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
+    if (IsOneOf(kNumber, lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
     const bool of_percent = i > 0 && (words[i - 1].lower == "percent" || words[i - 1].lower == "percentage");
     if (of_percent &&
         (lower == "more" || lower == "less" || lower == "off" || lower == "lower" || lower == "higher"))
@@ -375,7 +289,7 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     if (lower.ends_with("fold")) return false;
-    if (Prepositions().contains(lower)) {
+    if (IsOneOf(kPreposition, lower)) {
       belongs = true;
       continue;
     }
@@ -384,44 +298,23 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     if (belongs || counted || is_known(word)) continue;
-    if (DescribedNouns().contains(lower) && next(i) == "of") {  // pairs of integers
+    if (IsOneOf(kDescribed, lower) && next(i) == "of") {  // pairs of integers
       counted = true;
       continue;
     }
-    if (DescribedNouns().contains(next(i)) && lower.size() > 2 && !NoPlurals().contains(lower)) {
+    if (IsOneOf(kDescribed, next(i)) && lower.size() > 2 && !IsOneOf(kNoPlural, lower)) {
       counted = true;
       ++i;
       continue;
     }
-    if (one && !counted && !NoPlurals().contains(lower) && lower.size() > 2) continue;
-    if (NoPlurals().contains(lower) || lower.size() < 3) return false;  // 12k, 12th
+    if (one && !counted && !IsOneOf(kNoPlural, lower) && lower.size() > 2) continue;
+    if (IsOneOf(kNoPlural, lower) || lower.size() < 3) return false;  // 12k, 12th
     counted = true;  // a noun or adjective that says nothing of the number
   }
   return true;
 }
 
 bool MakesAnother(std::string_view before) {
-  static const auto& kChanging = *new WordSet{
-      "out",      "minus",     "negative",   "plus",      "times",      "half",     "twice",     "double",
-      "triple",   "quadruple", "thrice",     "than",      "least",      "most",     "nearly",    "almost",
-      "under",    "over",      "above",      "below",     "between",    "root",     "factorial", "beyond",
-      "except",   "without",   "divided",    "hundred",   "thousand",   "million",  "exceeds",   "exceeding",
-      "until",    "till",      "up",         "within",    "either",     "neither",  "any",       "some",
-      "but",      "besides",   "other",      "excluding", "third",      "quarter",  "fourth",    "fifth",
-      "sixth",    "seventh",   "eighth",     "ninth",     "tenth",      "thirds",   "quarters",  "halves",
-      "cube",     "square",    "squared",    "cubed",     "reciprocal", "inverse",  "opposite",  "logarithm",
-      "log",      "multiple",  "multiples",  "factor",    "divisor",    "divisors", "power",     "base",
-      "mod",      "modulo",    "congruent",  "divisible", "greater",    "larger",   "smaller",   "bigger",
-      "less",     "fewer",     "higher",     "lower",     "beneath",    "or",       "from",      "through",
-      "percent",  "anything",  "everything", "near",      "close",      "anywhere", "somewhere", "never",
-      "fraction", "coprime",   "limit",      "and",       "not",        "no",       "nor",       "if",
-      "unless",   "when",      "debt",       "per"};
-  static const auto& kVerbs = *new WordSet{
-      "is",        "are",    "was",   "were",  "has",    "have",   "had",   "gets",  "get", "needs",
-      "need",      "makes",  "make",  "gives", "give",   "equals", "be",    "that",  "so",  "thus",
-      "therefore", "hence",  "then",  "we",    "he",     "she",    "they",  "it",    "i",   "there",
-      "to",        "bought", "sold",  "costs", "takes",  "ist",    "sind",  "est",   "es",  "son",
-      "sont",      "answer", "total", "earns", "earned", "left",   "value", "equal", "by"};
   const std::string lower =
       absl::AsciiStrToLower(std::string(before.substr(before.size() - std::min<size_t>(before.size(), 80))));
   std::string_view rest = lower;
@@ -449,9 +342,9 @@ bool MakesAnother(std::string_view before) {
       return true;
     } else if (word == "and" && words > 0) {
       return false;
-    } else if (kChanging.contains(word)) {
+    } else if (IsOneOf(kChanging, word)) {
       return true;
-    } else if (kVerbs.contains(word)) {
+    } else if (IsOneOf(kVerb, word)) {
       return false;
     }
     rest = left;

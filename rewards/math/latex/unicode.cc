@@ -5,174 +5,34 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "core/text.h"
+#include "rewards/completion/tags.h"
+#include "rewards/math/latex/characters.txt.h"
 
 namespace temper::math {
 namespace {
 
 using CharacterTable = absl::flat_hash_map<std::string_view, std::string_view>;
 
-// A command ends with a space, so that what follows is not taken for a part of it.
-const CharacterTable& Characters() {
-  static const CharacterTable& table = *new CharacterTable{
-      {"−", "-"},
-      {"–", "-"},
-      {"—", "-"},
-      {"‐", "-"},
-      {"‑", "-"},
-      {"×", "\\times "},
-      {"·", "\\cdot "},
-      {"∙", "\\cdot "},
-      {"⋅", "\\cdot "},
-      {"•", "\\cdot "},
-      {"∗", "*"},
-      {"÷", "\\div "},
-      {"⁄", "/"},
-      {"∕", "/"},
-      {"±", "\\pm "},
-      {"∓", "\\mp "},
-      {"√", "\\surd "},
-      {"∛", "\\cbrt "},
-      {"∞", "\\infty "},
-      {"°", "\\degree "},
-      {"′", "'"},
-      {"″", "''"},
-      {"’", "'"},
-      {"∑", "\\sum "},
-      {"∏", "\\prod "},
-      {"∫", "\\int "},
-      {"∂", "\\partial "},
-      {"≤", "\\le "},
-      {"⩽", "\\le "},
-      {"≦", "\\le "},
-      {"≥", "\\ge "},
-      {"⩾", "\\ge "},
-      {"≧", "\\ge "},
-      {"≠", "\\ne "},
-      {"≈", "\\approx "},
-      {"≅", "\\cong "},
-      {"∼", "\\sim "},
-      {"≡", "\\equiv "},
-      {"∈", "\\in "},
-      {"∉", "\\notin "},
-      {"⊂", "\\subset "},
-      {"⊆", "\\subseteq "},
-      {"⊃", "\\supset "},
-      {"⊇", "\\supseteq "},
-      {"∪", "\\cup "},
-      {"∩", "\\cap "},
-      {"∖", "\\setminus "},
-      {"∅", "\\emptyset "},
-      {"⌀", "\\emptyset "},
-      {"ø", "\\emptyset "},
-      {"∧", "\\land "},
-      {"∨", "\\lor "},
-      {"¬", "\\neg "},
-      {"→", "\\to "},
-      {"⇒", "\\implies "},
-      {"⇔", "\\iff "},
-      {"⌊", "\\lfloor "},
-      {"⌋", "\\rfloor "},
-      {"⌈", "\\lceil "},
-      {"⌉", "\\rceil "},
-      {"⟨", "\\langle "},
-      {"⟩", "\\rangle "},
-      {"〈", "\\langle "},
-      {"〉", "\\rangle "},
-      {"∣", "|"},
-      {"‖", "\\|"},
-      {"∥", "\\parallel "},
-      {"⊥", "\\perp "},
-      {"∠", "\\angle "},
-      {"△", "\\triangle "},
-      {"…", "\\ldots "},
-      {"⋯", "\\cdots "},
-      {"ℝ", "\\mathbb{R}"},
-      {"ℕ", "\\mathbb{N}"},
-      {"ℤ", "\\mathbb{Z}"},
-      {"ℚ", "\\mathbb{Q}"},
-      {"ℂ", "\\mathbb{C}"},
-      {"ℓ", "\\ell "},
-      {"ħ", "\\hbar "},
-      {"∝", "\\propto "},
-      {"、", ","},
-      {"。", "."},
-      {"【", "["},
-      {"】", "]"},
-      {"€", "\\euro "},
-      {"£", "\\pounds "},
-      {"¥", "\\yen "},
-      {"₹", "\\rupee "},
-      {"¢", "\\cent "},
-      {"％", "%"},
-      {"½", "\\frac{1}{2}"},
-      {"⅓", "\\frac{1}{3}"},
-      {"⅔", "\\frac{2}{3}"},
-      {"¼", "\\frac{1}{4}"},
-      {"¾", "\\frac{3}{4}"},
-      {"⅕", "\\frac{1}{5}"},
-      {"⅖", "\\frac{2}{5}"},
-      {"⅗", "\\frac{3}{5}"},
-      {"⅘", "\\frac{4}{5}"},
-      {"⅙", "\\frac{1}{6}"},
-      {"⅚", "\\frac{5}{6}"},
-      {"⅛", "\\frac{1}{8}"},
-      {"⅜", "\\frac{3}{8}"},
-      {"⅝", "\\frac{5}{8}"},
-      {"⅞", "\\frac{7}{8}"},
-      {"⅑", "\\frac{1}{9}"},
-      {"⅒", "\\frac{1}{10}"},
-      {"α", "\\alpha "},
-      {"β", "\\beta "},
-      {"γ", "\\gamma "},
-      {"δ", "\\delta "},
-      {"ε", "\\epsilon "},
-      {"ϵ", "\\epsilon "},
-      {"ζ", "\\zeta "},
-      {"η", "\\eta "},
-      {"θ", "\\theta "},
-      {"ϑ", "\\vartheta "},
-      {"ι", "\\iota "},
-      {"κ", "\\kappa "},
-      {"λ", "\\lambda "},
-      {"μ", "\\mu "},
-      {"µ", "\\mu "},
-      {"ν", "\\nu "},
-      {"ξ", "\\xi "},
-      {"π", "\\pi "},
-      {"ρ", "\\rho "},
-      {"σ", "\\sigma "},
-      {"τ", "\\tau "},
-      {"υ", "\\upsilon "},
-      {"φ", "\\phi "},
-      {"ϕ", "\\phi "},
-      {"χ", "\\chi "},
-      {"ψ", "\\psi "},
-      {"ω", "\\omega "},
-      {"Γ", "\\Gamma "},
-      {"Δ", "\\Delta "},
-      {"Θ", "\\Theta "},
-      {"Λ", "\\Lambda "},
-      {"Ξ", "\\Xi "},
-      {"Π", "\\Pi "},
-      {"Σ", "\\Sigma "},
-      {"Φ", "\\Phi "},
-      {"Ψ", "\\Psi "},
-      {"Ω", "\\Omega "},
-      {"\u00a0", " "},
-      {"\u2002", " "},
-      {"\u2003", " "},
-      {"\u2005", " "},
-      {"\u2009", " "},
-      {"\u200a", " "},
-      {"\u202f", " "},
-      {"\u3000", " "},
-      {"\u200b", ""},
-      {"\u2060", ""},
-      {"\ufeff", ""},
-      {"\u2061", ""},
-      {"\u2062", ""},
-  };
+// Of characters.txt, and of spaces and characters that nobody sees. A space follows a command, so that what
+// comes next is not taken for a part of it.
+const absl::flat_hash_map<std::string_view, std::string>& Characters() {
+  static const auto& table = *[] {
+    auto* made = new absl::flat_hash_map<std::string_view, std::string>;
+    for (std::string_view rest = kCharacters; !rest.empty();) {
+      std::string_view latex = TakePart(&rest, '\n');
+      const std::string_view character = TakePart(&latex, ' ');
+      const bool command = latex.size() > 1 && latex[0] == '\\' && absl::ascii_isalpha(latex.back());
+      (*made)[character] = absl::StrCat(std::string(latex), command ? " " : "");
+    }
+    for (const std::string_view space :
+         {"\u00a0", "\u2002", "\u2003", "\u2005", "\u2009", "\u200a", "\u202f", "\u3000"})
+      (*made)[space] = " ";
+    for (const std::string_view unseen : {"\u200b", "\u2060", "\ufeff", "\u2061", "\u2062"})
+      (*made)[unseen] = "";
+    return made;
+  }();
   return table;
 }
 
