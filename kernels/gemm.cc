@@ -76,8 +76,11 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   const int64_t row = (p.packed != nullptr ? local / cut.panels : local % cut.blocks) * cut.rows;
   const int64_t column = panel * cut.width;
   PanelTask task = {};
-  task.a = whole.tiles != nullptr ? whole.tiles + row * p.k() : p.a.Row(row);
-  task.lda = whole.tiles != nullptr ? 0 : p.a.stride;
+  task.rows = std::min(cut.rows, p.m() - row);
+  // The few rows behind the last whole block go ways that take them as they are.
+  const bool tiles = whole.tiles != nullptr && task.rows > kPackRows;
+  task.a = tiles ? whole.tiles + row * p.k() : p.a.Row(row);
+  task.lda = tiles ? 0 : p.a.stride;
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + column * p.k();
     // A small weight too where one block of rows is all: since its last use the model has read all others.
@@ -90,7 +93,6 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   task.b_transposed = p.b_transposed;
   task.c = p.c.Row(row) + column;
   task.ldc = p.c.stride;
-  task.rows = std::min(cut.rows, p.m() - row);
   task.cols = static_cast<int>(std::min(cut.width, p.n() - column));
   task.k = p.k();
   task.k_chunks = p.k_chunks;

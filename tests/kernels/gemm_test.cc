@@ -193,6 +193,29 @@ TEST(Gemm, PanelsPackedTogetherEqualTheChain) {
   }
 }
 
+TEST(Gemm, FewRowsBehindWholeBlocksOfPackedOnesHaveTheBitsThatTheyHaveAlone) {
+  TestBackend backend(2);
+  struct Size {
+    int64_t blocks, k;  // rows before the last ones
+  };
+  for (const Size& size : {Size{960, 1400}, {480, 17'000}, {240, 17'000}}) {
+    for (int64_t over : {1, 2, 3, 12}) {
+      const Case x({.m = size.blocks + over, .n = 300, .k = size.k, .b_transposed = false});
+      for (Isa isa : FastIsas()) {
+        IsaScope scope(isa);
+        const std::vector<float> whole = x.Run(backend);
+        std::vector<float> out;
+        Product p = x.Fill(&out);
+        p.a = p.a.Rows(size.blocks, over);
+        p.c = p.c.Rows(size.blocks, over);
+        backend->Products({&p, 1});
+        for (int64_t i = 0, at = size.blocks * x.c.ld; i < over; ++i, at += x.c.ld)
+          EXPECT_EQ(std::memcmp(&out[at], &whole[at], 300 * sizeof(float)), 0) << Name(isa) << " " << i;
+      }
+    }
+  }
+}
+
 TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBitsAndARowsAlone) {
   TestBackend backend(2);
   for (bool transposed : {false, true}) {
