@@ -10,7 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench/options.h"
-#include "core/config_text.h"
+#include "core/config/text.h"
 #include "core/text.h"
 
 namespace temper {

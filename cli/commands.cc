@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/bench.h"
-#include "cli/command.h"
 #include "cli/convert.h"
 #include "cli/docs.h"
 #include "cli/eval.h"
 #include "cli/init.h"
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
+#include "cli/line/command.h"
 #include "cli/logprobs.h"
 #include "cli/metrics.h"
 #include "cli/problems.h"

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "cli/command.h"
+#include "cli/line/command.h"
 
 namespace temper {
 

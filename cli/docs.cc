@@ -3,9 +3,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "cli/options.h"
-#include "cli/rows.h"
-#include "trainer/recipe_config.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 namespace {

@@ -5,8 +5,8 @@
 #include <filesystem>
 
 #include "absl/strings/match.h"
-#include "trainer/advantage.h"
 #include "trainer/measure.h"
+#include "trainer/update/advantage.h"
 #include "trainer/update_batch.h"
 
 namespace temper {

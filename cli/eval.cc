@@ -10,15 +10,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/eval_problems.h"
-#include "cli/inspect_records.h"
-#include "cli/rows.h"
+#include "cli/inspect/records.h"
+#include "cli/line/rows.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/stop.h"
 #include "core/text.h"
 #include "rewards/score.h"
 #include "rollout/worker.h"
-#include "trainer/model_directory.h"
+#include "trainer/run_directory/model_directory.h"
 
 namespace temper {
 namespace {

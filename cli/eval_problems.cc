@@ -10,7 +10,7 @@
 #include "core/stop.h"
 #include "core/text.h"
 #include "rewards/score.h"
-#include "trainer/problems.h"
+#include "trainer/inputs/problems.h"
 #include "trainer/recipe.h"
 
 namespace temper {

@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "cli/options.h"
-#include "cli/policy.h"
+#include "cli/line/options.h"
+#include "cli/line/policy.h"
 #include "data/dataset/dataset.h"
 #include "rewards/pool.h"
+#include "trainer/config/recipe.h"
 #include "trainer/measure.h"
-#include "trainer/recipe_config.h"
 
 namespace temper {
 

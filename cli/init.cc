@@ -3,15 +3,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "cli/options.h"
-#include "cli/policy.h"
-#include "cli/rows.h"
-#include "core/file.h"
+#include "cli/line/options.h"
+#include "cli/line/policy.h"
+#include "cli/line/rows.h"
+#include "core/files/file.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/stop.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/hugging_face.h"
+#include "model/files/hugging_face.h"
 #include "model/parameters.h"
 
 namespace temper {

@@ -2,10 +2,10 @@
 #include "cli/logprobs.h"
 
 #include "absl/strings/str_cat.h"
-#include "cli/options.h"
-#include "cli/policy.h"
-#include "cli/rows.h"
-#include "trainer/step.h"
+#include "cli/line/options.h"
+#include "cli/line/policy.h"
+#include "cli/line/rows.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/docs.h"
-#include "cli/program.h"
-#include "cli/rows.h"
+#include "cli/line/rows.h"
+#include "cli/program/program.h"
 #include "core/text.h"
 #include "core/version.h"
 

@@ -9,12 +9,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "cli/options.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
 #include "cli/report/run.h"
-#include "cli/rows.h"
-#include "core/crc32c.h"
-#include "core/file.h"
-#include "trainer/run_directory.h"
+#include "core/files/crc32c.h"
+#include "core/files/file.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "cli/command.h"
+#include "cli/line/command.h"
 #include "core/metrics.h"
 
 namespace temper {

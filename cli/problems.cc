@@ -3,8 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "cli/options.h"
-#include "cli/rows.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
 #include "core/stop.h"
 #include "data/tasks/procedural.h"
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/run.h"
 
-#include "cli/options.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
 #include "cli/report/report.h"
-#include "cli/rows.h"
 #include "comm/check.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/log.h"
 #include "core/stop.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

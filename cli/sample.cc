@@ -7,10 +7,10 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "cli/options.h"
-#include "cli/policy.h"
-#include "cli/prompts.h"
-#include "cli/rows.h"
+#include "cli/line/options.h"
+#include "cli/line/policy.h"
+#include "cli/line/prompts.h"
+#include "cli/line/rows.h"
 #include "core/progress.h"
 #include "core/random.h"
 #include "core/stop.h"

@@ -4,9 +4,9 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
-#include "cli/options.h"
-#include "cli/policy.h"
-#include "cli/rows.h"
+#include "cli/line/options.h"
+#include "cli/line/policy.h"
+#include "cli/line/rows.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace temper {

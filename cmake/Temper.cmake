@@ -133,7 +133,7 @@ endfunction()
 # (kernels/cpu/simd.h); kernels/*.cc once, and picks one at run time (kernels/isa.h).
 function(temper_kernels room)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc")
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc" "${CMAKE_SOURCE_DIR}/${room}/backends/*.cc")
   file(GLOB cpu_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/cpu/*.cc")
   add_library(temper_${room} STATIC ${sources})
   temper_options(temper_${room})

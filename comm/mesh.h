@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "core/fields.h"
+#include "core/config/fields.h"
 
 namespace temper {
 

@@ -11,7 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
-#include "core/redact.h"
+#include "core/config/redact.h"
 #include "core/terminal.h"
 
 namespace temper {

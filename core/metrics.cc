@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
-#include "core/lines.h"
+#include "core/files/lines.h"
 
 namespace temper {
 

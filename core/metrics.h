@@ -9,8 +9,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "core/crc32c.h"
-#include "core/file.h"
+#include "core/files/crc32c.h"
+#include "core/files/file.h"
 #include "core/status.h"
 
 namespace temper {

@@ -5,9 +5,9 @@
 
 namespace temper {
 
-// Whether the user has asked this process to stop: set once, by a signal (cli/stop.cc). What begins a run is
-// given it as its `stop`; what lies below and can take longer than a second between two questions of its
-// caller's (reading, drawing and hashing weights and files, templates) asks here.
+// Whether the user has asked this process to stop: set once, by a signal (cli/program/stop.cc). What begins a
+// run is given it as its `stop`; what lies below and can take longer than a second between two questions of
+// its caller's (reading, drawing and hashing weights and files, templates) asks here.
 bool StopRequested();
 absl::Status CheckStop();  // Cancelled once it was
 

@@ -13,7 +13,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
-#include "core/crc32c.h"
+#include "core/files/crc32c.h"
 #include "core/log.h"
 #include "core/text.h"
 #include "data/trajectory.pb.h"

@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "data/trajectory.h"
 
 namespace temper {

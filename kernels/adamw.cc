@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/check.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/adamw.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {

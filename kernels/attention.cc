@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "core/check.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/attention.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"
 

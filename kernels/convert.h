@@ -10,7 +10,7 @@ namespace temper::kernels {
 void BfloatToFloat(int64_t n, const uint16_t* in, float* out);
 void HalfToFloat(int64_t n, const uint16_t* in, float* out);
 
-// e4m3 codes (model/fp8.h) of one scale.
+// e4m3 codes (model/files/fp8.h) of one scale.
 struct Fp8Run {
   int64_t n;
   float scale;

@@ -5,8 +5,8 @@
 
 #include "core/check.h"
 #include "core/huge_pages.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"
 

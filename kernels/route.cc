@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "core/check.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/route.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 

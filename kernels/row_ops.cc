@@ -6,8 +6,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "core/check.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/row_ops.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {

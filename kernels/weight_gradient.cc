@@ -4,8 +4,8 @@
 
 #include "core/check.h"
 #include "core/huge_pages.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/cpu/gemm.h"
-#include "kernels/cpu_backend.h"
 #include "kernels/gemm.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"

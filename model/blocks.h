@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "model/config.h"
+#include "model/config/config.h"
 #include "model/linear.h"
 
 namespace temper {

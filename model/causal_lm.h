@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "absl/types/span.h"
-#include "model/config.h"
+#include "model/config/config.h"
 #include "model/pass.h"
 
 namespace temper {

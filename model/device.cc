@@ -9,7 +9,7 @@
 #include "absl/strings/strip.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "model/torch_backend.h"
 
 namespace temper {

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "kernels/backend.h"
-#include "model/config.h"
+#include "model/config/config.h"
 
 namespace temper {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "model/config.h"
+#include "model/config/config.h"
 
 namespace temper {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "rewards/answer/accuracy.h"
 #include "rewards/code/code.h"
 #include "rewards/math/math.h"

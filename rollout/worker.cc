@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "core/check.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/step.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 

@@ -5,17 +5,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "rollout/worker.h"
-#include "trainer/documents.h"
-#include "trainer/inputs.h"
+#include "trainer/inputs/documents.h"
+#include "trainer/inputs/inputs.h"
 #include "trainer/rl_metrics.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/sums.h"
 #include "trainer/session.h"
-#include "trainer/sums.h"
 
 namespace temper {
 namespace {

@@ -4,10 +4,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/status.h"
-#include "trainer/inputs.h"
+#include "trainer/inputs/inputs.h"
 #include "trainer/rl_metrics.h"
-#include "trainer/run_directory.h"
-#include "trainer/sums.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/sums.h"
 
 namespace temper {
 Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer,

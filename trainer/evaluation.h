@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/tokenizer/tokenizer.h"
 #include "rollout/worker.h"
+#include "trainer/config/recipe.h"
 #include "trainer/measure.h"
-#include "trainer/recipe_config.h"
 #include "trainer/session.h"
 #include "trainer/stage.h"
 

@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/trajectory.h"
 #include "rewards/rules.h"
 #include "rewards/statistics.h"
-#include "trainer/recipe_config.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 

@@ -9,8 +9,8 @@
 
 #include "absl/status/statusor.h"
 #include "core/memory.h"
-#include "model/config.h"
-#include "trainer/recipe_config.h"
+#include "model/config/config.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
-#include "trainer/recipe_config.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 
@@ -34,8 +34,9 @@ absl::Status CheckRecipe(const RecipeConfig& recipe, int ranks, const ConfigPlac
 
 // Runs the stages in order in RUN_DIRECTORY (its layout: docs/architecture.md): finished stages are skipped,
 // an unfinished one resumes. A directory that is in use, or was begun with another recipe than may go on
-// there (trainer/corrections.h), is refused. Every rank calls it; the first writes. Cancelled where `stop`
-// ended it: the run can go on. backend: null for that of the recipe's device, on the recipe's threads.
+// there (trainer/run_directory/corrections.h), is refused. Every rank calls it; the first writes. Cancelled
+// where `stop` ended it: the run can go on. backend: null for that of the recipe's device, on the recipe's
+// threads.
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,
                        const std::function<bool()>& stop, kernels::Backend* backend = nullptr);
 

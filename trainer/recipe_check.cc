@@ -9,18 +9,18 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/rule.h"
-#include "trainer/keep_best.h"
 #include "trainer/measure.h"
-#include "trainer/model_directory.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/keep_best.h"
+#include "trainer/run_directory/model_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

@@ -2,10 +2,10 @@
 #include "trainer/reference.h"
 
 #include "absl/strings/str_format.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/status.h"
-#include "model/hugging_face.h"
-#include "trainer/sums.h"
+#include "model/files/hugging_face.h"
+#include "trainer/run_directory/sums.h"
 
 namespace temper {
 

@@ -13,11 +13,11 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "rollout/worker.h"
-#include "trainer/inputs.h"
+#include "trainer/inputs/inputs.h"
 #include "trainer/reference.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/run_directory/sums.h"
 #include "trainer/session.h"
-#include "trainer/sums.h"
 #include "trainer/update_batch.h"
 
 namespace temper {

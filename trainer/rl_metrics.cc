@@ -10,7 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "core/status.h"
 #include "rewards/statistics.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

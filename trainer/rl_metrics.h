@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "rollout/worker.h"
-#include "trainer/problems.h"
+#include "trainer/inputs/problems.h"
 #include "trainer/session.h"
 #include "trainer/update_batch.h"
 

@@ -11,15 +11,15 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/check.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
 #include "data/tokenizer/folder.h"
-#include "trainer/run_directory.h"
-#include "trainer/sums.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/sums.h"
 
 namespace temper {
 namespace {
@@ -78,7 +78,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   const std::string& checkpoint = context.checkpoint;
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
-    // The first rank has looked before anything began (trainer/intact.h).
+    // The first rank has looked before anything began (trainer/run_directory/intact.h).
     if (!context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, context.directory));
     session->state_ = context.state;
     session->seconds_before_ = session->state_.seconds;

@@ -10,10 +10,10 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "model/hugging_face.h"
+#include "model/files/hugging_face.h"
 #include "trainer/alarms.h"
 #include "trainer/stage.h"
-#include "trainer/step.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 

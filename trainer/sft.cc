@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_format.h"
 #include "core/status.h"
-#include "trainer/documents.h"
-#include "trainer/packing.h"
+#include "trainer/inputs/documents.h"
+#include "trainer/update/packing.h"
 
 namespace temper {
 namespace {

@@ -6,13 +6,13 @@
 #include <string>
 
 #include "comm/mesh.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/metrics.h"
 #include "core/progress.h"
 #include "data/tokenizer/tokenizer.h"
 #include "model/causal_lm.h"
-#include "trainer/checkpoint.h"
-#include "trainer/recipe_config.h"
+#include "trainer/config/recipe.h"
+#include "trainer/run_directory/checkpoint.h"
 
 namespace temper {
 

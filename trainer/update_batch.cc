@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "core/random.h"
-#include "trainer/packing.h"
+#include "trainer/update/packing.h"
 
 namespace temper {
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "data/trajectory.h"
-#include "trainer/recipe_config.h"
-#include "trainer/step.h"
+#include "trainer/config/recipe.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 

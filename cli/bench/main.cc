@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench/report.h"
-#include "cli/program.h"
-#include "core/config_text.h"
+#include "cli/program/program.h"
+#include "core/config/text.h"
 #include "core/status.h"
 #include "core/text.h"
 

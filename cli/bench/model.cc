@@ -4,11 +4,11 @@
 #include "absl/strings/str_cat.h"
 #include "cli/bench/policy.h"
 #include "cli/bench/report.h"
-#include "cli/policy.h"
+#include "cli/line/policy.h"
 #include "comm/mesh.h"
 #include "core/random.h"
 #include "rollout/engine.h"
-#include "trainer/optimizer.h"
+#include "trainer/update/optimizer.h"
 
 namespace temper {
 

@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "cli/policy.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "cli/line/policy.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/stop.h"

@@ -8,9 +8,9 @@
 #include "cli/bench/report.h"
 #include "core/thread_pool.h"
 #include "model/causal_lm.h"
-#include "model/hugging_face.h"
-#include "trainer/loss.h"
-#include "trainer/step.h"
+#include "model/files/hugging_face.h"
+#include "trainer/update/loss.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 

@@ -8,7 +8,7 @@
 #include "cli/bench/report.h"
 #include "core/huge_pages.h"
 #include "core/random.h"
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/peak.h"
 
 namespace temper {

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "absl/strings/str_format.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "kernels/isa.h"
 
 namespace temper {

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/bench/report.h"
-#include "cli/rows.h"
+#include "cli/line/rows.h"
 #include "data/tokenizer/tokenizer.h"
 
 namespace temper {

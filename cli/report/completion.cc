@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/report/text.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/text.h"
 
 namespace temper {

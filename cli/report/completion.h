@@ -7,7 +7,7 @@
 
 #include "cli/earned.h"
 #include "cli/report/run.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
 

@@ -11,7 +11,7 @@
 #include "cli/report/completion.h"
 #include "core/text.h"
 #include "data/record_file.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

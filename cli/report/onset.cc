@@ -12,7 +12,7 @@
 #include "core/text.h"
 #include "data/record_file.h"
 #include "rewards/statistics.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/report/run.h"
-#include "core/json.h"
+#include "core/json/json.h"
 
 namespace temper {
 

@@ -17,7 +17,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "cli/options.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
 #include "cli/report/curves.h"
 #include "cli/report/groups.h"
 #include "cli/report/onset.h"
@@ -26,10 +27,9 @@
 #include "cli/report/run.h"
 #include "cli/report/table.h"
 #include "cli/report/text.h"
-#include "cli/rows.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/version.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "cli/command.h"
+#include "cli/line/command.h"
 
 namespace temper {
 

@@ -5,12 +5,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/text.h"
-#include "trainer/checkpoint.h"
 #include "trainer/measure.h"
 #include "trainer/recipe.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

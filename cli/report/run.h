@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/metrics.h"
 #include "data/trajectory.h"
-#include "trainer/recipe_config.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 

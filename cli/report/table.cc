@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/report/text.h"
-#include "core/json.h"
+#include "core/json/json.h"
 
 namespace temper {
 namespace {

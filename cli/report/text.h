@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "cli/report/run.h"
-#include "core/json.h"
+#include "core/json/json.h"
 
 namespace temper {
 

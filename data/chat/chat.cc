@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
-#include "core/python_json.h"
+#include "core/json/python.h"
 #include "core/text.h"
 #include "data/tokenizer/folder.h"
 

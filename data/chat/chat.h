@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/status.h"
 #include "data/chat/template.h"
 #include "data/tokenizer/tokenizer.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/status.h"
 
 namespace temper {

@@ -11,7 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/chat/chat.h"
 #include "data/dataset/problem_row.h"
 #include "data/dataset/prompt_form.h"

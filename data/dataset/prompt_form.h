@@ -9,7 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "core/config.h"
+#include "core/config/config.h"
 #include "data/chat/chat.h"
 #include "data/dataset/problem_row.h"
 #include "data/tokenizer/tokenizer.h"

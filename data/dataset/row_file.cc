@@ -13,9 +13,9 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
-#include "core/lines.h"
-#include "core/rows_source.h"
+#include "core/files/file.h"
+#include "core/files/lines.h"
+#include "core/files/rows_source.h"
 #include "core/stop.h"
 #include "core/text.h"
 #include "data/dataset/parquet.h"

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/random.h"
 #include "data/dataset/split.h"
 #include "data/trajectory.h"

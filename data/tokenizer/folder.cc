@@ -5,8 +5,8 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
-#include "core/folder_link.h"
+#include "core/files/file.h"
+#include "core/files/folder_link.h"
 #include "core/text.h"
 #include "data/tokenizer/json.h"
 

@@ -3,7 +3,7 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
-#include "core/python_json.h"
+#include "core/json/python.h"
 #include "core/text.h"
 
 namespace temper {

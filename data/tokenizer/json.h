@@ -53,7 +53,7 @@ class JsonNode {
 
 // A whole file, parsed by simdjson: a vocabulary of 7 MB takes milliseconds. What ParseJson refuses (a key
 // twice in an object, more than 128 levels) is refused, with its line. Numbers are Python's
-// (core/python_json.h).
+// (core/json/python.h).
 class JsonFile {
  public:
   static absl::StatusOr<std::unique_ptr<JsonFile>> Parse(const std::string& bytes, const std::string& name);

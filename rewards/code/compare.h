@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "rewards/code/task.h"
 
 namespace temper {

@@ -9,7 +9,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "core/check.h"
-#include "core/redact.h"
+#include "core/config/redact.h"
 #include "core/text.h"
 
 namespace temper {

@@ -14,7 +14,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "core/config.h"
+#include "core/config/config.h"
 #include "rewards/process/line_process.h"
 #include "rewards/process/rows.h"
 #include "rewards/rule.h"

@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/check.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/text.h"
 
 namespace temper {

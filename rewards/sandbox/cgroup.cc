@@ -14,7 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "core/file.h"
+#include "core/files/file.h"
 
 namespace temper {
 namespace {

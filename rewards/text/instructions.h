@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "core/config.h"
+#include "core/config/config.h"
 #include "rewards/rule.h"
 
 namespace temper {

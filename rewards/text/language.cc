@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "cld2/public/compact_lang_det.h"
 #include "core/check.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/text.h"
 #include "rewards/completion/tags.h"
 #include "rewards/completion/words.h"

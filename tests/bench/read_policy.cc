@@ -5,7 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
-#include "model/hugging_face.h"
+#include "model/files/hugging_face.h"
 
 int main(int argc, char** argv) {
   if (argc != 2) return 2;

@@ -4,8 +4,8 @@
 #include <filesystem>
 #include <map>
 
-#include "core/crc32c.h"
-#include "core/sealed.h"
+#include "core/files/crc32c.h"
+#include "core/files/sealed.h"
 #include "gmock/gmock.h"
 #include "tests/cli/models.h"
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "gmock/gmock.h"
-#include "model/safetensors.h"
+#include "model/files/safetensors.h"
 #include "tests/cli/models.h"
 
 namespace temper {

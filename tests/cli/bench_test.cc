@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `temper bench`, which is a program of its own, from outside.
 #include "absl/strings/str_split.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/isa.h"

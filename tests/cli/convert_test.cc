@@ -7,12 +7,12 @@
 
 #include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
 #include "gmock/gmock.h"
-#include "model/dtype.h"
-#include "model/fp8.h"
-#include "model/weight_conversion.h"
-#include "model/weight_files.h"
+#include "model/files/dtype.h"
+#include "model/files/fp8.h"
+#include "model/files/weight_conversion.h"
+#include "model/files/weight_files.h"
 #include "tests/cli/models.h"
 
 namespace temper {

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "core/crc32c.h"
+#include "core/files/crc32c.h"
 #include "gmock/gmock.h"
 #include "tests/cli/program.h"
 #include "tests/cli/synthetic_run.h"

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "model/hugging_face.h"
+#include "model/files/hugging_face.h"
 #include "tests/cli/program.h"
 #include "tests/model/configs.h"
 

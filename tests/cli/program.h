@@ -13,9 +13,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "cli/command.h"
+#include "cli/line/command.h"
 #include "comm/communicator.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gtest/gtest.h"
 
 namespace temper {

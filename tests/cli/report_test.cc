@@ -4,10 +4,10 @@
 #include <regex>
 #include <string>
 
-#include "cli/command.h"
+#include "cli/line/command.h"
 #include "cli/report/text.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "core/text.h"
 #include "core/version.h"
 #include "data/tokenizer/tokenizer.h"

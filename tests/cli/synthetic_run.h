@@ -8,14 +8,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "core/config.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "core/config/config.h"
+#include "core/files/file.h"
+#include "core/files/sealed.h"
+#include "core/json/json.h"
 #include "core/metrics.h"
-#include "core/sealed.h"
 #include "data/record_file.h"
 #include "gtest/gtest.h"
-#include "trainer/recipe_config.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 

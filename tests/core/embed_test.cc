@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gmock/gmock.h"
 #include "tests/core/embedded.bin.h"
 

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gtest/gtest.h"
 
 namespace temper {

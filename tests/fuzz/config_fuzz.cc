@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a --set, the rest the file; what was read and written reads back to the same text.
-#include "core/config.h"
+#include "core/config/config.h"
 #include "rewards/rules.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/tokenizer/decoder.h"
 #include "data/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One JSON value; what was read and written reads back to the same text.
-#include "core/json.h"
+#include "core/json/json.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

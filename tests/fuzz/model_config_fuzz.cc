@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model's config.json, and which parameters it has.
-#include "model/config.h"
-#include "model/quantization_config.h"
+#include "model/config/config.h"
+#include "model/config/quantization.h"
 #include "tests/fuzz/fuzz.h"
 
 FUZZ(bytes) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Trajectories on disk: the bytes as a file, and as a record whose checksums are right.
-#include "core/crc32c.h"
+#include "core/files/crc32c.h"
 #include "data/record_file.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Line 1 is a problem's row as JSON, the rest a completion, judged by every rule that runs no program.
-#include "core/json.h"
+#include "core/json/json.h"
 #include "rewards/rules.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -2,9 +2,9 @@
 // What a run reads of its own folder: the first byte picks a reader, the rest is its file.
 //   0: sealed JSON as it is; 1: with a right seal, as stage.json and state.json; 2: sealed YAML as it is;
 //   3: with a right seal, as config.yaml; 4: the lines of sums.jsonl; 5: a metrics line.
-#include "core/lines.h"
+#include "core/files/lines.h"
+#include "core/files/sealed.h"
 #include "core/metrics.h"
-#include "core/sealed.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace temper {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A safetensors file, its floats decoded; the bytes again behind a header length that is right; a shards'
 // index.
-#include "model/dtype.h"
-#include "model/safetensors.h"
-#include "model/weight_files.h"
+#include "model/files/dtype.h"
+#include "model/files/safetensors.h"
+#include "model/files/weight_files.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace temper {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tests/model/fp8_test.cc and safetensors_test.cc compare with PyTorch and with arithmetic; here every
+// tests/model/files/fp8_test.cc and safetensors_test.cc compare with PyTorch and with arithmetic; here every
 // instruction set gives the same bits.
 #include "kernels/convert.h"
 

@@ -10,7 +10,7 @@
 #include <random>
 #include <vector>
 
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "kernels/isa.h"
 
 namespace temper::kernels {

@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "gtest/gtest.h"
-#include "model/config.h"
+#include "model/config/config.h"
 
 namespace temper {
 

@@ -7,10 +7,10 @@
 
 #include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "model/causal_lm.h"
-#include "model/hugging_face.h"
-#include "model/safetensors.h"
+#include "model/files/hugging_face.h"
+#include "model/files/safetensors.h"
 
 namespace temper {
 namespace {

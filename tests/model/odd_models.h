@@ -9,7 +9,7 @@
 
 #include "ATen/Context.h"
 #include "core/random.h"
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "model/causal_lm.h"
 #include "model/parameters.h"
 #include "model/torch_backend.h"

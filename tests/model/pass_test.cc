@@ -2,7 +2,7 @@
 #include "model/pass.h"
 
 #include "gtest/gtest.h"
-#include "kernels/counting_backend.h"
+#include "kernels/backends/counting.h"
 #include "model/causal_lm.h"
 #include "tests/model/odd_models.h"
 

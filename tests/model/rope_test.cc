@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "core/check.h"
-#include "kernels/cpu_backend.h"
+#include "kernels/backends/cpu.h"
 #include "tests/model/configs.h"
 
 namespace temper {

@@ -2,8 +2,8 @@
 #include "rollout/stop_strings.h"
 
 #include "absl/strings/str_format.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "gtest/gtest.h"
 
 namespace temper {

@@ -11,7 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "comm/threads.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "data/record_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -6,7 +6,7 @@
 #include "core/metrics.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
-#include "trainer/checkpoint.h"
+#include "trainer/run_directory/checkpoint.h"
 
 namespace temper {
 namespace {

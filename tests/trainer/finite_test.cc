@@ -8,7 +8,7 @@
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/alarms.h"
-#include "trainer/checkpoint.h"
+#include "trainer/run_directory/checkpoint.h"
 
 namespace temper {
 namespace {

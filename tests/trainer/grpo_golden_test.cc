@@ -5,11 +5,11 @@
 #include <limits>
 #include <map>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu_backend.h"
-#include "model/hugging_face.h"
-#include "model/safetensors.h"
+#include "kernels/backends/cpu.h"
+#include "model/files/hugging_face.h"
+#include "model/files/safetensors.h"
 #include "trainer/update_batch.h"
 
 namespace temper {

@@ -6,20 +6,20 @@
 
 #include "ATen/Parallel.h"
 #include "comm/threads.h"
-#include "core/json.h"
+#include "core/files/sealed.h"
+#include "core/json/json.h"
 #include "core/metrics.h"
-#include "core/sealed.h"
 #include "core/status.h"
 #include "data/record_file.h"
 #include "gmock/gmock.h"
 #include "model/device.h"
-#include "model/hugging_face.h"
+#include "model/files/hugging_face.h"
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
-#include "trainer/checkpoint.h"
 #include "trainer/plan.h"
-#include "trainer/run_directory.h"
-#include "trainer/step.h"
+#include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 namespace {

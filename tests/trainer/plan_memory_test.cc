@@ -15,7 +15,7 @@
 #include "gtest/gtest.h"
 #include "tests/model/odd_models.h"
 #include "trainer/plan.h"
-#include "trainer/step.h"
+#include "trainer/update/step.h"
 
 namespace temper {
 namespace {

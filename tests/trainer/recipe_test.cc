@@ -3,7 +3,7 @@
 #include "trainer/recipe.h"
 
 #include "comm/threads.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "core/metrics.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <string>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gtest/gtest.h"
 #include "tests/model/configs.h"
 #include "trainer/recipe.h"

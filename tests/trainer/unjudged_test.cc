@@ -7,8 +7,8 @@
 #include "core/metrics.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
-#include "trainer/checkpoint.h"
-#include "trainer/run_directory.h"
+#include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {

@@ -13,7 +13,7 @@
 #include <variant>
 #include <vector>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "data/chat/jinja/text.h"
 
 namespace temper::jinja {

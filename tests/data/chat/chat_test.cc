@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

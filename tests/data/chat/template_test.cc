@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/stop.h"
 #include "core/text.h"
 #include "gmock/gmock.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/dataset/dataset.h"
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "data/chat/chat.h"
 #include "data/tasks/tiny/tiny.h"
 #include "gmock/gmock.h"

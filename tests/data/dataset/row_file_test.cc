@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/dataset/row_file.h"
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "core/stop.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

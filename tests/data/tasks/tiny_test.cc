@@ -7,8 +7,8 @@
 #include <set>
 #include <sstream>
 
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "gtest/gtest.h"
 
 namespace temper::tiny {

@@ -3,8 +3,8 @@
 #include <map>
 #include <random>
 
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "core/text.h"
 #include "data/tokenizer/decoder.h"
 #include "data/tokenizer/tokenizer.h"

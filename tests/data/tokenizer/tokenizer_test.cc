@@ -8,8 +8,8 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
-#include "core/file.h"
-#include "core/json.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
 #include "data/tokenizer/byte_level.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -5,7 +5,7 @@
 #include <iostream>
 #include <set>
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "data/dataset/row_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/json.h"
+#include "core/json/json.h"
 #include "gtest/gtest.h"
 #include "rewards/sandbox/sandbox.h"
 #include "tests/rewards/samples.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rewards/text/harmless.h"
 
-#include "core/file.h"
+#include "core/files/file.h"
 #include "gmock/gmock.h"
 #include "tests/rewards/samples.h"
 

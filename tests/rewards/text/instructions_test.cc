@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <set>
 
-#include "core/json.h"
+#include "core/json/json.h"
 #include "gmock/gmock.h"
 #include "rewards/text/instruction_kinds.h"
 #include "tests/rewards/samples.h"

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/stop.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "cli/line/command.h"
+
+namespace temper {
+namespace {
+
+// Launchers send a request more than once: what comes within this time is the same one.
+constexpr int64_t kSameRequestNs = 500'000'000;
+
+std::atomic<int64_t> stop_requested_ns{0};  // when; 0: not yet
+
+void OnSignal(int signal) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const int64_t ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
+  RequestStop();
+  int64_t first = 0;
+  if (stop_requested_ns.compare_exchange_strong(first, ns)) return;
+  if (ns - first > kSameRequestNs) _exit(kStoppedExit);
+}
+
+}  // namespace
+
+void HandleSignals() {
+  struct sigaction action {};
+  action.sa_handler = OnSignal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
+    struct sigaction inherited {};
+    sigaction(number, nullptr, &inherited);
+    // `nohup` and a shell's background jobs want it ignored.
+    if (inherited.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+  }
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+}
+
+}  // namespace temper

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/config/redact.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace temper {
+namespace {
+
+constexpr std::string_view kNameEnd = " \t\r\n\"'`\\=:;,&?<>(){}[]|/@#$";
+constexpr std::string_view kValueEnd = " \t\r\n\"'`\\;,&<>(){}|";
+
+// Keys of services that are known by how they begin, with the least that follows.
+struct KeyShape {
+  std::string_view start;
+  size_t least;
+};
+constexpr KeyShape kKeyShapes[] = {{"hf_", 16},         {"sk-", 16},    {"ghp_", 16},  {"gho_", 16},
+                                   {"github_pat_", 16}, {"glpat-", 16}, {"xoxb-", 16}, {"xoxp-", 16},
+                                   {"AKIA", 12},        {"ASIA", 12},   {"AIza", 20},  {"eyJ", 40}};
+
+constexpr size_t kLeastSecret = 4;  // shorter ones are in every text
+
+bool IsOneOf(char c, std::string_view set) { return set.find(c) != set.npos; }
+bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.'; }
+
+// Words of api_key, X-Api-Key, apiKey and APIKEY.
+bool SpeaksOfSecret(std::string_view name) {
+  const std::string whole =
+      absl::AsciiStrToLower(std::string(name.substr(std::min(name.find_first_not_of('-'), name.size()))));
+  if (whole == "pass" || whole == "auth" || whole == "sig" || whole == "signature") return true;
+  std::string word;
+  const auto is_secret = [&] {
+    const std::string lower = absl::AsciiStrToLower(word);
+    for (const char* part : {"secret", "passw", "passphrase", "credential", "apikey"}) {
+      if (lower.find(part) != lower.npos) return true;
+    }
+    return lower == "pwd" || lower == "authorization" || lower == "cookie" || lower.ends_with("token") ||
+           lower == "key" || lower == "keys" || lower.ends_with("accesskey") || lower.ends_with("privatekey");
+  };
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool parts = !absl::ascii_isalnum(name[i]);
+    const bool camel = i > 0 && absl::ascii_isupper(name[i]) && absl::ascii_islower(name[i - 1]);
+    if ((parts || camel) && is_secret()) return true;
+    if (parts || camel) word.clear();
+    if (!parts) word += name[i];
+  }
+  return is_secret();
+}
+
+size_t EndOfSecret(std::string_view text, size_t at) {
+  // What is quoted ends with its quote.
+  if (at < text.size() && (text[at] == '"' || text[at] == '\''))
+    return std::min(text.find(text[at], at + 1), text.size());
+  return std::min(text.find_first_of(kValueEnd, at), text.size());
+}
+
+// Where the value of the name that ends at `end` begins; npos: nothing secret is given to it.
+size_t SecretOf(std::string_view text, size_t begin, size_t end) {
+  const bool quoted =
+      begin > 0 && IsOneOf(text[begin - 1], "\"'") && end < text.size() && text[end] == text[begin - 1];
+  size_t at = end + (quoted ? 1 : 0);
+  const std::string_view name = text.substr(begin, end - begin);
+  if (at >= text.size() || name.empty() || !SpeaksOfSecret(name)) return text.npos;
+  const bool option = absl::StartsWith(std::string(name), "--");
+  const bool header =
+      name.find('-', 1) != name.npos || absl::EqualsIgnoreCase(std::string(name), "authorization");
+  const bool colon = text[at] == ':' && (quoted || header);
+  if (text[at] != '=' && !colon && !(option && text[at] == ' ')) return text.npos;
+  ++at;
+  while (at < text.size() && colon && text[at] == ' ') ++at;
+  if (option && text.substr(at, 1) == "-") return text.npos;  // the next option
+  return at;
+}
+
+// `secrets`, where there is one, gets what is taken out.
+std::string RedactUrlsTaking(std::string_view text, std::vector<std::string>* secrets) {
+  std::string out;
+  size_t done = 0;
+  for (size_t at = 0; (at = text.find("://", at)) != text.npos;) {
+    at += 3;
+    const size_t host = std::min(text.find_first_of(" \t\r\n\"'`<>/?#", at), text.size());
+    const size_t end = text.substr(at, host - at).rfind('@');
+    if (end == text.npos) continue;
+    out.append(text.substr(done, at - done)).append(kRedacted);
+    if (secrets != nullptr) secrets->emplace_back(text.substr(at, end));
+    done = at + end;
+  }
+  return out.append(text.substr(done));
+}
+
+std::string RedactTaking(std::string_view given, std::vector<std::string>* secrets) {
+  const std::string text = RedactUrlsTaking(given, secrets);
+  const std::string_view view = text;
+  std::string out;
+  size_t done = 0;
+  const auto replace = [&](size_t from, size_t to) {
+    if (from < done || from >= to) return;
+    if (IsOneOf(text[from], "\"'")) ++from;
+    out.append(view.substr(done, from - done));
+    if (from < to) out.append(kRedacted);
+    if (from < to && secrets != nullptr) secrets->emplace_back(view.substr(from, to - from));
+    done = to;
+  };
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find_first_of(kNameEnd, begin), text.size());
+    const std::string_view word = view.substr(begin, end - begin);
+    if (begin >= done && !word.empty()) {
+      size_t value = SecretOf(view, begin, end);
+      if (value != view.npos) {
+        // "Authorization: Bearer x": the scheme stays.
+        const std::string_view rest = view.substr(value);
+        for (std::string_view scheme : {"Bearer ", "Basic ", "bearer "}) {
+          if (rest.substr(0, scheme.size()) == scheme) value += scheme.size();
+        }
+        if (view.substr(value, kRedacted.size()) != kRedacted) replace(value, EndOfSecret(view, value));
+      } else if ((word == "Bearer" || word == "Basic") && end < text.size() && text[end] == ' ') {
+        if (view.substr(end + 1, kRedacted.size()) != kRedacted && EndOfSecret(view, end + 1) > end + 12)
+          replace(end + 1, EndOfSecret(view, end + 1));
+      }
+      for (const KeyShape& shape : kKeyShapes) {
+        if (word.substr(0, shape.start.size()) != shape.start) continue;
+        const bool whole = std::all_of(word.begin(), word.end(), IsKeyCharacter);
+        if (whole && word.size() >= shape.start.size() + shape.least) replace(begin, end);
+      }
+    }
+    begin = end + 1;
+  }
+  return out.append(view.substr(done));
+}
+
+// "TOKEN: x" and "Cookie: x", as a header's word of a command; in other texts a colon says something else.
+void RedactHeaderTaking(std::string* word, std::vector<std::string>* secrets) {
+  const size_t colon = word->find(": ");
+  if (colon == std::string::npos || word->find(kRedacted) != std::string::npos) return;
+  const std::string name = word->substr(0, colon);
+  if (name.find_first_of(kNameEnd) != std::string::npos || !SpeaksOfSecret(name)) return;
+  if (secrets != nullptr) secrets->push_back(word->substr(colon + 2));
+  *word = absl::StrCat(name, ": ", std::string(kRedacted));
+}
+
+void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>* secrets) {
+  for (size_t i = 0; i < words->size(); ++i) {
+    std::string& word = (*words)[i];
+    const bool is_option = absl::StartsWith(word, "-") && word.find_first_of("= ") == std::string::npos;
+    word = RedactTaking(word, secrets);
+    RedactHeaderTaking(&word, secrets);
+    // curl's and wget's NAME:PASSWORD.
+    if ((word == "-u" || word == "--user") && i + 1 < words->size()) {
+      std::string& next = (*words)[i + 1];
+      const size_t colon = next.find(':');
+      const bool is_place = next.find('/') != std::string::npos;
+      if (is_place || colon == std::string::npos || colon + 1 == next.size()) continue;
+      if (secrets != nullptr) secrets->push_back(next.substr(colon + 1));
+      next = absl::StrCat(next.substr(0, colon + 1), std::string(kRedacted));
+      ++i;
+      continue;
+    }
+    if (!is_option || !SpeaksOfSecret(word) || i + 1 == words->size()) continue;
+    std::string& next = (*words)[++i];
+    if (absl::StartsWith(next, "-")) {
+      --i;
+      continue;
+    }
+    if (secrets != nullptr) secrets->push_back(next);
+    next = kRedacted;
+  }
+}
+
+}  // namespace
+
+std::string RedactUrls(std::string_view text) { return RedactUrlsTaking(text, nullptr); }
+
+std::string Redact(std::string_view text) { return RedactTaking(text, nullptr); }
+
+std::string Redact(std::string_view text, const std::vector<std::string>& secrets) {
+  std::string out(text);
+  for (const std::string& secret : secrets) {
+    if (secret.size() >= kLeastSecret) absl::StrReplaceAll({{secret, std::string(kRedacted)}}, &out);
+  }
+  return Redact(out);
+}
+
+std::vector<std::string> RedactWords(std::vector<std::string> words) {
+  RedactWordsTaking(&words, nullptr);
+  return words;
+}
+
+std::vector<std::string> SecretsOf(const std::vector<std::string>& words) {
+  std::vector<std::string> copy = words, secrets;
+  RedactWordsTaking(&copy, &secrets);
+  return secrets;
+}
+
+}  // namespace temper

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/backends/counting.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "kernels/backends/cpu.h"
+
+namespace temper::kernels {
+
+std::shared_ptr<void> CountingBackend::Allocate(int64_t bytes) {
+  const size_t mapped = std::max<int64_t>(bytes, 1);
+  void* const memory = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  TEMPER_CHECK(memory != MAP_FAILED, "no address space for ", bytes, " bytes");
+  bytes_ += bytes;
+  return {memory, [this, bytes, mapped](void* gone) {
+            munmap(gone, mapped);
+            bytes_ -= bytes;
+          }};
+}
+
+int64_t CountingBackend::PackedFloats(int64_t n, int64_t k) const {
+  return packs_ ? CpuBackend(&pool()).PackedFloats(n, k) : 0;
+}
+
+void CountingBackend::Route(const RouteTask& task) {
+  const int64_t experts = task.shape.experts, entries = task.logits.rows * task.shape.top_k;
+  task.routing->offsets.resize(experts + 1);
+  for (int64_t e = 0; e <= experts; ++e) task.routing->offsets[e] = entries * e / experts;
+}
+
+}  // namespace temper::kernels

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/config/config.h"
+#include "model/files/stored_weight.h"
+#include "model/parameters.h"
+
+namespace temper {
+
+struct PolicyFiles {
+  ModelConfig config;
+  Parameters parameters;
+};
+
+// Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
+// Hugging Face directory; BF16, F16, F32 and DeepSeek's FP8 become f32, stacked experts become separate ones.
+// Memory: the f32 weights, and a block row of the largest. Missing or misshapen tensors, those of the model's
+// own layers that it would have to compute with, and weights that are not finite, are errors that name file
+// and tensor. Other tensors go along untrained: MTP layers (model.layers.N from num_hidden_layers on), heads
+// of values or scores. Buffers of the rotation are left out. End tokens are generation_config.json's, where
+// it names some.
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory);
+
+// The config alone, with the end tokens as above.
+absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);
+
+// All weights of this config's model are there, in its shapes: the names of the others; `name` is that of the
+// weights' file or index, for errors.
+absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config, const std::string& name,
+                                                      const StoredWeights& weights);
+
+// generation_config.json: as it was read, else of the config's tokens.
+std::string GenerationConfigText(const ModelConfig& config);
+
+// Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
+// tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The caller owns
+// atomicity: `directory` exists and is a temporary one.
+absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
+                         const std::string& tokenizer_directory, const std::string& directory);
+
+}  // namespace temper

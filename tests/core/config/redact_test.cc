@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/config/redact.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(Redact, TakesWhatIsGivenToANameThatSpeaksOfASecret) {
+  for (const auto& [text, redacted] : std::vector<std::pair<std::string, std::string>>{
+           {"HF_TOKEN=canary", "HF_TOKEN=[redacted]"},
+           {"--api-key=canary --n 4", "--api-key=[redacted] --n 4"},
+           {"--api-key canary --n 4", "--api-key [redacted] --n 4"},
+           {"env OPENAI_API_KEY=canary WANDB_API_KEY='can ary' python judge.py",
+            "env OPENAI_API_KEY=[redacted] WANDB_API_KEY='[redacted]' python judge.py"},
+           {"AWS_ACCESS_KEY_ID=canary&x=1", "AWS_ACCESS_KEY_ID=[redacted]&x=1"},
+           {"https://judge/score?access_token=canary&k=2", "https://judge/score?access_token=[redacted]&k=2"},
+           {"https://me:canary@judge:8000/v1", "https://[redacted]@judge:8000/v1"},
+           {"postgres://me:can@ary@host/db", "postgres://[redacted]@host/db"},
+           {R"({"api_key": "canary", "password":"canary"})",
+            R"({"api_key": "[redacted]", "password":"[redacted]"})"},
+           {"X-Api-Key: canary", "X-Api-Key: [redacted]"},
+           {"Authorization: Bearer canary", "Authorization: Bearer [redacted]"},
+           {"db_password=canary", "db_password=[redacted]"},
+           {"clientSecret=canary", "clientSecret=[redacted]"},
+           {"use hf_0123456789abcdefABCDEF now", "use [redacted] now"},
+           {"sk-proj-0123456789abcdef", "[redacted]"},
+       }) {
+    EXPECT_EQ(Redact(text), redacted);
+    EXPECT_EQ(Redact(redacted), redacted);
+  }
+}
+
+TEST(Redact, LeavesWhatIsNoSecret) {
+  for (const std::string text : {"", "=", "max_tokens=512 tokenizer=/a/b", "--max-new-tokens 32",
+                                 "recipe.yaml:3: key: expected a text", "api_key: unknown key",
+                                 "https://host/path@2", "a@b", "keyword=x", "sk-short", "--keys-of --n 4",
+                                 "base (pretrain): 20 updates; tokens_per_microbatch 4096", "key = value"}) {
+    EXPECT_EQ(Redact(text), text);
+  }
+}
+
+TEST(Redact, OfACommandTakesTheWordAfterAnOption) {
+  EXPECT_THAT(RedactWords({"judge", "--api-key", "canary", "-token", "canary", "--secret", "--n", "4",
+                           "--password=canary", "--max-tokens", "5", "--key"}),
+              ElementsAre("judge", "--api-key", "[redacted]", "-token", "[redacted]", "--secret", "--n", "4",
+                          "--password=[redacted]", "--max-tokens", "5", "--key"));
+}
+
+TEST(Redact, OfACommandTakesHeadersAndWhatCurlIsGiven) {
+  EXPECT_THAT(
+      RedactWords({"curl", "-u", "me:canary", "-H", "TOKEN: canary", "-H", "Cookie: session=canary",
+                   "--pass=canary", "--auth", "canary", "https://h/x?sig=canary&n=1"}),
+      ElementsAre("curl", "-u", "me:[redacted]", "-H", "TOKEN: [redacted]", "-H", "Cookie: [redacted]",
+                  "--pass=[redacted]", "--auth", "[redacted]", "https://h/x?sig=[redacted]&n=1"));
+  const std::vector<std::string> others = {
+      "judge",    "-u", "run.py", "--pass-rule=math",     "Note: key is 5",
+      "--author", "me", "-u",     "https://host:80/score"};
+  EXPECT_EQ(RedactWords(others), others);
+  EXPECT_THAT(SecretsOf({"-u", "me:one", "TOKEN: two"}), ElementsAre("one", "two"));
+}
+
+TEST(Redact, SaysWhatItTakes) {
+  EXPECT_THAT(SecretsOf({"judge", "--api-key", "one", "A_TOKEN=two --n 4", "http://three:3@host"}),
+              ElementsAre("one", "two", "three:3"));
+}
+
+TEST(Redact, TakesSecretsThatAreKnownFromAnyText) {
+  EXPECT_EQ(Redact("error: unrecognized arguments: s3cret A_KEY=x", {"s3cret", "o"}),
+            "error: unrecognized arguments: [redacted] A_KEY=[redacted]");
+}
+
+TEST(Redact, TakesTimeOfTheLength) {
+  std::string text;
+  for (int i = 0; i < 200'000; ++i) text += "key=a://@ ";
+  EXPECT_LT(Redact(text).size(), 6u * text.size());
+}
+
+}  // namespace
+}  // namespace temper

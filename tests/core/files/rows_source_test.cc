@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/files/rows_source.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "core/files/file.h"
+#include "core/files/lines.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(RowsSource, IsNoNamedPipeAndNoDevice) {
+  const std::string pipe = absl::StrCat(::testing::TempDir(), "rows_source_", getpid());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(std::string(LineReader::Open(pipe).status().message()), HasSubstr(": is a pipe, not a file"));
+  ASSERT_EQ(unlink(pipe.c_str()), 0);
+  EXPECT_THAT(std::string(OpenRowsSource("/dev/urandom").status().message()), HasSubstr(": is a device"));
+  EXPECT_THAT(std::string(OpenRowsSource("/dev").status().message()), HasSubstr(": is a folder"));
+  EXPECT_EQ(OpenRowsSource("/proc/self/mem").status().message(),
+            "/proc/self/mem: is what the kernel makes up, not a file");
+}
+
+// A terminal that is not the one a person types at waits for ever.
+TEST(RowsSource, IsNoOtherTerminal) {
+  const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+  if (terminal < 0) GTEST_SKIP() << "no terminals here";
+  ASSERT_TRUE(grantpt(terminal) == 0 && unlockpt(terminal) == 0);
+  EXPECT_THAT(std::string(OpenRowsSource(ptsname(terminal)).status().message()), HasSubstr(": is a device"));
+  EXPECT_THAT(std::string(OpenRowsSource("/dev/ptmx").status().message()), HasSubstr(": is a device"));
+  EXPECT_FALSE(OpenRowsSource("/dev/tty").ok());
+  close(terminal);
+}
+
+TEST(RowsSource, MayBeAPipeThatIsOpenAsAShellMakesIt) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  ASSERT_EQ(write(ends[1], "1\n", 2), 2);
+  auto lines = LineReader::Open(absl::StrCat("/dev/fd/", ends[0]));
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  close(ends[1]);
+  close(ends[0]);
+  EXPECT_EQ((*lines)->Next().value()->text, "1");
+  EXPECT_FALSE((*lines)->Next().value().has_value());
+}
+
+}  // namespace
+}  // namespace temper

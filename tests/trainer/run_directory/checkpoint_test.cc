@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/checkpoint.h"
+
+#include <sys/resource.h>
+
+#include <csignal>
+#include <filesystem>
+
+#include "core/files/sealed.h"
+#include "gmock/gmock.h"
+#include "kernels/backends/cpu.h"
+#include "model/files/hugging_face.h"
+#include "tests/model/odd_models.h"
+#include "tests/trainer/small_recipe.h"
+
+namespace temper {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Checkpoint : public ::testing::Test {
+ protected:
+  Checkpoint() : policy_(TinyDeepseek(), 1), optimizer_(&policy_.model) {
+    RandomStream random(RandomKey(1, "moments", 0, ""), Purpose::kTask);
+    for (at::Tensor* moments : {&optimizer_.m(), &optimizer_.v()})
+      for (int64_t i = 0; i < moments->numel(); ++i)
+        moments->mutable_data_ptr<float>()[i] = static_cast<float>(random.NextNormal());
+    optimizer_.set_steps(41);
+  }
+  absl::Status Save(int64_t step, int64_t keep_last = 1) {
+    state_.step = step;
+    return SaveCheckpoint(folder_ / "checkpoints", policy_.model, "configs/tiny/base", optimizer_, state_,
+                          keep_last);
+  }
+  std::vector<int64_t> Steps() {
+    std::vector<int64_t> steps;
+    const auto checkpoints = Checkpoints(folder_ / "checkpoints");
+    for (const std::string& checkpoint : checkpoints.value())
+      steps.push_back(ReadTrainingState(checkpoint)->step);
+    return steps;
+  }
+  // The newest checkpoint.
+  std::string Latest() {
+    const auto latest = LatestCheckpoint(folder_ / "checkpoints");
+    EXPECT_TRUE(latest.ok()) << latest.status();
+    return latest.value_or("");
+  }
+  // What reading all of a checkpoint says, policy, state and optimizer.
+  absl::Status ReadAll(const std::string& checkpoint) {
+    TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(checkpoint));
+    TEMPER_RETURN_IF_ERROR(ReadTrainingState(checkpoint).status());
+    ThreadPool pool(1);
+    kernels::CpuBackend backend(&pool);
+    CausalLm model(files.config, std::move(files.parameters), &backend);
+    Optimizer optimizer(&model);
+    TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, &optimizer));
+    return CheckCheckpoint(checkpoint);
+  }
+
+  TestFolder folder_;
+  Policy policy_;
+  Optimizer optimizer_;
+  TrainingState state_{
+      .policy_version = 12, .metrics = {3456, 7}, .reference = "reference-000008", .seconds = 1.5};
+};
+
+TEST_F(Checkpoint, OfWhatIsNotFiniteIsNotWritten) {
+  ASSERT_TRUE(Save(8).ok());
+  at::Tensor& weight = policy_.model.parameters().list().back().value;
+  at::Tensor* const tensors[] = {&weight, &optimizer_.m(), &optimizer_.v()};
+  for (at::Tensor* const tensor : tensors) {
+    float& last = tensor->mutable_data_ptr<float>()[tensor->numel() - 1];
+    const float was = last;
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      last = bad;
+      const absl::Status status = Save(9);
+      EXPECT_THAT(std::string(status.message()), HasSubstr("NaN or infinite: it is not saved")) << status;
+      EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000008");
+    }
+    last = was;
+  }
+  EXPECT_TRUE(Save(9).ok());
+}
+
+TEST_F(Checkpoint, ReadsBackToTheSameBits) {
+  ASSERT_TRUE(Save(9).ok());
+  const std::string checkpoint = Latest();
+  EXPECT_EQ(checkpoint, folder_ / "checkpoints/step-000009");
+  const auto state = ReadTrainingState(checkpoint);
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->step, 9);
+  EXPECT_EQ(state->policy_version, 12);
+  EXPECT_EQ(state->metrics, (Extent{3456, 7}));
+  EXPECT_EQ(state->reference, "reference-000008");
+  EXPECT_EQ(state->seconds, 1.5);
+
+  auto files = ReadPolicy(checkpoint);
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(Json::parse(files->config.json), Json::parse(policy_.model.config().json));
+  for (const Parameter& parameter : policy_.model.parameters().list())
+    EXPECT_TRUE(files->parameters[parameter.name].equal(parameter.value)) << parameter.name;
+  ThreadPool pool(1);
+  kernels::CpuBackend backend(&pool);
+  CausalLm model(files->config, std::move(files->parameters), &backend);
+  Optimizer optimizer(&model);
+  ASSERT_TRUE(LoadOptimizer(checkpoint, &optimizer).ok());
+  EXPECT_TRUE(optimizer.m().equal(optimizer_.m()));
+  EXPECT_TRUE(optimizer.v().equal(optimizer_.v()));
+  EXPECT_EQ(optimizer.steps(), 41);
+  EXPECT_TRUE(FileExists(checkpoint + "/tokenizer.json"));
+}
+
+TEST_F(Checkpoint, ReplacesOlderOnesOnceItStands) {
+  for (int64_t step : {1, 2, 30, 999999, 1000000}) {
+    ASSERT_TRUE(Save(step).ok());
+    EXPECT_EQ(ReadTrainingState(Latest())->step, step);
+    int64_t entries = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "checkpoints")) {
+      EXPECT_TRUE(entry.is_directory());
+      ++entries;
+    }
+    EXPECT_EQ(entries, 1) << step;
+  }
+}
+
+TEST_F(Checkpoint, ThatIsAMilestoneTheBestOrOneOfTheLastIsKept) {
+  for (int64_t step = 1; step <= 9; ++step) {
+    state_.milestone = step % 4 == 0;
+    if (step == 2 || step == 5) state_.best = {"eval/pass@1", step, 0.1 * static_cast<double>(step)};
+    ASSERT_TRUE(Save(step, /*keep_last=*/2).ok());
+    const auto state = ReadTrainingState(Latest());
+    EXPECT_EQ(state->milestone, step % 4 == 0);
+    EXPECT_EQ(state->best.step, step < 2 ? 0 : step < 5 ? 2 : 5);
+  }
+  EXPECT_EQ(Steps(), (std::vector<int64_t>{4, 5, 8, 9}));  // a milestone, the best, two of the last
+  EXPECT_EQ(ReadTrainingState(Latest())->best.figure, "eval/pass@1");
+  EXPECT_EQ(ReadTrainingState(Latest())->best.value, 0.5);
+}
+
+TEST_F(Checkpoint, IsFoundBesideTheLeftoversOfAnInterruptedSave) {
+  EXPECT_EQ(Latest(), "");
+  ASSERT_TRUE(Save(3).ok());
+  std::filesystem::create_directories(folder_ / "checkpoints/step-000009.copy");  // somebody's
+  std::filesystem::create_directories(folder_ / "checkpoints/.step-000004.tmp/state");
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "checkpoints/.step-000004.tmp/config.json", "{").ok());
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000003");
+  // A crash before the older one was removed leaves two whole ones.
+  std::filesystem::copy(folder_ / "checkpoints/step-000003", folder_ / "checkpoints/step-000002",
+                        std::filesystem::copy_options::recursive);
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000003");
+  ASSERT_TRUE(Save(4).ok());
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000004");
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/.step-000004.tmp"));
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/step-000002"));
+}
+
+TEST_F(Checkpoint, ThatIsDamagedIsAnErrorOfOneLineThatNamesTheFile) {
+  ASSERT_TRUE(Save(5).ok());
+  const std::string good = Latest();
+  ASSERT_TRUE(ReadAll(good).ok()) << ReadAll(good);
+  for (const char* name :
+       {"config.json", "model.safetensors", "state/state.json", "state/optimizer.safetensors"}) {
+    const std::string bytes = *ReadFile(good + "/" + name);
+    const std::string bad = folder_ / "bad";
+    const std::pair<const char*, std::optional<std::string>> damages[] = {
+        {"missing", std::nullopt},
+        {"empty", ""},
+        {"cut", bytes.substr(0, bytes.size() - 3)},
+        {"cut in half", bytes.substr(0, bytes.size() / 2)},
+        {"another file", std::string(64, '\xff')}};
+    for (const auto& [damage, left] : damages) {
+      std::filesystem::remove_all(bad);
+      std::filesystem::copy(good, bad, std::filesystem::copy_options::recursive);
+      std::filesystem::remove(bad + "/" + name);
+      if (left.has_value()) {
+        ASSERT_TRUE(WriteFileAtomic(bad + "/" + name, *left).ok());
+      }
+      const absl::Status status = ReadAll(bad);
+      EXPECT_FALSE(status.ok()) << name << " " << damage;
+      // A folder without weights has no file to name.
+      const bool none = damage == std::string("missing") && name == std::string("model.safetensors");
+      EXPECT_THAT(std::string(status.message()), HasSubstr(none ? bad : bad + "/" + name)) << damage;
+      EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n"))) << damage;
+    }
+  }
+}
+
+TEST_F(Checkpoint, OneFlippedBitOfWeightsOrMomentsIsFound) {
+  ASSERT_TRUE(Save(5).ok());
+  EXPECT_TRUE(CheckCheckpoint(Latest()).ok()) << CheckCheckpoint(Latest());
+  for (const char* name : {"model.safetensors", "state/optimizer.safetensors"}) {
+    const std::string path = Latest() + "/" + name, bytes = *ReadFile(path);
+    std::string flipped = bytes;
+    flipped[bytes.size() - 4] ^= 1;  // of a last float: still finite, still the right size
+    ASSERT_TRUE(WriteFileAtomic(path, flipped).ok());
+    EXPECT_EQ(ReadAll(Latest()).code(), absl::StatusCode::kDataLoss);
+    EXPECT_THAT(std::string(ReadAll(Latest()).message()), HasSubstr(path + ": is not what was written"));
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+  }
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  std::filesystem::rename(Latest(), folder_ / "checkpoints/step-000006");
+  EXPECT_THAT(std::string(CheckCheckpoint(Latest()).message()), HasSubstr("state.json: step 5 is not"));
+}
+
+TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
+  ASSERT_TRUE(Save(5).ok());
+  const std::string path = Latest() + "/state/state.json";
+  const Json state = *ReadSealedJson(path);
+  const auto error = [&](const char* key, const Json& value) {
+    EXPECT_TRUE(WriteSealedJson(path, With(state, key, value)).ok());
+    return std::string(ReadAll(Latest()).message());
+  };
+  EXPECT_THAT(error("format", 3), HasSubstr("state.json: format 3, but this temper reads format 2"));
+  EXPECT_THAT(error("step", "five"), HasSubstr("state.json"));
+  EXPECT_THAT(error("reference", "../elsewhere"), HasSubstr("state.json: reference is no plain name"));
+
+  Policy other(With(TinyDeepseek(), "hidden_size", 16), 1);
+  Optimizer optimizer(&other.model);
+  EXPECT_THAT(std::string(LoadOptimizer(Latest(), &optimizer).message()),
+              HasSubstr("state/optimizer.safetensors: tensor m has another size than the policy"));
+}
+
+TEST_F(Checkpoint, ThatCannotBeWrittenLeavesTheOlderOne) {
+  ASSERT_TRUE(Save(5).ok());
+  // The disk is full, as far as the optimizer's file goes.
+  struct rlimit old_limit;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  const struct rlimit limit = {40000, old_limit.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const absl::Status status = Save(6);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old_limit), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_THAT(std::string(status.message()), HasSubstr(folder_ / "checkpoints/.step-000006.tmp/"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000005");
+  EXPECT_TRUE(ReadAll(Latest()).ok());
+  EXPECT_FALSE(FileExists(folder_ / "checkpoints/.step-000006.tmp"));
+  EXPECT_TRUE(Save(6).ok());
+}
+
+}  // namespace
+}  // namespace temper

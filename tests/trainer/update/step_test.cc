@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// E3: an update is a function of state and trajectories alone.
+#include "trainer/update/step.h"
+
+#include <cmath>
+#include <cstring>
+
+#include "comm/threads.h"
+#include "gtest/gtest.h"
+#include "tests/model/odd_models.h"
+#include "trainer/update/packing.h"
+
+namespace temper {
+namespace {
+
+constexpr float kTemperature = 0.9f;
+
+// Groups of unfriendly lengths, prompts of one token among them; old and reference logprobs are the policy's
+// own and, where `noise`, some more.
+struct Sample {
+  explicit Sample(const Json& json, float noise = 0.2f) {
+    RandomStream random(RandomKey(3, "sample", 0, ""), Purpose::kTask);
+    for (int64_t group = 0; group < 11; ++group) {
+      const int64_t prompt = group % 3 == 0 ? 1 : static_cast<int64_t>(2 + random.NextBelow(9));
+      for (int64_t i = 0; i < 1 + group % 3; ++i) {
+        TrainSequence& sequence = sequences.emplace_back();
+        sequence.tokens =
+            RandomTokens(711, prompt + 1 + static_cast<int64_t>(random.NextBelow(29)), 100 * group + i);
+        sequence.first_target = prompt;
+        sequence.advantage = static_cast<float>(random.NextNormal());
+        group_of.push_back(group);
+      }
+    }
+    sequences[5].tokens = RandomTokens(711, 90, 5);  // longer than a microbatch
+    Policy policy(json);
+    std::vector<const TrainSequence*> all;
+    for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
+    SequenceLogprobs(policy.model, all, 33, kTemperature, [&](size_t i, absl::Span<const float> logprobs) {
+      for (float logprob : logprobs) {
+        sequences[i].old_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
+        sequences[i].ref_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
+      }
+      denominators.tokens += static_cast<double>(logprobs.size());
+      denominators.sequences += 1;
+    });
+  }
+
+  Leaves Deal(int64_t count) const {
+    std::vector<int64_t> tokens(group_of.back() + 1, 0);
+    for (size_t i = 0; i < sequences.size(); ++i)
+      tokens[group_of[i]] += static_cast<int64_t>(sequences[i].tokens.size());
+    Leaves leaves(count);
+    const std::vector<std::vector<int64_t>> dealt = DealLeaves(tokens, count);
+    for (int64_t l = 0; l < count; ++l) {
+      for (int64_t group : dealt[l]) {
+        for (size_t i = 0; i < sequences.size(); ++i)
+          if (group_of[i] == group) leaves[l].push_back(&sequences[i]);
+      }
+    }
+    return leaves;
+  }
+
+  std::vector<TrainSequence> sequences;
+  std::vector<int64_t> group_of;
+  LossDenominators denominators;
+};
+
+int64_t Rows(const std::vector<const TrainSequence*>& leaf) {
+  int64_t rows = 0;
+  for (const TrainSequence* sequence : leaf) rows += static_cast<int64_t>(sequence->tokens.size()) - 1;
+  return rows;
+}
+
+// Everything that two updates leave, as bytes.
+struct Outcome {
+  std::string weights, moments, figures;
+  StepResult last;
+};
+
+void Append(const at::Tensor& tensor, std::string* bytes) {
+  bytes->append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+}
+
+Outcome TwoUpdates(const Json& json, const Sample& sample, const StepOptions& options, int threads,
+                   const Mesh& mesh, bool empty_between = false) {
+  Policy policy(json, threads);
+  Optimizer optimizer(&policy.model);
+  Updater updater(&policy.model, &optimizer, options, mesh);
+  const Leaves leaves = sample.Deal(options.gradient_leaves);
+  const OptimizerConfig config{.learning_rate = 1e-3, .weight_decay = 0.1};
+  Outcome outcome;
+  for (int64_t update = 0; update < 2; ++update) {
+    outcome.last = updater.Update(
+        leaves, kTemperature, config, config.learning_rate,
+        [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
+            LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
+    policy.model.WeightsChanged(update + 1);
+    if (empty_between) {
+      const StepResult empty =
+          updater.Update(Leaves(options.gradient_leaves), kTemperature, config, config.learning_rate,
+                         [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+      EXPECT_TRUE(empty.skipped && empty.applied);
+      EXPECT_EQ(empty.gradient_norm, 0);
+      EXPECT_EQ(optimizer.steps(), update + 1);
+    }
+    EXPECT_FALSE(outcome.last.skipped);
+    outcome.figures.append(reinterpret_cast<const char*>(&outcome.last.sums), sizeof(LossSums));
+    outcome.figures.append(reinterpret_cast<const char*>(&outcome.last.gradient_norm), sizeof(double));
+  }
+  for (const Parameter& parameter : policy.model.parameters().list())
+    Append(parameter.value, &outcome.weights);
+  Append(optimizer.m(), &outcome.moments);
+  Append(optimizer.v(), &outcome.moments);
+  return outcome;
+}
+
+void ExpectSame(const Outcome& a, const Outcome& b, const std::string& what) {
+  EXPECT_TRUE(a.weights == b.weights) << what;
+  EXPECT_TRUE(a.moments == b.moments) << what;
+  EXPECT_TRUE(a.figures == b.figures) << what;
+}
+
+class Update : public ::testing::TestWithParam<Json> {};
+
+TEST_P(Update, HasTheSameBitsForEveryMicrobatchRecomputeSettingAndThreadCount) {
+  const Sample sample(GetParam());
+  const Outcome first = TwoUpdates(GetParam(), sample, {4096, 8, false}, 2, Mesh::Single());
+  ASSERT_TRUE(first.last.applied);
+  ASSERT_GT(first.last.gradient_norm, 0);
+  ASSERT_EQ(first.last.microbatches, 8);
+  int threads = 0;
+  for (int64_t tokens : {1, 7, 64, 4096}) {
+    for (bool recompute : {false, true}) {
+      threads = threads % 3 + 1;
+      const Outcome other = TwoUpdates(GetParam(), sample, {tokens, 8, recompute}, threads, Mesh::Single());
+      ExpectSame(first, other,
+                 "microbatches of " + std::to_string(tokens) + (recompute ? ", recomputed, " : ", ") +
+                     std::to_string(threads) + " threads");
+      EXPECT_EQ(other.last.microbatches == static_cast<int64_t>(sample.sequences.size()), tokens <= 7);
+    }
+  }
+}
+
+TEST_P(Update, HasTheSameBitsOnOneTwoAndFourRanksWhichShareTheWork) {
+  const Sample sample(GetParam());
+  constexpr int64_t kLeaves = 8;
+  const Outcome alone = TwoUpdates(GetParam(), sample, {4096, kLeaves, false}, 2, Mesh::Single());
+  int64_t largest_leaf = 0, all = 0;
+  for (const auto& leaf : sample.Deal(kLeaves)) {
+    all += Rows(leaf);
+    largest_leaf = std::max(largest_leaf, Rows(leaf));
+  }
+  EXPECT_EQ(alone.last.local_tokens, all);
+  for (int ranks : {1, 2, 4}) {
+    std::vector<Outcome> outcomes(ranks);
+    ThreadWorld world(ranks);
+    world.Run([&](Communicator& comm) {
+      const auto mesh = Mesh::Create(MeshSizes(), comm);
+      ASSERT_TRUE(mesh.ok()) << mesh.status();
+      const StepOptions options{int64_t{17} << comm.rank(), kLeaves, comm.rank() % 2 == 1};
+      outcomes[comm.rank()] = TwoUpdates(GetParam(), sample, options, 1 + comm.rank() % 2, *mesh);
+    });
+    int64_t done = 0;
+    for (int rank = 0; rank < ranks; ++rank) {
+      ExpectSame(alone, outcomes[rank], "rank " + std::to_string(rank) + " of " + std::to_string(ranks));
+      EXPECT_LE(outcomes[rank].last.local_tokens, all / ranks + largest_leaf);
+      done += outcomes[rank].last.local_tokens;
+    }
+    EXPECT_EQ(done, all);
+  }
+}
+
+TEST_P(Update, OfTheSamplerItselfHasRatioOneAndNoKl) {
+  const Sample sample(GetParam(), /*noise=*/0);
+  Policy policy(GetParam());
+  Optimizer optimizer(&policy.model);
+  Updater updater(&policy.model, &optimizer, {50, 4, false}, Mesh::Single());
+  const StepResult result =
+      updater.Update(sample.Deal(4), kTemperature, {}, 1e-4,
+                     [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
+                         absl::Span<float> dlogprobs, LossSums* sums) {
+                       PolicyLoss({.kl_coef = 0.5}, sample.denominators, sequence, logprobs, dlogprobs, sums);
+                     });
+  EXPECT_EQ(result.sums.tokens, sample.denominators.tokens);
+  EXPECT_EQ(result.sums.unequal, 0);
+  EXPECT_EQ(result.sums.max_difference, 0);
+  EXPECT_EQ(result.sums.ratio, result.sums.tokens);
+  EXPECT_EQ(result.sums.kl, 0);
+  EXPECT_EQ(result.sums.clipped, 0);
+}
+
+TEST_P(Update, ThatIsNotFiniteLeavesTheWeightsOnEveryRank) {
+  const Sample sample(GetParam());
+  ThreadWorld world(2);
+  world.Run([&](Communicator& comm) {
+    const auto mesh = Mesh::Create(MeshSizes(), comm);
+    ASSERT_TRUE(mesh.ok()) << mesh.status();
+    Policy policy(GetParam(), 1);
+    const Parameters before = policy.model.parameters().Clone();
+    Optimizer optimizer(&policy.model);
+    Updater updater(&policy.model, &optimizer, {64, 2, false}, *mesh);
+    const Leaves leaves = sample.Deal(2);
+    const StepResult result = updater.Update(
+        leaves, kTemperature, {}, 1e-3,
+        [&](const TrainSequence& sequence, absl::Span<const float>, absl::Span<float> dlogprobs, LossSums*) {
+          if (&sequence == leaves[1].front()) dlogprobs[0] = NAN;  // the second rank's
+        });
+    EXPECT_FALSE(result.applied);
+    EXPECT_EQ(optimizer.steps(), 0);
+    for (size_t i = 0; i < before.list().size(); ++i)
+      EXPECT_TRUE(policy.model.parameters().list()[i].value.equal(before.list()[i].value));
+  });
+}
+
+TEST_P(Update, OfNoSequenceLeavesWeightsAndOptimizerOnEveryRankAndTheNextIsAsIfItHadNotBeen) {
+  const Sample sample(GetParam());
+  const Outcome expected = TwoUpdates(GetParam(), sample, {64, 4, false}, 1, Mesh::Single());
+  std::vector<Outcome> outcomes(2);
+  ThreadWorld world(2);
+  world.Run([&](Communicator& comm) {
+    const auto mesh = Mesh::Create(MeshSizes(), comm);
+    ASSERT_TRUE(mesh.ok()) << mesh.status();
+    outcomes[comm.rank()] = TwoUpdates(GetParam(), sample, {64, 4, false}, 1, *mesh, /*empty_between=*/true);
+  });
+  for (const Outcome& outcome : outcomes) ExpectSame(expected, outcome, "with empty updates between");
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Update,
+                         ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(),
+                                           OddMistral()),
+                         [](const auto& info) { return std::string(info.param["model_type"]); });
+
+TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
+  std::vector<TrainSequence> sequences(5);
+  const int64_t lengths[] = {4, 3, 9, 2, 5};  // 3, 2, 8, 1 and 4 rows
+  std::vector<const TrainSequence*> all;
+  for (int i = 0; i < 5; ++i) {
+    sequences[i].tokens = RandomTokens(711, lengths[i], i);
+    sequences[i].first_target = 1 + (i + 1) % 2;
+    all.push_back(&sequences[i]);
+  }
+  std::vector<std::vector<int64_t>> packed;
+  size_t next = 0;
+  ForEachMicrobatch(all, 5, [&](const Microbatch& batch, size_t first, size_t count) {
+    EXPECT_EQ(first, next);
+    next += count;
+    packed.push_back(batch.lengths);
+    size_t row = 0;
+    for (size_t i = first; i < first + count; ++i) {
+      for (size_t t = 0; t + 1 < sequences[i].tokens.size(); ++t, ++row) {
+        EXPECT_EQ(batch.tokens[row], sequences[i].tokens[t]);
+        const bool counts = static_cast<int64_t>(t) + 1 >= sequences[i].first_target;
+        EXPECT_EQ(batch.targets[row], counts ? sequences[i].tokens[t + 1] : -1);
+      }
+    }
+    EXPECT_EQ(batch.tokens.size(), row);
+  });
+  EXPECT_EQ(next, 5u);
+  EXPECT_EQ(packed, (std::vector<std::vector<int64_t>>{{3, 2}, {8}, {1, 4}}));
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// A recipe as YAML: every field declared once, with its help and range (core/config/config.h); docs/config.md
+// is made from here.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/civil_time.h"
+#include "absl/time/time.h"
+#include "comm/mesh.h"
+#include "core/config/config.h"
+#include "trainer/config/collect.h"
+#include "trainer/config/evaluation.h"
+#include "trainer/config/rl.h"
+#include "trainer/config/sft.h"
+
+namespace temper {
+
+enum class StageKind { kPretrain, kSft, kRl, kCollect, kEval };
+inline constexpr std::initializer_list<std::pair<const char*, StageKind>> kStageKinds = {
+    {"pretrain", StageKind::kPretrain},
+    {"sft", StageKind::kSft},
+    {"rl", StageKind::kRl},
+    {"collect", StageKind::kCollect},
+    {"eval", StageKind::kEval}};
+
+struct StageConfig {
+  std::string name;
+  StageKind kind = StageKind::kRl;
+  std::string from;  // a stage of the recipe, or a model directory; empty only for pretrain
+  PretrainConfig pretrain;
+  SftConfig sft;
+  RlConfig rl;
+  CollectConfig collect;
+  EvaluationConfig evaluation;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Choice("kind", kind, kStageKinds, "What the stage does.");
+    v.Field("from", from, "The stage whose policy it starts from, or a model directory.", Place());
+    if (v.All() || kind == StageKind::kPretrain) v.Section("pretrain", pretrain, "A tiny base from nothing.");
+    if (v.All() || kind == StageKind::kSft) v.Section("sft", sft, "Supervised fine-tuning.");
+    if (v.All() || kind == StageKind::kRl) v.Section("rl", rl, "Reinforcement learning with rule rewards.");
+    if (v.All() || kind == StageKind::kCollect)
+      v.Section("collect", collect, "Rejection sampling into a dataset.");
+    v.Section("evaluation", evaluation, "How the stage's policy is measured.");
+  }
+};
+
+struct RecipeConfig {
+  int64_t seed = 0;
+  int64_t threads = 0;
+  std::string device = "cpu";
+  MeshSizes mesh;
+  bool shared = false;
+  std::string date;
+  EvaluationConfig evaluation;  // defaults of every stage
+  RlConfig rl;                  // likewise
+  std::vector<StageConfig> stages;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("seed", seed, "Every random draw of the run is a function of it.", AtLeast(0));
+    v.Field("threads", threads,
+            "Threads of each rank; 0: the cores there are, shared out among the ranks of the machine.",
+            Between(0, 1024), Free());
+    v.Field(
+        "device", device,
+        "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
+        "GPU the run is not exact (docs/exactness.md).");
+    v.Section("mesh", mesh, "How the ranks share the work.");
+    v.Field("date", date,
+            "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "
+            "such are "
+            "an error, for a run must not depend on its day.");
+    v.Field("shared", shared,
+            "New files and folders of the run are for whom the umask lets, and not for their owner alone.",
+            Free());
+    v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
+    v.Section("rl", rl,
+              "Defaults of every rl stage, and of what collect stages draw from, how, and score by.");
+    v.NamedSections("stages", stages, "The stages, in order.", [this](StageConfig& stage) {
+      stage.evaluation = evaluation;
+      stage.rl = rl;
+      stage.collect.problems = rl.problems;
+      stage.collect.sampling = rl.sampling;
+      stage.collect.reward = rl.reward;
+    });
+  }
+
+  // `date` as chat templates get it; nothing where it is empty.
+  std::optional<absl::Time> Date() const {
+    absl::CivilDay day;
+    if (!absl::ParseCivilTime(date, &day)) return std::nullopt;
+    return absl::FromCivil(day, absl::LocalTimeZone());
+  }
+
+  // The earlier stage whose policy `stage`, one of these, starts from; null: a model directory's, or none.
+  const StageConfig* StageBefore(const StageConfig& stage) const {
+    for (const StageConfig& other : stages) {
+      if (other.name == stage.name) break;
+      if (other.name == stage.from) return &other;
+    }
+    return nullptr;
+  }
+};
+
+}  // namespace temper

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/config/config.h"
+#include "trainer/update/optimizer.h"
+
+namespace temper {
+
+// What every training stage says of its updates.
+struct UpdatesConfig {
+  int64_t prompts_per_step = 32;
+  int64_t tokens_per_microbatch = 4096;
+  int64_t gradient_leaves = 8;
+  bool recompute = false;
+  double checkpoint_minutes = 10;
+  int64_t checkpoint_every = 0;
+  int64_t keep_last = 2;
+  int64_t keep_every = 0;
+  std::string keep_best;
+  OptimizerConfig optimizer;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("prompts_per_step", prompts_per_step, "Prompts (sft, pretrain: documents) of one update.",
+            Between(1, 1 << 24));
+    v.Field("tokens_per_microbatch", tokens_per_microbatch,
+            "Tokens that go through the model at once; changes memory and speed, never bits.",
+            Between(1, 1 << 24), Free());
+    v.Field("gradient_leaves", gradient_leaves,
+            "Parts whose gradients are summed apart and then in a tree: a power of two, at least dp.",
+            Between(1, 1024));
+    v.Field(
+        "recompute", recompute,
+        "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.",
+        Free());
+    v.Field("checkpoint_minutes", checkpoint_minutes,
+            "Minutes between checkpoints: what a crash can cost. There is one at the end of a stage and at a "
+            "requested stop in any case; 0: none by the clock.",
+            AtLeast(0.0), Free());
+    v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints, beside the minutes; 0: none.",
+            Between(0, 1 << 20), Free());
+    v.Field("keep_last", keep_last,
+            "Checkpoints that are kept, the newest; where the newest is damaged the run goes on from the one "
+            "before.",
+            Between(2, 1 << 20), Free());
+    v.Field("keep_every", keep_every,
+            "Milestones: a checkpoint after every so many updates that is never removed; 0: none.",
+            Between(0, 1 << 20), Free());
+    v.Field(
+        "keep_best", keep_best,
+        "A figure of metrics.jsonl, such as eval/pass@1: the checkpoint of the update where it was highest "
+        "is saved and kept (-loss: lowest); empty: none.",
+        Free());
+    v.Section("optimizer", optimizer, "AdamW and its schedule.");
+  }
+};
+
+}  // namespace temper

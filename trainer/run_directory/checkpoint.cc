@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/checkpoint.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "ATen/ops/empty.h"
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "core/files/file.h"
+#include "core/files/sealed.h"
+#include "core/json/json.h"
+#include "core/status.h"
+#include "model/files/hugging_face.h"
+#include "model/files/safetensors.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/sums.h"
+
+namespace temper {
+namespace {
+
+constexpr int64_t kFormat = 2;
+
+// The step of a checkpoint's folder; -1: it is another folder.
+int64_t StepOf(absl::string_view name) {
+  int64_t step = -1;
+  const bool is = absl::ConsumePrefix(&name, "step-") && absl::c_all_of(name, absl::ascii_isdigit);
+  return is && absl::SimpleAtoi(name, &step) ? step : -1;
+}
+
+std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+Json BestJson(const TrainingState::Best& best) {
+  return {{"figure", best.figure}, {"step", best.step}, {"value", best.value}};
+}
+
+// What state.json says of keeping; older versions say nothing.
+absl::Status ReadKept(const Json& json, const std::string& path, TrainingState* state) {
+  const Json *milestone = Find(json, "milestone"), *best = Find(json, "best");
+  state->milestone = milestone != nullptr && *milestone == true;
+  if (best == nullptr) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(state->best.figure, GetString(*best, "figure", path));
+  TEMPER_ASSIGN_OR_RETURN(state->best.step, GetInt(*best, "step", path));
+  TEMPER_ASSIGN_OR_RETURN(state->best.value, GetDouble(*best, "value", path));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  if (!FileExists(path))
+    return absl::DataLossError(absl::StrCat(path, ": is missing: the checkpoint is damaged"));
+  absl::StatusOr<Json> sealed = ReadSealedJson(path);
+  absl::StatusOr<Json> json = sealed;
+  if (absl::IsDataLoss(sealed.status())) {  // the first format had no seal
+    TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 26));
+    json = ParseJson(text, path);
+    if (json.ok() && (Find(*json, "format") == nullptr || *Find(*json, "format") != 1)) return sealed;
+  }
+  const Json* const format = json.ok() ? Find(*json, "format") : nullptr;
+  if (format == nullptr || *format == kFormat) return sealed;
+  return absl::FailedPreconditionError(absl::StrCat(path, ": format ", DumpJson(*format),
+                                                    ", but this temper reads format ", kFormat,
+                                                    ": continue the run with the version that began it"));
+}
+
+// Whether the checkpoint's files are what state.json says.
+absl::Status CheckAgainst(const Json& json, const std::string& checkpoint, const OnBytes& on_bytes) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
+  const int64_t named = StepOf(NameOf(checkpoint));
+  if (named >= 0 && named != step) {
+    return absl::DataLossError(
+        absl::StrCat(path, ": step ", step, " is not that of the folder's name: the checkpoint is damaged"));
+  }
+  const Json* written = Find(json, "checksums");
+  if (written == nullptr) return absl::DataLossError(absl::StrCat(path, ": checksums: missing"));
+  return CheckFolder(checkpoint, *written, on_bytes);
+}
+
+// One that cannot be read stays: it may be a milestone.
+absl::Status RemoveOlder(const std::string& directory, const TrainingState& state, int64_t keep_last) {
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> all, Checkpoints(directory));
+  while (!all.empty() && StepOf(NameOf(all.back())) > state.step) all.pop_back();
+  for (size_t i = 0; i + keep_last < all.size(); ++i) {
+    if (StepOf(NameOf(all[i])) == state.best.step) continue;
+    const absl::StatusOr<TrainingState> old = ReadTrainingState(all[i]);
+    if (old.ok() && !old->milestone) TEMPER_RETURN_IF_ERROR(RemoveTree(all[i]));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
+  const auto check = [](const std::string& what, const at::Tensor& tensor) -> absl::Status {
+    const at::Tensor host = tensor.is_cpu() ? tensor : tensor.to(at::kCPU);
+    const float* data = host.const_data_ptr<float>();
+    // All ones in the exponent: infinite or NaN. In this form the compiler takes many at once.
+    uint32_t bad = 0;
+    for (int64_t i = 0; i < host.numel(); ++i)
+      bad |= (std::bit_cast<uint32_t>(data[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+    if (bad == 0) return absl::OkStatus();
+    return absl::InternalError(
+        absl::StrCat(what, " has a number that is NaN or infinite: it is not saved as a checkpoint"));
+  };
+  for (const Parameter& parameter : model.parameters().list())
+    TEMPER_RETURN_IF_ERROR(check(parameter.name, parameter.value));
+  TEMPER_RETURN_IF_ERROR(check("the optimizer's first moment", optimizer.m()));
+  return check("the optimizer's second moment", optimizer.v());
+}
+
+}  // namespace
+
+absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
+                            const std::string& tokenizer_directory, const Optimizer& optimizer,
+                            const TrainingState& state, int64_t keep_last) {
+  TEMPER_RETURN_IF_ERROR(CheckFinite(model, optimizer));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
+  const std::string name = CheckpointName(state.step);
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
+                          AtomicDirectory::Create(directory + "/" + name));
+  TEMPER_RETURN_IF_ERROR(
+      WritePolicy(model.config(), model.parameters(), tokenizer_directory, files->temporary()));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
+  TEMPER_RETURN_IF_ERROR(
+      WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(files->temporary()));
+  const Json json = {{"format", kFormat},
+                     {"step", state.step},
+                     {"policy_version", state.policy_version},
+                     {"optimizer_steps", optimizer.steps()},
+                     {"metrics", ExtentJson(state.metrics)},
+                     {"sums", ExtentJson(state.sums)},
+                     {"reference", state.reference},
+                     {"reference_checksums", state.reference_checksums},
+                     {"seconds", state.seconds},
+                     {"milestone", state.milestone},
+                     {"best", BestJson(state.best)},
+                     {"checksums", checksums}};
+  TEMPER_RETURN_IF_ERROR(WriteSealedJson(StatePath(files->temporary()), json));
+  TEMPER_RETURN_IF_ERROR(files->Commit());
+  return RemoveOlder(directory, state, keep_last);
+}
+
+absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {
+  std::vector<std::string> paths;
+  if (!FileExists(directory)) return paths;
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> names, ListDirectory(directory));
+  std::stable_sort(names.begin(), names.end(),
+                   [](const auto& a, const auto& b) { return StepOf(a) < StepOf(b); });
+  for (const std::string& name : names) {
+    if (StepOf(name) >= 0) paths.push_back(directory + "/" + name);
+  }
+  return paths;
+}
+
+absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> all, Checkpoints(directory));
+  return all.empty() ? std::string() : all.back();
+}
+
+absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
+  const std::string path = StatePath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  TrainingState state;
+  TEMPER_ASSIGN_OR_RETURN(state.step, GetInt(json, "step", path));
+  TEMPER_ASSIGN_OR_RETURN(state.policy_version, GetInt(json, "policy_version", path));
+  TEMPER_ASSIGN_OR_RETURN(state.metrics, GetExtent(json, "metrics", path));
+  TEMPER_ASSIGN_OR_RETURN(state.sums, GetExtent(json, "sums", path));
+  TEMPER_ASSIGN_OR_RETURN(state.reference, GetString(json, "reference", path));
+  TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
+  const Json* const reference = Find(json, "reference_checksums");
+  if (reference != nullptr) state.reference_checksums = *reference;
+  TEMPER_RETURN_IF_ERROR(ReadKept(json, path, &state));
+  if (state.reference.find('/') != std::string::npos)
+    return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));
+  return state;
+}
+
+absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes) {
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  return CheckAgainst(json, checkpoint, on_bytes);
+}
+
+absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
+                         const OnBytes& on_bytes) {
+  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint, on_bytes));
+  TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
+  if (state.reference.empty()) return absl::OkStatus();
+  return CheckFolder(absl::StrCat(stage_directory, "/", state.reference), state.reference_checksums,
+                     on_bytes);
+}
+
+absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint) {
+  std::vector<std::string> files;
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  const Json* const written = Find(json, "checksums");
+  if (written == nullptr) return files;
+  for (const auto& [file, sum] : written->items()) files.push_back(file);
+  return files;
+}
+
+absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
+  const std::string path = OptimizerPath(checkpoint);
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
+  const std::pair<const char*, at::Tensor*> moments[] = {{"m", &optimizer->m()}, {"v", &optimizer->v()}};
+  for (const auto& [name, tensor] : moments) {
+    const TensorInfo* info = file->Find(name);
+    if (info == nullptr || info->elements != tensor->numel()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": tensor ", name, info == nullptr ? " is missing" : " has another size than the policy",
+          ": the checkpoint is damaged or of another model"));
+    }
+    const at::Tensor host = tensor->is_cpu() ? *tensor : at::empty(tensor->sizes(), at::kFloat);
+    TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, host.mutable_data_ptr<float>()));
+    if (!tensor->is_cpu()) tensor->copy_(host);
+  }
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
+  optimizer->set_steps(steps);
+  return absl::OkStatus();
+}
+
+}  // namespace temper

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/files/crc32c.h"
+#include "core/json/json.h"
+#include "model/causal_lm.h"
+#include "trainer/update/optimizer.h"
+
+namespace temper {
+
+// Where a stage is; state/state.json of a checkpoint.
+struct TrainingState {
+  int64_t step = 0;            // updates done
+  int64_t policy_version = 0;  // of the weights
+  Extent metrics;              // of metrics.jsonl, that belongs to these updates
+  Extent sums;                 // of the stage's sums.jsonl
+  std::string reference;       // directory of the reference policy, relative to the stage's; empty: its start
+  Json reference_checksums = Json::object();  // of its files
+  double seconds = 0;                         // spent in the stage so far
+  bool milestone = false;                     // this checkpoint is never removed
+  // Of the updates so far, the one with the best value of the figure that the recipe keeps the best of.
+  struct Best {
+    std::string figure;
+    int64_t step = 0;  // 0: there was none yet
+    double value = 0;
+  };
+  Best best;
+};
+
+// A checkpoint is a Hugging Face directory (weights, config, tokenizer) plus state/ (optimizer.safetensors,
+// state.json). It is written under a temporary name, synced and renamed to DIRECTORY/step-NNNNNN. When it
+// stands older ones are removed, but for the `keep_last` newest, milestones and that of state.best. A weight
+// or moment that is not finite is an error, and nothing is written.
+absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
+                            const std::string& tokenizer_directory, const Optimizer& optimizer,
+                            const TrainingState& state, int64_t keep_last);
+
+// The complete checkpoints in DIRECTORY, oldest first. Leftovers of an interrupted save are ignored.
+absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory);
+
+// The newest of them, or "" where there is none.
+absl::StatusOr<std::string> LatestCheckpoint(const std::string& directory);
+
+// state/state.json alone.
+absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint);
+
+// Whether all files are what was written: state.json has the CRC-32C of each, and its own. DataLoss names the
+// one that is missing or damaged.
+absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes = nullptr);
+// The same, and of the reference policy that the checkpoint goes on with.
+absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
+                         const OnBytes& on_bytes = nullptr);
+
+// Of the checkpoint's folder, but for state/state.json.
+absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint);
+
+// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
+// errors that name the file.
+absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer);
+
+}  // namespace temper

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/sums.h"
+
+#include <filesystem>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "core/files/lines.h"
+#include "core/files/sealed.h"
+#include "core/text.h"
+#include "data/record_file.h"
+#include "trainer/run_directory/run_directory.h"
+
+namespace temper {
+namespace {
+
+constexpr char kRestore[] = "restore it from a copy, or use another --run-dir";
+
+absl::Status Gone(const std::string& path) {
+  return absl::DataLossError(
+      absl::StrCat(Printable(path, 1000), ": is missing, and was written by this run: ", kRestore));
+}
+
+absl::Status Differs(const std::string& path) {
+  return absl::DataLossError(absl::StrCat(
+      Printable(path, 1000), ": is not what was written (its checksum differs): it is damaged, ", kRestore));
+}
+
+// Paths in the folder of all files in it, sorted.
+absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& directory,
+                                                       const std::string& below = "") {
+  std::vector<std::string> files;
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory + "/" + below));
+  for (const std::string& name : names) {
+    std::error_code error;
+    if (!std::filesystem::is_directory(absl::StrCat(directory, "/", below, name), error)) {
+      files.push_back(below + name);
+      continue;
+    }
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> more,
+                            FilesOfFolder(directory, absl::StrCat(below, name, "/")));
+    files.insert(files.end(), more.begin(), more.end());
+  }
+  return files;
+}
+
+absl::StatusOr<Extent> WholeFile(const std::string& path, const OnBytes& on_bytes = nullptr) {
+  Extent extent;
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view piece) {
+    extent.Add(piece);
+    return on_bytes ? on_bytes(static_cast<int64_t>(piece.size())) : absl::OkStatus();
+  }));
+  return extent;
+}
+
+// Reads the beginning of sums.jsonl; the last line of a file counts.
+absl::StatusOr<std::map<std::string, Extent>> ReadSums(const std::string& stage_directory, const Extent& at) {
+  std::map<std::string, Extent> files;
+  const std::string path = SumsPath(stage_directory);
+  if (at.bytes == 0) return files;
+  if (!FileExists(path)) return Gone(path);
+  TEMPER_ASSIGN_OR_RETURN(const Extent now, ExtentOfFile(path, at.bytes));
+  if (now != at) return Differs(path);
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  int64_t number = 0;
+  for (size_t begin = 0, end; begin < static_cast<size_t>(at.bytes); begin = end + 1) {
+    end = text.find('\n', begin);
+    if (end == text.npos) return Differs(path);
+    const std::string name = absl::StrCat(path, ":", ++number);
+    TEMPER_ASSIGN_OR_RETURN(
+        const Json line,
+        ParseLine({.text = text.substr(begin, end - begin), .number = number, .name = name}));
+    TEMPER_ASSIGN_OR_RETURN(const std::string file, GetString(line, "file", name));
+    TEMPER_ASSIGN_OR_RETURN(files[file], GetExtent(line, "is", name));
+  }
+  return files;
+}
+
+// Of a name that the reading of a policy or a tokenizer may look for.
+bool WouldBeRead(const std::string& file) {
+  for (const char* ending : {".json", ".jinja", ".safetensors", ".model", ".txt"}) {
+    if (absl::EndsWith(file, ending)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory) {
+  Json sums = Json::object();
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOfFolder(directory));
+  for (const std::string& file : files) {
+    TEMPER_ASSIGN_OR_RETURN(sums[file], Crc32cOfFile(absl::StrCat(directory, "/", file)));
+  }
+  return sums;
+}
+
+absl::Status CheckFolder(const std::string& directory, const Json& sums, const OnBytes& on_bytes) {
+  for (const auto& [file, sum] : sums.items()) {
+    const std::string path = absl::StrCat(directory, "/", file);
+    if (!FileExists(path)) return Gone(path);
+    TEMPER_ASSIGN_OR_RETURN(const uint32_t now, Crc32cOfFile(path, on_bytes));
+    if (sum != now) return Differs(path);
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOfFolder(directory));
+  for (const std::string& file : files) {
+    if (sums.contains(file) || file == "state/state.json" || !WouldBeRead(file)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat(Printable(directory + "/" + file, 1000),
+                     ": was not written by this run, and could change what is read there: move it away"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<StageSums>> StageSums::Open(const std::string& stage_directory,
+                                                           const Extent& at) {
+  TEMPER_ASSIGN_OR_RETURN(auto files, ReadSums(stage_directory, at));
+  TEMPER_ASSIGN_OR_RETURN(auto file, AppendFile::Open(SumsPath(stage_directory), at.bytes));
+  return std::unique_ptr<StageSums>(new StageSums(stage_directory, std::move(file), at, std::move(files)));
+}
+
+absl::Status StageSums::Add(const std::string& path) {
+  if (!FileExists(path)) return Gone(path);
+  TEMPER_ASSIGN_OR_RETURN(const Extent now, WholeFile(path));
+  const std::string name = path.substr(directory_.size() + 1);
+  const auto [at, is_new] = files_.emplace(name, now);
+  if (!is_new) return at->second == now ? absl::OkStatus() : Differs(path);
+  const std::string line = DumpJson(Json{{"file", name}, {"is", ExtentJson(now)}}) + "\n";
+  TEMPER_RETURN_IF_ERROR(file_->Append(line));
+  extent_.Add(line);
+  return absl::OkStatus();
+}
+
+absl::Status StageSums::AddRecords(const std::string& prefix) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, RecordFiles(prefix));
+  if (files.empty()) return Gone(RecordPath(prefix, 0));
+  for (const std::string& file : files) TEMPER_RETURN_IF_ERROR(Add(file));
+  return absl::OkStatus();
+}
+
+absl::Status StageSums::CheckThere() const {
+  for (const auto& [name, extent] : files_) {
+    const std::string path = absl::StrCat(directory_, "/", name);
+    if (!FileExists(path)) return Gone(path);
+    std::error_code error;
+    if (std::filesystem::file_size(path, error) != static_cast<uintmax_t>(extent.bytes) || error)
+      return Differs(path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
+                            const OnBytes& on_bytes) {
+  TEMPER_ASSIGN_OR_RETURN(const auto files, ReadSums(stage_directory, at));
+  for (const auto& [name, extent] : files) {
+    const std::string path = absl::StrCat(stage_directory, "/", name);
+    if (!FileExists(path)) return Gone(path);
+    std::error_code error;
+    const size_t rank = path.rfind(".rank-");
+    if (cut_tails && rank != path.npos &&
+        std::filesystem::file_size(path, error) > static_cast<uintmax_t>(extent.bytes) && !error)
+      TEMPER_RETURN_IF_ERROR(CutTails(path.substr(0, rank)));
+    TEMPER_ASSIGN_OR_RETURN(const Extent now, WholeFile(path, on_bytes));
+    if (now != extent) return Differs(path);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace temper

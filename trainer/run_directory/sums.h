@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// CRC-32C of the files that a run leaves, as they were when they were finished.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/files/crc32c.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
+
+namespace temper {
+
+// {"config.json": 123, "state/optimizer.safetensors": 456, ...} of all files of a folder and of those in it.
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory);
+
+// Whether the files are those of the sums. DataLoss names the first that is missing or differs;
+// FailedPrecondition one beside them that a policy or its tokenizer would be read from too.
+absl::Status CheckFolder(const std::string& directory, const Json& sums, const OnBytes& on_bytes = nullptr);
+
+// What a stage has finished and never changes again (record files of a rollout or an evaluation, a dataset):
+// each with its size and sum, a line of STAGE/sums.jsonl. For the first rank, one thread.
+class StageSums {
+ public:
+  // Goes on after the beginning `at`, of a checkpoint; what follows it is cut off.
+  static absl::StatusOr<std::unique_ptr<StageSums>> Open(const std::string& stage_directory,
+                                                         const Extent& at);
+  // Notes files of the stage as they are; nothing for one that is noted already. DataLoss where that differs.
+  absl::Status Add(const std::string& path);
+  absl::Status AddRecords(const std::string& prefix);  // data/record_file.h
+  absl::Status Sync() { return file_->Sync(); }
+  const Extent& extent() const { return extent_; }
+  // Whether all are still there, in their size.
+  absl::Status CheckThere() const;
+
+ private:
+  StageSums(std::string directory, std::unique_ptr<AppendFile> file, const Extent& extent,
+            std::map<std::string, Extent> files)
+      : directory_(std::move(directory)), file_(std::move(file)), extent_(extent), files_(std::move(files)) {}
+  const std::string directory_;
+  const std::unique_ptr<AppendFile> file_;
+  Extent extent_;
+  std::map<std::string, Extent> files_;  // by path in the stage
+};
+
+// Whether sums.jsonl begins with `at`, and each file that it names there is what it was. DataLoss names the
+// one that is not. With `cut_tails` what a crash left behind the records of a file is cut off.
+absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
+                            const OnBytes& on_bytes = nullptr);
+
+}  // namespace temper

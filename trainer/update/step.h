@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/types/span.h"
+#include "comm/mesh.h"
+#include "model/causal_lm.h"
+#include "trainer/update/loss.h"
+#include "trainer/update/optimizer.h"
+
+namespace temper {
+
+// How an update is cut; none of it changes its bits but gradient_leaves, which belongs to the recipe
+// (docs/exactness.md).
+struct StepOptions {
+  int64_t tokens_per_microbatch = 4096;
+  int64_t gradient_leaves = 8;  // power of two, at least the largest dp
+  bool recompute = false;
+};
+
+// An update's sequences by gradient leaf, each leaf in its canonical order.
+using Leaves = std::vector<std::vector<const TrainSequence*>>;
+
+// dlogprobs and sums of one sequence, from the logprobs of its counted tokens.
+using LossFunction =
+    absl::FunctionRef<void(const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*)>;
+
+struct StepResult : OptimizerStep {
+  LossSums sums;             // over all sequences, in the order of leaves
+  bool skipped = false;      // there was no sequence: weights and optimizer stayed
+  int64_t local_tokens = 0;  // that this rank put through the model
+  int64_t microbatches = 0;
+};
+
+// One update, the same bits for every packing, recompute setting and rank layout (E3): this rank's leaves one
+// after another, each a chain of microbatches; leaves add in the one tree, here and across ranks; then every
+// rank takes the same step.
+class Updater {
+ public:
+  Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
+  ~Updater();
+
+  // Without any sequence there is no step: nothing decays, no moment moves and gradient() stays.
+  StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
+                    double learning_rate, LossFunction loss);
+  // The summed gradient of the last Update, flat, for tests.
+  std::vector<float> gradient() const;
+  int64_t bytes() const;
+
+ private:
+  // Memory for a leaf's gradient, all zeros, which the policy adds to from now on.
+  std::shared_ptr<void> BeginLeaf();
+  // Trained numbers of a leaf.
+  Matrix Trained(const std::shared_ptr<void>& leaf) const;
+  // Adds the gradients of all ranks.
+  void Reduce();
+
+  CausalLm* model_;
+  Optimizer* optimizer_;
+  StepOptions options_;
+  const Mesh& mesh_;
+  TrainPass pass_;
+  std::shared_ptr<void> total_;  // of the last update, in the backend's memory
+};
+
+// Which leaf each sequence or group goes to: see trainer/update/packing.h (DealLeaves). Leaves [first, first
+// + count) are this rank's.
+struct LeafRange {
+  int64_t first = 0, count = 0;
+};
+LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves);
+
+// Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and
+// calls body(microbatch, first, count) with the sequences [first, first + count) of each. The last token of a
+// sequence is no input.
+void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
+                       absl::FunctionRef<void(const Microbatch&, size_t first, size_t count)> body);
+
+// The counted tokens' logprobs of each sequence under `model`: the update's packed forward without a graph
+// (reference, logprobs).
+void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
+                      int64_t tokens_per_microbatch, float temperature,
+                      absl::FunctionRef<void(size_t sequence, absl::Span<const float>)> result);
+
+}  // namespace temper
