@@ -242,13 +242,13 @@ class Checker {
       const std::string item = absl::StrCat(key, ".documents[", i, "]");
       if (documents.count > kMostDocuments)
         return Error(stage, item + ".count", absl::StrCat("is more than ", kMostDocuments));
-      if (documents.kind == "collect") {
+      if (documents.kind == DocumentsKind::kCollect) {
         const auto found = earlier_.find(documents.stage);
         if (found == earlier_.end() || found->second != StageKind::kCollect) {
           return Error(stage, item + ".stage",
                        absl::StrCat(Printable(documents.stage), " is no collect stage before this one"));
         }
-      } else if (documents.kind == "file") {
+      } else if (documents.kind == DocumentsKind::kFile) {
         if (documents.file.empty())
           return Error(stage, item + ".file", "is missing; a source that is no file says its kind");
         if (!FileExists(documents.file))

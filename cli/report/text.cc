@@ -161,9 +161,9 @@ std::string RlSentence(const RlConfig& rl, const std::string& from) {
 std::string DocumentsSentence(const SftConfig& sft, const char* what, const std::string& from) {
   std::vector<std::string> documents;
   for (const DocumentsConfig& d : sft.documents) {
-    documents.push_back(absl::StrCat(d.count > 0 ? absl::StrCat(d.count, " ") : "all ", EscapeHtml(d.kind),
-                                     " documents", d.stage.empty() ? "" : " of " + EscapeHtml(d.stage),
-                                     d.reasoning ? "" : " without reasoning"));
+    documents.push_back(absl::StrCat(
+        d.count > 0 ? absl::StrCat(d.count, " ") : "all ", NameIn(kDocumentsKinds, d.kind), " documents",
+        d.stage.empty() ? "" : " of " + EscapeHtml(d.stage), d.reasoning ? "" : " without reasoning"));
   }
   return absl::StrCat(what, from, " on ", absl::StrJoin(documents, " and "), ", ", sft.epochs,
                       sft.epochs == 1 ? " epoch" : " epochs",

@@ -71,6 +71,15 @@ struct Items {
   std::function<void(FieldVisitor&)> visit_example;
 };
 
+// The name that a table of choices has for a value.
+template <class T>
+const char* NameIn(std::initializer_list<std::pair<const char*, T>> choices, T value) {
+  for (const auto& [name, choice] : choices) {
+    if (choice == value) return name;
+  }
+  TEMPER_CHECK(false, "a value that is not in its table");
+}
+
 class FieldVisitor {
  public:
   virtual ~FieldVisitor() = default;
@@ -251,12 +260,7 @@ void FieldVisitor::Choice(const char* name, T& value,
                           const char* help, Rules... rules) {
   Leaf leaf{.name = name, .help = help, .type = Leaf::kChoice, .rule = Merge({rules...})};
   for (const auto& choice : choices) leaf.choices.push_back(choice.first);
-  leaf.get = [&]() -> std::vector<Scalar> {
-    for (const auto& choice : choices) {
-      if (choice.second == value) return {fields::Erase(std::string(choice.first))};
-    }
-    TEMPER_CHECK(false, name, " has a value that is not in its table");
-  };
+  leaf.get = [&]() -> std::vector<Scalar> { return {fields::Erase(std::string(NameIn(choices, value)))}; };
   leaf.set = [&](const std::vector<Scalar>& scalars) {
     for (const auto& choice : choices) {
       if (choice.first == scalars.at(0).text) value = choice.second;

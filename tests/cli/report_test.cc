@@ -343,7 +343,7 @@ TEST(WriteReport, BeginsWithTheModelBeforeTraining) {
   RecipeConfig recipe = run.Recipe();
   recipe.stages.erase(recipe.stages.begin());
   recipe.stages[0].from = "models/qwen";
-  recipe.stages[0].evaluation.source.generator = "tiny";
+  recipe.stages[0].evaluation.source.generator = ProblemGenerator::kTiny;
   recipe.stages.resize(1);
   Json rows = Json::array();
   for (const char* stage : {"zero.before", "zero"}) {

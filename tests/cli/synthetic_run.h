@@ -49,7 +49,7 @@ struct SyntheticRun {
       config.kind = stage == 0 ? StageKind::kPretrain : StageKind::kRl;
       config.from = stage == 0 ? "" : Stage(stage - 1);
       config.rl.steps = steps;
-      if (stage == 0) config.pretrain.documents = {{.kind = "corpus", .count = 36000}};
+      if (stage == 0) config.pretrain.documents = {{.kind = DocumentsKind::kCorpus, .count = 36000}};
       recipe.stages.push_back(config);
     }
     return recipe;

@@ -11,12 +11,14 @@
 
 namespace temper {
 
+enum class ProblemGenerator { kNone, kTiny };
+
 // Where problems come from: files, else procedural tasks (data/tasks/procedural.h), else a generator; with
 // none of them there are no problems.
 struct ProblemsConfig {
   std::vector<std::string> files;  // JSONL or Parquet
   std::vector<std::string> tasks;
-  std::string generator = "none";  // none, tiny
+  ProblemGenerator generator = ProblemGenerator::kNone;
   int64_t level = 1;
   std::vector<double> weights;
   FieldNames fields;
@@ -36,7 +38,7 @@ struct ProblemsConfig {
         "tasks", tasks,
         "Procedural tasks (docs/data.md) that problems are made of, endlessly, where there are no files.");
     v.Choice(
-        "generator", generator, {{"none", std::string("none")}, {"tiny", std::string("tiny")}},
+        "generator", generator, {{"none", ProblemGenerator::kNone}, {"tiny", ProblemGenerator::kTiny}},
         "tiny: arithmetic modulo 10, for the policies of configs/tiny alone, where there are neither files "
         "nor tasks. With none of the three there are no problems.");
     v.Field("level", level, "How hard the tasks' problems are; a task's hardest where that is less.",
@@ -55,7 +57,7 @@ struct ProblemsConfig {
     v.Field("skip_bad_lines", skip_bad_lines,
             "Leave out (and count) rows of the files that are no problems, have no answer that the rules can "
             "judge by, or are too long for the model, instead of stopping.");
-    if (v.All() || generator == "tiny") {
+    if (v.All() || generator == ProblemGenerator::kTiny) {
       v.Field("chain_steps", chain_steps, "generator tiny: fewest and most operations of a chain problem.");
       v.Field("find_x_steps", find_x_steps,
               "generator tiny: fewest and most operations of a find-x problem.");
@@ -66,7 +68,7 @@ struct ProblemsConfig {
             "is not one for each of files or tasks");
   }
 
-  bool is_given() const { return !files.empty() || !tasks.empty() || generator != "none"; }
+  bool is_given() const { return !files.empty() || !tasks.empty() || generator != ProblemGenerator::kNone; }
 
   // How its files are read, as far as it says.
   ProblemFileOptions FileOptions() const {

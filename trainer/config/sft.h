@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config/config.h"
@@ -12,8 +14,16 @@
 namespace temper {
 
 // Where sft and pretrain documents come from. Counts are documents; they are mixed and shuffled.
+enum class DocumentsKind { kFile, kCollect, kCorpus, kColdStart, kGeneral };
+inline constexpr std::initializer_list<std::pair<const char*, DocumentsKind>> kDocumentsKinds = {
+    {"file", DocumentsKind::kFile},
+    {"collect", DocumentsKind::kCollect},
+    {"corpus", DocumentsKind::kCorpus},
+    {"cold_start", DocumentsKind::kColdStart},
+    {"general", DocumentsKind::kGeneral}};
+
 struct DocumentsConfig {
-  std::string kind = "file";                  // file, collect; corpus, cold_start, general
+  DocumentsKind kind = DocumentsKind::kFile;
   int64_t count = 0;                          // 0: all (collect, file)
   std::string stage;                          // collect: the stage whose dataset it is
   std::string file;                           // file: rows of prompt and completion
@@ -27,19 +37,14 @@ struct DocumentsConfig {
 
   template <class V>
   void Fields(V& v) {
-    v.Choice("kind", kind,
-             {{"file", std::string("file")},
-              {"collect", std::string("collect")},
-              {"corpus", std::string("corpus")},
-              {"cold_start", std::string("cold_start")},
-              {"general", std::string("general")}},
+    v.Choice("kind", kind, kDocumentsKinds,
              "file: JSONL or Parquet; collect: a collect stage's dataset; corpus, cold_start, general: "
              "generators of the tiny language.");
     v.Field("count", count, "Documents; 0: all there are (collect, file).", AtLeast(0));
     v.Field("stage", stage, "collect: the stage whose dataset it is.");
     v.Field("file", file,
             "file: JSONL or Parquet with prompt and completion, messages, text, ...: docs/data.md.", Place());
-    if (v.All() || kind == "file") {
+    if (v.All() || kind == DocumentsKind::kFile) {
       prompt.Fields(v);
       v.Field("skip_bad_lines", skip_bad_lines,
               "file: leave out (and count) rows that are no documents or too long for the model, instead of "

@@ -15,9 +15,9 @@ namespace {
 
 // A document of a generator of the tiny language.
 tiny::Document Generated(const DocumentsConfig& config, uint64_t key, int64_t index) {
-  if (config.kind == "corpus")
+  if (config.kind == DocumentsKind::kCorpus)
     return tiny::CorpusDocument(key, index, {config.reasoning, config.chinese_share});
-  if (config.kind == "cold_start") {
+  if (config.kind == DocumentsKind::kColdStart) {
     return tiny::ColdStartDocument(key, index,
                                    {config.chain_steps[0], config.chain_steps[1], config.find_x_steps[0],
                                     config.find_x_steps[1], config.find_x_share});
@@ -39,8 +39,8 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
                                                               const DocumentsConfig& config,
                                                               const Tokenizer& tokenizer, size_t number) {
   Part part;
-  if (config.kind == "collect" || config.kind == "file") {
-    if (config.kind == "file") {
+  if (config.kind == DocumentsKind::kCollect || config.kind == DocumentsKind::kFile) {
+    if (config.kind == DocumentsKind::kFile) {
       part.file = context.inputs->Documents(*context.stage, config);
     } else {  // what a collect stage sampled from had nothing held out in it
       DocumentFileOptions options;
@@ -54,7 +54,7 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
     return part;
   }
   // The same corpus for every stage that asks for it in the same place, such as two bases.
-  part.key = RandomKey(context.recipe->seed, config.kind, number, "documents");
+  part.key = RandomKey(context.recipe->seed, NameIn(kDocumentsKinds, config.kind), number, "documents");
   part.generator = config;
   part.size = config.count;
   return part;

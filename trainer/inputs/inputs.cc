@@ -51,7 +51,7 @@ std::string Names(const std::vector<std::string>& names) { return absl::StrJoin(
 std::string SourceText(const ProblemsConfig& problems,
                        const std::vector<std::shared_ptr<const ProblemFile>>& files) {
   if (!problems.tasks.empty()) return absl::StrCat(Names(problems.tasks), ", level ", problems.level);
-  if (problems.files.empty()) return absl::StrCat("generator ", problems.generator);
+  if (problems.files.empty()) return "generator tiny";
   std::vector<std::string> names;
   for (size_t i = 0; i < files.size(); ++i)
     names.push_back(absl::StrCat(Printable(problems.files[i], 200), " (", files[i]->size(), ")"));
@@ -193,7 +193,7 @@ absl::Status Inputs::OpenDocuments(const StageConfig& stage, const SftConfig& co
   TEMPER_ASSIGN_OR_RETURN(const Tokenizer* const tokenizer, TokenizerOf(stage));
   for (size_t number = 0; number < config.documents.size(); ++number) {
     const DocumentsConfig& documents = config.documents[number];
-    if (documents.kind != "file") continue;
+    if (documents.kind != DocumentsKind::kFile) continue;
     std::shared_ptr<const DocumentFile>& opened = documents_[KeyOf(stage, documents)];
     if (opened == nullptr) {
       TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, options_.run_directory));
@@ -269,10 +269,10 @@ std::string Inputs::Text() const {
     if (const SftConfig* sft = SftOf(stage); sft != nullptr && !options_.finished(stage.name)) {
       std::vector<std::string> names;
       for (const DocumentsConfig& d : sft->documents) {
-        const int64_t all = d.kind == "file" ? documents_.at(KeyOf(stage, d))->size() : 0;
-        names.push_back(absl::StrCat(d.kind == "file"      ? Printable(d.file, 200)
-                                     : d.kind == "collect" ? "dataset of " + d.stage
-                                                           : d.kind,
+        const int64_t all = d.kind == DocumentsKind::kFile ? documents_.at(KeyOf(stage, d))->size() : 0;
+        names.push_back(absl::StrCat(d.kind == DocumentsKind::kFile      ? Printable(d.file, 200)
+                                     : d.kind == DocumentsKind::kCollect ? "dataset of " + d.stage
+                                                                         : NameIn(kDocumentsKinds, d.kind),
                                      d.count > 0 ? absl::StrCat(" (", d.count, ")")
                                      : all > 0   ? absl::StrCat(" (", all, ")")
                                                  : ""));

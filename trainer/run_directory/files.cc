@@ -128,7 +128,8 @@ class Lister {
   void AddDocuments(const std::string& field, const SftConfig& config) {
     for (size_t i = 0; i < config.documents.size(); ++i) {
       const DocumentsConfig& documents = config.documents[i];
-      if (documents.kind == "file") Add(absl::StrCat(field, ".documents[", i, "].file"), documents.file);
+      if (documents.kind == DocumentsKind::kFile)
+        Add(absl::StrCat(field, ".documents[", i, "].file"), documents.file);
     }
   }
 

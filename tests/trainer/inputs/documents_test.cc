@@ -48,11 +48,11 @@ TEST(Documents, ArePermutedInEachPassByItsNameAlone) {
 }
 
 // `place`: the file or stage.
-DocumentsConfig From(const std::string& kind, int64_t count, const std::string& place = "") {
+DocumentsConfig From(DocumentsKind kind, int64_t count, const std::string& place = "") {
   DocumentsConfig config;
   config.kind = kind;
   config.count = count;
-  (kind == "file" ? config.file : config.stage) = place;
+  (kind == DocumentsKind::kFile ? config.file : config.stage) = place;
   return config;
 }
 
@@ -98,7 +98,9 @@ TEST_F(LoadedDocuments, CountTheCompletionAndItsEndToken) {
   const std::string line =
       R"({"prompt":"Q 7 a -3 ? <think>","completion":" 7 a -3 4 </think> <answer> 4 </answer>"})";
   ASSERT_TRUE(WriteFileAtomic(folder_ / "collect/dataset.jsonl", line + "\n" + line + "\n").ok());
-  const auto sequences = Load({From("cold_start", 5), From("collect", 0, "collect"), From("general", 2)});
+  const auto sequences =
+      Load({From(DocumentsKind::kColdStart, 5), From(DocumentsKind::kCollect, 0, "collect"),
+            From(DocumentsKind::kGeneral, 2)});
   ASSERT_TRUE(sequences.ok()) << sequences.status();
   ASSERT_EQ(sequences->size(), 9u);
   const TrainSequence& collected = (*sequences)[5];
@@ -114,11 +116,11 @@ TEST_F(LoadedDocuments, CountTheCompletionAndItsEndToken) {
 }
 
 TEST_F(LoadedDocuments, AreTheSameForEveryStageAndOthersForAnotherSeed) {
-  const auto one = Load({From("corpus", 30)});
+  const auto one = Load({From(DocumentsKind::kCorpus, 30)});
   stage_.name = "student";
-  const auto same = Load({From("corpus", 30)});
+  const auto same = Load({From(DocumentsKind::kCorpus, 30)});
   recipe_.seed = 4;
-  const auto other = Load({From("corpus", 30)});
+  const auto other = Load({From(DocumentsKind::kCorpus, 30)});
   ASSERT_TRUE(one.ok() && same.ok() && other.ok());
   int64_t equal = 0;
   for (size_t i = 0; i < 30; ++i) {
@@ -129,11 +131,11 @@ TEST_F(LoadedDocuments, AreTheSameForEveryStageAndOthersForAnotherSeed) {
 }
 
 TEST_F(LoadedDocuments, OfAGeneratorAreMadeWhenTheyAreAskedFor) {
-  const std::vector<DocumentsConfig> many = {From("corpus", 100'000'000)};
+  const std::vector<DocumentsConfig> many = {From(DocumentsKind::kCorpus, 100'000'000)};
   const auto source = DocumentSource::Open(context_, many, *tokenizer_);
   ASSERT_TRUE(source.ok()) << source.status();
   EXPECT_EQ((*source)->size(), 100'000'000);
-  EXPECT_EQ((*source)->Read(29)->tokens, Load({From("corpus", 30)})->back().tokens);
+  EXPECT_EQ((*source)->Read(29)->tokens, Load({From(DocumentsKind::kCorpus, 30)})->back().tokens);
   EXPECT_GT((*source)->Read(99'999'999)->tokens.size(), 1u);
 }
 
@@ -144,7 +146,7 @@ TEST_F(LoadedDocuments, OfAFileThatEvaluationsAskAreLeftOut) {
                       "{\"prompt\":\"A B?\",\"completion\":\"1\"}\n{\"prompt\":\"c\",\"completion\":\"2\"}\n")
           .ok());
   stage_.evaluation.source.files = {folder_ / "asked.jsonl"};
-  const auto sequences = Load({From("file", 0, folder_ / "sft.jsonl")});
+  const auto sequences = Load({From(DocumentsKind::kFile, 0, folder_ / "sft.jsonl")});
   ASSERT_TRUE(sequences.ok()) << sequences.status();
   ASSERT_EQ(sequences->size(), 1u);
   EXPECT_EQ((*sequences)[0].tokens, MakeDocument("c", "2", *tokenizer_)->tokens);
@@ -153,13 +155,15 @@ TEST_F(LoadedDocuments, OfAFileThatEvaluationsAskAreLeftOut) {
 TEST_F(LoadedDocuments, ThatAreTooFewOrDamagedAreErrorsThatSayWhere) {
   ASSERT_TRUE(
       WriteFileAtomic(folder_ / "two.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}\n{\"prompt\"\n").ok());
-  EXPECT_THAT(Error(From("file", 0, folder_ / "two.jsonl")), ::testing::HasSubstr("two.jsonl:2"));
+  EXPECT_THAT(Error(From(DocumentsKind::kFile, 0, folder_ / "two.jsonl")),
+              ::testing::HasSubstr("two.jsonl:2"));
   ASSERT_TRUE(WriteFileAtomic(folder_ / "one.jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}\n").ok());
-  EXPECT_EQ(Error(From("file", 3, folder_ / "one.jsonl")),
+  EXPECT_EQ(Error(From(DocumentsKind::kFile, 3, folder_ / "one.jsonl")),
             "stage sft: documents.0: 3 documents are wanted, there are 1");
   ASSERT_TRUE(WriteFileAtomic(folder_ / "none.jsonl", "").ok());
-  EXPECT_NE(Error(From("file", 0, folder_ / "none.jsonl")), "");
-  EXPECT_THAT(Error(From("collect", 0, "collect")), ::testing::HasSubstr("collect/dataset.jsonl"));
+  EXPECT_NE(Error(From(DocumentsKind::kFile, 0, folder_ / "none.jsonl")), "");
+  EXPECT_THAT(Error(From(DocumentsKind::kCollect, 0, "collect")),
+              ::testing::HasSubstr("collect/dataset.jsonl"));
 }
 
 }  // namespace

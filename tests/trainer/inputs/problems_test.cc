@@ -56,7 +56,7 @@ class Problem : public ::testing::Test {
 // The tiny generator, as recipes name it.
 ProblemsConfig Tiny() {
   ProblemsConfig config;
-  config.generator = "tiny";
+  config.generator = ProblemGenerator::kTiny;
   return config;
 }
 
