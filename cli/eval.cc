@@ -75,7 +75,7 @@ absl::Status WriteCompletions(const Measure& measure, const std::vector<Group>& 
   return out->Commit();
 }
 
-absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, Policy& policy,
+absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, CommandPolicy& policy,
                                           std::vector<Prompt> prompts, RewardPool& rewards) {
   int64_t longest = 0;
   for (const Prompt& prompt : prompts) longest = std::max<int64_t>(longest, prompt.tokens.size());
@@ -108,7 +108,7 @@ absl::Status RunEval(const CommandLine& line) {
     TEMPER_ASSIGN_OR_RETURN(const std::string model, ModelDirectory(options.model));
     TEMPER_ASSIGN_OR_RETURN(out, LinesFile::Create(options.output, {options.data, options.recipe, model}));
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy, CommandPolicy::Open(options));
   EvalProblems problems(options, of, *policy);
   TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, problems.Read());
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,

@@ -85,7 +85,7 @@ absl::StatusOr<EvalOptions> ReadEvalOptions(const CommandLine& line, std::option
 class EvalProblems {
  public:
   // All three outlive it.
-  EvalProblems(const EvalOptions& options, const std::optional<StageOfRecipe>& of, Policy& policy)
+  EvalProblems(const EvalOptions& options, const std::optional<StageOfRecipe>& of, CommandPolicy& policy)
       : options_(options), of_(of), policy_(policy) {}
 
   // Once, and before the others. A row that is no problem, or that the rules cannot judge by, is an error
@@ -103,7 +103,7 @@ class EvalProblems {
 
   const EvalOptions& options_;
   const std::optional<StageOfRecipe>& of_;
-  Policy& policy_;
+  CommandPolicy& policy_;
   std::optional<Measure> measure_;
   std::unique_ptr<RewardPool> rewards_;
 };

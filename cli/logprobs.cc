@@ -69,7 +69,7 @@ absl::Status WriteRows(const std::vector<TrainSequence>& sequences, const Logpro
 absl::Status RunLogprobs(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const LogprobsOptions options, OptionsOf<LogprobsOptions>(line));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RowReader> rows, RowReader::Open(options.input));
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Policy> policy, Policy::Open(options));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy, CommandPolicy::Open(options));
   std::vector<TrainSequence> sequences;
   int64_t tokens = 0;
   for (;;) {

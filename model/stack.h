@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "model/blocks.h"
-#include "model/rope.h"
+#include "model/blocks/blocks.h"
+#include "model/blocks/rope.h"
 #include "model/weights.h"
 
 namespace temper {

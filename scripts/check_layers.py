@@ -45,8 +45,9 @@ DOORS = {
     "kernels/backends": "counting.h cpu.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h peak.h route.h row_ops.h token_logprob.h",
     "comm": "check.h communicator.h mesh.h mpi.h reduce.h",
-    "model": "causal_lm.h device.h kv_cache.h parameters.h config/config.h config/quantization.h files/fp8.h files/hugging_face.h "
+    "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/config.h config/quantization.h files/fp8.h files/hugging_face.h "
              "files/safetensors.h files/weight_conversion.h files/weight_files.h",
+    "model/blocks": "blocks.h rope.h",
     "model/config": "config.h quantization.h",
     "model/files": "fp8.h hugging_face.h safetensors.h weight_conversion.h weight_files.h",
     "rollout": "engine.h worker.h",

@@ -108,7 +108,7 @@ absl::StatusOr<std::string> KeptRows(const Group& group, const CollectConfig& co
 
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
-  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context));
+  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context.backend));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
                           context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,

@@ -261,7 +261,7 @@ class Runner {
         break;
       case StageKind::kEval:
         if (context.stage->evaluation.HeldOutProblems() == 0) break;
-        TEMPER_ASSIGN_OR_RETURN(sampled.policy, OpenPolicy(context.from_directory, context));
+        TEMPER_ASSIGN_OR_RETURN(sampled.policy, OpenPolicy(context.from_directory, context.backend));
         TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
                                 Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
         break;
@@ -310,12 +310,7 @@ class Runner {
 
 }  // namespace
 
-const char* Name(StageKind kind) {
-  for (const auto& [name, value] : kStageKinds) {
-    if (value == kind) return name;
-  }
-  TEMPER_CHECK(false, "a stage of no kind");
-}
+const char* Name(StageKind kind) { return NameIn(kStageKinds, kind); }
 
 Cores CoresHere() {
   cpu_set_t mine;

@@ -34,16 +34,6 @@ absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, co
   return files;
 }
 
-absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        const StageContext& context) {
-  OpenedPolicy policy;
-  TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, Tokenizer::Load(tokenizer_directory));
-  TEMPER_RETURN_IF_ERROR(policy.tokenizer->FitTo(files.config.vocab_size, tokenizer_directory));
-  policy.model =
-      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), context.backend);
-  return policy;
-}
-
 // References that no checkpoint names any more.
 absl::Status RemoveOldReferences(const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
@@ -63,11 +53,6 @@ absl::Status RemoveOldReferences(const std::string& directory) {
 
 }  // namespace
 
-absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context) {
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
-  return MakePolicy(std::move(files), directory, context);
-}
-
 absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const StageContext& context,
                                                                        const UpdatesConfig& updates,
                                                                        const InitConfig* init) {
@@ -84,14 +69,14 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend));
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
-    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context));
+    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend));
   } else {
     session->tokenizer_directory_ = context.from_directory;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend));
   }
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);

@@ -10,7 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "model/files/hugging_face.h"
+#include "model/policy.h"
 #include "trainer/alarms.h"
 #include "trainer/stage.h"
 #include "trainer/update/step.h"
@@ -19,14 +19,6 @@ namespace temper {
 
 // Figures of one step, in the order they are written.
 using Figures = std::vector<std::pair<std::string, double>>;
-
-// The policy, on the stage's device, and its tokenizer from a checkpoint or model directory; refuses a
-// vocabulary that does not fit.
-struct OpenedPolicy {
-  std::unique_ptr<CausalLm> model;
-  std::unique_ptr<Tokenizer> tokenizer;
-};
-absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, const StageContext& context);
 
 // What sft and rl share: the policy with its optimizer, where the stage is, and what happens after each
 // update. Opens the stage's newest checkpoint, or the policy it starts from.

@@ -9,9 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/text.h"
-#include "data/tokenizer/folder.h"
 #include "model/device.h"
-#include "model/files/hugging_face.h"
 #include "trainer/run_directory/model_directory.h"
 
 namespace temper {
@@ -35,40 +33,29 @@ absl::StatusOr<std::string> FindModel(const std::string& path) {
   return found;
 }
 
-absl::StatusOr<std::unique_ptr<Policy>> Policy::Open(const PolicyOptions& options) {
+absl::StatusOr<std::unique_ptr<CommandPolicy>> CommandPolicy::Open(const PolicyOptions& options) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  std::unique_ptr<Policy> policy(
-      new Policy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
+  std::unique_ptr<CommandPolicy> policy(
+      new CommandPolicy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
   TEMPER_ASSIGN_OR_RETURN(policy->backend_, BackendOfOption(options.device, &policy->pool_));
-  // The tokenizer comes first: it is read in no time, and a wrong one should not cost the reading of all
-  // weights.
   TEMPER_ASSIGN_OR_RETURN(const std::string directory, FindModel(options.model));
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(directory));
-  if (HasTokenizerFiles(directory)) {
-    TEMPER_ASSIGN_OR_RETURN(policy->tokenizer_, Tokenizer::Load(directory));
-    TEMPER_RETURN_IF_ERROR(policy->tokenizer_->FitTo(config.vocab_size, directory));
-    policy->eos_ids_ = policy->tokenizer_->eos_ids();
-  }
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
-  policy->model_ = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters),
-                                              policy->backend_.get());
-  std::vector<int32_t>& eos = policy->eos_ids_;
-  eos.insert(eos.end(), config.eos_ids.begin(), config.eos_ids.end());
-  std::sort(eos.begin(), eos.end());
-  eos.erase(std::unique(eos.begin(), eos.end()), eos.end());
+  TEMPER_ASSIGN_OR_RETURN(policy->policy_,
+                          OpenPolicy(directory, policy->backend_.get(), /*may_lack_tokenizer=*/true));
   return policy;
 }
 
-absl::StatusOr<SamplingOptions> Policy::Sampling(const DrawOptions& options) const {
-  if (!options.stop.empty() && tokenizer_ == nullptr)
+absl::StatusOr<SamplingOptions> CommandPolicy::Sampling(const DrawOptions& options) const {
+  if (!options.stop.empty() && tokenizer() == nullptr)
     return absl::InvalidArgumentError("--stop: the model directory has no tokenizer.json");
-  return options.For(eos_ids_, tokenizer_.get());
+  return options.For(tokenizer() == nullptr ? policy_.model->config().eos_ids : tokenizer()->eos_ids(),
+                     tokenizer());
 }
 
-absl::StatusOr<std::unique_ptr<Engine>> Policy::MakeEngine(const DrawOptions& options, int64_t positions) {
+absl::StatusOr<std::unique_ptr<Engine>> CommandPolicy::MakeEngine(const DrawOptions& options,
+                                                                  int64_t positions) {
   const int64_t free = MemoryThatIsFree().bytes;
   const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
-  auto engine = std::make_unique<Engine>(model_.get(),
+  auto engine = std::make_unique<Engine>(policy_.model.get(),
                                          EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache});
   if (const int64_t needed = engine->CacheBytes(positions); needed > free && backend_->host_memory()) {
     return absl::FailedPreconditionError(absl::StrCat(

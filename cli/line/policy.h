@@ -10,7 +10,7 @@
 #include "core/config/config.h"
 #include "core/thread_pool.h"
 #include "data/tokenizer/tokenizer.h"
-#include "model/causal_lm.h"
+#include "model/policy.h"
 #include "rollout/engine.h"
 #include "trainer/sampling.h"
 
@@ -58,18 +58,14 @@ struct DrawOptions : Sampling {
   }
 };
 
-// A policy read from a directory, with the threads it runs on.
-class Policy {
+// The policy of a command, with the threads it runs on.
+class CommandPolicy {
  public:
-  // Refuses a tokenizer that has ids the embedding has not. A directory without tokenizer.json is fine:
-  // tokenizer() is null.
-  static absl::StatusOr<std::unique_ptr<Policy>> Open(const PolicyOptions& options);
+  // A directory without tokenizer.json is fine: tokenizer() is null.
+  static absl::StatusOr<std::unique_ptr<CommandPolicy>> Open(const PolicyOptions& options);
 
-  CausalLm& model() { return *model_; }
-  const Tokenizer* tokenizer() const { return tokenizer_.get(); }
-  const std::vector<int32_t>& eos_ids() const {
-    return eos_ids_;
-  }  // the model's and the tokenizer's, ascending
+  CausalLm& model() { return *policy_.model; }
+  const Tokenizer* tokenizer() const { return policy_.tokenizer.get(); }
 
   absl::StatusOr<SamplingOptions> Sampling(const DrawOptions& options) const;
   // An engine for sequences of at most `positions` positions. An error if their cache would not fit the
@@ -77,13 +73,11 @@ class Policy {
   absl::StatusOr<std::unique_ptr<Engine>> MakeEngine(const DrawOptions& options, int64_t positions);
 
  private:
-  explicit Policy(int threads) : pool_(threads) {}
+  explicit CommandPolicy(int threads) : pool_(threads) {}
 
   ThreadPool pool_;
   std::unique_ptr<kernels::Backend> backend_;
-  std::unique_ptr<CausalLm> model_;
-  std::unique_ptr<Tokenizer> tokenizer_;
-  std::vector<int32_t> eos_ids_;
+  OpenedPolicy policy_;
 };
 
 }  // namespace temper

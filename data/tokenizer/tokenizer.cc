@@ -216,6 +216,14 @@ absl::Status Tokenizer::FitTo(int64_t rows, const std::string& folder) {
 
 int64_t Tokenizer::vocab_size() const { return static_cast<int64_t>(state_->tokens.size()); }
 const std::vector<int32_t>& Tokenizer::eos_ids() const { return state_->eos_ids; }
+
+void Tokenizer::AddEosIds(const std::vector<int32_t>& ids) {
+  std::vector<int32_t>& all = state_->eos_ids;
+  all.insert(all.end(), ids.begin(), ids.end());
+  std::sort(all.begin(), all.end());
+  all.erase(std::unique(all.begin(), all.end()), all.end());
+}
+
 const std::vector<std::pair<std::string, std::string>>& Tokenizer::files() const { return state_->files; }
 
 bool Tokenizer::HasToken(int64_t id) const { return state_->IsKnown(id); }

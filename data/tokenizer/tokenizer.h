@@ -36,6 +36,8 @@ class Tokenizer {
   int64_t vocab_size() const;
   // Ids that end a completion, ascending; may be empty.
   const std::vector<int32_t>& eos_ids() const;
+  // More of them, which the model names.
+  void AddEosIds(const std::vector<int32_t>& ids);
   std::optional<int32_t> TokenId(std::string_view token) const;  // by its content ("<think>")
   bool HasToken(int64_t id) const;
   // A text that is decoded from this id on lacks what the ids before it say of it: a byte token (<0x0A>).

@@ -13,7 +13,7 @@
 #include "ATen/ops/tensor.h"
 #include "ATen/ops/zeros.h"
 #include "gtest/gtest.h"
-#include "model/rope.h"
+#include "model/blocks/rope.h"
 #include "tests/model/odd_models.h"
 
 namespace temper {

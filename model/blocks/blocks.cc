@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "model/blocks.h"
+#include "model/blocks/blocks.h"
 
 namespace temper {
 

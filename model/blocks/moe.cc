@@ -3,7 +3,7 @@
 // experts, shared experts on every token. No capacity: every token gets its experts.
 #include <vector>
 
-#include "model/mlp.h"
+#include "model/blocks/mlp.h"
 
 namespace temper {
 namespace {

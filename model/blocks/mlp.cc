@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense MLP: down(silu(gate(x)) * up(x)) (Shazeer 2020).
-#include "model/mlp.h"
+#include "model/blocks/mlp.h"
 
 namespace temper {
 

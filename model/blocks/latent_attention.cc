@@ -5,7 +5,7 @@
 // rank] and then W_UV [v, rank].
 #include <vector>
 
-#include "model/blocks.h"
+#include "model/blocks/blocks.h"
 #include "model/kv_cache.h"
 
 namespace temper {

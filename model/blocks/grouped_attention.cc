@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grouped-query attention with rotary embedding (Llama, Mistral, Qwen2, Qwen3).
-#include "model/blocks.h"
+#include "model/blocks/blocks.h"
 #include "model/kv_cache.h"
 
 namespace temper {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "model/blocks.h"
+#include "model/blocks/blocks.h"
 
 namespace temper {
 

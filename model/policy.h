@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "data/tokenizer/tokenizer.h"
+#include "model/causal_lm.h"
+#include "model/files/hugging_face.h"
+
+namespace temper {
+
+// A policy on its backend, and the tokenizer that goes with it: its eos_ids() are the model's too.
+struct OpenedPolicy {
+  std::unique_ptr<CausalLm> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+};
+
+// From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to
+// the model should not cost the reading of all weights. With `may_lack_tokenizer` a directory without one is
+// fine: `tokenizer` is null.
+absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
+                                        bool may_lack_tokenizer = false);
+
+// Weights that no directory has, with that directory's tokenizer.
+absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
+                                        kernels::Backend* backend);
+
+}  // namespace temper
