@@ -95,6 +95,7 @@ absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, CommandPol
       request, rewards, [&](int64_t finished, int64_t) { progress.Step(finished, ""); }, StopRequested,
       &counts);
   progress.Finish();
+  if (counts.engine.preemptions > 0) LogInfo(PreemptionText(counts.engine));
   return groups;
 }
 

@@ -11,6 +11,7 @@
 #include "cli/line/policy.h"
 #include "cli/line/prompts.h"
 #include "cli/line/rows.h"
+#include "core/log.h"
 #include "core/progress.h"
 #include "core/random.h"
 #include "core/stop.h"
@@ -79,13 +80,16 @@ class Output {
   absl::Status status_;
 };
 
-std::vector<SampleRequest> Requests(const std::vector<Prompt>& prompts, const SampleOptions& options) {
+std::vector<SampleRequest> Requests(const std::vector<Prompt>& prompts, const SampleOptions& options,
+                                    const SamplingOptions& sampling) {
   std::vector<int32_t> samples(options.samples_per_prompt);
   for (size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<int32_t>(i);
   std::vector<SampleRequest> requests;
   for (const Prompt& prompt : prompts)
-    requests.push_back(
-        {.prompt = &prompt, .samples = samples, .key = RandomKey(options.seed, "", 0, prompt.id)});
+    requests.push_back({.prompt = &prompt,
+                        .samples = samples,
+                        .key = RandomKey(options.seed, "", 0, prompt.id),
+                        .sampling = &sampling});
   return requests;
 }
 
@@ -104,15 +108,16 @@ absl::Status RunSample(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                           policy->MakeEngine(options, longest + options.max_new_tokens));
   Output output(options, input, policy->tokenizer());
-  EngineCounts counts;
-  const std::vector<SampleRequest> requests = Requests(input.prompts, options);
-  const absl::Status status = engine->Run(
-      requests, sampling,
+  const std::vector<SampleRequest> requests = Requests(input.prompts, options, sampling);
+  const absl::Status status = SampleAll(
+      *engine, requests,
       [&](const SampleRequest& request, Trajectory trajectory) {
         output.Add(&request - requests.data(), trajectory);
       },
-      [&] { return StopRequested() || !output.status().ok(); }, &counts);
+      [&] { return StopRequested() || !output.status().ok(); });
   output.Finish();
+  if (const EngineCounts counts = engine->TakeCounts(); counts.preemptions > 0)
+    LogInfo(PreemptionText(counts));
   return output.status().ok() ? status : output.status();
 }
 

@@ -13,7 +13,7 @@ namespace temper {
 kernels::AttentionShape AttentionShapeOf(const ModelConfig& config);
 
 // The paged cache's storage: `pages` pages of 64 positions, each in every layer. Who owns which page is the
-// engine's business (rollout/block_allocator.h). Memory is not cleared: attention never reads a position that
+// engine's business (rollout/page_allocator.h). Memory is not cleared: attention never reads a position that
 // was not written.
 class KvCache {
  public:

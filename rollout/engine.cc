@@ -2,284 +2,266 @@
 #include "rollout/engine.h"
 
 #include <algorithm>
-#include <deque>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "core/check.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
-#include "rollout/stop_strings.h"
 
 namespace temper {
 namespace {
 
-constexpr int64_t kPage = kernels::kAttentionBlock;
-int64_t PagesFor(int64_t positions) { return (positions + kPage - 1) / kPage; }
+// The sequence's next token is of this kind and version.
+void MarkSegment(Segment::Kind kind, int64_t version, Sequence* sequence) {
+  Trajectory* const trajectory = &sequence->trajectory;
+  if (trajectory->tokens.empty()) trajectory->policy_version = version;
+  std::vector<Segment>& segments = sequence->segments;
+  const bool plain = kind == Segment::Kind::kSampled && version == trajectory->policy_version;
+  if (segments.empty() && plain) return;
+  if (segments.empty()) segments.push_back({0, Segment::Kind::kSampled, trajectory->policy_version});
+  if (segments.back().kind == kind && segments.back().policy_version == version) return;
+  segments.push_back({static_cast<int64_t>(trajectory->tokens.size()), kind, version});
+}
+
+absl::Status OutsideVocabulary(int32_t token, const ModelConfig& config) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("token ", token, " is outside the model's vocabulary of ", config.vocab_size));
+}
 
 }  // namespace
 
-// A prompt in the cache; lives until its last sample has its own pages.
-struct Engine::PromptState {
-  const SampleRequest* request = nullptr;
-  int64_t computed = 0;  // prompt tokens in the cache
-  std::vector<int32_t> pages;
-  std::shared_ptr<void> logits;  // after the last prompt token, once computed, in the backend's memory
-  size_t started = 0;            // samples that have begun
-
-  int64_t length() const { return static_cast<int64_t>(request->prompt->tokens.size()); }
-  bool ready() const { return logits != nullptr; }
-  bool finished() const { return started == request->samples.size(); }
-};
-
-// A sample that decodes.
-struct Engine::Sequence {
-  const SampleRequest* request = nullptr;
-  Trajectory trajectory;
-  std::vector<int32_t> pages;
-  int64_t reserved = 0;  // pages that it may still take
-  int64_t length = 0;    // positions in the cache
-  int32_t next = 0;      // the sampled token that is not in the cache yet
-};
-
-// The state of one Run: which prompts wait, prefill, decode, and which pages are promised.
-class Engine::Schedule {
- public:
-  Schedule(Engine* engine, absl::Span<const SampleRequest> requests, const SamplingOptions& options,
-           EngineCounts* counts)
-      : engine_(engine),
-        model_(engine->model_),
-        requests_(requests),
-        options_(options),
-        stop_strings_(options.stop_strings, options.tokenizer),
-        counts_(counts),
-        blocks_(engine->cache_->pages()) {}
-
-  bool done() const { return next_request_ == requests_.size() && prompts_.empty() && running_.empty(); }
-
-  void Step(absl::FunctionRef<void(const SampleRequest&, Trajectory)> finish) {
-    StartSamples(finish);
-    AdmitPrompts();
-    Forward(finish);
-  }
-
- private:
-  int64_t WorstPages(int64_t prompt) const { return PagesFor(prompt + options_.max_new_tokens); }
-  int64_t unpromised() const { return blocks_.free_pages() - promised_; }
-
-  // Prompts come in while there is room for them and one sample of each, and slots that their samples will
-  // want.
-  void AdmitPrompts() {
-    int64_t wanted = static_cast<int64_t>(running_.size());
-    for (const PromptState& prompt : prompts_)
-      wanted += static_cast<int64_t>(prompt.request->samples.size() - prompt.started);
-    while (next_request_ < requests_.size() && wanted < engine_->options_.max_batch) {
-      const SampleRequest& request = requests_[next_request_];
-      if (request.samples.empty()) {
-        ++next_request_;
-        continue;
-      }
-      const int64_t length = static_cast<int64_t>(request.prompt->tokens.size());
-      const int64_t pages = PagesFor(length);
-      if (unpromised() < pages + WorstPages(length)) break;
-      prompts_.emplace_back();
-      prompts_.back().request = &request;
-      for (int64_t i = 0; i < pages; ++i) prompts_.back().pages.push_back(blocks_.Take());
-      wanted += static_cast<int64_t>(request.samples.size());
-      ++next_request_;
-    }
-  }
-
-  // Samples of computed prompts begin: full pages shared, the last, partly filled one copied.
-  void StartSamples(absl::FunctionRef<void(const SampleRequest&, Trajectory)> finish) {
-    for (auto prompt = prompts_.begin(); prompt != prompts_.end();) {
-      while (prompt->ready() && !prompt->finished() &&
-             static_cast<int64_t>(running_.size()) < engine_->options_.max_batch) {
-        const int64_t shared = prompt->length() / kPage;
-        const int64_t own = WorstPages(prompt->length()) - shared;
-        if (unpromised() < own) break;
-        Sequence sequence;
-        sequence.request = prompt->request;
-        sequence.trajectory.prompt_id = prompt->request->prompt->id;
-        sequence.trajectory.sample = prompt->request->samples[prompt->started++];
-        sequence.trajectory.policy_version = model_->version();
-        sequence.length = prompt->length();
-        sequence.reserved = own;
-        promised_ += own;
-        for (int64_t i = 0; i < shared; ++i) {
-          blocks_.Share(prompt->pages[i]);
-          sequence.pages.push_back(prompt->pages[i]);
-        }
-        if (prompt->length() % kPage != 0) {
-          TakePage(&sequence);
-          engine_->cache_->CopyPage(prompt->pages[shared], sequence.pages.back());
-        }
-        const double uniform = UniformOf(sequence);
-        kernels::SampledToken token;
-        model_->backend().Sample(
-            {LogitsOf(prompt->logits), {&options_.parameters, 1}, {&uniform, 1}, {&token, 1}});
-        if (!Append(&sequence, token, finish)) running_.push_back(std::move(sequence));
-      }
-      if (prompt->finished()) {
-        for (int32_t page : prompt->pages) blocks_.Release(page);
-        prompt = prompts_.erase(prompt);
-      } else {
-        ++prompt;
-      }
-    }
-  }
-
-  // One forward pass: a token of every running sequence, and prompt tokens up to the limit.
-  void Forward(absl::FunctionRef<void(const SampleRequest&, Trajectory)> finish) {
-    TokenBatch batch;
-    std::vector<int32_t> logit_rows;
-    for (Sequence& sequence : running_) {
-      if (sequence.length % kPage == 0) TakePage(&sequence);
-      logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()));
-      batch.tokens.push_back(sequence.next);
-      batch.sequences.push_back({1, sequence.length, sequence.pages});
-    }
-    int64_t room = engine_->options_.prefill_tokens;
-    std::vector<PromptState*> completed;
-    for (PromptState& prompt : prompts_) {
-      if (prompt.ready() || room == 0) continue;
-      const int64_t rows = std::min(room, prompt.length() - prompt.computed);
-      const std::vector<int32_t>& tokens = prompt.request->prompt->tokens;
-      batch.tokens.insert(batch.tokens.end(), tokens.begin() + prompt.computed,
-                          tokens.begin() + prompt.computed + rows);
-      batch.sequences.push_back({rows, prompt.computed, prompt.pages});
-      prompt.computed += rows;
-      room -= rows;
-      counts_->prompt_tokens += rows;
-      if (prompt.computed == prompt.length()) {
-        logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
-        completed.push_back(&prompt);
-      }
-    }
-    if (batch.tokens.empty()) return;
-    ++counts_->steps;
-    const Matrix logits = model_->Forward(batch, *engine_->cache_, logit_rows);
-    const size_t decoding = running_.size();
-    for (size_t i = 0; i < completed.size(); ++i) {
-      completed[i]->logits = model_->backend().Allocate(logits.cols * 4);
-      model_->backend().Copy(logits.Rows(static_cast<int64_t>(decoding + i), 1),
-                             LogitsOf(completed[i]->logits));
-    }
-    std::vector<kernels::SampledToken> tokens(decoding);
-    std::vector<double> uniforms;
-    for (Sequence& sequence : running_) {
-      ++sequence.length;
-      uniforms.push_back(UniformOf(sequence));
-    }
-    const std::vector<kernels::SampleParameters> parameters(decoding, options_.parameters);
-    model_->backend().Sample(
-        {logits.Rows(0, static_cast<int64_t>(decoding)), parameters, uniforms, absl::MakeSpan(tokens)});
-    size_t kept = 0;
-    for (size_t i = 0; i < decoding; ++i) {
-      if (Append(&running_[i], tokens[i], finish)) continue;
-      if (kept != i) running_[kept] = std::move(running_[i]);
-      ++kept;
-    }
-    running_.resize(kept);
-  }
-
-  Matrix LogitsOf(const std::shared_ptr<void>& row) const {
-    return kernels::F32(static_cast<float*>(row.get()), 1, model_->config().vocab_size);
-  }
-  // The draw at the sequence's next position: position `length` of the whole sequence.
-  double UniformOf(const Sequence& sequence) const {
-    return Uniform(sequence.request->key, static_cast<uint32_t>(sequence.trajectory.sample),
-                   static_cast<uint32_t>(sequence.length), Purpose::kSample);
-  }
-
-  // True if the sample is finished; its pages are free then.
-  bool Append(Sequence* sequence, const kernels::SampledToken& token,
-              absl::FunctionRef<void(const SampleRequest&, Trajectory)> finish) {
-    Trajectory& trajectory = sequence->trajectory;
-    trajectory.tokens.push_back(token.id);
-    trajectory.logprobs.push_back(token.logprob);
-    trajectory.entropy_sum += token.entropy;
-    ++counts_->sampled_tokens;
-    sequence->next = token.id;
-    const bool eos = !options_.ignore_eos && std::find(options_.eos_ids.begin(), options_.eos_ids.end(),
-                                                       token.id) != options_.eos_ids.end();
-    const bool stop = !eos && stop_strings_.Reached(trajectory.tokens);
-    const bool cut = static_cast<int64_t>(trajectory.tokens.size()) >= options_.max_new_tokens;
-    if (!eos && !stop && !cut) return false;
-    trajectory.stop = eos ? StopReason::kEndOfText : stop ? StopReason::kStopString : StopReason::kLength;
-    for (int32_t page : sequence->pages) blocks_.Release(page);
-    promised_ -= sequence->reserved;
-    finish(*sequence->request, std::move(trajectory));
-    return true;
-  }
-
-  void TakePage(Sequence* sequence) {
-    TEMPER_CHECK(sequence->reserved > 0);
-    sequence->pages.push_back(blocks_.Take());
-    --sequence->reserved;
-    --promised_;
-  }
-
-  Engine* engine_;
-  CausalLm* model_;
-  absl::Span<const SampleRequest> requests_;
-  const SamplingOptions& options_;
-  const StopStrings stop_strings_;
-  EngineCounts* counts_;
-  BlockAllocator blocks_;
-  int64_t promised_ = 0;  // pages that running sequences may still take
-  size_t next_request_ = 0;
-  std::deque<PromptState> prompts_;
-  std::vector<Sequence> running_;
-};
-
-Engine::Engine(CausalLm* model, const EngineOptions& options) : model_(model), options_(options) {}
+Engine::Engine(CausalLm* model, const EngineOptions& options)
+    : model_(model),
+      options_(options),
+      cache_pages_(CachePages(model->config(), options)),
+      version_(model->version()),
+      scheduler_(
+          {.pages = cache_pages_, .max_batch = options.max_batch, .prefill_tokens = options.prefill_tokens}) {
+}
 Engine::~Engine() = default;
 
-int64_t Engine::CacheBytes(int64_t positions) const {
-  const int64_t per_page = KvCache::BytesPerPage(model_->config());
-  const int64_t wanted = (options_.max_batch + 8) * (PagesFor(positions) + 1) * per_page;
-  return std::min(wanted, std::max(options_.cache_bytes, 3 * (PagesFor(positions) + 1) * per_page));
+int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& options) {
+  const int64_t pages = options.cache_bytes / KvCache::BytesPerPage(config);
+  const int64_t positions = options.positions > 0 ? options.positions : config.max_positions;
+  if (positions <= 0) return pages;
+  // Each sequence may have copied a page of a prompt, and a few prompts are kept for samples to come.
+  return std::min(pages, (options.max_batch + 8) * (PagesFor(positions) + 1));
+}
+
+absl::Status Engine::CheckLength(int64_t given, int64_t to_sample) const {
+  const ModelConfig& config = model_->config();
+  if (config.max_positions > 0 && given + to_sample > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat(given, " tokens and max_new_tokens ", to_sample,
+                                                   " exceed the model's max_position_embeddings ",
+                                                   config.max_positions));
+  }
+  const int64_t positions = given + to_sample - 1;  // nothing follows the last token
+  if (scheduler_.Fits(positions)) return absl::OkStatus();
+  const double mib = 1 << 20, page = static_cast<double>(KvCache::BytesPerPage(config)) / mib;
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%d tokens and max_new_tokens %d need %d pages of the cache, %.1f MiB, and it has %d, %.1f MiB: raise "
+      "cache_mib, or lower max_new_tokens",
+      given, to_sample, PagesFor(positions), static_cast<double>(PagesFor(positions)) * page, cache_pages_,
+      static_cast<double>(cache_pages_) * page));
 }
 
 absl::Status Engine::Check(const Prompt& prompt, const SamplingOptions& options) const {
-  const ModelConfig& config = model_->config();
-  const auto fault = [&](const std::string& what) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt ", Printable(prompt.id), ": ", what));
-  };
-  const int64_t length = static_cast<int64_t>(prompt.tokens.size());
-  if (options.max_new_tokens < 1) return fault("max_new_tokens must be at least 1");
-  if (length == 0) return fault("it has no tokens");
-  for (int32_t token : prompt.tokens) {
-    if (token < 0 || token >= config.vocab_size) {
-      return fault(
-          absl::StrCat("token ", token, " is outside the model's vocabulary of ", config.vocab_size));
+  const auto check = [&] {
+    if (options.max_new_tokens < 1) return absl::InvalidArgumentError("max_new_tokens must be at least 1");
+    if (prompt.tokens.empty()) return absl::InvalidArgumentError("it has no tokens");
+    for (int32_t token : prompt.tokens) {
+      if (token < 0 || token >= model_->config().vocab_size)
+        return OutsideVocabulary(token, model_->config());
     }
-  }
-  if (config.max_positions > 0 && length + options.max_new_tokens > config.max_positions) {
-    return fault(absl::StrCat(length, " tokens and max_new_tokens ", options.max_new_tokens,
-                              " exceed the model's max_position_embeddings ", config.max_positions));
+    return CheckLength(static_cast<int64_t>(prompt.tokens.size()), options.max_new_tokens);
+  };
+  const absl::Status status = check();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("prompt ", Printable(prompt.id), ": ", status.message()));
+}
+
+absl::Status Engine::Submit(const SampleRequest& request) {
+  TEMPER_RETURN_IF_ERROR(Check(*request.prompt, *request.sampling));
+  const auto group = std::make_shared<SequenceGroup>();
+  group->request = &request;
+  group->stop_strings = StopStrings(request.sampling->stop_strings, request.sampling->tokenizer);
+  group->not_begun = request.samples.size();
+  for (int32_t sample : request.samples) {
+    auto sequence = std::make_unique<Sequence>();
+    sequence->id = next_id_++;
+    sequence->group = group;
+    sequence->trajectory.prompt_id = request.prompt->id;
+    sequence->trajectory.sample = sample;
+    scheduler_.Add(sequence.get());
+    sequences_.emplace(sequence->id, std::move(sequence));
   }
   return absl::OkStatus();
 }
 
-absl::Status Engine::Run(absl::Span<const SampleRequest> requests, const SamplingOptions& options,
-                         absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
-                         absl::FunctionRef<bool()> stop, EngineCounts* counts) {
-  int64_t longest = 0;
-  for (const SampleRequest& request : requests) {
-    TEMPER_RETURN_IF_ERROR(Check(*request.prompt, options));
-    longest = std::max(longest, static_cast<int64_t>(request.prompt->tokens.size()) + options.max_new_tokens);
+void Engine::Step() {
+  TEMPER_CHECK(version_ == model_->version(), "the weights changed without Swap");
+  if (cache_ == nullptr)
+    cache_ = std::make_unique<KvCache>(model_->config(), cache_pages_, model_->backend());
+  const Scheduler::Admission admission = scheduler_.Admit();
+  for (const Scheduler::Copy& copy : admission.copies) cache_->CopyPage(copy.from, copy.to);
+  for (Sequence* sequence : admission.drawable)
+    Append(sequence, Draw({&sequence, 1}, LogitsOf(*sequence->group))[0]);
+
+  const std::vector<Scheduler::Rows> plan = scheduler_.Plan();
+  if (plan.empty()) return;
+  TokenBatch batch;
+  std::vector<int32_t> logit_rows;
+  std::vector<Sequence*> complete;
+  for (const auto& [sequence, count] : plan) {
+    const int64_t first = sequence->computed;
+    for (int64_t i = first; i < first + count; ++i) batch.tokens.push_back(sequence->token(i));
+    batch.sequences.push_back({count, first, sequence->pages});
+    if (count < sequence->missing()) continue;
+    logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
+    complete.push_back(sequence);
   }
-  const int64_t pages = CacheBytes(longest) / KvCache::BytesPerPage(model_->config());
-  if (cache_ == nullptr || cache_->pages() < pages)
-    cache_ = std::make_unique<KvCache>(model_->config(), pages, model_->backend());
-  Schedule schedule(this, requests, options, counts);
-  while (!schedule.done()) {
-    if (stop()) return absl::CancelledError("stopped on request");
-    schedule.Step(done);
+  const Matrix logits = model_->Forward(batch, *cache_, logit_rows);
+  scheduler_.Computed(plan);
+  ++counts_.steps;
+  const std::vector<kernels::SampledToken> tokens = Draw(complete, logits);
+  for (size_t i = 0; i < complete.size(); ++i) {
+    SequenceGroup& group = *complete[i]->group;
+    if (complete[i]->trajectory.tokens.empty() && group.not_begun > 1) {
+      group.logits = model_->backend().Allocate(logits.cols * 4);
+      model_->backend().Copy(logits.Rows(static_cast<int64_t>(i), 1), LogitsOf(group));
+    }
+    Append(complete[i], tokens[i]);
+  }
+}
+
+Matrix Engine::LogitsOf(const SequenceGroup& group) const {
+  return kernels::F32(static_cast<float*>(group.logits.get()), 1, model_->config().vocab_size);
+}
+
+// The tokens at the sequences' next positions.
+std::vector<kernels::SampledToken> Engine::Draw(absl::Span<Sequence* const> sequences,
+                                                const Matrix& logits) const {
+  std::vector<double> uniforms;
+  std::vector<kernels::SampleParameters> parameters;
+  for (const Sequence* sequence : sequences) {
+    const SampleRequest& request = *sequence->group->request;
+    uniforms.push_back(Uniform(request.key, static_cast<uint32_t>(sequence->trajectory.sample),
+                               static_cast<uint32_t>(sequence->length()), Purpose::kSample));
+    parameters.push_back(request.sampling->parameters);
+  }
+  std::vector<kernels::SampledToken> tokens(sequences.size());
+  if (!tokens.empty()) model_->backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
+  return tokens;
+}
+
+void Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
+  SequenceGroup& group = *sequence->group;
+  const SamplingOptions& options = *group.request->sampling;
+  Trajectory& trajectory = sequence->trajectory;
+  if (trajectory.tokens.empty() && --group.not_begun == 0) group.logits = nullptr;
+  MarkSegment(Segment::Kind::kSampled, version_, sequence);
+  trajectory.tokens.push_back(token.id);
+  trajectory.logprobs.push_back(token.logprob);
+  trajectory.entropy_sum += token.entropy;
+  ++counts_.sampled_tokens;
+  const auto& eos = options.eos_ids;
+  if (!options.ignore_eos && std::find(eos.begin(), eos.end(), token.id) != eos.end())
+    return Finish(sequence, StopReason::kEndOfText);
+  if (group.stop_strings.Reached(absl::MakeSpan(trajectory.tokens).subspan(sequence->turn)))
+    return Finish(sequence, StopReason::kStopString);
+  if (static_cast<int64_t>(trajectory.logprobs.size()) >= options.max_new_tokens)
+    return Finish(sequence, StopReason::kLength);
+}
+
+void Engine::Finish(Sequence* sequence, StopReason stop) {
+  const SampleRequest* const request = sequence->group->request;
+  sequence->trajectory.stop = stop;
+  if (request->may_continue) {
+    scheduler_.Pause(sequence);
+    finished_.push_back({request, sequence->id, sequence->trajectory, sequence->segments});
+  } else {
+    finished_.push_back(
+        {request, sequence->id, std::move(sequence->trajectory), std::move(sequence->segments)});
+    Drop(sequence->id);
+  }
+}
+
+std::vector<FinishedSample> Engine::Take() { return std::exchange(finished_, {}); }
+
+absl::Status Engine::Continue(int64_t id, absl::Span<const int32_t> tokens) {
+  const auto found = sequences_.find(id);
+  TEMPER_CHECK(found != sequences_.end());
+  Sequence& sequence = *found->second;
+  const SampleRequest& request = *sequence.group->request;
+  Trajectory& trajectory = sequence.trajectory;
+  for (int32_t token : tokens) {
+    if (token < 0 || token >= model_->config().vocab_size) return OutsideVocabulary(token, model_->config());
+  }
+  const int64_t left = request.sampling->max_new_tokens - static_cast<int64_t>(trajectory.logprobs.size());
+  if (left < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("all ", request.sampling->max_new_tokens, " tokens of max_new_tokens are sampled"));
+  }
+  TEMPER_RETURN_IF_ERROR(CheckLength(sequence.length() + static_cast<int64_t>(tokens.size()), left));
+  if (!tokens.empty()) MarkSegment(Segment::Kind::kGiven, version_, &sequence);
+  trajectory.tokens.insert(trajectory.tokens.end(), tokens.begin(), tokens.end());
+  sequence.turn = static_cast<int64_t>(trajectory.tokens.size());
+  scheduler_.Add(&sequence);
+  return absl::OkStatus();
+}
+
+void Engine::Drop(int64_t id) {
+  const auto found = sequences_.find(id);
+  TEMPER_CHECK(found != sequences_.end());
+  scheduler_.Remove(found->second.get());
+  sequences_.erase(found);
+}
+
+void Engine::Clear() {
+  while (!sequences_.empty()) Drop(sequences_.begin()->first);
+  finished_.clear();
+}
+
+void Engine::Swap(int64_t version) {
+  TEMPER_CHECK(version == model_->version(), "the model has the weights of version ", model_->version());
+  if (version == version_) return;
+  version_ = version;
+  scheduler_.WeightsChanged();
+  for (const auto& [id, sequence] : sequences_) sequence->group->logits = nullptr;
+}
+
+EngineCounts Engine::TakeCounts() {
+  static_cast<Scheduler::Counts&>(counts_) = scheduler_.counts();
+  scheduler_.ClearCounts();
+  return std::exchange(counts_, {});
+}
+
+absl::Status SampleAll(Engine& engine, absl::Span<const SampleRequest> requests,
+                       absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
+                       absl::FunctionRef<bool()> stop) {
+  for (const SampleRequest& request : requests)
+    TEMPER_RETURN_IF_ERROR(engine.Check(*request.prompt, *request.sampling));
+  for (const SampleRequest& request : requests) TEMPER_RETURN_IF_ERROR(engine.Submit(request));
+  while (!engine.idle()) {
+    if (stop()) {
+      engine.Clear();
+      return absl::CancelledError("stopped on request");
+    }
+    engine.Step();
+    for (FinishedSample& sample : engine.Take()) done(*sample.request, std::move(sample.trajectory));
   }
   return absl::OkStatus();
+}
+
+std::string PreemptionText(const Scheduler::Counts& counts) {
+  if (counts.preemptions == 0) return "";
+  return absl::StrCat(
+      "the cache is small for this: ", counts.preemptions, " times a sample gave up its pages and ",
+      counts.recomputed_tokens,
+      " tokens were computed again; a larger --cache-mib is faster, the samples are the same");
 }
 
 }  // namespace temper

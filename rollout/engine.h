@@ -2,87 +2,109 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "data/tokenizer/tokenizer.h"
 #include "data/trajectory.h"
-#include "kernels/sample.h"
 #include "model/causal_lm.h"
-#include "rollout/block_allocator.h"
+#include "rollout/scheduler.h"
+#include "rollout/sequence.h"
 
 namespace temper {
 
-// How completions are drawn. One meaning for `sample`, `eval` and every stage.
-struct SamplingOptions {
-  int64_t max_new_tokens = 256;
-  kernels::SampleParameters parameters;
-  bool ignore_eos = false;  // the end token may be sampled and does not stop
-  std::vector<int32_t> eos_ids;
-  // A completion ends with the token that completes one of these in its text (rollout/stop_strings.h); they
-  // need the tokenizer.
-  std::vector<std::string> stop_strings;
-  const Tokenizer* tokenizer = nullptr;
-};
-
-// The samples wanted of one prompt. key: RandomKey(seed, stage, rollout, prompt id).
-struct SampleRequest {
-  const Prompt* prompt = nullptr;
-  std::vector<int32_t> samples;  // indices in the group
-  uint64_t key = 0;
-};
-
 struct EngineOptions {
-  int64_t max_batch = 256;        // sequences that decode together
-  int64_t prefill_tokens = 1024;  // prompt tokens a step takes along
-  int64_t cache_bytes =
-      int64_t{1} << 30;  // of the paged cache, at most; what max_batch sequences need, if that is less
+  int64_t max_batch = 256;                 // sequences that decode together
+  int64_t prefill_tokens = 1024;           // tokens of prompts that a step takes along
+  int64_t cache_bytes = int64_t{1} << 30;  // of the paged cache, at most
+  int64_t positions = 0;  // of the longest sequence that will be asked for; 0: as many as the model has
 };
 
-// Counts of one call; the rest is for metrics outside time/.
-struct EngineCounts {
-  int64_t prompt_tokens = 0;  // computed: a group's prompt counts once
+// What an engine did; but for sampled_tokens it depends on the layout.
+struct EngineCounts : Scheduler::Counts {
   int64_t sampled_tokens = 0;
   int64_t steps = 0;
 };
 
-// Continuous batching over the paged cache. A prompt is prefilled once for its group, its full pages are
-// shared and the last one copied; sequences join and leave at every step. What is sampled depends on weights,
-// prompt, options and key alone (E2), never on who decodes beside. One thread calls.
+struct FinishedSample {
+  const SampleRequest* request = nullptr;
+  int64_t sequence = 0;   // for Continue and Drop, where the request may continue
+  Trajectory trajectory;  // logprobs of what was sampled; verdicts and text are the caller's to fill in
+  std::vector<Segment> segments;  // none: all of it is sampled, by the trajectory's version
+};
+
+// Continuous batching over the paged cache, a step at a time (rollout/scheduler.h). What is sampled depends
+// on weights, prompt, options and key alone (E2), never on who decodes beside, on the cache's size or on what
+// it holds. One thread calls.
 class Engine {
  public:
-  // The model's weights may change between calls. max_positions: the longest prompt + completion that will be
-  // asked for.
   Engine(CausalLm* model, const EngineOptions& options);
   ~Engine();
 
+  // The pages of an engine's cache: those of cache_bytes, and no more than max_batch sequences can need.
+  static int64_t CachePages(const ModelConfig& config, const EngineOptions& options);
+
   const CausalLm& model() const { return *model_; }
 
-  // Whether Run can sample this prompt: an InvalidArgument status names what does not fit.
+  // Whether this prompt can be sampled: an InvalidArgument status names what does not fit.
   absl::Status Check(const Prompt& prompt, const SamplingOptions& options) const;
 
-  // Calls `done` with each finished sample, in the order of finishing; verdicts, text and stage are the
-  // caller's to fill in. Checks all prompts first. Stops early (Cancelled) when `stop`, asked at every step,
-  // returns true.
-  absl::Status Run(absl::Span<const SampleRequest> requests, const SamplingOptions& options,
-                   absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
-                   absl::FunctionRef<bool()> stop, EngineCounts* counts);
+  // Its samples wait for their turn: those submitted first have precedence. Fails as Check does.
+  absl::Status Submit(const SampleRequest& request);
+  bool idle() const { return scheduler_.idle(); }
+  // One forward pass: a token of each sequence that decodes, and tokens of prompts.
+  void Step();
+  // The samples that have finished since the last call, in the order of finishing.
+  std::vector<FinishedSample> Take();
 
-  // Pages that `sequences` sequences of at most `positions` positions need; what Run would allocate.
-  int64_t CacheBytes(int64_t positions) const;
+  // A finished sample of a request that may continue goes on after these tokens, which nobody sampled: its
+  // trajectory has them as a segment of their own, and no logprobs of them. max_new_tokens and max_positions
+  // count for the whole of it; an InvalidArgument status says what does not fit.
+  absl::Status Continue(int64_t sequence, absl::Span<const int32_t> tokens);
+  // A finished sample that nobody continues.
+  void Drop(int64_t sequence);
+  // All samples that are on their way, and what has not been taken.
+  void Clear();
+
+  // The model's weights are now those of `version`: called before the next step after
+  // CausalLm::WeightsChanged. What was computed with others is computed again, also of samples on their way,
+  // whose next tokens are a segment of the new version.
+  void Swap(int64_t version);
+
+  EngineCounts TakeCounts();
+  int64_t cache_bytes() const { return cache_pages_ * KvCache::BytesPerPage(model_->config()); }
 
  private:
-  struct PromptState;
-  struct Sequence;
-  class Schedule;
+  Matrix LogitsOf(const SequenceGroup& group) const;
+  std::vector<kernels::SampledToken> Draw(absl::Span<Sequence* const> sequences, const Matrix& logits) const;
+  void Append(Sequence* sequence, const kernels::SampledToken& token);
+  void Finish(Sequence* sequence, StopReason stop);
+  absl::Status CheckLength(int64_t given, int64_t to_sample) const;
 
   CausalLm* model_;
-  EngineOptions options_;
-  std::unique_ptr<KvCache> cache_;
+  const EngineOptions options_;
+  const int64_t cache_pages_;
+  int64_t version_;
+  Scheduler scheduler_;
+  std::unique_ptr<KvCache> cache_;  // from the first step on
+  int64_t next_id_ = 0;
+  std::map<int64_t, std::unique_ptr<Sequence>> sequences_;
+  std::vector<FinishedSample> finished_;
+  EngineCounts counts_;
 };
+
+// Submits them all, after all have passed Check, and steps until they are finished: `done` has each as it
+// finishes. Ends early (Cancelled) where `stop`, asked at every step, returns true; the engine is empty then.
+absl::Status SampleAll(Engine& engine, absl::Span<const SampleRequest> requests,
+                       absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
+                       absl::FunctionRef<bool()> stop);
+
+// "the cache was too small for all samples: 12 times one gave up its pages ..", for a person; empty where
+// none did.
+std::string PreemptionText(const Scheduler::Counts& counts);
 
 }  // namespace temper

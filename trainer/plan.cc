@@ -14,10 +14,12 @@
 #include "model/causal_lm.h"
 #include "model/files/hugging_face.h"
 #include "model/kv_cache.h"
-#include "trainer/inputs/documents.h"
-#include "trainer/recipe.h"
+#include "rollout/engine.h"
 #include "trainer/run_directory/checkpoint.h"
+#include "trainer/inputs/documents.h"
 #include "trainer/run_directory/model_directory.h"
+#include "trainer/recipe.h"
+#include "trainer/rl_metrics.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -148,10 +150,12 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
   return pools;
 }
 
-int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest) {
-  const int64_t pages = (longest + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock + 1;
-  const int64_t wanted = (sampling.max_batch + 8) * pages * KvCache::BytesPerPage(model);
-  return std::min(wanted, std::max(sampling.cache_mib << 20, 3 * pages * KvCache::BytesPerPage(model)));
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling) {
+  return Engine::CachePages(model, EngineOptionsOf(sampling)) * KvCache::BytesPerPage(model);
+}
+
+int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling) {
+  return CachePool(model, sampling) / KvCache::BytesPerPage(model) * kernels::kAttentionBlock;
 }
 
 namespace {
@@ -161,7 +165,7 @@ Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bo
   const Footprint footprint = FootprintOf(model, on_gpu);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  pools.emplace_back("cache", CachePool(model, sampling, kPromptAllowance + sampling.max_new_tokens));
+  pools.emplace_back("cache", CachePool(model, sampling));
   return pools;
 }
 
@@ -172,7 +176,7 @@ absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& sta
     case StageKind::kRl: {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
       Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
-      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, longest));
+      pools.emplace_back("cache", CachePool(model, stage.rl.sampling));
       return pools;
     }
     case StageKind::kSft:

@@ -32,8 +32,10 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
                          const std::function<bool(const std::string& stage)>& finished,
                          const std::string& run_directory = "");
 
-// Of the paged cache, for sequences of `longest` positions.
-int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, int64_t longest);
+// Of the paged cache: what the stage's engine allocates.
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling);
+// Of one sequence, that this cache can hold.
+int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling);
 
 // The recipe before anything of it is allocated: for each stage its model, batch sizes in their words, and
 // memory by pool on each of `ranks` ranks; of stages that the run has finished their names. Errors: a

@@ -360,7 +360,7 @@ class Checker {
     return absl::OkStatus();
   }
 
-  // Completions that the positions of the model cannot hold, whatever the prompts are.
+  // Completions that the positions of the model or the cache cannot hold, whatever the prompts are.
   absl::Status CheckLengths(const StageConfig& stage) const {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, run_directory_));
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
@@ -369,11 +369,17 @@ class Checker {
         {"collect", stage.kind == StageKind::kCollect ? &stage.collect.sampling : nullptr},
         {"evaluation", evaluated ? &stage.evaluation.sampling : nullptr}};
     for (const auto& [key, sampling] : samplings) {
-      if (sampling == nullptr || model.max_positions == 0 || sampling->max_new_tokens < model.max_positions)
-        continue;
-      return Error(stage, absl::StrCat(key, ".sampling.max_new_tokens"),
-                   absl::StrCat(sampling->max_new_tokens, " do not fit the model's max_position_embeddings, ",
-                                model.max_positions, ", beside a prompt"));
+      if (sampling == nullptr) continue;
+      if (model.max_positions > 0 && sampling->max_new_tokens >= model.max_positions)
+        return Error(
+            stage, absl::StrCat(key, ".sampling.max_new_tokens"),
+            absl::StrCat(sampling->max_new_tokens, " do not fit the model's max_position_embeddings, ",
+                         model.max_positions, ", beside a prompt"));
+      if (const int64_t held = CachePositions(model, *sampling); sampling->max_new_tokens > held)
+        return Error(stage, absl::StrCat(key, ".sampling.cache_mib"),
+                     absl::StrCat(sampling->cache_mib, " MiB hold ", held,
+                                  " positions of this model, and max_new_tokens is ",
+                                  sampling->max_new_tokens, ", beside a prompt: a larger one"));
     }
     return absl::OkStatus();
   }

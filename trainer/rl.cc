@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "rollout/replay.h"
 #include "rollout/worker.h"
 #include "trainer/inputs/inputs.h"
 #include "trainer/reference.h"
@@ -99,6 +100,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   }
   Engine engine(&session->model(), EngineOptionsOf(config.sampling));
   RolloutWorker worker(&engine, &session->tokenizer(), *context.mesh);
+  ReplaySource replay(*context.mesh);
   const float temperature = config.sampling.temperature;
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
   int64_t idle = 0;  // updates in a row that had nothing to train on
@@ -111,8 +113,11 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     if (absl::IsCancelled(all_have)) return session->Stopped();
     TEMPER_RETURN_IF_ERROR(all_have);
     const RolloutRequest& request = *drawn;
+    // A stage that resumes between the updates of a rollout has its sampler no more.
+    const int64_t first = session->state().step % config.updates_per_rollout;
+    GroupSource& source = first > 0 ? static_cast<GroupSource&>(replay) : worker;
     const absl::StatusOr<std::vector<Group>> collected =
-        worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
+        source.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
     if (absl::IsCancelled(collected.status())) return session->Stopped();
     TEMPER_RETURN_IF_ERROR(collected.status());
     const std::vector<Group>& groups = *collected;
@@ -122,7 +127,6 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);
     RecomputeOldLogprobs(*session, config, batches);
 
-    const int64_t first = session->state().step % config.updates_per_rollout;
     bool moved = first > 0;  // the policy, since it was the sampler; of a resume that is not known
     for (int64_t u = first; u < config.updates_per_rollout && !session->finished(); ++u) {
       const auto began = std::chrono::steady_clock::now();

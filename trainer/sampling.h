@@ -11,7 +11,7 @@
 
 namespace temper {
 
-struct SamplingOptions;  // rollout/engine.h
+struct SamplingOptions;  // rollout/sampling.h
 
 // How completions are drawn, as recipes and commands say it.
 struct Sampling {

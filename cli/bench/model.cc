@@ -21,6 +21,9 @@ absl::Status BenchGenerate(const BenchOptions& options) {
   for (int64_t batch : options.batches) {
     TEMPER_ASSIGN_OR_RETURN(auto lists,
                             BenchTokens(options, batch, options.prompt_tokens, files.config.vocab_size));
+    SamplingOptions sampling;
+    sampling.max_new_tokens = options.new_tokens;
+    sampling.ignore_eos = true;
     double all = 0;  // tokens that go through the model
     std::vector<Prompt> prompts(batch);
     std::vector<SampleRequest> requests;
@@ -28,31 +31,36 @@ absl::Status BenchGenerate(const BenchOptions& options) {
       prompt.id = absl::StrCat(requests.size());
       prompt.tokens = std::move(lists[requests.size()]);
       all += static_cast<double>(static_cast<int64_t>(prompt.tokens.size()) + options.new_tokens - 1);
-      requests.push_back({&prompt, {0}, RandomKey(1, "bench", 0, prompt.id)});
+      requests.push_back({&prompt, {0}, RandomKey(1, "bench", 0, prompt.id), &sampling});
     }
-    SamplingOptions sampling;
-    sampling.max_new_tokens = options.new_tokens;
-    sampling.ignore_eos = true;
-    EngineOptions engine_options;
-    engine_options.max_batch = batch;
-    Engine engine(&model, engine_options);
+    Engine engine(&model, EngineOptions{.max_batch = batch});
     std::vector<double> seconds;
     for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up
-      EngineCounts counts;
+      // Prompts have what they share and no more, and nothing of the round before: that is in the cache.
+      for (int64_t i = 0; i < batch; ++i) {
+        std::vector<int32_t>& tokens = prompts[i].tokens;
+        const int64_t shared = std::min(options.shared_tokens, static_cast<int64_t>(tokens.size()) - 1);
+        std::copy_n(prompts[0].tokens.begin(), shared, tokens.begin());
+        tokens[0] = static_cast<int32_t>(round % files.config.vocab_size);
+        tokens[shared] = static_cast<int32_t>((round * batch + i) % files.config.vocab_size);
+      }
       const double begin = Seconds();
-      TEMPER_RETURN_IF_ERROR(engine.Run(
-          requests, sampling, [](const SampleRequest&, Trajectory) {}, [] { return false; }, &counts));
+      TEMPER_RETURN_IF_ERROR(SampleAll(
+          engine, requests, [](const SampleRequest&, Trajectory) {}, [] { return false; }));
       if (round > 0) seconds.push_back(Seconds() - begin);
     }
     const double tokens = static_cast<double>(batch * options.new_tokens);
-    TEMPER_RETURN_IF_ERROR(Report(
-        {.bench = "generate",
-         .shape = absl::StrCat("batch", batch, " prompt", options.prompt_tokens, " new", options.new_tokens),
-         .median_us = Median(seconds) * 1e6,
-         .best_us = *std::min_element(seconds.begin(), seconds.end()) * 1e6,
-         .flop = flop * all,
-         .peak_gflops = peak,
-         .tokens = tokens}));
+    TEMPER_RETURN_IF_ERROR(
+        Report({.bench = "generate",
+                .shape = absl::StrCat(
+                    "batch", batch, " prompt", options.prompt_tokens,
+                    options.shared_tokens > 0 ? absl::StrCat(" shared", options.shared_tokens) : "", " new",
+                    options.new_tokens),
+                .median_us = Median(seconds) * 1e6,
+                .best_us = *std::min_element(seconds.begin(), seconds.end()) * 1e6,
+                .flop = flop * all,
+                .peak_gflops = peak,
+                .tokens = tokens}));
   }
   return absl::OkStatus();
 }
@@ -104,9 +112,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   Optimizer optimizer(&model);
   const StepOptions step;
   Updater updater(&model, &optimizer, step, Mesh::Single());
-  EngineOptions engine_options;
-  engine_options.max_batch = options.prompts * options.samples;
-  Engine engine(&model, engine_options);
+  Engine engine(&model, EngineOptions{.max_batch = options.prompts * options.samples});
   SamplingOptions sampling;
   sampling.max_new_tokens = options.new_tokens;
   sampling.ignore_eos = true;
@@ -117,7 +123,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   for (Prompt& prompt : prompts) {
     prompt.id = absl::StrCat(requests.size());
     prompt.tokens = std::move(lists[requests.size()]);
-    requests.push_back({&prompt, {}, RandomKey(1, "bench", 0, prompt.id)});
+    requests.push_back({&prompt, {}, RandomKey(1, "bench", 0, prompt.id), &sampling});
     for (int64_t i = 0; i < options.samples; ++i) requests.back().samples.push_back(static_cast<int32_t>(i));
   }
 
@@ -136,9 +142,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
       sequence.advantage = trajectory.sample % 2 == 0 ? 1.0f : -1.0f;
       sequences.push_back(std::move(sequence));
     };
-    EngineCounts counts;
-    TEMPER_RETURN_IF_ERROR(engine.Run(
-        requests, sampling, collect, [] { return false; }, &counts));
+    TEMPER_RETURN_IF_ERROR(SampleAll(engine, requests, collect, [] { return false; }));
     LossDenominators denominators;
     tokens = all = 0;
     std::vector<const TrainSequence*> in_order;
@@ -158,6 +162,8 @@ absl::Status BenchGrpo(const BenchOptions& options) {
                        absl::Span<float> dlogprobs, LossSums* sums) {
                      PolicyLoss(PolicyLossConfig(), denominators, sequence, logprobs, dlogprobs, sums);
                    });
+    model.WeightsChanged(round + 1);
+    engine.Swap(round + 1);
     if (round > 0) seconds.push_back(Seconds() - begin);
   }
   return Report({.bench = "grpo",

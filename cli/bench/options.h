@@ -36,6 +36,7 @@ struct BenchOptions {
   std::string tokenizer;
   std::string text_file;
   int64_t prompt_tokens = 32;
+  int64_t shared_tokens = 0;
   int64_t new_tokens = 128;
   int64_t sequences = 64;
   int64_t sequence_tokens = 128;
@@ -62,6 +63,9 @@ struct BenchOptions {
     v.Field("tokenizer", tokenizer, "tokenize: a tokenizer.json, or a directory with one.");
     v.Field("text_file", text_file, "tokenize: texts, a JSON string a line.");
     v.Field("prompt_tokens", prompt_tokens, "generate, grpo: tokens of each prompt.", Between(1, 1 << 20));
+    v.Field("shared_tokens", shared_tokens,
+            "generate: so many of them are the same in every prompt, as under one system prompt.",
+            Between(0, 1 << 20));
     v.Field("new_tokens", new_tokens, "generate, grpo: tokens drawn after each prompt.", Between(1, 1 << 20));
     v.Field("sequences", sequences, "train: sequences of an update.", Between(1, 1 << 16));
     v.Field("sequence_tokens", sequence_tokens, "train: tokens of each sequence.", Between(2, 1 << 20));

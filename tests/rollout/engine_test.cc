@@ -5,94 +5,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <tuple>
 
-#include "core/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "rollout/stop_strings.h"
-#include "tests/model/odd_models.h"
+#include "tests/rollout/samples.h"
 
 namespace temper {
 namespace {
 
 using ::testing::HasSubstr;
-
-// What a sample is, by prompt and index.
-using Outcome = std::tuple<std::vector<int32_t>, std::vector<float>, StopReason, double, int64_t>;
-using Outcomes = std::map<std::pair<std::string, int32_t>, Outcome>;
-
-std::vector<Prompt> Prompts(const std::vector<int64_t>& lengths, int64_t vocabulary = 711) {
-  std::vector<Prompt> prompts;
-  for (int64_t length : lengths) {
-    prompts.emplace_back();
-    prompts.back().id = "p" + std::to_string(prompts.size());
-    prompts.back().tokens = RandomTokens(vocabulary, length, prompts.size());
-  }
-  return prompts;
-}
-
-std::vector<SampleRequest> Requests(const std::vector<Prompt>& prompts, int32_t samples) {
-  std::vector<SampleRequest> requests;
-  for (const Prompt& prompt : prompts) {
-    requests.push_back({&prompt, {}, RandomKey(7, "stage", 3, prompt.id)});
-    for (int32_t i = 0; i < samples; ++i) requests.back().samples.push_back(i);
-  }
-  return requests;
-}
-
-// About one token in eighteen of 711 ends a sample.
-SamplingOptions Options(float temperature = 1.0f, int64_t max_new_tokens = 40) {
-  SamplingOptions options;
-  options.parameters.temperature = temperature;
-  options.max_new_tokens = max_new_tokens;
-  for (int32_t id = 0; id < 40; ++id) options.eos_ids.push_back(id);
-  return options;
-}
-
-Outcomes Sampled(Engine& engine, const std::vector<SampleRequest>& requests, const SamplingOptions& options,
-                 EngineCounts* counts = nullptr) {
-  Outcomes outcomes;
-  EngineCounts unused;
-  const absl::Status status = engine.Run(
-      requests, options,
-      [&](const SampleRequest& request, Trajectory t) {
-        EXPECT_EQ(request.prompt->id, t.prompt_id);
-        const bool is_new = outcomes
-                                .try_emplace({t.prompt_id, t.sample}, t.tokens, t.logprobs, t.stop,
-                                             t.entropy_sum, t.policy_version)
-                                .second;
-        EXPECT_TRUE(is_new) << t.prompt_id << ", " << t.sample;
-      },
-      [] { return false; }, counts == nullptr ? &unused : counts);
-  EXPECT_TRUE(status.ok()) << status;
-  return outcomes;
-}
-
-const std::vector<int32_t>& TokensOf(const Outcome& outcome) { return std::get<0>(outcome); }
-StopReason StopOf(const Outcome& outcome) { return std::get<2>(outcome); }
-
-// The trainer's logprobs of the samples, all packed together.
-void ExpectTheTrainersLogprobs(CausalLm& model, const std::vector<Prompt>& prompts, const Outcomes& outcomes,
-                               float temperature) {
-  Sequences sequences;
-  std::vector<float> sampled;
-  for (const auto& [name, outcome] : outcomes) {
-    const auto prompt =
-        std::find_if(prompts.begin(), prompts.end(), [&](const Prompt& p) { return p.id == name.first; });
-    sequences.push_back(prompt->tokens);
-    sequences.back().insert(sequences.back().end(), TokensOf(outcome).begin(), TokensOf(outcome).end());
-  }
-  const std::vector<float> all = PackedLogprobs(model, sequences, temperature);
-  auto next = all.begin();
-  size_t index = 0;
-  for (const auto& [name, outcome] : outcomes) {
-    next += static_cast<int64_t>(sequences[index++].size());
-    const auto count = static_cast<int64_t>(TokensOf(outcome).size());
-    EXPECT_EQ(std::vector<float>(next - 1 - count, next - 1), std::get<1>(outcome)) << name.first;
-  }
-}
 
 struct Model {
   const char* name;
@@ -128,7 +50,10 @@ TEST_P(EngineOf, SamplesDoNotSeeTheScheduler) {
   EXPECT_EQ(Sampled(wide, requests, options, &roomy), expected);
   Engine narrow(&policy.model, {.max_batch = 3, .prefill_tokens = 1});
   EXPECT_EQ(Sampled(narrow, requests, options), expected);
-  Engine cramped(&policy.model, {.max_batch = 65, .cache_bytes = 1});
+  EXPECT_EQ(roomy.preemptions + roomy.recomputed_tokens, 0);
+  // The longest sample takes 4 pages.
+  const int64_t page = KvCache::BytesPerPage(policy.model.config());
+  Engine cramped(&policy.model, {.max_batch = 65, .prefill_tokens = 7, .cache_bytes = 4 * page});
   EXPECT_EQ(Sampled(cramped, requests, options, &tight), expected);
   EXPECT_GT(tight.steps, 2 * roomy.steps) << "a small cache makes samples wait";
   Policy third(GetParam().json(), 3);
@@ -284,10 +209,12 @@ TEST(Engine, StopsOnRequestAndCanGoOn) {
   Engine engine(&policy.model, {.max_batch = 4});
   const Outcomes expected = Sampled(engine, Requests(prompts, 2), Options());
   int finished = 0;
-  EngineCounts counts;
-  const absl::Status status = engine.Run(
-      Requests(prompts, 2), Options(), [&](const SampleRequest&, Trajectory) { ++finished; },
-      [&] { return finished >= 3; }, &counts);
+  const SamplingOptions options = Options();
+  std::vector<SampleRequest> requests = Requests(prompts, 2);
+  for (SampleRequest& request : requests) request.sampling = &options;
+  const absl::Status status = SampleAll(
+      engine, requests, [&](const SampleRequest&, Trajectory) { ++finished; }, [&] { return finished >= 3; });
+  EXPECT_TRUE(engine.idle());
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
   EXPECT_GE(finished, 3);
   EXPECT_LT(finished, 3 + 4);
@@ -301,6 +228,7 @@ TEST(Engine, WeightsThatChangedAreTheNextRunsWeights) {
   Sampled(engine, Requests(prompts, 2), Options());
   for (Parameter& parameter : policy.model.parameters().list()) parameter.value.mul_(1.25);
   policy.model.WeightsChanged(6);
+  engine.Swap(6);
   const Outcomes after = Sampled(engine, Requests(prompts, 2), Options());
   ExpectTheTrainersLogprobs(policy.model, prompts, after, 1.0f);
   EXPECT_EQ(std::get<4>(after.at({"p1", 0})), 6);
@@ -314,11 +242,11 @@ std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4) {
   good.tokens = {1};
   bad.id = "bad\n";
   bad.tokens = std::move(tokens);
-  EngineCounts counts;
-  const std::vector<SampleRequest> requests = {{&good, {0}, 1}, {&bad, {0}, 2}};
-  const absl::Status status = engine.Run(
-      requests, Options(1, max_new_tokens), [](const SampleRequest&, Trajectory) { ADD_FAILURE(); },
-      [] { return false; }, &counts);
+  const SamplingOptions options = Options(1, max_new_tokens);
+  const std::vector<SampleRequest> requests = {{&good, {0}, 1, &options}, {&bad, {0}, 2, &options}};
+  const absl::Status status = SampleAll(
+      engine, requests, [](const SampleRequest&, Trajectory) { ADD_FAILURE(); }, [] { return false; });
+  EXPECT_TRUE(engine.idle());
   EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
   return std::string(status.message());
 }

@@ -15,6 +15,7 @@
 #include "data/record_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "rollout/replay.h"
 #include "tests/model/odd_models.h"
 
 namespace temper {
@@ -64,6 +65,8 @@ struct RankResult {
 
 struct Settings {
   int64_t version = 0;
+  bool replay = false;
+  EngineOptions engine = {.max_batch = 6};
   std::function<bool(int rank, int64_t finished)> stop = [](int, int64_t) { return false; };
   std::vector<RuleConfig> rules = {{.rule = "accuracy"}, {.rule = "format"}};
 };
@@ -80,9 +83,11 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
     config.rules = settings.rules;
     const auto rewards = RewardPool::Create(config, 2);
     if (!mesh.ok() || !rewards.ok()) throw std::runtime_error("mesh or rewards");
-    Engine engine(&policy.model, {.max_batch = 6});
+    Engine engine(&policy.model, settings.engine);
     RolloutWorker worker(&engine, &TinyTokenizer(), *mesh);
-    auto groups = worker.Collect(
+    ReplaySource replay(*mesh);
+    GroupSource& source = settings.replay ? static_cast<GroupSource&>(replay) : worker;
+    auto groups = source.Collect(
         request, **rewards,
         [&](int64_t finished, int64_t total) {
           EXPECT_EQ(finished, result.finished + 1);
@@ -187,6 +192,24 @@ TEST_F(Worker, GroupsAreTheSameOnAnyNumberOfRanksAndEachDoesItsShare) {
     }
     EXPECT_EQ(SampledTokens(results), SampledTokens(one));
     EXPECT_TRUE(FileExists(RecordPath(Records(absl::StrCat(ranks)), ranks - 1)));
+  }
+}
+
+TEST_F(Worker, ASmallCacheGivesTheSameGroupsOnAnyNumberOfRanks) {
+  RolloutRequest request = SmallRequest();
+  request.sampling.eos_ids.clear();
+  request.sampling.max_new_tokens = 90;
+  const Flat expected = Flattened(Collected(1, request)[0].groups);
+  Settings small;
+  // The longest takes 3 pages.
+  small.engine = {
+      .max_batch = 20, .prefill_tokens = 16, .cache_bytes = 5 * KvCache::BytesPerPage(Parsed(OddDeepseek()))};
+  for (int ranks : {1, 2}) {
+    for (const RankResult& result : Collected(ranks, request, small)) {
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      EXPECT_EQ(Flattened(result.groups), expected);
+      EXPECT_GT(result.counts.engine.preemptions, 0);
+    }
   }
 }
 
@@ -295,12 +318,16 @@ TEST_F(Worker, AnEarlierPolicysRolloutComesFromTheRecordsAlone) {
   const Flat expected = Flattened(Collected(1, SmallRequest(5, records))[0].groups);
   Settings later;
   later.version = 2;
+  later.replay = true;
   const std::vector<RankResult> results = Collected(2, SmallRequest(5, records), later);
   EXPECT_EQ(Flattened(results[1].groups), expected);
   EXPECT_EQ(SampledTokens(results), 0);
   CutFiles(records, 0.9);
   EXPECT_THAT(ErrorOf(Collected(2, SmallRequest(5, records), later)),
-              HasSubstr("samples of policy version 0 are missing, and the policy is at version 2"));
+              AllOf(HasSubstr("earlier/rollout-4.rank-*.records: "),
+                    HasSubstr(" samples of policy version 0 are missing, and the policy has moved on")));
+  later.replay = false;
+  EXPECT_THROW(Collected(1, SmallRequest(5, records), later), InternalError) << "no engine can sample them";
 }
 
 TEST_F(Worker, OneRanksErrorIsEveryRanks) {

@@ -78,6 +78,9 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
   figures.learning_rate = 0.001;
   figures.update_seconds = 4;
   figures.rollout.engine.sampled_tokens = 48;
+  figures.rollout.engine.preemptions = 5;
+  figures.rollout.engine.recomputed_tokens = 70;
+  figures.rollout.engine.shared_tokens = 90;
   figures.rollout.sample_seconds = 3;
   figures.rollout.score_wait_seconds = 0.5;
   figures.rollout.resumed_samples = 2;
@@ -131,6 +134,9 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
       {"time/update_seconds", 4},
       {"time/trained_tokens_per_second", 8},
       {"system/local_sampled_tokens", 48},
+      {"system/preemptions", 5},
+      {"system/recomputed_tokens", 70},
+      {"system/shared_prompt_tokens", 90},
       {"system/local_tokens", 32},
       {"resume/resumed_samples", 2},
       {"resume/repeated_samples", 1},

@@ -5,8 +5,13 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/files/hugging_face.h"
+#include "model/kv_cache.h"
+#include "rollout/engine.h"
+#include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/recipe.h"
+#include "trainer/rl_metrics.h"
 
 namespace temper {
 namespace {
@@ -23,6 +28,36 @@ TEST(Plan, TellsBatchSizesInTheirWordsAndMemoryByPool) {
                            "optimizer", "activations", "reference", "cache", "sum"}) {
     EXPECT_THAT(*plan, HasSubstr(word));
   }
+}
+
+TEST(CachePool, IsWhatTheEngineAllocates) {
+  Policy policy(OddDeepseek());
+  SamplingConfig sampling;
+  for (int64_t mib : {1, 3, 1024}) {
+    sampling.cache_mib = mib;
+    sampling.max_batch = 8;
+    const int64_t pool = CachePool(policy.model.config(), sampling);
+    EXPECT_EQ(Engine(&policy.model, EngineOptionsOf(sampling)).cache_bytes(), pool);
+    EXPECT_LE(pool, mib << 20);
+  }
+}
+
+TEST(CachePool, IsNoMoreThanTheModelsPositionsNeed) {
+  const absl::StatusOr<ModelConfig> model = ReadPolicyConfig("configs/tiny/base");
+  ASSERT_TRUE(model.ok()) << model.status();
+  SamplingConfig sampling;
+  sampling.max_batch = 4;
+  EXPECT_EQ(CachePool(*model, sampling), (4 + 8) * (512 / 64 + 1) * KvCache::BytesPerPage(*model));
+}
+
+TEST(CachePositions, AreThoseOfWholePages) {
+  const absl::StatusOr<ModelConfig> model = ReadPolicyConfig("configs/qwen2.5/0.5b_random");
+  ASSERT_TRUE(model.ok()) << model.status();
+  SamplingConfig sampling;
+  sampling.cache_mib = 1;
+  EXPECT_EQ(CachePositions(*model, sampling), 0) << "a page is of 1.5 MiB";
+  sampling.cache_mib = 4;
+  EXPECT_EQ(CachePositions(*model, sampling), 128);
 }
 
 class Memory : public ::testing::Test {

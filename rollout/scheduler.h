@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "rollout/page_allocator.h"
+#include "rollout/prefix_cache.h"
+#include "rollout/sequence.h"
+
+namespace temper {
+
+struct SchedulerOptions {
+  int64_t pages = 0;              // of the cache
+  int64_t max_batch = 256;        // sequences that run together
+  int64_t prefill_tokens = 1024;  // tokens that a pass computes beside one for each sequence that decodes
+};
+
+// Which sequences run, with which pages, and what each forward pass computes; no model is needed for that.
+//
+// Sequences have precedence in the order of their ids. They come in while there are slots and pages for what
+// they have; nobody reserves pages for what it may yet sample. Where one that runs finds no page any more,
+// these are given up in turn: prefixes that nobody uses, pages of paused sequences, and those of the running
+// sequence that came last, which then waits in its old place and is computed again. So the first one always
+// goes on, and every sequence that fits the cache alone is finished.
+//
+// Sequences share the pages of what their prompts have in common with prompts computed before: of their own
+// group, and of any other. One whose prompt begins like one that is just being computed waits for that.
+//
+// Sequences are the caller's and stay where they are until Remove. One thread.
+class Scheduler {
+ public:
+  // Of a sequence that came in; to be done in this order, before anything else.
+  struct Copy {
+    int32_t from, to;  // pages
+  };
+  struct Admission {
+    std::vector<Copy> copies;
+    std::vector<Sequence*> drawable;  // nothing of them is left to compute: their next token can be drawn
+  };
+  struct Rows {
+    Sequence* sequence;
+    int64_t count;  // of its missing tokens, the first ones
+  };
+  struct Counts {
+    int64_t prompt_tokens = 0;      // computed
+    int64_t shared_tokens = 0;      // of prompts, found in the cache
+    int64_t recomputed_tokens = 0;  // of sequences whose pages were given up
+    int64_t preemptions = 0;        // sequences that had to stop and wait
+  };
+
+  explicit Scheduler(const SchedulerOptions& options);
+  Scheduler(const Scheduler&) = delete;
+
+  bool idle() const { return running_.empty() && waiting_.empty(); }
+  // Whether a sequence of so many positions can be finished.
+  bool Fits(int64_t positions) const { return PagesFor(positions) <= pages_.pages(); }
+
+  // From now on it waits for its turn, with the pages that it has.
+  void Add(Sequence* sequence);
+  // Lets sequences come in.
+  Admission Admit();
+  // What the next pass computes: those that decode first. Their pages are there.
+  std::vector<Rows> Plan();
+  // The pass is done.
+  void Computed(const std::vector<Rows>& plan);
+  // It runs no more, and keeps its pages as long as nobody needs them.
+  void Pause(Sequence* sequence);
+  void Remove(Sequence* sequence);
+  // What was computed is worth nothing any more: running sequences wait to be computed again.
+  void WeightsChanged();
+
+  const Counts& counts() const { return counts_; }
+  void ClearCounts() { counts_ = {}; }
+
+ private:
+  // False: there are no pages for it, and nothing has changed.
+  bool ComesIn(Sequence* sequence, const PrefixCache::Match& match, Admission* admission);
+  bool IsBeingComputed(const Sequence& sequence, int64_t found) const;
+  bool MakeFree(int64_t pages);  // as far as that goes without taking any from one that runs
+  int32_t TakePage();            // one that MakeFree made free
+  // Pages for so many positions, in the worst case those of sequences that came later. False: it was the last
+  // one itself, and stopped.
+  bool Grow(Sequence* sequence, int64_t positions);
+  void GiveUpPages(Sequence* sequence);
+  void Stop(Sequence* sequence);  // a running one: it waits, without pages
+
+  const SchedulerOptions options_;
+  PageAllocator pages_;
+  PrefixCache prefixes_;
+  std::map<int64_t, Sequence*> running_, waiting_;  // by id
+  std::map<int64_t, Sequence*> resting_;            // have pages and do not run: paused, or waiting again
+  Counts counts_;
+};
+
+}  // namespace temper
