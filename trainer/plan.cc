@@ -160,41 +160,66 @@ int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling)
 
 namespace {
 
+constexpr char kEvaluationCache[] = "cache of evaluation";
+
 // What a policy that only samples takes.
-Pools SamplingPools(const ModelConfig& model, const SamplingConfig& sampling, bool on_gpu) {
+Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
+                    bool on_gpu) {
   const Footprint footprint = FootprintOf(model, on_gpu);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  pools.emplace_back("cache", CachePool(model, sampling));
+  pools.emplace_back(cache, CachePool(model, sampling));
   return pools;
 }
 
-absl::StatusOr<Pools> PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
-                              int ranks) {
+// What a stage takes while it runs. One that is measured as it trains has a second cache for that.
+Pools PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model, int ranks) {
   const bool on_gpu = recipe.device != "cpu";
+  Pools pools;
   switch (stage.kind) {
     case StageKind::kRl: {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
-      Pools pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
+      pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
       pools.emplace_back("cache", CachePool(model, stage.rl.sampling));
-      return pools;
+      break;
     }
     case StageKind::kSft:
-      return UpdatePools(model, stage.sft, 0, false, ranks, on_gpu);
+      pools = UpdatePools(model, stage.sft, 0, false, ranks, on_gpu);
+      break;
     case StageKind::kPretrain:
-      return UpdatePools(model, stage.pretrain, 0, false, ranks, on_gpu);
+      pools = UpdatePools(model, stage.pretrain, 0, false, ranks, on_gpu);
+      break;
     case StageKind::kCollect:
-      return SamplingPools(model, stage.collect.sampling, on_gpu);
+      return SamplingPools(model, "cache", stage.collect.sampling, on_gpu);
     case StageKind::kEval:
-      return SamplingPools(model, stage.evaluation.sampling, on_gpu);
+      return SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, on_gpu);
   }
-  return Pools();
+  if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
+    pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling));
+  return pools;
+}
+
+// What a stage takes at most: while it runs, or when its policy is measured and nothing of the training is
+// left.
+Pools LargestPools(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
+                   int ranks) {
+  const bool on_gpu = recipe.device != "cpu";
+  const Pools pools = PoolsOf(recipe, stage, model, ranks);
+  if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
+  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, on_gpu);
+  const auto sum = [](const Pools& some) {
+    int64_t bytes = 0;
+    for (const auto& pool : some) bytes += pool.second;
+    return bytes;
+  };
+  return sum(measured) > sum(pools) ? measured : pools;
 }
 
 // What makes a pool smaller.
 std::string Remedy(absl::string_view pool) {
   if (absl::StartsWith(pool, "gradients")) return "fewer gradient_leaves for each rank";
   if (absl::StartsWith(pool, "activations")) return "recompute: true, or fewer tokens_per_microbatch";
+  if (pool == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "cache")) return "less sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "reference")) return "kl_coef: 0, which needs none";
   return "a smaller model, or a machine with more memory: a policy is whole on each rank";
@@ -209,7 +234,7 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
   for (const StageConfig& stage : recipe.stages) {
     if (finished(stage.name)) continue;
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
-    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, model, ranks));
+    const Pools pools = LargestPools(recipe, stage, model, ranks);
     int64_t sum = 0;
     const std::pair<std::string, int64_t>* largest = nullptr;
     for (const auto& pool : pools) {
@@ -239,7 +264,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
       continue;
     }
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
-    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOf(recipe, stage, model, ranks));
+    const Pools pools = PoolsOf(recipe, stage, model, ranks);
     if (stage.kind == StageKind::kRl) {
       Append(&text, stage, RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {

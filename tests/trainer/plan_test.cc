@@ -17,6 +17,7 @@ namespace temper {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(Plan, TellsBatchSizesInTheirWordsAndMemoryByPool) {
   const auto recipe = ReadRecipe("configs/tiny/short.yaml", {}, /*ranks=*/1);
@@ -83,9 +84,9 @@ TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
   EXPECT_THAT(activations, HasSubstr("stage base: takes "));
   EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0 MiB: most of it are activations, "));
   EXPECT_THAT(activations, HasSubstr("set recompute: true, or fewer tokens_per_microbatch; --force"));
-  EXPECT_THAT(
-      told({"stages.base.pretrain.tokens_per_microbatch=1", "stages.base.pretrain.gradient_leaves=1024"}),
-      HasSubstr("most of it are gradients (11 x gradient leaf), "));
+  EXPECT_THAT(told({"stages.base.pretrain.tokens_per_microbatch=1",
+                    "stages.base.pretrain.gradient_leaves=1024", "evaluation.problems=0"}),
+              HasSubstr("most of it are gradients (11 x gradient leaf), "));
   EXPECT_THAT(told({}, 4), HasSubstr(" on each of 4 ranks here, and ulimit -v leaves 0 MiB for each: "));
 }
 
@@ -94,6 +95,28 @@ TEST_F(Memory, OfStagesThatAreFinishedIsNotAsked) {
   const int64_t bytes = int64_t{1} << 30;
   EXPECT_THAT(std::string(Check(large, bytes).message()), HasSubstr("stage base: takes "));
   EXPECT_TRUE(Check(large, bytes, 1, {"base"}).ok()) << Check(large, bytes, 1, {"base"});
+}
+
+TEST_F(Memory, HasASecondCacheWhereAStageIsMeasuredAsItTrains) {
+  const auto plan = [&](const std::string& every) {
+    RecipeConfig recipe = SmallRecipe(
+        folder_ / "model", {"evaluation.during_every=" + every, "evaluation.sampling.cache_mib=1"});
+    recipe.stages.resize(1);
+    return PlanText(recipe, 1).value();
+  };
+  EXPECT_THAT(plan("2"), HasSubstr(", cache of evaluation 1 MiB, "));
+  EXPECT_THAT(plan("0"), Not(HasSubstr("cache of evaluation")));
+}
+
+TEST_F(Memory, IsCheckedForTheEvaluationAfterAStageToo) {
+  const std::vector<std::string> overrides = {
+      "evaluation.during_every=0", "evaluation.sampling.max_batch=4096", "evaluation.sampling.cache_mib=64"};
+  const absl::Status status = Check(overrides, int64_t{48} << 20);
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(
+      std::string(status.message()),
+      HasSubstr("most of it are cache of evaluation, 64 MiB: set less evaluation.sampling.cache_mib or "
+                "max_new_tokens"));
 }
 
 }  // namespace
