@@ -2,6 +2,7 @@
 #include "kernels/gemm.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "core/check.h"
 #include "core/huge_pages.h"
@@ -26,6 +27,43 @@ constexpr int64_t kManyPages = 2048;
 constexpr int64_t kStaysFloats = int64_t{1} << 18;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
+
+// The factors of a product one after another.
+struct AllFactors {
+  FactorPair of[1 + kMoreFactors];
+  int count = 1;
+
+  explicit AllFactors(const Product& p) : of{{p.a, p.b, p.part}} {
+    for (const FactorPair& more : p.more) {
+      if (more.a) of[count++] = more;
+    }
+  }
+  const FactorPair* begin() const { return of; }
+  const FactorPair* end() const { return of + count; }
+};
+
+// Where chunk c of kChunks begins.
+int64_t Edge(int64_t whole, int c) { return c * whole / kChunks; }
+
+// The chunks whose subtree a product is; no chunks: it is none.
+struct Chunks {
+  int first = 0, count = 0;
+};
+Chunks ChunksOf(const Product& p) {
+  if (p.k_chunks == 1) return {0, 1};
+  const AllFactors factors(p);
+  for (int count = kChunks; count > 0; count /= 2) {
+    for (int first = 0; first < kChunks; first += count) {
+      const auto is_them = [&](const FactorPair& x) {
+        if (x.part.whole == 0) return count == kChunks;
+        return Edge(x.part.whole, first) == x.part.begin &&
+               Edge(x.part.whole, first + count) == x.part.begin + x.a.cols;
+      };
+      if (std::all_of(factors.begin(), factors.end(), is_them)) return {first, count};
+    }
+  }
+  return {};
+}
 
 // How one product is cut.
 struct Cut {
@@ -70,32 +108,43 @@ struct CutProduct {
 PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   const Product& p = whole.p;
   const Cut& cut = whole.cut;
+  const AllFactors all(p);
+  const Chunks chunks = ChunksOf(p);
   // Packed, a block of rows stays in the second cache and the panels pass by; else a panel does, for all
   // rows.
   const int64_t panel = p.packed != nullptr ? local % cut.panels : local / cut.blocks;
   const int64_t row = (p.packed != nullptr ? local / cut.panels : local % cut.blocks) * cut.rows;
   const int64_t column = panel * cut.width;
+  const int64_t tile_rows = TEMPER_DISPATCH(kTile)->rows;
   PanelTask task = {};
   task.rows = std::min(cut.rows, p.m() - row);
   // The few rows behind the last whole block go ways that take them as they are.
   const bool tiles = whole.tiles != nullptr && task.rows > kPackRows;
-  task.a = tiles ? whole.tiles + row * p.k() : p.a.Row(row);
-  task.lda = tiles ? 0 : p.a.stride;
+  for (const FactorPair& factors : all) {
+    PanelFactors& x = task.factors[task.factor_count++];
+    x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);
+    x.lda = tiles ? 0 : factors.a.stride;
+    if (p.packed == nullptr) x.b = p.b_transposed ? factors.b.Row(column) : factors.b.f32() + column;
+    x.ldb = factors.b.stride;
+    x.k = factors.a.cols;
+    x.first = task.k;
+    x.begin = factors.part.begin;
+    x.whole = factors.part.whole == 0 ? x.k : factors.part.whole;
+    task.k += x.k;
+  }
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + column * p.k();
     // A small weight too where one block of rows is all: since its last use the model has read all others.
     const bool away = cut.blocks == 1 || p.n() * p.k() >= kStaysFloats;
     if (panel + 1 < cut.panels && away) task.next = task.panel + p.k() * cut.width;
-  } else {
-    task.b = p.b_transposed ? p.b.Row(column) : p.b.f32() + column;
   }
-  task.ldb = p.b.stride;
   task.b_transposed = p.b_transposed;
+  task.first_chunk = chunks.first;
+  task.chunks = chunks.count;
+  task.chunk_shift = p.k_chunks == 1 ? 0 : std::countr_zero(unsigned{kChunks});
   task.c = p.c.Row(row) + column;
   task.ldc = p.c.stride;
   task.cols = static_cast<int>(std::min(cut.width, p.n() - column));
-  task.k = p.k();
-  task.k_chunks = p.k_chunks;
   task.bias = p.bias == nullptr ? nullptr : p.bias + column;
   task.add = p.add ? p.add.Row(row) + column : nullptr;
   task.ldadd = p.add.stride;
@@ -107,7 +156,10 @@ void RunTask(void (*compute)(const PanelTask&, float*), const PanelTask& task) {
 }
 
 bool WorthTiles(const Product& p) {
-  return p.m() >= 96 && p.n() >= 256 && p.k() >= 64 && p.a.stride >= kFarRows;
+  const AllFactors all(p);
+  const bool far =
+      std::any_of(all.begin(), all.end(), [](const FactorPair& x) { return x.a.stride >= kFarRows; });
+  return p.m() >= 96 && p.n() >= 256 && p.k() >= 64 && far;
 }
 // From so many rows on, b is packed once for all of them: soonest where that goes over many pages, last
 // where it is soon done again.
@@ -117,15 +169,56 @@ bool WorthPacking(const Product& p) {
   return p.packed == nullptr && p.m() > rows && p.n() >= 64;
 }
 
-// Rows of a, packed in tiles by all threads.
-void PackTiles(const Matrix& a, float* tiles, ThreadPool& pool) {
+// Rows of a, packed in tiles by all threads: [k][tile rows] of all factors.
+void PackTiles(const Product& p, float* tiles, ThreadPool& pool) {
   const auto pack = TEMPER_DISPATCH(PackTile);
   const int64_t rows = TEMPER_DISPATCH(kTile)->rows;
-  pool.ParallelFor(Ceil(a.rows, rows), 2, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin * rows; row < std::min(end * rows, a.rows); row += rows)
-      pack({a.Row(row), a.stride, static_cast<int>(std::min(rows, a.rows - row)), a.cols},
-           tiles + row * a.cols);
+  const AllFactors all(p);
+  pool.ParallelFor(Ceil(p.m(), rows), 2, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin * rows; row < std::min(end * rows, p.m()); row += rows) {
+      float* to = tiles + row * p.k();
+      for (const FactorPair& x : all) {
+        pack({x.a.Row(row), x.a.stride, static_cast<int>(std::min(rows, p.m() - row)), x.a.cols}, to);
+        to += x.a.cols * rows;
+      }
+    }
   });
+}
+
+// Panels of k steps; those of b begin at step `first`.
+struct Panels {
+  float* data;
+  int64_t k, first = 0;
+};
+void PackPanels(const Matrix& b, bool transposed, const Panels& to, ThreadPool& pool) {
+  const auto pack = TEMPER_DISPATCH(PackPanel);
+  const int columns = TEMPER_DISPATCH(kTile)->columns;
+  const int64_t n = transposed ? b.rows : b.cols;
+  pool.ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
+    const int64_t column = begin * columns;
+    pack(
+        {transposed ? b.Row(column) : b.f32() + column, b.stride,
+         static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows, to.k * columns},
+        transposed, to.data + column * to.k + to.first * columns);
+  });
+}
+
+// Rows and columns of c.
+struct Block {
+  int64_t row, rows, column, columns;
+};
+Product PartOf(const Product& p, const Block& at) {
+  Product part = p;
+  const auto cut = [&](Matrix& a, Matrix& b) {
+    a = a.Rows(at.row, at.rows);
+    b = p.b_transposed ? b.Rows(at.column, at.columns) : b.Columns(at.column, at.columns);
+  };
+  cut(part.a, part.b);
+  for (FactorPair& more : part.more) cut(more.a, more.b);
+  part.c = p.c.Rows(at.row, at.rows).Columns(at.column, at.columns);
+  part.add = p.add.Rows(at.row, at.rows).Columns(at.column, at.columns);
+  if (part.bias != nullptr) part.bias += at.column;
+  return part;
 }
 
 // A large product: packs columns of b and rows of a first, all threads together, then goes on with them.
@@ -141,28 +234,26 @@ void PackedProduct(const Product& whole, CpuBackend& backend) {
   const int64_t rows =
       pack_a ? std::max<int64_t>(kPackedFloats / k / shape.rows, 20) * shape.rows : whole.m();
   for (int64_t column = 0; column < whole.n(); column += columns) {
-    Product part = whole;
-    PackedMatrix panels;
+    const int64_t n = std::min(columns, whole.n() - column);
+    PackedMatrix packed;
     if (pack_b) {
-      const int64_t n = std::min(columns, whole.n() - column);
-      part.b = whole.b_transposed ? whole.b.Rows(column, n) : whole.b.Columns(column, n);
-      part.c = whole.c.Columns(column, n);
-      part.add = whole.add.Columns(column, n);
-      if (part.bias != nullptr) part.bias += column;
-      panels = backend.Pack(part.b, part.b_transposed, panel_buffer.Reserve(backend.PackedFloats(n, k)));
-      part.packed = &panels;
+      const Product part = PartOf(whole, {0, whole.m(), column, n});
+      packed = {panel_buffer.Reserve(backend.PackedFloats(n, k)), shape.columns, n, k};
+      Panels panels{const_cast<float*>(packed.panels), k};
+      for (const FactorPair& x : AllFactors(part)) {
+        PackPanels(x.b, part.b_transposed, panels, backend.pool());
+        panels.first += x.a.cols;
+      }
     }
     for (int64_t first = 0; first < whole.m(); first += rows) {
       const int64_t m = std::min(rows, whole.m() - first);
-      Product p = part;
-      p.a = part.a.Rows(first, m);
-      p.c = part.c.Rows(first, m);
-      p.add = part.add.Rows(first, m);
+      Product p = PartOf(whole, {first, m, column, n});
+      if (pack_b) p.packed = &packed;
       float* tiles = nullptr;
       if (pack_a) {
         tiles = tile_buffer.Reserve(Ceil(m, shape.rows) * shape.rows * k + 16);
         // All of a at once is still there from the columns before.
-        if (column == 0 || m < whole.m()) PackTiles(p.a, tiles, backend.pool());
+        if (column == 0 || m < whole.m()) PackTiles(p, tiles, backend.pool());
       }
       const CutProduct cut{p, CutOf(p, backend.pool().threads()), tiles};
       backend.pool().ParallelFor(cut.cut.panels * cut.cut.blocks, 1, [&](int64_t begin, int64_t end) {
@@ -174,16 +265,24 @@ void PackedProduct(const Product& whole, CpuBackend& backend) {
 
 void CheckProduct(const Product& p) {
   TEMPER_CHECK(p.k_chunks == 1 || p.k_chunks == kChunks);
-  TEMPER_CHECK(p.a.rows == p.m() && (!p.add || (p.add.rows == p.m() && p.add.cols == p.n())), "c is ", p.m(),
-               " x ", p.n(), ", a ", p.a.rows, " x ", p.k());
-  if (p.packed == nullptr) {
-    TEMPER_CHECK(
-        p.b_transposed ? p.b.rows == p.n() && p.b.cols == p.k() : p.b.rows == p.k() && p.b.cols == p.n(),
-        "b is ", p.b.rows, " x ", p.b.cols, ", n ", p.n(), ", k ", p.k());
-  } else {
-    TEMPER_CHECK(p.packed->n == p.n() && p.packed->k == p.k() &&
-                 p.packed->columns == TEMPER_DISPATCH(kTile)->columns);
+  TEMPER_CHECK(!p.add || (p.add.rows == p.m() && p.add.cols == p.n()), "c is ", p.m(), " x ", p.n(), ", add ",
+               p.add.rows, " x ", p.add.cols);
+  const AllFactors all(p);
+  TEMPER_CHECK(all.count == 1 || (p.packed == nullptr && !p.b_transposed),
+               "several products into one are of [k, n] as it is");
+  for (const FactorPair& x : all) {
+    const int64_t k = x.a.cols;
+    TEMPER_CHECK(x.a.rows == p.m(), "c is ", p.m(), " x ", p.n(), ", a ", x.a.rows, " x ", k);
+    TEMPER_CHECK(p.packed != nullptr || (p.b_transposed ? x.b.rows == p.n() && x.b.cols == k
+                                                        : x.b.rows == k && x.b.cols == p.n()),
+                 "b is ", x.b.rows, " x ", x.b.cols, ", n ", p.n(), ", k ", k);
+    TEMPER_CHECK(ChunksOf(p).count > 0 && (p.k_chunks == kChunks || x.part.whole == 0), "steps ",
+                 x.part.begin, " to ", x.part.begin + k, " of ", x.part.whole, " are no subtree of its ",
+                 p.k_chunks, " chunks");
   }
+  TEMPER_CHECK(p.packed == nullptr || (p.packed->n == p.n() && p.packed->k == p.k() &&
+                                       p.packed->columns == TEMPER_DISPATCH(kTile)->columns),
+               "panels of another shape");
 }
 
 }  // namespace
@@ -194,16 +293,9 @@ int64_t CpuBackend::PackedFloats(int64_t n, int64_t k) const {
 }
 
 PackedMatrix CpuBackend::Pack(const Matrix& b, bool transposed, float* panels) {
-  const auto pack = TEMPER_DISPATCH(PackPanel);
-  const int columns = TEMPER_DISPATCH(kTile)->columns;
   const int64_t n = transposed ? b.rows : b.cols, k = transposed ? b.cols : b.rows;
-  pool().ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
-    const int64_t column = begin * columns;
-    pack({transposed ? b.Row(column) : b.f32() + column, b.stride,
-          static_cast<int>(std::min(end * columns, n) - column), k},
-         transposed, panels + column * k);
-  });
-  return {.panels = panels, .columns = columns, .n = n, .k = k};
+  PackPanels(b, transposed, {panels, k}, pool());
+  return {.panels = panels, .columns = TEMPER_DISPATCH(kTile)->columns, .n = n, .k = k};
 }
 
 void CpuBackend::Products(absl::Span<const Product> products) {

@@ -42,9 +42,9 @@ void PackedGradient(const WeightGradient& g, ThreadPool& pool) {
     float* packed = buffer.Reserve(panels * m * shape.columns);
     pool.ParallelFor(panels, kColumnsTogether / shape.columns, [&](int64_t first, int64_t last) {
       const int64_t column = first * shape.columns;
-      pack_panel(
-          {x + column, g.x.stride, static_cast<int>(std::min(last * shape.columns, g.k()) - column), m},
-          false, packed + column * m);
+      pack_panel({x + column, g.x.stride, static_cast<int>(std::min(last * shape.columns, g.k()) - column), m,
+                  m * shape.columns},
+                 false, packed + column * m);
     });
     pool.ParallelFor(row_blocks * Ceil(panels, group), 1, [&](int64_t first, int64_t last) {
       for (int64_t piece = first; piece < last; ++piece) {

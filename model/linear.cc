@@ -45,10 +45,17 @@ void Linear::BiasGradient(const Context& c, Matrix dy) const {
 }
 
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
-  if (inputs_.size() < terms.size()) inputs_.resize(terms.size());
-  size_t index = 0;
+  size_t turn = 0, more = 0;
   for (const Term& term : terms) {
-    inputs_[index++].push_back(term.linear.InputGradient(term.dy, dx, add));
+    const kernels::Product next = term.linear.InputGradient(term.dy, dx, add);
+    if (turn > 0 && inputs_[turn - 1].back().k_chunks == next.k_chunks) {
+      TEMPER_CHECK(more < kernels::kMoreFactors);
+      inputs_[turn - 1].back().more[more++] = {next.a, next.b, next.part};
+    } else {
+      if (inputs_.size() == turn) inputs_.emplace_back();
+      inputs_[turn++].push_back(next);
+      more = 0;
+    }
     Weight(term.linear, term.dy, x);
     add = dx;
   }

@@ -73,19 +73,20 @@ class Backprop {
   };
   explicit Backprop(const Context& c) : c_(c) {}
 
-  // Queues dx = dy_0 W_0 + dy_1 W_1 + ... (+ add), in this order, of linears that all read x; and the
-  // gradients of their weights and biases.
+  // Queues dx = dy_0 W_0 + dy_1 W_1 + ... (+ add) of linears that all read x; and the gradients of their
+  // weights and biases. Neighbours that are cut alike, at most three, are one product with one tree; those
+  // that are cut otherwise add to dx behind it.
   void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add = {});
   // Queues a weight's gradient alone.
   void Weight(const Linear& linear, Matrix dy, Matrix x);
-  // Computes all dx that were queued, the same term of each in one parallel region.
+  // Computes all dx that were queued, what does not wait for one another in one parallel region.
   void Inputs();
   // Computes all gradients of weights in one parallel region, then those of biases.
   void Weights();
 
  private:
   const Context& c_;
-  std::vector<std::vector<kernels::Product>> inputs_;  // by term
+  std::vector<std::vector<kernels::Product>> inputs_;  // products that wait for those before
   std::vector<kernels::WeightGradient> weights_;
   std::vector<std::pair<Linear, Matrix>> biases_;
 };

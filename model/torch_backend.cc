@@ -176,6 +176,9 @@ void TorchBackend::Products(absl::Span<const kernels::Product> products) {
     if (p.m() == 0) continue;
     const at::Tensor b = wrap(p.b);
     at::Tensor c = at::matmul(wrap(p.a), p.b_transposed ? b.t() : b);
+    for (const kernels::FactorPair& more : p.more) {
+      if (more.a) c = c + at::matmul(wrap(more.a), wrap(more.b));
+    }
     if (p.bias != nullptr) c = c + wrap(p.bias, p.n());
     if (p.add) c = c + wrap(p.add);
     wrap(p.c).copy_(c);

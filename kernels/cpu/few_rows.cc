@@ -33,33 +33,36 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
   ChunkTree<kWidth * R> tree;
   ChunkTree<kWidth*(S > 0 ? S : 1)> second_tree;
   F16 acc[kWidth * R], second[kWidth * (S > 0 ? S : 1)];
-  const float* a = t.a + R * t.lda;
   const bool in_place = !t.b_transposed && t.cols == kPanel;
-  for (int c = 0; c < t.k_chunks; ++c) {
+  for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
     Zero(second);
-    const int64_t end = ChunkBegin(t, c + 1);
-    for (int64_t begin = ChunkBegin(t, c); begin < end; begin += kStep) {
-      const int64_t count = end - begin < kStep ? end - begin : kStep;
-      const float* b = t.b_transposed ? t.b + begin : t.b + begin * t.ldb;
-      if (!in_place) PackPanel({b, t.ldb, t.cols, count}, t.b_transposed, scratch);
-      if constexpr (S == 0) {
-        if (in_place) {
-          Chains<R, false, true>({t.a + begin, t.lda, b, t.ldb, count}, acc);
+    for (int f = 0; f < t.factor_count; ++f) {
+      const PanelFactors& x = t.factors[f];
+      const int64_t end = ChunkBegin(t, x, c + 1);
+      for (int64_t begin = ChunkBegin(t, x, c); begin < end; begin += kStep) {
+        const int64_t count = end - begin < kStep ? end - begin : kStep;
+        const float *const a = x.a + begin, *const more = a + R * x.lda;
+        const float* const b = x.b + (t.b_transposed ? begin : begin * x.ldb);
+        if (!in_place) PackPanel({b, x.ldb, t.cols, count}, t.b_transposed, scratch);
+        if constexpr (S == 0) {
+          if (in_place) {
+            Chains<R, false, true>({a, x.lda, b, x.ldb, count}, acc);
+          } else {
+            Chains<R, false>({a, x.lda, scratch, kPanel, count}, acc);
+          }
         } else {
-          Chains<R, false>({t.a + begin, t.lda, scratch, kPanel, count}, acc);
+          if (in_place) {
+            WaitingChains<R, true, true>({a, x.lda, b, x.ldb, count}, acc, scratch);
+          } else {
+            WaitingChains<R, false, false>({a, x.lda, scratch, kPanel, count}, acc, nullptr);
+          }
+          WaitingChains<S, false, false>({more, x.lda, scratch, kPanel, count}, second, nullptr);
         }
-      } else {
-        if (in_place) {
-          WaitingChains<R, true, true>({t.a + begin, t.lda, b, t.ldb, count}, acc, scratch);
-        } else {
-          WaitingChains<R, false, false>({t.a + begin, t.lda, scratch, kPanel, count}, acc, nullptr);
-        }
-        WaitingChains<S, false, false>({a + begin, t.lda, scratch, kPanel, count}, second, nullptr);
       }
     }
-    tree.Push(c, t.k_chunks, acc);
-    if constexpr (S > 0) second_tree.Push(c, t.k_chunks, second);
+    tree.Push(c, t.chunks, acc);
+    if constexpr (S > 0) second_tree.Push(c, t.chunks, second);
   }
   Finish<R>(t, 0, acc);
   if constexpr (S > 0) Finish<S>(t, R, second);
@@ -73,35 +76,38 @@ void AlongRows(const PanelTask& t, float* scratch) {
   constexpr int kRows = R == 1 && kWidth > 1 ? 8 : 4;
   const int64_t width = (t.cols + kLanes - 1) / kLanes * kLanes;
   float* acc = scratch;
-  const auto step = [&](int64_t i, auto rows, int64_t c, int lanes) {
+  const auto step = [&](const PanelFactors& x, int64_t i, auto rows, int64_t c, int lanes) {
     constexpr int kCount = decltype(rows)::value;
-    F16 x[kCount];
+    F16 b[kCount];
 #pragma GCC unroll 8
     for (int j = 0; j < kCount; ++j) {
-      const float* b = t.b + (i + j) * t.ldb + c;
-      __builtin_prefetch(b + kCount * t.ldb);
-      x[j] = lanes == kLanes ? Load(b) : LoadFirst(b, lanes);
+      const float* from = x.b + (i + j) * x.ldb + c;
+      __builtin_prefetch(from + kCount * x.ldb);
+      b[j] = lanes == kLanes ? Load(from) : LoadFirst(from, lanes);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
       F16 y = Load(acc + r * width + c);
 #pragma GCC unroll 8
-      for (int j = 0; j < kCount; ++j) y = Fma(Set(t.a[r * t.lda + i + j]), x[j], y);
+      for (int j = 0; j < kCount; ++j) y = Fma(Set(x.a[r * x.lda + i + j]), b[j], y);
       Store(acc + r * width + c, y);
     }
   };
-  const auto sweep = [&](int64_t i, auto rows) {
+  const auto sweep = [&](const PanelFactors& x, int64_t i, auto rows) {
     int64_t c = 0;
-    for (; c + kLanes <= t.cols; c += kLanes) step(i, rows, c, kLanes);
-    if (c < t.cols) step(i, rows, c, static_cast<int>(t.cols - c));
+    for (; c + kLanes <= t.cols; c += kLanes) step(x, i, rows, c, kLanes);
+    if (c < t.cols) step(x, i, rows, c, static_cast<int>(t.cols - c));
   };
-  for (int chunk = 0; chunk < t.k_chunks; ++chunk) {
+  for (int chunk = 0; chunk < t.chunks; ++chunk) {
     for (int64_t c = 0; c < R * width; c += kLanes) Store(acc + c, Set(0.0f));
-    const int64_t end = ChunkBegin(t, chunk + 1);
-    int64_t i = ChunkBegin(t, chunk);
-    for (; i + kRows <= end; i += kRows) sweep(i, Rows<kRows>());
-    for (; i < end; ++i) sweep(i, Rows<1>());
-    PushArrays(chunk, t.k_chunks, R * width, acc);
+    for (int f = 0; f < t.factor_count; ++f) {
+      const PanelFactors& x = t.factors[f];
+      const int64_t end = ChunkBegin(t, x, chunk + 1);
+      int64_t i = ChunkBegin(t, x, chunk);
+      for (; i + kRows <= end; i += kRows) sweep(x, i, Rows<kRows>());
+      for (; i < end; ++i) sweep(x, i, Rows<1>());
+    }
+    PushArrays(chunk, t.chunks, R * width, acc);
   }
   for (int r = 0; r < R; ++r) {
     for (int c = 0; c < t.cols; c += kLanes) FinishVector(t, r, c, t.cols - c, Load(acc + r * width + c));
@@ -125,7 +131,7 @@ void Direct(const PanelTask& t, float* scratch) {
 }  // namespace
 
 void ComputeFewRows(const PanelTask& t, float* scratch) {
-  if (t.rows <= DirectRows(t.b_transposed, t.ldb)) return Direct(t, scratch);
+  if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb)) return Direct(t, scratch);
   WithRows<kPackRows>(t.rows, [&](auto rows) {
     constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
     PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);

@@ -14,23 +14,24 @@ namespace {
 template <int R, bool kColumns, bool kCopy = false, int kEvery = 0>
 void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nullptr,
           Fetch* fetch = nullptr) {
-  const float* a = kColumns ? t.a + row * t.k : t.a + row * t.lda;
-  const int64_t stride = kColumns ? kTileRows : t.lda;
   ChunkTree<kWidth * R> tree;
   F16 acc[kWidth * R];
-  for (int c = 0; c < t.k_chunks; ++c) {
-    const int64_t begin = ChunkBegin(t, c), count = ChunkBegin(t, c + 1) - begin;
+  for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
-    const float* from = kColumns ? a + begin * kTileRows : a + begin;
-    if (kCopy) {
-      Chains<R, kColumns, true, true>({from, stride, t.b + begin * t.ldb, t.ldb, count}, acc,
-                                      copy + begin * kPanel);
-    } else if constexpr (kEvery > 0) {
-      ChainsFetching<R, kColumns, kEvery>({from, stride, panel + begin * kPanel, kPanel, count}, acc, *fetch);
-    } else {
-      Chains<R, kColumns>({from, stride, panel + begin * kPanel, kPanel, count}, acc);
+    for (int f = 0; f < t.factor_count; ++f) {
+      const PanelFactors& x = t.factors[f];
+      const int64_t begin = ChunkBegin(t, x, c), count = ChunkBegin(t, x, c + 1) - begin;
+      const int64_t stride = kColumns ? kTileRows : x.lda, at = (x.first + begin) * kPanel;
+      const float* a = x.a + (kColumns ? row * t.k + begin * kTileRows : row * x.lda + begin);
+      if (kCopy) {
+        Chains<R, kColumns, true, true>({a, stride, x.b + begin * x.ldb, x.ldb, count}, acc, copy + at);
+      } else if constexpr (kEvery > 0) {
+        ChainsFetching<R, kColumns, kEvery>({a, stride, panel + at, kPanel, count}, acc, *fetch);
+      } else {
+        Chains<R, kColumns>({a, stride, panel + at, kPanel, count}, acc);
+      }
     }
-    tree.Push(c, t.k_chunks, acc);
+    tree.Push(c, t.chunks, acc);
   }
   Finish<R>(t, row, acc);
 }
@@ -40,22 +41,26 @@ template <int R, int P>
 void Across(const PanelTask& t) {
   ChunkTree<P * kWidth * R> tree;
   F16 acc[P * kWidth * R];
-  for (int c = 0; c < t.k_chunks; ++c) {
-    const int64_t end = ChunkBegin(t, c + 1);
+  for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
+    for (int f = 0; f < t.factor_count; ++f) {
+      const PanelFactors& x = t.factors[f];
+      const float* const panel = t.panel + x.first * kPanel;
+      const int64_t end = ChunkBegin(t, x, c + 1);
 #pragma GCC unroll 2
-    for (int64_t i = ChunkBegin(t, c); i < end; ++i) {
-      F16 x[R];
+      for (int64_t i = ChunkBegin(t, x, c); i < end; ++i) {
+        F16 a[R];
 #pragma GCC unroll 2
-      for (int r = 0; r < R; ++r) x[r] = Set(t.a[r * t.lda + i]);
+        for (int r = 0; r < R; ++r) a[r] = Set(x.a[r * x.lda + i]);
 #pragma GCC unroll 8
-      for (int v = 0; v < P * kWidth; ++v) {
-        const F16 b = Load(t.panel + v / kWidth * t.k * kPanel + i * kPanel + v % kWidth * kLanes);
+        for (int v = 0; v < P * kWidth; ++v) {
+          const F16 b = Load(panel + v / kWidth * t.k * kPanel + i * kPanel + v % kWidth * kLanes);
 #pragma GCC unroll 2
-        for (int r = 0; r < R; ++r) acc[P * kWidth * r + v] = Fma(x[r], b, acc[P * kWidth * r + v]);
+          for (int r = 0; r < R; ++r) acc[P * kWidth * r + v] = Fma(a[r], b, acc[P * kWidth * r + v]);
+        }
       }
     }
-    tree.Push(c, t.k_chunks, acc);
+    tree.Push(c, t.chunks, acc);
   }
   for (int r = 0; r < R; ++r) {
     for (int v = 0; v < P * kWidth && v * kLanes < t.cols; ++v) {
@@ -89,6 +94,14 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
   if (row < t.rows) rest(t.rows - row);
 }
 
+// The columns of a task, as they are in b, to panels [k][kPanel].
+void PackColumnsOf(const PanelTask& t, float* panels) {
+  for (int f = 0; f < t.factor_count; ++f) {
+    const PanelFactors& x = t.factors[f];
+    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel}, t.b_transposed, panels + x.first * kPanel);
+  }
+}
+
 // A panel that is not packed: transposed or not whole, it is packed first; else while the first tile reads
 // it.
 template <bool kColumns>
@@ -98,7 +111,7 @@ void PackAndTiles(const PanelTask& t, float* scratch) {
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {
-    PackPanel({t.b, t.ldb, t.cols, t.k}, t.b_transposed, scratch);
+    PackColumnsOf(t, scratch);
   }
   Tiles<kColumns>(t, scratch, none, together ? kTileRows : 0);
 }
@@ -107,8 +120,9 @@ void PackAndTiles(const PanelTask& t, float* scratch) {
 
 void ComputePanel(const PanelTask& t, float* scratch) {
   Fetch fetch(t.next, t.k * kPanel);
+  const bool columns = t.factors[0].lda == 0;
   const auto tiles = [&](const PanelTask& part, const float* panel) {
-    part.lda == 0 ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
+    columns ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
   };
   if (t.panel != nullptr && t.rows == 1) {
     return WithRows<4>((t.cols + kPanel - 1) / kPanel,
@@ -119,9 +133,10 @@ void ComputePanel(const PanelTask& t, float* scratch) {
                        [&](auto panels) { Across<2, decltype(panels)::value>(t); });
   }
   if (t.panel != nullptr) return tiles(t, t.panel);
-  if (t.rows <= kPackRows || t.rows <= DirectRows(t.b_transposed, t.ldb)) return ComputeFewRows(t, scratch);
-  if (t.cols <= kPanel) return t.lda == 0 ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
-  PackPanel({t.b, t.ldb, t.cols, t.k}, t.b_transposed, scratch);
+  if (t.rows <= kPackRows || t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
+    return ComputeFewRows(t, scratch);
+  if (t.cols <= kPanel) return columns ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
+  PackColumnsOf(t, scratch);
   for (int column = 0; column < t.cols; column += kPanel, scratch += t.k * kPanel) {
     tiles(PartOf(t, column, kPanel), scratch);
   }

@@ -36,21 +36,31 @@ inline int64_t PanelScratch(int64_t k) {
   return panels > kAccumulators ? panels : kAccumulators;
 }
 
+// A product's factors as a task reads them.
+struct PanelFactors {
+  const float* a;  // rows with stride lda; or, if lda is 0, tiles of PackTile, [k][kTileRows] of all factors
+  int64_t lda;
+  const float* b;  // the panel's first row (transposed) or column of the unpacked operand
+  int64_t ldb;
+  int64_t k;
+  int64_t first;         // step of theirs in panels
+  int64_t begin, whole;  // of their part of the axis, see AxisPart
+};
+
 // c[rows, cols] of at most PanelsAtOnce() x kPanel columns; if unpacked and of more than kPackRows rows of
 // kColumnsTogether, and of kWide columns where rows <= DirectRows(). See Product for the order.
 struct PanelTask {
-  const float* a;  // rows with stride lda; or, if lda is 0, tiles [k][kTileRows] of PackTile
-  int64_t lda;
-  const float* panel;  // [k][kPanel]; or null: the columns are packed on the fly from b
-  const float* b;      // the panel's first row (transposed) or column of the unpacked operand
-  int64_t ldb;
+  PanelFactors factors[3];
+  int factor_count;
   bool b_transposed;
+  const float* panel;       // [k][kPanel]; or null: the columns are packed on the fly from b
+  int64_t k;                // of all factors
+  int first_chunk, chunks;  // of which the sum is
+  int chunk_shift;          // log2 of the chunks of the whole axis
   float* c;
   int64_t ldc;
   int64_t rows;
   int cols;
-  int64_t k;
-  int k_chunks;
   const float* bias;
   const float* add;
   int64_t ldadd;
@@ -84,14 +94,14 @@ struct Strip {
   int64_t ld;
   int count;
   int64_t length;
+  int64_t apart = 0;  // floats from one panel that they go to to the next
 };
 
 #define TEMPER_GEMM_FUNCTIONS(ISA, ROWS, COLUMNS)                                                        \
   namespace ISA {                                                                                        \
   constexpr int kTileRows = ROWS, kPanel = COLUMNS;                                                      \
   inline constexpr TileShape kTile = {kTileRows, kPanel};                                                \
-  /* Panels [k][kPanel], one after another, from columns of b [k, n], transposed: rows of b [n, k]; the  \
-     rest is 0. */                                                                                       \
+  /* Panels [k][kPanel] from columns of b [k, n], transposed: rows of b [n, k]; the rest is 0. */        \
   void PackPanel(const Strip& b, bool transposed, float* out);                                           \
   /* out[k][kTileRows] from at most kTileRows rows, and not a float beyond. */                           \
   void PackTile(const Strip& rows, float* out);                                                          \

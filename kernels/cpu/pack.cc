@@ -55,7 +55,7 @@ void PackPanel(const Strip& b, bool transposed, float* out) {
       const float* from = b.data + i * b.ld;
       float* to = out + i * kPanel;
       int left = b.count;
-      for (; left >= kPanel; left -= kPanel, from += kPanel, to += k * kPanel) {
+      for (; left >= kPanel; left -= kPanel, from += kPanel, to += b.apart) {
 #pragma GCC unroll 2
         for (int v = 0; v < kPanel; v += kLanes) Store(to + v, Load(from + v));
       }
@@ -72,7 +72,7 @@ void PackPanel(const Strip& b, bool transposed, float* out) {
     return;
   }
   Strip rows = b;
-  for (; rows.count > kPanel; rows.count -= kPanel, rows.data += kPanel * b.ld, out += k * kPanel) {
+  for (; rows.count > kPanel; rows.count -= kPanel, rows.data += kPanel * b.ld, out += b.apart) {
     PackTransposed({rows.data, b.ld, kPanel, k}, out);
   }
   PackTransposed(rows, out);

@@ -11,7 +11,10 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-inline int64_t ChunkBegin(const PanelTask& t, int c) { return c * t.k / t.k_chunks; }
+// Where chunk c of a task's begins in the factors' part of the axis.
+inline int64_t ChunkBegin(const PanelTask& t, const PanelFactors& factors, int c) {
+  return ((t.first_chunk + c) * factors.whole >> t.chunk_shift) - factors.begin;
+}
 
 // Writes `lanes` columns from `column` on of one row.
 inline void FinishVector(const PanelTask& t, int64_t row, int column, int lanes, F16 y) {
@@ -44,7 +47,8 @@ inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[kWidth * R]
 // The columns of a task from `column` on, at most `cols` of them.
 inline PanelTask PartOf(const PanelTask& t, int column, int cols) {
   PanelTask part = t;
-  part.b += t.b_transposed ? column * t.ldb : column;
+  for (int f = 0; f < t.factor_count; ++f)
+    part.factors[f].b += t.b_transposed ? column * part.factors[f].ldb : column;
   part.c += column;
   if (t.bias != nullptr) part.bias += column;
   if (t.add != nullptr) part.add += column;

@@ -12,26 +12,27 @@ namespace TEMPER_ISA {
 // 16 kHalves rows of b from `column` on. Chunks have at least 4 steps.
 template <int R, int kHalves>
 inline void TransposedTile(const PanelTask& t, int column) {
+  const PanelFactors& x = t.factors[0];
   ChunkTree<kHalves * R> tree;
   F16 acc[kHalves * R];
   // The last `steps` of the four columns from i on, of 8 rows of b.
   const auto four = [&](int64_t i, int half, bool high, int steps) {
     __m256 columns[4];
-    LoadColumns(t.b + (column + half * kLanes + (high ? 8 : 0)) * t.ldb + i, t.ldb, columns);
+    LoadColumns(x.b + (column + half * kLanes + (high ? 8 : 0)) * x.ldb + i, x.ldb, columns);
 #pragma GCC unroll 4
     for (int s = 0; s < 4; ++s) {
       if (s < 4 - steps) continue;
 #pragma GCC unroll 4
       for (int r = 0; r < R; ++r) {
         __m256& y = high ? acc[kHalves * r + half].hi : acc[kHalves * r + half].lo;
-        y = _mm256_fmadd_ps(_mm256_set1_ps(t.a[r * t.lda + i + s]), columns[s], y);
+        y = _mm256_fmadd_ps(_mm256_set1_ps(x.a[r * x.lda + i + s]), columns[s], y);
       }
     }
   };
-  for (int c = 0; c < t.k_chunks; ++c) {
+  for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
-    const int64_t end = ChunkBegin(t, c + 1);
-    int64_t i = ChunkBegin(t, c);
+    const int64_t end = ChunkBegin(t, x, c + 1);
+    int64_t i = ChunkBegin(t, x, c);
     // A line of each row at once: rows a power of two apart share few sets of the first cache.
     for (; i + kLanes <= end; i += kLanes) {
 #pragma GCC unroll 2
@@ -50,7 +51,7 @@ inline void TransposedTile(const PanelTask& t, int column) {
         four(i + steps - 4, half, true, steps);
       }
     }
-    tree.Push(c, t.k_chunks, acc);
+    tree.Push(c, t.chunks, acc);
   }
   for (int r = 0; r < R; ++r) {
     for (int half = 0; half < kHalves; ++half) {
@@ -62,13 +63,14 @@ inline void TransposedTile(const PanelTask& t, int column) {
 // One row of a, b [n, k], four of its rows: lanes are the 8 chunks of a row, so that they lie in one piece of
 // memory. `steps` is a chunk's length, a multiple of 16; x holds a the same way, [steps][8].
 inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
-  const float* b = t.b + column * t.ldb;
+  const int64_t ldb = t.factors[0].ldb;
+  const float* b = t.factors[0].b + column * ldb;
   __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
   for (int64_t i = 0; i < steps; i += 4) {
 #pragma GCC unroll 4
     for (int row = 0; row < 4; ++row) {
       __m256 columns[4];
-      LoadColumns(b + row * t.ldb + i, steps, columns);
+      LoadColumns(b + row * ldb + i, steps, columns);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) {
         acc[row] = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8 * (i + s)), columns[s], acc[row]);
@@ -85,13 +87,14 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
 
 // Up to kDirectRows rows of a against rows of b. How many columns were done.
 inline int Transposed(const PanelTask& t, float* scratch) {
-  const int64_t steps = t.k / t.k_chunks;
+  const PanelFactors& x = t.factors[0];
+  const int64_t steps = t.k / t.chunks;
   int column = 0;
   if (steps < 4) return 0;
-  if (t.rows == 1 && t.k_chunks == 8 && t.k % (8 * 16) == 0) {
+  if (t.rows == 1 && t.chunks == 8 && t.k % (8 * 16) == 0) {
     for (int64_t i = 0; i < steps; i += 4) {
       __m256 columns[4];
-      LoadColumns(t.a + i, steps, columns);
+      LoadColumns(x.a + i, steps, columns);
 #pragma GCC unroll 4
       for (int s = 0; s < 4; ++s) _mm256_storeu_ps(scratch + 8 * (i + s), columns[s]);
     }

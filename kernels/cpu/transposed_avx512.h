@@ -15,31 +15,32 @@ constexpr int64_t kWindow = 64;
 // b [n, k], 16 kHalves of its rows from `column` on, transposed in registers. Chunks have at least 16 steps.
 template <int R, int kHalves>
 void TransposedTile(const PanelTask& t, int column) {
+  const PanelFactors& x = t.factors[0];
   ChunkTree<kHalves * R> tree;
   F16 acc[kHalves * R];
   // The last `steps` of the 16 columns from i on.
   const auto block = [&](int64_t i, int steps) {
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
-      const Block16 block = LoadBlock(t.b + (column + half * kLanes) * t.ldb + i, t.ldb);
+      const Block16 block = LoadBlock(x.b + (column + half * kLanes) * x.ldb + i, x.ldb);
 #pragma GCC unroll 16
       for (int s = 0; s < kLanes; ++s) {
         if (s < kLanes - steps) continue;
-        const F16 x = Column(block, s);
+        const F16 b = Column(block, s);
 #pragma GCC unroll 4
         for (int r = 0; r < R; ++r) {
-          acc[kHalves * r + half] = Fma(Set(t.a[r * t.lda + i + s]), x, acc[kHalves * r + half]);
+          acc[kHalves * r + half] = Fma(Set(x.a[r * x.lda + i + s]), b, acc[kHalves * r + half]);
         }
       }
     }
   };
-  for (int c = 0; c < t.k_chunks; ++c) {
+  for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
-    const int64_t end = ChunkBegin(t, c + 1);
-    int64_t i = ChunkBegin(t, c);
+    const int64_t end = ChunkBegin(t, x, c + 1);
+    int64_t i = ChunkBegin(t, x, c);
     for (; i + kLanes <= end; i += kLanes) block(i, kLanes);
     if (i < end) block(end - kLanes, static_cast<int>(end - i));
-    tree.Push(c, t.k_chunks, acc);
+    tree.Push(c, t.chunks, acc);
   }
   for (int r = 0; r < R; ++r) {
     for (int half = 0; half < kHalves; ++half) {
@@ -55,10 +56,11 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
   // Meanwhile the next window of each chunk is fetched, at last the next four rows' first one: no further
   // ahead than stays in the first cache.
   const int64_t window = steps % kWindow == 0 ? kWindow : steps;
-  const float* b = t.b + column * t.ldb;
+  const int64_t ldb = t.factors[0].ldb;
+  const float* b = t.factors[0].b + column * ldb;
   F16 acc[2] = {Set(0.0f), Set(0.0f)};
   for (int64_t i = 0, end = window; end <= steps; end += window) {
-    const float* ahead = end == steps ? b + 4 * t.ldb : b + end;
+    const float* ahead = end == steps ? b + 4 * ldb : b + end;
     int64_t left = window;
     for (; i < end; i += 8) {
 #pragma GCC unroll 8
@@ -75,7 +77,7 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
 #pragma GCC unroll 2
       for (int pair = 0; pair < 2; ++pair) {
         F16 columns[8];
-        LoadChunks(b + 2 * pair * t.ldb + i, steps, t.ldb, columns);
+        LoadChunks(b + 2 * pair * ldb + i, steps, ldb, columns);
 #pragma GCC unroll 8
         for (int s = 0; s < 8; ++s) acc[pair] = Fma(Load(x + (i + s) * kLanes), columns[s], acc[pair]);
       }
@@ -95,12 +97,13 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
 
 // Up to kDirectRows rows of a against rows of b. How many columns were done.
 inline int Transposed(const PanelTask& t, float* scratch) {
-  const int64_t steps = t.k / t.k_chunks;
+  const PanelFactors& x = t.factors[0];
+  const int64_t steps = t.k / t.chunks;
   int column = 0;
   if (steps < kLanes) return 0;
-  if (t.rows == 1 && t.k_chunks == 8 && t.k % (8 * kLanes) == 0) {
+  if (t.rows == 1 && t.chunks == 8 && t.k % (8 * kLanes) == 0) {
     for (int64_t i = 0; i < steps; i += kLanes) {
-      const Block16 block = LoadBlock(t.a + i, steps, kLanes, 0);
+      const Block16 block = LoadBlock(x.a + i, steps, kLanes, 0);
 #pragma GCC unroll 16
       for (int s = 0; s < kLanes; ++s) Store(scratch + (i + s) * kLanes, Column(block, s));
     }
@@ -108,7 +111,7 @@ inline int Transposed(const PanelTask& t, float* scratch) {
     return column;
   }
   // Rows of b this far apart fall into one set of the first cache.
-  const bool one_set = t.ldb % 1024 == 0;
+  const bool one_set = x.ldb % 1024 == 0;
   WithRows<kDirectRows>(t.rows, [&](auto rows) {
     constexpr int kCount = decltype(rows)::value;
     if (!one_set && kCount == 1) {

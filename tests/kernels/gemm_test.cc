@@ -22,7 +22,7 @@ struct Operand {
   Matrix Of(const std::vector<float>& other, int64_t rows, int64_t cols) const {
     return F32(other.data(), rows, cols).Strided(ld);
   }
-  const int64_t ld;
+  int64_t ld;
   std::vector<float> numbers;
 };
 
@@ -130,12 +130,6 @@ std::vector<std::unique_ptr<TestBackend>> Pools(std::initializer_list<int> threa
   std::vector<std::unique_ptr<TestBackend>> pools;
   for (int t : threads) pools.push_back(std::make_unique<TestBackend>(t));
   return pools;
-}
-
-std::vector<Isa> FastIsas() {
-  std::vector<Isa> isas = SupportedIsas();
-  if (isas.size() > 1) isas.erase(isas.begin());  // plain: slow, so on few shapes
-  return isas;
 }
 
 TEST(Gemm, EveryShapeEqualsItsChain) {
@@ -324,6 +318,212 @@ TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
   backend->Products(products);
   for (size_t i = 0; i < cases.size(); ++i) EXPECT_EQ(Differences(out[i], cases[i].Reference()), 0) << i;
   backend->Products({});
+}
+
+// Part r of `parts` of a product's chunked axis, whole chunks each.
+Product PartOf(const Product& whole, int parts, int r) {
+  const int64_t k = whole.k(), begin = r * (kChunks / parts) * k / kChunks,
+                end = (r + 1) * (kChunks / parts) * k / kChunks;
+  Product part = whole;
+  part.a = whole.a.Columns(begin, end - begin);
+  part.b = whole.b_transposed ? whole.b.Columns(begin, end - begin) : whole.b.Rows(begin, end - begin);
+  part.part = {.begin = begin, .whole = k};
+  return part;
+}
+
+// Neighbours add, until one is left.
+std::vector<float> TreeOf(std::vector<std::vector<float>> parts) {
+  for (; parts.size() > 1; parts.resize(parts.size() / 2)) {
+    for (size_t i = 0; i < parts.size() / 2; ++i) {
+      std::vector<float> sum = parts[2 * i];
+      for (size_t j = 0; j < sum.size(); ++j) sum[j] = sum[j] + parts[2 * i + 1][j];
+      parts[i] = std::move(sum);
+    }
+  }
+  return parts[0];
+}
+
+TEST(Gemm, PartsOfAnAxisAddUpThroughTheTreeToTheWhole) {
+  auto pools = Pools({1, 2, 3});
+  struct Size {
+    int64_t m, n, k, ldb = 0;
+  };
+  for (const Size& size : {Size{1, 33, 711},
+                           {1, 70, 1024},
+                           {2, 40, 100},
+                           {3, 17, 131},
+                           {4, 300, 711, 2048},
+                           {7, 64, 37},
+                           {12, 50, 333},
+                           {65, 97, 150},
+                           {130, 300, 711},
+                           {500, 150, 100},
+                           {3, 5, 7},
+                           {2, 9, 4}}) {
+    for (bool transposed : {true, false}) {
+      Case x({size.m, size.n, size.k, kChunks, transposed, false, Add::kNone,
+              size.ldb == 0 ? 0 : std::max(size.ldb, size.k)});
+      x.c = Operand(size.m, size.n, 3, size.n);
+      const std::vector<float> want = x.Reference();
+      for (Isa isa : size.m* size.n* size.k < 30'000 ? SupportedIsas() : FastIsas()) {
+        IsaScope scope(isa);
+        for (auto& backend : pools) {
+          for (int parts : {1, 2, 4, 8}) {
+            for (bool pack : {false, true}) {
+              std::vector<std::vector<float>> sums(parts);
+              for (int r = 0; r < parts; ++r) {
+                Product p = PartOf(x.Fill(&sums[r]), parts, r);
+                std::vector<float> panels((*backend)->PackedFloats(size.n, p.k()));
+                PackedMatrix packed;
+                if (pack) {
+                  packed = (*backend)->Pack(p.b, transposed, panels.data());
+                  p.packed = &packed;
+                }
+                (*backend)->Products({&p, 1});
+              }
+              EXPECT_EQ(Differences(TreeOf(sums), want), 0)
+                  << Name(x.s) << " " << Name(isa) << " parts " << parts << " packed " << pack;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, APartThatIsNoSubtreeOfTheChunksIsRefused) {
+  TestBackend backend(1);
+  const Case x({.m = 2, .n = 5, .k = 80, .k_chunks = kChunks});
+  std::vector<float> out;
+  const auto run = [&](int64_t begin, int64_t end, int64_t whole, int chunks) {
+    Product p = x.Fill(&out);
+    p.a = p.a.Columns(0, end - begin);
+    p.b = p.b.Columns(0, end - begin);
+    p.part = {begin, whole};
+    p.k_chunks = chunks;
+    backend->Products({&p, 1});
+  };
+  EXPECT_NO_THROW(run(0, 40, 80, kChunks));
+  EXPECT_NO_THROW(run(60, 80, 80, kChunks));
+  EXPECT_NO_THROW(run(10, 20, 80, kChunks));
+  EXPECT_ANY_THROW(run(0, 39, 80, kChunks)) << "ends inside a chunk";
+  EXPECT_ANY_THROW(run(1, 40, 80, kChunks)) << "begins inside a chunk";
+  EXPECT_ANY_THROW(run(10, 30, 80, kChunks)) << "two chunks that are no neighbours in the tree";
+  EXPECT_ANY_THROW(run(0, 60, 80, kChunks)) << "six chunks";
+  EXPECT_ANY_THROW(run(0, 40, 39, kChunks)) << "more than the whole";
+  EXPECT_ANY_THROW(run(0, 80, 81, 1)) << "a part of an axis that has no chunks";
+}
+
+// Several products into one c.
+struct Several {
+  Several(int64_t m, int64_t n, std::vector<int64_t> k, int k_chunks)
+      : m(m), n(n), k(std::move(k)), k_chunks(k_chunks), c(m, n, 3) {
+    for (size_t i = 0; i < this->k.size(); ++i) {
+      a.emplace_back(m, this->k[i], 10 + static_cast<uint32_t>(i));
+      b.emplace_back(this->k[i], n, 20 + static_cast<uint32_t>(i));
+    }
+  }
+
+  Product Fill(std::vector<float>* out) const {
+    *out = c.numbers;
+    Product p{
+        .a = a[0].Of(a[0].numbers, m, k[0]), .b = b[0].Of(b[0].numbers, k[0], n), .b_transposed = false};
+    for (size_t i = 1; i < k.size(); ++i)
+      p.more[i - 1] = {a[i].Of(a[i].numbers, m, k[i]), b[i].Of(b[i].numbers, k[i], n)};
+    p.c = c.Of(*out, m, n);
+    p.k_chunks = k_chunks;
+    p.add = p.c;
+    return p;
+  }
+
+  // In each chunk one chain over the first product's steps of it, then the second's, then the third's.
+  std::vector<float> Reference() const {
+    std::vector<float> out = c.numbers;
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        std::vector<float> chunks(k_chunks);
+        for (int64_t q = 0; q < k_chunks; ++q) {
+          for (size_t f = 0; f < k.size(); ++f) {
+            for (int64_t l = q * k[f] / k_chunks; l < (q + 1) * k[f] / k_chunks; ++l)
+              chunks[q] = std::fma(a[f].numbers[i * a[f].ld + l], b[f].numbers[l * b[f].ld + j], chunks[q]);
+          }
+        }
+        out[i * c.ld + j] = (k_chunks == 1 ? chunks[0] : ReferenceTree(chunks)) + c.numbers[i * c.ld + j];
+      }
+    }
+    return out;
+  }
+
+  int64_t m, n;
+  std::vector<int64_t> k;
+  int k_chunks;
+  std::vector<Operand> a, b;
+  Operand c;
+};
+
+TEST(Gemm, SeveralProductsIntoOneAreChunkMajor) {
+  auto pools = Pools({1, 2, 3});
+  struct Size {
+    int64_t m, n;
+    std::vector<int64_t> k;
+  };
+  std::vector<Size> sizes = {{130, 150, {100, 33, 35}}, {500, 70, {100, 300}},  {500, 300, {600, 64, 64}},
+                             {481, 97, {711, 5}},       {240, 310, {1001, 90}}, {33, 700, {50, 3, 1}}};
+  for (int64_t m : {1, 2, 3, 4, 5, 8, 9, 11, 12, 13, 25, 65}) sizes.push_back({m, 100, {100, 33, 7}});
+  for (int64_t m : {1, 3, 6, 14}) sizes.push_back({m, 2100, {37, 0, 20}});
+  for (const Size& size : sizes) {
+    for (int chunks : {1, kChunks}) {
+      const Several x(size.m, size.n, size.k, chunks);
+      const std::vector<float> want = x.Reference();
+      const bool small = size.m < 4 && size.n == 100;
+      for (Isa isa : small ? SupportedIsas() : FastIsas()) {
+        IsaScope scope(isa);
+        for (auto& backend : pools) {
+          std::vector<float> out;
+          const Product p = x.Fill(&out);
+          (*backend)->Products({&p, 1});
+          EXPECT_EQ(Differences(out, want), 0)
+              << "m " << size.m << " n " << size.n << " chunks " << chunks << " " << Name(isa);
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, SeveralProductsByPartsOfTheirAxesAddUpToTheWhole) {
+  TestBackend backend(2);
+  for (int64_t m : {1, 5, 65, 300}) {
+    Several x(m, 100, {300, 100, 37}, kChunks);
+    x.c = Operand(m, 100, 3, 100);
+    std::vector<float> whole;
+    Product p = x.Fill(&whole);
+    p.add = {};
+    backend->Products({&p, 1});
+    for (int parts : {2, 4, 8}) {
+      std::vector<std::vector<float>> sums(parts);
+      for (int r = 0; r < parts; ++r) {
+        Product part = p;
+        sums[r] = x.c.numbers;
+        part.c = x.c.Of(sums[r], m, 100);
+        const auto cut = [&](Matrix& a, Matrix& b, AxisPart& at) {
+          const int64_t k = a.cols, begin = r * (kChunks / parts) * k / kChunks,
+                        end = (r + 1) * (kChunks / parts) * k / kChunks;
+          a = a.Columns(begin, end - begin);
+          b = b.Rows(begin, end - begin);
+          at = {begin, k};
+        };
+        cut(part.a, part.b, part.part);
+        for (FactorPair& more : part.more) cut(more.a, more.b, more.part);
+        backend->Products({&part, 1});
+      }
+      EXPECT_EQ(Differences(TreeOf(sums), whole), 0) << m << " " << parts;
+    }
+    // Parts of different chunks are no part of one sum.
+    p.a = p.a.Columns(0, 150);
+    p.b = p.b.Rows(0, 150);
+    p.part = {0, 300};
+    EXPECT_ANY_THROW(backend->Products({&p, 1}));
+  }
 }
 
 TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {

@@ -94,4 +94,11 @@ inline std::vector<Isa> SupportedIsas() {
   return out;
 }
 
+// The plain code is slow, and so tried on few shapes.
+inline std::vector<Isa> FastIsas() {
+  std::vector<Isa> isas = SupportedIsas();
+  if (isas.size() > 1) isas.erase(isas.begin());
+  return isas;
+}
+
 }  // namespace temper::kernels
