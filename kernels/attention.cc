@@ -56,6 +56,7 @@ AttentionBackwardPiece WholeOf(const AttentionBackwardTask& task, const Attentio
   };
   const int64_t q = int64_t{group} * s.qk_dim, out = int64_t{group} * s.v_dim;
   return {.shape = s,
+          .first_head = piece.kv_head * group,
           .q = at(task.q, q),
           .k = at(task.k, s.qk_dim),
           .v = at(task.v, s.v_dim),
@@ -146,13 +147,9 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
       const Part part = work[i].part;
       const int64_t rows = piece.sequence->rows, tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
       const AttentionBackwardPiece whole = WholeOf(task, piece);
-      float* const scratch = Scratch(AttentionBackwardScratch(shape.qk_dim, shape.v_dim));
+      float* const scratch = Scratch(AttentionBackwardScratch(whole));
       const int64_t first = kAttentionBlock * piece.begin;
       const int64_t count = std::min(rows, kAttentionBlock * piece.end) - first;
-      if (part != kRows) {
-        ZeroRows(whole.dk.Rows(first, count));
-        ZeroRows(whole.dv.Rows(first, count));
-      }
       if (part != kKeys) ZeroRows(whole.dq.Rows(first, count));
       if (part == kRows) {
         for (int64_t key = 0; key <= piece.begin; ++key)

@@ -18,6 +18,8 @@ namespace temper::kernels {
 
 inline constexpr int kAttentionBlock = 64;    // keys of a block, tokens of a cache page
 inline constexpr int kAttentionSplit = 1024;  // keys of a split
+inline constexpr int kAttentionSpan = 1024;   // queries of a span
+inline constexpr int kHeadRanges = 8;         // of all query heads
 
 struct AttentionShape {
   int q_heads = 0;
@@ -61,8 +63,11 @@ struct AttentionTask {
 };
 
 // Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward
-// pass. Overwrites dq, dk, dv. dk and dv: for each key, query heads ascending, then queries ascending; dq:
-// keys ascending.
+// pass. Overwrites dq, dk, dv. dq: one chain, keys ascending. dk and dv of a key and kv head: query heads in
+// 8 ranges [floor(r q_heads / 8), floor((r + 1) q_heads / 8)), queries in spans of 1,024 from position 0. Of
+// a range and a span there is one chain, heads ascending, in a head queries ascending; the spans of a range
+// are combined as a binary tree over the sequence's spans (neighbours add; without a neighbour a sum goes up
+// as it is), the ranges as a binary tree. What has no head or no query that sees the key counts as 0.
 struct AttentionBackwardTask {
   AttentionShape shape;
   absl::Span<const AttentionSequence> sequences;

@@ -26,17 +26,29 @@ inline int64_t AttentionScratch(int v_dim) {
 // Of a task: one sequence's rows, the columns of one kv head and of its group of query heads.
 struct AttentionBackwardPiece {
   const AttentionShape& shape;
+  int first_head;  // the group's first query head
   Matrix q, k, v, out, dout, dq, dk, dv;
   const float* lse;  // [rows][q_heads], from the group's first head on
 };
 
-inline int64_t AttentionBackwardScratch(int qk_dim, int v_dim) {
-  return int64_t{64} * (qk_dim + v_dim + 128);
+// Levels of the tree over the spans of a sequence.
+[[gnu::always_inline]] inline int SpanLevels(int64_t rows) {
+  int levels = 0;
+  while ((int64_t{kAttentionSpan} << levels) < rows) ++levels;
+  return levels;
+}
+
+inline int64_t AttentionBackwardScratch(const AttentionBackwardPiece& piece) {
+  constexpr int kRangeLevels = 3;
+  static_assert(1 << kRangeLevels == kHeadRanges);
+  const int64_t both = piece.shape.qk_dim + piece.shape.v_dim,
+                waiting = kRangeLevels + SpanLevels(piece.q.rows);
+  return 64 * (both * (1 + waiting) + 128);
 }
 
 // Which part of a piece's gradients: what the 64 keys of block `key_block` and the 64-row tiles
-// [row_tile_begin, row_tile_end) give to dq (if `dq`) and to dk, dv (if `dkv`, which needs all the row
-// tiles).
+// [row_tile_begin, row_tile_end) give to dq (if `dq`); and dk, dv of the keys (if `dkv`, which needs all the
+// row tiles).
 struct AttentionBackwardPart {
   int64_t key_block;
   int64_t row_tile_begin, row_tile_end;
@@ -44,7 +56,7 @@ struct AttentionBackwardPart {
 };
 
 // AttentionTile: the attention of at most kAttentionTile pairs; AttentionScratch floats.
-// AttentionBackwardBlock: dq, dk and dv are zero before their first part; AttentionBackwardScratch floats.
+// AttentionBackwardBlock: dq is zero before its first part; AttentionBackwardScratch floats.
 #define TEMPER_ATTENTION(ISA)                                                                         \
   namespace ISA {                                                                                     \
   void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch);         \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two inner products of attention, forward and backward. Included only by kernels/cpu/*.cc.
+// The two inner products of attention, forward and backward, and which keys a query sees. Included only by
+// kernels/cpu/*.cc.
 #pragma once
 
 #include <stdint.h>
@@ -8,6 +9,21 @@
 
 namespace temper::kernels {
 namespace TEMPER_ISA {
+
+// How many keys of a block lie at a position or before it.
+inline int Valid(int64_t position, int64_t block) {
+  const int64_t left = position + 1 - 64 * block;
+  return left > 64 ? 64 : left < 0 ? 0 : static_cast<int>(left);
+}
+
+// The first position that a query at `position` sees; and how many keys of a block come before that.
+inline int64_t FirstKey(int64_t position, int64_t window) {
+  return window == 0 || position < window ? 0 : position - window + 1;
+}
+inline int Unseen(int64_t first_key, int64_t block) {
+  const int64_t before = first_key - 64 * block;
+  return before < 0 ? 0 : before > 64 ? 64 : static_cast<int>(before);
+}
 
 // Up to 4 outputs [width] whose chains share the vectors x[step]: out[t] = fma(coefficient(t, step), x[step],
 // out[t]) for the steps begin[t] <= step < end[t] ascending; coefficient(t, step) is coefficients[t *

@@ -351,54 +351,89 @@ Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
   return g;
 }
 
-// The contract's chains, a number at a time.
-Gradients ReferenceBackward(Batch& b) {
-  TestBackend backend(1);
-  std::vector<float> lse;
-  const std::vector<float> out = b.Run(5000, backend, &lse), dout = Dout(b);
-  Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
-              std::vector<float>(b.rows * b.ldv(), 5)};
+// Neighbours add; without a neighbour a sum goes up as it is.
+float TreeOf(std::vector<float> sums) {
+  while (sums.size() > 1) {
+    std::vector<float> above;
+    for (size_t i = 0; i < sums.size(); i += 2)
+      above.push_back(i + 1 < sums.size() ? sums[i] + sums[i + 1] : sums[i]);
+    sums = above;
+  }
+  return sums[0];
+}
+
+// The contract, a number at a time: dq's chains, and dk's and dv's sums by ranges of heads and spans of
+// queries.
+struct BackwardReference {
+  Batch& b;
+  std::vector<float> lse, out, dout;
+  Gradients g;
+
   const AttentionShape& s = b.shape;
   const int group = s.q_heads / s.kv_heads;
-  for (int64_t row = 0; row < b.rows; ++row) {
-    std::fill_n(&g.dq[row * b.ldq()], s.q_heads * s.qk_dim, 0.0f);
-    std::fill_n(&g.dk[row * b.ldk()], s.kv_heads * s.qk_dim, 0.0f);
-    std::fill_n(&g.dv[row * b.ldv()], s.kv_heads * s.v_dim, 0.0f);
+
+  explicit BackwardReference(Batch& batch) : b(batch) {
+    TestBackend backend(1);
+    out = b.Run(5000, backend, &lse);
+    dout = Dout(b);
+    g = {std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
+         std::vector<float>(b.rows * b.ldv(), 5)};
+    for (size_t n = 0; n < b.lengths.size(); ++n) Sequence(b.first[n], b.lengths[n]);
   }
-  for (size_t n = 0; n < b.lengths.size(); ++n) {
-    for (int h = 0; h < s.q_heads; ++h) {
-      for (int64_t i = b.first[n]; i < b.first[n] + b.lengths[n]; ++i) {
-        const float* q = &b.q[i * b.ldq() + h * s.qk_dim];
-        const float* o = &out[i * b.ldout() + h * s.v_dim];
-        const float* d = &dout[i * b.ldout() + h * s.v_dim];
-        std::vector<float> lanes(16);
-        for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
-        const float delta = ReferenceSumLanes(lanes);
-        const int64_t seen = s.window == 0 ? b.rows : s.window;
-        for (int64_t j = std::max(b.first[n], i - seen + 1); j <= i; ++j) {
-          const float* k = &b.k[j * b.ldk() + h / group * s.qk_dim];
-          const float* v = &b.v[j * b.ldv() + h / group * s.v_dim];
-          float score = 0, dp = 0;
-          for (int c = 0; c < s.qk_dim; ++c) score = std::fma(q[c], k[c], score);
-          for (int c = 0; c < s.v_dim; ++c) dp = std::fma(d[c], v[c], dp);
-          const float p = ReferenceExp(score * s.scale - lse[i * s.q_heads + h]);
-          const float ds = p * (dp - delta) * s.scale;
-          for (int c = 0; c < s.qk_dim; ++c) {
-            float& dq = g.dq[i * b.ldq() + h * s.qk_dim + c];
-            float& dk = g.dk[j * b.ldk() + h / group * s.qk_dim + c];
-            dq = std::fma(ds, k[c], dq);
-            dk = std::fma(ds, q[c], dk);
-          }
-          for (int c = 0; c < s.v_dim; ++c) {
-            float& dv = g.dv[j * b.ldv() + h / group * s.v_dim + c];
-            dv = std::fma(p, d[c], dv);
+
+  // The probability and the score's gradient of a query and a key.
+  std::pair<float, float> Score(int h, int64_t i, int64_t j) const {
+    const float *q = &b.q[i * b.ldq() + h * s.qk_dim], *k = &b.k[j * b.ldk() + h / group * s.qk_dim];
+    const float *o = &out[i * b.ldout() + h * s.v_dim], *d = &dout[i * b.ldout() + h * s.v_dim];
+    const float* v = &b.v[j * b.ldv() + h / group * s.v_dim];
+    std::vector<float> lanes(16);
+    for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
+    float score = 0, dp = 0;
+    for (int c = 0; c < s.qk_dim; ++c) score = std::fma(q[c], k[c], score);
+    for (int c = 0; c < s.v_dim; ++c) dp = std::fma(d[c], v[c], dp);
+    const float p = ReferenceExp(score * s.scale - lse[i * s.q_heads + h]);
+    return {p, p * (dp - ReferenceSumLanes(lanes)) * s.scale};
+  }
+
+  void Sequence(int64_t first, int64_t length) {
+    const int64_t spans = (length + 1023) / 1024;
+    for (int64_t i = first; i < first + length; ++i)
+      std::fill_n(&g.dq[i * b.ldq()], s.q_heads * s.qk_dim, 0.0f);
+    for (int64_t j = first; j < first + length; ++j) {
+      for (int kv = 0; kv < s.kv_heads; ++kv) {
+        // [feature][range][span]
+        using Sums = std::vector<std::vector<std::vector<float>>>;
+        const std::vector<std::vector<float>> zeros(8, std::vector<float>(spans));
+        Sums dk(s.qk_dim, zeros), dv(s.v_dim, zeros);
+        for (int range = 0; range < 8; ++range) {
+          for (int h = range * s.q_heads / 8; h < (range + 1) * s.q_heads / 8; ++h) {
+            if (h / group != kv) continue;
+            for (int64_t i = j; i < first + length && (s.window == 0 || i - j < s.window); ++i) {
+              const int64_t span = (i - first) / 1024;
+              const auto [p, ds] = Score(h, i, j);
+              for (int c = 0; c < s.qk_dim; ++c) {
+                float& dq = g.dq[i * b.ldq() + h * s.qk_dim + c];
+                dq = std::fma(ds, b.k[j * b.ldk() + kv * s.qk_dim + c], dq);
+                dk[c][range][span] = std::fma(ds, b.q[i * b.ldq() + h * s.qk_dim + c], dk[c][range][span]);
+              }
+              for (int c = 0; c < s.v_dim; ++c)
+                dv[c][range][span] = std::fma(p, dout[i * b.ldout() + h * s.v_dim + c], dv[c][range][span]);
+            }
           }
         }
+        const auto sum = [](const std::vector<std::vector<float>>& ranges) {
+          std::vector<float> of_ranges;
+          for (const std::vector<float>& spans : ranges) of_ranges.push_back(TreeOf(spans));
+          return TreeOf(of_ranges);
+        };
+        for (int c = 0; c < s.qk_dim; ++c) g.dk[j * b.ldk() + kv * s.qk_dim + c] = sum(dk[c]);
+        for (int c = 0; c < s.v_dim; ++c) g.dv[j * b.ldv() + kv * s.v_dim + c] = sum(dv[c]);
       }
     }
   }
-  return g;
-}
+};
+
+Gradients ReferenceBackward(Batch& b) { return BackwardReference(b).g; }
 
 void ExpectSame(const Gradients& got, const Gradients& want, const std::string& what) {
   EXPECT_EQ(Differences(got.dq, want.dq), 0) << what;
@@ -407,14 +442,45 @@ void ExpectSame(const Gradients& got, const Gradients& want, const std::string& 
 }
 
 TEST(AttentionBackward, EqualsTheReferenceWithEveryInstructionSet) {
-  for (const AttentionShape& shape : {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1),
-                                      Windowed(Shape(4, 2, 9, 20), 1), Windowed(Shape(6, 2, 20, 7), 5),
-                                      Windowed(Shape(2, 1, 20, 7), 64), Windowed(Shape(2, 1, 20, 7), 100)}) {
+  for (const AttentionShape& shape :
+       {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1), Shape(16, 1, 24, 16),
+        Windowed(Shape(4, 2, 9, 20), 1), Windowed(Shape(6, 2, 20, 7), 5), Windowed(Shape(2, 1, 20, 7), 64),
+        Windowed(Shape(2, 1, 20, 7), 100)}) {
     Batch batch(shape, {1, 67, 130, 16, 64}, 7);
     const Gradients want = ReferenceBackward(batch);
     for (Isa isa : SupportedIsas()) {
       IsaScope scope(isa);
       ExpectSame(Backward(batch, 2), want, std::string(Name(isa)));
+    }
+  }
+}
+
+TEST(AttentionBackward, PastSpansOfQueriesEqualsTheReference) {
+  // Two, three and five spans; heads in one range each, and in several.
+  for (const AttentionShape& shape : {Shape(10, 1, 5, 3), Shape(3, 1, 6, 5), Shape(4, 2, 5, 4),
+                                      Windowed(Shape(9, 1, 4, 5), 1300), Windowed(Shape(2, 2, 5, 4), 70)}) {
+    const bool short_one = shape.q_heads > 4;
+    Batch batch(shape,
+                short_one ? std::vector<int64_t>{1030, 2100} : std::vector<int64_t>{2050, 1024, 1025, 3}, 29);
+    const Gradients want = ReferenceBackward(batch);
+    for (Isa isa : FastIsas()) {
+      IsaScope scope(isa);
+      for (int threads : {1, 3})
+        ExpectSame(Backward(batch, threads), want,
+                   std::string(Name(isa)) + " q_heads " + std::to_string(shape.q_heads));
+    }
+  }
+  Batch batch(Shape(2, 1, 2, 2), {4500}, 29);
+  ExpectSame(Backward(batch, 2), ReferenceBackward(batch), "five spans");
+}
+
+TEST(AttentionBackward, HeadsInEveryRangeAndInFewEqualTheReference) {
+  for (int q_heads : {1, 2, 3, 5, 7, 8, 9, 10, 12, 14, 16, 17, 24}) {
+    for (int kv_heads = 1; kv_heads <= q_heads; ++kv_heads) {
+      if (q_heads % kv_heads != 0) continue;
+      Batch batch(Shape(q_heads, kv_heads, 6, 17), {70, 1}, 13);
+      ExpectSame(Backward(batch, 2), ReferenceBackward(batch),
+                 std::to_string(q_heads) + " heads, " + std::to_string(kv_heads) + " of keys");
     }
   }
 }

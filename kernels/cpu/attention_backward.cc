@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/chains.h"
+#include "kernels/cpu/simd.h"
+
+namespace temper::kernels {
+namespace TEMPER_ISA {
+namespace {
+
+// At most 64 rows to [cols][64]; the absent rows become zeros.
+void TransposeBlock(const Matrix& from, float* out) {
+  const float* const rows = from.f32();
+  for (int64_t d = 0; d < from.cols; ++d) {
+    for (int64_t i = 0; i < from.rows; ++i) out[64 * d + i] = rows[i * from.stride + d];
+    for (int64_t i = from.rows; i < 64; ++i) out[64 * d + i] = 0.0f;
+  }
+}
+
+float DotRow(const float* a, const float* b, int n) {
+  F16 sum = Set(0.0f);
+  for (int c = 0; c < n; c += kLanes) {
+    const int lanes = n - c < kLanes ? n - c : kLanes;
+    sum = Fma(LoadFirst(a + c, lanes), LoadFirst(b + c, lanes), sum);
+  }
+  return SumLanes(sum);
+}
+
+// Rows [row, row + count) of one head against the block of keys from `key` on, which are transposed.
+struct BackwardTile {
+  int64_t row;
+  int count, head;
+  int64_t key;
+  const float *keys, *values;
+};
+
+// P and dS, both [64][64], of a tile; 0 where the row does not see the key.
+void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, float* p, float* ds) {
+  const AttentionShape& shape = piece.shape;
+  const int64_t row = at.row, key = at.key;
+  const int count = at.count, head = at.head;
+  for (int i = 0; i < count; i += 4) {
+    const int tile = count - i < 4 ? count - i : 4;
+    const float *q[4], *dout[4];
+    for (int t = 0; t < tile; ++t) {
+      q[t] = piece.q.Row(row + i + t) + head * shape.qk_dim;
+      dout[t] = piece.dout.Row(row + i + t) + head * shape.v_dim;
+    }
+    const int most = Valid(row + i + tile - 1, key / 64);
+    Dots(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
+    Dots(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
+    for (int t = 0; t < tile; ++t) {
+      const int64_t r = row + i + t;
+      const F16 lse = Set(piece.lse[r * shape.q_heads + head]);
+      const F16 d = Set(DotRow(dout[t], piece.out.Row(r) + head * shape.v_dim, shape.v_dim));
+      const int valid = Valid(r, key / 64);
+      for (int c = 0; c < 64; c += kLanes) {
+        const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
+        float* pc = p + 64 * (i + t) + c;
+        float* dsc = ds + 64 * (i + t) + c;
+        const F16 probability = Exp(Sub(Load(pc), lse));
+        const F16 gradient = Mul(Mul(probability, Sub(Load(dsc), d)), Set(shape.scale));
+        Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
+        Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
+      }
+      const int unseen = Unseen(FirstKey(r, shape.window), key / 64);
+      for (int c = 0; c < unseen; ++c) p[64 * (i + t) + c] = ds[64 * (i + t) + c] = 0.0f;
+    }
+  }
+}
+
+// The rows of a tile and the keys of a block. `ahead`: the tile's first row less the block's first key.
+struct RowsAndKeys {
+  int count, keys;
+  int64_t ahead, window;
+};
+
+// For each key: its output continues its chain over those of the rows that see it. `all` has the first key's
+// coefficients and output.
+void AddToKeys(const RowsAndKeys& at, const Chain& all) {
+  const int count = at.count, keys = at.keys;
+  const int64_t ahead = at.ahead, window = at.window;
+  for (int key = 0; key < keys; key += 4) {
+    Chain chain = all;
+    chain.coefficients += key;
+    chain.out += key * all.ldout;
+    chain.count = keys - key < 4 ? keys - key : 4;
+    for (int t = 0; t < chain.count; ++t) {
+      chain.begin[t] = ahead == 0 ? key + t : 0;
+      const int64_t end = window == 0 ? count : key + t + window - ahead;
+      chain.end[t] = end > count ? count : end < 0 ? 0 : static_cast<int>(end);
+    }
+    Accumulate(chain);
+  }
+}
+
+// A block of keys on its way through the tree of their sums.
+struct KeyBlock {
+  const AttentionBackwardPiece& piece;
+  const AttentionBackwardPart& part;
+  int64_t tile_end;  // behind the last tile of rows that sees a key
+  Matrix dk, dv;     // of the block
+  float *keys, *values, *p, *ds;
+  float* waiting;      // of each level of the tree the left sum: [64][qk_dim], [64][v_dim]
+  int64_t leaves = 0;  // that were summed
+};
+
+// Query heads of the group and tiles of rows.
+struct HeadsAndTiles {
+  int head, head_end;
+  int64_t tile, tile_end;
+
+  bool empty() const { return head >= head_end || tile >= tile_end; }
+};
+
+// What they give to dq, dk and dv; the sums go on.
+void AddTiles(const KeyBlock& at, const HeadsAndTiles& all) {
+  const AttentionBackwardPiece& piece = at.piece;
+  const AttentionBackwardPart& part = at.part;
+  const AttentionShape& shape = piece.shape;
+  const int64_t key_block = part.key_block, key = 64 * key_block;
+  for (int head = all.head; head < all.head_end; ++head) {
+    for (int64_t tile = all.tile; tile < all.tile_end; ++tile) {
+      const int64_t row = 64 * tile;
+      const int count = piece.q.rows - row < 64 ? static_cast<int>(piece.q.rows - row) : 64;
+      Probabilities(piece, {row, count, head, key, at.keys, at.values}, at.p, at.ds);
+      for (int i = 0; part.dq && i < count; i += 4) {
+        Chain chain{.coefficients = at.ds + 64 * i,
+                    .per_output = 64,
+                    .per_step = 1,
+                    .x = piece.k.Row(key),
+                    .ldx = piece.k.stride,
+                    .out = piece.dq.Row(row + i) + head * shape.qk_dim,
+                    .ldout = piece.dq.stride,
+                    .width = shape.qk_dim,
+                    .count = count - i < 4 ? count - i : 4};
+        for (int t = 0; t < chain.count; ++t) {
+          chain.begin[t] = Unseen(FirstKey(row + i + t, shape.window), key_block);
+          chain.end[t] = Valid(row + i + t, key_block);
+        }
+        Accumulate(chain);
+      }
+      if (!part.dkv) continue;
+      const RowsAndKeys rows{count, static_cast<int>(at.dk.rows), row - key, shape.window};
+      AddToKeys(rows, {.coefficients = at.ds,
+                       .per_output = 1,
+                       .per_step = 64,
+                       .x = piece.q.Row(row) + head * shape.qk_dim,
+                       .ldx = piece.q.stride,
+                       .out = at.dk.f32(),
+                       .ldout = at.dk.stride,
+                       .width = shape.qk_dim});
+      AddToKeys(rows, {.coefficients = at.p,
+                       .per_output = 1,
+                       .per_step = 64,
+                       .x = piece.dout.Row(row) + head * shape.v_dim,
+                       .ldx = piece.dout.stride,
+                       .out = at.dv.f32(),
+                       .ldout = at.dv.stride,
+                       .width = shape.v_dim});
+    }
+  }
+}
+
+// Leaf `index` of the tree: spans inside ranges of heads. Empty where no head or no row belongs to it.
+HeadsAndTiles LeafOf(const KeyBlock& at, int64_t index) {
+  constexpr int64_t kTiles = kAttentionSpan / 64;
+  const AttentionShape& shape = at.piece.shape;
+  const int group = shape.q_heads / shape.kv_heads, levels = SpanLevels(at.piece.q.rows);
+  const int64_t range = index >> levels, span = index - (range << levels);
+  const int64_t head = range * shape.q_heads / kHeadRanges - at.piece.first_head;
+  const int64_t head_end = (range + 1) * shape.q_heads / kHeadRanges - at.piece.first_head;
+  const int64_t tile = span * kTiles, tile_end = tile + kTiles;
+  return {.head = static_cast<int>(head < 0 ? 0 : head),
+          .head_end = static_cast<int>(head_end < group ? head_end : group),
+          .tile = tile < at.part.key_block ? at.part.key_block : tile,
+          .tile_end = tile_end < at.tile_end ? tile_end : at.tile_end};
+}
+
+bool AnyLeaf(const KeyBlock& at, int64_t first, int level) {
+  for (int64_t i = 0; i < int64_t{1} << level; ++i) {
+    if (!LeafOf(at, first + i).empty()) return true;
+  }
+  return false;
+}
+
+// Calls body(its place, its place in `waiting`, lanes) for each vector of the sums.
+template <typename Body>
+inline void ForSums(const KeyBlock& at, int level, const Body& body) {
+  float* waiting = at.waiting + 64 * level * (at.dk.cols + at.dv.cols);
+  const Matrix both[2] = {at.dk, at.dv};
+  for (const Matrix& sums : both) {
+    for (int64_t row = 0; row < sums.rows; ++row, waiting += sums.cols) {
+      for (int64_t c = 0; c < sums.cols; c += kLanes) {
+        const int lanes = sums.cols - c < kLanes ? static_cast<int>(sums.cols - c) : kLanes;
+        body(sums.Row(row) + c, waiting + c, lanes);
+      }
+    }
+  }
+}
+
+// dk and dv become the sum over 2^level leaves from `first` on; false where all are empty, and nothing was
+// done.
+bool SumLeaves(KeyBlock& at, int64_t first, int level) {
+  if (level == 0) {
+    const HeadsAndTiles leaf = LeafOf(at, first);
+    if (leaf.empty()) return false;
+    ++at.leaves;
+    ForSums(at, 0, [](float* sum, float*, int lanes) { StoreFirst(sum, Set(0.0f), lanes); });
+    AddTiles(at, leaf);
+    return true;
+  }
+  const int below = level - 1;
+  const int64_t middle = first + (int64_t{1} << below);
+  if (!SumLeaves(at, first, below)) return SumLeaves(at, middle, below);
+  if (!AnyLeaf(at, middle, below)) return true;
+  ForSums(at, below,
+          [](float* sum, float* left, int lanes) { StoreFirst(left, LoadFirst(sum, lanes), lanes); });
+  SumLeaves(at, middle, below);
+  ForSums(at, below, [](float* sum, float* left, int lanes) {
+    StoreFirst(sum, Add(LoadFirst(left, lanes), LoadFirst(sum, lanes)), lanes);
+  });
+  return true;
+}
+
+}  // namespace
+
+void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part,
+                            float* scratch) {
+  const AttentionShape& shape = piece.shape;
+  const int64_t key = 64 * part.key_block, rows = piece.q.rows;
+  const int64_t key_count = rows - key < 64 ? rows - key : 64;
+  float *const values = scratch + 64 * shape.qk_dim, *const p = values + 64 * shape.v_dim;
+  KeyBlock at{.piece = piece,
+              .part = part,
+              .tile_end = part.row_tile_end,
+              .dk = piece.dk.Rows(key, key_count),
+              .dv = piece.dv.Rows(key, key_count),
+              .keys = scratch,
+              .values = values,
+              .p = p,
+              .ds = p + 64 * 64,
+              .waiting = p + 2 * 64 * 64};
+  if (shape.window > 0) {
+    // Tiles after the last row that sees the last key.
+    const int64_t end = (key + 63 + shape.window - 1) / 64 + 1;
+    at.tile_end = end < at.tile_end ? end : at.tile_end;
+  }
+  const int64_t tile = part.row_tile_begin < part.key_block ? part.key_block : part.row_tile_begin;
+  if (tile >= at.tile_end) return;
+  TransposeBlock(piece.k.Rows(key, key_count), at.keys);
+  TransposeBlock(piece.v.Rows(key, key_count), at.values);
+  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end});
+  const int levels = SpanLevels(rows);
+  SumLeaves(at, 0, levels + 3);
+  // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
+  const int64_t spans = (rows + kAttentionSpan - 1) / kAttentionSpan;
+  if (at.leaves < kHeadRanges * spans)
+    ForSums(at, 0, [](float* sum, float*, int lanes) {
+      StoreFirst(sum, Add(LoadFirst(sum, lanes), Set(0.0f)), lanes);
+    });
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels
