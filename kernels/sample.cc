@@ -13,20 +13,52 @@
 namespace temper::kernels {
 namespace {
 
-// The first id whose running sum exceeds `threshold`; else the last that has any probability.
-int32_t FindById(const std::vector<float>& p, const std::vector<double>& prefix, double threshold) {
-  const int64_t n = static_cast<int64_t>(p.size());
-  const auto above = std::upper_bound(prefix.begin(), prefix.end(), threshold);
-  const int64_t block = std::max<int64_t>(above - prefix.begin() - 1, 0);
-  double sum = prefix[block];
-  for (int64_t id = block * kPrefixBlock; id < n; ++id) {
-    sum = sum + static_cast<double>(p[id]);
-    if (sum > threshold) return static_cast<int32_t>(id);
+int64_t Blocks(int64_t ids) { return (ids + kSampleBlock - 1) / kSampleBlock; }
+
+// The sums of each block's kept ids.
+void SumBlocks(const std::vector<float>& p, const std::vector<int32_t>& kept, std::vector<double>& sums) {
+  sums.assign(Blocks(static_cast<int64_t>(p.size())), 0.0);
+  for (int32_t id : kept) sums[id / kSampleBlock] = sums[id / kSampleBlock] + static_cast<double>(p[id]);
+}
+
+double Total(const std::vector<double>& block_sums) {
+  double total = 0;
+  for (double sum : block_sums) total = total + sum;
+  return total;
+}
+
+// Ids in ascending order: those kept, or all.
+struct Ids {
+  const std::vector<int32_t>* kept;
+  int64_t all;
+
+  int64_t size() const { return kept == nullptr ? all : static_cast<int64_t>(kept->size()); }
+  int32_t operator[](int64_t i) const { return kept == nullptr ? static_cast<int32_t>(i) : (*kept)[i]; }
+  int64_t FirstFrom(int32_t id) const {
+    return kept == nullptr ? id : std::lower_bound(kept->begin(), kept->end(), id) - kept->begin();
   }
-  for (int64_t id = n - 1; id > 0; --id) {
-    if (p[id] > 0) return static_cast<int32_t>(id);
+};
+
+// The first id whose cumulative sum exceeds `uniform` of all; else the last that has any probability.
+int32_t Find(const std::vector<float>& p, const Ids& ids, const std::vector<double>& block_sums,
+             double uniform) {
+  const double threshold = uniform * Total(block_sums);
+  double before = 0;
+  for (size_t block = 0; block < block_sums.size(); ++block) {
+    const double through = before + block_sums[block];
+    if (through > threshold) {
+      double sum = 0;
+      for (int64_t i = ids.FirstFrom(static_cast<int32_t>(block * kSampleBlock)); i < ids.size(); ++i) {
+        sum = sum + static_cast<double>(p[ids[i]]);
+        if (before + sum > threshold) return ids[i];
+      }
+    }
+    before = through;
   }
-  return 0;
+  for (int64_t i = ids.size() - 1; i > 0; --i) {
+    if (p[ids[i]] > 0) return ids[i];
+  }
+  return ids.size() > 0 ? ids[0] : 0;
 }
 
 // Ascending keys are descending logits, and ascending ids where they are equal.
@@ -34,12 +66,6 @@ uint64_t RankKey(float logit, int64_t id) {
   const uint32_t bits = std::bit_cast<uint32_t>(logit + 0.0f);  // -0 equals 0
   const uint32_t ascending = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
   return uint64_t{~ascending} << 32 | static_cast<uint64_t>(id);
-}
-
-double Total(const std::vector<float>& p, const std::vector<int32_t>& ids) {
-  double total = 0;
-  for (int32_t id : ids) total = total + static_cast<double>(p[id]);
-  return total;
 }
 
 void TakeIds(const std::vector<uint64_t>& keys, std::vector<int32_t>& ids) {
@@ -69,6 +95,7 @@ size_t Nucleus(const std::vector<float>& p, double enough, std::vector<uint64_t>
 // The ids that top-k, then top-p, then min-p leave, in ascending order.
 const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters& s,
                                      const std::vector<float>& p) {
+  thread_local std::vector<double> block_sums;
   thread_local std::vector<int32_t> ids;
   thread_local std::vector<uint64_t> keys;
   keys.resize(p.size());
@@ -79,24 +106,13 @@ const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters
   }
   TakeIds(keys, ids);
   if (s.top_p < 1.0f) {
-    keys.resize(Nucleus(p, static_cast<double>(s.top_p) * Total(p, ids), keys));
+    SumBlocks(p, ids, block_sums);
+    keys.resize(Nucleus(p, static_cast<double>(s.top_p) * Total(block_sums), keys));
     TakeIds(keys, ids);
   }
   // The largest probability is exp(0) = 1.
   if (s.min_p > 0.0f) std::erase_if(ids, [&](int32_t id) { return p[id] < std::min(s.min_p, 1.0f); });
   return ids;
-}
-
-int32_t FindInKept(const std::vector<float>& p, const std::vector<int32_t>& ids, double uniform) {
-  const double threshold = uniform * Total(p, ids);
-  double sum = 0;
-  int32_t last = ids.empty() ? 0 : ids[0];
-  for (int32_t id : ids) {
-    sum = sum + static_cast<double>(p[id]);
-    if (sum > threshold) return id;
-    if (p[id] > 0) last = id;
-  }
-  return last;
 }
 
 SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
@@ -105,19 +121,22 @@ SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double un
   const LogSumExp sum = RowLogSumExp(row);
 
   thread_local std::vector<float> p;
-  thread_local std::vector<double> prefix;
+  thread_local std::vector<double> block_sums;
   p.resize(vocab);
-  prefix.resize((vocab + kPrefixBlock - 1) / kPrefixBlock + 1);
+  block_sums.resize(Blocks(vocab));
   const bool by_id = s.temperature != 0.0f && !truncated;
-  const ExpRowResult exps = TEMPER_DISPATCH(ExpRow)(row, sum, {p.data(), by_id ? prefix.data() : nullptr});
+  const ExpRowResult exps =
+      TEMPER_DISPATCH(ExpRow)(row, sum, {p.data(), by_id ? block_sums.data() : nullptr});
 
   SampledToken token;
   if (s.temperature == 0.0f) {
     token.id = static_cast<int32_t>(TEMPER_DISPATCH(FirstLargest)(row.logits, vocab));
   } else if (by_id) {
-    token.id = FindById(p, prefix, uniform * prefix.back());
+    token.id = Find(p, {nullptr, vocab}, block_sums, uniform);
   } else {
-    token.id = FindInKept(p, Truncate(row, s, p), uniform);
+    const std::vector<int32_t>& kept = Truncate(row, s, p);
+    SumBlocks(p, kept, block_sums);
+    token.id = Find(p, {&kept, vocab}, block_sums, uniform);
   }
   token.logprob = RowLogprob(row, token.id, sum);
   token.entropy = static_cast<float>(exps.entropy / exps.total);

@@ -8,6 +8,8 @@
 
 namespace temper::kernels {
 
+inline constexpr int64_t kSampleBlock = 1024;
+
 struct SampleParameters {
   float temperature = 1.0f;  // 0: the largest logit, ties to the lower id
   int top_k = 0;             // 0: all
@@ -21,9 +23,12 @@ struct SampledToken {
   float entropy = 0;
 };
 
-// One token of each row of logits[rows, vocab]: the first id, ascending, whose cumulative probability (f64,
-// after truncation, renormalised) exceeds the row's uniform in [0, 1). A function of the row, its parameters
-// and its uniform alone.
+// One token of each row of logits[rows, vocab]. Numerators exp(logit / T - max) in f32 of the ids that
+// truncation leaves are summed in f64: those of a block of kSampleBlock ids ascending from 0, then the blocks
+// ascending over the vocabulary. The token is in the first block whose cumulative sum exceeds uniform x
+// total; there it is the first id for which (the blocks before + the block's sum up to it) does. top-k, then
+// top-p, then min-p leave ids, of equals the lower ones; top-p adds up in the order of rank. A function of
+// the row, its parameters and its uniform in [0, 1) alone.
 struct SampleTask {
   Matrix logits = {};
   absl::Span<const SampleParameters> parameters;  // [rows]

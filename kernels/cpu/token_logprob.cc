@@ -2,6 +2,7 @@
 #include "kernels/cpu/token_logprob.h"
 
 #include "kernels/cpu/simd.h"
+#include "kernels/sample.h"
 #include "kernels/token_logprob.h"
 
 namespace temper::kernels {
@@ -78,13 +79,13 @@ MaxSum MaxAndSum(const LogitRow& row) {
 ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out) {
   const int64_t n = row.vocab;
   float* const e = out.e;
-  double* const prefix = out.prefix;
+  double* const block_sums = out.block_sums;
   const bool divide = row.temperature != 1.0f;
   const F16 t = Set(row.temperature), top = Set(sum.max), log = Set(sum.log_sum), zero = Set(0.0f);
   double total[kLanes] = {}, entropy[kLanes] = {};
   double chain = 0;
   for (int64_t i = 0; i < n; i += kLanes) {
-    if (prefix != nullptr && i % kPrefixBlock == 0) prefix[i / kPrefixBlock] = chain;
+    if (i % kSampleBlock == 0) chain = 0;
     const int lanes = Lanes(n - i);
     const F16 below = Sub(Scaled(LoadFirst(row.logits + i, lanes), t, divide), top);
     const F16 p = Select(FirstLanes(lanes), Exp(below), zero);
@@ -98,11 +99,11 @@ ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutpu
       entropy[l] = entropy[l] + static_cast<double>(pf[l]) * static_cast<double>(sf[l]);
     }
     if (e != nullptr) StoreFirst(e + i, p, lanes);
-    if (prefix != nullptr) {
+    if (block_sums != nullptr) {
       for (int l = 0; l < kLanes; ++l) chain = chain + static_cast<double>(pf[l]);
+      block_sums[i / kSampleBlock] = chain;
     }
   }
-  if (prefix != nullptr) prefix[(n + kPrefixBlock - 1) / kPrefixBlock] = chain;
   return {SumLanes(total), SumLanes(entropy)};
 }
 

@@ -6,9 +6,6 @@
 
 namespace temper::kernels {
 
-// Probabilities of this many ids lie between two of the running sums that ExpRow stores.
-constexpr int64_t kPrefixBlock = 1024;
-
 struct LogitRow;
 struct LogSumExp;
 
@@ -17,11 +14,11 @@ struct MaxSum {
   float max, sum;
 };
 
-// What ExpRow writes, where not null: e[i] = exp(z[i] - max); prefix[b] = the ascending chain of e in f64
-// before id b * kPrefixBlock, one more at the end.
+// What ExpRow writes, where not null: e[i] = exp(z[i] - max); block_sums[b] = the ascending chain of e in f64
+// over the ids of block b (kSampleBlock).
 struct ExpRowOutput {
   float* e = nullptr;
-  double* prefix = nullptr;
+  double* block_sums = nullptr;
 };
 struct ExpRowResult {
   double total = 0;    // sum of e, 16 strided lanes

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "core/random.h"
 #include "gtest/gtest.h"
@@ -25,11 +26,17 @@ int32_t ReferenceId(const std::vector<float>& row, const SampleParameters& s, do
   const float max = row[ids[0]] / s.temperature;
   for (int i = 0; i < n; ++i) p[i] = ReferenceExp(row[i] / s.temperature - max);
   if (s.top_k > 0 && s.top_k < n) ids.resize(s.top_k);
-  const auto total = [&](std::vector<int32_t> of) {
-    std::sort(of.begin(), of.end());
-    double sum = 0;
-    for (int32_t id : of) sum += p[id];
-    return sum;
+  // The sum of ids in blocks of 1,024, of a block from 0, those of blocks from the first on.
+  const auto total = [&](const std::vector<int32_t>& of) {
+    const std::set<int32_t> ascending(of.begin(), of.end());
+    double all = 0;
+    for (int begin = 0; begin < n; begin += 1024) {
+      double block = 0;
+      for (int id = begin; id < std::min(n, begin + 1024); ++id)
+        if (ascending.contains(id)) block += p[id];
+      all += block;
+    }
+    return all;
   };
   if (s.top_p < 1) {
     const double enough = static_cast<double>(s.top_p) * total(ids);
@@ -41,10 +48,14 @@ int32_t ReferenceId(const std::vector<float>& row, const SampleParameters& s, do
   std::erase_if(ids, [&](int32_t id) { return p[id] < s.min_p; });
   const double threshold = uniform * total(ids);
   std::sort(ids.begin(), ids.end());
-  double sum = 0;
-  for (int32_t id : ids) {
-    sum += p[id];
-    if (sum > threshold) return id;
+  double before = 0, sum = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (i > 0 && ids[i] / 1024 != ids[i - 1] / 1024) {
+      before += sum;
+      sum = 0;
+    }
+    sum += p[ids[i]];
+    if (before + sum > threshold) return ids[i];
   }
   return ids.back();
 }
@@ -134,7 +145,7 @@ TEST(Sample, MinPKeepsWhatIsNearTheLargest) {
 }
 
 TEST(Sample, EqualsTheReferenceWithEveryInstructionSet) {
-  for (int vocab : {1, 7, 711, 5000}) {
+  for (int vocab : {1, 7, 711, 1024, 1025, 5000}) {
     std::vector<float> row = Numbers(vocab, vocab, 3.0f);
     for (size_t i = 0; i < row.size(); i += 5) row[i] = std::round(row[i]);
     for (const SampleParameters& s :
@@ -157,6 +168,29 @@ TEST(Sample, EqualsTheReferenceWithEveryInstructionSet) {
       }
     }
   }
+}
+
+// Where the threshold lies between two ids' sums, added up in blocks, or on one: the id at each end.
+TEST(Sample, ATokenIsFoundByTheSumsOfBlocks) {
+  std::vector<float> row = Numbers(3000, 5, 2.0f);
+  row[1023] = row[1024] = row[2047] = -kInfinity;
+  std::fill(row.begin() + 2048, row.begin() + 2900, -kInfinity);
+  for (const SampleParameters& s :
+       {SampleParameters{}, SampleParameters{.top_k = 2000}, SampleParameters{.min_p = 0.01f}}) {
+    for (int i = 0; i < 2000; ++i) {
+      const double uniform = i == 0 ? 0.0 : i == 1 ? 1 - 0x1p-53 : Philox(i);
+      ASSERT_EQ(Draw(row, s, uniform).id, ReferenceId(row, s, uniform)) << i;
+    }
+  }
+  // Equal numerators: sums are whole numbers, and a threshold that is one is not exceeded by it.
+  const std::vector<float> even(4096, 0.5f);
+  for (int id : {0, 1, 1023, 1024, 1025, 2048, 4095}) EXPECT_EQ(Draw(even, {}, id / 4096.0).id, id);
+  // 1 and then 4095 times what a running sum of all ids would lose, and the sum of a block does not.
+  std::vector<float> one_large(4096, -37.0f);
+  one_large[0] = 0;
+  EXPECT_EQ(Draw(one_large, {}, 0.5).id, 0);
+  EXPECT_EQ(Draw(one_large, {}, 1 - 0x1p-53).id, ReferenceId(one_large, {}, 1 - 0x1p-53));
+  EXPECT_GT(Draw(one_large, {}, 1 - 0x1p-53).id, 1023);
 }
 
 TEST(Sample, ARowOfABatchHasTheTokenItHasAlone) {
