@@ -14,18 +14,11 @@
 namespace temper {
 namespace {
 
+using kernels::FastIsas;
 using kernels::Isa;
 using kernels::IsaScope;
 
 constexpr int64_t kPage = kernels::kAttentionBlock;
-
-std::vector<Isa> FastIsas() {
-  std::vector<Isa> isas;
-  for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
-    if (kernels::Supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
 
 // The reference: each sequence alone in the trainer's forward.
 std::vector<float> OneByOne(CausalLm& model, const Sequences& sequences, float temperature) {
