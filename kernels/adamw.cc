@@ -14,7 +14,6 @@
 namespace temper::kernels {
 namespace {
 
-constexpr int64_t kChunk = 4096;   // of SumOfSquares
 constexpr int64_t kPiece = 16384;  // elements that one piece of work takes
 
 // Not std::pow, whose last bit depends on the C library.
@@ -62,20 +61,18 @@ AdamWOutcome CpuBackend::AdamW(const AdamWTask& task) {
 }
 
 double CpuBackend::SumOfSquares(const float* x, int64_t n) {
-  if (n <= 0) return 0;
-  const auto squares = TEMPER_DISPATCH(SquaresOfChunk);
-  int64_t count = (n + kChunk - 1) / kChunk;
-  std::vector<double> sums(count);
-  pool().ParallelFor(count, kPiece / kChunk, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) sums[c] = squares(x + c * kChunk, std::min(kChunk, n - c * kChunk));
+  const auto squares = TEMPER_DISPATCH(SquaresOfPieces);
+  const int64_t whole = n / kSquaresPiece, rest = n % kSquaresPiece;
+  std::vector<double> sums(whole + 1);
+  // As many pieces side by side as leave work for every thread.
+  const int64_t together = whole >= kMostPieces * pool().threads() ? kMostPieces : 1;
+  pool().ParallelFor(whole + 1, together, [&](int64_t begin, int64_t end) {
+    if (end == whole + 1) squares({x + --end * kSquaresPiece, rest, 1}, &sums[whole]);
+    squares({x + begin * kSquaresPiece, kSquaresPiece, end - begin}, &sums[begin]);
   });
-  // Neighbours add; an odd one out goes up as it is.
-  while (count > 1) {
-    for (int64_t i = 0; i < count / 2; ++i) sums[i] = sums[2 * i] + sums[2 * i + 1];
-    if (count % 2 == 1) sums[count / 2] = sums[count - 1];
-    count = (count + 1) / 2;
-  }
-  return sums[0];
+  double sum = 0;
+  for (const double piece : sums) sum += piece;
+  return sum;
 }
 
 }  // namespace temper::kernels

@@ -13,6 +13,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/gemm.h"
+#include "kernels/gradient_sum.h"
 #include "kernels/matrix.h"
 #include "kernels/route.h"
 #include "kernels/row_ops.h"
@@ -79,8 +80,17 @@ class Backend {
   virtual void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) = 0;
   virtual void Sample(const SampleTask& task) = 0;
 
+  // Adds a leaf of sum->n floats to sums that are not empty, as integers (kernels/gradient_sum.h). A second
+  // leaf's memory becomes sum->second and stays the caller's. Whether all values that it counts are in range:
+  // the leaf's, of a second one the first's too.
+  virtual bool AddLeaf(float* leaf, LeafSum* sum) = 0;
+  // out[i] += the quanta of sum [first + i], in the host's memory. Whether all that it counts are in range
+  // (of one leaf; those of more were counted).
+  virtual bool AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) = 0;
+  // sum.first[i] = quanta of the sum [i] x 2^-bits. Whether all that it counts are in range, as above.
+  virtual bool RoundGradient(const LeafSum& sum) = 0;
   virtual AdamWOutcome AdamW(const AdamWTask& task) = 0;
-  // In f64: chunks of 4,096 elements (16 strided lanes, fixed tree), chunks in a binary tree.
+  // In f64: pieces of 65,536 elements, each one ascending chain, added ascending.
   virtual double SumOfSquares(const float* x, int64_t n) = 0;
 
  private:

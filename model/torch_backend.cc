@@ -494,6 +494,80 @@ void TorchBackend::Sample(const kernels::SampleTask& t) {
   }
 }
 
+namespace {
+
+constexpr int64_t kQuantaAtOnce = 1 << 22;  // 64-bit values beside the leaves
+
+// Some values of a LeafSum as integers of 64 bits, and back.
+class QuantaOfSum {
+ public:
+  QuantaOfSum(const Wrapper& wrap, const kernels::LeafSum& sum) : wrap_(wrap), sum_(sum) {}
+
+  at::Tensor Of(const float* leaf, int64_t n) {
+    const at::Tensor exact = wrap_(leaf, n).to(at::kDouble) * std::exp2(static_cast<double>(sum_.rule.bits));
+    const double limit = 0x1p62 / static_cast<double>(sum_.rule.leaves);
+    in_range_ &= (exact.abs() < limit).all().item<bool>();
+    return exact.round().to(at::kLong);  // ties to even
+  }
+  at::Tensor Read(int64_t begin, int64_t n) {
+    if (sum_.second == nullptr) return Of(sum_.first + begin, n);
+    const at::Tensor high = Half(sum_.first + begin, n).to(at::kLong);
+    return high * (int64_t{1} << 32) + Half(sum_.second + begin, n).to(at::kLong).bitwise_and(0xffffffff);
+  }
+  void Write(const at::Tensor& quanta, float* first, float* second) const {
+    const int64_t n = quanta.numel();
+    Half(first, n).copy_(quanta.div(int64_t{1} << 32, "floor"));
+    const at::Tensor low = quanta.bitwise_and(0xffffffff);
+    Half(second, n).copy_(low - low.ge(int64_t{1} << 31).to(at::kLong) * (int64_t{1} << 32));
+  }
+  bool in_range() const { return in_range_; }
+
+ private:
+  at::Tensor Half(const float* at, int64_t n) const {
+    return wrap_.Ints(reinterpret_cast<int32_t*>(const_cast<float*>(at)), n);
+  }
+  const Wrapper& wrap_;
+  const kernels::LeafSum& sum_;
+  bool in_range_ = true;
+};
+
+template <class F>
+void ForQuanta(int64_t n, F run) {
+  for (int64_t begin = 0; begin < n; begin += kQuantaAtOnce) run(begin, std::min(kQuantaAtOnce, n - begin));
+}
+
+}  // namespace
+
+bool TorchBackend::AddLeaf(float* leaf, kernels::LeafSum* sum) {
+  const Wrapper wrap(device_);
+  QuantaOfSum quanta(wrap, *sum);
+  float* const second = sum->second == nullptr ? leaf : sum->second;
+  ForQuanta(sum->n, [&](int64_t begin, int64_t n) {
+    quanta.Write(quanta.Read(begin, n) + quanta.Of(leaf + begin, n), sum->first + begin, second + begin);
+  });
+  sum->second = second;
+  return quanta.in_range();
+}
+
+bool TorchBackend::AddQuanta(const kernels::LeafSum& sum, int64_t first, absl::Span<int64_t> out) {
+  const Wrapper wrap(device_);
+  QuantaOfSum quanta(wrap, sum);
+  ForQuanta(static_cast<int64_t>(out.size()), [&](int64_t begin, int64_t n) {
+    at::from_blob(out.data() + begin, {n}, at::kLong).add_(quanta.Read(first + begin, n).to(at::kCPU));
+  });
+  return quanta.in_range();
+}
+
+bool TorchBackend::RoundGradient(const kernels::LeafSum& sum) {
+  const Wrapper wrap(device_);
+  QuantaOfSum quanta(wrap, sum);
+  const double quantum = std::exp2(-static_cast<double>(sum.rule.bits));
+  ForQuanta(sum.n, [&](int64_t begin, int64_t n) {
+    wrap(sum.first + begin, n).copy_(quanta.Read(begin, n).to(at::kFloat) * quantum);
+  });
+  return quanta.in_range();
+}
+
 kernels::AdamWOutcome TorchBackend::AdamW(const kernels::AdamWTask& t) {
   TEMPER_CHECK(t.step.step >= 1, "step is ", t.step.step);
   const Wrapper wrap(device_);

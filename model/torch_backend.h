@@ -45,6 +45,9 @@ class TorchBackend : public kernels::Backend {
   void TokenLogprobs(const kernels::TokenLogprobsTask& task) override;
   void TokenLogprobsBackward(const kernels::TokenLogprobsBackwardTask& task) override;
   void Sample(const kernels::SampleTask& task) override;
+  bool AddLeaf(float* leaf, kernels::LeafSum* sum) override;
+  bool AddQuanta(const kernels::LeafSum& sum, int64_t first, absl::Span<int64_t> out) override;
+  bool RoundGradient(const kernels::LeafSum& sum) override;
   kernels::AdamWOutcome AdamW(const kernels::AdamWTask& task) override;
   double SumOfSquares(const float* x, int64_t n) override;
 

@@ -43,7 +43,7 @@ DOORS = {
     "data/tokenizer": "tokenizer.h folder.h",
     "kernels": "attention.h backend.h convert.h isa.h peak.h sample.h backends/counting.h backends/cpu.h",
     "kernels/backends": "counting.h cpu.h",
-    "kernels/cpu": "adamw.h attention.h convert.h gemm.h peak.h route.h row_ops.h token_logprob.h",
+    "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
     "comm": "check.h communicator.h mesh.h mpi.h reduce.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/config.h config/quantization.h files/fp8.h files/hugging_face.h "
              "files/safetensors.h files/weight_conversion.h files/weight_files.h",

@@ -136,12 +136,12 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   int ranks, bool on_gpu) {
   const Footprint footprint = FootprintOf(model, on_gpu, &updates, longest);
-  int64_t levels = 1;  // the leaf being filled; then a sum of 2^k leaves for each k
-  for (int64_t leaves = std::max<int64_t>(1, updates.gradient_leaves / ranks); leaves > 1; leaves /= 2)
-    ++levels;
+  // The leaf being filled, and the sum of those before, which takes two.
+  const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + ranks - 1) / ranks, 1, 3);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  pools.emplace_back(absl::StrCat("gradients (", levels, " x gradient leaf)"), footprint.gradient * levels);
+  pools.emplace_back(absl::StrCat("gradients (", gradients, " x gradient leaf)"),
+                     footprint.gradient * gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
   if (reference) pools.emplace_back("reference", footprint.weights + footprint.packed);

@@ -310,15 +310,10 @@ class Checker {
   absl::Status CheckUpdates(const StageConfig& stage, const std::string& key,
                             const UpdatesConfig& config) const {
     const int64_t leaves = config.gradient_leaves;
-    if ((leaves & (leaves - 1)) != 0)
-      return Error(stage, key + ".gradient_leaves", absl::StrCat(leaves, " is not a power of two"));
-    if (leaves % ranks_ != 0) {
-      return Error(stage, key + ".gradient_leaves",
-                   absl::StrCat(leaves, " leaves cannot be shared out among ", ranks_,
-                                " ranks: use 1, 2, 4, .. up to ", leaves,
-                                " ranks, or more leaves (which makes other bits)"));
-    }
-    return absl::OkStatus();
+    if (leaves >= ranks_) return absl::OkStatus();
+    return Error(stage, key + ".gradient_leaves",
+                 absl::StrCat(leaves, " leaves cannot be shared out among ", ranks_, " ranks: use at most ",
+                              leaves, " ranks, or more leaves (which makes other bits)"));
   }
 
   absl::Status CheckReward(const StageConfig& stage, const std::string& key,

@@ -150,7 +150,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
       idle = has_spread && !figures.step.skipped ? 0 : idle + 1;
       if (idle == std::min<int64_t>(kIdleUpdates, session->total_steps()) && context.mesh->is_first())
         LogWarning(IdleText(*session, idle));
-      moved |= !figures.step.skipped;
+      moved |= !figures.step.skipped && figures.step.applied;
       if (reference != nullptr && config.reference_refresh_steps > 0 &&
           session->state().step % config.reference_refresh_steps == 0) {
         TEMPER_RETURN_IF_ERROR(reference->Refresh(*session));

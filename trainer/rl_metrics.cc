@@ -98,6 +98,7 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
                         {"gradient_norm", step.gradient_norm},
                         {"learning_rate", learning_rate},
                         {"updates/skipped", step.skipped ? 1.0 : 0.0},
+                        {"updates/out_of_range", step.applied ? 0.0 : 1.0},
                         {"groups/without_spread", static_cast<double>(batch.groups_without_spread)},
                         {"samples/dropped", static_cast<double>(batch.dropped_samples)},
                         {"samples/masked", static_cast<double>(batch.masked_samples)}};

@@ -23,9 +23,9 @@ struct RlFigures {
 
   // reward/mean, reward/RULE, length/mean, p10, p50, p90, entropy, kl, clip_share, ratio, loss,
   // gradient_norm, share of completions that retry or check themselves, stop/length, groups without spread,
-  // dropped and masked samples, updates/skipped (1 where nothing was left of them), tokens unequal, exact;
-  // clocks under time/. Rewards are of the update's own groups, the rollout's counts of its first update
-  // here. `pool`: RewardPool's metrics.
+  // dropped and masked samples, updates/skipped (1 where nothing was left of them), updates/out_of_range,
+  // tokens unequal, exact; clocks under time/. Rewards are of the update's own groups, the rollout's counts
+  // of its first update here. `pool`: RewardPool's metrics.
   Figures Row(const std::vector<Group>& groups, const Rewards& rewards, const Figures& pool) const;
   // "math 0.43 len 31 kl 0.01": the mean score of a rule, here the one that judges the answer.
   static std::string StatusText(const Figures& row, const std::string& rule);

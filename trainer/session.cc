@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/session.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -23,6 +24,10 @@
 
 namespace temper {
 namespace {
+
+// So many updates in a row whose gradients were out of range, or all of a stage, end the run: it learns
+// nothing.
+constexpr int64_t kMostOutOfRange = 10;
 
 absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, const std::string& stage) {
   PolicyFiles files;
@@ -84,7 +89,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->model_->WeightsChanged(session->state_.policy_version);
   session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
   if (!checkpoint.empty()) TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->optimizer_.get()));
-  const StepOptions options{updates.tokens_per_microbatch, updates.gradient_leaves, updates.recompute};
+  const StepOptions options{updates.tokens_per_microbatch, updates.gradient_leaves, updates.recompute,
+                            updates.gradient_bits};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
   return session;
@@ -100,9 +106,13 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
                                                    LossFunction loss) {
   const double rate = learning_rate();
   StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, rate, loss);
+  if (!result.skipped) state_.out_of_range = result.applied ? 0 : state_.out_of_range + 1;
   TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->dp()));
   ++state_.step;
   model_->WeightsChanged(++state_.policy_version);
+  if (!result.applied && context_.mesh->is_first() && warned_.insert("updates/out_of_range").second)
+    LogWarning("stage ", context_.stage->name, ", update ", state_.step, ": ", OutOfRangeText(),
+               ": the update is skipped (updates/out_of_range counts them): ", SettingsText(rate));
   alarms_ = AlarmsOf(result, model_->config().vocab_size);
   for (const Alarm& alarm : alarms_) {
     if (!context_.mesh->is_first() || !warned_.insert(alarm.figure).second) continue;
@@ -125,13 +135,23 @@ std::string TrainingSession::SettingsText(double rate) const {
       rate, optimizer.beta1, optimizer.beta2, optimizer.epsilon, optimizer.clip_norm, of_rl);
 }
 
+std::string TrainingSession::OutOfRangeText() const {
+  const auto bits = static_cast<double>(updates_.gradient_bits);
+  return absl::StrFormat(
+      "the gradient of one of the %d gradient_leaves has a value that is not finite, or is %g or more "
+      "(fewer gradient_bits than %d take larger ones)",
+      updates_.gradient_leaves, std::exp2(62 - bits) / static_cast<double>(updates_.gradient_leaves),
+      updates_.gradient_bits);
+}
+
 // Every rank takes the same step, so that all see the same; one whose memory broke is told of.
 absl::Status TrainingSession::CheckFinite(const StepResult& result, double rate) const {
-  if (result.applied && result.not_finite.empty()) return absl::OkStatus();
+  if (result.not_finite.empty() && state_.out_of_range < std::min(kMostOutOfRange, total_steps_))
+    return absl::OkStatus();
   const std::string what =
       result.applied
           ? absl::StrCat("AdamW made a weight or a moment of ", result.not_finite, " NaN or infinite")
-          : absl::StrFormat("the gradient's norm is %g", result.gradient_norm);
+          : absl::StrCat(OutOfRangeText(), ", the ", state_.out_of_range, "th time in a row");
   TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,
                           LatestCheckpoint(CheckpointsDirectory(context_.directory)));
   return absl::InternalError(absl::StrFormat(

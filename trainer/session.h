@@ -44,8 +44,9 @@ class TrainingSession {
   double learning_rate() const { return LearningRate(updates_.optimizer, state_.step, total_steps_); }
 
   // Takes one update and publishes the new weights under the next policy version (of an update without
-  // sequences the same weights). A gradient, weight or moment that is not finite is an error on every rank,
-  // after which the session is good for nothing: what is on disk is the last good state. What is finite and
+  // sequences, or with a gradient that is out of range, the same weights: the latter is told once). A weight
+  // or moment that is not finite, and ten gradients out of range in a row, are an error on every rank, after
+  // which the session is good for nothing: what is on disk is the last good state. What is finite and
   // beyond sense is told once (trainer/alarms.h), and FinishStep keeps it.
   absl::StatusOr<StepResult> Update(const Leaves& leaves, float temperature, LossFunction loss);
 
@@ -63,6 +64,8 @@ class TrainingSession {
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
   absl::Status CheckFinite(const StepResult& result, double rate) const;
+  // Of a gradient that is out of range.
+  std::string OutOfRangeText() const;
   // What an update went by, for people whose training has left the numbers.
   std::string SettingsText(double rate) const;
   // Whether this update is to be kept, on the first rank; notes milestones and the best.

@@ -30,6 +30,7 @@ Figures SftFigures(const StepResult& step, double learning_rate, double seconds)
           {"tokens", step.sums.tokens},
           {"gradient_norm", step.gradient_norm},
           {"learning_rate", learning_rate},
+          {"updates/out_of_range", step.applied ? 0.0 : 1.0},
           {"time/step_seconds", seconds},
           {"system/local_tokens", static_cast<double>(step.local_tokens)},
           {"system/microbatches", static_cast<double>(step.microbatches)}};

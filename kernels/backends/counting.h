@@ -48,6 +48,9 @@ class CountingBackend final : public Backend {
   void TokenLogprobs(const TokenLogprobsTask&) override {}
   void TokenLogprobsBackward(const TokenLogprobsBackwardTask&) override {}
   void Sample(const SampleTask&) override {}
+  bool AddLeaf(float*, LeafSum*) override { return true; }
+  bool AddQuanta(const LeafSum&, int64_t, absl::Span<int64_t>) override { return true; }
+  bool RoundGradient(const LeafSum&) override { return true; }
   AdamWOutcome AdamW(const AdamWTask&) override { return {}; }
   double SumOfSquares(const float*, int64_t) override { return 0; }
 

@@ -43,6 +43,9 @@ class CpuBackend : public Backend {
   void TokenLogprobs(const TokenLogprobsTask& task) override;
   void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) override;
   void Sample(const SampleTask& task) override;
+  bool AddLeaf(float* leaf, LeafSum* sum) override;
+  bool AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) override;
+  bool RoundGradient(const LeafSum& sum) override;
   AdamWOutcome AdamW(const AdamWTask& task) override;
   double SumOfSquares(const float* x, int64_t n) override;
 };

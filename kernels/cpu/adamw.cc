@@ -42,25 +42,30 @@ AdamWOutcome AdamWPiece(const AdamWFactors& f, const AdamWTask& piece) {
   return {SumLanes(finite) == 0, MaxLanes(Max(highest, lowest))};
 }
 
-double SquaresOfChunk(const float* x, int64_t n) {
-  // A square of an f32 is exact in f64, so a fused multiply-add would give the same bits.
-  double lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-#pragma GCC unroll 16
-    for (int l = 0; l < kLanes; ++l) {
-      const double a = x[i + l];
-      lanes[l] += a * a;
+// Chains side by side: one alone would wait for its own last sum. A square of an f32 is exact in f64, so a
+// fused multiply-add would give the same bits.
+void SquaresOfPieces(const Squares& squares, double* sums) {
+  const float* const x = squares.x;
+  if (squares.pieces == kMostPieces) {
+    double chains[kMostPieces] = {};
+    for (int64_t i = 0; i < squares.n; ++i) {
+#pragma GCC unroll 8
+      for (int64_t p = 0; p < kMostPieces; ++p) {
+        const double a = x[p * kSquaresPiece + i];
+        chains[p] += a * a;
+      }
     }
+    for (int64_t p = 0; p < kMostPieces; ++p) sums[p] = chains[p];
+    return;
   }
-  for (; i < n; ++i) {
-    const double a = x[i];
-    lanes[i % kLanes] += a * a;
+  for (int64_t p = 0; p < squares.pieces; ++p) {
+    double chain = 0;
+    for (int64_t i = 0; i < squares.n; ++i) {
+      const double a = x[p * kSquaresPiece + i];
+      chain += a * a;
+    }
+    sums[p] = chain;
   }
-  for (int half = kLanes / 2; half >= 1; half /= 2) {
-    for (int l = 0; l < half; ++l) lanes[l] = lanes[l] + lanes[l + half];
-  }
-  return lanes[0];
 }
 
 }  // namespace TEMPER_ISA

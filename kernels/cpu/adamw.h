@@ -17,13 +17,20 @@ struct AdamWFactors {
   float epsilon;
 };
 
+// n numbers of each of some pieces, at most kMostPieces, which lie kSquaresPiece apart.
+constexpr int64_t kSquaresPiece = 65536, kMostPieces = 8;
+struct Squares {
+  const float* x;
+  int64_t n, pieces;
+};
+
 struct AdamWTask;
 struct AdamWOutcome;
 
 #define TEMPER_ADAMW(ISA)                                                       \
   namespace ISA {                                                               \
   AdamWOutcome AdamWPiece(const AdamWFactors& factors, const AdamWTask& piece); \
-  double SquaresOfChunk(const float* x, int64_t n);                             \
+  void SquaresOfPieces(const Squares& squares, double* sums);                   \
   }
 TEMPER_ADAMW(plain)
 TEMPER_ADAMW(avx2)

@@ -31,27 +31,6 @@ inline std::vector<float> HostileLeaf(int64_t n, int leaf) {
   return x;
 }
 
-// The definition: leaves [begin, end), a perfect tree, by recursion.
-inline std::vector<float> SlowTree(int64_t n, int begin, int end) {
-  if (end - begin == 1) return HostileLeaf(n, begin);
-  const std::vector<float> left = SlowTree(n, begin, (begin + end) / 2),
-                           right = SlowTree(n, (begin + end) / 2, end);
-  std::vector<float> sum(n);
-  for (int64_t i = 0; i < n; ++i) sum[i] = left[i] + right[i];
-  return sum;
-}
-
-// Leaves of these tests are vectors.
-inline LeafTree::Leaf LeafOf(std::vector<float> numbers) {
-  return std::make_shared<std::vector<float>>(std::move(numbers));
-}
-inline std::vector<float>& NumbersOf(const LeafTree::Leaf& leaf) {
-  return *static_cast<std::vector<float>*>(leaf.get());
-}
-inline void AddLeaves(const LeafTree::Leaf& from, const LeafTree::Leaf& to) {
-  for (size_t i = 0; i < NumbersOf(to).size(); ++i) NumbersOf(to)[i] += NumbersOf(from)[i];
-}
-
 template <class T>
 std::string Bytes(const std::vector<T>& x) {
   return std::string(reinterpret_cast<const char*>(x.data()), x.size() * sizeof(T));
@@ -106,43 +85,51 @@ inline void CollectivesBody(Communicator& comm) {
   EXPECT_EQ(comm.Sum((int64_t{1} << 55) + me), (int64_t{1} << 55) * n + n * (n - 1) / 2);
 }
 
-inline void TreeBody(Communicator& comm) {
-  const int ranks = comm.size();
-  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(comm.rank() % 2 + 1);
-  for (int64_t n : {0, 1, 2, 3, 7, 64, 1000, 70'001}) {
-    for (int64_t chunk_bytes : {4, 100, 4 << 20}) {
-      if (n > 1000 && chunk_bytes < 1000) chunk_bytes = 10'000;
-      std::vector<float> x = HostileLeaf(n, comm.rank());
-      TreeReduceAll(x.data(), n, comm, *pool, chunk_bytes);
-      ASSERT_EQ(Bytes(x), Bytes(SlowTree(n, 0, ranks))) << n << " " << chunk_bytes;
-    }
-  }
-  // The order matters for these numbers, so the test above can fail.
-  if (ranks >= 4) {
-    std::vector<float> chain = HostileLeaf(1000, 0);
-    for (int leaf = 1; leaf < ranks; ++leaf) {
-      const std::vector<float> next = HostileLeaf(1000, leaf);
-      for (size_t i = 0; i < chain.size(); ++i) chain[i] += next[i];
-    }
-    EXPECT_NE(Bytes(chain), Bytes(SlowTree(1000, 0, ranks)));
-  }
-  std::vector<double> doubles = {1.0 + comm.rank(), 1e300};
-  TreeReduceAll(doubles.data(), 2, comm, *pool);
-  EXPECT_EQ(doubles, (std::vector<double>{ranks * (ranks + 1) / 2.0, ranks * 1e300}));
+// Integers over the whole of 64 bits, whose sums over some ranks wrap and come back.
+inline int64_t HostileInteger(int rank, int64_t i) {
+  const auto x = static_cast<int64_t>(RandomKey(11, "integer", i, absl::StrCat(rank)));
+  return i % 3 == 0 ? x : x >> 40;
 }
 
-// L leaves over R ranks have the bits of one rank with L leaves.
-inline void LeavesBody(Communicator& comm) {
-  constexpr int kLeaves = 8;
-  constexpr int64_t kSize = 1003;
-  std::unique_ptr<ThreadPool> pool = std::make_unique<ThreadPool>(2);
-  LeafTree tree(AddLeaves);
-  const int mine = kLeaves / comm.size();
-  for (int leaf = comm.rank() * mine; leaf < (comm.rank() + 1) * mine; ++leaf)
-    tree.Push(LeafOf(HostileLeaf(kSize, leaf)));
-  std::vector<float> sum = NumbersOf(tree.Take());
-  TreeReduceAll(sum.data(), kSize, comm, *pool);
-  EXPECT_EQ(Bytes(sum), Bytes(SlowTree(kSize, 0, kLeaves)));
+// Any number of ranks: each has the sums of its share, once each, after all were asked for theirs; then all
+// have all.
+inline void IntegersBody(Communicator& comm) {
+  const int ranks = comm.size(), me = comm.rank();
+  for (int64_t n : {0, 1, 2, 5, 64, 1000}) {
+    for (int64_t chunk : {1, 3, 1000}) {
+      if (n == 1000 && chunk < 1000) chunk = 97;
+      const Share share = ShareOf(n, me, ranks);
+      std::vector<int> asked(n), taken(n);
+      std::vector<float> sums(n, -1.0f);
+      SumIntegers(
+          n,
+          [&](int64_t begin, absl::Span<int64_t> to) {
+            for (size_t k = 0; k < to.size(); ++k) {
+              const int64_t i = begin + static_cast<int64_t>(k);
+              to[k] = static_cast<int64_t>(static_cast<uint64_t>(to[k]) +
+                                           static_cast<uint64_t>(HostileInteger(me, i)));
+              ++asked[i];
+            }
+          },
+          [&](int64_t begin, absl::Span<const int64_t> all) {
+            for (size_t k = 0; k < all.size(); ++k) {
+              const int64_t i = begin + static_cast<int64_t>(k);
+              uint64_t expected = 0;
+              for (int rank = 0; rank < ranks; ++rank)
+                expected += static_cast<uint64_t>(HostileInteger(rank, i));
+              EXPECT_EQ(all[k], static_cast<int64_t>(expected));
+              EXPECT_TRUE(i >= share.begin && i < share.end);
+              sums[i] = static_cast<float>(i);
+              ++taken[i];
+            }
+          },
+          comm, chunk);
+      EXPECT_EQ(asked, std::vector<int>(n, 1));
+      for (int64_t i = 0; i < n; ++i) EXPECT_EQ(taken[i], i >= share.begin && i < share.end);
+      GatherShares(sums.data(), n, comm);
+      for (int64_t i = 0; i < n; ++i) EXPECT_EQ(sums[i], static_cast<float>(i));
+    }
+  }
 }
 
 inline void SameHeldBody(Communicator& comm) {

@@ -18,8 +18,7 @@ Communicator* world;
 
 TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
-TEST(Mpi, TheTreeOverRanksHasTheBitsOfItsDefinition) { TreeBody(*world); }
-TEST(Mpi, LeavesOnAnyNumberOfRanksAddToTheSameBits) { LeavesBody(*world); }
+TEST(Mpi, IntegersAddOnAnyNumberOfRanks) { IntegersBody(*world); }
 TEST(Mpi, TheFirstRankThatDiffersIsNamed) { SameHeldBody(*world); }
 TEST(Mpi, ARankOfAPartSpeaksToItsPartAlone) { SplitBody(*world); }
 TEST(Mpi, AnAxisJoinsTheRanksThatDifferOnItAlone) { MeshBody(*world); }

@@ -40,62 +40,40 @@ std::string Thrown(F run) {
 
 TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, ExchangesBody); }
 TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 6, 8}, CollectivesBody); }
-TEST(Reduce, TheTreeOverRanksHasTheBitsOfItsDefinition) { OnRanks({1, 2, 4, 8}, TreeBody); }
-TEST(Reduce, LeavesOnAnyNumberOfRanksAddToTheSameBits) { OnRanks({1, 2, 4, 8}, LeavesBody); }
+TEST(Reduce, IntegersAddOnAnyNumberOfRanks) { OnRanks({1, 2, 3, 4, 5, 6, 8}, IntegersBody); }
 TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
 TEST(Threads, ARankThatEndsIsHeardWhereverOthersWaitForIt) { OnRanks({1, 2, 3, 4, 8}, LeaveBody); }
 TEST(Threads, ARequestToStopReachesEveryRank) { OnRanks({1, 2, 4}, AskToStopBody); }
 TEST(Split, ARankOfAPartSpeaksToItsPartAlone) { OnRanks({1, 2, 3, 4, 6}, SplitBody); }
 TEST(Mesh, AnAxisJoinsTheRanksThatDifferOnItAlone) { OnRanks({1, 2, 3, 4, 6, 8}, MeshBody); }
 
-TEST(Reduce, EachRankSendsTwiceItsShareOfTheBuffer) {
-  for (int ranks : {2, 4, 8}) {
-    ThreadWorld world(ranks);
-    world.Run([](Communicator& comm) {
-      ThreadPool pool(1);
-      std::vector<float> x(8000, 1.0f);
-      TreeReduceAll(x.data(), x.size(), comm, pool, 4096);
-    });
-    EXPECT_EQ(world.bytes_sent(), ranks * (2 * 32'000 * (ranks - 1) / ranks)) << ranks;
-  }
-}
-
-TEST(Reduce, RanksThatAreNoPowerOfTwoAreRefused) {
-  EXPECT_THROW(ThreadWorld(3).Run([](Communicator& comm) {
-    ThreadPool pool(1);
-    float x = 1;
-    TreeReduceAll(&x, 1, comm, pool);
-  }),
-               InternalError);
-}
-
-TEST(LeafTree, AddsLeavesLikeABinaryCounter) {
-  for (int leaves : {1, 2, 4, 8, 64}) {
-    LeafTree tree(AddLeaves);
-    for (int round = 0; round < 2; ++round) {  // Take leaves it as new
-      for (int leaf = 0; leaf < leaves; ++leaf) tree.Push(LeafOf(HostileLeaf(100, leaf)));
-      EXPECT_EQ(tree.leaves(), leaves);
-      EXPECT_EQ(Bytes(NumbersOf(tree.Take())), Bytes(SlowTree(100, 0, leaves))) << leaves;
+TEST(Reduce, SharesAreEvenAndCoverAllAlsoOfAModelsSize) {
+  for (int64_t n : {int64_t{0}, int64_t{1}, int64_t{7}, int64_t{671'000'000'000}, int64_t{1} << 62}) {
+    for (int64_t ranks : {1, 2, 3, 5, 8, 1024}) {
+      int64_t next = 0;
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        const Share share = ShareOf(n, rank, ranks);
+        ASSERT_EQ(share.begin, next);
+        ASSERT_LE(std::abs(share.end - share.begin - n / ranks), 1);
+        next = share.end;
+      }
+      EXPECT_EQ(next, n);
     }
   }
 }
 
-TEST(LeafTree, KeepsNoMoreBuffersThanABinaryCounterHasDigits) {
-  int alive = 0, most = 0;
-  LeafTree tree([](const LeafTree::Leaf&, const LeafTree::Leaf&) {});
-  for (int leaf = 0; leaf < 64; ++leaf) {
-    most = std::max(most, ++alive);
-    tree.Push(LeafTree::Leaf(&alive, [&](void*) { --alive; }));
+TEST(Reduce, EachRankSendsNoMoreThanTheIntegersAndItsShareOfTheSums) {
+  for (int ranks : {2, 3, 5, 8}) {
+    constexpr int64_t kSize = 240'000;
+    ThreadWorld world(ranks);
+    world.Run([](Communicator& comm) {
+      std::vector<float> x(kSize);
+      SumIntegers(
+          kSize, [](int64_t, absl::Span<int64_t>) {}, [](int64_t, absl::Span<const int64_t>) {}, comm, 1000);
+      GatherShares(x.data(), kSize, comm);
+    });
+    EXPECT_EQ(world.bytes_sent(), (ranks - 1) * kSize * (8 + 4)) << ranks;
   }
-  EXPECT_EQ(most, 7);
-  EXPECT_EQ(alive, 1);
-}
-
-TEST(LeafTree, RefusesLeavesThatAreNoPerfectTree) {
-  LeafTree tree(AddLeaves);
-  EXPECT_THROW(tree.Take(), InternalError);
-  for (int leaf = 0; leaf < 3; ++leaf) tree.Push(LeafOf({1.0f}));
-  EXPECT_THROW(tree.Take(), InternalError);
 }
 
 TEST(Threads, NobodyLeavesABarrierThatSomebodyHasNotReached) {

@@ -17,12 +17,13 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-// Weights grow ninefold with each update, under gradients that nothing clips, until a square is no f32.
+// Weights grow ninefold with each update, embeddings from where their squares are no f32, which leaves no
+// gradient.
 const std::vector<std::string> kGrowing = {
     "stages.base.pretrain.optimizer.learning_rate=10", "stages.base.pretrain.optimizer.schedule=constant",
     "stages.base.pretrain.optimizer.warmup_steps=0",   "stages.base.pretrain.optimizer.weight_decay=1",
-    "stages.base.pretrain.optimizer.clip_norm=0",      "stages.base.pretrain.init.head_gain=1e17",
-    "stages.base.pretrain.checkpoint_every=1",
+    "stages.base.pretrain.optimizer.clip_norm=0",      "stages.base.pretrain.init.embedding_std=1e30",
+    "stages.base.pretrain.checkpoint_every=1",         "stages.base.pretrain.epochs=3",
 };
 
 class Finite : public ::testing::Test {
@@ -66,13 +67,51 @@ TEST_F(Finite, AnUpdateThatMakesNanIsNotKeptAndTheLastGoodStateIsNamed) {
   }
 }
 
-TEST_F(Finite, AStageWhoseFirstUpdateMakesNanHasNoCheckpoint) {
-  const absl::Status status =
-      Run({"stages.base.pretrain.optimizer.clip_norm=0", "stages.base.pretrain.init.head_gain=1e30"})[0];
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("stage base, update 1: "), HasSubstr("has no checkpoint yet")));
-  EXPECT_EQ(LatestCheckpoint(folder_ / "run/base/checkpoints").value_or("?"), "");
-  EXPECT_TRUE(Lines().empty());
+// What an update with a gradient that is no number, or too large for gradient_bits, leaves: the weights.
+TEST_F(Finite, AnUpdateWhoseGradientIsOutOfRangeIsSkippedAndCounted) {
+  testing::internal::CaptureStderr();
+  ASSERT_TRUE(
+      Run({"stages.base.pretrain.gradient_bits=63", "stages.base.pretrain.optimizer.learning_rate=0.3"})[0]
+          .ok());
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said,
+              HasSubstr("the gradient of one of the 4 gradient_leaves has a value that is not finite, or "
+                        "is 0.125 or more (fewer gradient_bits than 63 take larger ones): the update is "
+                        "skipped (updates/out_of_range counts them)"));
+  int skipped = 0, taken = 0;
+  for (const MetricsLine& line : Lines()) {
+    const bool out = *line.Find("updates/out_of_range") == 1;
+    ++(out ? skipped : taken);
+    EXPECT_EQ(std::isnan(*line.Find("gradient_norm")), out);
+  }
+  EXPECT_GT(skipped, 0);
+  EXPECT_GT(taken, 0);
+}
+
+TEST_F(Finite, AStageThatNoGradientMovesIsAnError) {
+  const std::vector<std::string> none = {"stages.base.pretrain.optimizer.clip_norm=0",
+                                         "stages.base.pretrain.init.head_gain=1e30"};
+  for (const int ranks : {1, 2, 3}) {
+    std::filesystem::remove_all(folder_ / "run");
+    const std::vector<absl::Status> statuses = Run(none, ranks);
+    EXPECT_THAT(
+        std::string(statuses[0].message()),
+        AllOf(HasSubstr("stage base, update 6: the gradient of one of the 4 gradient_leaves has a value "
+                        "that is not finite, or is 1024 or more"),
+              HasSubstr(", the 6th time in a row: "),
+              HasSubstr("checkpoints/step-000004 is the last good state")));
+    for (const absl::Status& status : statuses) EXPECT_FALSE(status.ok());
+  }
+}
+
+TEST_F(Finite, GradientsOutOfRangeInARowAreCountedOverAResume) {
+  const std::vector<std::string> none = {
+      "stages.base.pretrain.optimizer.clip_norm=0", "stages.base.pretrain.init.head_gain=1e30",
+      "stages.base.pretrain.checkpoint_every=1", "stages.base.pretrain.epochs=3"};
+  const absl::Status status = Run(none)[0];
+  EXPECT_THAT(std::string(status.message()), HasSubstr("stage base, update 10: "));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("step-000009 is the last good state"));
+  EXPECT_EQ(Run(none)[0].message(), status.message());
 }
 
 TEST_F(Finite, SettingsThatF32CannotTellFromNoneAreRefusedByKey) {

@@ -125,6 +125,7 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
       {"gradient_norm", 1.5},
       {"learning_rate", 0.001},
       {"updates/skipped", 0},
+      {"updates/out_of_range", 0},
       {"groups/without_spread", 1},  // 1.25 and 1.25
       {"samples/dropped", 1},
       {"samples/masked", 1},

@@ -80,9 +80,9 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"rl:", "mesh: {dp_replicate: 2}\nrl:",
        ":1: mesh: mesh.dp_replicate is 2, and 4 ranks were started: start 2 ranks", 4},
       {"rl:", "mesh: {tq: 2}\nrl:", ":1: mesh.tq: "},
-      {"gradient_leaves: 8", "gradient_leaves: 6", ":3: rl.gradient_leaves: 6 is not a power of two"},
+      {"gradient_leaves: 8", "gradient_leaves: 6", ":3: rl.gradient_leaves: 6 leaves cannot be shared", 7},
       {"gradient_leaves: 8", "gradient_leaves: 2", ":3: rl.gradient_leaves: 2 leaves cannot be shared", 4},
-      {"steps: 2\n", "gradient_leaves: 3\n", ":19: stages.zero.rl.gradient_leaves: 3 is not a power of two"},
+      {"steps: 2\n", "gradient_leaves: 3\n", ":19: stages.zero.rl.gradient_leaves: 3 leaves cannot be", 4},
       {"[2, 4]", "[4, 2]", ":4: rl.problems.chain_steps: [4, 2] is not [fewest, most]"},
       {"directory: configs", "directory: confgs",
        ":10: stages.base.pretrain.init.directory: confgs/tiny/base has no config.json"},
@@ -124,8 +124,8 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
 
 TEST_F(RecipeCheck, NamesTheOverrideThatSaidIt) {
   const std::pair<std::string, std::string> overrides[] = {
-      {"stages.zero.rl.gradient_leaves=5", ": 5 is not a power of two"},
-      {"rl.gradient_leaves=5", ": 5 is not a power of two"},
+      {"stages.zero.rl.gradient_leaves=5", ": 5 leaves cannot be shared out among 6 ranks"},
+      {"rl.gradient_leaves=5", ": 5 leaves cannot be shared out among 6 ranks"},
       {"stages.zero.from=bsae", ": bsae is neither"},
       {"stages.base.pretrain.documents.1.count=0", ": a generator needs one"},
       {"stages.base.pretrain.documents=[]", ": is empty"},
@@ -134,7 +134,7 @@ TEST_F(RecipeCheck, NamesTheOverrideThatSaidIt) {
       {"device=cdua", ": "},
   };
   for (const auto& [override, what] : overrides)
-    EXPECT_THAT(ErrorOf("rl:", "rl:", {override}), StartsWith("--set " + override + what));
+    EXPECT_THAT(ErrorOf("rl:", "rl:", {override}, 6), StartsWith("--set " + override + what));
 }
 
 TEST_F(RecipeCheck, OfARecipeThatWasNotReadFromAFileNamesTheKey) {

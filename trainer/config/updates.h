@@ -14,6 +14,7 @@ struct UpdatesConfig {
   int64_t prompts_per_step = 32;
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;
+  int64_t gradient_bits = 50;
   bool recompute = false;
   double checkpoint_minutes = 10;
   int64_t checkpoint_every = 0;
@@ -30,8 +31,13 @@ struct UpdatesConfig {
             "Tokens that go through the model at once; changes memory and speed, never bits.",
             Between(1, 1 << 24), Free());
     v.Field("gradient_leaves", gradient_leaves,
-            "Parts whose gradients are summed apart and then in a tree: a power of two, at least dp.",
+            "Parts of an update whose gradients are summed apart and then together: at least the ranks that "
+            "share the samples.",
             Between(1, 1024));
+    v.Field("gradient_bits", gradient_bits,
+            "A part's gradient counts in units of 2^-bits, so that any order adds to the same bits. An update "
+            "with a value of 2^(62 - bits) / gradient_leaves or more is skipped (updates/out_of_range).",
+            Between(20, 100));
     v.Field(
         "recompute", recompute,
         "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.",

@@ -38,10 +38,13 @@ Json BestJson(const TrainingState::Best& best) {
   return {{"figure", best.figure}, {"step", best.step}, {"value", best.value}};
 }
 
-// What state.json says of keeping; older versions say nothing.
-absl::Status ReadKept(const Json& json, const std::string& path, TrainingState* state) {
+// What older versions do not say in state.json.
+absl::Status ReadNewer(const Json& json, const std::string& path, TrainingState* state) {
   const Json *milestone = Find(json, "milestone"), *best = Find(json, "best");
   state->milestone = milestone != nullptr && *milestone == true;
+  if (Find(json, "out_of_range") != nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(state->out_of_range, GetInt(json, "out_of_range", path));
+  }
   if (best == nullptr) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(state->best.figure, GetString(*best, "figure", path));
   TEMPER_ASSIGN_OR_RETURN(state->best.step, GetInt(*best, "step", path));
@@ -137,6 +140,7 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                      {"reference_checksums", state.reference_checksums},
                      {"seconds", state.seconds},
                      {"milestone", state.milestone},
+                     {"out_of_range", state.out_of_range},
                      {"best", BestJson(state.best)},
                      {"checksums", checksums}};
   TEMPER_RETURN_IF_ERROR(WriteSealedJson(StatePath(files->temporary()), json));
@@ -173,7 +177,7 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
   const Json* const reference = Find(json, "reference_checksums");
   if (reference != nullptr) state.reference_checksums = *reference;
-  TEMPER_RETURN_IF_ERROR(ReadKept(json, path, &state));
+  TEMPER_RETURN_IF_ERROR(ReadNewer(json, path, &state));
   if (state.reference.find('/') != std::string::npos)
     return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));
   return state;

@@ -24,6 +24,7 @@ struct TrainingState {
   Json reference_checksums = Json::object();  // of its files
   double seconds = 0;                         // spent in the stage so far
   bool milestone = false;                     // this checkpoint is never removed
+  int64_t out_of_range = 0;  // of the last updates, those skipped for such a gradient, in a row
   // Of the updates so far, the one with the best value of the figure that the recipe keeps the best of.
   struct Best {
     std::string figure;

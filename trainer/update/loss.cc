@@ -55,7 +55,8 @@ void PolicyLoss(const PolicyLossConfig& config, const LossDenominators& denomina
     sums->ratio += ratio;
     sums->nll -= logprob;
     sums->tokens += 1;
-    if (logprobs[i] != sequence.old_logprobs[i]) {
+    const bool both_none = std::isnan(logprob) && std::isnan(old);  // a policy that is NaN itself
+    if (logprobs[i] != sequence.old_logprobs[i] && !both_none) {
       sums->unequal += 1;
       sums->max_difference = std::max(sums->max_difference, std::abs(logprob - old));
     }

@@ -56,7 +56,7 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps);
 // What an update's step made of the policy.
 struct OptimizerStep {
   double gradient_norm = 0;  // before clipping
-  bool applied = true;       // false: the norm is not finite, and everything is as it was
+  bool applied = true;       // false: the gradient has no norm, and everything is as it was
   // The first tensor, by name, that has a weight or a moment that is not finite now; empty: none.
   std::string not_finite;
   // The tensor whose largest weight has grown most since the optimizer was made (from 1, if it was less), and

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "comm/reduce.h"
 #include "core/check.h"
+#include "trainer/update/gradient_sum.h"
 
 namespace temper {
 namespace {
@@ -26,10 +28,10 @@ void AddSums(const LossSums& from, LossSums* to) {
 }  // namespace
 
 LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves) {
-  const int64_t ranks = mesh.dp_size();
-  TEMPER_CHECK(gradient_leaves % ranks == 0, gradient_leaves, " gradient leaves for ", ranks, " ranks");
-  const int64_t count = gradient_leaves / ranks;
-  return {mesh.dp_rank() * count, count};
+  TEMPER_CHECK(gradient_leaves >= mesh.dp_size(), gradient_leaves, " gradient leaves for ", mesh.dp_size(),
+               " ranks");
+  const Share share = ShareOf(gradient_leaves, mesh.dp_rank(), mesh.dp_size());
+  return {share.begin, share.end - share.begin};
 }
 
 void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
@@ -84,7 +86,9 @@ Updater::~Updater() = default;
 
 std::vector<float> Updater::gradient() const {
   std::vector<float> host(model_->weights().TrainedFloats());
-  if (total_ != nullptr) model_->backend().CopyToHost(Trained(total_), host.data());
+  const auto size = static_cast<int64_t>(host.size());
+  if (total_ != nullptr)
+    model_->backend().CopyToHost(kernels::F32(static_cast<float*>(total_.get()), 1, size), host.data());
   return host;
 }
 
@@ -92,29 +96,47 @@ int64_t Updater::bytes() const {
   return (total_ == nullptr ? 0 : model_->weights().GradientFloats() * 4) + pass_.bytes();
 }
 
-Matrix Updater::Trained(const std::shared_ptr<void>& leaf) const {
-  return kernels::F32(static_cast<float*>(leaf.get()), 1, model_->weights().TrainedFloats());
-}
-
-std::shared_ptr<void> Updater::BeginLeaf() {
-  // The last total's memory first: of a large model, what one gradient more would take counts.
-  std::shared_ptr<void> leaf = std::exchange(total_, nullptr);
-  if (leaf == nullptr) leaf = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
-  float* const numbers = static_cast<float*>(leaf.get());
+std::shared_ptr<void> Updater::BeginLeaf(std::shared_ptr<void> memory) {
+  if (memory == nullptr) memory = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
+  float* const numbers = static_cast<float*>(memory.get());
   model_->backend().Zero(kernels::F32(numbers, 1, model_->weights().GradientFloats()));
   model_->weights().BindGradients(numbers);
-  return leaf;
+  return memory;
 }
 
-void Updater::Reduce() {
-  const Matrix total = Trained(total_);
-  kernels::Backend& backend = model_->backend();
-  if (backend.host_memory()) return TreeReduceAll(total.f32(), total.cols, mesh_.dp(), backend.pool());
-  if (mesh_.dp_size() == 1) return;
-  std::vector<float> host(total.cols);
-  backend.CopyToHost(total, host.data());
-  TreeReduceAll(host.data(), total.cols, mesh_.dp(), backend.pool());
-  backend.CopyFromHost(host.data(), total);
+void Updater::RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
+                      std::vector<LossSums>* sums, StepResult* result) {
+  std::vector<float> logprobs, dlogprobs;
+  ForEachMicrobatch(leaf, options_.tokens_per_microbatch,
+                    [&](const Microbatch& batch, size_t first, size_t count) {
+                      logprobs.resize(batch.tokens.size());
+                      dlogprobs.assign(batch.tokens.size(), 0.0f);
+                      pass_.Logprobs(batch, temperature, logprobs.data());
+                      int64_t row = 0;
+                      for (size_t i = first; i < first + count; ++i) {
+                        const TrainSequence& sequence = *leaf[i];
+                        const int64_t begin = row + sequence.first_target - 1;
+                        sums->emplace_back();
+                        loss(sequence, absl::MakeConstSpan(logprobs).subspan(begin, sequence.counted()),
+                             absl::MakeSpan(dlogprobs).subspan(begin, sequence.counted()), &sums->back());
+                        row += static_cast<int64_t>(sequence.tokens.size()) - 1;
+                      }
+                      pass_.Backward(dlogprobs.data());
+                      result->local_tokens += row;
+                      ++result->microbatches;
+                    });
+  model_->weights().FoldTiedHead();
+}
+
+LossSums Updater::SumOfAll(const std::vector<LossSums>& mine) const {
+  LossSums all;
+  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(LossSums));
+  for (const std::string& part : mesh_.dp().AllGather(bytes)) {
+    std::vector<LossSums> sums(part.size() / sizeof(LossSums));
+    if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
+    for (const LossSums& one : sums) AddSums(one, &all);
+  }
+  return all;
 }
 
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
@@ -125,45 +147,27 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
   std::vector<LossSums> local_sums;
-  LeafTree tree([this](const LeafTree::Leaf& from, const LeafTree::Leaf& to) {
-    model_->backend().Add(Trained(from), Trained(to));
-  });
-  std::vector<float> logprobs, dlogprobs;
+  GradientSum sum(&model_->backend(), model_->weights().TrainedFloats(),
+                  {options_.gradient_bits, options_.gradient_leaves});
+  // The last total's memory first: of a large model, what one gradient more would take counts.
+  std::shared_ptr<void> free = std::exchange(total_, nullptr);
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    std::shared_ptr<void> leaf = BeginLeaf();
-    ForEachMicrobatch(
-        leaves[l], options_.tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
-          logprobs.resize(batch.tokens.size());
-          dlogprobs.assign(batch.tokens.size(), 0.0f);
-          pass_.Logprobs(batch, temperature, logprobs.data());
-          int64_t row = 0;
-          for (size_t i = first; i < first + count; ++i) {
-            const TrainSequence& sequence = *leaves[l][i];
-            const int64_t begin = row + sequence.first_target - 1;
-            local_sums.emplace_back();
-            loss(sequence, absl::MakeConstSpan(logprobs).subspan(begin, sequence.counted()),
-                 absl::MakeSpan(dlogprobs).subspan(begin, sequence.counted()), &local_sums.back());
-            row += static_cast<int64_t>(sequence.tokens.size()) - 1;
-          }
-          pass_.Backward(dlogprobs.data());
-          result.local_tokens += row;
-          ++result.microbatches;
-        });
-    model_->weights().FoldTiedHead();
-    tree.Push(std::move(leaf));
+    if (leaves[l].empty()) continue;
+    std::shared_ptr<void> leaf = BeginLeaf(std::move(free));
+    RunLeaf(leaves[l], temperature, loss, &local_sums, &result);
+    free = sum.Push(std::move(leaf));
   }
-  total_ = tree.Take();
-  Reduce();
-
-  // The figures of all sequences, summed in the order of leaves on every rank.
-  const std::string bytes(reinterpret_cast<const char*>(local_sums.data()),
-                          local_sums.size() * sizeof(LossSums));
-  for (const std::string& part : mesh_.dp().AllGather(bytes)) {
-    std::vector<LossSums> sums(part.size() / sizeof(LossSums));
-    if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
-    for (const LossSums& one : sums) AddSums(one, &result.sums);
+  if (sum.empty()) sum.Push(BeginLeaf(std::move(free)));
+  free = nullptr;
+  total_ = sum.Take(mesh_.dp());
+  result.sums = SumOfAll(local_sums);
+  if (total_ == nullptr) {
+    result.applied = false;
+    result.gradient_norm = std::numeric_limits<double>::quiet_NaN();
+    return result;
   }
-  static_cast<OptimizerStep&>(result) = optimizer_->Step(config, learning_rate, Trained(total_).f32());
+  static_cast<OptimizerStep&>(result) =
+      optimizer_->Step(config, learning_rate, static_cast<const float*>(total_.get()));
   return result;
 }
 

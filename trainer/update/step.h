@@ -14,12 +14,13 @@
 
 namespace temper {
 
-// How an update is cut; none of it changes its bits but gradient_leaves, which belongs to the recipe
-// (docs/exactness.md).
+// How an update is cut; none of it changes its bits but gradient_leaves and gradient_bits, which
+// belong to the recipe (docs/exactness.md).
 struct StepOptions {
   int64_t tokens_per_microbatch = 4096;
-  int64_t gradient_leaves = 8;  // power of two, at least the largest dp
+  int64_t gradient_leaves = 8;  // at least the largest dp
   bool recompute = false;
+  int64_t gradient_bits = 50;  // of the recipe too: values of leaves count in 2^-bits
 };
 
 // An update's sequences by gradient leaf, each leaf in its canonical order.
@@ -37,14 +38,16 @@ struct StepResult : OptimizerStep {
 };
 
 // One update, the same bits for every packing, recompute setting and rank layout (E3): this rank's leaves one
-// after another, each a chain of microbatches; leaves add in the one tree, here and across ranks; then every
-// rank takes the same step.
+// after another, each a chain of microbatches; leaves add as integers, here and across ranks; then every rank
+// takes the same step.
 class Updater {
  public:
   Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
   ~Updater();
 
-  // Without any sequence there is no step: nothing decays, no moment moves and gradient() stays.
+  // Without any sequence there is no step: nothing decays, no moment moves and gradient() stays. Nor where a
+  // value of a leaf is not finite, or too large for gradient_bits, on any rank: `applied` is false, the norm
+  // no number, and gradient() zero.
   StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                     double learning_rate, LossFunction loss);
   // The summed gradient of the last Update, flat, for tests.
@@ -52,12 +55,13 @@ class Updater {
   int64_t bytes() const;
 
  private:
-  // Memory for a leaf's gradient, all zeros, which the policy adds to from now on.
-  std::shared_ptr<void> BeginLeaf();
-  // Trained numbers of a leaf.
-  Matrix Trained(const std::shared_ptr<void>& leaf) const;
-  // Adds the gradients of all ranks.
-  void Reduce();
+  // A leaf's gradient, all zeros, which the policy adds to from now on; in `memory`, if that is not null.
+  std::shared_ptr<void> BeginLeaf(std::shared_ptr<void> memory);
+  // Puts a leaf's sequences through the model, there and back.
+  void RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
+               std::vector<LossSums>* sums, StepResult* result);
+  // The figures of all ranks' sequences, summed in the order of leaves.
+  LossSums SumOfAll(const std::vector<LossSums>& mine) const;
 
   CausalLm* model_;
   Optimizer* optimizer_;
