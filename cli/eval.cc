@@ -123,7 +123,7 @@ absl::Status RunEval(const CommandLine& line) {
   row["samples"] = figures.statistics.samples;
   LogInfo(Table(measure, row));
   WarnOf(measure, figures);
-  TEMPER_RETURN_IF_ERROR(WriteOut(DumpJson(row)));
+  TEMPER_RETURN_IF_ERROR(WriteRow(DumpJson(row)));
   return out == nullptr ? absl::OkStatus() : WriteCompletions(measure, groups, out.get());
 }
 

@@ -41,7 +41,7 @@ absl::Status RunProblems(const CommandLine& line) {
     return absl::InvalidArgumentError(absl::StrCat("task ", task->name, " has levels 1 to ", task->levels));
   for (int64_t i = 0; i < options.count; ++i) {
     if (StopRequested()) return absl::CancelledError("stopped on request");
-    TEMPER_RETURN_IF_ERROR(WriteOut(
+    TEMPER_RETURN_IF_ERROR(WriteRow(
         procedural::MakeProblem(*task, static_cast<int>(options.level), options.seed, i, options.split)
             .fields));
   }

@@ -27,7 +27,7 @@ struct RunOptions {
             Repeated());
     v.Field("force", force,
             "Start although the plan takes more memory than is free, or others may write in the folder of "
-            "the run.");
+            "the run or own a part of it.");
   }
 };
 
@@ -76,7 +76,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
     return StopRequested();
   };
   const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
-  if (absl::IsCancelled(ran) && StopRequested())
+  if (absl::IsCancelled(ran) && stop())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);
   if (!first) return absl::OkStatus();

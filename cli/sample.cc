@@ -49,7 +49,7 @@ class Output {
     waiting_.emplace(prompt * options_.samples_per_prompt + trajectory.sample, Line(prompt, trajectory));
     for (auto next = waiting_.begin(); next != waiting_.end() && next->first == written_;
          next = waiting_.erase(next)) {
-      if (status_.ok()) status_ = WriteOut(next->second);
+      if (status_.ok()) status_ = WriteRow(next->second);
       ++written_;
     }
     if (show_) progress_.Step(++finished_, absl::StrCat(tokens_, " tokens"));

@@ -163,7 +163,7 @@ class Scorer {
       ++rows_;
       if (broken != entry.verdicts.end() && unjudged_++ == 0)
         why_ = absl::StrCat("rule ", broken->rule, ": ", broken->reason);
-      status_ = WriteOut(DumpJson(ScoreJson(*entry.row, entry.verdicts, reward_)));
+      status_ = WriteRow(DumpJson(ScoreJson(*entry.row, entry.verdicts, reward_)));
     }
   }
 

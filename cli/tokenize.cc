@@ -64,7 +64,7 @@ absl::Status RunTokenize(const CommandLine& line) {
     if (!row) return absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(const std::string text, options.decode ? DecodeRow(*row, options, *tokenizer)
                                                                    : EncodeRow(*row, options, *tokenizer));
-    TEMPER_RETURN_IF_ERROR(WriteOut(text));
+    TEMPER_RETURN_IF_ERROR(WriteRow(text));
   }
 }
 

@@ -90,7 +90,9 @@ std::string EscapeCommands(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = [&](size_t at) { return static_cast<unsigned>(static_cast<unsigned char>(text[at])); };
     const int length = byte(i) < 0x80 ? 1 : std::max(1, Utf8Length(text.substr(i, 4)));
-    if (length > 1 && Commands(text.substr(i, length))) {
+    if (byte(i) == 0x7F) {
+      out += "\\u007f";
+    } else if (length > 1 && Commands(text.substr(i, length))) {
       unsigned code = byte(i) & (length == 2 ? 0x1Fu : 0x0Fu);
       for (int j = 1; j < length; ++j) code = code << 6 | (byte(i + j) & 0x3Fu);
       out += absl::StrFormat("\\u%04x", code);

@@ -18,8 +18,8 @@ size_t FirstInvalidUtf8(std::string_view text);
 // `limit` bytes is cut with "...".
 std::string Printable(std::string_view text, size_t limit = 200);
 
-// The text with \uXXXX in place of each character of more than one byte that is not seen but obeyed (escapes
-// of U+0080 to U+009F, line ends of Unicode, marks of direction). Of JSON it is the same value.
+// The text with \uXXXX in place of each character from U+007F on that is not seen but obeyed (escapes up to
+// U+009F, line ends of Unicode, marks of direction). Of JSON it is the same value.
 std::string EscapeCommands(std::string_view text);
 
 // The only candidate that begins with the word (3 bytes or more); else the one of the least edit distance

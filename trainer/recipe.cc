@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
@@ -151,7 +152,7 @@ class Runner {
     for (const StageConfig& stage : recipe_.stages) {
       const std::string directory = StageDirectory(run_directory_, stage.name);
       const bool finished = FileExists(StageDonePath(directory));
-      if (!finished) TEMPER_RETURN_IF_ERROR(RunStage(stage, metrics));
+      if (!finished) TEMPER_RETURN_IF_ERROR(InStage(stage, RunStage(stage, metrics)));
       TEMPER_ASSIGN_OR_RETURN(const FinishedStage left, ReadFinished(directory));
       metrics = left.metrics;
       table.push_back(left.row);
@@ -196,6 +197,15 @@ class Runner {
     return absl::OkStatus();
   }
 
+  // A stop that came while a stage read, sampled or measured says where, as one between updates does.
+  static absl::Status InStage(const StageConfig& stage, const absl::Status& status) {
+    if (!absl::IsCancelled(status) || !absl::StrContains(status.message(), "stopped") ||
+        absl::StrContains(status.message(), ", stage "))
+      return status;
+    return absl::CancelledError(
+        absl::StrCat("stopped on request, stage ", stage.name, " beside its updates; what is done is saved"));
+  }
+
   // Every rank is here, and leaves after the first has written stage.json.
   absl::Status RunStage(const StageConfig& stage, const Extent& metrics_begin) {
     const auto began = std::chrono::steady_clock::now();
@@ -224,6 +234,11 @@ class Runner {
       if (!context.checkpoint.empty())
         LogInfo("stage ", stage.name, ": goes on after update ", context.state.step);
       TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, context.state.metrics.bytes));
+      if (context.checkpoint.empty() && context.repeated_updates > 0)
+        LogWarning("stage ", stage.name, ": begins again, with the ", context.repeated_updates,
+                   " updates that it had done: ",
+                   FileExists(CheckpointsDirectory(context.directory)) ? "its checkpoints were removed"
+                                                                       : "it has no checkpoint");
       TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, context.state.sums));
       context.lock = lock_;
       context.metrics = metrics.get();

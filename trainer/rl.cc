@@ -78,6 +78,18 @@ std::string IdleText(const TrainingSession& session, int64_t updates) {
       session.context().stage->name, session.state().step, updates);
 }
 
+// The evaluation that is due, the update's line of metrics, and its checkpoint. A stop that cuts the
+// evaluation off leaves the figures in the checkpoint, for the next start to come here with.
+absl::Status MeasureAndFinish(TrainingSession& session, Evaluator& evaluator, Figures row) {
+  Figures evaluation;
+  const absl::Status measured = evaluator.DuringStage(session.state().step, &evaluation);
+  if (absl::IsCancelled(measured)) return session.StoppedMeasuring(row);
+  TEMPER_RETURN_IF_ERROR(measured);
+  InsertEvaluation(evaluation, &row);
+  const RewardConfig& reward = session.context().stage->rl.reward;
+  return session.FinishStep(row, RlFigures::StatusText(row, AnswerRule(reward).Name()));
+}
+
 double SecondsSince(std::chrono::steady_clock::time_point began) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
 }
@@ -103,6 +115,8 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   ReplaySource replay(*context.mesh);
   const float temperature = config.sampling.temperature;
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
+  if (Figures row = session->TakeCutOff(); !row.empty())
+    TEMPER_RETURN_IF_ERROR(MeasureAndFinish(*session, *evaluator, std::move(row)));
   int64_t idle = 0;  // updates in a row that had nothing to train on
 
   while (!session->finished()) {
@@ -156,11 +170,9 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
         TEMPER_RETURN_IF_ERROR(reference->Refresh(*session));
       }
       figures.update_seconds = SecondsSince(began);
-      TEMPER_RETURN_IF_ERROR(evaluator->DuringStage(session->state().step, &figures.evaluation));
       figures.exact = session->model().exact();
-      const Figures row = figures.Row(groups, group_rewards, rewards->TakeMetrics());
       TEMPER_RETURN_IF_ERROR(
-          session->FinishStep(row, RlFigures::StatusText(row, AnswerRule(config.reward).Name())));
+          MeasureAndFinish(*session, *evaluator, figures.Row(groups, group_rewards, rewards->TakeMetrics())));
       figures.rollout = {};  // told once: sums over the updates are right
     }
   }

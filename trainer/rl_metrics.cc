@@ -103,7 +103,6 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
                         {"samples/dropped", static_cast<double>(batch.dropped_samples)},
                         {"samples/masked", static_cast<double>(batch.masked_samples)}};
   row.insert(row.end(), more.begin(), more.end());
-  row.insert(row.end(), evaluation.begin(), evaluation.end());
   const double local = static_cast<double>(rollout.engine.sampled_tokens);
   const Figures clocks = {
       {"time/sample_seconds", rollout.sample_seconds},
@@ -125,6 +124,12 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
     if (absl::StartsWith(name, "time/") || absl::StartsWith(name, "system/")) row.emplace_back(name, value);
   }
   return row;
+}
+
+void InsertEvaluation(const Figures& evaluation, Figures* row) {
+  const auto clocks = std::find_if(
+      row->begin(), row->end(), [](const auto& figure) { return absl::StartsWith(figure.first, "time/"); });
+  row->insert(clocks, evaluation.begin(), evaluation.end());
 }
 
 std::string RlFigures::StatusText(const Figures& row, const std::string& rule) {

@@ -19,7 +19,6 @@ struct RlFigures {
   bool exact = true;  // false: old logprobs are not the sampler's (docs/exactness.md)
   double learning_rate = 0;
   double update_seconds = 0;  // reference and update
-  Figures evaluation;
 
   // reward/mean, reward/RULE, length/mean, p10, p50, p90, entropy, kl, clip_share, ratio, loss,
   // gradient_norm, share of completions that retry or check themselves, stop/length, groups without spread,
@@ -30,6 +29,9 @@ struct RlFigures {
   // "math 0.43 len 31 kl 0.01": the mean score of a rule, here the one that judges the answer.
   static std::string StatusText(const Figures& row, const std::string& rule);
 };
+
+// The figures of an update's evaluation in their place of its row: before the clocks.
+void InsertEvaluation(const Figures& evaluation, Figures* row);
 
 // The pieces of the page that are configuration.
 EngineOptions EngineOptionsOf(const SamplingConfig& config);

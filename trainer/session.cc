@@ -19,6 +19,8 @@
 #include "core/stop.h"
 #include "core/text.h"
 #include "data/tokenizer/folder.h"
+#include "trainer/inputs/inputs.h"
+#include "trainer/run_directory/intact.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/sums.h"
 
@@ -71,6 +73,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     // The first rank has looked before anything began (trainer/run_directory/intact.h).
     if (!context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, context.directory));
     session->state_ = context.state;
+    TEMPER_RETURN_IF_ERROR(context.inputs->CheckRows(*context.stage, context.state.rows));
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
@@ -83,6 +86,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     session->tokenizer_directory_ = context.from_directory;
     TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend));
   }
+  session->state_.rows = context.inputs->RowsOf(*context.stage);
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);
@@ -192,6 +196,21 @@ absl::Status TrainingSession::Stopped() {
                                                               total_steps_, "; it is saved"));
 }
 
+absl::Status TrainingSession::StoppedMeasuring(const Figures& figures) {
+  state_.cut_off = Json::object();
+  for (const auto& [name, value] : figures) state_.cut_off[name] = value;
+  for (const Alarm& alarm : alarms_) state_.cut_off[alarm.figure] = alarm.value;
+  return Stopped();
+}
+
+Figures TrainingSession::TakeCutOff() {
+  Figures figures;
+  const Json cut_off = std::exchange(state_.cut_off, nullptr);
+  for (const auto& [name, value] : cut_off.items())
+    figures.emplace_back(name, value.is_number() ? value.get<double>() : std::nan(""));
+  return figures;
+}
+
 absl::StatusOr<bool> TrainingSession::CheckpointDue(const Figures& figures) {
   const auto every = [&](int64_t updates) { return updates > 0 && state_.step % updates == 0; };
   state_.milestone = every(updates_.keep_every);
@@ -240,7 +259,8 @@ absl::Status TrainingSession::Save() {
   saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
-  return RemoveOldReferences(context_.directory);
+  TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
+  return CheckThere(context_, state_);
 }
 
 }  // namespace temper

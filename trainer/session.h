@@ -57,6 +57,10 @@ class TrainingSession {
   // Where ranks agreed to stop between two updates, while they sampled: the last finished one is saved.
   // Cancelled.
   absl::Status Stopped();
+  // The same in the evaluation of the last update: its figures are saved with it, and whoever goes on takes
+  // them, measures, and finishes the step. Empty: there are none.
+  absl::Status StoppedMeasuring(const Figures& figures);
+  Figures TakeCutOff();
 
   // The policy as the stage leaves it, for its evaluation. The session is over, and its optimizer gone.
   OpenedPolicy TakePolicy();

@@ -233,7 +233,7 @@ absl::Status LinesFile::Write(const Json& json) {
 
 absl::StatusOr<int64_t> ExportRecords(const std::string& path, const RecordPlaces& places,
                                       const std::string& file) {
-  if (file == "-") return ExportTo(places, [](const Json& json) { return WriteOut(DumpJson(json)); });
+  if (file == "-") return ExportTo(places, [](const Json& json) { return WriteRow(DumpJson(json)); });
   if (absl::EndsWith(file, ".records")) {
     return absl::InvalidArgumentError(
         absl::StrCat(Printable(file, 1000), ": has a run's ending, and lines are written: name it .jsonl"));

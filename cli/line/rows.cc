@@ -50,6 +50,8 @@ absl::Status WriteOut(std::string text) {
   return absl::OkStatus();
 }
 
+absl::Status WriteRow(std::string_view json) { return WriteOut(EscapeCommands(json)); }
+
 absl::Status CheckOutput(const std::string& output, const std::vector<std::string>& inputs) {
   namespace fs = std::filesystem;
   std::error_code unknown;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -37,6 +38,9 @@ class RowReader {
 // The text on standard output, with a line end where it has none. Waits for a slow reader; one that is gone
 // is an error.
 absl::Status WriteOut(std::string text);
+// A row of JSON: of its characters those that a terminal would obey are escaped, as JSON may, so that a file,
+// a pipe and a terminal get the same bytes.
+absl::Status WriteRow(std::string_view json);
 
 // An error where a file written as `output` would replace one that is read: one of the `inputs`, or what is
 // there in a folder that is one, under whatever name.

@@ -32,7 +32,9 @@ bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == 
 bool SpeaksOfSecret(std::string_view name) {
   const std::string whole =
       absl::AsciiStrToLower(std::string(name.substr(std::min(name.find_first_not_of('-'), name.size()))));
-  if (whole == "pass" || whole == "auth" || whole == "sig" || whole == "signature") return true;
+  for (const char* other : {"pass", "auth", "sig", "signature", "bearer", "jwt"}) {
+    if (whole == other) return true;
+  }
   std::string word;
   const auto is_secret = [&] {
     const std::string lower = absl::AsciiStrToLower(word);
@@ -143,21 +145,45 @@ void RedactHeaderTaking(std::string* word, std::vector<std::string>* secrets) {
   *word = absl::StrCat(name, ": ", std::string(kRedacted));
 }
 
+// curl's and wget's options whose value is NAME:PASSWORD.
+bool IsLoginOption(std::string_view word) {
+  return word == "-u" || word == "--user" || word == "-U" || word == "--proxy-user";
+}
+
+// The password of the login that begins at `begin`; false: it has none.
+bool RedactLoginTaking(size_t begin, std::string* word, std::vector<std::string>* secrets) {
+  const size_t colon = word->find(':', begin);
+  const bool is_place = word->find('/', begin) != std::string::npos;
+  if (is_place || colon == std::string::npos || colon + 1 == word->size()) return false;
+  if (word->find(kRedacted, colon) != std::string::npos) return true;
+  if (secrets != nullptr) secrets->push_back(word->substr(colon + 1));
+  *word = absl::StrCat(word->substr(0, colon + 1), std::string(kRedacted));
+  return true;
+}
+
+// What -k is given may be a count, a file, or nothing (curl's): a key is longer than those, and one word.
+bool MayBeKey(std::string_view word) {
+  const bool number = std::all_of(word.begin(), word.end(), absl::ascii_isdigit);
+  return word.size() >= 8 && word[0] != '-' && !number &&
+         std::all_of(word.begin(), word.end(), IsKeyCharacter);
+}
+
 void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>* secrets) {
   for (size_t i = 0; i < words->size(); ++i) {
     std::string& word = (*words)[i];
     const bool is_option = absl::StartsWith(word, "-") && word.find_first_of("= ") == std::string::npos;
     word = RedactTaking(word, secrets);
     RedactHeaderTaking(&word, secrets);
-    // curl's and wget's NAME:PASSWORD.
-    if ((word == "-u" || word == "--user") && i + 1 < words->size()) {
-      std::string& next = (*words)[i + 1];
-      const size_t colon = next.find(':');
-      const bool is_place = next.find('/') != std::string::npos;
-      if (is_place || colon == std::string::npos || colon + 1 == next.size()) continue;
-      if (secrets != nullptr) secrets->push_back(next.substr(colon + 1));
-      next = absl::StrCat(next.substr(0, colon + 1), std::string(kRedacted));
-      ++i;
+    const size_t value = word.find('=');
+    if (value != std::string::npos && IsLoginOption(word.substr(0, value)))
+      RedactLoginTaking(value + 1, &word, secrets);
+    if (i + 1 < words->size() && IsLoginOption(word)) {
+      if (RedactLoginTaking(0, &(*words)[i + 1], secrets)) ++i;
+      continue;
+    }
+    if (word == "-k" && i + 1 < words->size() && MayBeKey((*words)[i + 1])) {
+      if (secrets != nullptr) secrets->push_back((*words)[i + 1]);
+      (*words)[++i] = kRedacted;
       continue;
     }
     if (!is_option || !SpeaksOfSecret(word) || i + 1 == words->size()) continue;

@@ -91,6 +91,15 @@ absl::Status LinkError(const std::string& path) {
                    "in its place, or choose another folder"));
 }
 
+// What is written in place must have no second name, in another's folder or in a backup of linked files.
+absl::Status CheckOneName(const std::string& path, const struct stat& info) {
+  if (info.st_nlink <= 1) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(Printable(path, 1000), ": has ", info.st_nlink,
+                   " names (hard links), and what is written here would land under all of them: put a copy "
+                   "in its place"));
+}
+
 // Whether the open file or folder is what is at the path.
 bool IsAt(int file, const std::string& path) {
   struct stat open_one, there;
@@ -216,17 +225,32 @@ absl::Status CheckNoLinks(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOnlyOursToWrite(const std::string& directory, bool group_may) {
+absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may) {
   struct stat info;
-  if (stat(directory.c_str(), &info) != 0) return absl::OkStatus();
+  if (stat(path.c_str(), &info) != 0) return absl::OkStatus();
+  if (!group_may && info.st_uid != geteuid() && info.st_uid != 0) {
+    return absl::FailedPreconditionError(absl::StrCat(Printable(path, 1000), ": belongs to user ",
+                                                      info.st_uid, ", who may change it: chown it"));
+  }
   // Where each user has a group of their own, under their own number, `mkdir` makes folders that it may
   // write.
   const bool private_group = info.st_gid == getegid() && getegid() == geteuid();
   const mode_t others = info.st_mode & (group_may || private_group ? S_IWOTH : S_IWOTH | S_IWGRP);
-  if (others == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat(Printable(directory, 1000), ": ", others & S_IWOTH ? "every user" : "its group",
-                   " of this machine may write there: chmod ", group_may ? "o-w" : "go-w", " it"));
+  if (others != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Printable(path, 1000), ": ", others & S_IWOTH ? "every user" : "its group",
+                     " of this machine may write there: chmod ", group_may ? "o-w" : "go-w", " it"));
+  }
+  if (!S_ISDIR(info.st_mode)) return absl::OkStatus();
+  const absl::StatusOr<std::vector<std::string>> names = ListDirectory(path);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();  // who works there has removed it since
+  TEMPER_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names) {
+    const std::string below = absl::StrCat(path, "/", name);
+    if (lstat(below.c_str(), &info) == 0 && !S_ISLNK(info.st_mode))
+      TEMPER_RETURN_IF_ERROR(CheckOnlyOursToWrite(below, group_may));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status MakeDirectories(const std::string& path) {
@@ -336,6 +360,7 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
   struct stat info;
   if (file.get() < 0 || fstat(file.get(), &info) != 0) return SystemError(path, "open");
   TEMPER_RETURN_IF_ERROR(CheckRegular(path, info.st_mode));
+  TEMPER_RETURN_IF_ERROR(CheckOneName(path, info));
   if (offset > info.st_size) {
     return absl::DataLossError(absl::StrCat(path, ": has ", info.st_size, " bytes where ", offset,
                                             " were written; it was cut or replaced since"));
@@ -378,6 +403,9 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   Descriptor file(Retry(
       [&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode.load()); }));
   if (file.get() < 0) return errno == ELOOP ? LinkError(path) : SystemError(path, "open");
+  struct stat info;
+  if (fstat(file.get(), &info) != 0) return SystemError(path, "open");
+  TEMPER_RETURN_IF_ERROR(CheckOneName(path, info));
   Descriptor folder(Retry([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) return SystemError(directory, "open");
   const bool folder_locked = Retry([&] { return flock(folder.get(), LOCK_EX | LOCK_NB); }) == 0;

@@ -56,9 +56,10 @@ bool FileExists(const std::string& path);  // a file, folder or link of any kind
 absl::Status CheckReadable(const std::string& path);
 // An error that names the first symbolic link among `path` and what lies below it; no such path is none.
 absl::Status CheckNoLinks(const std::string& path);
-// An error where other users, or the group unless `group_may` or it is this user's own, may write in the
-// folder; one that is not there is none.
-absl::Status CheckOnlyOursToWrite(const std::string& directory, bool group_may);
+// An error that names the first of `path` and what lies below it (links are not followed) in which other
+// users, or the group unless `group_may` or it is this user's own, may write, or which belongs, unless
+// `group_may`, to another user but root; no such path is none.
+absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may);
 absl::Status MakeDirectories(const std::string& path);                    // and those above it
 absl::Status RemoveTree(const std::string& path);                         // no error if it is not there
 absl::Status RenamePath(const std::string& from, const std::string& to);  // and fsyncs to's folder
@@ -87,8 +88,9 @@ class AtomicDirectory {
 // Puts back a folder whose replacement was cut off between two renames; call before looking for `path`.
 absl::Status RecoverDirectory(const std::string& path);
 
-// A file that only grows, and no link. Not thread safe. A failed Append leaves nothing half-written: the file
-// is cut back. One that was removed, renamed or replaced since it was opened is an error of Append and Sync.
+// A file that only grows, is no link and has one name. Not thread safe. A failed Append leaves nothing
+// half-written: the file is cut back. One that was removed, renamed or replaced since it was opened is an
+// error of Append and Sync.
 class AppendFile {
  public:
   // Opens or makes `path`. offset >= 0 first cuts the file to that many bytes (an error if it has fewer).

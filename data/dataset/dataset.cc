@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/files/crc32c.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -102,7 +103,14 @@ absl::StatusOr<Skipped> ForEachProblem(
   return skipped;
 }
 
+uint32_t SumOf(const std::vector<int64_t>& rows) {
+  return Crc32c({reinterpret_cast<const char*>(rows.data()), rows.size() * sizeof(int64_t)});
+}
+
 }  // namespace
+
+uint32_t ProblemFile::rows_sum() const { return SumOf(rows_); }
+uint32_t DocumentFile::rows_sum() const { return SumOf(rows_); }
 
 absl::StatusOr<std::unique_ptr<ProblemFile>> ProblemFile::Open(const std::string& path,
                                                                const Tokenizer& tokenizer,

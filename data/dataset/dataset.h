@@ -59,6 +59,7 @@ class ProblemFile {
   int64_t skipped_lines() const { return skipped_lines_; }
   const std::string& first_skipped() const { return first_skipped_; }  // why, with its line
   int64_t excluded() const { return excluded_; }                       // by `exclude`
+  uint32_t rows_sum() const;                                           // CRC-32C of which rows there are
   // Which fields were recognised: "question, answer (after ####)".
   const std::string& fields() const { return fields_; }
   absl::StatusOr<Prompt> Read(int64_t index) const;
@@ -108,6 +109,7 @@ class DocumentFile {
                                                             const DocumentFileOptions& options = {});
   int64_t size() const { return static_cast<int64_t>(rows_.size()); }
   int64_t excluded() const { return excluded_; }
+  uint32_t rows_sum() const;  // CRC-32C of which rows there are
   int64_t skipped_lines() const { return skipped_lines_; }
   const std::string& first_skipped() const { return first_skipped_; }  // why, with its line
   absl::StatusOr<Document> Read(int64_t index) const;

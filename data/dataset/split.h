@@ -15,7 +15,7 @@ enum class Split { kTrain, kHeldOut };
 // punctuation, control characters and $ left out; minus, times and division count, in whichever of their
 // characters.
 uint64_t ContentKey(std::string_view problem);
-using ContentKeys = absl::flat_hash_set<uint64_t>;  // asked, never iterated
+using ContentKeys = absl::flat_hash_set<uint64_t>;  // never iterated in an order
 
 // The side of a problem where `held_out_share` of all problems is held out: a function of its content, so
 // that a file may grow, be shuffled or be copied into another.

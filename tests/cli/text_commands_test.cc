@@ -50,6 +50,19 @@ TEST(Tokenize, BadRowsAreNamedByFileAndLine) {
   EXPECT_THAT(ErrorOf("tokenize", {}), HasSubstr("tokenizer"));
 }
 
+TEST(Rows, HoldNothingThatATerminalObeysAndStayTheSameJson) {
+  const Json text = "a\x7f\u0085\u009B31m\u202Eb\u2066 é";
+  const std::vector<std::string> ids =
+      Lines("tokenize", {"--tokenizer", kTinyTokenizer, "--no-special-tokens"}, DumpJson(text));
+  const std::vector<std::string> back =
+      Lines("tokenize", {"--tokenizer", kTinyTokenizer, "--decode"}, ids[0]);
+  EXPECT_THAT(back, ElementsAre(R"({"text":"a\u007f\u0085\u009b31m\u202eb\u2066 é"})"));
+  EXPECT_EQ(Json::parse(back[0])["text"], text);
+  const std::string row = DumpJson(Json{{"id", text}, {"completion", "7"}, {"answer", "7"}});
+  EXPECT_THAT(Lines("score", {"--rule", "accuracy", "--raw"}, row),
+              ElementsAre(StartsWith(R"({"id":"a\u007f\u0085\u009b31m\u202eb\u2066 é")")));
+}
+
 TEST(Score, SaysTheRewardOfEachRowWithItsId) {
   const std::string rows =
       "{\"id\":\"a\",\"completion\":\"<think>x</think> <answer>1/2</answer>\",\"answer\":\"0.5\"}\n"

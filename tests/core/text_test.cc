@@ -31,8 +31,8 @@ TEST(Utf8, AcceptsEveryScalarValueAndNothingElse) {
 }
 
 TEST(EscapeCommands, SpellsOutWhatIsObeyedAndKeepsTheRest) {
-  EXPECT_EQ(EscapeCommands("a\u009B31m\u2028\u061C é数\U0001F600\x1b\xff"),
-            "a\\u009b31m\\u2028\\u061c é数\U0001F600\x1b\xff");
+  EXPECT_EQ(EscapeCommands("a\x7f\u009B31m\u2028\u061C é数\U0001F600\x1b\xff"),
+            "a\\u007f\\u009b31m\\u2028\\u061c é数\U0001F600\x1b\xff");
   EXPECT_EQ(EscapeCommands(""), "");
 }
 

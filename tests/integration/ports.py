@@ -42,7 +42,7 @@ def run(temper, ranks, directory):
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks)] + command
     started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    ports, end = [], time.monotonic() + 120
+    ports, end = [], time.monotonic() + 240
     while started.poll() is None and time.monotonic() < end:
         try:
             ports += [port for port in listening(below(started.pid)) if port not in ports]
@@ -52,7 +52,7 @@ def run(temper, ranks, directory):
             break
     at_work = started.poll() is None
     started.terminate()
-    _, errors = started.communicate(timeout=60)
+    _, errors = started.communicate(timeout=240)
     if not at_work:
         sys.exit(f"{ranks} ranks: the run did not get to work\n{errors}")
     return ports

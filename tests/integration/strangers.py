@@ -35,7 +35,7 @@ def main():
             strangers[-1].sendall(b"GET / HTTP/1.1\r\n\r\n")
         begun = time.monotonic()
         try:
-            _, errors = started.communicate(timeout=100)
+            _, errors = started.communicate(timeout=240)
         except subprocess.TimeoutExpired:
             started.kill()
             sys.exit(f"strangers on ports {ranks}: the run stands still")

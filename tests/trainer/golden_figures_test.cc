@@ -85,10 +85,10 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
   figures.rollout.score_wait_seconds = 0.5;
   figures.rollout.resumed_samples = 2;
   figures.rollout.repeated_samples = 1;
-  figures.evaluation = {{"eval/pass@1", 0.75}};
-  const Figures row = figures.Row(
+  Figures row = figures.Row(
       groups, rewards,
       {{"verdict/accuracy/correct", 9}, {"time/reward/accuracy/p50", 0.25}, {"system/reward/open_peak", 8}});
+  InsertEvaluation({{"eval/pass@1", 0.75}}, &row);
 
   const Figures golden = {
       {"reward/mean", 0.75},         // (3 x 1.25 + 3 x 0.25) / 6

@@ -7,6 +7,7 @@
 #include "core/metrics.h"
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/run_directory/checkpoint.h"
 
 namespace temper {
 namespace {
@@ -117,17 +118,30 @@ TEST_F(Recipe, HasTheSameDigestOnTwoAndFourRanks) {
   }
 }
 
-TEST_F(Recipe, StoppedOnceAnywhereAndResumedHasTheSameDigest) {
+// No checkpoint is due by the count: what a stop does not save is lost.
+TEST_F(Recipe, StoppedOnceAnywhereAndResumedHasTheSameDigestAndRepeatsNoUpdate) {
   ASSERT_GT(calls_, 100);
+  RecipeConfig recipe = *recipe_;
+  for (StageConfig& stage : recipe.stages)
+    stage.pretrain.checkpoint_every = stage.sft.checkpoint_every = stage.rl.checkpoint_every = 0;
+  int measuring = 0;  // times in the evaluation of an update
   for (int64_t n = 1; n < calls_; n += calls_ / 23) {
     const std::string run = *folder_ / ("stopped-" + std::to_string(n));
     int64_t calls = 0;
-    const absl::Status status = RunAlone(*recipe_, run, [&] { return ++calls >= n; });
+    const absl::Status status = RunAlone(recipe, run, [&] { return ++calls >= n; });
     EXPECT_EQ(status.code(), absl::StatusCode::kCancelled) << "after " << n << ": " << status;
-    const absl::Status resumed = RunAlone(*recipe_, run, Never);
+    EXPECT_THAT(std::string(status.message()), HasSubstr("stopped on request")) << n;
+    const std::string newest = LatestCheckpoint(run + "/zero/checkpoints").value_or("");
+    if (!newest.empty() && !ReadTrainingState(newest)->cut_off.is_null()) ++measuring;
+    const absl::Status resumed = RunAlone(recipe, run, Never);
     ASSERT_TRUE(resumed.ok()) << "after " << n << ": " << resumed;
     EXPECT_EQ(Digest(run), *digest_) << "after " << n;
+    const auto lines = ReadMetrics(run + "/metrics.jsonl");
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    for (const MetricsLine& line : *lines)
+      EXPECT_EQ(*line.Find("resume/repeated_updates"), 0) << "after " << n << ": " << line.stage << line.step;
   }
+  EXPECT_GT(measuring, 0);
 }
 
 // Dying by an exception leaves no checkpoint behind: lines of metrics and records of unfinished updates are

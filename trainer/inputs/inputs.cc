@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/check.h"
 #include "core/config/config.h"
+#include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -254,6 +256,36 @@ absl::StatusOr<std::unique_ptr<ProblemSource>> Inputs::EvaluationProblems(const 
 std::shared_ptr<const DocumentFile> Inputs::Documents(const StageConfig& stage,
                                                       const DocumentsConfig& config) const {
   return documents_.at(KeyOf(stage, config));
+}
+
+Json Inputs::RowsOf(const StageConfig& stage) const {
+  Json rows = Json::array();
+  if (Samples(stage)) {
+    const auto files = problems_.find(KeyOf(Training(stage)));
+    TEMPER_CHECK(files != problems_.end(), "problems of ", stage.name, " were not opened");
+    for (const auto& file : files->second) rows.push_back({file->size(), file->rows_sum()});
+    uint64_t sum = 0;  // in any order
+    for (const uint64_t key : held_out_) sum += key;
+    if (files->second.empty()) rows.push_back({held_out_.size(), sum});
+  }
+  const SftConfig* const sft = SftOf(stage);
+  for (size_t i = 0; sft != nullptr && i < sft->documents.size(); ++i) {
+    if (sft->documents[i].kind != DocumentsKind::kFile) continue;
+    const auto file = Documents(stage, sft->documents[i]);
+    rows.push_back({file->size(), file->rows_sum()});
+  }
+  return rows;
+}
+
+absl::Status Inputs::CheckRows(const StageConfig& stage, const Json& began) const {
+  const Json now = RowsOf(stage);
+  if (began.is_null() || began == now) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("stage ", stage.name,
+                   ": what evaluations ask is left out of what it trains on, and they ask for "
+                   "something else than when it began (rows and their sums ",
+                   DumpJson(began), " then, ", DumpJson(now),
+                   " now): set back what the evaluations of all stages read, or use another --run-dir"));
 }
 
 std::string Inputs::Text() const {

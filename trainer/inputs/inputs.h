@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/json/json.h"
 #include "core/progress.h"
 #include "data/dataset/dataset.h"
 #include "data/tokenizer/tokenizer.h"
@@ -42,6 +43,12 @@ class Inputs {
   // The file of one of the stage's documents, of kind file.
   std::shared_ptr<const DocumentFile> Documents(const StageConfig& stage,
                                                 const DocumentsConfig& config) const;
+
+  // What the stage trains on of what it could: of each file the rows that no evaluation asks for, where it
+  // makes its problems those that it may not make.
+  Json RowsOf(const StageConfig& stage) const;
+  // An error where that is no longer what a stage that goes on began with.
+  absl::Status CheckRows(const StageConfig& stage, const Json& began) const;
 
   // A line a stage: what it trains on and is measured by, with counts.
   std::string Text() const;

@@ -138,6 +138,8 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
                      {"sums", ExtentJson(state.sums)},
                      {"reference", state.reference},
                      {"reference_checksums", state.reference_checksums},
+                     {"rows", state.rows},
+                     {"cut_off", state.cut_off},
                      {"seconds", state.seconds},
                      {"milestone", state.milestone},
                      {"out_of_range", state.out_of_range},
@@ -177,6 +179,9 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   TEMPER_ASSIGN_OR_RETURN(state.seconds, GetDouble(json, "seconds", path));
   const Json* const reference = Find(json, "reference_checksums");
   if (reference != nullptr) state.reference_checksums = *reference;
+  const Json *const rows = Find(json, "rows"), *const cut_off = Find(json, "cut_off");
+  if (rows != nullptr) state.rows = *rows;
+  if (cut_off != nullptr) state.cut_off = *cut_off;
   TEMPER_RETURN_IF_ERROR(ReadNewer(json, path, &state));
   if (state.reference.find('/') != std::string::npos)
     return absl::InvalidArgumentError(absl::StrCat(path, ": reference is no plain name"));

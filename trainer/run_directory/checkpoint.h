@@ -22,8 +22,10 @@ struct TrainingState {
   Extent sums;                 // of the stage's sums.jsonl
   std::string reference;       // directory of the reference policy, relative to the stage's; empty: its start
   Json reference_checksums = Json::object();  // of its files
-  double seconds = 0;                         // spent in the stage so far
-  bool milestone = false;                     // this checkpoint is never removed
+  Json rows;           // of its inputs, as it began (trainer/inputs/inputs.h); null: not known
+  double seconds = 0;  // spent in the stage so far
+  Json cut_off;  // the figures of the last update, where a stop cut its evaluation off: no line has them
+  bool milestone = false;    // this checkpoint is never removed
   int64_t out_of_range = 0;  // of the last updates, those skipped for such a gradient, in a row
   // Of the updates so far, the one with the best value of the figure that the recipe keeps the best of.
   struct Best {

@@ -25,7 +25,8 @@ namespace {
 // How far a stage of the run is.
 struct StageProgress {
   bool begun = false, finished = false;
-  int64_t updates = 0;  // of its newest checkpoint
+  int64_t updates = 0;   // of its newest checkpoint
+  int64_t measured = 0;  // of them those whose evaluation is done
 };
 
 absl::StatusOr<StageProgress> ProgressOf(const StageConfig& stage, const std::string& run_directory) {
@@ -36,6 +37,7 @@ absl::StatusOr<StageProgress> ProgressOf(const StageConfig& stage, const std::st
   if (!checkpoint.empty()) {
     TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
     progress.updates = state.step;
+    progress.measured = state.cut_off.is_null() ? state.step : state.step - 1;
   }
   bool collected = false;
   const std::string trajectories = TrajectoriesDirectory(directory);
@@ -117,7 +119,7 @@ class Comparison {
     for (size_t i = 0; i < begun_; ++i) {
       const std::string directory = StageDirectory(run_directory_, before_.stages[i].name);
       if (remeasured_.count(i) > 0)
-        TEMPER_RETURN_IF_ERROR(RemoveEvaluations(directory, progress_[i].updates));
+        TEMPER_RETURN_IF_ERROR(RemoveEvaluations(directory, progress_[i].measured));
       if (reopened_.count(i) == 0) continue;
       LogInfo("stage ", before_.stages[i].name, ": goes on after update ", progress_[i].updates,
               ", where it was finished");

@@ -164,8 +164,8 @@ std::function<absl::Status(int64_t)> HashingOf(const std::string& path, int64_t 
     if (progress == nullptr) return absl::OkStatus();
     if (!shown && std::chrono::steady_clock::now() - began < std::chrono::seconds(2)) return absl::OkStatus();
     if (!std::exchange(shown, true))
-      progress->Start(absl::StrCat("checking ", Printable(path, 1000)), bytes >> 20, done >> 20);
-    progress->Step(done >> 20, "MiB");
+      progress->Start(absl::StrCat("checking ", Printable(path, 1000), ", MiB"), bytes >> 20, done >> 20);
+    progress->Step(done >> 20, "");
     return absl::OkStatus();
   };
 }

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/files/file.h"
 #include "core/files/sealed.h"
 #include "core/log.h"
@@ -21,8 +22,13 @@ std::string NameIn(const std::string& directory, const std::string& path) {
 }
 
 absl::Status Missing(const std::string& path, const char* when = "") {
-  return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": is missing", when,
-                                          ": restore it from a copy, or use another --run-dir"));
+  return absl::DataLossError(absl::StrCat(Printable(path, 1000), ": is missing", when, ": ", kRestoreAdvice));
+}
+
+// What is wrong, where temper itself does something about it.
+std::string WithoutAdvice(absl::string_view message) {
+  if (absl::ConsumeSuffix(&message, kRestoreAdvice)) message.remove_suffix(2);  // ": " or ", "
+  return std::string(message);
 }
 
 class Check {
@@ -90,8 +96,7 @@ class Check {
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(CheckpointsDirectory(stage)));
     if (NameIn(stage, checkpoint) != named) {
       return absl::DataLossError(absl::StrCat(stage, ": its newest checkpoint is ", NameIn(stage, checkpoint),
-                                              ", but ", path, " says ", named,
-                                              ": restore it from a copy, or use another --run-dir"));
+                                              ", but ", path, " says ", named, ": ", kRestoreAdvice));
     }
     if (!checkpoint.empty()) {
       TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, on_bytes_));
@@ -130,8 +135,8 @@ class Check {
       TEMPER_RETURN_IF_ERROR(RenamePath(checkpoint, aside));
     }
     if (!newest.ok())
-      LogWarning(newest.message(), "; goes on from ", all.back(), ", and the damaged one is now ",
-                 damaged.front(), ".damaged");
+      LogWarning(WithoutAdvice(newest.message()), ": stage ", NameIn(run_directory_, stage), " goes on from ",
+                 NameIn(stage, all.back()), ", and what is damaged is kept as ", damaged.front(), ".damaged");
     if (all.empty()) return absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(all.back()));
     Longest(state.metrics);
@@ -161,14 +166,47 @@ class Check {
   Extent metrics_;                    // the longest beginning that a stage or checkpoint knows
 };
 
+// The files that a start reads of a finished stage.
+absl::StatusOr<std::vector<std::string>> FilesOfFinished(const std::string& stage) {
+  const std::string done = StageDonePath(stage);
+  if (!FileExists(done)) return std::vector<std::string>{done};
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadSealedJson(done));
+  TEMPER_ASSIGN_OR_RETURN(const Extent sums, GetExtent(json, "sums", done));
+  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, GetString(json, "checkpoint", done));
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> names, FilesOfStageSums(stage, sums));
+  if (checkpoint != kNone) {
+    names.push_back(StatePath(checkpoint));
+    if (FileExists(StatePath(absl::StrCat(stage, "/", checkpoint)))) {
+      TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                              FilesOfCheckpoint(absl::StrCat(stage, "/", checkpoint)));
+      for (const std::string& file : files) names.push_back(absl::StrCat(checkpoint, "/", file));
+    }
+  }
+  for (std::string& name : names) name = absl::StrCat(stage, "/", name);
+  return names;
+}
+
 }  // namespace
+
+absl::Status CheckThere(const StageContext& context, const TrainingState& state) {
+  std::vector<std::string> paths = {ConfigPath(context.run_directory), FilesPath(context.run_directory)};
+  for (const StageConfig& stage : context.recipe->stages) {
+    if (stage.name == context.stage->name) break;
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> more,
+                            FilesOfFinished(StageDirectory(context.run_directory, stage.name)));
+    paths.insert(paths.end(), more.begin(), more.end());
+  }
+  for (const auto& [file, sum] : state.reference_checksums.items())
+    paths.push_back(absl::StrCat(context.directory, "/", state.reference, "/", file));
+  for (const std::string& path : paths) {
+    if (!FileExists(path)) return Missing(path, ", and the run goes on");
+  }
+  return context.sums->CheckThere();
+}
 
 absl::Status WriteFinished(const StageContext& context, const Json& row) {
   TEMPER_RETURN_IF_ERROR(context.lock->Check());
-  for (const std::string& path : {ConfigPath(context.run_directory), FilesPath(context.run_directory)}) {
-    if (!FileExists(path)) return Missing(path, ", and the run goes on");
-  }
-  TEMPER_RETURN_IF_ERROR(context.sums->CheckThere());
+  TEMPER_RETURN_IF_ERROR(CheckThere(context, {}));
   TEMPER_RETURN_IF_ERROR(context.sums->Sync());
   TEMPER_RETURN_IF_ERROR(context.metrics->Sync());
   TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint,

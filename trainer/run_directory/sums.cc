@@ -14,16 +14,15 @@
 namespace temper {
 namespace {
 
-constexpr char kRestore[] = "restore it from a copy, or use another --run-dir";
-
 absl::Status Gone(const std::string& path) {
   return absl::DataLossError(
-      absl::StrCat(Printable(path, 1000), ": is missing, and was written by this run: ", kRestore));
+      absl::StrCat(Printable(path, 1000), ": is missing, and was written by this run: ", kRestoreAdvice));
 }
 
 absl::Status Differs(const std::string& path) {
-  return absl::DataLossError(absl::StrCat(
-      Printable(path, 1000), ": is not what was written (its checksum differs): it is damaged, ", kRestore));
+  return absl::DataLossError(absl::StrCat(Printable(path, 1000),
+                                          ": is not what was written (its checksum differs): it is damaged, ",
+                                          kRestoreAdvice));
 }
 
 // Paths in the folder of all files in it, sorted.
@@ -147,6 +146,14 @@ absl::Status StageSums::CheckThere() const {
       return Differs(path);
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> FilesOfStageSums(const std::string& stage_directory,
+                                                          const Extent& at) {
+  TEMPER_ASSIGN_OR_RETURN(const auto files, ReadSums(stage_directory, at));
+  std::vector<std::string> names;
+  for (const auto& [name, extent] : files) names.push_back(name);
+  return names;
 }
 
 absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,

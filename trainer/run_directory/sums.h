@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "core/files/crc32c.h"
@@ -12,6 +13,9 @@
 #include "core/json/json.h"
 
 namespace temper {
+
+// How an error of a run's own file ends: it is missing, or not what was written.
+inline constexpr char kRestoreAdvice[] = "restore it from a copy, or use another --run-dir";
 
 // {"config.json": 123, "state/optimizer.safetensors": 456, ...} of all files of a folder and of those in it.
 absl::StatusOr<Json> SumsOfFolder(const std::string& directory);
@@ -44,6 +48,10 @@ class StageSums {
   Extent extent_;
   std::map<std::string, Extent> files_;  // by path in the stage
 };
+
+// The files that sums.jsonl up to `at` names, by their paths in the stage.
+absl::StatusOr<std::vector<std::string>> FilesOfStageSums(const std::string& stage_directory,
+                                                          const Extent& at);
 
 // Whether sums.jsonl begins with `at`, and each file that it names there is what it was. DataLoss names the
 // one that is not. With `cut_tails` what a crash left behind the records of a file is cut off.

@@ -61,6 +61,13 @@ TEST(Redact, OfACommandTakesHeadersAndWhatCurlIsGiven) {
       "--author", "me", "-u",     "https://host:80/score"};
   EXPECT_EQ(RedactWords(others), others);
   EXPECT_THAT(SecretsOf({"-u", "me:one", "TOKEN: two"}), ElementsAre("one", "two"));
+  EXPECT_THAT(
+      RedactWords({"ask", "-k", "canary-0123", "--user=me:canary", "-U", "me:canary", "--jwt", "canary",
+                   "--bearer=canary", "-H", "X-Key:canary", "-k", "12345678", "-k", "https://h/x"}),
+      ElementsAre("ask", "-k", "[redacted]", "--user=me:[redacted]", "-U", "me:[redacted]", "--jwt",
+                  "[redacted]", "--bearer=[redacted]", "-H", "X-Key:[redacted]", "-k", "12345678", "-k",
+                  "https://h/x"));
+  EXPECT_THAT(SecretsOf({"-k", "one-and-more", "--user=me:two"}), ElementsAre("one-and-more", "two"));
 }
 
 TEST(Redact, SaysWhatItTakes) {

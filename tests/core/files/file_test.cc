@@ -365,6 +365,37 @@ TEST_F(Files, AFolderWhereOthersMayWriteIsNotOursAlone) {
   EXPECT_TRUE(CheckOnlyOursToWrite(At("nothing"), false).ok());
 }
 
+TEST_F(Files, WhatLiesInTheFolderIsOnlyOursToo) {
+  ASSERT_TRUE(MakeDirectories(At("zero/checkpoints")).ok());
+  ASSERT_TRUE(WriteFileAtomic(At("zero/stage.json"), "{}").ok());
+  ASSERT_EQ(symlink("/tmp", At("zero/link").c_str()), 0);  // CheckNoLinks names it
+  EXPECT_TRUE(CheckOnlyOursToWrite(root_, false).ok());
+  for (const char* name : {"zero/checkpoints", "zero/stage.json"}) {
+    ASSERT_EQ(chmod(At(name).c_str(), 0777), 0);
+    EXPECT_THAT(Message(CheckOnlyOursToWrite(root_, false)),
+                testing::StartsWith(At(name) + ": every user of this machine may write there"));
+    ASSERT_EQ(chmod(At(name).c_str(), 0700), 0);
+    if (geteuid() != 0) continue;
+    ASSERT_EQ(chown(At(name).c_str(), 12345, 0), 0);
+    EXPECT_THAT(Message(CheckOnlyOursToWrite(root_, false)),
+                testing::StartsWith(At(name) + ": belongs to user 12345, who may change it: chown it"));
+    EXPECT_TRUE(CheckOnlyOursToWrite(root_, true).ok());
+    ASSERT_EQ(chown(At(name).c_str(), 0, 0), 0);
+  }
+}
+
+TEST_F(Files, NothingIsWrittenThroughAHardLink) {
+  ASSERT_TRUE(WriteFileAtomic(At("victim"), "precious").ok());
+  ASSERT_EQ(link(At("victim").c_str(), At("metrics.jsonl").c_str()), 0);
+  ASSERT_EQ(link(At("victim").c_str(), At(".lock").c_str()), 0);
+  for (const int64_t offset : {-1, 0}) {
+    EXPECT_THAT(Message(AppendFile::Open(At("metrics.jsonl"), offset).status()),
+                testing::StartsWith(At("metrics.jsonl") + ": has 3 names (hard links)"));
+  }
+  EXPECT_THAT(Message(RunLock::Acquire(root_).status()), testing::StartsWith(At(".lock") + ": has 3 names"));
+  EXPECT_EQ(*ReadFile(At("victim")), "precious");
+}
+
 TEST(Sha256, GivesThePublishedAnswers) {  // FIPS 180-4's examples
   EXPECT_EQ(Sha256Of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
   EXPECT_EQ(Sha256Of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");

@@ -142,8 +142,6 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
       numbered("{% set vN = 1 %}", 200000),
       numbered("{% macro mN() %}{% endmacro %}", 60000),
       "{% with " + numbered("vN=1,", 29999) + "v=1 %}{% endwith %}",
-      numbered("{% set vN = 1 %}", 5000) +
-          "{% for i in range(99999) %}{% for j in range(99) %}{% if zz %}{% endif %}{% endfor %}{% endfor %}",
       "{% set s = '\\n' * 8000000 %}{% for i in range(1000) %}{% set x = s.splitlines() %}{% endfor %}",
       "{% set " + repeat("x", 256) + " = 1 %}",
       "{% for i in range(10 ** 9) %}{% endfor %}",
@@ -202,6 +200,14 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
     EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
   }
+}
+
+TEST(ChatTemplateTest, LookingAVariableUpAmongManyIsWorkThatCounts) {
+  const std::string lookups = "{% for i in range(60000) %}{% if zz %}{% endif %}{% endfor %}";
+  std::string many;
+  for (int i = 0; i < 5000; ++i) absl::StrAppend(&many, "{% set v", i, " = 1 %}");
+  EXPECT_EQ(Marked(lookups, Json::array()), "");
+  EXPECT_THAT(ErrorOf(many + lookups), HasSubstr("the template does more than"));
 }
 
 // A tuple of two that are the same of two .., 60 deep: as many elements as 2^60, in 60 lists.

@@ -253,6 +253,22 @@ TEST_F(RunFilesTest, OtherFilesOfAStageThatHasNotBegunAreAsIfTheyHadBeenThereFro
   }
 }
 
+TEST_F(RunFilesTest, ALaterEvaluationThatNowAsksWhatABegunStageTrainsOnIsNamed) {
+  ASSERT_TRUE(Run(Recipe(), "undisturbed").ok());
+  Begin("first", "run");
+  const std::string was = Read("a/measured.jsonl");
+  // A document's own question, which would be left out from here on; and one that nobody trains on.
+  Write("a/measured.jsonl", was + R"({"question":"1 + 2?","answer":"3","refusal":false})");
+  const absl::Status status = Run(Recipe(), "run");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << status;
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("stage first: what evaluations ask is left out"), HasSubstr("[[4,"),
+                    HasSubstr("[[3,"), HasSubstr("set back what the evaluations of all stages read")));
+  Write("a/measured.jsonl", was + R"({"question":"9 + 9?","answer":"18","refusal":false})");
+  Begin("second", "run");
+  Write("a/measured.jsonl", was);
+}
+
 TEST_F(RunFilesTest, TheSameFilesElsewhereAreTheSameFiles) {
   ASSERT_TRUE(Run(Recipe(), "undisturbed").ok());
   Begin("first", "run");

@@ -3,6 +3,7 @@
 // and never to others.
 #include "trainer/run_directory/intact.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -50,10 +51,14 @@ class Intact : public ::testing::Test {
     recipe_->stages.erase(recipe_->stages.begin() + 2);
     ASSERT_TRUE(Run(*made_ / "finished").ok());
     digest_ = new std::string(Digest(*made_ / "finished"));
-    const std::string third = *made_ / "stopped/zero/checkpoints/step-000003";
-    const absl::Status stopped = Run(*made_ / "stopped", [&] { return FileExists(third); });
+    // After zero's third update; base has six.
+    const absl::Status stopped = Run(*made_ / "stopped", [&] {
+      const std::string lines = ReadFile(*made_ / "stopped/metrics.jsonl").value_or("");
+      return std::count(lines.begin(), lines.end(), '\n') == 9;
+    });
     ASSERT_TRUE(absl::IsCancelled(stopped)) << stopped;
     ASSERT_TRUE(FileExists(*made_ / "stopped/zero/checkpoints/step-000002"));
+    ASSERT_TRUE(FileExists(*made_ / "stopped/zero/checkpoints/step-000003"));
     ASSERT_TRUE(FileExists(*made_ / "stopped/zero/reference-000002"));
   }
   static void TearDownTestSuite() {
@@ -174,16 +179,31 @@ TEST_F(Intact, CheckpointsThatAreRemovedUnderTheRunEndItAndNoneIsWrittenWithoutT
   EXPECT_EQ(Digest(run_), *digest_);
 }
 
-TEST_F(Intact, FilesOfTheRunThatAreRemovedUnderItAreNamedWhenTheStageEnds) {
-  for (const std::string file : {"/config.yaml", "/files.json"}) {
-    fs::remove_all(run_);
+TEST_F(Intact, AnyFileThatAResumeNeedsAndThatIsRemovedUnderTheRunIsNamedWithTheNextCheckpoint) {
+  int named = 0;
+  for (const std::string& file : FilesBelow(Copy("stopped"))) {
+    const bool again = file == "summary.json" || file == "report.html" || file == "config_history.txt";
+    if (again || absl::StartsWith(file, "zero/checkpoints") || absl::StrContains(file, "reference-"))
+      continue;
+    Copy("stopped");
+    if (IsOlder(file)) continue;
     const absl::Status status = Run(run_, [&] {
-      if (FileExists(run_ + "/zero/checkpoints/step-000002")) fs::remove(run_ + file);
+      fs::remove(run_ + "/" + file);
       return false;
     });
-    EXPECT_THAT(std::string(status.message()), HasSubstr(run_ + file + ": is missing, and the run goes on"));
-    EXPECT_FALSE(FileExists(run_ + "/zero/stage.json"));
+    ExpectNamed(status, file);
+    EXPECT_FALSE(FileExists(run_ + "/zero/stage.json")) << file;
+    ++named;
   }
+  EXPECT_GE(named, 15);
+  fs::remove_all(run_);
+  const std::string reference = "zero/reference-000002";
+  ExpectNamed(Run(run_,
+                  [&] {
+                    fs::remove_all(run_ + "/" + reference);
+                    return false;
+                  }),
+              reference);
 }
 
 TEST_F(Intact, AFinishedStageWithoutItsStageJsonIsNamedBeforeALaterOneLosesItsMetrics) {
@@ -194,6 +214,20 @@ TEST_F(Intact, AFinishedStageWithoutItsStageJsonIsNamedBeforeALaterOneLosesItsMe
   ExpectNamed(status, "base/stage.json");
   EXPECT_THAT(std::string(status.message()), HasSubstr("is missing, but the later stage zero has begun"));
   EXPECT_EQ(*ReadFile(run_ + "/metrics.jsonl"), metrics);
+}
+
+TEST_F(Intact, AStageThatBeginsAgainSaysSo) {
+  for (const bool folder_too : {false, true}) {
+    Copy("stopped");
+    const std::string checkpoints = run_ + "/zero/checkpoints";
+    fs::remove_all(checkpoints);
+    if (!folder_too) fs::create_directory(checkpoints);
+    EXPECT_TRUE(Resume().ok());
+    EXPECT_THAT(
+        said_, HasSubstr(absl::StrCat("stage zero: begins again, with the 3 updates that it had done: ",
+                                      folder_too ? "it has no checkpoint" : "its checkpoints were removed")));
+    EXPECT_EQ(Digest(run_), *digest_);
+  }
 }
 
 TEST_F(Intact, OneBitOfAnyFileOfAStoppedRunIsNamedOrEndsInTheSameBits) {
@@ -236,7 +270,9 @@ TEST_F(Intact, ADamagedNewestCheckpointIsPutAsideAndTheOneBeforeGoesOn) {
     const absl::Status status = Resume();
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_THAT(said_, HasSubstr(absl::StrCat(run_, "/", newest, "/", file, ": is ")));
-    EXPECT_THAT(said_, HasSubstr("goes on from " + run_ + "/zero/checkpoints/step-000002,"));
+    EXPECT_THAT(
+        said_,
+        HasSubstr(": stage zero goes on from checkpoints/step-000002, and what is damaged is kept as"));
     EXPECT_TRUE(FileExists(absl::StrCat(run_, "/", newest, ".damaged")));
     EXPECT_EQ(Digest(run_), *digest_) << file;
     EXPECT_TRUE(Resume().ok());
