@@ -185,12 +185,14 @@ void PackTiles(const Product& p, float* tiles, ThreadPool& pool) {
   });
 }
 
-// Panels of k steps; those of b begin at step `first`.
+// Panels of k steps; those of b, which may be `transposed`, begin at step `first`.
 struct Panels {
   float* data;
-  int64_t k, first = 0;
+  int64_t k, first;
+  bool transposed;
 };
-void PackPanels(const Matrix& b, bool transposed, const Panels& to, ThreadPool& pool) {
+void PackPanels(const Matrix& b, const Panels& to, ThreadPool& pool) {
+  const bool transposed = to.transposed;
   const auto pack = TEMPER_DISPATCH(PackPanel);
   const int columns = TEMPER_DISPATCH(kTile)->columns;
   const int64_t n = transposed ? b.rows : b.cols;
@@ -239,9 +241,9 @@ void PackedProduct(const Product& whole, CpuBackend& backend) {
     if (pack_b) {
       const Product part = PartOf(whole, {0, whole.m(), column, n});
       packed = {panel_buffer.Reserve(backend.PackedFloats(n, k)), shape.columns, n, k};
-      Panels panels{const_cast<float*>(packed.panels), k};
+      Panels panels{const_cast<float*>(packed.panels), k, 0, part.b_transposed};
       for (const FactorPair& x : AllFactors(part)) {
-        PackPanels(x.b, part.b_transposed, panels, backend.pool());
+        PackPanels(x.b, panels, backend.pool());
         panels.first += x.a.cols;
       }
     }
@@ -294,7 +296,7 @@ int64_t CpuBackend::PackedFloats(int64_t n, int64_t k) const {
 
 PackedMatrix CpuBackend::Pack(const Matrix& b, bool transposed, float* panels) {
   const int64_t n = transposed ? b.rows : b.cols, k = transposed ? b.cols : b.rows;
-  PackPanels(b, transposed, {panels, k}, pool());
+  PackPanels(b, {panels, k, 0, transposed}, pool());
   return {.panels = panels, .columns = TEMPER_DISPATCH(kTile)->columns, .n = n, .k = k};
 }
 

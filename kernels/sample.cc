@@ -39,9 +39,15 @@ struct Ids {
   }
 };
 
+// Numerators of all ids, and their sums by blocks of the ids that count.
+struct Numerators {
+  const std::vector<float>& p;
+  const std::vector<double>& block_sums;
+};
+
 // The first id whose cumulative sum exceeds `uniform` of all; else the last that has any probability.
-int32_t Find(const std::vector<float>& p, const Ids& ids, const std::vector<double>& block_sums,
-             double uniform) {
+int32_t Find(const Numerators& numerators, const Ids& ids, double uniform) {
+  const auto& [p, block_sums] = numerators;
   const double threshold = uniform * Total(block_sums);
   double before = 0;
   for (size_t block = 0; block < block_sums.size(); ++block) {
@@ -132,11 +138,11 @@ SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double un
   if (s.temperature == 0.0f) {
     token.id = static_cast<int32_t>(TEMPER_DISPATCH(FirstLargest)(row.logits, vocab));
   } else if (by_id) {
-    token.id = Find(p, {nullptr, vocab}, block_sums, uniform);
+    token.id = Find({p, block_sums}, {nullptr, vocab}, uniform);
   } else {
     const std::vector<int32_t>& kept = Truncate(row, s, p);
     SumBlocks(p, kept, block_sums);
-    token.id = Find(p, {&kept, vocab}, block_sums, uniform);
+    token.id = Find({p, block_sums}, {&kept, vocab}, uniform);
   }
   token.logprob = RowLogprob(row, token.id, sum);
   token.entropy = static_cast<float>(exps.entropy / exps.total);
