@@ -29,7 +29,7 @@ TEST(Mpi, LongMessagesGoInPieces) {
   ASSERT_TRUE(pieces.ok());
   ExchangesBody(**pieces);
   CollectivesBody(**pieces);
-  TreeBody(**pieces);
+  IntegersBody(**pieces);
 }
 
 TEST(Mpi, ARankThatEndsIsHeardWhereverOthersWaitForIt) {
