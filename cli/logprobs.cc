@@ -36,6 +36,7 @@ absl::StatusOr<TrainSequence> SequenceOf(const Row& row, const ModelConfig& conf
                                                    " exceed the model's max_position_embeddings ",
                                                    config.max_positions));
   }
+  if (length > 1) sequence.CountFrom(1);
   return sequence;
 }
 

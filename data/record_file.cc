@@ -13,6 +13,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
+#include "core/check.h"
 #include "core/files/crc32c.h"
 #include "core/log.h"
 #include "core/text.h"
@@ -145,7 +146,14 @@ proto::TrajectoryRecord ToProto(const Trajectory& trajectory) {
   record.set_sample(trajectory.sample);
   record.mutable_tokens()->Add(trajectory.tokens.begin(), trajectory.tokens.end());
   record.mutable_logprobs()->Add(trajectory.logprobs.begin(), trajectory.logprobs.end());
-  record.set_policy_version(trajectory.policy_version);
+  for (const Segment& segment : trajectory.segments) {
+    proto::SegmentRecord* out = record.add_segments();
+    out->set_first(segment.first);
+    out->set_count(segment.count);
+    out->set_kind(static_cast<int>(segment.kind));
+    out->set_policy_version(segment.policy_version);
+  }
+  record.set_looks_back(trajectory.looks_back);
   record.set_stop(static_cast<int>(trajectory.stop));
   record.set_entropy_sum(trajectory.entropy_sum);
   record.set_text(trajectory.text);
@@ -172,15 +180,20 @@ absl::StatusOr<Trajectory> FromProto(const proto::TrajectoryRecord& record) {
   }
   if (record.stop() < 1 || record.stop() > 3) return fault("stop reason", record.stop());
   if (record.sample() < 0) return fault("sample", record.sample());
-  if (record.logprobs_size() != 0 && record.logprobs_size() != record.tokens_size()) {
-    return fault(absl::StrCat(record.tokens_size(), " tokens, but logprobs:"), record.logprobs_size());
-  }
   Trajectory trajectory;
   trajectory.prompt_id = record.prompt_id();
   trajectory.sample = record.sample();
   trajectory.tokens.assign(record.tokens().begin(), record.tokens().end());
   trajectory.logprobs.assign(record.logprobs().begin(), record.logprobs().end());
-  trajectory.policy_version = record.policy_version();
+  for (const proto::SegmentRecord& segment : record.segments()) {
+    if (segment.kind() < 1 || segment.kind() > 2) return fault("segment kind", segment.kind());
+    if (segment.first() != trajectory.length()) return fault("a segment out of place, at", segment.first());
+    if (segment.count() < 1 || segment.count() > kMaxRecordBytes)
+      return fault("segment length", segment.count());
+    trajectory.segments.push_back({segment.first(), segment.count(),
+                                   static_cast<Segment::Kind>(segment.kind()), segment.policy_version()});
+  }
+  trajectory.looks_back = record.looks_back();
   trajectory.stop = static_cast<StopReason>(record.stop());
   trajectory.entropy_sum = record.entropy_sum();
   trajectory.text = record.text();
@@ -190,6 +203,21 @@ absl::StatusOr<Trajectory> FromProto(const proto::TrajectoryRecord& record) {
                                    verdict.extracted(), verdict.reason()});
   }
   return trajectory;
+}
+
+// Whether it has its tokens, and logprobs of all that were sampled.
+absl::Status CheckWhole(const Trajectory& trajectory) {
+  const auto tokens = static_cast<int64_t>(trajectory.tokens.size());
+  const auto logprobs = static_cast<int64_t>(trajectory.logprobs.size());
+  if (tokens == trajectory.length() && logprobs == trajectory.sampled()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("a trajectory with ", tokens, " tokens and ", logprobs,
+                                                 " logprobs, whose segments have ", trajectory.length(),
+                                                 " tokens, ", trajectory.sampled(), " of them sampled"));
+}
+
+// Of its first token.
+int64_t PolicyVersion(const Trajectory& trajectory) {
+  return trajectory.segments.empty() ? 0 : trajectory.segments.front().policy_version;
 }
 
 Group FromProto(const proto::PromptRecord& record) {
@@ -245,6 +273,7 @@ class Gatherer {
     if (record.has_prompt()) return AddPrompt(FromProto(record.prompt()));
     if (!record.has_trajectory()) return absl::DataLossError("a record of an unknown kind");
     TEMPER_ASSIGN_OR_RETURN(Trajectory trajectory, FromProto(record.trajectory()));
+    TEMPER_RETURN_IF_ERROR(CheckWhole(trajectory));
     const auto at = last_of_id_.find(trajectory.prompt_id);
     if (at == last_of_id_.end()) {
       return absl::DataLossError(absl::StrCat("a trajectory of prompt ", Printable(trajectory.prompt_id),
@@ -254,7 +283,7 @@ class Gatherer {
     const auto [sample, is_new] = samples_.emplace(std::pair(at->second, trajectory.sample), group.size());
     if (is_new) {
       group.push_back(std::move(trajectory));
-    } else if (trajectory.policy_version > group[sample->second].policy_version) {
+    } else if (PolicyVersion(trajectory) > PolicyVersion(group[sample->second])) {
       group[sample->second] = std::move(trajectory);
     }
     return absl::OkStatus();
@@ -301,6 +330,7 @@ absl::Status RecordWriter::WritePrompt(const std::string& stage, int64_t rollout
 }
 
 absl::Status RecordWriter::WriteTrajectory(const Trajectory& trajectory) {
+  TEMPER_CHECK(CheckWhole(trajectory).ok());
   proto::Record record;
   *record.mutable_trajectory() = ToProto(trajectory);
   return Append(record, file_.get());

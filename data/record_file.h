@@ -16,9 +16,9 @@
 
 namespace temper {
 
-// The order of all sums (docs/exactness.md). Trajectories of another version are refused: their logprobs have
-// other bits.
-constexpr int32_t kNumericsVersion = 1;
+// The order of all sums (docs/exactness.md), and with it the form of what holds their results. Trajectories
+// of another version are refused: their logprobs have other bits.
+constexpr int32_t kNumericsVersion = 2;
 
 // Of one record. A longer one is refused, and a longer length is damage.
 constexpr int64_t kMaxRecordBytes = int64_t{1} << 28;
@@ -42,8 +42,8 @@ class RecordWriter {
 
 // All that the files PREFIX.rank-*.records hold, as groups: in the order in which prompts were first written
 // (files by rank), trajectories by sample index, a sample that is there twice once, of the newest policy
-// version. A cut last record is left out; a damaged one is a DataLoss error with file and byte. A trajectory
-// belongs to the last prompt of its id before it. No file: no groups.
+// version at its first token. A cut last record is left out; a damaged one is a DataLoss error with file and
+// byte. A trajectory belongs to the last prompt of its id before it. No file: no groups.
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
 // One file.
 absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);
@@ -54,7 +54,7 @@ absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix);
 // "PREFIX.rank-3.records".
 std::string RecordPath(const std::string& prefix, int rank);
 
-// A trajectory with its verdicts as one string, for messages between ranks.
+// What is there of a trajectory as one string, for messages between ranks; a head alone may be.
 std::string EncodeTrajectory(const Trajectory& trajectory);
 absl::StatusOr<Trajectory> DecodeTrajectory(std::string_view bytes);
 

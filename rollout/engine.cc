@@ -14,18 +14,6 @@
 namespace temper {
 namespace {
 
-// The sequence's next token is of this kind and version.
-void MarkSegment(Segment::Kind kind, int64_t version, Sequence* sequence) {
-  Trajectory* const trajectory = &sequence->trajectory;
-  if (trajectory->tokens.empty()) trajectory->policy_version = version;
-  std::vector<Segment>& segments = sequence->segments;
-  const bool plain = kind == Segment::Kind::kSampled && version == trajectory->policy_version;
-  if (segments.empty() && plain) return;
-  if (segments.empty()) segments.push_back({0, Segment::Kind::kSampled, trajectory->policy_version});
-  if (segments.back().kind == kind && segments.back().policy_version == version) return;
-  segments.push_back({static_cast<int64_t>(trajectory->tokens.size()), kind, version});
-}
-
 absl::Status OutsideVocabulary(int32_t token, const ModelConfig& config) {
   return absl::InvalidArgumentError(
       absl::StrCat("token ", token, " is outside the model's vocabulary of ", config.vocab_size));
@@ -162,7 +150,7 @@ void Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
   const SamplingOptions& options = *group.request->sampling;
   Trajectory& trajectory = sequence->trajectory;
   if (trajectory.tokens.empty() && --group.not_begun == 0) group.logits = nullptr;
-  MarkSegment(Segment::Kind::kSampled, version_, sequence);
+  trajectory.Extend(Segment::Kind::kSampled, version_, 1);
   trajectory.tokens.push_back(token.id);
   trajectory.logprobs.push_back(token.logprob);
   trajectory.entropy_sum += token.entropy;
@@ -181,10 +169,9 @@ void Engine::Finish(Sequence* sequence, StopReason stop) {
   sequence->trajectory.stop = stop;
   if (request->may_continue) {
     scheduler_.Pause(sequence);
-    finished_.push_back({request, sequence->id, sequence->trajectory, sequence->segments});
+    finished_.push_back({request, sequence->id, sequence->trajectory});
   } else {
-    finished_.push_back(
-        {request, sequence->id, std::move(sequence->trajectory), std::move(sequence->segments)});
+    finished_.push_back({request, sequence->id, std::move(sequence->trajectory)});
     Drop(sequence->id);
   }
 }
@@ -206,9 +193,9 @@ absl::Status Engine::Continue(int64_t id, absl::Span<const int32_t> tokens) {
         absl::StrCat("all ", request.sampling->max_new_tokens, " tokens of max_new_tokens are sampled"));
   }
   TEMPER_RETURN_IF_ERROR(CheckLength(sequence.length() + static_cast<int64_t>(tokens.size()), left));
-  if (!tokens.empty()) MarkSegment(Segment::Kind::kGiven, version_, &sequence);
+  trajectory.Extend(Segment::Kind::kGiven, version_, static_cast<int64_t>(tokens.size()));
   trajectory.tokens.insert(trajectory.tokens.end(), tokens.begin(), tokens.end());
-  sequence.turn = static_cast<int64_t>(trajectory.tokens.size());
+  sequence.turn = trajectory.length();
   scheduler_.Add(&sequence);
   return absl::OkStatus();
 }

@@ -33,8 +33,7 @@ struct EngineCounts : Scheduler::Counts {
 struct FinishedSample {
   const SampleRequest* request = nullptr;
   int64_t sequence = 0;   // for Continue and Drop, where the request may continue
-  Trajectory trajectory;  // logprobs of what was sampled; verdicts and text are the caller's to fill in
-  std::vector<Segment> segments;  // none: all of it is sampled, by the trajectory's version
+  Trajectory trajectory;  // verdicts and text are the caller's to fill in
 };
 
 // Continuous batching over the paged cache, a step at a time (rollout/scheduler.h). What is sampled depends

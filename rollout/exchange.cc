@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/exchange.h"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/status.h"
 #include "data/record_file.h"
+#include "rewards/statistics.h"
 
 namespace temper {
 namespace {
@@ -32,14 +36,56 @@ std::string_view Take(std::string_view* message) {
   return part;
 }
 
+// A string of any length to one rank and from another.
+std::string Swap(Communicator& ranks, std::string_view out, int to, int from) {
+  uint64_t out_bytes = out.size(), in_bytes = 0;
+  ranks.SendReceive({&out_bytes, sizeof out_bytes, to, &in_bytes, sizeof in_bytes, from});
+  std::string in(in_bytes, 0);
+  ranks.SendReceive({out.data(), out.size(), to, in.data(), in.size(), from});
+  return in;
+}
+
+// Moves what is there from one trajectory to another, with whose sample it is.
+void MoveContents(Contents contents, Trajectory& from, Trajectory* to) {
+  if (contents == Contents::kTokens) {
+    to->tokens = std::exchange(from.tokens, {});
+    to->logprobs = std::exchange(from.logprobs, {});
+  } else {
+    to->text = std::exchange(from.text, {});
+  }
+}
+
+// What this rank has for another one, which it forgets.
+std::string TakeFor(int owner, Contents contents, const std::vector<int>& owners,
+                    std::vector<Group>* groups) {
+  std::string message;
+  for (size_t g = 0; g < groups->size(); ++g) {
+    if (owners[g] != owner) continue;
+    for (Trajectory& trajectory : (*groups)[g].trajectories) {
+      Trajectory sent;
+      MoveContents(contents, trajectory, &sent);
+      if (sent.tokens.empty() && sent.text.empty()) continue;
+      sent.prompt_id = trajectory.prompt_id;
+      sent.sample = trajectory.sample;
+      Put(EncodeTrajectory(sent), &message);
+    }
+  }
+  return message;
+}
+
 }  // namespace
 
 absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl::Status& mine,
-                                                const std::deque<Trajectory>& trajectories) {
+                                                std::deque<Trajectory> trajectories) {
   std::string message(1, static_cast<char>(mine.code()));
   Put(std::string(mine.message()), &message);
   if (mine.ok()) {
-    for (const Trajectory& trajectory : trajectories) Put(EncodeTrajectory(trajectory), &message);
+    for (Trajectory& trajectory : trajectories) {
+      trajectory.looks_back = LooksBack(trajectory.text);
+      Trajectory head;
+      static_cast<TrajectoryHead&>(head) = trajectory;
+      Put(EncodeTrajectory(head), &message);
+    }
   }
   const std::vector<std::string> messages = ranks.AllGather(message);
 
@@ -55,15 +101,43 @@ absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl:
   if (!error.ok()) return error;
 
   std::deque<Trajectory> all;
-  for (const std::string& each : messages) {
-    std::string_view rest = std::string_view(each).substr(1);
+  for (int rank = 0; rank < ranks.size(); ++rank) {
+    if (rank == ranks.rank()) {
+      std::move(trajectories.begin(), trajectories.end(), std::back_inserter(all));
+      continue;
+    }
+    std::string_view rest = std::string_view(messages[rank]).substr(1);
     Take(&rest);
     while (!rest.empty()) {
-      TEMPER_ASSIGN_OR_RETURN(Trajectory trajectory, DecodeTrajectory(Take(&rest)));
-      all.push_back(std::move(trajectory));
+      TEMPER_ASSIGN_OR_RETURN(Trajectory head, DecodeTrajectory(Take(&rest)));
+      all.push_back(std::move(head));
     }
   }
   return all;
+}
+
+void Deliver(Communicator& ranks, Contents contents, const std::vector<int>& owners,
+             std::vector<Group>* groups) {
+  TEMPER_CHECK(owners.size() == groups->size());
+  std::map<std::string_view, std::vector<Trajectory>*> mine;  // by prompt
+  for (size_t g = 0; g < groups->size(); ++g) {
+    if (owners[g] == ranks.rank()) mine.emplace((*groups)[g].prompt.id, &(*groups)[g].trajectories);
+  }
+  for (int distance = 1; distance < ranks.size(); ++distance) {
+    const int to = (ranks.rank() + distance) % ranks.size();
+    const int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
+    const std::string message = Swap(ranks, TakeFor(to, contents, owners, groups), to, from);
+    for (std::string_view rest = message; !rest.empty();) {
+      absl::StatusOr<Trajectory> received = DecodeTrajectory(Take(&rest));
+      TEMPER_CHECK(received.ok(), received.status().message());
+      MoveContents(contents, *received, &mine.at(received->prompt_id)->at(received->sample));
+    }
+  }
+  for (size_t g = 0; g < groups->size(); ++g) {
+    if (owners[g] == ranks.rank()) continue;
+    Trajectory unneeded;
+    for (Trajectory& trajectory : (*groups)[g].trajectories) MoveContents(contents, trajectory, &unneeded);
+  }
 }
 
 }  // namespace temper

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+// What the ranks tell each other of a rollout: of every sample its head to all, and what it holds to the one
+// rank that needs it. Nothing is sent to everyone that grows with its tokens.
 #pragma once
 
 #include <deque>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
@@ -9,10 +12,18 @@
 
 namespace temper {
 
-// What the ranks hand each other at the two ends of a rollout: each how it fared and its trajectories.
-// Returns all of them, in rank order; where a rank's status is an error, that error, the same on every rank
-// (of several the first that is not Cancelled). A collective: every rank calls it, however it fared.
+// What the ranks hand each other at the two ends of a rollout: each how it fared and the heads of its
+// trajectories. Returns all of them, in rank order: this rank's own whole, of the others the heads. Where a
+// rank's status is an error, that error, the same on every rank (of several the first that is not Cancelled).
+// A collective: every rank calls it, however it fared.
 absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl::Status& mine,
-                                                const std::deque<Trajectory>& trajectories);
+                                                std::deque<Trajectory> trajectories);
+
+// Sends tokens and logprobs, or texts, from the ranks that have them to the owner of each group; -1: nobody.
+// Then the owner has those of all its trajectories, and no other rank has any. Collective; `owners` and the
+// heads of the groups are the same on every rank.
+enum class Contents { kTokens, kTexts };
+void Deliver(Communicator& ranks, Contents contents, const std::vector<int>& owners,
+             std::vector<Group>* groups);
 
 }  // namespace temper

@@ -43,7 +43,8 @@ class GroupSource {
   virtual ~GroupSource() = default;
 
   // Groups in the order of the prompts, trajectories by sample index. Every rank calls it and returns the
-  // same groups or the same error (Cancelled where `stop` ended a rank's share; what was scored is kept).
+  // same heads or the same error (Cancelled where `stop` ended a rank's share; what was scored is kept); the
+  // rest of a trajectory one rank alone has, until Deliver (rollout/exchange.h).
   // progress and stop are called by this thread; progress counts the samples of this rank's share.
   virtual absl::StatusOr<std::vector<Group>> Collect(
       const RolloutRequest& request, RewardPool& rewards,

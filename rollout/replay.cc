@@ -25,12 +25,13 @@ std::vector<std::string> RulesOf(const std::vector<Verdict>& verdicts) {
   return rules;
 }
 
-// Whether an engine would sample it again, bit for bit.
+// Whether it is a sample of this request, all of it of its policy version.
 bool Usable(const Trajectory& trajectory, const RolloutRequest& request) {
-  const int64_t tokens = static_cast<int64_t>(trajectory.tokens.size());
-  return trajectory.policy_version == request.policy_version && trajectory.sample >= 0 &&
-         trajectory.sample < request.samples_per_prompt && tokens >= 1 &&
-         tokens <= request.sampling.max_new_tokens && trajectory.logprobs.size() == trajectory.tokens.size();
+  return std::all_of(
+             trajectory.segments.begin(), trajectory.segments.end(),
+             [&](const Segment& segment) { return segment.policy_version == request.policy_version; }) &&
+         trajectory.sample < request.samples_per_prompt && trajectory.sampled() >= 1 &&
+         trajectory.sampled() <= request.sampling.max_new_tokens;
 }
 
 absl::Status Read(const RolloutRequest& request, const RewardPool& rewards, const GroupTable& table,
@@ -81,7 +82,7 @@ absl::Status ReadRecords(const RolloutRequest& request, const RewardPool& reward
     if (status.ok() && none && !unjudged_count)
       status = StartOver(request, &found, &counts->repeated_samples);
   }
-  TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh.dp(), status, found));
+  TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh.dp(), status, std::move(found)));
   counts->resumed_samples = static_cast<int64_t>(found.size());
   table->Place(std::move(found));
   return absl::OkStatus();

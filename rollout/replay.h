@@ -11,10 +11,10 @@
 namespace temper {
 
 // Places what the records have of the request: samples of the same prompt and the request's policy version,
-// with verdicts of the pool's rules; where a rule judges groups, whole ones alone. The first rank reads, all
-// learn what it found. What a crash left at the ends of the files is cut off. `unjudged_count`: false leaves
-// out everything where nothing at all was judged (a run that stopped for that), and removes the files.
-// Counts resumed and repeated samples.
+// with verdicts of the pool's rules; where a rule judges groups, whole ones alone. The first rank reads and
+// has them, all learn what it found. What a crash left at the ends of the files is cut off. `unjudged_count`:
+// false leaves out everything where nothing at all was judged (a run that stopped for that), and removes the
+// files. Counts resumed and repeated samples.
 absl::Status ReadRecords(const RolloutRequest& request, const RewardPool& rewards, const Mesh& mesh,
                          bool unjudged_count, GroupTable* table, RolloutCounts* counts);
 

@@ -78,7 +78,7 @@ void Scoring::Judge(const Unit& unit, Then then) {
     completions.push_back({.prompt = unit.prompt,
                            .text = trajectory->text,
                            .stop = trajectory->stop,
-                           .tokens = static_cast<int64_t>(trajectory->tokens.size())});
+                           .tokens = trajectory->sampled()});
   }
   pool_->Submit(std::move(completions), [unit, then](RewardPool::Verdicts verdicts) {
     for (size_t i = 0; i < verdicts.size(); ++i) unit.trajectories[i]->verdicts = std::move(verdicts[i]);

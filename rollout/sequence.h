@@ -11,16 +11,6 @@
 
 namespace temper {
 
-// Tokens of a completion from `first` on, until the next segment begins.
-struct Segment {
-  enum class Kind { kSampled, kGiven };  // given: a tool's answer, another's turn
-  int64_t first = 0;
-  Kind kind = Kind::kSampled;
-  int64_t policy_version = 0;  // that sampled them; of given ones that at which they were given
-
-  bool operator==(const Segment&) const = default;
-};
-
 // The samples wanted of one prompt. What it points to, and the request itself, outlive its samples.
 // key: RandomKey(seed, stage, rollout, prompt id).
 struct SampleRequest {
@@ -45,10 +35,9 @@ struct SequenceGroup {
 struct Sequence {
   int64_t id = 0;  // in the order of submission, which is the order of precedence
   std::shared_ptr<SequenceGroup> group;
-  Trajectory trajectory;          // policy_version: that sampled the first token
-  std::vector<Segment> segments;  // in their order; none: all of it is sampled, by the trajectory's version
-  int64_t turn = 0;               // where in the trajectory what was given last ends
-  std::vector<int32_t> pages;     // page b holds positions 64b to 64b + 63
+  Trajectory trajectory;
+  int64_t turn = 0;            // where in it the turn began that is being sampled
+  std::vector<int32_t> pages;  // page b holds positions 64b to 64b + 63
   int64_t computed = 0;
   int64_t furthest = 0;  // the most that was ever computed: up to there it is work done again
 

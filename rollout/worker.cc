@@ -78,7 +78,8 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
     sampled = std::move(scoring.samples());
     return absl::OkStatus();
   };
-  TEMPER_ASSIGN_OR_RETURN(sampled, Exchange(mesh_.dp(), sample(), sampled));
+  const absl::Status status = sample();
+  TEMPER_ASSIGN_OR_RETURN(sampled, Exchange(mesh_.dp(), status, std::move(sampled)));
   table.Place(std::move(sampled));
   return table.Finish();
 }

@@ -50,7 +50,7 @@ DOORS = {
     "model/blocks": "blocks.h rope.h",
     "model/config": "config.h quantization.h",
     "model/files": "fp8.h hugging_face.h safetensors.h weight_conversion.h weight_files.h",
-    "rollout": "engine.h replay.h worker.h",
+    "rollout": "engine.h exchange.h replay.h worker.h",
     "trainer": "measure.h plan.h recipe.h sampling.h update_batch.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
                "run_directory/model_directory.h run_directory/run_directory.h update/advantage.h update/loss.h update/optimizer.h update/step.h",
     "trainer/config": "recipe.h",

@@ -5,10 +5,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "comm/check.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "rollout/exchange.h"
 #include "rollout/worker.h"
 #include "trainer/inputs/documents.h"
 #include "trainer/inputs/inputs.h"
@@ -70,10 +72,9 @@ class Asked {
   ProblemFields fields_;
 };
 
-// The kept completions of one group, as lines of the dataset.
-absl::StatusOr<std::string> KeptRows(const Group& group, const CollectConfig& config, Asked& asked,
-                                     Fates* fates) {
-  std::string lines;
+// Adds the kept completions of one group, as lines of the dataset.
+absl::Status Keep(const Group& group, const CollectConfig& config, Asked& asked, std::string* dataset,
+                  Fates* fates) {
   std::set<std::string> texts;
   for (const Trajectory& trajectory : group.trajectories) {
     const std::optional<double> reward = RewardOf(trajectory.verdicts, config.reward);
@@ -99,9 +100,9 @@ absl::StatusOr<std::string> KeptRows(const Group& group, const CollectConfig& co
     row["completion"] = trajectory.text;
     row["answer"] = group.prompt.answer;
     row["task"] = group.prompt.task;
-    absl::StrAppend(&lines, DumpJson(row), "\n");
+    absl::StrAppend(dataset, DumpJson(row), "\n");
   }
-  return lines;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -121,6 +122,14 @@ absl::Status RunCollect(const StageContext& context) {
   std::string dataset;
   Fates fates;
   Asked asked(context, *policy.tokenizer);
+  const auto keep = [&](const std::vector<Group>& groups) {
+    absl::Status status;
+    for (const Group& group : groups) {
+      if (status.ok()) status = Keep(group, config, asked, &dataset, &fates);
+    }
+    return status;
+  };
+  Communicator& world = context.mesh->world();
   for (int64_t first = 0, rollout = 0; first < config.prompts; first += kCollectedTogether, ++rollout) {
     RolloutRequest request;
     request.seed = context.recipe->seed;
@@ -133,20 +142,22 @@ absl::Status RunCollect(const StageContext& context) {
     request.records = RolloutRecords(context.directory, rollout);
     RolloutCounts counts;
     TEMPER_ASSIGN_OR_RETURN(
-        const std::vector<Group> groups,
+        std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
     if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
-    for (const Group& group : groups) {
-      TEMPER_ASSIGN_OR_RETURN(const std::string rows, KeptRows(group, config, asked, &fates));
-      dataset += rows;
-    }
+    // The first rank makes the dataset, of texts that it alone has.
+    Deliver(context.mesh->dp(), Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(context.mesh->is_first() ? keep(groups) : absl::OkStatus(), world));
     context.progress->Step(std::min(first + kCollectedTogether, config.prompts),
                            absl::StrCat("kept ", fates.kept));
   }
   context.progress->Finish();
   const std::string text = absl::StrCat("stage ", context.stage->name, ": ", fates.Text(config));
-  if (fates.kept == 0)
-    return absl::InvalidArgumentError(absl::StrCat(text, ": there is nothing to train on"));
+  const bool nothing = context.mesh->is_first() && fates.kept == 0;
+  TEMPER_RETURN_IF_ERROR(
+      AllRanksOk(nothing ? absl::InvalidArgumentError(absl::StrCat(text, ": there is nothing to train on"))
+                         : absl::OkStatus(),
+                 world));
   if (!context.mesh->is_first()) return absl::OkStatus();
   LogInfo(text);
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(DatasetPath(context.directory), dataset));

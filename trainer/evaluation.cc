@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/status.h"
+#include "rollout/exchange.h"
 #include "trainer/inputs/inputs.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/run_directory/run_directory.h"
@@ -50,14 +51,13 @@ absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
   figures->clear();
   if (config_.during_every == 0 || config_.HeldOutProblems() == 0 || step % config_.during_every != 0)
     return absl::OkStatus();
-  TEMPER_ASSIGN_OR_RETURN(const Measure::Figures measured,
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           Sample(held_out_, config_.during_problems, config_.during_samples_per_prompt,
                                  EvaluationRecords(context_.directory, absl::StrFormat("during-%06d", step)),
                                  [&](int64_t finished, int64_t total) {
                                    context_.progress->Note(absl::StrCat("evaluation ", finished, "/", total));
                                  }));
-  Json row;
-  measure_.Append(measured, "eval/", &row);
+  TEMPER_ASSIGN_OR_RETURN(const Json row, RowOf(groups, "eval/"));
   for (const auto& [name, value] : row.items()) figures->emplace_back(name, value.get<double>());
   return absl::OkStatus();
 }
@@ -71,21 +71,22 @@ absl::StatusOr<Json> Evaluator::AfterStage() {
     context_.progress->Start(absl::StrCat(context_.stage->name, " evaluation ", level.name),
                              level.count * level.samples);
     TEMPER_ASSIGN_OR_RETURN(
-        const Measure::Figures measured,
+        const std::vector<Group> groups,
         Sample(level, level.count, level.samples, EvaluationRecords(context_.directory, level.name),
                [&](int64_t finished, int64_t) { context_.progress->Step(finished, ""); }));
-    context_.progress->Step(level.count * level.samples,
-                            absl::StrFormat("pass@1 %.3f", measured.statistics.pass_1));
+    TEMPER_ASSIGN_OR_RETURN(const Json figures, RowOf(groups, prefix));
+    context_.progress->Step(
+        level.count * level.samples,
+        absl::StrFormat("pass@1 %.3f", figures[absl::StrCat(prefix, "pass@1")].get<double>()));
     context_.progress->Finish();
-    measure_.Append(measured, prefix, &row);
-    if (measured.reward) row[absl::StrCat(prefix, "reward")] = *measured.reward;
+    row.update(figures);
   }
   return row;
 }
 
-absl::StatusOr<Measure::Figures> Evaluator::Sample(const Level& level, int64_t count, int64_t samples,
-                                                   const std::string& records,
-                                                   absl::FunctionRef<void(int64_t, int64_t)> progress) {
+absl::StatusOr<std::vector<Group>> Evaluator::Sample(const Level& level, int64_t count, int64_t samples,
+                                                     const std::string& records,
+                                                     absl::FunctionRef<void(int64_t, int64_t)> progress) {
   RolloutRequest request;
   request.seed = context_.recipe->seed;
   request.stage = absl::StrCat("evaluation/", level.name);
@@ -96,10 +97,23 @@ absl::StatusOr<Measure::Figures> Evaluator::Sample(const Level& level, int64_t c
   request.sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   request.records = records;
   RolloutCounts counts;
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
+  TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
   if (context_.sums != nullptr) TEMPER_RETURN_IF_ERROR(context_.sums->AddRecords(records));
-  return measure_.Of(groups);
+  Deliver(context_.mesh->dp(), Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
+  return groups;
+}
+
+absl::StatusOr<Json> Evaluator::RowOf(const std::vector<Group>& groups, const std::string& prefix) {
+  std::string text;
+  if (context_.mesh->dp_rank() == 0) {
+    Json row = Json::object();
+    const Measure::Figures figures = measure_.Of(groups);
+    measure_.Append(figures, prefix, &row);
+    if (figures.reward) row[prefix + "reward"] = *figures.reward;
+    text = DumpJson(row);
+  }
+  return ParseJson(context_.mesh->dp().AllGather(text)[0], "the first rank's figures");
 }
 
 }  // namespace temper

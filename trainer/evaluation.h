@@ -25,8 +25,8 @@ class Evaluator {
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
                                                          const Tokenizer& tokenizer);
 
-  // The small evaluation that is due after update `step` of a running stage: Measure's figures under eval/.
-  // Empty where none is due.
+  // The small evaluation that is due after update `step` of a running stage: Measure's figures and the reward
+  // under eval/. Empty where none is due.
   absl::Status DuringStage(int64_t step, Figures* figures);
 
   // The whole evaluation, both levels, as fields of the stage table: "rule" (pass@1's), Measure's figures and
@@ -43,10 +43,12 @@ class Evaluator {
     std::vector<Prompt> prompts = {};
   };
   absl::Status Draw(Level* level);
-  // On the first `count` problems of the level.
-  absl::StatusOr<Measure::Figures> Sample(const Level& level, int64_t count, int64_t samples,
-                                          const std::string& records,
-                                          absl::FunctionRef<void(int64_t, int64_t)> progress);
+  // On the first `count` problems of the level; the texts are on the first rank.
+  absl::StatusOr<std::vector<Group>> Sample(const Level& level, int64_t count, int64_t samples,
+                                            const std::string& records,
+                                            absl::FunctionRef<void(int64_t, int64_t)> progress);
+  // Measure's figures and the mean reward after `prefix`: worked out by the first rank, known to all.
+  absl::StatusOr<Json> RowOf(const std::vector<Group>& groups, const std::string& prefix);
 
   const StageContext& context_;
   const EvaluationConfig& config_;

@@ -77,7 +77,7 @@ Outcome Measure::OutcomeOf(const Prompt& prompt, const Trajectory& trajectory) c
   outcome.checks = LooksBack(trajectory.text);
   outcome.cut = trajectory.stop == StopReason::kLength;
   if (Votes() && GateHolds(rule(), trajectory.verdicts)) outcome.key = AnswerKey(verdict.extracted);
-  outcome.tokens = static_cast<int64_t>(trajectory.tokens.size());
+  outcome.tokens = trajectory.sampled();
   return outcome;
 }
 

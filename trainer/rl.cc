@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "rollout/exchange.h"
 #include "rollout/replay.h"
 #include "rollout/worker.h"
 #include "trainer/inputs/inputs.h"
@@ -39,6 +40,16 @@ std::vector<UpdateBatch> BatchesOf(const StageContext& context, const RlConfig& 
     batches.push_back(MakeUpdateBatch(groups, rewards, {begin, begin + config.prompts_per_step}, config));
   }
   return batches;
+}
+
+// Each rank gets the tokens of the groups that its gradient leaves have, and no others.
+void DeliverTokens(const StageContext& context, const RlConfig& config, std::vector<Group>* groups,
+                   std::vector<UpdateBatch>* batches) {
+  Deliver(
+      context.mesh->dp(), Contents::kTokens,
+      TrainingRanks(*batches, static_cast<int64_t>(groups->size()), *context.mesh, config.gradient_leaves),
+      groups);
+  for (UpdateBatch& batch : *batches) FillTokens(*groups, &batch);
 }
 
 // Of a policy that is not exact the trainer knows other logprobs than the sampler stored: the ratio's
@@ -130,15 +141,16 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     // A stage that resumes between the updates of a rollout has its sampler no more.
     const int64_t first = session->state().step % config.updates_per_rollout;
     GroupSource& source = first > 0 ? static_cast<GroupSource&>(replay) : worker;
-    const absl::StatusOr<std::vector<Group>> collected =
+    absl::StatusOr<std::vector<Group>> collected =
         source.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
     if (absl::IsCancelled(collected.status())) return session->Stopped();
     TEMPER_RETURN_IF_ERROR(collected.status());
-    const std::vector<Group>& groups = *collected;
+    std::vector<Group>& groups = *collected;
     if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
     const Rewards group_rewards =
         RewardsOf(groups, config, context.recipe->seed, context.stage->name, rollout);
     std::vector<UpdateBatch> batches = BatchesOf(context, config, rollout, groups, group_rewards);
+    DeliverTokens(context, config, &groups, &batches);
     RecomputeOldLogprobs(*session, config, batches);
 
     bool moved = first > 0;  // the policy, since it was the sampler; of a resume that is not known

@@ -27,12 +27,12 @@ struct Totals {
   std::vector<double> score;
   std::vector<std::map<VerdictKind, int64_t>> kinds;
 
-  void Add(const Trajectory& trajectory, const std::optional<double>& sample_reward) {
+  void Add(const TrajectoryHead& trajectory, const std::optional<double>& sample_reward) {
     ++samples;
-    tokens += static_cast<int64_t>(trajectory.tokens.size());
-    lengths.push_back(static_cast<double>(trajectory.tokens.size()));
+    tokens += trajectory.sampled();
+    lengths.push_back(static_cast<double>(trajectory.sampled()));
     cut += trajectory.stop == StopReason::kLength ? 1 : 0;
-    looks_back += LooksBack(trajectory.text) ? 1 : 0;
+    looks_back += trajectory.looks_back ? 1 : 0;
     entropy += trajectory.entropy_sum;
     if (sample_reward.has_value()) {
       ++rewarded;

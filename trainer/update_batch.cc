@@ -39,6 +39,19 @@ Rewards RewardsOf(const std::vector<Group>& groups, const RlConfig& config, uint
   return rewards;
 }
 
+namespace {
+
+std::vector<CountedRange> SampledRanges(const TrajectoryHead& trajectory, int64_t prompt_tokens) {
+  std::vector<CountedRange> ranges;
+  for (const Segment& segment : trajectory.segments) {
+    if (segment.kind == Segment::Kind::kSampled)
+      ranges.push_back({prompt_tokens + segment.first, prompt_tokens + segment.end()});
+  }
+  return ranges;
+}
+
+}  // namespace
+
 UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rewards,
                             std::vector<int64_t> chosen, const RlConfig& config) {
   UpdateBatch batch;
@@ -55,16 +68,14 @@ UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rew
         continue;
       }
       batch.denominators.sequences += 1;
-      batch.denominators.tokens += static_cast<double>(trajectory.tokens.size());
+      batch.denominators.tokens += static_cast<double>(trajectory.sampled());
       if (skip && config.skip_groups_without_spread) continue;
       TrainSequence sequence;
-      sequence.tokens = group.prompt.tokens;
-      sequence.first_target = static_cast<int64_t>(group.prompt.tokens.size());
-      sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
-      sequence.old_logprobs = trajectory.logprobs;
+      sequence.ranges = SampledRanges(trajectory, static_cast<int64_t>(group.prompt.tokens.size()));
       sequence.advantage = static_cast<float>(advantages[i]);
       batch.sequences.push_back(std::move(sequence));
       batch.group_of.push_back(static_cast<int64_t>(index));
+      batch.trajectory_of.push_back(static_cast<int64_t>(i));
     }
   }
   batch.groups = std::move(chosen);
@@ -82,7 +93,7 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
       group_tokens.push_back(0);
       members.emplace_back();
     }
-    group_tokens.back() += static_cast<int64_t>(batch.sequences[i].tokens.size());
+    group_tokens.back() += batch.sequences[i].length();
     members.back().push_back(&batch.sequences[i]);
   }
   Leaves leaves(gradient_leaves);
@@ -92,6 +103,34 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
       leaves[l].insert(leaves[l].end(), members[group].begin(), members[group].end());
   }
   return leaves;
+}
+
+std::vector<int> TrainingRanks(const std::vector<UpdateBatch>& batches, int64_t groups, const Mesh& mesh,
+                               int64_t gradient_leaves) {
+  std::vector<int> ranks(groups, -1);
+  for (const UpdateBatch& batch : batches) {
+    const Leaves leaves = DealToLeaves(batch, gradient_leaves);
+    for (int64_t l = 0; l < gradient_leaves; ++l) {
+      for (const TrainSequence* sequence : leaves[l]) {
+        const int64_t group = batch.groups[batch.group_of[sequence - batch.sequences.data()]];
+        ranks[group] = LeafOwner(mesh, gradient_leaves, l);
+      }
+    }
+  }
+  return ranks;
+}
+
+void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch) {
+  for (size_t i = 0; i < batch->sequences.size(); ++i) {
+    TrainSequence& sequence = batch->sequences[i];
+    const Group& group = groups[batch->groups[batch->group_of[i]]];
+    const Trajectory& trajectory = group.trajectories[batch->trajectory_of[i]];
+    if (trajectory.tokens.empty()) continue;
+    const auto end = trajectory.tokens.begin() + sequence.length() - group.prompt.tokens.size();
+    sequence.tokens = group.prompt.tokens;
+    sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), end);
+    sequence.old_logprobs = trajectory.logprobs;
+  }
 }
 
 void FillLogprobs(CausalLm& model, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,

@@ -80,6 +80,7 @@ absl::Status BenchTrain(const BenchOptions& options) {
   LossDenominators denominators;
   for (size_t i = 0; i < sequences.size(); ++i) {
     sequences[i].tokens = std::move(lists[i]);
+    sequences[i].CountFrom(1);
     denominators.tokens += static_cast<double>(sequences[i].counted());
   }
   denominators.sequences = static_cast<double>(sequences.size());
@@ -135,8 +136,9 @@ absl::Status BenchGrpo(const BenchOptions& options) {
     const auto collect = [&](const SampleRequest& request, Trajectory trajectory) {
       TrainSequence sequence;
       sequence.tokens = request.prompt->tokens;
-      sequence.first_target = static_cast<int64_t>(sequence.tokens.size());
+      const auto prompt = static_cast<int64_t>(sequence.tokens.size());
       sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
+      sequence.CountFrom(prompt);
       sequence.old_logprobs = std::move(trajectory.logprobs);
       // Any reward does: half of a group is better than the other half.
       sequence.advantage = trajectory.sample % 2 == 0 ? 1.0f : -1.0f;

@@ -44,7 +44,7 @@ absl::Status ForEachPlace(const RecordPlaces& places, Consume consume) {
 }
 
 struct Counts {
-  int64_t groups = 0, trajectories = 0, tokens = 0;
+  int64_t groups = 0, trajectories = 0, tokens = 0;  // sampled ones
   double logprobs = 0;
   std::vector<double> lengths;
   std::map<std::string, int64_t> tasks, stops;
@@ -55,8 +55,8 @@ struct Counts {
     ++tasks[group.prompt.task];
     for (const Trajectory& trajectory : group.trajectories) {
       ++trajectories;
-      tokens += trajectory.tokens.size();
-      lengths.push_back(trajectory.tokens.size());
+      tokens += trajectory.sampled();
+      lengths.push_back(trajectory.sampled());
       ++stops[Name(trajectory.stop)];
       for (const float logprob : trajectory.logprobs) logprobs += logprob;
       for (const Verdict& verdict : trajectory.verdicts) ++verdicts[verdict.rule][Name(verdict.kind)];
@@ -200,13 +200,20 @@ Json TrajectoryJson(const Group& group, const Trajectory& trajectory, const Earn
                {"tokens", trajectory.tokens},
                {"logprobs", Json::array()},
                {"stop", Name(trajectory.stop)},
-               {"policy_version", trajectory.policy_version},
+               {"segments", Json::array()},
                {"entropy_sum", trajectory.entropy_sum},
                {"reward", or_null(earned.reward)},
                {"advantage", or_null(earned.advantage)},
                {"solved", or_null(earned.solved)},
                {"verdicts", Json::array()}};
-  for (const float logprob : trajectory.logprobs) json["logprobs"].push_back(Number(logprob));
+  for (const std::optional<float>& logprob : LogprobsByToken(trajectory))
+    json["logprobs"].push_back(logprob ? Number(*logprob) : Json(nullptr));
+  for (const Segment& segment : trajectory.segments) {
+    json["segments"].push_back({{"kind", Name(segment.kind)},
+                                {"first", segment.first},
+                                {"count", segment.count},
+                                {"policy_version", segment.policy_version}});
+  }
   for (const Verdict& verdict : trajectory.verdicts) {
     json["verdicts"].push_back({{"rule", verdict.rule},
                                 {"verdict", Name(verdict.kind)},

@@ -33,9 +33,10 @@ RecordPlaces FindRecords(const std::string& path);
 absl::StatusOr<std::string> DescribeRecords(const RecordPlaces& places);
 
 // Writes one JSON object a trajectory: {"stage","rollout","prompt_id","task","sample","prompt","answer",
-// "prompt_tokens","completion","tokens","logprobs","stop","policy_version","entropy_sum","reward","advantage",
-// "solved","verdicts":[{"rule","verdict","score","extracted","reason"}]}. Logprobs are f32, printed so that
-// they read back to the same bits. The three before the verdicts are null where there is none (EarnedIn).
+// "prompt_tokens","completion","tokens","logprobs","stop","segments":[{"kind","first","count",
+// "policy_version"}],"entropy_sum","reward","advantage","solved","verdicts":[{"rule","verdict","score",
+// "extracted","reason"}]}. Logprobs are f32, one a token, printed so that they read back to the same bits;
+// null for tokens that were given. The three before the verdicts are null where there is none (EarnedIn).
 // FILE appears whole; "-" is standard output. `path`: what the places are of. Returns how many.
 absl::StatusOr<int64_t> ExportRecords(const std::string& path, const RecordPlaces& places,
                                       const std::string& file);

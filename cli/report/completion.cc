@@ -38,7 +38,7 @@ Json CompletionWriter::Write(const Trajectory& trajectory, const Earned& earned,
   double sum = 0;
   for (const float logprob : trajectory.logprobs) sum += logprob;
   Json json = {{"sample", trajectory.sample},
-               {"tokens", trajectory.tokens.size()},
+               {"tokens", trajectory.sampled()},
                {"logprob", JsonNumber(sum, 3)},
                {"stop", Name(trajectory.stop)},
                {"ok", solved}};
@@ -55,7 +55,7 @@ Json CompletionWriter::Write(const Trajectory& trajectory, const Earned& earned,
                                 {"extracted", Shortened(verdict.extracted, kReasonLimit)},
                                 {"reason", plain ? "" : Shortened(verdict.reason, kReasonLimit)}});
   }
-  if (tokenizer_ != nullptr && trajectory.tokens.size() == trajectory.logprobs.size()) {
+  if (tokenizer_ != nullptr) {
     WriteTokens(trajectory, &json);
   } else {
     json["text"] = Shortened(trajectory.text, kTextLimit);
@@ -65,7 +65,8 @@ Json CompletionWriter::Write(const Trajectory& trajectory, const Earned& earned,
 
 // A token whose bytes are no whole character goes together with those after it.
 void CompletionWriter::WriteTokens(const Trajectory& trajectory, Json* json) const {
-  const size_t size = trajectory.tokens.size();
+  const std::vector<std::optional<float>> by_token = LogprobsByToken(trajectory);
+  const size_t size = by_token.size();
   const bool cut = size > kHeadTokens + kTailTokens;
   Json pieces = Json::array(), logprobs = Json::array();
   for (size_t i = 0; i < size;) {
@@ -87,9 +88,9 @@ void CompletionWriter::WriteTokens(const Trajectory& trajectory, Json* json) con
       piece = decode();
     }
     double logprob = 0;
-    for (size_t t = i; t < end; ++t) logprob += trajectory.logprobs[t];
+    for (size_t t = i; t < end; ++t) logprob += by_token[t].value_or(0);
     pieces.push_back(std::move(piece));
-    logprobs.push_back(JsonNumber(logprob, 3));
+    logprobs.push_back(by_token[i] ? JsonNumber(logprob, 3) : Json(nullptr));  // null: given
     i = end;
   }
   (*json)["pieces"] = std::move(pieces);

@@ -163,11 +163,11 @@ struct SyntheticRun {
     Trajectory trajectory;
     trajectory.prompt_id = id;
     trajectory.sample = static_cast<int32_t>(sample);
-    trajectory.policy_version = rollout;
     for (int32_t token = 0; token < 24 + 4 * sample; ++token) {
       trajectory.tokens.push_back(260 + (token * 7 + static_cast<int32_t>(sample)) % 30);
       trajectory.logprobs.push_back(-0.01f * static_cast<float>((token * token) % 400));
     }
+    trajectory.Extend(Segment::Kind::kSampled, rollout, static_cast<int64_t>(trajectory.tokens.size()));
     trajectory.text = text;
     trajectory.stop = sample == 7 ? StopReason::kLength : StopReason::kEndOfText;
     trajectory.entropy_sum = 3.5;

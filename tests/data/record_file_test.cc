@@ -8,6 +8,8 @@
 #include <limits>
 
 #include "core/check.h"
+#include "core/files/crc32c.h"
+#include "core/files/file.h"
 #include "core/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -37,9 +39,11 @@ Trajectory MakeTrajectory(const std::string& id, int32_t sample) {
   Trajectory trajectory;
   trajectory.prompt_id = id;
   trajectory.sample = sample;
-  trajectory.tokens = {1, 2, sample};
+  trajectory.tokens = {1, 2, 3, 4, sample};
   trajectory.logprobs = {-0.5f, -0.0f, -1e-30f};
-  trajectory.policy_version = 41;
+  trajectory.Extend(Segment::Kind::kSampled, 41, 1);
+  trajectory.Extend(Segment::Kind::kGiven, 41, 2);
+  trajectory.Extend(Segment::Kind::kSampled, 42, 2);
   trajectory.stop = StopReason::kLength;
   trajectory.entropy_sum = 0.1;
   trajectory.text = std::string("a\0b\xC3", 4);
@@ -50,8 +54,10 @@ Trajectory MakeTrajectory(const std::string& id, int32_t sample) {
 
 // Every part of it, floats as bits.
 std::string Print(const Trajectory& t) {
-  std::string out = absl::StrCat(t.prompt_id, "|", t.sample, "|", t.policy_version, "|", Name(t.stop), "|",
+  std::string out = absl::StrCat(t.prompt_id, "|", t.sample, "|", t.looks_back, "|", Name(t.stop), "|",
                                  std::bit_cast<uint64_t>(t.entropy_sum), "|", t.text, "|");
+  for (const Segment& s : t.segments)
+    absl::StrAppend(&out, s.first, "+", s.count, Name(s.kind), s.policy_version, "|");
   for (const int32_t token : t.tokens) absl::StrAppend(&out, token, ",");
   for (const float logprob : t.logprobs) absl::StrAppend(&out, std::bit_cast<uint32_t>(logprob), ",");
   for (const Verdict& v : t.verdicts) {
@@ -115,6 +121,8 @@ TEST(Trajectory, ComesBackFromBytesWithEveryBitOfItsNumbers) {
         std::bit_cast<float>(static_cast<uint32_t>(random.NextBelow(uint64_t{1} << 32))));
   }
   trajectory.tokens.assign(trajectory.logprobs.size(), 7);
+  trajectory.segments.clear();
+  trajectory.Extend(Segment::Kind::kSampled, 3, static_cast<int64_t>(trajectory.tokens.size()));
   for (double sum : {-0.0, 1.0 / 3, std::nan(""), std::numeric_limits<double>::denorm_min()}) {
     trajectory.entropy_sum = sum;
     EXPECT_EQ(Print(DecodeTrajectory(EncodeTrajectory(trajectory)).value()), Print(trajectory));
@@ -131,15 +139,93 @@ TEST(DecodeTrajectory, RefusesWhatIsNone) {
   EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("stop reason 9"));
   trajectory = MakeTrajectory("p", -1);
   EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("sample -1"));
-  trajectory = MakeTrajectory("p", 0);
-  trajectory.logprobs.pop_back();
-  EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(),
-              HasSubstr("3 tokens, but logprobs: 2"));
+  const auto with = [](const std::vector<Segment>& segments) {
+    Trajectory changed = MakeTrajectory("p", 0);
+    changed.segments = segments;
+    return std::string(DecodeTrajectory(EncodeTrajectory(changed)).status().message());
+  };
+  EXPECT_THAT(with({{0, 1}, {2, 3}}), HasSubstr("a segment out of place, at 2"));
+  EXPECT_THAT(with({{1, 4}}), HasSubstr("a segment out of place, at 1"));
+  EXPECT_THAT(with({{0, 5}, {5, 0}}), HasSubstr("segment length 0"));
+  EXPECT_THAT(with({{0, int64_t{1} << 62}}), HasSubstr("segment length 4611686018427387904"));
+  EXPECT_THAT(with({{0, 5, static_cast<Segment::Kind>(3)}}), HasSubstr("segment kind 3"));
   trajectory = MakeTrajectory("p", 0);
   trajectory.verdicts[0].kind = static_cast<VerdictKind>(0);
   EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("verdict kind 0"));
   EXPECT_THROW(Name(static_cast<VerdictKind>(0)), InternalError);
   EXPECT_THROW(Name(static_cast<StopReason>(0)), InternalError);
+}
+
+TEST(Trajectory, ExtendsItsLastSegmentOrBeginsAnother) {
+  TrajectoryHead head;
+  EXPECT_EQ(head.length(), 0);
+  head.Extend(Segment::Kind::kSampled, 3, 1);
+  head.Extend(Segment::Kind::kSampled, 3, 4);
+  head.Extend(Segment::Kind::kGiven, 3, 0);
+  head.Extend(Segment::Kind::kGiven, 3, 2);
+  head.Extend(Segment::Kind::kGiven, 3, 1);
+  head.Extend(Segment::Kind::kSampled, 3, 1);
+  head.Extend(Segment::Kind::kSampled, 4, 6);
+  EXPECT_EQ(head.segments, (std::vector<Segment>{{0, 5, Segment::Kind::kSampled, 3},
+                                                 {5, 3, Segment::Kind::kGiven, 3},
+                                                 {8, 1, Segment::Kind::kSampled, 3},
+                                                 {9, 6, Segment::Kind::kSampled, 4}}));
+  EXPECT_EQ(head.length(), 15);
+  EXPECT_EQ(head.sampled(), 12);
+}
+
+TEST(Trajectory, HasNoLogprobsOfWhatWasGiven) {
+  EXPECT_EQ(LogprobsByToken(MakeTrajectory("p", 0)),
+            (std::vector<std::optional<float>>{-0.5f, std::nullopt, std::nullopt, -0.0f, -1e-30f}));
+}
+
+TEST(Trajectory, AHeadAloneComesBackToo) {
+  Trajectory head;
+  static_cast<TrajectoryHead&>(head) = MakeTrajectory("p", 3);
+  head.looks_back = true;
+  EXPECT_EQ(Print(DecodeTrajectory(EncodeTrajectory(head)).value()), Print(head));
+}
+
+// A record file's bytes of a trajectory, made by hand from its message.
+std::string RecordOf(const std::string& message) {
+  const auto size = static_cast<char>(message.size());
+  const std::string record = std::string("\x12") + static_cast<char>(size | 0x80) +
+                             static_cast<char>(message.size() >> 7) + message;  // Record.trajectory
+  const auto word = [](uint32_t value) { return std::string(reinterpret_cast<const char*>(&value), 4); };
+  const std::string length = word(static_cast<uint32_t>(record.size()));
+  return length + word(Crc32c(length)) + word(Crc32c(record)) + record;
+}
+
+TEST(RecordFile, RefusesTrajectoriesOfOtherNumericsByTheirVersion) {
+  const std::string path = Sample(Folder());
+  const std::string whole = Bytes(path);
+  std::string message = EncodeTrajectory(MakeTrajectory("p", 7));
+  Put(path, whole + RecordOf(message));
+  EXPECT_EQ(Print(ReadGroupFile(path).value()), "[rl|3|p: p0 p1 p7]");
+  const size_t numerics = message.rfind("\x50\x02");  // field 10
+  ASSERT_NE(numerics, message.npos);
+  message[numerics + 1] = 1;
+  Put(path, whole + RecordOf(message));
+  EXPECT_THAT(ReadGroupFile(path).status().message(),
+              HasSubstr(absl::StrCat(path, ": byte ", whole.size(),
+                                     ": a trajectory of numerics version 1; this temper has version 2: go on "
+                                     "with the temper that wrote it")));
+}
+
+TEST(RecordFile, RefusesTrajectoriesWhoseTokensOrLogprobsAreNotThoseOfTheirSegments) {
+  const std::string path = Sample(Folder());
+  const std::string whole = Bytes(path);
+  const auto refused = [&](auto change) {
+    Trajectory changed = MakeTrajectory("p", 7);
+    change(changed);
+    Put(path, whole + RecordOf(EncodeTrajectory(changed)));
+    return std::string(ReadGroupFile(path).status().message());
+  };
+  EXPECT_THAT(refused([](Trajectory& t) { t.tokens.pop_back(); }),
+              HasSubstr("a trajectory with 4 tokens and 3 logprobs, whose segments have 5 tokens, 3 of them "
+                        "sampled"));
+  EXPECT_THAT(refused([](Trajectory& t) { t.logprobs.push_back(0); }), HasSubstr("5 tokens and 4 logprobs"));
+  EXPECT_THAT(refused([](Trajectory& t) { t.segments.clear(); }), HasSubstr("segments have 0 tokens"));
 }
 
 TEST(RecordWriter, WhatItWroteIsReadAsGroups) {

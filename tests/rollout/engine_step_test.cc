@@ -116,22 +116,19 @@ TEST(EnginePrefixes, WhatAnotherPromptBeginsWithIsComputedOnce) {
 void ExpectTheLogprobsOf(CausalLm& model, const Prompt& prompt, const FinishedSample& sample,
                          int64_t version) {
   const Trajectory& t = sample.trajectory;
-  const std::vector<Segment>& segments = sample.segments;
   std::vector<int32_t> tokens = prompt.tokens;
   tokens.insert(tokens.end(), t.tokens.begin(), t.tokens.end());
   const std::vector<float> all = PackedLogprobs(model, {tokens}, 1);
-  size_t sampled = 0, compared = 0;
-  for (size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i].kind == Segment::Kind::kGiven) continue;
-    const auto end = i + 1 < segments.size() ? segments[i + 1].first : static_cast<int64_t>(t.tokens.size());
-    for (int64_t at = segments[i].first; at < end; ++at, ++sampled) {
-      if (segments[i].policy_version != version) continue;
-      EXPECT_EQ(t.logprobs.at(sampled), all[prompt.tokens.size() + at - 1]) << at;
-      ++compared;
-    }
+  EXPECT_EQ(t.length(), static_cast<int64_t>(t.tokens.size()));
+  EXPECT_EQ(t.sampled(), static_cast<int64_t>(t.logprobs.size()));
+  const std::vector<std::optional<float>> logprobs = LogprobsByToken(t);
+  int64_t compared = 0;
+  for (const Segment& segment : t.segments) {
+    if (segment.kind == Segment::Kind::kGiven || segment.policy_version != version) continue;
+    for (int64_t at = segment.first; at < segment.end(); ++at, ++compared)
+      EXPECT_EQ(logprobs[at], all[prompt.tokens.size() + at - 1]) << at;
   }
-  EXPECT_EQ(sampled, t.logprobs.size());
-  EXPECT_GT(compared, 0u);
+  EXPECT_GT(compared, 0);
 }
 
 TEST(EngineSwap, SamplesOnTheirWayGoOnWithTheNewWeightsAlone) {
@@ -156,21 +153,16 @@ TEST(EngineSwap, SamplesOnTheirWayGoOnWithTheNewWeightsAlone) {
   int both = 0, late = 0;
   for (const FinishedSample& sample : finished) {
     const Trajectory& t = sample.trajectory;
-    const std::vector<Segment>& segments = sample.segments;
     const Prompt& prompt = prompts[t.prompt_id[1] - '1'];
-    EXPECT_EQ(t.tokens.size(), 20u);
-    if (segments.empty()) {
-      EXPECT_EQ(t.policy_version, 6);
-      FinishedSample whole = sample;
-      whole.segments = {{0, Segment::Kind::kSampled, 6}};
-      ExpectTheLogprobsOf(policy.model, prompt, whole, 6);
+    EXPECT_EQ(t.length(), 20);
+    EXPECT_EQ(t.segments.back().policy_version, 6);
+    if (t.segments.size() == 1) {
+      ExpectTheLogprobsOf(policy.model, prompt, sample, 6);
       ++late;
       continue;
     }
-    EXPECT_EQ(t.policy_version, 0);
-    ASSERT_EQ(segments.size(), 2u);
-    EXPECT_EQ(segments[0], (Segment{0, Segment::Kind::kSampled, 0}));
-    EXPECT_EQ(segments[1].policy_version, 6);
+    ASSERT_EQ(t.segments.size(), 2u);
+    EXPECT_EQ(t.segments[0].policy_version, 0);
     ExpectTheLogprobsOf(before.model, prompt, sample, 0);
     ExpectTheLogprobsOf(policy.model, prompt, sample, 6);
     ++both;
@@ -200,7 +192,7 @@ TEST(EngineContinue, WhatIsGivenIsASegmentAndTheSampleGoesOnAfterIt) {
       engine.Step();
       for (FinishedSample& sample : engine.Take()) {
         const Trajectory& t = sample.trajectory;
-        if (t.stop == StopReason::kEndOfText && sample.segments.empty()) {
+        if (t.stop == StopReason::kEndOfText && t.segments.size() == 1) {
           ASSERT_TRUE(engine.Continue(sample.sequence, given).ok());
           ++continued;
           continue;
@@ -217,13 +209,11 @@ TEST(EngineContinue, WhatIsGivenIsASegmentAndTheSampleGoesOnAfterIt) {
     EXPECT_GT(continued, 2);
     for (const auto& [name, sample] : ended) {
       const Trajectory& t = sample.trajectory;
-      const std::vector<Segment>& segments = sample.segments;
-      if (segments.empty()) continue;
-      ASSERT_EQ(segments.size(), 3u);
-      EXPECT_EQ(segments[1].kind, Segment::Kind::kGiven);
-      EXPECT_EQ(segments[2].first - segments[1].first, 90);
-      EXPECT_EQ(t.logprobs.size(), t.tokens.size() - 90);
-      EXPECT_LE(t.logprobs.size(), 60u);
+      if (t.segments.size() == 1) continue;
+      ASSERT_EQ(t.segments.size(), 3u);
+      EXPECT_EQ(t.segments[1].kind, Segment::Kind::kGiven);
+      EXPECT_EQ(t.segments[1].count, 90);
+      EXPECT_LE(t.sampled(), 60);
       ExpectTheLogprobsOf(policy.model, prompts[t.prompt_id[1] - '1'], sample, 0);
     }
     if (first.empty()) {
@@ -258,10 +248,10 @@ TEST(EngineContinue, RefusesWhatDoesNotFitAndKeepsTheSample) {
   EXPECT_EQ(fault({1, 2}), "");
   EXPECT_THROW((void)engine.Continue(sequence, {}), InternalError) << "it is on its way";
   while (!engine.idle()) engine.Step();
-  const std::vector<Segment> segments = engine.Take().at(0).segments;
-  EXPECT_THAT(segments,
-              ElementsAre(Segment{0, Segment::Kind::kSampled, 0}, Segment{1, Segment::Kind::kGiven, 0},
-                          Segment{3, Segment::Kind::kSampled, 0}));
+  const Trajectory trajectory = engine.Take().at(0).trajectory;
+  EXPECT_THAT(trajectory.segments,
+              ElementsAre(Segment{0, 1, Segment::Kind::kSampled, 0}, Segment{1, 2, Segment::Kind::kGiven, 0},
+                          Segment{3, 1, Segment::Kind::kSampled, 0}));
   engine.Drop(sequence);
   EXPECT_THROW(engine.Drop(sequence), InternalError);
 }

@@ -231,7 +231,7 @@ TEST(Engine, WeightsThatChangedAreTheNextRunsWeights) {
   engine.Swap(6);
   const Outcomes after = Sampled(engine, Requests(prompts, 2), Options());
   ExpectTheTrainersLogprobs(policy.model, prompts, after, 1.0f);
-  EXPECT_EQ(std::get<4>(after.at({"p1", 0})), 6);
+  EXPECT_EQ(std::get<4>(after.at({"p1", 0})).at(0).policy_version, 6);
 }
 
 std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4) {

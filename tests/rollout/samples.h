@@ -16,7 +16,8 @@
 namespace temper {
 
 // What a sample is, by prompt and index.
-using Outcome = std::tuple<std::vector<int32_t>, std::vector<float>, StopReason, double, int64_t>;
+using Outcome =
+    std::tuple<std::vector<int32_t>, std::vector<float>, StopReason, double, std::vector<Segment>>;
 using Outcomes = std::map<std::pair<std::string, int32_t>, Outcome>;
 
 inline std::vector<Prompt> Prompts(const std::vector<int64_t>& lengths, int64_t vocabulary = 711) {
@@ -55,10 +56,10 @@ inline Outcomes Sampled(Engine& engine, std::vector<SampleRequest> requests, con
       engine, requests,
       [&](const SampleRequest& request, Trajectory t) {
         EXPECT_EQ(request.prompt->id, t.prompt_id);
-        const bool is_new = outcomes
-                                .try_emplace({t.prompt_id, t.sample}, t.tokens, t.logprobs, t.stop,
-                                             t.entropy_sum, t.policy_version)
-                                .second;
+        const bool is_new =
+            outcomes
+                .try_emplace({t.prompt_id, t.sample}, t.tokens, t.logprobs, t.stop, t.entropy_sum, t.segments)
+                .second;
         EXPECT_TRUE(is_new) << t.prompt_id << ", " << t.sample;
       },
       [] { return false; });

@@ -104,8 +104,9 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
 
 // Everything in the groups, as one value.
 using Verdicts = std::vector<std::tuple<std::string, VerdictKind, double, std::string, std::string>>;
-using Flat = std::vector<std::tuple<std::string, int64_t, std::string, int32_t, std::vector<int32_t>,
-                                    std::vector<float>, int64_t, StopReason, double, std::string, Verdicts>>;
+using Flat = std::vector<
+    std::tuple<std::string, int64_t, std::string, int32_t, std::vector<int32_t>, std::vector<float>,
+               std::vector<Segment>, StopReason, double, std::string, Verdicts>>;
 Flat Flattened(const std::vector<Group>& groups) {
   Flat flat;
   for (const Group& group : groups) {
@@ -114,11 +115,41 @@ Flat Flattened(const std::vector<Group>& groups) {
       Verdicts verdicts;
       for (const Verdict& v : t.verdicts)
         verdicts.emplace_back(v.rule, v.kind, v.score, v.extracted, v.reason);
-      flat.emplace_back(group.stage, group.rollout, t.prompt_id, t.sample, t.tokens, t.logprobs,
-                        t.policy_version, t.stop, t.entropy_sum, t.text, verdicts);
+      flat.emplace_back(group.stage, group.rollout, t.prompt_id, t.sample, t.tokens, t.logprobs, t.segments,
+                        t.stop, t.entropy_sum, t.text, verdicts);
     }
   }
   return flat;
+}
+
+// The groups that all ranks returned: the same heads, and of each trajectory the rest on one rank alone.
+Flat Joined(const std::vector<RankResult>& results) {
+  std::vector<Group> groups = results[0].groups;
+  for (size_t rank = 1; rank < results.size(); ++rank) {
+    EXPECT_EQ(results[rank].groups.size(), groups.size());
+    for (size_t g = 0; g < groups.size(); ++g) {
+      for (size_t i = 0; i < groups[g].trajectories.size(); ++i) {
+        const Trajectory& other = results[rank].groups[g].trajectories[i];
+        Trajectory& joined = groups[g].trajectories[i];
+        EXPECT_TRUE(joined.tokens.empty() || other.tokens.empty());
+        if (!other.tokens.empty()) {
+          joined.tokens = other.tokens;
+          joined.logprobs = other.logprobs;
+          joined.text = other.text;
+        }
+        Group of_other = results[rank].groups[g], of_joined = groups[g];
+        of_other.trajectories = {other};
+        of_joined.trajectories = {joined};
+        for (Group* group : {&of_other, &of_joined}) {
+          group->trajectories[0].tokens.clear();
+          group->trajectories[0].logprobs.clear();
+          group->trajectories[0].text.clear();
+        }
+        EXPECT_EQ(Flattened({of_other}), Flattened({of_joined}));
+      }
+    }
+  }
+  return Flattened(groups);
 }
 
 int64_t SampledTokens(const std::vector<RankResult>& results) {
@@ -185,11 +216,11 @@ TEST_F(Worker, GroupsAreTheSameOnAnyNumberOfRanksAndEachDoesItsShare) {
     const std::vector<RankResult> results = Collected(ranks, SmallRequest(7, Records(absl::StrCat(ranks))));
     for (const RankResult& result : results) {
       ASSERT_TRUE(result.status.ok()) << result.status;
-      EXPECT_EQ(Flattened(result.groups), expected);
       EXPECT_LE(result.total, (7 + ranks - 1) / ranks * 4);
       EXPECT_EQ(result.finished, result.total);
       EXPECT_LT(result.counts.engine.sampled_tokens, SampledTokens(one));
     }
+    EXPECT_EQ(Joined(results), expected);
     EXPECT_EQ(SampledTokens(results), SampledTokens(one));
     EXPECT_TRUE(FileExists(RecordPath(Records(absl::StrCat(ranks)), ranks - 1)));
   }
@@ -205,9 +236,10 @@ TEST_F(Worker, ASmallCacheGivesTheSameGroupsOnAnyNumberOfRanks) {
   small.engine = {
       .max_batch = 20, .prefill_tokens = 16, .cache_bytes = 5 * KvCache::BytesPerPage(Parsed(OddDeepseek()))};
   for (int ranks : {1, 2}) {
-    for (const RankResult& result : Collected(ranks, request, small)) {
+    const std::vector<RankResult> results = Collected(ranks, request, small);
+    EXPECT_EQ(Joined(results), expected);
+    for (const RankResult& result : results) {
       ASSERT_TRUE(result.status.ok()) << result.status;
-      EXPECT_EQ(Flattened(result.groups), expected);
       EXPECT_GT(result.counts.engine.preemptions, 0);
     }
   }
@@ -216,7 +248,7 @@ TEST_F(Worker, ASmallCacheGivesTheSameGroupsOnAnyNumberOfRanks) {
 TEST_F(Worker, RanksWithoutPromptsReturnTheSameGroups) {
   const Flat expected = Flattened(Collected(1, SmallRequest(2))[0].groups);
   const std::vector<RankResult> results = Collected(4, SmallRequest(2, Records("few")));
-  for (const RankResult& result : results) EXPECT_EQ(Flattened(result.groups), expected);
+  EXPECT_EQ(Joined(results), expected);
   EXPECT_EQ(results[3].total, 0);
   EXPECT_FALSE(FileExists(RecordPath(Records("few"), 3)));
   EXPECT_TRUE(Collected(2, SmallRequest(0, Records("none")))[1].groups.empty());
@@ -228,7 +260,7 @@ TEST_F(Worker, WritesWhatItReturns) {
   ASSERT_TRUE(groups.ok()) << groups.status();
   std::sort(groups->begin(), groups->end(),
             [](const Group& a, const Group& b) { return a.prompt.id < b.prompt.id; });
-  EXPECT_EQ(Flattened(*groups), Flattened(results[0].groups));
+  EXPECT_EQ(Flattened(*groups), Joined(results));
 }
 
 TEST_F(Worker, WhatAnInterruptedRolloutLeftIsNotSampledAgain) {
@@ -244,10 +276,10 @@ TEST_F(Worker, WhatAnInterruptedRolloutLeftIsNotSampledAgain) {
       int64_t sampled = 0;
       for (const RankResult& result : results) {
         ASSERT_TRUE(result.status.ok()) << result.status;
-        EXPECT_EQ(Flattened(result.groups), expected);
         EXPECT_EQ(result.counts.resumed_samples, results[0].counts.resumed_samples);
         sampled += result.finished;
       }
+      EXPECT_EQ(Joined(results), expected);
       EXPECT_GT(results[0].counts.resumed_samples, 8);
       EXPECT_LT(results[0].counts.resumed_samples, 24);
       EXPECT_EQ(sampled + results[0].counts.resumed_samples, 28);
@@ -255,7 +287,7 @@ TEST_F(Worker, WhatAnInterruptedRolloutLeftIsNotSampledAgain) {
 
       // And once all is there, nothing is.
       const std::vector<RankResult> again = Collected(after, SmallRequest(7, records));
-      EXPECT_EQ(Flattened(again[0].groups), expected);
+      EXPECT_EQ(Joined(again), expected);
       EXPECT_EQ(again[0].counts.resumed_samples, 28);
       EXPECT_EQ(SampledTokens(again), 0);
     }
@@ -269,7 +301,7 @@ TEST_F(Worker, AStoppedRolloutKeepsWhatWasScored) {
   const std::vector<RankResult> stopped = Collected(2, SmallRequest(7, Records("s")), stopping);
   for (const RankResult& result : stopped) EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
   const std::vector<RankResult> results = Collected(2, SmallRequest(7, Records("s")));
-  EXPECT_EQ(Flattened(results[1].groups), expected);
+  EXPECT_EQ(Joined(results), expected);
   EXPECT_EQ(results[1].counts.resumed_samples, stopped[0].finished + stopped[1].finished);
 }
 
@@ -320,7 +352,7 @@ TEST_F(Worker, AnEarlierPolicysRolloutComesFromTheRecordsAlone) {
   later.version = 2;
   later.replay = true;
   const std::vector<RankResult> results = Collected(2, SmallRequest(5, records), later);
-  EXPECT_EQ(Flattened(results[1].groups), expected);
+  EXPECT_EQ(Joined(results), expected);
   EXPECT_EQ(SampledTokens(results), 0);
   CutFiles(records, 0.9);
   EXPECT_THAT(ErrorOf(Collected(2, SmallRequest(5, records), later)),
@@ -404,7 +436,7 @@ TEST_F(Worker, ARuleThatComparesSeesEachGroupWholeAlsoAfterAStop) {
   const std::vector<RankResult> resumed = Collected(1, request, settings);
   ASSERT_TRUE(resumed[0].status.ok()) << resumed[0].status;
   EXPECT_EQ(resumed[0].counts.resumed_samples % 4, 0);
-  EXPECT_EQ(Flattened(resumed[0].groups), Flattened(whole[0].groups));
+  EXPECT_EQ(Joined(resumed), Joined(whole));
 }
 
 TEST_F(Worker, AVerdictThatAClockDecidedIsReadFromTheRecords) {
@@ -467,10 +499,10 @@ TEST_F(Worker, OfARolloutThatNoRuleCouldJudgeIsAnErrorOnEveryRankUntilOneIs) {
     // One judged completion is enough, and those of an interrupted rollout count.
     request.prompts[1].answer = "4";
     request.records = Records(absl::StrCat("judged-", ranks));
-    const Flat expected = Flattened(Collected(ranks, request, WithAJudge())[0].groups);
+    const Flat expected = Joined(Collected(ranks, request, WithAJudge()));
     EXPECT_EQ(expected.size(), 12u);
     const std::vector<RankResult> again = Collected(ranks, request, WithAJudge());
-    EXPECT_EQ(Flattened(again[0].groups), expected);
+    EXPECT_EQ(Joined(again), expected);
     EXPECT_EQ(again[0].counts.resumed_samples, 12);
   }
 }

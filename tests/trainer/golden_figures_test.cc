@@ -14,8 +14,7 @@ Trajectory Sampled(int32_t sample, size_t tokens, Kind accuracy, Kind format) {
   Trajectory trajectory;
   trajectory.sample = sample;
   trajectory.text = "No idea.";
-  trajectory.tokens.resize(tokens);
-  trajectory.logprobs.resize(tokens);
+  trajectory.Extend(Segment::Kind::kSampled, 0, static_cast<int64_t>(tokens));
   for (const auto& [rule, kind] : {std::pair("accuracy", accuracy), std::pair("format", format)}) {
     Verdict& verdict = trajectory.verdicts.emplace_back();
     verdict.rule = rule;
@@ -52,6 +51,7 @@ std::vector<Group> TwoGroups() {
   groups[1].trajectories[3].text = "So <answer> 8 </answer>";  // right but for its form
   groups[0].trajectories[0].text = "It is 9. Wait, it is 8.";
   groups[1].trajectories[1].text = "Let me verify: 8.";
+  groups[0].trajectories[0].looks_back = groups[1].trajectories[1].looks_back = true;
   const double entropies[] = {4, 4, 1, 3, 4, 3, 1, 4};
   for (size_t i = 0; i < 8; ++i) groups[i / 4].trajectories[i % 4].entropy_sum = entropies[i];
   return groups;

@@ -51,6 +51,7 @@ Samples ReadSamples(const SafetensorsFile& file) {
     Trajectory& trajectory = samples.groups.back().trajectories.emplace_back();
     trajectory.tokens.assign(token + prompts[i], token + lengths[i]);
     trajectory.logprobs.assign(old, old + completion);
+    trajectory.Extend(Segment::Kind::kSampled, 0, completion);
     samples.rewards.back().emplace_back(rewards[i]);
     samples.ref_logprobs.emplace_back(ref, ref + completion);
     token += lengths[i], old += completion, ref += completion;
@@ -140,6 +141,7 @@ TEST_P(GrpoGolden, TwoUpdatesAreThoseOfPyTorchInF64) {
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, {config.tokens_per_microbatch, config.gradient_leaves}, Mesh::Single());
   UpdateBatch batch = MakeUpdateBatch(samples.groups, samples.rewards, {0, 1, 2}, config);
+  FillTokens(samples.groups, &batch);
   ASSERT_EQ(batch.sequences.size(), samples.ref_logprobs.size());
   for (size_t i = 0; i < batch.sequences.size(); ++i)
     batch.sequences[i].ref_logprobs = samples.ref_logprobs[i];

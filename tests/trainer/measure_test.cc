@@ -35,7 +35,7 @@ Group Judged(const Measure& measure, const std::vector<std::string>& completions
   for (const std::string& text : completions) {
     Trajectory& trajectory = group.trajectories.emplace_back();
     trajectory.text = text;
-    trajectory.tokens.resize(text.size());
+    trajectory.Extend(Segment::Kind::kSampled, 0, static_cast<int64_t>(text.size()));
     for (const auto& rule : *rules)
       trajectory.verdicts.push_back(JudgeSafely(*rule, {.prompt = &group.prompt, .text = trajectory.text}));
   }

@@ -83,8 +83,8 @@ int64_t UnequalTokens(const std::string& run, const std::string& from, const std
     for (const Trajectory& trajectory : group.trajectories) {
       TrainSequence sequence;
       sequence.tokens = group.prompt.tokens;
-      sequence.first_target = static_cast<int64_t>(sequence.tokens.size());
       sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
+      sequence.CountFrom(static_cast<int64_t>(group.prompt.tokens.size()));
       const TrainSequence* const one[] = {&sequence};
       SequenceLogprobs(model, one, 4096, temperature, [&](size_t, absl::Span<const float> logprobs) {
         for (size_t i = 0; i < logprobs.size(); ++i) {
@@ -205,6 +205,7 @@ Updated UpdateOnce(Policy& policy) {
   LossDenominators denominators;
   for (size_t i = 0; i < sequences.size(); ++i) {
     sequences[i].tokens = RandomTokens(711, 20 + 13 * static_cast<int64_t>(i), i);
+    sequences[i].CountFrom(1);
     leaves[i % 2].push_back(&sequences[i]);
     denominators.tokens += static_cast<double>(sequences[i].counted());
   }

@@ -75,6 +75,7 @@ int64_t TakenBy(const Json& json, const UpdatesConfig& updates) {
   LossDenominators denominators;
   for (size_t i = 0; i < sequences.size(); ++i) {
     sequences[i].tokens = RandomTokens(Parsed(json).vocab_size, 257, i);
+    sequences[i].CountFrom(1);
     denominators.tokens += static_cast<double>(sequences[i].counted());
     denominators.sequences += 1;
     leaves[i / 2].push_back(&sequences[i]);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "comm/threads.h"
 #include "core/random.h"
 #include "gtest/gtest.h"
 
@@ -20,6 +21,7 @@ Trajectory Sampled(int32_t sample, int64_t tokens, StopReason stop = StopReason:
     trajectory.tokens.push_back(static_cast<int32_t>(100 * sample + i));
     trajectory.logprobs.push_back(-0.5f * static_cast<float>(i + 1));
   }
+  trajectory.Extend(Segment::Kind::kSampled, 0, tokens);
   return trajectory;
 }
 
@@ -115,21 +117,82 @@ TEST(RewardsOf, ShuffledStayNoneWhereTheSampleDoesNotCount) {
 TEST(UpdateBatch, HoldsPromptAndCompletionWithTheSamplersLogprobs) {
   const std::vector<Group> groups = ThreeGroups();
   const Rewards rewards(3, {1.0, 0.0, 0.0, 1.0});
-  const UpdateBatch batch = MakeUpdateBatch(groups, rewards, {2, 0}, RlConfig());
+  UpdateBatch batch = MakeUpdateBatch(groups, rewards, {2, 0}, RlConfig());
+  FillTokens(groups, &batch);
   ASSERT_EQ(batch.sequences.size(), 8u);
   const TrainSequence& first = batch.sequences[0];
   EXPECT_EQ(first.tokens, (std::vector<int32_t>{7, 7, 7, 2000, 2001, 2002}));
-  EXPECT_EQ(first.first_target, 3);
+  ASSERT_EQ(first.ranges.size(), 1u);
+  EXPECT_EQ(first.ranges[0].begin, 3);
+  EXPECT_EQ(first.length(), 6);
   EXPECT_EQ(first.counted(), 3);
   EXPECT_EQ(first.old_logprobs, (std::vector<float>{-0.5f, -1.0f, -1.5f}));
   EXPECT_EQ(batch.sequences[4].tokens, (std::vector<int32_t>{7, 0, 1, 2}));
   EXPECT_EQ(batch.group_of, (std::vector<int64_t>{0, 0, 0, 0, 1, 1, 1, 1}));
+  EXPECT_EQ(batch.trajectory_of, (std::vector<int64_t>{0, 1, 2, 3, 0, 1, 2, 3}));
   const std::vector<double> advantages = GroupAdvantages(rewards[0], AdvantageConfig());
   for (size_t i = 0; i < 8; ++i)
     EXPECT_EQ(batch.sequences[i].advantage, static_cast<float>(advantages[i % 4]));
   EXPECT_EQ(batch.denominators.sequences, 8);
   EXPECT_EQ(batch.denominators.tokens, 2 * (3 + 4 + 5 + 6));
   EXPECT_EQ(batch.groups, (std::vector<int64_t>{2, 0}));
+}
+
+TEST(UpdateBatch, CountsSampledTokensAloneAndEndsWithTheLastOfThem) {
+  std::vector<Group> groups(1);
+  groups[0].prompt.tokens = {7, 7};
+  for (int32_t sample = 0; sample < 2; ++sample) {
+    Trajectory& trajectory = groups[0].trajectories.emplace_back();
+    trajectory.sample = sample;
+    trajectory.Extend(Segment::Kind::kSampled, 3, 2);
+    trajectory.Extend(Segment::Kind::kGiven, 3, 3);
+    trajectory.Extend(Segment::Kind::kSampled, 3, 1);
+    trajectory.Extend(Segment::Kind::kSampled, 4, 1);
+    trajectory.Extend(Segment::Kind::kGiven, 4, 2);
+    trajectory.tokens = {10, 11, 90, 91, 92, 12, 13, 93, 94};
+    trajectory.logprobs = {-1, -2, -3, -4};
+  }
+  UpdateBatch batch = MakeUpdateBatch(groups, {{1.0, 0.0}}, {0}, RlConfig());
+  EXPECT_EQ(batch.denominators.tokens, 8);
+  FillTokens(groups, &batch);
+  const TrainSequence& sequence = batch.sequences[1];
+  EXPECT_EQ(sequence.tokens, (std::vector<int32_t>{7, 7, 10, 11, 90, 91, 92, 12, 13}));
+  EXPECT_EQ(sequence.old_logprobs, groups[0].trajectories[1].logprobs);
+  ASSERT_EQ(sequence.ranges.size(), 3u);
+  const std::pair<int64_t, int64_t> expected[] = {{2, 4}, {7, 8}, {8, 9}};
+  for (size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(std::pair(sequence.ranges[i].begin, sequence.ranges[i].end), expected[i]);
+  EXPECT_EQ(sequence.counted(), 4);
+  EXPECT_EQ(sequence.length(), 9);
+}
+
+TEST(UpdateBatch, IsTheSameOnARankThatHasTheHeadsAlone) {
+  std::vector<Group> groups = ThreeGroups();
+  const Rewards rewards(3, {1.0, 0.0, 0.0, 1.0});
+  const UpdateBatch whole = MakeUpdateBatch(groups, rewards, {2, 0}, RlConfig());
+  for (Group& group : groups) {
+    for (Trajectory& trajectory : group.trajectories) {
+      trajectory.tokens.clear();
+      trajectory.logprobs.clear();
+    }
+  }
+  UpdateBatch heads = MakeUpdateBatch(groups, rewards, {2, 0}, RlConfig());
+  FillTokens(groups, &heads);
+  EXPECT_EQ(heads.denominators.tokens, whole.denominators.tokens);
+  ASSERT_EQ(heads.sequences.size(), whole.sequences.size());
+  for (size_t i = 0; i < heads.sequences.size(); ++i) {
+    EXPECT_TRUE(heads.sequences[i].tokens.empty());
+    EXPECT_EQ(heads.sequences[i].length(), whole.sequences[i].length());
+  }
+  const auto order = [](const UpdateBatch& batch) {
+    std::vector<std::vector<int64_t>> leaves;
+    for (const auto& leaf : DealToLeaves(batch, 2)) {
+      leaves.emplace_back();
+      for (const TrainSequence* sequence : leaf) leaves.back().push_back(sequence - batch.sequences.data());
+    }
+    return leaves;
+  };
+  EXPECT_EQ(order(heads), order(whole));
 }
 
 TEST(UpdateBatch, CountsWhatIsDroppedAndMaskedAndLeavesItOut) {
@@ -192,6 +255,38 @@ TEST(DealToLeaves, KeepsAGroupInOneLeafAndInOrder) {
     }
   }
   EXPECT_EQ(seen.size(), 13u);
+}
+
+TEST(TrainingRanks, AreThoseOfTheGroupsLeavesAndNoneOfWhatIsNotTrained) {
+  std::vector<Group> groups;
+  Rewards rewards;
+  for (int32_t g = 0; g < 9; ++g) {
+    groups.emplace_back().prompt.tokens = {g};
+    for (int32_t i = 0; i < 2; ++i) groups.back().trajectories.push_back(Sampled(i, 1 + (5 * g + i) % 7));
+    rewards.push_back({1.0, g == 4 ? 1.0 : 0.0});  // nothing to learn from 4
+  }
+  RlConfig config;
+  config.skip_groups_without_spread = true;
+  const std::vector<UpdateBatch> batches = {MakeUpdateBatch(groups, rewards, {8, 1, 4, 0}, config),
+                                            MakeUpdateBatch(groups, rewards, {2, 3, 5, 6}, config)};
+  for (int ranks : {1, 2, 3, 4}) {
+    ThreadWorld(ranks).Run([&](Communicator& world) {
+      const Mesh mesh = *Mesh::Create({}, world);
+      const std::vector<int> owners = TrainingRanks(batches, 9, mesh, 4);
+      EXPECT_EQ(owners[4], -1);
+      EXPECT_EQ(owners[7], -1) << "of a later rollout";
+      const LeafRange mine = LocalLeaves(mesh, 4);
+      for (const UpdateBatch& batch : batches) {
+        const Leaves leaves = DealToLeaves(batch, 4);
+        for (int64_t l = 0; l < 4; ++l) {
+          for (const TrainSequence* sequence : leaves[l]) {
+            const int64_t group = batch.groups[batch.group_of[sequence - batch.sequences.data()]];
+            EXPECT_EQ(owners[group] == mesh.dp_rank(), l >= mine.first && l < mine.first + mine.count);
+          }
+        }
+      }
+    });
+  }
 }
 
 TEST(DealToLeaves, OfAnEmptyUpdateGivesEmptyLeaves) { EXPECT_EQ(DealToLeaves(UpdateBatch(), 2), Leaves(2)); }

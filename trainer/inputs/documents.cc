@@ -85,7 +85,7 @@ absl::StatusOr<TrainSequence> DocumentSource::Read(int64_t index) const {
     TEMPER_ASSIGN_OR_RETURN(document, parts_[p].file->Read(index));
   }
   sequence.tokens = std::move(document.tokens);
-  sequence.first_target = document.first_target;
+  sequence.CountFrom(document.first_target);
   return sequence;
 }
 

@@ -24,7 +24,6 @@ void Add(Sha256& hash, const std::string& name, const std::string& bytes) {
 }
 
 absl::Status AddFile(Sha256& hash, const std::string& name, const std::string& path) {
-  if (!FileExists(path)) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string digest, Sha256OfFile(path));
   Add(hash, name, digest);
   return absl::OkStatus();
@@ -91,7 +90,8 @@ absl::StatusOr<std::string> RunDigest(const std::string& run_directory) {
     }
     TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage, TrajectoriesDirectory(directory)));
     TEMPER_RETURN_IF_ERROR(AddRecords(hash, stage + "/evaluation", EvaluationDirectory(directory)));
-    TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/dataset", DatasetPath(directory)));
+    if (const std::string dataset = DatasetPath(directory); FileExists(dataset))
+      TEMPER_RETURN_IF_ERROR(AddFile(hash, stage + "/dataset", dataset));
   }
   TEMPER_RETURN_IF_ERROR(AddMetrics(hash, MetricsPath(run_directory)));
   return hash.Finish();

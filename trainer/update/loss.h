@@ -9,15 +9,29 @@
 
 namespace temper {
 
-// One sequence of an update: prompt and completion, and what the loss needs of each completion token.
+// Tokens [begin, end) of a sequence, whose logprobs count.
+struct CountedRange {
+  int64_t begin = 0, end = 0;
+};
+
+// One sequence of an update: prompt and completion, and what the loss needs of each counted token. All other
+// tokens (the prompt, what was given to the policy on the way) are context: no loss, no figure and no
+// gradient comes from how likely they are.
 struct TrainSequence {
-  std::vector<int32_t> tokens;
-  int64_t first_target = 1;         // index of the first token whose logprob counts; those before are context
-  float advantage = 0;              // rl
-  float weight = 1;                 // 0: masked (cut by length), context for nothing
-  std::vector<float> old_logprobs;  // rl: as the sampler stored them, one for each counted token
-  std::vector<float> ref_logprobs;  // rl with KL: of the reference policy
-  int64_t counted() const { return static_cast<int64_t>(tokens.size()) - first_target; }
+  std::vector<int32_t> tokens;       // to the last that counts; empty on ranks that do not train it
+  std::vector<CountedRange> ranges;  // at least one, ascending; the first token never counts
+  float advantage = 0;               // rl
+  float weight = 1;                  // 0: masked (cut by length), context for nothing
+  std::vector<float> old_logprobs;   // rl: as the sampler stored them, one for each counted token
+  std::vector<float> ref_logprobs;   // rl with KL: of the reference policy
+  // All of its tokens from `first` on count.
+  void CountFrom(int64_t first) { ranges = {{first, static_cast<int64_t>(tokens.size())}}; }
+  int64_t length() const { return ranges.back().end; }
+  int64_t counted() const {
+    int64_t count = 0;
+    for (const CountedRange& range : ranges) count += range.end - range.begin;
+    return count;
+  }
 };
 
 // What one sequence adds to the update's figures; summed in the update's order of sequences, in f64.

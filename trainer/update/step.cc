@@ -25,6 +25,33 @@ void AddSums(const LossSums& from, LossSums* to) {
   to->max_difference = std::max(to->max_difference, from.max_difference);
 }
 
+void CheckRanges(const TrainSequence& sequence, size_t index) {
+  int64_t last = 1;
+  for (const CountedRange& range : sequence.ranges) {
+    TEMPER_CHECK(last <= range.begin && range.begin < range.end, "sequence ", index, " counts tokens [",
+                 range.begin, ", ", range.end, ")");
+    last = range.end;
+  }
+  TEMPER_CHECK(!sequence.ranges.empty() && last == static_cast<int64_t>(sequence.tokens.size()), "sequence ",
+               index, " has ", sequence.tokens.size(), " tokens");
+}
+
+// The counted ones of a sequence's rows, which begin at `rows`, one after another, and back. A row has the
+// logprob of the token behind it.
+void Gather(const TrainSequence& sequence, const float* rows, std::vector<float>* counted) {
+  counted->clear();
+  for (const CountedRange& range : sequence.ranges)
+    counted->insert(counted->end(), rows + range.begin - 1, rows + range.end - 1);
+}
+void Scatter(const TrainSequence& sequence, const std::vector<float>& counted, float* rows) {
+  auto next = counted.begin();
+  for (const CountedRange& range : sequence.ranges) {
+    const auto end = next + (range.end - range.begin);
+    std::copy(next, end, rows + range.begin - 1);
+    next = end;
+  }
+}
+
 }  // namespace
 
 LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves) {
@@ -34,23 +61,30 @@ LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves) {
   return {share.begin, share.end - share.begin};
 }
 
+int LeafOwner(const Mesh& mesh, int64_t gradient_leaves, int64_t leaf) {
+  int rank = 0;
+  while (ShareOf(gradient_leaves, rank, mesh.dp_size()).end <= leaf) ++rank;
+  return rank;
+}
+
 void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
                        absl::FunctionRef<void(const Microbatch&, size_t, size_t)> body) {
   Microbatch batch;
   size_t first = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
     const TrainSequence& sequence = *sequences[i];
-    const int64_t rows = static_cast<int64_t>(sequence.tokens.size()) - 1;
-    TEMPER_CHECK(rows >= 1 && sequence.first_target >= 1 && sequence.first_target <= rows, "sequence ", i,
-                 " counts no token");
+    CheckRanges(sequence, i);
+    const int64_t rows = sequence.length() - 1;
     if (i > first && static_cast<int64_t>(batch.tokens.size()) + rows > tokens) {
       body(batch, first, i - first);
       batch = Microbatch();
       first = i;
     }
     batch.tokens.insert(batch.tokens.end(), sequence.tokens.begin(), sequence.tokens.end() - 1);
-    for (int64_t row = 0; row < rows; ++row) {
-      batch.targets.push_back(row + 1 >= sequence.first_target ? sequence.tokens[row + 1] : -1);
+    batch.targets.resize(batch.tokens.size(), -1);
+    for (const CountedRange& range : sequence.ranges) {
+      std::copy(sequence.tokens.begin() + range.begin, sequence.tokens.begin() + range.end,
+                batch.targets.end() - rows + range.begin - 1);
     }
     batch.lengths.push_back(rows);
   }
@@ -60,19 +94,19 @@ void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
                       int64_t tokens_per_microbatch, float temperature,
                       absl::FunctionRef<void(size_t, absl::Span<const float>)> result) {
-  std::vector<float> logprobs;
-  ForEachMicrobatch(
-      sequences, tokens_per_microbatch, [&](const Microbatch& batch, size_t first, size_t count) {
-        logprobs.resize(batch.tokens.size());
-        model.Logprobs(batch, temperature, logprobs.data());
-        int64_t row = 0;
-        for (size_t i = first; i < first + count; ++i) {
-          const TrainSequence& sequence = *sequences[i];
-          result(i,
-                 absl::MakeConstSpan(logprobs).subspan(row + sequence.first_target - 1, sequence.counted()));
-          row += static_cast<int64_t>(sequence.tokens.size()) - 1;
-        }
-      });
+  std::vector<float> logprobs, counted;
+  ForEachMicrobatch(sequences, tokens_per_microbatch,
+                    [&](const Microbatch& batch, size_t first, size_t count) {
+                      logprobs.resize(batch.tokens.size());
+                      model.Logprobs(batch, temperature, logprobs.data());
+                      int64_t row = 0;
+                      for (size_t i = first; i < first + count; ++i) {
+                        const TrainSequence& sequence = *sequences[i];
+                        Gather(sequence, &logprobs[row], &counted);
+                        result(i, counted);
+                        row += sequence.length() - 1;
+                      }
+                    });
 }
 
 Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh)
@@ -106,7 +140,7 @@ std::shared_ptr<void> Updater::BeginLeaf(std::shared_ptr<void> memory) {
 
 void Updater::RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
                       std::vector<LossSums>* sums, StepResult* result) {
-  std::vector<float> logprobs, dlogprobs;
+  std::vector<float> logprobs, dlogprobs, counted, dcounted;
   ForEachMicrobatch(leaf, options_.tokens_per_microbatch,
                     [&](const Microbatch& batch, size_t first, size_t count) {
                       logprobs.resize(batch.tokens.size());
@@ -115,11 +149,12 @@ void Updater::RunLeaf(const std::vector<const TrainSequence*>& leaf, float tempe
                       int64_t row = 0;
                       for (size_t i = first; i < first + count; ++i) {
                         const TrainSequence& sequence = *leaf[i];
-                        const int64_t begin = row + sequence.first_target - 1;
                         sums->emplace_back();
-                        loss(sequence, absl::MakeConstSpan(logprobs).subspan(begin, sequence.counted()),
-                             absl::MakeSpan(dlogprobs).subspan(begin, sequence.counted()), &sums->back());
-                        row += static_cast<int64_t>(sequence.tokens.size()) - 1;
+                        Gather(sequence, &logprobs[row], &counted);
+                        dcounted.resize(counted.size());
+                        loss(sequence, counted, absl::MakeSpan(dcounted), &sums->back());
+                        Scatter(sequence, dcounted, &dlogprobs[row]);
+                        row += sequence.length() - 1;
                       }
                       pass_.Backward(dlogprobs.data());
                       result->local_tokens += row;

@@ -77,10 +77,12 @@ struct LeafRange {
   int64_t first = 0, count = 0;
 };
 LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves);
+// The rank whose it is.
+int LeafOwner(const Mesh& mesh, int64_t gradient_leaves, int64_t leaf);
 
 // Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and
 // calls body(microbatch, first, count) with the sequences [first, first + count) of each. The last token of a
-// sequence is no input.
+// sequence is no input; tokens outside the counted ranges are no targets.
 void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
                        absl::FunctionRef<void(const Microbatch&, size_t first, size_t count)> body);
 

@@ -143,6 +143,7 @@ TEST(Export, WritesEveryTrajectoryWithTheBitsOfItsLogprobs) {
     EXPECT_EQ(std::bit_cast<uint32_t>(static_cast<float>(row["logprobs"][i].get<double>())),
               std::bit_cast<uint32_t>(sample.logprobs[i]));
   }
+  EXPECT_EQ(DumpJson(row["segments"]), R"([{"kind":"sampled","first":0,"count":32,"policy_version":1}])");
   EXPECT_EQ(row["stop"], "eos");
   EXPECT_EQ(row["reward"], 0.1);  // format alone
   EXPECT_LT(row["advantage"], 0.0);
@@ -151,6 +152,20 @@ TEST(Export, WritesEveryTrajectoryWithTheBitsOfItsLogprobs) {
   EXPECT_EQ(rows[8]["solved"], true);
   EXPECT_EQ(DumpJson(row["verdicts"][0]),
             R"({"rule":"accuracy","verdict":"wrong","score":0.0,"extracted":"3","reason":"3 is not 8"})");
+}
+
+TEST(Export, OfTokensThatWereGivenHasNoLogprobs) {
+  Trajectory trajectory;
+  trajectory.tokens = {5, 6, 7, 8};
+  trajectory.logprobs = {-0.5f, -0.25f};
+  trajectory.Extend(Segment::Kind::kSampled, 2, 1);
+  trajectory.Extend(Segment::Kind::kGiven, 3, 2);
+  trajectory.Extend(Segment::Kind::kSampled, 3, 1);
+  const Json row = TrajectoryJson(Group(), trajectory, Earned());
+  EXPECT_EQ(DumpJson(row["logprobs"]), "[-0.5,null,null,-0.25]");
+  EXPECT_EQ(DumpJson(row["segments"]), R"([{"kind":"sampled","first":0,"count":1,"policy_version":2},)"
+                                       R"({"kind":"given","first":1,"count":2,"policy_version":3},)"
+                                       R"({"kind":"sampled","first":3,"count":1,"policy_version":3}])");
 }
 
 TEST(Export, TakesAStageAndAWholeRun) {

@@ -106,11 +106,11 @@ TEST_F(LoadedDocuments, CountTheCompletionAndItsEndToken) {
   const TrainSequence& collected = (*sequences)[5];
   EXPECT_EQ(collected.tokens.back(), 2);
   const absl::Span<const int32_t> tokens = collected.tokens;
-  EXPECT_EQ(tokenizer_->Decode(tokens.first(collected.first_target), false), "<bos>Q 7 a -3 ? <think>");
-  EXPECT_EQ(tokenizer_->Decode(tokens.subspan(collected.first_target), true),
+  EXPECT_EQ(tokenizer_->Decode(tokens.first(collected.ranges[0].begin), false), "<bos>Q 7 a -3 ? <think>");
+  EXPECT_EQ(tokenizer_->Decode(tokens.subspan(collected.ranges[0].begin), true),
             " 7 a -3 4 </think> <answer> 4 </answer>");
   for (const TrainSequence& sequence : *sequences) {
-    EXPECT_GE(sequence.first_target, 1);
+    EXPECT_GE(sequence.ranges[0].begin, 1);
     EXPECT_GT(sequence.counted(), 0);
   }
 }

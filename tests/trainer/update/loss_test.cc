@@ -22,7 +22,7 @@ Drawn Draw(uint64_t seed, float advantage, size_t tokens = 13) {
   RandomStream random(RandomKey(seed, "loss", 0, ""), Purpose::kTask);
   Drawn drawn;
   drawn.sequence.tokens.assign(tokens + 4, 0);
-  drawn.sequence.first_target = 4;
+  drawn.sequence.CountFrom(4);
   drawn.sequence.advantage = advantage;
   for (size_t i = 0; i < tokens; ++i) {
     const float logprob = -4.0f * static_cast<float>(random.NextUniform());

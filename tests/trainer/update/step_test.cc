@@ -2,11 +2,15 @@
 // E3: an update is a function of state and trajectories alone.
 #include "trainer/update/step.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "comm/threads.h"
+#include "core/check.h"
 #include "gtest/gtest.h"
+#include "model/pass.h"
 #include "tests/model/odd_models.h"
 #include "trainer/update/packing.h"
 
@@ -26,12 +30,13 @@ struct Sample {
         TrainSequence& sequence = sequences.emplace_back();
         sequence.tokens =
             RandomTokens(711, prompt + 1 + static_cast<int64_t>(random.NextBelow(29)), 100 * group + i);
-        sequence.first_target = prompt;
+        sequence.CountFrom(prompt);
         sequence.advantage = static_cast<float>(random.NextNormal());
         group_of.push_back(group);
       }
     }
     sequences[5].tokens = RandomTokens(711, 90, 5);  // longer than a microbatch
+    sequences[5].CountFrom(sequences[5].ranges[0].begin);
     Policy policy(json);
     std::vector<const TrainSequence*> all;
     for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
@@ -265,9 +270,10 @@ TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
   std::vector<const TrainSequence*> all;
   for (int i = 0; i < 5; ++i) {
     sequences[i].tokens = RandomTokens(711, lengths[i], i);
-    sequences[i].first_target = 1 + (i + 1) % 2;
+    sequences[i].CountFrom(1 + (i + 1) % 2);
     all.push_back(&sequences[i]);
   }
+  sequences[2].ranges = {{2, 4}, {6, 9}};
   std::vector<std::vector<int64_t>> packed;
   size_t next = 0;
   ForEachMicrobatch(all, 5, [&](const Microbatch& batch, size_t first, size_t count) {
@@ -278,7 +284,10 @@ TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
     for (size_t i = first; i < first + count; ++i) {
       for (size_t t = 0; t + 1 < sequences[i].tokens.size(); ++t, ++row) {
         EXPECT_EQ(batch.tokens[row], sequences[i].tokens[t]);
-        const bool counts = static_cast<int64_t>(t) + 1 >= sequences[i].first_target;
+        const auto target = static_cast<int64_t>(t) + 1;
+        const bool counts = std::any_of(
+            sequences[i].ranges.begin(), sequences[i].ranges.end(),
+            [&](const CountedRange& range) { return range.begin <= target && target < range.end; });
         EXPECT_EQ(batch.targets[row], counts ? sequences[i].tokens[t + 1] : -1);
       }
     }
@@ -286,6 +295,76 @@ TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
   });
   EXPECT_EQ(next, 5u);
   EXPECT_EQ(packed, (std::vector<std::vector<int64_t>>{{3, 2}, {8}, {1, 4}}));
+}
+
+// A sequence with a given part in its middle, beside another one: the loss gives each sampled token's logprob
+// a derivative of its own, and no other row has any.
+TEST(CountedRanges, GiveTheGradientOfTheirTokensAlone) {
+  std::vector<TrainSequence> sequences(2);
+  sequences[0].tokens = RandomTokens(711, 40, 1);
+  sequences[0].ranges = {{5, 12}, {25, 26}, {26, 40}};
+  sequences[1].tokens = RandomTokens(711, 9, 2);
+  sequences[1].CountFrom(1);
+  const std::set<int64_t> given = {0, 1, 2, 3, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
+  const std::vector<const TrainSequence*> both = {&sequences[0], &sequences[1]};
+  for (const Json& json : {OddDeepseek(), OddQwen2()}) {
+    SCOPED_TRACE(std::string(json["model_type"]));
+    Policy policy(json), reference(json);
+    Optimizer optimizer(&policy.model);
+    Updater updater(&policy.model, &optimizer, {.gradient_leaves = 1}, Mesh::Single());
+    std::vector<float> seen;
+    updater.Update(
+        {both}, kTemperature, OptimizerConfig(), 0.01,
+        [&](const TrainSequence&, absl::Span<const float> logprobs, absl::Span<float> dlogprobs, LossSums*) {
+          for (size_t i = 0; i < logprobs.size(); ++i)
+            dlogprobs[i] = 0.125f * static_cast<float>(seen.size() + i + 1);
+          seen.insert(seen.end(), logprobs.begin(), logprobs.end());
+        });
+
+    Microbatch batch;
+    std::vector<float> derivatives;
+    int64_t counted = 0;
+    for (const TrainSequence& sequence : sequences) {
+      const bool first = &sequence == &sequences[0];
+      const auto rows = static_cast<int64_t>(sequence.tokens.size()) - 1;
+      batch.lengths.push_back(rows);
+      for (int64_t row = 0; row < rows; ++row) {
+        const bool counts = !first || !given.contains(row);
+        batch.tokens.push_back(sequence.tokens[row]);
+        batch.targets.push_back(counts ? sequence.tokens[row + 1] : -1);
+        derivatives.push_back(counts ? 0.125f * static_cast<float>(++counted) : 0.0f);
+      }
+    }
+    std::vector<float> gradient(reference.model.weights().GradientFloats()), logprobs(batch.tokens.size());
+    reference.model.weights().BindGradients(gradient.data());
+    TrainPass pass(&reference.model.stack(), TrainPass::Keep::kAll);
+    pass.Logprobs(batch, kTemperature, logprobs.data());
+    pass.Backward(derivatives.data());
+    reference.model.weights().FoldTiedHead();
+    gradient.resize(reference.model.weights().TrainedFloats());
+    EXPECT_EQ(updater.gradient(), gradient);
+    std::vector<float> of_counted;
+    for (size_t row = 0; row < logprobs.size(); ++row)
+      if (batch.targets[row] >= 0) of_counted.push_back(logprobs[row]);
+    EXPECT_EQ(seen, of_counted);
+  }
+}
+
+TEST(CountedRanges, OfEveryFormAreCheckedBeforeTheyAreUsed) {
+  TrainSequence sequence;
+  sequence.tokens = RandomTokens(711, 10, 1);
+  const TrainSequence* const one[] = {&sequence};
+  const auto pack = [&](std::vector<CountedRange> ranges) {
+    sequence.ranges = std::move(ranges);
+    ForEachMicrobatch(one, 100, [](const Microbatch&, size_t, size_t) {});
+  };
+  pack({{1, 3}, {3, 4}, {9, 10}});
+  EXPECT_THROW(pack({}), InternalError);
+  EXPECT_THROW(pack({{0, 10}}), InternalError) << "the first token has no logprob";
+  EXPECT_THROW(pack({{1, 9}}), InternalError) << "tokens behind the last that counts";
+  EXPECT_THROW(pack({{1, 11}}), InternalError);
+  EXPECT_THROW(pack({{4, 6}, {5, 10}}), InternalError);
+  EXPECT_THROW(pack({{4, 4}, {5, 10}}), InternalError);
 }
 
 }  // namespace
