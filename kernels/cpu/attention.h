@@ -31,7 +31,9 @@ struct AttentionBackwardPiece {
   const float* lse;  // [rows][q_heads], from the group's first head on
 };
 
-// Levels of the tree over the spans of a sequence.
+// Levels of the tree over the ranges of heads, and of that over the spans of a sequence.
+constexpr int kRangeLevels = 3;
+static_assert(1 << kRangeLevels == kHeadRanges);
 [[gnu::always_inline]] inline int SpanLevels(int64_t rows) {
   int levels = 0;
   while ((int64_t{kAttentionSpan} << levels) < rows) ++levels;
@@ -39,8 +41,6 @@ struct AttentionBackwardPiece {
 }
 
 inline int64_t AttentionBackwardScratch(const AttentionBackwardPiece& piece) {
-  constexpr int kRangeLevels = 3;
-  static_assert(1 << kRangeLevels == kHeadRanges);
   const int64_t both = piece.shape.qk_dim + piece.shape.v_dim,
                 waiting = kRangeLevels + SpanLevels(piece.q.rows);
   return 64 * (both * (1 + waiting) + 128);

@@ -93,32 +93,38 @@ void AddToKeys(const RowsAndKeys& at, const Chain& all) {
   }
 }
 
-// A block of keys on its way through the tree of their sums.
+// Sums of a block's keys, one a row.
+struct Sums {
+  Matrix dk, dv;
+};
+
+// A block of keys.
 struct KeyBlock {
   const AttentionBackwardPiece& piece;
   const AttentionBackwardPart& part;
   int64_t tile_end;  // behind the last tile of rows that sees a key
-  Matrix dk, dv;     // of the block
+  int key_count;
+  int span_levels;
   float *keys, *values, *p, *ds;
-  float* waiting;      // of each level of the tree the left sum: [64][qk_dim], [64][v_dim]
+  float* waiting;      // of each level of the tree the left sums: [64][qk_dim], [64][v_dim]
   int64_t leaves = 0;  // that were summed
 };
 
 // Query heads of the group and tiles of rows.
 struct HeadsAndTiles {
-  int head, head_end;
+  int64_t head, head_end;
   int64_t tile, tile_end;
 
   bool empty() const { return head >= head_end || tile >= tile_end; }
 };
 
-// What they give to dq, dk and dv; the sums go on.
-void AddTiles(const KeyBlock& at, const HeadsAndTiles& all) {
+// What they give to dq and to the keys' sums, which go on.
+void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
   const AttentionBackwardPiece& piece = at.piece;
   const AttentionBackwardPart& part = at.part;
   const AttentionShape& shape = piece.shape;
   const int64_t key_block = part.key_block, key = 64 * key_block;
-  for (int head = all.head; head < all.head_end; ++head) {
+  for (int head = static_cast<int>(all.head); head < all.head_end; ++head) {
     for (int64_t tile = all.tile; tile < all.tile_end; ++tile) {
       const int64_t row = 64 * tile;
       const int count = piece.q.rows - row < 64 ? static_cast<int>(piece.q.rows - row) : 64;
@@ -140,86 +146,83 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all) {
         Accumulate(chain);
       }
       if (!part.dkv) continue;
-      const RowsAndKeys rows{count, static_cast<int>(at.dk.rows), row - key, shape.window};
+      const RowsAndKeys rows{count, at.key_count, row - key, shape.window};
       AddToKeys(rows, {.coefficients = at.ds,
                        .per_output = 1,
                        .per_step = 64,
                        .x = piece.q.Row(row) + head * shape.qk_dim,
                        .ldx = piece.q.stride,
-                       .out = at.dk.f32(),
-                       .ldout = at.dk.stride,
+                       .out = sums.dk.f32(),
+                       .ldout = sums.dk.stride,
                        .width = shape.qk_dim});
       AddToKeys(rows, {.coefficients = at.p,
                        .per_output = 1,
                        .per_step = 64,
                        .x = piece.dout.Row(row) + head * shape.v_dim,
                        .ldx = piece.dout.stride,
-                       .out = at.dv.f32(),
-                       .ldout = at.dv.stride,
+                       .out = sums.dv.f32(),
+                       .ldout = sums.dv.stride,
                        .width = shape.v_dim});
     }
   }
 }
 
-// Leaf `index` of the tree: spans inside ranges of heads. Empty where no head or no row belongs to it.
-HeadsAndTiles LeafOf(const KeyBlock& at, int64_t index) {
+// A node of the tree, whose leaves are the spans inside the ranges of heads: 2^level leaves from `first` on.
+struct Node {
+  int64_t first;
+  int level;
+};
+
+// What belongs to a node. Empty where no head or no row that sees a key does.
+HeadsAndTiles Of(const KeyBlock& at, const Node& node) {
   constexpr int64_t kTiles = kAttentionSpan / 64;
   const AttentionShape& shape = at.piece.shape;
-  const int group = shape.q_heads / shape.kv_heads, levels = SpanLevels(at.piece.q.rows);
-  const int64_t range = index >> levels, span = index - (range << levels);
+  const int64_t group = shape.q_heads / shape.kv_heads, end = node.first + (int64_t{1} << node.level);
+  const int64_t range = node.first >> at.span_levels, range_end = ((end - 1) >> at.span_levels) + 1;
+  const int64_t span = node.first - (range << at.span_levels),
+                span_end = end - ((range_end - 1) << at.span_levels);
   const int64_t head = range * shape.q_heads / kHeadRanges - at.piece.first_head;
-  const int64_t head_end = (range + 1) * shape.q_heads / kHeadRanges - at.piece.first_head;
-  const int64_t tile = span * kTiles, tile_end = tile + kTiles;
-  return {.head = static_cast<int>(head < 0 ? 0 : head),
-          .head_end = static_cast<int>(head_end < group ? head_end : group),
+  const int64_t head_end = range_end * shape.q_heads / kHeadRanges - at.piece.first_head;
+  const int64_t tile = span * kTiles, tile_end = span_end * kTiles;
+  return {.head = head < 0 ? 0 : head,
+          .head_end = head_end < group ? head_end : group,
           .tile = tile < at.part.key_block ? at.part.key_block : tile,
           .tile_end = tile_end < at.tile_end ? tile_end : at.tile_end};
 }
 
-bool AnyLeaf(const KeyBlock& at, int64_t first, int level) {
-  for (int64_t i = 0; i < int64_t{1} << level; ++i) {
-    if (!LeafOf(at, first + i).empty()) return true;
-  }
-  return false;
-}
-
-// Calls body(its place, its place in `waiting`, lanes) for each vector of the sums.
-template <typename Body>
-inline void ForSums(const KeyBlock& at, int level, const Body& body) {
-  float* waiting = at.waiting + 64 * level * (at.dk.cols + at.dv.cols);
-  const Matrix both[2] = {at.dk, at.dv};
-  for (const Matrix& sums : both) {
-    for (int64_t row = 0; row < sums.rows; ++row, waiting += sums.cols) {
-      for (int64_t c = 0; c < sums.cols; c += kLanes) {
-        const int lanes = sums.cols - c < kLanes ? static_cast<int>(sums.cols - c) : kLanes;
-        body(sums.Row(row) + c, waiting + c, lanes);
-      }
+// row[c] = sum(row[c], left[c]) for all sums.
+template <typename Sum>
+inline void ForSums(const Sums& sums, const Sums& left, const Sum& sum) {
+  const Matrix all[2][2] = {{sums.dk, left.dk}, {sums.dv, left.dv}};
+  for (const auto& [to, other] : all) {
+    for (int64_t r = 0; r < to.rows; ++r) {
+      float *const row = to.Row(r), *const from = other.Row(r);
+      int64_t c = 0;
+      for (; c + kLanes <= to.cols; c += kLanes) Store(row + c, sum(Load(row + c), Load(from + c)));
+      const int over = static_cast<int>(to.cols - c);
+      if (over > 0) StoreFirst(row + c, sum(LoadFirst(row + c, over), LoadFirst(from + c, over)), over);
     }
   }
 }
 
-// dk and dv become the sum over 2^level leaves from `first` on; false where all are empty, and nothing was
-// done.
-bool SumLeaves(KeyBlock& at, int64_t first, int level) {
-  if (level == 0) {
-    const HeadsAndTiles leaf = LeafOf(at, first);
-    if (leaf.empty()) return false;
+// The sums over a node that is not empty.
+void SumNode(KeyBlock& at, const Node& node, const Sums& sums) {
+  const HeadsAndTiles own = Of(at, node);
+  if (node.level == 0) {
     ++at.leaves;
-    ForSums(at, 0, [](float* sum, float*, int lanes) { StoreFirst(sum, Set(0.0f), lanes); });
-    AddTiles(at, leaf);
-    return true;
+    ForSums(sums, sums, [](F16, F16) { return Set(0.0f); });
+    return AddTiles(at, own, sums);
   }
-  const int below = level - 1;
-  const int64_t middle = first + (int64_t{1} << below);
-  if (!SumLeaves(at, first, below)) return SumLeaves(at, middle, below);
-  if (!AnyLeaf(at, middle, below)) return true;
-  ForSums(at, below,
-          [](float* sum, float* left, int lanes) { StoreFirst(left, LoadFirst(sum, lanes), lanes); });
-  SumLeaves(at, middle, below);
-  ForSums(at, below, [](float* sum, float* left, int lanes) {
-    StoreFirst(sum, Add(LoadFirst(left, lanes), LoadFirst(sum, lanes)), lanes);
-  });
-  return true;
+  const int below = node.level - 1;
+  const Node left{node.first, below}, right{node.first + (int64_t{1} << below), below};
+  if (Of(at, left).empty()) return SumNode(at, right, sums);
+  if (Of(at, right).empty()) return SumNode(at, left, sums);
+  const int64_t qk_dim = sums.dk.cols, v_dim = sums.dv.cols;
+  float* const waiting = at.waiting + 64 * below * (qk_dim + v_dim);
+  const Sums left_sums{F32(waiting, at.key_count, qk_dim), F32(waiting + 64 * qk_dim, at.key_count, v_dim)};
+  SumNode(at, left, left_sums);
+  SumNode(at, right, sums);
+  ForSums(sums, left_sums, [](F16 mine, F16 others) { return Add(others, mine); });
 }
 
 }  // namespace
@@ -228,13 +231,13 @@ void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const Attention
                             float* scratch) {
   const AttentionShape& shape = piece.shape;
   const int64_t key = 64 * part.key_block, rows = piece.q.rows;
-  const int64_t key_count = rows - key < 64 ? rows - key : 64;
+  const int key_count = rows - key < 64 ? static_cast<int>(rows - key) : 64;
   float *const values = scratch + 64 * shape.qk_dim, *const p = values + 64 * shape.v_dim;
   KeyBlock at{.piece = piece,
               .part = part,
               .tile_end = part.row_tile_end,
-              .dk = piece.dk.Rows(key, key_count),
-              .dv = piece.dv.Rows(key, key_count),
+              .key_count = key_count,
+              .span_levels = SpanLevels(rows),
               .keys = scratch,
               .values = values,
               .p = p,
@@ -249,15 +252,12 @@ void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const Attention
   if (tile >= at.tile_end) return;
   TransposeBlock(piece.k.Rows(key, key_count), at.keys);
   TransposeBlock(piece.v.Rows(key, key_count), at.values);
-  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end});
-  const int levels = SpanLevels(rows);
-  SumLeaves(at, 0, levels + 3);
+  const Sums sums{piece.dk.Rows(key, key_count), piece.dv.Rows(key, key_count)};
+  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end}, sums);
+  SumNode(at, {0, at.span_levels + kRangeLevels}, sums);
   // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
   const int64_t spans = (rows + kAttentionSpan - 1) / kAttentionSpan;
-  if (at.leaves < kHeadRanges * spans)
-    ForSums(at, 0, [](float* sum, float*, int lanes) {
-      StoreFirst(sum, Add(LoadFirst(sum, lanes), Set(0.0f)), lanes);
-    });
+  if (at.leaves < kHeadRanges * spans) ForSums(sums, sums, [](F16 sum, F16) { return Add(sum, Set(0.0f)); });
 }
 
 }  // namespace TEMPER_ISA
