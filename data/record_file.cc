@@ -17,6 +17,7 @@
 #include "core/files/crc32c.h"
 #include "core/log.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "data/trajectory.pb.h"
 
 namespace temper {
@@ -157,7 +158,7 @@ proto::TrajectoryRecord ToProto(const Trajectory& trajectory) {
   record.set_stop(static_cast<int>(trajectory.stop));
   record.set_entropy_sum(trajectory.entropy_sum);
   record.set_text(trajectory.text);
-  record.set_numerics(kNumericsVersion);
+  record.set_numerics(kNumerics);
   for (const Verdict& verdict : trajectory.verdicts) {
     proto::VerdictRecord* out = record.add_verdicts();
     out->set_rule(verdict.rule);
@@ -173,9 +174,9 @@ absl::StatusOr<Trajectory> FromProto(const proto::TrajectoryRecord& record) {
   const auto fault = [](const std::string& what, int64_t value) {
     return absl::InvalidArgumentError(absl::StrCat("a trajectory with ", what, " ", value));
   };
-  if (record.numerics() != kNumericsVersion) {
-    return absl::FailedPreconditionError(absl::StrCat("a trajectory of numerics version ", record.numerics(),
-                                                      "; this temper has version ", kNumericsVersion,
+  if (record.numerics() != kNumerics) {
+    return absl::FailedPreconditionError(absl::StrCat("a trajectory of numerics ", record.numerics(),
+                                                      ", and this temper has numerics ", kNumerics,
                                                       ": go on with the temper that wrote it"));
   }
   if (record.stop() < 1 || record.stop() > 3) return fault("stop reason", record.stop());

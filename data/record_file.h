@@ -16,10 +16,6 @@
 
 namespace temper {
 
-// The order of all sums (docs/exactness.md), and with it the form of what holds their results. Trajectories
-// of another version are refused: their logprobs have other bits.
-constexpr int32_t kNumericsVersion = 2;
-
 // Of one record. A longer one is refused, and a longer length is damage.
 constexpr int64_t kMaxRecordBytes = int64_t{1} << 28;
 

@@ -20,6 +20,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "model/device.h"
 #include "trainer/collect.h"
 #include "trainer/evaluation.h"
@@ -229,6 +230,7 @@ class Runner {
     TEMPER_ASSIGN_OR_RETURN(context.checkpoint, LatestCheckpoint(CheckpointsDirectory(context.directory)));
     if (!context.checkpoint.empty()) {
       TEMPER_ASSIGN_OR_RETURN(context.state, ReadTrainingState(context.checkpoint));
+      TEMPER_RETURN_IF_ERROR(CheckNumerics(context));
     }
     if (mesh_.is_first()) {
       if (!context.checkpoint.empty())
@@ -261,6 +263,14 @@ class Runner {
     if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
     mesh_.world().Barrier();
     return absl::OkStatus();
+  }
+
+  static absl::Status CheckNumerics(const StageContext& context) {
+    if (context.state.numerics == kNumerics) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        absl::StrCat(StatePath(context.checkpoint), ": numerics ", context.state.numerics,
+                     ", and this temper has numerics ", kNumerics,
+                     ", other bits: finish the run with the temper that began it, or use another --run-dir"));
   }
 
   absl::StatusOr<StagePolicy> Train(const StageContext& context) {

@@ -12,6 +12,7 @@
 #include "core/files/file.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "data/tasks/procedural.h"
 #include "model/device.h"
 #include "rewards/rule.h"
@@ -119,6 +120,10 @@ class Checker {
       : recipe_(recipe), ranks_(ranks), places_(places), run_directory_(run_directory) {}
 
   absl::Status Check() {
+    if (recipe_.numerics != kNumerics)
+      return Fault("numerics",
+                   absl::StrCat("is ", recipe_.numerics, ", and this temper has numerics ", kNumerics,
+                                ", other bits: leave it out, or use the temper that has them"));
     if (const auto device = DeviceByName(recipe_.device); !device.ok())
       return Fault("device", device.status().message());
     if (!recipe_.date.empty() && !recipe_.Date())

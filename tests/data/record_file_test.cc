@@ -133,7 +133,8 @@ TEST(Trajectory, ComesBackFromBytesWithEveryBitOfItsNumbers) {
 
 TEST(DecodeTrajectory, RefusesWhatIsNone) {
   EXPECT_FALSE(DecodeTrajectory("\xFF\xFF").ok());
-  EXPECT_THAT(DecodeTrajectory("").status().message(), HasSubstr("numerics version 0"));
+  EXPECT_THAT(DecodeTrajectory("").status().message(),
+              HasSubstr("a trajectory of numerics 0, and this temper has numerics 2: go on with"));
   Trajectory trajectory = MakeTrajectory("p", 0);
   trajectory.stop = static_cast<StopReason>(9);
   EXPECT_THAT(DecodeTrajectory(EncodeTrajectory(trajectory)).status().message(), HasSubstr("stop reason 9"));

@@ -75,6 +75,8 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"rl:", "device: cdua\nrl:", ":1: device: "},
       {"rl:", "date: 2026-02-30\nrl:", ":1: date: 2026-02-30 is no day: YYYY-MM-DD"},
       {"rl:", "date: tomorrow\nrl:", ":1: date: tomorrow is no day: YYYY-MM-DD"},
+      {"rl:", "numerics: 1\nrl:",
+       ":1: numerics: is 1, and this temper has numerics 2, other bits: leave it out"},
       {"rl:", "mesh: {tp: 2}\nrl:", ":1: mesh.tp: is 2: this version splits dp_replicate alone", 2},
       {"rl:", "mesh: {pp: 3}\nrl:", ":1: mesh: mesh.pp is 3, and 4 ranks were started", 4},
       {"rl:", "mesh: {dp_replicate: 2}\nrl:",

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "comm/mesh.h"
 #include "core/config/config.h"
+#include "core/version.h"
 #include "trainer/config/collect.h"
 #include "trainer/config/evaluation.h"
 #include "trainer/config/rl.h"
@@ -53,6 +54,7 @@ struct StageConfig {
 };
 
 struct RecipeConfig {
+  int64_t numerics = kNumerics;
   int64_t seed = 0;
   int64_t threads = 0;
   std::string device = "cpu";
@@ -65,6 +67,10 @@ struct RecipeConfig {
 
   template <class V>
   void Fields(V& v) {
+    v.Field("numerics", numerics,
+            "Version of the orders of sums and draws that the run is made with (docs/exactness.md): this "
+            "temper's, no other.",
+            AtLeast(1));
     v.Field("seed", seed, "Every random draw of the run is a function of it.", AtLeast(0));
     v.Field("threads", threads,
             "Threads of each rank; 0: the cores there are, shared out among the ranks of the machine.",

@@ -42,6 +42,10 @@ Json BestJson(const TrainingState::Best& best) {
 absl::Status ReadNewer(const Json& json, const std::string& path, TrainingState* state) {
   const Json *milestone = Find(json, "milestone"), *best = Find(json, "best");
   state->milestone = milestone != nullptr && *milestone == true;
+  state->numerics = 1;
+  if (Find(json, "numerics") != nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(state->numerics, GetInt(json, "numerics", path));
+  }
   if (Find(json, "out_of_range") != nullptr) {
     TEMPER_ASSIGN_OR_RETURN(state->out_of_range, GetInt(json, "out_of_range", path));
   }
@@ -131,6 +135,7 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
       WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
   TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(files->temporary()));
   const Json json = {{"format", kFormat},
+                     {"numerics", state.numerics},
                      {"step", state.step},
                      {"policy_version", state.policy_version},
                      {"optimizer_steps", optimizer.steps()},

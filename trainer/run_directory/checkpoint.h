@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "core/files/crc32c.h"
 #include "core/json/json.h"
+#include "core/version.h"
 #include "model/causal_lm.h"
 #include "trainer/update/optimizer.h"
 
@@ -16,7 +17,8 @@ namespace temper {
 
 // Where a stage is; state/state.json of a checkpoint.
 struct TrainingState {
-  int64_t step = 0;            // updates done
+  int64_t step = 0;  // updates done
+  int64_t numerics = kNumerics;
   int64_t policy_version = 0;  // of the weights
   Extent metrics;              // of metrics.jsonl, that belongs to these updates
   Extent sums;                 // of the stage's sums.jsonl

@@ -16,6 +16,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "core/version.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/run_directory.h"
 
@@ -361,12 +362,20 @@ absl::Status ClaimRun(const RecipeConfig& recipe, const RunFiles& files, const s
   }
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadSealedYaml(path));
   RecipeConfig before;
+  before.numerics = 1;  // the first did not say so
   ConfigPlaces places;
   const absl::Status read = ReadConfig(text, path, {}, before, &places);
   if (!read.ok()) {
     return absl::FailedPreconditionError(
         absl::StrCat(read.message(),
                      ": the run was begun by another temper: finish it with that, or use another --run-dir"));
+  }
+  if (before.numerics != kNumerics) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": the run was begun with numerics ", before.numerics,
+                     ", and this temper has numerics ", kNumerics,
+                     ", other bits: finish it with the temper that began it, or use another --run-dir "
+                     "(a stage may begin from: the weights of its checkpoints)"));
   }
   if (WriteConfig(before) != text) {
     return absl::FailedPreconditionError(absl::StrCat(

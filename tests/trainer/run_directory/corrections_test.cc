@@ -69,6 +69,35 @@ class Corrections : public ::testing::Test {
   int64_t calls_ = 0;  // of stop, in the last run
 };
 
+// As temper left runs before it said its numerics.
+TEST_F(Corrections, OfOtherNumericsARunIsRefusedByNameAndItsWeightsAreNot) {
+  const RecipeConfig recipe = Of({"stages.base.pretrain.checkpoint_every=1"});
+  ASSERT_TRUE(Run(recipe, "whole").ok());
+  ASSERT_TRUE(absl::IsCancelled(Run(recipe, "run", 1, calls_ / 8)));
+  const std::string config = Read("run/config.yaml"), path = folder_ / "run/config.yaml";
+  std::string first = ReadSealedYaml(path).value();
+  ASSERT_EQ(first.rfind("numerics: 2\n", 0), 0u) << first;
+  ASSERT_TRUE(WriteFileAtomic(path, SealedYaml(first.substr(first.find('\n') + 1))).ok());
+  const char kRefused[] = ", and this temper has numerics 2, other bits: finish ";
+  EXPECT_THAT(std::string(Run(recipe, "run").message()),
+              HasSubstr(absl::StrCat(path, ": the run was begun with numerics 1", kRefused)));
+  // A checkpoint alone, as if it were copied here.
+  ASSERT_TRUE(WriteFileAtomic(path, config).ok());
+  const std::string checkpoint = LatestCheckpoint(folder_ / "run/base/checkpoints").value();
+  const std::string state = checkpoint + "/state/state.json";
+  Json json = ReadSealedJson(state).value();
+  EXPECT_EQ(json["numerics"], 2);
+  json.erase("numerics");
+  ASSERT_TRUE(WriteSealedJson(state, json).ok());
+  EXPECT_THAT(std::string(Run(recipe, "run").message()),
+              HasSubstr(absl::StrCat(state, ": numerics 1", kRefused)));
+  RecipeConfig from = recipe;
+  from.stages.erase(from.stages.begin());
+  from.stages[0].from = checkpoint;
+  const absl::Status status = Run(from, "from");
+  EXPECT_TRUE(status.ok()) << status;
+}
+
 TEST_F(Corrections, OfWhatReachesNoBitLeaveTheDigestOnAnyRanks) {
   const std::string expected = Undisturbed({});
   const int64_t all = calls_;
