@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/communicator.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "core/check.h"
 
@@ -104,28 +107,117 @@ std::vector<std::string> Communicator::AllGather(std::string_view mine) {
   return all;
 }
 
+// Up a binomial tree to rank 0, and down.
 int64_t Communicator::Sum(int64_t mine) {
-  uint64_t sum = 0;
-  for (const std::string& bytes : AllGather({reinterpret_cast<const char*>(&mine), sizeof mine})) {
-    uint64_t one;
-    TEMPER_CHECK(bytes.size() == sizeof one);
-    std::memcpy(&one, bytes.data(), sizeof one);
-    sum += one;
+  uint64_t sum = mine;
+  int bit = 1;
+  for (; bit < size() && (rank() & bit) == 0; bit *= 2) {
+    uint64_t other = 0;
+    if (rank() + bit >= size()) continue;
+    Checked({.in = &other, .in_bytes = sizeof other, .from = rank() + bit, .tag = kSum});
+    sum += other;
   }
+  if (rank() != 0) Checked({.out = &sum, .out_bytes = sizeof sum, .to = rank() - bit, .tag = kSum});
+  Broadcast(&sum, sizeof sum, 0);
   return static_cast<int64_t>(sum);
 }
 
 // What a rank that left has sent before is on its way for no longer than this.
 constexpr absl::Duration kLastMessages = absl::Seconds(2);
-constexpr char kStopNote = 's', kLeftNote = 'l';
+constexpr char kStopNote = 's', kLeftNote = 'l', kAliveNote = 'a', kWaitNote = 'w';
+
+// Looks that are farther apart than this: the process was stopped in between, and peers were not watched.
+constexpr absl::Duration kLongestLook = absl::Seconds(1);
 
 void Communicator::HearNotes() {
   for (Note note = HeardNote(); note.from >= 0; note = HeardNote()) {
     if (note.text[0] == kStopNote) asked_ = true;
+    if (note.text[0] == kAliveNote || note.text[0] == kWaitNote) HearSign(note.from, note.text);
     if (note.text[0] != kLeftNote) continue;
     left_.resize(size());
     left_[note.from] = {true, note.text.substr(1), absl::Now()};
   }
+}
+
+// "a600000 writes a checkpoint": what is done, and milliseconds of silence beside the deadline. "w2 1500
+// updates": the rank at the end of what the sender waits for, for how long that has been silent, and what it
+// did last.
+void Communicator::HearSign(int from, std::string_view text) {
+  signs_.resize(size());
+  const std::vector<std::string> words = absl::StrSplit(std::string(text.substr(1)), absl::MaxSplits(' ', 2));
+  int64_t number = 0, silent = 0;
+  if (!absl::SimpleAtoi(words[0], &number)) return;
+  Sign& sign = signs_[from];
+  if (text[0] == kAliveNote) {
+    sign = {clock_ + absl::Milliseconds(number),
+            words.size() > 1 ? std::string(text.substr(text.find(' ') + 1)) : ""};
+    return;
+  }
+  // One that waits for this rank is no news of itself, or two would wait for each other without end.
+  if (words.size() < 2 || !absl::SimpleAtoi(words[1], &silent) || number == rank()) return;
+  sign = {clock_ - absl::Milliseconds(silent), words.size() > 2 ? words[2] : "", static_cast<int>(number)};
+}
+
+absl::Duration Communicator::BetweenSigns() const {
+  return std::clamp(deadline_ / 8, absl::Milliseconds(20), absl::Seconds(30));
+}
+
+void Communicator::PostToAll(const std::string& note) {
+  told_ = absl::Now();
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) Post(peer, note);
+  }
+}
+
+void Communicator::Announce(std::string_view what, absl::Duration silence) {
+  if (size() == 1 || deadline_ == absl::InfiniteDuration()) return;
+  const std::string note =
+      absl::StrCat(std::string(1, kAliveNote), absl::ToInt64Milliseconds(silence), " ", std::string(what));
+  if (note == announced_ && absl::Now() - told_ < BetweenSigns()) return;
+  announced_ = note;
+  PostToAll(note);
+}
+
+Communicator::Wait::Wait(Communicator* comm, const Message& message)
+    : comm_(*comm), message_(message), looked_(absl::Now()) {
+  comm_.HearNotes();  // of before, which are no news of a peer that is waited for from now on
+  Progressed();
+}
+
+void Communicator::Wait::Progressed() {
+  waited_ = absl::ZeroDuration();
+  looked_ = absl::Now();
+  comm_.signs_.resize(comm_.size());
+  for (const int peer : {message_.from, message_.to}) {
+    if (peer < 0) continue;
+    Sign& sign = comm_.signs_[peer];
+    sign.at = std::max(sign.at, comm_.clock_);
+    sign.waits_for = -1;
+  }
+}
+
+void Communicator::Wait::Look(int peer) {
+  const absl::Time now = absl::Now();
+  const absl::Duration passed = std::clamp(now - looked_, absl::ZeroDuration(), kLongestLook);
+  looked_ = now;
+  waited_ += passed;
+  comm_.clock_ += passed;
+  comm_.ThrowIfLeft(message_);
+  const absl::Duration deadline = comm_.deadline_;
+  if (deadline == absl::InfiniteDuration()) return;
+  const Sign& sign = comm_.signs_[peer];
+  const absl::Duration silent = comm_.clock_ - sign.at;
+  const int last = sign.waits_for >= 0 ? sign.waits_for : peer;
+  if (silent > deadline) {
+    throw CommError(absl::StrCat(comm_.Describe(message_), ": rank ", last, " was silent for ",
+                                 absl::FormatDuration(deadline),
+                                 last == peer ? "" : absl::StrCat(", and rank ", peer, " waits for it"),
+                                 sign.what.empty() ? "" : absl::StrCat(" (last heard of: ", sign.what, ")")));
+  }
+  if (now - comm_.told_ < comm_.BetweenSigns() || waited_ < comm_.BetweenSigns()) return;
+  comm_.PostToAll(
+      absl::StrCat(std::string(1, kWaitNote), last, " ", absl::ToInt64Milliseconds(silent), " ", sign.what));
+  comm_.announced_.clear();  // others know this rank as one that waits
 }
 
 void Communicator::ThrowIfLeft(const Message& message) {
@@ -175,6 +267,7 @@ std::string Communicator::Describe(const Message& m) const {
   if (m.tag == kBarrier) operation = "Barrier";
   if (m.tag == kBroadcast) operation = "Broadcast";
   if (m.tag == kGather) operation = "Gather";
+  if (m.tag == kSum) operation = "Sum";
   std::string text =
       absl::StrCat("rank ", rank(), " of ", size(), " (", std::string(backend()), "): ", operation);
   if (m.to >= 0) absl::StrAppend(&text, " to rank ", m.to, " (", m.out_bytes, " bytes)");

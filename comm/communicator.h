@@ -82,7 +82,7 @@ class Communicator {
   // memory.
   std::vector<std::string> Gather(std::string_view mine, int root);
   std::vector<std::string> AllGather(std::string_view mine);
-  // The sum of integers of all ranks (exact in any order); overflow wraps.
+  // The sum of integers of all ranks (exact in any order), by a tree; overflow wraps.
   int64_t Sum(int64_t mine);
 
   // The ranks that give the same color, in the order of this communicator, as one of their own. Collective.
@@ -90,10 +90,16 @@ class Communicator {
   // come in one order. Not for device memory.
   std::unique_ptr<Communicator> Split(int color);
 
-  // A peer that lets a call wait for longer is lost: CommError. Off at first. Longer than any step of any
-  // peer.
+  // A peer for which a call waits, and which neither moves bytes nor announces anything for longer, is lost:
+  // CommError names it and what it did last. Time for which this process is stopped does not count. Off at
+  // first.
   void set_deadline(absl::Duration deadline) { deadline_ = deadline; }
   absl::Duration deadline() const { return deadline_; }
+  // No collective either: tells the others that this rank is alive and does `what`; they wait `silence`
+  // longer than the deadline for what follows, until the next announcement. May be called often: only what is
+  // new is sent at once. A rank that waits in a call says so by itself. On a part of a communicator it does
+  // nothing.
+  void Announce(std::string_view what, absl::Duration silence = absl::ZeroDuration());
 
  protected:
   // Sends and receives at once; returns when both are done.
@@ -109,23 +115,52 @@ class Communicator {
   };
   virtual void Post(int to, std::string_view note) = 0;
   virtual Note HeardNote() = 0;
-  // Called by a Move that waits, now and then: throws PeerLeft once an end of the message has left and has
-  // had the time for what it sent before.
-  void ThrowIfLeft(const Message& message);
+  // Beside a Move, while it waits for its peers.
+  class Wait {
+   public:
+    Wait(Communicator* comm, const Message& message);
+    // The peers moved something.
+    void Progressed();
+    // While nothing moves, now and then: throws PeerLeft once an end of the message has left and has had the
+    // time for what it sent before, CommError where `peer`, which is waited for, is silent beyond the
+    // deadline; tells others that this rank waits.
+    void Look(int peer);
+    absl::Duration waited() const { return waited_; }  // since the last progress
+
+   private:
+    Communicator& comm_;
+    const Message& message_;
+    absl::Time looked_;
+    absl::Duration waited_;
+  };
 
  private:
   friend class SubCommunicator;
-  enum Tag { kBarrier = kUserTags, kBroadcast, kGather };
+  enum Tag { kBarrier = kUserTags, kBroadcast, kGather, kSum };
   struct LastWords {
     bool left = false;
     std::string words;
     absl::Time when;
   };
+  // What a rank was last known to do. Times are of clock_.
+  struct Sign {
+    absl::Duration at;  // alive; later than now: silence was announced
+    std::string what;
+    int waits_for = -1;  // the rank that it waits for, at the end of all that wait for each other
+  };
   void Checked(const Message& message);
   void HearNotes();
+  void HearSign(int from, std::string_view text);
+  void ThrowIfLeft(const Message& message);
+  void PostToAll(const std::string& note);
+  absl::Duration BetweenSigns() const;
 
   absl::Duration deadline_ = absl::InfiniteDuration();
   std::vector<LastWords> left_;  // by rank; empty: nobody has
+  std::vector<Sign> signs_;      // by rank; empty: none was heard
+  absl::Duration clock_;         // runs while this rank waits
+  absl::Time told_ = absl::InfinitePast();
+  std::string announced_;
   bool asked_ = false, has_asked_ = false;
 };
 

@@ -126,6 +126,12 @@ absl::StatusOr<std::unique_ptr<MpiCommunicator>> MpiCommunicator::Open(size_t ch
   return std::unique_ptr<MpiCommunicator>(new MpiCommunicator(rank, size, chunk_bytes, !initialized));
 }
 
+struct MpiCommunicator::Posted {
+  explicit Posted(std::string note) : text(std::move(note)) {}
+  const std::string text;
+  MPI_Request request = MPI_REQUEST_NULL;
+};
+
 MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool owner)
     : rank_(rank),
       size_(size),
@@ -134,6 +140,8 @@ MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool ow
       exceptions_(std::uncaught_exceptions()) {}
 
 MpiCommunicator::~MpiCommunicator() {
+  // Whoever has not heard them by now never will.
+  for (const std::unique_ptr<Posted>& posted : posted_) MPI_Request_free(&posted->request);
   if (owner_ && !failed_ && std::uncaught_exceptions() == exceptions_)
     CallWatch::Get().Made("MPI_Finalize", kStartSeconds, [] { return MPI_Finalize(); });
 }
@@ -147,13 +155,18 @@ void MpiCommunicator::Abort(const std::string& message, int code) {
 
 // Notes are short: MPI takes them at once, whether or not the other end is listening.
 void MpiCommunicator::Post(int to, std::string_view note) {
-  posted_.emplace_back(note.substr(0, kNoteBytes));
-  MPI_Request request;
-  CallWatch::Get().Made("MPI_Isend", kCallSeconds, [&] {
-    return MPI_Isend(posted_.back().data(), static_cast<int>(posted_.back().size()), MPI_BYTE, to, kNoteTag,
-                     MPI_COMM_WORLD, &request);
+  CallWatch& watch = CallWatch::Get();
+  for (int done = 1; !posted_.empty() && done != 0;) {
+    watch.Made("MPI_Test", kCallSeconds,
+               [&] { return MPI_Test(&posted_.front()->request, &done, MPI_STATUS_IGNORE); });
+    if (done != 0) posted_.pop_front();
+  }
+  posted_.push_back(std::make_unique<Posted>(std::string(note.substr(0, kNoteBytes))));
+  Posted& posted = *posted_.back();
+  watch.Made("MPI_Isend", kCallSeconds, [&] {
+    return MPI_Isend(posted.text.data(), static_cast<int>(posted.text.size()), MPI_BYTE, to, kNoteTag,
+                     MPI_COMM_WORLD, &posted.request);
   });
-  MPI_Request_free(&request);
 }
 
 Communicator::Note MpiCommunicator::HeardNote() {
@@ -208,7 +221,7 @@ void MpiCommunicator::Move(const Message& message) {
 
   // MPI moves bytes only while it is called: who sleeps between polls slows its own message down. So it
   // sleeps only when for a while no piece has come to its end.
-  absl::Time progress = absl::Now();
+  Wait wait(this, message);
   for (size_t i = 0; i < requests.size(); ++i) {
     for (int64_t polls = 0;; ++polls) {
       int done = 0;
@@ -217,7 +230,7 @@ void MpiCommunicator::Move(const Message& message) {
           watch.Made("MPI_Test", kCallSeconds, [&] { return MPI_Test(&requests[i], &done, &status); });
       if (code != MPI_SUCCESS) fail(ErrorText(code));
       if (done) {
-        if (polls > 0) progress = absl::Now();
+        if (polls > 0) wait.Progressed();
         int length = 0;
         if (i >= expected.size()) break;
         MPI_Get_count(&status, MPI_BYTE, &length);
@@ -226,20 +239,15 @@ void MpiCommunicator::Move(const Message& message) {
         break;
       }
       if (polls % 64 != 63) continue;
+      const bool receiving = i < expected.size();
       try {
-        ThrowIfLeft(message);
-      } catch (const PeerLeft&) {
-        if (i < expected.size()) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
+        wait.Look(receiving ? message.from : message.to);
+      } catch (const CommError& error) {
+        if (receiving) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
+        failed_ |= dynamic_cast<const PeerLeft*>(&error) == nullptr;
         throw;
       }
-      const absl::Duration waited = absl::Now() - progress;
-      if (waited > deadline()) {
-        const bool receiving = i < expected.size();
-        if (receiving) MPI_Cancel(&requests[i]);  // as above
-        fail(absl::StrCat("rank ", receiving ? message.from : message.to, " was silent for ",
-                          absl::FormatDuration(deadline())));
-      }
-      if (waited > kPatience) {
+      if (wait.waited() > kPatience) {
         absl::SleepFor(absl::Milliseconds(1));
       } else {
         sched_yield();

@@ -41,7 +41,8 @@ class MpiCommunicator final : public Communicator {
   const size_t chunk_bytes_;
   const bool owner_;  // of MPI: this object finalizes it
   const int exceptions_;
-  std::deque<std::string> posted_;  // notes, which MPI reads until it has sent them
+  struct Posted;
+  std::deque<std::unique_ptr<Posted>> posted_;  // notes, which MPI reads until it has sent them
   bool failed_ = false;
 };
 

@@ -74,7 +74,7 @@ class ThreadWorld::Rank final : public Communicator {
 
   void Move(const Message& message) override {
     State::Parcel out{message.out, message.out_bytes};
-    const absl::Time limit = absl::Now() + deadline();
+    Wait wait(this, message);
     std::deque<State::Parcel*>* sent = nullptr;
     bool received = message.from < 0;
     if (message.to >= 0) {
@@ -85,7 +85,8 @@ class ThreadWorld::Rank final : public Communicator {
     }
     // Whoever throws takes the parcel back: it lives on this stack.
     try {
-      while (!Moved(message, sent == nullptr ? nullptr : &out, limit, &received)) ThrowIfLeft(message);
+      while (!Moved(message, sent == nullptr ? nullptr : &out, &received))
+        wait.Look(received ? message.to : message.from);
     } catch (...) {
       absl::MutexLock lock(&state_.mutex);
       if (sent != nullptr) std::erase(*sent, &out);
@@ -95,7 +96,7 @@ class ThreadWorld::Rank final : public Communicator {
 
  private:
   // Whether all is done; waits for a while where it is not.
-  bool Moved(const Message& message, const State::Parcel* out, absl::Time limit, bool* received) {
+  bool Moved(const Message& message, const State::Parcel* out, bool* received) {
     absl::MutexLock lock(&state_.mutex);
     std::deque<State::Parcel*>& queue = state_.parcels[{message.from, rank_, message.tag}];
     if (!*received && !queue.empty()) {
@@ -111,12 +112,7 @@ class ThreadWorld::Rank final : public Communicator {
     }
     if (*received && (out == nullptr || out->taken)) return true;
     if (!state_.lost.empty()) throw Consequence(absl::StrCat(Describe(message), ": ", state_.lost));
-    const absl::Duration patience = std::min(limit - absl::Now(), kBetweenNotes);
-    if (state_.changed.WaitWithTimeout(&state_.mutex, patience) && absl::Now() >= limit) {
-      const int silent = *received ? message.to : message.from;
-      throw CommError(absl::StrCat(Describe(message), ": rank ", silent, " was silent for ",
-                                   absl::FormatDuration(deadline())));
-    }
+    state_.changed.WaitWithTimeout(&state_.mutex, std::min(deadline() / 8, kBetweenNotes));
     return false;
   }
 

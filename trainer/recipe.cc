@@ -246,6 +246,7 @@ class Runner {
       context.metrics = metrics.get();
       context.sums = sums.get();
     }
+    mesh_.world().Announce(absl::StrCat("opens stage ", stage.name));
     TEMPER_ASSIGN_OR_RETURN(const StagePolicy left, Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
 
@@ -366,14 +367,20 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
     TEMPER_ASSIGN_OR_RETURN(own, BackendByName(recipe.device, pool.get()));
     backend = own.get();
   }
+  if (recipe.deadline_minutes > 0) world.set_deadline(absl::Minutes(recipe.deadline_minutes));
+  // Whatever takes long asks now and then whether to stop: a sign of life.
+  const std::function<bool()> alive = [&] {
+    world.Announce("samples, scores or reads files");
+    return stop();
+  };
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
   if (recipe.shared) ShareNewFiles();
   std::unique_ptr<RunLock> lock;
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, stop, &lock), world));
-  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), stop));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, alive, &lock), world));
+  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), alive));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, {run_directory, mesh, stop, lock.get(), std::move(files), backend}).Run();
+  return Runner(stages, {run_directory, mesh, alive, lock.get(), std::move(files), backend}).Run();
 }
 
 }  // namespace temper

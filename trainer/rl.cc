@@ -159,6 +159,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
       figures.batch = std::move(batches[u]);
       const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
       if (reference != nullptr) {
+        context.mesh->world().Announce("computes reference logprobs");
         reference->Fill(&figures.batch, leaves, LocalLeaves(*context.mesh, config.gradient_leaves),
                         config.tokens_per_microbatch, temperature);
       }

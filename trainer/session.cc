@@ -254,8 +254,13 @@ absl::Status TrainingSession::Save() {
         ": was removed while the run goes on, and no checkpoint is whole without it: restore it and start "
         "again, from the newest checkpoint that is there"));
   }
+  // Weights and two moments, written and read again, at the pace of a slow disk.
+  constexpr int64_t kSlowDisk = 10'000'000;
+  Communicator& world = context_.mesh->world();
+  world.Announce("writes a checkpoint", absl::Seconds(24 * model_->weights().TrainedFloats() / kSlowDisk));
   TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
                                         tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
+  world.Announce("has written a checkpoint");
   saved_ = std::chrono::steady_clock::now();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);

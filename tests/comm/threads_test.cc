@@ -117,6 +117,67 @@ TEST(Threads, ASilentPeerMeetsTheDeadline) {
   EXPECT_EQ(error, "rank 0 of 2 (threads): Send to rank 1 (1 bytes), tag 2: rank 1 was silent for 200ms");
 }
 
+// Ranks that wait in a chain name the one at its end, each of them.
+TEST(Threads, WhoWaitsForARankThatWaitsNamesTheSilentOne) {
+  std::vector<std::string> said(4);
+  ThreadWorld(4, absl::Seconds(1)).Run([&](Communicator& comm) {
+    char c = 0;
+    if (comm.rank() == 3) {
+      comm.Announce("draws");
+      absl::SleepFor(absl::Seconds(3));
+      return;
+    }
+    said[comm.rank()] = Thrown<CommError>([&] { comm.Receive(&c, 1, comm.rank() + 1, 4); });
+    absl::SleepFor(absl::Seconds(2));  // the others find it by themselves
+  });
+  EXPECT_THAT(
+      said[2],
+      HasSubstr("Receive from rank 3 (1 bytes), tag 4: rank 3 was silent for 1s (last heard of: draws)"));
+  EXPECT_THAT(said[1], HasSubstr("rank 3 was silent for 1s, and rank 2 waits for it"));
+  EXPECT_THAT(said[0], HasSubstr("rank 3 was silent for 1s, and rank 1 waits for it"));
+}
+
+TEST(Threads, WhoAnnouncesIsWaitedForAndASilenceThatWasAnnouncedToo) {
+  ThreadWorld(2, absl::Seconds(1)).Run([&](Communicator& comm) {
+    int64_t number = 7;
+    if (comm.rank() == 1) {
+      for (int i = 0; i < 30; ++i) {
+        comm.Announce("draws");
+        absl::SleepFor(absl::Milliseconds(100));
+      }
+      comm.Announce("writes", absl::Seconds(60));
+      absl::SleepFor(absl::Seconds(3));
+      comm.Send(&number, sizeof number, 0);
+    } else {
+      int64_t got = 0;
+      comm.Receive(&got, sizeof got, 1);
+      EXPECT_EQ(got, 7);
+      number = comm.Sum(1);
+    }
+    if (comm.rank() == 1) number = comm.Sum(1);
+    EXPECT_EQ(number, 2);
+  });
+}
+
+TEST(Threads, RanksThatWaitForEachOtherInARingAreFound) {
+  for (const int ranks : {2, 3, 5}) {
+    std::atomic<int> found = 0;
+    EXPECT_THAT(Thrown<CommError>([&] {
+                  ThreadWorld(ranks, absl::Seconds(1)).Run([&](Communicator& comm) {
+                    char c = 0;
+                    try {
+                      comm.Receive(&c, 1, (comm.rank() + 1) % comm.size());
+                    } catch (const CommError&) {
+                      ++found;
+                      throw;
+                    }
+                  });
+                }),
+                HasSubstr("was silent for 1s"));
+    EXPECT_EQ(found, ranks);
+  }
+}
+
 TEST(Threads, TwoSendsThatFaceEachOtherHangAndAreFound) {
   EXPECT_THAT(Thrown<CommError>([] {
                 ThreadWorld(2, absl::Milliseconds(200)).Run([](Communicator& comm) {

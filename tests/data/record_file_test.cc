@@ -209,7 +209,7 @@ TEST(RecordFile, RefusesTrajectoriesOfOtherNumericsByTheirVersion) {
   Put(path, whole + RecordOf(message));
   EXPECT_THAT(ReadGroupFile(path).status().message(),
               HasSubstr(absl::StrCat(path, ": byte ", whole.size(),
-                                     ": a trajectory of numerics version 1; this temper has version 2: go on "
+                                     ": a trajectory of numerics 1, and this temper has numerics 2: go on "
                                      "with the temper that wrote it")));
 }
 

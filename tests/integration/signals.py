@@ -44,9 +44,11 @@ def heard(started, word):
     return said
 
 
-def stop(temper, directory, ranks, number, to, before=()):
+def stop(temper, directory, ranks, number, to, before=(), settings=()):
     """Sends the signal once an update is done, to the launcher or to the last rank; exit status and what was said."""
     command = [temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)]
+    for setting in settings:
+        command += ["--set", setting]
     if ranks > 1:
         command = [*before, "mpirun", "-n", str(ranks), *command]
     started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -137,12 +139,19 @@ def main():
             if not good:
                 print(errors)
                 faults += 1
-        whole, stopped = folder / "whole", folder / str(len(cases) - 1)
-        for directory in (whole, stopped):
-            subprocess.run([temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)], capture_output=True, check=True)
-        if digest(temper, whole) != digest(temper, stopped):
-            print("the stopped run went on to another digest")
+        silent = folder / "silent"
+        code, errors = stop(temper, silent, 2, signal.SIGSTOP, "rank", settings=["deadline_minutes=0.1"])
+        good = code == 1 and "rank 1 was silent for 6s" in errors
+        print(f"2 ranks, SIGSTOP to one: {code}{'' if good else ': expected 1 and the name of the silent rank'}")
+        if not good:
+            print(errors)
             faults += 1
+        whole = folder / "whole"
+        for directory in (whole, silent, folder / str(len(cases) - 1)):
+            subprocess.run([temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)], capture_output=True, check=True)
+            if digest(temper, whole) != digest(temper, directory):
+                print(f"the stopped run {directory} went on to another digest")
+                faults += 1
     sys.exit(1 if faults else 0)
 
 

@@ -59,6 +59,7 @@ struct RecipeConfig {
   int64_t threads = 0;
   std::string device = "cpu";
   MeshSizes mesh;
+  double deadline_minutes = 10;
   bool shared = false;
   std::string date;
   EvaluationConfig evaluation;  // defaults of every stage
@@ -80,6 +81,13 @@ struct RecipeConfig {
         "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
         "GPU the run is not exact (docs/exactness.md).");
     v.Section("mesh", mesh, "How the ranks share the work.");
+    v.Field(
+        "deadline_minutes", deadline_minutes,
+        "A rank that others wait for and that shows no sign of life for so long is lost: the run ends, names "
+        "it, "
+        "and goes on from the last checkpoint when it is started again. Longer than a microbatch takes; 0: "
+        "none is.",
+        Between(0.0, 1e6), Free());
     v.Field("date", date,
             "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "
             "such are "

@@ -145,6 +145,7 @@ void Updater::RunLeaf(const std::vector<const TrainSequence*>& leaf, float tempe
                     [&](const Microbatch& batch, size_t first, size_t count) {
                       logprobs.resize(batch.tokens.size());
                       dlogprobs.assign(batch.tokens.size(), 0.0f);
+                      mesh_.world().Announce("updates");
                       pass_.Logprobs(batch, temperature, logprobs.data());
                       int64_t row = 0;
                       for (size_t i = first; i < first + count; ++i) {
