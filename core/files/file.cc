@@ -405,6 +405,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   if (file.get() < 0) return errno == ELOOP ? LinkError(path) : SystemError(path, "open");
   struct stat info;
   if (fstat(file.get(), &info) != 0) return SystemError(path, "open");
+  TEMPER_RETURN_IF_ERROR(CheckRegular(path, info.st_mode));
   TEMPER_RETURN_IF_ERROR(CheckOneName(path, info));
   Descriptor folder(Retry([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) return SystemError(directory, "open");

@@ -139,6 +139,22 @@ TEST_F(Finite, SettingsThatF32CannotTellFromNoneAreRefusedByKey) {
   }
 }
 
+TEST_F(Finite, CoefficientsThatF32CannotHoldAreRefusedByKey) {
+  const std::pair<const char*, const char*> refused[] = {
+      {"kl_coef=1e300", "must be 0 to 1e+30"},
+      {"clip_low=1e39", "must be 0 to 1e+30"},
+      {"clip_high=1e39", "must be 0 to 1e+30"},
+      {"advantage_epsilon=1e39", "must be 0 to 1e+30"},
+      {"reward.rules=[{rule: format, weight: 1e39}]", "must be -1000000 to 1000000"}};
+  for (const auto& [setting, range] : refused) {
+    RecipeConfig recipe;
+    const std::string override = std::string("stages.zero.rl.") + setting;
+    const absl::Status status =
+        ReadConfig(SmallRecipeText(folder_ / "model"), "small.yaml", {override}, recipe);
+    EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(override), HasSubstr(range)));
+  }
+}
+
 std::vector<std::string> FiguresOf(const StepResult& update) {
   std::vector<std::string> figures;
   for (const Alarm& alarm : AlarmsOf(update, 357)) figures.push_back(alarm.figure);

@@ -384,6 +384,11 @@ TEST_F(Files, WhatLiesInTheFolderIsOnlyOursToo) {
   }
 }
 
+TEST_F(Files, ALockIsAFile) {
+  ASSERT_EQ(mkfifo(At(".lock").c_str(), 0600), 0);
+  EXPECT_EQ(Message(RunLock::Acquire(root_).status()), At(".lock") + ": is a pipe, not a file");
+}
+
 TEST_F(Files, NothingIsWrittenThroughAHardLink) {
   ASSERT_TRUE(WriteFileAtomic(At("victim"), "precious").ok());
   ASSERT_EQ(link(At("victim").c_str(), At("metrics.jsonl").c_str()), 0);

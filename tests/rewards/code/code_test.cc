@@ -297,6 +297,15 @@ TEST_F(Code, CppProgramsCompileAndRun) {
   EXPECT_EQ(Of(row, "int main() { for (volatile int i = 0;; ++i) {} }", "cpp").kind, VerdictKind::kTimeout);
 }
 
+// Data of C++ alone: Python's tools are never looked for.
+TEST_F(Code, ARuleWhoseFirstRowIsOfCppChecksAndJudgesIt) {
+  if (!std::filesystem::exists("/usr/bin/g++")) GTEST_SKIP() << "no g++";
+  const Prompt row = Row(R"({"language": "cpp", "tests": [{"function": "f", "args": [5], "expected": 5}]})");
+  const absl::Status checked = Rule(CodeConfig())->CheckAnswer(row);
+  EXPECT_TRUE(checked.ok()) << checked;
+  EXPECT_EQ(Judge(CodeConfig(), row, Fenced("int f(int x) { return x; }", "cpp")).reason, "");
+}
+
 TEST_F(Code, CppFunctionsAreCalledByTheirTypes) {
   if (!std::filesystem::exists("/usr/bin/g++")) GTEST_SKIP() << "no g++";
   const char row[] =
