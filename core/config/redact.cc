@@ -6,7 +6,9 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 
 namespace temper {
 namespace {
@@ -161,11 +163,28 @@ bool RedactLoginTaking(size_t begin, std::string* word, std::vector<std::string>
   return true;
 }
 
-// What -k is given may be a count, a file, or nothing (curl's): a key is longer than those, and one word.
+// What -k is given may be a count, a file, or nothing (curl's): a key is longer than those, and one word;
+// where it could be a path it has capitals and digits too.
 bool MayBeKey(std::string_view word) {
-  const bool number = std::all_of(word.begin(), word.end(), absl::ascii_isdigit);
-  return word.size() >= 8 && word[0] != '-' && !number &&
-         std::all_of(word.begin(), word.end(), IsKeyCharacter);
+  const auto has = [&](auto is) { return std::any_of(word.begin(), word.end(), is); };
+  const auto is_base64 = [](char c) { return IsKeyCharacter(c) || IsOneOf(c, "/+="); };
+  if (word.size() < 8 || IsOneOf(word[0], "-./") || !std::all_of(word.begin(), word.end(), is_base64))
+    return false;
+  if (std::all_of(word.begin(), word.end(), absl::ascii_isdigit)) return false;
+  return word.find('/') == word.npos || (has(absl::ascii_isdigit) && has(absl::ascii_isupper));
+}
+
+// Where the value that is glued to -k or -u begins ("-kKEY", "-k=KEY", "-uNAME:PASSWORD"); npos: there is
+// none.
+size_t GluedValue(std::string_view word) {
+  if (word.size() < 4 || word[0] != '-' || !IsOneOf(word[1], "ku")) return word.npos;
+  const size_t at = word[2] == '=' ? 3 : 2;
+  const std::string_view value = word.substr(at);
+  if (word[1] == 'u') return absl::ascii_isalnum(value[0]) && value.find(':') != value.npos ? at : word.npos;
+  // "-keep-going" is a word.
+  return MayBeKey(value) && (at == 3 || std::any_of(value.begin(), value.end(), absl::ascii_isdigit))
+             ? at
+             : word.npos;
 }
 
 void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>* secrets) {
@@ -174,9 +193,25 @@ void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>
     const bool is_option = absl::StartsWith(word, "-") && word.find_first_of("= ") == std::string::npos;
     word = RedactTaking(word, secrets);
     RedactHeaderTaking(&word, secrets);
+    // A shell's command line.
+    if (word.find(' ') != std::string::npos) {
+      std::vector<std::string> inner = absl::StrSplit(word, ' ');
+      RedactWordsTaking(&inner, secrets);
+      word = absl::StrJoin(inner, " ");
+      continue;
+    }
     const size_t value = word.find('=');
     if (value != std::string::npos && IsLoginOption(word.substr(0, value)))
       RedactLoginTaking(value + 1, &word, secrets);
+    if (const size_t glued = GluedValue(word); glued != std::string::npos) {
+      if (word[1] == 'u') {
+        RedactLoginTaking(glued, &word, secrets);
+      } else {
+        if (secrets != nullptr) secrets->push_back(word.substr(glued));
+        word = absl::StrCat(word.substr(0, glued), std::string(kRedacted));
+      }
+      continue;
+    }
     if (i + 1 < words->size() && IsLoginOption(word)) {
       if (RedactLoginTaking(0, &(*words)[i + 1], secrets)) ++i;
       continue;
@@ -188,6 +223,7 @@ void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>
     }
     if (!is_option || !SpeaksOfSecret(word) || i + 1 == words->size()) continue;
     std::string& next = (*words)[++i];
+    if (next == kRedacted) continue;
     if (absl::StartsWith(next, "-")) {
       --i;
       continue;

@@ -67,6 +67,12 @@ TEST(Redact, OfACommandTakesHeadersAndWhatCurlIsGiven) {
       ElementsAre("ask", "-k", "[redacted]", "--user=me:[redacted]", "-U", "me:[redacted]", "--jwt",
                   "[redacted]", "--bearer=[redacted]", "-H", "X-Key:[redacted]", "-k", "12345678", "-k",
                   "https://h/x"));
+  EXPECT_THAT(RedactWords({"sh", "-c", "python3 j.py -k canary-0123 -u me:canary --n 4", "-kcanary0123",
+                           "-k=canary-x", "-ume:canary", "-k", "sK/canary99+abc==", "-keep-going", "-k",
+                           "/a/file-of-9", "say: -k is short"}),
+              ElementsAre("sh", "-c", "python3 j.py -k [redacted] -u me:[redacted] --n 4", "-k[redacted]",
+                          "-k=[redacted]", "-ume:[redacted]", "-k", "[redacted]", "-keep-going", "-k",
+                          "/a/file-of-9", "say: -k is short"));
   EXPECT_THAT(SecretsOf({"-k", "one-and-more", "--user=me:two"}), ElementsAre("one-and-more", "two"));
 }
 
