@@ -15,11 +15,11 @@
 #include "model/files/hugging_face.h"
 #include "model/kv_cache.h"
 #include "rollout/engine.h"
-#include "trainer/run_directory/checkpoint.h"
 #include "trainer/inputs/documents.h"
-#include "trainer/run_directory/model_directory.h"
 #include "trainer/recipe.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -128,9 +128,20 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
     model = directory.ok() ? ReadPolicyConfig(*directory) : directory.status();
   }
   if (model.ok() || run_directory.empty()) return model;
-  const std::string own = CheckpointsDirectory(StageDirectory(run_directory, stage.name));
-  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(own));
+  const std::string checkpoint = CheckpointInPlaceOf(recipe, stage, run_directory);
   return checkpoint.empty() ? model : ReadPolicyConfig(checkpoint);
+}
+
+std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,
+                                const std::string& run_directory) {
+  const auto newest = [&](const StageConfig& one) {
+    return LatestCheckpoint(CheckpointsDirectory(StageDirectory(run_directory, one.name))).value_or("");
+  };
+  std::string checkpoint = newest(stage);
+  for (const StageConfig& other : recipe.stages) {
+    if (checkpoint.empty() && !stage.from.empty() && other.from == stage.from) checkpoint = newest(other);
+  }
+  return checkpoint;
 }
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,

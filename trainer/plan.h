@@ -18,6 +18,10 @@ namespace temper {
 // is gone, of the checkpoint that the run (empty: none) has of it. Errors: a config.json that cannot be read.
 absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage,
                                     const std::string& run_directory = "");
+// The newest checkpoint of the stage, else of one that began with the same model: its config and tokenizer
+// are the model's, which may be gone once only finished stages read it. Empty: there is none.
+std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,
+                                const std::string& run_directory);
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has

@@ -8,6 +8,7 @@
 #include "core/status.h"
 #include "data/tasks/tiny/tiny.h"
 #include "trainer/inputs/inputs.h"
+#include "trainer/run_directory/intact.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -43,11 +44,12 @@ absl::StatusOr<DocumentSource::Part> DocumentSource::OpenPart(const StageContext
     if (config.kind == DocumentsKind::kFile) {
       part.file = context.inputs->Documents(*context.stage, config);
     } else {  // what a collect stage sampled from had nothing held out in it
+      const std::string collected = StageDirectory(context.run_directory, config.stage);
+      const std::string path = DatasetPath(collected);
+      TEMPER_RETURN_IF_ERROR(CheckFileOfFinished(collected, path));
       DocumentFileOptions options;
       options.now = context.recipe->Date();
-      TEMPER_ASSIGN_OR_RETURN(
-          part.file, DocumentFile::Open(DatasetPath(StageDirectory(context.run_directory, config.stage)),
-                                        tokenizer, options));
+      TEMPER_ASSIGN_OR_RETURN(part.file, DocumentFile::Open(path, tokenizer, options));
     }
     TEMPER_RETURN_IF_ERROR(CheckDocumentCount(*context.stage, number, part.file->size()));
     part.size = config.count == 0 ? part.file->size() : config.count;

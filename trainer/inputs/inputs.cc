@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "core/check.h"
 #include "core/config/config.h"
+#include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
@@ -109,7 +110,10 @@ std::string Inputs::DirectoryOf(const StageConfig& stage) const {
   if (checkpoint.ok() && !checkpoint->empty()) return *checkpoint;
   if (const StageConfig* before = recipe_.StageBefore(stage)) return DirectoryOf(*before);
   if (stage.from.empty()) return stage.pretrain.init.directory;
-  return ModelDirectory(stage.from).value_or(stage.from);
+  const std::string from = ModelDirectory(stage.from).value_or(stage.from);
+  const std::string other =
+      FileExists(from) ? "" : CheckpointInPlaceOf(recipe_, stage, options_.run_directory);
+  return other.empty() ? from : other;
 }
 
 absl::StatusOr<const Tokenizer*> Inputs::TokenizerOf(const StageConfig& stage) {

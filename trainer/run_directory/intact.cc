@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/run_directory/intact.h"
 
+#include <filesystem>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -173,7 +174,9 @@ absl::StatusOr<std::vector<std::string>> FilesOfFinished(const std::string& stag
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadSealedJson(done));
   TEMPER_ASSIGN_OR_RETURN(const Extent sums, GetExtent(json, "sums", done));
   TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, GetString(json, "checkpoint", done));
-  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> names, FilesOfStageSums(stage, sums));
+  TEMPER_ASSIGN_OR_RETURN(const auto written, FilesOfStageSums(stage, sums));
+  std::vector<std::string> names;
+  for (const auto& [name, extent] : written) names.push_back(name);
   if (checkpoint != kNone) {
     names.push_back(StatePath(checkpoint));
     if (FileExists(StatePath(absl::StrCat(stage, "/", checkpoint)))) {
@@ -201,7 +204,27 @@ absl::Status CheckThere(const StageContext& context, const TrainingState& state)
   for (const std::string& path : paths) {
     if (!FileExists(path)) return Missing(path, ", and the run goes on");
   }
+  // Small, and what a start compares itself with.
+  TEMPER_RETURN_IF_ERROR(ReadSealedYaml(paths[0]).status());
+  TEMPER_RETURN_IF_ERROR(ReadSealedJson(paths[1]).status());
   return context.sums->CheckThere();
+}
+
+absl::Status CheckFileOfFinished(const std::string& stage_directory, const std::string& path) {
+  const std::string done = StageDonePath(stage_directory);
+  if (!FileExists(done)) return absl::OkStatus();
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ReadSealedJson(done));
+  TEMPER_ASSIGN_OR_RETURN(const Extent sums, GetExtent(json, "sums", done));
+  TEMPER_ASSIGN_OR_RETURN(const auto written, FilesOfStageSums(stage_directory, sums));
+  const auto was = written.find(NameIn(stage_directory, path));
+  if (was == written.end()) return absl::OkStatus();
+  if (!FileExists(path)) return Missing(path);
+  TEMPER_ASSIGN_OR_RETURN(const Extent now, ExtentOfFile(path, was->second.bytes));
+  std::error_code unknown;
+  const bool longer = std::filesystem::file_size(path, unknown) > static_cast<uintmax_t>(now.bytes);
+  if (now == was->second && !longer) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      Printable(path, 1000), ": is not what its stage wrote (its checksum differs): ", kRestoreAdvice));
 }
 
 absl::Status WriteFinished(const StageContext& context, const Json& row) {

@@ -15,8 +15,11 @@ namespace temper {
 
 // An error that names what was removed, while this stage runs, of that which a start goes on from:
 // config.yaml, files.json, what the finished stages before this one left, this one's records, the reference
-// policy of `state`. By names and sizes, so that it costs no reading; for the first rank.
+// policy of `state`. By names and sizes, but for the first two; for the first rank.
 absl::Status CheckThere(const StageContext& context, const TrainingState& state);
+
+// Whether a file that a finished stage wrote for later ones (a dataset) is what it wrote.
+absl::Status CheckFileOfFinished(const std::string& stage_directory, const std::string& path);
 
 // What stage.json says of a finished stage. It is written last, and carries the sums of what the stage left:
 // of metrics.jsonl and sums.jsonl up to here, and of its last checkpoint's state.json, which carries those of

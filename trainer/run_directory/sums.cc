@@ -148,12 +148,9 @@ absl::Status StageSums::CheckThere() const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> FilesOfStageSums(const std::string& stage_directory,
-                                                          const Extent& at) {
-  TEMPER_ASSIGN_OR_RETURN(const auto files, ReadSums(stage_directory, at));
-  std::vector<std::string> names;
-  for (const auto& [name, extent] : files) names.push_back(name);
-  return names;
+absl::StatusOr<std::map<std::string, Extent>> FilesOfStageSums(const std::string& stage_directory,
+                                                               const Extent& at) {
+  return ReadSums(stage_directory, at);
 }
 
 absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,

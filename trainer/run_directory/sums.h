@@ -49,9 +49,9 @@ class StageSums {
   std::map<std::string, Extent> files_;  // by path in the stage
 };
 
-// The files that sums.jsonl up to `at` names, by their paths in the stage.
-absl::StatusOr<std::vector<std::string>> FilesOfStageSums(const std::string& stage_directory,
-                                                          const Extent& at);
+// The files that sums.jsonl up to `at` names, by their paths in the stage, as they were.
+absl::StatusOr<std::map<std::string, Extent>> FilesOfStageSums(const std::string& stage_directory,
+                                                               const Extent& at);
 
 // Whether sums.jsonl begins with `at`, and each file that it names there is what it was. DataLoss names the
 // one that is not. With `cut_tails` what a crash left behind the records of a file is cut off.

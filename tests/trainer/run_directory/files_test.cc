@@ -413,6 +413,25 @@ TEST_F(RunFilesTest, WhatOnlyFinishedStagesReadNeedNotBeThereAnyMore) {
   EXPECT_EQ(Digest(folder_ / "run"), Digest(folder_ / "undisturbed"));
 }
 
+// The model was measured before first trained, by a stage of its own.
+TEST_F(RunFilesTest, AModelThatWasMeasuredFirstNeedNotBeThereAnyMore) {
+  RecipeConfig recipe = Recipe();
+  for (StageConfig& stage : recipe.stages) {
+    stage.evaluation.before = true;
+    stage.evaluation.source.files = {folder_ / "a/measured.jsonl"};
+  }
+  ASSERT_TRUE(Run(recipe, "undisturbed").ok());
+  ASSERT_TRUE(FileExists(folder_ / "undisturbed/first.before/stage.json"));
+  for (int64_t calls = 0; LatestCheckpoint(folder_ / "run/second/checkpoints").value_or("") == ""; ++calls) {
+    ASSERT_LT(calls, 200);
+    ASSERT_TRUE(absl::IsCancelled(Run(recipe, "run", calls)));
+  }
+  fs::remove_all(folder_ / "a/policy");
+  const absl::Status status = Run(recipe, "run");
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Digest(folder_ / "run"), Digest(folder_ / "undisturbed"));
+}
+
 TEST_F(RunFilesTest, WhatBecameOfAFileIsSaidWithWhatToDoWhereTheStageHasBegun) {
   RunFiles kept, now;
   kept.files = {{"one", "rl.problems.files[0]", "", "/d/a.jsonl", 1, std::string(64, 'a')},

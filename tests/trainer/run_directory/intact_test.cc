@@ -211,6 +211,35 @@ TEST_F(Intact, AnyFileThatAResumeNeedsAndThatIsRemovedUnderTheRunIsNamedWithTheN
               reference);
 }
 
+TEST_F(Intact, WhatIsReplacedUnderTheRunIsNamedWithTheNextCheckpoint) {
+  for (const std::string file : {"config.yaml", "files.json", "base/stage.json"}) {
+    Copy("stopped");
+    bool done = false;
+    const absl::Status status = Run(run_, [&] {
+      const std::string path = run_ + "/" + file;
+      if (!std::exchange(done, true))
+        EXPECT_TRUE(WriteFileAtomic(path, ReadFile(path).value_or("") + "# x\n").ok());
+      return false;
+    });
+    ExpectNamed(status, file);
+    EXPECT_FALSE(FileExists(run_ + "/zero/stage.json")) << file;
+  }
+}
+
+TEST_F(Intact, ADatasetThatIsDamagedBeforeALaterStageReadsItIsNamed) {
+  const std::string stage = Copy("finished") + "/collect", path = stage + "/dataset.jsonl";
+  const std::string bytes = *ReadFile(path);
+  EXPECT_TRUE(CheckFileOfFinished(stage, path).ok());
+  FlipBit(path);
+  ExpectNamed(CheckFileOfFinished(stage, path), "collect/dataset.jsonl");
+  for (const std::string& other : {bytes + bytes, bytes.substr(1), std::string()}) {
+    ASSERT_TRUE(WriteFileAtomic(path, other).ok());
+    ExpectNamed(CheckFileOfFinished(stage, path), "collect/dataset.jsonl");
+  }
+  fs::remove(path);
+  ExpectNamed(CheckFileOfFinished(stage, path), "collect/dataset.jsonl");
+}
+
 TEST_F(Intact, AFinishedStageWithoutItsStageJsonIsNamedBeforeALaterOneLosesItsMetrics) {
   Copy("stopped");
   fs::remove(run_ + "/base/stage.json");
