@@ -223,6 +223,25 @@ Product PartOf(const Product& p, const Block& at) {
   return part;
 }
 
+// The first or the second half of a product's chunks; the second adds the first, which is in c.
+Product HalfOf(const Product& p, int half) {
+  const Chunks chunks = ChunksOf(p);
+  Product part = p;
+  const auto cut = [&](Matrix& a, Matrix& b, AxisPart& at) {
+    const int64_t whole = at.whole == 0 ? a.cols : at.whole, first = at.begin;
+    at = {Edge(whole, chunks.first + half * chunks.count / 2), whole};
+    const int64_t count = Edge(whole, chunks.first + (half + 1) * chunks.count / 2) - at.begin;
+    a = a.Columns(at.begin - first, count);
+    b = p.b_transposed ? b.Columns(at.begin - first, count) : b.Rows(at.begin - first, count);
+  };
+  cut(part.a, part.b, part.part);
+  for (FactorPair& more : part.more) {
+    if (more.a) cut(more.a, more.b, more.part);
+  }
+  if (half == 1) part.add = p.c;
+  return part;
+}
+
 // A large product: packs columns of b and rows of a first, all threads together, then goes on with them.
 void PackedProduct(const Product& whole, CpuBackend& backend) {
   static thread_local FloatBuffer tile_buffer, panel_buffer;
@@ -230,6 +249,11 @@ void PackedProduct(const Product& whole, CpuBackend& backend) {
   const TileShape shape = *TEMPER_DISPATCH(kTile);
   const bool pack_b = WorthPacking(whole), pack_a = WorthTiles(whole);
   const int64_t k = whole.k();
+  // A panel that the second cache cannot keep: one half of the tree, then the other.
+  if (k * shape.columns > kStaysFloats && ChunksOf(whole).count > 1 && whole.bias == nullptr && !whole.add) {
+    PackedProduct(HalfOf(whole, 0), backend);
+    return PackedProduct(HalfOf(whole, 1), backend);
+  }
   const int64_t most =
       std::max<int64_t>(kPackedFloats / std::max<int64_t>(k, 1) / shape.columns, 1) * shape.columns;
   const int64_t columns = pack_b ? most : whole.n();

@@ -490,6 +490,26 @@ TEST(Gemm, SeveralProductsIntoOneAreChunkMajor) {
   }
 }
 
+TEST(Gemm, PanelsLongerThanTheSecondCacheHaveTheBitsOfARowAlone) {
+  TestBackend backend(2);
+  for (const std::vector<int64_t>& k : {std::vector<int64_t>{9001}, {4500, 4501}, {17'000, 300, 40}}) {
+    const Several x(370, 70, k, kChunks);
+    std::vector<float> whole, out;
+    Product p = x.Fill(&whole);
+    p.add = {};
+    backend->Products({&p, 1});
+    for (int64_t row : {0, 200, 369}) {
+      p = x.Fill(&out);
+      p.add = {};
+      p.a = p.a.Rows(row, 1);
+      for (FactorPair& more : p.more) more.a = more.a.Rows(row, 1);
+      p.c = p.c.Rows(row, 1);
+      backend->Products({&p, 1});
+      EXPECT_EQ(std::memcmp(p.c.data, &whole[row * p.c.stride], 70 * sizeof(float)), 0) << row;
+    }
+  }
+}
+
 TEST(Gemm, SeveralProductsByPartsOfTheirAxesAddUpToTheWhole) {
   TestBackend backend(2);
   for (int64_t m : {1, 5, 65, 300}) {
