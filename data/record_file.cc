@@ -255,10 +255,7 @@ class Gatherer {
   }
 
   std::vector<Group> Take() {
-    for (Group& group : groups_) {
-      std::sort(group.trajectories.begin(), group.trajectories.end(),
-                [](const Trajectory& a, const Trajectory& b) { return a.sample < b.sample; });
-    }
+    for (Group& group : groups_) std::ranges::sort(group.trajectories, {}, &Trajectory::sample);
     return std::move(groups_);
   }
 

@@ -51,8 +51,7 @@ absl::StatusOr<std::unique_ptr<Reward>> Make(RuleConfig config) {
 
 absl::Status CheckNames(const RewardConfig& config) {
   const auto named = [&](const std::string& name) {
-    return std::count_if(config.rules.begin(), config.rules.end(),
-                         [&](const RuleConfig& r) { return r.Name() == name; });
+    return std::ranges::count_if(config.rules, [&](const RuleConfig& r) { return r.Name() == name; });
   };
   for (const RuleConfig& rule : config.rules) {
     for (const char c : rule.name) {  // it is a part of metrics' names
@@ -130,8 +129,7 @@ absl::Status CheckRulesReady(const std::vector<std::unique_ptr<Reward>>& rules) 
 }
 
 const Verdict& VerdictOf(const std::vector<Verdict>& verdicts, const std::string& rule) {
-  const auto found =
-      std::find_if(verdicts.begin(), verdicts.end(), [&](const Verdict& v) { return v.rule == rule; });
+  const auto found = std::ranges::find_if(verdicts, [&](const Verdict& v) { return v.rule == rule; });
   TEMPER_CHECK(found != verdicts.end(), "no verdict of rule ", rule);
   return *found;
 }

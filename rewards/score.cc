@@ -29,8 +29,8 @@ bool SetMode(const std::string& mode, RuleConfig* config) {
 absl::Status Set(const std::vector<std::string>& settings, RewardConfig* config) {
   for (const std::string& setting : settings) {
     const std::string rule = setting.substr(0, setting.find('.'));
-    const auto found = std::find_if(config->rules.begin(), config->rules.end(),
-                                    [&](const RuleConfig& r) { return r.rule == rule; });
+    const auto found =
+        std::ranges::find_if(config->rules, [&](const RuleConfig& r) { return r.rule == rule; });
     if (found == config->rules.end() || rule.size() == setting.size()) {
       return absl::InvalidArgumentError(
           absl::StrCat("--set ", Printable(setting),
@@ -71,7 +71,7 @@ absl::StatusOr<RewardConfig> RewardByName(const std::string& names, const std::s
     RuleConfig rule{.rule = std::string(Trim(part))};
     if (rule.rule.empty())
       return absl::InvalidArgumentError(absl::StrCat("--rule ", Printable(names), ": a name is missing"));
-    if (std::find(known.begin(), known.end(), rule.rule) == known.end()) return MakeRule(rule).status();
+    if (std::ranges::find(known, rule.rule) == known.end()) return MakeRule(rule).status();
     if (!mode.empty()) taken |= SetMode(mode, &rule);
     config.rules.push_back(std::move(rule));
   }

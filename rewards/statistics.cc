@@ -45,8 +45,7 @@ bool Consensus(absl::Span<const Outcome> samples) {
   std::vector<Candidate> candidates;  // in the order seen
   for (const Outcome& sample : samples) {
     if (sample.key.empty()) continue;
-    auto found = std::find_if(candidates.begin(), candidates.end(),
-                              [&](const auto& c) { return *c.key == sample.key; });
+    auto found = std::ranges::find_if(candidates, [&](const auto& c) { return *c.key == sample.key; });
     if (found == candidates.end()) found = candidates.insert(candidates.end(), {&sample.key, 0, false});
     ++found->votes;
     found->correct |= sample.correct;
@@ -60,7 +59,7 @@ bool Consensus(absl::Span<const Outcome> samples) {
 
 double Quantile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
+  std::ranges::sort(values);
   const double at = std::clamp(share, 0.0, 1.0) * static_cast<double>(values.size() - 1);
   const size_t below = static_cast<size_t>(at);
   const size_t above = std::min(below + 1, values.size() - 1);

@@ -29,7 +29,7 @@ ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # What other folders may include of a folder.
 DOORS = {
-    "core": "check.h huge_pages.h log.h memory.h metrics.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h version.h "
+    "core": "check.h huge_pages.h log.h memory.h metrics.h one_of.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h version.h "
             "config/config.h config/fields.h config/redact.h config/text.h files/crc32c.h files/file.h files/folder_link.h files/lines.h "
             "files/regular_file.h files/rows_source.h files/sealed.h json/json.h json/python.h",
     "core/config": "config.h fields.h redact.h text.h",

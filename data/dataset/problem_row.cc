@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "core/one_of.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "data/dataset/code_problem.h"
@@ -24,8 +25,7 @@ absl::StatusOr<std::string> Words(const Json& value, const std::string& key, con
 // What ShareGPT calls who speaks.
 std::string RoleOf(const std::string& from) {
   if (from == "human") return "user";
-  if (from == "gpt" || from == "chatgpt" || from == "bing" || from == "bard" || from == "model")
-    return "assistant";
+  if (IsOneOf(from, {"gpt", "chatgpt", "bing", "bard", "model"})) return "assistant";
   if (from == "observation" || from == "function_response") return "tool";
   return from;
 }
@@ -146,7 +146,7 @@ const Json* FieldAt(const Json& row, const std::string& path) {
 }
 
 void ProblemFields::Saw(const std::string& field) {
-  if (std::find(seen_.begin(), seen_.end(), field) == seen_.end()) seen_.push_back(field);
+  if (std::ranges::find(seen_, field) == seen_.end()) seen_.push_back(field);
 }
 
 std::string ProblemFields::seen() const { return absl::StrJoin(seen_, ", "); }

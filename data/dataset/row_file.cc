@@ -16,6 +16,7 @@
 #include "core/files/file.h"
 #include "core/files/lines.h"
 #include "core/files/rows_source.h"
+#include "core/one_of.h"
 #include "core/stop.h"
 #include "core/text.h"
 #include "data/dataset/parquet.h"
@@ -135,7 +136,7 @@ class ListScanner {
   // come.
   std::optional<Item> Take(char c, int64_t offset) {
     if (c == '\n') ++line_;
-    const bool is_space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    const bool is_space = IsOneOf(c, " \t\r\n");
     if (in_string_) {
       if (!escaped_ && c == '"') in_string_ = false;
       escaped_ = !escaped_ && c == '\\';
@@ -262,10 +263,9 @@ absl::Status RowFile::IndexList() {
     offset += static_cast<int64_t>(got);
   }
   // Rows that share a line (pandas writes all of them in one) are told apart by their places in the list.
-  const bool shared =
-      std::adjacent_find(lines_.begin(), lines_.end(), [](const LinePlace& a, const LinePlace& b) {
-        return a.number == b.number;
-      }) != lines_.end();
+  const bool shared = std::ranges::adjacent_find(lines_, [](const LinePlace& a, const LinePlace& b) {
+                        return a.number == b.number;
+                      }) != lines_.end();
   for (size_t i = 0; shared && i < lines_.size(); ++i) lines_[i].number = static_cast<uint32_t>(i + 1);
   if (scanner.done()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <chrono>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "data/tasks/task.h"
 
@@ -80,14 +80,14 @@ Question DrawCalendar(RandomStream& random, int level) {
 
 std::string WhyWrongCalendar(const Json& row, std::string_view answer) {
   const absl::StatusOr<std::string> kind = GetString(row, "kind", "row");
-  if (!kind.ok() || (*kind != "days" && *kind != "weekday" && *kind != "date"))
+  if (!kind.ok() || !IsOneOf(*kind, {"days", "weekday", "date"}))
     return "the row's kind is not days, weekday or date";
   if (*kind == "days") return WhyWrongInteger(row, answer);
   std::string_view words = Trimmed(answer);
   if (!words.empty() && words.back() == '.') words.remove_suffix(1);
   const std::string_view reference = ReferenceOf(row);
-  if (*kind == "weekday" && std::none_of(std::begin(kWeekdays), std::end(kWeekdays),
-                                         [&](const char* day) { return SameWord(day, reference); }))
+  if (*kind == "weekday" &&
+      std::ranges::none_of(kWeekdays, [&](const char* day) { return SameWord(day, reference); }))
     return IsNot(reference, "a day of the week");
   return SameWord(words, reference) ? "" : IsNot(answer, reference);
 }

@@ -54,7 +54,7 @@ Question DrawCountdown(RandomStream& random, int level) {
   for (;;) {
     std::vector<int64_t> numbers;
     for (int i = 0; i < level + 2; ++i) numbers.push_back(Between(random, 1, kMost[level - 1]));
-    std::sort(numbers.begin(), numbers.end());
+    std::ranges::sort(numbers);
     const std::optional<Part> expression = DrawExpression(random, numbers, kMostTarget[level - 1]);
     if (!expression || expression->value < 10) continue;
     Question question{
@@ -87,8 +87,8 @@ std::string WhyWrongCountdown(const Json& row, std::string_view answer) {
   }
   absl::StatusOr<Value> value = Evaluate(answer);
   if (!value.ok()) return std::string(value.status().message());
-  std::sort(numbers.begin(), numbers.end());
-  std::sort(value->numbers.begin(), value->numbers.end());
+  std::ranges::sort(numbers);
+  std::ranges::sort(value->numbers);
   if (value->numbers != numbers) {
     return absl::StrCat("it uses ", absl::StrJoin(value->numbers, ", "), ", not each of ",
                         absl::StrJoin(numbers, ", "), " once");

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "core/one_of.h"
 #include "core/status.h"
 #include "core/text.h"
 
@@ -95,7 +96,7 @@ class Parser {
     if (depth == kMaxDepth) return absl::InvalidArgumentError("the expression is nested too deeply");
     const char c = Next();
     if (absl::ascii_isdigit(c)) return Number();
-    if (c != '(' && c != '-' && c != '+') return Unread();
+    if (!IsOneOf(c, "(-+")) return Unread();
     ++at_;
     if (c == '(') {
       TEMPER_ASSIGN_OR_RETURN(const Fraction value, Sum(depth + 1));

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/check.h"
+#include "core/one_of.h"
 
 namespace temper::procedural {
 namespace {
@@ -130,7 +131,7 @@ std::optional<uint32_t> ReadTruths(std::string_view text, const std::vector<std:
       name = -1;
     } else if (const int index = IndexOf(lower, names); index >= 0 && name < 0) {
       name = index;
-    } else if (lower != "is" && lower != "and" && lower != "a") {
+    } else if (!IsOneOf(lower, {"is", "and", "a"})) {
       return std::nullopt;
     }
   }

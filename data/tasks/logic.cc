@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tasks whose answer is a truth value for each name: knights_and_knaves, propositional_logic.
-#include <bit>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"

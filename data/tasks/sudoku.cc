@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "data/tasks/task.h"
 
@@ -27,7 +28,7 @@ bool Fits(const Grid& grid, int cell, int digit) {
 
 // Fills the empty cells, digits in the order given; counts solutions up to `most` and leaves the last.
 int Solve(Grid& grid, const std::array<int, 4>& order, int most) {
-  const auto empty = std::find(grid.begin(), grid.end(), 0);
+  const auto empty = std::ranges::find(grid, 0);
   if (empty == grid.end()) return 1;
   const int cell = static_cast<int>(empty - grid.begin());
   int found = 0;
@@ -98,7 +99,7 @@ std::optional<Grid> ReadGrid(std::string_view text, bool with_empty) {
     if (empty || (c >= '1' && c <= '4')) {
       if (cells == kCells) return std::nullopt;
       grid[cells++] = empty ? 0 : c - '0';
-    } else if (!absl::ascii_isspace(c) && std::string_view("|+-,[]").find(c) == std::string_view::npos) {
+    } else if (!absl::ascii_isspace(c) && !IsOneOf(c, "|+-,[]")) {
       return std::nullopt;
     }
   }

@@ -80,7 +80,7 @@ Step DrawStep(RandomStream& random, const std::string& word) {
   std::string result = word;
   switch (random.NextBelow(8)) {
     case 0:
-      std::reverse(result.begin(), result.end());
+      std::ranges::reverse(result);
       return {"write it backwards", result};
     case 1:
       result.erase(std::remove(result.begin(), result.end(), letter[0]), result.end());
@@ -123,8 +123,8 @@ Question DrawNumberSorting(RandomStream& random, int level) {
   };
   const std::vector<std::string> asked = texts();
   const bool ascending = Chance(random, 0.5);
-  std::sort(values.begin(), values.end());
-  if (!ascending) std::reverse(values.begin(), values.end());
+  std::ranges::sort(values);
+  if (!ascending) std::ranges::reverse(values);
   const char* const direction = ascending ? "ascending" : "descending";
   Question question{
       absl::StrCat("Sort these numbers in ", direction, " order: ", absl::StrJoin(asked, ", "),
@@ -151,12 +151,12 @@ std::string WhyWrongNumberSorting(const Json& row, std::string_view answer) {
   }
   const std::optional<std::vector<int64_t>> values = ReadList(answer);
   if (!values) return absl::StrCat(Printable(answer, 60), " is not a list of numbers");
-  std::sort(sorted.begin(), sorted.end());
-  if (*direction == "descending") std::reverse(sorted.begin(), sorted.end());
+  std::ranges::sort(sorted);
+  if (*direction == "descending") std::ranges::reverse(sorted);
   if (*values == sorted) return "";
   std::vector<int64_t> same = *values;
-  std::sort(same.begin(), same.end());
-  std::sort(sorted.begin(), sorted.end());
+  std::ranges::sort(same);
+  std::ranges::sort(sorted);
   return same == sorted ? absl::StrCat("the numbers are not in ", *direction, " order")
                         : "the list has not the same numbers";
 }
@@ -173,7 +173,7 @@ Question DrawLetterCounting(RandomStream& random, int level) {
   }
   return {
       absl::StrCat("How many times does the letter ", std::string(1, letter), " occur in \"", text, "\"?"),
-      absl::StrCat(std::count(text.begin(), text.end(), letter))};
+      absl::StrCat(std::ranges::count(text, letter))};
 }
 
 Question DrawStringManipulation(RandomStream& random, int level) {

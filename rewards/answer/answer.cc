@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/latex.h"
@@ -68,7 +68,7 @@ std::string Plain(std::string_view text) {
       at += length;
       continue;
     }
-    const auto* found = std::find_if(std::begin(kPlain), std::end(kPlain), [&](const auto& pair) {
+    const auto* found = std::ranges::find_if(kPlain, [&](const auto& pair) {
       const bool word = pair.first.size() > 2 && pair.first[0] == '\\' && Letter(pair.first, 1);
       return rest.starts_with(pair.first) &&
              !(word && pair.second.empty() && Letter(rest, pair.first.size()));
@@ -154,7 +154,7 @@ std::string_view LastNumberText(std::string_view text) {
   }
   size_t begin = end;
   constexpr size_t kMost = 2048;
-  const auto belongs = [](char c) { return absl::ascii_isdigit(c) || c == '.' || c == ',' || c == '/'; };
+  const auto belongs = [](char c) { return absl::ascii_isdigit(c) || IsOneOf(c, ".,/"); };
   while (begin > 0 && end - begin < kMost && belongs(text[begin - 1])) --begin;
   while (begin < end && (text[begin] == ',' || text[begin] == '/' ||
                          (text[begin] == '.' && !absl::ascii_isdigit(text[begin + 1])))) {
@@ -180,14 +180,10 @@ std::string_view LastNumberText(std::string_view text) {
 }
 
 std::string_view AfterAnswerIs(std::string_view text) {
-  size_t best = text.npos;
-  for (const std::string_view phrase :
-       {"answer is", "Answer is", "answer:", "Answer:", "ANSWER:", "答案是", "答案为"}) {
-    const size_t at = text.rfind(phrase);
-    if (at != text.npos && (best == text.npos || at + phrase.size() > best)) best = at + phrase.size();
-  }
-  if (best == text.npos) return {};
-  const std::string_view rest = text.substr(best);
+  const size_t behind =
+      BehindLast(text, {"answer is", "Answer is", "answer:", "Answer:", "ANSWER:", "答案是", "答案为"});
+  if (behind == text.npos) return {};
+  const std::string_view rest = text.substr(behind);
   return Trim(rest.substr(0, rest.find('\n')));
 }
 
@@ -250,7 +246,7 @@ char ReadChoice(std::string_view text) {
     if (!rest.starts_with(")") && !rest.starts_with("]")) return 0;
     rest = rest.substr(1);
   } else if (!rest.empty()) {
-    if (rest[0] != '.' && rest[0] != ')' && rest[0] != ':') return 0;
+    if (!IsOneOf(rest[0], ".):")) return 0;
     rest = rest.substr(1);
     if (!rest.empty() && rest[0] != ' ' && rest[0] != '*') return 0;
   }

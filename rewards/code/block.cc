@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <optional>
-#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 
 namespace temper {
@@ -44,8 +44,8 @@ std::string_view WithoutIndent(std::string_view line, size_t most) {
 
 bool IsLabel(std::string_view info, bool cpp) {
   const std::string label = absl::AsciiStrToLower(std::string(info.substr(0, info.find_first_of(" \t{,:"))));
-  if (cpp) return label == "cpp" || label == "c++" || label == "cc" || label == "cxx";
-  return label == "python" || label == "py" || label == "python3";
+  if (cpp) return IsOneOf(label, {"cpp", "c++", "cc", "cxx"});
+  return IsOneOf(label, {"python", "py", "python3"});
 }
 
 struct Blocks {

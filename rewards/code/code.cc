@@ -70,8 +70,7 @@ std::vector<std::string> ImportsOf(std::string_view code) {
     if (!absl::ConsumePrefix(&line, "import ") && !absl::ConsumePrefix(&line, "from ")) continue;
     line = absl::StripLeadingAsciiWhitespace(line);
     const absl::string_view name = line.substr(0, line.find_first_of(" .,;#\r"));
-    const bool plain =
-        std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+    const bool plain = std::ranges::all_of(name, [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
     if (plain && !name.empty()) names.emplace_back(name);
   }
   return names;

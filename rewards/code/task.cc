@@ -26,10 +26,9 @@ const Json* Member(const Json& object, const char* key) {
 // NAME or CLASS.NAME, in ASCII.
 bool IsFunctionName(const std::string& name) {
   const std::vector<std::string> parts = absl::StrSplit(name, '.');
-  return parts.size() <= 2 && std::all_of(parts.begin(), parts.end(), [](const std::string& part) {
+  return parts.size() <= 2 && std::ranges::all_of(parts, [](const std::string& part) {
            return !part.empty() && !absl::ascii_isdigit(part[0]) &&
-                  std::all_of(part.begin(), part.end(),
-                              [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
+                  std::ranges::all_of(part, [](char c) { return absl::ascii_isalnum(c) || c == '_'; });
          });
 }
 
@@ -196,8 +195,8 @@ absl::StatusOr<CodeTask> ReadCodeTask(const Prompt& prompt, const CodeCompare& c
   TEMPER_ASSIGN_OR_RETURN(
       const Json row, ParseJson(prompt.fields.empty() ? "{}" : prompt.fields, where, Numbers::kAsWritten));
   TEMPER_RETURN_IF_ERROR(ReadCodeRow(row, where, &task));
-  const bool checks = std::any_of(task.tests.begin(), task.tests.end(),
-                                  [](const CodeTest& test) { return !test.check.empty(); });
+  const bool checks =
+      std::ranges::any_of(task.tests, [](const CodeTest& test) { return !test.check.empty(); });
   if (checks && task.cpp) return Wrong(where, "has tests in Python for a program in C++");
   TEMPER_RETURN_IF_ERROR(ReadCompare(row, where, &task.compare));
   return task;

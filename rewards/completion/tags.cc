@@ -102,4 +102,13 @@ std::string_view AnswerText(const Completion& completion) {
   return tagged.kind == VerdictKind::kCorrect ? tagged.answer : rest;
 }
 
+size_t BehindLast(std::string_view text, std::initializer_list<std::string_view> words) {
+  size_t behind = text.npos;
+  for (const std::string_view word : words) {
+    const size_t at = text.rfind(word);
+    if (at != text.npos && (behind == text.npos || at + word.size() > behind)) behind = at + word.size();
+  }
+  return behind;
+}
+
 }  // namespace temper

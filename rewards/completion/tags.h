@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -57,5 +58,7 @@ std::string_view Trim(std::string_view text);
 // Takes what stands before the first `mark` off the text, or all of it, and the mark.
 std::string_view TakePart(std::string_view* text, char mark);
 std::string_view LastLine(std::string_view text);  // the last with more than space in it, trimmed
+// Where the text behind the last of these begins; npos: none of them is there.
+size_t BehindLast(std::string_view text, std::initializer_list<std::string_view> words);
 
 }  // namespace temper

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "core/check.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "unicode/brkiter.h"
 #include "unicode/bytestream.h"
@@ -135,18 +136,9 @@ bool IsWordCharacter(int32_t character) {
 bool WritesWithoutSpaces(int32_t character) {
   if (character < 0) return false;
   UErrorCode error = U_ZERO_ERROR;
-  switch (uscript_getScript(character, &error)) {
-    case USCRIPT_HAN:
-    case USCRIPT_HIRAGANA:
-    case USCRIPT_KATAKANA:
-    case USCRIPT_THAI:
-    case USCRIPT_LAO:
-    case USCRIPT_KHMER:
-    case USCRIPT_MYANMAR:
-      return true;
-    default:
-      return false;
-  }
+  return IsOneOf(uscript_getScript(character, &error),
+                 {USCRIPT_HAN, USCRIPT_HIRAGANA, USCRIPT_KATAKANA, USCRIPT_THAI, USCRIPT_LAO, USCRIPT_KHMER,
+                  USCRIPT_MYANMAR});
 }
 
 int64_t CountWordRuns(std::string_view text) {
@@ -203,10 +195,9 @@ Phrases::Phrases(const std::vector<std::string>& phrases) {
     std::string folded = FoldPhrase(phrases[i]);
     if (!folded.empty()) phrases_.push_back({std::move(folded), static_cast<int64_t>(i), -1});
   }
-  const auto less = [](const Phrase& a, const Phrase& b) { return a.folded < b.folded; };
-  const auto same = [](const Phrase& a, const Phrase& b) { return a.folded == b.folded; };
-  std::stable_sort(phrases_.begin(), phrases_.end(), less);
-  phrases_.erase(std::unique(phrases_.begin(), phrases_.end(), same), phrases_.end());
+  std::ranges::stable_sort(phrases_, {}, &Phrase::folded);
+  const auto again = std::ranges::unique(phrases_, {}, &Phrase::folded);
+  phrases_.erase(again.begin(), again.end());
   for (size_t i = 1; i < phrases_.size(); ++i) {
     int64_t prefix = static_cast<int64_t>(i) - 1;
     while (prefix >= 0 && !phrases_[i].folded.starts_with(phrases_[prefix].folded))
@@ -220,14 +211,13 @@ int64_t Phrases::Find(std::string_view text) const {
   const std::string folded = FoldPhrase(text);
   int64_t found = -1;
   int32_t before = -1;
-  const auto begins_after = [](std::string_view suffix, const Phrase& p) { return suffix < p.folded; };
   ForEachCharacter(folded, [&](int32_t character, size_t begin, size_t) {
     const bool starts = found < 0 && Border(before, character);
     before = character;
     if (!starts) return;
     // The last phrase that is not after the suffix; all phrases that the suffix begins with, it begins with.
     const std::string_view suffix = std::string_view(folded).substr(begin);
-    const auto after = std::upper_bound(phrases_.begin(), phrases_.end(), suffix, begins_after);
+    const auto after = std::ranges::upper_bound(phrases_, suffix, {}, &Phrase::folded);
     for (int64_t i = after - phrases_.begin() - 1; i >= 0; i = phrases_[i].prefix) {
       const std::string& phrase = phrases_[i].folded;
       if (!suffix.starts_with(phrase)) continue;

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
-#include "absl/time/time.h"
 #include "core/check.h"
 #include "core/config/redact.h"
 #include "core/text.h"
@@ -112,8 +111,8 @@ ProcessRule::Figures ProcessRule::TakeFigures() const {
 }
 
 bool ProcessRule::AllPauseLong(Clock::time_point now) const {
-  return std::all_of(pauses_.begin(), pauses_.end(),
-                     [&](Clock::time_point until) { return Seconds(until - now) > kMostWait; });
+  return std::ranges::all_of(pauses_,
+                             [&](Clock::time_point until) { return Seconds(until - now) > kMostWait; });
 }
 
 // Of a batch its fair share of what is ready goes along, so that one process does not take what others could.
@@ -123,7 +122,7 @@ ProcessRule::Unit ProcessRule::TakeReady(size_t at, Clock::time_point now) const
   queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
   if (options_.rows != RowsForm::kBatch || unit.tries > 0) return unit;
   const auto fresh = [&](const Unit& other) { return other.tries == 0; };
-  const int64_t ready = 1 + std::count_if(queue_.begin(), queue_.end(), fresh);
+  const int64_t ready = 1 + std::ranges::count_if(queue_, fresh);
   const int64_t share = std::min(options_.batch_rows, (ready + idle_) / (idle_ + 1));
   for (auto next = queue_.begin(); next != queue_.end() && static_cast<int64_t>(unit.rows.size()) < share;) {
     if (fresh(*next)) {
@@ -142,8 +141,7 @@ std::optional<ProcessRule::Task> ProcessRule::Next(size_t slot) const {
   for (;;) {
     if (ending_) return std::nullopt;
     const Clock::time_point now = Clock::now();
-    const auto ready =
-        std::find_if(queue_.begin(), queue_.end(), [&](const Unit& unit) { return unit.not_before <= now; });
+    const auto ready = std::ranges::find_if(queue_, [&](const Unit& unit) { return unit.not_before <= now; });
     const bool refused = AllPauseLong(now);
     if (ready != queue_.end() && (refused || pauses_[slot] <= now)) {
       Task task{TakeReady(static_cast<size_t>(ready - queue_.begin()), now), refused};
@@ -234,7 +232,7 @@ void ProcessRule::Settle(Unit unit, std::vector<Verdict> verdicts, Clock::time_p
   const auto failed = [](const Verdict& verdict) {
     return verdict.kind == VerdictKind::kInfrastructureError;
   };
-  const bool any = std::any_of(verdicts.begin(), verdicts.end(), failed);
+  const bool any = std::ranges::any_of(verdicts, failed);
   const Clock::time_point now = Clock::now();
   const double pause = options_.retry_seconds * std::pow(2, static_cast<double>(unit.tries));
   std::vector<size_t> answered;

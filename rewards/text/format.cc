@@ -89,14 +89,14 @@ class Format : public Reward {
 absl::StatusOr<std::unique_ptr<Reward>> MakeFormat(const FormatOptions& config) {
   if (config.tags.empty()) return absl::InvalidArgumentError("rule format: tags is empty");
   for (const std::string& tag : config.tags) {
-    const bool plain = !tag.empty() && std::all_of(tag.begin(), tag.end(), [](char c) {
+    const bool plain = !tag.empty() && std::ranges::all_of(tag, [](char c) {
       return absl::ascii_isalnum(c) || c == '_' || c == '-';
     });
     if (!plain) {
       return absl::InvalidArgumentError(absl::StrCat("rule format: tag ", Printable(tag),
                                                      ": letters, digits, _ and - only, without < and >"));
     }
-    if (std::count(config.tags.begin(), config.tags.end(), tag) > 1)
+    if (std::ranges::count(config.tags, tag) > 1)
       return absl::InvalidArgumentError(absl::StrCat("rule format: tag ", tag, " twice"));
   }
   return std::make_unique<Format>(config);

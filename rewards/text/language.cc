@@ -158,7 +158,7 @@ WordScript ScriptOf(std::string_view word, const Languages& target) {
     const UScriptCode script = uscript_getScript(character, &ignored);
     if (script == USCRIPT_COMMON || script == USCRIPT_INHERITED) return;
     ++letters;
-    of_target += std::count(target.scripts.begin(), target.scripts.end(), script) > 0;
+    of_target += std::ranges::count(target.scripts, script) > 0;
     single_counts |= script == USCRIPT_HAN || script == USCRIPT_HIRAGANA || script == USCRIPT_KATAKANA ||
                      script == USCRIPT_HANGUL;
   });
@@ -227,7 +227,7 @@ std::vector<std::string> LanguageNames() {
   for (const Languages& languages : kLanguages) {
     for (std::string_view rest = languages.names; !rest.empty();) names.emplace_back(TakePart(&rest, ' '));
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 

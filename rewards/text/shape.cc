@@ -2,7 +2,6 @@
 #include "rewards/text/shape.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numbers>
 #include <string_view>
 #include <vector>
@@ -78,17 +77,16 @@ class Repetition : public Reward {
     const int64_t count = static_cast<int64_t>(words.size()) - ngram_ + 1;
     if (count <= 0) return MakeVerdict(VerdictKind::kCorrect, 1, "too short to repeat");
     std::vector<std::string_view> sorted = words;
-    std::sort(sorted.begin(), sorted.end());
+    std::ranges::sort(sorted);
     sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
     std::vector<uint32_t> ids(words.size());
     for (size_t i = 0; i < words.size(); ++i) {
-      ids[i] =
-          static_cast<uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), words[i]) - sorted.begin());
+      ids[i] = static_cast<uint32_t>(std::ranges::lower_bound(sorted, words[i]) - sorted.begin());
     }
     std::vector<int64_t> starts(count);
     for (int64_t i = 0; i < count; ++i) starts[i] = i;
     const auto gram = [&](int64_t at) { return std::pair(ids.begin() + at, ids.begin() + at + ngram_); };
-    std::sort(starts.begin(), starts.end(), [&](int64_t a, int64_t b) {
+    std::ranges::sort(starts, [&](int64_t a, int64_t b) {
       return std::lexicographical_compare(gram(a).first, gram(a).second, gram(b).first, gram(b).second);
     });
     const auto same = [&](int64_t a, int64_t b) {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "data/tasks/tiny/problem.h"
 
@@ -46,7 +47,7 @@ std::optional<Problem> ParseProblem(std::string_view text) {
     if (words[i] != std::string(1, static_cast<char>('a' + problem.operations.size())) || words[i] > "z") {
       return std::nullopt;
     }
-    if (by.size() != 2 || std::string_view("+-*").find(by[0]) == std::string_view::npos) return std::nullopt;
+    if (by.size() != 2 || !IsOneOf(by[0], "+-*")) return std::nullopt;
     if (by[1] < '1' || by[1] > '9') return std::nullopt;
     problem.operations.push_back({by[0], by[1] - '0'});
   }
