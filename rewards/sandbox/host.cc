@@ -48,6 +48,13 @@ std::string OutputOf(const std::string& script) {
   return text;
 }
 
+// What a compiler prints when it is asked, in one line.
+std::string AnswerOf(const std::string& compiler, const std::string& option) {
+  const std::string said =
+      OutputOf(absl::StrCat("LC_ALL=C ", ShellWord(compiler), " ", option, " 2>/dev/null"));
+  return std::string(absl::StripAsciiWhitespace(said));
+}
+
 std::vector<std::string> LinesOf(const std::string& text) {
   return absl::StrSplit(text, '\n', absl::SkipWhitespace());
 }
@@ -127,7 +134,7 @@ for name in sys.argv[1:]:
 
 bool HostFiles::IsCovered(const std::string& path) const {
   for (const auto& [place, found] : found_) {
-    if (found.kind == Entry::kTree && IsUnder(path, place)) return true;
+    if (found.kind == SandboxEntry::kHostTree && IsUnder(path, place)) return true;
   }
   return found_.contains(path);
 }
@@ -155,7 +162,7 @@ absl::StatusOr<std::string> HostFiles::Add(const std::string& path) {
     std::error_code error;
     const std::string target = fs::read_symlink(next, error);
     if (error || ++links > 40) return Unusable(path, "is a link that leads nowhere");
-    if (!IsCovered(next)) found_[next] = {Entry::kLink, target};
+    if (!IsCovered(next)) found_[next] = {SandboxEntry::kLink, target};
     if (target.front() == '/') at.clear();
     std::vector<std::string> parts = absl::StrSplit(target, '/', absl::SkipEmpty());
     left.insert(left.begin(), parts.begin(), parts.end());
@@ -164,7 +171,8 @@ absl::StatusOr<std::string> HostFiles::Add(const std::string& path) {
     if (IsUnder(at, own))
       return Unusable(path, absl::StrCat("lies in ", own, ", which a sandbox has of its own"));
   }
-  if (!IsCovered(at)) found_[at] = {S_ISDIR(found.st_mode) ? Entry::kTree : Entry::kFile, at};
+  if (!IsCovered(at))
+    found_[at] = {S_ISDIR(found.st_mode) ? SandboxEntry::kHostTree : SandboxEntry::kHostFile, at};
   return at;
 }
 
@@ -174,12 +182,12 @@ absl::Status HostFiles::AddTree(const std::string& path, const IsCode& is_code, 
   const std::string here = place.empty() ? real : place;
   // What was listed by itself is now in the tree.
   std::erase_if(found_, [&](const auto& one) { return one.first != here && IsUnder(one.first, here); });
-  found_[here] = {Entry::kTree, real};
+  found_[here] = {SandboxEntry::kHostTree, real};
   if (!place.empty()) moved_.push_back(real);
   for (std::string hidden : Hidden(real, is_code, &modules_).second) {
     const bool tree = hidden.back() == '/';
     if (tree) hidden.pop_back();
-    found_[here + hidden.substr(real.size())] = {tree ? Entry::kNoTree : Entry::kNoFile, ""};
+    found_[here + hidden.substr(real.size())] = {tree ? SandboxEntry::kNoTree : SandboxEntry::kNoFile, ""};
   }
   return absl::OkStatus();
 }
@@ -210,7 +218,7 @@ absl::Status HostFiles::AddLibraries(const std::string& program, const std::vect
   for (const std::string& library : libraries) {
     const std::string plain = fs::path(library).lexically_normal();
     const auto moved = [&](const std::string& directory) { return IsUnder(plain, directory); };
-    if (IsCovered(plain) || std::any_of(moved_.begin(), moved_.end(), moved)) continue;
+    if (IsCovered(plain) || std::ranges::any_of(moved_, moved)) continue;
     TEMPER_RETURN_IF_ERROR(Add(library).status());
     const std::string directory = plain.substr(0, plain.rfind('/'));
     if (!own.contains(directory)) searched_.insert(directory);
@@ -221,10 +229,10 @@ absl::Status HostFiles::AddLibraries(const std::string& program, const std::vect
 void HostFiles::Finish() {
   std::set<std::string> made;
   for (const auto& [path, found] : found_) {
-    const bool hides = found.kind == Entry::kNoFile || found.kind == Entry::kNoTree;
+    const bool hides = found.kind == SandboxEntry::kNoFile || found.kind == SandboxEntry::kNoTree;
     for (size_t end = path.find('/', 1); !hides && end != path.npos; end = path.find('/', end + 1)) {
       const std::string parent = path.substr(0, end);
-      if (made.insert(parent).second) entries_.push_back({Entry::kDirectory, parent.substr(1), ""});
+      if (made.insert(parent).second) entries_.push_back({SandboxEntry::kDirectory, parent.substr(1), ""});
     }
     made.insert(path);
     entries_.push_back({found.kind, path.substr(1), found.source});
@@ -280,19 +288,16 @@ absl::StatusOr<HostFiles> HostFiles::OfPython(const std::string& interpreter,
 
 absl::StatusOr<HostFiles> HostFiles::OfCompiler(const std::string& compiler) {
   HostFiles files;
-  const std::string ask = "LC_ALL=C " + ShellWord(compiler);
   TEMPER_ASSIGN_OR_RETURN(files.program_, files.Add(compiler));
   std::vector<std::string> programs = {files.program_, "/bin/sh", "/bin/cat"};
   for (const char* name : {"cc1plus", "collect2", "lto-wrapper", "as", "ld"}) {
-    std::string path(
-        absl::StripAsciiWhitespace(OutputOf(absl::StrCat(ask, " -print-prog-name=", name, " 2>/dev/null"))));
+    std::string path = AnswerOf(compiler, absl::StrCat("-print-prog-name=", name));
     if (!absl::StartsWith(path, "/")) path = absl::StrCat("/usr/bin/", name);
     if (access(path.c_str(), X_OK) == 0) programs.push_back(path);
   }
   // The compiler's own objects, and those of the C library that every program is linked with.
   std::vector<std::string> objects;
-  const std::string begin(
-      absl::StripAsciiWhitespace(OutputOf(ask + " -print-file-name=crtbegin.o 2>/dev/null")));
+  const std::string begin = AnswerOf(compiler, "-print-file-name=crtbegin.o");
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(fs::path(begin).parent_path(), error)) {
     const std::string path = entry.path(), end = entry.path().extension();
@@ -308,12 +313,13 @@ absl::StatusOr<HostFiles> HostFiles::OfCompiler(const std::string& compiler) {
                            "librt.a",          "libdl.a",
                            "libstdc++.so",     "libstdc++.so.6",
                            "libgcc_s.so",      "libgcc_s.so.1"}) {
-    const std::string path(
-        absl::StripAsciiWhitespace(OutputOf(absl::StrCat(ask, " -print-file-name=", name, " 2>/dev/null"))));
+    const std::string path = AnswerOf(compiler, absl::StrCat("-print-file-name=", name));
     if (absl::StartsWith(path, "/") && access(path.c_str(), R_OK) == 0) objects.push_back(path);
   }
+  const std::string said =
+      OutputOf(absl::StrCat("LC_ALL=C ", ShellWord(compiler), " -E -v -x c++ /dev/null 2>&1 >/dev/null"));
   bool searches = false;
-  for (const std::string& line : LinesOf(OutputOf(ask + " -E -v -x c++ /dev/null 2>&1 >/dev/null"))) {
+  for (const std::string& line : LinesOf(said)) {
     searches = absl::StartsWith(line, "#include <") || (searches && line[0] == ' ');
     if (!searches || line[0] != ' ') continue;
     const std::string path = fs::path(line.substr(1)).lexically_normal();
@@ -331,8 +337,7 @@ absl::StatusOr<HostFiles> HostFiles::OfCompiler(const std::string& compiler) {
 }
 
 absl::StatusOr<HostFiles> HostFiles::OfCompiled(const std::string& compiler) {
-  const std::string library(absl::StripAsciiWhitespace(OutputOf(
-      absl::StrCat("LC_ALL=C ", ShellWord(compiler), " -print-file-name=libstdc++.so.6 2>/dev/null"))));
+  const std::string library = AnswerOf(compiler, "-print-file-name=libstdc++.so.6");
   if (library.empty() || library[0] != '/') return Unusable(compiler, "does not say where its libstdc++ is");
   HostFiles files;
   TEMPER_ASSIGN_OR_RETURN(const std::string found, files.Add(library));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/status.h"
+#include "rewards/sandbox/child.h"
 
 namespace temper {
 
@@ -18,15 +19,8 @@ class HostFiles {
  public:
   // One thing of a sandbox's root. Entries come in an order in which they can be made.
   struct Entry {
-    enum Kind {
-      kDirectory,
-      kLink,    // to `source`
-      kFile,    // the host's `source`
-      kTree,    // the host's directory `source`
-      kNoFile,  // nothing can be read here: a file of the tree that is no code
-      kNoTree
-    };
-    Kind kind;
+    SandboxEntry::Kind
+        kind;          // kDirectory, kLink, kHostFile, kHostTree; kNoFile, kNoTree: of the tree, no code
     std::string path;  // without the first slash
     std::string source;
   };
@@ -52,7 +46,7 @@ class HostFiles {
  private:
   using IsCode = std::function<bool(const std::string& path)>;
   struct Found {
-    Entry::Kind kind;
+    SandboxEntry::Kind kind;
     std::string source;
   };
 

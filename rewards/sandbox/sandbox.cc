@@ -18,10 +18,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
-#include <utility>
 
-#include "absl/cleanup/cleanup.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "rewards/sandbox/filter.h"
@@ -85,24 +82,6 @@ double Seconds(const timeval& time) {
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-SandboxEntry::Kind KindOf(HostFiles::Entry::Kind kind) {
-  switch (kind) {
-    case HostFiles::Entry::kDirectory:
-      return SandboxEntry::kDirectory;
-    case HostFiles::Entry::kLink:
-      return SandboxEntry::kLink;
-    case HostFiles::Entry::kFile:
-      return SandboxEntry::kHostFile;
-    case HostFiles::Entry::kTree:
-      return SandboxEntry::kHostTree;
-    case HostFiles::Entry::kNoFile:
-      return SandboxEntry::kNoFile;
-    case HostFiles::Entry::kNoTree:
-      return SandboxEntry::kNoTree;
-  }
-  return SandboxEntry::kDirectory;
 }
 
 // Until the process has ended, the time is over or `stop` says so; whether it has ended.
@@ -190,8 +169,7 @@ struct Sandbox::Launch {
     const auto& host = program.host->entries();
     plan.host_count = host.size();
     for (const HostFiles::Entry& entry : host) {
-      entries.push_back(
-          {.kind = KindOf(entry.kind), .path = entry.path.c_str(), .source = entry.source.c_str()});
+      entries.push_back({.kind = entry.kind, .path = entry.path.c_str(), .source = entry.source.c_str()});
     }
     entries.push_back({.kind = SandboxEntry::kDirectory, .path = "dev"});
     for (const char* path : {"/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"}) {
