@@ -26,7 +26,7 @@ uint64_t KeyOf(std::string_view text) { return ContentKey(WithoutR1(text)); }
 
 // Whether a conversation asks one of these, in whichever turn.
 bool Asks(const std::vector<Message>& messages, const ContentKeys& keys) {
-  return std::any_of(messages.begin(), messages.end(), [&](const Message& message) {
+  return std::ranges::any_of(messages, [&](const Message& message) {
     return message.role == "user" && keys.contains(KeyOf(message.content));
   });
 }
@@ -74,30 +74,27 @@ struct Skipped {
   }
 };
 
-// Calls use(index, problem, key) with the problem of each row that reads as one and passes `check`, in order.
-// Rows that do not are counted where the options say to go on; else the first of them is the error.
-absl::StatusOr<Skipped> ForEachProblem(
-    const RowFile& file, const ProblemFileOptions& options, ProblemFields* fields,
-    absl::FunctionRef<absl::Status(const DataRow&, const ProblemRow&)> check,
-    absl::FunctionRef<absl::Status(int64_t, const ProblemRow&, uint64_t)> use) {
+// Calls use(index) behind each row that passes `check`, in order. Rows that do not are counted where the
+// options say to go on; else the first of them is the error.
+template <class Options>
+absl::StatusOr<Skipped> ForEachRow(const RowFile& file, const Options& options,
+                                   absl::FunctionRef<absl::Status(const DataRow&)> check,
+                                   absl::FunctionRef<absl::Status(int64_t)> use) {
   Skipped skipped;
   for (int64_t i = 0; i < file.size(); ++i) {
     TEMPER_RETURN_IF_ERROR(Told(options.progress, i, file.size()));
-    uint64_t key = 0;
-    const auto read = [&]() -> absl::StatusOr<ProblemRow> {
+    const auto read = [&]() -> absl::Status {
       TEMPER_ASSIGN_OR_RETURN(const DataRow row, file.Read(i));
-      TEMPER_ASSIGN_OR_RETURN(ProblemRow problem, fields->Read(row));
-      key = KeyOf(problem.text);
-      if (const absl::Status status = check(row, problem); !status.ok()) return At(row.name, status);
-      return problem;
+      const absl::Status status = check(row);
+      return status.ok() ? status : At(row.name, status);
     };
-    const absl::StatusOr<ProblemRow> problem = read();
-    if (problem.ok()) {
-      TEMPER_RETURN_IF_ERROR(use(i, *problem, key));
-    } else if (options.skip_bad_lines && !absl::IsCancelled(problem.status())) {
-      skipped.Add(problem.status());
+    const absl::Status status = read();
+    if (status.ok()) {
+      TEMPER_RETURN_IF_ERROR(use(i));
+    } else if (options.skip_bad_lines && !absl::IsCancelled(status)) {
+      skipped.Add(status);
     } else {
-      return problem.status();
+      return status;
     }
   }
   return skipped;
@@ -125,7 +122,14 @@ absl::Status ProblemFile::ReadAll() {
   ProblemFields fields(options_.fields);
   absl::flat_hash_map<uint64_t, int64_t> row_of_id;  // by the id's hash
   row_of_id.reserve(static_cast<size_t>(file_->size()));
-  const auto add = [&](int64_t row, const ProblemRow& problem, uint64_t key) -> absl::Status {
+  ProblemRow problem;
+  uint64_t key = 0;
+  const auto check = [&](const DataRow& row) -> absl::Status {
+    TEMPER_ASSIGN_OR_RETURN(problem, fields.Read(row));
+    key = KeyOf(problem.text);
+    return Check(row, problem);
+  };
+  const auto add = [&](int64_t row) -> absl::Status {
     const auto [first, is_new] = row_of_id.emplace(RandomKey(0, "id", 0, problem.id), row);
     if (!is_new) {
       return absl::InvalidArgumentError(absl::StrCat(file_->RowName(row), ": id ", Printable(problem.id, 60),
@@ -142,8 +146,7 @@ absl::Status ProblemFile::ReadAll() {
     if (options_.keys != nullptr) options_.keys->insert(key);
     return absl::OkStatus();
   };
-  const auto check = [&](const DataRow& row, const ProblemRow& problem) { return Check(row, problem); };
-  TEMPER_ASSIGN_OR_RETURN(const Skipped skipped, ForEachProblem(*file_, options_, &fields, check, add));
+  TEMPER_ASSIGN_OR_RETURN(const Skipped skipped, ForEachRow(*file_, options_, check, add));
   skipped_lines_ = skipped.rows;
   first_skipped_ = skipped.first;
   fields_ = fields.seen();
@@ -294,20 +297,13 @@ absl::StatusOr<std::unique_ptr<DocumentFile>> DocumentFile::Open(const std::stri
 }
 
 absl::Status DocumentFile::ReadAll() {
-  Skipped skipped;
-  for (int64_t i = 0; i < file_->size(); ++i) {
-    TEMPER_RETURN_IF_ERROR(Told(options_.progress, i, file_->size()));
-    bool asks = false;
-    const auto check = [&]() -> absl::Status {
-      TEMPER_ASSIGN_OR_RETURN(const DataRow row, file_->Read(i));
-      const absl::Status status = CheckRow(row, &asks);
-      return status.ok() ? status : At(row.name, status);
-    };
-    const absl::Status status = check();
-    if (!status.ok() && (!options_.skip_bad_lines || absl::IsCancelled(status))) return status;
-    if (!status.ok()) skipped.Add(status);
-    if (status.ok()) asks ? void(++excluded_) : rows_.push_back(i);
-  }
+  bool asks = false;
+  const auto check = [&](const DataRow& row) { return CheckRow(row, &asks); };
+  const auto add = [&](int64_t row) {
+    asks ? void(++excluded_) : rows_.push_back(row);
+    return absl::OkStatus();
+  };
+  TEMPER_ASSIGN_OR_RETURN(const Skipped skipped, ForEachRow(*file_, options_, check, add));
   skipped_lines_ = skipped.rows;
   first_skipped_ = skipped.first;
   return absl::OkStatus();
@@ -319,10 +315,9 @@ absl::Status DocumentFile::CheckRow(const DataRow& row, bool* asks) const {
   if (document.alone && options_.prompt.prompt_template != PromptTemplate::kNone)
     return absl::InvalidArgumentError(
         "text: asks nothing that a template could stand around: template: none");
-  if (options_.exclude != nullptr) {
-    *asks = options_.exclude->contains(KeyOf(asked.text)) || Asks(asked.messages, *options_.exclude);
-    if (*asks) return absl::OkStatus();
-  }
+  *asks = options_.exclude != nullptr &&
+          (options_.exclude->contains(KeyOf(asked.text)) || Asks(asked.messages, *options_.exclude));
+  if (*asks) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string text, form_.Text(asked));
   // What a tokenizer cannot do, such as messages without role tokens, it cannot do for the first row either.
   const bool first = rows_.empty();
