@@ -99,7 +99,7 @@ absl::Status Bpe::ParseOptions(const JsonNode& model) {
   }
   // The sign must be a token itself (an unknown one could be fused with the unknown before it), and no
   // character may be left out (the signs on its two sides could merge).
-  const bool all_bytes = std::all_of(fallback_.begin(), fallback_.end(), [](int32_t id) { return id >= 0; });
+  const bool all_bytes = std::ranges::all_of(fallback_, [](int32_t id) { return id >= 0; });
   const bool leaves_out = !unk_.has_value() && !(byte_fallback_ && all_bytes);
   cuts_words_ = !ignore_merges_ && !leaves_out && vocabulary_.words_start_with_sign() &&
                 vocabulary_.Id(BpeVocabulary::kSign).has_value();
@@ -140,8 +140,7 @@ void Bpe::EncodeCached(std::string_view piece, bool bytes, std::vector<int32_t>&
 
 void Bpe::EncodeBytes(std::string_view piece, std::vector<int32_t>& ids) const {
   const auto has_id = [&](unsigned char byte) { return byte_level_[byte] >= 0; };
-  if (ignore_merges_ || !std::all_of(piece.begin(), piece.end(), has_id))
-    return EncodeText(ToByteLevel(piece), ids);
+  if (ignore_merges_ || !std::ranges::all_of(piece, has_id)) return EncodeText(ToByteLevel(piece), ids);
   const size_t before = ids.size();
   for (const unsigned char byte : piece) ids.push_back(byte_level_[byte]);
   Merge(before, ids);
@@ -180,8 +179,7 @@ void Bpe::AppendCharacters(std::string_view text, std::vector<int32_t>& ids) con
 
 bool Bpe::AppendFallback(std::string_view character, std::vector<int32_t>& ids) const {
   const auto id = [&](char byte) { return fallback_[static_cast<unsigned char>(byte)]; };
-  if (!std::all_of(character.begin(), character.end(), [&](char byte) { return id(byte) >= 0; }))
-    return false;
+  if (!std::ranges::all_of(character, [&](char byte) { return id(byte) >= 0; })) return false;
   for (const char byte : character) ids.push_back(id(byte));
   return true;
 }

@@ -77,12 +77,6 @@ bool AppendFromByteLevel(std::string_view token, std::string& bytes) {
   return true;
 }
 
-std::optional<std::string> FromByteLevel(std::string_view token) {
-  std::string bytes;
-  if (!AppendFromByteLevel(token, bytes)) return std::nullopt;
-  return bytes;
-}
-
 std::string LossyUtf8(std::string_view bytes) {
   std::string text;
   text.reserve(bytes.size());

@@ -2,16 +2,15 @@
 // GPT-2's byte alphabet: a printable character for each byte, so that vocabularies of bytes are text.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace temper {
 
 std::string ToByteLevel(std::string_view bytes);
-// The bytes that a token of the alphabet's characters stands for; nothing if it has another character.
-std::optional<std::string> FromByteLevel(std::string_view token);
-bool AppendFromByteLevel(std::string_view token, std::string& bytes);  // false: nothing was appended
+// Appends the bytes that a token of the alphabet's characters stands for; false: it has another character,
+// and nothing was appended.
+bool AppendFromByteLevel(std::string_view token, std::string& bytes);
 
 // UTF-8 as it is; each maximal part of a broken character (Unicode 15, table 3-8) becomes one U+FFFD.
 std::string LossyUtf8(std::string_view bytes);

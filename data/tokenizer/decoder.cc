@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/one_of.h"
 #include "data/tokenizer/byte_level.h"
 #include "data/tokenizer/tokenizer.h"
 #include "data/tokenizer/unicode.h"
@@ -38,22 +39,16 @@ Decoder::Decoder() {
 absl::StatusOr<Decoder> Decoder::Parse(const JsonNode& node) {
   Decoder decoder;
   decoder.steps_.clear();
-  TEMPER_RETURN_IF_ERROR(decoder.Add(node));
+  const auto add = [&](const JsonNode& step) { return decoder.Add(step); };
+  TEMPER_RETURN_IF_ERROR(ForEachStep(node, "decoders", add));
   return decoder;
 }
 
 absl::Status Decoder::Add(const JsonNode& node) {
-  TEMPER_ASSIGN_OR_RETURN(const std::string_view type, node.GetString("type"));
-  if (type == "Sequence") {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements("decoders"));
-    for (const JsonNode& each : nodes) TEMPER_RETURN_IF_ERROR(Add(each));
-    return absl::OkStatus();
-  }
   TEMPER_ASSIGN_OR_RETURN(Step step, ParseStep(node));
   step.fused = fused();
   const std::string& literal = step.pattern.literal();
-  const bool in_parts = step.kind == Kind::kFuse || step.kind == Kind::kStrip ||
-                        step.kind == Kind::kMetaspace ||
+  const bool in_parts = IsOneOf(step.kind, {Kind::kFuse, Kind::kStrip, Kind::kMetaspace}) ||
                         (!literal.empty() && CharacterLength(literal) == literal.size());
   if (step.fused && !in_parts) {
     return node.Error(
@@ -95,7 +90,7 @@ absl::StatusOr<Decoder::Step> Decoder::ParseStep(const JsonNode& node) {
 
 bool Decoder::JoinsPrevious(std::string_view token) const {
   const auto is_fallback = [](const Step& step) { return step.kind == Kind::kByteFallback; };
-  return ByteOf(token).has_value() && std::any_of(steps_.begin(), steps_.end(), is_fallback);
+  return ByteOf(token).has_value() && std::ranges::any_of(steps_, is_fallback);
 }
 
 Decoding::Decoding(const Decoder& decoder) : decoder_(decoder), states_(decoder.steps_.size()) {}

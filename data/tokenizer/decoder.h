@@ -7,8 +7,7 @@
 #include <vector>
 
 #include "data/tokenizer/json.h"
-#include "data/tokenizer/metaspace.h"
-#include "data/tokenizer/pretokenizer_pattern.h"
+#include "data/tokenizer/steps.h"
 
 namespace temper {
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/files/file.h"
 #include "core/files/folder_link.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "data/tokenizer/json.h"
 
@@ -38,7 +39,7 @@ absl::StatusOr<std::optional<std::vector<int32_t>>> ReadIds(const JsonNode& root
     }
     ids.push_back(static_cast<int32_t>(id));
   }
-  std::sort(ids.begin(), ids.end());
+  std::ranges::sort(ids);
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
 }
@@ -111,7 +112,7 @@ absl::StatusOr<TokenizerFolder> ReadTokenizerFolder(const std::string& path) {
   if (names.empty()) names.push_back("tokenizer.json");
   if (FileExists(absl::StrCat(path, "/generation_config.json"))) names.push_back("generation_config.json");
   for (const std::string& name : names) {
-    const bool is_other_form = name == "tokenizer.model" || name == "vocab.json" || name == "merges.txt";
+    const bool is_other_form = IsOneOf(name, {"tokenizer.model", "vocab.json", "merges.txt"});
     if (is_other_form || name == "added_tokens.json") continue;
     const std::string file = (std::filesystem::path(path) / name).string();
     TEMPER_RETURN_IF_ERROR(CheckLink(path, name));

@@ -24,7 +24,6 @@ class JsonNode {
   simdjson::dom::element value() const { return value_; }
   const std::string& file() const { return file_; }
   std::string where() const;  // "FILE: model.merges[3]"
-  bool IsNull() const { return value_.is_null(); }
   absl::Status Error(std::string_view what) const;
   // For the i-th element of this array, and the member of this object.
   absl::Status ElementError(size_t index, std::string_view what) const;

@@ -2,7 +2,6 @@
 #include "data/tokenizer/normalizer.h"
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -55,7 +54,7 @@ const icu::Normalizer2* FormNamed(std::string_view name) {
 }
 
 bool IsAscii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
 absl::StatusOr<std::string> ApplyForm(const icu::Normalizer2& form, std::string_view text) {
@@ -113,18 +112,13 @@ UChar32 Nmt(UChar32 c) {
 
 absl::StatusOr<Normalizer> Normalizer::Parse(const JsonNode& node) {
   Normalizer normalizer;
-  TEMPER_RETURN_IF_ERROR(normalizer.Add(node));
+  const auto add = [&](const JsonNode& step) { return normalizer.Add(step); };
+  TEMPER_RETURN_IF_ERROR(ForEachStep(node, "normalizers", add));
   return normalizer;
 }
 
 absl::Status Normalizer::Add(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const std::string_view type, node.GetString("type"));
-  if (type == "Sequence") {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements("normalizers"));
-    for (const JsonNode& each : nodes) TEMPER_RETURN_IF_ERROR(Add(each));
-    return absl::OkStatus();
-  }
-  if (type == "Replace") return AddReplace(node);
   Step step;
   step.form = FormNamed(type);
   if (step.form != nullptr) {
@@ -144,22 +138,17 @@ absl::Status Normalizer::Add(const JsonNode& node) {
   } else if (type == "Prepend") {
     step.kind = Kind::kPrepend;
     TEMPER_ASSIGN_OR_RETURN(step.content, node.GetString("prepend"));
+  } else if (type == "Replace") {
+    step.kind = Kind::kReplace;
+    TEMPER_ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
+    TEMPER_ASSIGN_OR_RETURN(step.pattern, TextPattern::Parse(pattern));
+    TEMPER_ASSIGN_OR_RETURN(step.content, node.GetString("content"));
   } else {
     return node.UnknownType(
         type,
         "NFC, NFD, NFKC, NFKD, Lowercase, Nmt, Strip, StripAccents, Prepend, Replace, ByteLevel and "
         "Sequence");
   }
-  steps_.push_back(std::move(step));
-  return absl::OkStatus();
-}
-
-absl::Status Normalizer::AddReplace(const JsonNode& node) {
-  Step step;
-  step.kind = Kind::kReplace;
-  TEMPER_ASSIGN_OR_RETURN(const JsonNode pattern, node.Get("pattern"));
-  TEMPER_ASSIGN_OR_RETURN(step.pattern, TextPattern::Parse(pattern));
-  TEMPER_ASSIGN_OR_RETURN(step.content, node.GetString("content"));
   steps_.push_back(std::move(step));
   return absl::OkStatus();
 }

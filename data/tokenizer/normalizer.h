@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "data/tokenizer/json.h"
-#include "data/tokenizer/pretokenizer_pattern.h"
+#include "data/tokenizer/steps.h"
 #include "unicode/normalizer2.h"
 
 namespace temper {
@@ -37,7 +36,6 @@ class Normalizer {
   };
 
   absl::Status Add(const JsonNode& node);
-  absl::Status AddReplace(const JsonNode& node);
   // `bytes`: of the text that all steps began with.
   static absl::Status Apply(const Step& step, size_t bytes, Text& text, Regex::Scratch& scratch);
 

@@ -2,7 +2,6 @@
 #include "data/tokenizer/pretokenizer.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "core/text.h"
@@ -28,7 +27,8 @@ bool IsNeitherWordNorSpace(UChar32 c) { return !IsWord(c) && !IsSpace(c); }
 
 absl::StatusOr<PreTokenizer> PreTokenizer::Parse(const JsonNode& node) {
   PreTokenizer pre_tokenizer;
-  TEMPER_RETURN_IF_ERROR(pre_tokenizer.Add(node));
+  const auto add = [&](const JsonNode& step) { return pre_tokenizer.Add(step); };
+  TEMPER_RETURN_IF_ERROR(ForEachStep(node, "pretokenizers", add));
   auto& steps = pre_tokenizer.steps_;
   pre_tokenizer.pieces_are_bytes_ = !steps.empty() && steps.back().action == Action::kByteLevel;
   if (pre_tokenizer.pieces_are_bytes_) steps.pop_back();
@@ -39,10 +39,7 @@ absl::Status PreTokenizer::Add(const JsonNode& node) {
   TEMPER_ASSIGN_OR_RETURN(const std::string_view type, node.GetString("type"));
   if (type == "Split") return AddSplit(node);
   if (type == "ByteLevel") return AddByteLevel(node);
-  if (type == "Sequence") {
-    TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements("pretokenizers"));
-    for (const JsonNode& each : nodes) TEMPER_RETURN_IF_ERROR(Add(each));
-  } else if (type == "Metaspace") {
+  if (type == "Metaspace") {
     TEMPER_ASSIGN_OR_RETURN(Metaspace metaspace, Metaspace::Parse(node));
     steps_.push_back({.action = Action::kMetaspace, .metaspace = std::move(metaspace)});
   } else if (type == "Digits") {
@@ -79,7 +76,7 @@ absl::StatusOr<PreTokenizer::Behavior> PreTokenizer::ParseBehavior(const JsonNod
   TEMPER_ASSIGN_OR_RETURN(const std::string_view behavior, node.GetString("behavior"));
   constexpr std::string_view kNames[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
                                          "Contiguous"};
-  const auto name = std::find(std::begin(kNames), std::end(kNames), behavior);
+  const auto name = std::ranges::find(kNames, behavior);
   if (name == std::end(kNames)) {
     return node.MemberError("behavior", absl::StrCat("unknown behavior ", Printable(behavior)));
   }
@@ -167,7 +164,7 @@ void PreTokenizer::Cover(size_t size, const std::vector<Range>& found, bool inve
 void PreTokenizer::Join(std::vector<Match>& matches, Behavior behavior, size_t offset,
                         std::vector<Range>& parts) {
   const bool backwards = behavior == Behavior::kMergedWithNext;
-  if (backwards) std::reverse(matches.begin(), matches.end());
+  if (backwards) std::ranges::reverse(matches);
   const size_t first = parts.size();
   bool previous = false;
   for (const auto& [range, is_match] : matches) {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "data/tokenizer/json.h"
-#include "data/tokenizer/metaspace.h"
-#include "data/tokenizer/pretokenizer_pattern.h"
+#include "data/tokenizer/steps.h"
 #include "unicode/umachine.h"
 
 namespace temper {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/tokenizer/unicode.h"
 
-#include <algorithm>
-
 #include "core/check.h"
 #include "unicode/uchar.h"
 #include "unicode/uniset.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What the steps of normalizers, pre-tokenizers and decoders share.
 #pragma once
 
 #include <memory>
@@ -6,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "data/tokenizer/json.h"
 #include "data/tokenizer/pretokenizer_regex.h"
 
@@ -31,5 +33,18 @@ void FindLiteral(std::string_view text, std::string_view literal, std::vector<Ra
 
 // `text` with `content` in place of each of `matches`.
 std::string Replaced(std::string_view text, const std::vector<Range>& matches, std::string_view content);
+
+// The options that the pre-tokenizer and the decoder Metaspace share: SentencePiece's sign for a space.
+struct Metaspace {
+  enum class Prepend { kAlways, kFirst, kNever };  // before a piece; only before the whole text; not at all
+  std::string replacement;                         // one character
+  Prepend prepend = Prepend::kAlways;
+  bool split = true;  // a piece begins with each sign
+  static absl::StatusOr<Metaspace> Parse(const JsonNode& node);
+};
+
+// Calls `add` with a step, or, where it is a Sequence, with each of its `list`, in order.
+absl::Status ForEachStep(const JsonNode& node, std::string_view list,
+                         absl::FunctionRef<absl::Status(const JsonNode&)> add);
 
 }  // namespace temper

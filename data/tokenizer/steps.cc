@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data/tokenizer/pretokenizer_pattern.h"
+#include "data/tokenizer/steps.h"
 
 #include <optional>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/text.h"
 
 namespace temper {
 
@@ -45,6 +48,37 @@ std::string Replaced(std::string_view text, const std::vector<Range>& matches, s
     at = match.end;
   }
   return result.append(text.substr(at));
+}
+
+absl::StatusOr<Metaspace> Metaspace::Parse(const JsonNode& node) {
+  Metaspace metaspace;
+  TEMPER_ASSIGN_OR_RETURN(metaspace.replacement, node.GetCharacter("replacement"));
+  if (node.Find("prepend_scheme").has_value()) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string_view scheme, node.GetString("prepend_scheme"));
+    if (scheme == "first") {
+      metaspace.prepend = Prepend::kFirst;
+    } else if (scheme == "never") {
+      metaspace.prepend = Prepend::kNever;
+    } else if (scheme != "always") {
+      return node.MemberError("prepend_scheme", absl::StrCat("unknown scheme ", Printable(scheme),
+                                                             "; always, first and never are known"));
+    }
+  }
+  TEMPER_ASSIGN_OR_RETURN(const bool add_prefix_space, node.GetBool("add_prefix_space", true));
+  if (!add_prefix_space && metaspace.prepend != Prepend::kNever) {
+    return node.MemberError("add_prefix_space", "false needs the prepend_scheme never");
+  }
+  TEMPER_ASSIGN_OR_RETURN(metaspace.split, node.GetBool("split", true));
+  return metaspace;
+}
+
+absl::Status ForEachStep(const JsonNode& node, std::string_view list,
+                         absl::FunctionRef<absl::Status(const JsonNode&)> add) {
+  TEMPER_ASSIGN_OR_RETURN(const std::string_view type, node.GetString("type"));
+  if (type != "Sequence") return add(node);
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<JsonNode> nodes, node.GetElements(list));
+  for (const JsonNode& each : nodes) TEMPER_RETURN_IF_ERROR(ForEachStep(each, list, add));
+  return absl::OkStatus();
 }
 
 }  // namespace temper
