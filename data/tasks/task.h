@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the procedural tasks share; not for others. Of each task its draw and its check (procedural.h); the
-// fields that the check reads stand beside it.
+// What the procedural tasks share; not for others.
 #pragma once
 
 #include <cstdint>
@@ -38,37 +37,20 @@ std::string_view ReferenceOf(const Json& row);
 // "4 is not 3", for any bytes.
 std::string IsNot(std::string_view answer, std::string_view reference);
 
-// The answer is the row's, as an integer.
-std::string WhyWrongInteger(const Json& row, std::string_view answer);
-
-Question DrawArithmetic(RandomStream& random, int level);
-Question DrawEquation(RandomStream& random, int level);
-std::string WhyWrongEquation(const Json& row, std::string_view answer);  // "x = 3", too
-Question DrawLegCounting(RandomStream& random, int level);
-
-Question DrawBaseConversion(RandomStream& random, int level);
-std::string WhyWrongBaseConversion(const Json& row, std::string_view answer);  // to_base
-
-Question DrawCountdown(RandomStream& random, int level);
-std::string WhyWrongCountdown(const Json& row, std::string_view answer);  // numbers, target
-
-Question DrawNumberSorting(RandomStream& random, int level);
-std::string WhyWrongNumberSorting(const Json& row, std::string_view answer);  // numbers, direction
-
-Question DrawLetterCounting(RandomStream& random, int level);
-Question DrawStringManipulation(RandomStream& random, int level);
-std::string WhyWrongString(const Json& row, std::string_view answer);
-
-Question DrawKnights(RandomStream& random, int level);
-std::string WhyWrongKnights(const Json& row, std::string_view answer);  // names, statements
-
-Question DrawPropositional(RandomStream& random, int level);
-std::string WhyWrongPropositional(const Json& row, std::string_view answer);  // variables, statements
-
-Question DrawSudoku(RandomStream& random, int level);
-std::string WhyWrongSudoku(const Json& row, std::string_view answer);  // puzzle
-
-Question DrawCalendar(RandomStream& random, int level);
-std::string WhyWrongCalendar(const Json& row, std::string_view answer);  // kind
+// Of each task its draw, and its check with the fields that it reads beside the answer.
+using Draw = Question(RandomStream& random, int level);
+Draw DrawArithmetic, DrawEquation, DrawLegCounting, DrawBaseConversion, DrawCountdown, DrawNumberSorting,
+    DrawLetterCounting, DrawStringManipulation, DrawKnights, DrawPropositional, DrawSudoku, DrawCalendar;
+using Check = std::string(const Json& row, std::string_view answer);
+Check WhyWrongInteger;         // the answer is the row's, as an integer
+Check WhyWrongEquation;        // the same, "x = 3", too
+Check WhyWrongBaseConversion;  // to_base
+Check WhyWrongCountdown;       // numbers, target
+Check WhyWrongNumberSorting;   // numbers, direction
+Check WhyWrongString;
+Check WhyWrongKnights;        // names, statements
+Check WhyWrongPropositional;  // variables, statements
+Check WhyWrongSudoku;         // puzzle
+Check WhyWrongCalendar;       // kind
 
 }  // namespace temper::procedural

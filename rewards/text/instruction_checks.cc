@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/json/json.h"
+#include "core/one_of.h"
 #include "rewards/completion/words.h"
 #include "rewards/text/language.h"
 #include "unicode/uchar.h"
@@ -100,11 +101,11 @@ int64_t CountHighlights(string_view line, string_view mark) {
 
 bool Keywords(const Arguments& a, string_view text) {
   const std::string folded = FoldCase(text);
-  return std::all_of(a.words.begin(), a.words.end(),
-                     [&](const std::string& word) { return folded.find(FoldCase(word)) != folded.npos; });
+  return std::ranges::all_of(
+      a.words, [&](const std::string& word) { return folded.find(FoldCase(word)) != folded.npos; });
 }
 
-bool KeywordFrequency(const Arguments& a, string_view text) {
+bool Frequency(const Arguments& a, string_view text) {
   return Compare(Count(FoldCase(text), FoldCase(TrimSpace(a.word))), a);
 }
 
@@ -120,10 +121,6 @@ bool ForbiddenWords(const Arguments& a, string_view text) {
     }
   }
   return true;
-}
-
-bool LetterFrequency(const Arguments& a, string_view text) {
-  return Compare(Count(FoldCase(text), FoldCase(TrimSpace(a.word))), a);
 }
 
 bool ResponseLanguage(const Arguments& a, string_view text) { return DetectLanguage(text) == a.word; }
@@ -145,8 +142,8 @@ bool Words(const Arguments& a, string_view text) { return Compare(CountWordRuns(
 
 bool NthParagraphFirstWord(const Arguments& a, string_view text) {
   const std::vector<string_view> paragraphs = Split(text, "\n\n");
-  const int64_t count = std::count_if(paragraphs.begin(), paragraphs.end(),
-                                      [](string_view p) { return !TrimSpace(p).empty(); });
+  const int64_t count =
+      std::ranges::count_if(paragraphs, [](string_view p) { return !TrimSpace(p).empty(); });
   if (count != a.count || a.nth > static_cast<int64_t>(paragraphs.size()) || a.nth > count) return false;
   string_view word = TrimSpace(paragraphs[a.nth - 1]);
   size_t end = word.size();
@@ -179,9 +176,7 @@ bool Postscript(const Arguments& a, string_view text) {
          begin = folded.find(marker[0], begin + 1)) {
       size_t at = begin, matched = 0;
       for (; matched < marker.size() && at < folded.size(); ++matched, ++at) {
-        if (matched > 0 && marker[matched] != '.' &&
-            std::string_view(" \n\t\r").find(folded[at]) != marker.npos)
-          ++at;
+        if (matched > 0 && marker[matched] != '.' && IsOneOf(folded[at], " \n\t\r")) ++at;
         if (at >= folded.size() || folded[at] != marker[matched]) break;
       }
       if (matched == marker.size()) return true;

@@ -15,30 +15,10 @@ namespace temper::instructions {
 using Arguments = InstructionArguments;
 using std::string_view;
 
-bool Keywords(const Arguments& a, string_view text);
-bool KeywordFrequency(const Arguments& a, string_view text);
-bool ForbiddenWords(const Arguments& a, string_view text);
-bool LetterFrequency(const Arguments& a, string_view text);
-bool ResponseLanguage(const Arguments& a, string_view text);
-bool Sentences(const Arguments& a, string_view text);
-bool Paragraphs(const Arguments& a, string_view text);
-bool Words(const Arguments& a, string_view text);
-bool NthParagraphFirstWord(const Arguments& a, string_view text);
-bool Placeholders(const Arguments& a, string_view text);
-bool Postscript(const Arguments& a, string_view text);
-bool Bullets(const Arguments& a, string_view text);
-bool ConstrainedResponse(const Arguments& a, string_view text);
-bool Highlights(const Arguments& a, string_view text);
-bool Sections(const Arguments& a, string_view text);
-bool JsonFormat(const Arguments& a, string_view text);
-bool Title(const Arguments& a, string_view text);
-bool TwoResponses(const Arguments& a, string_view text);
-bool RepeatPrompt(const Arguments& a, string_view text);
-bool EndPhrase(const Arguments& a, string_view text);
-bool Quotation(const Arguments& a, string_view text);
-bool CapitalWords(const Arguments& a, string_view text);
-bool EnglishCapital(const Arguments& a, string_view text);
-bool EnglishLowercase(const Arguments& a, string_view text);
-bool NoComma(const Arguments& a, string_view text);
+using Check = bool(const Arguments& a, string_view text);
+Check Keywords, Frequency, ForbiddenWords, ResponseLanguage, Sentences, Paragraphs, Words,
+    NthParagraphFirstWord, Placeholders, Postscript, Bullets, ConstrainedResponse, Highlights, Sections,
+    JsonFormat, Title, TwoResponses, RepeatPrompt, EndPhrase, Quotation, CapitalWords, EnglishCapital,
+    EnglishLowercase, NoComma;
 
 }  // namespace temper::instructions

@@ -30,11 +30,11 @@ namespace {
 constexpr InstructionKind kKinds[] = {
     {"keywords:existence", instructions::Keywords, {.words = "keywords"}},
     {"keywords:frequency",
-     instructions::KeywordFrequency,
+     instructions::Frequency,
      {.word = "keyword", .count = "frequency", .relation = "relation"}},
     {"keywords:forbidden_words", instructions::ForbiddenWords, {.words = "forbidden_words"}},
     {"keywords:letter_frequency",
-     instructions::LetterFrequency,
+     instructions::Frequency,
      {.word = "letter", .count = "let_frequency", .relation = "let_relation"}},
     {"language:response_language", instructions::ResponseLanguage, {.word = "language"}},
     {"length_constraints:number_sentences",
@@ -137,8 +137,7 @@ absl::StatusOr<std::vector<Instruction>> ReadInstructions(const Json& row) {
   std::vector<Instruction> instructions;
   for (size_t i = 0; i < ids->size(); ++i) {
     const std::string id = (*ids)[i].is_string() ? (*ids)[i].get<std::string>() : DumpJson((*ids)[i]);
-    const auto* kind = std::find_if(std::begin(kKinds), std::end(kKinds),
-                                    [&](const InstructionKind& k) { return k.id == id; });
+    const auto* kind = std::ranges::find_if(kKinds, [&](const InstructionKind& k) { return k.id == id; });
     if (kind == std::end(kKinds)) {
       const std::string nearest = Nearest(id, InstructionIds());
       return absl::InvalidArgumentError(
