@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "core/json/python.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "data/tokenizer/folder.h"
 
@@ -42,8 +42,8 @@ constexpr char kChatMl[] =
 
 absl::StatusOr<const char*> BuiltIn(const Tokenizer& tokenizer) {
   const auto has = [&](std::initializer_list<const char*> tokens) {
-    return std::all_of(tokens.begin(), tokens.end(),
-                       [&](const char* token) { return tokenizer.TokenId(token).has_value(); });
+    return std::ranges::all_of(tokens,
+                               [&](const char* token) { return tokenizer.TokenId(token).has_value(); });
   };
   if (has({"<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜end▁of▁sentence｜>"}))
     return kDeepSeek;
@@ -113,7 +113,7 @@ absl::Status FindInConfig(const Json& config,
   return absl::OkStatus();
 }
 
-bool IsSpace(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+bool IsSpace(char c) { return IsOneOf(c, " \n\r\t"); }
 
 std::string_view WithoutSpaceAtEnd(std::string_view text) {
   while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
@@ -146,7 +146,7 @@ absl::StatusOr<std::string> ReadContent(const Json& message, const std::string& 
     }
   }
   if (content == nullptr || !content->is_array()) {
-    const bool is_word = role == "user" || role == "assistant" || role == "system" || role == "developer";
+    const bool is_word = IsOneOf(role, {"user", "assistant", "system", "developer"});
     if (content != nullptr && content->is_object() && !is_word) return DumpJson(*content);
     return GetString(message, "content", name);
   }
@@ -249,7 +249,7 @@ absl::StatusOr<RenderedChat> ChatForm::Render(const std::vector<Message>& messag
   input.add_generation_prompt = add_generation_prompt;
   if (!add_generation_prompt) input.trusted_from = count - 1;
   const ChatTemplate& chat_template = *(!tools.is_null() && tool_template_ ? tool_template_ : template_);
-  const bool has_parts = std::any_of(input.messages.begin(), input.messages.end(), [](const Json& message) {
+  const bool has_parts = std::ranges::any_of(input.messages, [](const Json& message) {
     const Json* content = Find(message, "content");
     return content != nullptr && content->is_array();
   });

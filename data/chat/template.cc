@@ -5,9 +5,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/str_cat.h"
-#include "data/chat/jinja/evaluator.h"
-#include "data/chat/jinja/parser.h"
+#include "data/chat/jinja/jinja.h"
 
 namespace temper {
 
@@ -39,9 +37,8 @@ const Json* FindReasoning(const Json& message) {
 bool IsRole(const Json& value) {
   if (!value.is_string()) return false;
   const std::string& role = value.get_ref<const std::string&>();
-  return role.size() <= 64 && std::all_of(role.begin(), role.end(), [](char c) {
-           return absl::ascii_isalnum(c) || c == '_' || c == '-';
-         });
+  return role.size() <= 64 &&
+         std::ranges::all_of(role, [](char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-'; });
 }
 
 // A message as the template sees it. The role is no content: templates build tokens of it.

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "data/chat/jinja/format.h"
 #include "data/chat/jinja/operators.h"
 
@@ -124,7 +125,7 @@ Value Calculate(Runtime& runtime, Operator op, const Value& a, const Value& b) {
   if (op == Operator::kModulo && a.is_string()) return FormatPercent(runtime, a, b);
   if (a.is_undefined() || b.is_undefined()) return runtime.FailUndefined(a.is_undefined() ? a : b);
   if (a.is_number() && b.is_number()) {
-    const bool divides = op == Operator::kDivide || op == Operator::kFloorDivide || op == Operator::kModulo ||
+    const bool divides = IsOneOf(op, {Operator::kDivide, Operator::kFloorDivide, Operator::kModulo}) ||
                          (op == Operator::kPower && a.AsDouble() == 0 && b.AsDouble() < 0);
     if (divides && (op == Operator::kPower || b.AsDouble() == 0)) return runtime.Fail("division by zero");
     if (a.is_integral() && b.is_integral()) return CalculateInts(runtime, op, a.AsInt(), b.AsInt());

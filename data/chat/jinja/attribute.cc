@@ -14,7 +14,7 @@ Attribute::Attribute(Runtime& runtime, const Value& path, Value otherwise)
   }
   for (const TextView part : Split(path.AsText(), U".", -1)) {
     const auto is_digit = [](char32_t c) { return Bare(c) >= '0' && Bare(c) <= '9'; };
-    if (part.empty() || part.size() > 9 || !std::all_of(part.begin(), part.end(), is_digit)) {
+    if (part.empty() || part.size() > 9 || !std::ranges::all_of(part, is_digit)) {
       parts_.emplace_back(Value(part));
     } else {
       parts_.emplace_back(int64_t{std::stol(ToUtf8(part))});

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data/chat/jinja/evaluator.h"
-
 #include <algorithm>
-#include <deque>
 
 #include "absl/strings/str_cat.h"
+#include "data/chat/jinja/jinja.h"
 #include "data/chat/jinja/loop.h"
 
 namespace temper::jinja {
@@ -228,8 +226,7 @@ class Evaluator {
     std::vector<std::pair<std::string, Value>> named = arguments.named;
     const auto take = [&](const std::string& name) -> std::optional<Value> {
       if (!runtime_.Step(named.size())) return std::nullopt;
-      const auto found =
-          std::find_if(named.begin(), named.end(), [&](const auto& each) { return each.first == name; });
+      const auto found = std::ranges::find_if(named, [&](const auto& each) { return each.first == name; });
       if (found == named.end()) return std::nullopt;
       Value value = std::move(found->second);
       named.erase(found);
@@ -377,8 +374,8 @@ class Evaluator {
       Value key = Evaluate(*expression.parts[i], scope), value = Evaluate(*expression.parts[i + 1], scope);
       if (runtime_.failed()) break;
       if (!key.is_hashable()) return runtime_.Fail(absl::StrCat(TypeName(key), " is no key of a dict"));
-      const auto same = std::find_if(items.begin(), items.end(),
-                                     [&](const auto& item) { return IsEqual(runtime_, item.first, key); });
+      const auto same =
+          std::ranges::find_if(items, [&](const auto& item) { return IsEqual(runtime_, item.first, key); });
       if (same != items.end()) {
         same->second = std::move(value);
       } else {
@@ -460,32 +457,10 @@ class Evaluator {
     Value left = Evaluate(*expression.parts[0], scope);
     for (size_t i = 0; i < expression.comparisons.size(); ++i) {
       Value right = Evaluate(*expression.parts[i + 1], scope);
-      if (runtime_.failed() || !Holds(expression.comparisons[i], left, right)) return false;
+      if (runtime_.failed() || !Holds(runtime_, expression.comparisons[i], left, right)) return false;
       left = std::move(right);
     }
     return true;
-  }
-
-  bool Holds(Expression::Comparison comparison, const Value& a, const Value& b) {
-    switch (comparison) {
-      case Expression::Comparison::kEqual:
-        return IsEqual(runtime_, a, b);
-      case Expression::Comparison::kNotEqual:
-        return !IsEqual(runtime_, a, b);
-      case Expression::Comparison::kLess:
-        return Order(runtime_, a, b) < 0;
-      case Expression::Comparison::kLessEqual:
-        return Order(runtime_, a, b) <= 0;
-      case Expression::Comparison::kGreater:
-        return Order(runtime_, a, b) > 0;
-      case Expression::Comparison::kGreaterEqual:
-        return Order(runtime_, a, b) >= 0;
-      case Expression::Comparison::kIn:
-        return Contains(runtime_, b, a);
-      case Expression::Comparison::kNotIn:
-        return !Contains(runtime_, b, a);
-    }
-    return false;
   }
 
   Runtime& runtime_;

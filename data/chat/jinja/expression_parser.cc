@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "core/text.h"
 
 namespace temper::jinja {
@@ -118,8 +119,8 @@ void ExpressionParser::AddArguments(Expression& to, CallArguments arguments) {
 
 bool ExpressionParser::IsTupleEnd() const {
   const Token& token = Peek();
-  return token.type == Token::Type::kBlockEnd || token.type == Token::Type::kOutputEnd ||
-         token.type == Token::Type::kEnd || token.Is(")");
+  return IsOneOf(token.type, {Token::Type::kBlockEnd, Token::Type::kOutputEnd, Token::Type::kEnd}) ||
+         token.Is(")");
 }
 
 ExpressionPtr ExpressionParser::TupleOf(bool simplified, bool with_attributes, bool with_condition,
@@ -147,8 +148,7 @@ ExpressionPtr ExpressionParser::Tuple(bool with_condition) {
 
 bool ExpressionParser::CanAssign(const Expression& target) const {
   if (target.kind == Kind::kTuple) {
-    return std::all_of(target.parts.begin(), target.parts.end(),
-                       [&](const ExpressionPtr& part) { return CanAssign(*part); });
+    return std::ranges::all_of(target.parts, [&](const ExpressionPtr& part) { return CanAssign(*part); });
   }
   return target.kind == Kind::kName || target.kind == Kind::kAttribute;
 }
@@ -174,19 +174,16 @@ ExpressionPtr ExpressionParser::Conditional() {
   return value;
 }
 
-ExpressionPtr ExpressionParser::Or() {
+ExpressionPtr ExpressionParser::Joined(Kind kind, const char* word, Rule operand) {
   const int line = Peek().line;
-  ExpressionPtr value = And();
-  while (SkipName("or")) value = Make(Kind::kOr, line, std::move(value), And());
+  ExpressionPtr value = (this->*operand)();
+  while (SkipName(word)) value = Make(kind, line, std::move(value), (this->*operand)());
   return value;
 }
 
-ExpressionPtr ExpressionParser::And() {
-  const int line = Peek().line;
-  ExpressionPtr value = Not();
-  while (SkipName("and")) value = Make(Kind::kAnd, line, std::move(value), Not());
-  return value;
-}
+ExpressionPtr ExpressionParser::Or() { return Joined(Kind::kOr, "or", &ExpressionParser::And); }
+
+ExpressionPtr ExpressionParser::And() { return Joined(Kind::kAnd, "and", &ExpressionParser::Not); }
 
 ExpressionPtr ExpressionParser::Not() {
   const int line = Peek().line;
@@ -196,18 +193,17 @@ ExpressionPtr ExpressionParser::Not() {
   return value;
 }
 
-bool ExpressionParser::IsComparison(Expression::Comparison* comparison) {
-  static constexpr std::pair<const char*, Expression::Comparison> kSigns[] = {
-      {"==", Expression::Comparison::kEqual},  {"!=", Expression::Comparison::kNotEqual},
-      {"<", Expression::Comparison::kLess},    {"<=", Expression::Comparison::kLessEqual},
-      {">", Expression::Comparison::kGreater}, {">=", Expression::Comparison::kGreaterEqual}};
+bool ExpressionParser::IsComparison(Comparison* comparison) {
+  static constexpr std::pair<const char*, Comparison> kSigns[] = {
+      {"==", Comparison::kEqual},     {"!=", Comparison::kNotEqual}, {"<", Comparison::kLess},
+      {"<=", Comparison::kLessEqual}, {">", Comparison::kGreater},   {">=", Comparison::kGreaterEqual}};
   for (const auto& [sign, meaning] : kSigns) {
     *comparison = meaning;
     if (Skip(sign)) return true;
   }
-  *comparison = Expression::Comparison::kIn;
+  *comparison = Comparison::kIn;
   if (SkipName("in")) return true;
-  *comparison = Expression::Comparison::kNotIn;
+  *comparison = Comparison::kNotIn;
   if (!Peek().IsName("not") || !Peek(1).IsName("in")) return false;
   Next();
   Next();
@@ -218,7 +214,7 @@ ExpressionPtr ExpressionParser::Compare() {
   const int line = Peek().line;
   ExpressionPtr value = Sum();
   std::unique_ptr<Expression> compare;
-  for (Expression::Comparison comparison; IsComparison(&comparison);) {
+  for (Comparison comparison; IsComparison(&comparison);) {
     if (compare == nullptr) compare = Make(Kind::kCompare, line, std::move(value));
     compare->comparisons.push_back(comparison);
     Add(*compare, Sum());
@@ -232,8 +228,7 @@ ExpressionPtr ExpressionParser::Binary(Rule operand,
   const int line = Peek().line;
   ExpressionPtr value = (this->*operand)();
   while (!failed()) {
-    const auto op = std::find_if(operators.begin(), operators.end(),
-                                 [&](const auto& each) { return Peek().Is(each.first); });
+    const auto op = std::ranges::find_if(operators, [&](const auto& each) { return Peek().Is(each.first); });
     if (op == operators.end()) break;
     Next();
     auto binary = Make(Kind::kCalculate, line, std::move(value), (this->*operand)());
@@ -294,7 +289,7 @@ ExpressionPtr ExpressionParser::Primary(bool with_attributes) {
   if (Peek().type != Token::Type::kName) return Literal();
   const std::string name = Next().word;
   auto value = Make(Kind::kConstant, line);
-  if (name == "true" || name == "True" || name == "false" || name == "False") {
+  if (IsOneOf(name, {"true", "True", "false", "False"})) {
     value->constant = name == "true" || name == "True";
   } else if (name == "none" || name == "None") {
     value->constant = None();
@@ -463,10 +458,11 @@ ExpressionPtr ExpressionParser::Test(ExpressionPtr value) {
   test->test = FindTest(test->name);
   if (test->test == nullptr && !is_guarded_) unknown_.emplace_back("test " + test->name, line);
   const Token& token = Peek();
-  const bool is_value = token.type == Token::Type::kString || token.type == Token::Type::kInteger ||
-                        token.type == Token::Type::kFloat || token.Is("[") || token.Is("{") ||
-                        (token.type == Token::Type::kName && !token.IsName("else") && !token.IsName("or") &&
-                         !token.IsName("and"));
+  const bool is_value =
+      IsOneOf(token.type, {Token::Type::kString, Token::Type::kInteger, Token::Type::kFloat}) ||
+      token.Is("[") || token.Is("{") ||
+      (token.type == Token::Type::kName && !token.IsName("else") && !token.IsName("or") &&
+       !token.IsName("and"));
   if (token.Is("(")) {
     AddArguments(*test, Arguments());
   } else if (is_value) {

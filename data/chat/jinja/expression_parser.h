@@ -48,6 +48,7 @@ class ExpressionParser {
  private:
   using Rule = ExpressionPtr (ExpressionParser::*)();
 
+  ExpressionPtr Joined(Expression::Kind kind, const char* word, Rule operand);
   ExpressionPtr Or();
   ExpressionPtr And();
   ExpressionPtr Not();
@@ -69,7 +70,7 @@ class ExpressionParser {
   CallArguments Arguments();
   ExpressionPtr TupleOf(bool simplified, bool with_attributes, bool with_condition, bool in_parentheses);
   bool IsTupleEnd() const;
-  bool IsComparison(Expression::Comparison* comparison);
+  bool IsComparison(Comparison* comparison);
   bool CanAssign(const Expression& target) const;
   ExpressionPtr Binary(Rule operand, std::initializer_list<std::pair<const char*, Operator>> operators);
 

@@ -56,11 +56,11 @@ Value Reverse(Runtime& runtime, const Value& value, const Arguments& arguments) 
   const Bound bound(runtime, "reverse", arguments, {});
   if (value.is_string()) {
     Text text(value.AsText());
-    std::reverse(text.begin(), text.end());
-    return runtime.Room(text.size()) ? Value(std::move(text), value.is_markup()) : Value();
+    std::ranges::reverse(text);
+    return MakeText(runtime, std::move(text), value.is_markup());
   }
   std::vector<Value> elements = Elements(runtime, value);
-  std::reverse(elements.begin(), elements.end());
+  std::ranges::reverse(elements);
   return Iterator(runtime, std::move(elements));
 }
 
@@ -76,7 +76,7 @@ Value Join(Runtime& runtime, const Value& value, const Arguments& arguments) {
     text += ToText(runtime, attribute.Of(element));
     if (!runtime.Room(separator.size())) return Value();
   }
-  return runtime.Room(text.size()) ? Value(std::move(text)) : Value();
+  return MakeText(runtime, std::move(text));
 }
 
 Value Items(Runtime& runtime, const Value& value, const Arguments& arguments) {
@@ -93,7 +93,7 @@ Value Items(Runtime& runtime, const Value& value, const Arguments& arguments) {
 using Keyed = std::pair<Value, Value>;  // what an element is sorted by, and the element
 
 std::vector<Value> Sorted(Runtime& runtime, std::vector<Keyed> keyed, bool reverse) {
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const Keyed& a, const Keyed& b) {
+  std::ranges::stable_sort(keyed, [&](const Keyed& a, const Keyed& b) {
     const std::partial_ordering order = Order(runtime, a.first, b.first);
     return reverse ? order > 0 : order < 0;
   });
@@ -150,7 +150,7 @@ Value Unique(Runtime& runtime, const Value& value, const Arguments& arguments) {
     if (!key.is_hashable())
       return runtime.Fail(absl::StrCat("unique: ", TypeName(key), " cannot be looked up"));
     const auto is_same = [&](const Value& each) { return IsEqual(runtime, each, key); };
-    if (std::any_of(seen.begin(), seen.end(), is_same)) continue;
+    if (std::ranges::any_of(seen, is_same)) continue;
     if (runtime.failed()) break;
     seen.push_back(std::move(key));
     unique.push_back(element);

@@ -109,8 +109,8 @@ class JsonWriter {
     std::vector<const std::pair<Value, Value>*> items;
     for (const auto& item : dict.items) items.push_back(&item);
     if (style_.sort_keys) {
-      std::stable_sort(items.begin(), items.end(),
-                       [&](const auto* a, const auto* b) { return Order(runtime_, a->first, b->first) < 0; });
+      std::ranges::stable_sort(
+          items, [&](const auto* a, const auto* b) { return Order(runtime_, a->first, b->first) < 0; });
     }
     WriteElements(U"{}", items.size(), [&](size_t i) {
       WriteKey(items[i]->first);

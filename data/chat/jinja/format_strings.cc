@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/one_of.h"
 #include "data/chat/jinja/format.h"
 #include "data/chat/jinja/operators.h"
 
@@ -27,7 +28,7 @@ struct Specification {
 // The digits of a number without its sign.
 std::string Digits(const Specification& spec, const Value& value) {
   const auto type = static_cast<char>(spec.type);
-  if (std::string_view("fFeEgG%").find(type) != std::string_view::npos && type != 0) {
+  if (IsOneOf(type, "fFeEgG%") && type != 0) {
     const double number = std::fabs(value.AsDouble());
     const int precision = spec.precision < 0 ? 6 : spec.precision;
     if (type == '%') return absl::StrFormat("%.*f%%", precision, number * 100);
@@ -312,8 +313,8 @@ class BraceFormatter {
       value = arguments_.values[index];
     } else {
       const std::string key = ToUtf8(first);
-      const auto found = std::find_if(arguments_.named.begin(), arguments_.named.end(),
-                                      [&](const auto& each) { return each.first == key; });
+      const auto found =
+          std::ranges::find_if(arguments_.named, [&](const auto& each) { return each.first == key; });
       if (found == arguments_.named.end())
         return runtime_.Fail(absl::StrCat("format: there is no argument ", key));
       value = found->second;
@@ -392,12 +393,12 @@ class BraceFormatter {
 
 Value FormatPercent(Runtime& runtime, const Value& format, const Value& arguments) {
   Text text = PercentFormatter(runtime, format.AsText(), arguments).Format();
-  return runtime.Room(text.size()) ? Value(std::move(text)) : Value();
+  return MakeText(runtime, std::move(text));
 }
 
 Value FormatBraces(Runtime& runtime, TextView format, const Arguments& arguments) {
   Text text = BraceFormatter(runtime, arguments).Format(format, 0);
-  return runtime.Room(text.size()) ? Value(std::move(text)) : Value();
+  return MakeText(runtime, std::move(text));
 }
 
 }  // namespace temper::jinja

@@ -6,8 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
-#include "data/chat/jinja/evaluator.h"
+#include "data/chat/jinja/jinja.h"
 
 namespace temper::jinja {
 namespace {

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "core/text.h"
 
 namespace temper::jinja {
@@ -329,8 +329,8 @@ class Lexer {
                                                   ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
     for (const std::string_view sign : kSigns) {
       if (!At(Text(sign.begin(), sign.end()))) continue;
-      if (sign == "(" || sign == "[" || sign == "{") open += sign == "(" ? ')' : sign == "[" ? ']' : '}';
-      if (sign == ")" || sign == "]" || sign == "}") {
+      if (IsOneOf(sign, {"(", "[", "{"})) open += sign == "(" ? ')' : sign == "[" ? ']' : '}';
+      if (IsOneOf(sign, {")", "]", "}"})) {
         if (open.empty() || open.back() != sign[0])
           return Fail(absl::StrCat("unexpected ", std::string(sign)));
         open.pop_back();

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "data/chat/jinja/format.h"
 #include "data/chat/jinja/operators.h"
 
@@ -17,15 +16,11 @@ struct Method {
   MethodBody body;  // null: exists in Python, not here
 };
 
-Value Made(Runtime& runtime, const Value& self, Text text) {
-  return runtime.Room(text.size()) ? Value(std::move(text), self.is_markup()) : Value();
-}
-
 Value MadeList(Runtime& runtime, const Value& self, const std::vector<TextView>& parts,
                Sequence::Kind kind = Sequence::Kind::kList) {
   if (!runtime.Room(16 * parts.size())) return Value();  // beside what the list itself takes
   std::vector<Value> items;
-  for (const TextView part : parts) items.push_back(Made(runtime, self, Text(part)));
+  for (const TextView part : parts) items.push_back(MakeText(runtime, Text(part), self.is_markup()));
   return MakeList(runtime, std::move(items), kind);
 }
 
@@ -33,8 +28,9 @@ template <Ends ends>
 Value StripMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "strip", arguments, {"chars"});
   const TextView text = self.AsText();
-  if (!bound.has(0) || bound[0].is_none()) return Made(runtime, self, Text(Strip(text, ends)));
-  return Made(runtime, self, Text(Strip(text, bound.String(0, {}), ends)));
+  if (!bound.has(0) || bound[0].is_none())
+    return MakeText(runtime, Text(Strip(text, ends)), self.is_markup());
+  return MakeText(runtime, Text(Strip(text, bound.String(0, {}), ends)), self.is_markup());
 }
 
 template <bool from_end>
@@ -44,7 +40,7 @@ Value SplitMethod(Runtime& runtime, const Value& self, const Arguments& argument
   const int64_t limit = bound.Int(1, -1);
   if (!runtime.Step(text.size() + 1)) return Value();
   if (!bound.has(0) || bound[0].is_none()) {
-    return MadeList(runtime, self, from_end ? SplitSpaceLast(text, limit) : SplitSpace(text, limit));
+    return MadeList(runtime, self, SplitSpace(text, limit, from_end));
   }
   const Text separator = bound.String(0, {});
   if (separator.empty()) return runtime.Fail("split: the separator is empty");
@@ -88,7 +84,7 @@ Value AffixMethod(Runtime& runtime, const Value& self, const Arguments& argument
   const TextView text = Part(bound, self.AsText(), &begin);
   if (bound[0].is_sequence() && bound[0].AsSequence().kind == Sequence::Kind::kTuple) {
     const std::vector<Value>& affixes = bound[0].AsSequence().items;
-    return std::any_of(affixes.begin(), affixes.end(), [&](const Value& affix) {
+    return std::ranges::any_of(affixes, [&](const Value& affix) {
       if (affix.is_string()) return holds(text, affix.AsText());
       runtime.Fail("startswith: wants texts");
       return false;
@@ -132,25 +128,23 @@ Value ReplaceMethod(Runtime& runtime, const Value& self, const Arguments& argume
 template <Text (*map)(TextView)>
 Value MapMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "upper", arguments, {});
-  return Made(runtime, self, map(self.AsText()));
+  return MakeText(runtime, map(self.AsText()), self.is_markup());
 }
 
 template <bool (*holds)(char32_t)>
 Value AllMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "isdigit", arguments, {});
   const TextView text = self.AsText();
-  return !text.empty() && std::all_of(text.begin(), text.end(), holds);
+  return !text.empty() && std::ranges::all_of(text, holds);
 }
 
 bool IsAlphaNumeric(char32_t c) { return IsAlpha(c) || IsNumeric(c); }
 bool IsAscii(char32_t c) { return Bare(c) < 0x80; }
 
-template <bool (*is)(char32_t), bool (*other)(char32_t)>
+template <bool (*holds)(TextView)>
 Value CaseMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "isupper", arguments, {});
-  const TextView text = self.AsText();
-  const auto spoils = [](char32_t c) { return other(c) || IsTitle(c); };
-  return std::any_of(text.begin(), text.end(), is) && std::none_of(text.begin(), text.end(), spoils);
+  return holds(self.AsText());
 }
 
 Value JoinMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -179,7 +173,7 @@ Value RemoveMethod(Runtime& runtime, const Value& self, const Arguments& argumen
   TextView text = self.AsText();
   if (is_prefix && StartsWith(text, affix)) text.remove_prefix(affix.size());
   if (!is_prefix && EndsWith(text, affix)) text.remove_suffix(affix.size());
-  return Made(runtime, self, Text(text));
+  return MakeText(runtime, Text(text), self.is_markup());
 }
 
 // -1: text on the left; 0: in the middle; 1: on the right.
@@ -192,7 +186,7 @@ Value JustifyMethod(Runtime& runtime, const Value& self, const Arguments& argume
                 missing = std::max<int64_t>(width - static_cast<int64_t>(text.size()), 0);
   if (!runtime.Room(missing)) return Value();
   const int64_t left = side < 0 ? 0 : side > 0 ? missing : missing / 2 + (missing & width & 1);
-  return Made(runtime, self, Text(left, fill[0]) + text + Text(missing - left, fill[0]));
+  return MakeText(runtime, Text(left, fill[0]) + text + Text(missing - left, fill[0]), self.is_markup());
 }
 
 Value ZfillMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -201,7 +195,8 @@ Value ZfillMethod(Runtime& runtime, const Value& self, const Arguments& argument
   const int64_t missing = std::max<int64_t>(bound.Int(0, 0) - static_cast<int64_t>(text.size()), 0);
   if (!runtime.Room(missing)) return Value();
   const size_t sign = !text.empty() && (Bare(text[0]) == '+' || Bare(text[0]) == '-') ? 1 : 0;
-  return Made(runtime, self, Text(text.substr(0, sign)) + Text(missing, U'0') + Text(text.substr(sign)));
+  return MakeText(runtime, Text(text.substr(0, sign)) + Text(missing, U'0') + Text(text.substr(sign)),
+                  self.is_markup());
 }
 
 Value FormatMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
@@ -226,12 +221,12 @@ constexpr Method kStringMethods[] = {
     {"isdecimal", AllMethod<IsDecimal>},
     {"isdigit", AllMethod<IsDigit>},
     {"isidentifier", nullptr},
-    {"islower", CaseMethod<IsLower, IsUpper>},
+    {"islower", CaseMethod<IsLowerText>},
     {"isnumeric", AllMethod<IsNumeric>},
     {"isprintable", nullptr},
     {"isspace", AllMethod<IsSpace>},
     {"istitle", nullptr},
-    {"isupper", CaseMethod<IsUpper, IsLower>},
+    {"isupper", CaseMethod<IsUpperText>},
     {"join", JoinMethod},
     {"ljust", JustifyMethod<-1>},
     {"lower", MapMethod<Lower>},
@@ -307,8 +302,8 @@ Value IndexMethod(Runtime& runtime, const Value& self, const Arguments& argument
 Value CountItemsMethod(Runtime& runtime, const Value& self, const Arguments& arguments) {
   const Bound bound(runtime, "count", arguments, {"value"}, 1);
   const std::vector<Value>& items = self.AsSequence().items;
-  return static_cast<int64_t>(std::count_if(
-      items.begin(), items.end(), [&](const Value& item) { return IsEqual(runtime, item, bound[0]); }));
+  return static_cast<int64_t>(
+      std::ranges::count_if(items, [&](const Value& item) { return IsEqual(runtime, item, bound[0]); }));
 }
 
 constexpr Method kListMethods[] = {{"copy", CopyMethod}, {"count", CountItemsMethod}, {"index", IndexMethod}};
@@ -335,8 +330,7 @@ bool FindIn(const Method (&methods)[N], const Value& self, TextView name, Value*
 template <size_t N>
 bool IsUnsafe(const std::string_view (&names)[N], const Value& self, TextView name, Value* value) {
   if (std::none_of(names, names + N, [&](std::string_view each) { return Equal(name, each); })) return false;
-  *value = Value::MakeUndefined(
-      absl::StrCat("access to attribute '", ToUtf8(name), "' of '", TypeName(self), "' object is unsafe"));
+  *value = UnsafeAttribute(self, name);
   return true;
 }
 

@@ -53,7 +53,6 @@ struct Expression {
     kCompare,      // parts[0] comparisons[0] parts[1] comparisons[1] parts[2] ...
     kConditional,  // parts[0] if parts[1] else parts[2], which may be null
   };
-  enum class Comparison { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
 
   Kind kind = Kind::kConstant;
   int line = 1, height = 1;

@@ -2,7 +2,6 @@
 #include "data/chat/jinja/operators.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "data/chat/jinja/format.h"
@@ -53,11 +52,6 @@ Value NoElement(Runtime& runtime, const Value& object, const Value& key) {
 
 bool IsInternal(TextView name) { return StartsWith(name, U"__"); }
 
-Value UnsafeAttribute(const Value& object, TextView name) {
-  return Value::MakeUndefined(
-      absl::StrCat("access to attribute '", ToUtf8(name), "' of '", TypeName(object), "' object is unsafe"));
-}
-
 // An attribute that Python has, before items are looked at.
 bool FindAttribute(Runtime& runtime, const Value& object, TextView name, Value* value) {
   if (Object* owned = object.AsObject()) return owned->GetAttribute(runtime, name, value);
@@ -88,6 +82,11 @@ bool FindItem(Runtime& runtime, const Value& object, const Value& key, Value* va
 }
 
 }  // namespace
+
+Value UnsafeAttribute(const Value& object, TextView name) {
+  return Value::MakeUndefined(
+      absl::StrCat("access to attribute '", ToUtf8(name), "' of '", TypeName(object), "' object is unsafe"));
+}
 
 std::string TypeName(const Value& value) {
   if (value.is_undefined()) return "Undefined";
@@ -166,8 +165,29 @@ bool Contains(Runtime& runtime, const Value& container, const Value& item) {
     return false;
   }
   const std::vector<Value> items = Elements(runtime, container);
-  return std::any_of(items.begin(), items.end(),
-                     [&](const Value& each) { return IsEqual(runtime, item, each); });
+  return std::ranges::any_of(items, [&](const Value& each) { return IsEqual(runtime, item, each); });
+}
+
+bool Holds(Runtime& runtime, Comparison comparison, const Value& a, const Value& b) {
+  switch (comparison) {
+    case Comparison::kEqual:
+      return IsEqual(runtime, a, b);
+    case Comparison::kNotEqual:
+      return !IsEqual(runtime, a, b);
+    case Comparison::kLess:
+      return Order(runtime, a, b) < 0;
+    case Comparison::kLessEqual:
+      return Order(runtime, a, b) <= 0;
+    case Comparison::kGreater:
+      return Order(runtime, a, b) > 0;
+    case Comparison::kGreaterEqual:
+      return Order(runtime, a, b) >= 0;
+    case Comparison::kIn:
+      return Contains(runtime, b, a);
+    case Comparison::kNotIn:
+      return !Contains(runtime, b, a);
+  }
+  return false;
 }
 
 Text ToText(Runtime& runtime, const Value& value) {
@@ -228,7 +248,7 @@ const Value* FindKey(Runtime& runtime, const Dict& dict, const Value& key) {
     const auto may_equal = [&](const auto& item) {
       return item.first.is_string() && item.first.AsText().size() == key.AsText().size();
     };
-    const auto candidates = std::count_if(dict.items.begin(), dict.items.end(), may_equal);
+    const auto candidates = std::ranges::count_if(dict.items, may_equal);
     return runtime.Touch(static_cast<size_t>(candidates) * key.AsText().size()) ? dict.Find(key.AsText())
                                                                                 : nullptr;
   }
@@ -285,7 +305,7 @@ Value Slice(Runtime& runtime, const Value& object, const Value& start, const Val
   if (object.is_string()) {
     Text text;
     for (const int64_t at : indices) text.push_back(object.AsText()[at]);
-    return runtime.Room(text.size()) ? Value(std::move(text), object.is_markup()) : Value();
+    return MakeText(runtime, std::move(text), object.is_markup());
   }
   std::vector<Value> items;
   for (const int64_t at : indices) items.push_back(object.AsSequence().items[at]);

@@ -20,6 +20,8 @@ bool IsEqual(Runtime& runtime, const Value& a, const Value& b);
 // What < and > go by; a failure where Python has no order.
 std::partial_ordering Order(Runtime& runtime, const Value& a, const Value& b);
 bool Contains(Runtime& runtime, const Value& container, const Value& item);
+enum class Comparison { kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
+bool Holds(Runtime& runtime, Comparison comparison, const Value& a, const Value& b);
 Value Calculate(Runtime& runtime, Operator op, const Value& a, const Value& b);
 Value Negate(Runtime& runtime, const Value& value);
 Value Plus(Runtime& runtime, const Value& value);
@@ -45,6 +47,9 @@ Value Call(Runtime& runtime, const Value& callee, const Arguments& arguments);
 // tests are called only behind it.
 bool TouchTexts(Runtime& runtime, const Value& value, const Arguments& arguments);
 bool IsCallable(const Value& value);
+
+// What an attribute is that templates may not reach.
+Value UnsafeAttribute(const Value& object, TextView name);
 
 // Python's methods of str, dict, list and tuple. False: there is none of that name.
 bool GetMethod(Runtime& runtime, const Value& object, TextView name, Value* method);

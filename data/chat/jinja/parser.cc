@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "data/chat/jinja/parser.h"
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/text.h"
 #include "data/chat/jinja/expression_parser.h"
+#include "data/chat/jinja/jinja.h"
 
 namespace temper::jinja {
 namespace {
@@ -41,7 +40,7 @@ class Parser {
         block.push_back(std::move(output));
       } else {
         const Token& tag = Peek();
-        if (std::any_of(ends.begin(), ends.end(), [&](const char* end) { return tag.IsName(end); })) break;
+        if (std::ranges::any_of(ends, [&](const char* end) { return tag.IsName(end); })) break;
         if (auto statement = Tag(ends)) block.push_back(std::move(statement));
         expressions_.Expect(Token::Type::kBlockEnd, "%}");
       }

@@ -52,7 +52,7 @@ Bound::Bound(Runtime& runtime, const std::string& function, const Arguments& arg
   const size_t count = std::min(arguments.values.size(), names.size());
   for (size_t i = 0; i < count; ++i) values_[i] = &arguments.values[i];
   for (const auto& [name, value] : arguments.named) {
-    const auto found = std::find(names.begin(), names.end(), name);
+    const auto found = std::ranges::find(names, name);
     if (found == names.end()) {
       runtime.Fail(absl::StrCat(function, ": has no argument ", name));
     } else if (std::exchange(values_[found - names.begin()], &value) != nullptr) {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Jinja's tests (`is ...`).
-#include <algorithm>
-
 #include "data/chat/jinja/node.h"
 
 namespace temper::jinja {
@@ -34,13 +32,10 @@ bool IsSequence(const Value& value) {
   return value.is_undefined() || value.is_string() || value.is_dict();
 }
 
-template <bool is_upper>
+template <bool (*holds)(TextView)>
 bool HasCase(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Bound bound(runtime, "the test", arguments, {});
-  const Text text = ToText(runtime, value);
-  const auto is = [](char32_t c) { return is_upper ? IsUpper(c) : IsLower(c); };
-  const auto spoils = [](char32_t c) { return IsTitle(c) || (is_upper ? IsLower(c) : IsUpper(c)); };
-  return std::any_of(text.begin(), text.end(), is) && std::none_of(text.begin(), text.end(), spoils);
+  return holds(ToText(runtime, value));
 }
 
 template <int remainder>
@@ -64,28 +59,11 @@ bool IsIn(Runtime& runtime, const Value& value, const Arguments& arguments) {
   return Contains(runtime, bound[0], value);
 }
 
-template <bool wanted>
-bool IsEqualTo(Runtime& runtime, const Value& value, const Arguments& arguments) {
-  const Bound bound(runtime, "eq", arguments, {"other"}, 1);
-  return IsEqual(runtime, value, bound[0]) == wanted;
-}
-
-enum class Relation { kLess, kLessEqual, kGreater, kGreaterEqual };
-template <Relation relation>
-bool IsOrdered(Runtime& runtime, const Value& value, const Arguments& arguments) {
-  const Bound bound(runtime, "lt", arguments, {"other"}, 1);
-  const std::partial_ordering order = Order(runtime, value, bound[0]);
-  switch (relation) {
-    case Relation::kLess:
-      return order < 0;
-    case Relation::kLessEqual:
-      return order <= 0;
-    case Relation::kGreater:
-      return order > 0;
-    case Relation::kGreaterEqual:
-      return order >= 0;
-  }
-  return false;
+template <Comparison comparison>
+bool Compares(Runtime& runtime, const Value& value, const Arguments& arguments) {
+  const bool is_order = comparison != Comparison::kEqual && comparison != Comparison::kNotEqual;
+  const Bound bound(runtime, is_order ? "lt" : "eq", arguments, {"other"}, 1);
+  return Holds(runtime, comparison, value, bound[0]);
 }
 
 struct Test {
@@ -93,35 +71,35 @@ struct Test {
   TestBody body;
 };
 constexpr Test kTests[] = {
-    {"!=", IsEqualTo<false>},
-    {"<", IsOrdered<Relation::kLess>},
-    {"<=", IsOrdered<Relation::kLessEqual>},
-    {"==", IsEqualTo<true>},
-    {">", IsOrdered<Relation::kGreater>},
-    {">=", IsOrdered<Relation::kGreaterEqual>},
+    {"!=", Compares<Comparison::kNotEqual>},
+    {"<", Compares<Comparison::kLess>},
+    {"<=", Compares<Comparison::kLessEqual>},
+    {"==", Compares<Comparison::kEqual>},
+    {">", Compares<Comparison::kGreater>},
+    {">=", Compares<Comparison::kGreaterEqual>},
     {"boolean", Is<IsBoolean>},
     {"callable", Is<IsCallable>},
     {"defined", Is<IsDefined>},
     {"divisibleby", IsDivisibleBy},
-    {"eq", IsEqualTo<true>},
-    {"equalto", IsEqualTo<true>},
+    {"eq", Compares<Comparison::kEqual>},
+    {"equalto", Compares<Comparison::kEqual>},
     {"escaped", Is<IsEscaped>},
     {"even", IsRemainder<0>},
     {"false", Is<IsFalse>},
     {"filter", Is<IsFilter>},
     {"float", Is<IsFloat>},
-    {"ge", IsOrdered<Relation::kGreaterEqual>},
-    {"greaterthan", IsOrdered<Relation::kGreater>},
-    {"gt", IsOrdered<Relation::kGreater>},
+    {"ge", Compares<Comparison::kGreaterEqual>},
+    {"greaterthan", Compares<Comparison::kGreater>},
+    {"gt", Compares<Comparison::kGreater>},
     {"in", IsIn},
     {"integer", Is<IsInteger>},
     {"iterable", Is<IsIterable>},
-    {"le", IsOrdered<Relation::kLessEqual>},
-    {"lessthan", IsOrdered<Relation::kLess>},
-    {"lower", HasCase<false>},
-    {"lt", IsOrdered<Relation::kLess>},
+    {"le", Compares<Comparison::kLessEqual>},
+    {"lessthan", Compares<Comparison::kLess>},
+    {"lower", HasCase<IsLowerText>},
+    {"lt", Compares<Comparison::kLess>},
     {"mapping", Is<IsMapping>},
-    {"ne", IsEqualTo<false>},
+    {"ne", Compares<Comparison::kNotEqual>},
     {"none", Is<IsNone>},
     {"number", Is<IsNumber>},
     {"odd", IsRemainder<1>},
@@ -131,7 +109,7 @@ constexpr Test kTests[] = {
     {"test", Is<IsTest>},
     {"true", Is<IsTrueItself>},
     {"undefined", Is<IsUndefined>},
-    {"upper", HasCase<true>},
+    {"upper", HasCase<IsUpperText>},
 };
 
 }  // namespace

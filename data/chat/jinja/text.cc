@@ -214,6 +214,15 @@ bool IsLower(char32_t c) { return u_isULowercase(static_cast<UChar32>(Bare(c)));
 bool IsUpper(char32_t c) { return u_isUUppercase(static_cast<UChar32>(Bare(c))); }
 bool IsTitle(char32_t c) { return HasCategory(c, U_GC_LT_MASK); }
 
+bool IsLowerText(TextView text) {
+  return std::ranges::any_of(text, IsLower) && std::ranges::none_of(text, IsUpper) &&
+         std::ranges::none_of(text, IsTitle);
+}
+bool IsUpperText(TextView text) {
+  return std::ranges::any_of(text, IsUpper) && std::ranges::none_of(text, IsLower) &&
+         std::ranges::none_of(text, IsTitle);
+}
+
 bool IsInName(char32_t c, bool is_first) {
   const UProperty property = is_first ? UCHAR_XID_START : UCHAR_XID_CONTINUE;
   return Bare(c) == '_' || u_hasBinaryProperty(static_cast<UChar32>(Bare(c)), property);
@@ -239,7 +248,7 @@ TextView Strip(TextView text, Ends ends) { return StripIf(text, ends, IsSpace); 
 TextView Strip(TextView text, TextView chars, Ends ends) {
   Text sorted(chars);
   for (char32_t& c : sorted) c = Bare(c);
-  std::sort(sorted.begin(), sorted.end());
+  std::ranges::sort(sorted);
   return StripIf(text, ends,
                  [&](char32_t c) { return std::binary_search(sorted.begin(), sorted.end(), Bare(c)); });
 }
@@ -266,43 +275,28 @@ std::vector<TextView> SplitLast(TextView text, TextView separator, int64_t limit
     text = text.substr(0, found);
   }
   parts.push_back(text);
-  std::reverse(parts.begin(), parts.end());
+  std::ranges::reverse(parts);
   return parts;
 }
 
-std::vector<TextView> SplitSpace(TextView text, int64_t limit) {
+std::vector<TextView> SplitSpace(TextView text, int64_t limit, bool from_end) {
+  const Ends ends = from_end ? Ends::kRight : Ends::kLeft;
   std::vector<TextView> parts;
-  for (text = Strip(text, Ends::kLeft); !text.empty(); text = Strip(text, Ends::kLeft)) {
-    if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
-      parts.push_back(text);
-      break;
-    }
-    const size_t size = std::find_if(text.begin(), text.end(), IsSpace) - text.begin();
-    parts.push_back(text.substr(0, size));
-    text = text.substr(size);
+  for (text = Strip(text, ends); !text.empty(); text = Strip(text, ends)) {
+    size_t size = from_end ? std::find_if(text.rbegin(), text.rend(), IsSpace) - text.rbegin()
+                           : std::find_if(text.begin(), text.end(), IsSpace) - text.begin();
+    if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) size = text.size();  // the rest
+    parts.push_back(from_end ? text.substr(text.size() - size) : text.substr(0, size));
+    text = from_end ? text.substr(0, text.size() - size) : text.substr(size);
   }
-  return parts;
-}
-
-std::vector<TextView> SplitSpaceLast(TextView text, int64_t limit) {
-  std::vector<TextView> parts;
-  for (text = Strip(text, Ends::kRight); !text.empty(); text = Strip(text, Ends::kRight)) {
-    if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
-      parts.push_back(text);
-      break;
-    }
-    const size_t size = std::find_if(text.rbegin(), text.rend(), IsSpace) - text.rbegin();
-    parts.push_back(text.substr(text.size() - size));
-    text = text.substr(0, text.size() - size);
-  }
-  std::reverse(parts.begin(), parts.end());
+  if (from_end) std::ranges::reverse(parts);
   return parts;
 }
 
 std::vector<TextView> SplitLines(TextView text, bool keep_ends) {
   std::vector<TextView> lines;
   while (!text.empty()) {
-    const size_t size = std::find_if(text.begin(), text.end(), IsLineEnd) - text.begin();
+    const size_t size = std::ranges::find_if(text, IsLineEnd) - text.begin();
     size_t next = std::min(size + 1, text.size());
     if (next < text.size() && Bare(text[size]) == '\r' && Bare(text[next]) == '\n') ++next;
     lines.push_back(text.substr(0, keep_ends ? next : size));
@@ -393,7 +387,7 @@ Text SwapCase(TextView text) {
 
 Text Quote(TextView text) {
   const auto has = [&](char32_t quote) {
-    return std::any_of(text.begin(), text.end(), [&](char32_t c) { return Bare(c) == quote; });
+    return std::ranges::any_of(text, [&](char32_t c) { return Bare(c) == quote; });
   };
   const char32_t quote = has('\'') && !has('"') ? '"' : '\'';
   Text quoted(1, quote);

@@ -6,7 +6,6 @@
 
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace temper::jinja {
@@ -40,6 +39,8 @@ bool IsLower(char32_t c);
 bool IsUpper(char32_t c);
 bool IsTitle(char32_t c);
 bool IsInName(char32_t c, bool is_first);  // of an identifier
+bool IsLowerText(TextView text);           // has such a letter, and none of the other case
+bool IsUpperText(TextView text);
 
 enum class Ends { kBoth, kLeft, kRight };
 TextView Strip(TextView text, Ends ends);                  // white space
@@ -48,8 +49,7 @@ TextView Strip(TextView text, TextView chars, Ends ends);  // any of chars
 // As str.split and rsplit; limit < 0: none. SplitSpace splits at runs of white space.
 std::vector<TextView> Split(TextView text, TextView separator, int64_t limit);
 std::vector<TextView> SplitLast(TextView text, TextView separator, int64_t limit);
-std::vector<TextView> SplitSpace(TextView text, int64_t limit);
-std::vector<TextView> SplitSpaceLast(TextView text, int64_t limit);
+std::vector<TextView> SplitSpace(TextView text, int64_t limit, bool from_end);
 std::vector<TextView> SplitLines(TextView text, bool keep_ends = false);
 Text Replace(TextView text, TextView from, TextView to, int64_t limit);
 size_t Count(TextView text, TextView needle);  // that do not overlap

@@ -13,14 +13,10 @@
 namespace temper::jinja {
 namespace {
 
-Value MadeText(Runtime& runtime, Text text, bool is_markup = false) {
-  return runtime.Room(text.size()) ? Value(std::move(text), is_markup) : Value();
-}
-
 template <Text (*map)(TextView)>
 Value MapText(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Bound bound(runtime, "upper", arguments, {});
-  return MadeText(runtime, map(ToText(runtime, value)), value.is_markup());
+  return MakeText(runtime, map(ToText(runtime, value)), value.is_markup());
 }
 
 // As Jinja splits words: at white space and -({[<.
@@ -129,7 +125,7 @@ template <bool even_markup>
 Value Escape(Runtime& runtime, const Value& value, const Arguments& arguments) {
   const Bound bound(runtime, "escape", arguments, {});
   if (value.is_markup() && !even_markup) return value;
-  return MadeText(runtime, EscapeHtml(ToText(runtime, value)), true);
+  return MakeText(runtime, EscapeHtml(ToText(runtime, value)), true);
 }
 
 Value Format(Runtime& runtime, const Value& value, const Arguments& arguments) {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "data/chat/jinja/runtime.h"
 
 namespace temper::jinja {
@@ -79,7 +80,7 @@ Value Object::Call(Runtime& runtime, const Arguments& arguments) {
 Value MakeList(Runtime& runtime, std::vector<Value> items, Sequence::Kind kind) {
   int depth = 0;
   bool is_hashable =
-      kind == Sequence::Kind::kTuple || kind == Sequence::Kind::kRange || kind == Sequence::Kind::kIterator;
+      IsOneOf(kind, {Sequence::Kind::kTuple, Sequence::Kind::kRange, Sequence::Kind::kIterator});
   for (const Value& item : items) {
     depth = std::max(depth, item.depth());
     is_hashable &= kind != Sequence::Kind::kTuple || item.is_hashable();
@@ -96,7 +97,9 @@ Value MakeDict(Runtime& runtime, std::vector<std::pair<Value, Value>> items) {
   return Share(runtime, Dict{std::move(items)}, depth + 1, size);
 }
 
-Value FromAscii(std::string_view text) { return AsciiText(text); }
+Value MakeText(Runtime& runtime, Text text, bool is_markup) {
+  return runtime.Room(text.size()) ? Value(std::move(text), is_markup) : Value();
+}
 
 Value FromJson(Runtime& runtime, const Json& json, bool marked) {
   if (json.is_null()) return None();

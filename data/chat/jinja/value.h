@@ -130,7 +130,6 @@ class Object {
   virtual bool GetAttribute(Runtime& runtime, TextView name, Value* value) = 0;  // false: has none
   virtual bool is_callable() const { return false; }
   virtual Value Call(Runtime& runtime, const Arguments& arguments);
-  virtual bool is_loop() const { return false; }
   virtual Value* Member(const std::string& name) {
     return nullptr;
   }  // made if need be: what `set a.b` writes
@@ -139,7 +138,7 @@ class Object {
 // A string's text, or a list's elements, as a list; nesting beyond kMaxDepth fails.
 Value MakeList(Runtime& runtime, std::vector<Value> items, Sequence::Kind kind = Sequence::Kind::kList);
 Value MakeDict(Runtime& runtime, std::vector<std::pair<Value, Value>> items);
-Value FromAscii(std::string_view text);
+Value MakeText(Runtime& runtime, Text text, bool is_markup = false);  // where there is room for it
 
 // `marked`: the texts came from a conversation (keys do too).
 Value FromJson(Runtime& runtime, const Json& json, bool marked);
