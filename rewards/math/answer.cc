@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/claims.h"
 #include "rewards/math/latex/commands.h"
@@ -45,7 +46,7 @@ std::string WithoutLabel(std::string text) {
   const size_t close = text.find('}');
   if (close == text.npos || close + 1 == text.size()) return text;
   const std::string_view label = Trim(std::string_view(text).substr(6, close - 6));
-  const bool money = label == "Rs." || label == "Rs" || label == "USD" || label == "EUR";
+  const bool money = IsOneOf(label, {"Rs.", "Rs", "USD", "EUR"});
   if (!money &&
       (!label.ends_with(':') || IsDenied(label) || IsChanged(label) || label.find('\\') != label.npos))
     return text;
@@ -55,7 +56,7 @@ std::string WithoutLabel(std::string text) {
 // Whether it can be nothing else, whatever words are in it: 9:00 a.m., 2 hours 30 minutes.
 bool IsTimeOrAmount(const MathAnswer& answer) {
   const std::string& name = answer.expression.name;
-  return answer.parses && (name == "time" || name == "clock" || name == "amounts" || name == "date");
+  return answer.parses && IsOneOf(name, {"time", "clock", "amounts", "date"});
 }
 
 // What of a text's readings the reference decides, and where the text is read.
@@ -92,9 +93,7 @@ struct AnswerReader {
 };
 
 // An answer that was read and is no words.
-bool IsMath(const MathAnswer& answer) {
-  return answer.parses && answer.expression.kind != ExpressionKind::kText;
-}
+bool IsMath(const MathAnswer& answer) { return answer.parses && answer.expression.kind != Kind::kText; }
 
 MathAnswer Unreadable(std::string_view text, const char* place, const char* error) {
   MathAnswer answer;
@@ -118,7 +117,7 @@ std::optional<MathAnswer> AnswerReader::Boxed(std::string_view text,
   const Span& box = boxes.back();
   const std::string_view inside = Trim(text.substr(box.inner_begin, box.inner_end - box.inner_begin));
   if (IsDeniedBox(text.substr(0, box.begin))) return Denied(text.substr(box.begin), "boxed");
-  if (inside.empty() || inside == "\\text{}" || inside == "~" || inside == "\\") return MathAnswer{};
+  if (inside.empty() || IsOneOf(inside, {"\\text{}", "~", "\\"})) return MathAnswer{};
   if (std::optional<MathAnswer> corrected = Corrected(text.substr(box.end), /*strictly=*/true))
     return corrected;
   return Parsed(Joined(text, boxes, formulas), "boxed");
@@ -144,13 +143,13 @@ std::optional<MathAnswer> AnswerReader::LastFormulaWord(std::string_view text, c
 
 bool IsBareNumber(const Expression& x) {
   switch (x.kind) {
-    case ExpressionKind::kNumber:
+    case Kind::kNumber:
       return true;
-    case ExpressionKind::kMultiply:
-    case ExpressionKind::kPower:
-    case ExpressionKind::kAdd:
-    case ExpressionKind::kPercent:
-      return std::all_of(x.args.begin(), x.args.end(), IsBareNumber);
+    case Kind::kMultiply:
+    case Kind::kPower:
+    case Kind::kAdd:
+    case Kind::kPercent:
+      return std::ranges::all_of(x.args, IsBareNumber);
     default:
       return false;
   }
@@ -191,12 +190,8 @@ std::optional<MathAnswer> AnswerReader::Sentence(std::string_view sentence, cons
   MathAnswer whole = Parsed(sentence, place);
   if (IsTimeOrAmount(whole)) return whole;
   if (IsMath(whole) && (!IsProse(sentence, formulas) || IsOneFormula(sentence, formulas))) return whole;
-  size_t behind = 0;
-  for (const std::string_view verb : {" is ", " are ", " est ", " ist ", " es ", "是", "为"}) {
-    const size_t at = sentence.rfind(verb);
-    if (at != sentence.npos) behind = std::max(behind, at + verb.size());
-  }
-  if (behind > 0) {
+  if (const size_t behind = BehindLast(sentence, {" is ", " are ", " est ", " ist ", " es ", "是", "为"});
+      behind != sentence.npos) {
     if (std::optional<MathAnswer> found = Sentence(sentence.substr(behind), place)) return found;
   }
   if (!formulas.empty()) {
@@ -219,12 +214,8 @@ std::optional<MathAnswer> AnswerReader::Sentence(std::string_view sentence, cons
 std::optional<MathAnswer> AnswerReader::Corrected(std::string_view text, bool strictly) const {
   const std::optional<std::string_view> taken_back = TakenBack(text, strictly);
   if (!taken_back) return std::nullopt;
-  size_t behind = 0;
-  for (const std::string_view verb : {" is ", " be ", " are ", "=", ": "}) {
-    const size_t at = taken_back->rfind(verb);
-    if (at != taken_back->npos) behind = std::max(behind, at + verb.size());
-  }
-  if (behind > 0) {
+  if (const size_t behind = BehindLast(*taken_back, {" is ", " be ", " are ", "=", ": "});
+      behind != taken_back->npos) {
     const std::string_view rest = taken_back->substr(behind);
     std::optional<MathAnswer> found =
         Sentence(FirstSentence(rest, Formulas(rest), !style.factorial), "final answer");
@@ -243,16 +234,15 @@ std::optional<MathAnswer> AnswerReader::Anchor(std::string_view behind) const {
   return Parsed(sentence, "final answer");
 }
 
-bool HasKind(const Expression& x, ExpressionKind kind, std::string_view name) {
+bool HasKind(const Expression& x, Kind kind, std::string_view name) {
   return (x.kind == kind && x.name == name) ||
-         std::any_of(x.args.begin(), x.args.end(),
-                     [&](const Expression& arg) { return HasKind(arg, kind, name); });
+         std::ranges::any_of(x.args, [&](const Expression& arg) { return HasKind(arg, kind, name); });
 }
 
 }  // namespace
 
 MathStyle StyleOf(const MathAnswer& reference) {
-  return {.factorial = HasKind(reference.expression, ExpressionKind::kFunction, "factorial"),
+  return {.factorial = HasKind(reference.expression, Kind::kFunction, "factorial"),
           .number = IsBareNumber(reference.expression),
           .words = reference.text};
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/math/latex/quantity_words.h"
 #include "rewards/math/prose.h"
 
@@ -28,17 +29,11 @@ bool HasWord(std::string_view clause, std::initializer_list<std::string_view> wo
   return false;
 }
 
-template <size_t n>
-bool IsListed(std::string_view word, const std::string_view (&words)[n]) {
-  return std::find(std::begin(words), std::end(words), word) != std::end(words);
-}
-
 // Whether what follows "actually", "wait" or "hmm" gives another answer or says that it was none, and is no
 // remark: "Actually, it is 9", "Hmm, no", not "Hmm, nice problem".
 bool Withdraws(std::string_view lower, size_t at) {
   std::string_view rest = lower.substr(at, 80);
-  while (!rest.empty() && std::string_view(" ,.:;!-").find(rest[0]) != std::string_view::npos)
-    rest.remove_prefix(1);
+  while (!rest.empty() && IsOneOf(rest[0], " ,.:;!-")) rest.remove_prefix(1);
   if (rest.empty()) return false;
   if (absl::ascii_isdigit(rest[0]) || rest[0] == '$' || rest[0] == '\\') {
     const size_t word = rest.find_first_not_of("0123456789.,$ ");
@@ -69,8 +64,8 @@ bool IsDenied(std::string_view before) {
     rest = WithoutTail(rest, " \t\n$*([{\\");
     const std::string_view word = LastWord(rest);
     if (word.ends_with("不是") || word.ends_with("不为") || word.ends_with("不等于")) return true;
-    if (word.ends_with("n't") || word.ends_with("n\u2019t") || IsListed(word, kDenials)) return true;
-    if (!IsListed(word, kBetween)) return false;
+    if (word.ends_with("n't") || word.ends_with("n\u2019t") || IsOneOf(word, kDenials)) return true;
+    if (!IsOneOf(word, kBetween)) return false;
     rest = rest.substr(0, rest.size() - word.size());
   }
   return false;
@@ -95,12 +90,11 @@ bool IsChanged(std::string_view before) {
 
 bool IsDoubted(std::string_view before) {
   before = before.substr(before.size() - std::min(before.size(), kClause));
-  while (!before.empty() && std::string_view(" :*\t").find(before.back()) != std::string_view::npos)
-    before.remove_suffix(1);
+  while (!before.empty() && IsOneOf(before.back(), " :*\t")) before.remove_suffix(1);
   std::string clause = Lower(before);
   for (size_t at = clause.size(); at-- > 0;) {
     const bool point = clause[at] == '.' && at + 1 < clause.size() && absl::ascii_isdigit(clause[at + 1]);
-    if (!point && std::string_view(".!?;,:\n").find(clause[at]) != std::string_view::npos) {
+    if (!point && IsOneOf(clause[at], ".!?;,:\n")) {
       clause = clause.substr(at + 1);
       break;
     }
@@ -137,8 +131,7 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
       if (at > 0 && absl::ascii_isalpha(lower[at - 1])) continue;
       if (lower.compare(end, 4, " to ") == 0) continue;  // it is wrong to forget the first day
       const size_t last = at == 0 ? lower.npos : lower.find_last_not_of(" \t*_\"'(", at - 1);
-      const bool starts =
-          last == lower.npos || std::string_view(".!?\n;$}").find(lower[last]) != std::string_view::npos;
+      const bool starts = last == lower.npos || IsOneOf(lower[last], ".!?\n;$}");
       if (!at_start || starts) best = at;
     }
   };
@@ -154,35 +147,17 @@ std::optional<std::string_view> TakenBack(std::string_view behind, bool strictly
     for (const std::string_view subject : kSubjects)
       take(std::string(subject) + " " + std::string(fault), subject == "is" || subject == "was");
   }
-  for (const std::string_view phrase : {"made a mistake",
-                                        "made an error",
-                                        "made a slip",
-                                        "made an arithmetic error",
-                                        "made a sign error",
-                                        "my mistake",
-                                        "my bad",
-                                        "scratch that",
-                                        "strike that",
-                                        "take that back",
-                                        "take it back",
-                                        "i was wrong",
-                                        "i was mistaken",
-                                        "i misread",
-                                        "i miscounted",
-                                        "i miscalculated",
-                                        "disregard that",
-                                        "ignore that",
-                                        "ignore the above",
-                                        "disregard the above",
-                                        "on second thought",
-                                        "i retract",
-                                        "i meant",
-                                        "let me correct",
-                                        "i should have",
-                                        "should have been",
-                                        "correct that to",
-                                        "correction",
-                                        "i mean"})
+  for (const std::string_view phrase :
+       {// A mistake
+        "made a mistake", "made an error", "made a slip", "made an arithmetic error", "made a sign error",
+        "my mistake", "my bad", "i was wrong", "i was mistaken", "i misread", "i miscounted",
+        "i miscalculated",
+        // Taken back
+        "scratch that", "strike that", "take that back", "take it back", "disregard that", "ignore that",
+        "ignore the above", "disregard the above", "on second thought", "i retract",
+        // Corrected
+        "i meant", "let me correct", "i should have", "should have been", "correct that to", "correction",
+        "i mean"})
     take(phrase, false);
   if (!strictly) {
     for (const std::string_view phrase :

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 
 namespace temper::math {
 namespace {
@@ -15,7 +16,7 @@ constexpr std::string_view kHeads[] = {"",           "",       "",         "+", 
                                        "Difference", "Matrix", "Percent",  "PlusMinus", ""};
 
 std::string Quoted(const std::string& name) {
-  const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+  const bool plain = !name.empty() && std::ranges::all_of(name, [](char c) {
     return absl::ascii_isalnum(c) || c == '_' || c == '\'';
   });
   return plain ? name : '"' + name + '"';
@@ -23,16 +24,16 @@ std::string Quoted(const std::string& name) {
 
 void Append(const Expression& tree, std::string* out) {
   switch (tree.kind) {
-    case ExpressionKind::kNumber:
+    case Kind::kNumber:
       *out += tree.name;
       return;
-    case ExpressionKind::kSymbol:
+    case Kind::kSymbol:
       *out += Quoted(tree.name);
       return;
-    case ExpressionKind::kConstant:
+    case Kind::kConstant:
       *out += '#' + tree.name;
       return;
-    case ExpressionKind::kText:
+    case Kind::kText:
       *out += "text\"" + tree.name + '"';
       return;
     default:
@@ -41,7 +42,7 @@ void Append(const Expression& tree, std::string* out) {
   const std::string_view head = kHeads[static_cast<size_t>(tree.kind)];
   *out += '(';
   *out += head.empty() ? Quoted(tree.name) : std::string(head);
-  if (tree.kind == ExpressionKind::kInterval) *out += tree.name;
+  if (tree.kind == Kind::kInterval) *out += tree.name;
   for (const Expression& arg : tree.args) {
     *out += ' ';
     Append(arg, out);
@@ -50,6 +51,20 @@ void Append(const Expression& tree, std::string* out) {
 }
 
 }  // namespace
+
+int InfiniteSign(const Expression& x) {
+  if (x.kind == Kind::kConstant && x.name == "oo") return 1;
+  const bool negative = x.kind == Kind::kMultiply && x.args.size() == 2 && IsMinusOne(x.args[0]);
+  return negative && x.args[1].kind == Kind::kConstant && x.args[1].name == "oo" ? -1 : 0;
+}
+
+bool IsNumberSet(const Expression& x) {
+  return x.kind == Kind::kConstant && !x.name.empty() && IsOneOf(x.name[0], "NZQRC");
+}
+
+bool IsSet(const Expression& x) {
+  return IsOneOf(x.kind, {Kind::kSet, Kind::kInterval, Kind::kUnion, Kind::kIntersection, Kind::kDifference});
+}
 
 size_t CountNodes(const Expression& expression) {
   size_t nodes = 1;

@@ -3,15 +3,13 @@
 // decides whether two are the same.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace temper::math {
 
 // What a node is, its `name` and its `args`:
-enum class ExpressionKind {
+enum class Kind {
   kNumber,    // name: ASCII digits, at most one point; only "-1" has a sign: "12", "0.25"
   kSymbol,    // name: a letter, a LaTeX name without its backslash, subscripts behind _: "x", "alpha", "x_1"
   kConstant,  // name: pi, e, i, oo (infinity), true, false; number sets: N, Z, Q, R, C, R^+, Z_>0, ..
@@ -37,7 +35,7 @@ enum class ExpressionKind {
 };
 
 struct Expression {
-  ExpressionKind kind = ExpressionKind::kNumber;
+  Kind kind = Kind::kNumber;
   std::string name;
   std::vector<Expression> args;
 
@@ -45,12 +43,25 @@ struct Expression {
 };
 
 inline bool IsEquation(const Expression& x) {
-  return x.kind == ExpressionKind::kRelation && x.name == "=" && x.args.size() == 2;
+  return x.kind == Kind::kRelation && x.name == "=" && x.args.size() == 2;
 }
 
 inline bool IsRelation(const Expression& x) {  // or made of some
-  return x.kind == ExpressionKind::kRelation || x.kind == ExpressionKind::kLogic;
+  return x.kind == Kind::kRelation || x.kind == Kind::kLogic;
 }
+
+inline bool IsMinusOne(const Expression& x) { return x.kind == Kind::kNumber && x.name == "-1"; }
+
+inline bool IsWhole(const Expression& x) {  // as it is written: 12, not 12.0
+  return x.kind == Kind::kNumber && x.name.find('.') == x.name.npos;
+}
+
+// 1: oo, -1: -oo, 0: neither.
+int InfiniteSign(const Expression& x);
+
+// N, Z, Q, R, C and those made of them: R^+.
+bool IsNumberSet(const Expression& x);
+bool IsSet(const Expression& x);  // {..}, an interval, a union of such..
 
 size_t CountNodes(const Expression& expression);
 

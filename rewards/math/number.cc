@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/expression.h"
@@ -11,8 +12,6 @@
 
 namespace temper::math {
 namespace {
-
-using Kind = ExpressionKind;
 
 // Units that two numbers must agree on: a name and other spellings of each, without a plural's s and spaces.
 constexpr std::string_view kUnits =
@@ -44,16 +43,15 @@ std::optional<std::string> UnitOf(std::string_view text) {
   for (const std::string_view sign : {"€", "£", "¥", "₹"}) {
     if (text.find(sign) != text.npos) return UnitName(sign);
   }
-  const bool formula =
-      text.find("\\$") == text.npos && std::count(text.begin(), text.end(), '$') % 2 == 0;  // $5$
+  const bool formula = text.find("\\$") == text.npos && std::ranges::count(text, '$') % 2 == 0;  // $5$
   if (!formula) return "dollar";
   if (text.find("°") != text.npos || text.find("\\circ") != text.npos) return "degree";
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\') {
       while (i + 1 < text.size() && absl::ascii_isalpha(text[i + 1])) ++i;
     } else if (absl::ascii_isalpha(text[i])) {
-      const bool power_of_ten = i + 1 < text.size() && !absl::ascii_isalpha(text[i + 1]) &&
-                                std::string_view("eEx").find(text[i]) != std::string_view::npos;
+      const bool power_of_ten =
+          i + 1 < text.size() && !absl::ascii_isalpha(text[i + 1]) && IsOneOf(text[i], "eEx");
       if (power_of_ten) continue;
       const bool remark = i > 0 && text[i - 1] == '(' && text.ends_with(')');  // 9 (apples)
       return remark ? "" : UnitName(text.substr(i));
@@ -62,14 +60,11 @@ std::optional<std::string> UnitOf(std::string_view text) {
   return "";
 }
 
-bool IsMinusOne(const Expression& x) { return x.kind == Kind::kNumber && x.name == "-1"; }
-
 // A decimal number, perhaps with signs.
 bool IsDecimal(const Expression& x) {
   if (x.kind != Kind::kMultiply) return x.kind == Kind::kNumber;
   return x.args.size() == 2 && IsMinusOne(x.args[0]) && IsDecimal(x.args[1]);
 }
-bool IsWhole(const Expression& x) { return x.kind == Kind::kNumber && x.name.find('.') == x.name.npos; }
 
 // 1/b, or 10^n where n is whole.
 bool IsScale(const Expression& x) {

@@ -4,16 +4,12 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/commands.h"
 
 namespace temper::math {
 namespace {
-
-template <size_t n>
-bool IsOneOf(std::string_view word, const std::string_view (&words)[n]) {
-  return std::find(std::begin(words), std::end(words), word) != std::end(words);
-}
 
 // 17.1 behind approx. is not another sentence.
 bool IsAbbreviation(std::string_view before) {
@@ -23,7 +19,7 @@ bool IsAbbreviation(std::string_view before) {
   if (word.size() > 1) return IsOneOf(word, kShort);
   // The points of a.m. and e.g.
   return IsOneOf(word, kShort) && lower.size() > 1 &&
-         (lower[lower.size() - 2] == '.' || word == "e" || word == "a" || word == "p");
+         (lower[lower.size() - 2] == '.' || IsOneOf(word, {"e", "a", "p"}));
 }
 
 // The number that ends where `end` does (text[end - 1] is a digit), with its sign, point, commas and
@@ -44,8 +40,7 @@ Span NumberBefore(std::string_view text, size_t end) {
   }
   while (begin < end && text[begin] == ',') ++begin;
   // A minus is a sign where nothing it could be taken from stands before it.
-  if (begin > 0 && text[begin - 1] == '-' &&
-      (begin == 1 || std::string_view(" \t\n(=:$").find(text[begin - 2]) != std::string_view::npos)) {
+  if (begin > 0 && text[begin - 1] == '-' && (begin == 1 || IsOneOf(text[begin - 2], " \t\n(=:$"))) {
     --begin;
   }
   return {begin, end, begin, end};
@@ -88,8 +83,7 @@ bool IsProse(std::string_view text, const std::vector<Span>& formulas) {
     while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
     const bool command = at > 0 && text[at - 1] == '\\';
     const std::string_view word = text.substr(at, end - at);
-    if (command && (word == "text" || word == "mathrm" || word == "textbf" || word == "operatorname" ||
-                    word == "begin" || word == "end")) {
+    if (command && IsOneOf(word, {"text", "mathrm", "textbf", "operatorname", "begin", "end"})) {
       const size_t close = text.find('}', end);
       end = close == text.npos ? text.size() : close;
     } else if (word == "is" || word == "are") {
@@ -162,8 +156,7 @@ std::string_view FirstSentence(std::string_view text, const std::vector<Span>& f
     if (text[at] == '.' && ends && !IsAbbreviation(text.substr(0, at))) return text.substr(0, at);
     // 5! = 120 goes on.
     const size_t next = behind.find_first_not_of(" *!\t\r");
-    const bool goes_on =
-        next != behind.npos && std::string_view("=+-*/^)\\<>").find(behind[next]) != behind.npos;
+    const bool goes_on = next != behind.npos && IsOneOf(behind[next], "=+-*/^)\\<>");
     if (text[at] == '!' && exclaims && at > 0 && (ends || behind[0] == '!' || behind[0] == '*') && !goes_on)
       return text.substr(0, at);
   }
@@ -191,7 +184,7 @@ std::string_view WithoutFillers(std::string_view text) {
     const std::string word = absl::AsciiStrToLower(std::string(text.substr(0, std::min<size_t>(end, 16))));
     const bool point = text[end] == '.' && (word == "approx" || word == "ca");
     const size_t next = text.find_first_not_of(" ,:*\t", end + (point ? 1 : 0));
-    if (next == text.npos || next == end || !IsOneOf(std::string_view(word), kFillers)) return text;
+    if (next == text.npos || next == end || !IsOneOf(word, kFillers)) return text;
     text.remove_prefix(next);
   }
 }
@@ -202,10 +195,8 @@ std::string_view BeforeReason(std::string_view sentence, const std::vector<Span>
   for (const std::string_view word : {"because", "since", "as", "which", "given", "due"}) {
     for (size_t at = lower.find(word, 1); at < best; at = lower.find(word, at + 1)) {
       const size_t end = at + word.size();
-      const bool whole = std::string_view(" (,-").find(lower[at - 1]) != std::string_view::npos &&
-                         end < lower.size() && (lower[end] == ' ' || lower[end] == ',' || lower[end] == ':');
-      const auto formula = std::upper_bound(formulas.begin(), formulas.end(), at,
-                                            [](size_t place, const Span& span) { return place < span.end; });
+      const bool whole = IsOneOf(lower[at - 1], " (,-") && end < lower.size() && IsOneOf(lower[end], " ,:");
+      const auto formula = std::ranges::upper_bound(formulas, at, {}, &Span::end);
       const bool inside = formula != formulas.end() && formula->begin <= at;
       // 5 as well as 6, 5 times as many
       const bool joins =

@@ -115,9 +115,9 @@ std::string Restored(std::string_view text) {
       continue;
     }
     for (const Eaten& eaten : table) {
-      if (c != eaten.control ||
-          !std::any_of(eaten.rests.begin(), eaten.rests.end(),
-                       [&](std::string_view rest) { return text.substr(at + 1).starts_with(rest); }))
+      if (c != eaten.control || !std::ranges::any_of(eaten.rests, [&](std::string_view rest) {
+            return text.substr(at + 1).starts_with(rest);
+          }))
         continue;
       restored.back() = '\\';
       if (slashes % 2 == 1) restored.pop_back();  // it was escaped, but not often enough
@@ -146,7 +146,7 @@ std::vector<Span> Boxes(std::string_view text) {
       }
     }
   }
-  std::sort(boxes.begin(), boxes.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
+  std::ranges::sort(boxes, {}, &Span::begin);
   // A box inside a box is part of it.
   std::vector<Span> outer;
   for (const Span& box : boxes) {
@@ -218,8 +218,7 @@ bool IsBroken(std::string_view text, const Span& formula) {
 
 std::string Joined(std::string_view text, const std::vector<Span>& spans, const std::vector<Span>& formulas) {
   const auto formula_of = [&](const Span& span) -> const Span* {
-    const auto behind = std::upper_bound(formulas.begin(), formulas.end(), span.begin,
-                                         [](size_t at, const Span& f) { return at < f.inner_begin; });
+    const auto behind = std::ranges::upper_bound(formulas, span.begin, {}, &Span::inner_begin);
     if (behind == formulas.begin() || span.end > (behind - 1)->inner_end) return nullptr;
     return &*(behind - 1);
   };

@@ -2,23 +2,17 @@
 #include "rewards/math/string.h"
 
 #include <algorithm>
-#include <initializer_list>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace temper::math {
 namespace {
 
-void ReplaceAll(std::string* text, std::string_view from, std::string_view to) {
-  for (size_t at = text->find(from); at != std::string::npos; at = text->find(from, at + to.size()))
-    text->replace(at, from.size(), to);
-}
-
 bool IsInteger(std::string_view text) {
   if (!text.empty() && text[0] == '-') text.remove_prefix(1);
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isdigit(c); });
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return absl::ascii_isdigit(c); });
 }
 
 // The end of the argument at `at`: a group in braces or one character.
@@ -60,13 +54,12 @@ std::string WithBraces(const std::string& text) {
 
 std::string MathString(std::string_view answer) {
   std::string text(answer);
-  ReplaceAll(&text, "\\\\", "\\");
-  for (const std::string_view gone : {"\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$", "\\%",
-                                      "%", "$", "\\,", "\\;", "\\ "}) {
-    ReplaceAll(&text, gone, "");
+  absl::StrReplaceAll({{"\\\\", "\\"}}, &text);
+  for (const char* gone : {"\n", "\\!", "\\left", "\\right", "^{\\circ}", "^\\circ", "\\$", "\\%", "%", "$",
+                           "\\,", "\\;", "\\ "}) {
+    absl::StrReplaceAll({{gone, ""}}, &text);
   }
-  ReplaceAll(&text, "\\tfrac", "\\frac");
-  ReplaceAll(&text, "\\dfrac", "\\frac");
+  absl::StrReplaceAll({{"\\tfrac", "\\frac"}, {"\\dfrac", "\\frac"}}, &text);
   // A unit stands in \text at the end.
   if (const size_t unit = text.rfind("\\text{");
       unit != std::string::npos && unit > 0 && ArgumentEnd(text, unit + 5) == text.size()) {
@@ -77,7 +70,7 @@ std::string MathString(std::string_view answer) {
     const bool begins = at == 0 || (!absl::ascii_isdigit(text[at - 1]) && text[at - 1] != '}');
     if (begins && at + 1 < text.size() && absl::ascii_isdigit(text[at + 1])) text.insert(at, 1, '0');
   }
-  ReplaceAll(&text, " ", "");
+  absl::StrReplaceAll({{" ", ""}}, &text);
   if (const size_t equals = text.find('=');
       equals != std::string::npos && equals <= 2 && text.find('=', equals + 1) == std::string::npos) {
     text.erase(0, equals + 1);

@@ -51,27 +51,9 @@ Rational Rational::Rounded(int digits) const {
   return result;
 }
 
-Rational operator+(const Rational& a, const Rational& b) {
+Rational Rational::Of(Operation operation, const Rational& a, const Rational& b) {
   Rational result;
-  fmpq_add(result.get(), a.get(), b.get());
-  return result;
-}
-
-Rational operator-(const Rational& a, const Rational& b) {
-  Rational result;
-  fmpq_sub(result.get(), a.get(), b.get());
-  return result;
-}
-
-Rational operator*(const Rational& a, const Rational& b) {
-  Rational result;
-  fmpq_mul(result.get(), a.get(), b.get());
-  return result;
-}
-
-Rational operator/(const Rational& a, const Rational& b) {
-  Rational result;
-  fmpq_div(result.get(), a.get(), b.get());
+  operation(result.value_, a.value_, b.value_);
   return result;
 }
 

@@ -51,12 +51,17 @@ class Rational {
 
   friend bool operator==(const Rational& a, const Rational& b) { return fmpq_equal(a.get(), b.get()) != 0; }
   friend bool operator<(const Rational& a, const Rational& b) { return fmpq_cmp(a.get(), b.get()) < 0; }
-  friend Rational operator+(const Rational& a, const Rational& b);
-  friend Rational operator-(const Rational& a, const Rational& b);
-  friend Rational operator*(const Rational& a, const Rational& b);
-  friend Rational operator/(const Rational& a, const Rational& b);  // b is not 0
+  friend Rational operator+(const Rational& a, const Rational& b) { return Of(fmpq_add, a, b); }
+  friend Rational operator-(const Rational& a, const Rational& b) { return Of(fmpq_sub, a, b); }
+  friend Rational operator*(const Rational& a, const Rational& b) { return Of(fmpq_mul, a, b); }
+  friend Rational operator/(const Rational& a, const Rational& b) {
+    return Of(fmpq_div, a, b);
+  }  // b is not 0
 
  private:
+  using Operation = void (*)(fmpq_t, const fmpq_t, const fmpq_t);
+  static Rational Of(Operation operation, const Rational& a, const Rational& b);
+
   fmpq_t value_;
 };
 

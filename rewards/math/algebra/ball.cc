@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/one_of.h"
 #include "rewards/math/algebra/names.h"
 
 namespace temper::math {
@@ -71,7 +72,7 @@ PointValue PointEvaluator::Evaluate(const Expression& expression) {
 
 PointValue PointEvaluator::Known(const Expression& expression) {
   switch (expression.kind) {
-    case ExpressionKind::kNumber: {
+    case Kind::kNumber: {
       const auto exact = ParseRational(expression.name);
       if (!exact || exact->Bits() > kMostBits) return {Existence::kTooLarge, {}};
       height_ += exact->Bits();
@@ -79,25 +80,25 @@ PointValue PointEvaluator::Known(const Expression& expression) {
       acb_set_fmpq(ball.get(), exact->get(), precision_);
       return Finite(std::move(ball));
     }
-    case ExpressionKind::kSymbol:
+    case Kind::kSymbol:
       return Finite(Symbol(expression.name));
-    case ExpressionKind::kConstant:
+    case Kind::kConstant:
       return Constant(expression.name);
-    case ExpressionKind::kAdd:
+    case Kind::kAdd:
       return Sum(expression);
-    case ExpressionKind::kMultiply:
+    case Kind::kMultiply:
       return Product(expression);
-    case ExpressionKind::kPower:
+    case Kind::kPower:
       if (expression.args.size() != 2) return {};
       return Power(expression.args[0], expression.args[1]);
-    case ExpressionKind::kPercent: {
+    case Kind::kPercent: {
       if (expression.args.size() != 1) return {};
       PointValue value = Evaluate(expression.args[0]);
       if (value.existence == Existence::kValue)
         acb_div_ui(value.ball.get(), value.ball.get(), 100, precision_);
       return value;
     }
-    case ExpressionKind::kFunction:
+    case Kind::kFunction:
       return Function(expression);
     default:
       return {};
@@ -142,8 +143,8 @@ PointValue PointEvaluator::Product(const Expression& expression) {
 PointValue PointEvaluator::Power(const Expression& base, const Expression& exponent) {
   const PointValue power = Evaluate(exponent);
   if (power.existence != Existence::kValue) return power;
-  if (base.kind == ExpressionKind::kConstant && base.name == "e") {
-    return Function({ExpressionKind::kFunction, "exp", {exponent}});
+  if (base.kind == Kind::kConstant && base.name == "e") {
+    return Function({Kind::kFunction, "exp", {exponent}});
   }
   const PointValue value = Evaluate(base);
   if (value.existence != Existence::kValue) return value;
@@ -317,7 +318,7 @@ PointValue PointEvaluator::Real(std::string_view name, const std::vector<Ball>& 
     if (name == "re") acb_set_arb(result.get(), acb_realref(args[0].get()));
     if (name == "im") acb_set_arb(result.get(), acb_imagref(args[0].get()));
     if (name == "conjugate") acb_conj(result.get(), args[0].get());
-    if (name == "re" || name == "im" || name == "conjugate") return Finite(std::move(result));
+    if (IsOneOf(name, {"re", "im", "conjugate"})) return Finite(std::move(result));
     if (name == "arg") {
       if (args[0].ContainsZero()) return {Existence::kUndefined, {}};
       acb_arg(acb_realref(result.get()), args[0].get(), precision_);

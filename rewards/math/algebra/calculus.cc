@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/math/algebra/calculus.h"
 
 #include <string>
 #include <utility>
@@ -10,8 +9,6 @@
 
 namespace temper::math {
 namespace {
-
-using Kind = ExpressionKind;
 
 constexpr size_t kMostDerivativeNodes = 1000;
 

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/one_of.h"
+
 namespace temper::math {
 namespace {
 
@@ -129,7 +131,7 @@ Exact Function(std::string_view name, const std::vector<Rational>& args) {
     if (args[1].IsZero()) return {Existence::kUndefined, {}};
     return Value(args[0] - args[1] * Floor(args[0] / args[1]));
   }
-  if (args.empty() || (name != "max" && name != "min" && name != "gcd" && name != "lcm")) return {};
+  if (args.empty() || !IsOneOf(name, {"max", "min", "gcd", "lcm"})) return {};
   Exact result = Value(args[0]);
   for (size_t i = 1; i < args.size() && result.existence == Existence::kValue; ++i) {
     result = Fold(name, result.value, args[i]);
@@ -138,20 +140,20 @@ Exact Function(std::string_view name, const std::vector<Rational>& args) {
 }
 
 Exact Combine(const Expression& expression, const std::vector<Rational>& args) {
-  Exact result = Value(expression.kind == ExpressionKind::kMultiply ? 1 : 0);
+  Exact result = Value(expression.kind == Kind::kMultiply ? 1 : 0);
   switch (expression.kind) {
-    case ExpressionKind::kAdd:
-    case ExpressionKind::kMultiply:
+    case Kind::kAdd:
+    case Kind::kMultiply:
       for (const Rational& arg : args) {
-        result = Value(expression.kind == ExpressionKind::kAdd ? result.value + arg : result.value * arg);
+        result = Value(expression.kind == Kind::kAdd ? result.value + arg : result.value * arg);
         if (result.existence != Existence::kValue) return result;
       }
       return result;
-    case ExpressionKind::kPower:
+    case Kind::kPower:
       return args.size() == 2 ? Power(args[0], args[1]) : Exact{};
-    case ExpressionKind::kPercent:
+    case Kind::kPercent:
       return args.size() == 1 ? Value(args[0] / Rational(100)) : Exact{};
-    case ExpressionKind::kFunction:
+    case Kind::kFunction:
       return Function(expression.name, args);
     default:
       return {};
@@ -162,15 +164,15 @@ Exact Combine(const Expression& expression, const std::vector<Rational>& args) {
 
 Exact EvaluateExact(const Expression& expression) {
   switch (expression.kind) {
-    case ExpressionKind::kNumber: {
+    case Kind::kNumber: {
       auto value = ParseRational(expression.name);
       return value ? Value(*std::move(value)) : Exact{Existence::kTooLarge, {}};
     }
-    case ExpressionKind::kAdd:
-    case ExpressionKind::kMultiply:
-    case ExpressionKind::kPower:
-    case ExpressionKind::kPercent:
-    case ExpressionKind::kFunction:
+    case Kind::kAdd:
+    case Kind::kMultiply:
+    case Kind::kPower:
+    case Kind::kPercent:
+    case Kind::kFunction:
       break;
     default:
       return {};

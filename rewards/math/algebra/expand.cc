@@ -5,14 +5,11 @@
 #include <optional>
 #include <utility>
 
-#include "rewards/math/algebra/calculus.h"
+#include "core/one_of.h"
 #include "rewards/math/algebra/exact.h"
-#include "rewards/math/algebra/matrix.h"
 
 namespace temper::math {
 namespace {
-
-using Kind = ExpressionKind;
 
 constexpr size_t kMostExpandedNodes = 4000;
 constexpr slong kMostExpandedTerms = 1000;
@@ -62,7 +59,7 @@ Expression ExpandTree(const Expression& expression, std::string* problem) {
   if (!problem->empty()) return result;
   std::optional<Expression> done;
   if (result.kind == Kind::kFunction) done = ExpandFunction(result, problem);
-  if (result.kind == Kind::kAdd || result.kind == Kind::kMultiply || result.kind == Kind::kPower) {
+  if (IsOneOf(result.kind, {Kind::kAdd, Kind::kMultiply, Kind::kPower})) {
     done = MatrixArithmetic(result);
   }
   return done ? *std::move(done) : result;
@@ -102,8 +99,7 @@ bool Mentions(const Expression& expression, const std::string& symbol) {
     if (subscript != std::string::npos && expression.name.find(symbol, subscript) != std::string::npos)
       return true;
   }
-  return std::any_of(expression.args.begin(), expression.args.end(),
-                     [&](const Expression& arg) { return Mentions(arg, symbol); });
+  return std::ranges::any_of(expression.args, [&](const Expression& arg) { return Mentions(arg, symbol); });
 }
 
 Expression Substitute(const Expression& expression, const std::string& symbol, const Expression& value) {

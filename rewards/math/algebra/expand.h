@@ -3,7 +3,7 @@
 // polynomials, arithmetic of matrices, their determinant, trace and transpose.
 #pragma once
 
-#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +18,19 @@ struct Expanded {
 
 // At most 4,000 nodes come out of it.
 Expanded Expand(const Expression& expression);
+
+// What it is done by. Derivatives, and integrals of polynomials, sine, cosine and exp, by rule (calculus.cc).
+// None: no rule, or too large.
+std::optional<Expression> Derivative(const Expression& derivative);  // body, variable, order
+// body, variable, low, high. One without bounds is known up to a constant only: none.
+std::optional<Expression> Integral(const Expression& integral);
+
+// Matrices written out: arithmetic on trees (matrix.cc).
+// A sum, product or power in which a matrix occurs, as one matrix. None: there is none, or the shapes do not
+// fit, or it is too large.
+std::optional<Expression> MatrixArithmetic(const Expression& expression);
+// det, trace, transpose.
+std::optional<Expression> MatrixFunction(const std::string& name, const Expression& matrix);
 
 // Nodes to build.
 Expression NumberOf(long value);

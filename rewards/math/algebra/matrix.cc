@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/math/algebra/matrix.h"
 
 #include <algorithm>
 #include <utility>
@@ -11,7 +10,6 @@
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
 using Rows = std::vector<std::vector<Expression>>;
 
 constexpr size_t kMostMatrixNodes = 4000;
@@ -178,9 +176,9 @@ std::optional<Expression> MatrixPower(const Expression& matrix, const Expression
 std::optional<Expression> MatrixArithmetic(const Expression& expression) {
   const auto is_matrix = [](const Expression& x) { return x.kind == Kind::kMatrix; };
   const auto is_tuple = [](const Expression& x) { return x.kind == Kind::kTuple; };
-  if (std::none_of(expression.args.begin(), expression.args.end(), is_matrix)) {
+  if (std::ranges::none_of(expression.args, is_matrix)) {
     // (3, 4) + t (1, 2): vectors are rows.
-    const auto tuples = std::count_if(expression.args.begin(), expression.args.end(), is_tuple);
+    const auto tuples = std::ranges::count_if(expression.args, is_tuple);
     if (tuples == 0 || expression.kind == Kind::kPower || (expression.kind == Kind::kMultiply && tuples > 1))
       return std::nullopt;
     Expression rows{expression.kind, "", {}};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 
 namespace temper::math {
 namespace {
@@ -49,10 +50,6 @@ constexpr std::string_view kValueless[] = {
     "det",     "trace",    "rank",  "dim",        "deg",         "ker",       "norm",  "transpose", "sum",
     "product", "integral", "limit", "derivative", "set_builder", "piecewise", "given", "ratio",     "base",
 };
-template <size_t n>
-bool Contains(const std::string_view (&names)[n], std::string_view name) {
-  return std::find(std::begin(names), std::end(names), name) != std::end(names);
-}
 
 template <size_t n>
 AcbFunction FindFunction(const NamedFunction (&table)[n], std::string_view name) {
@@ -76,7 +73,7 @@ std::string SubscriptKey(std::string_view subscript) {
       return std::string(subscript);
     }
   }
-  std::sort(terms.begin(), terms.end());
+  std::ranges::sort(terms);
   std::string key = "_";
   for (const std::string& term : terms) key += term;
   return key;
@@ -86,8 +83,8 @@ std::string SubscriptKey(std::string_view subscript) {
 
 AcbFunction SmoothFunction(std::string_view name) { return FindFunction(kSmooth, name); }
 AcbFunction CutFunction(std::string_view name) { return FindFunction(kCut, name); }
-bool IsStepwise(std::string_view name) { return Contains(kStepwise, name); }
-bool IsValueless(std::string_view name) { return Contains(kValueless, name); }
+bool IsStepwise(std::string_view name) { return IsOneOf(name, kStepwise); }
+bool IsValueless(std::string_view name) { return IsOneOf(name, kValueless); }
 
 slong LimitBits(std::string_view name, const Ball& argument) {
   const bool trigonometric = name == "tan" || name == "cot";
@@ -108,21 +105,20 @@ std::string SymbolKey(std::string_view name) {
     if (stem == variant) return std::string(stem.substr(3)) + SubscriptKey(name.substr(stem.size()));
   }
   for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  const bool word =
-      stem.size() > 1 && std::find(std::begin(kGreek), std::end(kGreek), lower) == std::end(kGreek);
+  const bool word = stem.size() > 1 && !IsOneOf(lower, kGreek);
   return (word ? lower : std::string(stem)) + SubscriptKey(name.substr(stem.size()));
 }
 
 bool IsUnknownFunction(const Expression& expression) {
   constexpr std::string_view kOthers[] = {"log", "abs", "factorial", "gamma", "double_factorial", "erf"};
   const std::string& name = expression.name;
-  return expression.kind == ExpressionKind::kFunction && SmoothFunction(name) == nullptr &&
-         CutFunction(name) == nullptr && !IsStepwise(name) && !IsValueless(name) && !Contains(kOthers, name);
+  return expression.kind == Kind::kFunction && SmoothFunction(name) == nullptr &&
+         CutFunction(name) == nullptr && !IsStepwise(name) && !IsValueless(name) && !IsOneOf(name, kOthers);
 }
 
 bool HasSymbol(const Expression& expression) {
-  if (expression.kind == ExpressionKind::kSymbol || expression.kind == ExpressionKind::kText) return true;
-  return std::any_of(expression.args.begin(), expression.args.end(), HasSymbol);
+  if (expression.kind == Kind::kSymbol || expression.kind == Kind::kText) return true;
+  return std::ranges::any_of(expression.args, HasSymbol);
 }
 
 }  // namespace temper::math

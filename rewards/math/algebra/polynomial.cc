@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/math/algebra/polynomial.h"
-
 #include <flint/fmpq_mpoly.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 #include "rewards/math/algebra/ball.h"
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/algebra/names.h"
+#include "rewards/math/algebra/proof.h"
 
 namespace temper::math {
 namespace {
@@ -38,7 +37,7 @@ class Ring {
   WorkBudget work;
 
   slong Index(const std::string& symbol) const {
-    return std::lower_bound(symbols_.begin(), symbols_.end(), symbol) - symbols_.begin();
+    return std::ranges::lower_bound(symbols_, symbol) - symbols_.begin();
   }
 
  private:
@@ -139,7 +138,7 @@ std::optional<PolynomialQuotient> Power(PolynomialQuotient base, slong exponent,
 }
 
 std::optional<PolynomialQuotient> Read(const Expression& expression, Ring* ring) {
-  if (expression.kind == ExpressionKind::kSymbol) {
+  if (expression.kind == Kind::kSymbol) {
     PolynomialQuotient symbol = Constant(1, ring);
     symbol.over.SetSymbol(ring->Index(SymbolKey(expression.name)));
     return symbol;
@@ -149,7 +148,7 @@ std::optional<PolynomialQuotient> Read(const Expression& expression, Ring* ring)
     if (exact.existence != Existence::kValue) return std::nullopt;
     return Constant(exact.value, ring);
   }
-  if (expression.kind == ExpressionKind::kPower) {
+  if (expression.kind == Kind::kPower) {
     constexpr slong kMostExponent = 200;
     const Exact exponent = EvaluateExact(expression.args[1]);
     if (exponent.existence != Existence::kValue) return std::nullopt;
@@ -158,8 +157,8 @@ std::optional<PolynomialQuotient> Read(const Expression& expression, Ring* ring)
     if (!small || !base) return std::nullopt;
     return Power(*std::move(base), *small, ring);
   }
-  const bool sum = expression.kind == ExpressionKind::kAdd;
-  if (!sum && expression.kind != ExpressionKind::kMultiply) return std::nullopt;
+  const bool sum = expression.kind == Kind::kAdd;
+  if (!sum && expression.kind != Kind::kMultiply) return std::nullopt;
   std::optional<PolynomialQuotient> result = Constant(sum ? 0 : 1, ring);
   for (const Expression& arg : expression.args) {
     const auto value = Read(arg, ring);
@@ -171,7 +170,7 @@ std::optional<PolynomialQuotient> Read(const Expression& expression, Ring* ring)
 }
 
 void CollectSymbols(const Expression& expression, std::vector<std::string>* symbols) {
-  if (expression.kind == ExpressionKind::kSymbol) symbols->push_back(SymbolKey(expression.name));
+  if (expression.kind == Kind::kSymbol) symbols->push_back(SymbolKey(expression.name));
   for (const Expression& arg : expression.args) CollectSymbols(arg, symbols);
 }
 
@@ -181,7 +180,7 @@ SameFunction CompareRationalFunctions(const Expression& a, const Expression& b) 
   std::vector<std::string> symbols;
   CollectSymbols(a, &symbols);
   CollectSymbols(b, &symbols);
-  std::sort(symbols.begin(), symbols.end());
+  std::ranges::sort(symbols);
   symbols.erase(std::unique(symbols.begin(), symbols.end()), symbols.end());
   if (symbols.size() > kMostSymbols) return SameFunction::kUnknown;
   Ring ring(symbols);

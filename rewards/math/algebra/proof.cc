@@ -27,20 +27,20 @@ class Program {
     const Exact exact = EvaluateExact(expression);
     if (exact.existence == Existence::kValue) return Push(exact.value);
     switch (expression.kind) {
-      case ExpressionKind::kConstant:
+      case Kind::kConstant:
         if (expression.name == "pi") return Add(kCalciumPi);
         if (expression.name == "e") return Add(kCalciumE);
         return expression.name == "i" && Add(kCalciumI);
-      case ExpressionKind::kAdd:
+      case Kind::kAdd:
         return WriteArgs(expression) && Add(kCalciumAdd, std::ssize(expression.args));
-      case ExpressionKind::kMultiply:
+      case Kind::kMultiply:
         return WriteArgs(expression) && Add(kCalciumMultiply, std::ssize(expression.args));
-      case ExpressionKind::kPower:
-        if (expression.args[0].kind == ExpressionKind::kConstant && expression.args[0].name == "e") {
+      case Kind::kPower:
+        if (expression.args[0].kind == Kind::kConstant && expression.args[0].name == "e") {
           return Write(expression.args[1]) && Add(kCalciumExp);
         }
         return WriteArgs(expression) && Add(kCalciumPower);
-      case ExpressionKind::kFunction:
+      case Kind::kFunction:
         return WriteFunction(expression);
       default:
         return false;

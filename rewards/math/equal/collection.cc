@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sets, lists, tuples and what a pair of brackets can mean: (1, 2) is an open interval and an ordered pair.
+// Sets, lists, tuples, matrices and what a pair of brackets can mean: (1, 2) is an open interval and an
+// ordered pair.
 #include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/one_of.h"
 #include "rewards/math/equal/parts.h"
-#include "rewards/math/equal/real_set.h"
 
 namespace temper::math {
 namespace {
-
-using Kind = ExpressionKind;
 
 constexpr size_t kMostElements = 100;  // of which each is compared with each
 
@@ -69,7 +68,7 @@ class Matching {
 std::vector<Expression> Distinct(const std::vector<Expression>& elements, Comparison* comparison) {
   std::vector<Expression> distinct;
   for (const Expression& element : elements) {
-    const bool known = std::any_of(distinct.begin(), distinct.end(), [&](const Expression& other) {
+    const bool known = std::ranges::any_of(distinct, [&](const Expression& other) {
       return Compare(other, element, comparison).equality == Equality::kYes;
     });
     if (!known) distinct.push_back(element);
@@ -105,20 +104,7 @@ std::optional<std::vector<Expression>> VectorOf(const Expression& x) {
 
 }  // namespace
 
-bool IsCollection(const Expression& x) {
-  switch (x.kind) {
-    case Kind::kSet:
-    case Kind::kTuple:
-    case Kind::kList:
-    case Kind::kInterval:
-    case Kind::kUnion:
-    case Kind::kIntersection:
-    case Kind::kDifference:
-      return true;
-    default:
-      return false;
-  }
-}
+bool IsCollection(const Expression& x) { return IsSet(x) || x.kind == Kind::kTuple || x.kind == Kind::kList; }
 
 Decision CompareInOrder(const std::vector<Expression>& gold, const std::vector<Expression>& answer,
                         Comparison* comparison) {
@@ -170,7 +156,7 @@ Decision CompareCollections(const Expression& gold, const Expression& answer, Co
     // 7/2 or 3.5: one value, written in several ways.
     const Expression& one = IsCollection(gold) ? answer : gold;
     if (whole.kind == Kind::kList && whole.args.size() > 1 &&
-        std::all_of(whole.args.begin(), whole.args.end(), [&](const Expression& arg) {
+        std::ranges::all_of(whole.args, [&](const Expression& arg) {
           return arg.kind != Kind::kRelation && Compare(one, arg, comparison).equality == Equality::kYes;
         }))
       return Yes("the same value, several times");
@@ -189,6 +175,14 @@ Decision CompareCollections(const Expression& gold, const Expression& answer, Co
   }
   if (gold.kind == Kind::kTuple || answer.kind == Kind::kTuple) return No("a tuple and a set of numbers");
   return CompareRealSets(gold, answer, comparison);
+}
+
+Decision CompareMatrices(const Expression& gold, const Expression& answer, Comparison* comparison) {
+  if (gold.kind == answer.kind) return CompareInOrder(gold.args, answer.args, comparison);  // the rows
+  const Expression& other = gold.kind == Kind::kMatrix ? answer : gold;
+  if (IsOneOf(other.kind, {Kind::kAdd, Kind::kMultiply, Kind::kPower, Kind::kFunction}))
+    return Unknown("cannot tell: a matrix and something that may be one");
+  return No("a matrix and something that is none");
 }
 
 }  // namespace temper::math

@@ -5,12 +5,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "rewards/math/equal/parts.h"
 
 namespace temper::math {
 namespace {
-
-using Kind = ExpressionKind;
 
 constexpr size_t kMostNodes = 4000;
 constexpr int kMostDepth = 100;
@@ -39,7 +38,7 @@ bool IsWellFormed(const Expression& x) {
       good = count == 2;
       break;
     case Kind::kInterval:
-      good = count == 2 && (x.name == "()" || x.name == "[]" || x.name == "(]" || x.name == "[)");
+      good = count == 2 && IsOneOf(x.name, {"()", "[]", "(]", "[)"});
       break;
     case Kind::kPercent:
       good = count == 1;
@@ -56,7 +55,7 @@ bool IsWellFormed(const Expression& x) {
     default:
       break;
   }
-  return good && std::all_of(x.args.begin(), x.args.end(), IsWellFormed);
+  return good && std::ranges::all_of(x.args, IsWellFormed);
 }
 
 int CountPlusMinus(const Expression& x) {
@@ -105,7 +104,7 @@ Decision ComparePlusMinus(const Expression& gold, const Expression& answer, Comp
 
 // + C of an integral.
 bool HasConstantTerm(const Expression& x, const std::string& name) {
-  return x.kind == Kind::kAdd && std::any_of(x.args.begin(), x.args.end(), [&](const Expression& arg) {
+  return x.kind == Kind::kAdd && std::ranges::any_of(x.args, [&](const Expression& arg) {
            return arg.kind == Kind::kSymbol && arg.name == name;
          });
 }
@@ -116,9 +115,7 @@ std::optional<Expression> AsRelation(const Expression& x) {
       x.args[0].kind != Kind::kSymbol)
     return std::nullopt;
   const auto is_order = [](const Expression& arg) {
-    return arg.kind == Kind::kRelation
-               ? arg.name == "<" || arg.name == ">" || arg.name == "<=" || arg.name == ">="
-               : arg.kind == Kind::kLogic;
+    return arg.kind == Kind::kRelation ? IsOneOf(arg.name, {"<", ">", "<=", ">="}) : arg.kind == Kind::kLogic;
   };
   if (!std::all_of(x.args.begin() + 1, x.args.end(), is_order)) return std::nullopt;
   if (x.args.size() == 2) return x.args[1];
@@ -127,7 +124,7 @@ std::optional<Expression> AsRelation(const Expression& x) {
 
 // 2 pi k, k in Z: the letter that runs over a set; "": none does.
 std::string BoundLetter(const Expression& x) {
-  if (x.kind != Kind::kList && x.kind != Kind::kTuple && x.kind != Kind::kLogic) return "";
+  if (!IsOneOf(x.kind, {Kind::kList, Kind::kTuple, Kind::kLogic})) return "";
   std::string letter;
   for (const Expression& arg : x.args) {
     const bool runs = arg.kind == Kind::kRelation && arg.name == "in" && arg.args.size() == 2 &&
@@ -138,29 +135,12 @@ std::string BoundLetter(const Expression& x) {
   return letter;
 }
 
-bool IsNumberSet(const Expression& x) {
-  return x.kind == Kind::kConstant && x.name.size() == 1 &&
-         std::string_view("NZQRC").find(x.name[0]) != std::string_view::npos;
-}
-
 }  // namespace
-
-bool IsInfinite(const Expression& x, int* sign) {
-  if (x.kind == Kind::kConstant && x.name == "oo") {
-    *sign = 1;
-    return true;
-  }
-  const bool negative = x.kind == Kind::kMultiply && x.args.size() == 2 && x.args[0] == NumberOf(-1);
-  if (!negative || x.args[1].kind != Kind::kConstant || x.args[1].name != "oo") return false;
-  *sign = -1;
-  return true;
-}
 
 bool IsSymbolic(const Expression& x) {
   if (x.kind == Kind::kSymbol) return true;
   return IsUnknownFunction(x) && !x.args.empty() &&
-         std::all_of(x.args.begin(), x.args.end(),
-                     [](const Expression& arg) { return arg.kind == Kind::kSymbol; });
+         std::ranges::all_of(x.args, [](const Expression& arg) { return arg.kind == Kind::kSymbol; });
 }
 
 Decision Compare(const Expression& gold, const Expression& answer, Comparison* comparison) {
@@ -169,7 +149,7 @@ Decision Compare(const Expression& gold, const Expression& answer, Comparison* c
   if (HasConstantTerm(gold, "C") && HasConstantTerm(answer, "c") && !Mentions(gold, "c") &&
       !Mentions(answer, "C"))
     return Compare(gold, Substitute(answer, "c", {Kind::kSymbol, "C", {}}), comparison);
-  if (IsNumberSet(gold) && answer.kind == Kind::kSymbol && answer.name == gold.name)
+  if (IsNumberSet(gold) && gold.name.size() == 1 && answer.kind == Kind::kSymbol && answer.name == gold.name)
     return Yes("the same set of numbers");  // \mathbf{R}
   const std::string bound = BoundLetter(gold), other = BoundLetter(answer);
   if (!bound.empty() && !other.empty() && bound != other && !Mentions(gold, other) &&

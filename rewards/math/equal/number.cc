@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers: as they are written, rounded, percents, exact, infinite.
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "rewards/math/algebra/exact.h"
@@ -9,11 +8,7 @@
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
-
 constexpr slong kPrecision = 128;
-
-bool IsMinusOne(const Expression& x) { return x.kind == Kind::kNumber && x.name == "-1"; }
 
 // x, where the expression is -x.
 const Expression& Unsigned(const Expression& x) {
@@ -107,8 +102,7 @@ Decision CompareConstants(const Expression& gold, const Expression& answer, Comp
 }
 
 Decision CompareInfinite(int gold_sign, const Expression& answer, Comparison* comparison) {
-  int sign = 0;
-  if (IsInfinite(answer, &sign))
+  if (const int sign = InfiniteSign(answer); sign != 0)
     return sign == gold_sign ? Yes("the same infinity") : No("the other infinity");
   if (RealValue(answer, comparison)) return No("a finite number");
   return Unknown("cannot tell: an infinity and something that is no real number");
@@ -137,9 +131,8 @@ Decision CompareScalars(const Expression& gold, const Expression& answer, Compar
   if (options.fractions_in_lowest_terms && HasUnreducedFraction(answer) && !HasUnreducedFraction(gold)) {
     return No("a fraction that is not in lowest terms");
   }
-  int sign = 0;
-  if (IsInfinite(gold, &sign)) return CompareInfinite(sign, answer, comparison);
-  if (IsInfinite(answer, &sign)) return CompareInfinite(sign, gold, comparison);
+  if (const int sign = InfiniteSign(gold); sign != 0) return CompareInfinite(sign, answer, comparison);
+  if (const int sign = InfiniteSign(answer); sign != 0) return CompareInfinite(sign, gold, comparison);
   if (Decision times = CompareTimes(gold, answer); times.equality != Equality::kUnknown) return times;
   if (const Decision names = CompareNames(gold, answer); names.equality != Equality::kUnknown) return names;
   const bool constant = !HasSymbol(gold) && !HasSymbol(answer);

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "rewards/math/equal/real_set.h"
 
 #include <algorithm>
 #include <utility>
 
+#include "core/one_of.h"
+#include "rewards/math/equal/parts.h"
+
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
 using PieceEnd = RealPiece::End;
 
 constexpr size_t kMostPieces = 64;
 
 std::optional<PieceEnd> ReadEnd(const Expression& value, bool open, Comparison* comparison) {
-  PieceEnd end{value, 0, open, {}};
-  if (IsInfinite(value, &end.infinite)) {
+  PieceEnd end{value, InfiniteSign(value), open, {}};
+  if (end.infinite != 0) {
     end.open = true;
     return end;
   }
@@ -160,7 +161,7 @@ std::optional<RelationSolution> SolveAbsolute(const Expression& absolute, const 
   if (unknown.kind != Kind::kSymbol || !value || arb_is_positive(acb_realref(value->get())) == 0) {
     return std::nullopt;
   }
-  const bool inside = name == "<" || name == "<=" || name == "=";
+  const bool inside = IsOneOf(name, {"<", "<=", "="});
   const auto right = HalfLine(name, bound, comparison);
   const auto left = HalfLine(Flipped(name), NegativeOf(bound), comparison);
   if (!left || !right) return std::nullopt;
@@ -281,7 +282,7 @@ std::optional<RelationSolution> Solve(const Expression& relation, Comparison* co
     if (relation.name == "and") {
       set = Intersect(result->set, part->set, comparison);
     } else {
-      std::move(part->set.begin(), part->set.end(), std::back_inserter(result->set));
+      std::ranges::move(part->set, std::back_inserter(result->set));
       set = Join(std::move(result->set), comparison);
     }
     if (!set) return std::nullopt;

@@ -3,34 +3,31 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/one_of.h"
 #include "rewards/math/equal/parts.h"
-#include "rewards/math/equal/real_set.h"
 
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
-
 bool IsNamed(const Expression& x, const char* name) { return x.kind == Kind::kRelation && x.name == name; }
-bool IsOrder(const std::string& name) { return name == "<" || name == "<=" || name == ">" || name == ">="; }
+bool IsOrder(const std::string& name) { return IsOneOf(name, {"<", "<=", ">", ">="}); }
 
 // A name for what the other side says: x, (p, q), f(x), A : B.
 bool IsOnlySymbols(const Expression& x) {
   if (x.kind == Kind::kSymbol || x.kind == Kind::kText) return true;
   if (x.kind == Kind::kPower) {
-    return x.args.size() == 2 && x.args[1].kind == Kind::kNumber && x.args[1].name == "-1" &&
-           IsOnlySymbols(x.args[0]);
+    return x.args.size() == 2 && IsMinusOne(x.args[1]) && IsOnlySymbols(x.args[0]);
   }
   const auto is_letter = [&](const Expression& arg) {  // Area: A r e a
     const bool constant = arg.kind == Kind::kConstant && (arg.name == "e" || arg.name == "i");
     return IsOnlySymbols(arg) || (constant && x.kind == Kind::kMultiply && x.args.size() > 2);
   };
-  return !x.args.empty() && std::all_of(x.args.begin(), x.args.end(), is_letter);
+  return !x.args.empty() && std::ranges::all_of(x.args, is_letter);
 }
 // f(2), P(X > 1), dy/dx, a limit: what has a value that only the right side tells.
 bool IsQuantity(const Expression& x) {
-  return x.kind == Kind::kFunction && (IsUnknownFunction(x) || x.name == "derivative" || x.name == "limit" ||
-                                       x.name == "integral" || x.name == "sum");
+  return x.kind == Kind::kFunction &&
+         (IsUnknownFunction(x) || IsOneOf(x.name, {"derivative", "limit", "integral", "sum"}));
 }
 bool IsAssignment(const Expression& x) {
   return IsEquation(x) && (IsOnlySymbols(x.args[0]) || IsQuantity(x.args[0]) || !HasSymbol(x.args[0]));
@@ -55,7 +52,7 @@ Expression Reduced(const Expression& x) {
   if (IsNamed(x, "in") && x.args.size() == 2 && IsOnlySymbols(x.args[0])) return x.args[1];
   if (x.kind != Kind::kLogic || x.name == "not") return x;
   const auto is_equal = [](const Expression& arg) { return IsNamed(arg, "=") || IsNamed(arg, "approx"); };
-  if (!std::all_of(x.args.begin(), x.args.end(), is_equal) || x.args.empty()) return x;
+  if (!std::ranges::all_of(x.args, is_equal) || x.args.empty()) return x;
   if (!IsChain(x)) return {Kind::kList, "", x.args};
   size_t last = x.args.size() - 1;
   while (last > 0 && IsNamed(x.args[last], "approx")) --last;
@@ -63,20 +60,8 @@ Expression Reduced(const Expression& x) {
   return {Kind::kRelation, "=", {x.args[0].args[0], x.args[last].args[1]}};
 }
 
-bool IsSet(const Expression& x) {
-  switch (x.kind) {
-    case Kind::kSet:
-    case Kind::kInterval:
-    case Kind::kUnion:
-    case Kind::kIntersection:
-    case Kind::kDifference:
-      return true;
-    case Kind::kTuple:  // (1, 2), which may be meant as an interval
-      return x.args.size() == 2;
-    default:
-      return false;
-  }
-}
+// (1, 2) may be meant as an interval.
+bool MayBeSet(const Expression& x) { return IsSet(x) || (x.kind == Kind::kTuple && x.args.size() == 2); }
 
 Decision CompareWithSet(const Expression& relation, const Expression& set, bool relation_is_gold,
                         Comparison* comparison) {
@@ -100,18 +85,8 @@ Expression Ascending(Expression x) {
 }
 
 bool IsScalar(const Expression& x) {
-  switch (x.kind) {
-    case Kind::kNumber:
-    case Kind::kSymbol:
-    case Kind::kConstant:
-    case Kind::kAdd:
-    case Kind::kMultiply:
-    case Kind::kPower:
-    case Kind::kFunction:
-      return true;
-    default:
-      return false;
-  }
+  return IsOneOf(x.kind, {Kind::kNumber, Kind::kSymbol, Kind::kConstant, Kind::kAdd, Kind::kMultiply,
+                          Kind::kPower, Kind::kFunction});
 }
 
 // a = mod(b, n): of the same n.
@@ -119,7 +94,7 @@ bool HasModulus(const Expression& x) {
   const auto is_mod = [](const Expression& side) {
     return side.kind == Kind::kFunction && side.name == "mod";
   };
-  return std::any_of(x.args.begin(), x.args.end(), is_mod);
+  return std::ranges::any_of(x.args, is_mod);
 }
 
 Decision CompareCongruences(const Expression& gold, const Expression& answer, Comparison* comparison) {
@@ -152,8 +127,7 @@ Decision CompareTwo(const Expression& gold_as_written, const Expression& answer_
     const Decision swapped = CompareInOrder(gold.args, {answer.args[1], answer.args[0]}, comparison);
     if (swapped.equality == Equality::kYes) return Yes("the same sides of the same relation");
   }
-  const bool scalars = std::all_of(gold.args.begin(), gold.args.end(), IsScalar) &&
-                       std::all_of(answer.args.begin(), answer.args.end(), IsScalar);
+  const bool scalars = std::ranges::all_of(gold.args, IsScalar) && std::ranges::all_of(answer.args, IsScalar);
   if (!scalars || (!symmetric && !IsOrder(gold.name))) return sides;
   if (!HasSymbol(gold) || !HasSymbol(answer)) return sides;
   const auto ratio = ConstantRatio(DifferenceOf(gold.args[0], gold.args[1]),
@@ -204,10 +178,10 @@ Decision CompareRelations(const Expression& gold_as_written, const Expression& a
   if (!IsRelation(gold) && !IsRelation(answer)) return Compare(gold, answer, comparison);
   if (IsRelation(gold) && IsRelation(answer)) return CompareBoth(gold, answer, comparison);
   if (IsRelation(gold)) {
-    if (!IsSet(answer)) return No("a relation and a value");
+    if (!MayBeSet(answer)) return No("a relation and a value");
     return CompareWithSet(gold, answer, /*relation_is_gold=*/true, comparison);
   }
-  if (!IsSet(gold)) return No("a value and a relation");
+  if (!MayBeSet(gold)) return No("a value and a relation");
   if (!answer_is_set && !comparison->options.answer_relation_is_set) return No("a set and a relation");
   return CompareWithSet(answer, gold, /*relation_is_gold=*/false, comparison);
 }

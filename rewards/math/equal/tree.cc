@@ -4,20 +4,19 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "rewards/math/algebra/exact.h"
 #include "rewards/math/equal/parts.h"
 
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
-
 // The names that a node binds, in the order in which they come: the index of a sum, the element of a set and
 // what its conditions take from a set of numbers.
 std::vector<std::string> BoundNames(const Expression& x) {
   std::vector<std::string> names;
   if (x.kind != Kind::kFunction) return names;
-  const bool big = x.name == "sum" || x.name == "product" || x.name == "integral" || x.name == "limit";
+  const bool big = IsOneOf(x.name, {"sum", "product", "integral", "limit"});
   if (big && x.args.size() > 2 && x.args[1].kind == Kind::kSymbol) names.push_back(x.args[1].name);
   if (x.name != "set_builder") return names;
   if (!x.args.empty() && x.args[0].kind == Kind::kSymbol) names.push_back(x.args[0].name);
@@ -74,7 +73,7 @@ std::string Canonical(const Expression& x, std::vector<std::string>* bound) {
     }
   }
   if (x.kind == Kind::kMultiply) parts.erase(std::remove(parts.begin(), parts.end(), "1"), parts.end());
-  if (x.kind == Kind::kAdd || x.kind == Kind::kMultiply) std::sort(parts.begin(), parts.end());
+  if (x.kind == Kind::kAdd || x.kind == Kind::kMultiply) std::ranges::sort(parts);
   if (x.kind == Kind::kMultiply && parts.size() == 1) return parts[0];
   // The order of a set's conditions does not matter.
   if (x.kind == Kind::kFunction && x.name == "set_builder" && !parts.empty())
@@ -96,21 +95,21 @@ bool IsPositive(const Expression& x);
 bool IsRealNumber(const Expression& x) {
   const bool product = x.kind == Kind::kMultiply && x.args.size() == 2;
   return x.kind == Kind::kNumber || IsPositive(x) ||
-         (product && x.args[0] == NumberOf(-1) && IsPositive(x.args[1]));
+         (product && IsMinusOne(x.args[0]) && IsPositive(x.args[1]));
 }
 
 // 1, 2, ..: made of such by sums, products, powers and factorials.
-bool IsWhole(const Expression& x) {
+bool IsNatural(const Expression& x) {
   switch (x.kind) {
     case Kind::kNumber:
       return x.name.find_first_of("-.") == std::string::npos;
     case Kind::kFunction:
       if (x.name != "factorial" && x.name != "double_factorial") return false;
-      return x.args.size() == 1 && IsWhole(x.args[0]);
+      return x.args.size() == 1 && IsNatural(x.args[0]);
     case Kind::kAdd:
     case Kind::kMultiply:
     case Kind::kPower:
-      return !x.args.empty() && std::all_of(x.args.begin(), x.args.end(), IsWhole);
+      return !x.args.empty() && std::ranges::all_of(x.args, IsNatural);
     default:
       return false;
   }
@@ -119,7 +118,7 @@ bool IsWhole(const Expression& x) {
 bool IsPositive(const Expression& x) {
   switch (x.kind) {
     case Kind::kFunction:  // 2024!
-      return IsWhole(x);
+      return IsNatural(x);
     case Kind::kNumber:
       return x.name[0] != '-' && x.name.find_first_of("123456789") != std::string::npos;
     case Kind::kConstant:
@@ -128,7 +127,7 @@ bool IsPositive(const Expression& x) {
       return IsPositive(x.args[0]) && IsRealNumber(x.args[1]);
     case Kind::kAdd:
     case Kind::kMultiply:
-      return std::all_of(x.args.begin(), x.args.end(), IsPositive);
+      return std::ranges::all_of(x.args, IsPositive);
     default:
       return false;
   }
@@ -136,25 +135,24 @@ bool IsPositive(const Expression& x) {
 
 // For a symbol, but for finitely many of its values.
 bool IsEvidentlyNotZero(const Expression& x) {
-  if (x.kind == Kind::kSymbol || IsPositive(x) || x == NumberOf(-1)) return true;
+  if (x.kind == Kind::kSymbol || IsPositive(x) || IsMinusOne(x)) return true;
   if (x.kind == Kind::kPower) return IsEvidentlyNotZero(x.args[0]);
-  return x.kind == Kind::kMultiply && std::all_of(x.args.begin(), x.args.end(), IsEvidentlyNotZero);
+  return x.kind == Kind::kMultiply && std::ranges::all_of(x.args, IsEvidentlyNotZero);
 }
 
 // oo - oo, 0 oo: an infinity among terms, factors or in a power.
 bool HasInfiniteArithmetic(const Expression& x) {
-  int sign = 0;
-  if (IsInfinite(x, &sign)) return false;
-  const bool arithmetic = x.kind == Kind::kAdd || x.kind == Kind::kMultiply || x.kind == Kind::kPower;
-  return std::any_of(x.args.begin(), x.args.end(), [&](const Expression& arg) {
-    return (arithmetic && IsInfinite(arg, &sign)) || HasInfiniteArithmetic(arg);
+  if (InfiniteSign(x) != 0) return false;
+  const bool arithmetic = IsOneOf(x.kind, {Kind::kAdd, Kind::kMultiply, Kind::kPower});
+  return std::ranges::any_of(x.args, [&](const Expression& arg) {
+    return (arithmetic && InfiniteSign(arg) != 0) || HasInfiniteArithmetic(arg);
   });
 }
 
 }  // namespace
 
 bool IsEvidentlyDefined(const Expression& x) {
-  const auto are_defined = [&] { return std::all_of(x.args.begin(), x.args.end(), IsEvidentlyDefined); };
+  const auto are_defined = [&] { return std::ranges::all_of(x.args, IsEvidentlyDefined); };
   switch (x.kind) {
     case Kind::kNumber:
     case Kind::kSymbol:
@@ -165,15 +163,14 @@ bool IsEvidentlyDefined(const Expression& x) {
       if (x.args[0].kind == Kind::kConstant && x.args[0].name == "e") return IsEvidentlyDefined(x.args[1]);
       return (IsPositive(x.args[1]) || IsEvidentlyNotZero(x.args[0])) && are_defined();
     case Kind::kFunction:
-      if (x.name == "factorial" || x.name == "double_factorial") return IsWhole(x);
+      if (x.name == "factorial" || x.name == "double_factorial") return IsNatural(x);
       if (x.name == "gamma") return x.args.size() == 1 && IsPositive(x.args[0]);
-      if (x.name == "binomial") return x.args.size() == 2 && IsWhole(x.args[0]) && IsWhole(x.args[1]);
+      if (x.name == "binomial") return x.args.size() == 2 && IsNatural(x.args[0]) && IsNatural(x.args[1]);
       if (x.name == "sum" || x.name == "product") return x.args.size() == 4 && are_defined();
-      if (x.name == "gcd" || x.name == "lcm" || x.name == "max" || x.name == "min") return are_defined();
+      if (IsOneOf(x.name, {"gcd", "lcm", "max", "min"})) return are_defined();
       if (x.name == "log")
-        return !(x.args[0] == NumberOf(1)) && std::all_of(x.args.begin(), x.args.end(), IsEvidentlyNotZero);
-      return x.args.size() == 1 &&
-             (x.name == "exp" || x.name == "sin" || x.name == "cos" || x.name == "abs") && are_defined();
+        return !(x.args[0] == NumberOf(1)) && std::ranges::all_of(x.args, IsEvidentlyNotZero);
+      return x.args.size() == 1 && IsOneOf(x.name, {"exp", "sin", "cos", "abs"}) && are_defined();
     case Kind::kAdd:
     case Kind::kMultiply:
       return are_defined();

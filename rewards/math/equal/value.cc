@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "rewards/math/algebra/polynomial.h"
 #include "rewards/math/algebra/proof.h"
 #include "rewards/math/equal/parts.h"
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/commands.h"
 #include "rewards/math/latex/latex.h"
@@ -12,9 +12,6 @@
 
 namespace temper::math {
 namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
 
 std::string WithoutLeadingZeros(std::string_view digits) {
   const size_t point = std::min(digits.find('.'), digits.size());
@@ -27,10 +24,17 @@ std::string PlainWords(std::string_view text) {
   std::string words;
   for (size_t at = 0; at < text.size(); ++at) {
     const bool escaped = text[at] == '\\' && at + 1 < text.size() && !absl::ascii_isalpha(text[at + 1]);
-    if (!escaped) words += text[at] == '~' || text[at] == '{' || text[at] == '}' ? ' ' : text[at];
+    if (!escaped) words += IsOneOf(text[at], "~{}") ? ' ' : text[at];
   }
   absl::RemoveExtraAsciiWhitespace(&words);
   return words;
+}
+
+// Of a name in braces.
+std::string WithoutDress(std::string_view raw) {
+  std::string name(raw);
+  std::erase_if(name, [](char c) { return absl::ascii_isspace(c) || IsOneOf(c, "\\{}"); });
+  return name;
 }
 
 }  // namespace
@@ -45,7 +49,7 @@ Expression LatexParser::ParseAtom() {
     case TokenKind::kSymbol:
     case TokenKind::kConstant: {
       const bool symbol = At(TokenKind::kSymbol);
-      Expression atom = Node(symbol ? Tree::kSymbol : Tree::kConstant, Peek().text);
+      Expression atom = Node(symbol ? Kind::kSymbol : Kind::kConstant, Peek().text);
       lexer_.Skip();
       return atom;
     }
@@ -53,10 +57,10 @@ Expression LatexParser::ParseAtom() {
       return ParseNumberSet();
     case TokenKind::kEmptySet:
       lexer_.Skip();
-      return Node(Tree::kSet, "");
+      return Node(Kind::kSet, "");
     case TokenKind::kDots:
       lexer_.Skip();
-      return Node(Tree::kText, "...");
+      return Node(Kind::kText, "...");
     case TokenKind::kText:
       return ParseText();
     case TokenKind::kFunction: {
@@ -71,7 +75,7 @@ Expression LatexParser::ParseAtom() {
       if (At(TokenKind::kOpen, "(")) return Apply("binomial", ParseArguments(), nullptr);
       Expression above = ParseArgument();
       Expression below = ParseArgument();
-      return Node(Tree::kFunction, "binomial", std::move(above), std::move(below));
+      return Node(Kind::kFunction, "binomial", std::move(above), std::move(below));
     }
     case TokenKind::kRoot:
       return ParseRoot();
@@ -85,7 +89,7 @@ Expression LatexParser::ParseAtom() {
     case TokenKind::kPartial:
       lexer_.Skip();
       if (integral_ != nullptr && TakeDifferential()) return NumberNode("1");
-      return Node(Tree::kSymbol, "partial");
+      return Node(Kind::kSymbol, "partial");
     case TokenKind::kAccent:
       return ParseAccent();
     case TokenKind::kName:
@@ -121,7 +125,7 @@ Expression LatexParser::ParseNumber() {
     const size_t point = token.digits.find('.');
     const size_t decimals = point == token.digits.npos ? 0 : token.digits.size() - point - 1;
     const std::string nines = std::string(token.repeating.size(), '9') + std::string(decimals, '0');
-    number = Node(Tree::kAdd, "", std::move(number),
+    number = Node(Kind::kAdd, "", std::move(number),
                   Quotient(NumberNode(WithoutLeadingZeros(token.repeating)), NumberNode(nines)));
   }
   if (!token.exponent.empty()) {
@@ -129,8 +133,8 @@ Expression LatexParser::ParseNumber() {
     if (token.exponent.size() > 10) return Fail("an exponent of more than 10 digits");
     Expression exponent = NumberNode(WithoutLeadingZeros(token.exponent.substr(negative ? 1 : 0)));
     if (negative) exponent = Negative(std::move(exponent));
-    Expression power = Node(Tree::kPower, "", NumberNode("10"), std::move(exponent));
-    number = Node(Tree::kMultiply, "", std::move(number), std::move(power));
+    Expression power = Node(Kind::kPower, "", NumberNode("10"), std::move(exponent));
+    number = Node(Kind::kMultiply, "", std::move(number), std::move(power));
   }
   lexer_.Skip();
   return number;
@@ -142,16 +146,16 @@ Expression LatexParser::ParseLetter() {
   const std::string name(Peek().text);
   lexer_.Skip();
   if (name == "d" && integral_ != nullptr && TakeDifferential()) return NumberNode("1");
-  if (name == "e") return {Tree::kConstant, "e", {}};
-  if ((name == "i" || name == "I") && index_i_ == 0) return {Tree::kConstant, "i", {}};
-  return {Tree::kSymbol, name, {}};
+  if (name == "e") return {Kind::kConstant, "e", {}};
+  if ((name == "i" || name == "I") && index_i_ == 0) return {Kind::kConstant, "i", {}};
+  return {Kind::kSymbol, name, {}};
 }
 
 // The x of dx, behind the d.
 bool LatexParser::TakeDifferential() {
   if (Done() || (!At(TokenKind::kWord) && !At(TokenKind::kSymbol))) return false;
   if (Peek().text.size() > 1 && At(TokenKind::kWord)) lexer_.Split();
-  Expression variable = Node(Tree::kSymbol, Peek().text);
+  Expression variable = Node(Kind::kSymbol, Peek().text);
   lexer_.Skip();
   if (Take(TokenKind::kUnder)) variable = Subscript(std::move(variable), false);
   integral_->variable = std::move(variable);
@@ -164,7 +168,7 @@ Expression LatexParser::ParseText() {
     absl::StrAppend(&words, words.empty() ? "" : " ", PlainWords(Peek().text));
     lexer_.Skip();
   }
-  return {Tree::kText, words, {}};
+  return {Kind::kText, words, {}};
 }
 
 // R of \R, \mathbb{R}, \mathbb R.
@@ -181,8 +185,8 @@ Expression LatexParser::ParseNumberSet() {
     }
     if (name.size() != 1 || !absl::ascii_isalpha(name[0])) return Fail("\\mathbb without a letter");
   }
-  const bool known = std::string_view("NZQRC").find(name[0]) != std::string_view::npos;
-  return {known ? Tree::kConstant : Tree::kSymbol, name, {}};
+  const bool known = IsOneOf(name[0], "NZQRC");
+  return {known ? Kind::kConstant : Kind::kSymbol, name, {}};
 }
 
 // What a command takes: {..}, or one digit, letter or command.
@@ -205,13 +209,13 @@ Expression LatexParser::ParseGroup() {
   {
     const Enter enter(this, Context{.group_digits = false});
     Items items = ParseItems();
-    const bool list = items.all.size() > 1 && items.all[0].kind != Tree::kRelation;
-    inside = list ? Expression{Tree::kSet, "", std::move(items.all)} : Join(std::move(items));
+    const bool list = items.all.size() > 1 && items.all[0].kind != Kind::kRelation;
+    inside = list ? Expression{Kind::kSet, "", std::move(items.all)} : Join(std::move(items));
   }
   if (!Take(TokenKind::kClose, "group")) return Fail("{ is not closed");
   group_end_ = lexer_.position();
-  const bool wraps = inside.kind == Tree::kMatrix || inside.kind == Tree::kTuple;
-  return wraps ? Node(Tree::kSet, "", std::move(inside)) : inside;
+  const bool wraps = inside.kind == Kind::kMatrix || inside.kind == Kind::kTuple;
+  return wraps ? Node(Kind::kSet, "", std::move(inside)) : inside;
 }
 
 Expression LatexParser::ParseFraction() {
@@ -239,14 +243,14 @@ Expression LatexParser::ParseRoot() {
     return ParseRadical("2");
   }
   Expression radicand = ParseArgument();
-  return Node(Tree::kPower, "", ScalarOf(std::move(radicand)), Inverse(std::move(degree)));
+  return Node(Kind::kPower, "", ScalarOf(std::move(radicand)), Inverse(std::move(degree)));
 }
 
 // Behind √: a bracket, a number or a letter.
 Expression LatexParser::ParseRadical(std::string_view degree) {
   if (At(TokenKind::kWord)) lexer_.Narrow();
   Expression radicand = ParseAtom();
-  return Node(Tree::kPower, "", ScalarOf(std::move(radicand)), Inverse(NumberNode(degree)));
+  return Node(Kind::kPower, "", ScalarOf(std::move(radicand)), Inverse(NumberNode(degree)));
 }
 
 // \overline{x}, \vec{AB}: a symbol of that name; \overline{2+3i}: a conjugate.
@@ -256,27 +260,24 @@ Expression LatexParser::ParseAccent() {
   LatexLexer ahead = lexer_;
   std::string name;
   if (At(TokenKind::kOpen, "group")) {
-    for (const char c : ahead.Raw()) {
-      if (!absl::ascii_isspace(c) && c != '\\' && c != '{' && c != '}') name += c;
-    }
+    name = WithoutDress(ahead.Raw());
   } else if (At(TokenKind::kWord) || At(TokenKind::kSymbol)) {
     ahead.Narrow();
     name = std::string(ahead.Peek().text);
     ahead.Skip();
   }
   if (name.empty()) return Fail("an accent over nothing");
-  if ((accent == "vec" || accent == "hat") &&
-      (name == "i" || name == "j" || name == "k" || name == "imath" || name == "jmath")) {
+  if ((accent == "vec" || accent == "hat") && IsOneOf(name, {"i", "j", "k", "imath", "jmath"})) {
     lexer_ = ahead;  // a unit vector, as \mathbf{i} is
-    return name[0] == 'i' ? Node(Tree::kConstant, "i") : Node(Tree::kSymbol, name.substr(0, 1));
+    return name[0] == 'i' ? Node(Kind::kConstant, "i") : Node(Kind::kSymbol, name.substr(0, 1));
   }
   for (const char c : name) {
     if (absl::ascii_isalnum(c) || c == '_' || accent != "bar") continue;
     Expression argument = ParseArgument();
-    return Node(Tree::kFunction, "conjugate", std::move(argument));
+    return Node(Kind::kFunction, "conjugate", std::move(argument));
   }
   lexer_ = ahead;
-  return {Tree::kSymbol, absl::StrCat(accent, "{", name, "}"), {}};
+  return {Kind::kSymbol, absl::StrCat(accent, "{", name, "}"), {}};
 }
 
 // \operatorname{foo}, \variable{x_1}
@@ -289,13 +290,10 @@ Expression LatexParser::ParseName() {
       function && known != nullptr && known->kind == TokenKind::kFunction) {
     return ParseFunction(std::string(known->text));
   }
-  std::string name;
-  for (const char c : raw) {
-    if (!absl::ascii_isspace(c) && c != '\\' && c != '{' && c != '}') name += c;
-  }
+  const std::string name = WithoutDress(raw);
   if (name.empty()) return Fail("an empty name");
-  if (function && At(TokenKind::kOpen, "(")) return {Tree::kFunction, name, ParseArguments()};
-  return {Tree::kSymbol, name, {}};
+  if (function && At(TokenKind::kOpen, "(")) return {Kind::kFunction, name, ParseArguments()};
+  return {Kind::kSymbol, name, {}};
 }
 
 }  // namespace temper::math

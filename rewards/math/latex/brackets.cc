@@ -3,33 +3,23 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/one_of.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
-namespace {
 
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
-bool IsInfinite(const Expression& value) {
-  if (value.kind == Tree::kMultiply && value.args.size() == 2 && value.args[0].name == "-1") {
-    return IsInfinite(value.args[1]);
-  }
-  return value.kind == Tree::kConstant && value.name == "oo";
+// The items of a bracket, up to what closes it.
+std::vector<Expression> LatexParser::ParseInside(bool group_digits) {
+  const Enter enter(this, Context{.group_digits = group_digits});
+  return ParseItems().all;
 }
-
-}  // namespace
 
 Expression LatexParser::ParseBracket() {
   const std::string open(Peek().text);
   if (open == "group") return ParseGroup();
   if (open == "{") return ParseBraces();
   lexer_.Skip();
-  std::vector<Expression> items;
-  {
-    const Enter enter(this, Context{.group_digits = false});
-    items = ParseItems().all;
-  }
+  std::vector<Expression> items = ParseInside(/*group_digits=*/false);
   if (failed()) return {};
   const bool round = open == "(" || open == "[";
   const bool french = At(TokenKind::kOpen, "[") && round && items.size() == 2;
@@ -43,29 +33,26 @@ Expression LatexParser::ParseBracket() {
 
 Expression LatexParser::Bracketed(std::string_view open, std::string_view close,
                                   std::vector<Expression> items) {
-  if (open == "floor" || open == "ceil" || open == "abs" || open == "norm") {
+  if (IsOneOf(open, {"floor", "ceil", "abs", "norm"})) {
     if (items.size() != 1) return Fail("more than one value between bars");
-    if (open == "abs" && items[0].kind == Tree::kMatrix) open = "det";
-    return Node(Tree::kFunction, open, ScalarOf(std::move(items[0])));
+    if (open == "abs" && items[0].kind == Kind::kMatrix) open = "det";
+    return Node(Kind::kFunction, open, ScalarOf(std::move(items[0])));
   }
-  if (open == "<") return {Tree::kTuple, "", std::move(items)};
+  if (open == "<") return {Kind::kTuple, "", std::move(items)};
   const bool pair = items.size() == 2;
   if (open != close && !pair) return Fail("an interval that has not two ends");
   if (items.size() == 1) return std::move(items[0]);
-  const bool interval = pair && (open != "(" || close != "(" || IsInfinite(items[0]) || IsInfinite(items[1]));
-  if (!interval) return {Tree::kTuple, "", std::move(items)};
-  return {Tree::kInterval, std::string(open) + (close == "(" ? ")" : "]"), std::move(items)};
+  const bool interval =
+      pair && (open != "(" || close != "(" || InfiniteSign(items[0]) != 0 || InfiniteSign(items[1]) != 0);
+  if (!interval) return {Kind::kTuple, "", std::move(items)};
+  return {Kind::kInterval, std::string(open) + (close == "(" ? ")" : "]"), std::move(items)};
 }
 
 // ]a, b[, ]a, b]: only here, where no bracket can close.
 Expression LatexParser::ParseFrench() {
   if (!french_) return Fail("a closing bracket where an operand is due");
   lexer_.Skip();
-  std::vector<Expression> items;
-  {
-    const Enter enter(this, Context{.group_digits = false});
-    items = ParseItems().all;
-  }
+  std::vector<Expression> items = ParseInside(/*group_digits=*/false);
   if (failed()) return {};
   const bool open = At(TokenKind::kOpen, "[");
   if ((!open && !At(TokenKind::kClose, "[") && !At(TokenKind::kClose, "(")) || items.size() != 2) {
@@ -73,13 +60,13 @@ Expression LatexParser::ParseFrench() {
   }
   const bool closed = At(TokenKind::kClose, "[");
   lexer_.Skip();
-  return {Tree::kInterval, closed ? "(]" : "()", std::move(items)};
+  return {Kind::kInterval, closed ? "(]" : "()", std::move(items)};
 }
 
 // \{1, 2\}, \{x | x > 0\}, \{x : x > 0\}; and \left\{ .. \right. around equations.
 Expression LatexParser::ParseBraces() {
   lexer_.Skip();
-  Expression set{Tree::kSet, "", {}};
+  Expression set{Kind::kSet, "", {}};
   {
     const Enter enter(this, Context{.colon = false, .group_digits = false});
     if (!At(TokenKind::kClose, "{")) set.args = ParseItems().all;
@@ -88,14 +75,14 @@ Expression LatexParser::ParseBraces() {
       lexer_.Skip();
       context_.colon = true;
       std::vector<Expression> conditions = ParseItems().all;
-      set = {Tree::kFunction, "set_builder", std::move(set.args)};
-      std::move(conditions.begin(), conditions.end(), std::back_inserter(set.args));
+      set = {Kind::kFunction, "set_builder", std::move(set.args)};
+      std::ranges::move(conditions, std::back_inserter(set.args));
     }
   }
   if (failed()) return {};
   if (Take(TokenKind::kClose, "none")) {
     return set.args.size() == 1 ? Expression(std::move(set.args[0]))
-                                : Expression{Tree::kList, "", std::move(set.args)};
+                                : Expression{Kind::kList, "", std::move(set.args)};
   }
   if (!Take(TokenKind::kClose, "{")) return Fail("\\{ is not closed");
   return set;
@@ -115,8 +102,8 @@ Expression LatexParser::ParseBars() {
   if (failed()) return {};
   if (!At(TokenKind::kBar, name) && !At(TokenKind::kClose, name)) return Fail("a bar | that is not closed");
   lexer_.Skip();
-  const bool determinant = name == "abs" && inside.kind == Tree::kMatrix;
-  return Node(Tree::kFunction, determinant ? "det" : name, ScalarOf(std::move(inside)));
+  const bool determinant = name == "abs" && inside.kind == Kind::kMatrix;
+  return Node(Kind::kFunction, determinant ? "det" : name, ScalarOf(std::move(inside)));
 }
 
 Expression LatexParser::ParseEnvironment() {
@@ -139,7 +126,7 @@ Expression LatexParser::ParseEnvironment() {
       }
       const bool remark = At(TokenKind::kText) && ConjunctionOf(Peek().text) == ',';  // otherwise
       const TokenKind next = remark ? PeekSecond() : TokenKind::kEnd;
-      if (next == TokenKind::kAmpersand || next == TokenKind::kRow || next == TokenKind::kFinish) {
+      if (IsOneOf(next, {TokenKind::kAmpersand, TokenKind::kRow, TokenKind::kFinish})) {
         lexer_.Skip();
         continue;
       }
@@ -159,22 +146,22 @@ Expression LatexParser::ParseEnvironment() {
 
 Expression LatexParser::Environment(std::string_view name, std::vector<std::vector<Expression>> rows) {
   const bool cases = name.find("cases") != name.npos;
-  const bool equations = std::all_of(rows.begin(), rows.end(),
-                                     [](const auto& row) { return row.size() == 1 && IsRelation(row[0]); });
-  Expression node{cases ? Tree::kFunction : Tree::kMatrix, cases ? "piecewise" : "", {}};
-  if (equations) node = {Tree::kList, "", {}};
+  const bool equations =
+      std::ranges::all_of(rows, [](const auto& row) { return row.size() == 1 && IsRelation(row[0]); });
+  Expression node{cases ? Kind::kFunction : Kind::kMatrix, cases ? "piecewise" : "", {}};
+  if (equations) node = {Kind::kList, "", {}};
   const size_t columns = rows[0].size();
   for (std::vector<Expression>& row : rows) {
     if (row.size() != columns && !cases) return Fail("a matrix whose rows differ in length");
     if (equations) {
       node.args.push_back(std::move(row[0]));
     } else {
-      node.args.push_back({Tree::kTuple, "", std::move(row)});
+      node.args.push_back({Kind::kTuple, "", std::move(row)});
     }
   }
   if (equations && node.args.size() == 1) return Expression(std::move(node.args[0]));
-  if (name == "vmatrix") return Node(Tree::kFunction, "det", std::move(node));
-  if (name == "Vmatrix") return Node(Tree::kFunction, "norm", std::move(node));
+  if (name == "vmatrix") return Node(Kind::kFunction, "det", std::move(node));
+  if (name == "Vmatrix") return Node(Kind::kFunction, "norm", std::move(node));
   return node;
 }
 

@@ -10,9 +10,6 @@
 namespace temper::math {
 namespace {
 
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
 // The letter i by itself: \sum_{i=1}, \sum_{1 \le i < j}.
 bool NamesI(std::string_view text) {
   for (size_t at = 0; at < text.size(); ++at) {
@@ -62,9 +59,7 @@ Expression LatexParser::ParseBig() {
 // What stands above or below a sum or an integral; none: it is empty.
 std::optional<Expression> LatexParser::ParseBound() {
   if (!At(TokenKind::kOpen, "group")) {
-    bool negative = false;
-    for (; At(TokenKind::kMinus) || At(TokenKind::kPlus); lexer_.Skip())
-      negative = negative != At(TokenKind::kMinus);
+    const bool negative = TakeSigns();
     if (At(TokenKind::kWord)) lexer_.Narrow();
     Expression bound = ParseAtom();
     return negative ? Negative(std::move(bound)) : bound;
@@ -75,6 +70,14 @@ std::optional<Expression> LatexParser::ParseBound() {
     return std::nullopt;
   }
   return ParseArgument();
+}
+
+// What a sum, an integral or a limit is of.
+Expression LatexParser::ParseBody(bool sum) {
+  Context context = context_;
+  context.in_function = false;
+  const Enter enter(this, context);
+  return ScalarOf(sum ? ParseSum() : ParseProduct());
 }
 
 Expression LatexParser::ParseSeries(std::string_view name) {
@@ -94,23 +97,17 @@ Expression LatexParser::ParseSeries(std::string_view name) {
     if (below) index_i_ -= index_i;
   }
   index_i_ += index_i;
-  Expression body;
-  {
-    Context context = context_;
-    context.in_function = false;
-    const Enter enter(this, context);
-    body = ScalarOf(ParseProduct());
-  }
+  Expression body = ParseBody(/*sum=*/false);
   index_i_ -= index_i;
   if (failed()) return {};
   if (!condition.has_value()) return Fail("a sum or a product without an index");
-  const bool from = condition->kind == Tree::kRelation && condition->name == "=" &&
-                    condition->args[0].kind == Tree::kSymbol;
+  const bool from = condition->kind == Kind::kRelation && condition->name == "=" &&
+                    condition->args[0].kind == Kind::kSymbol;
   if (!from || !high.has_value()) {
     if (high.has_value()) return Fail("a sum to somewhere, but from nowhere");
-    return Node(Tree::kFunction, name, std::move(body), *std::move(condition));
+    return Node(Kind::kFunction, name, std::move(body), *std::move(condition));
   }
-  return Node(Tree::kFunction, name, std::move(body), std::move(condition->args[0]),
+  return Node(Kind::kFunction, name, std::move(body), std::move(condition->args[0]),
               std::move(condition->args[1]), *std::move(high));
 }
 
@@ -123,16 +120,10 @@ Expression LatexParser::ParseIntegral(int variables) {
   }
   Integral integral;
   Integral* const outside = std::exchange(integral_, &integral);
-  Expression body;
-  {
-    Context context = context_;
-    context.in_function = false;
-    const Enter enter(this, context);
-    body = ScalarOf(ParseSum());
-  }
+  Expression body = ParseBody(/*sum=*/true);
   if (!failed() && !integral.variable.has_value()) Fail("an integral without its dx");
   for (int more = 1; more <= variables && !failed(); ++more) {
-    body = Node(Tree::kFunction, "integral", std::move(body), *std::move(integral.variable));
+    body = Node(Kind::kFunction, "integral", std::move(body), *std::move(integral.variable));
     integral.variable.reset();
     if (more < variables) {
       const bool d = At(TokenKind::kPartial) || (At(TokenKind::kWord) && Peek().text[0] == 'd');
@@ -164,15 +155,9 @@ Expression LatexParser::ParseLimit() {
     side_ = outside;
   }
   if (!Take(TokenKind::kClose, "group")) return Fail("{ is not closed");
-  Expression body;
-  {
-    Context context = context_;
-    context.in_function = false;
-    const Enter enter(this, context);
-    body = ScalarOf(ParseProduct());
-  }
-  Expression limit = Node(Tree::kFunction, "limit", std::move(body), std::move(variable), std::move(point));
-  if (!side.empty()) limit.args.push_back({Tree::kText, side, {}});
+  Expression body = ParseBody(/*sum=*/false);
+  Expression limit = Node(Kind::kFunction, "limit", std::move(body), std::move(variable), std::move(point));
+  if (!side.empty()) limit.args.push_back({Kind::kText, side, {}});
   return limit;
 }
 
@@ -180,10 +165,9 @@ Expression LatexParser::ParseLimit() {
 bool LatexParser::ParseDerivative(Expression* result) {
   LatexLexer ahead = lexer_;
   ahead.Skip();
-  if (ahead.Peek().kind != TokenKind::kOpen || ahead.Peek().text != "group") return false;
+  if (!ahead.Peek().Is(TokenKind::kOpen, "group")) return false;
   std::string_view over = BehindD(ahead.Raw());
-  if (over.data() == nullptr || ahead.Peek().kind != TokenKind::kOpen || ahead.Peek().text != "group")
-    return false;
+  if (over.data() == nullptr || !ahead.Peek().Is(TokenKind::kOpen, "group")) return false;
   std::string_view under = BehindD(ahead.Raw());
   const int order = TakeOrder(&over);
   if (under.empty() || order == 0) return false;
@@ -191,7 +175,7 @@ bool LatexParser::ParseDerivative(Expression* result) {
   variable.Narrow();
   const TokenKind kind = variable.Peek().kind;
   if (kind != TokenKind::kWord && kind != TokenKind::kSymbol) return false;
-  Expression of = Node(Tree::kSymbol, variable.Peek().text);
+  Expression of = Node(Kind::kSymbol, variable.Peek().text);
   variable.Skip();
   std::string_view rest = TrimLeft(under.substr(variable.position()));
   if (TakeOrder(&rest) != order || !rest.empty()) return false;
@@ -209,7 +193,7 @@ bool LatexParser::ParseDerivative(Expression* result) {
     if (!failed()) lexer_ = ahead;
   }
   *result =
-      Node(Tree::kFunction, "derivative", std::move(body), std::move(of), NumberNode(absl::StrCat(order)));
+      Node(Kind::kFunction, "derivative", std::move(body), std::move(of), NumberNode(absl::StrCat(order)));
   return true;
 }
 

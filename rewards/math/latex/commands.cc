@@ -2,16 +2,13 @@
 #include "rewards/math/latex/commands.h"
 
 #include <algorithm>
-#include <string>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/ascii.h"
+#include "core/one_of.h"
 
 namespace temper::math {
 namespace {
 
-using TokenKind = LatexTokenKind;
 using Lex = LatexCommand::Lex;
 using Table = absl::flat_hash_map<std::string_view, LatexCommand>;
 
@@ -59,49 +56,14 @@ const Names kCommands[] = {
      {",",     ";",       ":",         "!",   " ", ">", "/", "space", "thinspace", "enspace", "enskip",
       "hfill", "newline", "linebreak", "par", "(", ")", "[", "]",     "\n",        "\t",      "\r"}},
     {{Lex::kToken, TokenKind::kBreak, ""}, {"quad", "qquad"}},
+    {{Lex::kSkip}, {"displaystyle", "textstyle", "scriptstyle", "scriptscriptstyle", "limits", "nolimits"}},
+    {{Lex::kSkip}, {"rm", "bf", "it", "em", "boldmath", "large", "Large", "small", "normalsize"}},
     {{Lex::kSkip},
-     {"displaystyle",
-      "textstyle",
-      "scriptstyle",
-      "scriptscriptstyle",
-      "limits",
-      "nolimits",
-      "middle",
-      "nonumber",
-      "notag",
-      "allowbreak",
-      "relax",
-      "strut",
-      "mathstrut",
-      "hline",
-      "centering",
-      "rm",
-      "bf",
-      "it",
-      "boldmath",
-      "large",
-      "Large",
-      "small",
-      "normalsize",
-      "null",
-      "$",
-      "pounds",
-      "euro",
-      "yen",
-      "rupee",
-      "cent",
-      "textdollar",
-      "dollar",
-      "em",
-      "-",
-      "mathopen",
-      "mathclose",
-      "mathbin",
-      "mathrel",
-      "mathord",
-      "mathop",
-      "mathpunct",
-      "mathinner"}},
+     {"middle", "nonumber", "notag", "allowbreak", "relax", "strut", "mathstrut", "hline", "centering",
+      "null", "-"}},
+    {{Lex::kSkip},
+     {"mathopen", "mathclose", "mathbin", "mathrel", "mathord", "mathop", "mathpunct", "mathinner"}},
+    {{Lex::kSkip}, {"$", "pounds", "euro", "yen", "rupee", "cent", "textdollar", "dollar"}},
     {{Lex::kSkipArgument},
      {"hspace", "vspace", "hspace*", "phantom", "hphantom", "vphantom", "color", "tag", "label", "textcolor",
       "kern", "cline"}},
@@ -281,7 +243,7 @@ const Table& Words() {
       // Two letters are more often two symbols, but for ln.
       for (const std::string_view name : names.names) {
         if (name.size() < 3 && name != "ln" && name != "lg") continue;
-        if (name == "sup" || name == "inf" || name == "dim" || name == "ker") continue;
+        if (IsOneOf(name, {"sup", "inf", "dim", "ker"})) continue;
         Add({names.command, {name}}, made);
       }
     }
@@ -304,11 +266,9 @@ const LatexCommand* FindWord(std::string_view word) {
 }
 
 bool IsEnglishWord(std::string_view letters) {
-  const auto is_vowel = [](char c) {
-    return std::string_view("aeiouyAEIOUY").find(c) != std::string_view::npos;
-  };
-  return letters.size() >= 3 && std::any_of(letters.begin(), letters.end(), is_vowel) &&
-         !std::is_sorted(letters.begin(), letters.end()) && FindWord(letters) == nullptr;
+  const auto is_vowel = [](char c) { return IsOneOf(c, "aeiouyAEIOUY"); };
+  return letters.size() >= 3 && std::ranges::any_of(letters, is_vowel) && !std::ranges::is_sorted(letters) &&
+         FindWord(letters) == nullptr;
 }
 
 }  // namespace temper::math

@@ -21,12 +21,11 @@ struct LatexCommand {
     kText,     // \text
   };
   // NOLINTNEXTLINE(google-explicit-constructor): the tables are made of the first argument
-  constexpr LatexCommand(Lex the_lex, LatexTokenKind the_kind = LatexTokenKind::kError,
-                         std::string_view the_text = {})
+  constexpr LatexCommand(Lex the_lex, TokenKind the_kind = TokenKind::kError, std::string_view the_text = {})
       : lex(the_lex), kind(the_kind), text(the_text) {}
 
   Lex lex;
-  LatexTokenKind kind;
+  TokenKind kind;
   std::string_view text;
 };
 

@@ -4,19 +4,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
 namespace {
 
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
 bool IsTrigonometric(std::string_view name) {
-  for (const std::string_view known : {"sin", "cos", "tan", "cot", "sec", "csc", "cis"}) {
-    if (name == known) return true;
-  }
-  return false;
+  return IsOneOf(name, {"sin", "cos", "tan", "cot", "sec", "csc", "cis"});
 }
 
 bool HasInverse(std::string_view name) {
@@ -27,10 +22,7 @@ bool HasInverse(std::string_view name) {
 // f and its like are never factors.
 bool IsAlwaysFunction(std::string_view name) {
   const std::string_view base = name.substr(0, name.find_first_of("_'"));
-  for (const std::string_view known : {"f", "g", "F", "G", "P", "Gamma"}) {
-    if (base == known) return true;
-  }
-  return name.ends_with("'");
+  return IsOneOf(base, {"f", "g", "F", "G", "P", "Gamma"}) || name.ends_with("'");
 }
 
 }  // namespace
@@ -48,8 +40,8 @@ Expression LatexParser::ParseFunction(const std::string& name) {
   const bool trigonometric = IsTrigonometric(name);
   trigonometric_ += trigonometric;
   std::vector<Expression> args;
-  if (At(TokenKind::kOpen) && Peek().text.size() < 6 && Peek().text != "floor" && Peek().text != "ceil" &&
-      Peek().text != "abs" && Peek().text != "norm") {
+  if (At(TokenKind::kOpen) && Peek().text.size() < 6 &&
+      !IsOneOf(Peek().text, {"floor", "ceil", "abs", "norm"})) {
     args = ParseArguments();
   } else {
     Context context = context_;
@@ -59,38 +51,37 @@ Expression LatexParser::ParseFunction(const std::string& name) {
   }
   trigonometric_ -= trigonometric;
   if (failed()) return {};
-  const bool inverse = exponent == NumberNode("-1") && HasInverse(name);
+  const bool inverse = exponent.has_value() && IsMinusOne(*exponent) && HasInverse(name);
   Expression value = Apply(inverse ? "arc" + name : name, std::move(args), base ? &*base : nullptr);
   if (!exponent.has_value() || inverse) return value;
-  return Node(Tree::kPower, "", std::move(value), *std::move(exponent));
+  return Node(Kind::kPower, "", std::move(value), *std::move(exponent));
 }
 
 Expression LatexParser::Apply(std::string_view name, std::vector<Expression> args, const Expression* base) {
   if (failed()) return {};
-  const bool several = name == "gcd" || name == "lcm" || name == "max" || name == "min" || name == "P" ||
-                       name == "binomial" || name == "log";
+  const bool several = IsOneOf(name, {"gcd", "lcm", "max", "min", "P", "binomial", "log"});
   if (args.size() != 1 && !several) return Fail("more than one argument of " + std::string(name));
   if (name == "binomial" && args.size() != 2) return Fail("binomial has two arguments");
-  if (name == "max" || name == "min" || name == "gcd" || name == "lcm") {
-    if (args.size() == 1 && (args[0].kind == Tree::kSet || args[0].kind == Tree::kList) &&
+  if (IsOneOf(name, {"max", "min", "gcd", "lcm"})) {
+    if (args.size() == 1 && (args[0].kind == Kind::kSet || args[0].kind == Kind::kList) &&
         !args[0].args.empty()) {
       args = std::vector<Expression>(std::move(args[0].args));
     }
   }
   if (name == "cis") {  // cos x + i sin x
-    std::vector<Expression> turn = {{Tree::kConstant, "i", {}}, std::move(args[0])};
-    return Node(Tree::kPower, "", Expression{Tree::kConstant, "e", {}}, Product(std::move(turn)));
+    std::vector<Expression> turn = {{Kind::kConstant, "i", {}}, std::move(args[0])};
+    return Node(Kind::kPower, "", Expression{Kind::kConstant, "e", {}}, Product(std::move(turn)));
   }
-  Expression value{Tree::kFunction, std::string(name), {}};
+  Expression value{Kind::kFunction, std::string(name), {}};
   if (name == "ln") value.name = "log";
-  if (name == "log" || name == "lg" || name == "lb") {
+  if (IsOneOf(name, {"log", "lg", "lb"})) {
     value.name = "log";
     if (args.size() > 2 || (args.size() == 2 && base != nullptr)) return Fail("log has one argument");
     if (args.size() == 2) std::swap(args[0], args[1]);  // log(x, base)
     if (args.size() == 1)
       value.args.push_back(base != nullptr ? *base : NumberNode(name == "lb" ? "2" : "10"));
   }
-  std::move(args.begin(), args.end(), std::back_inserter(value.args));
+  std::ranges::move(args, std::back_inserter(value.args));
   return value;
 }
 
@@ -98,11 +89,7 @@ Expression LatexParser::Apply(std::string_view name, std::vector<Expression> arg
 std::vector<Expression> LatexParser::ParseArguments() {
   const std::string open(Peek().text);
   lexer_.Skip();
-  std::vector<Expression> args;
-  {
-    const Enter enter(this, Context{.group_digits = open == "group"});
-    args = ParseItems().all;
-  }
+  std::vector<Expression> args = ParseInside(/*group_digits=*/open == "group");
   if (!Take(TokenKind::kClose, open)) Fail("a function's bracket is not closed");
   return args;
 }
@@ -130,7 +117,7 @@ bool LatexParser::IsApplication(const Expression& function) {
       ahead.Skip();
     }
     const TokenKind kind = ahead.Peek().kind;
-    if (kind != TokenKind::kNumber && kind != TokenKind::kWord && kind != TokenKind::kSymbol) return false;
+    if (!IsOneOf(kind, {TokenKind::kNumber, TokenKind::kWord, TokenKind::kSymbol})) return false;
     if (kind == TokenKind::kWord && ahead.Peek().text.size() > 1) return false;
     if (ahead.Peek().text == function.name) return false;
     ahead.Skip();
@@ -154,12 +141,12 @@ bool LatexParser::IsApplication(const Expression& function) {
 Expression LatexParser::ParseApplication(Expression function, bool powered) {
   const Deeper deeper(this);
   std::string name = powered ? function.args[0].name : function.name;
-  const bool inverse = powered && function.args[1] == NumberNode("-1");
+  const bool inverse = powered && IsMinusOne(function.args[1]);
   if (inverse) name += "^-1";
   if (name == "Gamma") name = "gamma";
-  Expression value = Nested({Tree::kFunction, name, ParseArguments()});
+  Expression value = Nested({Kind::kFunction, name, ParseArguments()});
   if (!powered || inverse) return value;
-  return Node(Tree::kPower, "", std::move(value), std::move(function.args[1]));
+  return Node(Kind::kPower, "", std::move(value), std::move(function.args[1]));
 }
 
 }  // namespace temper::math

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/commands.h"
@@ -33,10 +34,10 @@ bool IsProse(std::string_view text) {
     size_t end = at;
     while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
     const std::string_view word = text.substr(at, end - at);
-    if (word.empty() && std::string_view(" \t\n-',.").find(text[at]) == std::string_view::npos) return false;
+    if (word.empty() && !IsOneOf(text[at], " \t\n-',.")) return false;
     if (word == "and" || word == "or") return false;
-    prose = prose || word == "yes" || word == "Yes" || word == "YES" || word == "no" || word == "No" ||
-            word == "NO" || (word.size() >= 4 && IsEnglishWord(word));
+    prose = prose || IsOneOf(word, {"yes", "Yes", "YES", "no", "No", "NO"}) ||
+            (word.size() >= 4 && IsEnglishWord(word));
     at = std::max(end, at + 1);
   }
   return prose;
@@ -70,7 +71,7 @@ std::string_view Undress(std::string_view text) {
       again = true;
     }
     const bool dots = text.ends_with("..") || text.ends_with("\\.");
-    if (!text.empty() && !dots && (text.back() == '.' || text.back() == ',' || text.back() == ';')) {
+    if (!text.empty() && !dots && IsOneOf(text.back(), ".,;")) {
       text = Trim(text.substr(0, text.size() - 1));
       again = true;
     }
@@ -91,7 +92,7 @@ absl::StatusOr<Expression> ParseLatex(std::string_view text, const LatexOptions&
   if (std::optional<Expression> date = ReadDate(bare)) return *std::move(date);
   if (std::optional<Expression> amounts = ReadAmounts(bare)) return *std::move(amounts);
   if (std::optional<Expression> phrase = ReadPhrase(bare)) return *std::move(phrase);
-  if (IsProse(bare)) return Expression{ExpressionKind::kText, OneSpaced(WithoutArticle(bare)), {}};
+  if (IsProse(bare)) return Expression{Kind::kText, OneSpaced(WithoutArticle(bare)), {}};
   if (const std::optional<std::string> other = OtherSpelling(bare)) return ParseLatex(*other, options);
   AsciiMath math = ToAsciiMath(bare);
   if (math.text.find("\\\\begin") != math.text.npos) {  // every backslash was escaped

@@ -2,6 +2,7 @@
 #include "rewards/math/latex/lexer.h"
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "core/text.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/commands.h"
@@ -9,8 +10,6 @@
 
 namespace temper::math {
 namespace {
-
-using TokenKind = LatexTokenKind;
 
 struct Plain {
   std::string_view spelling;
@@ -120,8 +119,7 @@ bool LatexLexer::SkipSpace() {
   const bool shortened = word < position_ && At(position_ + 1) == ' ' &&
                          absl::ascii_isalpha(At(position_ + 2)) &&
                          IsUnit(text_.substr(word, position_ - word));
-  const bool space =
-      shortened || absl::ascii_isspace(c) || c == '~' || c == '$' || c == '`' || (c == '&' && matrices == 0);
+  const bool space = shortened || absl::ascii_isspace(c) || IsOneOf(c, "~$`") || (c == '&' && matrices == 0);
   position_ += nothing ? 2 : space ? 1 : 0;
   return nothing || space;
 }
@@ -303,8 +301,7 @@ void LatexLexer::LexText(bool upright) {
   // \text{ (apples)}
   const bool words = content.ends_with(')') && first == '(' && content.size() > 3 &&
                      absl::ascii_isalpha(content[1]) && absl::ascii_isalpha(content[2]);
-  if (absl::ascii_isdigit(first) || first == '$' || first == '-' || first == '\\' ||
-      (first == '(' && !words)) {
+  if (absl::ascii_isdigit(first) || IsOneOf(first, "$-\\") || (first == '(' && !words)) {
     position_ = open;
     token_.begin = token_.end = position_;
     return;

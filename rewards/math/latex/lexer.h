@@ -7,7 +7,7 @@
 
 namespace temper::math {
 
-enum class LatexTokenKind {
+enum class TokenKind {
   kEnd,
   kError,   // text: what is wrong
   kNumber,  // digits, repeating, exponent
@@ -67,7 +67,7 @@ enum class LatexTokenKind {
 };
 
 struct LatexToken {
-  LatexTokenKind kind = LatexTokenKind::kEnd;
+  TokenKind kind = TokenKind::kEnd;
   std::string_view text;
   size_t begin = 0;
   size_t end = 0;
@@ -75,6 +75,10 @@ struct LatexToken {
   std::string digits;     // kNumber: at most one point
   std::string repeating;  // kNumber: the digits under a bar, after `digits`
   std::string exponent;   // kNumber: of 10, may have a minus sign; empty: there is none
+
+  bool Is(TokenKind wanted, std::string_view wanted_text) const {
+    return kind == wanted && text == wanted_text;
+  }
 };
 
 // Cuts a text (ASCII and UTF-8 that ToAsciiMath left) into tokens, one at a time, as the parser asks. A copy
@@ -112,7 +116,7 @@ class LatexLexer {
   void LexText(bool upright);
   void LexOther();
   bool SkipSpace();
-  void Set(LatexTokenKind kind, std::string_view text, size_t end);
+  void Set(TokenKind kind, std::string_view text, size_t end);
   char At(size_t at) const { return at < text_.size() ? text_[at] : '\0'; }
   size_t SkipBlanks(size_t at) const;
   size_t CloseOf(size_t open) const;

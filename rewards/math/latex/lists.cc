@@ -4,14 +4,12 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
 namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
 
 bool IsInequality(const Expression& value) { return IsRelation(value) && !IsEquation(value); }
 
@@ -21,7 +19,7 @@ char ConjunctionOf(std::string_view text) {
   std::string words = std::string(text);
   absl::AsciiStrToLower(&words);
   for (char& c : words) {
-    if (c == ',' || c == '.' || c == '~' || c == ':') c = ' ';
+    if (IsOneOf(c, ",.~:")) c = ' ';
   }
   const std::string_view bare = Trim(words);
   const std::string_view last = bare.substr(bare.rfind(' ') == bare.npos ? 0 : bare.rfind(' ') + 1);
@@ -68,8 +66,8 @@ LatexParser::Items LatexParser::ParseItems() {
     items.all.push_back(ParseItem());
     const char join = TakeSeparators();
     const TokenKind next = Peek().kind;
-    if (join == 0 || next == TokenKind::kEnd || next == TokenKind::kClose || next == TokenKind::kAmpersand ||
-        next == TokenKind::kRow || next == TokenKind::kFinish) {
+    if (join == 0 || IsOneOf(next, {TokenKind::kEnd, TokenKind::kClose, TokenKind::kAmpersand,
+                                    TokenKind::kRow, TokenKind::kFinish})) {
       return items;
     }
     items.joins.push_back(join);
@@ -79,20 +77,18 @@ LatexParser::Items LatexParser::ParseItems() {
 
 Expression LatexParser::Join(Items items) {
   if (items.all.size() == 1) return std::move(items.all[0]);
-  const bool words =
-      std::any_of(items.joins.begin(), items.joins.end(), [](char j) { return j != ',' && j != ';'; });
+  const bool words = std::ranges::any_of(items.joins, [](char j) { return j != ',' && j != ';'; });
   // x = 1, 2: the values of x.
   Expression& first = items.all[0];
-  const bool binds =
-      first.kind == Tree::kRelation && (first.name == "=" || first.name == "in" || first.name == "notin");
+  const bool binds = first.kind == Kind::kRelation && IsOneOf(first.name, {"=", "in", "notin"});
   if (binds && std::none_of(items.all.begin() + 1, items.all.end(), IsRelation)) {
-    Expression values{Tree::kList, "", {std::move(first.args[1])}};
+    Expression values{Kind::kList, "", {std::move(first.args[1])}};
     std::move(items.all.begin() + 1, items.all.end(), std::back_inserter(values.args));
     first.args[1] = std::move(values);
     return std::move(first);
   }
-  const bool relations = std::all_of(items.all.begin(), items.all.end(), IsRelation);
-  if (words && relations && std::any_of(items.all.begin(), items.all.end(), IsInequality)) {
+  const bool relations = std::ranges::all_of(items.all, IsRelation);
+  if (words && relations && std::ranges::any_of(items.all, IsInequality)) {
     return JoinWords(std::move(items), /*lists=*/false);
   }
   return JoinWords(std::move(items), /*lists=*/true);
@@ -100,35 +96,34 @@ Expression LatexParser::Join(Items items) {
 
 // As lists: a; b is a list, a, b; c, d a list of tuples (so is x = 1, y = 2 or x = 3, y = 4). Else as logic.
 Expression LatexParser::JoinWords(Items items, bool lists) {
-  const bool semicolons = std::count(items.joins.begin(), items.joins.end(), ';') > 0;
-  const bool ors = std::count(items.joins.begin(), items.joins.end(), '|') > 0;
+  const bool semicolons = std::ranges::count(items.joins, ';') > 0;
+  const bool ors = std::ranges::count(items.joins, '|') > 0;
   std::vector<Expression> groups;
   bool one = true, even = true;
   for (size_t i = 0; i < items.all.size(); ++i) {
     const char join = i == 0 ? ';' : items.joins[i - 1];
     const bool starts = i == 0 || (!lists ? join == '|' : semicolons ? join == ';' : join != ',');
-    if (starts) groups.push_back({lists ? Tree::kTuple : Tree::kLogic, lists ? "" : "and", {}});
+    if (starts) groups.push_back({lists ? Kind::kTuple : Kind::kLogic, lists ? "" : "and", {}});
     groups.back().args.push_back(std::move(items.all[i]));
   }
   bool relations = true;
   for (const Expression& group : groups) {
     one = one && group.args.size() == 1;
     even = even && group.args.size() == groups[0].args.size() && group.args.size() > 1;
-    relations = relations && std::all_of(group.args.begin(), group.args.end(), IsRelation);
+    relations = relations && std::ranges::all_of(group.args, IsRelation);
   }
   if (!lists) {
     if (!ors) return std::move(groups[0]);
     for (Expression& group : groups) {
       if (group.args.size() == 1) group = Expression(std::move(group.args[0]));
     }
-    return {Tree::kLogic, "or", std::move(groups)};
+    return {Kind::kLogic, "or", std::move(groups)};
   }
   if (groups.size() > 1 && ((semicolons && !one) || (even && relations))) {
-    return {Tree::kList, "", std::move(groups)};
+    return {Kind::kList, "", std::move(groups)};
   }
-  Expression list{Tree::kList, "", {}};
-  for (Expression& group : groups)
-    std::move(group.args.begin(), group.args.end(), std::back_inserter(list.args));
+  Expression list{Kind::kList, "", {}};
+  for (Expression& group : groups) std::ranges::move(group.args, std::back_inserter(list.args));
   return list;
 }
 
@@ -144,12 +139,12 @@ Expression LatexParser::ParseItem() {
       const bool choose = Peek().text == "choose";
       lexer_.Skip();
       Expression right = ParseLogic(0);
-      item = Nested(choose ? Node(Tree::kFunction, "binomial", std::move(item), std::move(right))
+      item = Nested(choose ? Node(Kind::kFunction, "binomial", std::move(item), std::move(right))
                            : Quotient(std::move(item), std::move(right)));
     } else if (context_.colon && context_.bars == 0 && (At(TokenKind::kMid) || At(TokenKind::kBar, "abs"))) {
       lexer_.Skip();
       Expression right = ParseLogic(0);
-      item = Nested(Node(Tree::kFunction, "given", std::move(item), std::move(right)));
+      item = Nested(Node(Kind::kFunction, "given", std::move(item), std::move(right)));
     } else {
       break;
     }

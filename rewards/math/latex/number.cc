@@ -111,7 +111,7 @@ void LatexLexer::LexNumber() {
     for (size_t more = 1; more > 0;) at += more = RepeatingLength(rest(), fraction == 0, &token_.repeating);
   }
   at += ExponentLength(rest(), exponents || digits.find('.') != digits.npos, &token_.exponent);
-  Set(LatexTokenKind::kNumber, text_.substr(position_, at - position_), at);
+  Set(TokenKind::kNumber, text_.substr(position_, at - position_), at);
 }
 
 }  // namespace temper::math

@@ -8,12 +8,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace temper::math {
-namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
-}  // namespace
 
 LatexParser::LatexParser(std::string_view text, unsigned flips, const LatexOptions& options)
     : lexer_(text),
@@ -83,14 +77,14 @@ Expression LatexParser::Nested(Expression expression) {
   return expression;
 }
 
-Expression NumberNode(std::string_view digits) { return {Tree::kNumber, std::string(digits), {}}; }
+Expression NumberNode(std::string_view digits) { return {Kind::kNumber, std::string(digits), {}}; }
 
 Expression Product(std::vector<Expression> factors) {
   if (factors.size() == 1) return std::move(factors[0]);
-  Expression product{Tree::kMultiply, "", {}};
+  Expression product{Kind::kMultiply, "", {}};
   for (Expression& factor : factors) {
-    if (factor.kind == Tree::kMultiply) {
-      std::move(factor.args.begin(), factor.args.end(), std::back_inserter(product.args));
+    if (factor.kind == Kind::kMultiply) {
+      std::ranges::move(factor.args, std::back_inserter(product.args));
     } else {
       product.args.push_back(ScalarOf(std::move(factor)));
     }
@@ -107,7 +101,7 @@ Expression Negative(Expression value) {
 }
 
 Expression Inverse(Expression value) {
-  return Node(Tree::kPower, "", ScalarOf(std::move(value)), NumberNode("-1"));
+  return Node(Kind::kPower, "", ScalarOf(std::move(value)), NumberNode("-1"));
 }
 
 Expression Quotient(Expression over, Expression under) {
@@ -118,39 +112,17 @@ Expression Quotient(Expression over, Expression under) {
 }
 
 Expression ScalarOf(Expression value) {
-  if (value.kind == Tree::kSet && value.args.size() == 1) return Expression(std::move(value.args[0]));
+  if (value.kind == Kind::kSet && value.args.size() == 1) return Expression(std::move(value.args[0]));
   return value;
 }
 
-bool IsInteger(const Expression& value) {
-  return value.kind == Tree::kNumber && value.name.find('.') == value.name.npos;
-}
-
 bool IsSetLike(const Expression& value) {
-  switch (value.kind) {
-    case Tree::kSet:
-    case Tree::kInterval:
-    case Tree::kUnion:
-    case Tree::kIntersection:
-    case Tree::kDifference:
-      return true;
-    case Tree::kConstant:  // a number set: N, R, ..
-      return !value.name.empty() && std::string_view("NZQRC").find(value.name[0]) != std::string_view::npos;
-    case Tree::kFunction:
-      return value.name == "set_builder";
-    default:
-      return false;
-  }
+  return IsSet(value) || IsNumberSet(value) || (value.kind == Kind::kFunction && value.name == "set_builder");
 }
 
 bool IsNumeric(const Expression& value) {
-  switch (value.kind) {
-    case Tree::kSymbol:
-    case Tree::kText:
-      return false;
-    default:
-      return std::all_of(value.args.begin(), value.args.end(), IsNumeric);
-  }
+  return value.kind != Kind::kSymbol && value.kind != Kind::kText &&
+         std::ranges::all_of(value.args, IsNumeric);
 }
 
 }  // namespace temper::math

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "rewards/math/expression.h"
 #include "rewards/math/latex/latex.h"
 #include "rewards/math/latex/lexer.h"
@@ -64,6 +63,7 @@ class LatexParser {
   // terms.cc: sums and products.
   Expression ParseSum();
   Expression ParseProduct();
+  bool TakeSigns();
   Expression ParseRatio(Expression first);
   Expression ParseSigned();
   Expression ParseImplicit();
@@ -117,12 +117,14 @@ class LatexParser {
   // calculus.cc: what binds a variable.
   Expression ParseBig();
   Expression ParseSeries(std::string_view name);
+  Expression ParseBody(bool sum);
   Expression ParseIntegral(int variables);
   Expression ParseLimit();
   std::optional<Expression> ParseBound();
   bool ParseDerivative(Expression* result);
 
   // brackets.cc: brackets, bars, matrices.
+  std::vector<Expression> ParseInside(bool group_digits);
   Expression ParseBracket();
   Expression ParseBraces();
   Expression ParseBars();
@@ -132,11 +134,11 @@ class LatexParser {
   Expression Environment(std::string_view name, std::vector<std::vector<Expression>> rows);
 
   const LatexToken& Peek() { return lexer_.Peek(); }
-  bool At(LatexTokenKind kind) { return Peek().kind == kind; }
-  bool At(LatexTokenKind kind, std::string_view text) { return At(kind) && Peek().text == text; }
-  bool Take(LatexTokenKind kind);
-  bool Take(LatexTokenKind kind, std::string_view text);
-  LatexTokenKind PeekSecond();
+  bool At(TokenKind kind) { return Peek().kind == kind; }
+  bool At(TokenKind kind, std::string_view text) { return Peek().Is(kind, text); }
+  bool Take(TokenKind kind);
+  bool Take(TokenKind kind, std::string_view text);
+  TokenKind PeekSecond();
   // The expression itself, for what a loop puts around it: bounds how deep it gets.
   Expression Nested(Expression expression);
   Expression Fail(std::string_view what);
@@ -194,7 +196,7 @@ class LatexParser::Deeper {
 
 // Nodes, in the forms that expression.h asks for. A product takes the factors of products in it.
 template <class... Args>
-Expression Node(ExpressionKind kind, std::string_view name, Args&&... args) {
+Expression Node(Kind kind, std::string_view name, Args&&... args) {
   Expression node{kind, std::string(name), {}};
   node.args.reserve(sizeof...(args));
   (node.args.push_back(std::forward<Args>(args)), ...);
@@ -207,8 +209,7 @@ Expression Inverse(Expression value);
 Expression Quotient(Expression over, Expression under);
 // {x} where a value is needed is x.
 Expression ScalarOf(Expression value);
-bool IsInteger(const Expression& value);
-bool IsSetLike(const Expression& value);
+bool IsSetLike(const Expression& value);  // also a set of numbers by its name
 bool IsNumeric(const Expression& value);  // no symbol or text in it
 // 12:00, 2:15\text{ PM}, 9 a.m.: the whole text is a time of day.
 std::optional<Expression> ReadTime(std::string_view text);

@@ -2,11 +2,11 @@
 // What people write in words or in another spelling of LaTeX's: the empty set, all real numbers, no
 // solutions, US$3.50, 6.02 x 10^23, x < 1 \cup x > 2, {}^{10}C_3.
 #include <algorithm>
-#include <array>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
@@ -80,8 +80,8 @@ std::string WithOr(std::string_view text) {
       at += sign;
       continue;
     }
-    if (std::string_view("([{").find(text[at]) != std::string_view::npos) ++depth;
-    if (std::string_view(")]}").find(text[at]) != std::string_view::npos) --depth;
+    if (IsOneOf(text[at], "([{")) ++depth;
+    if (IsOneOf(text[at], ")]}")) --depth;
     for (const std::string_view name : {"<", ">", "\\le", "\\ge", "\\lt", "\\gt", "≤", "≥"})
       order |= depth == 0 && rest.starts_with(name) && !rest.starts_with("\\left");
     out += text[at++];
@@ -132,8 +132,7 @@ std::optional<std::string> OtherSpelling(std::string_view text) {
   // Most texts have no sign of one, and are not copied.
   static constexpr std::string_view kSigns[] = {"10^",       " U ", "\\cup", "∪",  "C",
                                                 " per cent", "$",   "USD",   "EUR"};
-  if (std::none_of(std::begin(kSigns), std::end(kSigns),
-                   [&](std::string_view sign) { return text.find(sign) != text.npos; }))
+  if (std::ranges::none_of(kSigns, [&](std::string_view sign) { return text.find(sign) != text.npos; }))
     return std::nullopt;
   std::string other = WithBinomial(WithOr(WithCup(WithTimes(WithoutCurrency(text)))));
   absl::StrReplaceAll({{" per cent", " percent"}}, &other);
@@ -149,22 +148,21 @@ std::optional<Expression> ReadPhrase(std::string_view text) {
     text = text.substr(6, text.size() - 7);
   std::string phrase = absl::AsciiStrToLower(std::string(text));
   absl::RemoveExtraAsciiWhitespace(&phrase);
-  if (phrase == "{}") return Node(ExpressionKind::kSet, "");
+  if (phrase == "{}") return Node(Kind::kSet, "");
   std::string_view rest = phrase;
   if (rest.ends_with(".")) rest.remove_suffix(1);
   for (const char* before : {"there is ", "there are ", "the "}) TakePrefix(&rest, before);
-  if (rest == "empty set" || rest == "null set") return Node(ExpressionKind::kSet, "");
+  if (rest == "empty set" || rest == "null set") return Node(Kind::kSet, "");
   TakePrefix(&rest, "set of ");
-  constexpr std::array<std::string_view, 6> kReals = {"all real numbers", "all reals",
-                                                      "any real number",  "every real number",
-                                                      "all real values",  "all the real numbers"};
-  if (std::find(kReals.begin(), kReals.end(), rest) != kReals.end())
-    return Node(ExpressionKind::kConstant, "R");
+  static constexpr std::string_view kReals[] = {"all real numbers", "all reals",
+                                                "any real number",  "every real number",
+                                                "all real values",  "all the real numbers"};
+  if (IsOneOf(rest, kReals)) return Node(Kind::kConstant, "R");
   // No solutions, no real solution exists
   for (const char* behind : {" exists", " exist"}) TakeSuffix(&rest, behind);
   if (!rest.starts_with("no ") || rest.size() == phrase.size()) return std::nullopt;
   if (!rest.ends_with(" solution") && !rest.ends_with(" solutions")) return std::nullopt;
-  return Node(ExpressionKind::kText, std::string(rest));
+  return Node(Kind::kText, std::string(rest));
 }
 
 }  // namespace temper::math

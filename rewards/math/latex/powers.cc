@@ -3,14 +3,12 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
 namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
 
 // Letters that a subscript is named by: without dress.
 std::string PlainName(std::string_view raw) {
@@ -49,7 +47,7 @@ Expression LatexParser::ParsePostfix() {
   bool powered = false;  // a symbol with an exponent
   while (!failed()) {
     const LatexToken& token = Peek();
-    const bool symbol = value.kind == Tree::kSymbol;
+    const bool symbol = value.kind == Kind::kSymbol;
     if (token.kind == TokenKind::kUnder) {
       lexer_.Skip();
       value = Subscript(std::move(value), powered);
@@ -66,7 +64,7 @@ Expression LatexParser::ParsePostfix() {
       lexer_.Skip();
       if (TakeSpecialExponent(&value)) continue;
       Expression exponent = ParseExponent();
-      value = Nested(Node(Tree::kPower, "", ScalarOf(std::move(value)), std::move(exponent)));
+      value = Nested(Node(Kind::kPower, "", ScalarOf(std::move(value)), std::move(exponent)));
       powered = symbol;
     } else if ((symbol || powered) && At(TokenKind::kOpen, "(") &&
                IsApplication(powered ? value.args[0] : value)) {
@@ -84,17 +82,15 @@ Expression LatexParser::Factorial(Expression value) {
   int count = 0;
   for (; Take(TokenKind::kBang); ++count) {
   }
-  if (count == 2) return Nested(Node(Tree::kFunction, "double_factorial", ScalarOf(std::move(value))));
-  for (; count > 0; --count) value = Nested(Node(Tree::kFunction, "factorial", ScalarOf(std::move(value))));
+  if (count == 2) return Nested(Node(Kind::kFunction, "double_factorial", ScalarOf(std::move(value))));
+  for (; count > 0; --count) value = Nested(Node(Kind::kFunction, "factorial", ScalarOf(std::move(value))));
   return value;
 }
 
 // Behind ^: x^2, x^-1, x^{..}, x^\frac12, x^2^3.
 Expression LatexParser::ParseExponent() {
   const Deeper deeper(this);
-  bool negative = false;
-  for (; At(TokenKind::kMinus) || At(TokenKind::kPlus); lexer_.Skip())
-    negative = negative != At(TokenKind::kMinus);
+  const bool negative = TakeSigns();
   Expression exponent;
   if (At(TokenKind::kOpen, "group")) {
     exponent = ParseArgument();
@@ -102,53 +98,52 @@ Expression LatexParser::ParseExponent() {
     if (At(TokenKind::kWord)) lexer_.Narrow();
     exponent = ParseAtom();
   }
-  if (Take(TokenKind::kCaret)) exponent = Node(Tree::kPower, "", std::move(exponent), ParseExponent());
+  if (Take(TokenKind::kCaret)) exponent = Node(Kind::kPower, "", std::move(exponent), ParseExponent());
   return negative ? Negative(std::move(exponent)) : exponent;
 }
 
 // Behind ^: degrees, primes, conjugates, transposes, 5^{th}, 0^+, R^+. False: an exponent.
 bool LatexParser::TakeSpecialExponent(Expression* base) {
   LatexLexer ahead = lexer_;
-  const bool group = ahead.Peek().kind == TokenKind::kOpen && ahead.Peek().text == "group";
+  const bool group = ahead.Peek().Is(TokenKind::kOpen, "group");
   std::string_view mark;
   if (group) {
     mark = Trim(ahead.Raw());
   } else {
     const LatexToken& token = ahead.Peek();
     mark = lexer_.text().substr(token.begin, token.end - token.begin);
-    if (!(mark.starts_with("\\") || mark == "*" || mark == "+" || mark == "-" || mark == "'" || mark == "T"))
-      return false;
+    if (!(mark.starts_with("\\") || IsOneOf(mark, {"*", "+", "-", "'", "T"}))) return false;
     ahead.Skip();
     // x^-1, x^+2
     const TokenKind next = ahead.Peek().kind;
     if ((mark == "+" || mark == "-") && next != TokenKind::kEnd && next != TokenKind::kClose) return false;
   }
-  const bool matrix = base->kind == Tree::kMatrix;
+  const bool matrix = base->kind == Kind::kMatrix;
   if (mark == "\\text{o}" || mark == "\\mathrm{o}") mark = "o";
-  if (mark == "\\circ" || mark == "\\degree" || mark == "o") {
-    if (mark == "o" && base->kind != Tree::kNumber) return false;
+  if (IsOneOf(mark, {"\\circ", "\\degree", "o"})) {
+    if (mark == "o" && base->kind != Kind::kNumber) return false;
     lexer_ = ahead;
     *base = Degrees(std::move(*base));
-  } else if (mark == "\\prime" || mark == "'" || mark == "\\prime\\prime" || mark == "''") {
-    if (base->kind != Tree::kSymbol) return false;
+  } else if (IsOneOf(mark, {"\\prime", "'", "\\prime\\prime", "''"})) {
+    if (base->kind != Kind::kSymbol) return false;
     lexer_ = ahead;
     base->name += mark.size() == 1 || mark == "\\prime" ? "'" : "''";
   } else if (mark == "*" || mark == "\\ast") {
     lexer_ = ahead;
-    *base = Nested(Node(Tree::kFunction, "conjugate", std::move(*base)));
-  } else if (mark == "\\top" || mark == "\\intercal" || mark == "\\mathsf{T}" ||
-             (matrix && (mark == "T" || mark == "\\mathrm{T}" || mark == "\\text{T}"))) {
+    *base = Nested(Node(Kind::kFunction, "conjugate", std::move(*base)));
+  } else if (IsOneOf(mark, {"\\top", "\\intercal", "\\mathsf{T}"}) ||
+             (matrix && IsOneOf(mark, {"T", "\\mathrm{T}", "\\text{T}"}))) {
     lexer_ = ahead;
-    *base = Nested(Node(Tree::kFunction, "transpose", std::move(*base)));
+    *base = Nested(Node(Kind::kFunction, "transpose", std::move(*base)));
   } else if (mark == "+" || mark == "-") {
-    const bool numbers = base->kind == Tree::kConstant && IsSetLike(*base);
+    const bool numbers = base->kind == Kind::kConstant && IsSetLike(*base);
     if (!numbers && side_ == nullptr) return false;
     lexer_ = ahead;
     if (numbers) base->name += "^" + std::string(mark);
     if (!numbers) *side_ = std::string(mark);
-  } else if (base->kind == Tree::kNumber && group) {
+  } else if (base->kind == Kind::kNumber && group) {
     const std::string name = PlainName(mark);
-    if (name != "th" && name != "st" && name != "nd" && name != "rd") return false;
+    if (!IsOneOf(name, {"th", "st", "nd", "rd"})) return false;
     if (!Known(name)) Fail("an ordinal");
     lexer_ = ahead;
   } else {
@@ -161,16 +156,16 @@ bool LatexParser::TakeSpecialExponent(Expression* base) {
 Expression LatexParser::Subscript(Expression base, bool powered) {
   Expression* symbol = powered ? &base.args[0] : &base;
   std::string name = SubscriptName();
-  if (symbol->kind == Tree::kNumber) {
+  if (symbol->kind == Kind::kNumber) {
     name = BaseOf(name);
     if (name.empty() || name.find_first_not_of("0123456789") != name.npos || name.size() > 3) {
       return Fail("a number with a subscript that is no base");
     }
-    return Nested(Node(Tree::kFunction, "base", std::move(base), NumberNode(name)));
+    return Nested(Node(Kind::kFunction, "base", std::move(base), NumberNode(name)));
   }
-  const bool letter = symbol->kind == Tree::kConstant && (symbol->name.size() == 1 || symbol->name == "pi");
-  if (letter && !IsSetLike(*symbol)) symbol->kind = Tree::kSymbol;
-  if (symbol->kind != Tree::kSymbol && symbol->kind != Tree::kText && !letter) {
+  const bool letter = symbol->kind == Kind::kConstant && (symbol->name.size() == 1 || symbol->name == "pi");
+  if (letter && !IsSetLike(*symbol)) symbol->kind = Kind::kSymbol;
+  if (symbol->kind != Kind::kSymbol && symbol->kind != Kind::kText && !letter) {
     return Fail("a subscript behind no symbol");
   }
   if (!name.empty()) absl::StrAppend(&symbol->name, "_", name);
@@ -181,7 +176,7 @@ std::string LatexParser::SubscriptName() {
   if (At(TokenKind::kOpen, "group")) return PlainName(lexer_.Raw());
   if (At(TokenKind::kWord) || At(TokenKind::kFunction)) lexer_.Narrow();
   const LatexToken token = Peek();
-  if (token.kind == TokenKind::kEnd || token.kind == TokenKind::kError || token.kind == TokenKind::kClose) {
+  if (IsOneOf(token.kind, {TokenKind::kEnd, TokenKind::kError, TokenKind::kClose})) {
     Fail("a subscript is missing");
     return "";
   }
@@ -199,7 +194,7 @@ Expression LatexParser::Degrees(Expression value) {
   if (trigonometric_ == 0) return value;
   std::vector<Expression> factors;
   factors.push_back(std::move(value));
-  factors.push_back({Tree::kConstant, "pi", {}});
+  factors.push_back({Kind::kConstant, "pi", {}});
   factors.push_back(Inverse(NumberNode("180")));
   return Product(std::move(factors));
 }

@@ -4,15 +4,13 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/math/latex/commands.h"
 #include "rewards/math/latex/parser.h"
 #include "rewards/math/latex/quantity_words.h"
 
 namespace temper::math {
 namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
 
 // Enough of it: the words that count are short.
 std::string_view FirstWord(std::string_view words) {
@@ -36,15 +34,14 @@ std::string_view MultipleOf(std::string_view words) {
 // 2\frac12 and 2 1/2 behind the 2.
 bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
   const TokenKind kind = Peek().kind;
-  if ((kind != TokenKind::kFraction && kind != TokenKind::kNumber) || !IsInteger(factors->back()))
-    return false;
-  if (factors->back().name == "-1") return false;
+  if ((kind != TokenKind::kFraction && kind != TokenKind::kNumber) || !IsWhole(factors->back())) return false;
+  if (IsMinusOne(factors->back())) return false;
   Expression fraction;
   if (kind == TokenKind::kFraction) {
     fraction = ParsePostfix();
-    const bool plain = fraction.kind == Tree::kMultiply && fraction.args.size() == 2 &&
-                       IsInteger(fraction.args[0]) && fraction.args[1].kind == Tree::kPower &&
-                       IsInteger(fraction.args[1].args[0]);
+    const bool plain = fraction.kind == Kind::kMultiply && fraction.args.size() == 2 &&
+                       IsWhole(fraction.args[0]) && fraction.args[1].kind == Kind::kPower &&
+                       IsWhole(fraction.args[1].args[0]);
     if (!plain) {
       factors->push_back(std::move(fraction));
       return true;
@@ -58,24 +55,23 @@ bool LatexParser::MixedNumber(std::vector<Expression>* factors) {
     Expression over = ParseNumber();
     lexer_.Skip();
     Expression under = ParseNumber();
-    if (!IsInteger(over) || !IsInteger(under)) {
+    if (!IsWhole(over) || !IsWhole(under)) {
       Fail("a number behind a number");
       return false;
     }
     fraction = Quotient(std::move(over), std::move(under));
   }
   Expression whole = std::move(factors->back());
-  factors->back() = Node(Tree::kAdd, "", std::move(whole), std::move(fraction));
+  factors->back() = Node(Kind::kAdd, "", std::move(whole), std::move(fraction));
   return true;
 }
 
 // Whether the words from `begin` to `end` are dress of the value before them; else the parser fails.
 bool LatexParser::KeptBy(const Expression& value, size_t begin, size_t end) {
   if (failed()) return false;
-  while (begin > 0 && std::string_view(" ~\\,;").find(lexer_.text()[begin - 1]) != std::string_view::npos)
-    --begin;
+  while (begin > 0 && IsOneOf(lexer_.text()[begin - 1], " ~\\,;")) --begin;
   const std::string_view behind = lexer_.text().substr(begin, end - begin);
-  if (KeepsValue(behind, IsInteger(value) ? std::string_view(value.name) : "", known_words_)) return true;
+  if (KeepsValue(behind, IsWhole(value) ? std::string_view(value.name) : "", known_words_)) return true;
   Fail("words beside a number that may make another value");
   return false;
 }
@@ -92,15 +88,12 @@ bool LatexParser::LetterIsUnit() {
   constexpr std::string_view kLetters = "hsmgLlNJWVAKCFtTHd";
   constexpr std::string_view kLengths[] = {"m", "ft", "km", "cm", "mm", "mi", "in", "yd", "L", "N", "J"};
   constexpr std::string_view kTimes[] = {"s", "sec", "h", "hr", "min"};
-  const auto is_one_of = [](std::string_view word, auto& words) {
-    return std::find(std::begin(words), std::end(words), word) != std::end(words);
-  };
   const LatexToken letter = Peek();
   LatexLexer ahead = lexer_;
   ahead.Skip();
-  if (ahead.Peek().kind == TokenKind::kDivide && is_one_of(letter.text, kLengths)) {
+  if (ahead.Peek().kind == TokenKind::kDivide && IsOneOf(letter.text, kLengths)) {
     ahead.Skip();
-    if (is_one_of(ahead.Peek().text, kTimes)) return true;
+    if (IsOneOf(ahead.Peek().text, kTimes)) return true;
   }
   return letters_are_units_ && letter.spaced && kLetters.find(letter.text) != kLetters.npos;
 }
@@ -125,7 +118,7 @@ bool LatexParser::UnitFollows(bool first) {
     return letters_are_units_ &&
            (token.text == "Omega" || (token.text == "mu" && PeekSecond() == TokenKind::kWord));
   if (token.kind != TokenKind::kWord) return false;
-  if (spelling == "st" || spelling == "nd" || spelling == "rd" || spelling == "th") return !token.spaced;
+  if (IsOneOf(spelling, {"st", "nd", "rd", "th"})) return !token.spaced;
   if (token.text.size() == 1)
     return (upright && token.text != "e" && token.text != "i") || !first || LetterIsUnit();
   if (IsUnit(spelling) || !MultipleOf(token.text).empty()) return true;
@@ -179,7 +172,7 @@ bool LatexParser::TakeRemark(const Expression& value) {
     size_t end = at;
     while (end < close && absl::ascii_isalpha(text[end])) ++end;
     const std::string_view word = text.substr(at, end - at);
-    if (word.empty() && std::string_view(" ^23/.-").find(text[at]) == std::string_view::npos) return false;
+    if (word.empty() && !IsOneOf(text[at], " ^23/.-")) return false;
     words = words || IsUnit(word) || IsEnglishWord(word) || word == "degrees" || word == "percent";
     if (word.size() == 1 && !words) return false;
     at = std::max(end, at + 1);
@@ -198,7 +191,7 @@ bool LatexParser::TakeText(std::vector<Expression>* factors) {
     lexer_.Skip();
     return true;
   }
-  if (factors->back().kind == Tree::kText) return false;
+  if (factors->back().kind == Kind::kText) return false;
   const size_t begin = Peek().begin;
   const LatexLexer before = lexer_;
   while (At(TokenKind::kText) && ConjunctionOf(Peek().text) == 0) {

@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "core/check.h"
+#include "core/one_of.h"
 #include "rewards/completion/tags.h"
 #include "rewards/math/latex/quantity_words.txt.h"
 
@@ -47,7 +48,7 @@ const WordLists& Lists() {
       if (line.starts_with('#')) continue;
       if (line.ends_with(':')) {
         const std::string_view name = line.substr(0, line.size() - 1);
-        list = std::find(std::begin(kLists), std::end(kLists), name) - std::begin(kLists);
+        list = std::ranges::find(kLists, name) - std::begin(kLists);
         TEMPER_CHECK(list < std::size(kLists), std::string(name));
         continue;
       }
@@ -62,7 +63,7 @@ const WordLists& Lists() {
   return words;
 }
 
-bool IsOneOf(List list, std::string_view word) {
+bool InList(List list, std::string_view word) {
   const auto found = Lists().lists.find(word);
   return found != Lists().lists.end() && (found->second >> list & 1) != 0;
 }
@@ -70,9 +71,8 @@ bool IsOneOf(List list, std::string_view word) {
 // kN, mL, GB: a prefix and a base of the international system.
 bool IsPrefixedUnit(std::string_view word) {
   if (word.size() < 2 || word.size() > 5) return false;
-  if (word.size() > 1 && IsOneOf(kBaseUnit, word)) return true;
-  return std::string_view("kMGTmnpcdh").find(word[0]) != std::string_view::npos &&
-         IsOneOf(kBaseUnit, word.substr(1));
+  if (word.size() > 1 && InList(kBaseUnit, word)) return true;
+  return IsOneOf(word[0], "kMGTmnpcdh") && InList(kBaseUnit, word.substr(1));
 }
 
 bool EndsInS(std::string_view word) {
@@ -94,7 +94,7 @@ bool IsLetterUnit(const Beside& word, std::string_view behind) {
     const std::string_view before = behind.substr(0, word.written.data() - behind.data());
     return before.find_first_of(" ~,") != before.npos || before.find("\\mathrm") != before.npos;
   }
-  return std::string_view("hsmgLlNJWVACFtTHdy").find(word.written[0]) != std::string_view::npos;
+  return IsOneOf(word.written[0], "hsmgLlNJWVACFtTHdy");
 }
 
 bool IsLetter(char c) { return absl::ascii_isalpha(c) || (c & 0x80) != 0; }
@@ -109,9 +109,8 @@ size_t LatinLetter(std::string_view text, size_t at) {
 }
 
 bool HasAccent(std::string_view word) {
-  return absl::ascii_isalpha(word[0])
-             ? std::any_of(word.begin(), word.end(), [](char c) { return (c & 0x80) != 0; })
-             : LatinLetter(word, 0) == 2;
+  return absl::ascii_isalpha(word[0]) ? std::ranges::any_of(word, [](char c) { return (c & 0x80) != 0; })
+                                      : LatinLetter(word, 0) == 2;
 }
 
 // The words up to the first mark that ends a clause; of \text{..} and its like what is inside.
@@ -122,12 +121,12 @@ std::vector<Beside> WordsOf(std::string_view text) {
       size_t end = at + 1;
       while (end < text.size() && absl::ascii_isalpha(text[end])) ++end;
       const std::string_view command = text.substr(at + 1, end - at - 1);
-      const bool marks = command == "pm" || command == "times" || command == "le" || command == "ge";
+      const bool marks = IsOneOf(command, {"pm", "times", "le", "ge"});
       if (marks) words.push_back({.lower = "times", .written = command});
       at = std::max(end, at + 2);
       continue;
     }
-    if (std::string_view(".,;:!?\n").find(text[at]) != std::string_view::npos) {
+    if (IsOneOf(text[at], ".,;:!?\n")) {
       const bool short_form = text[at] == '.' && !words.empty() && words.back().written.size() < 3;
       if (!short_form) break;
     }
@@ -183,18 +182,18 @@ bool IsNameOf(std::string_view word, std::string_view number) {
       "zero",     "one",     "two",     "three",     "four",     "five",     "six",
       "seven",    "eight",   "nine",    "ten",       "eleven",   "twelve",   "thirteen",
       "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"};
-  const auto* const name = std::find(std::begin(kNames), std::end(kNames), word);
+  const auto* const name = std::ranges::find(kNames, word);
   return name != std::end(kNames) && std::to_string(name - std::begin(kNames)) == number;
 }
 
 bool IsCounted(const Beside& word) {
-  return IsUnit(word.written) || IsUnit(word.lower) || IsOneOf(kHarmless, word.lower) ||
-         (EndsInS(word.lower) && !IsOneOf(kNoPlural, word.lower));
+  return IsUnit(word.written) || IsUnit(word.lower) || InList(kHarmless, word.lower) ||
+         (EndsInS(word.lower) && !InList(kNoPlural, word.lower));
 }
 
 }  // namespace
 
-bool IsUnit(std::string_view word) { return IsOneOf(kUnit, word) || IsPrefixedUnit(word); }
+bool IsUnit(std::string_view word) { return InList(kUnit, word) || IsPrefixedUnit(word); }
 
 namespace {
 
@@ -203,14 +202,14 @@ namespace {
 bool IsRemark(std::string_view inside, std::string_view number) {
   const std::vector<Beside> words = WordsOf(inside);
   if (words.empty()) return false;
-  if (IsOneOf(kRemark, words[0].lower)) return true;
+  if (InList(kRemark, words[0].lower)) return true;
   // 36 (thousands) is another number.
   const bool large =
       (number.size() > 2 || number > "20") && !words[0].lower.ends_with('s') &&
       std::string_view("hundred thousand million billion trillion half dozen").find(words[0].lower) ==
           std::string_view::npos;
-  return large && std::all_of(words.begin(), words.end(), [](const Beside& word) {
-           return word.lower == "and" || IsOneOf(kNumber, word.lower);
+  return large && std::ranges::all_of(words, [](const Beside& word) {
+           return word.lower == "and" || InList(kNumber, word.lower);
          });
 }
 
@@ -244,52 +243,46 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     // "as" and "so" end a clause, but for "as many as" and "or so".
-    if (lower == "as" && (next(i) == "well" || next(i) == "many" || next(i) == "much" || next(i) == "large"))
-      return false;
+    if (lower == "as" && IsOneOf(next(i), {"well", "many", "much", "large"})) return false;
     if (lower == "and" || lower == "or") {
       const bool several = i > 0 && i + 1 < words.size() && IsCounted(words[i + 1]) && next(i) != "more" &&
-                           !IsOneOf(kNumber, next(i));
+                           !InList(kNumber, next(i));
       const bool both = counted && i + 1 < words.size() && is_known(words[i + 1]) && known.has_value();
       // red and blue balls; 15 cm and we are done
-      const bool goes_on = lower == "and" && next(i).size() > 1 && !IsOneOf(kNumber, next(i)) &&
-                           !IsOneOf(kNoPlural, next(i)) && (i > 0 || next(i).size() > 3) && next(i) != "an" &&
-                           next(i) != "some" && next(i) != "more" && next(i) != "the" &&
-                           !IsCounted(words[i + 1]);
+      const bool goes_on = lower == "and" && next(i).size() > 1 && !InList(kNumber, next(i)) &&
+                           !InList(kNoPlural, next(i)) && (i > 0 || next(i).size() > 3) &&
+                           !IsOneOf(next(i), {"an", "some", "more", "the"}) && !IsCounted(words[i + 1]);
       if (!several && !both && !goes_on) return false;
       continue;
     }
-    if (word.number_follows && IsUnit(word.written) && !IsOneOf(kPreposition, lower)) return false;
-    if (IsOneOf(kStop, lower))
-      return next(i) != "wrong" && next(i) != "incorrect" && next(i) != "false" && next(i) != "not";
+    if (word.number_follows && IsUnit(word.written) && !InList(kPreposition, lower)) return false;
+    if (InList(kStop, lower)) return !IsOneOf(next(i), {"wrong", "incorrect", "false", "not"});
     if (lower == "over" && i > 0 && words[i - 1].lower == "left") continue;
-    if (lower == "over" || lower == "under" || lower == "out") return false;
+    if (IsOneOf(lower, {"over", "under", "out"})) return false;
     if (lower == "to" && !counted) return false;
     if (IsNameOf(lower, number)) continue;        // 8 (eight)
     if (lower == "than" && counted) return true;  // 12 more apples than Bob
     if ((lower == "squared" || lower == "cubed") && i > 0 &&
         (IsCounted(words[i - 1]) || words[i - 1].lower.size() == 1))
-      continue;                                                                       // cm squared
-    if (lower == "root" && i > 0 && !IsOneOf(kNumber, words[i - 1].lower)) continue;  // 1 real root
+      continue;                                                                      // cm squared
+    if (lower == "root" && i > 0 && !InList(kNumber, words[i - 1].lower)) continue;  // 1 real root
     if (lower == "change" && counted) continue;
-    if (IsOneOf(kNumber, lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
+    if (InList(kNumber, lower.substr(lower.rfind('-') + 1)) && lower != "non-negative") return false;
     const bool of_percent = i > 0 && (words[i - 1].lower == "percent" || words[i - 1].lower == "percentage");
-    if (of_percent &&
-        (lower == "more" || lower == "less" || lower == "off" || lower == "lower" || lower == "higher"))
-      return false;
+    if (of_percent && IsOneOf(lower, {"more", "less", "off", "lower", "higher"})) return false;
     if (lower == "more" && (next(i) == "than" || next(i) == "or")) return counted && next(i) == "than";
     if (lower == "more") continue;
-    if (lower == "less" || lower == "fewer" || lower == "larger" || lower == "greater" ||
-        lower == "smaller" || lower == "bigger" || lower == "higher" || lower == "lower" ||
-        lower == "times") {
-      const bool alone = lower == "times" && (next(i).empty() || next(i) == "per" || next(i) == "a" ||
-                                              next(i) == "in" || next(i) == "each");
+    if (IsOneOf(lower,
+                {"less", "fewer", "larger", "greater", "smaller", "bigger", "higher", "lower", "times"})) {
+      const bool alone =
+          lower == "times" && (next(i).empty() || IsOneOf(next(i), {"per", "a", "in", "each"}));
       if (lower != "times" && counted) continue;  // 12 years older, 12 dollars less: what was asked
       if (!alone && !is_known(word)) return false;
       counted = true;
       continue;
     }
     if (lower.ends_with("fold")) return false;
-    if (IsOneOf(kPreposition, lower)) {
+    if (InList(kPreposition, lower)) {
       belongs = true;
       continue;
     }
@@ -298,17 +291,17 @@ bool KeepsValue(std::string_view behind, std::string_view number, std::optional<
       continue;
     }
     if (belongs || counted || is_known(word)) continue;
-    if (IsOneOf(kDescribed, lower) && next(i) == "of") {  // pairs of integers
+    if (InList(kDescribed, lower) && next(i) == "of") {  // pairs of integers
       counted = true;
       continue;
     }
-    if (IsOneOf(kDescribed, next(i)) && lower.size() > 2 && !IsOneOf(kNoPlural, lower)) {
+    if (InList(kDescribed, next(i)) && lower.size() > 2 && !InList(kNoPlural, lower)) {
       counted = true;
       ++i;
       continue;
     }
-    if (one && !counted && !IsOneOf(kNoPlural, lower) && lower.size() > 2) continue;
-    if (IsOneOf(kNoPlural, lower) || lower.size() < 3) return false;  // 12k, 12th
+    if (one && !counted && !InList(kNoPlural, lower) && lower.size() > 2) continue;
+    if (InList(kNoPlural, lower) || lower.size() < 3) return false;  // 12k, 12th
     counted = true;  // a noun or adjective that says nothing of the number
   }
   return true;
@@ -320,8 +313,7 @@ bool MakesAnother(std::string_view before) {
   std::string_view rest = lower;
   // 5 to, 5 -, 7, 8: a number that the words join to this one.
   for (int words = 0; words < 8; ++words) {
-    while (!rest.empty() && std::string_view(" \t\n$*([{\\").find(rest.back()) != std::string_view::npos)
-      rest.remove_suffix(1);
+    while (!rest.empty() && IsOneOf(rest.back(), " \t\n$*([{\\")) rest.remove_suffix(1);
     size_t begin = rest.size();
     while (begin > 0 && (IsLetter(rest[begin - 1]) || rest[begin - 1] == '\'')) --begin;
     const std::string_view word = rest.substr(begin);
@@ -342,9 +334,9 @@ bool MakesAnother(std::string_view before) {
       return true;
     } else if (word == "and" && words > 0) {
       return false;
-    } else if (IsOneOf(kChanging, word)) {
+    } else if (InList(kChanging, word)) {
       return true;
-    } else if (IsOneOf(kVerb, word)) {
+    } else if (InList(kVerb, word)) {
       return false;
     }
     rest = left;

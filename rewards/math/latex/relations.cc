@@ -2,17 +2,11 @@
 // Logic, relations and operations on sets.
 #include <utility>
 
+#include "core/one_of.h"
 #include "rewards/math/latex/latex.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
-namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
-}  // namespace
-
 // Level 0: a \lor b; level 1: a \land b; level 2: \neg a.
 Expression LatexParser::ParseLogic(int level) {
   if (level == 2) {
@@ -22,13 +16,13 @@ Expression LatexParser::ParseLogic(int level) {
       any = true;
     }
     Expression operand = ParseRelation();
-    if (any && negated) return Node(Tree::kLogic, "not", std::move(operand));
+    if (any && negated) return Node(Kind::kLogic, "not", std::move(operand));
     return operand;
   }
   const std::string_view name = level == 0 ? "or" : "and";
   Expression first = ParseLogic(level + 1);
   if (!At(TokenKind::kLogic, name)) return first;
-  Expression logic = Node(Tree::kLogic, name, std::move(first));
+  Expression logic = Node(Kind::kLogic, name, std::move(first));
   while (Take(TokenKind::kLogic, name)) logic.args.push_back(ParseLogic(level + 1));
   return logic;
 }
@@ -36,7 +30,7 @@ Expression LatexParser::ParseLogic(int level) {
 bool LatexParser::TakeRelation(std::string* name, bool* reversed) {
   const bool negated = At(TokenKind::kNot);
   const TokenKind kind = negated ? PeekSecond() : Peek().kind;
-  if (kind != TokenKind::kRelation && kind != TokenKind::kReversed && kind != TokenKind::kArrow) return false;
+  if (!IsOneOf(kind, {TokenKind::kRelation, TokenKind::kReversed, TokenKind::kArrow})) return false;
   if (negated) lexer_.Skip();
   *name = std::string(Peek().text);
   *reversed = kind == TokenKind::kReversed;
@@ -60,7 +54,7 @@ Expression LatexParser::ParseModulus(Expression side) {
   } else {
     return side;
   }
-  return Node(Tree::kFunction, "mod", std::move(side), std::move(modulus));
+  return Node(Kind::kFunction, "mod", std::move(side), std::move(modulus));
 }
 
 Expression LatexParser::ParseRelation() {
@@ -76,9 +70,9 @@ Expression LatexParser::ParseRelation() {
     const bool of_sets =
         !names.empty() && (names.back().ends_with("in") || names.back().find("subset") != name.npos);
     // k \in Z is written for k \in \mathbb{Z}.
-    if (!names.empty() && names.back().ends_with("in") && side.kind == Tree::kSymbol &&
-        side.name.size() == 1 && std::string_view("NZQRC").find(side.name[0]) != std::string_view::npos)
-      side.kind = Tree::kConstant;
+    if (!names.empty() && names.back().ends_with("in") && side.kind == Kind::kSymbol &&
+        side.name.size() == 1 && IsOneOf(side.name[0], "NZQRC"))
+      side.kind = Kind::kConstant;
     sides.push_back(of_sets ? AsSet(std::move(side), group) : std::move(side));
     if (failed() || Done() || !TakeRelation(&name, &reversed)) break;
     if (name.find("subset") != name.npos) sides.back() = AsSet(std::move(sides.back()), group);
@@ -86,8 +80,8 @@ Expression LatexParser::ParseRelation() {
     reversals.push_back(reversed);
   } while (true);
   // 8 (mod 11) alone is a class, and 8 mod 11 is no way to write the number.
-  if (names.empty() && sides[0].kind == Tree::kFunction && sides[0].name == "mod" && !Known("mod") &&
-      IsInteger(sides[0].args[0]) && IsInteger(sides[0].args[1]) &&
+  if (names.empty() && sides[0].kind == Kind::kFunction && sides[0].name == "mod" && !Known("mod") &&
+      IsWhole(sides[0].args[0]) && IsWhole(sides[0].args[1]) &&
       std::pair(sides[0].args[0].name.size(), sides[0].args[0].name) <
           std::pair(sides[0].args[1].name.size(), sides[0].args[1].name))
     return Fail("a class of residues");
@@ -100,10 +94,10 @@ Expression LatexParser::ParseRelation() {
     left = std::move(sides[i]);
     right = last ? std::move(sides[i + 1]) : sides[i + 1];
     if (reversals[i]) std::swap(left, right);
-    relations.push_back(Node(Tree::kRelation, names[i], std::move(left), std::move(right)));
+    relations.push_back(Node(Kind::kRelation, names[i], std::move(left), std::move(right)));
   }
   if (relations.size() == 1) return std::move(relations[0]);
-  return {Tree::kLogic, "and", std::move(relations)};
+  return {Kind::kLogic, "and", std::move(relations)};
 }
 
 // Unions and differences, and intersections, which bind stronger.
@@ -126,10 +120,10 @@ Expression LatexParser::ParseSet(bool intersection) {
     Expression right = operand(&braces);
     right = AsSet(std::move(right), braces);
     braces = false;
-    const Tree tree = intersection                ? Tree::kIntersection
-                      : kind == TokenKind::kUnion ? Tree::kUnion
-                                                  : Tree::kDifference;
-    if (tree == value.kind && tree != Tree::kDifference) {
+    const Kind tree = intersection                ? Kind::kIntersection
+                      : kind == TokenKind::kUnion ? Kind::kUnion
+                                                  : Kind::kDifference;
+    if (tree == value.kind && tree != Kind::kDifference) {
       value.args.push_back(std::move(right));
     } else {
       value = Nested(Node(tree, "", std::move(value), std::move(right)));
@@ -139,11 +133,11 @@ Expression LatexParser::ParseSet(bool intersection) {
 }
 
 Expression LatexParser::AsSet(Expression operand, bool braces) {
-  if (operand.kind == Tree::kTuple && operand.args.size() == 2) {
-    operand.kind = Tree::kInterval;
+  if (operand.kind == Kind::kTuple && operand.args.size() == 2) {
+    operand.kind = Kind::kInterval;
     operand.name = "()";
   }
-  if (braces && !IsSetLike(operand)) return Node(Tree::kSet, "", std::move(operand));
+  if (braces && !IsSetLike(operand)) return Node(Kind::kSet, "", std::move(operand));
   return operand;
 }
 

@@ -3,35 +3,29 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "core/one_of.h"
 #include "rewards/math/latex/commands.h"
 #include "rewards/math/latex/parser.h"
 #include "rewards/math/latex/quantity_words.h"
 
 namespace temper::math {
-namespace {
-
-using TokenKind = LatexTokenKind;
-using Tree = ExpressionKind;
-
-}  // namespace
 
 Expression LatexParser::ParseSum() {
   Expression sum = ParseProduct();
   while (!failed() && !Done()) {
     const TokenKind kind = Peek().kind;
-    if (kind != TokenKind::kPlus && kind != TokenKind::kMinus && kind != TokenKind::kPlusMinus &&
-        kind != TokenKind::kMinusPlus)
+    if (!IsOneOf(kind, {TokenKind::kPlus, TokenKind::kMinus, TokenKind::kPlusMinus, TokenKind::kMinusPlus}))
       break;
     lexer_.Skip();
     Expression term = ParseProduct();
     if (kind == TokenKind::kMinus && IsSetLike(sum) && IsSetLike(term)) {
-      sum = Nested(Node(Tree::kDifference, "", std::move(sum), std::move(term)));
+      sum = Nested(Node(Kind::kDifference, "", std::move(sum), std::move(term)));
     } else if (kind == TokenKind::kPlusMinus || kind == TokenKind::kMinusPlus) {
       if (kind == TokenKind::kMinusPlus) term = Negative(std::move(term));
-      sum = Nested(Node(Tree::kPlusMinus, "", ScalarOf(std::move(sum)), ScalarOf(std::move(term))));
+      sum = Nested(Node(Kind::kPlusMinus, "", ScalarOf(std::move(sum)), ScalarOf(std::move(term))));
     } else {
       if (kind == TokenKind::kMinus) term = Negative(std::move(term));
-      if (sum.kind != Tree::kAdd) sum = Node(Tree::kAdd, "", ScalarOf(std::move(sum)));
+      if (sum.kind != Kind::kAdd) sum = Node(Kind::kAdd, "", ScalarOf(std::move(sum)));
       sum.args.push_back(ScalarOf(std::move(term)));
     }
   }
@@ -54,7 +48,7 @@ Expression LatexParser::ParseProduct() {
       factors = {ParseRatio(Product(std::move(factors)))};
       continue;
     }
-    if (kind != TokenKind::kTimes && kind != TokenKind::kDivide && kind != TokenKind::kMod) break;
+    if (!IsOneOf(kind, {TokenKind::kTimes, TokenKind::kDivide, TokenKind::kMod})) break;
     if (FunctionFollows()) break;
     lexer_.Skip();
     if (kind == TokenKind::kDivide && IsNumeric(factors.back()) && (UnitFollows(true) || UnitText())) {
@@ -63,7 +57,7 @@ Expression LatexParser::ParseProduct() {
     }
     Expression operand = ParseSigned();
     if (kind == TokenKind::kMod) {
-      factors = {Nested(Node(Tree::kFunction, "mod", Product(std::move(factors)), std::move(operand)))};
+      factors = {Nested(Node(Kind::kFunction, "mod", Product(std::move(factors)), std::move(operand)))};
     } else if (kind == TokenKind::kDivide) {
       factors.push_back(Inverse(std::move(operand)));
     } else if (!(Done() && operand == NumberNode("1"))) {  // 3 \cdot dx
@@ -75,11 +69,19 @@ Expression LatexParser::ParseProduct() {
 
 // a : b is a quotient, a : b : c is not.
 Expression LatexParser::ParseRatio(Expression first) {
-  Expression ratio = Node(Tree::kFunction, "ratio", std::move(first));
+  Expression ratio = Node(Kind::kFunction, "ratio", std::move(first));
   while (Take(TokenKind::kColon)) ratio.args.push_back(ParseSigned());
   if (ratio.args.size() == 2 && ratio.args[1] == NumberNode("1") && !Known(":")) return Fail("a ratio to 1");
   if (ratio.args.size() == 2) return Nested(Quotient(std::move(ratio.args[0]), std::move(ratio.args[1])));
   return Nested(std::move(ratio));
+}
+
+// Signs right before an operand, up to none; whether they make it negative.
+bool LatexParser::TakeSigns() {
+  bool negative = false;
+  for (; At(TokenKind::kMinus) || At(TokenKind::kPlus); lexer_.Skip())
+    negative = negative != At(TokenKind::kMinus);
+  return negative;
 }
 
 Expression LatexParser::ParseSigned() {
@@ -94,13 +96,12 @@ Expression LatexParser::ParseSigned() {
     const TokenKind kind = Peek().kind;
     negative = negative != (kind == TokenKind::kMinus || kind == TokenKind::kMinusPlus);
     both = both || kind == TokenKind::kPlusMinus || kind == TokenKind::kMinusPlus;
-    if (kind != TokenKind::kPlus && kind != TokenKind::kMinus && kind != TokenKind::kPlusMinus &&
-        kind != TokenKind::kMinusPlus)
+    if (!IsOneOf(kind, {TokenKind::kPlus, TokenKind::kMinus, TokenKind::kPlusMinus, TokenKind::kMinusPlus}))
       break;
   }
   Expression value = ParseImplicit();
   if (negative) value = Negative(std::move(value));
-  return both ? Node(Tree::kPlusMinus, "", ScalarOf(std::move(value))) : value;
+  return both ? Node(Kind::kPlusMinus, "", ScalarOf(std::move(value))) : value;
 }
 
 // Factors side by side, with mixed numbers, percent and units.
@@ -110,7 +111,7 @@ Expression LatexParser::ParseImplicit() {
   while (!failed() && !Done()) {
     const TokenKind kind = Peek().kind;
     if (Take(TokenKind::kPercent)) {
-      Expression product = Nested(Node(Tree::kPercent, "", Product(std::move(factors))));
+      Expression product = Nested(Node(Kind::kPercent, "", Product(std::move(factors))));
       factors.clear();
       factors.push_back(std::move(product));
       continue;
@@ -123,47 +124,29 @@ Expression LatexParser::ParseImplicit() {
     }
     if (!StartsFactor()) break;
     if (kind == TokenKind::kFunction && context_.in_function) break;
-    if (kind == TokenKind::kNumber && factors.back().kind == Tree::kNumber) {
+    if (kind == TokenKind::kNumber && factors.back().kind == Kind::kNumber) {
       return Fail("a number behind a number");
     }
     const bool group = At(TokenKind::kOpen, "group");
     Expression factor = ParsePostfix();
-    if (group && factor.kind == Tree::kText && IsUnit(factor.name) && IsNumeric(factors.back())) continue;
+    if (group && factor.kind == Kind::kText && IsUnit(factor.name) && IsNumeric(factors.back())) continue;
     if (!(Done() && factor == NumberNode("1"))) factors.push_back(std::move(factor));
   }
   return Product(std::move(factors));
 }
 
 bool LatexParser::StartsFactor() {
-  switch (Peek().kind) {
-    case TokenKind::kNumber:
-    case TokenKind::kWord:
-    case TokenKind::kSymbol:
-    case TokenKind::kConstant:
-    case TokenKind::kNumberSet:
-    case TokenKind::kEmptySet:
-    case TokenKind::kFunction:
-    case TokenKind::kText:
-    case TokenKind::kFraction:
-    case TokenKind::kBinomial:
-    case TokenKind::kRoot:
-    case TokenKind::kRadical:
-    case TokenKind::kBig:
-    case TokenKind::kAccent:
-    case TokenKind::kName:
-    case TokenKind::kBoxed:
-    case TokenKind::kBegin:
-    case TokenKind::kDots:
-    case TokenKind::kPartial:
-      return true;
-    case TokenKind::kOpen:
-      if (french_ && Peek().text == "[") return false;
-      return !(Peek().text == "(" && PeekSecond() == TokenKind::kMod) && !ConditionFollows();
-    case TokenKind::kBar:
-      return BarStarts();
-    default:
-      return false;
+  const TokenKind kind = Peek().kind;
+  if (kind == TokenKind::kBar) return BarStarts();
+  if (kind == TokenKind::kOpen) {
+    if (french_ && Peek().text == "[") return false;
+    return !(Peek().text == "(" && PeekSecond() == TokenKind::kMod) && !ConditionFollows();
   }
+  return IsOneOf(kind, {TokenKind::kNumber, TokenKind::kWord, TokenKind::kSymbol, TokenKind::kConstant,
+                        TokenKind::kNumberSet, TokenKind::kEmptySet, TokenKind::kFunction, TokenKind::kText,
+                        TokenKind::kFraction, TokenKind::kBinomial, TokenKind::kRoot, TokenKind::kRadical,
+                        TokenKind::kBig, TokenKind::kAccent, TokenKind::kName, TokenKind::kBoxed,
+                        TokenKind::kBegin, TokenKind::kDots, TokenKind::kPartial});
 }
 
 // Whether (k \in \mathbb{Z}) stands here, which says something of what stands before it.
@@ -192,20 +175,10 @@ bool LatexParser::BarStarts() {
     }
     return false;
   }
-  switch (ahead.Peek().kind) {
-    case TokenKind::kNumber:
-    case TokenKind::kWord:
-    case TokenKind::kSymbol:
-    case TokenKind::kConstant:
-    case TokenKind::kFunction:
-    case TokenKind::kOpen:
-    case TokenKind::kBar:
-    case TokenKind::kFraction:
-    case TokenKind::kRoot:
-      break;
-    default:
-      return false;
-  }
+  if (!IsOneOf(ahead.Peek().kind, {TokenKind::kNumber, TokenKind::kWord, TokenKind::kSymbol,
+                                   TokenKind::kConstant, TokenKind::kFunction, TokenKind::kOpen,
+                                   TokenKind::kBar, TokenKind::kFraction, TokenKind::kRoot}))
+    return false;
   size_t index = 0;
   while (index < unclear_bars_.size() && unclear_bars_[index] != begin) ++index;
   if (index == unclear_bars_.size()) unclear_bars_.push_back(begin);

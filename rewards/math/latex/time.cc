@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_split.h"
+#include "core/one_of.h"
 #include "rewards/math/latex/parser.h"
 
 namespace temper::math {
@@ -57,11 +58,10 @@ std::optional<Expression> ReadTime(std::string_view text) {
     at += 3;
   }
   const std::string half = bare.substr(at);
-  const bool am = half == "am" || half == "a.m." || half == "a.m";
-  const bool pm = half == "pm" || half == "p.m." || half == "p.m";
+  const bool am = IsOneOf(half, {"am", "a.m.", "a.m"});
+  const bool pm = IsOneOf(half, {"pm", "p.m.", "p.m"});
   const auto time = [&](const char* name) {
-    return Node(ExpressionKind::kFunction, name, NumberNode(std::to_string(hour)),
-                NumberNode(std::to_string(minute)));
+    return Node(Kind::kFunction, name, NumberNode(std::to_string(hour)), NumberNode(std::to_string(minute)));
   };
   if (minute > 59 || hour > 23) return std::nullopt;
   if (hour == 12 && minute == 0 && half == "noon") return time("time");
@@ -118,7 +118,7 @@ std::optional<Expression> ReadAmounts(std::string_view text) {
     else if (!plain.empty() && plain.back() != ' ')
       plain += ' ';
   }
-  Expression amounts{ExpressionKind::kFunction, "amounts", {}};
+  Expression amounts{Kind::kFunction, "amounts", {}};
   std::string before;
   int count = 0;
   const std::vector<std::string> words = absl::StrSplit(plain, ' ', absl::SkipEmpty());
@@ -132,14 +132,14 @@ std::optional<Expression> ReadAmounts(std::string_view text) {
       const bool known =
           word == unit.name ||
           (word.ends_with('s') && std::string_view(word).substr(0, word.size() - 1) == unit.name) ||
-          std::find(unit.spellings.begin(), unit.spellings.end(), word) != unit.spellings.end();
+          std::ranges::find(unit.spellings, word) != unit.spellings.end();
       // The m behind hours is a minute, alone it is a meter.
       if (known && !(word == "m" && (unit.name == "minute") != (before == "hour")))
         name = std::string(unit.name);
     }
     if (name.empty()) return std::nullopt;
     amounts.args.push_back(NumberNode(words[at]));
-    amounts.args.push_back(Node(ExpressionKind::kSymbol, name));
+    amounts.args.push_back(Node(Kind::kSymbol, name));
     before = name;
     if (at + 3 == words.size()) return std::nullopt;  // a number without a unit
   }
@@ -162,14 +162,13 @@ std::optional<Expression> ReadDate(std::string_view text) {
     const std::string rest = word.substr(digits);
     if (digits == 0) {
       if (word == "of" || word == "the") continue;
-      const auto* known = std::find_if(std::begin(kMonths), std::end(kMonths), [&](std::string_view name) {
+      const auto* known = std::ranges::find_if(kMonths, [&](std::string_view name) {
         return word == name || (word.size() == 3 && name.substr(0, 3) == word) ||
                (word == "sept" && name[0] == 's');
       });
       if (known == std::end(kMonths) || !month.empty()) return std::nullopt;
       month = std::to_string(known - std::begin(kMonths) + 1);
-    } else if (digits <= 2 && day.empty() &&
-               (rest.empty() || rest == "st" || rest == "nd" || rest == "rd" || rest == "th")) {
+    } else if (digits <= 2 && day.empty() && (rest.empty() || IsOneOf(rest, {"st", "nd", "rd", "th"}))) {
       day = std::to_string(std::atoi(word.c_str()));
     } else if (digits == 4 && year.empty() && rest.empty()) {
       year = word;
@@ -178,7 +177,7 @@ std::optional<Expression> ReadDate(std::string_view text) {
     }
   }
   if (month.empty() || (day.empty() && year.empty())) return std::nullopt;
-  Expression date{ExpressionKind::kFunction, "date", {}};
+  Expression date{Kind::kFunction, "date", {}};
   for (const std::string& part : {month, day.empty() ? "0" : day, year.empty() ? "0" : year})
     date.args.push_back(NumberNode(part));
   return date;

@@ -61,7 +61,7 @@ char FullWidth(std::string_view character) {
 
 AsciiMath ToAsciiMath(std::string_view text) {
   AsciiMath result;
-  if (std::all_of(text.begin(), text.end(), [](char c) { return absl::ascii_isascii(c); })) {
+  if (std::ranges::all_of(text, [](char c) { return absl::ascii_isascii(c); })) {
     result.text = std::string(text);
     return result;
   }

@@ -12,7 +12,6 @@
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
 using Random = std::mt19937;
 
 int Pick(Random* random, int n) { return static_cast<int>((*random)() % static_cast<unsigned>(n)); }

@@ -11,8 +11,6 @@
 namespace temper::math {
 namespace {
 
-using Kind = ExpressionKind;
-
 Expression Read(const std::string& latex) {
   const auto tree = ParseLatex(latex);
   EXPECT_TRUE(tree.ok()) << latex << ": " << tree.status();
