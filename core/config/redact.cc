@@ -34,9 +34,13 @@ bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == 
 bool SpeaksOfSecret(std::string_view name) {
   const std::string whole =
       absl::AsciiStrToLower(std::string(name.substr(std::min(name.find_first_not_of('-'), name.size()))));
-  for (const char* other : {"pass", "auth", "sig", "signature", "bearer", "jwt"}) {
+  for (const char* other : {"pass", "auth", "sig", "signature", "bearer", "jwt", "x-auth", "pass-phrase"}) {
     if (whole == other) return true;
   }
+  // MYKEY, as variables of the environment are named.
+  if (name.size() > 3 && name.substr(name.size() - 3) == "KEY" &&
+      std::none_of(name.begin(), name.end(), absl::ascii_islower))
+    return true;
   std::string word;
   const auto is_secret = [&] {
     const std::string lower = absl::AsciiStrToLower(word);
@@ -68,6 +72,7 @@ size_t SecretOf(std::string_view text, size_t begin, size_t end) {
   const bool quoted =
       begin > 0 && IsOneOf(text[begin - 1], "\"'") && end < text.size() && text[end] == text[begin - 1];
   size_t at = end + (quoted ? 1 : 0);
+  while (quoted && at < text.size() && text[at] == ' ') ++at;
   const std::string_view name = text.substr(begin, end - begin);
   if (at >= text.size() || name.empty() || !SpeaksOfSecret(name)) return text.npos;
   const bool option = absl::StartsWith(std::string(name), "--");
@@ -79,6 +84,16 @@ size_t SecretOf(std::string_view text, size_t begin, size_t end) {
   while (at < text.size() && colon && text[at] == ' ') ++at;
   if (option && text.substr(at, 1) == "-") return text.npos;  // the next option
   return at;
+}
+
+// Of "Authorization: Bearer x": the scheme stays.
+bool IsScheme(std::string_view word) {
+  return absl::EqualsIgnoreCase(std::string(word), "bearer") ||
+         absl::EqualsIgnoreCase(std::string(word), "basic");
+}
+
+size_t AfterBlanks(std::string_view text, size_t at) {
+  return std::min(text.find_first_not_of(' ', at), text.size());
 }
 
 // `secrets`, where there is one, gets what is taken out.
@@ -116,15 +131,13 @@ std::string RedactTaking(std::string_view given, std::vector<std::string>* secre
     if (begin >= done && !word.empty()) {
       size_t value = SecretOf(view, begin, end);
       if (value != view.npos) {
-        // "Authorization: Bearer x": the scheme stays.
-        const std::string_view rest = view.substr(value);
-        for (std::string_view scheme : {"Bearer ", "Basic ", "bearer "}) {
-          if (rest.substr(0, scheme.size()) == scheme) value += scheme.size();
-        }
+        const size_t scheme = std::min(view.find(' ', value), view.size());
+        if (IsScheme(view.substr(value, scheme - value))) value = AfterBlanks(view, scheme);
         if (view.substr(value, kRedacted.size()) != kRedacted) replace(value, EndOfSecret(view, value));
       } else if ((word == "Bearer" || word == "Basic") && end < text.size() && text[end] == ' ') {
-        if (view.substr(end + 1, kRedacted.size()) != kRedacted && EndOfSecret(view, end + 1) > end + 12)
-          replace(end + 1, EndOfSecret(view, end + 1));
+        const size_t at = AfterBlanks(view, end);
+        if (view.substr(at, kRedacted.size()) != kRedacted && EndOfSecret(view, at) > at + 11)
+          replace(at, EndOfSecret(view, at));
       }
       for (const KeyShape& shape : kKeyShapes) {
         if (word.substr(0, shape.start.size()) != shape.start) continue;
