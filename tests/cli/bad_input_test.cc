@@ -189,7 +189,7 @@ TEST_F(DamagedRun, OfAnotherRecipeIsLeftAlone) {
   const Ran ran = RunCommand("run", {recipe_, "--run-dir", run_, "--set", "seed=8"});
   EXPECT_TRUE(IsUsers(ran.status));
   EXPECT_THAT(std::string(ran.status.message()),
-              HasSubstr("/config.yaml:1: seed: 0 there, 8 now: stage base began with it"));
+              HasSubstr("/config.yaml:2: seed: 0 there, 8 now: stage base began with it"));
   EXPECT_EQ(FilesOf(run_), before);
 }
 
