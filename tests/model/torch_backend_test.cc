@@ -323,6 +323,54 @@ TEST_P(TorchDevice, SamplesTheCpusTokens) {
   EXPECT_LE(different, 2);
 }
 
+// Integers have one sum: here the bits are the CPU's.
+TEST_P(TorchDevice, SumsLeavesToTheBitsOfTheCpu) {
+  at::set_num_threads(1);
+  ThreadPool pool(2);
+  kernels::CpuBackend cpu(&pool);
+  TorchBackend library(GetParam(), &pool);
+  constexpr int64_t kSize = 1000;
+  std::vector<std::vector<float>> leaves(3);
+  RandomStream stream(RandomKey(3, "leaves", 0, ""), Purpose::kTask);
+  for (std::vector<float>& leaf : leaves) {
+    for (int64_t i = 0; i < kSize; ++i) {
+      leaf.push_back(
+          std::ldexp(static_cast<float>(stream.NextNormal()), static_cast<int>(stream.NextBelow(60)) - 55));
+      if (i % 7 == 0) leaf.back() = std::ldexp(static_cast<float>(i) + 0.5f, -50);  // a tie
+    }
+  }
+  struct Summed {
+    std::vector<int64_t> quanta;
+    std::vector<float> gradient;
+    bool in_range = true;
+    bool operator==(const Summed&) const = default;
+  };
+  const auto sum = [&](kernels::Backend& backend, size_t count, float one) {
+    std::vector<std::unique_ptr<OnBackend>> memory;
+    for (size_t l = 0; l < count; ++l) {
+      std::vector<float> leaf = leaves[l];
+      if (l + 1 == count) leaf[kSize - 1] = one;
+      memory.push_back(std::make_unique<OnBackend>(backend, leaf));
+    }
+    kernels::LeafSum sum = {.rule = {50, 3}, .n = kSize, .first = memory[0]->data()};
+    Summed summed{std::vector<int64_t>(kSize - 3, 9), {}, true};
+    for (size_t l = 1; l < count; ++l) summed.in_range &= backend.AddLeaf(memory[l]->data(), &sum);
+    summed.in_range &= backend.AddQuanta(sum, 3, absl::MakeSpan(summed.quanta));
+    summed.in_range &= backend.RoundGradient(sum);
+    summed.gradient = memory[0]->host();
+    return summed;
+  };
+  for (const size_t count : {1, 2, 3}) {
+    const Summed expected = sum(cpu, count, -1);
+    EXPECT_TRUE(expected.in_range);
+    EXPECT_TRUE(sum(library, count, -1) == expected) << count;
+    for (const float bad : {NAN, -INFINITY, 2000.0f}) {
+      EXPECT_FALSE(sum(cpu, count, bad).in_range) << count << " " << bad;
+      EXPECT_FALSE(sum(library, count, bad).in_range) << count << " " << bad;
+    }
+  }
+}
+
 TEST_P(TorchDevice, StepsAdamWAndAddsAsTheCpuDoes) {
   at::set_num_threads(1);
   ThreadPool pool(2);
