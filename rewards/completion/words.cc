@@ -196,8 +196,8 @@ Phrases::Phrases(const std::vector<std::string>& phrases) {
     if (!folded.empty()) phrases_.push_back({std::move(folded), static_cast<int64_t>(i), -1});
   }
   std::ranges::stable_sort(phrases_, {}, &Phrase::folded);
-  const auto again = std::ranges::unique(phrases_, {}, &Phrase::folded);
-  phrases_.erase(again.begin(), again.end());
+  const auto same = [](const Phrase& a, const Phrase& b) { return a.folded == b.folded; };
+  phrases_.erase(std::unique(phrases_.begin(), phrases_.end(), same), phrases_.end());
   for (size_t i = 1; i < phrases_.size(); ++i) {
     int64_t prefix = static_cast<int64_t>(i) - 1;
     while (prefix >= 0 && !phrases_[i].folded.starts_with(phrases_[prefix].folded))

@@ -6,7 +6,7 @@
 
 FUZZ(bytes) {
   using namespace temper::math;
-  const auto [gold_text, answer_text] = FirstLine(bytes);
+  const auto [gold_text, answer_text] = temper::FirstLine(bytes);
   const auto gold = ParseLatex(gold_text), answer = ParseLatex(answer_text);
   if (!gold.ok() || !answer.ok()) return;
   Equal(*gold, *answer);
