@@ -46,7 +46,7 @@ BatchView Stack::View(const std::vector<int32_t>& positions,
                       absl::Span<const kernels::AttentionSequence> sequences) {
   const int32_t last = positions.empty() ? 0 : *std::max_element(positions.begin(), positions.end());
   rope_.Reserve(last + 1);
-  return {positions, sequences, rope_.cosines(), rope_.sines()};
+  return {positions, sequences, rope_.cosines(), rope_.sines(), config_.rope_interleaved};
 }
 
 }  // namespace temper

@@ -19,6 +19,17 @@ struct BatchView {
   absl::Span<const kernels::AttentionSequence> sequences;  // blocks of the layer at hand
   const float* cosines = nullptr;                          // [max positions, rope dim / 2], on the device
   const float* sines = nullptr;
+  bool interleaved = false;  // pairs of the rotary embedding lie beside each other
+
+  // The task that turns heads to their positions; `inverse`: back.
+  kernels::RotaryTask Rotary(const kernels::Heads& x, bool inverse = false) const {
+    return {.x = x,
+            .positions = positions.data(),
+            .cosines = cosines,
+            .sines = sines,
+            .interleaved = interleaved,
+            .inverse = inverse};
+  }
 };
 
 // What a block's forward pass leaves for its backward pass; the floats live in the pass's workspace.

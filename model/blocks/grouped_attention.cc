@@ -22,8 +22,7 @@ class GroupedAttention : public Block {
         o_(weights, "self_attn.o_proj", Cut::kInputs),
         q_norm_(weights, "self_attn.q_norm", config.rms_norm_eps),
         k_norm_(weights, "self_attn.k_norm", config.rms_norm_eps),
-        shape_(AttentionShapeOf(config)),
-        interleaved_(config.rope_interleaved) {
+        shape_(AttentionShapeOf(config)) {
     shape_.window = config.window(layer);
   }
 
@@ -50,8 +49,8 @@ class GroupedAttention : public Block {
       q_norm_.Forward(c, Heads(keep->q_raw), Heads(keep->q), keep->q_rstd);
       k_norm_.Forward(c, Heads(keep->k_raw), Heads(keep->k), keep->k_rstd);
     }
-    Rotate(c, batch, keep->q, shape_.q_heads, false);
-    Rotate(c, batch, keep->k, shape_.kv_heads, false);
+    c.backend->Rotary(batch.Rotary(InHeads(keep->q, shape_.q_heads)));
+    c.backend->Rotary(batch.Rotary(InHeads(keep->k, shape_.kv_heads)));
     c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
     c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
     c.backend->Products({o_.Forward(keep->out, y, x)});
@@ -79,8 +78,8 @@ class GroupedAttention : public Block {
                                   .dq = dq,
                                   .dk = dk,
                                   .dv = dv});
-    Rotate(c, batch, dq, shape_.q_heads, true);
-    Rotate(c, batch, dk, shape_.kv_heads, true);
+    c.backend->Rotary(batch.Rotary(InHeads(dq, shape_.q_heads), /*inverse=*/true));
+    c.backend->Rotary(batch.Rotary(InHeads(dk, shape_.kv_heads), /*inverse=*/true));
     if (q_norm_) {
       // Each dx row follows from its own dy row, which it may overwrite.
       q_norm_.Backward(c, {Heads(dq), Heads(keep.q_raw), keep.q_rstd, Heads(dq)});
@@ -97,20 +96,12 @@ class GroupedAttention : public Block {
   Matrix Heads(Matrix rows) const {
     return kernels::F32(rows.f32(), rows.rows * (rows.cols / shape_.qk_dim), shape_.qk_dim);
   }
-  void Rotate(const Context& c, const BatchView& batch, Matrix rows, int heads, bool inverse) const {
-    c.backend->Rotary({.x = {rows, heads, shape_.qk_dim, shape_.qk_dim},
-                       .positions = batch.positions.data(),
-                       .cosines = batch.cosines,
-                       .sines = batch.sines,
-                       .interleaved = interleaved_,
-                       .inverse = inverse});
-  }
+  kernels::Heads InHeads(Matrix rows, int heads) const { return {rows, heads, shape_.qk_dim, shape_.qk_dim}; }
 
   Norm norm_;
   Linear q_, k_, v_, o_;
   Norm q_norm_, k_norm_;
   kernels::AttentionShape shape_;
-  bool interleaved_;
 };
 
 }  // namespace

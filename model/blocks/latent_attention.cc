@@ -37,8 +37,7 @@ class LatentAttention : public Block {
         nope_(config.qk_nope_head_dim),
         rope_(config.qk_rope_head_dim),
         rank_(config.kv_lora_rank),
-        v_dim_(config.v_head_dim),
-        interleaved_(config.rope_interleaved) {}
+        v_dim_(config.v_head_dim) {}
 
   void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                std::unique_ptr<Saved>* saved) override {
@@ -72,7 +71,7 @@ class LatentAttention : public Block {
     }
     kv_norm_.Forward(c, keep->kv_down.Columns(0, rank_), keep->key.Columns(0, rank_), keep->kv_rstd);
     c.backend->Copy(SharedKey(keep->kv_down).rows, SharedKey(keep->key).rows);
-    Rotate(c, batch, SharedKey(keep->key), false);
+    c.backend->Rotary(batch.Rotary(SharedKey(keep->key)));
 
     // q W_UK for each head, then the rotated part behind it.
     std::vector<Product> products;
@@ -82,7 +81,7 @@ class LatentAttention : public Block {
     }
     c.backend->Products(products);
     c.backend->CopyHeads(RotatedOf(keep->q, nope_), RotatedOf(keep->q_latent, rank_));
-    Rotate(c, batch, RotatedOf(keep->q_latent, rank_), false);
+    c.backend->Rotary(batch.Rotary(RotatedOf(keep->q_latent, rank_)));
 
     c.backend->WriteBlocks({shape_, batch.sequences, keep->key, keep->key.Columns(0, rank_)});
     c.backend->Attention({shape_, batch.sequences, keep->q_latent, keep->out_latent, keep->lse});
@@ -130,7 +129,7 @@ class LatentAttention : public Block {
     c.backend->Add(dvalue, dkey.Columns(0, rank_));
 
     // Queries back through W_UK and the rotation.
-    Rotate(c, batch, RotatedOf(dq_latent, rank_), true);
+    c.backend->Rotary(batch.Rotary(RotatedOf(dq_latent, rank_), /*inverse=*/true));
     std::vector<Product> products;
     for (int h = 0; h < heads_; ++h) {
       const Linear up = Up(h, /*value=*/false);
@@ -141,7 +140,7 @@ class LatentAttention : public Block {
     c.backend->CopyHeads(RotatedOf(dq_latent, rank_), RotatedOf(dq, nope_));
 
     // The latent through its norm, the shared key through its rotation.
-    Rotate(c, batch, SharedKey(dkey), true);
+    c.backend->Rotary(batch.Rotary(SharedKey(dkey), /*inverse=*/true));
     kv_norm_.Backward(c, {dkey.Columns(0, rank_), keep.kv_down.Columns(0, rank_), keep.kv_rstd,
                           dkv_down.Columns(0, rank_)});
     c.backend->Copy(SharedKey(dkey).rows, SharedKey(dkv_down).rows);
@@ -174,14 +173,6 @@ class LatentAttention : public Block {
   kernels::Heads SharedKey(Matrix key) const {
     return {key.Columns(rank_, rope_), 1, static_cast<int>(rope_), rope_};
   }
-  void Rotate(const Context& c, const BatchView& batch, const kernels::Heads& x, bool inverse) const {
-    c.backend->Rotary({.x = x,
-                       .positions = batch.positions.data(),
-                       .cosines = batch.cosines,
-                       .sines = batch.sines,
-                       .interleaved = interleaved_,
-                       .inverse = inverse});
-  }
 
   Norm norm_;
   Linear q_a_;  // none: queries take no low rank
@@ -192,7 +183,6 @@ class LatentAttention : public Block {
   kernels::AttentionShape shape_;
   int heads_;
   int64_t nope_, rope_, rank_, v_dim_;
-  bool interleaved_;
 };
 
 }  // namespace
