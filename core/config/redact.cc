@@ -2,13 +2,11 @@
 #include "core/config/redact.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 
 namespace temper {
 namespace {
@@ -21,14 +19,18 @@ struct KeyShape {
   std::string_view start;
   size_t least;
 };
-constexpr KeyShape kKeyShapes[] = {{"hf_", 16},         {"sk-", 16},    {"ghp_", 16},  {"gho_", 16},
-                                   {"github_pat_", 16}, {"glpat-", 16}, {"xoxb-", 16}, {"xoxp-", 16},
-                                   {"AKIA", 12},        {"ASIA", 12},   {"AIza", 20},  {"eyJ", 40}};
+constexpr KeyShape kKeyShapes[] = {
+    {"hf_", 16},   {"sk-", 16},  {"sk_live_", 16}, {"ghp_", 16},  {"gho_", 16},  {"ghu_", 16},
+    {"ghs_", 16},  {"ghr_", 16}, {"glpat-", 16},   {"xoxb-", 16}, {"xoxp-", 16}, {"AKIA", 12},
+    {"ASIA", 12},  {"AIza", 20}, {"eyJ", 40},      {"gsk_", 16},  {"xai-", 16},  {"nvapi-", 16},
+    {"pplx-", 16}, {"npm_", 16}, {"pypi-", 16},    {"r8_", 16},   {"ya29.", 16}, {"github_pat_", 16}};
 
 constexpr size_t kLeastSecret = 4;  // shorter ones are in every text
 
 bool IsOneOf(char c, std::string_view set) { return set.find(c) != set.npos; }
 bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.'; }
+
+}  // namespace
 
 // Words of api_key, X-Api-Key, apiKey and APIKEY.
 bool SpeaksOfSecret(std::string_view name) {
@@ -43,12 +45,14 @@ bool SpeaksOfSecret(std::string_view name) {
     return true;
   std::string word;
   const auto is_secret = [&] {
-    const std::string lower = absl::AsciiStrToLower(word);
-    for (const char* part : {"secret", "passw", "passphrase", "credential", "apikey"}) {
+    // TOKEN2 is a token.
+    const std::string lower = absl::AsciiStrToLower(word.substr(0, word.find_last_not_of("0123456789") + 1));
+    for (const char* part : {"secret", "passw", "passcode", "passphrase", "credential", "apikey"}) {
       if (lower.find(part) != lower.npos) return true;
     }
-    return lower == "pwd" || lower == "authorization" || lower == "cookie" || lower.ends_with("token") ||
-           lower == "key" || lower == "keys" || lower.ends_with("accesskey") || lower.ends_with("privatekey");
+    return lower == "pwd" || lower == "creds" || lower == "authorization" || lower == "cookie" ||
+           lower.ends_with("token") || lower == "key" || lower == "keys" || lower.ends_with("accesskey") ||
+           lower.ends_with("privatekey");
   };
   for (size_t i = 0; i < name.size(); ++i) {
     const bool parts = !absl::ascii_isalnum(name[i]);
@@ -59,6 +63,8 @@ bool SpeaksOfSecret(std::string_view name) {
   }
   return is_secret();
 }
+
+namespace {
 
 size_t EndOfSecret(std::string_view text, size_t at) {
   // What is quoted ends with its quote.
@@ -96,161 +102,122 @@ size_t AfterBlanks(std::string_view text, size_t at) {
   return std::min(text.find_first_not_of(' ', at), text.size());
 }
 
-// `secrets`, where there is one, gets what is taken out.
-std::string RedactUrlsTaking(std::string_view text, std::vector<std::string>* secrets) {
-  std::string out;
-  size_t done = 0;
+// Parts of a text, each with its end; ascending.
+using Ranges = std::vector<std::pair<size_t, size_t>>;
+
+Ranges LoginsOfUrls(std::string_view text) {
+  Ranges found;
   for (size_t at = 0; (at = text.find("://", at)) != text.npos;) {
     at += 3;
     const size_t host = std::min(text.find_first_of(" \t\r\n\"'`<>/?#", at), text.size());
     const size_t end = text.substr(at, host - at).rfind('@');
     if (end == text.npos) continue;
-    out.append(text.substr(done, at - done)).append(kRedacted);
-    if (secrets != nullptr) secrets->emplace_back(text.substr(at, end));
-    done = at + end;
+    found.emplace_back(at, at + end);
+    at += end;
   }
-  return out.append(text.substr(done));
+  return found;
 }
 
-std::string RedactTaking(std::string_view given, std::vector<std::string>* secrets) {
-  const std::string text = RedactUrlsTaking(given, secrets);
-  const std::string_view view = text;
-  std::string out;
-  size_t done = 0;
-  const auto replace = [&](size_t from, size_t to) {
-    if (from < done || from >= to) return;
-    if (IsOneOf(text[from], "\"'")) ++from;
-    out.append(view.substr(done, from - done));
-    if (from < to) out.append(kRedacted);
-    if (from < to && secrets != nullptr) secrets->emplace_back(view.substr(from, to - from));
-    done = to;
+Ranges NamedSecrets(std::string_view text) {
+  Ranges found;
+  const auto add = [&](size_t from, size_t to) {
+    if (from < to && IsOneOf(text[from], "\"'")) ++from;
+    if (from < to && (found.empty() || from >= found.back().second)) found.emplace_back(from, to);
   };
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = std::min(text.find_first_of(kNameEnd, begin), text.size());
-    const std::string_view word = view.substr(begin, end - begin);
-    if (begin >= done && !word.empty()) {
-      size_t value = SecretOf(view, begin, end);
-      if (value != view.npos) {
-        const size_t scheme = std::min(view.find(' ', value), view.size());
-        if (IsScheme(view.substr(value, scheme - value))) value = AfterBlanks(view, scheme);
-        if (view.substr(value, kRedacted.size()) != kRedacted) replace(value, EndOfSecret(view, value));
+    const std::string_view word = text.substr(begin, end - begin);
+    const bool is_taken = !found.empty() && begin < found.back().second;
+    if (!is_taken && !word.empty()) {
+      size_t value = SecretOf(text, begin, end);
+      if (value != text.npos) {
+        const size_t scheme = std::min(text.find(' ', value), text.size());
+        if (IsScheme(text.substr(value, scheme - value))) value = AfterBlanks(text, scheme);
+        if (text.substr(value, kRedacted.size()) != kRedacted) add(value, EndOfSecret(text, value));
       } else if ((word == "Bearer" || word == "Basic") && end < text.size() && text[end] == ' ') {
-        const size_t at = AfterBlanks(view, end);
-        if (view.substr(at, kRedacted.size()) != kRedacted && EndOfSecret(view, at) > at + 11)
-          replace(at, EndOfSecret(view, at));
+        const size_t at = AfterBlanks(text, end);
+        if (text.substr(at, kRedacted.size()) != kRedacted && EndOfSecret(text, at) > at + 11)
+          add(at, EndOfSecret(text, at));
       }
       for (const KeyShape& shape : kKeyShapes) {
         if (word.substr(0, shape.start.size()) != shape.start) continue;
         const bool whole = std::all_of(word.begin(), word.end(), IsKeyCharacter);
-        if (whole && word.size() >= shape.start.size() + shape.least) replace(begin, end);
+        if (whole && word.size() >= shape.start.size() + shape.least) add(begin, end);
       }
     }
     begin = end + 1;
   }
-  return out.append(view.substr(done));
+  return found;
 }
 
-// "TOKEN: x" and "Cookie: x", as a header's word of a command; in other texts a colon says something else.
-void RedactHeaderTaking(std::string* word, std::vector<std::string>* secrets) {
-  const size_t colon = word->find(": ");
-  if (colon == std::string::npos || word->find(kRedacted) != std::string::npos) return;
-  const std::string name = word->substr(0, colon);
-  if (name.find_first_of(kNameEnd) != std::string::npos || !SpeaksOfSecret(name)) return;
-  if (secrets != nullptr) secrets->push_back(word->substr(colon + 2));
-  *word = absl::StrCat(name, ": ", std::string(kRedacted));
+// A text as whoever decodes it reads it; at[i] is where its character i begins in the given one.
+struct Reading {
+  std::string text;
+  std::vector<size_t> at;
+};
+
+// The character that %3D, \u003d, \x3d, \" or \n stands for, with the length of that; 0: for none.
+size_t Escaped(std::string_view text, char* character) {
+  const auto hex = [&](size_t at) {
+    if (text.size() < at + 2 || !absl::ascii_isxdigit(text[at]) || !absl::ascii_isxdigit(text[at + 1]))
+      return false;
+    *character = static_cast<char>(std::stoi(std::string(text.substr(at, 2)), nullptr, 16));
+    return *character > 0;
+  };
+  if (text[0] == '%' && hex(1)) return 3;
+  if (text[0] != '\\' || text.size() < 2) return 0;
+  if (text[1] == 'x' && hex(2)) return 4;
+  if (text.substr(1, 3) == "u00" && hex(4)) return 6;
+  const size_t letter = std::string_view("nrt\"'\\/").find(text[1]);
+  if (letter == text.npos) return 0;
+  *character = "\n\r\t\"'\\/"[letter];
+  return 2;
 }
 
-// curl's and wget's options whose value is NAME:PASSWORD.
-bool IsLoginOption(std::string_view word) {
-  return word == "-u" || word == "--user" || word == "-U" || word == "--proxy-user";
-}
-
-// The password of the login that begins at `begin`; false: it has none.
-bool RedactLoginTaking(size_t begin, std::string* word, std::vector<std::string>* secrets) {
-  const size_t colon = word->find(':', begin);
-  const bool is_place = word->find('/', begin) != std::string::npos;
-  if (is_place || colon == std::string::npos || colon + 1 == word->size()) return false;
-  if (word->find(kRedacted, colon) != std::string::npos) return true;
-  if (secrets != nullptr) secrets->push_back(word->substr(colon + 1));
-  *word = absl::StrCat(word->substr(0, colon + 1), std::string(kRedacted));
-  return true;
-}
-
-// What -k is given may be a count, a file, or nothing (curl's): a key is longer than those, and one word;
-// where it could be a path it has capitals and digits too.
-bool MayBeKey(std::string_view word) {
-  const auto has = [&](auto is) { return std::any_of(word.begin(), word.end(), is); };
-  const auto is_base64 = [](char c) { return IsKeyCharacter(c) || IsOneOf(c, "/+="); };
-  if (word.size() < 8 || IsOneOf(word[0], "-./") || !std::all_of(word.begin(), word.end(), is_base64))
-    return false;
-  if (std::all_of(word.begin(), word.end(), absl::ascii_isdigit)) return false;
-  return word.find('/') == word.npos || (has(absl::ascii_isdigit) && has(absl::ascii_isupper));
-}
-
-// Where the value that is glued to -k or -u begins ("-kKEY", "-k=KEY", "-uNAME:PASSWORD"); npos: there is
-// none.
-size_t GluedValue(std::string_view word) {
-  if (word.size() < 4 || word[0] != '-' || !IsOneOf(word[1], "ku")) return word.npos;
-  const size_t at = word[2] == '=' ? 3 : 2;
-  const std::string_view value = word.substr(at);
-  if (word[1] == 'u') return absl::ascii_isalnum(value[0]) && value.find(':') != value.npos ? at : word.npos;
-  // "-keep-going" is a word.
-  return MayBeKey(value) && (at == 3 || std::any_of(value.begin(), value.end(), absl::ascii_isdigit))
-             ? at
-             : word.npos;
-}
-
-void RedactWordsTaking(std::vector<std::string>* words, std::vector<std::string>* secrets) {
-  for (size_t i = 0; i < words->size(); ++i) {
-    std::string& word = (*words)[i];
-    const bool is_option = absl::StartsWith(word, "-") && word.find_first_of("= ") == std::string::npos;
-    word = RedactTaking(word, secrets);
-    RedactHeaderTaking(&word, secrets);
-    // A shell's command line.
-    if (word.find(' ') != std::string::npos) {
-      std::vector<std::string> inner = absl::StrSplit(word, ' ');
-      RedactWordsTaking(&inner, secrets);
-      word = absl::StrJoin(inner, " ");
-      continue;
-    }
-    const size_t value = word.find('=');
-    if (value != std::string::npos && IsLoginOption(word.substr(0, value)))
-      RedactLoginTaking(value + 1, &word, secrets);
-    if (const size_t glued = GluedValue(word); glued != std::string::npos) {
-      if (word[1] == 'u') {
-        RedactLoginTaking(glued, &word, secrets);
-      } else {
-        if (secrets != nullptr) secrets->push_back(word.substr(glued));
-        word = absl::StrCat(word.substr(0, glued), std::string(kRedacted));
-      }
-      continue;
-    }
-    if (i + 1 < words->size() && IsLoginOption(word)) {
-      if (RedactLoginTaking(0, &(*words)[i + 1], secrets)) ++i;
-      continue;
-    }
-    if (word == "-k" && i + 1 < words->size() && MayBeKey((*words)[i + 1])) {
-      if (secrets != nullptr) secrets->push_back((*words)[i + 1]);
-      (*words)[++i] = kRedacted;
-      continue;
-    }
-    if (!is_option || !SpeaksOfSecret(word) || i + 1 == words->size()) continue;
-    std::string& next = (*words)[++i];
-    if (next == kRedacted) continue;
-    if (absl::StartsWith(next, "-")) {
-      --i;
-      continue;
-    }
-    if (secrets != nullptr) secrets->push_back(next);
-    next = kRedacted;
+Reading Decoded(const Reading& given) {
+  Reading out;
+  for (size_t i = 0; i < given.text.size();) {
+    char character = given.text[i];
+    const size_t length =
+        IsOneOf(character, "%\\") ? Escaped(std::string_view(given.text).substr(i), &character) : 0;
+    out.text += character;
+    out.at.push_back(given.at[i]);
+    i += std::max<size_t>(length, 1);
   }
+  out.at.push_back(given.at.back());
+  return out;
+}
+
+constexpr int kEncodings = 2;  // one in the other, as JSON in a URL
+
+// `secrets`, where there is one, gets what is taken out.
+std::string Take(std::string text, Ranges (*find)(std::string_view), std::vector<std::string>* secrets) {
+  for (int encodings = 0; encodings <= kEncodings; ++encodings) {
+    Reading reading{text, std::vector<size_t>(text.size() + 1)};
+    std::iota(reading.at.begin(), reading.at.end(), 0);
+    for (int i = 0; i < encodings; ++i) reading = Decoded(reading);
+    std::string out;
+    size_t done = 0;
+    for (const auto& [from, to] : find(reading.text)) {
+      const size_t begin = reading.at[from], end = reading.at[to];
+      out.append(text, done, begin - done).append(kRedacted);
+      if (secrets != nullptr) secrets->push_back(text.substr(begin, end - begin));
+      if (secrets != nullptr && encodings > 0) secrets->push_back(reading.text.substr(from, to - from));
+      done = end;
+    }
+    text = out.append(text, done);
+    if (text.find_first_of("%\\") == text.npos) break;
+  }
+  return text;
 }
 
 }  // namespace
 
-std::string RedactUrls(std::string_view text) { return RedactUrlsTaking(text, nullptr); }
+std::string RedactUrls(std::string_view text) { return Take(std::string(text), LoginsOfUrls, nullptr); }
 
-std::string Redact(std::string_view text) { return RedactTaking(text, nullptr); }
+std::string Redact(std::string_view text, std::vector<std::string>* taken) {
+  return Take(Take(std::string(text), LoginsOfUrls, taken), NamedSecrets, taken);
+}
 
 std::string Redact(std::string_view text, const std::vector<std::string>& secrets) {
   std::string out(text);
@@ -258,17 +225,6 @@ std::string Redact(std::string_view text, const std::vector<std::string>& secret
     if (secret.size() >= kLeastSecret) absl::StrReplaceAll({{secret, std::string(kRedacted)}}, &out);
   }
   return Redact(out);
-}
-
-std::vector<std::string> RedactWords(std::vector<std::string> words) {
-  RedactWordsTaking(&words, nullptr);
-  return words;
-}
-
-std::vector<std::string> SecretsOf(const std::vector<std::string>& words) {
-  std::vector<std::string> copy = words, secrets;
-  RedactWordsTaking(&copy, &secrets);
-  return secrets;
 }
 
 }  // namespace temper

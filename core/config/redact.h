@@ -15,9 +15,11 @@ inline constexpr std::string_view kRedacted = "[redacted]";
 // what has the shape of a known service's key (hf_.., sk-.., AKIA..). A name speaks of one by a whole word of
 // it: key, token, secret, password and the like; max_tokens and tokenizer do not. Redacting twice changes
 // nothing.
-std::string Redact(std::string_view text);
+// What is percent-encoded, or escaped as JSON or a shell does, is read as what it stands for. `taken`, where
+// there is one, gets what is taken out.
+std::string Redact(std::string_view text, std::vector<std::string>* taken = nullptr);
 
-// Of a command line: also the word after --api-key.
+// Of a command: also the word after --api-key, and what its options and shell lines say in other ways.
 std::vector<std::string> RedactWords(std::vector<std::string> words);
 
 // What RedactWords takes out of them.
@@ -28,5 +30,8 @@ std::string Redact(std::string_view text, const std::vector<std::string>& secret
 
 // Only what stands before a URL's @.
 std::string RedactUrls(std::string_view text);
+
+// Whether a name does: api_key, X-Api-Key, --apiKey, TOKEN2.
+bool SpeaksOfSecret(std::string_view name);
 
 }  // namespace temper

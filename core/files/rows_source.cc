@@ -7,10 +7,13 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/files/file.h"
 #include "core/files/regular_file.h"
+#include "core/status.h"
 #include "core/text.h"
 
 namespace temper {
@@ -21,6 +24,29 @@ bool IsNamed(const std::string& path) {
   char* name = realpath(path.c_str(), nullptr);
   std::free(name);
   return name != nullptr;
+}
+
+// A pipe that is open already can be read to its end where a descriptor of this process reads from it and
+// none writes to it, as standard output's may.
+absl::Status CheckPipe(const std::string& path, const struct stat& pipe) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory("/proc/self/fd"));
+  bool is_read = false, is_written = false;
+  for (const std::string& name : names) {
+    int descriptor = -1;
+    struct stat info;
+    if (!absl::SimpleAtoi(name, &descriptor) || fstat(descriptor, &info) != 0 || info.st_ino != pipe.st_ino ||
+        info.st_dev != pipe.st_dev)
+      continue;
+    const int mode = fcntl(descriptor, F_GETFL) & O_ACCMODE;
+    is_read |= mode != O_WRONLY;
+    is_written |= mode != O_RDONLY;
+  }
+  if (is_read && !is_written) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      Printable(path, 1000),
+      is_written
+          ? ": is a pipe that temper itself may write to, so that it never ends: give one that is only read"
+          : ": is a pipe of another program: give a file, or a pipe of temper's own"));
 }
 
 // Whether it is the terminal that standard input is, as /dev/stdin.
@@ -38,6 +64,7 @@ absl::StatusOr<int> OpenRowsSource(const std::string& path) {
   const bool is_open = (S_ISFIFO(info.st_mode) && !IsNamed(path)) || IsOwnTerminal(info);
   int64_t size = 0;
   if (!is_open) return OpenRegularFile(path, &size);
+  if (S_ISFIFO(info.st_mode)) TEMPER_RETURN_IF_ERROR(CheckPipe(path, info));
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return SystemError(path, "read");
   fcntl(file, F_SETFL, fcntl(file, F_GETFL) & ~O_NONBLOCK);

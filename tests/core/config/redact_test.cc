@@ -33,6 +33,7 @@ TEST(Redact, TakesWhatIsGivenToANameThatSpeaksOfASecret) {
            {"clientSecret=canary", "clientSecret=[redacted]"},
            {"use hf_0123456789abcdefABCDEF now", "use [redacted] now"},
            {"sk-proj-0123456789abcdef", "[redacted]"},
+           {"API_TOKEN2=canary gsk_0123456789abcdefABCDEF", "API_TOKEN2=[redacted] [redacted]"},
        }) {
     EXPECT_EQ(Redact(text), redacted);
     EXPECT_EQ(Redact(redacted), redacted);
@@ -79,6 +80,64 @@ TEST(Redact, OfACommandTakesHeadersAndWhatCurlIsGiven) {
                           "-k=[redacted]", "-ume:[redacted]", "-k", "[redacted]", "-keep-going", "-k",
                           "/a/file-of-9", "say: -k is short"));
   EXPECT_THAT(SecretsOf({"-k", "one-and-more", "--user=me:two"}), ElementsAre("one-and-more", "two"));
+}
+
+TEST(Redact, ReadsWhatIsEncodedAsWhoeverDecodesItDoes) {
+  for (const auto& [text, redacted] : std::vector<std::pair<std::string, std::string>>{
+           {"api_key%3Dcanary", "api_key%3D[redacted]"},
+           {"q%3Fa%3D1%26access_token%3dcanary%26b%3D2", "q%3Fa%3D1%26access_token%3d[redacted]%26b%3D2"},
+           {"Authorization%3A%20Bearer%20canary", "Authorization%3A%20Bearer%20[redacted]"},
+           {"%22password%22%3A%20%22canary%22", "%22password%22%3A%20%22[redacted]%22"},
+           {"https%3A%2F%2Fme%3Acanary%40judge%2Fv1", "https%3A%2F%2F[redacted]%40judge%2Fv1"},
+           {"api_key%253Dcanary", "api_key%253D[redacted]"},
+           {R"("{\"api_key\": \"canary\", \"n\": 4}")", R"("{\"api_key\": \"[redacted]\", \"n\": 4}")"},
+           {R"(https:\/\/me:canary@judge)", R"(https:\/\/[redacted]@judge)"},
+           {R"(?access_token\u003dcanary\u0026n=1)", R"(?access_token\u003d[redacted]\u0026n=1)"},
+           {R"(a\nkey=canary)", R"(a\nkey=[redacted])"},
+       }) {
+    EXPECT_EQ(Redact(text), redacted);
+    EXPECT_EQ(Redact(redacted), redacted);
+  }
+  std::vector<std::string> taken;
+  Redact("api_key%3Dcan%2Fary", &taken);
+  EXPECT_THAT(taken, ElementsAre("can%2Fary", "can/ary"));
+  for (const std::string text : {"100% of key", "%", "\\", "%3", "\\u00", "key%3", "a%00b\\x"})
+    EXPECT_EQ(Redact(text), text);
+}
+
+// As in a shell's line or a list that is written as one word.
+TEST(Redact, OfACommandReadsTheWordsWithinAWord) {
+  for (const auto& [word, redacted] : std::vector<std::pair<std::string, std::string>>{
+           {R"(["--token", "canary"])", R"(["--token", "[redacted]"])"},
+           {R"(['-k','canary-0123','--n','4'])", R"(['-k','[redacted]','--n','4'])"},
+           {"[--api-key, canary]", "[--api-key, [redacted]]"},
+           {"token\ncanary99XY", "token\n[redacted]"},
+           {"machine h login me password canary99XY", "machine h login me password [redacted]"},
+           {"curl -u 'me:canary' -k \"canary-0123\"; ls", "curl -u 'me:[redacted]' -k \"[redacted]\"; ls"},
+           {"judge -k\tcanary-0123\n-u me:canary", "judge -k\t[redacted]\n-u me:[redacted]"},
+           {"echo 'token: canary99XY' | judge", "echo 'token: [redacted]' | judge"},
+           {"{token: canary99XY, n: 4}", "{token: [redacted], n: 4}"},
+           {R"([["X-Api-Key", "canary99XY"]])", R"([["X-Api-Key", "[redacted]"]])"},
+           {"--password=p(4)ss;w&rd,x", "--password=[redacted]"},
+           {"DB_PASSWORD=p&w", "DB_PASSWORD=[redacted]"},
+           {"token:canary99XY", "token:[redacted]"},
+       }) {
+    EXPECT_THAT(RedactWords({"judge", word, "end"}), ElementsAre("judge", redacted, "end"));
+    EXPECT_THAT(RedactWords({"judge", redacted, "end"}), ElementsAre("judge", redacted, "end"));
+  }
+  EXPECT_THAT(RedactWords({"judge", "api_key", "canary99XY", "-u", "me:a/b+c=", "-u", "1000:1000"}),
+              ElementsAre("judge", "api_key", "[redacted]", "-u", "me:[redacted]", "-u", "1000:1000"));
+  const std::vector<std::string> others = {"sh",
+                                           "-c",
+                                           "python3 j.py --rows 'a b' | tee out; exit",
+                                           R"(["--field", "answer", "--key-of"])",
+                                           "key",
+                                           "file2024.jsonl",
+                                           "a token: the last one",
+                                           "{\"question\": \"what token?\"}",
+                                           "[]",
+                                           "a,b"};
+  EXPECT_EQ(RedactWords(others), others);
 }
 
 TEST(Redact, SaysWhatItTakes) {

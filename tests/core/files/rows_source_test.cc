@@ -2,7 +2,9 @@
 #include "core/files/rows_source.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -44,12 +46,46 @@ TEST(RowsSource, MayBeAPipeThatIsOpenAsAShellMakesIt) {
   int ends[2];
   ASSERT_EQ(::pipe(ends), 0);
   ASSERT_EQ(write(ends[1], "1\n", 2), 2);
+  close(ends[1]);
   auto lines = LineReader::Open(absl::StrCat("/dev/fd/", ends[0]));
   ASSERT_TRUE(lines.ok()) << lines.status();
-  close(ends[1]);
   close(ends[0]);
   EXPECT_EQ((*lines)->Next().value()->text, "1");
   EXPECT_FALSE((*lines)->Next().value().has_value());
+}
+
+// It would wait for itself for ever.
+TEST(RowsSource, IsNoPipeThatTemperItselfMayWriteTo) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  for (const std::string& path :
+       {absl::StrCat("/dev/fd/", ends[1]), absl::StrCat("/proc/self/fd/", ends[1]),
+        absl::StrCat("/proc/", getpid(), "/fd/", ends[1]), absl::StrCat("/dev/fd/", ends[0])}) {
+    EXPECT_EQ(OpenRowsSource(path).status().message(),
+              path +
+                  ": is a pipe that temper itself may write to, so that it never ends: give one that is "
+                  "only read");
+  }
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST(RowsSource, IsNoPipeOfAnotherProgram) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const pid_t other = fork();
+  ASSERT_GE(other, 0);
+  if (other == 0) {
+    pause();
+    _exit(0);
+  }
+  const std::string path = absl::StrCat("/proc/", other, "/fd/", ends[0]);
+  close(ends[0]);
+  close(ends[1]);
+  EXPECT_EQ(OpenRowsSource(path).status().message(),
+            path + ": is a pipe of another program: give a file, or a pipe of temper's own");
+  kill(other, SIGKILL);
+  waitpid(other, nullptr, 0);
 }
 
 }  // namespace
