@@ -85,7 +85,8 @@ size_t SecretOf(std::string_view text, size_t begin, size_t end) {
   const bool header =
       name.find('-', 1) != name.npos || absl::EqualsIgnoreCase(std::string(name), "authorization");
   const bool colon = text[at] == ':' && (quoted || header);
-  if (text[at] != '=' && !colon && !(option && text[at] == ' ')) return text.npos;
+  // "[judge, --token,K]" has it behind a comma.
+  if (text[at] != '=' && !colon && !(option && IsOneOf(text[at], " ,"))) return text.npos;
   ++at;
   while (at < text.size() && colon && text[at] == ' ') ++at;
   if (option && text.substr(at, 1) == "-") return text.npos;  // the next option

@@ -76,8 +76,8 @@ absl::Status CheckStandardInput() {
   if (fstat(STDIN_FILENO, &info) != 0) return absl::InvalidArgumentError("standard input: is closed");
   const bool is_null = S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
   const char* what = S_ISDIR(info.st_mode) ? "a folder" : "a device";
-  const bool has_rows = !S_ISDIR(info.st_mode) && !S_ISBLK(info.st_mode) &&
-                        (!S_ISCHR(info.st_mode) || is_null || isatty(STDIN_FILENO) == 1);
+  const bool has_rows = S_ISREG(info.st_mode) || S_ISFIFO(info.st_mode) || S_ISSOCK(info.st_mode) ||
+                        is_null || isatty(STDIN_FILENO) == 1;
   return has_rows
              ? absl::OkStatus()
              : absl::InvalidArgumentError(absl::StrCat("standard input: is ", what, ", not a file of rows"));

@@ -33,6 +33,7 @@ TEST(Redact, TakesWhatIsGivenToANameThatSpeaksOfASecret) {
            {"clientSecret=canary", "clientSecret=[redacted]"},
            {"use hf_0123456789abcdefABCDEF now", "use [redacted] now"},
            {"sk-proj-0123456789abcdef", "[redacted]"},
+           {"command=[judge,--api-key,canary,x]: unknown", "command=[judge,--api-key,[redacted],x]: unknown"},
            {"API_TOKEN2=canary gsk_0123456789abcdefABCDEF", "API_TOKEN2=[redacted] [redacted]"},
        }) {
     EXPECT_EQ(Redact(text), redacted);

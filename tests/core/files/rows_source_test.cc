@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,17 @@ TEST(RowsSource, MayBeAPipeThatIsOpenAsAShellMakesIt) {
   close(ends[0]);
   EXPECT_EQ((*lines)->Next().value()->text, "1");
   EXPECT_FALSE((*lines)->Next().value().has_value());
+}
+
+// A counter, a list of events and the like are neither files nor devices, and give no end.
+TEST(RowsSource, IsNoCounterAsStandardInput) {
+  const int before = dup(STDIN_FILENO), counter = eventfd(0, EFD_CLOEXEC);
+  dup2(counter, STDIN_FILENO);
+  const absl::Status status = CheckStandardInput();
+  dup2(before, STDIN_FILENO);
+  close(before);
+  close(counter);
+  EXPECT_EQ(status.message(), "standard input: is a device, not a file of rows");
 }
 
 // It would wait for itself for ever.
