@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/huge_pages.h"
 #include "kernels/backends/cpu.h"
 #include "kernels/cpu/token_logprob.h"
 #include "kernels/isa.h"
@@ -16,11 +17,17 @@ namespace {
 
 float Temperature(float temperature) { return temperature == 0.0f ? 1.0f : temperature; }
 
-// Rows whose logits exist at once: about 4 MiB, more where that is few rows, never above 64 MiB.
+// Rows whose logits exist at once. The head's gradient is read and written once for each such tile, so that a
+// large vocabulary wants as many rows as a small one; up to 160 MiB.
 int64_t TileRows(int64_t vocab) {
   const int64_t row_bytes = vocab * static_cast<int64_t>(sizeof(float));
-  const int64_t rows = std::clamp<int64_t>((4 << 20) / row_bytes, 64, 256);
-  return std::max<int64_t>(1, std::min<int64_t>(rows, (64 << 20) / row_bytes));
+  return std::clamp<int64_t>((160 << 20) / row_bytes, 1, 256);
+}
+
+// The logits of a tile. They are kept: memory of this size is faulted in anew each time that it is asked for.
+float* TileMemory(int64_t floats) {
+  static thread_local FloatBuffer buffer;
+  return buffer.Reserve(floats);
 }
 
 LogitRow WithTemperature(LogitRow row) {
@@ -70,10 +77,11 @@ void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
     if (task.entropy != nullptr) task.entropy[row] = 0;
   }
   const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs, memory(tile * vocab);
+  std::vector<float> inputs;
+  float* const memory = TileMemory(tile * vocab);
   for (size_t begin = 0; begin < active.size(); begin += tile) {
     const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
-    const Matrix logits = F32(memory.data(), static_cast<int64_t>(rows.size()), vocab);
+    const Matrix logits = F32(memory, static_cast<int64_t>(rows.size()), vocab);
     Products({{.a = Gather(task.hidden, rows, inputs), .b = task.head, .packed = task.packed, .c = logits}});
     pool().ParallelFor(logits.rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
@@ -102,11 +110,12 @@ void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
   const float t = Temperature(task.temperature);
   const auto gradient = TEMPER_DISPATCH(SoftmaxGradient);
   const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs, outputs(tile * cols), memory(tile * vocab);
+  std::vector<float> inputs, outputs(tile * cols);
+  float* const memory = TileMemory(tile * vocab);
   for (size_t begin = 0; begin < active.size(); begin += tile) {
     const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
     const int64_t count = static_cast<int64_t>(rows.size());
-    const Matrix hidden = Gather(task.hidden, rows, inputs), logits = F32(memory.data(), count, vocab);
+    const Matrix hidden = Gather(task.hidden, rows, inputs), logits = F32(memory, count, vocab);
     const Matrix dhidden = F32(outputs.data(), count, cols);
     Products({{.a = hidden, .b = task.head, .c = logits}});
     pool().ParallelFor(count, 1, [&](int64_t first, int64_t last) {

@@ -9,17 +9,19 @@
 
 namespace temper {
 
-std::shared_ptr<void> GradientSum::Push(std::shared_ptr<void> leaf) {
+void GradientSum::Push(std::shared_ptr<void> leaf) {
   float* const numbers = static_cast<float*>(leaf.get());
   if (empty()) {
     first_ = std::move(leaf);
     sum_.first = numbers;
-    return nullptr;
+    return;
   }
   in_range_ &= backend_.AddLeaf(numbers, &sum_);
-  if (sum_.second != numbers) return leaf;
-  second_ = std::move(leaf);
-  return nullptr;
+  if (sum_.second == numbers) {
+    second_ = std::move(leaf);
+  } else {
+    spare_.push_back(std::move(leaf));
+  }
 }
 
 std::shared_ptr<void> GradientSum::Take(Communicator& ranks) {
@@ -31,10 +33,12 @@ std::shared_ptr<void> GradientSum::Take(Communicator& ranks) {
   }
   const bool all_in_range = ranks.Sum(in_range_ ? 0 : 1) == 0;
   std::shared_ptr<void> gradient = std::move(first_);
-  second_ = nullptr;
+  if (second_ != nullptr) spare_.push_back(std::move(second_));
   sum_.first = sum_.second = nullptr;
   in_range_ = true;
-  return all_in_range ? gradient : nullptr;
+  if (all_in_range) return gradient;
+  spare_.push_back(std::move(gradient));
+  return nullptr;
 }
 
 void GradientSum::TakeFromRanks(Communicator& ranks) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "comm/communicator.h"
 #include "kernels/backend.h"
@@ -18,13 +19,16 @@ class GradientSum {
   GradientSum(kernels::Backend* backend, int64_t numbers, const kernels::QuantaRule& rule)
       : backend_(*backend), sum_{.rule = rule, .n = numbers} {}
 
-  // A leaf, in the backend's memory. Memory that the sum has no use for comes back, or null.
-  std::shared_ptr<void> Push(std::shared_ptr<void> leaf);
+  // A leaf, in the backend's memory. Memory that the sum has no use for goes to `spare`.
+  void Push(std::shared_ptr<void> leaf);
   bool empty() const { return sum_.empty(); }
 
   // Collective, after one Push or more: the first leaf's memory, with the gradient in it; null where a value
-  // on any rank was out of range. The sum is empty again.
+  // on any rank was out of range. The sum is empty again, and other memory is in `spare`.
   std::shared_ptr<void> Take(Communicator& ranks);
+
+  // What leaves may be made in: a large model's memory is faulted in once, not at every update.
+  std::vector<std::shared_ptr<void>>& spare() { return spare_; }
 
  private:
   void TakeFromRanks(Communicator& ranks);
@@ -32,6 +36,7 @@ class GradientSum {
   kernels::Backend& backend_;
   kernels::LeafSum sum_;
   std::shared_ptr<void> first_, second_;  // of sum_
+  std::vector<std::shared_ptr<void>> spare_;
   bool in_range_ = true;
 };
 

@@ -9,7 +9,6 @@
 #include "absl/algorithm/container.h"
 #include "comm/reduce.h"
 #include "core/check.h"
-#include "trainer/update/gradient_sum.h"
 
 namespace temper {
 namespace {
@@ -114,7 +113,9 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       optimizer_(optimizer),
       options_(options),
       mesh_(mesh),
-      pass_(&model->stack(), options.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll) {}
+      pass_(&model->stack(), options.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll),
+      sum_(&model->backend(), model->weights().TrainedFloats(),
+           {options.gradient_bits, options.gradient_leaves}) {}
 
 Updater::~Updater() = default;
 
@@ -126,12 +127,14 @@ std::vector<float> Updater::gradient() const {
   return host;
 }
 
-int64_t Updater::bytes() const {
-  return (total_ == nullptr ? 0 : model_->weights().GradientFloats() * 4) + pass_.bytes();
-}
-
-std::shared_ptr<void> Updater::BeginLeaf(std::shared_ptr<void> memory) {
-  if (memory == nullptr) memory = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
+std::shared_ptr<void> Updater::BeginLeaf() {
+  std::shared_ptr<void> memory;
+  if (sum_.spare().empty()) {
+    memory = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
+  } else {
+    memory = std::move(sum_.spare().back());
+    sum_.spare().pop_back();
+  }
   float* const numbers = static_cast<float*>(memory.get());
   model_->backend().Zero(kernels::F32(numbers, 1, model_->weights().GradientFloats()));
   model_->weights().BindGradients(numbers);
@@ -183,19 +186,15 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
   std::vector<LossSums> local_sums;
-  GradientSum sum(&model_->backend(), model_->weights().TrainedFloats(),
-                  {options_.gradient_bits, options_.gradient_leaves});
-  // The last total's memory first: of a large model, what one gradient more would take counts.
-  std::shared_ptr<void> free = std::exchange(total_, nullptr);
+  if (total_ != nullptr) sum_.spare().push_back(std::move(total_));
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
     if (leaves[l].empty()) continue;
-    std::shared_ptr<void> leaf = BeginLeaf(std::move(free));
+    std::shared_ptr<void> leaf = BeginLeaf();
     RunLeaf(leaves[l], temperature, loss, &local_sums, &result);
-    free = sum.Push(std::move(leaf));
+    sum_.Push(std::move(leaf));
   }
-  if (sum.empty()) sum.Push(BeginLeaf(std::move(free)));
-  free = nullptr;
-  total_ = sum.Take(mesh_.dp());
+  if (sum_.empty()) sum_.Push(BeginLeaf());
+  total_ = sum_.Take(mesh_.dp());
   result.sums = SumOfAll(local_sums);
   if (total_ == nullptr) {
     result.applied = false;

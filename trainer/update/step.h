@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "comm/mesh.h"
 #include "model/causal_lm.h"
+#include "trainer/update/gradient_sum.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/optimizer.h"
 
@@ -52,11 +53,10 @@ class Updater {
                     double learning_rate, LossFunction loss);
   // The summed gradient of the last Update, flat, for tests.
   std::vector<float> gradient() const;
-  int64_t bytes() const;
 
  private:
-  // A leaf's gradient, all zeros, which the policy adds to from now on; in `memory`, if that is not null.
-  std::shared_ptr<void> BeginLeaf(std::shared_ptr<void> memory);
+  // A leaf's gradient, all zeros, which the policy adds to from now on.
+  std::shared_ptr<void> BeginLeaf();
   // Puts a leaf's sequences through the model, there and back.
   void RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
                std::vector<LossSums>* sums, StepResult* result);
@@ -68,6 +68,7 @@ class Updater {
   StepOptions options_;
   const Mesh& mesh_;
   TrainPass pass_;
+  GradientSum sum_;
   std::shared_ptr<void> total_;  // of the last update, in the backend's memory
 };
 

@@ -10,6 +10,7 @@
 #include "comm/threads.h"
 #include "core/check.h"
 #include "gtest/gtest.h"
+#include "kernels/backends/cpu.h"
 #include "model/pass.h"
 #include "tests/model/odd_models.h"
 #include "trainer/update/packing.h"
@@ -257,6 +258,36 @@ TEST_P(Update, OfNoSequenceLeavesWeightsAndOptimizerOnEveryRankAndTheNextIsAsIfI
     outcomes[comm.rank()] = TwoUpdates(GetParam(), sample, {64, 4, false}, 1, *mesh, /*empty_between=*/true);
   });
   for (const Outcome& outcome : outcomes) ExpectSame(expected, outcome, "with empty updates between");
+}
+
+// Counts what is asked of the system.
+class CountsMemory : public kernels::CpuBackend {
+ public:
+  using CpuBackend::CpuBackend;
+  std::shared_ptr<void> Allocate(int64_t bytes) override {
+    ++asked;
+    return CpuBackend::Allocate(bytes);
+  }
+  int64_t asked = 0;
+};
+
+TEST_P(Update, TakesNoMemoryThatTheOneBeforeHadNot) {
+  const Sample sample(GetParam());
+  ThreadPool pool(2);
+  CountsMemory backend(&pool);
+  CausalLm model(Parsed(GetParam()), RandomParameters(Parsed(GetParam())), &backend);
+  Optimizer optimizer(&model);
+  Updater updater(&model, &optimizer, {64, 4, false}, Mesh::Single());
+  int64_t asked = 0;
+  for (const float first : {1.0f, 1.0f, NAN, 1.0f}) {
+    const StepResult result =
+        updater.Update(sample.Deal(4), kTemperature, {}, 1e-3,
+                       [&](const TrainSequence&, absl::Span<const float>, absl::Span<float> dlogprobs,
+                           LossSums*) { dlogprobs[0] = first; });
+    EXPECT_EQ(result.applied, first == 1.0f);
+    if (asked > 0) EXPECT_EQ(backend.asked, asked);
+    asked = backend.asked;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Update,
