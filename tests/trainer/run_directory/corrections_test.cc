@@ -3,6 +3,7 @@
 #include "trainer/run_directory/corrections.h"
 
 #include <limits>
+#include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
@@ -141,6 +142,47 @@ TEST_F(Corrections, OfAStageThatHasNotBegunAreAsIfTheyHadBeenThereFromTheBeginni
                 HasSubstr("stages.zero.rl.kl_coef: 0.02 -> 0.5\n"));
     EXPECT_THAT(Read(absl::StrCat(run, "/config.yaml")), HasSubstr("kl_coef: 0.5\n"));
   }
+}
+
+// One measurement has one setting: what was drawn for the old one goes, also where a stop came in its middle.
+TEST_F(Corrections, OfAnEvaluationThatAStopCutOffMeasureItAnewAndNoneThatWasFinished) {
+  const std::string set = "stages.zero.evaluation.", temperature = set + "sampling.temperature=0.3";
+  const std::vector<std::string> changes = {set + "samples_per_prompt=3", temperature,
+                                            set + "during_problems=3"};
+  const auto figures = [&](const std::string& run, int64_t from, int64_t to) {
+    std::map<std::string, double> all;
+    for (const MetricsLine& line : ReadMetrics(folder_ / run + "/metrics.jsonl").value()) {
+      if (line.stage != "zero" || line.step < from || line.step > to) continue;
+      for (const auto& [name, value] : line.values) {
+        if (name.rfind("eval/", 0) == 0 || name.rfind("reward/", 0) == 0)
+          all[absl::StrCat(line.step, " ", name)] = value;
+      }
+    }
+    return all;
+  };
+  ASSERT_TRUE(Run(std::vector<std::string>{}, "old").ok());
+  const int64_t all = calls_;
+  ASSERT_TRUE(Run(changes, "new").ok());
+  ASSERT_NE(figures("old", 2, 2), figures("new", 2, 2));
+  // Stops in the middle of the evaluations after updates 2 and 4.
+  std::set<int64_t> cut_off;
+  for (int64_t stop_after = all / 2; stop_after < all; ++stop_after) {
+    std::filesystem::remove_all(folder_ / "run");
+    ASSERT_TRUE(absl::IsCancelled(Run(Of({}), "run", 1, stop_after)));
+    const std::string newest = LatestCheckpoint(folder_ / "run/zero/checkpoints").value();
+    if (newest.empty()) continue;
+    const TrainingState state = ReadTrainingState(newest).value();
+    if (state.cut_off.is_null() || cut_off.count(state.step) > 0) continue;
+    const std::string records =
+        absl::StrFormat("%s/run/zero/evaluation/during-%06d.rank-0.records", folder_.path(), state.step);
+    if (!FileExists(records)) continue;
+    cut_off.insert(state.step);
+    const absl::Status status = Run(changes, "run");
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(figures("run", state.step, 4), figures("new", state.step, 4)) << stop_after;
+    EXPECT_EQ(figures("run", 1, state.step - 1), figures("old", 1, state.step - 1)) << stop_after;
+  }
+  EXPECT_THAT(cut_off, ::testing::ElementsAre(2, 4));
 }
 
 TEST_F(Corrections, OfARunThatTrainedNothingAreFree) {
