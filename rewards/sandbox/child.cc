@@ -167,7 +167,7 @@ TEMPER_CHILD void SetLimits(SandboxPlan* plan) {
   for (size_t i = 0; i < plan->limit_count; ++i) {
     const uint64_t pair[2] = {plan->limits[i].value, plan->limits[i].value};  // soft and hard
     if (syscall(SYS_prlimit64, 0, plan->limits[i].resource, pair, nullptr) != 0) {
-      Fail(plan, "prlimit", "");
+      Fail(plan, SandboxPlan::kLimits, plan->limits[i].name);
     }
   }
 }

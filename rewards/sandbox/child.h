@@ -24,7 +24,8 @@ struct SandboxEntry {
 
 struct SandboxLimit {
   int resource;  // RLIMIT_*
-  uint64_t value;
+  const char* name;
+  uint64_t value;  // soft and hard
 };
 
 struct SandboxPlan {
@@ -48,6 +49,7 @@ struct SandboxPlan {
   char* const* environment = nullptr;
 
   // Set by the child where it fails; step is null if it got as far as the program.
+  static constexpr const char kLimits[] = "prlimit";
   const char* step = nullptr;
   const char* detail = "";
   int error = 0;

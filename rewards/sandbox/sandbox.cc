@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "rewards/sandbox/filter.h"
+#include "rewards/sandbox/limits.h"
 
 // glibc's clone by its other name: ThreadSanitizer takes clone for a fork, and its books break where memory
 // is shared.
@@ -190,20 +191,7 @@ struct Sandbox::Launch {
   }
 
   void PlanLimits() {
-    const SandboxLimits& given = program.limits;
-    const auto limit = [&](int resource, int64_t value) {
-      limits.push_back({.resource = resource, .value = static_cast<uint64_t>(value)});
-    };
-    limit(RLIMIT_CPU, given.cpu_seconds);
-    limit(RLIMIT_AS, given.memory_bytes);
-    limit(RLIMIT_STACK, given.stack_bytes);
-    limit(RLIMIT_FSIZE, given.file_bytes + 1);  // the byte more tells that it was reached
-    limit(RLIMIT_NPROC, given.processes);
-    limit(RLIMIT_NOFILE, 64);
-    limit(RLIMIT_CORE, 1);  // 0 would still start a handler that the host's core_pattern names (core(5))
-    limit(RLIMIT_MEMLOCK, 0);
-    limit(RLIMIT_MSGQUEUE, 0);
-    limit(RLIMIT_SIGPENDING, 256);
+    limits = LimitsOf(program.limits);
     plan.limits = limits.data();
     plan.limit_count = limits.size();
   }
@@ -229,6 +217,7 @@ struct Sandbox::Launch {
     }
     if (plan.step == nullptr) return absl::OkStatus();
     waitpid(process, nullptr, __WALL);
+    if (std::string_view(plan.step) == SandboxPlan::kLimits) TEMPER_RETURN_IF_ERROR(CheckAllowed(limits));
     return Failed(absl::StrCat(plan.step, *plan.detail != 0 ? " " : "", plan.detail), plan.error);
   }
 
@@ -283,6 +272,7 @@ absl::StatusOr<std::unique_ptr<Sandbox>> Sandbox::Create() {
       if (grouped && sandbox->cgroups_.version() == 0) continue;
       const absl::StatusOr<SandboxRun> run = sandbox->Run({.command = {probe.program()}, .host = &probe});
       if (run.ok() && run->end == SandboxRun::End::kExit && run->code == 0) return sandbox;
+      if (absl::IsFailedPrecondition(run.status())) return run.status();
       if (grouped) continue;
       absl::StrAppend(&failures, failures.empty() ? "" : "; ", user_namespace ? "" : "as root, ",
                       run.ok() ? "/bin/true does not run" : run.status().message());

@@ -2,9 +2,13 @@
 // Attacks on the machine's resources and on the run's end: each is stopped by a limit, in time, and the run's
 // processes are gone (tests/rewards/sandbox/samples.h looks for them). Numbers are those of the list in
 // docs/rewards.md.
+#include <sys/resource.h>
+#include <sys/wait.h>
+
 #include <chrono>
 #include <thread>
 
+#include "core/files/file.h"
 #include "tests/rewards/sandbox/samples.h"
 
 namespace temper {
@@ -183,6 +187,49 @@ TEST_P(SandboxEnd, AProgramThatIsNotThereIsAnErrorThatNamesIt) {
   const absl::StatusOr<SandboxRun> run =
       host.sandbox().Run({.command = {"/usr/bin/no-such-program"}, .host = &PythonFiles()});
   EXPECT_EQ(run.status().message(), "sandbox: execve /usr/bin/no-such-program: No such file or directory");
+}
+
+// What Create says in a child whose hard limit is this one; "": there is a sandbox.
+std::string RefusalUnder(__rlimit_resource_t resource, rlim_t most) {
+  int ends[2];
+  if (pipe(ends) != 0) return "pipe";
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit limit = {most, most};
+    if (setrlimit(resource, &limit) != 0) _exit(1);
+    const std::string said(Sandbox::Create().status().message());
+    _exit(write(ends[1], said.data(), said.size()) < 0);
+  }
+  close(ends[1]);
+  std::string said(1000, 0);
+  const ssize_t size = read(ends[0], said.data(), said.size());
+  close(ends[0]);
+  waitpid(child, nullptr, 0);
+  said.resize(static_cast<size_t>(std::max<ssize_t>(size, 0)));
+  return said;
+}
+
+// As of hardened machines and of services.
+TEST(SandboxLimits, OfAMachineThatAllowsTooLittleAreNamed) {
+  const Attacked host(Who::kUser);
+  if (!host.skip().empty()) GTEST_SKIP() << host.skip();
+  EXPECT_EQ(RefusalUnder(RLIMIT_SIGPENDING, 100), "");
+  const std::string refused =
+      "no sandbox can be had here, and programs do not run without one: the hard limit of ";
+  const std::string cure =
+      " is needed: raise it where the session's limits are set (limits.conf, the service, Slurm)";
+  EXPECT_EQ(RefusalUnder(RLIMIT_STACK, 1 << 20),
+            refused + "stack in bytes (ulimit -Hs) is 1048576 and 67108864" + cure);
+  // 0 is enough where a crash starts nothing.
+  const std::string handler = ReadFile("/proc/sys/kernel/core_pattern").value_or("|");
+  const bool is_started = handler[0] == '|' || handler[0] == '@';
+  EXPECT_EQ(RefusalUnder(RLIMIT_CORE, 0),
+            is_started
+                ? refused +
+                      "core files in bytes (ulimit -Hc; at 0 a crash starts the handler of core_pattern) "
+                      "is 0 and 1" +
+                      cure
+                : "");
 }
 
 INSTANTIATE_TEST_SUITE_P(, SandboxEnd, testing::Values(Who::kRoot, Who::kUser),
