@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 #include <vector>
 
 #include "core/check.h"
@@ -121,7 +122,8 @@ const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters
   return ids;
 }
 
-SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
+// The token of a row without its banned ids.
+SampledToken SampleAllowed(const LogitRow& row, const SampleParameters& s, double uniform) {
   const int64_t vocab = row.vocab;
   const bool truncated = (s.top_k > 0 && s.top_k < vocab) || s.top_p < 1.0f || s.min_p > 0.0f;
   const LogSumExp sum = RowLogSumExp(row);
@@ -146,6 +148,21 @@ SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double un
   }
   token.logprob = RowLogprob(row, token.id, sum);
   token.entropy = static_cast<float>(exps.entropy / exps.total);
+  return token;
+}
+
+SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
+  if (s.banned.empty()) return SampleAllowed(row, s, uniform);
+  thread_local std::vector<float> allowed;
+  allowed.assign(row.logits, row.logits + row.vocab);
+  for (int32_t id : s.banned) {
+    TEMPER_CHECK(id >= 0 && id < row.vocab, "a banned id ", id, " of ", row.vocab);
+    allowed[id] = -std::numeric_limits<float>::infinity();
+  }
+  const LogSumExp sum = RowLogSumExp(row);
+  SampledToken token = SampleAllowed({allowed.data(), row.vocab, row.temperature}, s, uniform);
+  token.logprob = RowLogprob(row, token.id, sum);
+  token.entropy = static_cast<float>(RowEntropy(row, sum));
   return token;
 }
 

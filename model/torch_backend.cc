@@ -133,6 +133,19 @@ at::Tensor Truncated(const at::Tensor& logits, const at::Tensor& p, const Trunca
   return at::zeros_like(p).scatter_(1, order, kept);
 }
 
+// The logits with -inf for each row's banned ids.
+at::Tensor Allowed(const at::Tensor& logits, absl::Span<const kernels::SampleParameters> parameters) {
+  std::vector<int64_t> banned;
+  for (size_t row = 0; row < parameters.size(); ++row) {
+    for (int32_t id : parameters[row].banned)
+      banned.push_back(static_cast<int64_t>(row) * logits.size(1) + id);
+  }
+  if (banned.empty()) return logits;
+  return logits.flatten()
+      .index_fill(0, at::tensor(banned, at::kLong).to(logits.device()), -INFINITY)
+      .view_as(logits);
+}
+
 }  // namespace
 
 std::shared_ptr<void> TorchBackend::Allocate(int64_t bytes) {
@@ -471,9 +484,9 @@ void TorchBackend::Sample(const kernels::SampleTask& t) {
                               t.uniforms[i]};
     for (int64_t j = 0; j < 6; ++j) own.mutable_data_ptr<double>()[j * rows + i] = numbers[j];
   }
-  const at::Tensor of = own.to(device_);
-  const at::Tensor logits = wrap(t.logits), z = logits / of.select(0, 0).to(at::kFloat);
-  const at::Tensor log_p = at::log_softmax(z, -1);
+  const at::Tensor of = own.to(device_), temperature = of.select(0, 0).to(at::kFloat);
+  const at::Tensor log_p = at::log_softmax(wrap(t.logits) / temperature, -1);
+  const at::Tensor logits = Allowed(wrap(t.logits), t.parameters), z = logits / temperature;
   const at::Tensor p = (z - std::get<0>(z.max(-1, true))).exp().to(at::kDouble);
   const at::Tensor kept = Truncated(logits, p, {of.select(0, 2), of.select(0, 3), of.select(0, 4)});
   const at::Tensor sums = kept.cumsum(1), threshold = of.select(0, 5) * sums.narrow(1, vocab - 1, 1);

@@ -2,6 +2,7 @@
 #include "rollout/engine.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,9 +15,21 @@
 namespace temper {
 namespace {
 
-absl::Status OutsideVocabulary(int32_t token, const ModelConfig& config) {
+absl::Status OutsideVocabulary(absl::string_view what, int32_t token, const ModelConfig& config) {
   return absl::InvalidArgumentError(
-      absl::StrCat("token ", token, " is outside the model's vocabulary of ", config.vocab_size));
+      absl::StrCat(what, token, " is outside the model's vocabulary of ", config.vocab_size));
+}
+
+// The model's tokens that end a sample, each once.
+std::vector<int32_t> Ends(const SamplingOptions& options, const ModelConfig& config) {
+  std::set<int32_t> ends(options.stop_ids.begin(), options.stop_ids.end());
+  if (!options.ignore_eos) ends.insert(options.eos_ids.begin(), options.eos_ids.end());
+  ends.erase(ends.lower_bound(static_cast<int32_t>(config.vocab_size)), ends.end());
+  return {ends.begin(), ends.end()};
+}
+
+bool Has(const std::vector<int32_t>& ids, int32_t id) {
+  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 }  // namespace
@@ -59,10 +72,17 @@ absl::Status Engine::CheckLength(int64_t given, int64_t to_sample) const {
 absl::Status Engine::Check(const Prompt& prompt, const SamplingOptions& options) const {
   const auto check = [&] {
     if (options.max_new_tokens < 1) return absl::InvalidArgumentError("max_new_tokens must be at least 1");
+    for (int32_t id : options.stop_ids) {
+      if (id < 0 || id >= model_->config().vocab_size)
+        return OutsideVocabulary("stop token ", id, model_->config());
+    }
+    if (options.min_new_tokens > 0 &&
+        static_cast<int64_t>(Ends(options, model_->config()).size()) == model_->config().vocab_size)
+      return absl::InvalidArgumentError("min_new_tokens: every token of the model ends a completion");
     if (prompt.tokens.empty()) return absl::InvalidArgumentError("it has no tokens");
     for (int32_t token : prompt.tokens) {
       if (token < 0 || token >= model_->config().vocab_size)
-        return OutsideVocabulary(token, model_->config());
+        return OutsideVocabulary("token ", token, model_->config());
     }
     return CheckLength(static_cast<int64_t>(prompt.tokens.size()), options.max_new_tokens);
   };
@@ -76,6 +96,7 @@ absl::Status Engine::Submit(const SampleRequest& request) {
   const auto group = std::make_shared<SequenceGroup>();
   group->request = &request;
   group->stop_strings = StopStrings(request.sampling->stop_strings, request.sampling->tokenizer);
+  group->ends = Ends(*request.sampling, model_->config());
   group->not_begun = request.samples.size();
   for (int32_t sample : request.samples) {
     auto sequence = std::make_unique<Sequence>();
@@ -139,6 +160,8 @@ std::vector<kernels::SampledToken> Engine::Draw(absl::Span<Sequence* const> sequ
     uniforms.push_back(Uniform(request.key, static_cast<uint32_t>(sequence->trajectory.sample),
                                static_cast<uint32_t>(sequence->length()), Purpose::kSample));
     parameters.push_back(request.sampling->parameters);
+    if (sequence->trajectory.sampled() < request.sampling->min_new_tokens)
+      parameters.back().banned = sequence->group->ends;
   }
   std::vector<kernels::SampledToken> tokens(sequences.size());
   if (!tokens.empty()) model_->backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
@@ -155,13 +178,14 @@ void Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
   trajectory.logprobs.push_back(token.logprob);
   trajectory.entropy_sum += token.entropy;
   ++counts_.sampled_tokens;
-  const auto& eos = options.eos_ids;
-  if (!options.ignore_eos && std::find(eos.begin(), eos.end(), token.id) != eos.end())
-    return Finish(sequence, StopReason::kEndOfText);
-  if (group.stop_strings.Reached(absl::MakeSpan(trajectory.tokens).subspan(sequence->turn)))
-    return Finish(sequence, StopReason::kStopString);
-  if (static_cast<int64_t>(trajectory.logprobs.size()) >= options.max_new_tokens)
-    return Finish(sequence, StopReason::kLength);
+  if (trajectory.sampled() > options.min_new_tokens) {
+    if (!options.ignore_eos && Has(options.eos_ids, token.id))
+      return Finish(sequence, StopReason::kEndOfText);
+    if (Has(options.stop_ids, token.id) ||
+        group.stop_strings.Reached(absl::MakeSpan(trajectory.tokens).subspan(sequence->turn)))
+      return Finish(sequence, StopReason::kStopString);
+  }
+  if (trajectory.sampled() >= options.max_new_tokens) return Finish(sequence, StopReason::kLength);
 }
 
 void Engine::Finish(Sequence* sequence, StopReason stop) {
@@ -185,7 +209,8 @@ absl::Status Engine::Continue(int64_t id, absl::Span<const int32_t> tokens) {
   const SampleRequest& request = *sequence.group->request;
   Trajectory& trajectory = sequence.trajectory;
   for (int32_t token : tokens) {
-    if (token < 0 || token >= model_->config().vocab_size) return OutsideVocabulary(token, model_->config());
+    if (token < 0 || token >= model_->config().vocab_size)
+      return OutsideVocabulary("token ", token, model_->config());
   }
   const int64_t left = request.sampling->max_new_tokens - static_cast<int64_t>(trajectory.logprobs.size());
   if (left < 1) {

@@ -61,8 +61,8 @@ class Engine {
   std::vector<FinishedSample> Take();
 
   // A finished sample of a request that may continue goes on after these tokens, which nobody sampled: its
-  // trajectory has them as a segment of their own, and no logprobs of them. max_new_tokens and max_positions
-  // count for the whole of it; an InvalidArgument status says what does not fit.
+  // trajectory has them as a segment of their own, and no logprobs of them. min_new_tokens, max_new_tokens
+  // and max_positions count for the whole of it; an InvalidArgument status says what does not fit.
   absl::Status Continue(int64_t sequence, absl::Span<const int32_t> tokens);
   // A finished sample that nobody continues.
   void Drop(int64_t sequence);

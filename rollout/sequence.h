@@ -25,6 +25,7 @@ struct SampleRequest {
 struct SequenceGroup {
   const SampleRequest* request = nullptr;
   StopStrings stop_strings = {{}, nullptr};
+  std::vector<int32_t> ends;  // ids that end a sample: not chosen before min_new_tokens
   // After the prompt's last token, in the backend's memory, from when they are known until all have begun.
   std::shared_ptr<void> logits;
   size_t not_begun = 0;  // samples without a token

@@ -22,14 +22,21 @@ bool StopStrings::Reached(absl::Span<const int32_t> tokens) const {
   // cuts becomes U+FFFD at its start: up to three bytes for one.
   const size_t enough = tokenizer_->Decode(tokens.last(1), false).size() + 3 * (longest_ + 4);
   std::string text;
-  for (size_t window = std::min(tokens.size(), 2 * longest_ + 4);;
-       window = std::min(tokens.size(), 2 * window)) {
+  size_t window = std::min(tokens.size(), 2 * longest_ + 4);
+  for (;; window = std::min(tokens.size(), 2 * window)) {
     while (window < tokens.size() && tokenizer_->JoinsPrevious(tokens[tokens.size() - window])) ++window;
     text = tokenizer_->Decode(tokens.last(window), false);
     if (text.size() >= enough || window == tokens.size()) break;
   }
-  return std::any_of(strings_.begin(), strings_.end(),
-                     [&](const std::string& s) { return text.find(s) != text.npos; });
+  const auto any_from = [&](size_t end) {  // one that ends behind `end`
+    return std::any_of(strings_.begin(), strings_.end(), [&](const std::string& s) {
+      return text.find(s, end < s.size() ? 0 : end + 1 - s.size()) != text.npos;
+    });
+  };
+  if (!any_from(0)) return false;
+  // What the last token leaves as it was, which had its chance.
+  const std::string before = tokenizer_->Decode(tokens.last(window).first(window - 1), false);
+  return any_from(std::mismatch(text.begin(), text.end(), before.begin(), before.end()).first - text.begin());
 }
 
 }  // namespace temper

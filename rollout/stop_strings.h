@@ -17,8 +17,7 @@ class StopStrings {
   // None of `strings` is empty; `tokenizer` outlives this and may be null where there are none.
   StopStrings(std::vector<std::string> strings, const Tokenizer* tokenizer);
 
-  // Whether the text of `tokens` has a stop string, given that the text without the last token had none.
-  // Looks at the last few tokens only.
+  // Whether the last of `tokens` completes a stop string. Looks at the last few tokens only.
   bool Reached(absl::Span<const int32_t> tokens) const;
 
  private:

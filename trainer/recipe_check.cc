@@ -204,7 +204,7 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", stage.evaluation.hard));
     }
     earlier_[stage.name] = stage.kind;
-    return CheckLengths(stage);
+    return CheckSamplings(stage);
   }
 
   absl::Status CheckName(const StageConfig& stage) const {
@@ -360,8 +360,8 @@ class Checker {
     return absl::OkStatus();
   }
 
-  // Completions that the positions of the model or the cache cannot hold, whatever the prompts are.
-  absl::Status CheckLengths(const StageConfig& stage) const {
+  // Completions that the model cannot sample or the cache cannot hold, whatever the prompts are.
+  absl::Status CheckSamplings(const StageConfig& stage) const {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, run_directory_));
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
@@ -370,6 +370,11 @@ class Checker {
         {"evaluation", evaluated ? &stage.evaluation.sampling : nullptr}};
     for (const auto& [key, sampling] : samplings) {
       if (sampling == nullptr) continue;
+      for (int64_t id : sampling->stop_token_ids) {
+        if (id >= model.vocab_size)
+          return Error(stage, absl::StrCat(key, ".sampling.stop_token_ids"),
+                       absl::StrCat(id, " is outside the model's vocabulary of ", model.vocab_size));
+      }
       if (model.max_positions > 0 && sampling->max_new_tokens >= model.max_positions)
         return Error(
             stage, absl::StrCat(key, ".sampling.max_new_tokens"),

@@ -16,17 +16,25 @@ struct SamplingOptions;  // rollout/sampling.h
 // How completions are drawn, as recipes and commands say it.
 struct Sampling {
   int64_t max_new_tokens = 256;
+  int64_t min_new_tokens = 0;
   float temperature = 1;
   float top_p = 1;
   int top_k = 0;
   float min_p = 0;
   bool ignore_eos = false;
   std::vector<std::string> stop;
+  std::vector<int64_t> stop_token_ids;
 
   template <class V>
   void Fields(V& v) {
     v.Field("max_new_tokens", max_new_tokens, "A completion is cut at this many tokens.",
             Between(1, 1 << 20));
+    v.Field(
+        "min_new_tokens", min_new_tokens,
+        "The first so many tokens end nothing: no end token or stop id is drawn among them (logprobs stay "
+        "those of all tokens), and stop texts that they complete do not count.",
+        Between(0, 1 << 20));
+    v.Check(min_new_tokens <= max_new_tokens, "min_new_tokens", "is more than max_new_tokens");
     v.Field("temperature", temperature,
             "Of sampling and of every logprob (log_softmax(logits / T)); 0: the likeliest token, logprobs at "
             "1.",
@@ -36,9 +44,13 @@ struct Sampling {
     v.Field("top_k", top_k, "Only this many likeliest tokens; 0: all.", AtLeast(0));
     v.Field("min_p", min_p, "Only tokens of at least this share of the likeliest one's probability.",
             Between(0.0, 1.0));
-    v.Field("ignore_eos", ignore_eos, "The end token may be sampled and does not stop.");
+    v.Field("ignore_eos", ignore_eos,
+            "The end token may be sampled and does not stop; stop texts and ids do.");
     v.Field("stop", stop, "A completion ends with the token that completes this text.", Repeated());
     v.Check(std::find(stop.begin(), stop.end(), "") == stop.end(), "stop", "the text is empty");
+    v.Field("stop_token_ids", stop_token_ids,
+            "A completion ends with any of these tokens, and keeps it, as it does with the end token.",
+            Between(0, INT32_MAX));
   }
 
   // The same of a policy that ends with `eos_ids`; only `stop` needs the tokenizer, which outlives it.

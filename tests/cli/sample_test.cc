@@ -165,6 +165,33 @@ TEST(Sample, AStopTextEndsTheCompletionThatHasIt) {
   EXPECT_THAT(ErrorOf("sample", {"--model", model, "--stop", ""}, prompt), StartsWith("--stop: "));
 }
 
+TEST(Sample, AStopIdEndsTheCompletionAndNotBeforeTheMinimum) {
+  const Folder folder;
+  const std::string model = WriteModel(folder, WithWords(TinyLlama()), kTinyTokenizer);
+  const auto sample = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> options = {"--model", model, "--max-new-tokens", "40", "--ignore-eos"};
+    options.insert(options.end(), more.begin(), more.end());
+    return Json::parse(Lines("sample", options, "{\"prompt\":\"Q\"}").at(0));
+  };
+  const Json whole = sample({});
+  const Json cut = sample({"--stop-token-ids", "1," + DumpJson(whole["tokens"][2])});
+  EXPECT_EQ(cut["stop"], "stop");
+  EXPECT_LE(cut["tokens"].size(), 3u);
+  EXPECT_EQ(cut["tokens"].back(), whole["tokens"][cut["tokens"].size() - 1]) << "it is kept";
+  const Json late = sample({"--stop-token-ids", DumpJson(whole["tokens"][2]), "--min-new-tokens", "20"});
+  EXPECT_GT(late["tokens"].size(), 20u);
+  for (int i = 0; i < 20; ++i) EXPECT_NE(late["tokens"][i], whole["tokens"][2]);
+  const auto error = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> options = {"--model", model, "--max-new-tokens", "40"};
+    options.insert(options.end(), more.begin(), more.end());
+    return ErrorOf("sample", options, "{\"prompt\":\"Q\"}");
+  };
+  EXPECT_THAT(error({"--min-new-tokens", "41"}), StartsWith("--min-new-tokens: is more than max_new_tokens"));
+  EXPECT_THAT(error({"--stop-token-ids", "99999"}),
+              ::testing::HasSubstr("stop token 99999 is outside the model's vocabulary of"));
+  EXPECT_THAT(error({"--stop-token-ids", "a"}), StartsWith("--stop-token-ids"));
+}
+
 TEST(Sample, NoRowsGiveNoRows) {
   const Folder folder;
   EXPECT_TRUE(Sample(WriteModel(folder, TinyLlama()), {}, "\n").empty());

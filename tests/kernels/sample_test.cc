@@ -16,7 +16,8 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // Sorts all, adds one by one.
-int32_t ReferenceId(const std::vector<float>& row, const SampleParameters& s, double uniform) {
+int32_t ReferenceId(std::vector<float> row, const SampleParameters& s, double uniform) {
+  for (int32_t id : s.banned) row[id] = -kInfinity;
   const int n = static_cast<int>(row.size());
   std::vector<int32_t> ids(n);
   std::iota(ids.begin(), ids.end(), 0);
@@ -144,15 +145,44 @@ TEST(Sample, MinPKeepsWhatIsNearTheLargest) {
   EXPECT_EQ(Draw(row, {.min_p = 2.0f}, 0.9).id, 1);
 }
 
+TEST(Sample, BannedIdsAreNotChosenAndCountInTheLogprob) {
+  // exp(0 - 200) is nothing beside a banned id: what is left has sums of its own.
+  const std::vector<float> row = {200, 1, 200, 0, 1};
+  const std::vector<int32_t> banned = {2, 0};
+  const LogSumExp sum = RowLogSumExp({row.data(), 5});
+  for (SampleParameters s :
+       {SampleParameters{}, SampleParameters{.temperature = 0}, SampleParameters{.top_k = 2},
+        SampleParameters{.top_p = 0.5f}, SampleParameters{.min_p = 0.9f}}) {
+    s.banned = banned;
+    std::map<int, int> seen;
+    for (int i = 0; i < 200; ++i) {
+      const SampledToken token = Draw(row, s, Philox(i));
+      ++seen[token.id];
+      EXPECT_EQ(token.id, ReferenceId(row, s, Philox(i)));
+      EXPECT_EQ(token.logprob, RowLogprob({row.data(), 5}, token.id, sum));
+      EXPECT_EQ(token.entropy, static_cast<float>(RowEntropy({row.data(), 5}, sum)));
+    }
+    EXPECT_EQ(seen.count(0) + seen.count(2), 0u);
+    EXPECT_EQ(seen.contains(3), s.temperature != 0 && s.top_k == 0 && s.top_p == 1 && s.min_p == 0);
+    EXPECT_EQ(seen.contains(4), s.temperature != 0);
+  }
+  const std::vector<int32_t> outside = {5};
+  EXPECT_ANY_THROW(Draw(row, {.banned = outside}, 0));
+}
+
 TEST(Sample, EqualsTheReferenceWithEveryInstructionSet) {
   for (int vocab : {1, 7, 711, 1024, 1025, 5000}) {
     std::vector<float> row = Numbers(vocab, vocab, 3.0f);
     for (size_t i = 0; i < row.size(); i += 5) row[i] = std::round(row[i]);
+    std::vector<int32_t> banned;
+    for (int32_t id = 1; id < vocab; id += 3) banned.push_back(id);
     for (const SampleParameters& s :
          {SampleParameters{}, SampleParameters{.temperature = 0.7f}, SampleParameters{.temperature = 0},
           SampleParameters{.top_k = 50}, SampleParameters{.temperature = 0.6f, .top_p = 0.95f},
           SampleParameters{.temperature = 3.0f, .top_p = 0.9f}, SampleParameters{.min_p = 0.05f},
-          SampleParameters{.top_k = 400, .top_p = 0.8f, .min_p = 0.01f}}) {
+          SampleParameters{.top_k = 400, .top_p = 0.8f, .min_p = 0.01f}, SampleParameters{.banned = banned},
+          SampleParameters{.temperature = 0, .banned = banned},
+          SampleParameters{.top_k = 400, .top_p = 0.8f, .min_p = 0.01f, .banned = banned}}) {
       for (int i = 0; i < 40; ++i) {
         const double uniform = i == 0 ? 0.0 : i == 1 ? 1 - 0x1p-53 : Philox(i);
         const int32_t want = ReferenceId(row, s, uniform);

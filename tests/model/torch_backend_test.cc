@@ -298,11 +298,14 @@ TEST_P(TorchDevice, SamplesTheCpusTokens) {
   for (int64_t i = 0; i < rows; ++i) logits[i * kVocabulary + 7] = logits[i * kVocabulary + 3];  // ties
   std::vector<kernels::SampleParameters> parameters;
   std::vector<double> uniforms;
+  const std::vector<int32_t> banned = {3, 0, 11, 12};
   for (int64_t i = 0; i < rows; ++i) {
+    if (i % 4 == 0) logits[i * kVocabulary + 11] = 150;  // banned, and the others are nothing beside it
     parameters.push_back({.temperature = 0.25f * static_cast<float>(i % 6),
                           .top_k = static_cast<int>(i % 5 * 30),
                           .top_p = i % 3 == 0 ? 0.8f : 1.0f,
                           .min_p = i % 7 == 0 ? 0.02f : 0.0f});
+    if (i % 4 == 0) parameters.back().banned = banned;
     uniforms.push_back(stream.NextUniform());
   }
   const auto sample = [&](kernels::Backend& backend) {

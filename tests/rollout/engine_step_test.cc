@@ -227,6 +227,29 @@ TEST(EngineContinue, WhatIsGivenIsASegmentAndTheSampleGoesOnAfterIt) {
   }
 }
 
+TEST(EngineContinue, TheMinimumCountsForTheWholeOfIt) {
+  const std::vector<Prompt> prompts = Prompts({20});
+  SamplingOptions options = Options(1, 60);
+  options.min_new_tokens = 8;
+  std::vector<SampleRequest> requests = Requests(prompts, 12);
+  requests[0].sampling = &options;
+  requests[0].may_continue = true;
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  ASSERT_TRUE(engine.Submit(requests[0]).ok());
+  int short_turns = 0;
+  while (!engine.idle()) {
+    engine.Step();
+    for (const FinishedSample& sample : engine.Take()) {
+      EXPECT_GE(sample.trajectory.sampled(), 9);
+      if (sample.trajectory.sampled() == 60) continue;
+      if (sample.trajectory.segments.back().count <= 8) ++short_turns;
+      ASSERT_TRUE(engine.Continue(sample.sequence, {50, 51}).ok());
+    }
+  }
+  EXPECT_GT(short_turns, 0) << "what follows the first turn may end at once";
+}
+
 TEST(EngineContinue, RefusesWhatDoesNotFitAndKeepsTheSample) {
   const std::vector<Prompt> prompts = Prompts({200}, 37);
   SamplingOptions options;

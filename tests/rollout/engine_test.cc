@@ -127,6 +127,82 @@ TEST(Engine, GoesOnAfterTheEndTokenIfAskedTo) {
   EXPECT_GT(shorter, 3);
 }
 
+// The first tokens of samples that may end after `min_new_tokens` more alone.
+SamplingOptions LateEnds(float temperature, int64_t min_new_tokens, int64_t max_new_tokens) {
+  SamplingOptions options = Options(temperature, max_new_tokens);
+  options.min_new_tokens = min_new_tokens;
+  for (int32_t id = 40; id < 60; ++id) options.stop_ids.push_back(id);
+  return options;
+}
+
+TEST_P(EngineOf, SamplesWithAMinimumDoNotSeeTheSchedulerEither) {
+  const std::vector<Prompt> prompts = Prompts({1, 30, 63, 100, 2});
+  const SamplingOptions options = LateEnds(0.8f, 70, 120);
+  Policy policy(GetParam().json(), 1);
+  Engine one(&policy.model, {.max_batch = 1});
+  const Outcomes expected = Sampled(one, Requests(prompts, 6), options);
+  ExpectTheTrainersLogprobs(policy.model, prompts, expected, 0.8f);
+  std::map<StopReason, int> ends;
+  int as_soon_as_it_may = 0;
+  for (const auto& [name, outcome] : expected) {
+    const std::vector<int32_t>& tokens = TokensOf(outcome);
+    ++ends[StopOf(outcome)];
+    ASSERT_GT(tokens.size(), 70u);
+    for (size_t i = 0; i + 1 < tokens.size(); ++i) EXPECT_GE(tokens[i], 60) << i;
+    EXPECT_EQ(StopOf(outcome), tokens.back() < 40   ? StopReason::kEndOfText
+                               : tokens.back() < 60 ? StopReason::kStopString
+                                                    : StopReason::kLength);
+    as_soon_as_it_may += tokens.size() == 71;
+  }
+  EXPECT_GT(as_soon_as_it_may, 0);
+  EXPECT_GT(ends[StopReason::kEndOfText], 2);
+  EXPECT_GT(ends[StopReason::kStopString], 2);
+
+  Policy other(GetParam().json(), 2);
+  Engine wide(&other.model, {.max_batch = 40});
+  EXPECT_EQ(Sampled(wide, Requests(prompts, 6), options), expected);
+  EngineCounts counts;
+  Engine cramped(
+      &other.model,
+      {.max_batch = 40, .prefill_tokens = 7, .cache_bytes = 4 * KvCache::BytesPerPage(other.model.config())});
+  EXPECT_EQ(Sampled(cramped, Requests(prompts, 6), options, &counts), expected);
+  EXPECT_GT(counts.preemptions, 0);
+}
+
+TEST(Engine, AMinimumOfAllTokensEndsByLengthAndNothingIsBannedThatEndsNothing) {
+  const std::vector<Prompt> prompts = Prompts({3, 9});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 8), LateEnds(1, 12, 12))) {
+    EXPECT_EQ(StopOf(outcome), StopReason::kLength);
+    EXPECT_EQ(TokensOf(outcome).size(), 12u);
+    EXPECT_GE(*std::min_element(TokensOf(outcome).begin(), TokensOf(outcome).end()), 60);
+  }
+  SamplingOptions options = Options();
+  options.ignore_eos = true;
+  const Outcomes expected = Sampled(engine, Requests(prompts, 8), options);
+  options.min_new_tokens = 20;
+  EXPECT_EQ(Sampled(engine, Requests(prompts, 8), options), expected);
+}
+
+TEST(Engine, AStopIdEndsAsTheEndTokenDoesAlsoWhereThatIsIgnored) {
+  const std::vector<Prompt> prompts = Prompts({3, 9});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {});
+  SamplingOptions options = Options();
+  const Outcomes expected = Sampled(engine, Requests(prompts, 8), options);
+  options.stop_ids = options.eos_ids;
+  options.ignore_eos = true;
+  int stopped = 0;
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 8), options)) {
+    EXPECT_EQ(TokensOf(outcome), TokensOf(expected.at(name)));
+    const bool ended = StopOf(expected.at(name)) == StopReason::kEndOfText;
+    EXPECT_EQ(StopOf(outcome), ended ? StopReason::kStopString : StopReason::kLength);
+    stopped += ended;
+  }
+  EXPECT_GT(stopped, 3);
+}
+
 TEST(Engine, SkipsRequestsForNoSamples) {
   const std::vector<Prompt> prompts = Prompts({3, 9, 4});
   Policy policy(OddDeepseek());
@@ -178,6 +254,30 @@ TEST(Engine, AtTemperatureZeroTakesTheLargestLogprob) {
     ForEachToken(parameters, [](const std::vector<float>& logprobs, int32_t token) {
       EXPECT_EQ(token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
     });
+  }
+}
+
+TEST(Engine, TheLikeliestTokenIsSoughtAmongThoseThatMayCome) {
+  const std::vector<Prompt> prompts = Prompts({1, 6}, 37);
+  Policy policy(TinyDeepseek());
+  Engine engine(&policy.model, {});
+  SamplingOptions options;
+  options.parameters.temperature = 0;
+  options.max_new_tokens = 8;
+  const std::vector<int32_t> free = TokensOf(Sampled(engine, Requests(prompts, 1), options).at({"p1", 0}));
+  options.min_new_tokens = 3;
+  options.eos_ids = {free[0]};
+  options.stop_ids = {free[1]};
+  for (const auto& [name, outcome] : Sampled(engine, Requests(prompts, 1), options)) {
+    std::vector<int32_t> prefix = prompts[name.first == "p1" ? 0 : 1].tokens;
+    for (size_t i = 0; i < TokensOf(outcome).size(); ++i) {
+      std::vector<float> logprobs = NextLogprobs(policy.model, prefix);
+      const int32_t token = TokensOf(outcome)[i];
+      EXPECT_EQ(std::get<1>(outcome)[i], logprobs[token]);
+      if (i < 3) logprobs[free[0]] = logprobs[free[1]] = -1e30f;
+      EXPECT_EQ(token, std::max_element(logprobs.begin(), logprobs.end()) - logprobs.begin());
+      prefix.push_back(token);
+    }
   }
 }
 
@@ -234,7 +334,8 @@ TEST(Engine, WeightsThatChangedAreTheNextRunsWeights) {
   EXPECT_EQ(std::get<4>(after.at({"p1", 0})).at(0).policy_version, 6);
 }
 
-std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4) {
+std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4,
+                    const std::vector<int32_t>& stop_ids = {}) {
   static Policy* const policy = new Policy(TinyDeepseek());
   Engine engine(&policy->model, {});
   Prompt good, bad;
@@ -242,7 +343,10 @@ std::string Refusal(std::vector<int32_t> tokens, int64_t max_new_tokens = 4) {
   good.tokens = {1};
   bad.id = "bad\n";
   bad.tokens = std::move(tokens);
-  const SamplingOptions options = Options(1, max_new_tokens);
+  SamplingOptions options = Options(1, max_new_tokens);
+  options.min_new_tokens = stop_ids.empty() ? 0 : 1;
+  options.eos_ids.resize(3);
+  options.stop_ids = stop_ids;
   const std::vector<SampleRequest> requests = {{&good, {0}, 1, &options}, {&bad, {0}, 2, &options}};
   const absl::Status status = SampleAll(
       engine, requests, [](const SampleRequest&, Trajectory) { ADD_FAILURE(); }, [] { return false; });
@@ -257,6 +361,10 @@ TEST(Engine, RefusesPromptsThatDoNotFitBeforeItSamplesAny) {
   EXPECT_THAT(Refusal({-1}), HasSubstr("token -1 is outside"));
   EXPECT_THAT(Refusal(std::vector<int32_t>(253, 1)), HasSubstr("253 tokens and max_new_tokens 4 exceed"));
   EXPECT_THAT(Refusal({1}, 0), HasSubstr("max_new_tokens must be at least 1"));
+  EXPECT_THAT(Refusal({1}, 4, {36, 37}), HasSubstr("stop token 37 is outside the model's vocabulary of 37"));
+  std::vector<int32_t> all;
+  for (int32_t id = 3; id < 37; ++id) all.push_back(id);
+  EXPECT_THAT(Refusal({1}, 4, all), HasSubstr("min_new_tokens: every token of the model ends a completion"));
 }
 
 const Tokenizer& TinyTokenizer() {
@@ -283,6 +391,8 @@ TEST(StopStrings, AreSeenAtTheTokenThatCompletesThem) {
     EXPECT_TRUE(stops.Reached(so_far));
   }
   EXPECT_TRUE(stops.Reached({5, 2})) << "a special token counts by its content";
+  EXPECT_FALSE(stops.Reached({5, 2, 5})) << "another token completed it";
+  EXPECT_TRUE(stops.Reached({5, 2, 5, 2}));
   EXPECT_FALSE(StopStrings({}, nullptr).Reached({1, 2}));
 }
 
@@ -298,6 +408,43 @@ TEST(StopStrings, AreSeenThroughTokensThatHaveNoText) {
     tokens.insert(tokens.end(), ids->begin(), ids->end());
   }
   EXPECT_TRUE(stops.Reached(tokens)) << tokenizer.Decode(tokens, false);
+}
+
+TEST(Engine, AStopStringOfTheFirstTokensDoesNotEnd) {
+  const Tokenizer& tokenizer = TinyTokenizer();
+  const std::vector<Prompt> prompts = Prompts({1, 20});
+  Policy policy(OddDeepseek());
+  Engine engine(&policy.model, {.max_batch = 5});
+  SamplingOptions options = Options();
+  options.ignore_eos = true;
+  const Outcomes whole = Sampled(engine, Requests(prompts, 4), options);
+  options.tokenizer = &tokenizer;
+  options.min_new_tokens = 6;
+  int later = 0;
+  for (const auto& [name, outcome] : whole) {
+    const absl::Span<const int32_t> all = TokensOf(outcome);
+    for (int64_t begin : {3, 5, 6, 7}) {  // a text of two tokens, the second of which is the 5th, 7th, ..
+      options.stop_strings = {tokenizer.Decode(all.subspan(begin, 2), false)};
+      if (options.stop_strings[0].empty()) continue;
+      // Obvious: the text has it once more with the token than without.
+      const auto count = [&](int64_t tokens) {
+        const std::string text = tokenizer.Decode(all.first(tokens), false);
+        int found = 0;
+        for (size_t at = text.find(options.stop_strings[0]); at != text.npos;
+             at = text.find(options.stop_strings[0], at + 1))
+          ++found;
+        return found;
+      };
+      int64_t end = 7;
+      while (end < 40 && count(end) == count(end - 1)) ++end;
+      const Outcomes one = Sampled(engine, Requests(prompts, 4), options);
+      EXPECT_EQ(TokensOf(one.at(name)).size(), static_cast<size_t>(end));
+      EXPECT_EQ(StopOf(one.at(name)),
+                count(end) > count(end - 1) ? StopReason::kStopString : StopReason::kLength);
+      later += end > 7;
+    }
+  }
+  EXPECT_GT(later, 2);
 }
 
 TEST(Engine, EndsAtTheTokenThatCompletesAStopString) {

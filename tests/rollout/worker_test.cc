@@ -294,6 +294,28 @@ TEST_F(Worker, WhatAnInterruptedRolloutLeftIsNotSampledAgain) {
   }
 }
 
+TEST_F(Worker, AMinimumAndStopIdsHoldOnEveryRankAndAfterAnInterruption) {
+  const auto request = [](const std::string& records) {
+    RolloutRequest late = SmallRequest(7, records);
+    late.sampling.min_new_tokens = 6;
+    late.sampling.stop_ids = {40, 41, 42, 43, 44, 45, 46, 47};
+    return late;
+  };
+  const std::vector<RankResult> whole = Collected(1, request(""));
+  const Flat expected = Flattened(whole[0].groups);
+  for (const auto& sample : expected) EXPECT_GT(std::get<4>(sample).size(), 6u);
+  const std::string records = Records("minimum");
+  Collected(2, request(records));
+  CutFiles(records, 0.6);
+  const std::vector<RankResult> results = Collected(4, request(records));
+  EXPECT_EQ(Joined(results), expected);
+  EXPECT_GT(results[0].counts.resumed_samples, 8);
+  EXPECT_LT(SampledTokens(results), SampledTokens(whole));
+  Settings replay;
+  replay.replay = true;
+  EXPECT_EQ(Flattened(Collected(1, request(records), replay)[0].groups), expected);
+}
+
 TEST_F(Worker, AStoppedRolloutKeepsWhatWasScored) {
   const Flat expected = Flattened(Collected(1, SmallRequest())[0].groups);
   Settings stopping;

@@ -104,6 +104,10 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"max_new_tokens: 20", "max_new_tokens: 512",
        ":21: stages.zero.rl.sampling.max_new_tokens: 512 do not fit the model's max_position_embeddings, "
        "512"},
+      {"max_new_tokens: 20", "stop_token_ids: [3, 9999]",
+       ":21: stages.zero.rl.sampling.stop_token_ids: 9999 is outside the model's vocabulary of "},
+      {"max_new_tokens: 20", "min_new_tokens: 113",
+       ":21: stages.zero.rl.sampling.min_new_tokens: is more than max_new_tokens"},
       {"{rule: accuracy}", "{rule: accuracy, requires: form}", ":22: stages.zero.rl.reward: "},
       {"stage: kept}", "stage: zero}", ":32: stages.last.sft.documents[0].stage: zero is no collect stage"},
       {"{kind: collect, stage: kept}", "{kind: file, file: nowhere.jsonl}",

@@ -15,13 +15,14 @@ using ::testing::HasSubstr;
 TEST(Sampling, OfARecipeReachesTheEngineWhole) {
   SamplingConfig config;
   const absl::Status read = ReadConfig(
-      "{max_new_tokens: 7, temperature: 0.5, top_p: 0.75, top_k: 3, min_p: 0.125, ignore_eos: true, stop: "
-      "[a, "
-      "\"b,c\"]}",
+      "{max_new_tokens: 7, min_new_tokens: 4, temperature: 0.5, top_p: 0.75, top_k: 3, min_p: 0.125, "
+      "ignore_eos: true, stop: [a, \"b,c\"], stop_token_ids: [9, 4]}",
       "sampling", {}, config);
   ASSERT_TRUE(read.ok()) << read;
   const SamplingOptions options = config.For({2, 5}, nullptr);
   EXPECT_EQ(options.max_new_tokens, 7);
+  EXPECT_EQ(options.min_new_tokens, 4);
+  EXPECT_THAT(options.stop_ids, ElementsAre(9, 4));
   EXPECT_EQ(options.parameters.temperature, 0.5f);
   EXPECT_EQ(options.parameters.top_p, 0.75f);
   EXPECT_EQ(options.parameters.top_k, 3);
@@ -39,6 +40,10 @@ TEST(Sampling, OfGroupsThatTrainIsNotAtZeroAndNoStopTextIsEmpty) {
   EXPECT_EQ(read("sampling: {temperature: 0.01, stop: [x]}"), "");
   EXPECT_THAT(read("sampling: {temperature: 0}"), HasSubstr("rl.yaml:1: sampling.temperature: is too low"));
   EXPECT_THAT(read("sampling: {stop: [x, \"\"]}"), HasSubstr("rl.yaml:1: sampling.stop: the text is empty"));
+  EXPECT_THAT(read("sampling: {stop_token_ids: [3, -1]}"), HasSubstr("rl.yaml:1: sampling.stop_token_ids"));
+  EXPECT_EQ(read("sampling: {max_new_tokens: 5, min_new_tokens: 5}"), "");
+  EXPECT_THAT(read("sampling: {max_new_tokens: 5, min_new_tokens: 6}"),
+              HasSubstr("rl.yaml:1: sampling.min_new_tokens: is more than max_new_tokens"));
   EvaluationConfig evaluation;
   EXPECT_TRUE(ReadConfig("sampling: {temperature: 0}", "greedy.yaml", {}, evaluation).ok());
 }
