@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The TCP and UDP ports that a run on one machine listens on: none of a rank, whatever their number, by the list of `ss`. mpirun's
-own ports, which take its daemons on other machines, are printed and are not ours.
+own ports, which take its daemons on other machines, are printed and are not ours. With the settings that docs/security.md gives for
+several machines all ports lie in their ranges, but one of mpirun's on 127.0.0.1.
 
 Usage: ports.py TEMPER [RANKS..]     Needs ss and mpirun (exit status 77 without).
 """
@@ -36,12 +37,33 @@ def listening(processes):
     return sorted(found)
 
 
-def run(temper, ranks, directory):
+def documented():
+    """The settings of the docs' command, {name: value}, with the loopback as the private network."""
+    ports = pathlib.Path("docs/security.md").read_text().split("## Ports")[1]
+    return {name: value.replace("10.0.0.0/24", "127.0.0.0/8") for name, value in re.findall(r"--mca (\w+) (\S+)", ports)}
+
+
+def outside(ports, settings):
+    """Those of the ports that the settings do not allow."""
+    allowed = set()
+    for family in ("v4", "v6"):
+        first = int(settings["btl_tcp_port_min_" + family])
+        allowed |= {("temper", port) for port in range(first, first + int(settings["btl_tcp_port_range_" + family]))}
+        first, last = settings[f"oob_tcp_dynamic_ip{family}_ports"].split("-")
+        allowed |= {("mpirun", port) for port in range(int(first), int(last) + 1)}
+    return [(program, protocol, address) for program, protocol, address in ports
+            if (program, int(address.rsplit(":", 1)[1])) not in allowed and not (program == "mpirun" and address.startswith("127.0.0.1:"))]
+
+
+def run(temper, ranks, directory, settings=None):
     """The ports of all processes of a run that is at work, then stopped."""
     command = [temper, "run", "configs/tiny/short.yaml", "--run-dir", str(directory)]
+    environment = ENVIRONMENT
+    if settings:
+        environment = dict(ENVIRONMENT, OMPI_MCA_btl="self,tcp", **{"OMPI_MCA_" + name: value for name, value in settings.items()})
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks)] + command
-    started = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     ports, end = [], time.monotonic() + 240
     while started.poll() is None and time.monotonic() < end:
         try:
@@ -73,6 +95,13 @@ def main():
             print("not even mpirun's ports are seen: ss does not show whose ports are whose")
             faults += 1
         faults += len(ours)
+    settings = documented()
+    with tempfile.TemporaryDirectory() as folder:
+        ports = run(sys.argv[1], 2, pathlib.Path(folder) / "run", settings)
+    wrong = outside(ports, settings)
+    print(f"2 ranks over TCP with {settings}: {ports}, outside their ranges {wrong}")
+    if wrong or not any(program == "temper" for program, _, _ in ports):
+        faults += 1
     sys.exit(1 if faults else 0)
 
 
