@@ -124,7 +124,8 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
     PanelFactors& x = task.factors[task.factor_count++];
     x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);
     x.lda = tiles ? 0 : factors.a.stride;
-    if (p.packed == nullptr) x.b = p.b_transposed ? factors.b.Row(column) : factors.b.f32() + column;
+    if (p.packed == nullptr)
+      x.b = p.b_transposed ? factors.b.Rows(column, 1).data : factors.b.Columns(column, 1).data;
     x.ldb = factors.b.stride;
     x.k = factors.a.cols;
     x.first = task.k;
@@ -139,6 +140,7 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
     if (panel + 1 < cut.panels && away) task.next = task.panel + p.k() * cut.width;
   }
   task.b_transposed = p.b_transposed;
+  task.b_bf16 = p.b.type == Type::kBf16;
   task.first_chunk = chunks.first;
   task.chunks = chunks.count;
   task.chunk_shift = p.k_chunks == 1 ? 0 : std::countr_zero(unsigned{kChunks});
@@ -198,10 +200,10 @@ void PackPanels(const Matrix& b, const Panels& to, ThreadPool& pool) {
   const int64_t n = transposed ? b.rows : b.cols;
   pool.ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
     const int64_t column = begin * columns;
-    pack(
-        {transposed ? b.Row(column) : b.f32() + column, b.stride,
-         static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows, to.k * columns},
-        transposed, to.data + column * to.k + to.first * columns);
+    pack({transposed ? b.Rows(column, 1).data : b.Columns(column, 1).data, b.stride,
+          static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows,
+          to.k * columns, b.type == Type::kBf16},
+         transposed, to.data + column * to.k + to.first * columns);
   });
 }
 
@@ -299,6 +301,8 @@ void CheckProduct(const Product& p) {
   for (const FactorPair& x : all) {
     const int64_t k = x.a.cols;
     TEMPER_CHECK(x.a.rows == p.m(), "c is ", p.m(), " x ", p.n(), ", a ", x.a.rows, " x ", k);
+    TEMPER_CHECK(p.packed != nullptr || x.b.type == p.b.type, "the factors' b are of two types");
+    TEMPER_CHECK(x.b.type == Type::kF32 || x.b.type == Type::kBf16, "b is neither f32 nor bf16");
     TEMPER_CHECK(p.packed != nullptr || (p.b_transposed ? x.b.rows == p.n() && x.b.cols == k
                                                         : x.b.rows == k && x.b.cols == p.n()),
                  "b is ", x.b.rows, " x ", x.b.cols, ", n ", p.n(), ", k ", k);

@@ -36,7 +36,8 @@ struct FactorPair {
 };
 inline constexpr int kMoreFactors = 2;
 
-// c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]); no alignment needed. Order: axis k in k_chunks chunks, each
+// c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]); no alignment needed. b may be bf16, whose numbers count as
+// the f32s that they are: the bits are those of an f32 b of the same values. Order: axis k in k_chunks chunks, each
 // one ascending chain of fma from 0, combined as a binary tree over chunks; then bias is added, then `add`.
 // `add` may be c itself; c must not overlap a or b.
 // Of a part of a chunked axis, c is the sum over a subtree: both ends of the part are edges of the same 1, 2,

@@ -33,7 +33,7 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
   ChunkTree<kWidth * R> tree;
   ChunkTree<kWidth*(S > 0 ? S : 1)> second_tree;
   F16 acc[kWidth * R], second[kWidth * (S > 0 ? S : 1)];
-  const bool in_place = !t.b_transposed && t.cols == kPanel;
+  const bool in_place = !t.b_transposed && !t.b_bf16 && t.cols == kPanel;
   for (int c = 0; c < t.chunks; ++c) {
     Zero(acc);
     Zero(second);
@@ -43,8 +43,9 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
       for (int64_t begin = ChunkBegin(t, x, c); begin < end; begin += kStep) {
         const int64_t count = end - begin < kStep ? end - begin : kStep;
         const float *const a = x.a + begin, *const more = a + R * x.lda;
-        const float* const b = x.b + (t.b_transposed ? begin : begin * x.ldb);
-        if (!in_place) PackPanel({b, x.ldb, t.cols, count}, t.b_transposed, scratch);
+        const void* const at = At(t, x, 0, begin);
+        const float* const b = static_cast<const float*>(at);
+        if (!in_place) PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16}, t.b_transposed, scratch);
         if constexpr (S == 0) {
           if (in_place) {
             Chains<R, false, true>({a, x.lda, b, x.ldb, count}, acc);
@@ -70,7 +71,7 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
 
 // b [k, n], read in place along its rows, several at a time. The accumulators, [R][cols], are in the scratch
 // memory.
-template <int R>
+template <typename E, int R>
 void AlongRows(const PanelTask& t, float* scratch) {
   // As many rows as registers hold beside the accumulators.
   constexpr int kRows = R == 1 && kWidth > 1 ? 8 : 4;
@@ -81,7 +82,7 @@ void AlongRows(const PanelTask& t, float* scratch) {
     F16 b[kCount];
 #pragma GCC unroll 8
     for (int j = 0; j < kCount; ++j) {
-      const float* from = x.b + (i + j) * x.ldb + c;
+      const E* from = static_cast<const E*>(x.b) + (i + j) * x.ldb + c;
       __builtin_prefetch(from + kCount * x.ldb);
       b[j] = lanes == kLanes ? Load(from) : LoadFirst(from, lanes);
     }
@@ -115,23 +116,25 @@ void AlongRows(const PanelTask& t, float* scratch) {
 }
 
 // Few rows against columns that are read once.
+template <typename E>
 void Direct(const PanelTask& t, float* scratch) {
   int column = 0;
 #if !defined(TEMPER_ISA_plain)
-  if (t.b_transposed) column = Transposed(t, scratch);
+  if (t.b_transposed) column = Transposed<E>(t, scratch);
 #endif
   for (; t.b_transposed && column < t.cols; column += kPanel) {
     const PanelTask part = PartOf(t, column, kPanel);
     WithRows<kDirectRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value, 0>(part, scratch); });
   }
   if (t.b_transposed) return;
-  WithRows<kDirectRowsAlong>(t.rows, [&](auto rows) { AlongRows<decltype(rows)::value>(t, scratch); });
+  WithRows<kDirectRowsAlong>(t.rows, [&](auto rows) { AlongRows<E, decltype(rows)::value>(t, scratch); });
 }
 
 }  // namespace
 
 void ComputeFewRows(const PanelTask& t, float* scratch) {
-  if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb)) return Direct(t, scratch);
+  if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
+    return t.b_bf16 ? Direct<Bf16>(t, scratch) : Direct<float>(t, scratch);
   WithRows<kPackRows>(t.rows, [&](auto rows) {
     constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
     PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);

@@ -24,7 +24,8 @@ void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nul
       const int64_t stride = kColumns ? kTileRows : x.lda, at = (x.first + begin) * kPanel;
       const float* a = x.a + (kColumns ? row * t.k + begin * kTileRows : row * x.lda + begin);
       if (kCopy) {
-        Chains<R, kColumns, true, true>({a, stride, x.b + begin * x.ldb, x.ldb, count}, acc, copy + at);
+        const float* const b = static_cast<const float*>(At(t, x, 0, begin));
+        Chains<R, kColumns, true, true>({a, stride, b, x.ldb, count}, acc, copy + at);
       } else if constexpr (kEvery > 0) {
         ChainsFetching<R, kColumns, kEvery>({a, stride, panel + at, kPanel, count}, acc, *fetch);
       } else {
@@ -98,7 +99,7 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
 void PackColumnsOf(const PanelTask& t, float* panels) {
   for (int f = 0; f < t.factor_count; ++f) {
     const PanelFactors& x = t.factors[f];
-    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel}, t.b_transposed, panels + x.first * kPanel);
+    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel, t.b_bf16}, t.b_transposed, panels + x.first * kPanel);
   }
 }
 
@@ -107,7 +108,7 @@ void PackColumnsOf(const PanelTask& t, float* panels) {
 template <bool kColumns>
 void PackAndTiles(const PanelTask& t, float* scratch) {
   Fetch none;
-  const bool together = !t.b_transposed && t.cols == kPanel;
+  const bool together = !t.b_transposed && !t.b_bf16 && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {

@@ -40,7 +40,7 @@ inline int64_t PanelScratch(int64_t k) {
 struct PanelFactors {
   const float* a;  // rows with stride lda; or, if lda is 0, tiles of PackTile, [k][kTileRows] of all factors
   int64_t lda;
-  const float* b;  // the panel's first row (transposed) or column of the unpacked operand
+  const void* b;  // the panel's first row (transposed) or column of the unpacked operand
   int64_t ldb;
   int64_t k;
   int64_t first;         // step of theirs in panels
@@ -53,6 +53,7 @@ struct PanelTask {
   PanelFactors factors[3];
   int factor_count;
   bool b_transposed;
+  bool b_bf16;              // the unpacked operand's numbers: Bf16, else f32
   const float* panel;       // [k][kPanel]; or null: the columns are packed on the fly from b
   int64_t k;                // of all factors
   int first_chunk, chunks;  // of which the sum is
@@ -90,11 +91,12 @@ constexpr int64_t kGradientRows = 1024;
 
 // `count` rows or columns of a matrix, `length` numbers of each.
 struct Strip {
-  const float* data;
+  const void* data;
   int64_t ld;
   int count;
   int64_t length;
   int64_t apart = 0;  // floats from one panel that they go to to the next
+  bool bf16 = false;  // PackPanel alone takes such numbers, and makes f32 of them
 };
 
 #define TEMPER_GEMM_FUNCTIONS(ISA, ROWS, COLUMNS)                                                        \

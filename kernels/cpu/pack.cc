@@ -7,52 +7,59 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 
+// One number.
+inline float Widen(float x) { return x; }
+inline float Widen(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
+
 // One panel of b [n, k].
+template <typename E>
 void PackTransposed(const Strip& rows, float* out) {
-  const float* const b = rows.data;
+  const E* const b = static_cast<const E*>(rows.data);
   const int64_t ldb = rows.ld, k = rows.length;
   const int cols = rows.count;
   int64_t i = 0;
 #if defined(TEMPER_ISA_avx512)
   if (cols == kPanel) {
     // Half a panel after the other: rows a power of two apart share few sets of the first cache.
-    const int64_t whole = k / kLanes * kLanes;
+    constexpr int kSteps = kLanes * kInWord<E>;
+    const int64_t whole = k / kSteps * kSteps;
     for (int half = 0; half < 2; ++half) {
-      for (i = 0; i < whole; i += kLanes) {
+      for (i = 0; i < whole; i += kSteps) {
         const Block16 block = LoadBlock(b + half * kLanes * ldb + i, ldb);
-#pragma GCC unroll 16
-        for (int c = 0; c < kLanes; ++c) Store(out + (i + c) * kPanel + half * kLanes, Column(block, c));
+#pragma GCC unroll 32
+        for (int c = 0; c < kSteps; ++c) Store(out + (i + c) * kPanel + half * kLanes, Column<E>(block, c));
       }
     }
   }
 #elif defined(TEMPER_ISA_avx2)
   if (cols == kPanel) {
-    const int64_t whole = k / 4 * 4;
+    constexpr int kSteps = 4 * kInWord<E>;
+    const int64_t whole = k / kSteps * kSteps;
     for (int half = 0; half < kPanel; half += 8) {
-      for (i = 0; i < whole; i += 4) {
+      for (i = 0; i < whole; i += kSteps) {
         __m256 columns[4];
         LoadColumns(b + half * ldb + i, ldb, columns);
-#pragma GCC unroll 4
-        for (int c = 0; c < 4; ++c) _mm256_storeu_ps(out + (i + c) * kPanel + half, columns[c]);
+#pragma GCC unroll 8
+        for (int c = 0; c < kSteps; ++c)
+          _mm256_storeu_ps(out + (i + c) * kPanel + half, Column<E>(columns, c));
       }
     }
   }
 #endif
   for (; i < k; ++i) {
     float* to = out + i * kPanel;
-    for (int j = 0; j < cols; ++j) to[j] = b[j * ldb + i];
+    for (int j = 0; j < cols; ++j) to[j] = Widen(b[j * ldb + i]);
     for (int j = cols; j < kPanel; ++j) to[j] = 0.0f;
   }
 }
 
-}  // namespace
-
-void PackPanel(const Strip& b, bool transposed, float* out) {
+template <typename E>
+void PackPanelOf(const Strip& b, bool transposed, float* out) {
   const int64_t k = b.length;
   if (!transposed) {
     // Row by row over all panels: each row lies in pages of its own.
     for (int64_t i = 0; i < k; ++i) {
-      const float* from = b.data + i * b.ld;
+      const E* from = static_cast<const E*>(b.data) + i * b.ld;
       float* to = out + i * kPanel;
       int left = b.count;
       for (; left >= kPanel; left -= kPanel, from += kPanel, to += b.apart) {
@@ -71,15 +78,21 @@ void PackPanel(const Strip& b, bool transposed, float* out) {
     }
     return;
   }
-  Strip rows = b;
-  for (; rows.count > kPanel; rows.count -= kPanel, rows.data += kPanel * b.ld, out += b.apart) {
-    PackTransposed({rows.data, b.ld, kPanel, k}, out);
-  }
-  PackTransposed(rows, out);
+  const E* rows = static_cast<const E*>(b.data);
+  int left = b.count;
+  for (; left > kPanel; left -= kPanel, rows += kPanel * b.ld, out += b.apart)
+    PackTransposed<E>({rows, b.ld, kPanel, k}, out);
+  PackTransposed<E>({rows, b.ld, left, k}, out);
+}
+
+}  // namespace
+
+void PackPanel(const Strip& b, bool transposed, float* out) {
+  b.bf16 ? PackPanelOf<Bf16>(b, transposed, out) : PackPanelOf<float>(b, transposed, out);
 }
 
 void PackTile(const Strip& strip, float* out) {
-  const float* const a = strip.data;
+  const float* const a = static_cast<const float*>(strip.data);
   const int64_t lda = strip.ld, k = strip.length;
   const int rows = strip.count;
   int64_t i = 0;
@@ -90,8 +103,8 @@ void PackTile(const Strip& strip, float* out) {
     for (; i + kLanes <= k; i += kLanes) {
       const Block16 block = LoadBlock(a + i, lda, kTileRows);
 #pragma GCC unroll 15
-      for (int c = 0; c < kLanes - 1; ++c) Store(out + (i + c) * kTileRows, Column(block, c));
-      StoreFirst(out + (i + kLanes - 1) * kTileRows, Column(block, kLanes - 1), kTileRows);
+      for (int c = 0; c < kLanes - 1; ++c) Store(out + (i + c) * kTileRows, Column<float>(block, c));
+      StoreFirst(out + (i + kLanes - 1) * kTileRows, Column<float>(block, kLanes - 1), kTileRows);
     }
   }
 #elif defined(TEMPER_ISA_avx2)
@@ -113,8 +126,9 @@ void PackTile(const Strip& strip, float* out) {
 
 void PackColumns(const Strip& columns, float* out) {
   const int cols = columns.count;
+  const float* const data = static_cast<const float*>(columns.data);
   for (int64_t i = 0; i < columns.length; ++i)
-    StoreFirst(out + i * kTileRows, LoadFirst(columns.data + i * columns.ld, cols), cols);
+    StoreFirst(out + i * kTileRows, LoadFirst(data + i * columns.ld, cols), cols);
 }
 
 }  // namespace TEMPER_ISA

@@ -44,11 +44,16 @@ inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[kWidth * R]
   }
 }
 
+// The unpacked operand at a row (of the transposed) or column, and a step.
+inline const void* At(const PanelTask& t, const PanelFactors& x, int64_t column, int64_t step) {
+  const int64_t at = t.b_transposed ? column * x.ldb + step : column + step * x.ldb;
+  return static_cast<const char*>(x.b) + at * (t.b_bf16 ? 2 : 4);
+}
+
 // The columns of a task from `column` on, at most `cols` of them.
 inline PanelTask PartOf(const PanelTask& t, int column, int cols) {
   PanelTask part = t;
-  for (int f = 0; f < t.factor_count; ++f)
-    part.factors[f].b += t.b_transposed ? column * part.factors[f].ldb : column;
+  for (int f = 0; f < t.factor_count; ++f) part.factors[f].b = At(t, t.factors[f], column, 0);
   part.c += column;
   if (t.bias != nullptr) part.bias += column;
   if (t.add != nullptr) part.add += column;

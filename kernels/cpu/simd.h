@@ -23,6 +23,11 @@ namespace TEMPER_ISA {
 
 constexpr int kLanes = 16;
 
+// A number of 16 bits: the upper half of an f32, which it is exactly.
+struct Bf16 {
+  uint16_t bits;
+};
+
 #if defined(TEMPER_ISA_avx512)
 
 struct F16 {
@@ -32,6 +37,10 @@ struct Mask {
   __mmask16 m;
 };
 inline F16 Load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline F16 Load(const Bf16* p) {
+  const __m512i halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(halves, 16))};
+}
 inline void Store(float* p, F16 a) { _mm512_storeu_ps(p, a.v); }
 inline F16 Set(float x) { return {_mm512_set1_ps(x)}; }
 inline F16 Add(F16 a, F16 b) { return {_mm512_add_ps(a.v, b.v)}; }
@@ -47,6 +56,10 @@ inline F16 Select(Mask m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.m, n
 // The first n lanes (0 <= n <= 16) of a mask, of a load (the rest 0), of a store.
 inline Mask FirstLanes(int n) { return {static_cast<__mmask16>((1u << n) - 1u)}; }
 inline F16 LoadFirst(const float* p, int n) { return {_mm512_maskz_loadu_ps(FirstLanes(n).m, p)}; }
+inline F16 LoadFirst(const Bf16* p, int n) {
+  const __m512i halves = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(FirstLanes(n).m, p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(halves, 16))};
+}
 inline void StoreFirst(float* p, F16 a, int n) { _mm512_mask_storeu_ps(p, FirstLanes(n).m, a.v); }
 // 2^n for whole n in [-126, 127]; round to nearest even.
 inline F16 Round(F16 a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
@@ -64,6 +77,11 @@ struct Mask {
   __m256 lo, hi;
 };
 inline F16 Load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline __m256 Load8(const Bf16* p) {
+  const __m256i halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(halves, 16));
+}
+inline F16 Load(const Bf16* p) { return {Load8(p), Load8(p + 8)}; }
 inline void Store(float* p, F16 a) {
   _mm256_storeu_ps(p, a.lo);
   _mm256_storeu_ps(p + 8, a.hi);
@@ -94,6 +112,11 @@ inline F16 LoadFirst(const float* p, int n) {
   const Mask m = FirstLanes(n);
   return {_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
           _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+}
+inline F16 LoadFirst(const Bf16* p, int n) {
+  Bf16 all[16] = {};
+  for (int i = 0; i < n; ++i) all[i] = p[i];
+  return Load(all);
 }
 // In pieces: a store with a mask takes dozens of cycles on AMD's processors.
 inline void StoreFirst(float* p, F16 a, int n) {
@@ -140,6 +163,8 @@ struct Mask {
   for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
 inline F16 Load(const float* p) { TEMPER_LANES(p[i]); }
+inline float Widened(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
+inline F16 Load(const Bf16* p) { TEMPER_LANES(Widened(p[i])); }
 inline void Store(float* p, F16 a) {
   for (int i = 0; i < 16; ++i) p[i] = a.v[i];
 }
@@ -164,6 +189,7 @@ inline Mask FirstLanes(int n) {
   return r;
 }
 inline F16 LoadFirst(const float* p, int n) { TEMPER_LANES(i < n ? p[i] : 0.0f); }
+inline F16 LoadFirst(const Bf16* p, int n) { TEMPER_LANES(i < n ? Widened(p[i]) : 0.0f); }
 inline void StoreFirst(float* p, F16 a, int n) {
   for (int i = 0; i < n; ++i) p[i] = a.v[i];
 }

@@ -1,14 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
-// Transposes in registers: 16 x 16, with AVX2 8 x 4. Included only by kernels/cpu/*.cc.
+// Transposes in registers, of words of 32 bits: 16 x 16, with AVX2 8 x 4. A word is an f32, or two Bf16
+// neighbours of a row, which part only once they stand in columns. Included only by kernels/cpu/*.cc.
 #pragma once
 
 #include "kernels/cpu/simd.h"
+
+#if !defined(TEMPER_ISA_plain)
+namespace temper::kernels {
+namespace TEMPER_ISA {
+
+template <typename E>
+constexpr int kInWord = 4 / sizeof(E);
+
+// The f32s of one word of each lane: with two in a word the first or the second, by the step's parity.
+template <typename E>
+inline __m256 InWord(__m256 words, int step) {
+  if constexpr (kInWord<E> == 1) return words;
+  const __m256i bits = _mm256_castps_si256(words);
+  return _mm256_castsi256_ps(step % 2 == 0 ? _mm256_slli_epi32(bits, 16)
+                                           : _mm256_and_si256(bits, _mm256_set1_epi32(-65536)));
+}
+
+}  // namespace TEMPER_ISA
+}  // namespace temper::kernels
+#endif
 
 #if defined(TEMPER_ISA_avx512)
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-// Sixteen rows of 16 floats, all but the last step on the way to being transposed. t[8 h + 4 g + c] holds, 4
+template <typename E>
+inline F16 InWord(__m512 words, int step) {
+  if constexpr (kInWord<E> == 1) return {words};
+  const __m512i bits = _mm512_castps_si512(words);
+  return {_mm512_castsi512_ps(step % 2 == 0 ? _mm512_slli_epi32(bits, 16)
+                                            : _mm512_and_si512(bits, _mm512_set1_epi32(-65536)))};
+}
+
+inline __m256 LoadWords(const void* p, int eighth = 0) {
+  return _mm256_loadu_ps(static_cast<const float*>(p) + 8 * eighth);
+}
+
+// Sixteen rows of 16 words, all but the last step on the way to being transposed. t[8 h + 4 g + c] holds, 4
 // lanes each, columns 8h + c and 8h + c + 4 of rows 8g..8g+3, then the same of rows 8g+4..8g+7.
 struct Block16 {
   __m512 t[16];
@@ -17,19 +50,20 @@ struct Block16 {
 // Half rows are paired as they are loaded, both halves of a row at once: rows a power of two apart share few
 // sets of the first cache.
 //
-// Rows 8..15 begin `second` floats after rows 0..7.
-inline Block16 LoadBlock(const float* in, int64_t ld, int rows, int64_t second) {
+// Rows 8..15 begin `second` numbers after rows 0..7.
+template <typename E>
+inline Block16 LoadBlock(const E* in, int64_t ld, int rows, int64_t second) {
   Block16 block;
   __m512 r[16];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     const int low = i < 4 ? i : i + 4, high = low + 4;
-    const float* from = in + (i < 4 ? i * ld : second + (i - 4) * ld);
+    const E* from = in + (i < 4 ? i * ld : second + (i - 4) * ld);
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
       __m512& pair = r[8 * h + i];
-      pair = low < rows ? _mm512_zextps256_ps512(_mm256_loadu_ps(from + 8 * h)) : _mm512_setzero_ps();
-      if (high < rows) pair = _mm512_insertf32x8(pair, _mm256_loadu_ps(from + 4 * ld + 8 * h), 1);
+      pair = low < rows ? _mm512_zextps256_ps512(LoadWords(from, h)) : _mm512_setzero_ps();
+      if (high < rows) pair = _mm512_insertf32x8(pair, LoadWords(from + 4 * ld, h), 1);
     }
   }
 #pragma GCC unroll 4
@@ -46,29 +80,34 @@ inline Block16 LoadBlock(const float* in, int64_t ld, int rows, int64_t second) 
   return block;
 }
 
-inline Block16 LoadBlock(const float* in, int64_t ld, int rows = 16) {
+template <typename E>
+inline Block16 LoadBlock(const E* in, int64_t ld, int rows = 16) {
   return LoadBlock(in, ld, rows, 8 * ld);
 }
 
-// Column i (a constant where it matters) of the rows loaded.
-inline F16 Column(const Block16& block, int i) {
+// Column `step` (a constant where it matters) of the rows loaded.
+template <typename E>
+inline F16 Column(const Block16& block, int step) {
+  const int i = step / kInWord<E>;
   const __m512 upper = block.t[(i & 8) + (i & 3)], lower = block.t[(i & 8) + 4 + (i & 3)];
-  return {(i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88) : _mm512_shuffle_f32x4(upper, lower, 0xdd)};
+  return InWord<E>((i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88)
+                                : _mm512_shuffle_f32x4(upper, lower, 0xdd),
+                   step);
 }
 
-// v[i] has, lane by lane, element i of two rows' 8 chunks: of the row at `in` and the one `next` floats on,
-// whose chunks lie `step` floats apart.
-inline void LoadChunks(const float* in, int64_t step, int64_t next, F16 (&v)[8]) {
+// v[i] has, lane by lane, word i of two rows' 8 chunks: of the row at `in` and the one `next` numbers on,
+// whose chunks lie `step` numbers apart.
+template <typename E>
+inline void LoadChunks(const E* in, int64_t step, int64_t next, F16 (&v)[8]) {
   __m512 r[8];
-  const float* second = in + next;
+  const E* second = in + next;
   const int64_t step4 = 4 * step;
   // Few addresses in registers, not one for each of 16 loads.
   asm("" : "+r"(in), "+r"(second));
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    const float* from = (i < 4 ? in : second) + (i & 3) * step;
-    r[i] =
-        _mm512_insertf32x8(_mm512_zextps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(from + step4), 1);
+    const E* from = (i < 4 ? in : second) + (i & 3) * step;
+    r[i] = _mm512_insertf32x8(_mm512_zextps256_ps512(LoadWords(from)), LoadWords(from + step4), 1);
   }
   __m512 t[8];
 #pragma GCC unroll 2
@@ -95,14 +134,17 @@ inline void LoadChunks(const float* in, int64_t step, int64_t next, F16 (&v)[8])
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-// Columns 0..3 of eight rows, a lane for each row; the rows from `rows` on are zeros.
-inline void LoadColumns(const float* in, int64_t ld, __m256 (&columns)[4], int rows = 8) {
+inline __m128 LoadWords(const void* p) { return _mm_loadu_ps(static_cast<const float*>(p)); }
+
+// Words 0..3 of eight rows, a lane for each row; the rows from `rows` on are zeros.
+template <typename E>
+inline void LoadColumns(const E* in, int64_t ld, __m256 (&columns)[4], int rows = 8) {
   __m256 r[4];
-  const float* second = in + 4 * ld;
+  const E* second = in + 4 * ld;
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    r[i] = i < rows ? _mm256_castps128_ps256(_mm_loadu_ps(in + i * ld)) : _mm256_setzero_ps();
-    r[i] = _mm256_insertf128_ps(r[i], i + 4 < rows ? _mm_loadu_ps(second + i * ld) : _mm_setzero_ps(), 1);
+    r[i] = i < rows ? _mm256_castps128_ps256(LoadWords(in + i * ld)) : _mm256_setzero_ps();
+    r[i] = _mm256_insertf128_ps(r[i], i + 4 < rows ? LoadWords(second + i * ld) : _mm_setzero_ps(), 1);
   }
   const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1]));
   const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
@@ -112,6 +154,12 @@ inline void LoadColumns(const float* in, int64_t ld, __m256 (&columns)[4], int r
   columns[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
   columns[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
   columns[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+}
+
+// Of these words, column `step` of the rows.
+template <typename E>
+inline __m256 Column(const __m256 (&words)[4], int step) {
+  return InWord<E>(words[step / kInWord<E>], step);
 }
 
 }  // namespace TEMPER_ISA

@@ -151,7 +151,8 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
 void SumColumns(const Strip& columns, float* out) {
   const int cols = columns.count;
   F16 acc = LoadFirst(out, cols);
-  for (int64_t i = 0; i < columns.length; ++i) acc = Add(acc, LoadFirst(columns.data + i * columns.ld, cols));
+  const float* const data = static_cast<const float*>(columns.data);
+  for (int64_t i = 0; i < columns.length; ++i) acc = Add(acc, LoadFirst(data + i * columns.ld, cols));
   StoreFirst(out, acc, cols);
 }
 

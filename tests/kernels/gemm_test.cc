@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "kernels/convert.h"
 #include "tests/kernels/reference.h"
 
 namespace temper::kernels {
@@ -35,6 +36,7 @@ struct Shape {
   bool bias = false;
   Add add = Add::kNone;
   int64_t ldb = 0;  // 0: some more than a row
+  Type weight = Type::kF32;
 };
 
 // One product with its operands; Run writes a fresh c, the room beside its rows included.
@@ -46,7 +48,12 @@ struct Case {
                      : Operand(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2, s.ldb)),
         c(s.m, s.n, 3),
         add(s.m, s.n, 4),
-        bias(Numbers(s.n, 5)) {}
+        bias(Numbers(s.n, 5)) {
+    if (s.weight == Type::kF32) return;
+    halves.resize(b.numbers.size());
+    FloatToBfloat(b.numbers.size(), b.numbers.data(), halves.data());
+    BfloatToFloat(b.numbers.size(), halves.data(), b.numbers.data());
+  }
 
   float B(int64_t i, int64_t j) const { return b.numbers[s.b_transposed ? j * b.ld + i : i * b.ld + j]; }
 
@@ -64,7 +71,12 @@ struct Case {
     return p;
   }
 
-  Matrix Weight() const { return b.Of(b.numbers, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n); }
+  Matrix Weight() const {
+    Matrix weight = b.Of(b.numbers, s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n);
+    weight.type = s.weight;
+    if (s.weight != Type::kF32) weight.data = const_cast<uint16_t*>(halves.data());
+    return weight;
+  }
   PackedMatrix Packed(std::vector<float>* panels, TestBackend& backend) const {
     panels->resize(backend->PackedFloats(s.n, s.k));
     return backend->Pack(Weight(), s.b_transposed, panels->data());
@@ -102,6 +114,7 @@ struct Case {
 
   Shape s;
   Operand a, b, c, add;
+  std::vector<uint16_t> halves;  // b's numbers, which are then these
   std::vector<float> bias;
 };
 
@@ -110,17 +123,20 @@ std::string Name(const Shape& s) {
                       s.b_transposed, " bias ", s.bias, " add ", static_cast<int>(s.add));
 }
 
-// Every way to compute a shape has the bits of the chain.
-void ExpectTheChain(const Shape& s, const std::vector<Isa>& isas,
-                    std::vector<std::unique_ptr<TestBackend>>& pools) {
-  const Case x(s);
-  const std::vector<float> reference = x.Reference();
-  for (Isa isa : isas) {
-    IsaScope scope(isa);
-    for (auto& backend : pools) {
-      for (bool pack : {false, true}) {
-        EXPECT_EQ(Differences(x.Run(*backend, pack), reference), 0)
-            << Name(s) << " " << Name(isa) << " threads " << backend->pool.threads() << " packed " << pack;
+// Every way to compute a shape has the bits of the chain, whichever numbers the weight has.
+void ExpectTheChain(Shape s, const std::vector<Isa>& isas, std::vector<std::unique_ptr<TestBackend>>& pools) {
+  for (Type weight : {Type::kF32, Type::kBf16}) {
+    s.weight = weight;
+    const Case x(s);
+    const std::vector<float> reference = x.Reference();
+    for (Isa isa : isas) {
+      IsaScope scope(isa);
+      for (auto& backend : pools) {
+        for (bool pack : {false, true}) {
+          EXPECT_EQ(Differences(x.Run(*backend, pack), reference), 0)
+              << Name(s) << (weight == Type::kF32 ? " " : " bf16 ") << Name(isa) << " threads "
+              << backend->pool.threads() << " packed " << pack;
+        }
       }
     }
   }
