@@ -119,7 +119,7 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   PanelTask task = {};
   task.rows = std::min(cut.rows, p.m() - row);
   // The few rows behind the last whole block go ways that take them as they are.
-  const bool tiles = whole.tiles != nullptr && task.rows > kPackRows;
+  const bool tiles = whole.tiles != nullptr && task.rows > PackRows(*TEMPER_DISPATCH(kTile));
   for (const FactorPair& factors : all) {
     PanelFactors& x = task.factors[task.factor_count++];
     x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);
@@ -201,8 +201,8 @@ void PackPanels(const Matrix& b, const Panels& to, ThreadPool& pool) {
   pool.ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
     const int64_t column = begin * columns;
     pack({transposed ? b.Rows(column, 1).data : b.Columns(column, 1).data, b.stride,
-          static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows,
-          to.k * columns, b.type == Type::kBf16},
+          static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows, to.k * columns,
+          b.type == Type::kBf16},
          transposed, to.data + column * to.k + to.first * columns);
   });
 }

@@ -37,13 +37,13 @@ struct FactorPair {
 inline constexpr int kMoreFactors = 2;
 
 // c[m, n] = a[m, k] b (+ bias[n]) (+ add[m, n]); no alignment needed. b may be bf16, whose numbers count as
-// the f32s that they are: the bits are those of an f32 b of the same values. Order: axis k in k_chunks chunks, each
-// one ascending chain of fma from 0, combined as a binary tree over chunks; then bias is added, then `add`.
-// `add` may be c itself; c must not overlap a or b.
-// Of a part of a chunked axis, c is the sum over a subtree: both ends of the part are edges of the same 1, 2,
-// 4 or 8 neighbouring chunks that the tree adds up by themselves. The tree over the parts gives the whole.
-// With `more`, c is the sum of several products whose b is not transposed and not packed: in each chunk the
-// chain goes on over each one's own steps of that chunk, in this order.
+// the f32s that they are: the bits are those of an f32 b of the same values. Order: axis k in k_chunks
+// chunks, each one ascending chain of fma from 0, combined as a binary tree over chunks; then bias is added,
+// then `add`. `add` may be c itself; c must not overlap a or b. Of a part of a chunked axis, c is the sum
+// over a subtree: both ends of the part are edges of the same 1, 2, 4 or 8 neighbouring chunks that the tree
+// adds up by themselves. The tree over the parts gives the whole. With `more`, c is the sum of several
+// products whose b is not transposed and not packed: in each chunk the chain goes on over each one's own
+// steps of that chunk, in this order.
 struct Product {
   Matrix a = {};
   Matrix b = {};             // not read where packed

@@ -45,7 +45,11 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
         const float *const a = x.a + begin, *const more = a + R * x.lda;
         const void* const at = At(t, x, 0, begin);
         const float* const b = static_cast<const float*>(at);
-        if (!in_place) PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16}, t.b_transposed, scratch);
+        if (!in_place) {
+          // Behind the last steps come the next panel's first ones.
+          const void* const next = begin + kStep < x.k ? At(t, x, 0, begin + kStep) : At(t, x, kPanel, 0);
+          PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16, next}, t.b_transposed, scratch);
+        }
         if constexpr (S == 0) {
           if (in_place) {
             Chains<R, false, true>({a, x.lda, b, x.ldb, count}, acc);
@@ -135,7 +139,7 @@ void Direct(const PanelTask& t, float* scratch) {
 void ComputeFewRows(const PanelTask& t, float* scratch) {
   if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
     return t.b_bf16 ? Direct<Bf16>(t, scratch) : Direct<float>(t, scratch);
-  WithRows<kPackRows>(t.rows, [&](auto rows) {
+  WithRows<2 * kTileRows>(t.rows, [&](auto rows) {
     constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
     PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);
   });

@@ -99,7 +99,8 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
 void PackColumnsOf(const PanelTask& t, float* panels) {
   for (int f = 0; f < t.factor_count; ++f) {
     const PanelFactors& x = t.factors[f];
-    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel, t.b_bf16}, t.b_transposed, panels + x.first * kPanel);
+    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel, t.b_bf16, t.rows < 64 ? At(t, x, t.cols, 0) : nullptr},
+              t.b_transposed, panels + x.first * kPanel);
   }
 }
 
@@ -134,7 +135,7 @@ void ComputePanel(const PanelTask& t, float* scratch) {
                        [&](auto panels) { Across<2, decltype(panels)::value>(t); });
   }
   if (t.panel != nullptr) return tiles(t, t.panel);
-  if (t.rows <= kPackRows || t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
+  if (t.rows <= 2 * kTileRows || t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
     return ComputeFewRows(t, scratch);
   if (t.cols <= kPanel) return columns ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
   PackColumnsOf(t, scratch);

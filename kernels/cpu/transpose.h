@@ -12,6 +12,13 @@ namespace TEMPER_ISA {
 template <typename E>
 constexpr int kInWord = 4 / sizeof(E);
 
+// A line of each of so many rows is wanted soon: rows are short, so that no processor foresees the next ones.
+template <int kRows, typename E>
+inline void FetchLines(const E* in, int64_t ld) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) __builtin_prefetch(in + i * ld, 0, 2);
+}
+
 // The f32s of one word of each lane: with two in a word the first or the second, by the step's parity.
 template <typename E>
 inline __m256 InWord(__m256 words, int step) {
@@ -90,9 +97,9 @@ template <typename E>
 inline F16 Column(const Block16& block, int step) {
   const int i = step / kInWord<E>;
   const __m512 upper = block.t[(i & 8) + (i & 3)], lower = block.t[(i & 8) + 4 + (i & 3)];
-  return InWord<E>((i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88)
-                                : _mm512_shuffle_f32x4(upper, lower, 0xdd),
-                   step);
+  return InWord<E>(
+      (i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88) : _mm512_shuffle_f32x4(upper, lower, 0xdd),
+      step);
 }
 
 // v[i] has, lane by lane, word i of two rows' 8 chunks: of the row at `in` and the one `next` numbers on,

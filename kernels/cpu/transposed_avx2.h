@@ -39,6 +39,7 @@ inline void TransposedTile(const PanelTask& t, int column) {
     for (; i + kLine <= end; i += kLine) {
 #pragma GCC unroll 2
       for (int half = 0; half < kHalves; ++half) {
+        FetchLines<kLanes>(b + (column + (half + kHalves) * kLanes) * x.ldb + i, x.ldb);
 #pragma GCC unroll 4
         for (int q = 0; q < kLine; q += kSteps) four(i + q, half, false, kSteps);
 #pragma GCC unroll 4

@@ -24,7 +24,9 @@ void TransposedTile(const PanelTask& t, int column) {
   const auto block = [&](int64_t i, int steps) {
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
-      const Block16 block = LoadBlock(b + (column + half * kLanes) * x.ldb + i, x.ldb);
+      const E* const rows = b + (column + half * kLanes) * x.ldb + i;
+      FetchLines<kLanes>(rows + kHalves * kLanes * x.ldb, x.ldb);
+      const Block16 block = LoadBlock(rows, x.ldb);
 #pragma GCC unroll 32
       for (int s = 0; s < kSteps; ++s) {
         if (s < kSteps - steps) continue;
