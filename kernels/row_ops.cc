@@ -7,6 +7,7 @@
 #include "absl/functional/function_ref.h"
 #include "core/check.h"
 #include "kernels/backends/cpu.h"
+#include "kernels/convert.h"
 #include "kernels/cpu/row_ops.h"
 #include "kernels/isa.h"
 
@@ -76,8 +77,15 @@ void CpuBackend::SwiGluBackward(const SwiGluBackwardTask& task) {
 
 void CpuBackend::GatherRows(const GatherRowsTask& task) {
   ForRows({task.out.rows, task.out.cols, kCheap}, pool(), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      std::memcpy(task.out.Row(i), task.x.Row(task.rows[i]), task.out.cols * sizeof(float));
+    for (int64_t i = begin; i < end; ++i) {
+      const void* const row = task.x.Rows(task.rows[i], 1).data;
+      if (task.x.type == Type::kBf16) {
+        BfloatToFloat(task.out.cols, static_cast<const uint16_t*>(row), task.out.Row(i));
+      } else {
+        TEMPER_CHECK(task.x.type == Type::kF32);
+        std::memcpy(task.out.Row(i), row, task.out.cols * sizeof(float));
+      }
+    }
   });
 }
 

@@ -48,7 +48,7 @@ struct SwiGluBackwardTask {
   Matrix dout = {}, gate = {}, up = {}, dgate = {}, dup = {};
 };
 
-// out[i] = x[rows[i]]; `rows` is on the host. An embedding is a gather from its table.
+// out[i] = x[rows[i]]; `rows` is on the host. An embedding is a gather from its table. x may be bf16.
 struct GatherRowsTask {
   Matrix x = {};
   const int32_t* rows = nullptr;

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <thread>
 
-#include "ATen/ops/empty.h"
 #include "ATen/ops/from_blob.h"
 #include "core/check.h"
+#include "core/huge_pages.h"
 #include "core/random.h"
 #include "core/stop.h"
 #include "core/thread_pool.h"
@@ -35,6 +35,12 @@ float Deviation(const LayoutEntry& entry, const ModelConfig& config, const InitS
   return 0;
 }
 
+int64_t BytesOf(at::IntArrayRef sizes, at::ScalarType type) {
+  int64_t bytes = static_cast<int64_t>(at::elementSize(type));
+  for (int64_t size : sizes) bytes *= size;
+  return bytes;
+}
+
 void FillNormal(float* data, int64_t count, uint64_t key, float deviation, ThreadPool& pool) {
   pool.ParallelFor((count + kDrawChunk - 1) / kDrawChunk, 1, [&](int64_t begin, int64_t end) {
     for (int64_t chunk = begin; chunk < end && !StopRequested(); ++chunk) {
@@ -49,14 +55,19 @@ void FillNormal(float* data, int64_t count, uint64_t key, float deviation, Threa
 
 }  // namespace
 
-at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes) {
-  int64_t floats = 1;
-  for (int64_t size : sizes) floats *= size;
-  std::shared_ptr<void> memory = backend.Allocate(floats * 4);
+at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes, at::ScalarType type) {
+  std::shared_ptr<void> memory = backend.Allocate(BytesOf(sizes, type));
   void* const data = memory.get();
   return at::from_blob(
       data, sizes, [memory](void*) {},
-      at::TensorOptions().dtype(at::kFloat).device(backend.host_memory() ? at::kCPU : at::kCUDA));
+      at::TensorOptions().dtype(type).device(backend.host_memory() ? at::kCPU : at::kCUDA));
+}
+
+at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type) {
+  const auto memory = std::make_shared<FloatBuffer>();
+  float* const data = memory->Reserve((BytesOf(sizes, type) + 3) / 4);
+  return at::from_blob(
+      data, sizes, [memory](void*) {}, type);
 }
 
 Parameters::Parameters(Layout layout, std::vector<at::Tensor> values) : layout_(std::move(layout)) {
@@ -76,7 +87,11 @@ const at::Tensor& Parameters::operator[](std::string_view name) const {
 
 Parameters Parameters::Clone() const {
   std::vector<at::Tensor> copies;
-  for (const Parameter& parameter : list_) copies.push_back(parameter.value.clone());
+  for (const Parameter& parameter : list_) {
+    const at::Tensor& value = parameter.value;
+    copies.push_back(value.is_cpu() ? NewHostTensor(value.sizes(), value.scalar_type()).copy_(value)
+                                    : value.clone());
+  }
   return Parameters(layout_, std::move(copies));
 }
 
@@ -85,7 +100,7 @@ Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const 
   Layout layout(config);
   std::vector<at::Tensor> values;
   for (const LayoutEntry& entry : layout.entries()) {
-    at::Tensor value = at::empty(entry.shape, at::kFloat);
+    at::Tensor value = NewHostTensor(entry.shape);
     float* data = value.mutable_data_ptr<float>();
     if (entry.init == LayoutEntry::Init::kOne || entry.init == LayoutEntry::Init::kZero) {
       std::fill_n(data, value.numel(), entry.init == LayoutEntry::Init::kOne ? 1.0f : 0.0f);

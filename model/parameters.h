@@ -12,11 +12,12 @@
 
 namespace temper {
 
-// An f32 tensor in the backend's memory, not cleared.
-at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes);
+// A tensor in the backend's memory, or the host's, not cleared.
+at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
+at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
 
 struct Parameter : LayoutEntry {
-  at::Tensor value;
+  at::Tensor value;  // f32; a matrix that is computed with and not trained may be bf16
 };
 
 // The policy's weights: its layout, each entry with its values, which are contiguous.

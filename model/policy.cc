@@ -20,13 +20,14 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerFor(const ModelConfig& confi
 }  // namespace
 
 absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
-                                        bool may_lack_tokenizer) {
+                                        const PolicyUse& use) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(directory));
-  if (!may_lack_tokenizer || HasTokenizerFiles(directory)) {
+  if (!use.may_lack_tokenizer || HasTokenizerFiles(directory)) {
     TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, TokenizerFor(config, directory));
   }
-  TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(directory));
+  TEMPER_ASSIGN_OR_RETURN(
+      PolicyFiles files, ReadPolicy(directory, use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored));
   policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), backend);
   return policy;
 }

@@ -17,11 +17,15 @@ struct OpenedPolicy {
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
+struct PolicyUse {
+  bool may_lack_tokenizer = false;  // a directory without one is fine: `tokenizer` is null
+  bool trained = false;             // its weights can be trained; else they stay as they are stored
+};
+
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to
-// the model should not cost the reading of all weights. With `may_lack_tokenizer` a directory without one is
-// fine: `tokenizer` is null.
+// the model should not cost the reading of all weights.
 absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
-                                        bool may_lack_tokenizer = false);
+                                        const PolicyUse& use = {});
 
 // Weights that no directory has, with that directory's tokenizer.
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,

@@ -28,7 +28,17 @@ class Wrapper {
         .target_device(device_)
         .make_tensor();
   }
-  at::Tensor operator()(const Matrix& m) const { return (*this)(m.f32(), {m.rows, m.cols}, {m.stride, 1}); }
+  // What is bf16 is copied to f32.
+  at::Tensor operator()(const Matrix& m) const { return AsItIs(m).to(at::kFloat); }
+  at::Tensor AsItIs(const Matrix& m) const {
+    if (m.type == kernels::Type::kF32) return (*this)(m.f32(), {m.rows, m.cols}, {m.stride, 1});
+    TEMPER_CHECK(m.type == kernels::Type::kBf16);
+    return at::for_blob(m.data, {m.rows, m.cols})
+        .strides({m.stride, 1})
+        .options(at::TensorOptions().dtype(at::kBFloat16).device(device_))
+        .target_device(device_)
+        .make_tensor();
+  }
   at::Tensor operator()(const float* data, int64_t n) const { return (*this)(data, {n}, {1}); }
   // [rows, count, dim]
   at::Tensor operator()(const Heads& h) const {
@@ -268,7 +278,7 @@ void TorchBackend::SwiGluBackward(const kernels::SwiGluBackwardTask& t) {
 
 void TorchBackend::GatherRows(const kernels::GatherRowsTask& t) {
   const Wrapper wrap(device_);
-  wrap(t.out).copy_(wrap(t.x).index_select(0, wrap.Index(t.rows, t.out.rows)));
+  wrap(t.out).copy_(wrap.AsItIs(t.x).index_select(0, wrap.Index(t.rows, t.out.rows)));
 }
 
 void TorchBackend::EmbeddingGradient(const kernels::EmbeddingGradientTask& t) {

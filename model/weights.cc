@@ -11,17 +11,24 @@ namespace {
 // memory.
 constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 
+Matrix MatrixOf(const Parameter& parameter) {
+  const at::Tensor& value = parameter.value;
+  const int64_t n = value.size(0), k = value.dim() == 2 ? value.size(1) : 1;
+  const bool bf16 = value.scalar_type() == at::kBFloat16;
+  TEMPER_CHECK(value.is_contiguous() && (bf16 ? value.dim() == 2 : value.scalar_type() == at::kFloat),
+               parameter.name);
+  return {const_cast<void*>(value.const_data_ptr()), bf16 ? kernels::Type::kBf16 : kernels::Type::kF32, n, k,
+          k};
+}
+
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend)
     : parameters_(std::move(parameters)), backend_(backend), tied_(config.tie_word_embeddings) {
   for (Parameter& parameter : parameters_.list()) {
-    TEMPER_CHECK(parameter.value.scalar_type() == at::kFloat && parameter.value.is_contiguous(),
-                 parameter.name);
-    if (!backend->host_memory())
-      parameter.value = NewTensor(*backend, parameter.value.sizes()).copy_(parameter.value);
-    const int64_t n = parameter.value.size(0), k = parameter.value.dim() == 2 ? parameter.value.size(1) : 1;
-    weights_.push_back({.value = kernels::F32(parameter.value.const_data_ptr<float>(), n, k)});
+    at::Tensor& value = parameter.value;
+    if (!backend->host_memory()) value = NewTensor(*backend, value.sizes(), value.scalar_type()).copy_(value);
+    weights_.push_back({.value = MatrixOf(parameter)});
   }
   const auto at = [&](const char* name) {
     const int64_t index = parameters_.layout().Find(name);

@@ -77,14 +77,14 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend, {.trained = true}));
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
     TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend));
   } else {
     session->tokenizer_directory_ = context.from_directory;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend, {.trained = true}));
   }
   session->state_.rows = context.inputs->RowsOf(*context.stage);
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);

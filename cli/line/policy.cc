@@ -40,7 +40,7 @@ absl::StatusOr<std::unique_ptr<CommandPolicy>> CommandPolicy::Open(const PolicyO
   TEMPER_ASSIGN_OR_RETURN(policy->backend_, BackendOfOption(options.device, &policy->pool_));
   TEMPER_ASSIGN_OR_RETURN(const std::string directory, FindModel(options.model));
   TEMPER_ASSIGN_OR_RETURN(policy->policy_,
-                          OpenPolicy(directory, policy->backend_.get(), /*may_lack_tokenizer=*/true));
+                          OpenPolicy(directory, policy->backend_.get(), {.may_lack_tokenizer = true}));
   return policy;
 }
 

@@ -8,7 +8,6 @@
 #include <set>
 #include <thread>
 
-#include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -46,17 +45,32 @@ bool IsRotaryBuffer(absl::string_view name) {
          absl::EndsWith(name, "rotary_emb.sin_cached");
 }
 
-absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source) {
-  at::Tensor value = at::empty(source.shape, at::kFloat);
+absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source, WeightNumbers numbers) {
+  if (numbers == WeightNumbers::kAsStored && source.dtype() == "BF16" && source.shape.size() == 2) {
+    at::Tensor value = NewHostTensor(source.shape, at::kBFloat16);
+    TEMPER_RETURN_IF_ERROR(source.ReadBf16(static_cast<uint16_t*>(value.mutable_data_ptr())));
+    return value;
+  }
+  at::Tensor value = NewHostTensor(source.shape);
   TEMPER_RETURN_IF_ERROR(source.Read(0, source.rows(), value.mutable_data_ptr<float>()));
   return value;
 }
 
+bool IsAllZero(const at::Tensor& value) {
+  const auto is_zero = [](const auto* numbers, int64_t count) {
+    return std::all_of(numbers, numbers + count, [](auto x) { return x == 0; });
+  };
+  return value.scalar_type() == at::kFloat
+             ? is_zero(value.const_data_ptr<float>(), value.numel())
+             : is_zero(static_cast<const uint16_t*>(value.const_data_ptr()), value.numel());
+}
+
 // A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
 absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head));
-  if (value.sizes() == embedding.sizes() &&
-      memcmp(value.const_data_ptr(), embedding.const_data_ptr(), value.numel() * sizeof(float)) == 0) {
+  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head, WeightNumbers::kF32));
+  const at::Tensor floats = embedding.to(at::kFloat);
+  if (value.sizes() == floats.sizes() &&
+      memcmp(value.const_data_ptr(), floats.const_data_ptr(), value.numel() * sizeof(float)) == 0) {
     return absl::OkStatus();
   }
   return TensorError(head.stored.file->path(), kHead,
@@ -90,7 +104,7 @@ absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& na
 }
 
 absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
-                                          const StoredWeights& weights) {
+                                          const StoredWeights& weights, WeightNumbers numbers) {
   TEMPER_ASSIGN_OR_RETURN(Layout layout, LayoutOf(config, name, weights));
   const std::vector<LayoutEntry>& entries = layout.entries();
   std::vector<at::Tensor> values(entries.size());
@@ -100,12 +114,10 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::
   ThreadPool pool(static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kReaders)));
   pool.ParallelFor(static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(entries[i].name));
+      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(entries[i].name), numbers);
       statuses[i] = value.status();
       if (!value.ok()) continue;
-      const float* data = value->const_data_ptr<float>();
-      if (all_zero && !std::all_of(data, data + value->numel(), [](float x) { return x == 0; }))
-        all_zero = false;
+      if (all_zero && !IsAllZero(*value)) all_zero = false;
       values[i] = *std::move(value);
     }
   });
@@ -169,13 +181,13 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
   return config;
 }
 
-absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory) {
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, WeightNumbers numbers) {
   PolicyFiles policy;
   TEMPER_ASSIGN_OR_RETURN(policy.config, ReadPolicyConfig(directory));
   TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(policy.config.json, directory + "/config.json"));
   TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
   TEMPER_ASSIGN_OR_RETURN(const StoredWeights weights, FindWeights(files, fp8, /*split_experts=*/true));
-  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights));
+  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights, numbers));
   return policy;
 }
 

@@ -18,14 +18,19 @@ struct PolicyFiles {
   Parameters parameters;
 };
 
+// kAsStored: a matrix that is stored as BF16 stays so, with half the memory and, since its values are the
+// same, the same bits of all that is computed with it. What is to be trained is f32.
+enum class WeightNumbers { kF32, kAsStored };
+
 // Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
 // Hugging Face directory; BF16, F16, F32 and DeepSeek's FP8 become f32, stacked experts become separate ones.
-// Memory: the f32 weights, and a block row of the largest. Missing or misshapen tensors, those of the model's
+// Memory: the weights, and a block row of the largest. Missing or misshapen tensors, those of the model's
 // own layers that it would have to compute with, and weights that are not finite, are errors that name file
 // and tensor. Other tensors go along untrained: MTP layers (model.layers.N from num_hidden_layers on), heads
 // of values or scores. Buffers of the rotation are left out. End tokens are generation_config.json's, where
 // it names some.
-absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory);
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory,
+                                       WeightNumbers numbers = WeightNumbers::kF32);
 
 // The config alone, with the end tokens as above.
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);

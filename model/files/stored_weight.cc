@@ -154,6 +154,18 @@ absl::Status StoredWeight::Read(int64_t first, int64_t count, float* out) const 
   return absl::OkStatus();
 }
 
+absl::Status StoredWeight::ReadBf16(uint16_t* out) const {
+  std::vector<float> values(kPieceElements);
+  const int64_t begin = first_row * columns(), end = begin + rows() * columns();
+  for (int64_t at = begin; at < end; at += kPieceElements, out += kPieceElements) {
+    const int64_t now = std::min(kPieceElements, end - at);
+    TEMPER_RETURN_IF_ERROR(stored.file->ReadBytes(*stored.info, 2 * at, 2 * now, out));
+    kernels::BfloatToFloat(now, out, values.data());
+    TEMPER_RETURN_IF_ERROR(CheckFinite(stored, at, now, values.data()));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StoredWeights> FindWeights(const WeightFiles& files, bool fp8, bool split_experts) {
   StoredWeights weights;
   for (const auto& [name, stored] : files.tensors) {

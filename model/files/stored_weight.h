@@ -32,6 +32,8 @@ struct StoredWeight {
   // Rows [first, first + count) as f32. In errors: the file, the stored tensor, its element. Numbers and
   // scales that are not finite, and scales that are not above 0, are errors; so are other dtypes.
   absl::Status Read(int64_t first, int64_t count, float* out) const;
+  // All of it, whose dtype is BF16, as it is; with the same errors.
+  absl::Status ReadBf16(uint16_t* out) const;
 };
 
 // By name.

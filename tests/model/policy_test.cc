@@ -37,7 +37,7 @@ TEST(OpenPolicy, LacksATokenizerWhereThatIsFine) {
   ThreadPool pool(1);
   kernels::CpuBackend backend(&pool);
   const std::string directory = Written("");
-  const auto policy = OpenPolicy(directory, &backend, /*may_lack_tokenizer=*/true);
+  const auto policy = OpenPolicy(directory, &backend, {.may_lack_tokenizer = true});
   ASSERT_TRUE(policy.ok()) << policy.status();
   EXPECT_EQ(policy->tokenizer, nullptr);
   EXPECT_THAT(std::string(OpenPolicy(directory, &backend).status().message()), HasSubstr("tokenizer.json"));
