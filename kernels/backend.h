@@ -45,6 +45,9 @@ class Backend {
   virtual void CopyFromHost(const float* from, const Matrix& to) = 0;
   // to[i][j] = to[i][j] + from[i][j].
   virtual void Add(const Matrix& from, const Matrix& to) = 0;
+  // to = from, each number rounded to the nearest bf16, ties to even. `to` is bf16, or f32 with such numbers;
+  // rows lie one behind the other.
+  virtual void RoundToBf16(const Matrix& from, const Matrix& to) = 0;
 
   // Runs independent products (heads, experts, or just one) as one parallel region.
   virtual void Products(absl::Span<const Product> products) = 0;

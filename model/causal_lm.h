@@ -13,10 +13,11 @@ namespace temper {
 // layers over them, and a pass that decodes. One thread calls; the backend's threads help.
 class CausalLm {
  public:
-  // The backend outlives the policy. Weights go to its memory if that is not the host's.
-  CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend)
+  // The backend outlives the policy. Weights go to its memory if that is not the host's; `rounded`: see
+  // Weights.
+  CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend, bool rounded = false)
       : config_(std::move(config)),
-        weights_(config_, std::move(parameters), backend),
+        weights_(config_, std::move(parameters), backend, rounded),
         stack_(config_, &weights_),
         decode_(&stack_) {}
   CausalLm(const CausalLm&) = delete;

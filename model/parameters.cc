@@ -70,6 +70,15 @@ at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type) {
       data, sizes, [memory](void*) {}, type);
 }
 
+kernels::Matrix MatrixOf(const at::Tensor& value) {
+  TEMPER_CHECK(value.is_contiguous() && value.dim() <= 2);
+  const bool bf16 = value.scalar_type() == at::kBFloat16;
+  TEMPER_CHECK(bf16 || value.scalar_type() == at::kFloat);
+  const int64_t n = value.dim() == 0 ? 1 : value.size(0), k = value.dim() == 2 ? value.size(1) : 1;
+  return {const_cast<void*>(value.const_data_ptr()), bf16 ? kernels::Type::kBf16 : kernels::Type::kF32, n, k,
+          k};
+}
+
 Parameters::Parameters(Layout layout, std::vector<at::Tensor> values) : layout_(std::move(layout)) {
   TEMPER_CHECK(values.size() == layout_.entries().size());
   for (size_t i = 0; i < values.size(); ++i) {
@@ -93,6 +102,26 @@ Parameters Parameters::Clone() const {
                                     : value.clone());
   }
   return Parameters(layout_, std::move(copies));
+}
+
+Parameters ForRounded(const Parameters& parameters, kernels::Backend& backend) {
+  std::vector<at::Tensor> values;
+  for (const Parameter& from : parameters.list()) {
+    if (!from.trained || from.value.scalar_type() == at::kBFloat16) {
+      values.push_back(from.value);
+    } else {
+      values.push_back(
+          NewTensor(backend, from.value.sizes(), from.value.dim() == 2 ? at::kBFloat16 : at::kFloat));
+    }
+  }
+  return Parameters(parameters.layout(), std::move(values));
+}
+
+void Round(const Parameters& parameters, kernels::Backend& backend, Parameters* rounded) {
+  for (size_t i = 0; i < parameters.list().size(); ++i) {
+    const at::Tensor &from = parameters.list()[i].value, &to = rounded->list()[i].value;
+    if (from.const_data_ptr() != to.const_data_ptr()) backend.RoundToBf16(MatrixOf(from), MatrixOf(to));
+  }
 }
 
 Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales) {

@@ -16,6 +16,9 @@ namespace temper {
 at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
 at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
 
+// A parameter as kernels see it; a vector is of one column.
+kernels::Matrix MatrixOf(const at::Tensor& value);
+
 struct Parameter : LayoutEntry {
   at::Tensor value;  // f32; a matrix that is computed with and not trained may be bf16
 };
@@ -40,6 +43,12 @@ class Parameters {
   Layout layout_;
   std::vector<Parameter> list_;
 };
+
+// What a policy with bf16 weights computes with: of what is trained, matrices are bf16 and vectors f32 of
+// bf16 numbers. The rest is shared. Not yet filled, in the backend's memory.
+Parameters ForRounded(const Parameters& parameters, kernels::Backend& backend);
+// Fills it.
+void Round(const Parameters& parameters, kernels::Backend& backend, Parameters* rounded);
 
 // Scales of the random initial values: embedding N(0, embedding_std); linear N(0, gain^2 / fan_in); the
 // projections onto the residual stream (o_proj, down_proj) also divided by sqrt(2 layers); the head N(0,

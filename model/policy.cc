@@ -5,6 +5,7 @@
 
 #include "core/status.h"
 #include "data/tokenizer/folder.h"
+#include "kernels/backends/cpu.h"
 
 namespace temper {
 namespace {
@@ -28,15 +29,28 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
   }
   TEMPER_ASSIGN_OR_RETURN(
       PolicyFiles files, ReadPolicy(directory, use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored));
-  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), backend);
+  policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }
 
+std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend, const PolicyUse& use) {
+  Parameters& parameters = files.parameters;
+  const bool keeps_both = use.bf16 && use.trained;
+  if (use.bf16 && !use.trained) {
+    ThreadPool pool(1);
+    kernels::CpuBackend host(&pool);
+    Parameters rounded = ForRounded(parameters, host);
+    Round(parameters, host, &rounded);
+    parameters = std::move(rounded);
+  }
+  return std::make_unique<CausalLm>(std::move(files.config), std::move(parameters), backend, keeps_both);
+}
+
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        kernels::Backend* backend) {
+                                        kernels::Backend* backend, bool bf16) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, TokenizerFor(files.config, tokenizer_directory));
-  policy.model = std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), backend);
+  policy.model = PolicyOf(std::move(files), backend, {.trained = true, .bf16 = bf16});
   return policy;
 }
 

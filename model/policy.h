@@ -20,6 +20,7 @@ struct OpenedPolicy {
 struct PolicyUse {
   bool may_lack_tokenizer = false;  // a directory without one is fine: `tokenizer` is null
   bool trained = false;             // its weights can be trained; else they stay as they are stored
+  bool bf16 = false;                // it computes with bf16 weights, whatever is stored
 };
 
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to
@@ -27,8 +28,11 @@ struct PolicyUse {
 absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
                                         const PolicyUse& use = {});
 
-// Weights that no directory has, with that directory's tokenizer.
+// A policy of these files: what OpenPolicy makes of a directory's.
+std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend, const PolicyUse& use = {});
+
+// Weights that no directory has, to be trained, with that directory's tokenizer.
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        kernels::Backend* backend);
+                                        kernels::Backend* backend, bool bf16 = false);
 
 }  // namespace temper

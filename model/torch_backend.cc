@@ -193,6 +193,11 @@ void TorchBackend::Add(const Matrix& from, const Matrix& to) {
   wrap(to).add_(wrap(from));
 }
 
+void TorchBackend::RoundToBf16(const Matrix& from, const Matrix& to) {
+  const Wrapper wrap(device_);
+  wrap.AsItIs(to).copy_(wrap(from).to(at::kBFloat16));
+}
+
 void TorchBackend::Products(absl::Span<const kernels::Product> products) {
   const Wrapper wrap(device_);
   for (const kernels::Product& p : products) {

@@ -21,6 +21,7 @@ class TorchBackend : public kernels::Backend {
   void CopyToHost(const kernels::Matrix& from, float* to) override;
   void CopyFromHost(const float* from, const kernels::Matrix& to) override;
   void Add(const kernels::Matrix& from, const kernels::Matrix& to) override;
+  void RoundToBf16(const kernels::Matrix& from, const kernels::Matrix& to) override;
   void Products(absl::Span<const kernels::Product> products) override;
   void WeightGradients(absl::Span<const kernels::WeightGradient> gradients) override;
   void BiasGradient(const kernels::Matrix& dy, float* dbias) override;

@@ -11,25 +11,19 @@ namespace {
 // memory.
 constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 
-Matrix MatrixOf(const Parameter& parameter) {
-  const at::Tensor& value = parameter.value;
-  const int64_t n = value.size(0), k = value.dim() == 2 ? value.size(1) : 1;
-  const bool bf16 = value.scalar_type() == at::kBFloat16;
-  TEMPER_CHECK(value.is_contiguous() && (bf16 ? value.dim() == 2 : value.scalar_type() == at::kFloat),
-               parameter.name);
-  return {const_cast<void*>(value.const_data_ptr()), bf16 ? kernels::Type::kBf16 : kernels::Type::kF32, n, k,
-          k};
-}
-
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend)
+Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded)
     : parameters_(std::move(parameters)), backend_(backend), tied_(config.tie_word_embeddings) {
   for (Parameter& parameter : parameters_.list()) {
     at::Tensor& value = parameter.value;
     if (!backend->host_memory()) value = NewTensor(*backend, value.sizes(), value.scalar_type()).copy_(value);
-    weights_.push_back({.value = MatrixOf(parameter)});
   }
+  if (rounded) {
+    rounded_ = ForRounded(parameters_, *backend);
+    Round(parameters_, *backend, &*rounded_);
+  }
+  for (const Parameter& parameter : computed().list()) weights_.push_back({.value = MatrixOf(parameter.value)});
   const auto at = [&](const char* name) {
     const int64_t index = parameters_.layout().Find(name);
     TEMPER_CHECK(index >= 0, "no parameter ", name);
@@ -54,6 +48,7 @@ const Weight* Weights::Find(const std::string& name) const {
 }
 
 void Weights::Changed(int64_t version) {
+  if (rounded_) Round(parameters_, *backend_, &*rounded_);
   version_ = version;
   packed_version_ = -1;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,16 +13,20 @@
 namespace temper {
 
 // The policy's weights as its layers use them: in a backend's memory, with the panels packed from them and
-// the places of their gradients. `parameters()` may be changed if Changed follows.
+// the places of their gradients. `parameters()` may be changed if Changed follows. Rounded ones compute with
+// the nearest bf16 of each number that is trained: what is trained keeps its own precision.
 class Weights : public WeightSource {
  public:
   // The backend outlives the weights, which go to its memory if that is not the host's.
-  Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend);
+  Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded = false);
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
+  // What is computed with: parameters(), or what they were rounded to.
+  const Parameters& computed() const { return rounded_ ? *rounded_ : parameters_; }
+  bool rounded() const { return rounded_.has_value(); }
   kernels::Backend& backend() const { return *backend_; }
   const Weight* Find(const std::string& name) const override;  // by its name in the layout
   const Weight& embedding() const { return *embedding_; }
@@ -45,6 +50,7 @@ class Weights : public WeightSource {
 
  private:
   Parameters parameters_;
+  std::optional<Parameters> rounded_;
   kernels::Backend* const backend_;
   const bool tied_;
   int64_t version_ = 0, packed_version_ = -1;

@@ -39,7 +39,7 @@ DOORS = {
     "data/dataset": "dataset.h mixture.h split.h",
     "data/tasks": "procedural.h tiny/",
     "data/tokenizer": "tokenizer.h folder.h",
-    "kernels": "attention.h backend.h convert.h isa.h peak.h sample.h backends/",
+    "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
     "kernels/backends": "counting.h cpu.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
     "comm": "check.h communicator.h mesh.h mpi.h reduce.h",

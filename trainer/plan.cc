@@ -44,16 +44,18 @@ std::string Bytes(int64_t bytes) {
 struct Footprint {
   int64_t weights = 0, packed = 0, trained = 0, gradient = 0, activations = 0;
 };
-Footprint FootprintOf(const ModelConfig& config, bool on_gpu, const UpdatesConfig* updates = nullptr,
-                      int64_t longest = 0) {
+Footprint FootprintOf(const ModelConfig& config, const PlanPlace& place,
+                      const UpdatesConfig* updates = nullptr, int64_t longest = 0) {
   ThreadPool pool(1);
-  kernels::CountingBackend backend(&pool, /*packs=*/!on_gpu);
+  kernels::CountingBackend backend(&pool, /*packs=*/!place.on_gpu);
   std::vector<at::Tensor> values;
   Layout layout(config);
   for (const LayoutEntry& entry : layout.entries()) values.push_back(NewTensor(backend, entry.shape));
+  Parameters parameters(std::move(layout), std::move(values));
+  if (place.bf16 && updates == nullptr) parameters = ForRounded(parameters, backend);
+  CausalLm policy(config, std::move(parameters), &backend, place.bf16 && updates != nullptr);
   Footprint footprint;
   footprint.weights = backend.bytes();
-  CausalLm policy(config, Parameters(std::move(layout), std::move(values)), &backend);
   policy.weights().Pack();
   footprint.packed = policy.weights().packed_bytes();
   if (updates == nullptr) return footprint;
@@ -74,6 +76,10 @@ Footprint FootprintOf(const ModelConfig& config, bool on_gpu, const UpdatesConfi
   pass.Backward(logprobs.data());
   footprint.activations = pass.bytes();
   return footprint;
+}
+
+PlanPlace PlaceOf(const RecipeConfig& recipe, int ranks) {
+  return {.ranks = ranks, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
 }
 
 std::string RlWords(const RlConfig& rl) {
@@ -145,8 +151,10 @@ std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& s
 }
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  int ranks, bool on_gpu) {
-  const Footprint footprint = FootprintOf(model, on_gpu, &updates, longest);
+                  const PlanPlace& place) {
+  const Footprint footprint = FootprintOf(model, place, &updates, longest);
+  const int ranks = place.ranks;
+  const bool on_gpu = place.on_gpu;
   // The leaf being filled, and the sum of those before, which takes two.
   const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + ranks - 1) / ranks, 1, 3);
   Pools pools = {{"weights", footprint.weights}};
@@ -155,7 +163,7 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
                      footprint.gradient * gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
-  if (reference) pools.emplace_back("reference", footprint.weights + footprint.packed);
+  if (reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
   if (on_gpu && ranks > 1)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
@@ -175,35 +183,35 @@ constexpr char kEvaluationCache[] = "cache of evaluation";
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
-                    bool on_gpu) {
-  const Footprint footprint = FootprintOf(model, on_gpu);
+                    const PlanPlace& place) {
+  const Footprint footprint = FootprintOf(model, place);
   Pools pools = {{"weights", footprint.weights}};
-  if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
+  if (!place.on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back(cache, CachePool(model, sampling));
   return pools;
 }
 
 // What a stage takes while it runs. One that is measured as it trains has a second cache for that.
 Pools PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model, int ranks) {
-  const bool on_gpu = recipe.device != "cpu";
+  const PlanPlace place = PlaceOf(recipe, ranks);
   Pools pools;
   switch (stage.kind) {
     case StageKind::kRl: {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
-      pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, ranks, on_gpu);
+      pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, place);
       pools.emplace_back("cache", CachePool(model, stage.rl.sampling));
       break;
     }
     case StageKind::kSft:
-      pools = UpdatePools(model, stage.sft, 0, false, ranks, on_gpu);
+      pools = UpdatePools(model, stage.sft, 0, false, place);
       break;
     case StageKind::kPretrain:
-      pools = UpdatePools(model, stage.pretrain, 0, false, ranks, on_gpu);
+      pools = UpdatePools(model, stage.pretrain, 0, false, place);
       break;
     case StageKind::kCollect:
-      return SamplingPools(model, "cache", stage.collect.sampling, on_gpu);
+      return SamplingPools(model, "cache", stage.collect.sampling, place);
     case StageKind::kEval:
-      return SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, on_gpu);
+      return SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
   }
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling));
@@ -214,10 +222,10 @@ Pools PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelC
 // left.
 Pools LargestPools(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
                    int ranks) {
-  const bool on_gpu = recipe.device != "cpu";
   const Pools pools = PoolsOf(recipe, stage, model, ranks);
   if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
-  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, on_gpu);
+  const Pools measured =
+      SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, PlaceOf(recipe, ranks));
   const auto sum = [](const Pools& some) {
     int64_t bytes = 0;
     for (const auto& pool : some) bytes += pool.second;

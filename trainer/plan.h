@@ -27,8 +27,13 @@ std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& s
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
 // names that begin with "host ", and the temporaries of LibTorch's ops come on top.
 using Pools = std::vector<std::pair<std::string, int64_t>>;
+struct PlanPlace {
+  int ranks = 1;
+  bool on_gpu = false;
+  bool bf16 = false;  // weights that are computed with
+};
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  int ranks, bool on_gpu = false);
+                  const PlanPlace& place);
 // What each stage that is not finished takes at once on each of `ranks` ranks, `local` of them on this
 // machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
 // Errors name the stage, its largest pool and what to set.

@@ -5,6 +5,7 @@
 #include "core/files/file.h"
 #include "core/status.h"
 #include "model/files/hugging_face.h"
+#include "model/policy.h"
 #include "trainer/run_directory/sums.h"
 
 namespace temper {
@@ -12,11 +13,13 @@ namespace temper {
 absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingSession& session) {
   const StageContext& context = session.context();
   const std::string& name = session.state().reference;
+  // One that becomes the policy needs the policy's numbers.
+  const bool bf16 = context.recipe->bf16(), refreshed = context.stage->rl.reference_refresh_steps > 0;
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
-                          ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name));
+                          ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name,
+                                     bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32));
   auto reference = std::make_unique<ReferencePolicy>();
-  reference->model_ =
-      std::make_unique<CausalLm>(std::move(files.config), std::move(files.parameters), context.backend);
+  reference->model_ = PolicyOf(std::move(files), context.backend, {.bf16 = bf16});
   return reference;
 }
 
@@ -33,13 +36,13 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
     TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
                             AtomicDirectory::Create(context.directory + "/" + name));
     TEMPER_RETURN_IF_ERROR(
-        WritePolicy(session.model().config(), session.model().parameters(), "", files->temporary()));
+        WritePolicy(session.model().config(), session.model().weights().computed(), "", files->temporary()));
     TEMPER_ASSIGN_OR_RETURN(session.mutable_state().reference_checksums, SumsOfFolder(files->temporary()));
     TEMPER_RETURN_IF_ERROR(files->Commit());
   }
   session.mutable_state().reference = name;
   std::vector<Parameter>& mine = model_->parameters().list();
-  const std::vector<Parameter>& theirs = session.model().parameters().list();
+  const std::vector<Parameter>& theirs = session.model().weights().computed().list();
   for (size_t i = 0; i < mine.size(); ++i) mine[i].value.copy_(theirs[i].value);
   model_->WeightsChanged(session.model().version());
   return absl::OkStatus();

@@ -68,6 +68,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
   const std::string& checkpoint = context.checkpoint;
+  const PolicyUse use = {.trained = true, .bf16 = context.recipe->bf16()};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     // The first rank has looked before anything began (trainer/run_directory/intact.h).
@@ -77,22 +78,23 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     session->seconds_before_ = session->state_.seconds;
     session->saved_step_ = session->state_.step;
     session->tokenizer_directory_ = checkpoint;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend, {.trained = true}));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend, use));
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
-    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend));
+    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend, use.bf16));
   } else {
     session->tokenizer_directory_ = context.from_directory;
-    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend, {.trained = true}));
+    TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend, use));
   }
   session->state_.rows = context.inputs->RowsOf(*context.stage);
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);
-  session->model_->WeightsChanged(session->state_.policy_version);
   session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
-  if (!checkpoint.empty()) TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->optimizer_.get()));
+  if (!checkpoint.empty())
+    TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->model_.get(), session->optimizer_.get()));
+  session->model_->WeightsChanged(session->state_.policy_version);
   const StepOptions options{updates.tokens_per_microbatch, updates.gradient_leaves, updates.recompute,
                             updates.gradient_bits};
   session->updater_ =

@@ -7,20 +7,30 @@
 #include "cli/line/policy.h"
 #include "comm/mesh.h"
 #include "core/random.h"
+#include "model/policy.h"
 #include "rollout/engine.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {
+namespace {
+
+PolicyUse UseOf(const BenchOptions& options, bool trained) {
+  return {.trained = trained, .bf16 = options.weights == kernels::Type::kBf16};
+}
+
+}  // namespace
 
 absl::Status BenchGenerate(const BenchOptions& options) {
   ThreadPool pool(static_cast<int>(options.threads));
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), backend.get());
+  const ModelConfig config = files.config;
+  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, false));
+  CausalLm& model = *policy;
   for (int64_t batch : options.batches) {
     TEMPER_ASSIGN_OR_RETURN(auto lists,
-                            BenchTokens(options, batch, options.prompt_tokens, files.config.vocab_size));
+                            BenchTokens(options, batch, options.prompt_tokens, config.vocab_size));
     SamplingOptions sampling;
     sampling.max_new_tokens = options.new_tokens;
     sampling.ignore_eos = true;
@@ -41,8 +51,8 @@ absl::Status BenchGenerate(const BenchOptions& options) {
         std::vector<int32_t>& tokens = prompts[i].tokens;
         const int64_t shared = std::min(options.shared_tokens, static_cast<int64_t>(tokens.size()) - 1);
         std::copy_n(prompts[0].tokens.begin(), shared, tokens.begin());
-        tokens[0] = static_cast<int32_t>(round % files.config.vocab_size);
-        tokens[shared] = static_cast<int32_t>((round * batch + i) % files.config.vocab_size);
+        tokens[0] = static_cast<int32_t>(round % config.vocab_size);
+        tokens[shared] = static_cast<int32_t>((round * batch + i) % config.vocab_size);
       }
       const double begin = Seconds();
       TEMPER_RETURN_IF_ERROR(SampleAll(
@@ -70,12 +80,14 @@ absl::Status BenchTrain(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
-  CausalLm model(files.config, std::move(files.parameters), backend.get());
+  const ModelConfig config = files.config;
+  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, true));
+  CausalLm& model = *policy;
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
   // One token more than is put in: each input has a target.
-  TEMPER_ASSIGN_OR_RETURN(auto lists, BenchTokens(options, options.sequences, options.sequence_tokens + 1,
-                                                  files.config.vocab_size));
+  TEMPER_ASSIGN_OR_RETURN(
+      auto lists, BenchTokens(options, options.sequences, options.sequence_tokens + 1, config.vocab_size));
   std::vector<TrainSequence> sequences(options.sequences);
   LossDenominators denominators;
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -108,8 +120,11 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
-  CausalLm reference(files.config, files.parameters.Clone(), backend.get());
-  CausalLm model(files.config, std::move(files.parameters), backend.get());
+  const std::unique_ptr<CausalLm> reference =
+      PolicyOf({files.config, files.parameters.Clone()}, backend.get(), UseOf(options, false));
+  const ModelConfig config = files.config;
+  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, true));
+  CausalLm& model = *policy;
   Optimizer optimizer(&model);
   const StepOptions step;
   Updater updater(&model, &optimizer, step, Mesh::Single());
@@ -117,8 +132,8 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   SamplingOptions sampling;
   sampling.max_new_tokens = options.new_tokens;
   sampling.ignore_eos = true;
-  TEMPER_ASSIGN_OR_RETURN(
-      auto lists, BenchTokens(options, options.prompts, options.prompt_tokens, files.config.vocab_size));
+  TEMPER_ASSIGN_OR_RETURN(auto lists,
+                          BenchTokens(options, options.prompts, options.prompt_tokens, config.vocab_size));
   std::vector<Prompt> prompts(options.prompts);
   std::vector<SampleRequest> requests;
   for (Prompt& prompt : prompts) {
@@ -155,7 +170,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
     }
     denominators.sequences = static_cast<double>(sequences.size());
     denominators.tokens = tokens;
-    SequenceLogprobs(reference, in_order, step.tokens_per_microbatch, 1.0f,
+    SequenceLogprobs(*reference, in_order, step.tokens_per_microbatch, 1.0f,
                      [&](size_t i, absl::Span<const float> logprobs) {
                        sequences[i].ref_logprobs.assign(logprobs.begin(), logprobs.end());
                      });

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/config/config.h"
+#include "kernels/matrix.h"
 
 namespace temper {
 
@@ -26,6 +27,7 @@ inline constexpr BenchName kBenchNames[] = {
 struct BenchOptions {
   std::string model;
   std::string device = "cpu";
+  kernels::Type weights = kernels::Type::kF32;
   int64_t threads = 2;
   int64_t rounds = 7;
   double round_ms = 20;
@@ -51,6 +53,8 @@ struct BenchOptions {
         "of 5.2 million weights.");
     v.Field("device", device,
             "generate, train, grpo: where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
+    v.Choice("weights", weights, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
+             "generate, train, grpo: what is computed with.");
     v.Field("threads", threads,
             "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));

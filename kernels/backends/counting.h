@@ -24,6 +24,7 @@ class CountingBackend final : public Backend {
   void CopyToHost(const Matrix&, float*) override {}
   void CopyFromHost(const float*, const Matrix&) override {}
   void Add(const Matrix&, const Matrix&) override {}
+  void RoundToBf16(const Matrix&, const Matrix&) override {}
   void Products(absl::Span<const Product>) override {}
   void WeightGradients(absl::Span<const WeightGradient>) override {}
   void BiasGradient(const Matrix&, float*) override {}

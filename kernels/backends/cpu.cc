@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "core/check.h"
 #include "core/huge_pages.h"
+#include "kernels/convert.h"
 #include "kernels/cpu/row_ops.h"
 #include "kernels/isa.h"
 
@@ -76,6 +78,19 @@ void CpuBackend::CopyFromHost(const float* from, const Matrix& to) { Copy(F32(fr
 
 void CpuBackend::Add(const Matrix& from, const Matrix& to) {
   ForRuns(pool(), {from, to}, TEMPER_DISPATCH(AddRow));
+}
+
+void CpuBackend::RoundToBf16(const Matrix& from, const Matrix& to) {
+  CheckShapes(from, to);
+  TEMPER_CHECK(from.stride == from.cols && to.stride == to.cols);
+  const float* const source = from.f32();
+  pool().ParallelFor(from.rows * from.cols, kElements, [&](int64_t begin, int64_t end) {
+    if (to.type == Type::kBf16)
+      return FloatToBfloat(end - begin, source + begin, static_cast<uint16_t*>(to.data) + begin);
+    std::vector<uint16_t> rounded(end - begin);
+    FloatToBfloat(end - begin, source + begin, rounded.data());
+    BfloatToFloat(end - begin, rounded.data(), to.f32() + begin);
+  });
 }
 
 }  // namespace temper::kernels

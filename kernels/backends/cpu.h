@@ -19,6 +19,7 @@ class CpuBackend : public Backend {
   void CopyToHost(const Matrix& from, float* to) override;
   void CopyFromHost(const float* from, const Matrix& to) override;
   void Add(const Matrix& from, const Matrix& to) override;
+  void RoundToBf16(const Matrix& from, const Matrix& to) override;
   void Products(absl::Span<const Product> products) override;
   void WeightGradients(absl::Span<const WeightGradient> gradients) override;
   void BiasGradient(const Matrix& dy, float* dbias) override;

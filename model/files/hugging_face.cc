@@ -221,7 +221,11 @@ std::string GenerationConfigText(const ModelConfig& config) {
 
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
                          const std::string& tokenizer_directory, const std::string& directory) {
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigTextFor(config.json, WeightDtype::kF32));
+  const bool bf16 =
+      std::any_of(parameters.list().begin(), parameters.list().end(),
+                  [](const Parameter& parameter) { return parameter.value.scalar_type() == at::kBFloat16; });
+  TEMPER_ASSIGN_OR_RETURN(const std::string text,
+                          ConfigTextFor(config.json, bf16 ? WeightDtype::kBf16 : WeightDtype::kF32));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
   std::vector<NamedTensor> tensors;
   for (const Parameter& parameter : parameters.list()) tensors.push_back({parameter.name, parameter.value});

@@ -43,7 +43,8 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
 // generation_config.json: as it was read, else of the config's tokens.
 std::string GenerationConfigText(const ModelConfig& config);
 
-// Writes config.json, model.safetensors (one file, f32) and generation_config.json, and copies the
+// Writes config.json, model.safetensors (one file, weights as they are: f32, or matrices of bf16 and vectors
+// of f32) and generation_config.json, and copies the
 // tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The caller owns
 // atomicity: `directory` exists and is a temporary one.
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,

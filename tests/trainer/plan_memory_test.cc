@@ -106,7 +106,7 @@ void ExpectThePlan(bool recompute) {
   double planned = 0;
   std::string pools;
   for (const auto& [name, bytes] :
-       UpdatePools(Parsed(Large()), updates, 0, /*reference=*/false, /*ranks=*/1)) {
+       UpdatePools(Parsed(Large()), updates, 0, /*reference=*/false, {.ranks = 1})) {
     planned += static_cast<double>(bytes);
     absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
   }

@@ -6,6 +6,7 @@
 #include "core/json/json.h"
 #include "core/metrics.h"
 #include "gmock/gmock.h"
+#include "model/files/hugging_face.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/run_directory/checkpoint.h"
 
@@ -116,6 +117,39 @@ TEST_F(Recipe, HasTheSameDigestOnTwoAndFourRanks) {
     });
     EXPECT_EQ(Digest(run), *digest_) << ranks << " ranks";
   }
+}
+
+// The same promises hold of bf16 weights, and what is saved of them is bf16.
+TEST_F(Recipe, OfBf16WeightsHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
+  RecipeConfig recipe = *recipe_;
+  recipe.weights = kernels::Type::kBf16;
+  const std::string whole = *folder_ / "bf16", ranks = *folder_ / "bf16-ranks",
+                    stopped = *folder_ / "bf16-stopped";
+  ASSERT_TRUE(RunAlone(recipe, whole, Never).ok());
+  EXPECT_NE(Digest(whole), *digest_);
+  ThreadWorld world(2);
+  world.Run([&](Communicator& comm) { EXPECT_TRUE(RunRecipe(recipe, ranks, comm, Never).ok()); });
+  EXPECT_EQ(Digest(ranks), Digest(whole));
+  for (absl::Status status = absl::CancelledError(); absl::IsCancelled(status);) {
+    int64_t calls = 0;
+    status = RunAlone(recipe, stopped, [&] { return ++calls >= calls_ / 5; });
+    EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+  }
+  EXPECT_EQ(Digest(stopped), Digest(whole));
+
+  const auto lines = ReadMetrics(whole + "/metrics.jsonl");
+  ASSERT_TRUE(lines.ok()) << lines.status();
+  int64_t first = 0;
+  for (const MetricsLine& line : *lines) {
+    if (line.stage != "zero" || line.step % 2 != 1 || line.Find("unequal_tokens") == nullptr) continue;
+    ++first;
+    EXPECT_EQ(*line.Find("unequal_tokens"), 0) << line.step;
+    EXPECT_EQ(*line.Find("kl"), 0) << line.step;
+  }
+  EXPECT_GT(first, 0);
+  const auto read = ReadPolicy(*LatestCheckpoint(whole + "/zero/checkpoints"), WeightNumbers::kAsStored);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->parameters["lm_head.weight"].scalar_type(), at::kBFloat16);
 }
 
 // No checkpoint is due by the count: what a stop does not save is lost.

@@ -15,6 +15,7 @@
 #include "comm/mesh.h"
 #include "core/config/config.h"
 #include "core/version.h"
+#include "kernels/matrix.h"
 #include "trainer/config/collect.h"
 #include "trainer/config/evaluation.h"
 #include "trainer/config/rl.h"
@@ -58,6 +59,7 @@ struct RecipeConfig {
   int64_t seed = 0;
   int64_t threads = 0;
   std::string device = "cpu";
+  kernels::Type weights = kernels::Type::kF32;
   MeshSizes mesh;
   double deadline_minutes = 10;
   bool shared = false;
@@ -80,6 +82,10 @@ struct RecipeConfig {
         "device", device,
         "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
         "GPU the run is not exact (docs/exactness.md).");
+    v.Choice("weights", weights, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
+             "What policies compute with: bf16 is the nearest to each number that is trained, which itself "
+             "stays f32, as do the optimizer's moments. Half the memory and time of reading weights, and the "
+             "policy is saved in bf16.");
     v.Section("mesh", mesh, "How the ranks share the work.");
     v.Field(
         "deadline_minutes", deadline_minutes,
@@ -106,6 +112,8 @@ struct RecipeConfig {
       stage.collect.reward = rl.reward;
     });
   }
+
+  bool bf16() const { return weights == kernels::Type::kBf16; }
 
   // `date` as chat templates get it; nothing where it is empty.
   std::optional<absl::Time> Date() const {

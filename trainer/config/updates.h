@@ -34,10 +34,11 @@ struct UpdatesConfig {
             "Parts of an update whose gradients are summed apart and then together: at least the ranks that "
             "share the samples.",
             Between(1, 1024));
-    v.Field("gradient_bits", gradient_bits,
-            "A part's gradient counts in units of 2^-bits, so that any order adds to the same bits. An update "
-            "with a value of 2^(62 - bits) / gradient_leaves or more is skipped (updates/out_of_range).",
-            Between(20, 100));
+    v.Field(
+        "gradient_bits", gradient_bits,
+        "A part's gradient counts in units of 2^-bits, so that any order adds to the same bits. An update "
+        "with a value of 2^(62 - bits) / gradient_leaves or more is skipped (updates/out_of_range).",
+        Between(20, 100));
     v.Field(
         "recompute", recompute,
         "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.",

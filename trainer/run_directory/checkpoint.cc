@@ -24,6 +24,8 @@ namespace temper {
 namespace {
 
 constexpr int64_t kFormat = 2;
+// Before the name of a weight whose policy computes with what it was rounded to.
+const std::string kMaster = "weights.";
 
 // The step of a checkpoint's folder; -1: it is another folder.
 int64_t StepOf(absl::string_view name) {
@@ -129,10 +131,15 @@ absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
                           AtomicDirectory::Create(directory + "/" + name));
   TEMPER_RETURN_IF_ERROR(
-      WritePolicy(model.config(), model.parameters(), tokenizer_directory, files->temporary()));
+      WritePolicy(model.config(), model.weights().computed(), tokenizer_directory, files->temporary()));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
-  TEMPER_RETURN_IF_ERROR(
-      WriteSafetensors(OptimizerPath(files->temporary()), {{"m", optimizer.m()}, {"v", optimizer.v()}}));
+  std::vector<NamedTensor> tensors = {{"m", optimizer.m()}, {"v", optimizer.v()}};
+  if (model.weights().rounded()) {
+    for (const Parameter& parameter : model.parameters().list()) {
+      if (parameter.trained) tensors.push_back({kMaster + parameter.name, parameter.value});
+    }
+  }
+  TEMPER_RETURN_IF_ERROR(WriteSafetensors(OptimizerPath(files->temporary()), std::move(tensors)));
   TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(files->temporary()));
   const Json json = {{"format", kFormat},
                      {"numerics", state.numerics},
@@ -216,11 +223,16 @@ absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& ch
   return files;
 }
 
-absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer) {
+absl::Status LoadOptimizer(const std::string& checkpoint, CausalLm* model, Optimizer* optimizer) {
   const std::string path = OptimizerPath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  const std::pair<const char*, at::Tensor*> moments[] = {{"m", &optimizer->m()}, {"v", &optimizer->v()}};
-  for (const auto& [name, tensor] : moments) {
+  std::vector<std::pair<std::string, at::Tensor*>> tensors = {{"m", &optimizer->m()}, {"v", &optimizer->v()}};
+  if (model->weights().rounded()) {
+    for (Parameter& parameter : model->parameters().list()) {
+      if (parameter.trained) tensors.emplace_back(kMaster + parameter.name, &parameter.value);
+    }
+  }
+  for (const auto& [name, tensor] : tensors) {
     const TensorInfo* info = file->Find(name);
     if (info == nullptr || info->elements != tensor->numel()) {
       return absl::InvalidArgumentError(absl::StrCat(

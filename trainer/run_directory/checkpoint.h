@@ -67,6 +67,6 @@ absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& ch
 
 // Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
 // errors that name the file.
-absl::Status LoadOptimizer(const std::string& checkpoint, Optimizer* optimizer);
+absl::Status LoadOptimizer(const std::string& checkpoint, CausalLm* model, Optimizer* optimizer);
 
 }  // namespace temper

@@ -385,7 +385,8 @@ absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::str
 }
 
 std::string NumericsText(const RecipeConfig& recipe, bool exact) {
-  return exact ? absl::StrCat("f32, exact, numerics ", kNumerics) : NotExactText(recipe.device);
+  return exact ? absl::StrCat(recipe.bf16() ? "bf16 weights" : "f32", ", exact, numerics ", kNumerics)
+               : NotExactText(recipe.device);
 }
 
 std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool exact) {

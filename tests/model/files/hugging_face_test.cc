@@ -211,6 +211,39 @@ TEST_F(HuggingFace, WeightsThatAreNotFiniteOrWereNeverWrittenAreRefused) {
   EXPECT_THAT(ErrorOf(), HasSubstr("every weight is zero"));
 }
 
+TEST_F(HuggingFace, MatricesOfBf16StayWhatTheyAreWhereTheyAreNotTrained) {
+  std::vector<NamedTensor> tensors = Tensors(TinyQwen2());
+  const std::string f32 = "model.layers.0.mlp.up_proj.weight";
+  for (NamedTensor& tensor : tensors) {
+    if (tensor.name != f32) tensor.value = tensor.value.to(at::kBFloat16);
+  }
+  tensors.push_back({"lm_head.weight", At(tensors, "model.embed_tokens.weight").clone()});
+  WriteTensors(tensors);
+  const auto floats = ReadPolicy(directory_), stored = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  ASSERT_TRUE(floats.ok() && stored.ok()) << floats.status() << stored.status();
+  for (const Parameter& parameter : stored->parameters.list()) {
+    EXPECT_EQ(parameter.value.scalar_type() == at::kBFloat16,
+              parameter.value.dim() == 2 && parameter.name != f32)
+        << parameter.name;
+    EXPECT_TRUE(SameBits(parameter.value.to(at::kFloat), floats->parameters[parameter.name]))
+        << parameter.name;
+  }
+  // A directory of them is read back as they are.
+  ASSERT_TRUE(WritePolicy(stored->config, stored->parameters, "", directory_).ok());
+  const auto again = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  ASSERT_TRUE(again.ok()) << again.status();
+  for (const Parameter& parameter : stored->parameters.list())
+    EXPECT_TRUE(parameter.value.equal(again->parameters[parameter.name])) << parameter.name;
+  EXPECT_EQ(*Find(Json::parse(again->config.json), "torch_dtype"), "bfloat16");
+
+  const std::string name = "model.layers.1.mlp.up_proj.weight";
+  static_cast<uint16_t*>(At(tensors, name).mutable_data_ptr())[239] = 0x7fc0;
+  WriteTensors(tensors);
+  const auto bad = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  EXPECT_THAT(std::string(bad.status().message()),
+              HasSubstr(absl::StrCat("tensor ", name, ": element 239 is nan")));
+}
+
 TEST_F(HuggingFace, AStoredHeadOfATiedModelMustBeTheEmbedding) {
   std::vector<NamedTensor> tensors = Tensors(TinyQwen2());
   tensors.push_back({"lm_head.weight", At(tensors, "model.embed_tokens.weight").clone()});
