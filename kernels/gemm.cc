@@ -119,7 +119,7 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   PanelTask task = {};
   task.rows = std::min(cut.rows, p.m() - row);
   // The few rows behind the last whole block go ways that take them as they are.
-  const bool tiles = whole.tiles != nullptr && task.rows > PackRows(*TEMPER_DISPATCH(kTile));
+  const bool tiles = whole.tiles != nullptr && task.rows > kPackRows;
   for (const FactorPair& factors : all) {
     PanelFactors& x = task.factors[task.factor_count++];
     x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);

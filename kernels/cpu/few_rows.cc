@@ -14,13 +14,26 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 
+// Chains over a packed panel, and what is left to fetch is fetched in the first steps.
+template <int R>
+inline void ChainsAhead(const Walk& walk, F16 (&acc)[kWidth * R], Fetch& fetch) {
+  const int64_t ahead = fetch.lines() / 2 < walk.k ? fetch.lines() / 2 : walk.k;
+  ChainsFetching<R, false, 0>({walk.a, walk.stride, walk.panel, kPanel, ahead}, acc, fetch);
+  Chains<R, false>({walk.a + ahead, walk.stride, walk.panel + ahead * kPanel, kPanel, walk.k - ahead}, acc);
+}
+
 // Chains whose accumulators wait in memory: those of other rows have the registers in between.
 template <int R, bool kFar, bool kCopy>
-__attribute__((noinline)) void WaitingChains(const Walk& walk, F16 (&waiting)[kWidth * R], float* copy) {
+__attribute__((noinline)) void WaitingChains(const Walk& walk, F16 (&waiting)[kWidth * R], float* copy,
+                                             Fetch& fetch) {
   F16 acc[kWidth * R];
 #pragma GCC unroll 12
   for (int i = 0; i < kWidth * R; ++i) acc[i] = waiting[i];
-  Chains<R, false, kFar, kCopy>(walk, acc, copy);
+  if constexpr (kFar || kCopy) {
+    Chains<R, false, kFar, kCopy>(walk, acc, copy);
+  } else {
+    ChainsAhead<R>(walk, acc, fetch);
+  }
 #pragma GCC unroll 12
   for (int i = 0; i < kWidth * R; ++i) waiting[i] = acc[i];
 }
@@ -45,24 +58,27 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
         const float *const a = x.a + begin, *const more = a + R * x.lda;
         const void* const at = At(t, x, 0, begin);
         const float* const b = static_cast<const float*>(at);
+        Fetch fetch;
         if (!in_place) {
-          // Behind the last steps come the next panel's first ones.
-          const void* const next = begin + kStep < x.k ? At(t, x, 0, begin + kStep) : At(t, x, kPanel, 0);
-          PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16, next}, t.b_transposed, scratch);
+          PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16}, t.b_transposed, scratch);
+          // Behind the last steps come the next columns' first ones.
+          const int64_t size = t.b_bf16 ? 2 : 4, next = begin + kStep < x.k ? begin + kStep : 0;
+          if (t.b_transposed)
+            fetch = Fetch(At(t, x, next == 0 ? t.cols : 0, next), kStep * size, t.cols, x.ldb * size);
         }
         if constexpr (S == 0) {
           if (in_place) {
             Chains<R, false, true>({a, x.lda, b, x.ldb, count}, acc);
           } else {
-            Chains<R, false>({a, x.lda, scratch, kPanel, count}, acc);
+            WaitingChains<R, false, false>({a, x.lda, scratch, kPanel, count}, acc, nullptr, fetch);
           }
         } else {
           if (in_place) {
-            WaitingChains<R, true, true>({a, x.lda, b, x.ldb, count}, acc, scratch);
+            WaitingChains<R, true, true>({a, x.lda, b, x.ldb, count}, acc, scratch, fetch);
           } else {
-            WaitingChains<R, false, false>({a, x.lda, scratch, kPanel, count}, acc, nullptr);
+            WaitingChains<R, false, false>({a, x.lda, scratch, kPanel, count}, acc, nullptr, fetch);
           }
-          WaitingChains<S, false, false>({more, x.lda, scratch, kPanel, count}, second, nullptr);
+          WaitingChains<S, false, false>({more, x.lda, scratch, kPanel, count}, second, nullptr, fetch);
         }
       }
     }
@@ -139,7 +155,7 @@ void Direct(const PanelTask& t, float* scratch) {
 void ComputeFewRows(const PanelTask& t, float* scratch) {
   if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
     return t.b_bf16 ? Direct<Bf16>(t, scratch) : Direct<float>(t, scratch);
-  WithRows<2 * kTileRows>(t.rows, [&](auto rows) {
+  WithRows<kPackRows>(t.rows, [&](auto rows) {
     constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
     PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);
   });

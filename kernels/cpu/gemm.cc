@@ -73,7 +73,7 @@ void Across(const PanelTask& t) {
 template <bool kColumns>
 void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0) {
   // Of the next panel's lines, each tile fetches a part.
-  const bool many = t.rows >= 8 * kTileRows;
+  const int64_t steps_a_line = fetch.done() ? 0 : (t.rows - row) / kTileRows * t.k / fetch.lines();
   // So few rows over do not fill the pipes: they share with the last whole tile.
   const int64_t over = t.rows % kTileRows, whole = t.rows - over;
   const int64_t end =
@@ -81,14 +81,23 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
   for (; row < end; row += kTileRows) {
     if (fetch.done()) {
       Tile<kTileRows, kColumns>(t, panel, row);
-    } else if (many) {
+    } else if (steps_a_line >= 4) {
       Tile<kTileRows, kColumns, false, 4>(t, panel, row, nullptr, &fetch);
-    } else {
+    } else if (steps_a_line >= 2) {
       Tile<kTileRows, kColumns, false, 2>(t, panel, row, nullptr, &fetch);
+    } else {
+      Tile<kTileRows, kColumns, false, 1>(t, panel, row, nullptr, &fetch);
     }
   }
   const auto rest = [&](int64_t count) {
-    WithRows<kTileRows - 1>(count, [&](auto rows) { Tile<decltype(rows)::value, kColumns>(t, panel, row); });
+    WithRows<kTileRows - 1>(count, [&](auto rows) {
+      constexpr int kRows = decltype(rows)::value;
+      if (fetch.done()) {
+        Tile<kRows, kColumns>(t, panel, row);
+      } else {
+        Tile<kRows, kColumns, false, 1>(t, panel, row, nullptr, &fetch);
+      }
+    });
     row += count;
   };
   if (end < whole) rest((t.rows - row + 1) / 2);
@@ -99,8 +108,7 @@ void Tiles(const PanelTask& t, const float* panel, Fetch& fetch, int64_t row = 0
 void PackColumnsOf(const PanelTask& t, float* panels) {
   for (int f = 0; f < t.factor_count; ++f) {
     const PanelFactors& x = t.factors[f];
-    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel, t.b_bf16, t.rows < 64 ? At(t, x, t.cols, 0) : nullptr},
-              t.b_transposed, panels + x.first * kPanel);
+    PackPanel({x.b, x.ldb, t.cols, x.k, t.k * kPanel, t.b_bf16}, t.b_transposed, panels + x.first * kPanel);
   }
 }
 
@@ -108,20 +116,23 @@ void PackColumnsOf(const PanelTask& t, float* panels) {
 // it.
 template <bool kColumns>
 void PackAndTiles(const PanelTask& t, float* scratch) {
-  Fetch none;
+  // The next columns' rows lie in pages of their own, which no processor foresees.
+  const PanelFactors& x = t.factors[0];
+  const int64_t size = t.b_bf16 ? 2 : 4;
+  Fetch next(t.b_transposed ? At(t, x, t.cols, 0) : nullptr, x.k * size, t.cols, x.ldb * size);
   const bool together = !t.b_transposed && !t.b_bf16 && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);
   } else {
     PackColumnsOf(t, scratch);
   }
-  Tiles<kColumns>(t, scratch, none, together ? kTileRows : 0);
+  Tiles<kColumns>(t, scratch, next, together ? kTileRows : 0);
 }
 
 }  // namespace
 
 void ComputePanel(const PanelTask& t, float* scratch) {
-  Fetch fetch(t.next, t.k * kPanel);
+  Fetch fetch(t.next, t.k * kPanel * 4);
   const bool columns = t.factors[0].lda == 0;
   const auto tiles = [&](const PanelTask& part, const float* panel) {
     columns ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
@@ -135,7 +146,7 @@ void ComputePanel(const PanelTask& t, float* scratch) {
                        [&](auto panels) { Across<2, decltype(panels)::value>(t); });
   }
   if (t.panel != nullptr) return tiles(t, t.panel);
-  if (t.rows <= 2 * kTileRows || t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
+  if (t.rows <= kPackRows || t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
     return ComputeFewRows(t, scratch);
   if (t.cols <= kPanel) return columns ? PackAndTiles<true>(t, scratch) : PackAndTiles<false>(t, scratch);
   PackColumnsOf(t, scratch);

@@ -20,9 +20,8 @@ inline int DirectRows(bool b_transposed, int64_t ldb) {
 }
 // Columns that such a piece has, at most.
 constexpr int kWide = 1024;
-// Up to so many rows, two tiles of them, an unpacked panel is packed little by little, each part for all the
-// rows at once.
-inline int PackRows(TileShape tile) { return 2 * tile.rows; }
+// Up to so many rows an unpacked panel is packed little by little, each part for all the rows at once.
+constexpr int kPackRows = 12;
 // One row or two do not fill the multipliers' pipes with one packed panel: they take several at once.
 inline int PanelsAtOnce(int64_t rows) { return rows == 1 ? 4 : rows == 2 ? 2 : 1; }
 
@@ -48,7 +47,7 @@ struct PanelFactors {
   int64_t begin, whole;  // of their part of the axis, see AxisPart
 };
 
-// c[rows, cols] of at most PanelsAtOnce() x kPanel columns; if unpacked and of more than PackRows() rows of
+// c[rows, cols] of at most PanelsAtOnce() x kPanel columns; if unpacked and of more than kPackRows rows of
 // kColumnsTogether, and of kWide columns where rows <= DirectRows(). See Product for the order.
 struct PanelTask {
   PanelFactors factors[3];
@@ -98,8 +97,6 @@ struct Strip {
   int64_t length;
   int64_t apart = 0;  // floats from one panel that they go to to the next
   bool bf16 = false;  // PackPanel alone takes such numbers, and makes f32 of them
-  const void* next =
-      nullptr;  // transposed: what is wanted behind it, of the same shape, is fetched meanwhile
 };
 
 #define TEMPER_GEMM_FUNCTIONS(ISA, ROWS, COLUMNS)                                                        \
@@ -113,7 +110,7 @@ struct Strip {
   /* out[m][kTileRows] from at most kTileRows columns. */                                                \
   void PackColumns(const Strip& columns, float* out);                                                    \
   void ComputePanel(const PanelTask& task, float* scratch); /* PanelScratch() floats if panel is null */ \
-  /* Of that, at most PackRows() rows of an unpacked operand. */                                         \
+  /* Of that, at most kPackRows rows of an unpacked operand. */                                          \
   void ComputeFewRows(const PanelTask& task, float* scratch);                                            \
   void ComputeGradient(const GradientTask& task, float* scratch); /* kGradientRows * kPanel floats */    \
   /* Goes on with the sums of at most kLanes columns. */                                                 \

@@ -15,7 +15,6 @@ inline float Widen(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} <
 template <typename E>
 void PackTransposed(const Strip& rows, float* out) {
   const E* const b = static_cast<const E*>(rows.data);
-  const E* const next = static_cast<const E*>(rows.next);
   const int64_t ldb = rows.ld, k = rows.length;
   const int cols = rows.count;
   int64_t i = 0;
@@ -26,7 +25,6 @@ void PackTransposed(const Strip& rows, float* out) {
     const int64_t whole = k / kSteps * kSteps;
     for (int half = 0; half < 2; ++half) {
       for (i = 0; i < whole; i += kSteps) {
-        if (next != nullptr) FetchLines<kLanes>(next + half * kLanes * ldb + i, ldb);
         const Block16 block = LoadBlock(b + half * kLanes * ldb + i, ldb);
 #pragma GCC unroll 32
         for (int c = 0; c < kSteps; ++c) Store(out + (i + c) * kPanel + half * kLanes, Column<E>(block, c));
@@ -39,7 +37,6 @@ void PackTransposed(const Strip& rows, float* out) {
     const int64_t whole = k / kSteps * kSteps;
     for (int half = 0; half < kPanel; half += 8) {
       for (i = 0; i < whole; i += kSteps) {
-        if (next != nullptr && i % (4 * kSteps) == 0) FetchLines<8>(next + half * ldb + i, ldb);
         __m256 columns[4];
         LoadColumns(b + half * ldb + i, ldb, columns);
 #pragma GCC unroll 8
@@ -81,13 +78,11 @@ void PackPanelOf(const Strip& b, bool transposed, float* out) {
     }
     return;
   }
-  const E *rows = static_cast<const E*>(b.data), *next = static_cast<const E*>(b.next);
+  const E* rows = static_cast<const E*>(b.data);
   int left = b.count;
-  for (; left > kPanel; left -= kPanel, rows += kPanel * b.ld, out += b.apart) {
-    PackTransposed<E>({rows, b.ld, kPanel, k, 0, false, next}, out);
-    if (next != nullptr) next += kPanel * b.ld;
-  }
-  PackTransposed<E>({rows, b.ld, left, k, 0, false, next}, out);
+  for (; left > kPanel; left -= kPanel, rows += kPanel * b.ld, out += b.apart)
+    PackTransposed<E>({rows, b.ld, kPanel, k}, out);
+  PackTransposed<E>({rows, b.ld, left, k}, out);
 }
 
 }  // namespace

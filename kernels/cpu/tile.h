@@ -30,20 +30,32 @@ inline void WithRows(int64_t rows, const Body& body) {
 // So many steps ahead, and no more lines than one set of the first cache holds.
 constexpr int64_t kAhead = 8;
 
-// Memory that is wanted soon. It is fetched into the second cache line by line while chains are computed:
-// many lines at once would hold up the loads of the chains.
+// Memory that is wanted soon, rows of some bytes. It is fetched into the second cache line by line while
+// chains are computed: many lines at once would hold up the loads of the chains.
 struct Fetch {
-  const float* next = nullptr;
-  const float* end = nullptr;
+  const char* next = nullptr;
+  const char* row_end = nullptr;
+  int64_t bytes = 0, stride = 0;
+  int64_t rows = 0;  // left
 
   Fetch() = default;
   // `begin` may be null: nothing.
-  Fetch(const float* begin, int64_t floats) : next(begin), end(begin == nullptr ? nullptr : begin + floats) {}
+  Fetch(const void* begin, int64_t row_bytes, int64_t count = 1, int64_t apart = 0)
+      : next(static_cast<const char*>(begin)),
+        row_end(next + row_bytes),
+        bytes(row_bytes),
+        stride(apart),
+        rows(begin == nullptr ? 0 : count) {}
 
-  bool done() const { return next >= end; }
+  bool done() const { return rows <= 0; }
+  int64_t lines() const { return rows * ((bytes + 63) / 64); }
   inline void Line() {
     __builtin_prefetch(next, 0, 2);
-    next += kLanes;
+    next += 64;
+    if (next < row_end) return;
+    --rows;
+    row_end += stride;
+    next = row_end - bytes;
   }
 };
 
@@ -89,16 +101,18 @@ inline void Chains(const Walk& walk, F16 (&acc)[kWidth * R], float* copy = nullp
   }
 }
 
-// The same over a packed panel, and a line is fetched every kEvery steps.
+// The same over a packed panel, and a line is fetched every kEvery steps; two lines every step where it is 0.
 template <int R, bool kColumns, int kEvery>
 inline void ChainsFetching(const Walk& walk, F16 (&acc)[kWidth * R], Fetch& fetch) {
   const float *a = walk.a, *panel = walk.panel;
   const int64_t stride = walk.stride, k = walk.k;
+  constexpr int kSteps = kEvery == 0 ? 1 : kEvery;
   int64_t i = 0;
-  for (; i + kEvery <= k; i += kEvery) {
+  for (; i + kSteps <= k; i += kSteps) {
     fetch.Line();
+    if (kEvery == 0) fetch.Line();
 #pragma GCC unroll 4
-    for (int j = 0; j < kEvery; ++j) {
+    for (int j = 0; j < kSteps; ++j) {
       F16 b[kWidth];
 #pragma GCC unroll 2
       for (int v = 0; v < kWidth; ++v) b[v] = Load(panel + v * kLanes);

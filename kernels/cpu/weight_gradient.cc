@@ -133,7 +133,7 @@ void ComputeGradient(const GradientTask& t, float* scratch) {
     if (t.packed) {
       for (int64_t p = 0; p < panels; ++p) {
         const float* next = p + 1 < panels && t.m >= kFetchedRows ? t.x + (p + 1) * t.x_panel : nullptr;
-        Fetch fetch(next, m * kPanel);
+        Fetch fetch(next, m * kPanel * 4);
         for (int64_t j = 0; j < tiles; ++j) {
           const bool last = j + 1 == tiles;
           OneTile(t, {j, p, last ? 0 : j + 1, last ? p + 1 : p, begin, m}, scratch, fetch);
