@@ -76,8 +76,8 @@ Cut CutOf(const Product& p, int threads) {
   cut.width = tile.columns;
   if (p.packed == nullptr && p.m() <= DirectRows(p.b_transposed, p.b.stride)) {
     // Rows of b [k, n] lie in pages of their own: of each as much as there is for a thread.
-    const int64_t share = Ceil(Ceil(p.n(), p.b_transposed ? 2 * threads : threads), 128) * 128;
-    cut.width = std::min<int64_t>(share, kWide);
+    const int64_t shares = p.b_transposed ? 2 * threads : threads, whole = p.b_transposed ? 32 : 128;
+    cut.width = std::min<int64_t>(Ceil(Ceil(p.n(), shares), whole) * whole, kWide);
   } else if (p.packed != nullptr) {
     cut.width *= PanelsAtOnce(p.m());
   } else if (!p.b_transposed && p.b.stride >= kManyPages && p.m() > kRowBlock / 2) {
