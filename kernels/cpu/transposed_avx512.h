@@ -111,7 +111,10 @@ inline int Transposed(const PanelTask& t, float* scratch) {
   const int64_t steps = t.k / t.chunks;
   int column = 0;
   if (steps < kLanes * kInWord<E>) return 0;
-  if (t.rows == 1 && t.chunks == 8 && t.k % (8 * kLanes) == 0) {
+  // Long chunks that are no whole windows have nothing fetched in time.
+  constexpr int64_t kWindow = kWindowLines * kLanes * kInWord<E>;
+  const bool windows = steps % kWindow == 0 || steps <= 2 * kWindow;
+  if (t.rows == 1 && t.chunks == 8 && t.k % (8 * kLanes) == 0 && windows) {
     for (int64_t i = 0; i < steps; i += kLanes) {
       const Block16 block = LoadBlock(x.a + i, steps, kLanes, 0);
 #pragma GCC unroll 16
@@ -124,7 +127,8 @@ inline int Transposed(const PanelTask& t, float* scratch) {
   const bool one_set = x.ldb % (1024 * kInWord<E>) == 0;
   WithRows<kDirectRows>(t.rows, [&](auto rows) {
     constexpr int kCount = decltype(rows)::value;
-    if (!one_set && kCount == 1) {
+    // One chain of Bf16 alone is slower than memory.
+    if (!one_set && kCount == 1 && kInWord<E> == 2) {
       for (; column + 2 * kLanes <= t.cols; column += 2 * kLanes) TransposedTile<E, kCount, 2>(t, column);
     }
     for (; column + kLanes <= t.cols; column += kLanes) TransposedTile<E, kCount, 1>(t, column);
