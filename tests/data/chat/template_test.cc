@@ -17,7 +17,9 @@
 namespace temper {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 constexpr char kCases[] = "tests/data/chat/template_cases.jsonl";
 
@@ -135,70 +137,70 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
       absl::StrAppend(&all, absl::StrReplaceAll(text, {{"N", absl::StrCat(i)}}));
     return all;
   };
-  const std::string cases[] = {
-      "{{ {" + numbered("'kN':0,", 300000) + "} | length }}",
-      "{{ dict(" + numbered("aN=0,", 50000) + ") | length }}",
-      "{% set n = namespace(" + numbered("aN=0,", 60000) + ") %}",
-      numbered("{% set vN = 1 %}", 200000),
-      numbered("{% macro mN() %}{% endmacro %}", 60000),
-      "{% with " + numbered("vN=1,", 29999) + "v=1 %}{% endwith %}",
-      "{% set s = '\\n' * 8000000 %}{% for i in range(1000) %}{% set x = s.splitlines() %}{% endfor %}",
-      "{% set " + repeat("x", 256) + " = 1 %}",
-      "{% for i in range(10 ** 9) %}{% endfor %}",
-      "{{ 'a' * 10 ** 9 }}",
-      "{{ [1] * 10 ** 12 }}",
-      "{{ 'a' * 9223372036854775807 }}",
-      "{{ 10 ** 9 ** 9 }}",
-      "{{ '%1000000000d' % 1 }}",
-      "{{ '{:1000000000}'.format(1) }}",
-      "{{ 'a'.center(10 ** 9) }}{{ 'a' | indent(10 ** 10, true) }}",
-      "{{ [1] | batch(10 ** 9, 1) | list }}",
-      repeat("{% for i in range(99999) %}", 5) + repeat("{% endfor %}", 5),
-      "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-      "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x.replace('a', n.x) %}{% endfor "
-      "%}",
-      "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
-      "{% set n = namespace(x=[1]) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}",
-      "{% set n = namespace(x=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x "
-      "}}",
-      "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}"
-      "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
-      "{% set n = namespace(x=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x | "
-      "tojson }}",
-      "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
-      "{% macro f(n) %}{{ f(n + 1) ~ f(n + 1) }}{% endmacro %}{{ f(0) }}",
-      "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
-      "{% for i in range(99999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor %}",
-      "{% for i in range(99999) %}{% set x = namespace(a=range(9999)) %}{% endfor %}",
-      "{{ 'x' * 33000000 }}",
-      "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% if 'xy' in s %}{% endif %}{% endfor %}",
-      "{% set s = 'x' * 9000000 %}{% set t = 'x' * 9000000 %}{% for i in range(99999) %}{% if s == t %}{% "
-      "endif %}"
-      "{% endfor %}",
-      "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.count('2') + s.find('2') %}{% "
-      "endfor %}",
-      "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.isdigit() %}{% endfor %}",
-      "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% set n = s is lower %}{% endfor %}",
-      "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = [s, s] | unique | list %}{% endfor %}",
-      "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = s.split('xxxy') %}{% endfor %}",
-      "{% set s = 'é' * 900000 %}{% for i in range(99999) %}{% set n = s | upper %}{% endfor %}",
-      "{{ " + repeat("(", 100000) + "1" + repeat(")", 100000) + " }}",
-      "{{ " + repeat("-", 100000) + "1 }}",
-      "{{ " + repeat("not ", 100000) + "1 }}",
-      "{{ 1" + repeat(" + 1", 100000) + " }}",
-      "{{ 1" + repeat(" if 1 else 1", 100000) + " }}",
-      "{{ x" + repeat(".a", 100000) + " }}",
-      "{{ x" + repeat("|upper", 100000) + " }}",
-      "{{ x" + repeat("[0]", 100000) + " }}",
-      "{{ x" + repeat("()", 100000) + " }}",
-      "{{ " + repeat("[", 100000) + " }}",
-      repeat("{% if 1 %}", 100000),
-      repeat("{% for x in y %}", 100000)};
-  for (const std::string& source : cases) {
-    const auto begin = std::chrono::steady_clock::now();
-    EXPECT_THAT(ErrorOf(source), HasSubstr("t.jinja:1: ")) << source.substr(0, 120);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
+  // By what ends them: a bound of work or of size, never the clock.
+  const std::pair<const char*, std::vector<std::string>> cases[] = {
+      {"the template does more than 67108864 steps",
+       {"{{ {" + numbered("'kN':0,", 300000) + "} | length }}",
+        "{{ dict(" + numbered("aN=0,", 50000) + ") | length }}",
+        "{% set n = namespace(" + numbered("aN=0,", 60000) + ") %}", numbered("{% set vN = 1 %}", 200000),
+        numbered("{% macro mN() %}{% endmacro %}", 60000),
+        "{% with " + numbered("vN=1,", 29999) + "v=1 %}{% endwith %}",
+        "{% set n = namespace(x=[1], y=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}"
+        "{% set n.y = [n.y, n.y] %}{% endfor %}{{ n.x == n.y }}",
+        "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% if 'xy' in s %}{% endif %}{% endfor %}",
+        "{% set s = 'x' * 9000000 %}{% set t = 'x' * 9000000 %}{% for i in range(99999) %}{% if s == t %}{% "
+        "endif %}"
+        "{% endfor %}",
+        "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.count('2') + s.find('2') %}{% "
+        "endfor %}",
+        "{% set s = '1' * 9000000 %}{% for i in range(99999) %}{% set n = s.isdigit() %}{% endfor %}",
+        "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = s.split('xxxy') %}{% endfor %}"}},
+      {"the template makes a text of more than 16777216 characters",
+       {"{% set s = '\\n' * 8000000 %}{% for i in range(1000) %}{% set x = s.splitlines() %}{% endfor %}",
+        "{{ 'a' * 10 ** 9 }}", "{{ [1] * 10 ** 12 }}", "{{ 'a' * 9223372036854775807 }}",
+        "{{ 'a'.center(10 ** 9) }}{{ 'a' | indent(10 ** 10, true) }}",
+        repeat("{% for i in range(99999) %}", 5) + repeat("{% endfor %}", 5),
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        "{% set n = namespace(x='ab') %}{% for i in range(99) %}{% set n.x = n.x.replace('a', n.x) %}{% "
+        "endfor "
+        "%}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(99) %}{% set n.x = n.x + n.x %}{% endfor %}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x "
+        "}}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(150) %}{% set n.x = [n.x, n.x] %}{% endfor %}{{ n.x "
+        "| "
+        "tojson }}",
+        "{% for i in range(99999) %}{% for j in range(9999) %}aaaaaaaaaaaaaaaa{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% set x = namespace(a=range(9999)) %}{% endfor %}",
+        "{{ 'x' * 33000000 }}",
+        "{% set s = 'x' * 9000000 %}{% for i in range(99999) %}{% set n = s is lower %}{% endfor %}",
+        "{% set s = 'x' * 900000 %}{% for i in range(99999) %}{% set n = [s, s] | unique | list %}{% endfor "
+        "%}",
+        "{% set s = 'é' * 900000 %}{% for i in range(99999) %}{% set n = s | upper %}{% endfor %}"}},
+      {"nested too deep",
+       {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% macro f(n) %}{{ f(n + 1) ~ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        "{% for x in [[1]] recursive %}{{ loop([[1]]) }}{% endfor %}",
+        "{{ " + repeat("(", 100000) + "1" + repeat(")", 100000) + " }}", "{{ " + repeat("-", 100000) + "1 }}",
+        "{{ " + repeat("not ", 100000) + "1 }}", "{{ 1" + repeat(" + 1", 100000) + " }}",
+        "{{ 1" + repeat(" if 1 else 1", 100000) + " }}", "{{ x" + repeat(".a", 100000) + " }}",
+        "{{ x" + repeat("|upper", 100000) + " }}", "{{ x" + repeat("[0]", 100000) + " }}",
+        "{{ x" + repeat("()", 100000) + " }}", repeat("{% if 1 %}", 100000),
+        repeat("{% for x in y %}", 100000)}},
+      {"",
+       {"{% set " + repeat("x", 256) + " = 1 %}", "{% for i in range(10 ** 9) %}{% endfor %}",
+        "{{ 10 ** 9 ** 9 }}", "{{ '%1000000000d' % 1 }}", "{{ '{:1000000000}'.format(1) }}",
+        "{{ [1] | batch(10 ** 9, 1) | list }}",
+        "{% set n = namespace(x=[1]) %}{% for i in range(99999) %}{% set n.x = [n.x] %}{% endfor %}",
+        "{{ " + repeat("[", 100000) + " }}"}}};
+  for (const auto& [bound, sources] : cases) {
+    for (const std::string& source : sources) {
+      const auto begin = std::chrono::steady_clock::now();
+      EXPECT_THAT(ErrorOf(source), AllOf(StartsWith("t.jinja:1: "), HasSubstr(bound)))
+          << source.substr(0, 120);
+      const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+      EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
+    }
   }
 }
 
