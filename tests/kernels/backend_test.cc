@@ -2,9 +2,11 @@
 #include "kernels/backend.h"
 
 #include <functional>
+#include <new>
 #include <numeric>
 
 #include "gtest/gtest.h"
+#include "kernels/backends/counting.h"
 #include "tests/kernels/reference.h"
 
 namespace temper::kernels {
@@ -35,6 +37,14 @@ TEST(Matrix, ViewsBeginWhereTheyShouldWhateverTheType) {
   EXPECT_EQ(half.Rows(2, 3).Columns(4, 5).data, bytes + 2 * (2 * 12 + 4));
   EXPECT_EQ(codes.Rows(2, 3).Columns(4, 5).data, bytes + 2 * 12 + 4);
   EXPECT_FALSE(Matrix().Rows(1, 2).Columns(3, 4));
+}
+
+// As where ulimit -v bounds it: the machine's fault, not temper's.
+TEST(CountingBackend, WithoutAddressSpaceIsOutOfMemory) {
+  ThreadPool pool(1);
+  CountingBackend counting(&pool, /*packs=*/true);
+  EXPECT_THROW(counting.Allocate(int64_t{1} << 60), std::bad_alloc);
+  EXPECT_EQ(counting.bytes(), 0);
 }
 
 TEST(Matrix, OfAnotherTypeIsNeverReadAsF32) {

@@ -204,6 +204,12 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
   }
 }
 
+TEST(ChatTemplateTest, ATextMayHaveAsManyCharactersAsTheBoundSaysAndNoneMore) {
+  EXPECT_EQ(Marked("{{ ('x' * 16777216) | length }}", Json::array()), "16777216");
+  EXPECT_THAT(ErrorOf("{{ ('x' * 16777217) | length }}"),
+              HasSubstr("a text of more than 16777216 characters"));
+}
+
 TEST(ChatTemplateTest, LookingAVariableUpAmongManyIsWorkThatCounts) {
   const std::string lookups = "{% for i in range(60000) %}{% if zz %}{% endif %}{% endfor %}";
   std::string many;
