@@ -39,9 +39,10 @@ Engine::Engine(CausalLm* model, const EngineOptions& options)
       options_(options),
       cache_pages_(CachePages(model->config(), options)),
       version_(model->version()),
-      scheduler_(
-          {.pages = cache_pages_, .max_batch = options.max_batch, .prefill_tokens = options.prefill_tokens}) {
-}
+      scheduler_({.pages = cache_pages_,
+                  .max_batch = options.max_batch,
+                  .prefill_tokens = options.prefill_tokens,
+                  .draft_tokens = options.draft_tokens}) {}
 Engine::~Engine() = default;
 
 int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& options) {
@@ -117,32 +118,39 @@ void Engine::Step() {
   const Scheduler::Admission admission = scheduler_.Admit();
   for (const Scheduler::Copy& copy : admission.copies) cache_->CopyPage(copy.from, copy.to);
   for (Sequence* sequence : admission.drawable)
-    Append(sequence, Draw({&sequence, 1}, LogitsOf(*sequence->group))[0]);
+    Append(sequence, Draw({{sequence, 0}}, LogitsOf(*sequence->group))[0]);
 
   const std::vector<Scheduler::Rows> plan = scheduler_.Plan();
   if (plan.empty()) return;
   TokenBatch batch;
   std::vector<int32_t> logit_rows;
-  std::vector<Sequence*> complete;
-  for (const auto& [sequence, count] : plan) {
-    const int64_t first = sequence->computed;
+  std::vector<Place> places;  // of the logits
+  for (const auto& [sequence, count, drafts] : plan) {
+    const int64_t first = sequence->computed, drafted = static_cast<int64_t>(drafts.size());
     for (int64_t i = first; i < first + count; ++i) batch.tokens.push_back(sequence->token(i));
-    batch.sequences.push_back({count, first, sequence->pages});
+    batch.sequences.push_back({count + drafted, first, sequence->pages});
     if (count < sequence->missing()) continue;
-    logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
-    complete.push_back(sequence);
+    for (int64_t ahead = 0; ahead <= drafted; ++ahead) {
+      if (ahead > 0) batch.tokens.push_back(drafts[ahead - 1]);
+      logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
+      places.push_back({sequence, ahead});
+    }
   }
   const Matrix logits = model_->Forward(batch, *cache_, logit_rows);
   scheduler_.Computed(plan);
   ++counts_.steps;
-  const std::vector<kernels::SampledToken> tokens = Draw(complete, logits);
-  for (size_t i = 0; i < complete.size(); ++i) {
-    SequenceGroup& group = *complete[i]->group;
-    if (complete[i]->trajectory.tokens.empty() && group.not_begun > 1) {
+  const std::vector<kernels::SampledToken> tokens = Draw(places, logits);
+  int64_t row = 0;
+  for (const Scheduler::Rows& rows : plan) {
+    if (rows.sequence->missing() > 0) continue;
+    SequenceGroup& group = *rows.sequence->group;
+    if (rows.sequence->trajectory.tokens.empty() && group.not_begun > 1) {
       group.logits = model_->backend().Allocate(logits.cols * 4);
-      model_->backend().Copy(logits.Rows(static_cast<int64_t>(i), 1), LogitsOf(group));
+      model_->backend().Copy(logits.Rows(row, 1), LogitsOf(group));
     }
-    Append(complete[i], tokens[i]);
+    const size_t drawn = 1 + rows.drafts.size();
+    AppendRight(rows, absl::MakeSpan(tokens).subspan(row, drawn));
+    row += static_cast<int64_t>(drawn);
   }
 }
 
@@ -150,25 +158,31 @@ Matrix Engine::LogitsOf(const SequenceGroup& group) const {
   return kernels::F32(static_cast<float*>(group.logits.get()), 1, model_->config().vocab_size);
 }
 
-// The tokens at the sequences' next positions.
-std::vector<kernels::SampledToken> Engine::Draw(absl::Span<Sequence* const> sequences,
-                                                const Matrix& logits) const {
+std::vector<kernels::SampledToken> Engine::Draw(absl::Span<const Place> places, const Matrix& logits) const {
   std::vector<double> uniforms;
   std::vector<kernels::SampleParameters> parameters;
-  for (const Sequence* sequence : sequences) {
+  for (const auto& [sequence, ahead] : places) {
     const SampleRequest& request = *sequence->group->request;
     uniforms.push_back(Uniform(request.key, static_cast<uint32_t>(sequence->trajectory.sample),
-                               static_cast<uint32_t>(sequence->length()), Purpose::kSample));
+                               static_cast<uint32_t>(sequence->length() + ahead), Purpose::kSample));
     parameters.push_back(request.sampling->parameters);
-    if (sequence->trajectory.sampled() < request.sampling->min_new_tokens)
+    if (sequence->trajectory.sampled() + ahead < request.sampling->min_new_tokens)
       parameters.back().banned = sequence->group->ends;
   }
-  std::vector<kernels::SampledToken> tokens(sequences.size());
+  std::vector<kernels::SampledToken> tokens(places.size());
   if (!tokens.empty()) model_->backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
   return tokens;
 }
 
-void Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
+void Engine::AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens) {
+  const std::vector<int32_t>& drafts = rows.drafts;
+  size_t right = 0;
+  while (right < drafts.size() && tokens[right].id == drafts[right]) ++right;
+  rows.sequence->drafter.Judge(static_cast<int64_t>(drafts.size()), static_cast<int64_t>(right));
+  for (size_t i = 0; Append(rows.sequence, tokens[i]) && i < right; ++i) scheduler_.Accept(rows.sequence);
+}
+
+bool Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
   SequenceGroup& group = *sequence->group;
   const SamplingOptions& options = *group.request->sampling;
   Trajectory& trajectory = sequence->trajectory;
@@ -179,13 +193,19 @@ void Engine::Append(Sequence* sequence, const kernels::SampledToken& token) {
   trajectory.entropy_sum += token.entropy;
   ++counts_.sampled_tokens;
   if (trajectory.sampled() > options.min_new_tokens) {
-    if (!options.ignore_eos && Has(options.eos_ids, token.id))
-      return Finish(sequence, StopReason::kEndOfText);
+    if (!options.ignore_eos && Has(options.eos_ids, token.id)) {
+      Finish(sequence, StopReason::kEndOfText);
+      return false;
+    }
     if (Has(options.stop_ids, token.id) ||
-        group.stop_strings.Reached(absl::MakeSpan(trajectory.tokens).subspan(sequence->turn)))
-      return Finish(sequence, StopReason::kStopString);
+        group.stop_strings.Reached(absl::MakeSpan(trajectory.tokens).subspan(sequence->turn))) {
+      Finish(sequence, StopReason::kStopString);
+      return false;
+    }
   }
-  if (trajectory.sampled() >= options.max_new_tokens) return Finish(sequence, StopReason::kLength);
+  if (trajectory.sampled() < options.max_new_tokens) return true;
+  Finish(sequence, StopReason::kLength);
+  return false;
 }
 
 void Engine::Finish(Sequence* sequence, StopReason stop) {
@@ -274,6 +294,13 @@ std::string PreemptionText(const Scheduler::Counts& counts) {
       "the cache is small for this: ", counts.preemptions, " times a sample gave up its pages and ",
       counts.recomputed_tokens,
       " tokens were computed again; a larger --cache-mib is faster, the samples are the same");
+}
+
+std::string DraftText(const EngineCounts& counts) {
+  if (counts.drafted_tokens == 0) return "";
+  return absl::StrCat(counts.drafted_tokens, " tokens were drafted and ", counts.accepted_tokens,
+                      " of them right: of ", counts.sampled_tokens,
+                      " tokens so many needed no pass of their own");
 }
 
 }  // namespace temper

@@ -20,6 +20,7 @@ namespace temper {
 struct EngineOptions {
   int64_t max_batch = 256;                 // sequences that decode together
   int64_t prefill_tokens = 1024;           // tokens of prompts that a step takes along
+  int64_t draft_tokens = 0;                // tokens of a sample's draft in a step, at most
   int64_t cache_bytes = int64_t{1} << 30;  // of the paged cache, at most
   int64_t positions = 0;  // of the longest sequence that will be asked for; 0: as many as the model has
 };
@@ -38,7 +39,8 @@ struct FinishedSample {
 
 // Continuous batching over the paged cache, a step at a time (rollout/scheduler.h). What is sampled depends
 // on weights, prompt, options and key alone (E2), never on who decodes beside, on the cache's size or on what
-// it holds. One thread calls.
+// it holds. So a drafted token (rollout/drafter.h) is the sample's next one exactly where it equals the token
+// that its own position draws. One thread calls.
 class Engine {
  public:
   Engine(CausalLm* model, const EngineOptions& options);
@@ -55,7 +57,8 @@ class Engine {
   // Its samples wait for their turn: those submitted first have precedence. Fails as Check does.
   absl::Status Submit(const SampleRequest& request);
   bool idle() const { return scheduler_.idle(); }
-  // One forward pass: a token of each sequence that decodes, and tokens of prompts.
+  // One forward pass: a token of each sequence that decodes, with the drafts that are right several, and
+  // tokens of prompts.
   void Step();
   // The samples that have finished since the last call, in the order of finishing.
   std::vector<FinishedSample> Take();
@@ -79,8 +82,14 @@ class Engine {
 
  private:
   Matrix LogitsOf(const SequenceGroup& group) const;
-  std::vector<kernels::SampledToken> Draw(absl::Span<Sequence* const> sequences, const Matrix& logits) const;
-  void Append(Sequence* sequence, const kernels::SampledToken& token);
+  struct Place {
+    const Sequence* sequence;
+    int64_t ahead;  // tokens before it that are not appended yet
+  };
+  std::vector<kernels::SampledToken> Draw(absl::Span<const Place> places, const Matrix& logits) const;
+  // The first of the tokens drawn, and each that follows a draft that is right.
+  void AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens);
+  bool Append(Sequence* sequence, const kernels::SampledToken& token);  // whether it goes on
   void Finish(Sequence* sequence, StopReason stop);
   absl::Status CheckLength(int64_t given, int64_t to_sample) const;
 
@@ -105,5 +114,7 @@ absl::Status SampleAll(Engine& engine, absl::Span<const SampleRequest> requests,
 // "the cache was too small for all samples: 12 times one gave up its pages ..", for a person; empty where
 // none did.
 std::string PreemptionText(const Scheduler::Counts& counts);
+// "300 tokens were drafted, and 250 of them were right ..", for a person; empty where none was drafted.
+std::string DraftText(const EngineCounts& counts);
 
 }  // namespace temper

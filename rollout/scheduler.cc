@@ -19,6 +19,9 @@ int64_t Shareable(const Sequence& a, const Sequence& b) {
   return common == a.prompt_length() ? common : common / kPagePositions * kPagePositions;
 }
 
+// Passes of more rows get no drafts (docs/benchmarks.md, "Drafts").
+constexpr int64_t kRowsWithDrafts = 8;
+
 // At most so many tokens of the match. A page of which a token is to be computed is no whole one.
 void Shorten(int64_t tokens, PrefixCache::Match* match) {
   if (match->tokens <= tokens) return;
@@ -119,11 +122,35 @@ std::vector<Scheduler::Rows> Scheduler::Plan() {
   }
   std::stable_partition(plan.begin(), plan.end(),
                         [](const Rows& rows) { return rows.sequence->missing() == 1; });
+  if (options_.draft_tokens > 0) AddDrafts(&plan);
   return plan;
 }
 
+void Scheduler::AddDrafts(std::vector<Rows>* plan) {
+  int64_t room = kRowsWithDrafts;
+  for (const Rows& rows : *plan) room -= rows.count;
+  for (size_t i = 0; i < plan->size() && room > 0; ++i) {
+    Rows& rows = (*plan)[i];
+    Sequence* const sequence = rows.sequence;
+    const auto left = static_cast<int64_t>(plan->size() - i);  // that may have drafts, with this one
+    if (sequence->missing() > 1 || sequence->trajectory.tokens.empty()) continue;
+    for (int64_t at = sequence->drafter.length(); at < sequence->length(); ++at)
+      sequence->drafter.Append(sequence->token(at));
+    const bool page_is_free = pages_.free_pages() > static_cast<int64_t>(running_.size());
+    const auto pages = static_cast<int64_t>(sequence->pages.size());
+    const int64_t positions = (pages + (page_is_free ? 1 : 0)) * kPagePositions - sequence->length();
+    // The last token that may be sampled is no row of any pass.
+    rows.drafts = sequence->drafter.Draft(std::min(
+        {options_.draft_tokens, (room + left - 1) / left, positions, sequence->left_to_sample() - 1}));
+    const auto drafted = static_cast<int64_t>(rows.drafts.size());
+    if (PagesFor(sequence->length() + drafted) > pages) sequence->pages.push_back(TakePage());
+    counts_.drafted_tokens += drafted;
+    room -= drafted;
+  }
+}
+
 void Scheduler::Computed(const std::vector<Rows>& plan) {
-  for (const auto& [sequence, count] : plan) {
+  for (const auto& [sequence, count, drafts] : plan) {
     const int64_t before = sequence->computed, after = before + count, prompt = sequence->prompt_length();
     sequence->computed = after;
     const int64_t anew = std::clamp<int64_t>(sequence->furthest, before, after);
@@ -134,6 +161,11 @@ void Scheduler::Computed(const std::vector<Rows>& plan) {
     const int64_t known = after >= prompt ? prompt : after / kPagePositions * kPagePositions;
     prefixes_.Insert(absl::MakeSpan(sequence->prompt()).subspan(0, known), sequence->pages);
   }
+}
+
+void Scheduler::Accept(Sequence* sequence) {
+  sequence->furthest = std::max(sequence->furthest, ++sequence->computed);
+  ++counts_.accepted_tokens;
 }
 
 void Scheduler::Pause(Sequence* sequence) {

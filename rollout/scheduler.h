@@ -14,7 +14,8 @@ namespace temper {
 struct SchedulerOptions {
   int64_t pages = 0;              // of the cache
   int64_t max_batch = 256;        // sequences that run together
-  int64_t prefill_tokens = 1024;  // tokens that a pass computes beside one for each sequence that decodes
+  int64_t prefill_tokens = 1024;  // tokens that a pass computes beside those of sequences that decode
+  int64_t draft_tokens = 0;       // tokens of a draft, at most; none where a pass has many rows anyway
 };
 
 // Which sequences run, with which pages, and what each forward pass computes; no model is needed for that.
@@ -27,6 +28,9 @@ struct SchedulerOptions {
 //
 // Sequences share the pages of what their prompts have in common with prompts computed before: of their own
 // group, and of any other. One whose prompt begins like one that is just being computed waits for that.
+//
+// Where a pass has few rows, sequences that decode take drafts of their next tokens along
+// (rollout/drafter.h), which get pages only where more are free than those that run will soon want.
 //
 // Sequences are the caller's and stay where they are until Remove. One thread.
 class Scheduler {
@@ -41,13 +45,16 @@ class Scheduler {
   };
   struct Rows {
     Sequence* sequence;
-    int64_t count;  // of its missing tokens, the first ones
+    int64_t count;                     // of its missing tokens, the first ones
+    std::vector<int32_t> drafts = {};  // behind them, where none is missing
   };
   struct Counts {
     int64_t prompt_tokens = 0;      // computed
     int64_t shared_tokens = 0;      // of prompts, found in the cache
     int64_t recomputed_tokens = 0;  // of sequences whose pages were given up
     int64_t preemptions = 0;        // sequences that had to stop and wait
+    int64_t drafted_tokens = 0;
+    int64_t accepted_tokens = 0;  // drafted ones that needed no pass of their own
   };
 
   explicit Scheduler(const SchedulerOptions& options);
@@ -63,8 +70,10 @@ class Scheduler {
   Admission Admit();
   // What the next pass computes: those that decode first. Their pages are there.
   std::vector<Rows> Plan();
-  // The pass is done.
+  // The pass is done. Drafts count as computed once they are accepted.
   void Computed(const std::vector<Rows>& plan);
+  // The sequence's next token was drawn, is the next one of its drafts, and has been appended.
+  void Accept(Sequence* sequence);
   // It runs no more, and keeps its pages as long as nobody needs them.
   void Pause(Sequence* sequence);
   void Remove(Sequence* sequence);
@@ -83,6 +92,7 @@ class Scheduler {
   // Pages for so many positions, in the worst case those of sequences that came later. False: it was the last
   // one itself, and stopped.
   bool Grow(Sequence* sequence, int64_t positions);
+  void AddDrafts(std::vector<Rows>* plan);
   void GiveUpPages(Sequence* sequence);
   void Stop(Sequence* sequence);  // a running one: it waits, without pages
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/trajectory.h"
+#include "rollout/drafter.h"
 #include "rollout/sampling.h"
 #include "rollout/stop_strings.h"
 
@@ -41,11 +42,13 @@ struct Sequence {
   std::vector<int32_t> pages;  // page b holds positions 64b to 64b + 63
   int64_t computed = 0;
   int64_t furthest = 0;  // the most that was ever computed: up to there it is work done again
+  Drafter drafter;       // has the first tokens, as many as it was told
 
   const std::vector<int32_t>& prompt() const { return group->request->prompt->tokens; }
   int64_t prompt_length() const { return static_cast<int64_t>(prompt().size()); }
   int64_t length() const { return prompt_length() + static_cast<int64_t>(trajectory.tokens.size()); }
   int64_t missing() const { return length() - computed; }
+  int64_t left_to_sample() const { return group->request->sampling->max_new_tokens - trajectory.sampled(); }
   int32_t token(int64_t position) const {
     return position < prompt_length() ? prompt()[position] : trajectory.tokens[position - prompt_length()];
   }

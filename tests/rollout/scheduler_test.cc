@@ -28,7 +28,8 @@ class Workload {
   // `samples` of a prompt, each of `new_tokens` tokens.
   std::vector<Sequence*> Add(const Tokens& tokens, int samples, int64_t new_tokens) {
     prompts_.emplace_back().tokens = tokens;
-    requests_.push_back({.prompt = &prompts_.back()});
+    sampling_.emplace_back().max_new_tokens = new_tokens;
+    requests_.push_back({.prompt = &prompts_.back(), .sampling = &sampling_.back()});
     const auto group = std::make_shared<SequenceGroup>();
     group->request = &requests_.back();
     group->not_begun = samples;
@@ -49,6 +50,7 @@ class Workload {
  private:
   Scheduler* scheduler_;
   std::deque<Prompt> prompts_;
+  std::deque<SamplingOptions> sampling_;
   std::deque<SampleRequest> requests_;
   std::deque<Sequence> sequences_;
   std::vector<int64_t> new_tokens_;
@@ -73,34 +75,40 @@ class Simulation {
     const std::vector<Scheduler::Rows> plan = scheduler.Plan();
     int64_t prefill = 0;
     std::set<int32_t> written;
-    for (const auto& [sequence, count] : plan) {
+    for (const auto& [sequence, count, drafts] : plan) {
       EXPECT_GT(count, 0);
       if (sequence->missing() > 1) prefill += count;
       uint64_t hash = 0;
-      for (int64_t i = 0; i < sequence->computed + count; ++i) {
-        hash = Hash(hash, sequence->token(i));
+      const int64_t end = sequence->computed + count + static_cast<int64_t>(drafts.size());
+      EXPECT_TRUE(drafts.empty() || count == sequence->missing());
+      for (int64_t i = 0; i < end; ++i) {
+        hash = Hash(hash, i < sequence->length() ? sequence->token(i) : drafts[i - sequence->length()]);
         const int32_t page = sequence->pages.at(i / kPagePositions);
         uint64_t& held = cache_[page][i % kPagePositions];
         if (i < sequence->computed)
           EXPECT_EQ(held, hash) << "sequence " << sequence->id << ", position " << i;
         held = hash;
       }
-      for (int64_t page = sequence->computed / kPagePositions; page < PagesFor(sequence->computed + count);
-           ++page)
+      for (int64_t page = sequence->computed / kPagePositions; page < PagesFor(end); ++page)
         EXPECT_TRUE(written.insert(sequence->pages[page]).second) << "two sequences write one page";
     }
     EXPECT_LE(prefill, options_.prefill_tokens);
     EXPECT_LE(static_cast<int64_t>(plan.size()), options_.max_batch);
     scheduler.Computed(plan);
-    for (const auto& [sequence, count] : plan) {
+    for (const auto& [sequence, count, drafts] : plan) {
       if (sequence->missing() > 0) continue;
       SequenceGroup& group = *sequence->group;
       uint64_t hash = 0;
       for (int64_t i = 0; i < sequence->length(); ++i) hash = Hash(hash, sequence->token(i));
-      const auto next = static_cast<int32_t>(hash % 1000);
+      auto next = static_cast<int32_t>(hash % vocabulary);
       if (sequence->trajectory.tokens.empty() && group.not_begun > 1)
         group.logits = std::make_shared<int32_t>(next);
-      Append(sequence, next);
+      for (size_t i = 0; Append(sequence, next) && i < drafts.size() && next == drafts[i]; ++i) {
+        scheduler.Accept(sequence);
+        EXPECT_EQ(sequence->missing(), 0);
+        hash = Hash(hash, next);
+        next = static_cast<int32_t>(hash % vocabulary);
+      }
     }
     return plan;
   }
@@ -114,19 +122,23 @@ class Simulation {
   Workload work;
   std::vector<int64_t> finished;  // ids, in their order
   bool pause_finished = false;
+  uint64_t vocabulary = 1000;  // with few tokens drafts are right now and then
 
  private:
-  void Append(Sequence* sequence, int32_t token) {
+  // Whether it goes on.
+  bool Append(Sequence* sequence, int32_t token) {
     SequenceGroup& group = *sequence->group;
     if (sequence->trajectory.tokens.empty() && --group.not_begun == 0) group.logits = nullptr;
+    sequence->trajectory.Extend(Segment::Kind::kSampled, 0, 1);
     sequence->trajectory.tokens.push_back(token);
-    if (static_cast<int64_t>(sequence->trajectory.tokens.size()) < work.new_tokens(*sequence)) return;
+    if (static_cast<int64_t>(sequence->trajectory.tokens.size()) < work.new_tokens(*sequence)) return true;
     finished.push_back(sequence->id);
     if (pause_finished) {
       scheduler.Pause(sequence);
     } else {
       scheduler.Remove(sequence);
     }
+    return false;
   }
 
   const SchedulerOptions options_;
@@ -296,14 +308,16 @@ TEST(Scheduler, APausedSequenceKeepsItsPagesUntilTheyAreNeeded) {
 // Prompts that begin alike in all ways, caches that hold little more than the longest, every order of
 // arrival.
 TEST(Scheduler, EverySequenceFindsInItsPagesWhatItWouldHaveComputed) {
-  int64_t preemptions = 0, shared = 0;
+  int64_t preemptions = 0, shared = 0, accepted = 0;
   for (uint64_t seed = 0; seed < 25; ++seed) {
     SCOPED_TRACE(seed);
     RandomStream random(seed, Purpose::kShuffle);
     const auto below = [&](int64_t n) { return static_cast<int64_t>(random.NextBelow(n)); };
     Simulation s({.pages = 7 + below(1 + static_cast<int64_t>(seed)),
                   .max_batch = 1 + below(12),
-                  .prefill_tokens = 1 + below(200)});
+                  .prefill_tokens = 1 + below(200),
+                  .draft_tokens = 9 * below(2)});
+    s.vocabulary = 2 + below(2);
     size_t wanted = 0;
     for (int burst = 0; burst < 4; ++burst) {
       for (int i = 0; i < 6; ++i) {
@@ -319,9 +333,11 @@ TEST(Scheduler, EverySequenceFindsInItsPagesWhatItWouldHaveComputed) {
     EXPECT_EQ(s.finished.size(), wanted);
     preemptions += s.scheduler.counts().preemptions;
     shared += s.scheduler.counts().shared_tokens;
+    accepted += s.scheduler.counts().accepted_tokens;
   }
   EXPECT_GT(preemptions, 50);
   EXPECT_GT(shared, 5'000);
+  EXPECT_GT(accepted, 500);
 }
 
 }  // namespace

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// Drafts: what is drafted, and that samples with drafts are those without, bit for bit.
+#include <algorithm>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "rollout/drafter.h"
+#include "tests/rollout/samples.h"
+
+namespace temper {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+Drafter DrafterOf(const std::vector<int32_t>& tokens) {
+  Drafter drafter;
+  for (int32_t token : tokens) drafter.Append(token);
+  return drafter;
+}
+
+TEST(Drafter, DraftsWhatFollowedTheLastTokensBefore) {
+  EXPECT_THAT(DrafterOf({1, 2, 3, 4, 5, 1, 2, 3}).Draft(2), ElementsAre(4, 5));
+  EXPECT_THAT(DrafterOf({1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 3}).Draft(1), ElementsAre(8)) << "the latest time";
+  EXPECT_THAT(DrafterOf({1, 2, 3, 7, 2, 3, 8, 1, 2, 3}).Draft(1), ElementsAre(7)) << "three tokens alike";
+  EXPECT_THAT(DrafterOf({2, 3, 7, 3, 8, 2, 3}).Draft(1), ElementsAre(7)) << "two";
+  EXPECT_THAT(DrafterOf({3, 7, 5, 3}).Draft(2), IsEmpty()) << "one is too few";
+  EXPECT_THAT(DrafterOf({1, 2, 3, 4}).Draft(4), IsEmpty());
+  EXPECT_THAT(DrafterOf({}).Draft(4), IsEmpty());
+  EXPECT_THAT(DrafterOf({6, 6, 6}).Draft(0), IsEmpty());
+}
+
+TEST(Drafter, APeriodGoesOnBehindTheEnd) {
+  Drafter drafter = DrafterOf({9, 4, 5, 4, 5});
+  EXPECT_THAT(drafter.Draft(2), ElementsAre(4, 5));
+  drafter.Judge(2, 2);
+  EXPECT_THAT(drafter.Draft(64), ElementsAre(4, 5, 4, 5)) << "longer after one that was right";
+  EXPECT_THAT(DrafterOf({6, 6, 6}).Draft(2), ElementsAre(6, 6));
+}
+
+TEST(Drafter, DraftsLessWhereItIsWrong) {
+  Drafter drafter = DrafterOf({6, 6, 6});
+  for (int i = 0; i < 4; ++i) {
+    const auto drafted = static_cast<int64_t>(drafter.Draft(64).size());
+    EXPECT_EQ(drafted, 2 << i);
+    drafter.Judge(drafted, drafted);
+  }
+  drafter.Judge(32, 4);
+  EXPECT_EQ(drafter.Draft(64).size(), 5u) << "one more than was right";
+  std::vector<int> left_out;
+  for (int i = 0; i < 9; ++i) {
+    drafter.Judge(1, 0);
+    left_out.push_back(0);
+    while (drafter.Draft(64).empty()) ++left_out.back();
+  }
+  EXPECT_THAT(left_out, ElementsAre(0, 0, 0, 0, 1, 3, 7, 15, 15));
+  drafter.Judge(1, 1);
+  EXPECT_EQ(drafter.Draft(64).size(), 2u);
+}
+
+// Prompts that repeat a period, which differs from one to the next.
+std::vector<Prompt> Repeating(const std::vector<int64_t>& lengths) {
+  std::vector<Prompt> prompts = Prompts(lengths);
+  for (size_t p = 0; p < prompts.size(); ++p) {
+    const size_t period = 1 + 4 * p;
+    for (size_t i = period; i < prompts[p].tokens.size(); ++i)
+      prompts[p].tokens[i] = prompts[p].tokens[i - period];
+  }
+  return prompts;
+}
+
+// Options whose samples repeat themselves: of few tokens, of which some end a sample.
+SamplingOptions FewTokens(float temperature, int top_k, int64_t max_new_tokens = 90) {
+  SamplingOptions options = Options(temperature, max_new_tokens);
+  options.parameters.top_k = top_k;
+  return options;
+}
+
+struct Settings {
+  const char* name;
+  SamplingOptions options;
+};
+
+std::vector<Settings> AllSettings() {
+  std::vector<Settings> all = {{"greedy", Options(0, 90)},
+                               {"T 0.6, top-k 2", FewTokens(0.6f, 2)},
+                               {"T 1, top-k 3", FewTokens(1, 3)},
+                               {"T 1", Options(1, 90)}};
+  all.push_back({"T 0.7, top-p 0.1", FewTokens(0.7f, 0)});
+  all.back().options.parameters.top_p = 0.1f;
+  all.push_back({"a minimum", FewTokens(1, 2)});
+  all.back().options.min_new_tokens = 70;
+  for (int32_t id = 0; id < 250; ++id) all.back().options.stop_ids.push_back(id);
+  return all;
+}
+
+TEST(Drafts, SamplesAreThoseWithoutDraftsBitForBit) {
+  const std::vector<Prompt> prompts = Repeating({1, 40, 63, 100});
+  for (Json (*json)() : {OddDeepseek, OddQwen2, OddWindows, OddQwen3Moe}) {
+    Policy policy(json(), 1), other(json(), 3);
+    const int64_t page = KvCache::BytesPerPage(policy.model.config());
+    int64_t preemptions = 0;
+    for (const auto& [name, options] : AllSettings()) {
+      SCOPED_TRACE(name);
+      Engine plain(&policy.model, {.max_batch = 3});
+      const Outcomes expected = Sampled(plain, Requests(prompts, 2), options);
+      EngineCounts counts;
+      int64_t drafted = 0, accepted = 0;
+      // The longest takes three pages.
+      for (const EngineOptions& with : {EngineOptions{.max_batch = 1, .draft_tokens = 8},
+                                        {.max_batch = 2, .prefill_tokens = 7, .draft_tokens = 3},
+                                        {.max_batch = 5, .draft_tokens = 64},
+                                        {.max_batch = 8, .draft_tokens = 1},
+                                        {.max_batch = 9, .draft_tokens = 8, .cache_bytes = 4 * page},
+                                        {.max_batch = 3, .draft_tokens = 64, .cache_bytes = 5 * page}}) {
+        Engine engine(with.max_batch > 2 ? &policy.model : &other.model, with);
+        EXPECT_EQ(Sampled(engine, Requests(prompts, 2), options, &counts), expected);
+        EXPECT_LE(counts.accepted_tokens, counts.drafted_tokens);
+        drafted += counts.drafted_tokens;
+        accepted += counts.accepted_tokens;
+        preemptions += counts.preemptions;
+      }
+      // Samples of all tokens at T = 1 hardly ever say again what they said.
+      if (options.parameters.top_k > 0) {
+        EXPECT_GT(drafted, accepted) << "some were wrong";
+      }
+      EXPECT_GT(accepted, options.parameters.temperature == 0 ? 30 : -1);
+      EXPECT_GT(accepted + (options.parameters.top_k == 0), 0);
+    }
+    EXPECT_GT(preemptions, 5);
+  }
+}
+
+TEST(Drafts, TextThatRepeatsItselfTakesFewPasses) {
+  const std::vector<Prompt> prompts = Repeating({1, 40});
+  SamplingOptions options = Options(0, 200);
+  options.ignore_eos = true;
+  Policy policy(OddQwen2());
+  EngineCounts plain, with;
+  Engine without(&policy.model, {.max_batch = 1}), engine(&policy.model, {.max_batch = 1, .draft_tokens = 8});
+  EXPECT_EQ(Sampled(engine, Requests(prompts, 1), options, &with),
+            Sampled(without, Requests(prompts, 1), options, &plain));
+  EXPECT_EQ(with.steps + with.accepted_tokens, plain.steps);
+  EXPECT_LT(3 * with.steps, plain.steps);
+  EXPECT_EQ(plain.drafted_tokens, 0);
+  EXPECT_THAT(DraftText(with),
+              ::testing::HasSubstr(std::to_string(with.drafted_tokens) + " tokens were drafted"));
+}
+
+TEST(Drafts, AWideBatchHasNone) {
+  const std::vector<Prompt> prompts = Repeating({40});
+  SamplingOptions options = Options(0, 30);
+  options.ignore_eos = true;
+  Policy policy(OddQwen2());
+  Engine engine(&policy.model, {.max_batch = 64, .draft_tokens = 8});
+  EngineCounts counts;
+  Sampled(engine, Requests(prompts, 8), options, &counts);
+  EXPECT_EQ(counts.drafted_tokens, 0);
+  Sampled(engine, Requests(prompts, 7), options, &counts);
+  EXPECT_GT(counts.drafted_tokens, 0) << "a row is left";
+}
+
+// Where a sample may end, every place is tried: by length, by a stop id, by the end token and by a stop text.
+TEST(Drafts, WhatEndsASampleEndsItAmongDrafts) {
+  const std::vector<Prompt> prompts = Repeating({1, 30});
+  auto tokenizer = Tokenizer::Load("configs/tiny/base");
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  SamplingOptions options = FewTokens(1, 2, 60);
+  options.eos_ids.clear();
+  options.tokenizer = tokenizer->get();
+  Policy policy(OddQwen2());
+  Engine plain(&policy.model, {.max_batch = 1}), engine(&policy.model, {.max_batch = 2, .draft_tokens = 8});
+  const Outcomes whole = Sampled(plain, Requests(prompts, 2), options);
+  int64_t accepted = 0;
+  std::map<StopReason, int> ends;
+  const auto compare = [&](const SamplingOptions& changed) {
+    EngineCounts counts;
+    const Outcomes outcomes = Sampled(engine, Requests(prompts, 2), changed, &counts);
+    EXPECT_EQ(outcomes, Sampled(plain, Requests(prompts, 2), changed));
+    accepted += counts.accepted_tokens;
+    for (const auto& [name, outcome] : outcomes) ++ends[StopOf(outcome)];
+  };
+  for (size_t at = 20; at < 60; ++at) {
+    SamplingOptions changed = options;
+    changed.max_new_tokens = static_cast<int64_t>(at);
+    compare(changed);
+    const absl::Span<const int32_t> tokens = TokensOf(whole.at({"p1", 0}));
+    changed = options;
+    changed.min_new_tokens = static_cast<int64_t>(at);
+    changed.eos_ids = {tokens[at]};
+    compare(changed);
+    std::swap(changed.eos_ids, changed.stop_ids);
+    compare(changed);
+    changed.stop_ids.clear();
+    changed.stop_strings = {(*tokenizer)->Decode(tokens.subspan(at - 1, 2), false)};
+    if (!changed.stop_strings[0].empty()) compare(changed);
+  }
+  EXPECT_GT(accepted, 500);
+  EXPECT_GT(ends[StopReason::kEndOfText], 20);
+  EXPECT_GT(ends[StopReason::kStopString], 40);
+}
+
+TEST(Drafts, ASampleThatEndedAmongThemGoesOn) {
+  const std::vector<Prompt> prompts = Repeating({1, 30});
+  const std::vector<int32_t> given = RandomTokens(711, 5, 4);
+  Policy policy(OddDeepseek());
+  const int64_t page = KvCache::BytesPerPage(policy.model.config());
+  SamplingOptions options = FewTokens(1, 2, 120);
+  options.eos_ids.clear();
+  for (int32_t id = 0; id < 711; id += 9) options.stop_ids.push_back(id);
+  const auto sampled = [&](const EngineOptions& with, EngineCounts* counts) {
+    std::vector<SampleRequest> requests = Requests(prompts, 2);
+    Engine engine(&policy.model, with);
+    for (SampleRequest& request : requests) {
+      request.sampling = &options;
+      request.may_continue = true;
+      EXPECT_TRUE(engine.Submit(request).ok());
+    }
+    Outcomes outcomes;
+    int continued = 0;
+    while (!engine.idle()) {
+      engine.Step();
+      for (const FinishedSample& sample : engine.Take()) {
+        const Trajectory& t = sample.trajectory;
+        outcomes[{t.prompt_id, t.sample}] = {t.tokens, t.logprobs, t.stop, t.entropy_sum, t.segments};
+        if (t.stop != StopReason::kStopString) continue;
+        EXPECT_TRUE(engine.Continue(sample.sequence, given).ok());
+        ++continued;
+      }
+    }
+    EXPECT_GT(continued, 3);
+    *counts = engine.TakeCounts();
+    return outcomes;
+  };
+  EngineCounts counts;
+  const Outcomes expected = sampled({.max_batch = 4}, &counts);
+  for (int64_t pages : {100, 6}) {
+    EXPECT_EQ(sampled({.max_batch = 4, .draft_tokens = 8, .cache_bytes = pages * page}, &counts), expected);
+    EXPECT_GT(counts.accepted_tokens, 0);
+  }
+}
+
+}  // namespace
+}  // namespace temper
