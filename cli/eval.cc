@@ -96,6 +96,7 @@ absl::StatusOr<std::vector<Group>> Sample(const EvalOptions& options, CommandPol
       &counts);
   progress.Finish();
   if (counts.engine.preemptions > 0) LogInfo(PreemptionText(counts.engine));
+  if (counts.engine.accepted_tokens > 0) LogInfo(DraftText(counts.engine));
   return groups;
 }
 

@@ -116,8 +116,9 @@ absl::Status RunSample(const CommandLine& line) {
       },
       [&] { return StopRequested() || !output.status().ok(); });
   output.Finish();
-  if (const EngineCounts counts = engine->TakeCounts(); counts.preemptions > 0)
-    LogInfo(PreemptionText(counts));
+  const EngineCounts counts = engine->TakeCounts();
+  if (counts.preemptions > 0) LogInfo(PreemptionText(counts));
+  if (counts.accepted_tokens > 0) LogInfo(DraftText(counts));
   return output.status().ok() ? status : output.status();
 }
 

@@ -113,6 +113,8 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"system/preemptions", static_cast<double>(rollout.engine.preemptions)},
       {"system/recomputed_tokens", static_cast<double>(rollout.engine.recomputed_tokens)},
       {"system/shared_prompt_tokens", static_cast<double>(rollout.engine.shared_tokens)},
+      {"system/drafted_tokens", static_cast<double>(rollout.engine.drafted_tokens)},
+      {"system/accepted_tokens", static_cast<double>(rollout.engine.accepted_tokens)},
       {"system/local_tokens", static_cast<double>(step.local_tokens)},
       {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
       {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
@@ -141,6 +143,7 @@ std::string RlFigures::StatusText(const Figures& row, const std::string& rule) {
 EngineOptions EngineOptionsOf(const SamplingConfig& config) {
   EngineOptions options;
   options.max_batch = config.max_batch;
+  options.draft_tokens = config.draft_tokens;
   options.cache_bytes = config.cache_mib << 20;
   return options;
 }

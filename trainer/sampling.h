@@ -24,6 +24,7 @@ struct Sampling {
   bool ignore_eos = false;
   std::vector<std::string> stop;
   std::vector<int64_t> stop_token_ids;
+  int64_t draft_tokens = 8;
 
   template <class V>
   void Fields(V& v) {
@@ -51,6 +52,10 @@ struct Sampling {
     v.Field("stop_token_ids", stop_token_ids,
             "A completion ends with any of these tokens, and keeps it, as it does with the end token.",
             Between(0, INT32_MAX));
+    v.Field("draft_tokens", draft_tokens,
+            "Where few sequences decode, a step tries this many tokens at most that followed the same few "
+            "tokens before, and keeps those that it draws itself; 0: none. Changes speed, never bits.",
+            Between(0, 64), Free());
   }
 
   // The same of a policy that ends with `eos_ids`; only `stop` needs the tokenizer, which outlives it.

@@ -6,6 +6,7 @@
 #include "cli/bench/report.h"
 #include "cli/line/policy.h"
 #include "comm/mesh.h"
+#include "core/log.h"
 #include "core/random.h"
 #include "model/policy.h"
 #include "rollout/engine.h"
@@ -34,6 +35,7 @@ absl::Status BenchGenerate(const BenchOptions& options) {
     SamplingOptions sampling;
     sampling.max_new_tokens = options.new_tokens;
     sampling.ignore_eos = true;
+    sampling.parameters.temperature = static_cast<float>(options.temperature);
     double all = 0;  // tokens that go through the model
     std::vector<Prompt> prompts(batch);
     std::vector<SampleRequest> requests;
@@ -43,8 +45,9 @@ absl::Status BenchGenerate(const BenchOptions& options) {
       all += static_cast<double>(static_cast<int64_t>(prompt.tokens.size()) + options.new_tokens - 1);
       requests.push_back({&prompt, {0}, RandomKey(1, "bench", 0, prompt.id), &sampling});
     }
-    Engine engine(&model, EngineOptions{.max_batch = batch});
+    Engine engine(&model, EngineOptions{.max_batch = batch, .draft_tokens = options.draft_tokens});
     std::vector<double> seconds;
+    EngineCounts counts;
     for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up
       // Prompts have what they share and no more, and nothing of the round before: that is in the cache.
       for (int64_t i = 0; i < batch; ++i) {
@@ -58,7 +61,9 @@ absl::Status BenchGenerate(const BenchOptions& options) {
       TEMPER_RETURN_IF_ERROR(SampleAll(
           engine, requests, [](const SampleRequest&, Trajectory) {}, [] { return false; }));
       if (round > 0) seconds.push_back(Seconds() - begin);
+      counts = engine.TakeCounts();
     }
+    if (counts.drafted_tokens > 0) LogInfo("batch ", batch, ": ", DraftText(counts));
     const double tokens = static_cast<double>(batch * options.new_tokens);
     TEMPER_RETURN_IF_ERROR(
         Report({.bench = "generate",

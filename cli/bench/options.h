@@ -40,6 +40,8 @@ struct BenchOptions {
   int64_t prompt_tokens = 32;
   int64_t shared_tokens = 0;
   int64_t new_tokens = 128;
+  int64_t draft_tokens = 0;
+  double temperature = 1;
   int64_t sequences = 64;
   int64_t sequence_tokens = 128;
   int64_t prompts = 16;
@@ -71,6 +73,9 @@ struct BenchOptions {
             "generate: so many of them are the same in every prompt, as under one system prompt.",
             Between(0, 1 << 20));
     v.Field("new_tokens", new_tokens, "generate, grpo: tokens drawn after each prompt.", Between(1, 1 << 20));
+    v.Field("draft_tokens", draft_tokens, "generate: as in a recipe's sampling.", Between(0, 64));
+    v.Field("temperature", temperature, "generate: of the draws; random weights repeat themselves at 0.",
+            Between(0.0, 100.0));
     v.Field("sequences", sequences, "train: sequences of an update.", Between(1, 1 << 16));
     v.Field("sequence_tokens", sequence_tokens, "train: tokens of each sequence.", Between(2, 1 << 20));
     v.Field("prompts", prompts, "grpo: prompts of a step.", Between(1, 1 << 16));

@@ -55,9 +55,11 @@ absl::StatusOr<std::unique_ptr<Engine>> CommandPolicy::MakeEngine(const DrawOpti
                                                                   int64_t positions) {
   const int64_t free = MemoryThatIsFree().bytes;
   const int64_t cache = options.cache_mib > 0 ? options.cache_mib * kMiB : std::min(free / 2, 4096 * kMiB);
-  auto engine = std::make_unique<Engine>(
-      policy_.model.get(),
-      EngineOptions{.max_batch = options.max_batch, .cache_bytes = cache, .positions = positions});
+  auto engine =
+      std::make_unique<Engine>(policy_.model.get(), EngineOptions{.max_batch = options.max_batch,
+                                                                  .draft_tokens = options.draft_tokens,
+                                                                  .cache_bytes = cache,
+                                                                  .positions = positions});
   if (const int64_t needed = engine->cache_bytes(); needed > free && backend_->host_memory()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "the cache of ", positions, " positions needs ", needed / kMiB, " MiB, and ", free / kMiB,

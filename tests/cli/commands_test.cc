@@ -21,7 +21,7 @@ TEST(Commands, HelpListsEveryOptionOfTheFixedForms) {
       {"sample",
        {"--model", "--prompts", "--samples-per-prompt", "--max-new-tokens", "--temperature", "--top-p",
         "--top-k", "--min-p", "--seed", "--ignore-eos", "--max-batch", "--stop", "--min-new-tokens",
-        "--stop-token-ids"}},
+        "--stop-token-ids", "--draft-tokens"}},
       {"score", {"--rule", "--mode", "--raw", "--input", "--recipe", "--stage"}},
       {"eval", {"--model", "--data", "--k", "--temperature", "--template"}},
       {"report", {}},

@@ -55,7 +55,7 @@ TEST_P(EachFamily, LogprobsOfSampledTokensAreTheSampledFloats) {
   }
 }
 
-TEST_P(EachFamily, BatchThreadsCacheAndTheOrderOfPromptsDoNotMatter) {
+TEST_P(EachFamily, BatchThreadsCacheDraftsAndTheOrderOfPromptsDoNotMatter) {
   const Folder folder;
   const std::string model = WriteModel(folder, GetParam()());
   const std::vector<std::string> expected = Sample(model, {"--seed", "3", "--threads", "1"});
@@ -63,7 +63,9 @@ TEST_P(EachFamily, BatchThreadsCacheAndTheOrderOfPromptsDoNotMatter) {
   for (const std::vector<std::string>& options :
        std::vector<std::vector<std::string>>{{"--max-batch", "1"},
                                              {"--max-batch", "5", "--threads", "3"},
-                                             {"--threads", "2", "--cache-mib", "1"}}) {
+                                             {"--threads", "2", "--cache-mib", "1"},
+                                             {"--draft-tokens", "0"},
+                                             {"--max-batch", "1", "--draft-tokens", "64"}}) {
     std::vector<std::string> all = {"--seed", "3"};
     all.insert(all.end(), options.begin(), options.end());
     EXPECT_EQ(Sample(model, all), expected);

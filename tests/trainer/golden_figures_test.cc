@@ -81,6 +81,8 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
   figures.rollout.engine.preemptions = 5;
   figures.rollout.engine.recomputed_tokens = 70;
   figures.rollout.engine.shared_tokens = 90;
+  figures.rollout.engine.drafted_tokens = 40;
+  figures.rollout.engine.accepted_tokens = 31;
   figures.rollout.sample_seconds = 3;
   figures.rollout.score_wait_seconds = 0.5;
   figures.rollout.resumed_samples = 2;
@@ -138,6 +140,8 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
       {"system/preemptions", 5},
       {"system/recomputed_tokens", 70},
       {"system/shared_prompt_tokens", 90},
+      {"system/drafted_tokens", 40},
+      {"system/accepted_tokens", 31},
       {"system/local_tokens", 32},
       {"resume/resumed_samples", 2},
       {"resume/repeated_samples", 1},

@@ -104,7 +104,8 @@ TEST_F(Corrections, OfWhatReachesNoBitLeaveTheDigestOnAnyRanks) {
   const int64_t all = calls_;
   const std::vector<std::string> changes[] = {
       {"stages.base.pretrain.tokens_per_microbatch=16", "rl.tokens_per_microbatch=48", "rl.recompute=true"},
-      {"rl.sampling.cache_mib=1", "rl.sampling.max_batch=2", "evaluation.sampling.max_batch=3", "threads=2"},
+      {"rl.sampling.cache_mib=1", "rl.sampling.max_batch=2", "rl.sampling.draft_tokens=0",
+       "evaluation.sampling.max_batch=3", "threads=2"},
       {"rl.checkpoint_every=3", "rl.keep_last=3", "rl.checkpoint_minutes=0.001"}};
   for (const int64_t stop_after : {all / 16, all / 3, all / 2}) {
     const std::string run = absl::StrCat("changed-", stop_after);
