@@ -162,14 +162,15 @@ TEST(GradientSum, AValueThatCouldWrapOrIsNotFiniteIsOutOfRange) {
 }
 
 TEST(GradientSum, IsRoundedOnceToF32) {
-  std::vector<int64_t> quanta = {0,
-                                 1,
-                                 -1,
-                                 (int64_t{1} << 24) + 1,              // a tie
-                                 (int64_t{3} << 24) + 2,              // a tie
-                                 (int64_t{1} << 60) + (1 << 28) + 1,  // a double would make a tie of it
-                                 (int64_t{1} << 62) - 1,
-                                 -((int64_t{1} << 62) - 1)};
+  std::vector<int64_t> quanta = {
+      0,
+      1,
+      -1,
+      (int64_t{1} << 24) + 1,                       // a tie
+      (int64_t{3} << 24) + 2,                       // a tie
+      (int64_t{1} << 60) + (int64_t{1} << 36) + 1,  // a double would make a tie of it
+      (int64_t{1} << 62) - 1,
+      -((int64_t{1} << 62) - 1)};
   for (Isa isa : SupportedIsas()) {
     IsaScope scope(isa);
     std::vector<float> out(quanta.size());

@@ -11,9 +11,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "comm/threads.h"
+#include "core/files/sealed.h"
 #include "gmock/gmock.h"
+#include "model/files/weight_conversion.h"
+#include "model/files/weight_files.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/sums.h"
 
 namespace temper {
 namespace {
@@ -132,6 +137,54 @@ TEST_F(Intact, OneBitOfAnyFileOfAFinishedRunIsNamedByAStartAndByTheDigest) {
     ASSERT_TRUE(WriteFileAtomic(run_ + "/" + file, bytes).ok());
   }
   EXPECT_GT(named, 30);
+  EXPECT_TRUE(Resume().ok());
+  EXPECT_EQ(Digest(run_), *digest_);
+}
+
+// As the weights of a large model lie there.
+TEST_F(Intact, EveryShardOfACheckpointIsInTheDigestAndOneThatIsMissingIsNamed) {
+  const std::string folder = "zero/checkpoints/step-000003", checkpoint = Copy("stopped") + "/" + folder;
+  {
+    const auto files = OpenWeightFiles(checkpoint);
+    ASSERT_TRUE(files.ok()) << files.status();
+    const auto plan = PlanConversion(
+        *files, false,
+        {.shard_bytes = static_cast<int64_t>(fs::file_size(checkpoint + "/model.safetensors")) / 2});
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    ASSERT_GT(plan->shards.size(), 1u);
+    ASSERT_TRUE(WriteConversion(*plan, checkpoint, [](int64_t) { return absl::OkStatus(); }).ok());
+  }
+  fs::remove(checkpoint + "/model.safetensors");
+  const std::string state = StatePath(checkpoint);
+  Json json = *ReadSealedJson(state);
+  const auto seal = [&] {
+    fs::remove(state);  // no part of its own sums
+    json["checksums"] = *SumsOfFolder(checkpoint);
+    ASSERT_TRUE(WriteSealedJson(state, json).ok());
+  };
+  seal();
+
+  const std::string digest = Digest(run_);
+  std::set<std::string> digests = {digest};
+  int shards = 0;
+  for (const std::string& file : FilesBelow(checkpoint)) {
+    if (!absl::StartsWith(file, "model")) continue;
+    ++shards;
+    const std::string path = checkpoint + "/" + file, bytes = *ReadFile(path);
+    fs::remove(path);
+    ExpectNamed(RunDigest(run_).status(), folder + "/" + file);
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    FlipBit(path);
+    ExpectNamed(RunDigest(run_).status(), folder + "/" + file);
+    // Other weights that were written so are another run.
+    seal();
+    digests.insert(Digest(run_));
+    ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+    seal();
+  }
+  EXPECT_GE(shards, 3);  // with the index
+  EXPECT_EQ(digests.size(), static_cast<size_t>(shards) + 1);
+  EXPECT_EQ(Digest(run_), digest);
   EXPECT_TRUE(Resume().ok());
   EXPECT_EQ(Digest(run_), *digest_);
 }
