@@ -24,7 +24,7 @@ AFTER_PARAMETERS = re.compile(r"\s*(?:const\b|noexcept\b|override\b|final\b|->|=
 # What stands behind a declaration alone, so that its parameters need no names.
 SURELY_DECLARED = re.compile(r"\s*(?:const\b|noexcept\b|override\b|final\b|=\s*0\b)")
 # Ends with the parameter's name, an array's or a function's form, a default value; begins with a type.
-PARAMETER = re.compile(r"(?!return\b)[A-Za-z_:].*?[\w>*&\s](?:[\s*&]\w+|\([*&]\w*\))\s*(?:\[[^\]]*\]|\([^()]*\))?\s*(?:=.*)?", re.S)
+PARAMETER = re.compile(r"(?!return\b)[A-Za-z_:].*?[\w>*&:\s](?:[\s*&]\w+|\([*&]\w*\))\s*(?:\[[^\]]*\]|\([^()]*\))?\s*(?:=.*)?", re.S)
 
 
 def parameters_of(code, opening):
@@ -94,6 +94,7 @@ BAD = [
     ("kernels/cpu/bad.cc", "namespace TEMPER_ISA { void F(int a, int b, int c, int d, int e, int f, int g) {} }\n", 1, "F takes 7 parameters, and 6"),
     ("kernels/bad.h", "virtual void F(const T&, int, int64_t, float*) = 0;\n", 1, "F takes 4 parameters, and 3"),
     ("model/torch_backend.h", "void F(int a, int b, int c, int d) override;\n", 1, "F takes 4 parameters, and 3"),
+    ("trainer/bad.h", "void F(int a, int b, int c, int d, int e, std::vector<float> T::*f, int g);\n", 1, "F takes 7 parameters"),
     ("tests/core/bad_test.cc", "void F(int a, int b, int c, int d, int e, int f, int g) {}\n", 1, "F takes 7 parameters"),
 ]
 

@@ -246,7 +246,9 @@ class Runner {
       context.metrics = metrics.get();
       context.sums = sums.get();
     }
-    mesh_.world().Announce(absl::StrCat("opens stage ", stage.name));
+    // Weights are checked and read, or read for a reference too.
+    const std::string& opened = context.checkpoint.empty() ? context.from_directory : context.checkpoint;
+    mesh_.world().Announce(absl::StrCat("opens stage ", stage.name), 2 * OnSlowDisk(opened));
     TEMPER_ASSIGN_OR_RETURN(const StagePolicy left, Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
 

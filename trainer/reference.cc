@@ -23,12 +23,6 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
   return reference;
 }
 
-void ReferencePolicy::Fill(UpdateBatch* batch, const Leaves& leaves, const LeafRange& mine,
-                           int64_t tokens_per_microbatch, float temperature) {
-  FillLogprobs(*model_, leaves, mine, tokens_per_microbatch, temperature, &TrainSequence::ref_logprobs,
-               batch);
-}
-
 absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   const StageContext& context = session.context();
   const std::string name = absl::StrFormat("reference-%06d", session.state().step);

@@ -6,7 +6,6 @@
 
 #include "absl/status/status.h"
 #include "trainer/session.h"
-#include "trainer/update_batch.h"
 
 namespace temper {
 
@@ -18,9 +17,7 @@ class ReferencePolicy {
   // Reads the weights that the session's state names. Costs one more copy of them.
   static absl::StatusOr<std::unique_ptr<ReferencePolicy>> Open(TrainingSession& session);
 
-  // Fills ref_logprobs of this rank's sequences. `leaves` point into `batch`.
-  void Fill(UpdateBatch* batch, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,
-            float temperature);
+  CausalLm& model() { return *model_; }
 
   // The reference becomes the policy, and the session's state names it; the next checkpoint makes it lasting.
   absl::Status Refresh(TrainingSession& session);

@@ -58,12 +58,8 @@ void DeliverTokens(const StageContext& context, const RlConfig& config, std::vec
 void RecomputeOldLogprobs(TrainingSession& session, const RlConfig& config,
                           std::vector<UpdateBatch>& batches) {
   if (session.model().exact() || session.state().step % config.updates_per_rollout != 0) return;
-  const LeafRange mine = LocalLeaves(*session.context().mesh, config.gradient_leaves);
-  for (UpdateBatch& batch : batches) {
-    FillLogprobs(session.model(), DealToLeaves(batch, config.gradient_leaves), mine,
-                 config.tokens_per_microbatch, config.sampling.temperature, &TrainSequence::old_logprobs,
-                 &batch);
-  }
+  for (UpdateBatch& batch : batches)
+    FillLogprobs(session.model(), config, *session.context().mesh, &TrainSequence::old_logprobs, &batch);
 }
 
 // In a rollout's first update the policy is the sampler: a single unequal bit is a defect, and stops the run
@@ -158,11 +154,8 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
       const auto began = std::chrono::steady_clock::now();
       figures.batch = std::move(batches[u]);
       const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
-      if (reference != nullptr) {
-        context.mesh->world().Announce("computes reference logprobs");
-        reference->Fill(&figures.batch, leaves, LocalLeaves(*context.mesh, config.gradient_leaves),
-                        config.tokens_per_microbatch, temperature);
-      }
+      if (reference != nullptr)
+        FillLogprobs(reference->model(), config, *context.mesh, &TrainSequence::ref_logprobs, &figures.batch);
       figures.learning_rate = session->learning_rate();
       TEMPER_ASSIGN_OR_RETURN(
           figures.step, session->Update(leaves, temperature,

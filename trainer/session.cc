@@ -256,10 +256,9 @@ absl::Status TrainingSession::Save() {
         ": was removed while the run goes on, and no checkpoint is whole without it: restore it and start "
         "again, from the newest checkpoint that is there"));
   }
-  // Weights and two moments, written and read again, at the pace of a slow disk.
-  constexpr int64_t kSlowDisk = 10'000'000;
   Communicator& world = context_.mesh->world();
-  world.Announce("writes a checkpoint", absl::Seconds(24 * model_->weights().TrainedFloats() / kSlowDisk));
+  // Weights and two moments, written and read again.
+  world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
   TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
                                         tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
   world.Announce("has written a checkpoint");

@@ -133,12 +133,15 @@ void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch) {
   }
 }
 
-void FillLogprobs(CausalLm& model, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,
-                  float temperature, std::vector<float> TrainSequence::*field, UpdateBatch* batch) {
+void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
+                  std::vector<float> TrainSequence::*field, UpdateBatch* batch) {
   TrainSequence* const first = batch->sequences.data();
+  const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
+  const LeafRange mine = LocalLeaves(mesh, config.gradient_leaves);
   for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    SequenceLogprobs(model, leaves[l], tokens_per_microbatch, temperature,
+    SequenceLogprobs(model, leaves[l], config.tokens_per_microbatch, config.sampling.temperature,
                      [&](size_t i, absl::Span<const float> logprobs) {
+                       mesh.world().Announce("computes logprobs");
                        (first[leaves[l][i] - first].*field).assign(logprobs.begin(), logprobs.end());
                      });
   }

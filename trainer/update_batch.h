@@ -49,9 +49,9 @@ std::vector<int> TrainingRanks(const std::vector<UpdateBatch>& batches, int64_t 
 // Tokens and old logprobs of the sequences whose trajectories have theirs here.
 void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch);
 
-// Fills `field` of the sequences of leaves `mine` with their logprobs under `model`: the update's own packed
-// forward, in its microbatches. `leaves` point into `batch`.
-void FillLogprobs(CausalLm& model, const Leaves& leaves, const LeafRange& mine, int64_t tokens_per_microbatch,
-                  float temperature, std::vector<float> TrainSequence::*field, UpdateBatch* batch);
+// Fills `field` of the sequences of this rank's leaves with their logprobs under `model`: the update's own
+// packed forward, in its microbatches.
+void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
+                  std::vector<float> TrainSequence::*field, UpdateBatch* batch);
 
 }  // namespace temper

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <filesystem>
+#include <system_error>
 
 #include "ATen/ops/empty.h"
 #include "absl/algorithm/container.h"
@@ -221,6 +223,18 @@ absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& ch
   if (written == nullptr) return files;
   for (const auto& [file, sum] : written->items()) files.push_back(file);
   return files;
+}
+
+absl::Duration OnSlowDisk(int64_t bytes) { return absl::Seconds(bytes / 10'000'000); }
+
+absl::Duration OnSlowDisk(const std::string& directory) {
+  int64_t bytes = 0;
+  std::error_code error;  // what cannot be looked at is for whoever reads it to tell
+  for (std::filesystem::recursive_directory_iterator at(directory, error), end; !error && at != end;
+       at.increment(error)) {
+    if (at->is_regular_file(error)) bytes += static_cast<int64_t>(at->file_size(error));
+  }
+  return OnSlowDisk(bytes);
 }
 
 absl::Status LoadOptimizer(const std::string& checkpoint, CausalLm* model, Optimizer* optimizer) {

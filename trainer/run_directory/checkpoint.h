@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "core/files/crc32c.h"
 #include "core/json/json.h"
 #include "core/version.h"
@@ -64,6 +65,10 @@ absl::Status CheckResume(const std::string& checkpoint, const std::string& stage
 
 // Of the checkpoint's folder, but for state/state.json.
 absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint);
+
+// How long a slow disk may take for so many bytes, or for all files below a folder: what ranks announce.
+absl::Duration OnSlowDisk(int64_t bytes);
+absl::Duration OnSlowDisk(const std::string& directory);
 
 // Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
 // errors that name the file.

@@ -143,6 +143,15 @@ TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   EXPECT_TRUE(FileExists(checkpoint + "/tokenizer.json"));
 }
 
+TEST_F(Checkpoint, OfAllItsFilesIsReadInTheTimeOfASlowDisk) {
+  EXPECT_EQ(OnSlowDisk(int64_t{30'000'000'000}), absl::Minutes(50));
+  ASSERT_TRUE(Save(1).ok());
+  EXPECT_EQ(OnSlowDisk(Latest()), absl::ZeroDuration());
+  std::filesystem::resize_file(Latest() + "/state/optimizer.safetensors", uintmax_t{70'000'000'000});
+  EXPECT_EQ(OnSlowDisk(Latest()), absl::Seconds(7000));
+  EXPECT_EQ(OnSlowDisk(folder_ / "nowhere"), absl::ZeroDuration());
+}
+
 TEST_F(Checkpoint, ReplacesOlderOnesOnceItStands) {
   for (int64_t step : {1, 2, 30, 999999, 1000000}) {
     ASSERT_TRUE(Save(step).ok());
