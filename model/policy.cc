@@ -23,12 +23,13 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> TokenizerFor(const ModelConfig& confi
 absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
                                         const PolicyUse& use) {
   OpenedPolicy policy;
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(directory));
+  TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
   if (!use.may_lack_tokenizer || HasTokenizerFiles(directory)) {
     TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, TokenizerFor(config, directory));
   }
   TEMPER_ASSIGN_OR_RETURN(
-      PolicyFiles files, ReadPolicy(directory, use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored));
+      PolicyFiles files,
+      ReadPolicy(directory, std::move(config), use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored));
   policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }

@@ -104,7 +104,7 @@ std::string SftWords(const SftConfig& sft) {
 }
 
 void Append(std::string* text, const StageConfig& stage, const std::string& words, const Pools& pools) {
-  absl::StrAppend(text, "  ", stage.name, " (", Name(stage.kind), "): ", words, "\n");
+  absl::StrAppend(text, "  ", stage.name, " (", NameIn(kStageKinds, stage.kind), "): ", words, "\n");
   for (bool host : {false, true}) {
     std::string list;
     int64_t sum = 0;
@@ -279,7 +279,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     if (!run_directory.empty() && FileExists(StageDonePath(StageDirectory(run_directory, stage.name)))) {
-      absl::StrAppend(&text, "  ", stage.name, " (", Name(stage.kind), "): finished\n");
+      absl::StrAppend(&text, "  ", stage.name, " (", NameIn(kStageKinds, stage.kind), "): finished\n");
       continue;
     }
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));

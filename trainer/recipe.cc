@@ -252,7 +252,7 @@ class Runner {
     TEMPER_ASSIGN_OR_RETURN(const StagePolicy left, Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
 
-    Json row = {{"stage", stage.name}, {"kind", Name(stage.kind)}};
+    Json row = {{"stage", stage.name}, {"kind", NameIn(kStageKinds, stage.kind)}};
     const double trained = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     Json figures = Json::object();
     if (left.evaluator != nullptr) {
@@ -338,8 +338,6 @@ class Runner {
 };
 
 }  // namespace
-
-const char* Name(StageKind kind) { return NameIn(kStageKinds, kind); }
 
 Cores CoresHere() {
   cpu_set_t mine;

@@ -12,9 +12,6 @@
 
 namespace temper {
 
-// As in a recipe: "pretrain", "sft", ...
-const char* Name(StageKind kind);
-
 // Reads a recipe and checks what a single field cannot: stages that name later ones, gradient leaves that the
 // ranks cannot share, files that are not there. A relative path in it is looked for beside the recipe, then
 // in the working directory, and is absolute in what is returned, so that a run goes on from any folder.

@@ -17,8 +17,6 @@ namespace temper {
 // The policy that a benchmark runs: the directory's, or random weights of the built-in config.
 absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options);
 
-// Where `options` have it live; says so if that is not exact.
-
 // What the CPU's cores can reach at most (kernels/peak.h); 0, not told, of a backend elsewhere.
 double BenchPeak(const kernels::Backend& backend);
 

@@ -66,7 +66,7 @@ absl::Status ReadSummaryOf(ReportRun& run) {
 }  // namespace
 
 std::string ReportStage::kind() const {
-  if (config) return Name(config->kind);
+  if (config) return NameIn(kStageKinds, config->kind);
   const Json* kind = temper::Find(summary, "kind");
   return kind != nullptr && kind->is_string() ? kind->get<std::string>() : "";
 }

@@ -182,8 +182,13 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
 }
 
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, WeightNumbers numbers) {
-  PolicyFiles policy;
-  TEMPER_ASSIGN_OR_RETURN(policy.config, ReadPolicyConfig(directory));
+  TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
+  return ReadPolicy(directory, std::move(config), numbers);
+}
+
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, ModelConfig config,
+                                       WeightNumbers numbers) {
+  PolicyFiles policy{.config = std::move(config), .parameters = {}};
   TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(policy.config.json, directory + "/config.json"));
   TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
   TEMPER_ASSIGN_OR_RETURN(const StoredWeights weights, FindWeights(files, fp8, /*split_experts=*/true));

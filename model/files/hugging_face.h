@@ -31,6 +31,9 @@ enum class WeightNumbers { kF32, kAsStored };
 // it names some.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory,
                                        WeightNumbers numbers = WeightNumbers::kF32);
+// The same of a directory whose config has been read.
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, ModelConfig config,
+                                       WeightNumbers numbers);
 
 // The config alone, with the end tokens as above.
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);

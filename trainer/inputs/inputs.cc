@@ -332,7 +332,8 @@ std::string Inputs::Text() const {
         parts.push_back(e.source.is_given() ? "no evaluation (evaluation.problems is 0)"
                                             : "no evaluation (evaluation.held_out names no problems)");
     }
-    absl::StrAppend(&text, "\n  ", stage.name, " (", Name(stage.kind), "): ", absl::StrJoin(parts, "; "));
+    absl::StrAppend(&text, "\n  ", stage.name, " (", NameIn(kStageKinds, stage.kind),
+                    "): ", absl::StrJoin(parts, "; "));
   }
   return text;
 }
