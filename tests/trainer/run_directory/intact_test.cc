@@ -293,6 +293,30 @@ TEST_F(Intact, ADatasetThatIsDamagedBeforeALaterStageReadsItIsNamed) {
   ExpectNamed(CheckFileOfFinished(stage, path), "collect/dataset.jsonl");
 }
 
+// In one start, while a stage between them trains on something else; of the same size, and still good JSON.
+TEST_F(Intact, ADatasetThatIsReorderedBeforeALaterStageReadsItIsNotTrainedOn) {
+  RecipeConfig recipe = SmallRecipe(*made_ / "model");
+  recipe.stages.erase(recipe.stages.begin() + 5, recipe.stages.end());
+  std::swap(recipe.stages[2], recipe.stages[3]);
+  ASSERT_EQ(recipe.stages[3].name, "cold_start");
+  ASSERT_EQ(recipe.stages[4].name, "sft");
+  Copy("stopped");
+  SelfCommunicator self;
+  bool done = false;
+  const absl::Status status = RunRecipe(recipe, run_, self, [&] {
+    const std::string path = run_ + "/collect/dataset.jsonl";
+    if (done || !FileExists(run_ + "/collect/stage.json")) return false;
+    done = true;
+    const std::string bytes = ReadFile(path).value_or("");
+    const size_t second = bytes.find('\n') + 1;
+    EXPECT_TRUE(WriteFileAtomic(path, bytes.substr(second) + bytes.substr(0, second)).ok());
+    return false;
+  });
+  ExpectNamed(status, "collect/dataset.jsonl");
+  EXPECT_TRUE(FileExists(run_ + "/cold_start/stage.json"));
+  EXPECT_FALSE(FileExists(run_ + "/sft/checkpoints"));
+}
+
 TEST_F(Intact, AFinishedStageWithoutItsStageJsonIsNamedBeforeALaterOneLosesItsMetrics) {
   Copy("stopped");
   fs::remove(run_ + "/base/stage.json");
