@@ -109,19 +109,19 @@ void TrainPass::Logprobs(const Microbatch& batch, float temperature, float* logp
   const int64_t rows = static_cast<int64_t>(batch.tokens.size()), hidden = stack_.config().hidden_size;
 
   Matrix x = space_.NewRows(rows, hidden), spare;
+  saved_.resize(keep_ == Keep::kNothing ? 0 : stack_.blocks().size());
   if (keep_ == Keep::kNothing) spare = space_.NewRows(rows, hidden);
   stack_.Embed(batch.tokens, x);
-  for (const std::unique_ptr<Block>& block : stack_.blocks()) {
+  for (size_t i = 0; i < stack_.blocks().size(); ++i) {
     const Matrix y = spare ? spare : space_.NewRows(rows, hidden);
-    std::unique_ptr<Saved> saved;
     const Workspace::Mark mark = space_.Here();
-    block->Forward(c, view, x, y, keep_ == Keep::kAll ? &saved : nullptr);
-    if (keep_ != Keep::kAll) space_.Release(mark);
+    const bool keeps = Keeps(i);
+    stack_.blocks()[i]->Forward(c, view, x, y, keeps ? &saved_[i] : nullptr);
+    if (!keeps) space_.Release(mark);
     if (spare) {
       spare = x;
     } else {
       inputs_.push_back(x);
-      saved_.push_back(std::move(saved));
     }
     x = y;
   }
@@ -162,7 +162,7 @@ void TrainPass::Backward(const float* dlogprobs) {
   const Workspace::Mark mark = space_.Here();
   for (size_t i = stack_.blocks().size(); i-- > 0;) {
     Block& block = *stack_.blocks()[i];
-    if (keep_ == Keep::kInputs) block.Forward(c, view, inputs_[i], space_.NewRows(rows, dy.cols), &saved_[i]);
+    if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
     block.Backward(c, view, *saved_[i], dy, dx);
     std::swap(dy, dx);
     saved_[i].reset();

@@ -53,9 +53,10 @@ class DecodePass {
 // Whole sequences forward, and back where their gradients are wanted. Reused from microbatch to microbatch.
 class TrainPass {
  public:
-  // What the forward pass keeps for the way back. kInputs: blocks keep only their input and run again in the
-  // backward pass: same bits, less memory, a third more work.
-  enum class Keep { kNothing, kInputs, kAll };
+  // What the forward pass keeps for the way back. A block that keeps only its input runs again in the
+  // backward pass, up to its last product: same bits, less memory, more work. kInputs: all blocks;
+  // kAttention: the MLPs, whose activations are the largest.
+  enum class Keep { kNothing, kInputs, kAttention, kAll };
   // The stack outlives the pass.
   TrainPass(Stack* stack, Keep keep) : stack_(*stack), keep_(keep), space_(&stack->backend()) {}
 
@@ -70,6 +71,8 @@ class TrainPass {
   int64_t bytes() const { return space_.bytes(); }
 
  private:
+  // Whether block i keeps what its way back needs.
+  bool Keeps(size_t i) const { return keep_ == Keep::kAll || (keep_ == Keep::kAttention && i % 2 == 0); }
   // Where the sequences' keys and values go, in one layer after another.
   void PlaceSequences(const Microbatch& batch);
 

@@ -71,7 +71,7 @@ Footprint FootprintOf(const ModelConfig& config, const PlanPlace& place,
   batch.targets.resize(rows);
   for (int64_t row = 0; row < rows; row += length) batch.lengths.push_back(std::min(length, rows - row));
   std::vector<float> logprobs(rows);
-  TrainPass pass(&policy.stack(), updates->recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
+  TrainPass pass(&policy.stack(), updates->keep);
   pass.Logprobs(batch, 1, logprobs.data());
   pass.Backward(logprobs.data());
   footprint.activations = pass.bytes();
@@ -237,7 +237,7 @@ Pools LargestPools(const RecipeConfig& recipe, const StageConfig& stage, const M
 // What makes a pool smaller.
 std::string Remedy(absl::string_view pool) {
   if (absl::StartsWith(pool, "gradients")) return "fewer gradient_leaves for each rank";
-  if (absl::StartsWith(pool, "activations")) return "recompute: true, or fewer tokens_per_microbatch";
+  if (absl::StartsWith(pool, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
   if (pool == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "cache")) return "less sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "reference")) return "kl_coef: 0, which needs none";

@@ -41,7 +41,8 @@ class Block {
  public:
   virtual ~Block() = default;
   // y = x + f(norm(x)). x and y may not overlap. `saved`, if not null, receives what Backward needs (x is
-  // kept by reference).
+  // kept by reference); without a y nothing else is computed. What else it takes of the workspace it gives
+  // back.
   virtual void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
                        std::unique_ptr<Saved>* saved) = 0;
   // dx from dy (may not overlap); the weights' gradients continue their chains.

@@ -7,7 +7,7 @@ namespace temper {
 namespace {
 
 struct SavedAttention : Saved {
-  Matrix x, normed, q, k, v, out;
+  Matrix x, q, k, v, out;
   Matrix q_raw, k_raw;  // before their norms, where there are such
   float *rstd = nullptr, *q_rstd = nullptr, *k_rstd = nullptr, *lse = nullptr;
 };
@@ -32,20 +32,24 @@ class GroupedAttention : public Block {
     Workspace& space = *c.workspace;
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
-    keep->normed = space.NewRows(x.rows, x.cols);
     keep->q = space.NewRows(x.rows, q_.outputs());
     keep->k = space.NewRows(x.rows, k_.outputs());
     keep->v = space.NewRows(x.rows, v_.outputs());
     keep->out = space.NewRows(x.rows, o_.inputs());
     keep->lse = saved == nullptr ? nullptr : space.Floats(x.rows * shape_.q_heads);
-    norm_.Forward(c, x, keep->normed, keep->rstd);
     keep->q_raw = !q_norm_ ? keep->q : space.NewRows(x.rows, q_.outputs());
     keep->k_raw = !q_norm_ ? keep->k : space.NewRows(x.rows, k_.outputs());
-    c.backend->Products({q_.Forward(keep->normed, keep->q_raw), k_.Forward(keep->normed, keep->k_raw),
-                         v_.Forward(keep->normed, keep->v)});
     if (q_norm_) {
       keep->q_rstd = space.Floats(x.rows * shape_.q_heads);
       keep->k_rstd = space.Floats(x.rows * shape_.kv_heads);
+    }
+    const Workspace::Mark mark = space.Here();
+    const Matrix normed = space.NewRows(x.rows, x.cols);
+    norm_.Forward(c, x, normed, keep->rstd);
+    c.backend->Products(
+        {q_.Forward(normed, keep->q_raw), k_.Forward(normed, keep->k_raw), v_.Forward(normed, keep->v)});
+    space.Release(mark);
+    if (q_norm_) {
       q_norm_.Forward(c, Heads(keep->q_raw), Heads(keep->q), keep->q_rstd);
       k_norm_.Forward(c, Heads(keep->k_raw), Heads(keep->k), keep->k_rstd);
     }
@@ -53,7 +57,7 @@ class GroupedAttention : public Block {
     c.backend->Rotary(batch.Rotary(InHeads(keep->k, shape_.kv_heads)));
     c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
     c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
-    c.backend->Products({o_.Forward(keep->out, y, x)});
+    if (y) c.backend->Products({o_.Forward(keep->out, y, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -63,7 +67,8 @@ class GroupedAttention : public Block {
     Matrix dout = space.NewRows(dy.rows, o_.inputs());
     Matrix dq = space.NewRows(dy.rows, q_.outputs()), dk = space.NewRows(dy.rows, k_.outputs()),
            dv = space.NewRows(dy.rows, v_.outputs());
-    Matrix dnormed = space.NewRows(dy.rows, dy.cols);
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols), normed = space.NewRows(dy.rows, dy.cols);
+    norm_.Forward(c, keep.x, normed, nullptr);
     Backprop back(c);
     back.Through({{o_, dy}}, keep.out, dout);
     back.Inputs();
@@ -85,7 +90,7 @@ class GroupedAttention : public Block {
       q_norm_.Backward(c, {Heads(dq), Heads(keep.q_raw), keep.q_rstd, Heads(dq)});
       k_norm_.Backward(c, {Heads(dk), Heads(keep.k_raw), keep.k_rstd, Heads(dk)});
     }
-    back.Through({{q_, dq}, {k_, dk}, {v_, dv}}, keep.normed, dnormed);
+    back.Through({{q_, dq}, {k_, dk}, {v_, dv}}, normed, dnormed);
     back.Inputs();
     back.Weights();
     norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});

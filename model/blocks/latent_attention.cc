@@ -17,7 +17,7 @@ using kernels::Product;
 constexpr float kLatentEps = 1e-6f;
 
 struct SavedLatent : Saved {
-  Matrix x, normed, q_down, q_normed, q, kv_down, key, q_latent, out_latent, out;
+  Matrix x, q_down, q, kv_down, key, q_latent, out_latent, out;
   float *rstd = nullptr, *q_rstd = nullptr, *kv_rstd = nullptr, *lse = nullptr;
 };
 
@@ -47,7 +47,6 @@ class LatentAttention : public Block {
     keep->x = x;
     keep->rstd = space.Floats(rows);
     keep->kv_rstd = space.Floats(rows);
-    keep->normed = space.NewRows(rows, x.cols);
     keep->kv_down = space.NewRows(rows, rank_ + rope_);
     keep->key = space.NewRows(rows, rank_ + rope_);
     keep->q = space.NewRows(rows, heads_ * (nope_ + rope_));
@@ -55,20 +54,24 @@ class LatentAttention : public Block {
     keep->out_latent = space.NewRows(rows, heads_ * rank_);
     keep->out = space.NewRows(rows, heads_ * v_dim_);
     keep->lse = saved == nullptr ? nullptr : space.Floats(rows * heads_);
-    norm_.Forward(c, x, keep->normed, keep->rstd);
-
-    // Queries, through the low rank where there is one; the latent and the shared key.
     if (q_a_) {
       keep->q_rstd = space.Floats(rows);
       keep->q_down = space.NewRows(rows, q_a_.outputs());
-      keep->q_normed = space.NewRows(rows, q_a_.outputs());
-      c.backend->Products(
-          {q_a_.Forward(keep->normed, keep->q_down), kv_a_.Forward(keep->normed, keep->kv_down)});
-      q_norm_.Forward(c, keep->q_down, keep->q_normed, keep->q_rstd);
-      c.backend->Products({q_b_.Forward(keep->q_normed, keep->q)});
-    } else {
-      c.backend->Products({q_b_.Forward(keep->normed, keep->q), kv_a_.Forward(keep->normed, keep->kv_down)});
     }
+
+    // Queries, through the low rank where there is one; the latent and the shared key.
+    const Workspace::Mark mark = space.Here();
+    const Matrix normed = space.NewRows(rows, x.cols);
+    norm_.Forward(c, x, normed, keep->rstd);
+    if (q_a_) {
+      const Matrix q_normed = space.NewRows(rows, q_a_.outputs());
+      c.backend->Products({q_a_.Forward(normed, keep->q_down), kv_a_.Forward(normed, keep->kv_down)});
+      q_norm_.Forward(c, keep->q_down, q_normed, keep->q_rstd);
+      c.backend->Products({q_b_.Forward(q_normed, keep->q)});
+    } else {
+      c.backend->Products({q_b_.Forward(normed, keep->q), kv_a_.Forward(normed, keep->kv_down)});
+    }
+    space.Release(mark);
     kv_norm_.Forward(c, keep->kv_down.Columns(0, rank_), keep->key.Columns(0, rank_), keep->kv_rstd);
     c.backend->Copy(SharedKey(keep->kv_down).rows, SharedKey(keep->key).rows);
     c.backend->Rotary(batch.Rotary(SharedKey(keep->key)));
@@ -92,7 +95,7 @@ class LatentAttention : public Block {
               .Forward(keep->out_latent.Columns(h * rank_, rank_), keep->out.Columns(h * v_dim_, v_dim_)));
     }
     c.backend->Products(products);
-    c.backend->Products({o_.Forward(keep->out, y, x)});
+    if (y) c.backend->Products({o_.Forward(keep->out, y, x)});
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -105,6 +108,8 @@ class LatentAttention : public Block {
            dq = space.NewRows(rows, heads_ * (nope_ + rope_));
     Matrix dkey = space.NewRows(rows, rank_ + rope_), dvalue = space.NewRows(rows, rank_);
     Matrix dkv_down = space.NewRows(rows, rank_ + rope_), dnormed = space.NewRows(rows, dy.cols);
+    Matrix normed = space.NewRows(rows, dy.cols);
+    norm_.Forward(c, keep.x, normed, nullptr);
 
     // Out of the latent space.
     Backprop back(c);
@@ -146,12 +151,14 @@ class LatentAttention : public Block {
     c.backend->Copy(SharedKey(dkey).rows, SharedKey(dkv_down).rows);
     if (q_a_) {
       Matrix dq_normed = space.NewRows(rows, q_a_.outputs()), dq_down = space.NewRows(rows, q_a_.outputs());
-      back.Through({{q_b_, dq}}, keep.q_normed, dq_normed);
+      Matrix q_normed = space.NewRows(rows, q_a_.outputs());
+      q_norm_.Forward(c, keep.q_down, q_normed, nullptr);
+      back.Through({{q_b_, dq}}, q_normed, dq_normed);
       back.Inputs();
       q_norm_.Backward(c, {dq_normed, keep.q_down, keep.q_rstd, dq_down});
-      back.Through({{kv_a_, dkv_down}, {q_a_, dq_down}}, keep.normed, dnormed);
+      back.Through({{kv_a_, dkv_down}, {q_a_, dq_down}}, normed, dnormed);
     } else {
-      back.Through({{kv_a_, dkv_down}, {q_b_, dq}}, keep.normed, dnormed);
+      back.Through({{kv_a_, dkv_down}, {q_b_, dq}}, normed, dnormed);
     }
     back.Inputs();
     back.Weights();

@@ -7,7 +7,7 @@ namespace temper {
 namespace {
 
 struct SavedMlp : Saved {
-  Matrix x, normed, gate, up, activated;
+  Matrix x, gate, up;
   float* rstd = nullptr;
 };
 
@@ -21,15 +21,18 @@ class DenseMlp : public Block {
     auto keep = std::make_unique<SavedMlp>();
     keep->x = x;
     keep->rstd = c.workspace->Floats(x.rows);
-    keep->normed = c.workspace->NewRows(x.rows, x.cols);
     keep->gate = c.workspace->NewRows(x.rows, mlp_.width());
     keep->up = c.workspace->NewRows(x.rows, mlp_.width());
-    keep->activated = c.workspace->NewRows(x.rows, mlp_.width());
-    norm_.Forward(c, x, keep->normed, keep->rstd);
-    c.backend->Products(
-        {mlp_.gate.Forward(keep->normed, keep->gate), mlp_.up.Forward(keep->normed, keep->up)});
-    c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
-    c.backend->Products({mlp_.down.Forward(keep->activated, y, x)});
+    const Workspace::Mark mark = c.workspace->Here();
+    const Matrix normed = c.workspace->NewRows(x.rows, x.cols);
+    norm_.Forward(c, x, normed, keep->rstd);
+    c.backend->Products({mlp_.gate.Forward(normed, keep->gate), mlp_.up.Forward(normed, keep->up)});
+    if (y) {
+      const Matrix activated = c.workspace->NewRows(x.rows, mlp_.width());
+      c.backend->SwiGlu({keep->gate, keep->up, activated});
+      c.backend->Products({mlp_.down.Forward(activated, y, x)});
+    }
+    c.workspace->Release(mark);
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -39,11 +42,16 @@ class DenseMlp : public Block {
     Matrix dgate = c.workspace->NewRows(dy.rows, mlp_.width());
     Matrix dup = c.workspace->NewRows(dy.rows, mlp_.width());
     Matrix dnormed = c.workspace->NewRows(dy.rows, dy.cols);
+    // What is quickly made anew is not kept.
+    Matrix normed = c.workspace->NewRows(dy.rows, dy.cols);
+    Matrix activated = c.workspace->NewRows(dy.rows, mlp_.width());
+    norm_.Forward(c, keep.x, normed, nullptr);
+    c.backend->SwiGlu({keep.gate, keep.up, activated});
     Backprop back(c);
-    back.Through({{mlp_.down, dy}}, keep.activated, dactivated);
+    back.Through({{mlp_.down, dy}}, activated, dactivated);
     back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
-    back.Through({{mlp_.gate, dgate}, {mlp_.up, dup}}, keep.normed, dnormed);
+    back.Through({{mlp_.gate, dgate}, {mlp_.up, dup}}, normed, dnormed);
     back.Inputs();
     back.Weights();
     norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});

@@ -11,8 +11,7 @@ namespace {
 using kernels::Product;
 
 struct SavedMoe : Saved {
-  Matrix x, normed, entries_in, gate, up, activated, entries_out;
-  Matrix shared_gate, shared_up, shared_activated;
+  Matrix x, gate, up, entries_out, shared_gate, shared_up;
   float* rstd = nullptr;
   kernels::Routing routing;
 };
@@ -45,70 +44,74 @@ class Moe : public Block {
     const int64_t width = experts_[0].width();
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
-    keep->normed = space.NewRows(x.rows, x.cols);
     keep->routing = {.ids = space.Ints(entries),
                      .weights = space.Floats(entries),
                      .scores = space.Floats(x.rows * shape_.experts),
                      .row = space.Ints(entries),
                      .entry = space.Ints(entries),
                      .offsets = {}};
-    norm_.Forward(c, x, keep->normed, keep->rstd);
-
-    // Route, and give each expert its rows.
-    Matrix logits = space.NewRows(x.rows, shape_.experts);
-    c.backend->Products({router_.Forward(keep->normed, logits)});
-    const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
-    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = &keep->routing});
-    keep->entries_in = space.NewRows(entries, x.cols);
-    c.backend->GatherExperts({shape_, &keep->routing, keep->normed, keep->entries_in});
-
-    // The routed and the shared experts' products side by side.
     keep->gate = space.NewRows(entries, width);
     keep->up = space.NewRows(entries, width);
-    keep->activated = space.NewRows(entries, width);
     keep->entries_out = space.NewRows(entries, x.cols);
-    Matrix shared_out;
     if (shared_) {
       keep->shared_gate = space.NewRows(x.rows, shared_.width());
       keep->shared_up = space.NewRows(x.rows, shared_.width());
-      keep->shared_activated = space.NewRows(x.rows, shared_.width());
-      shared_out = space.NewRows(x.rows, x.cols);
     }
+    const Workspace::Mark mark = space.Here();
+    const Matrix normed = space.NewRows(x.rows, x.cols);
+    norm_.Forward(c, x, normed, keep->rstd);
+
+    // Route, and give each expert its rows.
+    Matrix logits = space.NewRows(x.rows, shape_.experts);
+    c.backend->Products({router_.Forward(normed, logits)});
+    const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
+    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = &keep->routing});
+    const Matrix entries_in = space.NewRows(entries, x.cols);
+    c.backend->GatherExperts({shape_, &keep->routing, normed, entries_in});
+
+    // The routed and the shared experts' products side by side.
+    const Matrix activated = space.NewRows(entries, width);
     std::vector<Product> products;
     ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
-      const Matrix in = keep->entries_in.Rows(first, count);
+      const Matrix in = entries_in.Rows(first, count);
       products.push_back(expert.gate.Forward(in, keep->gate.Rows(first, count)));
       products.push_back(expert.up.Forward(in, keep->up.Rows(first, count)));
     });
     if (shared_) {
-      products.push_back(shared_.gate.Forward(keep->normed, keep->shared_gate));
-      products.push_back(shared_.up.Forward(keep->normed, keep->shared_up));
+      products.push_back(shared_.gate.Forward(normed, keep->shared_gate));
+      products.push_back(shared_.up.Forward(normed, keep->shared_up));
     }
     c.backend->Products(products);
-    c.backend->SwiGlu({keep->gate, keep->up, keep->activated});
+    c.backend->SwiGlu({keep->gate, keep->up, activated});
     products.clear();
     ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       products.push_back(
-          expert.down.Forward(keep->activated.Rows(first, count), keep->entries_out.Rows(first, count)));
+          expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
     });
-    if (shared_) {
-      c.backend->SwiGlu({keep->shared_gate, keep->shared_up, keep->shared_activated});
-      products.push_back(shared_.down.Forward(keep->shared_activated, shared_out));
+    Matrix shared_out;
+    if (shared_ && y) {
+      const Matrix shared_activated = space.NewRows(x.rows, shared_.width());
+      shared_out = space.NewRows(x.rows, x.cols);
+      c.backend->SwiGlu({keep->shared_gate, keep->shared_up, shared_activated});
+      products.push_back(shared_.down.Forward(shared_activated, shared_out));
     }
     c.backend->Products(products);
-    c.backend->CombineExperts({.shape = shape_,
-                               .routing = &keep->routing,
-                               .y = keep->entries_out,
-                               .shared = shared_out,
-                               .residual = x,
-                               .out = y});
+    if (y) {
+      c.backend->CombineExperts({.shape = shape_,
+                                 .routing = &keep->routing,
+                                 .y = keep->entries_out,
+                                 .shared = shared_out,
+                                 .residual = x,
+                                 .out = y});
+    }
+    space.Release(mark);
     if (saved != nullptr) *saved = std::move(keep);
   }
 
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
-    const int64_t entries = keep.entries_in.rows;
+    const int64_t entries = keep.gate.rows;
     const int64_t width = experts_[0].width();
     Matrix dentries_out = space.NewRows(entries, dy.cols);
     float* dweights = space.Floats(entries);
@@ -119,6 +122,13 @@ class Moe : public Block {
                                        .dy = dentries_out,
                                        .dweights = dweights});
 
+    // What is quickly made anew is not kept.
+    Matrix normed = space.NewRows(dy.rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
+           activated = space.NewRows(entries, width);
+    norm_.Forward(c, keep.x, normed, nullptr);
+    c.backend->GatherExperts({shape_, &keep.routing, normed, entries_in});
+    c.backend->SwiGlu({keep.gate, keep.up, activated});
+
     // Down projections.
     Matrix dactivated = space.NewRows(entries, width), dgate = space.NewRows(entries, width),
            dup = space.NewRows(entries, width);
@@ -126,14 +136,16 @@ class Moe : public Block {
     Matrix dshared_activated, dshared_gate, dshared_up;
     Backprop back(c);
     ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
-      back.Through({{expert.down, dentries_out.Rows(first, count)}}, keep.activated.Rows(first, count),
+      back.Through({{expert.down, dentries_out.Rows(first, count)}}, activated.Rows(first, count),
                    dactivated.Rows(first, count));
     });
     if (shared_) {
       dshared_activated = space.NewRows(dy.rows, shared_.width());
       dshared_gate = space.NewRows(dy.rows, shared_.width());
       dshared_up = space.NewRows(dy.rows, shared_.width());
-      back.Through({{shared_.down, dy}}, keep.shared_activated, dshared_activated);
+      Matrix shared_activated = space.NewRows(dy.rows, shared_.width());
+      c.backend->SwiGlu({keep.shared_gate, keep.shared_up, shared_activated});
+      back.Through({{shared_.down, dy}}, shared_activated, dshared_activated);
     }
     back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
@@ -146,14 +158,14 @@ class Moe : public Block {
     Matrix dnormed = space.NewRows(dy.rows, dy.cols), droute = space.NewRows(dy.rows, shape_.experts);
     ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.gate, dgate.Rows(first, count)}, {expert.up, dup.Rows(first, count)}},
-                   keep.entries_in.Rows(first, count), dentries_in.Rows(first, count));
+                   entries_in.Rows(first, count), dentries_in.Rows(first, count));
     });
     c.backend->RouteBackward({shape_, &keep.routing, dweights, droute});
     if (shared_) {
-      back.Through({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, keep.normed,
+      back.Through({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, normed,
                    dnormed);
     } else {
-      back.Through({{router_, droute}}, keep.normed, dnormed);
+      back.Through({{router_, droute}}, normed, dnormed);
     }
     back.Inputs();
     back.Weights();

@@ -137,12 +137,12 @@ TEST_P(Exactness, ContextsOverTwoAttentionSplitsAgree) {
 
 // Gradients of a sum over all tokens, sequences split into microbatches of `sizes`.
 std::vector<float> Gradients(const Model& which, const Sequences& sequences, const std::vector<size_t>& sizes,
-                             int threads, bool recompute) {
+                             int threads, TrainPass::Keep keep) {
   Policy policy(which.json(), threads);
   CausalLm& model = policy.model;
   std::vector<float> gradients(model.weights().GradientFloats());
   model.weights().BindGradients(gradients.data());
-  TrainPass pass(&model.stack(), recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll);
+  TrainPass pass(&model.stack(), keep);
   auto next = sequences.begin();
   int64_t token = 0;
   for (size_t size : sizes) {
@@ -160,11 +160,13 @@ std::vector<float> Gradients(const Model& which, const Sequences& sequences, con
 TEST_P(Exactness, GradientsDoNotSeeMicrobatchesThreadsOrRecomputation) {
   Sequences sequences;
   for (int64_t length : {3, 70, 1, 20, 33, 2}) sequences.push_back(RandomTokens(711, length, length));
-  const std::vector<float> expected = Gradients(GetParam(), sequences, {6}, 1, false);
+  using enum TrainPass::Keep;
+  const std::vector<float> expected = Gradients(GetParam(), sequences, {6}, 1, kAll);
   EXPECT_NE(std::count(expected.begin(), expected.end(), 0.0f), static_cast<int64_t>(expected.size()));
-  EXPECT_EQ(Gradients(GetParam(), sequences, {1, 1, 1, 1, 1, 1}, 2, false), expected);
-  EXPECT_EQ(Gradients(GetParam(), sequences, {2, 4}, 3, true), expected);
-  EXPECT_EQ(Gradients(GetParam(), sequences, {6}, 2, true), expected);
+  EXPECT_EQ(Gradients(GetParam(), sequences, {1, 1, 1, 1, 1, 1}, 2, kAll), expected);
+  EXPECT_EQ(Gradients(GetParam(), sequences, {2, 4}, 3, kInputs), expected);
+  EXPECT_EQ(Gradients(GetParam(), sequences, {6}, 2, kInputs), expected);
+  EXPECT_EQ(Gradients(GetParam(), sequences, {3, 3}, 2, kAttention), expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(

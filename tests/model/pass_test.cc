@@ -10,7 +10,7 @@ namespace temper {
 namespace {
 
 constexpr TrainPass::Keep kKeeps[] = {TrainPass::Keep::kNothing, TrainPass::Keep::kInputs,
-                                      TrainPass::Keep::kAll};
+                                      TrainPass::Keep::kAttention, TrainPass::Keep::kAll};
 
 // Bytes of activations after two microbatches, forward and, where something is kept, back.
 int64_t Activations(CausalLm& model, TrainPass::Keep keep) {

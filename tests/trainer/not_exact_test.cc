@@ -210,7 +210,7 @@ Updated UpdateOnce(Policy& policy) {
     denominators.tokens += static_cast<double>(sequences[i].counted());
   }
   Optimizer optimizer(&policy.model);
-  Updater updater(&policy.model, &optimizer, {50, 2, false}, Mesh::Single());
+  Updater updater(&policy.model, &optimizer, {50, 2}, Mesh::Single());
   Updated updated;
   for (int64_t version = 1; version < 3; ++version) {
     const StepResult result = updater.Update(

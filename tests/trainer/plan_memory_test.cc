@@ -86,8 +86,7 @@ int64_t TakenBy(const Json& json, const UpdatesConfig& updates) {
   Policy policy(json);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer,
-                  {updates.tokens_per_microbatch, updates.gradient_leaves, updates.recompute},
-                  Mesh::Single());
+                  {updates.tokens_per_microbatch, updates.gradient_leaves, updates.keep}, Mesh::Single());
   updater.Update(
       leaves, 1.0f, OptimizerConfig(), 1e-5,
       [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
@@ -95,12 +94,12 @@ int64_t TakenBy(const Json& json, const UpdatesConfig& updates) {
   return peak.bytes() - before;
 }
 
-void ExpectThePlan(bool recompute) {
+void ExpectThePlan(TrainPass::Keep keep) {
   if (!kOwnMemory) GTEST_SKIP() << "a sanitizer's memory is not the program's";
   UpdatesConfig updates;
   updates.tokens_per_microbatch = 512;
   updates.gradient_leaves = 2;
-  updates.recompute = recompute;
+  updates.keep = keep;
   TakenBy(Large(), updates);  // what threads and libraries take once is not in the plan
   const double taken = static_cast<double>(TakenBy(Large(), updates));
   double planned = 0;
@@ -113,9 +112,15 @@ void ExpectThePlan(bool recompute) {
   EXPECT_NEAR(planned / taken, 1, 0.05) << planned << " planned, " << taken << " taken; " << pools;
 }
 
-TEST(PlanMemory, OfAnUpdateIsWhatTheSystemCounts) { ExpectThePlan(/*recompute=*/false); }
+TEST(PlanMemory, OfAnUpdateIsWhatTheSystemCounts) { ExpectThePlan(TrainPass::Keep::kAll); }
 
-TEST(PlanMemory, OfAnUpdateThatRecomputesIsWhatTheSystemCounts) { ExpectThePlan(/*recompute=*/true); }
+TEST(PlanMemory, OfAnUpdateThatRunsMlpsAgainIsWhatTheSystemCounts) {
+  ExpectThePlan(TrainPass::Keep::kAttention);
+}
+
+TEST(PlanMemory, OfAnUpdateThatRunsBlocksAgainIsWhatTheSystemCounts) {
+  ExpectThePlan(TrainPass::Keep::kInputs);
+}
 
 }  // namespace
 }  // namespace temper

@@ -83,7 +83,7 @@ TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
   const std::string activations = told({"stages.base.pretrain.tokens_per_microbatch=100000"});
   EXPECT_THAT(activations, HasSubstr("stage base: takes "));
   EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0 MiB: most of it are activations, "));
-  EXPECT_THAT(activations, HasSubstr("set recompute: true, or fewer tokens_per_microbatch; --force"));
+  EXPECT_THAT(activations, HasSubstr("set recompute: mlp or true, or fewer tokens_per_microbatch; --force"));
   EXPECT_THAT(told({"stages.base.pretrain.tokens_per_microbatch=1",
                     "stages.base.pretrain.gradient_leaves=1024", "evaluation.problems=0"}),
               HasSubstr("most of it are gradients (3 x gradient leaf), "));

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/config/config.h"
+#include "model/pass.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {
@@ -15,7 +16,7 @@ struct UpdatesConfig {
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;
   int64_t gradient_bits = 50;
-  bool recompute = false;
+  TrainPass::Keep keep = TrainPass::Keep::kAll;
   double checkpoint_minutes = 10;
   int64_t checkpoint_every = 0;
   int64_t keep_last = 2;
@@ -39,10 +40,14 @@ struct UpdatesConfig {
         "A part's gradient counts in units of 2^-bits, so that any order adds to the same bits. An update "
         "with a value of 2^(62 - bits) / gradient_leaves or more is skipped (updates/out_of_range).",
         Between(20, 100));
-    v.Field(
-        "recompute", recompute,
-        "Run blocks again in the backward pass instead of keeping what they saved: same bits, less memory.",
-        Free());
+    v.Choice("recompute", keep,
+             {{"false", TrainPass::Keep::kAll},
+              {"mlp", TrainPass::Keep::kAttention},
+              {"true", TrainPass::Keep::kInputs}},
+             "What runs again in the backward pass instead of being kept: nothing, the MLPs (whose "
+             "activations are the largest), or all blocks. Same bits; each takes less memory and more time "
+             "than the one before.",
+             Free());
     v.Field("checkpoint_minutes", checkpoint_minutes,
             "Minutes between checkpoints: what a crash can cost. There is one at the end of a stage and at a "
             "requested stop in any case; 0: none by the clock.",

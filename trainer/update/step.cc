@@ -113,7 +113,7 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       optimizer_(optimizer),
       options_(options),
       mesh_(mesh),
-      pass_(&model->stack(), options.recompute ? TrainPass::Keep::kInputs : TrainPass::Keep::kAll),
+      pass_(&model->stack(), options.keep),
       sum_(&model->backend(), model->weights().TrainedFloats(),
            {options.gradient_bits, options.gradient_leaves}) {}
 

@@ -20,7 +20,7 @@ namespace temper {
 struct StepOptions {
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;  // at least the largest dp
-  bool recompute = false;
+  TrainPass::Keep keep = TrainPass::Keep::kAll;
   int64_t gradient_bits = 50;  // of the recipe too: values of leaves count in 2^-bits
 };
 
