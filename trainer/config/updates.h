@@ -5,7 +5,7 @@
 #include <string>
 
 #include "core/config/config.h"
-#include "model/pass.h"
+#include "model/causal_lm.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {

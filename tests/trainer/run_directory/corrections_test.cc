@@ -152,7 +152,9 @@ TEST_F(Corrections, OfAnEvaluationThatAStopCutOffMeasureItAnewAndNoneThatWasFini
                                             set + "during_problems=3"};
   const auto figures = [&](const std::string& run, int64_t from, int64_t to) {
     std::map<std::string, double> all;
-    for (const MetricsLine& line : ReadMetrics(folder_ / run + "/metrics.jsonl").value()) {
+    const auto lines = ReadMetrics(folder_ / run + "/metrics.jsonl");
+    EXPECT_TRUE(lines.ok()) << lines.status();
+    for (const MetricsLine& line : lines.value()) {
       if (line.stage != "zero" || line.step < from || line.step > to) continue;
       for (const auto& [name, value] : line.values) {
         if (name.rfind("eval/", 0) == 0 || name.rfind("reward/", 0) == 0)
