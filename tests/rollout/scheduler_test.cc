@@ -81,6 +81,9 @@ class Simulation {
       uint64_t hash = 0;
       const int64_t end = sequence->computed + count + static_cast<int64_t>(drafts.size());
       EXPECT_TRUE(drafts.empty() || count == sequence->missing());
+      EXPECT_TRUE(drafts.empty() || end < sequence->length() + sequence->left_to_sample())
+          << "nothing follows the last token";
+      EXPECT_LE(sequence->computed, sequence->furthest);
       for (int64_t i = 0; i < end; ++i) {
         hash = Hash(hash, i < sequence->length() ? sequence->token(i) : drafts[i - sequence->length()]);
         const int32_t page = sequence->pages.at(i / kPagePositions);
