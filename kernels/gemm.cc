@@ -133,11 +133,13 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
     x.whole = factors.part.whole == 0 ? x.k : factors.part.whole;
     task.k += x.k;
   }
+  const bool large = p.n() * p.k() >= kStaysFloats;
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + column * p.k();
     // A small weight too where one block of rows is all: since its last use the model has read all others.
-    const bool away = cut.blocks == 1 || p.n() * p.k() >= kStaysFloats;
-    if (panel + 1 < cut.panels && away) task.next = task.panel + p.k() * cut.width;
+    if (panel + 1 < cut.panels && (cut.blocks == 1 || large)) task.next = task.panel + p.k() * cut.width;
+  } else if (p.b_transposed && large && panel + 1 < cut.panels) {
+    task.next = p.b.Rows(column + cut.width, 1).data;
   }
   task.b_transposed = p.b_transposed;
   task.b_bf16 = p.b.type == Type::kBf16;

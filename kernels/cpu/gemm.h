@@ -65,7 +65,8 @@ struct PanelTask {
   const float* bias;
   const float* add;
   int64_t ldadd;
-  const float* next;  // the panel that the next task reads, fetched meanwhile; or null
+  const void* next;  // what the next task reads, a panel or as many of the unpacked rows, fetched meanwhile;
+                     // or null
 };
 
 // dw[n, k] goes on over m rows. As they are in memory, or packed: dy by PackColumns, x by PackPanel.
