@@ -7,10 +7,6 @@ namespace temper::kernels {
 namespace TEMPER_ISA {
 namespace {
 
-// One number.
-inline float Widen(float x) { return x; }
-inline float Widen(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
-
 // One panel of b [n, k].
 template <typename E>
 void PackTransposed(const Strip& rows, float* out) {
@@ -48,7 +44,7 @@ void PackTransposed(const Strip& rows, float* out) {
 #endif
   for (; i < k; ++i) {
     float* to = out + i * kPanel;
-    for (int j = 0; j < cols; ++j) to[j] = Widen(b[j * ldb + i]);
+    for (int j = 0; j < cols; ++j) to[j] = Widened(b[j * ldb + i]);
     for (int j = cols; j < kPanel; ++j) to[j] = 0.0f;
   }
 }

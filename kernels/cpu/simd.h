@@ -27,6 +27,8 @@ constexpr int kLanes = 16;
 struct Bf16 {
   uint16_t bits;
 };
+inline float Widened(float x) { return x; }
+inline float Widened(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
 
 #if defined(TEMPER_ISA_avx512)
 
@@ -163,7 +165,6 @@ struct Mask {
   for (int i = 0; i < 16; ++i) r.v[i] = (expression); \
   return r
 inline F16 Load(const float* p) { TEMPER_LANES(p[i]); }
-inline float Widened(Bf16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
 inline F16 Load(const Bf16* p) { TEMPER_LANES(Widened(p[i])); }
 inline void Store(float* p, F16 a) {
   for (int i = 0; i < 16; ++i) p[i] = a.v[i];
