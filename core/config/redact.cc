@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_replace.h"
+#include "core/one_of.h"
 
 namespace temper {
 namespace {
@@ -27,7 +28,6 @@ constexpr KeyShape kKeyShapes[] = {
 
 constexpr size_t kLeastSecret = 4;  // shorter ones are in every text
 
-bool IsOneOf(char c, std::string_view set) { return set.find(c) != set.npos; }
 bool IsKeyCharacter(char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.'; }
 
 }  // namespace

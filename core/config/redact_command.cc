@@ -4,11 +4,10 @@
 
 #include "absl/strings/ascii.h"
 #include "core/config/redact.h"
+#include "core/one_of.h"
 
 namespace temper {
 namespace {
-
-bool IsOneOfThem(char c, std::string_view set) { return set.find(c) != set.npos; }
 
 // A word of a command, and who gets what is taken out of it, if anybody.
 struct Word {
@@ -36,14 +35,14 @@ size_t PasswordOf(std::string_view word, size_t begin) {
   const size_t colon = login.find(':');
   if (colon == login.npos || colon + 1 == login.size()) return word.npos;
   const bool are_numbers = login.find_first_not_of("0123456789:") == login.npos;
-  if (are_numbers || login.find("://") != login.npos || IsOneOfThem(login[0], "/.")) return word.npos;
+  if (are_numbers || login.find("://") != login.npos || IsOneOf(login[0], "/.")) return word.npos;
   return begin + colon + 1;
 }
 
 // Whether it may be a key where nothing else says so: long, one word, letters and digits.
 bool LooksLikeKey(std::string_view word) {
   const auto has = [&](auto is) { return std::any_of(word.begin(), word.end(), is); };
-  const auto may_be_in = [](char c) { return absl::ascii_isalnum(c) || IsOneOfThem(c, "_-+="); };
+  const auto may_be_in = [](char c) { return absl::ascii_isalnum(c) || IsOneOf(c, "_-+="); };
   return word.size() >= 8 && word[0] != '-' && std::all_of(word.begin(), word.end(), may_be_in) &&
          has(absl::ascii_isdigit) && has(absl::ascii_isalpha);
 }
@@ -52,8 +51,8 @@ bool LooksLikeKey(std::string_view word) {
 // where it could be a path it has capitals and digits too.
 bool MayBeKey(std::string_view word) {
   const auto has = [&](auto is) { return std::any_of(word.begin(), word.end(), is); };
-  const auto may_be_in = [](char c) { return absl::ascii_isalnum(c) || IsOneOfThem(c, "_-./+="); };
-  if (word.size() < 8 || IsOneOfThem(word[0], "-./") || !std::all_of(word.begin(), word.end(), may_be_in))
+  const auto may_be_in = [](char c) { return absl::ascii_isalnum(c) || IsOneOf(c, "_-./+="); };
+  if (word.size() < 8 || IsOneOf(word[0], "-./") || !std::all_of(word.begin(), word.end(), may_be_in))
     return false;
   if (std::all_of(word.begin(), word.end(), absl::ascii_isdigit)) return false;
   return word.find('/') == word.npos || (has(absl::ascii_isdigit) && has(absl::ascii_isupper));
@@ -65,10 +64,10 @@ size_t GluedValue(std::string_view word) {
   const size_t equals = word.find('='), colon = word.find(':');
   if (equals != word.npos && IsLoginOption(word.substr(0, equals))) return PasswordOf(word, equals + 1);
   const bool is_name = equals != word.npos && std::all_of(word.begin(), word.begin() + equals, [](char c) {
-                         return absl::ascii_isalnum(c) || IsOneOfThem(c, "_-.");
+                         return absl::ascii_isalnum(c) || IsOneOf(c, "_-.");
                        });
   if (is_name && SpeaksOfSecret(word.substr(0, equals))) return equals + 1;
-  if (word.size() >= 4 && word[0] == '-' && IsOneOfThem(word[1], "ku")) {
+  if (word.size() >= 4 && word[0] == '-' && IsOneOf(word[1], "ku")) {
     const size_t at = word[2] == '=' ? 3 : 2;
     if (word[1] == 'u') return absl::ascii_isalnum(word[at]) ? PasswordOf(word, at) : word.npos;
     const std::string_view value = word.substr(at);
