@@ -41,20 +41,42 @@ absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
   return sizes;
 }
 
-Mesh::Mesh(const MeshSizes& sizes, Communicator& world) : sizes_(sizes), world_(&world) {
-  int64_t inner = 1;  // ranks between two neighbours of the axis
+namespace {
+
+// The ranks of `world` that differ from this one in the places [first, last) of the axes alone.
+std::shared_ptr<Communicator> RanksAlong(const MeshPlace& place, int first, int last, Communicator& world) {
+  int64_t inside = 1, color = 0;
+  for (int i = 0; i < kAxes; ++i) {
+    const int64_t size = place.sizes[static_cast<Axis>(i)];
+    if (first <= i && i < last) {
+      inside *= size;
+    } else {
+      color = color * size + place.at[i];
+    }
+  }
+  if (inside == 1) return std::make_shared<SelfCommunicator>();
+  if (inside == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
+  return world.Split(static_cast<int>(color));
+}
+
+}  // namespace
+
+MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank) {
+  MeshPlace place{sizes, {}};
   for (int i = kAxes - 1; i >= 0; --i) {
     const int64_t size = sizes[static_cast<Axis>(i)];
-    if (size == 1) {
-      axes_[i] = std::make_shared<SelfCommunicator>();
-    } else if (size == world.size()) {
-      axes_[i] = std::shared_ptr<Communicator>(&world, [](Communicator*) {});
-    } else {
-      const int64_t place = world.rank() / inner % size;
-      axes_[i] = world.Split(static_cast<int>(world.rank() - place * inner));
-    }
-    inner *= size;
+    place.at[i] = rank % size;
+    rank /= size;
   }
+  TEMPER_CHECK(rank == 0);
+  return place;
+}
+
+Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
+    : place_(PlaceOf(sizes, world.rank())), world_(&world) {
+  for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, i, i + 1, world);
+  const int data = static_cast<int>(Axis::kDpReplicate);
+  dp_ = sizes.dp_shard * sizes.ep == 1 ? axes_[data] : RanksAlong(place_, data, data + 3, world);
 }
 
 absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {

@@ -46,7 +46,18 @@ struct MeshSizes {
 // `ranks`.
 absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks);
 
-// Where this rank stands. There is no global rank anywhere: who needs one is given a const Mesh&.
+// Where a rank stands: its place on each axis.
+struct MeshPlace {
+  MeshSizes sizes;
+  std::array<int64_t, kAxes> at = {};
+
+  int64_t operator[](Axis axis) const { return at[static_cast<int>(axis)]; }
+};
+// Of rank `rank` of the product of `sizes`, whose dp_replicate is resolved.
+MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank);
+
+// Where this rank stands, and whom it speaks with. There is no global rank anywhere: who needs one is given a
+// const Mesh&.
 class Mesh {
  public:
   // Collective. `world` outlives the mesh.
@@ -54,12 +65,13 @@ class Mesh {
   // One rank, for tests and commands that never split work.
   static const Mesh& Single();
 
-  const MeshSizes& sizes() const { return sizes_; }  // dp_replicate is resolved
+  const MeshPlace& place() const { return place_; }
+  const MeshSizes& sizes() const { return place_.sizes; }  // dp_replicate is resolved
   // The ranks that differ from this one on this axis alone. Its rank() is this rank's place on the axis.
   Communicator& axis(Axis axis) const { return *axes_[static_cast<int>(axis)]; }
   Communicator& world() const { return *world_; }
-  // The ranks that hold the same weights and share the samples.
-  Communicator& dp() const { return axis(Axis::kDpReplicate); }
+  // The ranks that share out the samples: dp_replicate, dp_shard and ep.
+  Communicator& dp() const { return *dp_; }
   int dp_rank() const { return dp().rank(); }
   int dp_size() const { return dp().size(); }
   // The one rank that writes what exists once (config, metrics, checkpoints) and prints.
@@ -68,9 +80,10 @@ class Mesh {
  private:
   Mesh(const MeshSizes& sizes, Communicator& world);
 
-  MeshSizes sizes_;
+  MeshPlace place_;
   Communicator* world_;
   std::array<std::shared_ptr<Communicator>, kAxes> axes_;
+  std::shared_ptr<Communicator> dp_;
 };
 
 }  // namespace temper

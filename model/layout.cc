@@ -3,8 +3,11 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "comm/reduce.h"
 #include "core/check.h"
+#include "core/status.h"
+#include "kernels/gemm.h"
 
 namespace temper {
 namespace {
@@ -13,19 +16,25 @@ using Init = LayoutEntry::Init;
 
 class Entries {
  public:
-  void Add(const std::string& name, std::vector<int64_t> shape, Init init, bool trained = true) {
-    list_.push_back({name, std::move(shape), init, trained, 0, 0});
+  void Add(LayoutEntry entry) { list_.push_back(std::move(entry)); }
+  void Norm(const std::string& name, int64_t size) { Add({name + ".weight", {size}, Init::kOne}); }
+  struct Shape {
+    int64_t out, in;
+    bool bias = false;
+  };
+  void Linear(const std::string& name, Shape shape, Sharing sharing, Init init = Init::kLinear) {
+    Add({name + ".weight", {shape.out, shape.in}, init, true, sharing});
+    // What ranks have shares of is summed before the bias, which each has whole.
+    const bool rows = sharing == Sharing::kRows;
+    if (shape.bias) Add({name + ".bias", {shape.out}, Init::kZero, true, rows ? sharing : Sharing::kNone});
   }
-  void Norm(const std::string& name, int64_t size) { Add(name + ".weight", {size}, Init::kOne); }
-  void Linear(const std::string& name, int64_t out, int64_t in, bool bias = false,
-              Init init = Init::kLinear) {
-    Add(name + ".weight", {out, in}, init);
-    if (bias) Add(name + ".bias", {out}, Init::kZero);
-  }
-  void Mlp(const std::string& prefix, int64_t hidden, int64_t size, bool bias) {
-    Linear(prefix + "gate_proj", size, hidden, bias);
-    Linear(prefix + "up_proj", size, hidden, bias);
-    Linear(prefix + "down_proj", hidden, size, bias, Init::kResidual);
+  // An expert is its rank's whole.
+  void Mlp(const std::string& prefix, Shape shape, bool shared = true) {
+    const Sharing rows = shared ? Sharing::kRows : Sharing::kNone;
+    Linear(prefix + "gate_proj", shape, rows);
+    Linear(prefix + "up_proj", shape, rows);
+    Linear(prefix + "down_proj", {shape.in, shape.out, shape.bias}, shared ? Sharing::kColumns : rows,
+           Init::kResidual);
   }
   std::vector<LayoutEntry> Take() && { return std::move(list_); }
 
@@ -36,69 +45,165 @@ class Entries {
 void LatentAttention(const ModelConfig& c, const std::string& prefix, Entries* entries) {
   const int64_t query = c.num_heads * c.qk_head_dim();
   if (c.q_lora_rank > 0) {
-    entries->Linear(prefix + "q_a_proj", c.q_lora_rank, c.hidden_size, c.qkv_bias);
+    entries->Linear(prefix + "q_a_proj", {c.q_lora_rank, c.hidden_size, c.qkv_bias}, Sharing::kNone);
     entries->Norm(prefix + "q_a_layernorm", c.q_lora_rank);
-    entries->Linear(prefix + "q_b_proj", query, c.q_lora_rank);
+    entries->Linear(prefix + "q_b_proj", {query, c.q_lora_rank}, Sharing::kRows);
   } else {
-    entries->Linear(prefix + "q_proj", query, c.hidden_size);
+    entries->Linear(prefix + "q_proj", {query, c.hidden_size}, Sharing::kRows);
   }
-  entries->Linear(prefix + "kv_a_proj_with_mqa", c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size,
-                  c.qkv_bias);
+  entries->Linear(prefix + "kv_a_proj_with_mqa",
+                  {c.kv_lora_rank + c.qk_rope_head_dim, c.hidden_size, c.qkv_bias}, Sharing::kNone);
   entries->Norm(prefix + "kv_a_layernorm", c.kv_lora_rank);
-  entries->Linear(prefix + "kv_b_proj", c.num_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank);
-  entries->Linear(prefix + "o_proj", c.hidden_size, c.num_heads * c.v_head_dim, c.output_bias,
-                  Init::kResidual);
+  entries->Linear(prefix + "kv_b_proj", {c.num_heads * (c.qk_nope_head_dim + c.v_head_dim), c.kv_lora_rank},
+                  Sharing::kRows);
+  entries->Linear(prefix + "o_proj", {c.hidden_size, c.num_heads * c.v_head_dim, c.output_bias},
+                  Sharing::kColumns, Init::kResidual);
 }
 
 void GroupedAttention(const ModelConfig& c, const std::string& prefix, Entries* entries) {
   const int64_t query = c.num_heads * c.head_dim, key = c.num_kv_heads * c.head_dim;
-  entries->Linear(prefix + "q_proj", query, c.hidden_size, c.qkv_bias);
-  entries->Linear(prefix + "k_proj", key, c.hidden_size, c.qkv_bias);
-  entries->Linear(prefix + "v_proj", key, c.hidden_size, c.qkv_bias);
-  entries->Linear(prefix + "o_proj", c.hidden_size, query, c.output_bias, Init::kResidual);
+  entries->Linear(prefix + "q_proj", {query, c.hidden_size, c.qkv_bias}, Sharing::kRows);
+  entries->Linear(prefix + "k_proj", {key, c.hidden_size, c.qkv_bias}, Sharing::kRows);
+  entries->Linear(prefix + "v_proj", {key, c.hidden_size, c.qkv_bias}, Sharing::kRows);
+  entries->Linear(prefix + "o_proj", {c.hidden_size, query, c.output_bias}, Sharing::kColumns,
+                  Init::kResidual);
   if (c.qk_norm) {
     entries->Norm(prefix + "q_norm", c.head_dim);
     entries->Norm(prefix + "k_norm", c.head_dim);
   }
 }
 
-std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
+void MixtureOfExperts(const ModelConfig& c, const std::string& prefix, const MeshPlace& place,
+                      Entries* entries) {
+  entries->Linear(prefix + "gate", {c.routed_experts, c.hidden_size}, Sharing::kNone);
+  if (c.sigmoid_scores) {
+    entries->Add(
+        {prefix + "gate.e_score_correction_bias", {c.routed_experts}, Init::kZero, /*trained=*/false});
+  }
+  const ExpertShare mine = ExpertsOf(c, place);
+  for (int64_t expert = mine.begin; expert < mine.end; ++expert) {
+    entries->Mlp(absl::StrCat(prefix, "experts.", expert, "."), {c.moe_intermediate_size, c.hidden_size},
+                 /*shared=*/false);
+  }
+  if (c.shared_experts > 0) {
+    entries->Mlp(prefix + "shared_experts.",
+                 {c.shared_experts * c.moe_intermediate_size, c.hidden_size, c.mlp_bias});
+  }
+}
+
+void Layer(const ModelConfig& c, int64_t layer, const MeshPlace& place, Entries* entries) {
+  const std::string prefix = absl::StrCat("model.layers.", layer, ".");
+  entries->Norm(prefix + "input_layernorm", c.hidden_size);
+  entries->Norm(prefix + "post_attention_layernorm", c.hidden_size);
+  c.is_mla() ? LatentAttention(c, prefix + "self_attn.", entries)
+             : GroupedAttention(c, prefix + "self_attn.", entries);
+  if (c.is_moe_layer(layer)) {
+    MixtureOfExperts(c, prefix + "mlp.", place, entries);
+  } else {
+    entries->Mlp(prefix + "mlp.", {c.intermediate_size, c.hidden_size, c.mlp_bias});
+  }
+}
+
+std::vector<LayoutEntry> EntriesOf(const ModelConfig& c, const MeshPlace& place) {
   Entries entries;
-  entries.Add("model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Init::kEmbedding);
-  entries.Norm("model.norm", c.hidden_size);
-  if (!c.tie_word_embeddings) entries.Add("lm_head.weight", {c.vocab_size, c.hidden_size}, Init::kHead);
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-    entries.Norm(prefix + "input_layernorm", c.hidden_size);
-    entries.Norm(prefix + "post_attention_layernorm", c.hidden_size);
-    c.is_mla() ? LatentAttention(c, prefix + "self_attn.", &entries)
-               : GroupedAttention(c, prefix + "self_attn.", &entries);
-    if (!c.is_moe_layer(layer)) {
-      entries.Mlp(prefix + "mlp.", c.hidden_size, c.intermediate_size, c.mlp_bias);
-      continue;
-    }
-    entries.Linear(prefix + "mlp.gate", c.routed_experts, c.hidden_size);
-    if (c.sigmoid_scores) {
-      entries.Add(prefix + "mlp.gate.e_score_correction_bias", {c.routed_experts}, Init::kZero,
-                  /*trained=*/false);
-    }
-    for (int64_t expert = 0; expert < c.routed_experts; ++expert) {
-      entries.Mlp(absl::StrCat(prefix, "mlp.experts.", expert, "."), c.hidden_size, c.moe_intermediate_size,
-                  false);
-    }
-    if (c.shared_experts > 0) {
-      entries.Mlp(prefix + "mlp.shared_experts.", c.hidden_size, c.shared_experts * c.moe_intermediate_size,
-                  c.mlp_bias);
+  const int64_t stage = place[Axis::kPp], stages = place.sizes.pp;
+  const bool first = stage == 0, last = stage == stages - 1;
+  // A tied head's rank has the embedding too.
+  if (first || (last && c.tie_word_embeddings)) {
+    entries.Add(
+        {"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Init::kEmbedding, true, Sharing::kRows});
+  }
+  const LayerShare layers = LayersOf(c, place);
+  for (int64_t layer = layers.begin; layer < layers.end; ++layer) Layer(c, layer, place, &entries);
+  if (last) {
+    entries.Norm("model.norm", c.hidden_size);
+    if (!c.tie_word_embeddings) {
+      entries.Add({"lm_head.weight", {c.vocab_size, c.hidden_size}, Init::kHead, true, Sharing::kRows});
     }
   }
   return std::move(entries).Take();
 }
 
+// The part of an entry that is tp rank `rank`'s.
+void Cut(int64_t rank, int64_t ranks, LayoutEntry* entry) {
+  entry->shape = entry->whole;
+  if (entry->sharing == Sharing::kNone) return;
+  const bool rows = entry->sharing == Sharing::kRows;
+  int64_t& size = rows ? entry->shape[0] : entry->shape[1];
+  const Share share = ShareOf(size, rank, ranks);
+  size = share.end - share.begin;
+  (rows ? entry->first_row : entry->first_column) = share.begin;
+}
+
+// The nearest size below that `fits`.
+template <typename Fits>
+int64_t NearestBelow(int64_t size, const Fits& fits) {
+  while (size > 1 && !fits(size)) --size;
+  return size;
+}
+
+template <typename Fits>
+absl::Status CheckAxis(Axis axis, int64_t size, const std::string& what, const Fits& fits) {
+  if (fits(size)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat("mesh.%s is %d, but %s: the nearest that works is %d",
+                                                    AxisName(axis), size, what, NearestBelow(size, fits)));
+}
+
 }  // namespace
 
-Layout::Layout(const ModelConfig& config) : Layout(EntriesOf(config)) {}
+ExpertShare ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
+  const Share share = ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
+                              place.sizes.ep * place.sizes.tp);
+  return {share.begin, share.end};
+}
+
+LayerShare LayersOf(const ModelConfig& config, const MeshPlace& place) {
+  const Share share = ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
+  return {share.begin, share.end};
+}
+
+absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
+  const auto divides = [](int64_t size, std::initializer_list<int64_t> of) {
+    return std::all_of(of.begin(), of.end(), [size](int64_t n) { return n % size == 0; });
+  };
+  // Sums over a shared axis go in kChunks chunks, of which a rank has a whole subtree.
+  const int64_t width =
+      c.routed_experts > 0 ? c.shared_experts * c.moe_intermediate_size : c.intermediate_size;
+  TEMPER_RETURN_IF_ERROR(CheckAxis(
+      Axis::kTp, sizes.tp,
+      absl::StrFormat("it has to divide %d chunks, %d heads, %d key heads and MLPs of %d and %d",
+                      kernels::kChunks, c.num_heads, c.is_mla() ? c.num_heads : c.num_kv_heads,
+                      c.intermediate_size, width),
+      [&](int64_t size) {
+        return divides(size, {kernels::kChunks, c.num_heads, c.is_mla() ? c.num_heads : c.num_kv_heads,
+                              c.intermediate_size, width});
+      }));
+  TEMPER_RETURN_IF_ERROR(
+      CheckAxis(Axis::kEp, sizes.ep,
+                absl::StrFormat("with mesh.tp %d it has to share out %d experts in %d ranges", sizes.tp,
+                                c.routed_experts, kernels::kChunks),
+                [&](int64_t size) {
+                  const int64_t owners = size * sizes.tp;
+                  if (c.routed_experts == 0) return size == 1;
+                  return owners <= c.routed_experts &&
+                         (kernels::kChunks % owners == 0 || owners % kernels::kChunks == 0);
+                }));
+  return CheckAxis(Axis::kPp, sizes.pp, absl::StrFormat("the policy has %d layers", c.num_layers),
+                   [&](int64_t size) { return size <= c.num_layers; });
+}
+
+Layout::Layout(const ModelConfig& config, const MeshPlace& place) : entries_(EntriesOf(config, place)) {
+  TEMPER_CHECK(CheckMesh(config, place.sizes).ok());
+  for (LayoutEntry& entry : entries_) Cut(place[Axis::kTp], place.sizes.tp, &entry);
+  Order();
+}
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {
+  for (LayoutEntry& entry : entries_) Cut(0, 1, &entry);
+  Order();
+}
+
+void Layout::Order() {
   std::sort(entries_.begin(), entries_.end(),
             [](const LayoutEntry& a, const LayoutEntry& b) { return a.name < b.name; });
   for (size_t i = 0; i < entries_.size(); ++i) {

@@ -7,29 +7,55 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "comm/mesh.h"
 #include "model/config/config.h"
 
 namespace temper {
 
-// One weight of the policy: its name (Hugging Face's), its shape, how it begins and where it stands.
+// What ranks share out of a weight: nothing (each has all of it), its rows by tp, its columns by tp.
+enum class Sharing { kNone, kRows, kColumns };
+
+// One weight of the policy: its name (Hugging Face's), how much of it this rank has, how it begins and where
+// it stands.
 struct LayoutEntry {
   enum class Init { kOne, kZero, kEmbedding, kLinear, kResidual, kHead };  // kResidual: o_proj, down_proj
   std::string name;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> whole;  // its shape
   Init init = Init::kLinear;
   bool trained = true;  // false: selection bias (e_score_correction_bias), what only goes along
-  int64_t elements = 0;
+  Sharing sharing = Sharing::kNone;
+  std::vector<int64_t> shape = {};          // of this rank's part, which begins at
+  int64_t first_row = 0, first_column = 0;  // of the whole
+  int64_t elements = 0;                     // of this rank's part
   int64_t offset = 0;  // of a trained weight, in a flat buffer of all that are trained (gradient, moments)
 };
 
-// The table of the policy's weights, in name order (plain byte order). What is read, drawn, written, stepped,
-// summed or counted by weight goes by it.
+// What is wrong with cutting the policy of this config so: InvalidArgument names the key of the mesh, the
+// sizes that it does not divide, and the nearest size that it could be.
+absl::Status CheckMesh(const ModelConfig& config, const MeshSizes& sizes);
+
+// The routed experts, and the layers, that the rank at this place has.
+struct ExpertShare {
+  int64_t begin = 0, end = 0;
+};
+ExpertShare ExpertsOf(const ModelConfig& config, const MeshPlace& place);
+struct LayerShare {
+  int64_t begin = 0, end = 0;
+};
+LayerShare LayersOf(const ModelConfig& config, const MeshPlace& place);
+
+// The table of the weights that a rank has, in name order (plain byte order). What is read, drawn, written,
+// stepped, summed or counted by weight goes by it.
 class Layout {
  public:
   Layout() = default;
   // The weights that the policy of this config computes with.
-  explicit Layout(const ModelConfig& config);
-  // Fills in elements and offsets. A name that is there twice is a broken invariant.
+  explicit Layout(const ModelConfig& config) : Layout(config, MeshPlace{{.dp_replicate = 1}, {}}) {}
+  // What the rank at this place computes with. A mesh that CheckMesh refuses is a broken invariant.
+  Layout(const ModelConfig& config, const MeshPlace& place);
+  // Weights that a rank has whole: fills in shapes, elements and offsets. A name that is there twice is a
+  // broken invariant.
   explicit Layout(std::vector<LayoutEntry> entries);
 
   const std::vector<LayoutEntry>& entries() const& { return entries_; }
@@ -40,6 +66,9 @@ class Layout {
   int64_t trained_elements() const { return trained_elements_; }
 
  private:
+  // Fills in what follows from the entries' shapes.
+  void Order();
+
   std::vector<LayoutEntry> entries_;
   int64_t elements_ = 0, trained_elements_ = 0;
 };

@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kDrawChunk = 65536;  // values of one stream of draws: part of what a seed means
 
 float Deviation(const LayoutEntry& entry, const ModelConfig& config, const InitScales& scales) {
-  const double fan_in = std::sqrt(static_cast<double>(entry.shape.back()));
+  const double fan_in = std::sqrt(static_cast<double>(entry.whole.back()));
   switch (entry.init) {
     case LayoutEntry::Init::kEmbedding:
       return scales.embedding_std;

@@ -94,7 +94,7 @@ absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& na
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
     if (count++ == 0) first = Printable(other);
-    entries.push_back({other, source.shape, LayoutEntry::Init::kLinear, /*trained=*/false, 0, 0});
+    entries.push_back({other, source.shape, LayoutEntry::Init::kLinear, /*trained=*/false});
   }
   if (count > 0 && config.mtp_layers == 0) {
     LogInfo(name, ": ", count, " tensors are no weights of this ", config.model_type,

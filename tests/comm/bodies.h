@@ -261,6 +261,21 @@ inline void MeshBody(Communicator& comm) {
       EXPECT_EQ(mesh->axis(Axis::kPp).rank(), p);
     }
   }
+  // The samples' ranks are those of three axes, the last of them nearest.
+  for (int ep = 1; ep <= n; ++ep) {
+    for (int shard = 1; shard * ep <= n; ++shard) {
+      if (n % (shard * ep) != 0) continue;
+      for (int tp : {1, n / (shard * ep)}) {
+        const absl::StatusOr<Mesh> mesh = Mesh::Create({.dp_shard = shard, .tp = tp, .ep = ep}, comm);
+        ASSERT_TRUE(mesh.ok()) << mesh.status();
+        EXPECT_EQ(mesh->dp_size(), n / tp);
+        EXPECT_EQ(mesh->dp_rank(), comm.rank() / tp);
+        EXPECT_EQ(mesh->dp().Sum(comm.rank() % tp), comm.rank() % tp * (n / tp));
+        EXPECT_EQ(mesh->place()[Axis::kDpShard], comm.rank() / tp / ep % shard);
+        EXPECT_EQ(mesh->place()[Axis::kEp], mesh->axis(Axis::kEp).rank());
+      }
+    }
+  }
 }
 
 }  // namespace temper

@@ -14,7 +14,10 @@
 namespace temper {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::StartsWith;
 
 TEST(Layout, CountsInNameOrderAndGivesTheTrainedTheirOffsets) {
   const Layout layout({{"c", {2, 3}}, {"a", {5}}, {"b", {7}, LayoutEntry::Init::kZero, false}});
@@ -161,6 +164,74 @@ TEST(Layout, LatentAttentionsBiasesAreThreeAndSharedExpertsHaveTheirs) {
   EXPECT_EQ(EntriesOf(With(With(TinyDeepseekV2(), "attention_bias", true), "q_lora_rank", nullptr))
                 .count("model.layers.0.self_attn.q_proj.bias"),
             0u);
+}
+
+MeshSizes Cut(int64_t tp, int64_t ep, int64_t pp) {
+  return {.dp_replicate = 1, .pp = pp, .tp = tp, .ep = ep};
+}
+
+// Every element of every weight is some rank's, and one's only but for what ranks hold alike.
+TEST(Layout, RanksShareOutEveryWeight) {
+  Json json = TinyDeepseek();
+  json.update(
+      Json::parse(R"({"num_attention_heads": 4, "vocab_size": 711, "n_routed_experts": 10, "n_group": 1,
+    "topk_group": 1})"));
+  const ModelConfig config = Parsed(json);
+  const Layout whole(config);
+  for (const MeshSizes& sizes : {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2)}) {
+    ASSERT_TRUE(CheckMesh(config, sizes).ok()) << CheckMesh(config, sizes);
+    const int64_t ranks = sizes.tp * sizes.ep * sizes.pp;
+    std::map<std::string, std::vector<int>> owners;
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const Layout layout(config, PlaceOf(sizes, rank));
+      for (const LayoutEntry& entry : layout.entries()) {
+        const int64_t at = whole.Find(entry.name);
+        ASSERT_GE(at, 0) << entry.name;
+        const std::vector<int64_t>& all = whole.entries()[at].shape;
+        ASSERT_EQ(entry.whole, all) << entry.name;
+        const int64_t columns = all.size() == 2 ? all[1] : 1;
+        std::vector<int>& counts = owners[entry.name];
+        counts.resize(whole.entries()[at].elements);
+        const int64_t width = entry.shape.size() == 2 ? entry.shape[1] : 1;
+        for (int64_t i = 0; i < entry.elements; ++i)
+          ++counts[(entry.first_row + i / width) * columns + entry.first_column + i % width];
+      }
+    }
+    ASSERT_EQ(owners.size(), whole.entries().size());
+    for (const LayoutEntry& entry : whole.entries()) {
+      const bool expert = entry.name.find(".experts.") != std::string::npos;
+      const int64_t alike = expert ? 1 : entry.sharing != Sharing::kNone ? sizes.ep : sizes.ep * sizes.tp;
+      for (int count : owners[entry.name]) ASSERT_EQ(count, alike) << entry.name;
+    }
+  }
+}
+
+TEST(Layout, OutputsOfAHeadStayTogether) {
+  const ModelConfig config = Parsed(With(TinyDeepseek(), "num_attention_heads", 4));
+  const Layout second(config, PlaceOf(Cut(2, 1, 1), 1));
+  const LayoutEntry& queries = second.entries()[second.Find("model.layers.0.self_attn.q_b_proj.weight")];
+  EXPECT_THAT(queries.whole, ElementsAre(36, 7));
+  EXPECT_THAT(queries.shape, ElementsAre(18, 7));
+  EXPECT_EQ(queries.first_row, 18);
+  const LayoutEntry& out = second.entries()[second.Find("model.layers.0.self_attn.o_proj.weight")];
+  EXPECT_THAT(out.shape, ElementsAre(12, 6));
+  EXPECT_EQ(out.first_row, 0);
+  EXPECT_EQ(out.first_column, 6);
+}
+
+TEST(Layout, WhatCannotBeCutSoIsNamed) {
+  const ModelConfig deepseek = Parsed(TinyDeepseek());  // 3 heads, 6 experts, 2 layers
+  const auto error = [&](const MeshSizes& sizes) {
+    return std::string(CheckMesh(deepseek, sizes).message());
+  };
+  EXPECT_EQ(error(Cut(1, 1, 1)), "");
+  EXPECT_THAT(error(Cut(2, 1, 1)), AllOf(StartsWith("mesh.tp is 2, but it has to divide 8 chunks, 3 heads"),
+                                         EndsWith("the nearest that works is 1")));
+  EXPECT_THAT(error(Cut(1, 3, 1)),
+              AllOf(StartsWith("mesh.ep is 3"), EndsWith("the nearest that works is 2")));
+  EXPECT_THAT(error(Cut(1, 8, 1)), EndsWith("the nearest that works is 4"));
+  EXPECT_THAT(error(Cut(1, 1, 3)), AllOf(StartsWith("mesh.pp is 3, but the policy has 2 layers"),
+                                         EndsWith("the nearest that works is 2")));
 }
 
 }  // namespace
