@@ -7,7 +7,7 @@
 #include "comm/reduce.h"
 #include "core/check.h"
 #include "core/status.h"
-#include "kernels/gemm.h"
+#include "kernels/backend.h"
 
 namespace temper {
 namespace {
