@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
-#include "comm/reduce.h"
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/backend.h"
@@ -16,7 +15,16 @@ using Init = LayoutEntry::Init;
 
 class Entries {
  public:
-  void Add(LayoutEntry entry) { list_.push_back(std::move(entry)); }
+  // What follows is the layer's, or the expert's in it.
+  void Begin(int64_t layer, int64_t expert = -1) {
+    layer_ = layer;
+    expert_ = expert;
+  }
+  void Add(LayoutEntry entry) {
+    entry.layer = layer_;
+    entry.expert = expert_;
+    list_.push_back(std::move(entry));
+  }
   void Norm(const std::string& name, int64_t size) { Add({name + ".weight", {size}, Init::kOne}); }
   struct Shape {
     int64_t out, in;
@@ -40,6 +48,7 @@ class Entries {
 
  private:
   std::vector<LayoutEntry> list_;
+  int64_t layer_ = -1, expert_ = -1;
 };
 
 void LatentAttention(const ModelConfig& c, const std::string& prefix, Entries* entries) {
@@ -73,66 +82,58 @@ void GroupedAttention(const ModelConfig& c, const std::string& prefix, Entries* 
   }
 }
 
-void MixtureOfExperts(const ModelConfig& c, const std::string& prefix, const MeshPlace& place,
-                      Entries* entries) {
+void MixtureOfExperts(const ModelConfig& c, int64_t layer, const std::string& prefix, Entries* entries) {
   entries->Linear(prefix + "gate", {c.routed_experts, c.hidden_size}, Sharing::kNone);
   if (c.sigmoid_scores) {
     entries->Add(
         {prefix + "gate.e_score_correction_bias", {c.routed_experts}, Init::kZero, /*trained=*/false});
   }
-  const ExpertShare mine = ExpertsOf(c, place);
-  for (int64_t expert = mine.begin; expert < mine.end; ++expert) {
-    entries->Mlp(absl::StrCat(prefix, "experts.", expert, "."), {c.moe_intermediate_size, c.hidden_size},
-                 /*shared=*/false);
-  }
   if (c.shared_experts > 0) {
     entries->Mlp(prefix + "shared_experts.",
                  {c.shared_experts * c.moe_intermediate_size, c.hidden_size, c.mlp_bias});
   }
-}
-
-void Layer(const ModelConfig& c, int64_t layer, const MeshPlace& place, Entries* entries) {
-  const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-  entries->Norm(prefix + "input_layernorm", c.hidden_size);
-  entries->Norm(prefix + "post_attention_layernorm", c.hidden_size);
-  c.is_mla() ? LatentAttention(c, prefix + "self_attn.", entries)
-             : GroupedAttention(c, prefix + "self_attn.", entries);
-  if (c.is_moe_layer(layer)) {
-    MixtureOfExperts(c, prefix + "mlp.", place, entries);
-  } else {
-    entries->Mlp(prefix + "mlp.", {c.intermediate_size, c.hidden_size, c.mlp_bias});
+  for (int64_t expert = 0; expert < c.routed_experts; ++expert) {
+    entries->Begin(layer, expert);
+    entries->Mlp(absl::StrCat(prefix, "experts.", expert, "."), {c.moe_intermediate_size, c.hidden_size},
+                 /*shared=*/false);
   }
 }
 
-std::vector<LayoutEntry> EntriesOf(const ModelConfig& c, const MeshPlace& place) {
+std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
   Entries entries;
-  const int64_t stage = place[Axis::kPp], stages = place.sizes.pp;
-  const bool first = stage == 0, last = stage == stages - 1;
-  // A tied head's rank has the embedding too.
-  if (first || (last && c.tie_word_embeddings)) {
-    entries.Add(
-        {"model.embed_tokens.weight", {c.vocab_size, c.hidden_size}, Init::kEmbedding, true, Sharing::kRows});
-  }
-  const LayerShare layers = LayersOf(c, place);
-  for (int64_t layer = layers.begin; layer < layers.end; ++layer) Layer(c, layer, place, &entries);
-  if (last) {
-    entries.Norm("model.norm", c.hidden_size);
-    if (!c.tie_word_embeddings) {
-      entries.Add({"lm_head.weight", {c.vocab_size, c.hidden_size}, Init::kHead, true, Sharing::kRows});
+  entries.Add({"model.embed_tokens.weight",
+               {c.vocab_size, c.hidden_size},
+               Init::kEmbedding,
+               /*trained=*/true,
+               Sharing::kRows});
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
+    entries.Begin(layer);
+    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
+    entries.Norm(prefix + "input_layernorm", c.hidden_size);
+    entries.Norm(prefix + "post_attention_layernorm", c.hidden_size);
+    c.is_mla() ? LatentAttention(c, prefix + "self_attn.", &entries)
+               : GroupedAttention(c, prefix + "self_attn.", &entries);
+    if (c.is_moe_layer(layer)) {
+      MixtureOfExperts(c, layer, prefix + "mlp.", &entries);
+    } else {
+      entries.Mlp(prefix + "mlp.", {c.intermediate_size, c.hidden_size, c.mlp_bias});
     }
+  }
+  entries.Begin(c.num_layers);
+  entries.Norm("model.norm", c.hidden_size);
+  if (!c.tie_word_embeddings) {
+    entries.Add(
+        {"lm_head.weight", {c.vocab_size, c.hidden_size}, Init::kHead, /*trained=*/true, Sharing::kRows});
   }
   return std::move(entries).Take();
 }
 
-// The part of an entry that is tp rank `rank`'s.
-void Cut(int64_t rank, int64_t ranks, LayoutEntry* entry) {
-  entry->shape = entry->whole;
-  if (entry->sharing == Sharing::kNone) return;
-  const bool rows = entry->sharing == Sharing::kRows;
-  int64_t& size = rows ? entry->shape[0] : entry->shape[1];
-  const Share share = ShareOf(size, rank, ranks);
-  size = share.end - share.begin;
-  (rows ? entry->first_row : entry->first_column) = share.begin;
+bool Contains(const Share& share, int64_t i) { return share.begin <= i && i < share.end; }
+
+bool HasLayer(const ModelConfig& config, const MeshPlace& place, int64_t layer) {
+  const bool first = place[Axis::kPp] == 0, last = place[Axis::kPp] == place.sizes.pp - 1;
+  if (layer < 0) return first || (last && config.tie_word_embeddings);
+  return layer == config.num_layers ? last : Contains(LayersOf(config, place), layer);
 }
 
 // The nearest size below that `fits`.
@@ -151,15 +152,34 @@ absl::Status CheckAxis(Axis axis, int64_t size, const std::string& what, const F
 
 }  // namespace
 
-ExpertShare ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
-  const Share share = ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
-                              place.sizes.ep * place.sizes.tp);
-  return {share.begin, share.end};
+Share LayersOf(const ModelConfig& config, const MeshPlace& place) {
+  return ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
 }
 
-LayerShare LayersOf(const ModelConfig& config, const MeshPlace& place) {
-  const Share share = ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
-  return {share.begin, share.end};
+// Routed experts are dealt to the ranks of ep and of tp, which cuts none of them.
+Share ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
+  return ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
+                 place.sizes.ep * place.sizes.tp);
+}
+
+bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry) {
+  if (!HasLayer(config, place, entry->layer)) return false;
+  if (entry->expert >= 0 && !Contains(ExpertsOf(config, place), entry->expert)) return false;
+  entry->shape = entry->whole;
+  if (entry->sharing == Sharing::kNone) return true;
+  const bool rows = entry->sharing == Sharing::kRows;
+  int64_t& size = rows ? entry->shape[0] : entry->shape[1];
+  const Share share = ShareOf(size, place[Axis::kTp], place.sizes.tp);
+  size = share.end - share.begin;
+  (rows ? entry->first_row : entry->first_column) = share.begin;
+  return true;
+}
+
+bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
+  const bool same_over_tp = entry.expert < 0 && entry.sharing == Sharing::kNone;
+  return place[Axis::kDpReplicate] == 0 && place[Axis::kCp] == 0 &&
+         (place[Axis::kEp] == 0 || entry.expert >= 0) && (place[Axis::kTp] == 0 || !same_over_tp) &&
+         (place[Axis::kPp] == 0 || entry.layer >= 0);
 }
 
 absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
@@ -192,14 +212,15 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
                    [&](int64_t size) { return size <= c.num_layers; });
 }
 
-Layout::Layout(const ModelConfig& config, const MeshPlace& place) : entries_(EntriesOf(config, place)) {
+Layout::Layout(const ModelConfig& config, const MeshPlace& place) {
   TEMPER_CHECK(CheckMesh(config, place.sizes).ok());
-  for (LayoutEntry& entry : entries_) Cut(place[Axis::kTp], place.sizes.tp, &entry);
+  for (LayoutEntry& entry : EntriesOf(config))
+    if (CutTo(config, place, &entry)) entries_.push_back(std::move(entry));
   Order();
 }
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {
-  for (LayoutEntry& entry : entries_) Cut(0, 1, &entry);
+  for (LayoutEntry& entry : entries_) entry.shape = entry.whole;
   Order();
 }
 

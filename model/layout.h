@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "comm/mesh.h"
+#include "comm/reduce.h"
 #include "model/config/config.h"
 
 namespace temper {
@@ -25,6 +26,8 @@ struct LayoutEntry {
   Init init = Init::kLinear;
   bool trained = true;  // false: selection bias (e_score_correction_bias), what only goes along
   Sharing sharing = Sharing::kNone;
+  int64_t layer = -1;   // whose it is; -1: the embedding's, num_layers: the final norm's and the head's
+  int64_t expert = -1;  // the routed expert whose it is; -1: none
   std::vector<int64_t> shape = {};          // of this rank's part, which begins at
   int64_t first_row = 0, first_column = 0;  // of the whole
   int64_t elements = 0;                     // of this rank's part
@@ -35,15 +38,14 @@ struct LayoutEntry {
 // sizes that it does not divide, and the nearest size that it could be.
 absl::Status CheckMesh(const ModelConfig& config, const MeshSizes& sizes);
 
-// The routed experts, and the layers, that the rank at this place has.
-struct ExpertShare {
-  int64_t begin = 0, end = 0;
-};
-ExpertShare ExpertsOf(const ModelConfig& config, const MeshPlace& place);
-struct LayerShare {
-  int64_t begin = 0, end = 0;
-};
-LayerShare LayersOf(const ModelConfig& config, const MeshPlace& place);
+// The layers, and the routed experts of each, that the rank at this place has.
+Share LayersOf(const ModelConfig& config, const MeshPlace& place);
+Share ExpertsOf(const ModelConfig& config, const MeshPlace& place);
+// Whether the rank at this place has a part of the weight, and cuts it down to that part. The head tied to
+// the embedding is one weight, of the first and of the last stage.
+bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry);
+// Of the ranks that have the same part of a weight: whether the one at this place is it that writes it.
+bool Writes(const MeshPlace& place, const LayoutEntry& entry);
 
 // The table of the weights that a rank has, in name order (plain byte order). What is read, drawn, written,
 // stepped, summed or counted by weight goes by it.

@@ -170,7 +170,7 @@ MeshSizes Cut(int64_t tp, int64_t ep, int64_t pp) {
   return {.dp_replicate = 1, .pp = pp, .tp = tp, .ep = ep};
 }
 
-// Every element of every weight is some rank's, and one's only but for what ranks hold alike.
+// Every element of every weight is some rank's, and one's only but for what ranks hold alike; one writes it.
 TEST(Layout, RanksShareOutEveryWeight) {
   Json json = TinyDeepseek();
   json.update(
@@ -178,10 +178,10 @@ TEST(Layout, RanksShareOutEveryWeight) {
     "topk_group": 1})"));
   const ModelConfig config = Parsed(json);
   const Layout whole(config);
-  for (const MeshSizes& sizes : {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2)}) {
+  for (const MeshSizes& sizes : {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2)}) {
     ASSERT_TRUE(CheckMesh(config, sizes).ok()) << CheckMesh(config, sizes);
     const int64_t ranks = sizes.tp * sizes.ep * sizes.pp;
-    std::map<std::string, std::vector<int>> owners;
+    std::map<std::string, std::vector<int>> owners, writers;
     for (int64_t rank = 0; rank < ranks; ++rank) {
       const Layout layout(config, PlaceOf(sizes, rank));
       for (const LayoutEntry& entry : layout.entries()) {
@@ -190,11 +190,15 @@ TEST(Layout, RanksShareOutEveryWeight) {
         const std::vector<int64_t>& all = whole.entries()[at].shape;
         ASSERT_EQ(entry.whole, all) << entry.name;
         const int64_t columns = all.size() == 2 ? all[1] : 1;
-        std::vector<int>& counts = owners[entry.name];
+        std::vector<int>&counts = owners[entry.name], &written = writers[entry.name];
         counts.resize(whole.entries()[at].elements);
+        written.resize(counts.size());
         const int64_t width = entry.shape.size() == 2 ? entry.shape[1] : 1;
-        for (int64_t i = 0; i < entry.elements; ++i)
-          ++counts[(entry.first_row + i / width) * columns + entry.first_column + i % width];
+        for (int64_t i = 0; i < entry.elements; ++i) {
+          const int64_t in_whole = (entry.first_row + i / width) * columns + entry.first_column + i % width;
+          ++counts[in_whole];
+          written[in_whole] += Writes(PlaceOf(sizes, rank), entry) ? 1 : 0;
+        }
       }
     }
     ASSERT_EQ(owners.size(), whole.entries().size());
@@ -202,6 +206,7 @@ TEST(Layout, RanksShareOutEveryWeight) {
       const bool expert = entry.name.find(".experts.") != std::string::npos;
       const int64_t alike = expert ? 1 : entry.sharing != Sharing::kNone ? sizes.ep : sizes.ep * sizes.tp;
       for (int count : owners[entry.name]) ASSERT_EQ(count, alike) << entry.name;
+      for (int count : writers[entry.name]) ASSERT_EQ(count, 1) << entry.name;
     }
   }
 }
