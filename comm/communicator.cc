@@ -33,6 +33,16 @@ void Communicator::Receive(void* data, size_t bytes, int from, int tag) {
   Checked({.in = data, .in_bytes = bytes, .from = from, .tag = tag});
 }
 
+void Communicator::SendCopy(const void* data, size_t bytes, int to, int tag) {
+  TEMPER_CHECK(to >= 0 && to < size() && to != rank() && tag >= 0 && tag < kUserTags, "SendCopy to rank ", to,
+               ", tag ", tag);
+  MoveCopy({.out = data, .out_bytes = bytes, .to = to, .tag = tag});
+}
+
+void Communicator::MoveCopy(const Message& message) {
+  TEMPER_CHECK(false, Describe(message), ": copies are of the host's memory");
+}
+
 void Communicator::SendReceive(const Message& message) {
   TEMPER_CHECK(message.to >= 0 && message.from >= 0 && message.tag >= 0 && message.tag < kUserTags,
                "SendReceive to rank ", message.to, ", from rank ", message.from, ", tag ", message.tag);
@@ -296,6 +306,11 @@ class SubCommunicator final : public Communicator {
     if (moved.to >= 0) moved.to = ranks_[moved.to];
     if (moved.from >= 0) moved.from = ranks_[moved.from];
     whole_.Move(moved);
+  }
+  void MoveCopy(const Message& message) override {
+    Message moved = message;
+    moved.to = ranks_[moved.to];
+    whole_.MoveCopy(moved);
   }
   void Post(int to, std::string_view note) override { whole_.Post(ranks_[to], note); }
   Note HeardNote() override { return {}; }

@@ -49,6 +49,8 @@ class Communicator {
   // another rank. Send may wait for the receiver: an exchange is SendReceive, never two Sends.
   void Send(const void* data, size_t bytes, int to, int tag = 0);
   void Receive(void* data, size_t bytes, int from, int tag = 0);
+  // As Send, of a copy: does not wait for the receiver. Not for device memory.
+  void SendCopy(const void* data, size_t bytes, int to, int tag = 0);
   struct Message {
     const void* out = nullptr;
     size_t out_bytes = 0;
@@ -104,6 +106,8 @@ class Communicator {
  protected:
   // Sends and receives at once; returns when both are done.
   virtual void Move(const Message& message) = 0;
+  // Sends a copy, and returns at once.
+  virtual void MoveCopy(const Message& message);
   // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".
   std::string Describe(const Message& message) const;
 

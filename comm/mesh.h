@@ -17,6 +17,9 @@ enum class Axis { kPp, kDpReplicate, kDpShard, kEp, kCp, kTp };
 inline constexpr int kAxes = 6;
 const char* AxisName(Axis axis);  // "pp", "dp_replicate", ...
 
+// The order in which the ranks of a pipeline do their part of an update (trainer/update/schedule.h).
+enum class PipelineKind { k1f1b, kZeroBubble };
+
 // How many ways each axis of the mesh is split; the product is the number of ranks. 0 for dp_replicate: all
 // ranks that the other axes leave.
 struct MeshSizes {
@@ -26,6 +29,8 @@ struct MeshSizes {
   int64_t tp = 1;
   int64_t ep = 1;
   int64_t cp = 1;
+  int64_t pp_chunks = 1;
+  PipelineKind pp_schedule = PipelineKind::k1f1b;
 
   int64_t operator[](Axis axis) const;
 

@@ -132,6 +132,11 @@ struct MpiCommunicator::Posted {
   MPI_Request request = MPI_REQUEST_NULL;
 };
 
+struct MpiCommunicator::Copied {
+  std::string bytes;
+  std::vector<MPI_Request> requests;
+};
+
 MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool owner)
     : rank_(rank),
       size_(size),
@@ -142,6 +147,11 @@ MpiCommunicator::MpiCommunicator(int rank, int size, size_t chunk_bytes, bool ow
 MpiCommunicator::~MpiCommunicator() {
   // Whoever has not heard them by now never will.
   for (const std::unique_ptr<Posted>& posted : posted_) MPI_Request_free(&posted->request);
+  for (const std::unique_ptr<Copied>& copied : copied_) {
+    for (MPI_Request& request : copied->requests) {
+      if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+    }
+  }
   if (owner_ && !failed_ && std::uncaught_exceptions() == exceptions_)
     CallWatch::Get().Made("MPI_Finalize", kStartSeconds, [] { return MPI_Finalize(); });
 }
@@ -254,6 +264,34 @@ void MpiCommunicator::Move(const Message& message) {
       }
     }
   }
+}
+
+void MpiCommunicator::MoveCopy(const Message& message) {
+  CallWatch& watch = CallWatch::Get();
+  for (int done = 1; !copied_.empty() && done != 0;) {
+    std::vector<MPI_Request>& requests = copied_.front()->requests;
+    watch.Made("MPI_Testall", kCallSeconds, [&] {
+      return MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE);
+    });
+    if (done != 0) copied_.pop_front();
+  }
+  copied_.push_back(std::make_unique<Copied>());
+  Copied& copied = *copied_.back();
+  copied.bytes.assign(static_cast<const char*>(message.out), message.out_bytes);
+  // In the pieces that Move expects.
+  size_t offset = 0;
+  do {
+    const size_t length = std::min(chunk_bytes_, copied.bytes.size() - offset);
+    const int code = watch.Made("MPI_Isend", kCallSeconds, [&] {
+      return MPI_Isend(copied.bytes.data() + offset, static_cast<int>(length), MPI_BYTE, message.to,
+                       message.tag, MPI_COMM_WORLD, &copied.requests.emplace_back());
+    });
+    if (code != MPI_SUCCESS) {
+      failed_ = true;
+      throw CommError(absl::StrCat(Describe(message), ": ", ErrorText(code)));
+    }
+    offset += length;
+  } while (offset < copied.bytes.size());
 }
 
 absl::StatusOr<std::unique_ptr<Communicator>> OpenWorld() {

@@ -30,6 +30,7 @@ class MpiCommunicator final : public Communicator {
 
  protected:
   void Move(const Message& message) override;
+  void MoveCopy(const Message& message) override;
   void Post(int to, std::string_view note) override;
   Note HeardNote() override;
 
@@ -42,7 +43,9 @@ class MpiCommunicator final : public Communicator {
   const bool owner_;  // of MPI: this object finalizes it
   const int exceptions_;
   struct Posted;
+  struct Copied;
   std::deque<std::unique_ptr<Posted>> posted_;  // notes, which MPI reads until it has sent them
+  std::deque<std::unique_ptr<Copied>> copied_;  // likewise, of SendCopy
   bool failed_ = false;
 };
 

@@ -6,6 +6,7 @@
 #include <deque>
 #include <exception>
 #include <map>
+#include <memory>
 #include <thread>
 #include <tuple>
 
@@ -32,10 +33,12 @@ struct ThreadWorld::State {
     const void* data;
     size_t bytes;
     bool taken = false;
+    std::string copy = {};  // what `data` points to where nobody waits for the receiver
   };
   mutable absl::Mutex mutex;
   absl::CondVar changed;  // one for all: worlds are small
-  std::map<std::tuple<int, int, int>, std::deque<Parcel*>> parcels ABSL_GUARDED_BY(mutex);  // (from, to, tag)
+  std::map<std::tuple<int, int, int>, std::deque<std::shared_ptr<Parcel>>> parcels
+      ABSL_GUARDED_BY(mutex);                                                           // (from, to, tag)
   std::map<int, std::deque<std::pair<int, std::string>>> notes ABSL_GUARDED_BY(mutex);  // to: (from, text)
   std::string lost ABSL_GUARDED_BY(mutex);
   int64_t bytes_sent ABSL_GUARDED_BY(mutex) = 0;
@@ -73,34 +76,44 @@ class ThreadWorld::Rank final : public Communicator {
   }
 
   void Move(const Message& message) override {
-    State::Parcel out{message.out, message.out_bytes};
+    const auto out = std::make_shared<State::Parcel>(State::Parcel{message.out, message.out_bytes});
     Wait wait(this, message);
-    std::deque<State::Parcel*>* sent = nullptr;
+    std::deque<std::shared_ptr<State::Parcel>>* sent = nullptr;
     bool received = message.from < 0;
     if (message.to >= 0) {
       absl::MutexLock lock(&state_.mutex);
       sent = &state_.parcels[{rank_, message.to, message.tag}];
-      sent->push_back(&out);
+      sent->push_back(out);
       state_.changed.SignalAll();
     }
-    // Whoever throws takes the parcel back: it lives on this stack.
+    // Whoever throws takes the parcel back: its bytes are the caller's.
     try {
-      while (!Moved(message, sent == nullptr ? nullptr : &out, &received))
+      while (!Moved(message, sent == nullptr ? nullptr : out.get(), &received))
         wait.Look(received ? message.to : message.from);
     } catch (...) {
       absl::MutexLock lock(&state_.mutex);
-      if (sent != nullptr) std::erase(*sent, &out);
+      if (sent != nullptr) std::erase(*sent, out);
       throw;
     }
+  }
+
+  void MoveCopy(const Message& message) override {
+    auto out = std::make_shared<State::Parcel>();
+    out->copy.assign(static_cast<const char*>(message.out), message.out_bytes);
+    out->data = out->copy.data();
+    out->bytes = message.out_bytes;
+    absl::MutexLock lock(&state_.mutex);
+    state_.parcels[{rank_, message.to, message.tag}].push_back(std::move(out));
+    state_.changed.SignalAll();
   }
 
  private:
   // Whether all is done; waits for a while where it is not.
   bool Moved(const Message& message, const State::Parcel* out, bool* received) {
     absl::MutexLock lock(&state_.mutex);
-    std::deque<State::Parcel*>& queue = state_.parcels[{message.from, rank_, message.tag}];
+    std::deque<std::shared_ptr<State::Parcel>>& queue = state_.parcels[{message.from, rank_, message.tag}];
     if (!*received && !queue.empty()) {
-      State::Parcel* const parcel = queue.front();
+      const std::shared_ptr<State::Parcel> parcel = queue.front();
       if (parcel->bytes != message.in_bytes)
         throw CommError(absl::StrCat(Describe(message), ": the peer sent ", parcel->bytes, " bytes"));
       if (parcel->bytes > 0) std::memcpy(message.in, parcel->data, parcel->bytes);

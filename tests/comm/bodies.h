@@ -63,6 +63,31 @@ inline void ExchangesBody(Communicator& comm) {
   }
 }
 
+// Every rank sends to every other before anybody receives, and takes its memory back at once; two messages of
+// the same tag come in order.
+inline void CopiesBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  const auto text = [](int from, int to, int turn) {
+    return std::string(70'000 * turn + 1000 * from + 77 * to, static_cast<char>('a' + from));
+  };
+  for (int turn : {0, 1, 0}) {
+    for (int to = 0; to < n; ++to) {
+      if (to == me) continue;
+      std::string out = text(me, to, turn);
+      comm.SendCopy(out.data(), out.size(), to, 6);
+      std::fill(out.begin(), out.end(), '?');
+    }
+  }
+  for (int turn : {0, 1, 0}) {
+    for (int from = 0; from < n; ++from) {
+      if (from == me) continue;
+      std::string in(text(from, me, turn).size(), '!');
+      comm.Receive(in.data(), in.size(), from, 6);
+      EXPECT_EQ(in, text(from, me, turn));
+    }
+  }
+}
+
 inline void CollectivesBody(Communicator& comm) {
   const int n = comm.size(), me = comm.rank();
   for (int root = 0; root < n; ++root) {
@@ -217,6 +242,7 @@ inline void SplitBody(Communicator& comm) {
     EXPECT_EQ(part->AllGather(absl::StrCat(comm.rank())), same);
     EXPECT_EQ(comm.Sum(part->rank() == 0 ? 1 : 0), std::min(parts, comm.size()));
     ExchangesBody(*part);
+    CopiesBody(*part);
     CollectivesBody(*part);
     const std::unique_ptr<Communicator> again = part->Split(part->rank() % 2);
     EXPECT_EQ(again->Sum(1), (part->size() + (part->rank() % 2 == 0 ? 1 : 0)) / 2);

@@ -17,6 +17,7 @@ namespace {
 Communicator* world;
 
 TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
+TEST(Mpi, CopiesAreSentBeforeAnybodyReceives) { CopiesBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, IntegersAddOnAnyNumberOfRanks) { IntegersBody(*world); }
 TEST(Mpi, TheFirstRankThatDiffersIsNamed) { SameHeldBody(*world); }
@@ -28,6 +29,7 @@ TEST(Mpi, LongMessagesGoInPieces) {
   const absl::StatusOr<std::unique_ptr<MpiCommunicator>> pieces = MpiCommunicator::Open(1000);
   ASSERT_TRUE(pieces.ok());
   ExchangesBody(**pieces);
+  CopiesBody(**pieces);
   CollectivesBody(**pieces);
   IntegersBody(**pieces);
 }

@@ -39,6 +39,7 @@ std::string Thrown(F run) {
 }
 
 TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, ExchangesBody); }
+TEST(Threads, CopiesAreSentBeforeAnybodyReceives) { OnRanks({1, 2, 3, 4, 8}, CopiesBody); }
 TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 6, 8}, CollectivesBody); }
 TEST(Reduce, IntegersAddOnAnyNumberOfRanks) { OnRanks({1, 2, 3, 4, 5, 6, 8}, IntegersBody); }
 TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
