@@ -152,6 +152,12 @@ absl::Status CheckAxis(Axis axis, int64_t size, const std::string& what, const F
 
 }  // namespace
 
+int64_t PartElements(const LayoutEntry& entry) {
+  int64_t elements = 1;
+  for (const int64_t size : entry.shape) elements *= size;
+  return elements;
+}
+
 Share LayersOf(const ModelConfig& config, const MeshPlace& place) {
   return ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
 }
@@ -178,8 +184,8 @@ bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry
 bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
   const bool same_over_tp = entry.expert < 0 && entry.sharing == Sharing::kNone;
   return place[Axis::kDpReplicate] == 0 && place[Axis::kCp] == 0 &&
-         (place[Axis::kEp] == 0 || entry.expert >= 0) && (place[Axis::kTp] == 0 || !same_over_tp) &&
-         (place[Axis::kPp] == 0 || entry.layer >= 0);
+         (place[Axis::kDpShard] == 0 || entry.trained) && (place[Axis::kEp] == 0 || entry.expert >= 0) &&
+         (place[Axis::kTp] == 0 || !same_over_tp) && (place[Axis::kPp] == 0 || entry.layer >= 0);
 }
 
 absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
@@ -216,25 +222,54 @@ Layout::Layout(const ModelConfig& config, const MeshPlace& place) {
   TEMPER_CHECK(CheckMesh(config, place.sizes).ok());
   for (LayoutEntry& entry : EntriesOf(config))
     if (CutTo(config, place, &entry)) entries_.push_back(std::move(entry));
-  Order();
+  Order(place[Axis::kDpShard], place.sizes.dp_shard);
 }
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {
   for (LayoutEntry& entry : entries_) entry.shape = entry.whole;
-  Order();
+  Order(0, 1);
 }
 
-void Layout::Order() {
+void Layout::Order(int64_t rank, int64_t ranks) {
   std::sort(entries_.begin(), entries_.end(),
             [](const LayoutEntry& a, const LayoutEntry& b) { return a.name < b.name; });
   for (size_t i = 0; i < entries_.size(); ++i) {
     LayoutEntry& entry = entries_[i];
     TEMPER_CHECK(i == 0 || entries_[i - 1].name < entry.name, entry.name, " is there twice");
-    entry.elements = 1;
-    for (int64_t size : entry.shape) entry.elements *= size;
+    entry.elements = PartElements(entry);
+  }
+  MakeUnits();
+  Keep(rank, ranks);
+  for (LayoutEntry& entry : entries_) {
     elements_ += entry.elements;
     entry.offset = trained_elements_;
     if (entry.trained) trained_elements_ += entry.elements;
+  }
+  for (LayoutUnit& unit : units_) unit.offset = entries_[unit.begin].offset;
+}
+
+void Layout::MakeUnits() {
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const LayoutEntry& entry = entries_[i];
+    if (i == 0 || entry.layer != entries_[i - 1].layer) units_.push_back({.begin = static_cast<int64_t>(i)});
+    units_.back().end = static_cast<int64_t>(i) + 1;
+    if (entry.trained) units_.back().trained_elements += entry.elements;
+  }
+}
+
+void Layout::Keep(int64_t rank, int64_t ranks) {
+  for (const LayoutUnit& unit : units_) {
+    const Share share = ShareOf(unit.trained_elements, rank, ranks);
+    int64_t begin = 0;  // of the entry in the unit
+    for (int64_t i = unit.begin; i < unit.end; ++i) {
+      LayoutEntry& entry = entries_[i];
+      if (!entry.trained) continue;
+      const int64_t end = begin + entry.elements;
+      const int64_t first = std::clamp(share.begin, begin, end), last = std::clamp(share.end, begin, end);
+      entry.first_element = first - begin;
+      entry.elements = last - first;
+      begin = end;
+    }
   }
 }
 

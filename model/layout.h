@@ -30,8 +30,22 @@ struct LayoutEntry {
   int64_t expert = -1;  // the routed expert whose it is; -1: none
   std::vector<int64_t> shape = {};          // of this rank's part, which begins at
   int64_t first_row = 0, first_column = 0;  // of the whole
-  int64_t elements = 0;                     // of this rank's part
+  // Of that part, in the order of rows, this rank keeps so many elements from this one on (dp_shard). The
+  // others are gathered when they are computed with.
+  int64_t first_element = 0, elements = 0;
   int64_t offset = 0;  // of a trained weight, in a flat buffer of all that are trained (gradient, moments)
+};
+
+// Of the part that a rank computes with.
+int64_t PartElements(const LayoutEntry& entry);
+
+// Entries [begin, end) that are computed with together: a layer's, the embedding, the final norm or the head.
+// Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's; what is not trained
+// each has whole.
+struct LayoutUnit {
+  int64_t begin = 0, end = 0;
+  int64_t trained_elements = 0;  // of the parts
+  int64_t offset = 0;            // of those that this rank keeps, in a flat buffer of all that are trained
 };
 
 // What is wrong with cutting the policy of this config so: InvalidArgument names the key of the mesh, the
@@ -64,14 +78,21 @@ class Layout {
   std::vector<LayoutEntry> entries() && { return std::move(entries_); }  // so that a loop over it may stand
   // Of the weight of this name in entries(); -1: there is none.
   int64_t Find(std::string_view name) const;
+  // In the order of entries: all of a unit are neighbours by their names.
+  const std::vector<LayoutUnit>& units() const { return units_; }
+  // Of those that this rank keeps.
   int64_t elements() const { return elements_; }
   int64_t trained_elements() const { return trained_elements_; }
 
  private:
-  // Fills in what follows from the entries' shapes.
-  void Order();
+  // Fills in what follows from the entries' shapes for rank `rank` of `ranks` that share out the units.
+  void Order(int64_t rank, int64_t ranks);
+  void MakeUnits();
+  // Cuts the units down to what that rank keeps.
+  void Keep(int64_t rank, int64_t ranks);
 
   std::vector<LayoutEntry> entries_;
+  std::vector<LayoutUnit> units_;
   int64_t elements_ = 0, trained_elements_ = 0;
 };
 

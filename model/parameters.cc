@@ -83,7 +83,10 @@ Parameters::Parameters(Layout layout, std::vector<at::Tensor> values) : layout_(
   TEMPER_CHECK(values.size() == layout_.entries().size());
   for (size_t i = 0; i < values.size(); ++i) {
     const LayoutEntry& entry = layout_.entries()[i];
-    TEMPER_CHECK(values[i].is_contiguous() && values[i].sizes() == entry.shape, entry.name);
+    const bool whole = entry.elements == PartElements(entry);
+    TEMPER_CHECK(values[i].is_contiguous() && values[i].numel() == entry.elements &&
+                     (!whole || values[i].sizes() == entry.shape),
+                 entry.name);
     list_.push_back({entry, std::move(values[i])});
   }
 }
@@ -111,7 +114,7 @@ Parameters ForRounded(const Parameters& parameters, kernels::Backend& backend) {
       values.push_back(from.value);
     } else {
       values.push_back(
-          NewTensor(backend, from.value.sizes(), from.value.dim() == 2 ? at::kBFloat16 : at::kFloat));
+          NewTensor(backend, from.value.sizes(), from.shape.size() == 2 ? at::kBFloat16 : at::kFloat));
     }
   }
   return Parameters(parameters.layout(), std::move(values));

@@ -27,7 +27,8 @@ struct Parameter : LayoutEntry {
 class Parameters {
  public:
   Parameters() = default;
-  // values[i] is what the layout's entry i says; another shape is a broken invariant.
+  // values[i] is what the layout's entry i says, in one dimension where the rank keeps a share of it; another
+  // shape is a broken invariant.
   Parameters(Layout layout, std::vector<at::Tensor> values);
 
   const Layout& layout() const { return layout_; }

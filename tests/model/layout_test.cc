@@ -178,9 +178,12 @@ TEST(Layout, RanksShareOutEveryWeight) {
     "topk_group": 1})"));
   const ModelConfig config = Parsed(json);
   const Layout whole(config);
-  for (const MeshSizes& sizes : {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2)}) {
+  const MeshSizes shards = {.dp_replicate = 1, .dp_shard = 3};
+  const MeshSizes all_axes = {.dp_replicate = 1, .dp_shard = 5, .pp = 2, .tp = 2, .ep = 2};
+  for (const MeshSizes& sizes :
+       {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2), shards, all_axes}) {
     ASSERT_TRUE(CheckMesh(config, sizes).ok()) << CheckMesh(config, sizes);
-    const int64_t ranks = sizes.tp * sizes.ep * sizes.pp;
+    const int64_t ranks = sizes.dp_shard * sizes.tp * sizes.ep * sizes.pp;
     std::map<std::string, std::vector<int>> owners, writers;
     for (int64_t rank = 0; rank < ranks; ++rank) {
       const Layout layout(config, PlaceOf(sizes, rank));
@@ -194,7 +197,7 @@ TEST(Layout, RanksShareOutEveryWeight) {
         counts.resize(whole.entries()[at].elements);
         written.resize(counts.size());
         const int64_t width = entry.shape.size() == 2 ? entry.shape[1] : 1;
-        for (int64_t i = 0; i < entry.elements; ++i) {
+        for (int64_t i = entry.first_element; i < entry.first_element + entry.elements; ++i) {
           const int64_t in_whole = (entry.first_row + i / width) * columns + entry.first_column + i % width;
           ++counts[in_whole];
           written[in_whole] += Writes(PlaceOf(sizes, rank), entry) ? 1 : 0;
@@ -204,9 +207,35 @@ TEST(Layout, RanksShareOutEveryWeight) {
     ASSERT_EQ(owners.size(), whole.entries().size());
     for (const LayoutEntry& entry : whole.entries()) {
       const bool expert = entry.name.find(".experts.") != std::string::npos;
-      const int64_t alike = expert ? 1 : entry.sharing != Sharing::kNone ? sizes.ep : sizes.ep * sizes.tp;
+      const int64_t kept = entry.trained ? 1 : sizes.dp_shard;
+      const int64_t alike = kept * (expert                            ? 1
+                                    : entry.sharing != Sharing::kNone ? sizes.ep
+                                                                      : sizes.ep * sizes.tp);
       for (int count : owners[entry.name]) ASSERT_EQ(count, alike) << entry.name;
       for (int count : writers[entry.name]) ASSERT_EQ(count, 1) << entry.name;
+    }
+  }
+}
+
+TEST(Layout, RanksThatShareUnitsKeepTheSameOfEach) {
+  const ModelConfig config = Parsed(TinyDeepseek());
+  const Layout whole(config);
+  ASSERT_EQ(whole.units().size(), 5u);  // head, embedding, two layers, norm
+  for (const int64_t ranks : {2, 3, 50}) {
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      const Layout layout(config, PlaceOf({.dp_replicate = 1, .dp_shard = ranks}, rank));
+      ASSERT_EQ(layout.units().size(), whole.units().size());
+      for (const LayoutUnit& unit : layout.units()) {
+        int64_t kept = 0;
+        for (int64_t i = unit.begin; i < unit.end; ++i) {
+          const LayoutEntry& entry = layout.entries()[i];
+          if (!entry.trained) continue;
+          EXPECT_EQ(entry.offset, unit.offset + kept);
+          kept += entry.elements;
+        }
+        EXPECT_LE(kept, unit.trained_elements / ranks + 1);
+        EXPECT_GE(kept, unit.trained_elements / ranks);
+      }
     }
   }
 }
