@@ -21,6 +21,7 @@ void Communicator::Checked(const Message& message) {
                  ": no such peer");
   }
   Move(message);
+  if (message.to >= 0) sent_bytes_ += static_cast<int64_t>(message.out_bytes);
 }
 
 void Communicator::Send(const void* data, size_t bytes, int to, int tag) {
@@ -37,6 +38,7 @@ void Communicator::SendCopy(const void* data, size_t bytes, int to, int tag) {
   TEMPER_CHECK(to >= 0 && to < size() && to != rank() && tag >= 0 && tag < kUserTags, "SendCopy to rank ", to,
                ", tag ", tag);
   MoveCopy({.out = data, .out_bytes = bytes, .to = to, .tag = tag});
+  sent_bytes_ += static_cast<int64_t>(bytes);
 }
 
 void Communicator::MoveCopy(const Message& message) {

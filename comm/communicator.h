@@ -62,6 +62,8 @@ class Communicator {
   };
   // Both at once; `to` and `from` may differ; the buffers do not overlap.
   void SendReceive(const Message& message);
+  // That this rank has sent here, collectives' among them; notes are not counted.
+  int64_t sent_bytes() const { return sent_bytes_; }
 
   // Ends every rank's work, with the message on standard error; throws CommError where ranks are threads.
   // `code`: the exit status of all.
@@ -166,6 +168,7 @@ class Communicator {
   absl::Time told_ = absl::InfinitePast();
   std::string announced_;
   bool asked_ = false, has_asked_ = false;
+  int64_t sent_bytes_ = 0;
 };
 
 // One rank: no peer to send to.

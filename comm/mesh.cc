@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/mesh.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_format.h"
 #include "core/check.h"
 #include "core/status.h"
@@ -43,12 +45,13 @@ absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
 
 namespace {
 
-// The ranks of `world` that differ from this one in the places [first, last) of the axes alone.
-std::shared_ptr<Communicator> RanksAlong(const MeshPlace& place, int first, int last, Communicator& world) {
+// The ranks of `world` that differ from this one in the places on these axes alone.
+std::shared_ptr<Communicator> RanksAlong(const MeshPlace& place, std::initializer_list<Axis> axes,
+                                         Communicator& world) {
   int64_t inside = 1, color = 0;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t size = place.sizes[static_cast<Axis>(i)];
-    if (first <= i && i < last) {
+    if (std::find(axes.begin(), axes.end(), static_cast<Axis>(i)) != axes.end()) {
       inside *= size;
     } else {
       color = color * size + place.at[i];
@@ -74,9 +77,9 @@ MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank) {
 
 Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
     : place_(PlaceOf(sizes, world.rank())), world_(&world) {
-  for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, i, i + 1, world);
-  const int data = static_cast<int>(Axis::kDpReplicate);
-  dp_ = sizes.dp_shard * sizes.ep == 1 ? axes_[data] : RanksAlong(place_, data, data + 3, world);
+  for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, {static_cast<Axis>(i)}, world);
+  dp_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kDpShard, Axis::kEp}, world);
+  mates_ = RanksAlong(place_, {Axis::kPp, Axis::kCp, Axis::kTp}, world);
 }
 
 absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {

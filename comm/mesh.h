@@ -77,6 +77,8 @@ class Mesh {
   Communicator& world() const { return *world_; }
   // The ranks that share out the samples: dp_replicate, dp_shard and ep.
   Communicator& dp() const { return *dp_; }
+  // The ranks that put the same samples through the policy, each its part of it: pp, cp and tp.
+  Communicator& mates() const { return *mates_; }
   int dp_rank() const { return dp().rank(); }
   int dp_size() const { return dp().size(); }
   // The one rank that writes what exists once (config, metrics, checkpoints) and prints.
@@ -88,7 +90,7 @@ class Mesh {
   MeshPlace place_;
   Communicator* world_;
   std::array<std::shared_ptr<Communicator>, kAxes> axes_;
-  std::shared_ptr<Communicator> dp_;
+  std::shared_ptr<Communicator> dp_, mates_;
 };
 
 }  // namespace temper

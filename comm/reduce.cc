@@ -50,14 +50,46 @@ void SumIntegers(int64_t n, absl::FunctionRef<void(int64_t, absl::Span<int64_t>)
 }
 
 void GatherShares(float* buffer, int64_t n, Communicator& comm) {
+  std::vector<int64_t> edges;
+  for (int r = 0; r <= comm.size(); ++r) edges.push_back(ShareOf(n, r, comm.size()).begin);
+  GatherParts(buffer, edges, comm);
+}
+
+void GatherParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm) {
   const int rank = comm.rank(), ranks = comm.size();
+  TEMPER_CHECK(static_cast<int>(edges.size()) == ranks + 1);
   const int next = (rank + 1) % ranks, before = (rank + ranks - 1) % ranks;
   for (int step = 0; step + 1 < ranks; ++step) {
-    const Share out = ShareOf(n, (rank - step + ranks) % ranks, ranks);
-    const Share in = ShareOf(n, (rank - step - 1 + ranks) % ranks, ranks);
-    comm.SendReceive({buffer + out.begin, (out.end - out.begin) * sizeof(float), next, buffer + in.begin,
-                      (in.end - in.begin) * sizeof(float), before, kTag});
+    const int out = (rank - step + ranks) % ranks, in = (rank - step - 1 + ranks) % ranks;
+    comm.SendReceive({buffer + edges[out], (edges[out + 1] - edges[out]) * sizeof(float), next,
+                      buffer + edges[in], (edges[in + 1] - edges[in]) * sizeof(float), before, kTag});
   }
+}
+
+void SumTree(float* buffer, int64_t n, Communicator& comm) {
+  const int rank = comm.rank(), ranks = comm.size();
+  if (ranks == 1) return;
+  TEMPER_CHECK((ranks == 2 || ranks == 4 || ranks == 8) && !comm.device_memory(), ranks, " ranks");
+  // All ranks' floats of this rank's share, in the order of ranks.
+  const Share mine = ShareOf(n, rank, ranks);
+  const int64_t count = mine.end - mine.begin;
+  std::vector<float> all(ranks * count);
+  std::copy_n(buffer + mine.begin, count, all.begin() + rank * count);
+  for (int distance = 1; distance < ranks; ++distance) {
+    const int to = (rank + distance) % ranks, from = (rank + ranks - distance) % ranks;
+    const Share theirs = ShareOf(n, to, ranks);
+    comm.SendReceive({buffer + theirs.begin, (theirs.end - theirs.begin) * sizeof(float), to,
+                      all.data() + from * count, count * sizeof(float), from, kTag});
+  }
+  for (int apart = 1; apart < ranks; apart *= 2) {
+    for (int r = 0; r < ranks; r += 2 * apart) {
+      float* const to = all.data() + r * count;
+      const float* const other = all.data() + (r + apart) * count;
+      for (int64_t i = 0; i < count; ++i) to[i] = to[i] + other[i];
+    }
+  }
+  std::copy_n(all.begin(), count, buffer + mine.begin);
+  GatherShares(buffer, n, comm);
 }
 
 }  // namespace temper

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only code that adds across ranks: integers of 64 bits, which have one sum in any order, on any number
-// of ranks.
+// of ranks; and floats, in one order.
 #pragma once
 
 #include <cstdint>
@@ -28,5 +28,12 @@ void SumIntegers(int64_t n, absl::FunctionRef<void(int64_t begin, absl::Span<int
 // Each rank's share of `buffer` goes to all others. In a ring: each rank sends 1 - 1/ranks of the floats.
 // Throws CommError.
 void GatherShares(float* buffer, int64_t n, Communicator& comm);
+// The same of shares of any lengths: rank r's are the floats [edges[r], edges[r + 1]).
+void GatherParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm);
+
+// Every rank ends with the sums of all ranks' floats, the same bits: a binary tree over the ranks in their
+// order, of whom there are 1, 2, 4 or 8. So sums over the subtrees of a tree become those over the whole.
+// Each rank sends 2 - 2/ranks of the floats. Throws CommError.
+void SumTree(float* buffer, int64_t n, Communicator& comm);
 
 }  // namespace temper

@@ -157,6 +157,46 @@ inline void IntegersBody(Communicator& comm) {
   }
 }
 
+// The tree's parenthesis over 1, 2, 4 or 8 ranks, of numbers that no other one adds up to the same; and what
+// that sends. On other numbers of ranks it is a broken invariant.
+inline void TreeBody(Communicator& comm) {
+  const int ranks = comm.size(), me = comm.rank();
+  if (ranks != 1 && ranks != 2 && ranks != 4 && ranks != 8) {
+    float x = 1;
+    EXPECT_THROW(SumTree(&x, 1, comm), InternalError);
+    return;
+  }
+  for (int64_t n : {0, 1, 7, 1000}) {
+    std::vector<std::vector<float>> of_ranks;
+    for (int r = 0; r < ranks; ++r) of_ranks.push_back(HostileLeaf(n, r));
+    std::vector<float> sums = of_ranks[me];
+    const int64_t before = comm.sent_bytes();
+    SumTree(sums.data(), n, comm);
+    const Share mine = ShareOf(n, me, ranks), next = ShareOf(n, (me + 1) % ranks, ranks);
+    const int64_t own = mine.end - mine.begin;
+    // Others' shares, then all shares but the next rank's.
+    const int64_t sent = (n - own) + (n - (next.end - next.begin));
+    EXPECT_EQ(comm.sent_bytes() - before, (ranks == 1 ? 0 : sent) * static_cast<int64_t>(sizeof(float)));
+    for (int count = ranks; count > 1; count /= 2) {
+      for (int r = 0; r < count / 2; ++r) {
+        for (int64_t i = 0; i < n; ++i) of_ranks[r][i] = of_ranks[2 * r][i] + of_ranks[2 * r + 1][i];
+      }
+    }
+    EXPECT_EQ(Bytes(sums), Bytes(of_ranks[0])) << n;
+  }
+}
+
+// Parts of any lengths, none among them.
+inline void PartsBody(Communicator& comm) {
+  const int ranks = comm.size();
+  std::vector<int64_t> edges = {0};
+  for (int r = 0; r < ranks; ++r) edges.push_back(edges.back() + r * 5 % 7);
+  std::vector<float> x(edges.back(), -1.0f);
+  for (int64_t i = edges[comm.rank()]; i < edges[comm.rank() + 1]; ++i) x[i] = static_cast<float>(i);
+  GatherParts(x.data(), edges, comm);
+  for (int64_t i = 0; i < edges.back(); ++i) EXPECT_EQ(x[i], static_cast<float>(i));
+}
+
 inline void SameHeldBody(Communicator& comm) {
   const int odd = comm.size() - 1;
   const bool is_odd = comm.rank() == odd && odd > 0;
@@ -285,6 +325,9 @@ inline void MeshBody(Communicator& comm) {
       EXPECT_EQ(ranks(Axis::kEp), expected(comm.rank(), 1, 1));
       EXPECT_EQ(mesh->dp_rank(), d);
       EXPECT_EQ(mesh->axis(Axis::kPp).rank(), p);
+      EXPECT_EQ(mesh->mates().AllGather(absl::StrCat(comm.rank())).size(), static_cast<size_t>(tp * pp));
+      EXPECT_EQ(mesh->mates().rank(), p * tp + t);
+      EXPECT_EQ(mesh->mates().Sum(d), d * tp * pp);
     }
   }
   // The samples' ranks are those of three axes, the last of them nearest.

@@ -20,6 +20,8 @@ TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
 TEST(Mpi, CopiesAreSentBeforeAnybodyReceives) { CopiesBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, IntegersAddOnAnyNumberOfRanks) { IntegersBody(*world); }
+TEST(Mpi, FloatsAddInTheTreeOverRanks) { TreeBody(*world); }
+TEST(Mpi, PartsOfAnyLengthReachAll) { PartsBody(*world); }
 TEST(Mpi, TheFirstRankThatDiffersIsNamed) { SameHeldBody(*world); }
 TEST(Mpi, ARankOfAPartSpeaksToItsPartAlone) { SplitBody(*world); }
 TEST(Mpi, AnAxisJoinsTheRanksThatDifferOnItAlone) { MeshBody(*world); }

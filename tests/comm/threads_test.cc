@@ -42,6 +42,8 @@ TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, Exchanges
 TEST(Threads, CopiesAreSentBeforeAnybodyReceives) { OnRanks({1, 2, 3, 4, 8}, CopiesBody); }
 TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 6, 8}, CollectivesBody); }
 TEST(Reduce, IntegersAddOnAnyNumberOfRanks) { OnRanks({1, 2, 3, 4, 5, 6, 8}, IntegersBody); }
+TEST(Reduce, FloatsAddInTheTreeOverRanks) { OnRanks({1, 2, 3, 4, 8}, TreeBody); }
+TEST(Reduce, PartsOfAnyLengthReachAll) { OnRanks({1, 2, 3, 4, 8}, PartsBody); }
 TEST(Check, NamesTheFirstRankThatDiffersAndByWhat) { OnRanks({1, 2, 3, 4}, SameHeldBody); }
 TEST(Threads, ARankThatEndsIsHeardWhereverOthersWaitForIt) { OnRanks({1, 2, 3, 4, 8}, LeaveBody); }
 TEST(Threads, ARequestToStopReachesEveryRank) { OnRanks({1, 2, 4}, AskToStopBody); }
