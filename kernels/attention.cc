@@ -56,7 +56,7 @@ AttentionBackwardPiece WholeOf(const AttentionBackwardTask& task, const Attentio
   };
   const int64_t q = int64_t{group} * s.qk_dim, out = int64_t{group} * s.v_dim;
   return {.shape = s,
-          .first_head = piece.kv_head * group,
+          .first_head = s.first_head + int64_t{piece.kv_head} * group,
           .q = at(task.q, q),
           .k = at(task.k, s.qk_dim),
           .v = at(task.v, s.v_dim),
@@ -65,7 +65,8 @@ AttentionBackwardPiece WholeOf(const AttentionBackwardTask& task, const Attentio
           .dq = at(task.dq, q),
           .dk = at(task.dk, s.qk_dim),
           .dv = at(task.dv, s.v_dim),
-          .lse = task.lse + sequence.first_row * s.q_heads + piece.kv_head * group};
+          .lse = task.lse + sequence.first_row * s.q_heads + piece.kv_head * group,
+          .ranges = task.ranges};
 }
 
 }  // namespace

@@ -28,6 +28,11 @@ struct AttentionShape {
   int v_dim = 0;
   float scale = 0;
   int64_t window = 0;  // a query sees the last `window` positions, its own included; 0: all
+  // Where other ranks have the other heads: how many query heads there are in all (0: these are all), and
+  // which of them is the first here.
+  int all_heads = 0, first_head = 0;
+
+  [[gnu::always_inline]] int64_t whole_heads() const { return all_heads > 0 ? all_heads : q_heads; }
 };
 
 // A block holds 64 positions of one sequence and layer: for each kv head the keys transposed, [qk_dim][64],
@@ -67,7 +72,9 @@ struct AttentionTask {
 // 8 ranges [floor(r q_heads / 8), floor((r + 1) q_heads / 8)), queries in spans of 1,024 from position 0. Of
 // a range and a span there is one chain, heads ascending, in a head queries ascending; the spans of a range
 // are combined as a binary tree over the sequence's spans (neighbours add; without a neighbour a sum goes up
-// as it is), the ranges as a binary tree. What has no head or no query that sees the key counts as 0.
+// as it is), the ranges as a binary tree. What has no head or no query that sees the key counts as 0. The
+// heads are those of all ranks; where ranks have different heads of one key, each has whole ranges, `ranges`
+// of them, and dk and dv are the sum over that subtree.
 struct AttentionBackwardTask {
   AttentionShape shape;
   absl::Span<const AttentionSequence> sequences;
@@ -75,6 +82,7 @@ struct AttentionBackwardTask {
   const float* lse = nullptr;
   Matrix dout = {};
   Matrix dq = {}, dk = {}, dv = {};
+  int ranges = kHeadRanges;
 };
 
 }  // namespace temper::kernels

@@ -139,9 +139,25 @@ void CheckShape(const RouteShape& s) {
                s.top_k, " of ", s.experts, " experts, ", s.top_groups, " of ", s.groups, " groups");
 }
 
+// The ranges of experts that are a rank's: of the tree over kChunks of them one subtree.
+struct Ranges {
+  int first = 0, count = kChunks;
+};
+int64_t RangeEdge(const RouteShape& s, int range) { return int64_t{range} * s.experts / kChunks; }
+Ranges RangesOf(const RouteShape& s) {
+  if (s.end == 0) return {};
+  for (int count = kChunks; count > 0; count /= 2) {
+    for (int first = 0; first < kChunks; first += count) {
+      if (RangeEdge(s, first) == s.begin && RangeEdge(s, first + count) == s.end) return {first, count};
+    }
+  }
+  TEMPER_CHECK(false, "experts [", s.begin, ", ", s.end, ") of ", s.experts, " are no whole ranges");
+}
+
 // What CombineExperts and ScatterExperts share; without `weighted` each entry counts as it is.
 struct CombineTask {
   const RouteShape& shape;
+  Ranges ranges;
   const Routing& routing;
   bool weighted;
   Matrix y, shared, residual, out;
@@ -156,21 +172,25 @@ struct Combined {
   CombineRow row = {};
 };
 
-// A row's entries by expert id, cut into the kChunks ranges of ids.
+// A row's entries by expert id, cut into the ranges of ids.
 void FillRow(const CombineTask& task, int64_t row, Combined& to) {
   const Routing& routing = task.routing;
   const int top_k = task.shape.top_k;
   const int64_t base = row * top_k;
   SlotsById(routing.ids + base, top_k, to.slots.data());
-  int range = 0;
+  int range = 0, count = 0;
   to.row.range[0] = 0;
   for (int i = 0; i < top_k; ++i) {
     const int64_t slot = base + to.slots[i];
-    while (routing.ids[slot] >= int64_t{range + 1} * task.shape.experts / kChunks) to.row.range[++range] = i;
-    to.entries[i] = task.y.Row(routing.entry[slot]);
-    if (task.weighted) to.weights[i] = routing.weights[slot];
+    if (routing.entry[slot] < 0) continue;
+    while (routing.ids[slot] >= RangeEdge(task.shape, task.ranges.first + range + 1))
+      to.row.range[++range] = count;
+    to.entries[count] = task.y.Row(routing.entry[slot]);
+    if (task.weighted) to.weights[count] = routing.weights[slot];
+    ++count;
   }
-  while (range < kChunks) to.row.range[++range] = top_k;
+  while (range < task.ranges.count) to.row.range[++range] = count;
+  to.row.ranges = task.ranges.count;
   to.row.y = to.entries.data();
   to.row.weights = task.weighted ? to.weights.data() : nullptr;
   to.row.cols = task.out.cols;
@@ -196,10 +216,13 @@ void FillEntries(const RouteShape& shape, int64_t rows, Routing& routing) {
   const int64_t entries = rows * shape.top_k;
   std::vector<int64_t>& offsets = routing.offsets;
   offsets.assign(shape.experts + 1, 0);
-  for (int64_t slot = 0; slot < entries; ++slot) ++offsets[routing.ids[slot] + 1];
+  for (int64_t slot = 0; slot < entries; ++slot)
+    offsets[routing.ids[slot] + 1] += shape.Has(routing.ids[slot]);
   for (int e = 0; e < shape.experts; ++e) offsets[e + 1] += offsets[e];
   std::vector<int64_t> next(offsets.begin(), offsets.end() - 1);
   for (int64_t slot = 0; slot < entries; ++slot) {
+    routing.entry[slot] = -1;
+    if (!shape.Has(routing.ids[slot])) continue;
     const int64_t entry = next[routing.ids[slot]]++;
     routing.row[entry] = static_cast<int32_t>(slot / shape.top_k);
     routing.entry[slot] = static_cast<int32_t>(entry);
@@ -238,7 +261,9 @@ void CpuBackend::GatherExperts(const GatherExpertsTask& task) {
 }
 
 void CpuBackend::CombineExperts(const CombineExpertsTask& task) {
-  CombineRows({task.shape, *task.routing, true, task.y, task.shared, task.residual, task.out}, pool());
+  CombineRows(
+      {task.shape, RangesOf(task.shape), *task.routing, true, task.y, task.shared, task.residual, task.out},
+      pool());
 }
 
 void CpuBackend::CombineExpertsBackward(const CombineExpertsBackwardTask& task) {
@@ -248,6 +273,7 @@ void CpuBackend::CombineExpertsBackward(const CombineExpertsBackwardTask& task) 
   pool().ParallelFor(task.dout.rows, kRowGrain, [&](int64_t begin, int64_t end) {
     for (int64_t slot = begin * top_k; slot < end * top_k; ++slot) {
       const int64_t entry = routing.entry[slot];
+      if (entry < 0) continue;
       task.dweights[slot] = backward({task.dout.Row(slot / top_k), task.y.Row(entry), routing.weights[slot],
                                       task.dout.cols, task.dy.Row(entry)});
     }
@@ -255,7 +281,9 @@ void CpuBackend::CombineExpertsBackward(const CombineExpertsBackwardTask& task) 
 }
 
 void CpuBackend::ScatterExperts(const ScatterExpertsTask& task) {
-  CombineRows({task.shape, *task.routing, false, task.dx_entries, task.add, {}, task.dx}, pool());
+  CombineRows(
+      {task.shape, RangesOf(task.shape), *task.routing, false, task.dx_entries, task.add, {}, task.dx},
+      pool());
 }
 
 }  // namespace temper::kernels

@@ -20,17 +20,24 @@ struct RouteShape {
   bool normalize = true;   // norm_topk_prob: weights divided by their sum (+ 1e-20)
   bool group_top2 = true;  // a group's score: sum of its two best biased scores (noaux_tc), else its best
                            // (group_limited_greedy)
+  // The experts that this rank has: whole ranges of a subtree, see CombineExpertsTask. end 0: all.
+  int begin = 0, end = 0;
+
+  [[gnu::always_inline]] bool Has(int64_t expert) const {
+    return end == 0 || (begin <= expert && expert < end);
+  }
 };
 
-// Who goes where: slot (row, i) is a row's i-th choice, and the entries are the slots expert by expert, each
-// expert's in ascending (row, slot) order. Expert e's are entries [offsets[e], offsets[e+1]). The arrays are
-// the backend's memory and the maker's; offsets, which cut the products, are the host's.
+// Who goes where: slot (row, i) is a row's i-th choice, and the entries are the slots of this rank's experts,
+// expert by expert, each expert's in ascending (row, slot) order. Expert e's are entries [offsets[e],
+// offsets[e+1]). The arrays are the backend's memory and the maker's; offsets, which cut the products, are
+// the host's.
 struct Routing {
   int32_t* ids = nullptr;        // [rows * top_k] in descending order of biased score
   float* weights = nullptr;      // [rows * top_k]
   float* scores = nullptr;       // [rows * experts], for backward
   int32_t* row = nullptr;        // [rows * top_k] the token's row of an entry
-  int32_t* entry = nullptr;      // [rows * top_k] the entry of a slot
+  int32_t* entry = nullptr;      // [rows * top_k] the entry of a slot; -1: another rank has the expert
   std::vector<int64_t> offsets;  // [experts + 1]
 };
 
@@ -59,14 +66,15 @@ struct GatherExpertsTask {
 };
 // out[row] = sum over the row's experts of weight * y[entry], then + shared[row], then + residual[row]
 // (either may be none). The expert ids fall in kChunks ranges [floor(cE/8), floor((c+1)E/8)): in a range ids
-// ascending, acc = fma(weight, y, acc) from 0; the ranges add in a binary tree.
+// ascending, acc = fma(weight, y, acc) from 0; the ranges add in a binary tree, of this rank's ranges alone:
+// the tree over the ranks' sums gives the whole.
 struct CombineExpertsTask {
   RouteShape shape;
   const Routing* routing = nullptr;
   Matrix y = {}, shared = {}, residual = {}, out = {};
 };
 // dy[entry] = weight * dout[row]; dweights[row, slot] = dot(dout[row], y[entry]) (16 strided lanes, fixed
-// tree).
+// tree), of slots that have an entry.
 struct CombineExpertsBackwardTask {
   RouteShape shape;
   const Routing* routing = nullptr;

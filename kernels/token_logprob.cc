@@ -35,12 +35,25 @@ LogitRow WithTemperature(LogitRow row) {
   return row;
 }
 
+// `target` is where the target is in the row; -1: it is in none.
+LogitPart PartOf(LogitRow row, int64_t target) {
+  row = WithTemperature(row);
+  const MaxSum sums = TEMPER_DISPATCH(MaxAndSum)(row);
+  return {sums.max, sums.sum, target < 0 ? 0.0f : row.logits[target] / row.temperature};
+}
+
 // The tile's rows side by side, so that skipped rows cost nothing.
 Matrix Gather(const Matrix& from, absl::Span<const int64_t> rows, std::vector<float>& to) {
   to.resize(rows.size() * from.cols);
   for (size_t i = 0; i < rows.size(); ++i)
     std::memcpy(&to[i * from.cols], from.Row(rows[i]), sizeof(float) * from.cols);
   return F32(to.data(), static_cast<int64_t>(rows.size()), from.cols);
+}
+
+// Where a target is among a part's logits; -1: it is no part of them.
+int64_t PlaceOf(int32_t target, const AxisPart& part, int64_t vocab) {
+  const int64_t place = target - part.begin;
+  return place >= 0 && place < vocab ? place : -1;
 }
 
 void CheckTarget(int32_t target, int64_t vocab) {
@@ -63,15 +76,43 @@ double RowEntropy(const LogitRow& row, const LogSumExp& sum) {
   return r.entropy / r.total;
 }
 
+void JoinLogprobs(const JoinLogprobsTask& task) {
+  const int64_t rows = static_cast<int64_t>(task.targets.size());
+  const int count = rows == 0 ? 1 : static_cast<int>(static_cast<int64_t>(task.parts.size()) / rows);
+  TEMPER_CHECK(count <= kChunks && kChunks % count == 0, count, " parts");
+  const auto merge = TEMPER_DISPATCH(MergeAll);
+  for (int64_t row = 0; row < rows; ++row) {
+    const int32_t target = task.targets[row];
+    CheckTarget(target, task.vocab);
+    LogSumExp sum;
+    task.logprob[row] = 0;
+    if (target >= 0) {
+      MaxSum sums[kChunks];
+      int owner = 0;
+      for (int p = 0; p < count; ++p) {
+        const LogitPart& part = task.parts[p * rows + row];
+        sums[p] = {part.max, part.sum};
+        if (p * task.vocab / count <= target) owner = p;
+      }
+      const MaxSum all = merge(sums, count);
+      sum = {all.max, static_cast<float>(Log(all.sum))};
+      task.logprob[row] = task.parts[owner * rows + row].target - sum.max - sum.log_sum;
+    }
+    if (task.sums != nullptr) task.sums[row] = sum;
+  }
+}
+
 void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
-  const int64_t vocab = task.head.rows;
+  const int64_t vocab = task.head.rows, whole = task.part.whole > 0 ? task.part.whole : vocab;
+  TEMPER_CHECK(task.parts != nullptr ? task.entropy == nullptr : whole == vocab, "a part of a vocabulary");
   std::vector<int64_t> active;
   for (int64_t row = 0; row < task.hidden.rows; ++row) {
-    CheckTarget(task.targets[row], vocab);
+    CheckTarget(task.targets[row], whole);
     if (task.targets[row] >= 0) {
       active.push_back(row);
       continue;
     }
+    if (task.parts != nullptr) continue;
     task.logprob[row] = 0;
     if (task.sums != nullptr) task.sums[row] = {};
     if (task.entropy != nullptr) task.entropy[row] = 0;
@@ -86,7 +127,11 @@ void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
     pool().ParallelFor(logits.rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t row = rows[i];
-        const LogitRow z{logits.Row(i), vocab, task.temperature};
+        const LogitRow z{logits.Row(i), vocab, task.temperature, task.part};
+        if (task.parts != nullptr) {
+          task.parts[row] = PartOf(z, PlaceOf(task.targets[row], task.part, vocab));
+          continue;
+        }
         const LogSumExp sum = RowLogSumExp(z);
         task.logprob[row] = RowLogprob(z, task.targets[row], sum);
         if (task.sums != nullptr) task.sums[row] = sum;
@@ -100,7 +145,7 @@ void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
   const int64_t vocab = task.head.rows, cols = task.hidden.cols;
   std::vector<int64_t> active;
   for (int64_t row = 0; row < task.hidden.rows; ++row) {
-    CheckTarget(task.targets[row], vocab);
+    CheckTarget(task.targets[row], task.part.whole > 0 ? task.part.whole : vocab);
     if (task.targets[row] >= 0 && task.dlogprob[row] != 0.0f) {
       active.push_back(row);
     } else {
@@ -121,11 +166,16 @@ void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
     pool().ParallelFor(count, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t row = rows[i];
-        gradient({logits.Row(i), vocab, t, task.sums[row].max, task.sums[row].log_sum, task.targets[row],
-                  task.dlogprob[row] / t});
+        gradient({logits.Row(i), vocab, t, task.sums[row].max, task.sums[row].log_sum,
+                  PlaceOf(task.targets[row], task.part, vocab), task.dlogprob[row] / t});
       }
     });
-    Products({{.a = logits, .b = task.head, .b_transposed = false, .c = dhidden, .k_chunks = kChunks}});
+    Products({{.a = logits,
+               .b = task.head,
+               .b_transposed = false,
+               .c = dhidden,
+               .k_chunks = kChunks,
+               .part = task.part}});
     for (int64_t i = 0; i < count; ++i)
       std::memcpy(task.dhidden.Row(rows[i]), dhidden.Row(i), sizeof(float) * cols);
     WeightGradients({{.dy = logits, .x = hidden, .dw = task.dhead}});

@@ -7,16 +7,18 @@
 
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "kernels/gemm.h"
 #include "kernels/matrix.h"
 
 namespace temper::kernels {
 
-// One row of logits, on the host.
+// One row of logits, on the host. Where ranks have parts of the vocabulary `part` says which these are.
 struct LogitRow {
   const float* logits = nullptr;
   int64_t vocab = 0;
   float temperature = 1;
+  AxisPart part = {};
 };
 
 struct LogSumExp {
@@ -30,9 +32,26 @@ float RowLogprob(const LogitRow& row, int64_t id, const LogSumExp& sum);
 // -sum p log p of softmax(logits / T), f64 accumulation in a fixed order. For metrics.
 double RowEntropy(const LogitRow& row, const LogSumExp& sum);
 
+// What one part of the vocabulary knows of a token: of its chunks the largest logit / T and the sum of
+// exp(logit / T - max), over the subtree; and the target's logit / T, where the target is one of the part.
+struct LogitPart {
+  float max = 0, sum = 0, target = 0;
+};
+// The logprobs of parts[part][row], in the order of parts: their sums merge as the tree over chunks goes on.
+// As of whole rows: logprob, and sums where not null; 0 where the target is -1.
+struct JoinLogprobsTask {
+  absl::Span<const LogitPart> parts;
+  absl::Span<const int32_t> targets;  // [rows]
+  int64_t vocab = 0;
+  float* logprob = nullptr;
+  LogSumExp* sums = nullptr;
+};
+void JoinLogprobs(const JoinLogprobsTask& task);
+
 // The head over many tokens: hidden[rows, cols] against head[vocab, cols] (or its packed form); at most a
 // tile of rows' logits exists at once. Writes logprob[rows]; sums[rows] (for backward) and entropy[rows]
-// where not null. A target of -1 is skipped: logprob 0. All but hidden and head is on the host.
+// where not null. A target of -1 is skipped: logprob 0. All but hidden and head is on the host. Of a part of
+// the vocabulary only parts[rows] are written, those of skipped rows not.
 struct TokenLogprobsTask {
   Matrix hidden = {};
   Matrix head = {};
@@ -42,11 +61,13 @@ struct TokenLogprobsTask {
   float* logprob = nullptr;
   LogSumExp* sums = nullptr;
   double* entropy = nullptr;
+  AxisPart part = {};
+  LogitPart* parts = nullptr;
 };
 
 // From dlogprob[rows] (0 rows are skipped): dhidden[rows, cols] is overwritten (summed over the vocabulary in
 // kChunks chunks); dhead[vocab, cols] continues its chain over rows ascending. Logits are recomputed tile by
-// tile.
+// tile. Of a part of the vocabulary: dhidden is the sum over its chunks, a subtree.
 struct TokenLogprobsBackwardTask {
   Matrix hidden = {};
   Matrix head = {};
@@ -55,6 +76,7 @@ struct TokenLogprobsBackwardTask {
   const LogSumExp* sums = nullptr;
   const float* dlogprob = nullptr;
   Matrix dhidden = {}, dhead = {};
+  AxisPart part = {};
 };
 
 }  // namespace temper::kernels

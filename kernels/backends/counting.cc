@@ -27,8 +27,11 @@ int64_t CountingBackend::PackedFloats(int64_t n, int64_t k) const {
 
 void CountingBackend::Route(const RouteTask& task) {
   const int64_t experts = task.shape.experts, entries = task.logits.rows * task.shape.top_k;
-  task.routing->offsets.resize(experts + 1);
-  for (int64_t e = 0; e <= experts; ++e) task.routing->offsets[e] = entries * e / experts;
+  std::vector<int64_t>& offsets = task.routing->offsets;
+  offsets.assign(experts + 1, 0);
+  for (int64_t e = 0; e < experts; ++e)
+    offsets[e + 1] =
+        offsets[e] + (task.shape.Has(e) ? entries * (e + 1) / experts - entries * e / experts : 0);
 }
 
 }  // namespace temper::kernels

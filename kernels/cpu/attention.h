@@ -26,9 +26,10 @@ inline int64_t AttentionScratch(int v_dim) {
 // Of a task: one sequence's rows, the columns of one kv head and of its group of query heads.
 struct AttentionBackwardPiece {
   const AttentionShape& shape;
-  int first_head;  // the group's first query head
+  int64_t first_head;  // the group's first query head, of those of all ranks
   Matrix q, k, v, out, dout, dq, dk, dv;
   const float* lse;  // [rows][q_heads], from the group's first head on
+  int ranges;        // of heads, that dk and dv are the sum over
 };
 
 // Levels of the tree over the ranges of heads, and of that over the spans of a sequence.

@@ -181,8 +181,8 @@ HeadsAndTiles Of(const KeyBlock& at, const Node& node) {
   const int64_t range = node.first >> at.span_levels, range_end = ((end - 1) >> at.span_levels) + 1;
   const int64_t span = node.first - (range << at.span_levels),
                 span_end = end - ((range_end - 1) << at.span_levels);
-  const int64_t head = range * shape.q_heads / kHeadRanges - at.piece.first_head;
-  const int64_t head_end = range_end * shape.q_heads / kHeadRanges - at.piece.first_head;
+  const int64_t head = range * shape.whole_heads() / kHeadRanges - at.piece.first_head;
+  const int64_t head_end = range_end * shape.whole_heads() / kHeadRanges - at.piece.first_head;
   const int64_t tile = span * kTiles, tile_end = span_end * kTiles;
   return {.head = head < 0 ? 0 : head,
           .head_end = head_end < group ? head_end : group,
@@ -257,7 +257,7 @@ void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const Attention
   SumNode(at, {0, at.span_levels + kRangeLevels}, sums);
   // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
   const int64_t spans = (rows + kAttentionSpan - 1) / kAttentionSpan;
-  if (at.leaves < kHeadRanges * spans) ForSums(sums, sums, [](F16 sum, F16) { return Add(sum, Set(0.0f)); });
+  if (at.leaves < piece.ranges * spans) ForSums(sums, sums, [](F16 sum, F16) { return Add(sum, Set(0.0f)); });
 }
 
 }  // namespace TEMPER_ISA

@@ -59,16 +59,30 @@ inline F16 SumOfRanges(const CombineRow& row, int64_t c, int lanes) {
   }
 }
 
-}  // namespace
-
-void Combine(const CombineRow& row) {
+template <int kRanges>
+inline void CombineRanges(const CombineRow& row) {
   const float *const shared = row.shared, *const residual = row.residual;
   for (int64_t c = 0; c < row.cols; c += kLanes) {
     const int lanes = Lanes(row.cols - c);
-    F16 total = SumOfRanges<0, 8>(row, c, lanes);
+    F16 total = SumOfRanges<0, kRanges>(row, c, lanes);
     if (shared != nullptr) total = Add(total, LoadFirst(shared + c, lanes));
     if (residual != nullptr) total = Add(total, LoadFirst(residual + c, lanes));
     StoreFirst(row.out + c, total, lanes);
+  }
+}
+
+}  // namespace
+
+void Combine(const CombineRow& row) {
+  switch (row.ranges) {
+    case 1:
+      return CombineRanges<1>(row);
+    case 2:
+      return CombineRanges<2>(row);
+    case 4:
+      return CombineRanges<4>(row);
+    default:
+      return CombineRanges<8>(row);
   }
 }
 

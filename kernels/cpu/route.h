@@ -8,8 +8,9 @@ namespace temper::kernels {
 
 struct RouteShape;
 
-// Entries of one row, by expert id ascending: range c of the eight holds [range[c], range[c + 1]).
+// Entries of one row, by expert id ascending: range c of the `ranges` holds [range[c], range[c + 1]).
 struct CombineRow {
+  int ranges;             // 1, 2, 4 or 8
   const float* const* y;  // [entries][cols]
   const float* weights;   // [entries]; null: all 1
   int range[9];

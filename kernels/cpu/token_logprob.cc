@@ -65,15 +65,23 @@ inline double SumLanes(double* lanes) {
 
 }  // namespace
 
-MaxSum MaxAndSum(const LogitRow& row) {
-  const int64_t n = row.vocab;
-  MaxSum chunks[8];
-  for (int c = 0; c < 8; ++c) {
-    const int64_t begin = c * n / 8, end = (c + 1) * n / 8;
-    chunks[c] = Chunk(row.logits + begin, end - begin, row.temperature);
+MaxSum MergeAll(MaxSum* sums, int count) {
+  for (; count > 1; count /= 2) {
+    for (int i = 0; i < count / 2; ++i) sums[i] = Merge(sums[2 * i], sums[2 * i + 1]);
   }
-  return Merge(Merge(Merge(chunks[0], chunks[1]), Merge(chunks[2], chunks[3])),
-               Merge(Merge(chunks[4], chunks[5]), Merge(chunks[6], chunks[7])));
+  return sums[0];
+}
+
+MaxSum MaxAndSum(const LogitRow& row) {
+  const int64_t whole = row.part.whole > 0 ? row.part.whole : row.vocab, last = row.part.begin + row.vocab;
+  MaxSum chunks[8];
+  int count = 0;
+  for (int c = 0; c < 8; ++c) {
+    const int64_t begin = c * whole / 8, end = (c + 1) * whole / 8;
+    if (begin < row.part.begin || end > last) continue;
+    chunks[count++] = Chunk(row.logits + (begin - row.part.begin), end - begin, row.temperature);
+  }
+  return MergeAll(chunks, count);
 }
 
 ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out) {
@@ -124,7 +132,7 @@ void SoftmaxGradient(const SoftmaxGradientTask& task) {
     }
     StoreFirst(row + i, Mul(Sub(zero, p), f), lanes);
   }
-  row[target] = at_target;
+  if (target >= 0) row[target] = at_target;
 }
 
 int64_t FirstLargest(const float* row, int64_t n) {

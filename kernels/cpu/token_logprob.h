@@ -25,20 +25,22 @@ struct ExpRowResult {
   double entropy = 0;  // sum of e * (log_sum - (z - max)), 16 strided lanes
 };
 
-// row[i] becomes ((i == target) - exp((z[i] - max) - log_sum)) * factor.
+// row[i] becomes ((i == target, where there is one) - exp((z[i] - max) - log_sum)) * factor.
 struct SoftmaxGradientTask {
   float* row;
   int64_t n;
   float temperature;
   float max, log_sum;
-  int64_t target;
+  int64_t target;  // -1: none
   float factor;
 };
 
-// MaxAndSum: over the eight chunks and their tree. FirstLargest: the argmax, ties to the lower id.
+// MaxAndSum: over the row's chunks, a subtree of the eight. MergeAll: the tree goes on, over `count` (1, 2, 4
+// or 8) subtrees. FirstLargest: the argmax, ties to the lower id.
 #define TEMPER_TOKEN_LOGPROB(ISA)                                                          \
   namespace ISA {                                                                          \
   MaxSum MaxAndSum(const LogitRow& row);                                                   \
+  MaxSum MergeAll(MaxSum* sums, int count);                                                \
   ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out); \
   void SoftmaxGradient(const SoftmaxGradientTask& task);                                   \
   int64_t FirstLargest(const float* row, int64_t n);                                       \
