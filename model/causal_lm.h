@@ -13,12 +13,13 @@ namespace temper {
 // layers over them, and a pass that decodes. One thread calls; the backend's threads help.
 class CausalLm {
  public:
-  // The backend outlives the policy. Weights go to its memory if that is not the host's; `rounded`: see
-  // Weights.
-  CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend, bool rounded = false)
+  // The backend and the mesh outlive the policy. Weights go to the backend's memory if that is not the
+  // host's; they are those that the layout gives to this rank of the mesh. `rounded`: see Weights.
+  CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend, bool rounded = false,
+           const Mesh& mesh = Mesh::Single())
       : config_(std::move(config)),
         weights_(config_, std::move(parameters), backend, rounded),
-        stack_(config_, &weights_),
+        stack_(config_, &weights_, mesh),
         decode_(&stack_) {}
   CausalLm(const CausalLm&) = delete;
   CausalLm& operator=(const CausalLm&) = delete;
@@ -29,6 +30,7 @@ class CausalLm {
   Parameters& parameters() { return weights_.parameters(); }
   const Parameters& parameters() const { return weights_.parameters(); }
   Stack& stack() { return stack_; }
+  const Mesh& mesh() const { return stack_.mesh(); }
   kernels::Backend& backend() const { return weights_.backend(); }
   bool exact() const { return backend().exact(); }
 

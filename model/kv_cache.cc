@@ -5,35 +5,38 @@
 
 namespace temper {
 
-kernels::AttentionShape AttentionShapeOf(const ModelConfig& config) {
+kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPlace& place) {
+  const int ranks = static_cast<int>(place.sizes.tp);
   kernels::AttentionShape shape;
-  shape.q_heads = static_cast<int>(config.num_heads);
+  shape.all_heads = static_cast<int>(config.num_heads);
+  shape.q_heads = shape.all_heads / ranks;
+  shape.first_head = shape.q_heads * static_cast<int>(place[Axis::kTp]);
   shape.scale = config.softmax_scale();
   if (config.is_mla()) {
     shape.kv_heads = 1;
     shape.qk_dim = static_cast<int>(config.kv_lora_rank + config.qk_rope_head_dim);
     shape.v_dim = static_cast<int>(config.kv_lora_rank);
   } else {
-    shape.kv_heads = static_cast<int>(config.num_kv_heads);
+    shape.kv_heads = static_cast<int>(config.num_kv_heads) / ranks;
     shape.qk_dim = static_cast<int>(config.head_dim);
     shape.v_dim = static_cast<int>(config.head_dim);
   }
   return shape;
 }
 
-KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend)
+KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place)
     : backend_(backend),
       layers_(config.num_layers),
       pages_(pages),
-      block_floats_(kernels::BlockFloats(AttentionShapeOf(config))) {
+      block_floats_(kernels::BlockFloats(AttentionShapeOf(config, place))) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
   storage_ = backend.Allocate(bytes());
 }
 
 void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
 
-int64_t KvCache::BytesPerPage(const ModelConfig& config) {
-  return config.num_layers * kernels::BlockFloats(AttentionShapeOf(config)) * 4;
+int64_t KvCache::BytesPerPage(const ModelConfig& config, const MeshPlace& place) {
+  return config.num_layers * kernels::BlockFloats(AttentionShapeOf(config, place)) * 4;
 }
 
 }  // namespace temper

@@ -4,13 +4,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "comm/mesh.h"
 #include "kernels/backend.h"
 #include "model/config/config.h"
 
 namespace temper {
 
-// What attention reads and writes in one layer: for MLA the latent and the rotated key, shared by all heads.
-kernels::AttentionShape AttentionShapeOf(const ModelConfig& config);
+// What attention reads and writes in one layer on the rank at this place, which has some of the heads: for
+// MLA the latent and the rotated key, shared by all heads.
+kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPlace& place = {});
 
 // The paged cache's storage: `pages` pages of 64 positions, each in every layer. Who owns which page is the
 // engine's business (rollout/page_allocator.h). Memory is not cleared: attention never reads a position that
@@ -18,7 +20,7 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config);
 class KvCache {
  public:
   // In the backend's memory, which outlives it.
-  KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend);
+  KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place = {});
 
   int64_t pages() const { return pages_; }
   int64_t bytes() const { return layers_ * pages_ * block_floats_ * 4; }
@@ -26,7 +28,7 @@ class KvCache {
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 
-  static int64_t BytesPerPage(const ModelConfig& config);
+  static int64_t BytesPerPage(const ModelConfig& config, const MeshPlace& place = {});
 
  private:
   // A page in every layer, one a row.

@@ -2,6 +2,7 @@
 #include "model/linear.h"
 
 #include "core/check.h"
+#include "model/across.h"
 
 namespace temper {
 
@@ -17,13 +18,29 @@ Linear Linear::Outputs(int64_t first, int64_t count) const {
 }
 
 kernels::Product Linear::Forward(Matrix x, Matrix y, Matrix add) const {
+  const bool partial = Shares(Cut::kInputs);
   return {.a = x,
           .b = Value(),
           .packed = count_ < 0 ? weight_->packed : nullptr,
           .c = y,
           .k_chunks = cut_ == Cut::kInputs ? kernels::kChunks : 1,
-          .bias = bias_ == nullptr ? nullptr : bias_->value.f32(),
-          .add = add};
+          .part = partial ? weight_->part : kernels::AxisPart(),
+          .bias = bias_ == nullptr || partial ? nullptr : bias_->value.f32(),
+          .add = partial ? Matrix() : add};
+}
+
+void Linear::Apply(const Context& c, Matrix x, Matrix y, Matrix add) const {
+  c.backend->Products({Forward(x, y, add)});
+  if (!Shares(Cut::kInputs)) return;
+  SumAcross(c, y);
+  AddSharedBias(c, y);
+  if (add) c.backend->Add(add, y);
+}
+
+void Linear::AddSharedBias(const Context& c, Matrix y) const {
+  if (bias_ == nullptr || !Shares(Cut::kInputs)) return;
+  // One row that counts as every row.
+  c.backend->Add(kernels::F32(bias_->value.f32(), y.rows, y.cols).Strided(0), y);
 }
 
 kernels::Product Linear::InputGradient(Matrix dy, Matrix dx, Matrix add) const {
@@ -32,6 +49,7 @@ kernels::Product Linear::InputGradient(Matrix dy, Matrix dx, Matrix add) const {
           .b_transposed = false,
           .c = dx,
           .k_chunks = cut_ == Cut::kOutputs ? kernels::kChunks : 1,
+          .part = Shares(Cut::kOutputs) ? weight_->part : kernels::AxisPart(),
           .add = add};
 }
 
@@ -47,12 +65,20 @@ void Linear::BiasGradient(const Context& c, Matrix dy) const {
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
   size_t turn = 0, more = 0;
   for (const Term& term : terms) {
-    const kernels::Product next = term.linear.InputGradient(term.dy, dx, add);
+    kernels::Product next = term.linear.InputGradient(term.dy, dx, add);
     if (turn > 0 && inputs_[turn - 1].back().k_chunks == next.k_chunks) {
       TEMPER_CHECK(more < kernels::kMoreFactors);
       inputs_[turn - 1].back().more[more++] = {next.a, next.b, next.part};
     } else {
-      if (inputs_.size() == turn) inputs_.emplace_back();
+      if (inputs_.size() == turn) {
+        inputs_.emplace_back();
+        parts_.emplace_back();
+      }
+      if (term.linear.Shares(Cut::kOutputs)) {
+        next.c = add ? c_.workspace->NewRows(dx.rows, dx.cols) : dx;
+        next.add = {};
+        parts_[turn].push_back({next.c, dx, add});
+      }
       inputs_[turn++].push_back(next);
       more = 0;
     }
@@ -67,10 +93,19 @@ void Backprop::Weight(const Linear& linear, Matrix dy, Matrix x) {
 }
 
 void Backprop::Inputs() {
-  for (std::vector<kernels::Product>& region : inputs_) {
-    if (!region.empty()) c_.backend->Products(region);
-    region.clear();
+  for (size_t turn = 0; turn < inputs_.size(); ++turn) {
+    if (!inputs_[turn].empty()) c_.backend->Products(inputs_[turn]);
+    for (const Part& part : parts_[turn]) Finish(part);
+    inputs_[turn].clear();
+    parts_[turn].clear();
   }
+}
+
+void Backprop::Finish(const Part& part) const {
+  SumAcross(c_, part.sum);
+  if (!part.add) return;
+  if (part.add.data != part.dx.data) c_.backend->Copy(part.add, part.dx);
+  c_.backend->Add(part.sum, part.dx);
 }
 
 void Backprop::Weights() {

@@ -11,11 +11,13 @@
 
 namespace temper {
 
-// A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference.
+// A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference. `part`: where ranks
+// share its rows or its columns, which of them these are.
 struct Weight {
   Matrix value;
   const kernels::PackedMatrix* packed = nullptr;
   Matrix gradient = {};
+  kernels::AxisPart part = {};
 
   int64_t n() const { return value.rows; }
   int64_t k() const { return value.cols; }
@@ -46,14 +48,20 @@ class Linear {
   // The outputs [first, first + count) of one without a bias, as a linear of their own.
   Linear Outputs(int64_t first, int64_t count) const;
 
-  // y = x W^T (+ bias) (+ add).
+  // y = x W^T (+ bias) (+ add). Where ranks share its inputs: the sum over this rank's, without bias and add.
   kernels::Product Forward(Matrix x, Matrix y, Matrix add = {}) const;
-  // dx = dy W (+ add).
+  // The same at once, with what is left to do where ranks share the inputs.
+  void Apply(const Context& c, Matrix x, Matrix y, Matrix add = {}) const;
+  // What is left where they do, behind the sum across ranks: y += bias. Else nothing.
+  void AddSharedBias(const Context& c, Matrix y) const;
+  // dx = dy W (+ add). Where ranks share its outputs: the sum over this rank's.
   kernels::Product InputGradient(Matrix dy, Matrix dx, Matrix add = {}) const;
   // The weight's gradient goes on with these rows.
   kernels::WeightGradient WeightGradient(Matrix dy, Matrix x) const;
   // The bias's likewise, if there is one.
   void BiasGradient(const Context& c, Matrix dy) const;
+  // Whether ranks share the axis that is cut, and it is this one.
+  bool Shares(Cut cut) const { return cut_ == cut && weight_->part.whole > 0; }
 
  private:
   Matrix Value() const { return count_ < 0 ? weight_->value : weight_->value.Rows(first_, count_); }
@@ -85,8 +93,15 @@ class Backprop {
   void Weights();
 
  private:
+  // A rank's part of a sum over linears' outputs that ranks share, which goes to dx behind `add`.
+  struct Part {
+    Matrix sum, dx, add;
+  };
+  void Finish(const Part& part) const;
+
   const Context& c_;
   std::vector<std::vector<kernels::Product>> inputs_;  // products that wait for those before
+  std::vector<std::vector<Part>> parts_;               // of each of these, those that ranks share
   std::vector<kernels::WeightGradient> weights_;
   std::vector<std::pair<Linear, Matrix>> biases_;
 };

@@ -17,7 +17,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   stack_.weights().Pack();
   space_.Clear();
   kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_};
+  const Context c{&backend, &space_, &stack_.mesh()};
   const int64_t hidden = stack_.config().hidden_size;
   const int64_t rows = static_cast<int64_t>(batch.tokens.size());
 
@@ -46,7 +46,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   const BatchView view = stack_.View(positions, sequences);
 
   Matrix x = space_.NewRows(rows, hidden), y = space_.NewRows(rows, hidden);
-  stack_.Embed(batch.tokens, x);
+  stack_.vocabulary().Embed(c, batch.tokens, x);
   const Workspace::Mark mark = space_.Here();
   for (size_t block = 0; block < stack_.blocks().size(); ++block) {
     if (block % 2 == 0) {
@@ -68,17 +68,14 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
   backend.GatherRows({x, logit_rows.data(), last});
   stack_.final_norm().Forward(c, last, normed, nullptr);
-  const Weight& head = stack_.weights().head();
-  const Matrix logits = space_.NewRows(selected, head.n());
-  backend.Products({{.a = normed, .b = head.value, .packed = head.packed, .c = logits}});
-  return logits;
+  return stack_.vocabulary().Logits(c, normed);
 }
 
 void TrainPass::PlaceSequences(const Microbatch& batch) {
   positions_.clear();
   sequences_.clear();
   // One set of blocks serves all layers: the backward pass does not read them.
-  const int64_t block_floats = kernels::BlockFloats(AttentionShapeOf(stack_.config()));
+  const int64_t block_floats = kernels::BlockFloats(AttentionShapeOf(stack_.config(), stack_.mesh().place()));
   int64_t blocks = 0;
   for (int64_t length : batch.lengths) blocks += Blocks(length);
   float* storage = space_.Floats(blocks * block_floats);
@@ -104,14 +101,14 @@ void TrainPass::Logprobs(const Microbatch& batch, float temperature, float* logp
   saved_.clear();
   PlaceSequences(batch);
   kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_};
+  const Context c{&backend, &space_, &stack_.mesh()};
   const BatchView view = stack_.View(positions_, sequences_);
   const int64_t rows = static_cast<int64_t>(batch.tokens.size()), hidden = stack_.config().hidden_size;
 
   Matrix x = space_.NewRows(rows, hidden), spare;
   saved_.resize(keep_ == Keep::kNothing ? 0 : stack_.blocks().size());
   if (keep_ == Keep::kNothing) spare = space_.NewRows(rows, hidden);
-  stack_.Embed(batch.tokens, x);
+  stack_.vocabulary().Embed(c, batch.tokens, x);
   for (size_t i = 0; i < stack_.blocks().size(); ++i) {
     const Matrix y = spare ? spare : space_.NewRows(rows, hidden);
     const Workspace::Mark mark = space_.Here();
@@ -128,36 +125,18 @@ void TrainPass::Logprobs(const Microbatch& batch, float temperature, float* logp
   inputs_.push_back(x);
   rstd_ = space_.Floats(rows);
   hidden_ = space_.NewRows(rows, hidden);
-  sums_.resize(rows);
   stack_.final_norm().Forward(c, x, hidden_, rstd_);
-  const Weight& head = stack_.weights().head();
-  backend.TokenLogprobs({.hidden = hidden_,
-                         .head = head.value,
-                         .packed = head.packed,
-                         .targets = batch.targets.data(),
-                         .temperature = temperature,
-                         .logprob = logprobs,
-                         .sums = sums_.data(),
-                         .entropy = entropies});
+  stack_.vocabulary().Logprobs(c, hidden_, {batch.targets, temperature, &sums_}, logprobs, entropies);
 }
 
 void TrainPass::Backward(const float* dlogprobs) {
   TEMPER_CHECK(batch_ != nullptr && keep_ != Keep::kNothing, "Backward without what the forward pass keeps");
-  const Weight& head = stack_.weights().head();
-  TEMPER_CHECK(head.gradient, "no gradient buffer is bound");
   kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_};
+  const Context c{&backend, &space_, &stack_.mesh()};
   const BatchView view = stack_.View(positions_, sequences_);
   const int64_t rows = hidden_.rows;
   Matrix dy = space_.NewRows(rows, hidden_.cols), dx = space_.NewRows(rows, hidden_.cols);
-  backend.TokenLogprobsBackward({.hidden = hidden_,
-                                 .head = head.value,
-                                 .targets = batch_->targets.data(),
-                                 .temperature = temperature_,
-                                 .sums = sums_.data(),
-                                 .dlogprob = dlogprobs,
-                                 .dhidden = dx,
-                                 .dhead = head.gradient});
+  stack_.vocabulary().LogprobsBackward(c, hidden_, {batch_->targets, temperature_, &sums_}, dlogprobs, dx);
   stack_.final_norm().Backward(c, {dx, inputs_.back(), rstd_, dy});
   const Workspace::Mark mark = space_.Here();
   for (size_t i = stack_.blocks().size(); i-- > 0;) {
@@ -168,7 +147,7 @@ void TrainPass::Backward(const float* dlogprobs) {
     saved_[i].reset();
     space_.Release(mark);
   }
-  backend.EmbeddingGradient({dy, batch_->tokens.data(), stack_.weights().embedding().gradient});
+  stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
   batch_ = nullptr;
 }
 

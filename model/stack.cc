@@ -24,22 +24,21 @@ class LayerWeights : public WeightSource {
 
 }  // namespace
 
-Stack::Stack(const ModelConfig& config, Weights* weights)
+Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
     : config_(config),
       weights_(*weights),
+      mesh_(mesh),
+      vocabulary_(config, weights),
       final_norm_(*weights, "model.norm", config.rms_norm_eps),
       rope_(config, &weights->backend()) {
   TEMPER_CHECK(static_cast<bool>(final_norm_));
+  TEMPER_CHECK(mesh.sizes().tp == 1 || (backend().exact() && backend().host_memory()),
+               "ranks share products on the CPU only");
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const LayerWeights source(*weights, layer);
-    blocks_.push_back(MakeAttentionBlock(config, source, layer));
-    blocks_.push_back(MakeMlpBlock(config, source, layer));
+    blocks_.push_back(MakeAttentionBlock(config, source, {layer, mesh.place()}));
+    blocks_.push_back(MakeMlpBlock(config, source, {layer, mesh.place()}));
   }
-}
-
-void Stack::Embed(const std::vector<int32_t>& tokens, Matrix x) const {
-  for (int32_t token : tokens) TEMPER_CHECK(token >= 0 && token < config_.vocab_size, "token ", token);
-  backend().GatherRows({weights_.embedding().value, tokens.data(), x});
 }
 
 BatchView Stack::View(const std::vector<int32_t>& positions,

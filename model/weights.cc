@@ -23,7 +23,13 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
     rounded_ = ForRounded(parameters_, *backend);
     Round(parameters_, *backend, &*rounded_);
   }
-  for (const Parameter& parameter : computed().list()) weights_.push_back({.value = MatrixOf(parameter.value)});
+  for (const Parameter& parameter : computed().list()) {
+    Weight weight{.value = MatrixOf(parameter.value)};
+    if (parameter.sharing == Sharing::kRows) weight.part = {parameter.first_row, parameter.whole[0]};
+    if (parameter.sharing == Sharing::kColumns) weight.part = {parameter.first_column, parameter.whole[1]};
+    if (parameter.shape == parameter.whole) weight.part = {};
+    weights_.push_back(weight);
+  }
   const auto at = [&](const char* name) {
     const int64_t index = parameters_.layout().Find(name);
     TEMPER_CHECK(index >= 0, "no parameter ", name);

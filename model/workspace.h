@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "comm/mesh.h"
 #include "kernels/backend.h"
 
 namespace temper {
@@ -51,6 +52,7 @@ class Workspace {
 struct Context {
   kernels::Backend* backend = nullptr;
   Workspace* workspace = nullptr;
+  const Mesh* mesh = &Mesh::Single();
 };
 
 }  // namespace temper

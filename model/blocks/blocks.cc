@@ -4,13 +4,14 @@
 namespace temper {
 
 std::unique_ptr<Block> MakeAttentionBlock(const ModelConfig& config, const WeightSource& weights,
-                                          int64_t layer) {
-  return config.is_mla() ? MakeLatentAttention(config, weights, layer)
-                         : MakeGroupedAttention(config, weights, layer);
+                                          const LayerPlace& at) {
+  return config.is_mla() ? MakeLatentAttention(config, weights, at)
+                         : MakeGroupedAttention(config, weights, at);
 }
 
-std::unique_ptr<Block> MakeMlpBlock(const ModelConfig& config, const WeightSource& weights, int64_t layer) {
-  return config.is_moe_layer(layer) ? MakeMoe(config, weights, layer) : MakeDenseMlp(config, weights, layer);
+std::unique_ptr<Block> MakeMlpBlock(const ModelConfig& config, const WeightSource& weights,
+                                    const LayerPlace& at) {
+  return config.is_moe_layer(at.layer) ? MakeMoe(config, weights, at) : MakeDenseMlp(config, weights, at);
 }
 
 }  // namespace temper

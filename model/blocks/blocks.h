@@ -9,6 +9,7 @@
 
 #include "absl/types/span.h"
 #include "model/config/config.h"
+#include "model/layout.h"
 #include "model/linear.h"
 
 namespace temper {
@@ -50,16 +51,24 @@ class Block {
                         Matrix dx) = 0;
 };
 
+// Which layer, on which rank: what the rank has of it.
+struct LayerPlace {
+  int64_t layer = 0;
+  MeshPlace rank;
+};
+
 std::unique_ptr<Block> MakeAttentionBlock(const ModelConfig& config, const WeightSource& weights,
-                                          int64_t layer);
-std::unique_ptr<Block> MakeMlpBlock(const ModelConfig& config, const WeightSource& weights, int64_t layer);
+                                          const LayerPlace& at);
+std::unique_ptr<Block> MakeMlpBlock(const ModelConfig& config, const WeightSource& weights,
+                                    const LayerPlace& at);
 
 // Each a file of its own; the two functions above pick.
 std::unique_ptr<Block> MakeGroupedAttention(const ModelConfig& config, const WeightSource& weights,
-                                            int64_t layer);
+                                            const LayerPlace& at);
 std::unique_ptr<Block> MakeLatentAttention(const ModelConfig& config, const WeightSource& weights,
-                                           int64_t layer);
-std::unique_ptr<Block> MakeDenseMlp(const ModelConfig& config, const WeightSource& weights, int64_t layer);
-std::unique_ptr<Block> MakeMoe(const ModelConfig& config, const WeightSource& weights, int64_t layer);
+                                           const LayerPlace& at);
+std::unique_ptr<Block> MakeDenseMlp(const ModelConfig& config, const WeightSource& weights,
+                                    const LayerPlace& at);
+std::unique_ptr<Block> MakeMoe(const ModelConfig& config, const WeightSource& weights, const LayerPlace& at);
 
 }  // namespace temper

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grouped-query attention with rotary embedding (Llama, Mistral, Qwen2, Qwen3).
+#include "model/across.h"
 #include "model/blocks/blocks.h"
 #include "model/kv_cache.h"
 
@@ -14,7 +15,7 @@ struct SavedAttention : Saved {
 
 class GroupedAttention : public Block {
  public:
-  GroupedAttention(const ModelConfig& config, const WeightSource& weights, int64_t layer)
+  GroupedAttention(const ModelConfig& config, const WeightSource& weights, const LayerPlace& at)
       : norm_(weights, "input_layernorm", config.rms_norm_eps),
         q_(weights, "self_attn.q_proj", Cut::kOutputs),
         k_(weights, "self_attn.k_proj", Cut::kOutputs),
@@ -22,8 +23,8 @@ class GroupedAttention : public Block {
         o_(weights, "self_attn.o_proj", Cut::kInputs),
         q_norm_(weights, "self_attn.q_norm", config.rms_norm_eps),
         k_norm_(weights, "self_attn.k_norm", config.rms_norm_eps),
-        shape_(AttentionShapeOf(config)) {
-    shape_.window = config.window(layer);
+        shape_(AttentionShapeOf(config, at.rank)) {
+    shape_.window = config.window(at.layer);
   }
 
   void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,
@@ -57,7 +58,7 @@ class GroupedAttention : public Block {
     c.backend->Rotary(batch.Rotary(InHeads(keep->k, shape_.kv_heads)));
     c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
     c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
-    if (y) c.backend->Products({o_.Forward(keep->out, y, x)});
+    if (y) o_.Apply(c, keep->out, y, x);
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -86,9 +87,8 @@ class GroupedAttention : public Block {
     c.backend->Rotary(batch.Rotary(InHeads(dq, shape_.q_heads), /*inverse=*/true));
     c.backend->Rotary(batch.Rotary(InHeads(dk, shape_.kv_heads), /*inverse=*/true));
     if (q_norm_) {
-      // Each dx row follows from its own dy row, which it may overwrite.
-      q_norm_.Backward(c, {Heads(dq), Heads(keep.q_raw), keep.q_rstd, Heads(dq)});
-      k_norm_.Backward(c, {Heads(dk), Heads(keep.k_raw), keep.k_rstd, Heads(dk)});
+      HeadsBackward(c, q_norm_, {dq, keep.q_raw, keep.q_rstd});
+      HeadsBackward(c, k_norm_, {dk, keep.k_raw, keep.k_rstd});
     }
     back.Through({{q_, dq}, {k_, dk}, {v_, dv}}, normed, dnormed);
     back.Inputs();
@@ -97,6 +97,23 @@ class GroupedAttention : public Block {
   }
 
  private:
+  // Of one of the heads' norms: the gradient of its outputs, which that of its inputs overwrites, and those.
+  struct HeadGradient {
+    Matrix d, raw;
+    float* rstd;
+  };
+  // The gradient of the norm's weight is one chain over the tokens and in each over all heads, those of other
+  // ranks too.
+  void HeadsBackward(const Context& c, const Norm& norm, const HeadGradient& g) const {
+    const int64_t heads = g.d.cols / shape_.qk_dim, ranks = shape_.whole_heads() / shape_.q_heads;
+    const Workspace::Mark mark = c.workspace->Here();
+    const Matrix d = GatherColumns(c, g.d, g.d.cols * ranks), raw = GatherColumns(c, g.raw, g.d.cols * ranks);
+    const Matrix rstd = GatherColumns(c, kernels::F32(g.rstd, g.d.rows, heads), heads * ranks);
+    norm.Backward(c, {Heads(d), Heads(raw), rstd.f32(), Heads(d)});
+    if (ranks > 1) c.backend->Copy(d.Columns(TensorRanks(c).rank() * g.d.cols, g.d.cols), g.d);
+    c.workspace->Release(mark);
+  }
+
   // The heads of all tokens as rows of their own, token by token.
   Matrix Heads(Matrix rows) const {
     return kernels::F32(rows.f32(), rows.rows * (rows.cols / shape_.qk_dim), shape_.qk_dim);
@@ -112,8 +129,8 @@ class GroupedAttention : public Block {
 }  // namespace
 
 std::unique_ptr<Block> MakeGroupedAttention(const ModelConfig& config, const WeightSource& weights,
-                                            int64_t layer) {
-  return std::make_unique<GroupedAttention>(config, weights, layer);
+                                            const LayerPlace& at) {
+  return std::make_unique<GroupedAttention>(config, weights, at);
 }
 
 }  // namespace temper

@@ -5,6 +5,7 @@
 // rank] and then W_UV [v, rank].
 #include <vector>
 
+#include "model/across.h"
 #include "model/blocks/blocks.h"
 #include "model/kv_cache.h"
 
@@ -23,7 +24,7 @@ struct SavedLatent : Saved {
 
 class LatentAttention : public Block {
  public:
-  LatentAttention(const ModelConfig& config, const WeightSource& weights)
+  LatentAttention(const ModelConfig& config, const WeightSource& weights, const LayerPlace& at)
       : norm_(weights, "input_layernorm", config.rms_norm_eps),
         q_a_(weights, "self_attn.q_a_proj", Cut::kNone),
         q_norm_(weights, "self_attn.q_a_layernorm", kLatentEps),
@@ -32,8 +33,8 @@ class LatentAttention : public Block {
         kv_norm_(weights, "self_attn.kv_a_layernorm", kLatentEps),
         kv_b_(weights, "self_attn.kv_b_proj", Cut::kNone),
         o_(weights, "self_attn.o_proj", Cut::kInputs),
-        shape_(AttentionShapeOf(config)),
-        heads_(static_cast<int>(config.num_heads)),
+        shape_(AttentionShapeOf(config, at.rank)),
+        heads_(shape_.q_heads),
         nope_(config.qk_nope_head_dim),
         rope_(config.qk_rope_head_dim),
         rank_(config.kv_lora_rank),
@@ -95,7 +96,7 @@ class LatentAttention : public Block {
               .Forward(keep->out_latent.Columns(h * rank_, rank_), keep->out.Columns(h * v_dim_, v_dim_)));
     }
     c.backend->Products(products);
-    if (y) c.backend->Products({o_.Forward(keep->out, y, x)});
+    if (y) o_.Apply(c, keep->out, y, x);
     if (saved != nullptr) *saved = std::move(keep);
   }
 
@@ -106,7 +107,10 @@ class LatentAttention : public Block {
     Matrix dout = space.NewRows(rows, heads_ * v_dim_), dout_latent = space.NewRows(rows, heads_ * rank_);
     Matrix dq_latent = space.NewRows(rows, heads_ * (rank_ + rope_)),
            dq = space.NewRows(rows, heads_ * (nope_ + rope_));
-    Matrix dkey = space.NewRows(rows, rank_ + rope_), dvalue = space.NewRows(rows, rank_);
+    // One behind the other, so that ranks with different heads add them up in one message.
+    const Matrix dkeys = space.NewRows(1, rows * (rank_ + rope_ + rank_));
+    const Matrix dkey = kernels::F32(dkeys.f32(), rows, rank_ + rope_),
+                 dvalue = kernels::F32(dkeys.f32() + rows * (rank_ + rope_), rows, rank_);
     Matrix dkv_down = space.NewRows(rows, rank_ + rope_), dnormed = space.NewRows(rows, dy.cols);
     Matrix normed = space.NewRows(rows, dy.cols);
     norm_.Forward(c, keep.x, normed, nullptr);
@@ -130,7 +134,9 @@ class LatentAttention : public Block {
                                   .dout = dout_latent,
                                   .dq = dq_latent,
                                   .dk = dkey,
-                                  .dv = dvalue});
+                                  .dv = dvalue,
+                                  .ranges = kernels::kHeadRanges * heads_ / shape_.all_heads});
+    SumAcross(c, dkeys);
     c.backend->Add(dvalue, dkey.Columns(0, rank_));
 
     // Queries back through W_UK and the rotation.
@@ -195,8 +201,8 @@ class LatentAttention : public Block {
 }  // namespace
 
 std::unique_ptr<Block> MakeLatentAttention(const ModelConfig& config, const WeightSource& weights,
-                                           int64_t layer) {
-  return std::make_unique<LatentAttention>(config, weights);
+                                           const LayerPlace& at) {
+  return std::make_unique<LatentAttention>(config, weights, at);
 }
 
 }  // namespace temper

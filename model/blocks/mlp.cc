@@ -30,7 +30,7 @@ class DenseMlp : public Block {
     if (y) {
       const Matrix activated = c.workspace->NewRows(x.rows, mlp_.width());
       c.backend->SwiGlu({keep->gate, keep->up, activated});
-      c.backend->Products({mlp_.down.Forward(activated, y, x)});
+      mlp_.down.Apply(c, activated, y, x);
     }
     c.workspace->Release(mark);
     if (saved != nullptr) *saved = std::move(keep);
@@ -64,7 +64,8 @@ class DenseMlp : public Block {
 
 }  // namespace
 
-std::unique_ptr<Block> MakeDenseMlp(const ModelConfig& config, const WeightSource& weights, int64_t layer) {
+std::unique_ptr<Block> MakeDenseMlp(const ModelConfig& config, const WeightSource& weights,
+                                    const LayerPlace& at) {
   return std::make_unique<DenseMlp>(config, weights);
 }
 

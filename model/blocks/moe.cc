@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/blocks/mlp.h"
+#include "model/expert_exchange.h"
 
 namespace temper {
 namespace {
@@ -18,10 +19,11 @@ struct SavedMoe : Saved {
 
 class Moe : public Block {
  public:
-  Moe(const ModelConfig& config, const WeightSource& weights)
+  Moe(const ModelConfig& config, const WeightSource& weights, const MeshPlace& rank)
       : norm_(weights, "post_attention_layernorm", config.rms_norm_eps),
         router_(weights, "mlp.gate", Cut::kNone),
-        bias_(weights.Find("mlp.gate.e_score_correction_bias")) {
+        bias_(weights.Find("mlp.gate.e_score_correction_bias")),
+        width_(config.moe_intermediate_size) {
     shape_.experts = static_cast<int>(config.routed_experts);
     shape_.top_k = static_cast<int>(config.experts_per_token);
     shape_.groups = static_cast<int>(config.expert_groups);
@@ -30,6 +32,9 @@ class Moe : public Block {
     shape_.sigmoid = config.sigmoid_scores;
     shape_.normalize = config.norm_topk_prob;
     shape_.group_top2 = config.sigmoid_scores;
+    const Share mine = ExpertsOf(config, rank);
+    shape_.begin = static_cast<int>(mine.begin);
+    shape_.end = static_cast<int>(mine.end);
     for (int e = 0; e < shape_.experts; ++e) {
       experts_.emplace_back(weights, "mlp.experts." + std::to_string(e) + ".");
     }
@@ -40,18 +45,28 @@ class Moe : public Block {
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedMoe>();
     Workspace& space = *c.workspace;
-    const int64_t entries = x.rows * shape_.top_k;
-    const int64_t width = experts_[0].width();
+    const int64_t slots = x.rows * shape_.top_k;
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
-    keep->routing = {.ids = space.Ints(entries),
-                     .weights = space.Floats(entries),
+    keep->routing = {.ids = space.Ints(slots),
+                     .weights = space.Floats(slots),
                      .scores = space.Floats(x.rows * shape_.experts),
-                     .row = space.Ints(entries),
-                     .entry = space.Ints(entries),
+                     .row = space.Ints(slots),
+                     .entry = space.Ints(slots),
                      .offsets = {}};
-    keep->gate = space.NewRows(entries, width);
-    keep->up = space.NewRows(entries, width);
+    int64_t entries = slots;
+    const bool shared_out_experts = ExpertsAreShared(c);
+    if (shared_out_experts) {
+      // How many of them are this rank's, so that no more is kept.
+      const Workspace::Mark mark = space.Here();
+      const Matrix normed = space.NewRows(x.rows, x.cols);
+      norm_.Forward(c, x, normed, keep->rstd);
+      Route(c, normed, &keep->routing);
+      space.Release(mark);
+      entries = keep->routing.offsets.back();
+    }
+    keep->gate = space.NewRows(entries, width_);
+    keep->up = space.NewRows(entries, width_);
     keep->entries_out = space.NewRows(entries, x.cols);
     if (shared_) {
       keep->shared_gate = space.NewRows(x.rows, shared_.width());
@@ -62,15 +77,12 @@ class Moe : public Block {
     norm_.Forward(c, x, normed, keep->rstd);
 
     // Route, and give each expert its rows.
-    Matrix logits = space.NewRows(x.rows, shape_.experts);
-    c.backend->Products({router_.Forward(normed, logits)});
-    const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
-    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = &keep->routing});
+    if (!shared_out_experts) Route(c, normed, &keep->routing);
     const Matrix entries_in = space.NewRows(entries, x.cols);
     c.backend->GatherExperts({shape_, &keep->routing, normed, entries_in});
 
     // The routed and the shared experts' products side by side.
-    const Matrix activated = space.NewRows(entries, width);
+    const Matrix activated = space.NewRows(entries, width_);
     std::vector<Product> products;
     ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       const Matrix in = entries_in.Rows(first, count);
@@ -88,21 +100,23 @@ class Moe : public Block {
       products.push_back(
           expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
     });
-    Matrix shared_out;
+    Matrix sums, shared_out;
+    if (shared_out_experts && y) sums = space.NewRows(x.rows * (shared_ ? 2 : 1), x.cols);
     if (shared_ && y) {
       const Matrix shared_activated = space.NewRows(x.rows, shared_.width());
-      shared_out = space.NewRows(x.rows, x.cols);
+      shared_out = sums ? sums.Rows(x.rows, x.rows) : space.NewRows(x.rows, x.cols);
       c.backend->SwiGlu({keep->shared_gate, keep->shared_up, shared_activated});
       products.push_back(shared_.down.Forward(shared_activated, shared_out));
     }
     c.backend->Products(products);
     if (y) {
-      c.backend->CombineExperts({.shape = shape_,
-                                 .routing = &keep->routing,
-                                 .y = keep->entries_out,
-                                 .shared = shared_out,
-                                 .residual = x,
-                                 .out = y});
+      const kernels::CombineExpertsTask combine{.shape = shape_,
+                                                .routing = &keep->routing,
+                                                .y = keep->entries_out,
+                                                .shared = shared_out,
+                                                .residual = x,
+                                                .out = y};
+      shared_out_experts ? CombineAcross(c, combine, sums, shared_.down) : c.backend->CombineExperts(combine);
     }
     space.Release(mark);
     if (saved != nullptr) *saved = std::move(keep);
@@ -112,26 +126,26 @@ class Moe : public Block {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
     const int64_t entries = keep.gate.rows;
-    const int64_t width = experts_[0].width();
     Matrix dentries_out = space.NewRows(entries, dy.cols);
-    float* dweights = space.Floats(entries);
+    float* dweights = space.Floats(dy.rows * shape_.top_k);
     c.backend->CombineExpertsBackward({.shape = shape_,
                                        .routing = &keep.routing,
                                        .dout = dy,
                                        .y = keep.entries_out,
                                        .dy = dentries_out,
                                        .dweights = dweights});
+    if (ExpertsAreShared(c)) GatherSlots(c, shape_, keep.routing, dy.rows, dweights);
 
     // What is quickly made anew is not kept.
     Matrix normed = space.NewRows(dy.rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
-           activated = space.NewRows(entries, width);
+           activated = space.NewRows(entries, width_);
     norm_.Forward(c, keep.x, normed, nullptr);
     c.backend->GatherExperts({shape_, &keep.routing, normed, entries_in});
     c.backend->SwiGlu({keep.gate, keep.up, activated});
 
     // Down projections.
-    Matrix dactivated = space.NewRows(entries, width), dgate = space.NewRows(entries, width),
-           dup = space.NewRows(entries, width);
+    Matrix dactivated = space.NewRows(entries, width_), dgate = space.NewRows(entries, width_),
+           dup = space.NewRows(entries, width_);
     Matrix dentries_in = space.NewRows(entries, dy.cols);
     Matrix dshared_activated, dshared_gate, dshared_up;
     Backprop back(c);
@@ -170,11 +184,21 @@ class Moe : public Block {
     back.Inputs();
     back.Weights();
     Matrix dall = space.NewRows(dy.rows, dy.cols);
-    c.backend->ScatterExperts({shape_, &keep.routing, dentries_in, dnormed, dall});
+    const kernels::ScatterExpertsTask scatter{shape_, &keep.routing, dentries_in, dnormed, dall};
+    ExpertsAreShared(c) ? ScatterAcross(c, scatter) : c.backend->ScatterExperts(scatter);
     norm_.Backward(c, {dall, keep.x, keep.rstd, dx, /*add=*/dy});
   }
 
  private:
+  void Route(const Context& c, Matrix normed, kernels::Routing* routing) const {
+    const Workspace::Mark mark = c.workspace->Here();
+    const Matrix logits = c.workspace->NewRows(normed.rows, shape_.experts);
+    c.backend->Products({router_.Forward(normed, logits)});
+    const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
+    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = routing});
+    c.workspace->Release(mark);
+  }
+
   template <class F>
   void ForEachExpert(const kernels::Routing& routing, F body) const {
     for (int e = 0; e < shape_.experts; ++e) {
@@ -185,16 +209,17 @@ class Moe : public Block {
 
   Norm norm_;
   Linear router_;
-  const Weight* bias_;  // e_score_correction_bias: steers the selection only
-  std::vector<SwiGluLinears> experts_;
+  const Weight* bias_;                  // e_score_correction_bias: steers the selection only
+  const int64_t width_;                 // of a routed expert
+  std::vector<SwiGluLinears> experts_;  // none where another rank has it
   SwiGluLinears shared_;
   kernels::RouteShape shape_;
 };
 
 }  // namespace
 
-std::unique_ptr<Block> MakeMoe(const ModelConfig& config, const WeightSource& weights, int64_t layer) {
-  return std::make_unique<Moe>(config, weights);
+std::unique_ptr<Block> MakeMoe(const ModelConfig& config, const WeightSource& weights, const LayerPlace& at) {
+  return std::make_unique<Moe>(config, weights, at.rank);
 }
 
 }  // namespace temper

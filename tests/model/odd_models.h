@@ -14,6 +14,7 @@
 #include "model/parameters.h"
 #include "model/torch_backend.h"
 #include "tests/model/configs.h"
+#include "tests/model/slices.h"
 
 namespace temper {
 
@@ -114,6 +115,12 @@ struct Policy {
       : pool(threads),
         backend(std::make_unique<kernels::CpuBackend>(&pool)),
         model(Parsed(json), RandomParameters(Parsed(json)), backend.get()) {}
+  // What a rank of the mesh has of it.
+  Policy(const Json& json, const Mesh& mesh, int threads = 1)
+      : pool(threads),
+        backend(std::make_unique<kernels::CpuBackend>(&pool)),
+        model(Parsed(json), Slice(RandomParameters(Parsed(json)), Layout(Parsed(json), mesh.place())),
+              backend.get(), /*rounded=*/false, mesh) {}
   // By LibTorch's ops on a device.
   Policy(const Json& json, at::Device library)
       : pool(2),
