@@ -37,7 +37,7 @@ bool Has(const std::vector<int32_t>& ids, int32_t id) {
 Engine::Engine(CausalLm* model, const EngineOptions& options)
     : model_(model),
       options_(options),
-      cache_pages_(CachePages(model->config(), options)),
+      cache_pages_(CachePages(model->config(), options, model->mesh().place())),
       version_(model->version()),
       scheduler_({.pages = cache_pages_,
                   .max_batch = options.max_batch,
@@ -45,8 +45,8 @@ Engine::Engine(CausalLm* model, const EngineOptions& options)
                   .draft_tokens = options.draft_tokens}) {}
 Engine::~Engine() = default;
 
-int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& options) {
-  const int64_t pages = options.cache_bytes / KvCache::BytesPerPage(config);
+int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& options, const MeshPlace& place) {
+  const int64_t pages = options.cache_bytes / KvCache::BytesPerPage(config, place);
   const int64_t positions = options.positions > 0 ? options.positions : config.max_positions;
   if (positions <= 0) return pages;
   // Each sequence may have copied a page of a prompt, and a few prompts are kept for samples to come.
@@ -62,7 +62,8 @@ absl::Status Engine::CheckLength(int64_t given, int64_t to_sample) const {
   }
   const int64_t positions = given + to_sample - 1;  // nothing follows the last token
   if (scheduler_.Fits(positions)) return absl::OkStatus();
-  const double mib = 1 << 20, page = static_cast<double>(KvCache::BytesPerPage(config)) / mib;
+  const double mib = 1 << 20,
+               page = static_cast<double>(KvCache::BytesPerPage(config, model_->mesh().place())) / mib;
   return absl::InvalidArgumentError(absl::StrFormat(
       "%d tokens and max_new_tokens %d need %d pages of the cache, %.1f MiB, and it has %d, %.1f MiB: raise "
       "cache_mib, or lower max_new_tokens",
@@ -114,7 +115,8 @@ absl::Status Engine::Submit(const SampleRequest& request) {
 void Engine::Step() {
   TEMPER_CHECK(version_ == model_->version(), "the weights changed without Swap");
   if (cache_ == nullptr)
-    cache_ = std::make_unique<KvCache>(model_->config(), cache_pages_, model_->backend());
+    cache_ =
+        std::make_unique<KvCache>(model_->config(), cache_pages_, model_->backend(), model_->mesh().place());
   const Scheduler::Admission admission = scheduler_.Admit();
   for (const Scheduler::Copy& copy : admission.copies) cache_->CopyPage(copy.from, copy.to);
   for (Sequence* sequence : admission.drawable)

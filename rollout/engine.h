@@ -47,7 +47,8 @@ class Engine {
   ~Engine();
 
   // The pages of an engine's cache: those of cache_bytes, and no more than max_batch sequences can need.
-  static int64_t CachePages(const ModelConfig& config, const EngineOptions& options);
+  static int64_t CachePages(const ModelConfig& config, const EngineOptions& options,
+                            const MeshPlace& place = {});
 
   const CausalLm& model() const { return *model_; }
 
@@ -78,7 +79,9 @@ class Engine {
   void Swap(int64_t version);
 
   EngineCounts TakeCounts();
-  int64_t cache_bytes() const { return cache_pages_ * KvCache::BytesPerPage(model_->config()); }
+  int64_t cache_bytes() const {
+    return cache_pages_ * KvCache::BytesPerPage(model_->config(), model_->mesh().place());
+  }
 
  private:
   Matrix LogitsOf(const SequenceGroup& group) const;

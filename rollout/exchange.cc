@@ -116,6 +116,35 @@ absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl:
   return all;
 }
 
+absl::StatusOr<std::deque<Trajectory>> ShareWithMates(Communicator& mates, const absl::Status& status,
+                                                      std::deque<Trajectory> trajectories) {
+  if (mates.size() == 1) {
+    if (!status.ok()) return status;
+    return trajectories;
+  }
+  std::string message;
+  if (mates.rank() == 0) {
+    message.push_back(static_cast<char>(status.code()));
+    Put(std::string(status.message()), &message);
+    for (const Trajectory& trajectory : trajectories) Put(EncodeTrajectory(trajectory), &message);
+  }
+  uint64_t bytes = message.size();
+  mates.Broadcast(&bytes, sizeof bytes, 0);
+  message.resize(bytes);
+  mates.Broadcast(message.data(), message.size(), 0);
+  std::string_view rest = std::string_view(message).substr(1);
+  const std::string words(Take(&rest));
+  const auto code = static_cast<absl::StatusCode>(message[0]);
+  if (code != absl::StatusCode::kOk) return absl::Status(code, words);
+  if (mates.rank() == 0) return trajectories;
+  trajectories.clear();
+  while (!rest.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(Trajectory trajectory, DecodeTrajectory(Take(&rest)));
+    trajectories.push_back(std::move(trajectory));
+  }
+  return trajectories;
+}
+
 void Deliver(Communicator& ranks, Contents contents, const std::vector<int>& owners,
              std::vector<Group>* groups) {
   TEMPER_CHECK(owners.size() == groups->size());

@@ -19,6 +19,11 @@ namespace temper {
 absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl::Status& mine,
                                                 std::deque<Trajectory> trajectories);
 
+// What the first of ranks that sample the same ends with, whole, on all of them: how it fared and its
+// trajectories. Where that is an error, so it is on all. Collective.
+absl::StatusOr<std::deque<Trajectory>> ShareWithMates(Communicator& mates, const absl::Status& status,
+                                                      std::deque<Trajectory> trajectories);
+
 // Sends tokens and logprobs, or texts, from the ranks that have them to the owner of each group; -1: nobody.
 // Then the owner has those of all its trajectories, and no other rank has any. Collective; `owners` and the
 // heads of the groups are the same on every rank.

@@ -76,13 +76,15 @@ absl::Status ReadRecords(const RolloutRequest& request, const RewardPool& reward
   if (request.records.empty()) return absl::OkStatus();
   std::deque<Trajectory> found;
   absl::Status status;
-  if (mesh.dp_rank() == 0) {
+  if (mesh.dp_rank() == 0 && mesh.mates().rank() == 0) {
     status = Read(request, rewards, *table, &found, &counts->repeated_samples);
     const bool none = !found.empty() && std::none_of(found.begin(), found.end(), Judged);
     if (status.ok() && none && !unjudged_count)
       status = StartOver(request, &found, &counts->repeated_samples);
   }
-  TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh.dp(), status, std::move(found)));
+  absl::StatusOr<std::deque<Trajectory>> shared = ShareWithMates(mesh.mates(), status, std::move(found));
+  if (shared.ok()) found = *std::move(shared);
+  TEMPER_ASSIGN_OR_RETURN(found, Exchange(mesh.dp(), shared.status(), std::move(found)));
   counts->resumed_samples = static_cast<int64_t>(found.size());
   table->Place(std::move(found));
   return absl::OkStatus();

@@ -5,6 +5,7 @@
 #include <deque>
 #include <utility>
 
+#include "comm/check.h"
 #include "core/check.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -22,7 +23,8 @@ double SecondsSince(Clock::time_point begin) {
 }
 
 // This rank's share of what is missing: prompts in turn.
-std::vector<SampleRequest> Share(const RolloutRequest& request, const GroupTable& table, const Mesh& mesh) {
+std::vector<SampleRequest> RequestsOf(const RolloutRequest& request, const GroupTable& table,
+                                      const Mesh& mesh) {
   std::vector<SampleRequest> share;
   int64_t turn = 0;
   for (size_t i = 0; i < request.prompts.size(); ++i) {
@@ -49,25 +51,34 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
     TEMPER_RETURN_IF_ERROR(engine_->Check(prompt, request.sampling));
   TEMPER_RETURN_IF_ERROR(ReadRecords(request, rewards, mesh_, /*unjudged_count=*/false, &table, counts));
 
+  // The first of the ranks that sample the same judges, since a clock may decide a verdict, and keeps
+  // records. The others step with it, and stop when it says so.
+  Communicator& mates = mesh_.mates();
+  const bool judges = mates.rank() == 0;
   std::deque<Trajectory> sampled;
   const auto sample = [&]() -> absl::Status {
-    const std::vector<SampleRequest> requests = Share(request, table, mesh_);
+    const std::vector<SampleRequest> requests = RequestsOf(request, table, mesh_);
     if (requests.empty()) return absl::OkStatus();
     int64_t total = 0, finished = 0;
     for (const SampleRequest& each : requests) total += static_cast<int64_t>(each.samples.size());
     Records records(request, mesh_.dp_rank());
-    TEMPER_RETURN_IF_ERROR(records.Open());
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(judges ? records.Open() : absl::OkStatus(), mates));
     Scoring scoring(&rewards, &records);
     const Clock::time_point begin = Clock::now();
     engine_->Swap(request.policy_version);
     absl::Status status = SampleAll(
         *engine_, requests,
         [&](const SampleRequest& of, Trajectory trajectory) {
+          if (!judges) return;
           trajectory.text = tokenizer_->Decode(trajectory.tokens);
           scoring.Submit(of.prompt, std::move(trajectory), of.samples.size());
           progress(++finished, total);
         },
-        [&] { return stop() || !records.status().ok(); });
+        [&] {
+          char stops = judges && (stop() || !records.status().ok()) ? 1 : 0;
+          mates.Broadcast(&stops, sizeof stops, 0);
+          return stops != 0;
+        });
     counts->engine = engine_->TakeCounts();
     counts->sample_seconds = SecondsSince(begin);
     const Clock::time_point last = Clock::now();
@@ -79,7 +90,9 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
     return absl::OkStatus();
   };
   const absl::Status status = sample();
-  TEMPER_ASSIGN_OR_RETURN(sampled, Exchange(mesh_.dp(), status, std::move(sampled)));
+  absl::StatusOr<std::deque<Trajectory>> shared = ShareWithMates(mates, status, std::move(sampled));
+  if (shared.ok()) sampled = *std::move(shared);
+  TEMPER_ASSIGN_OR_RETURN(sampled, Exchange(mesh_.dp(), shared.status(), std::move(sampled)));
   table.Place(std::move(sampled));
   return table.Finish();
 }

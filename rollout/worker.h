@@ -10,12 +10,12 @@
 
 namespace temper {
 
-// Groups sampled by this rank's engine, beside the trainer. Each rank samples its share of the prompts; rules
-// score on the pool while others still decode; a scored sample is in the record file before anyone uses it.
-// What an interrupted rollout left in the records, of any number of ranks, is not sampled again
-// (rollout/replay.h). A sample that no rule could judge is kept as it is, and RewardOf drops it; where that
-// is so of every sample, Collect ends with an Unavailable error that names a rule and its reason, and the
-// next call starts over.
+// Groups sampled by this rank's engine, beside the trainer. Each rank samples its share of the prompts,
+// together with its mates of the mesh, who have parts of the policy each; rules score on the pool while
+// others still decode; a scored sample is in the record file before anyone uses it. What an interrupted
+// rollout left in the records, of any number of ranks, is not sampled again (rollout/replay.h). A sample that
+// no rule could judge is kept as it is, and RewardOf drops it; where that is so of every sample, Collect ends
+// with an Unavailable error that names a rule and its reason, and the next call starts over.
 class RolloutWorker : public GroupSource {
  public:
   // All three outlive the worker.

@@ -15,7 +15,7 @@
 namespace temper {
 namespace {
 
-double Share(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
+double Ratio(double part, double whole) { return whole > 0 ? part / whole : 0.0; }
 
 // Sums over the trajectories of an update.
 struct Totals {
@@ -64,15 +64,15 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       totals.Add(groups[g].trajectories[i], rewards[g][i]);
   }
   const double samples = static_cast<double>(totals.samples), rewarded = static_cast<double>(totals.rewarded);
-  const double mean = Share(totals.reward, rewarded);
+  const double mean = Ratio(totals.reward, rewarded);
   Figures row = {
       {"reward/mean", mean},
-      {"reward/std", std::sqrt(std::max(0.0, Share(totals.reward_squares, rewarded) - mean * mean))}};
+      {"reward/std", std::sqrt(std::max(0.0, Ratio(totals.reward_squares, rewarded) - mean * mean))}};
   for (size_t r = 0; r < totals.rules.size(); ++r) {
     const std::map<VerdictKind, int64_t>& kinds = totals.kinds[r];
     const auto broken = kinds.find(VerdictKind::kInfrastructureError);
     const double judged = samples - (broken == kinds.end() ? 0 : static_cast<double>(broken->second));
-    row.emplace_back("reward/" + totals.rules[r], Share(totals.score[r], judged));
+    row.emplace_back("reward/" + totals.rules[r], Ratio(totals.score[r], judged));
     for (VerdictKind kind : kKinds) {
       const auto found = kinds.find(kind);
       row.emplace_back(absl::StrCat("verdict/", totals.rules[r], "/", Name(kind)),
@@ -80,17 +80,17 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
     }
   }
   const LossSums& sums = step.sums;
-  const Figures more = {{"length/mean", Share(static_cast<double>(totals.tokens), samples)},
+  const Figures more = {{"length/mean", Ratio(static_cast<double>(totals.tokens), samples)},
                         {"length/p10", Quantile(totals.lengths, 0.1)},
                         {"length/p50", Quantile(totals.lengths, 0.5)},
                         {"length/p90", Quantile(totals.lengths, 0.9)},
-                        {"checks", Share(static_cast<double>(totals.looks_back), samples)},
-                        {"stop/length", Share(static_cast<double>(totals.cut), samples)},
-                        {"entropy", Share(totals.entropy, static_cast<double>(totals.tokens))},
+                        {"checks", Ratio(static_cast<double>(totals.looks_back), samples)},
+                        {"stop/length", Ratio(static_cast<double>(totals.cut), samples)},
+                        {"entropy", Ratio(totals.entropy, static_cast<double>(totals.tokens))},
                         {"loss", sums.loss},
-                        {"kl", Share(sums.kl, sums.tokens)},
-                        {"ratio", Share(sums.ratio, sums.tokens)},
-                        {"clip_share", Share(sums.clipped, sums.tokens)},
+                        {"kl", Ratio(sums.kl, sums.tokens)},
+                        {"ratio", Ratio(sums.ratio, sums.tokens)},
+                        {"clip_share", Ratio(sums.clipped, sums.tokens)},
                         {"trained_tokens", sums.tokens},
                         {"exact", exact ? 1.0 : 0.0},
                         {"unequal_tokens", sums.unequal},
@@ -108,7 +108,7 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"time/sample_seconds", rollout.sample_seconds},
       {"time/score_wait_seconds", rollout.score_wait_seconds},
       {"time/update_seconds", update_seconds},
-      {"time/trained_tokens_per_second", Share(static_cast<double>(step.local_tokens), update_seconds)},
+      {"time/trained_tokens_per_second", Ratio(static_cast<double>(step.local_tokens), update_seconds)},
       {"system/local_sampled_tokens", local},
       {"system/preemptions", static_cast<double>(rollout.engine.preemptions)},
       {"system/recomputed_tokens", static_cast<double>(rollout.engine.recomputed_tokens)},

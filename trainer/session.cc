@@ -113,7 +113,7 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
   const double rate = learning_rate();
   StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, rate, loss);
   if (!result.skipped) state_.out_of_range = result.applied ? 0 : state_.out_of_range + 1;
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->dp()));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->world()));
   ++state_.step;
   model_->WeightsChanged(++state_.policy_version);
   if (!result.applied && context_.mesh->is_first() && warned_.insert("updates/out_of_range").second)
@@ -180,7 +180,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   }
   context_.progress->Step(state_.step, status_text);
   // Ranks agree on stopping here, so that none waits for one that left.
-  const bool stop = context_.mesh->dp().Sum(context_.stop() ? 1 : 0) > 0;
+  const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
   bool due = finished();
   if (context_.mesh->is_first()) {
     TEMPER_ASSIGN_OR_RETURN(const bool wanted, CheckpointDue(figures));

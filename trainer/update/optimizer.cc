@@ -32,7 +32,7 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
   return rate;
 }
 
-Optimizer::Optimizer(CausalLm* model) : model_(model) {
+Optimizer::Optimizer(CausalLm* model) : model_(model), figures_(model) {
   m_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
   v_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
   for (const Parameter& parameter : model->parameters().list()) {
@@ -41,17 +41,16 @@ Optimizer::Optimizer(CausalLm* model) : model_(model) {
     const float* const numbers = weights.const_data_ptr<float>();
     float largest = 0;
     for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(numbers[i]));
-    largest_.push_back(std::min(largest, kSensibleWeight));
+    largest_.push_back(largest);
   }
+  largest_ = figures_.Largest(largest_);
+  for (float& largest : largest_) largest = std::min(largest, kSensibleWeight);
 }
 
 OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rate, const float* gradients) {
   kernels::Backend& backend = model_->backend();
-  double squares = 0;
-  for (const LayoutEntry& entry : model_->parameters().layout().entries())
-    if (entry.trained) squares += backend.SumOfSquares(gradients + entry.offset, entry.elements);
   OptimizerStep result;
-  const double norm = result.gradient_norm = std::sqrt(squares);
+  const double norm = result.gradient_norm = std::sqrt(figures_.SumOfSquares(gradients));
   result.applied = std::isfinite(norm);
   if (!result.applied) return result;
 
@@ -63,7 +62,7 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
   step.step = ++steps_;
   if (config.clip_norm > 0 && norm > config.clip_norm)
     step.gradient_scale = static_cast<float>(config.clip_norm / (norm + 1e-6));
-  size_t tensor = 0;
+  std::vector<float> largest, not_finite;
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
     step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
@@ -74,12 +73,18 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
                        .weight = parameter.value.mutable_data_ptr<float>(),
                        .m = m_.mutable_data_ptr<float>() + parameter.offset,
                        .v = v_.mutable_data_ptr<float>() + parameter.offset});
-    if (!outcome.finite && result.not_finite.empty()) result.not_finite = parameter.name;
-    const double growth = outcome.largest / std::max(1.0f, largest_[tensor++]);
+    largest.push_back(outcome.largest);
+    not_finite.push_back(outcome.finite ? 0.0f : 1.0f);
+  }
+  largest = figures_.Largest(largest);
+  not_finite = figures_.Largest(not_finite);
+  for (size_t i = 0; i < largest.size(); ++i) {
+    if (not_finite[i] > 0 && result.not_finite.empty()) result.not_finite = figures_.names()[i];
+    const double growth = largest[i] / std::max(1.0f, largest_[i]);
     if (growth > result.growth) {
-      result.grown = parameter.name;
+      result.grown = figures_.names()[i];
       result.growth = growth;
-      result.largest = outcome.largest;
+      result.largest = largest[i];
     }
   }
   return result;

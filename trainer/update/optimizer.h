@@ -8,6 +8,7 @@
 #include "ATen/core/Tensor.h"
 #include "core/config/config.h"
 #include "model/causal_lm.h"
+#include "trainer/update/tensor_figures.h"
 
 namespace temper {
 
@@ -83,8 +84,9 @@ class Optimizer {
 
  private:
   CausalLm* model_;
+  TensorFigures figures_;
   at::Tensor m_, v_;
-  std::vector<float> largest_;  // weight of each trained tensor, at the beginning
+  std::vector<float> largest_;  // weight of each trained tensor of the policy, at the beginning
   int64_t steps_ = 0;
 };
 

@@ -195,6 +195,9 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   }
   if (sum_.empty()) sum_.Push(BeginLeaf());
   total_ = sum_.Take(mesh_.dp());
+  // A rank whose part of the policy is in range goes by its mates'.
+  if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0 && total_ != nullptr)
+    sum_.spare().push_back(std::move(total_));
   result.sums = SumOfAll(local_sums);
   if (total_ == nullptr) {
     result.applied = false;

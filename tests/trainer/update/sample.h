@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/model/odd_models.h"
+#include "trainer/update/packing.h"
+#include "trainer/update/step.h"
+
+namespace temper {
+
+constexpr float kTemperature = 0.9f;
+
+// Groups of unfriendly lengths, prompts of one token among them; old and reference logprobs are the policy's
+// own and, where `noise`, some more.
+struct Sample {
+  explicit Sample(const Json& json, float noise = 0.2f) {
+    RandomStream random(RandomKey(3, "sample", 0, ""), Purpose::kTask);
+    for (int64_t group = 0; group < 11; ++group) {
+      const int64_t prompt = group % 3 == 0 ? 1 : static_cast<int64_t>(2 + random.NextBelow(9));
+      for (int64_t i = 0; i < 1 + group % 3; ++i) {
+        TrainSequence& sequence = sequences.emplace_back();
+        sequence.tokens =
+            RandomTokens(711, prompt + 1 + static_cast<int64_t>(random.NextBelow(29)), 100 * group + i);
+        sequence.CountFrom(prompt);
+        sequence.advantage = static_cast<float>(random.NextNormal());
+        group_of.push_back(group);
+      }
+    }
+    sequences[5].tokens = RandomTokens(711, 90, 5);  // longer than a microbatch
+    sequences[5].CountFrom(sequences[5].ranges[0].begin);
+    Policy policy(json);
+    std::vector<const TrainSequence*> all;
+    for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
+    SequenceLogprobs(policy.model, all, 33, kTemperature, [&](size_t i, absl::Span<const float> logprobs) {
+      for (float logprob : logprobs) {
+        sequences[i].old_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
+        sequences[i].ref_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
+      }
+      denominators.tokens += static_cast<double>(logprobs.size());
+      denominators.sequences += 1;
+    });
+  }
+
+  Leaves Deal(int64_t count) const {
+    std::vector<int64_t> tokens(group_of.back() + 1, 0);
+    for (size_t i = 0; i < sequences.size(); ++i)
+      tokens[group_of[i]] += static_cast<int64_t>(sequences[i].tokens.size());
+    Leaves leaves(count);
+    const std::vector<std::vector<int64_t>> dealt = DealLeaves(tokens, count);
+    for (int64_t l = 0; l < count; ++l) {
+      for (int64_t group : dealt[l]) {
+        for (size_t i = 0; i < sequences.size(); ++i)
+          if (group_of[i] == group) leaves[l].push_back(&sequences[i]);
+      }
+    }
+    return leaves;
+  }
+
+  std::vector<TrainSequence> sequences;
+  std::vector<int64_t> group_of;
+  LossDenominators denominators;
+};
+
+inline int64_t Rows(const std::vector<const TrainSequence*>& leaf) {
+  int64_t rows = 0;
+  for (const TrainSequence* sequence : leaf) rows += static_cast<int64_t>(sequence->tokens.size()) - 1;
+  return rows;
+}
+
+}  // namespace temper
