@@ -75,6 +75,18 @@ MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank) {
   return place;
 }
 
+int64_t RankOf(const MeshPlace& place) {
+  int64_t rank = 0;
+  for (int i = 0; i < kAxes; ++i) rank = rank * place.sizes[static_cast<Axis>(i)] + place.at[i];
+  return rank;
+}
+
+int64_t RanksOf(const MeshSizes& sizes) {
+  int64_t ranks = 1;
+  for (int i = 0; i < kAxes; ++i) ranks *= sizes[static_cast<Axis>(i)];
+  return ranks;
+}
+
 Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
     : place_(PlaceOf(sizes, world.rank())), world_(&world) {
   for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, {static_cast<Axis>(i)}, world);

@@ -53,13 +53,15 @@ absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks);
 
 // Where a rank stands: its place on each axis.
 struct MeshPlace {
-  MeshSizes sizes;
+  MeshSizes sizes = {.dp_replicate = 1};
   std::array<int64_t, kAxes> at = {};
 
   int64_t operator[](Axis axis) const { return at[static_cast<int>(axis)]; }
 };
 // Of rank `rank` of the product of `sizes`, whose dp_replicate is resolved.
 MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank);
+int64_t RankOf(const MeshPlace& place);
+int64_t RanksOf(const MeshSizes& sizes);
 
 // Where this rank stands, and whom it speaks with. There is no global rank anywhere: who needs one is given a
 // const Mesh&.

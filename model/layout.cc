@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "comm/reduce.h"
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/backend.h"
@@ -128,12 +129,32 @@ std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
   return std::move(entries).Take();
 }
 
-bool Contains(const Share& share, int64_t i) { return share.begin <= i && i < share.end; }
-
 bool HasLayer(const ModelConfig& config, const MeshPlace& place, int64_t layer) {
   const bool first = place[Axis::kPp] == 0, last = place[Axis::kPp] == place.sizes.pp - 1;
   if (layer < 0) return first || (last && config.tie_word_embeddings);
-  return layer == config.num_layers ? last : Contains(LayersOf(config, place), layer);
+  return layer == config.num_layers ? last : LayersOf(config, place).Has(layer);
+}
+
+// By name, all elements counted.
+void Sort(std::vector<LayoutEntry>* entries) {
+  std::sort(entries->begin(), entries->end(),
+            [](const LayoutEntry& a, const LayoutEntry& b) { return a.name < b.name; });
+  for (size_t i = 0; i < entries->size(); ++i) {
+    LayoutEntry& entry = (*entries)[i];
+    TEMPER_CHECK(i == 0 || (*entries)[i - 1].name < entry.name, entry.name, " is there twice");
+    entry.elements = PartElements(entry);
+  }
+}
+
+// Where each begins in a buffer of what is trained; returns all elements.
+int64_t CountOffsets(std::vector<LayoutEntry>* entries, int64_t* trained) {
+  int64_t elements = 0;
+  for (LayoutEntry& entry : *entries) {
+    elements += entry.elements;
+    entry.offset = *trained;
+    if (entry.trained) *trained += entry.elements;
+  }
+  return elements;
 }
 
 // The nearest size below that `fits`.
@@ -158,20 +179,44 @@ int64_t PartElements(const LayoutEntry& entry) {
   return elements;
 }
 
-Share LayersOf(const ModelConfig& config, const MeshPlace& place) {
-  return ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
+std::vector<LayoutBlock> BlocksOf(const LayoutEntry& entry) {
+  const int64_t rows = entry.shape.empty() ? 1 : entry.shape[0];
+  const int64_t columns = rows == 0 ? 0 : PartElements(entry) / rows;
+  std::vector<LayoutBlock> blocks;
+  int64_t at = entry.first_element;
+  const int64_t end = at + entry.elements;
+  while (at < end) {
+    const int64_t row = at / columns, column = at % columns;
+    LayoutBlock block{entry.first_row + row, 1, entry.first_column + column, 0, at - entry.first_element};
+    if (column == 0 && end - at >= columns) {
+      block.rows = (end - at) / columns;
+      block.columns = columns;
+    } else {
+      block.columns = std::min(columns - column, end - at);
+    }
+    at += block.rows * block.columns;
+    blocks.push_back(block);
+  }
+  return blocks;
+}
+
+IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place) {
+  const Share share = ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
+  return {share.begin, share.end};
 }
 
 // Routed experts are dealt to the ranks of ep and of tp, which cuts none of them.
-Share ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
-  return ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
-                 place.sizes.ep * place.sizes.tp);
+IndexRange ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
+  const Share share = ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
+                              place.sizes.ep * place.sizes.tp);
+  return {share.begin, share.end};
 }
 
 bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry) {
-  if (!HasLayer(config, place, entry->layer)) return false;
-  if (entry->expert >= 0 && !Contains(ExpertsOf(config, place), entry->expert)) return false;
   entry->shape = entry->whole;
+  if (entry->along >= 0) return entry->along % RanksOf(place.sizes) == RankOf(place);
+  if (!HasLayer(config, place, entry->layer)) return false;
+  if (entry->expert >= 0 && !ExpertsOf(config, place).Has(entry->expert)) return false;
   if (entry->sharing == Sharing::kNone) return true;
   const bool rows = entry->sharing == Sharing::kRows;
   int64_t& size = rows ? entry->shape[0] : entry->shape[1];
@@ -182,6 +227,7 @@ bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry
 }
 
 bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
+  if (entry.along >= 0) return true;
   const bool same_over_tp = entry.expert < 0 && entry.sharing == Sharing::kNone;
   return place[Axis::kDpReplicate] == 0 && place[Axis::kCp] == 0 &&
          (place[Axis::kDpShard] == 0 || entry.trained) && (place[Axis::kEp] == 0 || entry.expert >= 0) &&
@@ -218,33 +264,40 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
                    [&](int64_t size) { return size <= c.num_layers; });
 }
 
-Layout::Layout(const ModelConfig& config, const MeshPlace& place) {
+Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<LayoutEntry> along)
+    : place_(place) {
   TEMPER_CHECK(CheckMesh(config, place.sizes).ok());
-  for (LayoutEntry& entry : EntriesOf(config))
-    if (CutTo(config, place, &entry)) entries_.push_back(std::move(entry));
+  std::vector<LayoutEntry> all = EntriesOf(config);
+  int64_t number = 0;
+  for (LayoutEntry& entry : along) {
+    entry.trained = false;
+    entry.along = number++;
+    entry.layer = config.num_layers + 1;  // no unit of what is computed with
+    all.push_back(std::move(entry));
+  }
+  for (LayoutEntry& entry : all) {
+    LayoutEntry mine = entry;
+    if (CutTo(config, place, &mine)) entries_.push_back(std::move(mine));
+    entry.shape = entry.whole;
+  }
+  Sort(&all);
+  int64_t trained = 0;
+  CountOffsets(&all, &trained);
+  whole_ = std::make_shared<const std::vector<LayoutEntry>>(std::move(all));
   Order(place[Axis::kDpShard], place.sizes.dp_shard);
 }
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {
   for (LayoutEntry& entry : entries_) entry.shape = entry.whole;
   Order(0, 1);
+  whole_ = std::make_shared<const std::vector<LayoutEntry>>(entries_);
 }
 
 void Layout::Order(int64_t rank, int64_t ranks) {
-  std::sort(entries_.begin(), entries_.end(),
-            [](const LayoutEntry& a, const LayoutEntry& b) { return a.name < b.name; });
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    LayoutEntry& entry = entries_[i];
-    TEMPER_CHECK(i == 0 || entries_[i - 1].name < entry.name, entry.name, " is there twice");
-    entry.elements = PartElements(entry);
-  }
+  Sort(&entries_);
   MakeUnits();
   Keep(rank, ranks);
-  for (LayoutEntry& entry : entries_) {
-    elements_ += entry.elements;
-    entry.offset = trained_elements_;
-    if (entry.trained) trained_elements_ += entry.elements;
-  }
+  elements_ = CountOffsets(&entries_, &trained_elements_);
   for (LayoutUnit& unit : units_) unit.offset = entries_[unit.begin].offset;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "comm/mesh.h"
-#include "comm/reduce.h"
 #include "model/config/config.h"
 
 namespace temper {
@@ -28,6 +28,7 @@ struct LayoutEntry {
   Sharing sharing = Sharing::kNone;
   int64_t layer = -1;   // whose it is; -1: the embedding's, num_layers: the final norm's and the head's
   int64_t expert = -1;  // the routed expert whose it is; -1: none
+  int64_t along = -1;   // its number among what only goes along, which one rank has; -1: none of that
   std::vector<int64_t> shape = {};          // of this rank's part, which begins at
   int64_t first_row = 0, first_column = 0;  // of the whole
   // Of that part, in the order of rows, this rank keeps so many elements from this one on (dp_shard). The
@@ -38,6 +39,14 @@ struct LayoutEntry {
 
 // Of the part that a rank computes with.
 int64_t PartElements(const LayoutEntry& entry);
+
+// A rectangle of the whole (a vector is a column), and where it begins in what a rank keeps.
+struct LayoutBlock {
+  int64_t first_row = 0, rows = 0, first_column = 0, columns = 0;
+  int64_t begin = 0;
+};
+// What the entry's rank keeps, in its order: at most a part of a row, rows, and a part of a row.
+std::vector<LayoutBlock> BlocksOf(const LayoutEntry& entry);
 
 // Entries [begin, end) that are computed with together: a layer's, the embedding, the final norm or the head.
 // Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's; what is not trained
@@ -53,27 +62,35 @@ struct LayoutUnit {
 absl::Status CheckMesh(const ModelConfig& config, const MeshSizes& sizes);
 
 // The layers, and the routed experts of each, that the rank at this place has.
-Share LayersOf(const ModelConfig& config, const MeshPlace& place);
-Share ExpertsOf(const ModelConfig& config, const MeshPlace& place);
+struct IndexRange {
+  int64_t begin = 0, end = 0;
+
+  bool Has(int64_t i) const { return begin <= i && i < end; }
+};
+IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place);
+IndexRange ExpertsOf(const ModelConfig& config, const MeshPlace& place);
 // Whether the rank at this place has a part of the weight, and cuts it down to that part. The head tied to
 // the embedding is one weight, of the first and of the last stage.
 bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry);
 // Of the ranks that have the same part of a weight: whether the one at this place is it that writes it.
 bool Writes(const MeshPlace& place, const LayoutEntry& entry);
 
-// The table of the weights that a rank has, in name order (plain byte order). What is read, drawn, written,
-// stepped, summed or counted by weight goes by it.
+// The weights of a policy, and those that a rank has, each in name order (plain byte order). What is read,
+// drawn, written, stepped, summed or counted by weight goes by it.
 class Layout {
  public:
   Layout() = default;
-  // The weights that the policy of this config computes with.
-  explicit Layout(const ModelConfig& config) : Layout(config, MeshPlace{{.dp_replicate = 1}, {}}) {}
-  // What the rank at this place computes with. A mesh that CheckMesh refuses is a broken invariant.
-  Layout(const ModelConfig& config, const MeshPlace& place);
-  // Weights that a rank has whole: fills in shapes, elements and offsets. A name that is there twice is a
-  // broken invariant.
+  // The weights that the policy of this config computes with, all of them this rank's.
+  explicit Layout(const ModelConfig& config) : Layout(config, MeshPlace()) {}
+  // The rank at this place has its part. A mesh that CheckMesh refuses is a broken invariant.
+  Layout(const ModelConfig& config, const MeshPlace& place) : Layout(config, place, {}) {}
+  // The same of a policy with more weights, which go along untrained.
+  Layout(const ModelConfig& config, const MeshPlace& place, std::vector<LayoutEntry> along);
+  // Weights that a rank has whole. A name that is there twice is a broken invariant.
   explicit Layout(std::vector<LayoutEntry> entries);
 
+  const MeshPlace& place() const { return place_; }
+  // This rank's.
   const std::vector<LayoutEntry>& entries() const& { return entries_; }
   std::vector<LayoutEntry> entries() && { return std::move(entries_); }  // so that a loop over it may stand
   // Of the weight of this name in entries(); -1: there is none.
@@ -83,6 +100,9 @@ class Layout {
   // Of those that this rank keeps.
   int64_t elements() const { return elements_; }
   int64_t trained_elements() const { return trained_elements_; }
+  // All of the policy's, whole, with offsets of a buffer of all that are trained.
+  const std::vector<LayoutEntry>& whole() const& { return *whole_; }
+  std::vector<LayoutEntry> whole() && { return *whole_; }
 
  private:
   // Fills in what follows from the entries' shapes for rank `rank` of `ranks` that share out the units.
@@ -91,6 +111,8 @@ class Layout {
   // Cuts the units down to what that rank keeps.
   void Keep(int64_t rank, int64_t ranks);
 
+  MeshPlace place_;
+  std::shared_ptr<const std::vector<LayoutEntry>> whole_;
   std::vector<LayoutEntry> entries_;
   std::vector<LayoutUnit> units_;
   int64_t elements_ = 0, trained_elements_ = 0;

@@ -41,13 +41,22 @@ int64_t BytesOf(at::IntArrayRef sizes, at::ScalarType type) {
   return bytes;
 }
 
-void FillNormal(float* data, int64_t count, uint64_t key, float deviation, ThreadPool& pool) {
-  pool.ParallelFor((count + kDrawChunk - 1) / kDrawChunk, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t chunk = begin; chunk < end && !StopRequested(); ++chunk) {
+// What the rank keeps of draws that go row by row through the whole weight.
+void FillNormal(const LayoutEntry& entry, uint64_t key, float deviation, float* data, ThreadPool& pool) {
+  const bool matrix = entry.shape.size() == 2;
+  const int64_t width = matrix ? entry.whole[1] : 1, columns = matrix ? entry.shape[1] : 1;
+  const int64_t begin = entry.first_row * width, end = begin + entry.shape[0] * width;
+  const int64_t first = begin / kDrawChunk, last = (end + kDrawChunk - 1) / kDrawChunk;
+  pool.ParallelFor(last - first, 1, [&](int64_t from, int64_t to) {
+    for (int64_t chunk = first + from; chunk < first + to && !StopRequested(); ++chunk) {
       RandomStream stream(key, Purpose::kInit, static_cast<uint32_t>(chunk));
-      const int64_t last = std::min(count, (chunk + 1) * kDrawChunk);
-      for (int64_t i = chunk * kDrawChunk; i < last; ++i) {
-        data[i] = static_cast<float>(deviation * stream.NextNormal());
+      const int64_t stop = std::min(end, (chunk + 1) * kDrawChunk);
+      for (int64_t i = chunk * kDrawChunk; i < stop; ++i) {
+        const auto value = static_cast<float>(deviation * stream.NextNormal());
+        const int64_t row = i / width - entry.first_row, column = i % width - entry.first_column;
+        if (i < begin || column < 0 || column >= columns) continue;
+        const int64_t kept = row * columns + column - entry.first_element;
+        if (kept >= 0 && kept < entry.elements) data[kept] = value;
       }
     }
   });
@@ -127,18 +136,19 @@ void Round(const Parameters& parameters, kernels::Backend& backend, Parameters* 
   }
 }
 
-Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales) {
+Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales,
+                                const MeshPlace& place) {
   ThreadPool pool(std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
-  Layout layout(config);
+  Layout layout(config, place);
   std::vector<at::Tensor> values;
   for (const LayoutEntry& entry : layout.entries()) {
-    at::Tensor value = NewHostTensor(entry.shape);
+    at::Tensor value =
+        entry.elements == PartElements(entry) ? NewHostTensor(entry.shape) : NewHostTensor({entry.elements});
     float* data = value.mutable_data_ptr<float>();
     if (entry.init == LayoutEntry::Init::kOne || entry.init == LayoutEntry::Init::kZero) {
       std::fill_n(data, value.numel(), entry.init == LayoutEntry::Init::kOne ? 1.0f : 0.0f);
     } else {
-      FillNormal(data, value.numel(), RandomKey(seed, "init", 0, entry.name),
-                 Deviation(entry, config, scales), pool);
+      FillNormal(entry, RandomKey(seed, "init", 0, entry.name), Deviation(entry, config, scales), data, pool);
     }
     values.push_back(std::move(value));
   }

@@ -60,8 +60,10 @@ struct InitScales {
   float head_gain = 1.0f;
 };
 
-// Philox draws, keyed by (seed, parameter name): a tensor's values do not depend on the others. Once a stop
-// was requested the rest is not drawn, so callers that would go on ask CheckStop (core/stop.h).
-Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales);
+// Philox draws, keyed by (seed, parameter name): a tensor's values do not depend on the others, nor on who
+// has which part of it. Once a stop was requested the rest is not drawn, so callers that would go on ask
+// CheckStop (core/stop.h).
+Parameters InitializeParameters(const ModelConfig& config, uint64_t seed, const InitScales& scales,
+                                const MeshPlace& place = {});
 
 }  // namespace temper

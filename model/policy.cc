@@ -29,7 +29,8 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
   }
   TEMPER_ASSIGN_OR_RETURN(
       PolicyFiles files,
-      ReadPolicy(directory, std::move(config), use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored));
+      ReadPolicy(directory, std::move(config),
+                 {use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored, use.place}));
   policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }

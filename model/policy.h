@@ -21,6 +21,7 @@ struct PolicyUse {
   bool may_lack_tokenizer = false;  // a directory without one is fine: `tokenizer` is null
   bool trained = false;             // its weights can be trained; else they stay as they are stored
   bool bf16 = false;                // it computes with bf16 weights, whatever is stored
+  MeshPlace place = {};             // whose part of the weights is read
 };
 
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to

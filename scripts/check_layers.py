@@ -46,7 +46,7 @@ DOORS = {
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/ files/",
     "model/blocks": "blocks.h rope.h",
     "model/config": "config.h quantization.h",
-    "model/files": "fp8.h hugging_face.h safetensors.h weight_conversion.h weight_files.h",
+    "model/files": "fp8.h hugging_face.h safetensors.h shared_tensors.h weight_conversion.h weight_files.h",
     "rollout": "engine.h exchange.h replay.h worker.h",
     "trainer": "measure.h plan.h recipe.h sampling.h update_batch.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
                "run_directory/model_directory.h run_directory/run_directory.h update/advantage.h update/loss.h update/optimizer.h update/step.h",

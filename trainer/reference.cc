@@ -2,6 +2,7 @@
 #include "trainer/reference.h"
 
 #include "absl/strings/str_format.h"
+#include "comm/check.h"
 #include "core/files/file.h"
 #include "core/status.h"
 #include "model/files/hugging_face.h"
@@ -17,7 +18,8 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
   const bool bf16 = context.recipe->bf16(), refreshed = context.stage->rl.reference_refresh_steps > 0;
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
                           ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name,
-                                     bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32));
+                                     {bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32,
+                                      context.mesh->place()}));
   auto reference = std::make_unique<ReferencePolicy>();
   reference->model_ = PolicyOf(std::move(files), context.backend, {.bf16 = bf16});
   return reference;
@@ -26,14 +28,16 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
 absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   const StageContext& context = session.context();
   const std::string name = absl::StrFormat("reference-%06d", session.state().step);
-  if (context.mesh->is_first()) {
-    TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
-                            AtomicDirectory::Create(context.directory + "/" + name));
-    TEMPER_RETURN_IF_ERROR(
-        WritePolicy(session.model().config(), session.model().weights().computed(), "", files->temporary()));
-    TEMPER_ASSIGN_OR_RETURN(session.mutable_state().reference_checksums, SumsOfFolder(files->temporary()));
-    TEMPER_RETURN_IF_ERROR(files->Commit());
-  }
+  Communicator& world = context.mesh->world();
+  absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
+  if (context.mesh->is_first()) files = AtomicDirectory::Create(context.directory + "/" + name);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
+  const std::string temporary =
+      world.AllGather(context.mesh->is_first() ? (*files)->temporary() : std::string())[0];
+  TEMPER_RETURN_IF_ERROR(
+      WritePolicy(session.model().config(), session.model().weights().computed(), "", temporary, {&world}));
+  TEMPER_ASSIGN_OR_RETURN(session.mutable_state().reference_checksums, SumsOfFolder(temporary, world));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(context.mesh->is_first() ? (*files)->Commit() : absl::OkStatus(), world));
   session.mutable_state().reference = name;
   std::vector<Parameter>& mine = model_->parameters().list();
   const std::vector<Parameter>& theirs = session.model().weights().computed().list();

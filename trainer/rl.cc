@@ -131,8 +131,11 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     RlFigures figures;
     const absl::StatusOr<RolloutRequest> drawn = MakeRolloutRequest(*session, *problems, config, rollout);
     const absl::Status all_have = AllRanksOk(drawn.status(), context.mesh->world());
-    if (absl::IsCancelled(all_have)) return session->Stopped();
-    TEMPER_RETURN_IF_ERROR(all_have);
+    if (!all_have.ok()) {
+      // Ranks save together; one that has an error of its own keeps it.
+      const absl::Status stopped = session->Stopped();
+      return absl::IsCancelled(all_have) ? stopped : all_have;
+    }
     const RolloutRequest& request = *drawn;
     // A stage that resumes between the updates of a rollout has its sampler no more.
     const int64_t first = session->state().step % config.updates_per_rollout;

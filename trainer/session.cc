@@ -31,12 +31,14 @@ namespace {
 // nothing.
 constexpr int64_t kMostOutOfRange = 10;
 
-absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, uint64_t seed, const std::string& stage) {
+absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, const StageContext& context) {
   PolicyFiles files;
   TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(init.directory));
   const InitScales scales{static_cast<float>(init.embedding_std), static_cast<float>(init.linear_gain),
                           static_cast<float>(init.head_gain)};
-  files.parameters = InitializeParameters(files.config, RandomKey(seed, stage, 0, "init"), scales);
+  files.parameters =
+      InitializeParameters(files.config, RandomKey(context.recipe->seed, context.stage->name, 0, "init"),
+                           scales, context.mesh->place());
   TEMPER_RETURN_IF_ERROR(CheckStop());
   return files;
 }
@@ -68,7 +70,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
   const std::string& checkpoint = context.checkpoint;
-  const PolicyUse use = {.trained = true, .bf16 = context.recipe->bf16()};
+  const PolicyUse use = {.trained = true, .bf16 = context.recipe->bf16(), .place = context.mesh->place()};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     // The first rank has looked before anything began (trainer/run_directory/intact.h).
@@ -81,7 +83,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(checkpoint, context.backend, use));
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
-    TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context.recipe->seed, context.stage->name));
+    TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context));
     TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend, use.bf16));
   } else {
     session->tokenizer_directory_ = context.from_directory;
@@ -181,11 +183,11 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   context_.progress->Step(state_.step, status_text);
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
-  bool due = finished();
-  if (context_.mesh->is_first()) {
-    TEMPER_ASSIGN_OR_RETURN(const bool wanted, CheckpointDue(figures));
-    due |= wanted;
-  }
+  // So is whether to keep it: the first rank's clock decides.
+  absl::StatusOr<bool> wanted = false;
+  if (context_.mesh->is_first()) wanted = CheckpointDue(figures);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(wanted.status(), context_.mesh->world()));
+  const bool due = context_.mesh->world().Sum(*wanted ? 1 : 0) > 0 || finished();
   if (due) TEMPER_RETURN_IF_ERROR(Save());
   return stop && !finished() ? Stopped() : absl::OkStatus();
 }
@@ -242,7 +244,24 @@ absl::Status TrainingSession::Save() {
   saved_step_ = state_.step;
   state_.seconds =
       seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  if (!context_.mesh->is_first()) return absl::OkStatus();
+  Communicator& world = context_.mesh->world();
+  const bool first = context_.mesh->is_first();
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(first ? BeforeSave() : absl::OkStatus(), world));
+  // Weights and two moments, written and read again.
+  world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
+  TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory),
+                                        {*model_, tokenizer_directory_, *optimizer_, state_},
+                                        {.keep_last = updates_.keep_last}, world));
+  world.Announce("has written a checkpoint");
+  saved_ = std::chrono::steady_clock::now();
+  // The files that were opened first may be gone by now.
+  tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
+  if (!first) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
+  return CheckThere(context_, state_);
+}
+
+absl::Status TrainingSession::BeforeSave() {
   TEMPER_RETURN_IF_ERROR(context_.lock->Check());
   TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
   TEMPER_RETURN_IF_ERROR(context_.sums->Sync());
@@ -256,17 +275,7 @@ absl::Status TrainingSession::Save() {
         ": was removed while the run goes on, and no checkpoint is whole without it: restore it and start "
         "again, from the newest checkpoint that is there"));
   }
-  Communicator& world = context_.mesh->world();
-  // Weights and two moments, written and read again.
-  world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
-  TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory), *model_,
-                                        tokenizer_directory_, *optimizer_, state_, updates_.keep_last));
-  world.Announce("has written a checkpoint");
-  saved_ = std::chrono::steady_clock::now();
-  // The files that were opened first may be gone by now.
-  tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
-  TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
-  return CheckThere(context_, state_);
+  return absl::OkStatus();
 }
 
 }  // namespace temper

@@ -76,6 +76,8 @@ class TrainingSession {
   absl::StatusOr<bool> CheckpointDue(const Figures& figures);
   absl::StatusOr<bool> IsBest(const Figures& figures);
   absl::Status Save();
+  // What the first rank sees to before.
+  absl::Status BeforeSave();
 
   const StageContext context_;
   UpdatesConfig updates_;

@@ -106,11 +106,14 @@ absl::StatusOr<std::string> DescribeState(const std::string& directory) {
   for (const auto& [key, value] : state.items()) {
     absl::StrAppendFormat(&text, "  %-18s %s\n", Printable(key), Printable(DumpJson(value)));
   }
-  const std::string optimizer = directory + "/state/optimizer.safetensors";
-  if (FileExists(optimizer)) {
-    TEMPER_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(optimizer));
-    absl::StrAppendFormat(&text, "  %-18s %d tensors\n", "optimizer", file->tensors().size());
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, ListDirectory(directory + "/state"));
+  size_t tensors = 0;
+  for (const std::string& name : files) {
+    if (!absl::EndsWith(name, ".safetensors")) continue;
+    TEMPER_ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(absl::StrCat(directory, "/state/", name)));
+    tensors += file->tensors().size();
   }
+  if (tensors > 0) absl::StrAppendFormat(&text, "  %-18s %d tensors\n", "optimizer", tensors);
   return text;
 }
 

@@ -32,7 +32,7 @@ class Moe : public Block {
     shape_.sigmoid = config.sigmoid_scores;
     shape_.normalize = config.norm_topk_prob;
     shape_.group_top2 = config.sigmoid_scores;
-    const Share mine = ExpertsOf(config, rank);
+    const IndexRange mine = ExpertsOf(config, rank);
     shape_.begin = static_cast<int>(mine.begin);
     shape_.end = static_cast<int>(mine.end);
     for (int e = 0; e < shape_.experts; ++e) {

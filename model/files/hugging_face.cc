@@ -5,12 +5,14 @@
 #include <atomic>
 #include <charconv>
 #include <cstring>
+#include <numeric>
 #include <set>
 #include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "comm/check.h"
 #include "core/files/file.h"
 #include "core/json/python.h"
 #include "core/log.h"
@@ -20,6 +22,7 @@
 #include "data/tokenizer/folder.h"
 #include "model/config/quantization.h"
 #include "model/files/safetensors.h"
+#include "model/files/shared_tensors.h"
 
 namespace temper {
 namespace {
@@ -45,14 +48,23 @@ bool IsRotaryBuffer(absl::string_view name) {
          absl::EndsWith(name, "rotary_emb.sin_cached");
 }
 
-absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source, WeightNumbers numbers) {
-  if (numbers == WeightNumbers::kAsStored && source.dtype() == "BF16" && source.shape.size() == 2) {
-    at::Tensor value = NewHostTensor(source.shape, at::kBFloat16);
-    TEMPER_RETURN_IF_ERROR(source.ReadBf16(static_cast<uint16_t*>(value.mutable_data_ptr())));
-    return value;
+// What the rank keeps of a weight: shaped, or in one dimension where it is a share.
+absl::StatusOr<at::Tensor> ReadTensor(const StoredWeight& source, const LayoutEntry& entry,
+                                      WeightNumbers numbers) {
+  const bool as_stored =
+      numbers == WeightNumbers::kAsStored && source.dtype() == "BF16" && entry.shape.size() == 2;
+  const at::ScalarType type = as_stored ? at::kBFloat16 : at::kFloat;
+  at::Tensor value = entry.elements == PartElements(entry) ? NewHostTensor(entry.shape, type)
+                                                           : NewHostTensor({entry.elements}, type);
+  for (const LayoutBlock& block : BlocksOf(entry)) {
+    StoredWeight::Part part{block.first_row, block.rows, block.first_column, block.columns};
+    // A vector is stored as a row, and what has more dimensions goes along as it is.
+    if (entry.shape.size() == 1) part = {0, 1, block.first_row, block.rows};
+    if (entry.shape.size() != 1 && entry.shape.size() != 2) part = {0, source.rows(), 0, source.columns()};
+    TEMPER_RETURN_IF_ERROR(
+        as_stored ? source.ReadBf16(part, static_cast<uint16_t*>(value.mutable_data_ptr()) + block.begin)
+                  : source.Read(part, value.mutable_data_ptr<float>() + block.begin));
   }
-  at::Tensor value = NewHostTensor(source.shape);
-  TEMPER_RETURN_IF_ERROR(source.Read(0, source.rows(), value.mutable_data_ptr<float>()));
   return value;
 }
 
@@ -65,24 +77,27 @@ bool IsAllZero(const at::Tensor& value) {
              : is_zero(static_cast<const uint16_t*>(value.const_data_ptr()), value.numel());
 }
 
-// A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
-absl::Status CheckTiedHead(const StoredWeight& head, const at::Tensor& embedding) {
-  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head, WeightNumbers::kF32));
-  const at::Tensor floats = embedding.to(at::kFloat);
-  if (value.sizes() == floats.sizes() &&
-      memcmp(value.const_data_ptr(), floats.const_data_ptr(), value.numel() * sizeof(float)) == 0) {
-    return absl::OkStatus();
-  }
+absl::Status HeadDiffers(const StoredWeight& head) {
   return TensorError(head.stored.file->path(), kHead,
                      "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
+}
+
+// A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
+absl::Status CheckTiedHead(const StoredWeight& head, const LayoutEntry& entry, const at::Tensor& embedding) {
+  if (head.shape != entry.whole) return HeadDiffers(head);
+  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head, entry, WeightNumbers::kF32));
+  const at::Tensor floats = embedding.to(at::kFloat);
+  return memcmp(value.const_data_ptr(), floats.const_data_ptr(), value.numel() * sizeof(float)) == 0
+             ? absl::OkStatus()
+             : HeadDiffers(head);
 }
 
 // What the policy takes of the weights: its own, and what goes along. All names and shapes first: a wrong
 // file is refused before gigabytes are read.
 absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& name,
-                                const StoredWeights& weights) {
+                                const StoredWeights& weights, const MeshPlace& place) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
-  std::vector<LayoutEntry> entries = Layout(config).entries();
+  std::vector<LayoutEntry> along;
   std::string first;
   int64_t count = 0;
   for (const std::string& other : others) {
@@ -94,18 +109,18 @@ absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& na
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
     if (count++ == 0) first = Printable(other);
-    entries.push_back({other, source.shape, LayoutEntry::Init::kLinear, /*trained=*/false});
+    along.push_back({other, source.shape});
   }
-  if (count > 0 && config.mtp_layers == 0) {
+  if (count > 0 && config.mtp_layers == 0 && RankOf(place) == 0) {
     LogInfo(name, ": ", count, " tensors are no weights of this ", config.model_type,
             " and go along as they are: ", first, count > 1 ? ", ..." : "");
   }
-  return Layout(std::move(entries));
+  return Layout(config, place, std::move(along));
 }
 
 absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::string& name,
-                                          const StoredWeights& weights, WeightNumbers numbers) {
-  TEMPER_ASSIGN_OR_RETURN(Layout layout, LayoutOf(config, name, weights));
+                                          const StoredWeights& weights, const PolicyReading& options) {
+  TEMPER_ASSIGN_OR_RETURN(Layout layout, LayoutOf(config, name, weights, options.place));
   const std::vector<LayoutEntry>& entries = layout.entries();
   std::vector<at::Tensor> values(entries.size());
   std::vector<absl::Status> statuses(entries.size());
@@ -114,7 +129,7 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::
   ThreadPool pool(static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, kReaders)));
   pool.ParallelFor(static_cast<int64_t>(entries.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(entries[i].name), numbers);
+      absl::StatusOr<at::Tensor> value = ReadTensor(weights.at(entries[i].name), entries[i], options.numbers);
       statuses[i] = value.status();
       if (!value.ok()) continue;
       if (all_zero && !IsAllZero(*value)) all_zero = false;
@@ -126,7 +141,11 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::
     return absl::InvalidArgumentError(name + ": every weight is zero; its data was never written");
   Parameters parameters(std::move(layout), std::move(values));
   if (const auto head = weights.find(kHead); config.tie_word_embeddings && head != weights.end()) {
-    TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, parameters[kEmbedding]));
+    const int64_t at = parameters.layout().Find(kEmbedding);
+    if (at >= 0) {
+      const Parameter& embedding = parameters.list()[at];
+      TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, embedding, embedding.value));
+    }
   }
   return parameters;
 }
@@ -149,6 +168,29 @@ absl::Status ReadGenerationConfig(const std::string& path, ModelConfig* config) 
   }
   if (!ids.empty()) config->eos_ids = std::move(ids);
   return absl::OkStatus();
+}
+
+// Which weights are bf16, of all: every rank says it of its own.
+std::vector<bool> AreBf16(const Parameters& parameters, Communicator& world) {
+  const std::vector<LayoutEntry>& whole = parameters.layout().whole();
+  std::string mine(whole.size(), 0);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const int64_t at = parameters.layout().Find(whole[i].name);
+    mine[i] = at >= 0 && parameters.list()[at].value.scalar_type() == at::kBFloat16 ? 1 : 0;
+  }
+  std::vector<bool> are(whole.size());
+  for (const std::string& rank : world.AllGather(mine))
+    for (size_t i = 0; i < are.size(); ++i) are[i] = are[i] || rank[i] != 0;
+  return are;
+}
+
+absl::Status WriteBeside(const ModelConfig& config, WeightDtype dtype, const std::string& tokenizer_directory,
+                         const std::string& directory) {
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigTextFor(config.json, dtype));
+  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
+  TEMPER_RETURN_IF_ERROR(
+      WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
+  return tokenizer_directory.empty() ? absl::OkStatus() : CopyTokenizerFiles(tokenizer_directory, directory);
 }
 
 // What stands where a weight of the policy should, or what the config should have said.
@@ -181,18 +223,19 @@ absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory) {
   return config;
 }
 
-absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, WeightNumbers numbers) {
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, const PolicyReading& options) {
   TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
-  return ReadPolicy(directory, std::move(config), numbers);
+  return ReadPolicy(directory, std::move(config), options);
 }
 
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, ModelConfig config,
-                                       WeightNumbers numbers) {
-  PolicyFiles policy{.config = std::move(config), .parameters = {}};
+                                       const PolicyReading& options) {
+  PolicyFiles policy{.config = std::move(config)};
   TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(policy.config.json, directory + "/config.json"));
   TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
   TEMPER_ASSIGN_OR_RETURN(const StoredWeights weights, FindWeights(files, fp8, /*split_experts=*/true));
-  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights, numbers));
+  TEMPER_ASSIGN_OR_RETURN(policy.parameters, ReadParameters(policy.config, files.name, weights, options));
+  for (const auto& file : files.files) policy.bytes_read += file->bytes_read();
   return policy;
 }
 
@@ -200,15 +243,15 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
                                                       const StoredWeights& weights) {
   std::set<std::string> others;
   for (const auto& [weight, source] : weights) others.insert(others.end(), weight);
-  for (const LayoutEntry& entry : Layout(config).entries()) {
+  for (const LayoutEntry& entry : Layout(config).whole()) {
     const auto at = weights.find(entry.name);
     if (at == weights.end()) {
       return TensorError(name, entry.name, absl::StrCat("is missing", WhyMissing(entry.name, weights)));
     }
-    if (at->second.shape != entry.shape) {
+    if (at->second.shape != entry.whole) {
       return TensorError(at->second.stored.file->path(), entry.name,
                          absl::StrCat("has shape ", ShapeText(at->second.shape), "; config.json says ",
-                                      ShapeText(entry.shape)));
+                                      ShapeText(entry.whole)));
     }
     others.erase(entry.name);
   }
@@ -225,20 +268,48 @@ std::string GenerationConfigText(const ModelConfig& config) {
 }
 
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
-                         const std::string& tokenizer_directory, const std::string& directory) {
-  const bool bf16 =
-      std::any_of(parameters.list().begin(), parameters.list().end(),
-                  [](const Parameter& parameter) { return parameter.value.scalar_type() == at::kBFloat16; });
-  TEMPER_ASSIGN_OR_RETURN(const std::string text,
-                          ConfigTextFor(config.json, bf16 ? WeightDtype::kBf16 : WeightDtype::kF32));
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
-  std::vector<NamedTensor> tensors;
-  for (const Parameter& parameter : parameters.list()) tensors.push_back({parameter.name, parameter.value});
-  TEMPER_RETURN_IF_ERROR(
-      WriteSafetensors(directory + "/model.safetensors", std::move(tensors), {{"format", "pt"}}));
-  TEMPER_RETURN_IF_ERROR(
-      WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
-  return tokenizer_directory.empty() ? absl::OkStatus() : CopyTokenizerFiles(tokenizer_directory, directory);
+                         const std::string& tokenizer_directory, const std::string& directory,
+                         const PolicyWriting& how) {
+  Communicator& world = how.world == nullptr ? Mesh::Single().world() : *how.world;
+  const std::vector<bool> bf16 = AreBf16(parameters, world);
+  const std::vector<LayoutEntry>& whole = parameters.layout().whole();
+  std::vector<SharedTensor> tensors;
+  std::vector<int64_t> bytes;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    const int64_t mine = parameters.layout().Find(whole[i].name);
+    SharedPiece piece{.whole = &whole[i]};
+    if (mine >= 0) piece.mine_is = parameters.list()[mine];
+    if (mine >= 0) piece.mine = parameters.list()[mine].value;
+    tensors.push_back({{whole[i].name, bf16[i] ? "BF16" : "F32", whole[i].whole}, {std::move(piece)}});
+    bytes.push_back(whole[i].elements * (bf16[i] ? 2 : 4));
+  }
+  const std::vector<size_t> first = DealToFiles(bytes, how.file_bytes);
+  std::vector<SharedFile> files;
+  std::map<std::string, std::string> file_of;
+  for (size_t f = 0; f < first.size(); ++f) {
+    const std::string name = FileOf("model", f, first.size());
+    SharedFile file{directory + "/" + name, {}, {{"format", "pt"}}};
+    for (size_t i = first[f]; i < (f + 1 < first.size() ? first[f + 1] : tensors.size()); ++i) {
+      file_of[whole[i].name] = name;
+      file.tensors.push_back(std::move(tensors[i]));
+    }
+    files.push_back(std::move(file));
+  }
+  TEMPER_RETURN_IF_ERROR(WriteShared(config, parameters.layout().place(), files, world));
+  absl::Status beside;
+  if (world.rank() == 0) {
+    if (files.size() > 1) {
+      beside =
+          WriteFileAtomic(directory + "/model.safetensors.index.json",
+                          WeightIndexText(file_of, std::accumulate(bytes.begin(), bytes.end(), int64_t{0})));
+    }
+    if (beside.ok()) {
+      const bool any = std::find(bf16.begin(), bf16.end(), true) != bf16.end();
+      beside =
+          WriteBeside(config, any ? WeightDtype::kBf16 : WeightDtype::kF32, tokenizer_directory, directory);
+    }
+  }
+  return AllRanksOk(beside, world);
 }
 
 }  // namespace temper

@@ -16,24 +16,29 @@ namespace temper {
 struct PolicyFiles {
   ModelConfig config;
   Parameters parameters;
+  int64_t bytes_read = 0;  // of the weights' files
 };
 
 // kAsStored: a matrix that is stored as BF16 stays so, with half the memory and, since its values are the
 // same, the same bits of all that is computed with it. What is to be trained is f32.
 enum class WeightNumbers { kF32, kAsStored };
 
+struct PolicyReading {
+  WeightNumbers numbers = WeightNumbers::kF32;
+  MeshPlace place = {};  // whose part is read; nothing else is
+};
+
 // Reads config.json and the weights (model.safetensors, or model.safetensors.index.json with its shards) of a
 // Hugging Face directory; BF16, F16, F32 and DeepSeek's FP8 become f32, stacked experts become separate ones.
-// Memory: the weights, and a block row of the largest. Missing or misshapen tensors, those of the model's
-// own layers that it would have to compute with, and weights that are not finite, are errors that name file
-// and tensor. Other tensors go along untrained: MTP layers (model.layers.N from num_hidden_layers on), heads
-// of values or scores. Buffers of the rotation are left out. End tokens are generation_config.json's, where
-// it names some.
-absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory,
-                                       WeightNumbers numbers = WeightNumbers::kF32);
+// Memory: the rank's part of the weights, and a block row of the largest. Missing or misshapen tensors, those
+// of the model's own layers that it would have to compute with, and weights that are not finite, are errors
+// that name file and tensor. Other tensors go along untrained: MTP layers (model.layers.N from
+// num_hidden_layers on), heads of values or scores. Buffers of the rotation are left out. End tokens are
+// generation_config.json's, where it names some.
+absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, const PolicyReading& options = {});
 // The same of a directory whose config has been read.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, ModelConfig config,
-                                       WeightNumbers numbers);
+                                       const PolicyReading& options);
 
 // The config alone, with the end tokens as above.
 absl::StatusOr<ModelConfig> ReadPolicyConfig(const std::string& directory);
@@ -46,11 +51,19 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
 // generation_config.json: as it was read, else of the config's tokens.
 std::string GenerationConfigText(const ModelConfig& config);
 
-// Writes config.json, model.safetensors (one file, weights as they are: f32, or matrices of bf16 and vectors
-// of f32) and generation_config.json, and copies the
-// tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The caller owns
-// atomicity: `directory` exists and is a temporary one.
+// With a world, of whose ranks each has the part of the parameters that their layout says, collective: ok, or
+// an error, on every rank.
+struct PolicyWriting {
+  Communicator* world = nullptr;                // null: this rank has all
+  int64_t file_bytes = int64_t{5'000'000'000};  // at most, of weights, where one is not larger alone
+};
+
+// Writes config.json, the weights as they are (f32, or matrices of bf16 and vectors of f32; one
+// model.safetensors, or several with their model.safetensors.index.json) and generation_config.json, and
+// copies the tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The same
+// bytes for every layout of the ranks. The caller owns atomicity: `directory` exists and is a temporary one.
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
-                         const std::string& tokenizer_directory, const std::string& directory);
+                         const std::string& tokenizer_directory, const std::string& directory,
+                         const PolicyWriting& how = {});
 
 }  // namespace temper

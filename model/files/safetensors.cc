@@ -177,6 +177,7 @@ absl::Status SafetensorsFile::ReadAt(int64_t offset, int64_t count, void* out) c
     if (got == 0) {
       return absl::DataLossError(absl::StrCat(path_, ": became shorter while it was read"));
     }
+    bytes_read_ += got;
     to += got;
     offset += got;
     count -= got;

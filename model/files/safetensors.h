@@ -5,6 +5,7 @@
 // asked for.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -50,6 +51,7 @@ class SafetensorsFile {
   const std::vector<TensorInfo>& tensors() const { return header_.tensors; }  // in name order
   const TensorInfo* Find(std::string_view name) const;                        // null if absent
   const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  int64_t bytes_read() const { return bytes_read_; }  // so far, the header's among them
 
   // out[count] from element `first` on: F32 as it is, BF16, F16 and F8_E4M3 made f32 (exact; FP8's scales are
   // not applied). Other dtypes are errors.
@@ -72,6 +74,7 @@ class SafetensorsFile {
   const int file_;
   int64_t data_offset_ = 0;
   SafetensorsHeader header_;
+  mutable std::atomic<int64_t> bytes_read_ = 0;
 };
 
 // A file that is written piece by piece, and whole or not at all (core/files/file.h's AtomicFile), mode 0600.

@@ -92,6 +92,21 @@ absl::StatusOr<StoredWeights> SplitExperts(const StoredWeight& source) {
   return experts;
 }
 
+// Calls body(first element of the stored tensor, how many, how many came before) for what of the part lies
+// together, in pieces that stay in the cache.
+template <typename Body>
+absl::Status ForEachRun(const StoredWeight& weight, const StoredWeight::Part& part, const Body& body) {
+  const int64_t width = weight.columns();
+  const bool whole_rows = part.columns == width;
+  const int64_t runs = whole_rows ? 1 : part.rows, length = whole_rows ? part.rows * width : part.columns;
+  for (int64_t run = 0; run < runs; ++run) {
+    const int64_t begin = (weight.first_row + part.first_row + run) * width + part.first_column;
+    for (int64_t at = 0; at < length; at += kPieceElements)
+      TEMPER_RETURN_IF_ERROR(body(begin + at, std::min(kPieceElements, length - at), run * length + at));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckIsScale(const WeightFiles& files, const StoredTensor& scales) {
   const auto at = files.tensors.find(std::string(absl::StripSuffix(scales.info->name, kScaleSuffix)));
   if (at != files.tensors.end() && at->second.info->dtype == kFp8Dtype) return absl::OkStatus();
@@ -117,51 +132,67 @@ int64_t StoredWeight::matrix_rows() const {
   return whole.size() < 2 ? 1 : whole[whole.size() - 2];
 }
 
-absl::Status StoredWeight::Read(int64_t first, int64_t count, float* out) const {
-  const int64_t width = columns();
-  if (width == 0) return absl::OkStatus();
-  const SafetensorsFile& file = *stored.file;
-  const int64_t begin = (first_row + first) * width, end = begin + count * width;
-  if (!scales) {
-    for (int64_t at = begin; at < end; at += kPieceElements) {
-      const int64_t now = std::min(kPieceElements, end - at);
-      TEMPER_RETURN_IF_ERROR(file.ReadFloats(*stored.info, at, now, out + (at - begin)));
-      TEMPER_RETURN_IF_ERROR(CheckFinite(stored, at, now, out + (at - begin)));
-    }
-    return absl::OkStatus();
-  }
-  const int64_t blocks = Fp8Blocks(width), matrix_blocks = Fp8Blocks(matrix_rows());
-  std::vector<float> scale(blocks);
-  std::vector<uint8_t> codes;
-  for (int64_t done = 0; done < count;) {
-    const int64_t row = first_row + first + done, in_matrix = row % matrix_rows();
-    const int64_t now =
-        std::min({count - done, kFp8Block - in_matrix % kFp8Block, matrix_rows() - in_matrix});
-    const int64_t block_row = row / matrix_rows() * matrix_blocks + in_matrix / kFp8Block;
-    TEMPER_RETURN_IF_ERROR(scales->file->ReadFloats(*scales->info, block_row * blocks, blocks, scale.data()));
-    for (int64_t i = 0; i < blocks; ++i) {
-      if (scale[i] > 0 && std::isfinite(scale[i])) continue;
-      return Wrong(*scales, absl::StrCat("element ", block_row * blocks + i, " is ", FormatFloat(scale[i]),
-                                         "; scales are finite and above 0"));
-    }
-    codes.resize(std::max<size_t>(codes.size(), now * width));
-    TEMPER_RETURN_IF_ERROR(file.ReadBytes(*stored.info, row * width, now * width, codes.data()));
-    float* values = out + done * width;
-    DequantizeBlockRow(codes.data(), now, width, scale.data(), values);
-    TEMPER_RETURN_IF_ERROR(CheckFinite(stored, row * width, now * width, values));
-    done += now;
-  }
-  return absl::OkStatus();
+absl::Status StoredWeight::Read(const Part& part, float* out) const {
+  if (scales) return ReadFp8(part, out);
+  return ForEachRun(*this, part, [&](int64_t at, int64_t count, int64_t done) {
+    TEMPER_RETURN_IF_ERROR(stored.file->ReadFloats(*stored.info, at, count, out + done));
+    return CheckFinite(stored, at, count, out + done);
+  });
 }
 
-absl::Status StoredWeight::ReadBf16(uint16_t* out) const {
+absl::Status StoredWeight::ReadBf16(const Part& part, uint16_t* out) const {
   std::vector<float> values(kPieceElements);
-  const int64_t begin = first_row * columns(), end = begin + rows() * columns();
-  for (int64_t at = begin; at < end; at += kPieceElements, out += kPieceElements) {
-    const int64_t now = std::min(kPieceElements, end - at);
-    TEMPER_RETURN_IF_ERROR(stored.file->ReadBytes(*stored.info, 2 * at, 2 * now, out));
-    kernels::BfloatToFloat(now, out, values.data());
-    TEMPER_RETURN_IF_ERROR(CheckFinite(stored, at, now, values.data()));
+  return ForEachRun(*this, part, [&](int64_t at, int64_t count, int64_t done) {
+    TEMPER_RETURN_IF_ERROR(stored.file->ReadBytes(*stored.info, 2 * at, 2 * count, out + done));
+    kernels::BfloatToFloat(count, out + done, values.data());
+    return CheckFinite(stored, at, count, values.data());
+  });
+}
+
+absl::Status StoredWeight::ReadFp8(const Part& part, float* out) const {
+  const SafetensorsFile& file = *stored.file;
+  const int64_t width = columns(), blocks = Fp8Blocks(width), matrix_blocks = Fp8Blocks(matrix_rows());
+  if (part.columns == 0) return absl::OkStatus();
+  // The columns from where their first block begins.
+  const int64_t first_block = part.first_column / kFp8Block, left = part.first_column % kFp8Block;
+  const int64_t read = left + part.columns, first_column = part.first_column - left;
+  std::vector<float> scale(Fp8Blocks(read)), values;
+  std::vector<uint8_t> codes;
+  for (int64_t done = 0; done < part.rows;) {
+    const int64_t row = first_row + part.first_row + done, in_matrix = row % matrix_rows();
+    const int64_t now =
+        std::min({part.rows - done, kFp8Block - in_matrix % kFp8Block, matrix_rows() - in_matrix});
+    const int64_t block_row = row / matrix_rows() * matrix_blocks + in_matrix / kFp8Block;
+    const int64_t first_scale = block_row * blocks + first_block;
+    TEMPER_RETURN_IF_ERROR(scales->file->ReadFloats(*scales->info, first_scale,
+                                                    static_cast<int64_t>(scale.size()), scale.data()));
+    for (size_t i = 0; i < scale.size(); ++i) {
+      if (scale[i] > 0 && std::isfinite(scale[i])) continue;
+      return Wrong(*scales, absl::StrCat("element ", first_scale + static_cast<int64_t>(i), " is ",
+                                         FormatFloat(scale[i]), "; scales are finite and above 0"));
+    }
+    codes.resize(std::max<size_t>(codes.size(), now * read));
+    // Whole blocks go where they belong at once.
+    float* to = out + done * part.columns;
+    if (read != part.columns) {
+      values.resize(std::max<size_t>(values.size(), now * read));
+      to = values.data();
+    }
+    if (read == width) {
+      TEMPER_RETURN_IF_ERROR(file.ReadBytes(*stored.info, row * width, now * width, codes.data()));
+    } else {
+      for (int64_t i = 0; i < now; ++i) {
+        TEMPER_RETURN_IF_ERROR(
+            file.ReadBytes(*stored.info, (row + i) * width + first_column, read, codes.data() + i * read));
+      }
+    }
+    DequantizeBlockRow(codes.data(), now, read, scale.data(), to);
+    for (int64_t i = 0; i < now; ++i) {
+      const float* const from = to + i * read + left;
+      TEMPER_RETURN_IF_ERROR(CheckFinite(stored, (row + i) * width + part.first_column, part.columns, from));
+      if (read != part.columns) std::copy_n(from, part.columns, out + (done + i) * part.columns);
+    }
+    done += now;
   }
   return absl::OkStatus();
 }

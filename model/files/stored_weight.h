@@ -31,9 +31,19 @@ struct StoredWeight {
 
   // Rows [first, first + count) as f32. In errors: the file, the stored tensor, its element. Numbers and
   // scales that are not finite, and scales that are not above 0, are errors; so are other dtypes.
-  absl::Status Read(int64_t first, int64_t count, float* out) const;
-  // All of it, whose dtype is BF16, as it is; with the same errors.
-  absl::Status ReadBf16(uint16_t* out) const;
+  absl::Status Read(int64_t first, int64_t count, float* out) const {
+    return Read({first, count, 0, columns()}, out);
+  }
+  // Of some rows some columns, row by row. No more is read than they take, and of FP8 their blocks.
+  struct Part {
+    int64_t first_row = 0, rows = 0, first_column = 0, columns = 0;
+  };
+  absl::Status Read(const Part& part, float* out) const;
+  // Of one whose dtype is BF16, as it is; with the same errors.
+  absl::Status ReadBf16(const Part& part, uint16_t* out) const;
+
+ private:
+  absl::Status ReadFp8(const Part& part, float* out) const;
 };
 
 // By name.

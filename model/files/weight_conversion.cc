@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "model/files/dtype.h"
 #include "model/files/fp8.h"
+#include "model/files/shared_tensors.h"
 
 namespace temper {
 namespace {
@@ -155,22 +156,20 @@ int64_t Bytes(const TensorInfo& info) {
   return info.name.empty() ? 0 : Elements(info) * DtypeBytes(info.dtype);
 }
 
-// Shards are filled in turn.
 void Deal(std::map<std::string, ConvertedWeight> weights, int64_t shard_bytes, Conversion* conversion) {
-  int64_t in_shard = 0;
-  conversion->shards.emplace_back();
+  std::vector<int64_t> bytes;
+  for (const auto& [name, weight] : weights) bytes.push_back(Bytes(weight.tensor) + Bytes(weight.scales));
+  const std::vector<size_t> first = DealToFiles(bytes, shard_bytes);
+  size_t number = 0;
   for (auto& [name, weight] : weights) {
-    const int64_t bytes = Bytes(weight.tensor) + Bytes(weight.scales);
-    if (in_shard > 0 && in_shard + bytes > shard_bytes) {
+    if (conversion->shards.size() < first.size() && number == first[conversion->shards.size()])
       conversion->shards.emplace_back();
-      in_shard = 0;
-    }
-    in_shard += bytes;
-    conversion->bytes += bytes;
+    conversion->bytes += bytes[number++];
     conversion->elements += Elements(weight.tensor);
     ++conversion->tensors;
     conversion->shards.back().push_back(std::move(weight));
   }
+  if (weights.empty()) conversion->shards.emplace_back();
 }
 
 }  // namespace

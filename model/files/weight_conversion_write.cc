@@ -4,12 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "core/files/file.h"
-#include "core/json/json.h"
 #include "core/status.h"
 #include "model/files/dtype.h"
 #include "model/files/fp8.h"
+#include "model/files/shared_tensors.h"
 #include "model/files/weight_conversion.h"
 
 namespace temper {
@@ -133,26 +132,15 @@ class ShardWriter {
   int64_t in_part_ = 0;  // rows of the part that are converted
 };
 
-std::string ShardName(size_t shard, size_t shards) {
-  return shards == 1 ? "model.safetensors"
-                     : absl::StrFormat("model-%05d-of-%05d.safetensors", shard + 1, shards);
-}
-
 std::string IndexText(const Conversion& conversion) {
   std::map<std::string, std::string> shard_of;
   for (size_t i = 0; i < conversion.shards.size(); ++i) {
     for (const ConvertedWeight& weight : conversion.shards[i]) {
-      shard_of[weight.tensor.name] = ShardName(i, conversion.shards.size());
+      shard_of[weight.tensor.name] = FileOf("model", i, conversion.shards.size());
       if (!weight.scales.name.empty()) shard_of[weight.scales.name] = shard_of[weight.tensor.name];
     }
   }
-  std::string entries;
-  for (const auto& [name, shard] : shard_of) {
-    absl::StrAppend(&entries, entries.empty() ? "" : ",", "\n    ", DumpJson(Json(name)), ": ",
-                    DumpJson(Json(shard)));
-  }
-  return absl::StrCat("{\n  \"metadata\": {\n    \"total_size\": ", conversion.bytes,
-                      "\n  },\n  \"weight_map\": {", entries, "\n  }\n}\n");
+  return WeightIndexText(shard_of, conversion.bytes);
 }
 
 }  // namespace
@@ -161,8 +149,9 @@ absl::Status WriteConversion(const Conversion& conversion, const std::string& di
                              absl::FunctionRef<absl::Status(int64_t bytes)> progress) {
   ShardWriter writer(progress);
   for (size_t i = 0; i < conversion.shards.size(); ++i) {
-    TEMPER_RETURN_IF_ERROR(writer.Write(absl::StrCat(directory, "/", ShardName(i, conversion.shards.size())),
-                                        conversion.shards[i], conversion.metadata));
+    TEMPER_RETURN_IF_ERROR(
+        writer.Write(absl::StrCat(directory, "/", FileOf("model", i, conversion.shards.size())),
+                     conversion.shards[i], conversion.metadata));
   }
   if (conversion.shards.size() == 1) return absl::OkStatus();
   return WriteFileAtomic(directory + "/model.safetensors.index.json", IndexText(conversion));

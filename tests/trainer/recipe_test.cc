@@ -147,7 +147,7 @@ TEST_F(Recipe, OfBf16WeightsHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
     EXPECT_EQ(*line.Find("kl"), 0) << line.step;
   }
   EXPECT_GT(first, 0);
-  const auto read = ReadPolicy(*LatestCheckpoint(whole + "/zero/checkpoints"), WeightNumbers::kAsStored);
+  const auto read = ReadPolicy(*LatestCheckpoint(whole + "/zero/checkpoints"), {WeightNumbers::kAsStored});
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->parameters["lm_head.weight"].scalar_type(), at::kBFloat16);
 }

@@ -2,37 +2,17 @@
 // A recipe with every kind of stage and a policy so small that all of it takes about a second.
 #pragma once
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
 #include <string>
 
 #include "core/files/file.h"
 #include "gtest/gtest.h"
+#include "tests/core/test_folder.h"
 #include "tests/model/configs.h"
 #include "trainer/recipe.h"
 
 namespace temper {
-
-// A folder that goes away with the test; in memory where that can be, since a run syncs its files often.
-class TestFolder {
- public:
-  TestFolder() {
-    const std::filesystem::path memory = "/dev/shm";
-    const bool fast = access(memory.c_str(), W_OK) == 0;
-    std::string name =
-        ((fast ? memory : std::filesystem::temp_directory_path()) / "temper-trainer-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  ~TestFolder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // config.json of a small policy beside the tokenizer of configs/tiny/base.
 inline void WriteSmallModel(const std::string& directory) {

@@ -6,19 +6,19 @@
 #include <filesystem>
 #include <system_error>
 
-#include "ATen/ops/empty.h"
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "comm/check.h"
 #include "core/files/file.h"
 #include "core/files/sealed.h"
 #include "core/json/json.h"
 #include "core/status.h"
 #include "model/files/hugging_face.h"
-#include "model/files/safetensors.h"
+#include "trainer/run_directory/optimizer_files.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/sums.h"
 
@@ -26,8 +26,6 @@ namespace temper {
 namespace {
 
 constexpr int64_t kFormat = 2;
-// Before the name of a weight whose policy computes with what it was rounded to.
-const std::string kMaster = "weights.";
 
 // The step of a checkpoint's folder; -1: it is another folder.
 int64_t StepOf(absl::string_view name) {
@@ -104,6 +102,37 @@ absl::Status RemoveOlder(const std::string& directory, const TrainingState& stat
   return absl::OkStatus();
 }
 
+OptimizerPart PartOf(const CausalLm& model, const Optimizer& optimizer) {
+  return {model.config(), model.parameters(), model.weights().rounded(), optimizer.m(), optimizer.v()};
+}
+
+absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::string& directory, int64_t step) {
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
+  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
+                          AtomicDirectory::Create(directory + "/" + CheckpointName(step)));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(StateDirectory(files->temporary())));
+  return files;
+}
+
+Json StateJson(const TrainingState& state, int64_t optimizer_steps, const Json& checksums) {
+  return {{"format", kFormat},
+          {"numerics", state.numerics},
+          {"step", state.step},
+          {"policy_version", state.policy_version},
+          {"optimizer_steps", optimizer_steps},
+          {"metrics", ExtentJson(state.metrics)},
+          {"sums", ExtentJson(state.sums)},
+          {"reference", state.reference},
+          {"reference_checksums", state.reference_checksums},
+          {"rows", state.rows},
+          {"cut_off", state.cut_off},
+          {"seconds", state.seconds},
+          {"milestone", state.milestone},
+          {"out_of_range", state.out_of_range},
+          {"best", BestJson(state.best)},
+          {"checksums", checksums}};
+}
+
 absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
   const auto check = [](const std::string& what, const at::Tensor& tensor) -> absl::Status {
     const at::Tensor host = tensor.is_cpu() ? tensor : tensor.to(at::kCPU);
@@ -124,44 +153,26 @@ absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
 
 }  // namespace
 
-absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
-                            const std::string& tokenizer_directory, const Optimizer& optimizer,
-                            const TrainingState& state, int64_t keep_last) {
-  TEMPER_RETURN_IF_ERROR(CheckFinite(model, optimizer));
-  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
-  const std::string name = CheckpointName(state.step);
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
-                          AtomicDirectory::Create(directory + "/" + name));
-  TEMPER_RETURN_IF_ERROR(
-      WritePolicy(model.config(), model.weights().computed(), tokenizer_directory, files->temporary()));
-  TEMPER_RETURN_IF_ERROR(MakeDirectories(files->temporary() + "/state"));
-  std::vector<NamedTensor> tensors = {{"m", optimizer.m()}, {"v", optimizer.v()}};
-  if (model.weights().rounded()) {
-    for (const Parameter& parameter : model.parameters().list()) {
-      if (parameter.trained) tensors.push_back({kMaster + parameter.name, parameter.value});
-    }
+absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
+                            const CheckpointOptions& options, Communicator& world) {
+  const auto& [model, tokenizer_directory, optimizer, state] = contents;
+  const bool first = world.rank() == 0;
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(model, optimizer), world));
+  absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
+  if (first) files = BeginCheckpoint(directory, state.step);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
+  const std::string temporary = world.AllGather(first ? (*files)->temporary() : std::string())[0];
+  TEMPER_RETURN_IF_ERROR(WritePolicy(model.config(), model.weights().computed(), tokenizer_directory,
+                                     temporary, {&world, options.file_bytes}));
+  TEMPER_RETURN_IF_ERROR(WriteOptimizer(temporary, PartOf(model, optimizer), options.file_bytes, world));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary, world));
+  absl::Status done;
+  if (first) {
+    done = WriteSealedJson(StatePath(temporary), StateJson(state, optimizer.steps(), checksums));
+    if (done.ok()) done = (*files)->Commit();
+    if (done.ok()) done = RemoveOlder(directory, state, options.keep_last);
   }
-  TEMPER_RETURN_IF_ERROR(WriteSafetensors(OptimizerPath(files->temporary()), std::move(tensors)));
-  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(files->temporary()));
-  const Json json = {{"format", kFormat},
-                     {"numerics", state.numerics},
-                     {"step", state.step},
-                     {"policy_version", state.policy_version},
-                     {"optimizer_steps", optimizer.steps()},
-                     {"metrics", ExtentJson(state.metrics)},
-                     {"sums", ExtentJson(state.sums)},
-                     {"reference", state.reference},
-                     {"reference_checksums", state.reference_checksums},
-                     {"rows", state.rows},
-                     {"cut_off", state.cut_off},
-                     {"seconds", state.seconds},
-                     {"milestone", state.milestone},
-                     {"out_of_range", state.out_of_range},
-                     {"best", BestJson(state.best)},
-                     {"checksums", checksums}};
-  TEMPER_RETURN_IF_ERROR(WriteSealedJson(StatePath(files->temporary()), json));
-  TEMPER_RETURN_IF_ERROR(files->Commit());
-  return RemoveOlder(directory, state, keep_last);
+  return AllRanksOk(done, world);
 }
 
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {
@@ -238,25 +249,7 @@ absl::Duration OnSlowDisk(const std::string& directory) {
 }
 
 absl::Status LoadOptimizer(const std::string& checkpoint, CausalLm* model, Optimizer* optimizer) {
-  const std::string path = OptimizerPath(checkpoint);
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsFile> file, SafetensorsFile::Open(path));
-  std::vector<std::pair<std::string, at::Tensor*>> tensors = {{"m", &optimizer->m()}, {"v", &optimizer->v()}};
-  if (model->weights().rounded()) {
-    for (Parameter& parameter : model->parameters().list()) {
-      if (parameter.trained) tensors.emplace_back(kMaster + parameter.name, &parameter.value);
-    }
-  }
-  for (const auto& [name, tensor] : tensors) {
-    const TensorInfo* info = file->Find(name);
-    if (info == nullptr || info->elements != tensor->numel()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": tensor ", name, info == nullptr ? " is missing" : " has another size than the policy",
-          ": the checkpoint is damaged or of another model"));
-    }
-    const at::Tensor host = tensor->is_cpu() ? *tensor : at::empty(tensor->sizes(), at::kFloat);
-    TEMPER_RETURN_IF_ERROR(file->ReadFloats(*info, host.mutable_data_ptr<float>()));
-    if (!tensor->is_cpu()) tensor->copy_(host);
-  }
+  TEMPER_RETURN_IF_ERROR(ReadOptimizer(checkpoint, PartOf(*model, *optimizer)));
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
   TEMPER_ASSIGN_OR_RETURN(const int64_t steps, GetInt(json, "optimizer_steps", StatePath(checkpoint)));
   optimizer->set_steps(steps);

@@ -8,10 +8,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "comm/communicator.h"
 #include "core/files/crc32c.h"
 #include "core/json/json.h"
 #include "core/version.h"
 #include "model/causal_lm.h"
+#include "model/files/hugging_face.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {
@@ -39,13 +41,25 @@ struct TrainingState {
   Best best;
 };
 
-// A checkpoint is a Hugging Face directory (weights, config, tokenizer) plus state/ (optimizer.safetensors,
+// A checkpoint is a Hugging Face directory (weights, config, tokenizer) plus state/ (the optimizer's files,
 // state.json). It is written under a temporary name, synced and renamed to DIRECTORY/step-NNNNNN. When it
 // stands older ones are removed, but for the `keep_last` newest, milestones and that of state.best. A weight
 // or moment that is not finite is an error, and nothing is written.
-absl::Status SaveCheckpoint(const std::string& directory, const CausalLm& model,
-                            const std::string& tokenizer_directory, const Optimizer& optimizer,
-                            const TrainingState& state, int64_t keep_last);
+//
+// Collective: ranks write the parts that they have, to one file system (model/files/shared_tensors.h); what
+// exists once, `state` among it, is the first rank's. Ok, or an error, on every rank.
+struct CheckpointContents {
+  const CausalLm& model;
+  const std::string& tokenizer_directory;
+  const Optimizer& optimizer;
+  const TrainingState& state;
+};
+struct CheckpointOptions {
+  int64_t keep_last = 2;
+  int64_t file_bytes = PolicyWriting().file_bytes;
+};
+absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
+                            const CheckpointOptions& options, Communicator& world);
 
 // The complete checkpoints in DIRECTORY, oldest first. Leftovers of an interrupted save are ignored.
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory);
@@ -70,8 +84,8 @@ absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& ch
 absl::Duration OnSlowDisk(int64_t bytes);
 absl::Duration OnSlowDisk(const std::string& directory);
 
-// Weights are read by ReadPolicy; this reads the optimizer of one checkpoint. Sizes that do not fit are
-// errors that name the file.
+// Weights are read by ReadPolicy; this reads this rank's part of the optimizer of one checkpoint. Sizes that
+// do not fit are errors that name the file.
 absl::Status LoadOptimizer(const std::string& checkpoint, CausalLm* model, Optimizer* optimizer);
 
 }  // namespace temper

@@ -40,9 +40,9 @@ inline std::string EvaluationRecords(const std::string& stage, const std::string
 
 // Of checkpoints: the folder of one, in the stage's, and in that where training was.
 inline std::string CheckpointName(int64_t step) { return absl::StrFormat("step-%06d", step); }
-inline std::string StatePath(const std::string& checkpoint) { return checkpoint + "/state/state.json"; }
-inline std::string OptimizerPath(const std::string& checkpoint) {
-  return checkpoint + "/state/optimizer.safetensors";
+inline std::string StateDirectory(const std::string& checkpoint) { return checkpoint + "/state"; }
+inline std::string StatePath(const std::string& checkpoint) {
+  return StateDirectory(checkpoint) + "/state.json";
 }
 
 }  // namespace temper

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "comm/check.h"
 #include "core/files/lines.h"
 #include "core/files/sealed.h"
 #include "core/text.h"
@@ -85,12 +86,22 @@ bool WouldBeRead(const std::string& file) {
 
 }  // namespace
 
-absl::StatusOr<Json> SumsOfFolder(const std::string& directory) {
-  Json sums = Json::object();
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOfFolder(directory));
-  for (const std::string& file : files) {
-    TEMPER_ASSIGN_OR_RETURN(sums[file], Crc32cOfFile(absl::StrCat(directory, "/", file)));
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world) {
+  absl::StatusOr<std::vector<std::string>> listed = std::vector<std::string>();
+  if (world.rank() == 0) listed = FilesOfFolder(directory);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(listed.status(), world));
+  const Json files = Json::parse(world.AllGather(Json(*listed).dump())[0]);
+  Json mine = Json::object();
+  absl::Status status;
+  for (size_t i = world.rank(); i < files.size() && status.ok(); i += world.size()) {
+    const auto file = files[i].get<std::string>();
+    const absl::StatusOr<uint32_t> sum = Crc32cOfFile(absl::StrCat(directory, "/", file));
+    status = sum.status();
+    if (sum.ok()) mine[file] = *sum;
   }
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(status, world));
+  Json sums = Json::object();
+  for (const std::string& part : world.AllGather(mine.dump())) sums.update(Json::parse(part));
   return sums;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "comm/communicator.h"
 #include "core/files/crc32c.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
@@ -18,7 +19,8 @@ namespace temper {
 inline constexpr char kRestoreAdvice[] = "restore it from a copy, or use another --run-dir";
 
 // {"config.json": 123, "state/optimizer.safetensors": 456, ...} of all files of a folder and of those in it.
-absl::StatusOr<Json> SumsOfFolder(const std::string& directory);
+// Collective: the ranks share out the files, which the first one lists.
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world);
 
 // Whether the files are those of the sums. DataLoss names the first that is missing or differs;
 // FailedPrecondition one beside them that a policy or its tokenizer would be read from too.

@@ -219,7 +219,7 @@ TEST_F(HuggingFace, MatricesOfBf16StayWhatTheyAreWhereTheyAreNotTrained) {
   }
   tensors.push_back({"lm_head.weight", At(tensors, "model.embed_tokens.weight").clone()});
   WriteTensors(tensors);
-  const auto floats = ReadPolicy(directory_), stored = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  const auto floats = ReadPolicy(directory_), stored = ReadPolicy(directory_, {WeightNumbers::kAsStored});
   ASSERT_TRUE(floats.ok() && stored.ok()) << floats.status() << stored.status();
   for (const Parameter& parameter : stored->parameters.list()) {
     EXPECT_EQ(parameter.value.scalar_type() == at::kBFloat16,
@@ -230,7 +230,7 @@ TEST_F(HuggingFace, MatricesOfBf16StayWhatTheyAreWhereTheyAreNotTrained) {
   }
   // A directory of them is read back as they are.
   ASSERT_TRUE(WritePolicy(stored->config, stored->parameters, "", directory_).ok());
-  const auto again = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  const auto again = ReadPolicy(directory_, {WeightNumbers::kAsStored});
   ASSERT_TRUE(again.ok()) << again.status();
   for (const Parameter& parameter : stored->parameters.list())
     EXPECT_TRUE(parameter.value.equal(again->parameters[parameter.name])) << parameter.name;
@@ -239,7 +239,7 @@ TEST_F(HuggingFace, MatricesOfBf16StayWhatTheyAreWhereTheyAreNotTrained) {
   const std::string name = "model.layers.1.mlp.up_proj.weight";
   static_cast<uint16_t*>(At(tensors, name).mutable_data_ptr())[239] = 0x7fc0;
   WriteTensors(tensors);
-  const auto bad = ReadPolicy(directory_, WeightNumbers::kAsStored);
+  const auto bad = ReadPolicy(directory_, {WeightNumbers::kAsStored});
   EXPECT_THAT(std::string(bad.status().message()),
               HasSubstr(absl::StrCat("tensor ", name, ": element 239 is nan")));
 }

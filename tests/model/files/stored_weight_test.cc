@@ -166,6 +166,45 @@ TEST_F(StoredWeights, Fp8HasAScaleForEachBlockOfEachMatrixAndAnyRowsCanBeRead) {
   }
 }
 
+// Any rectangle of any dtype, within blocks and across them, is that of the whole.
+TEST_F(StoredWeights, PartsAreThoseOfTheWhole) {
+  constexpr int64_t kRows = 140, kColumns = 300;
+  std::vector<uint8_t> codes(kRows * kColumns);
+  std::vector<uint16_t> halves(codes.size());
+  for (size_t i = 0; i < codes.size(); ++i) {
+    codes[i] = static_cast<uint8_t>(i * 37 % 0x7f);
+    halves[i] = static_cast<uint16_t>(0x3f80 + i % 1000);
+  }
+  const auto weights =
+      Find({Tensor("a", kFp8Dtype, {kRows, kColumns}, codes),
+            Tensor("a_scale_inv", "F32", {2, 3}, Counted(6)), Tensor("b", "BF16", {kRows, kColumns}, halves),
+            Tensor("c", "F32", {kRows, kColumns}, Counted(kRows * kColumns))});
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  for (const auto& [name, weight] : *weights) {
+    const std::vector<float> whole = Read(weight, 0, kRows);
+    for (const StoredWeight::Part& part : std::vector<StoredWeight::Part>{{0, kRows, 0, 1},
+                                                                          {3, 1, 7, 290},
+                                                                          {120, 20, 128, 128},
+                                                                          {127, 2, 120, 20},
+                                                                          {5, 100, 299, 1},
+                                                                          {0, 2, 0, kColumns},
+                                                                          {4, 0, 0, 5}}) {
+      std::vector<float> values(part.rows * part.columns, -1), expected;
+      std::vector<uint16_t> stored(values.size());
+      ASSERT_TRUE(weight.Read(part, values.data()).ok());
+      if (name == "b") ASSERT_TRUE(weight.ReadBf16(part, stored.data()).ok());
+      for (int64_t i = 0; i < part.rows; ++i) {
+        for (int64_t j = 0; j < part.columns; ++j) {
+          const int64_t at = (part.first_row + i) * kColumns + part.first_column + j;
+          expected.push_back(whole[at]);
+          if (name == "b") ASSERT_EQ(stored[i * part.columns + j], halves[at]);
+        }
+      }
+      EXPECT_EQ(values, expected) << name << " " << part.first_row << " " << part.first_column;
+    }
+  }
+}
+
 TEST_F(StoredWeights, Fp8WithoutItsScalesOrWithStrangeOnesIsRefused) {
   const Bytes weight = Tensor("w", kFp8Dtype, {130, 2}, std::vector<uint8_t>(260, 0x38));
   const auto with = [&](const std::string& dtype, const std::vector<int64_t>& shape, auto values) {

@@ -31,8 +31,8 @@ class Checkpoint : public ::testing::Test {
   }
   absl::Status Save(int64_t step, int64_t keep_last = 1) {
     state_.step = step;
-    return SaveCheckpoint(folder_ / "checkpoints", policy_.model, "configs/tiny/base", optimizer_, state_,
-                          keep_last);
+    return SaveCheckpoint(folder_ / "checkpoints", {policy_.model, "configs/tiny/base", optimizer_, state_},
+                          {.keep_last = keep_last}, Mesh::Single().world());
   }
   std::vector<int64_t> Steps() {
     std::vector<int64_t> steps;
@@ -91,8 +91,10 @@ TEST_F(Checkpoint, OfRoundedWeightsHasBothAndReadsBackToTheSameBits) {
   const ModelConfig& config = policy_.model.config();
   const auto policy = PolicyOf({config, RandomParameters(config)}, &backend, {.trained = true, .bf16 = true});
   Optimizer optimizer(policy.get());
-  ASSERT_TRUE(SaveCheckpoint(folder_ / "checkpoints", *policy, "", optimizer, state_, 2).ok());
-  const auto read = ReadPolicy(Latest(), WeightNumbers::kAsStored);
+  ASSERT_TRUE(
+      SaveCheckpoint(folder_ / "checkpoints", {*policy, "", optimizer, state_}, {}, Mesh::Single().world())
+          .ok());
+  const auto read = ReadPolicy(Latest(), {WeightNumbers::kAsStored});
   ASSERT_TRUE(read.ok()) << read.status();
   for (const Parameter& parameter : policy->weights().computed().list())
     EXPECT_TRUE(read->parameters[parameter.name].equal(parameter.value)) << parameter.name;
