@@ -100,8 +100,14 @@ absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& wo
     if (sum.ok()) mine[file] = *sum;
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(status, world));
-  Json sums = Json::object();
-  for (const std::string& part : world.AllGather(mine.dump())) sums.update(Json::parse(part));
+  const std::vector<std::string> parts = world.AllGather(mine.dump());
+  std::vector<Json> of_rank;
+  for (const std::string& part : parts) of_rank.push_back(Json::parse(part));
+  Json sums = Json::object();  // in the order of the files, whoever read them
+  for (size_t i = 0; i < files.size(); ++i) {
+    const auto file = files[i].get<std::string>();
+    sums[file] = of_rank[i % of_rank.size()][file];
+  }
   return sums;
 }
 
