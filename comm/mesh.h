@@ -32,6 +32,9 @@ struct MeshSizes {
   int64_t pp_chunks = 1;
   PipelineKind pp_schedule = PipelineKind::k1f1b;
 
+  // Of layers that each rank of pp has; one alone has them all in one.
+  int64_t chunks() const { return pp == 1 ? 1 : pp_chunks; }
+
   int64_t operator[](Axis axis) const;
 
   template <class V>

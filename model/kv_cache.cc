@@ -2,6 +2,7 @@
 #include "model/kv_cache.h"
 
 #include "core/check.h"
+#include "model/layout.h"
 
 namespace temper {
 
@@ -26,7 +27,7 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPl
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place)
     : backend_(backend),
-      layers_(config.num_layers),
+      layers_(NumLayersOf(config, place)),
       pages_(pages),
       block_floats_(kernels::BlockFloats(AttentionShapeOf(config, place))) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
@@ -36,7 +37,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& bac
 void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
 
 int64_t KvCache::BytesPerPage(const ModelConfig& config, const MeshPlace& place) {
-  return config.num_layers * kernels::BlockFloats(AttentionShapeOf(config, place)) * 4;
+  return MostLayers(config, place.sizes) * kernels::BlockFloats(AttentionShapeOf(config, place)) * 4;
 }
 
 }  // namespace temper

@@ -14,9 +14,9 @@ namespace temper {
 // MLA the latent and the rotated key, shared by all heads.
 kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPlace& place = {});
 
-// The paged cache's storage: `pages` pages of 64 positions, each in every layer. Who owns which page is the
-// engine's business (rollout/page_allocator.h). Memory is not cleared: attention never reads a position that
-// was not written.
+// The paged cache's storage: `pages` pages of 64 positions, each in every layer that the rank has. Who owns
+// which page is the engine's business (rollout/page_allocator.h). Memory is not cleared: attention never
+// reads a position that was not written.
 class KvCache {
  public:
   // In the backend's memory, which outlives it.
@@ -28,6 +28,7 @@ class KvCache {
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 
+  // On the rank of the pipeline that has the most layers, so that all have as many pages.
   static int64_t BytesPerPage(const ModelConfig& config, const MeshPlace& place = {});
 
  private:

@@ -132,7 +132,10 @@ std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
 bool HasLayer(const ModelConfig& config, const MeshPlace& place, int64_t layer) {
   const bool first = place[Axis::kPp] == 0, last = place[Axis::kPp] == place.sizes.pp - 1;
   if (layer < 0) return first || (last && config.tie_word_embeddings);
-  return layer == config.num_layers ? last : LayersOf(config, place).Has(layer);
+  if (layer == config.num_layers) return last;
+  for (int64_t chunk = 0; chunk < place.sizes.chunks(); ++chunk)
+    if (LayersOf(config, place, chunk).Has(layer)) return true;
+  return false;
 }
 
 // By name, all elements counted.
@@ -200,9 +203,27 @@ std::vector<LayoutBlock> BlocksOf(const LayoutEntry& entry) {
   return blocks;
 }
 
-IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place) {
-  const Share share = ShareOf(config.num_layers, place[Axis::kPp], place.sizes.pp);
+IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place, int64_t chunk) {
+  const Share share = ShareOf(config.num_layers, chunk * place.sizes.pp + place[Axis::kPp],
+                              place.sizes.pp * place.sizes.chunks());
   return {share.begin, share.end};
+}
+
+int64_t NumLayersOf(const ModelConfig& config, const MeshPlace& place) {
+  int64_t layers = 0;
+  for (int64_t chunk = 0; chunk < place.sizes.chunks(); ++chunk) {
+    const IndexRange range = LayersOf(config, place, chunk);
+    layers += range.end - range.begin;
+  }
+  return layers;
+}
+
+int64_t MostLayers(const ModelConfig& config, const MeshSizes& sizes) {
+  MeshPlace place{sizes, {}};
+  int64_t most = 0;
+  for (int64_t& stage = place.at[static_cast<int>(Axis::kPp)]; stage < sizes.pp; ++stage)
+    most = std::max(most, NumLayersOf(config, place));
+  return most;
 }
 
 // Routed experts are dealt to the ranks of ep and of tp, which cuts none of them.
@@ -260,8 +281,10 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
                   return owners <= c.routed_experts &&
                          (kernels::kChunks % owners == 0 || owners % kernels::kChunks == 0);
                 }));
-  return CheckAxis(Axis::kPp, sizes.pp, absl::StrFormat("the policy has %d layers", c.num_layers),
-                   [&](int64_t size) { return size <= c.num_layers; });
+  const std::string chunks =
+      sizes.chunks() > 1 ? absl::StrFormat("with mesh.pp_chunks %d ", sizes.chunks()) : "";
+  return CheckAxis(Axis::kPp, sizes.pp, absl::StrCat(chunks, "the policy has ", c.num_layers, " layers"),
+                   [&](int64_t size) { return size * (size == 1 ? 1 : sizes.chunks()) <= c.num_layers; });
 }
 
 Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<LayoutEntry> along)

@@ -61,14 +61,18 @@ struct LayoutUnit {
 // sizes that it does not divide, and the nearest size that it could be.
 absl::Status CheckMesh(const ModelConfig& config, const MeshSizes& sizes);
 
-// The layers, and the routed experts of each, that the rank at this place has.
 struct IndexRange {
   int64_t begin = 0, end = 0;
 
   bool Has(int64_t i) const { return begin <= i && i < end; }
 };
-IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place);
+// The layers of a chunk of mesh.pp_chunks, and the routed experts of each, that the rank at this place has.
+// Chunk c is the one of number c * pp + its place among all ranks' chunks.
+IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place, int64_t chunk);
 IndexRange ExpertsOf(const ModelConfig& config, const MeshPlace& place);
+// All layers of the rank at this place; and of the rank that has the most.
+int64_t NumLayersOf(const ModelConfig& config, const MeshPlace& place);
+int64_t MostLayers(const ModelConfig& config, const MeshSizes& sizes);
 // Whether the rank at this place has a part of the weight, and cuts it down to that part. The head tied to
 // the embedding is one weight, of the first and of the last stage.
 bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry);

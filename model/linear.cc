@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/linear.h"
 
+#include <utility>
+
 #include "core/check.h"
 #include "model/across.h"
 
@@ -62,6 +64,23 @@ void Linear::BiasGradient(const Context& c, Matrix dy) const {
   if (bias_ != nullptr) c.backend->BiasGradient(dy, bias_->gradient.f32());
 }
 
+void WeightQueue::Add(const Linear& linear, Matrix dy, Matrix x) {
+  weights_.push_back(linear.WeightGradient(dy, x));
+  biases_.emplace_back(linear, dy);
+}
+
+void WeightQueue::Add(WeightQueue more) {
+  weights_.insert(weights_.end(), more.weights_.begin(), more.weights_.end());
+  biases_.insert(biases_.end(), more.biases_.begin(), more.biases_.end());
+}
+
+void WeightQueue::Compute(const Context& c) {
+  c.backend->WeightGradients(weights_);
+  for (const auto& [linear, dy] : biases_) linear.BiasGradient(c, dy);
+  weights_.clear();
+  biases_.clear();
+}
+
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
   size_t turn = 0, more = 0;
   for (const Term& term : terms) {
@@ -87,10 +106,7 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, M
   }
 }
 
-void Backprop::Weight(const Linear& linear, Matrix dy, Matrix x) {
-  weights_.push_back(linear.WeightGradient(dy, x));
-  biases_.emplace_back(linear, dy);
-}
+void Backprop::Weight(const Linear& linear, Matrix dy, Matrix x) { weights_.Add(linear, dy, x); }
 
 void Backprop::Inputs() {
   for (size_t turn = 0; turn < inputs_.size(); ++turn) {
@@ -109,10 +125,11 @@ void Backprop::Finish(const Part& part) const {
 }
 
 void Backprop::Weights() {
-  c_.backend->WeightGradients(weights_);
-  for (const auto& [linear, dy] : biases_) linear.BiasGradient(c_, dy);
-  weights_.clear();
-  biases_.clear();
+  if (c_.later != nullptr) {
+    c_.later->Add(std::exchange(weights_, {}));
+  } else {
+    weights_.Compute(c_);
+  }
 }
 
 void Norm::Forward(const Context& c, Matrix x, Matrix y, float* rstd) const {

@@ -5,6 +5,7 @@
 
 #include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/workspace.h"
@@ -71,6 +72,20 @@ class Linear {
   Cut cut_ = Cut::kNone;
 };
 
+// Gradients of weights and biases that wait to be computed, in the order in which they were put here. What
+// they are made of lives until then.
+class WeightQueue {
+ public:
+  void Add(const Linear& linear, Matrix dy, Matrix x);
+  void Add(WeightQueue more);
+  // All weights' in one parallel region, then those of biases. The queue is empty again.
+  void Compute(const Context& c);
+
+ private:
+  std::vector<kernels::WeightGradient> weights_;
+  std::vector<std::pair<Linear, Matrix>> biases_;
+};
+
 // The way back through a block's linears. What is queued is computed when asked for.
 class Backprop {
  public:
@@ -89,7 +104,7 @@ class Backprop {
   void Weight(const Linear& linear, Matrix dy, Matrix x);
   // Computes all dx that were queued, what does not wait for one another in one parallel region.
   void Inputs();
-  // Computes all gradients of weights in one parallel region, then those of biases.
+  // Computes all gradients of weights and biases, or puts them where the context wants them.
   void Weights();
 
  private:
@@ -102,8 +117,7 @@ class Backprop {
   const Context& c_;
   std::vector<std::vector<kernels::Product>> inputs_;  // products that wait for those before
   std::vector<std::vector<Part>> parts_;               // of each of these, those that ranks share
-  std::vector<kernels::WeightGradient> weights_;
-  std::vector<std::pair<Linear, Matrix>> biases_;
+  WeightQueue weights_;
 };
 
 // y = x / rms(x) * weight (Zhang and Sennrich 2019).

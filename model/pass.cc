@@ -6,6 +6,8 @@
 namespace temper {
 namespace {
 
+constexpr int kTag = 3;  // of activations between the ranks of a pipeline
+
 int64_t Blocks(int64_t positions) {
   return (positions + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
 }
@@ -46,21 +48,30 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   const BatchView view = stack_.View(positions, sequences);
 
   Matrix x = space_.NewRows(rows, hidden), y = space_.NewRows(rows, hidden);
-  stack_.vocabulary().Embed(c, batch.tokens, x);
   const Workspace::Mark mark = space_.Here();
-  for (size_t block = 0; block < stack_.blocks().size(); ++block) {
-    if (block % 2 == 0) {
-      page = 0;
-      for (const TokenBatch::Sequence& sequence : batch.sequences) {
-        const int64_t count = Blocks(sequence.first_position + sequence.rows);
-        for (int64_t b = 0; b < count; ++b)
-          pointers[page++] = cache.Block(static_cast<int64_t>(block / 2), sequence.pages[b]);
-      }
+  Communicator& ranks = stack_.pipeline();
+  for (const Stack::Chunk& chunk : stack_.chunks()) {
+    if (chunk.embeds) {
+      stack_.vocabulary().Embed(c, batch.tokens, x);
+    } else {
+      stack_.ReceiveRows(x, (ranks.rank() + ranks.size() - 1) % ranks.size(), kTag);
     }
-    stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
-    std::swap(x, y);
-    space_.Release(mark);
+    for (size_t block = chunk.begin; block < chunk.end; ++block) {
+      if (block % 2 == 0) {
+        page = 0;
+        for (const TokenBatch::Sequence& sequence : batch.sequences) {
+          const int64_t count = Blocks(sequence.first_position + sequence.rows);
+          for (int64_t b = 0; b < count; ++b)
+            pointers[page++] = cache.Block(static_cast<int64_t>(block / 2), sequence.pages[b]);
+        }
+      }
+      stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
+      std::swap(x, y);
+      space_.Release(mark);
+    }
+    if (!chunk.predicts) stack_.SendRows(x, (ranks.rank() + 1) % ranks.size(), kTag);
   }
+  if (!stack_.chunks().back().predicts) return {};
 
   // Only the rows asked for reach the head.
   const int64_t selected = static_cast<int64_t>(logit_rows.size());
@@ -91,64 +102,94 @@ void TrainPass::PlaceSequences(const Microbatch& batch) {
   TEMPER_CHECK(positions_.size() == batch.tokens.size());
 }
 
-void TrainPass::Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies) {
+void TrainPass::Begin(const Microbatch& batch) {
   TEMPER_CHECK(batch.targets.size() == batch.tokens.size());
   stack_.weights().Pack();
   space_.Clear();
   batch_ = &batch;
-  temperature_ = temperature;
   inputs_.clear();
   saved_.clear();
+  output_ = gradient_ = {};
   PlaceSequences(batch);
-  kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_, &stack_.mesh()};
-  const BatchView view = stack_.View(positions_, sequences_);
-  const int64_t rows = static_cast<int64_t>(batch.tokens.size()), hidden = stack_.config().hidden_size;
+  inputs_.push_back(space_.NewRows(static_cast<int64_t>(batch.tokens.size()), stack_.config().hidden_size));
+}
 
-  Matrix x = space_.NewRows(rows, hidden), spare;
-  saved_.resize(keep_ == Keep::kNothing ? 0 : stack_.blocks().size());
-  if (keep_ == Keep::kNothing) spare = space_.NewRows(rows, hidden);
-  stack_.vocabulary().Embed(c, batch.tokens, x);
-  for (size_t i = 0; i < stack_.blocks().size(); ++i) {
-    const Matrix y = spare ? spare : space_.NewRows(rows, hidden);
+Matrix TrainPass::Forward() {
+  TEMPER_CHECK(batch_ != nullptr && !output_, "Forward before Begin");
+  const Context c = context();
+  const BatchView view = stack_.View(positions_, sequences_);
+  Matrix x = inputs_.front(), spare;
+  const size_t blocks = chunk_.end - chunk_.begin;
+  saved_.resize(keep_ == Keep::kNothing ? 0 : blocks);
+  if (keep_ == Keep::kNothing) spare = space_.NewRows(x.rows, x.cols);
+  if (chunk_.embeds) stack_.vocabulary().Embed(c, batch_->tokens, x);
+  for (size_t i = 0; i < blocks; ++i) {
+    const Matrix y = spare ? spare : space_.NewRows(x.rows, x.cols);
     const Workspace::Mark mark = space_.Here();
     const bool keeps = Keeps(i);
-    stack_.blocks()[i]->Forward(c, view, x, y, keeps ? &saved_[i] : nullptr);
+    stack_.blocks()[chunk_.begin + i]->Forward(c, view, x, y, keeps ? &saved_[i] : nullptr);
     if (!keeps) space_.Release(mark);
     if (spare) {
       spare = x;
-    } else {
+    } else if (i > 0) {
       inputs_.push_back(x);
     }
     x = y;
   }
-  inputs_.push_back(x);
-  rstd_ = space_.Floats(rows);
-  hidden_ = space_.NewRows(rows, hidden);
-  stack_.final_norm().Forward(c, x, hidden_, rstd_);
-  stack_.vocabulary().Logprobs(c, hidden_, {batch.targets, temperature, &sums_}, logprobs, entropies);
+  return output_ = x;
 }
 
-void TrainPass::Backward(const float* dlogprobs) {
-  TEMPER_CHECK(batch_ != nullptr && keep_ != Keep::kNothing, "Backward without what the forward pass keeps");
-  kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_, &stack_.mesh()};
-  const BatchView view = stack_.View(positions_, sequences_);
-  const int64_t rows = hidden_.rows;
-  Matrix dy = space_.NewRows(rows, hidden_.cols), dx = space_.NewRows(rows, hidden_.cols);
-  stack_.vocabulary().LogprobsBackward(c, hidden_, {batch_->targets, temperature_, &sums_}, dlogprobs, dx);
-  stack_.final_norm().Backward(c, {dx, inputs_.back(), rstd_, dy});
-  const Workspace::Mark mark = space_.Here();
-  for (size_t i = stack_.blocks().size(); i-- > 0;) {
-    Block& block = *stack_.blocks()[i];
-    if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
-    block.Backward(c, view, *saved_[i], dy, dx);
-    std::swap(dy, dx);
-    saved_[i].reset();
-    space_.Release(mark);
-  }
-  stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
-  batch_ = nullptr;
+void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) {
+  TEMPER_CHECK(chunk_.predicts && output_, "Logprobs before Forward");
+  const Context c = context();
+  temperature_ = temperature;
+  rstd_ = space_.Floats(output_.rows);
+  hidden_ = space_.NewRows(output_.rows, output_.cols);
+  stack_.final_norm().Forward(c, output_, hidden_, rstd_);
+  stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_}, logprobs, entropies);
 }
+
+void TrainPass::StartBackward(const float* dlogprobs) {
+  TEMPER_CHECK(chunk_.predicts);
+  const Context c = context();
+  const Matrix dy = gradient();
+  const Workspace::Mark mark = space_.Here();
+  const Matrix dx = space_.NewRows(dy.rows, dy.cols);
+  stack_.vocabulary().LogprobsBackward(c, hidden_, {batch_->targets, temperature_, &sums_}, dlogprobs, dx);
+  stack_.final_norm().Backward(c, {dx, output_, rstd_, dy});
+  space_.Release(mark);
+}
+
+Matrix TrainPass::gradient() {
+  TEMPER_CHECK(batch_ != nullptr && output_ && keep_ != Keep::kNothing,
+               "Backward without what the forward pass keeps");
+  if (!gradient_) gradient_ = space_.NewRows(output_.rows, output_.cols);
+  return gradient_;
+}
+
+Matrix TrainPass::Backward(bool weights_later) {
+  Context c = context();
+  if (weights_later) c.later = &later_;
+  Matrix dy = gradient(), dx;
+  if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
+  const BatchView view = stack_.View(positions_, sequences_);
+  const Workspace::Mark mark = space_.Here();
+  for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
+    Block& block = *stack_.blocks()[chunk_.begin + i];
+    // What the gradients of weights are made of has to be there still.
+    const Matrix to = weights_later ? space_.NewRows(dy.rows, dy.cols) : dx;
+    if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
+    block.Backward(c, view, *saved_[i], dy, to);
+    dx = dy;
+    dy = to;
+    saved_[i].reset();
+    if (!weights_later) space_.Release(mark);
+  }
+  if (chunk_.embeds) stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
+  batch_ = nullptr;
+  return dy;
+}
+
+void TrainPass::BackwardWeights() { later_.Compute(context()); }
 
 }  // namespace temper

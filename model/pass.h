@@ -40,7 +40,8 @@ class DecodePass {
   explicit DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend()) {}
 
   // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
-  // in the backend's memory until the next pass.
+  // in the backend's memory until the next pass; of a pipeline on its last rank, and none on others. Its
+  // ranks call together.
   Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
 
   int64_t bytes() const { return space_.bytes(); }
@@ -57,26 +58,49 @@ class TrainPass {
   // backward pass, up to its last product: same bits, less memory, more work. kInputs: all blocks;
   // kAttention: the MLPs, whose activations are the largest.
   enum class Keep { kNothing, kInputs, kAttention, kAll };
-  // The stack outlives the pass.
-  TrainPass(Stack* stack, Keep keep) : stack_(*stack), keep_(keep), space_(&stack->backend()) {}
+  // Through one of the stack's chunks, which outlives the pass.
+  TrainPass(Stack* stack, Keep keep, int64_t chunk = 0)
+      : stack_(*stack), chunk_(stack->chunks().at(chunk)), keep_(keep), space_(&stack->backend()) {}
 
-  // logprobs[i] = log p(targets[i] | tokens before) at the temperature, 0 where the target is -1; entropies
-  // may be null. The batch outlives the Backward that may follow.
-  void Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies = nullptr);
+  // Where the chunk is the whole stack: logprobs[i] = log p(targets[i] | tokens before) at the temperature, 0
+  // where the target is -1; entropies may be null. The batch outlives the Backward that may follow.
+  void Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies = nullptr) {
+    Begin(batch);
+    Forward();
+    Logprobs(temperature, logprobs, entropies);
+  }
+  // The same in parts: Begin; input() of the chunk before; Forward, whose rows are the next chunk's input;
+  // in the last chunk Logprobs.
+  void Begin(const Microbatch& batch);
+  Matrix input() const { return inputs_.front(); }
+  Matrix Forward();
+  void Logprobs(float temperature, float* logprobs, double* entropies = nullptr);
 
   // Gradients of sum_i dlogprobs[i] * logprobs[i] continue their chains in the bound buffers. Once after
   // each Logprobs.
-  void Backward(const float* dlogprobs);
+  void Backward(const float* dlogprobs) {
+    StartBackward(dlogprobs);
+    Backward(/*weights_later=*/false);
+  }
+  // The same in parts: in the last chunk StartBackward, in others gradient() of the rows that Forward gave;
+  // Backward, which returns the gradient of input(); BackwardWeights where it left the weights for later.
+  void StartBackward(const float* dlogprobs);
+  Matrix gradient();
+  Matrix Backward(bool weights_later);
+  void BackwardWeights();
 
   int64_t bytes() const { return space_.bytes(); }
 
  private:
-  // Whether block i keeps what its way back needs.
+  // Whether block i of the chunk keeps what its way back needs.
   bool Keeps(size_t i) const { return keep_ == Keep::kAll || (keep_ == Keep::kAttention && i % 2 == 0); }
   // Where the sequences' keys and values go, in one layer after another.
   void PlaceSequences(const Microbatch& batch);
 
+  Context context() { return {&stack_.backend(), &space_, &stack_.mesh()}; }
+
   Stack& stack_;
+  const Stack::Chunk& chunk_;
   const Keep keep_;
   Workspace space_;
   const Microbatch* batch_ = nullptr;
@@ -84,10 +108,13 @@ class TrainPass {
   std::vector<int32_t> positions_;
   std::vector<float*> block_pointers_;
   std::vector<kernels::AttentionSequence> sequences_;
-  std::vector<Matrix> inputs_;  // of each block, and of the final norm
+  std::vector<Matrix> inputs_;  // of each block; without Backward of the first alone
   std::vector<std::unique_ptr<Saved>> saved_;
+  Matrix output_;  // of the last block
   Matrix hidden_;
   float* rstd_ = nullptr;
+  Matrix gradient_;  // of output_
+  WeightQueue later_;
   std::vector<kernels::LogSumExp> sums_;
 };
 

@@ -31,14 +31,35 @@ Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
       vocabulary_(config, weights),
       final_norm_(*weights, "model.norm", config.rms_norm_eps),
       rope_(config, &weights->backend()) {
-  TEMPER_CHECK(static_cast<bool>(final_norm_));
   TEMPER_CHECK(mesh.sizes().tp == 1 || (backend().exact() && backend().host_memory()),
                "ranks share products on the CPU only");
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const LayerWeights source(*weights, layer);
-    blocks_.push_back(MakeAttentionBlock(config, source, {layer, mesh.place()}));
-    blocks_.push_back(MakeMlpBlock(config, source, {layer, mesh.place()}));
+  const int64_t chunks = mesh.sizes().chunks();
+  for (int64_t c = 0; c < chunks; ++c) {
+    Chunk& chunk = chunks_.emplace_back();
+    chunk.begin = blocks_.size();
+    const IndexRange layers = LayersOf(config, mesh.place(), c);
+    for (int64_t layer = layers.begin; layer < layers.end; ++layer) {
+      const LayerWeights source(*weights, layer);
+      blocks_.push_back(MakeAttentionBlock(config, source, {layer, mesh.place()}));
+      blocks_.push_back(MakeMlpBlock(config, source, {layer, mesh.place()}));
+    }
+    chunk.end = blocks_.size();
+    chunk.embeds = c == 0 && pipeline().rank() == 0;
+    chunk.predicts = c == chunks - 1 && pipeline().rank() == pipeline().size() - 1;
   }
+  TEMPER_CHECK(chunks_.back().predicts == static_cast<bool>(final_norm_));
+}
+
+void Stack::SendRows(Matrix rows, int to, int tag) const {
+  std::vector<float> host(rows.rows * rows.cols);
+  backend().CopyToHost(rows, host.data());
+  pipeline().SendCopy(host.data(), host.size() * sizeof(float), to, tag);
+}
+
+void Stack::ReceiveRows(Matrix rows, int from, int tag) const {
+  std::vector<float> host(rows.rows * rows.cols);
+  pipeline().Receive(host.data(), host.size() * sizeof(float), from, tag);
+  backend().CopyFromHost(host.data(), rows);
 }
 
 BatchView Stack::View(const std::vector<int32_t>& positions,

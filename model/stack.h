@@ -13,8 +13,8 @@
 
 namespace temper {
 
-// The policy's layers one on another, between the embedding and the head: what passes go through
-// (model/pass.h). Holds nothing of a pass.
+// The policy's layers one on another, between the embedding and the head, or those that this rank of a
+// pipeline (mesh.pp) has: what passes go through (model/pass.h). Holds nothing of a pass.
 class Stack {
  public:
   // The weights, and the mesh by which ranks share them, outlive the stack.
@@ -25,8 +25,21 @@ class Stack {
   kernels::Backend& backend() const { return weights_.backend(); }
   const Mesh& mesh() const { return mesh_; }
   const Vocabulary& vocabulary() const { return vocabulary_; }
-  // Two a layer: attention, then the MLP.
+  // Two a layer: attention, then the MLP. Of all chunks, one behind another.
   const std::vector<std::unique_ptr<Block>>& blocks() const { return blocks_; }
+  // Neighbouring layers that this rank has, its blocks [begin, end). Of one rank there is one chunk, with the
+  // embedding before it and the head behind it.
+  struct Chunk {
+    size_t begin = 0, end = 0;
+    bool embeds = false, predicts = false;
+  };
+  const std::vector<Chunk>& chunks() const { return chunks_; }
+  // The ranks that have the other chunks.
+  Communicator& pipeline() const { return mesh_.axis(Axis::kPp); }
+  // Rows of activations, or their gradients, to and from a rank of the pipeline; sending waits for nobody.
+  void SendRows(Matrix rows, int to, int tag) const;
+  void ReceiveRows(Matrix rows, int from, int tag) const;
+  // Of the last chunk's rank.
   const Norm& final_norm() const { return final_norm_; }
 
   // The rotation's tables reach beyond every position; those of an older view die if they grow.
@@ -39,6 +52,7 @@ class Stack {
   const Mesh& mesh_;
   Vocabulary vocabulary_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<Chunk> chunks_;
   Norm final_norm_;
   RopeTables rope_;
 };

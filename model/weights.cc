@@ -14,7 +14,7 @@ constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded)
-    : parameters_(std::move(parameters)), backend_(backend), tied_(config.tie_word_embeddings) {
+    : parameters_(std::move(parameters)), backend_(backend) {
   for (Parameter& parameter : parameters_.list()) {
     at::Tensor& value = parameter.value;
     if (!backend->host_memory()) value = NewTensor(*backend, value.sizes(), value.scalar_type()).copy_(value);
@@ -32,12 +32,12 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
   }
   const auto at = [&](const char* name) {
     const int64_t index = parameters_.layout().Find(name);
-    TEMPER_CHECK(index >= 0, "no parameter ", name);
-    return &weights_[index];
+    return index < 0 ? nullptr : &weights_[index];
   };
   embedding_ = at("model.embed_tokens.weight");
+  tied_ = config.tie_word_embeddings && embedding_ != nullptr;
   Weight* const head = tied_ ? embedding_ : at("lm_head.weight");
-  head_ = *head;
+  if (head != nullptr) head_ = *head;
   for (size_t i = 0; i < weights_.size(); ++i) {
     const LayoutEntry& entry = parameters_.layout().entries()[i];
     if (entry.shape.size() != 2 || absl::StrContains(entry.name, "kv_b_proj")) continue;
@@ -82,7 +82,7 @@ void Weights::BindGradients(float* flat) {
     Weight& weight = weights_[i];
     weight.gradient =
         entries[i].trained ? kernels::F32(flat + entries[i].offset, weight.n(), weight.k()) : Matrix();
-    if (weight.value.data == head_.value.data) head_.gradient = weight.gradient;
+    if (head_.value && weight.value.data == head_.value.data) head_.gradient = weight.gradient;
   }
   if (tied_) head_.gradient = kernels::F32(flat + TrainedFloats(), head_.n(), head_.k());
 }

@@ -29,8 +29,11 @@ class Weights : public WeightSource {
   bool rounded() const { return rounded_.has_value(); }
   kernels::Backend& backend() const { return *backend_; }
   const Weight* Find(const std::string& name) const override;  // by its name in the layout
+  // Of a rank that has it (Layout).
   const Weight& embedding() const { return *embedding_; }
   const Weight& head() const { return head_; }
+  // Whether the head is the embedding: of a pipeline, its first and its last rank have it.
+  bool tied() const { return tied_; }
 
   // The policy version that the weights are now; panels packed from older ones are packed anew by Pack.
   void Changed(int64_t version);
@@ -52,7 +55,7 @@ class Weights : public WeightSource {
   Parameters parameters_;
   std::optional<Parameters> rounded_;
   kernels::Backend* const backend_;
-  const bool tied_;
+  bool tied_ = false;
   int64_t version_ = 0, packed_version_ = -1;
   std::vector<Weight> weights_;  // one for each parameter
   Weight* embedding_ = nullptr;

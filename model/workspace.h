@@ -48,11 +48,15 @@ class Workspace {
   int64_t used_ = 0;  // floats of chunks_[chunk_]
 };
 
-// What a block computes with.
+class WeightQueue;
+
+// What a block computes with. `later`: where the gradients of weights are put, which else are computed at
+// once (model/linear.h).
 struct Context {
   kernels::Backend* backend = nullptr;
   Workspace* workspace = nullptr;
   const Mesh* mesh = &Mesh::Single();
+  WeightQueue* later = nullptr;
 };
 
 }  // namespace temper

@@ -147,8 +147,8 @@ void Engine::Step() {
     if (rows.sequence->missing() > 0) continue;
     SequenceGroup& group = *rows.sequence->group;
     if (rows.sequence->trajectory.tokens.empty() && group.not_begun > 1) {
-      group.logits = model_->backend().Allocate(logits.cols * 4);
-      model_->backend().Copy(logits.Rows(row, 1), LogitsOf(group));
+      group.logits = model_->backend().Allocate(model_->config().vocab_size * 4);
+      if (logits) model_->backend().Copy(logits.Rows(row, 1), LogitsOf(group));
     }
     const size_t drawn = 1 + rows.drafts.size();
     AppendRight(rows, absl::MakeSpan(tokens).subspan(row, drawn));
@@ -172,7 +172,13 @@ std::vector<kernels::SampledToken> Engine::Draw(absl::Span<const Place> places, 
       parameters.back().banned = sequence->group->ends;
   }
   std::vector<kernels::SampledToken> tokens(places.size());
-  if (!tokens.empty()) model_->backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
+  if (tokens.empty()) return tokens;
+  Stack& stack = model_->stack();
+  if (stack.chunks().back().predicts)
+    model_->backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
+  // Only the last rank of a pipeline has logits.
+  Communicator& ranks = stack.pipeline();
+  if (ranks.size() > 1) ranks.Broadcast(tokens.data(), tokens.size() * sizeof tokens[0], ranks.size() - 1);
   return tokens;
 }
 

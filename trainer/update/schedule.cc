@@ -101,6 +101,12 @@ std::vector<PipelineAction> ScheduleOf(PipelineKind kind, const PipelineShape& s
   return std::move(row).Take();
 }
 
+std::vector<PipelineAction> ForwardScheduleOf(const PipelineShape& shape, int64_t rank) {
+  Row row(shape, rank);
+  for (const Turn& turn : Turns(shape, /*backward=*/false)) row.Forward(turn);
+  return std::move(row).Take();
+}
+
 PipelineTable ScheduleOf(PipelineKind kind, const PipelineShape& shape) {
   PipelineTable table;
   for (int64_t rank = 0; rank < shape.ranks; ++rank) table.push_back(ScheduleOf(kind, shape, rank));

@@ -47,6 +47,9 @@ PipelineTable ScheduleOf(PipelineKind kind, const PipelineShape& shape);
 // What rank `rank` does in it, alone.
 std::vector<PipelineAction> ScheduleOf(PipelineKind kind, const PipelineShape& shape, int64_t rank);
 
+// Forward alone, in the order of microbatches in each chunk.
+std::vector<PipelineAction> ForwardScheduleOf(const PipelineShape& shape, int64_t rank);
+
 // How long a chunk of a microbatch takes, in one unit. dX and dW together take both.
 struct PipelineCosts {
   double forward = 1, inputs = 1, weights = 1, message = 0;

@@ -13,6 +13,8 @@
 namespace temper {
 namespace {
 
+constexpr int kTiedTag = 4;  // of a tied head's gradient between the ends of a pipeline
+
 void AddSums(const LossSums& from, LossSums* to) {
   to->loss += from.loss;
   to->kl += from.kl;
@@ -93,19 +95,23 @@ void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
                       int64_t tokens_per_microbatch, float temperature,
                       absl::FunctionRef<void(size_t, absl::Span<const float>)> result) {
-  std::vector<float> logprobs, counted;
+  std::vector<Microbatch> batches;
+  std::vector<std::pair<size_t, size_t>> origins;  // of each batch its first sequence, and how many
   ForEachMicrobatch(sequences, tokens_per_microbatch,
                     [&](const Microbatch& batch, size_t first, size_t count) {
-                      logprobs.resize(batch.tokens.size());
-                      model.Logprobs(batch, temperature, logprobs.data());
-                      int64_t row = 0;
-                      for (size_t i = first; i < first + count; ++i) {
-                        const TrainSequence& sequence = *sequences[i];
-                        Gather(sequence, &logprobs[row], &counted);
-                        result(i, counted);
-                        row += sequence.length() - 1;
-                      }
+                      batches.push_back(batch);
+                      origins.emplace_back(first, count);
                     });
+  std::vector<float> counted;
+  Pipeline(&model, TrainPass::Keep::kNothing)
+      .Logprobs(batches, temperature, [&](size_t batch, const float* logprobs) {
+        const auto [first, count] = origins[batch];
+        for (size_t i = first; i < first + count; ++i) {
+          Gather(*sequences[i], logprobs, &counted);
+          result(i, counted);
+          logprobs += sequences[i]->length() - 1;
+        }
+      });
 }
 
 Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh)
@@ -113,9 +119,11 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       optimizer_(optimizer),
       options_(options),
       mesh_(mesh),
-      pass_(&model->stack(), options.keep),
+      pipeline_(model, options.keep),
       sum_(&model->backend(), model->weights().TrainedFloats(),
-           {options.gradient_bits, options.gradient_leaves}) {}
+           {options.gradient_bits, options.gradient_leaves}) {
+  TEMPER_CHECK(mesh.sizes().pp == model->mesh().sizes().pp, "a policy of another mesh");
+}
 
 Updater::~Updater() = default;
 
@@ -137,34 +145,97 @@ std::shared_ptr<void> Updater::BeginLeaf() {
   }
   float* const numbers = static_cast<float*>(memory.get());
   model_->backend().Zero(kernels::F32(numbers, 1, model_->weights().GradientFloats()));
-  model_->weights().BindGradients(numbers);
   return memory;
 }
 
-void Updater::RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
-                      std::vector<LossSums>* sums, StepResult* result) {
-  std::vector<float> logprobs, dlogprobs, counted, dcounted;
-  ForEachMicrobatch(leaf, options_.tokens_per_microbatch,
-                    [&](const Microbatch& batch, size_t first, size_t count) {
-                      logprobs.resize(batch.tokens.size());
-                      dlogprobs.assign(batch.tokens.size(), 0.0f);
-                      mesh_.world().Announce("updates");
-                      pass_.Logprobs(batch, temperature, logprobs.data());
-                      int64_t row = 0;
-                      for (size_t i = first; i < first + count; ++i) {
-                        const TrainSequence& sequence = *leaf[i];
-                        sums->emplace_back();
-                        Gather(sequence, &logprobs[row], &counted);
-                        dcounted.resize(counted.size());
-                        loss(sequence, counted, absl::MakeSpan(dcounted), &sums->back());
-                        Scatter(sequence, dcounted, &dlogprobs[row]);
-                        row += sequence.length() - 1;
-                      }
-                      pass_.Backward(dlogprobs.data());
-                      result->local_tokens += row;
-                      ++result->microbatches;
-                    });
-  model_->weights().FoldTiedHead();
+void Updater::Bind(int64_t leaf) {
+  std::shared_ptr<void>& memory = leaves_[leaf];
+  if (memory == nullptr) memory = BeginLeaf();
+  model_->weights().BindGradients(static_cast<float*>(memory.get()));
+}
+
+void Updater::EndLeaf(int64_t leaf) {
+  Communicator& ranks = model_->stack().pipeline();
+  if (model_->weights().tied() && ranks.rank() == 0) {
+    Bind(leaf);
+    if (ranks.size() > 1)
+      model_->stack().ReceiveRows(model_->weights().head().gradient, ranks.size() - 1, kTiedTag);
+    model_->weights().FoldTiedHead();
+  }
+  sum_.Push(std::move(leaves_.extract(leaf).mapped()));
+}
+
+void Updater::RunLeaves(const Leaves& leaves, float temperature, LossFunction loss,
+                        std::vector<LossSums>* sums, StepResult* result) {
+  const LeafRange mine = LocalLeaves(mesh_, options_.gradient_leaves);
+  std::vector<Microbatch> batches;
+  struct Origin {
+    int64_t leaf;
+    size_t first, count;  // of its sequences
+  };
+  std::vector<Origin> origins;
+  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
+    ForEachMicrobatch(leaves[l], options_.tokens_per_microbatch,
+                      [&](const Microbatch& batch, size_t first, size_t count) {
+                        batches.push_back(batch);
+                        origins.push_back({l, first, count});
+                        result->local_tokens += static_cast<int64_t>(batch.tokens.size());
+                        ++result->microbatches;
+                      });
+  }
+  const auto ends_leaf = [&](size_t batch) {
+    return batch + 1 == origins.size() || origins[batch + 1].leaf != origins[batch].leaf;
+  };
+  Communicator& ranks = model_->stack().pipeline();
+  std::vector<float> counted, dcounted;
+  const double seconds = pipeline_.seconds(), waited = pipeline_.waited_seconds();
+  pipeline_.Run(batches, temperature,
+                {.loss =
+                     [&](size_t batch, const float* logprobs, float* dlogprobs) {
+                       const auto& [leaf, first, count] = origins[batch];
+                       for (size_t i = first; i < first + count; ++i) {
+                         const TrainSequence& sequence = *leaves[leaf][i];
+                         sums->emplace_back();
+                         Gather(sequence, logprobs, &counted);
+                         dcounted.resize(counted.size());
+                         loss(sequence, counted, absl::MakeSpan(dcounted), &sums->back());
+                         Scatter(sequence, dcounted, dlogprobs);
+                         logprobs += sequence.length() - 1;
+                         dlogprobs += sequence.length() - 1;
+                       }
+                     },
+                 .bind =
+                     [&](size_t batch) {
+                       mesh_.world().Announce("updates");
+                       Bind(origins[batch].leaf);
+                     },
+                 .head_done =
+                     [&](size_t batch) {
+                       if (model_->weights().tied() && ranks.size() > 1 && ends_leaf(batch))
+                         model_->stack().SendRows(model_->weights().head().gradient, 0, kTiedTag);
+                     },
+                 .done =
+                     [&](size_t batch) {
+                       if (ends_leaf(batch)) EndLeaf(origins[batch].leaf);
+                     }});
+  if (ranks.size() == 1) return;
+  const double spent = pipeline_.seconds() - seconds;
+  const double share = spent > 0 ? (pipeline_.waited_seconds() - waited) / spent : 0;
+  result->bubble = static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
+}
+
+void Updater::ShareTiedGradient() {
+  Communicator& ranks = model_->stack().pipeline();
+  if (ranks.size() == 1 || !model_->weights().tied()) return;
+  const Layout& layout = model_->parameters().layout();
+  const LayoutEntry& entry = layout.entries()[layout.Find("model.embed_tokens.weight")];
+  const Matrix gradient =
+      kernels::F32(static_cast<float*>(total_.get()) + entry.offset, entry.shape[0], entry.shape[1]);
+  if (ranks.rank() == 0) {
+    model_->stack().SendRows(gradient, ranks.size() - 1, kTiedTag);
+  } else {
+    model_->stack().ReceiveRows(gradient, 0, kTiedTag);
+  }
 }
 
 LossSums Updater::SumOfAll(const std::vector<LossSums>& mine) const {
@@ -175,24 +246,21 @@ LossSums Updater::SumOfAll(const std::vector<LossSums>& mine) const {
     if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
     for (const LossSums& one : sums) AddSums(one, &all);
   }
+  // Of a pipeline its last rank has them.
+  Communicator& ranks = model_->stack().pipeline();
+  if (ranks.size() > 1) ranks.Broadcast(&all, sizeof all, ranks.size() - 1);
   return all;
 }
 
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                            double learning_rate, LossFunction loss) {
   TEMPER_CHECK(static_cast<int64_t>(leaves.size()) == options_.gradient_leaves);
-  const LeafRange mine = LocalLeaves(mesh_, options_.gradient_leaves);
   StepResult result;
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
   std::vector<LossSums> local_sums;
   if (total_ != nullptr) sum_.spare().push_back(std::move(total_));
-  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    if (leaves[l].empty()) continue;
-    std::shared_ptr<void> leaf = BeginLeaf();
-    RunLeaf(leaves[l], temperature, loss, &local_sums, &result);
-    sum_.Push(std::move(leaf));
-  }
+  RunLeaves(leaves, temperature, loss, &local_sums, &result);
   if (sum_.empty()) sum_.Push(BeginLeaf());
   total_ = sum_.Take(mesh_.dp());
   // A rank whose part of the policy is in range goes by its mates'.
@@ -204,6 +272,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
     result.gradient_norm = std::numeric_limits<double>::quiet_NaN();
     return result;
   }
+  ShareTiedGradient();
   static_cast<OptimizerStep&>(result) =
       optimizer_->Step(config, learning_rate, static_cast<const float*>(total_.get()));
   return result;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "trainer/update/gradient_sum.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/optimizer.h"
+#include "trainer/update/pipeline.h"
 
 namespace temper {
 
@@ -36,11 +38,12 @@ struct StepResult : OptimizerStep {
   bool skipped = false;      // there was no sequence: weights and optimizer stayed
   int64_t local_tokens = 0;  // that this rank put through the model
   int64_t microbatches = 0;
+  double bubble = 0;  // the share of the leaves' time in which the ranks of a pipeline waited, on average
 };
 
 // One update, the same bits for every packing, recompute setting and rank layout (E3): this rank's leaves one
-// after another, each a chain of microbatches; leaves add as integers, here and across ranks; then every rank
-// takes the same step.
+// after another, each a chain of microbatches, which go through the ranks of a pipeline as its schedule says;
+// leaves add as integers, here and across ranks; then every rank takes the same step.
 class Updater {
  public:
   Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
@@ -55,11 +58,17 @@ class Updater {
   std::vector<float> gradient() const;
 
  private:
-  // A leaf's gradient, all zeros, which the policy adds to from now on.
+  // A leaf's gradient, all zeros.
   std::shared_ptr<void> BeginLeaf();
-  // Puts a leaf's sequences through the model, there and back.
-  void RunLeaf(const std::vector<const TrainSequence*>& leaf, float temperature, LossFunction loss,
-               std::vector<LossSums>* sums, StepResult* result);
+  // What the policy adds to from now on: a leaf's gradient, which begins here where it has not.
+  void Bind(int64_t leaf);
+  // A leaf is whole.
+  void EndLeaf(int64_t leaf);
+  // Puts the leaves' sequences through the model, there and back.
+  void RunLeaves(const Leaves& leaves, float temperature, LossFunction loss, std::vector<LossSums>* sums,
+                 StepResult* result);
+  // Of a pipeline whose head is tied: its last rank gets the embedding's gradient from the first.
+  void ShareTiedGradient();
   // The figures of all ranks' sequences, summed in the order of leaves.
   LossSums SumOfAll(const std::vector<LossSums>& mine) const;
 
@@ -67,9 +76,10 @@ class Updater {
   Optimizer* optimizer_;
   StepOptions options_;
   const Mesh& mesh_;
-  TrainPass pass_;
+  Pipeline pipeline_;
   GradientSum sum_;
-  std::shared_ptr<void> total_;  // of the last update, in the backend's memory
+  std::map<int64_t, std::shared_ptr<void>> leaves_;  // that are on their way
+  std::shared_ptr<void> total_;                      // of the last update, in the backend's memory
 };
 
 // Which leaf each sequence or group goes to: see trainer/update/packing.h (DealLeaves). Leaves [first, first
