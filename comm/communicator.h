@@ -44,6 +44,9 @@ class Communicator {
   virtual int size() const = 0;
   virtual std::string_view backend() const = 0;
   virtual bool device_memory() const { return false; }
+  // True: it stands for ranks that are not there (comm/counting.h). Nothing is moved; of strings and integers
+  // the others are taken to have this rank's.
+  virtual bool counts_only() const { return false; }
 
   // Exactly `bytes` bytes, 0 among them; the two ends must agree, else CommError at the receiver. A peer is
   // another rank. Send may wait for the receiver: an exchange is SendReceive, never two Sends.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
+#include "comm/counting.h"
 #include "core/check.h"
 #include "core/status.h"
 
@@ -97,6 +98,25 @@ Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
 absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes resolved, Resolve(sizes, world.size()));
   return Mesh(resolved, world);
+}
+
+Mesh Mesh::Counting(const MeshPlace& place) {
+  Mesh mesh(place);
+  const auto ranks = [&](std::initializer_list<Axis> axes) {
+    int64_t rank = 0, size = 1;
+    for (const Axis axis : axes) {
+      rank = rank * place.sizes[axis] + place[axis];
+      size *= place.sizes[axis];
+    }
+    return std::make_shared<CountingCommunicator>(static_cast<int>(rank), static_cast<int>(size));
+  };
+  for (int i = 0; i < kAxes; ++i) mesh.axes_[i] = ranks({static_cast<Axis>(i)});
+  mesh.dp_ = ranks({Axis::kDpReplicate, Axis::kDpShard, Axis::kEp});
+  mesh.mates_ = ranks({Axis::kPp, Axis::kCp, Axis::kTp});
+  mesh.owned_world_ = std::make_shared<CountingCommunicator>(static_cast<int>(RankOf(place)),
+                                                             static_cast<int>(RanksOf(place.sizes)));
+  mesh.world_ = mesh.owned_world_.get();
+  return mesh;
 }
 
 const Mesh& Mesh::Single() {

@@ -72,6 +72,9 @@ class Mesh {
  public:
   // Collective. `world` outlives the mesh.
   static absl::StatusOr<Mesh> Create(const MeshSizes& sizes, Communicator& world);
+  // The rank at this place of ranks that are not there: what it would send is counted by axis
+  // (comm/counting.h).
+  static Mesh Counting(const MeshPlace& place);
   // One rank, for tests and commands that never split work.
   static const Mesh& Single();
 
@@ -91,9 +94,11 @@ class Mesh {
 
  private:
   Mesh(const MeshSizes& sizes, Communicator& world);
+  explicit Mesh(const MeshPlace& place) : place_(place) {}
 
   MeshPlace place_;
-  Communicator* world_;
+  Communicator* world_ = nullptr;
+  std::shared_ptr<Communicator> owned_world_;  // of ranks that are not there
   std::array<std::shared_ptr<Communicator>, kAxes> axes_;
   std::shared_ptr<Communicator> dp_, mates_;
 };

@@ -73,22 +73,22 @@ void SumTree(float* buffer, int64_t n, Communicator& comm) {
   // All ranks' floats of this rank's share, in the order of ranks.
   const Share mine = ShareOf(n, rank, ranks);
   const int64_t count = mine.end - mine.begin;
-  std::vector<float> all(ranks * count);
-  std::copy_n(buffer + mine.begin, count, all.begin() + rank * count);
+  std::vector<float> all(comm.counts_only() ? 0 : ranks * count);
+  if (!comm.counts_only()) std::copy_n(buffer + mine.begin, count, all.begin() + rank * count);
   for (int distance = 1; distance < ranks; ++distance) {
     const int to = (rank + distance) % ranks, from = (rank + ranks - distance) % ranks;
     const Share theirs = ShareOf(n, to, ranks);
     comm.SendReceive({buffer + theirs.begin, (theirs.end - theirs.begin) * sizeof(float), to,
                       all.data() + from * count, count * sizeof(float), from, kTag});
   }
-  for (int apart = 1; apart < ranks; apart *= 2) {
+  for (int apart = 1; apart < ranks && !comm.counts_only(); apart *= 2) {
     for (int r = 0; r < ranks; r += 2 * apart) {
       float* const to = all.data() + r * count;
       const float* const other = all.data() + (r + apart) * count;
       for (int64_t i = 0; i < count; ++i) to[i] = to[i] + other[i];
     }
   }
-  std::copy_n(all.begin(), count, buffer + mine.begin);
+  if (!comm.counts_only()) std::copy_n(all.begin(), count, buffer + mine.begin);
   GatherShares(buffer, n, comm);
 }
 
