@@ -8,6 +8,7 @@
 #include "core/files/file.h"
 #include "core/log.h"
 #include "core/stop.h"
+#include "core/trace.h"
 #include "trainer/plan.h"
 #include "trainer/recipe.h"
 #include "trainer/run_directory/run_directory.h"
@@ -19,6 +20,7 @@ struct RunOptions {
   std::string run_dir;
   std::vector<std::string> set;
   bool force = false;
+  bool trace = false;
 
   template <class V>
   void Fields(V& v) {
@@ -28,6 +30,10 @@ struct RunOptions {
     v.Field("force", force,
             "Start although the plan takes more memory than is free, or others may write in the folder of "
             "the run or own a part of it.");
+    v.Field("trace", trace,
+            "Write what each rank did when, its newest 200,000 spans, to trace-RANK.json in the run's "
+            "folder, for "
+            "Chrome (chrome://tracing) or Perfetto.");
   }
 };
 
@@ -75,7 +81,10 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
     }
     return StopRequested();
   };
-  const absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
+  if (options.trace) BeginTrace();
+  absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
+  if (options.trace)
+    ran.Update(WriteTrace(TracePath(options.run_dir, line.world->rank()), line.world->rank()));
   if (absl::IsCancelled(ran) && stop())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);

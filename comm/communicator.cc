@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "core/check.h"
+#include "core/trace.h"
 
 namespace temper {
 
@@ -20,6 +21,9 @@ void Communicator::Checked(const Message& message) {
     TEMPER_CHECK(peer == -1 || (peer >= 0 && peer < size() && peer != rank()), Describe(message),
                  ": no such peer");
   }
+  const int peer = message.to >= 0 ? message.to : message.from;
+  const size_t bytes = message.to >= 0 ? message.out_bytes : message.in_bytes;
+  const TraceSpan span("comm", OperationOf(message), {"bytes", static_cast<int64_t>(bytes)}, {"peer", peer});
   Move(message);
   if (message.to >= 0) sent_bytes_ += static_cast<int64_t>(message.out_bytes);
 }
@@ -277,14 +281,17 @@ std::vector<std::string> Communicator::Leave(std::string_view words) {
   return all;
 }
 
+const char* Communicator::OperationOf(const Message& m) {
+  if (m.tag == kBarrier) return "Barrier";
+  if (m.tag == kBroadcast) return "Broadcast";
+  if (m.tag == kGather) return "Gather";
+  if (m.tag == kSum) return "Sum";
+  return m.to < 0 ? "Receive" : m.from < 0 ? "Send" : "SendReceive";
+}
+
 std::string Communicator::Describe(const Message& m) const {
-  const char* operation = m.to < 0 ? "Receive" : m.from < 0 ? "Send" : "SendReceive";
-  if (m.tag == kBarrier) operation = "Barrier";
-  if (m.tag == kBroadcast) operation = "Broadcast";
-  if (m.tag == kGather) operation = "Gather";
-  if (m.tag == kSum) operation = "Sum";
   std::string text =
-      absl::StrCat("rank ", rank(), " of ", size(), " (", std::string(backend()), "): ", operation);
+      absl::StrCat("rank ", rank(), " of ", size(), " (", std::string(backend()), "): ", OperationOf(m));
   if (m.to >= 0) absl::StrAppend(&text, " to rank ", m.to, " (", m.out_bytes, " bytes)");
   if (m.from >= 0)
     absl::StrAppend(&text, m.to >= 0 ? "," : "", " from rank ", m.from, " (", m.in_bytes, " bytes)");

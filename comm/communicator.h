@@ -113,6 +113,8 @@ class Communicator {
   virtual void Move(const Message& message) = 0;
   // Sends a copy, and returns at once.
   virtual void MoveCopy(const Message& message);
+  // "Receive", "Broadcast".
+  static const char* OperationOf(const Message& message);
   // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".
   std::string Describe(const Message& message) const;
 

@@ -47,6 +47,12 @@ struct MeshSizes {
     v.Field("tp", tp, "Ranks that share each product.", AtLeast(1), Free());
     v.Field("ep", ep, "Ranks that share the experts.", AtLeast(1), Free());
     v.Field("cp", cp, "Ranks that share each sequence.", AtLeast(1), Free());
+    v.Choice("pp_schedule", pp_schedule,
+             {{"1f1b", PipelineKind::k1f1b}, {"zero_bubble", PipelineKind::kZeroBubble}},
+             "The order in which the ranks of a pipeline go forward and back in an update.", Free());
+    v.Field("pp_chunks", pp_chunks,
+            "Chunks of neighbouring layers that each rank of a pipeline has; 2 or more: interleaved.",
+            AtLeast(1), Free());
   }
 };
 

@@ -11,6 +11,7 @@
 #include "core/random.h"
 #include "core/status.h"
 #include "core/text.h"
+#include "core/trace.h"
 
 namespace temper {
 namespace {
@@ -114,6 +115,7 @@ absl::Status Engine::Submit(const SampleRequest& request) {
 
 void Engine::Step() {
   TEMPER_CHECK(version_ == model_->version(), "the weights changed without Swap");
+  const TraceSpan span("engine", "step");
   if (cache_ == nullptr)
     cache_ =
         std::make_unique<KvCache>(model_->config(), cache_pages_, model_->backend(), model_->mesh().place());

@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/random.h"
 #include "core/status.h"
+#include "core/trace.h"
 #include "rollout/exchange.h"
 #include "rollout/group_table.h"
 #include "rollout/replay.h"
@@ -44,6 +45,7 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
     absl::FunctionRef<void(int64_t finished, int64_t total)> progress, absl::FunctionRef<bool()> stop,
     RolloutCounts* counts) {
   *counts = {};
+  const TraceSpan span("phase", "rollout", {"prompts", static_cast<int64_t>(request.prompts.size())});
   TEMPER_CHECK(request.policy_version == engine_->model().version(), "a rollout of policy version ",
                request.policy_version, " and a policy of version ", engine_->model().version());
   TEMPER_ASSIGN_OR_RETURN(GroupTable table, GroupTable::Create(request));

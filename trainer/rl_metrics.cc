@@ -119,6 +119,7 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
       {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
   row.insert(row.end(), clocks.begin(), clocks.end());
+  if (step.bubble > 0) row.emplace_back("time/bubble", step.bubble);
   if (rollout.sample_seconds > 0)
     row.emplace_back("time/sampled_tokens_per_second", local / rollout.sample_seconds);
   // The pool counts what this rank judged; only its clocks are of interest here.

@@ -18,6 +18,7 @@
 #include "core/status.h"
 #include "core/stop.h"
 #include "core/text.h"
+#include "core/trace.h"
 #include "data/tokenizer/folder.h"
 #include "trainer/inputs/inputs.h"
 #include "trainer/run_directory/intact.h"
@@ -121,6 +122,10 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
   if (!result.applied && context_.mesh->is_first() && warned_.insert("updates/out_of_range").second)
     LogWarning("stage ", context_.stage->name, ", update ", state_.step, ": ", OutOfRangeText(),
                ": the update is skipped (updates/out_of_range counts them): ", SettingsText(rate));
+  const MeshSizes& sizes = context_.mesh->sizes();
+  if (sizes.pp > 1 && result.microbatches > 0 && context_.mesh->is_first() && warned_.insert("bubble").second)
+    LogInfo("stage ", context_.stage->name, ", update ", state_.step, ": ",
+            BubbleText(sizes.pp_schedule, {sizes.pp, sizes.chunks(), result.microbatches}, result.bubble));
   alarms_ = AlarmsOf(result, model_->config().vocab_size);
   for (const Alarm& alarm : alarms_) {
     if (!context_.mesh->is_first() || !warned_.insert(alarm.figure).second) continue;
@@ -241,6 +246,7 @@ absl::StatusOr<bool> TrainingSession::IsBest(const Figures& figures) {
 }
 
 absl::Status TrainingSession::Save() {
+  const TraceSpan span("phase", "checkpoint");
   saved_step_ = state_.step;
   state_.seconds =
       seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();

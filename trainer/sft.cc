@@ -26,14 +26,16 @@ Leaves DealDocuments(const std::vector<TrainSequence>& documents, int64_t gradie
 }  // namespace
 
 Figures SftFigures(const StepResult& step, double learning_rate, double seconds) {
-  return {{"loss", step.sums.loss},
-          {"tokens", step.sums.tokens},
-          {"gradient_norm", step.gradient_norm},
-          {"learning_rate", learning_rate},
-          {"updates/out_of_range", step.applied ? 0.0 : 1.0},
-          {"time/step_seconds", seconds},
-          {"system/local_tokens", static_cast<double>(step.local_tokens)},
-          {"system/microbatches", static_cast<double>(step.microbatches)}};
+  Figures figures = {{"loss", step.sums.loss},
+                     {"tokens", step.sums.tokens},
+                     {"gradient_norm", step.gradient_norm},
+                     {"learning_rate", learning_rate},
+                     {"updates/out_of_range", step.applied ? 0.0 : 1.0},
+                     {"time/step_seconds", seconds},
+                     {"system/local_tokens", static_cast<double>(step.local_tokens)},
+                     {"system/microbatches", static_cast<double>(step.microbatches)}};
+  if (step.bubble > 0) figures.emplace_back("time/bubble", step.bubble);
+  return figures;
 }
 
 absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {

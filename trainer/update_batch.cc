@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/random.h"
+#include "core/trace.h"
 #include "trainer/update/packing.h"
 
 namespace temper {
@@ -135,6 +136,7 @@ void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch) {
 
 void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
                   std::vector<float> TrainSequence::*field, UpdateBatch* batch) {
+  const TraceSpan span("phase", "logprobs");
   TrainSequence* const first = batch->sequences.data();
   const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
   const LeafRange mine = LocalLeaves(mesh, config.gradient_leaves);

@@ -17,6 +17,10 @@ inline std::string FilesPath(const std::string& run) { return run + "/files.json
 inline std::string MetricsPath(const std::string& run) { return run + "/metrics.jsonl"; }
 inline std::string SummaryPath(const std::string& run) { return run + "/summary.json"; }
 inline std::string ReportPath(const std::string& run) { return run + "/report.html"; }
+// Where a rank's time went, where that was asked for.
+inline std::string TracePath(const std::string& run, int rank) {
+  return run + absl::StrFormat("/trace-%04d.json", rank);
+}
 inline std::string StageDirectory(const std::string& run, const std::string& stage) {
   return run + "/" + stage;
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/check.h"
+#include "core/trace.h"
 
 namespace temper {
 namespace {
@@ -74,6 +75,8 @@ void Pipeline::Run(absl::Span<const Microbatch> batches, float temperature, cons
     const Microbatch& batch = batches[action.microbatch];
     const Stack::Chunk& chunk = model_.stack().chunks()[action.chunk];
     Turn& turn = TurnOf(action, batch);
+    const TraceSpan span("pipeline", NameOf(action.kind), {"microbatch", action.microbatch},
+                         {"chunk", action.chunk});
     switch (action.kind) {
       case Kind::kReceiveActivations:
         Receive(action, turn.pass->input());

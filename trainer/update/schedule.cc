@@ -71,14 +71,14 @@ class Row {
   std::vector<PipelineAction> actions_;
 };
 
-const char* NameOf(Kind kind) {
+}  // namespace
+
+const char* NameOf(PipelineAction::Kind kind) {
   static constexpr const char* kNames[] = {"ReceiveActivations", "Forward",      "SendActivations",
                                            "ReceiveGradients",   "Backward",     "BackwardInputs",
                                            "BackwardWeights",    "SendGradients"};
   return kNames[static_cast<int>(kind)];
 }
-
-}  // namespace
 
 std::vector<PipelineAction> ScheduleOf(PipelineKind kind, const PipelineShape& shape, int64_t rank) {
   TEMPER_CHECK(shape.ranks >= 1 && shape.chunks >= 1 && rank >= 0 && rank < shape.ranks);
@@ -246,6 +246,18 @@ class Clockwork {
 absl::StatusOr<PipelineTimeline> TimelineOf(const PipelineTable& table, const PipelineShape& shape,
                                             const PipelineCosts& costs) {
   return Clockwork(table, shape, costs).Run();
+}
+
+std::string BubbleText(PipelineKind kind, const PipelineShape& shape, double measured) {
+  const absl::StatusOr<PipelineTimeline> timeline = TimelineOf(ScheduleOf(kind, shape), shape, {});
+  TEMPER_CHECK(timeline.ok(), timeline.status().message());
+  const std::string chunks = shape.chunks > 1 ? absl::StrFormat(" of %d chunks", shape.chunks) : "";
+  return absl::StrFormat(
+      "a pipeline of %d ranks%s, %s, with %d microbatches: a bubble of %.1f%% by its schedule, and ranks "
+      "waited "
+      "for %.1f%% of the time",
+      shape.ranks, chunks, kind == PipelineKind::k1f1b ? "1f1b" : "zero_bubble", shape.microbatches,
+      100 * timeline->bubble, 100 * measured);
 }
 
 }  // namespace temper

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,8 @@ struct PipelineAction {
 
   bool operator==(const PipelineAction&) const = default;
 };
+
+const char* NameOf(PipelineAction::Kind kind);  // "Forward"
 
 // The ranks of a pipeline have `chunks` chunks of layers each: chunk c of rank r is the one of number
 // c * ranks + r from the embedding to the head.
@@ -71,5 +74,9 @@ struct PipelineTimeline {
 // microbatches; what is missing, or there twice; ranks that wait for each other.
 absl::StatusOr<PipelineTimeline> TimelineOf(const PipelineTable& table, const PipelineShape& shape,
                                             const PipelineCosts& costs);
+
+// "a pipeline of 4 ranks, 1f1b, with 8 microbatches: a bubble of 27.3% by its schedule, ..", for a person.
+// `measured`: the share of the time in which the ranks waited.
+std::string BubbleText(PipelineKind kind, const PipelineShape& shape, double measured);
 
 }  // namespace temper

@@ -9,6 +9,7 @@
 #include "absl/algorithm/container.h"
 #include "comm/reduce.h"
 #include "core/check.h"
+#include "core/trace.h"
 
 namespace temper {
 namespace {
@@ -187,6 +188,7 @@ void Updater::RunLeaves(const Leaves& leaves, float temperature, LossFunction lo
     return batch + 1 == origins.size() || origins[batch + 1].leaf != origins[batch].leaf;
   };
   Communicator& ranks = model_->stack().pipeline();
+  const TraceSpan span("phase", "leaves", {"tokens", result->local_tokens});
   std::vector<float> counted, dcounted;
   const double seconds = pipeline_.seconds(), waited = pipeline_.waited_seconds();
   pipeline_.Run(batches, temperature,
@@ -255,6 +257,7 @@ LossSums Updater::SumOfAll(const std::vector<LossSums>& mine) const {
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                            double learning_rate, LossFunction loss) {
   TEMPER_CHECK(static_cast<int64_t>(leaves.size()) == options_.gradient_leaves);
+  const TraceSpan span("phase", "update");
   StepResult result;
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
@@ -262,7 +265,10 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   if (total_ != nullptr) sum_.spare().push_back(std::move(total_));
   RunLeaves(leaves, temperature, loss, &local_sums, &result);
   if (sum_.empty()) sum_.Push(BeginLeaf());
-  total_ = sum_.Take(mesh_.dp());
+  {
+    const TraceSpan summing("phase", "sum of leaves");
+    total_ = sum_.Take(mesh_.dp());
+  }
   // A rank whose part of the policy is in range goes by its mates'.
   if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0 && total_ != nullptr)
     sum_.spare().push_back(std::move(total_));
@@ -272,6 +278,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
     result.gradient_norm = std::numeric_limits<double>::quiet_NaN();
     return result;
   }
+  const TraceSpan stepping("phase", "optimizer");
   ShareTiedGradient();
   static_cast<OptimizerStep&>(result) =
       optimizer_->Step(config, learning_rate, static_cast<const float*>(total_.get()));

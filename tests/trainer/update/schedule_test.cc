@@ -85,6 +85,13 @@ TEST(Schedule, ARankHoldsAsManyMicrobatchesAsThereAreRanksBehindItAndNoneMoreTha
   }
 }
 
+TEST(Schedule, ItsBubbleIsToldBesideWhatWasMeasured) {
+  EXPECT_EQ(
+      BubbleText(PipelineKind::k1f1b, {4, 2, 8}, 0.25),
+      "a pipeline of 4 ranks of 2 chunks, 1f1b, with 8 microbatches: a bubble of 15.8% by its schedule, "
+      "and ranks waited for 25.0% of the time");
+}
+
 std::string Fault(PipelineTable table, const PipelineShape& shape) {
   return std::string(TimelineOf(table, shape, {}).status().message());
 }
