@@ -104,6 +104,11 @@ struct CutProduct {
   const float* const tiles;
 };
 
+// Where a column of the product lies in b.
+const void* ColumnOf(const Matrix& b, bool transposed, int64_t column) {
+  return (transposed ? b.Rows(column, 1) : b.Columns(column, 1)).data;
+}
+
 // Piece `local` of a product.
 PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   const Product& p = whole.p;
@@ -124,8 +129,7 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
     PanelFactors& x = task.factors[task.factor_count++];
     x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);
     x.lda = tiles ? 0 : factors.a.stride;
-    if (p.packed == nullptr)
-      x.b = p.b_transposed ? factors.b.Rows(column, 1).data : factors.b.Columns(column, 1).data;
+    if (p.packed == nullptr) x.b = ColumnOf(factors.b, p.b_transposed, column);
     x.ldb = factors.b.stride;
     x.k = factors.a.cols;
     x.first = task.k;
@@ -139,7 +143,7 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
     // A small weight too where one block of rows is all: since its last use the model has read all others.
     if (panel + 1 < cut.panels && (cut.blocks == 1 || large)) task.next = task.panel + p.k() * cut.width;
   } else if (p.b_transposed && large && panel + 1 < cut.panels) {
-    task.next = p.b.Rows(column + cut.width, 1).data;
+    task.next = ColumnOf(p.b, p.b_transposed, column + cut.width);
   }
   task.b_transposed = p.b_transposed;
   task.b_bf16 = p.b.type == Type::kBf16;
@@ -202,9 +206,8 @@ void PackPanels(const Matrix& b, const Panels& to, ThreadPool& pool) {
   const int64_t n = transposed ? b.rows : b.cols;
   pool.ParallelFor(Ceil(n, columns), kColumnsTogether / columns, [&](int64_t begin, int64_t end) {
     const int64_t column = begin * columns;
-    pack({transposed ? b.Rows(column, 1).data : b.Columns(column, 1).data, b.stride,
-          static_cast<int>(std::min(end * columns, n) - column), transposed ? b.cols : b.rows, to.k * columns,
-          b.type == Type::kBf16},
+    pack({ColumnOf(b, transposed, column), b.stride, static_cast<int>(std::min(end * columns, n) - column),
+          transposed ? b.cols : b.rows, to.k * columns, b.type == Type::kBf16},
          transposed, to.data + column * to.k + to.first * columns);
   });
 }

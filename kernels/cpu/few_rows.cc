@@ -62,7 +62,7 @@ void PackAsYouGo(const PanelTask& t, float* scratch) {
         if (!in_place) {
           PackPanel({at, x.ldb, t.cols, count, 0, t.b_bf16}, t.b_transposed, scratch);
           // Behind the last steps come the next columns' first ones.
-          const int64_t size = t.b_bf16 ? 2 : 4, next = begin + kStep < x.k ? begin + kStep : 0;
+          const int64_t next = begin + kStep < x.k ? begin + kStep : 0, size = t.b_bytes();
           if (t.next != nullptr)
             fetch = Fetch(next == 0 ? t.next : At(t, x, 0, next), kStep * size, t.cols, x.ldb * size);
         }

@@ -118,8 +118,7 @@ template <bool kColumns>
 void PackAndTiles(const PanelTask& t, float* scratch) {
   // The next columns' rows lie in pages of their own, which no processor foresees.
   const PanelFactors& x = t.factors[0];
-  const int64_t size = t.b_bf16 ? 2 : 4;
-  Fetch next(t.next, x.k * size, t.cols, x.ldb * size);
+  Fetch next(t.next, x.k * t.b_bytes(), t.cols, x.ldb * t.b_bytes());
   const bool together = !t.b_transposed && !t.b_bf16 && t.cols == kPanel;
   if (together) {
     Tile<kTileRows, kColumns, true>(t, nullptr, 0, scratch);

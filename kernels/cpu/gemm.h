@@ -67,6 +67,8 @@ struct PanelTask {
   int64_t ldadd;
   const void* next;  // what the next task reads, a panel or as many of the unpacked rows, fetched meanwhile;
                      // or null
+
+  [[gnu::always_inline]] int64_t b_bytes() const { return b_bf16 ? 2 : 4; }  // of a number of the operand
 };
 
 // dw[n, k] goes on over m rows. As they are in memory, or packed: dy by PackColumns, x by PackPanel.

@@ -47,7 +47,7 @@ inline void Finish(const PanelTask& t, int64_t row, const F16 (&acc)[kWidth * R]
 // The unpacked operand at a row (of the transposed) or column, and a step.
 inline const void* At(const PanelTask& t, const PanelFactors& x, int64_t column, int64_t step) {
   const int64_t at = t.b_transposed ? column * x.ldb + step : column + step * x.ldb;
-  return static_cast<const char*>(x.b) + at * (t.b_bf16 ? 2 : 4);
+  return static_cast<const char*>(x.b) + at * t.b_bytes();
 }
 
 // The columns of a task from `column` on, at most `cols` of them.
