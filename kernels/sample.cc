@@ -99,6 +99,28 @@ size_t Nucleus(const std::vector<float>& p, double enough, std::vector<uint64_t>
   return keys.size();
 }
 
+bool IsBanned(const SampleParameters& s, int64_t id) {
+  return std::find(s.banned.begin(), s.banned.end(), id) != s.banned.end();
+}
+
+// The first id of those with the largest logit that is not banned.
+int32_t FirstLargest(const LogitRow& row, const SampleParameters& s) {
+  const int64_t first = TEMPER_DISPATCH(FirstLargest)(row.logits, row.vocab);
+  if (!IsBanned(s, first)) return static_cast<int32_t>(first);
+  int64_t best = -1;
+  for (int64_t id = 0; id < row.vocab; ++id) {
+    if ((best < 0 || row.logits[id] > row.logits[best]) && !IsBanned(s, id)) best = id;
+  }
+  return static_cast<int32_t>(best);
+}
+
+// Numerators of the ids that are not banned; those of banned ids, which have a part in them now, become 0.
+void Ban(const LogitRow& row, const SampleParameters& s, float max, std::vector<float>& p) {
+  const float left = row.logits[FirstLargest(row, s)] / row.temperature;
+  if (left < max) TEMPER_DISPATCH(ExpRow)(row, {left, 0}, p.data());
+  for (int32_t id : s.banned) p[id] = 0;
+}
+
 // The ids that top-k, then top-p, then min-p leave, in ascending order.
 const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters& s,
                                      const std::vector<float>& p) {
@@ -107,6 +129,7 @@ const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters
   thread_local std::vector<uint64_t> keys;
   keys.resize(p.size());
   for (size_t i = 0; i < p.size(); ++i) keys[i] = RankKey(row.logits[i], i);
+  for (int32_t id : s.banned) keys[id] = RankKey(-std::numeric_limits<float>::infinity(), id);
   if (s.top_k > 0 && s.top_k < static_cast<int64_t>(p.size())) {
     std::nth_element(keys.begin(), keys.begin() + s.top_k, keys.end());
     keys.resize(s.top_k);
@@ -122,8 +145,8 @@ const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters
   return ids;
 }
 
-// The token of a row without its banned ids.
-SampledToken SampleAllowed(const LogitRow& row, const SampleParameters& s, double uniform) {
+SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
+  for (int32_t id : s.banned) TEMPER_CHECK(id >= 0 && id < row.vocab, "a banned id ", id, " of ", row.vocab);
   const int64_t vocab = row.vocab;
   const bool truncated = (s.top_k > 0 && s.top_k < vocab) || s.top_p < 1.0f || s.min_p > 0.0f;
   const LogSumExp sum = RowLogSumExp(row);
@@ -132,14 +155,14 @@ SampledToken SampleAllowed(const LogitRow& row, const SampleParameters& s, doubl
   thread_local std::vector<double> block_sums;
   p.resize(vocab);
   block_sums.resize(Blocks(vocab));
-  const bool by_id = s.temperature != 0.0f && !truncated;
-  const ExpRowResult exps =
-      TEMPER_DISPATCH(ExpRow)(row, sum, {p.data(), by_id ? block_sums.data() : nullptr});
+  const ExpRowResult exps = TEMPER_DISPATCH(ExpRow)(row, sum, p.data());
+  if (!s.banned.empty()) Ban(row, s, sum.max, p);
 
   SampledToken token;
   if (s.temperature == 0.0f) {
-    token.id = static_cast<int32_t>(TEMPER_DISPATCH(FirstLargest)(row.logits, vocab));
-  } else if (by_id) {
+    token.id = FirstLargest(row, s);
+  } else if (!truncated) {
+    TEMPER_DISPATCH(BlockSums)(p.data(), vocab, block_sums.data());
     token.id = Find({p, block_sums}, {nullptr, vocab}, uniform);
   } else {
     const std::vector<int32_t>& kept = Truncate(row, s, p);
@@ -148,21 +171,6 @@ SampledToken SampleAllowed(const LogitRow& row, const SampleParameters& s, doubl
   }
   token.logprob = RowLogprob(row, token.id, sum);
   token.entropy = static_cast<float>(exps.entropy / exps.total);
-  return token;
-}
-
-SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double uniform) {
-  if (s.banned.empty()) return SampleAllowed(row, s, uniform);
-  thread_local std::vector<float> allowed;
-  allowed.assign(row.logits, row.logits + row.vocab);
-  for (int32_t id : s.banned) {
-    TEMPER_CHECK(id >= 0 && id < row.vocab, "a banned id ", id, " of ", row.vocab);
-    allowed[id] = -std::numeric_limits<float>::infinity();
-  }
-  const LogSumExp sum = RowLogSumExp(row);
-  SampledToken token = SampleAllowed({allowed.data(), row.vocab, row.temperature}, s, uniform);
-  token.logprob = RowLogprob(row, token.id, sum);
-  token.entropy = static_cast<float>(RowEntropy(row, sum));
   return token;
 }
 

@@ -72,7 +72,7 @@ float RowLogprob(const LogitRow& row, int64_t id, const LogSumExp& sum) {
 }
 
 double RowEntropy(const LogitRow& row, const LogSumExp& sum) {
-  const ExpRowResult r = TEMPER_DISPATCH(ExpRow)(WithTemperature(row), sum, {});
+  const ExpRowResult r = TEMPER_DISPATCH(ExpRow)(WithTemperature(row), sum, nullptr);
   return r.entropy / r.total;
 }
 

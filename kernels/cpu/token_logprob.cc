@@ -84,16 +84,12 @@ MaxSum MaxAndSum(const LogitRow& row) {
   return MergeAll(chunks, count);
 }
 
-ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out) {
+ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, float* e) {
   const int64_t n = row.vocab;
-  float* const e = out.e;
-  double* const block_sums = out.block_sums;
   const bool divide = row.temperature != 1.0f;
   const F16 t = Set(row.temperature), top = Set(sum.max), log = Set(sum.log_sum), zero = Set(0.0f);
   double total[kLanes] = {}, entropy[kLanes] = {};
-  double chain = 0;
   for (int64_t i = 0; i < n; i += kLanes) {
-    if (i % kSampleBlock == 0) chain = 0;
     const int lanes = Lanes(n - i);
     const F16 below = Sub(Scaled(LoadFirst(row.logits + i, lanes), t, divide), top);
     const F16 p = Select(FirstLanes(lanes), Exp(below), zero);
@@ -107,12 +103,30 @@ ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutpu
       entropy[l] = entropy[l] + static_cast<double>(pf[l]) * static_cast<double>(sf[l]);
     }
     if (e != nullptr) StoreFirst(e + i, p, lanes);
-    if (block_sums != nullptr) {
-      for (int l = 0; l < kLanes; ++l) chain = chain + static_cast<double>(pf[l]);
-      block_sums[i / kSampleBlock] = chain;
-    }
   }
   return {SumLanes(total), SumLanes(entropy)};
+}
+
+void BlockSums(const float* e, int64_t n, double* sums) {
+  // A chain alone waits for each addition: several blocks go side by side.
+  constexpr int kTogether = 8;
+  int64_t block = 0;
+  for (; (block + kTogether) * kSampleBlock <= n; block += kTogether) {
+    const float* const from = e + block * kSampleBlock;
+    double chain[kTogether] = {};
+    for (int64_t i = 0; i < kSampleBlock; ++i) {
+#pragma GCC unroll 8
+      for (int b = 0; b < kTogether; ++b)
+        chain[b] = chain[b] + static_cast<double>(from[b * kSampleBlock + i]);
+    }
+    for (int b = 0; b < kTogether; ++b) sums[block + b] = chain[b];
+  }
+  for (; block * kSampleBlock < n; ++block) {
+    double chain = 0;
+    for (int64_t i = block * kSampleBlock; i < n && i < (block + 1) * kSampleBlock; ++i)
+      chain = chain + static_cast<double>(e[i]);
+    sums[block] = chain;
+  }
 }
 
 void SoftmaxGradient(const SoftmaxGradientTask& task) {

@@ -14,12 +14,6 @@ struct MaxSum {
   float max, sum;
 };
 
-// What ExpRow writes, where not null: e[i] = exp(z[i] - max); block_sums[b] = the ascending chain of e in f64
-// over the ids of block b (kSampleBlock).
-struct ExpRowOutput {
-  float* e = nullptr;
-  double* block_sums = nullptr;
-};
 struct ExpRowResult {
   double total = 0;    // sum of e, 16 strided lanes
   double entropy = 0;  // sum of e * (log_sum - (z - max)), 16 strided lanes
@@ -36,14 +30,17 @@ struct SoftmaxGradientTask {
 };
 
 // MaxAndSum: over the row's chunks, a subtree of the eight. MergeAll: the tree goes on, over `count` (1, 2, 4
-// or 8) subtrees. FirstLargest: the argmax, ties to the lower id.
-#define TEMPER_TOKEN_LOGPROB(ISA)                                                          \
-  namespace ISA {                                                                          \
-  MaxSum MaxAndSum(const LogitRow& row);                                                   \
-  MaxSum MergeAll(MaxSum* sums, int count);                                                \
-  ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, const ExpRowOutput& out); \
-  void SoftmaxGradient(const SoftmaxGradientTask& task);                                   \
-  int64_t FirstLargest(const float* row, int64_t n);                                       \
+// or 8) subtrees. ExpRow writes e[i] = exp(z[i] - max) where e is not null. BlockSums: sums[b] = the
+// ascending chain of e in f64 over the ids of block b (kSampleBlock). FirstLargest: the argmax, ties to the
+// lower id.
+#define TEMPER_TOKEN_LOGPROB(ISA)                                           \
+  namespace ISA {                                                           \
+  MaxSum MaxAndSum(const LogitRow& row);                                    \
+  MaxSum MergeAll(MaxSum* sums, int count);                                 \
+  ExpRowResult ExpRow(const LogitRow& row, const LogSumExp& sum, float* e); \
+  void BlockSums(const float* e, int64_t n, double* sums);                  \
+  void SoftmaxGradient(const SoftmaxGradientTask& task);                    \
+  int64_t FirstLargest(const float* row, int64_t n);                        \
   }
 TEMPER_TOKEN_LOGPROB(plain)
 TEMPER_TOKEN_LOGPROB(avx2)
