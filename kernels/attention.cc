@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "kernels/backends/cpu.h"
+#include "kernels/convert.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/isa.h"
 #include "kernels/pieces.h"
@@ -19,24 +20,35 @@ int64_t Grain(int64_t pieces, const ThreadPool& pool) {
 }
 
 void CheckShape(const AttentionShape& s) {
-  TEMPER_CHECK(s.kv_heads > 0 && s.q_heads % s.kv_heads == 0 && s.qk_dim > 0 && s.v_dim > 0 && s.window >= 0,
+  TEMPER_CHECK(s.kv_heads > 0 && s.q_heads % s.kv_heads == 0 && s.qk_dim > 0 && s.v_dim > 0 &&
+                   s.window >= 0 && (s.stored == Type::kF32 || s.stored == Type::kBf16),
                "q_heads ", s.q_heads, ", kv_heads ", s.kv_heads, ", qk_dim ", s.qk_dim, ", v_dim ", s.v_dim);
 }
 
+// The same numbers as a block has them.
+const float* Stored(const float* from, int64_t, std::vector<float>&) { return from; }
+const uint16_t* Stored(const float* from, int64_t count, std::vector<uint16_t>& rounded) {
+  rounded.resize(count);
+  FloatToBfloat(count, from, rounded.data());
+  return rounded.data();
+}
+
 // Rows of one block and sequence.
+template <typename T>
 void WriteRows(const WriteBlocksTask& task, const AttentionPiece& piece) {
   const AttentionShape& s = task.shape;
   const AttentionSequence& sequence = *piece.sequence;
+  std::vector<T> keys, values;
   for (int64_t row = piece.begin; row < piece.end; ++row) {
     const int64_t position = sequence.first_position + row;
     const int64_t lane = position % kAttentionBlock;
-    float* block = sequence.blocks[position / kAttentionBlock];
-    const float* from_k = task.k.Row(sequence.first_row + row);
-    const float* from_v = task.v.Row(sequence.first_row + row);
+    T* block = static_cast<T*>(sequence.blocks[position / kAttentionBlock]);
+    const T* from_k = Stored(task.k.Row(sequence.first_row + row), s.kv_heads * s.qk_dim, keys);
+    const T* from_v = Stored(task.v.Row(sequence.first_row + row), s.kv_heads * s.v_dim, values);
     for (int head = 0; head < s.kv_heads; ++head) {
       for (int d = 0; d < s.qk_dim; ++d) block[d * kAttentionBlock + lane] = from_k[head * s.qk_dim + d];
       block += kAttentionBlock * s.qk_dim;
-      std::memcpy(block + lane * s.v_dim, from_v + head * s.v_dim, sizeof(float) * s.v_dim);
+      std::memcpy(block + lane * s.v_dim, from_v + head * s.v_dim, sizeof(T) * s.v_dim);
       block += kAttentionBlock * s.v_dim;
     }
   }
@@ -81,7 +93,10 @@ void CpuBackend::WriteBlocks(const WriteBlocksTask& task) {
     }
   }
   pool().ParallelFor(pieces.size(), Grain(pieces.size(), pool()), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) WriteRows(task, pieces[i]);
+    for (int64_t i = begin; i < end; ++i) {
+      task.shape.stored == Type::kBf16 ? WriteRows<uint16_t>(task, pieces[i])
+                                       : WriteRows<float>(task, pieces[i]);
+    }
   });
 }
 

@@ -31,14 +31,15 @@ struct AttentionShape {
   // Where other ranks have the other heads: how many query heads there are in all (0: these are all), and
   // which of them is the first here.
   int all_heads = 0, first_head = 0;
+  Type stored = Type::kF32;  // of the numbers in blocks, which may be bf16
 
   [[gnu::always_inline]] int64_t whole_heads() const { return all_heads > 0 ? all_heads : q_heads; }
 };
 
 // A block holds 64 positions of one sequence and layer: for each kv head the keys transposed, [qk_dim][64],
 // then the values, [64][v_dim].
-inline int64_t BlockFloats(const AttentionShape& shape) {
-  return int64_t{kAttentionBlock} * shape.kv_heads * (shape.qk_dim + shape.v_dim);
+inline int64_t BlockBytes(const AttentionShape& shape) {
+  return BytesOf(shape.stored) * kAttentionBlock * shape.kv_heads * (shape.qk_dim + shape.v_dim);
 }
 
 // New tokens of one sequence in a batch: rows [first_row, first_row + rows) of q, k, v and out are its
@@ -47,10 +48,11 @@ struct AttentionSequence {
   int64_t first_row = 0;
   int64_t rows = 0;
   int64_t first_position = 0;
-  float* const* blocks = nullptr;
+  void* const* blocks = nullptr;
 };
 
-// Copies the new keys and values into their blocks. kv head g of a row begins at g * qk_dim (g * v_dim).
+// Copies the new keys and values into their blocks, rounded to the nearest, ties to even, where those are
+// bf16. kv head g of a row begins at g * qk_dim (g * v_dim).
 struct WriteBlocksTask {
   AttentionShape shape;
   absl::Span<const AttentionSequence> sequences;

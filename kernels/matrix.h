@@ -7,6 +7,9 @@
 namespace temper::kernels {
 
 enum class Type : uint8_t { kF32, kBf16, kF8 };
+[[gnu::always_inline]] inline int64_t BytesOf(Type type) {
+  return type == Type::kF32 ? 4 : type == Type::kBf16 ? 2 : 1;
+}
 
 // A row-major matrix somewhere in a backend's memory; never owns. One without data stands for none. Files
 // that are compiled for each instruction set use it, so nothing here may become a function of its own.
@@ -38,7 +41,7 @@ struct Matrix {
  private:
   [[noreturn]] void WrongType() const;
   [[gnu::always_inline]] Matrix View(int64_t from, int64_t view_rows, int64_t view_cols) const {
-    const int64_t bytes = from * (type == Type::kF32 ? 4 : type == Type::kBf16 ? 2 : 1);
+    const int64_t bytes = from * BytesOf(type);
     return {data == nullptr ? nullptr : static_cast<char*>(data) + bytes, type, view_rows, view_cols, stride};
   }
 };

@@ -13,6 +13,7 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPl
   shape.q_heads = shape.all_heads / ranks;
   shape.first_head = shape.q_heads * static_cast<int>(place[Axis::kTp]);
   shape.scale = config.softmax_scale();
+  shape.stored = config.cache;
   if (config.is_mla()) {
     shape.kv_heads = 1;
     shape.qk_dim = static_cast<int>(config.kv_lora_rank + config.qk_rope_head_dim);
@@ -29,7 +30,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& bac
     : backend_(backend),
       layers_(NumLayersOf(config, place)),
       pages_(pages),
-      block_floats_(kernels::BlockFloats(AttentionShapeOf(config, place))) {
+      block_words_(kernels::BlockBytes(AttentionShapeOf(config, place)) / 4) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
   storage_ = backend.Allocate(bytes());
 }
@@ -37,7 +38,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& bac
 void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
 
 int64_t KvCache::BytesPerPage(const ModelConfig& config, const MeshPlace& place) {
-  return MostLayers(config, place.sizes) * kernels::BlockFloats(AttentionShapeOf(config, place)) * 4;
+  return MostLayers(config, place.sizes) * kernels::BlockBytes(AttentionShapeOf(config, place));
 }
 
 }  // namespace temper

@@ -15,16 +15,16 @@ namespace temper {
 kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPlace& place = {});
 
 // The paged cache's storage: `pages` pages of 64 positions, each in every layer that the rank has. Who owns
-// which page is the engine's business (rollout/page_allocator.h). Memory is not cleared: attention never
-// reads a position that was not written.
+// which page is the engine's business (rollout/page_allocator.h). Its numbers are of the config's cache type.
+// Memory is not cleared: attention never reads a position that was not written.
 class KvCache {
  public:
   // In the backend's memory, which outlives it.
   KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place = {});
 
   int64_t pages() const { return pages_; }
-  int64_t bytes() const { return layers_ * pages_ * block_floats_ * 4; }
-  float* Block(int64_t layer, int64_t page) const { return Page(page).Row(layer); }
+  int64_t bytes() const { return layers_ * pages_ * block_words_ * 4; }
+  void* Block(int64_t layer, int64_t page) const { return Page(page).Row(layer); }
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 
@@ -32,15 +32,15 @@ class KvCache {
   static int64_t BytesPerPage(const ModelConfig& config, const MeshPlace& place = {});
 
  private:
-  // A page in every layer, one a row.
+  // A page in every layer, one a row, in words of 4 bytes, whatever numbers are in them.
   kernels::Matrix Page(int64_t page) const {
-    return kernels::F32(static_cast<float*>(storage_.get()) + page * block_floats_, layers_, block_floats_)
-        .Strided(pages_ * block_floats_);
+    return kernels::F32(static_cast<float*>(storage_.get()) + page * block_words_, layers_, block_words_)
+        .Strided(pages_ * block_words_);
   }
 
   kernels::Backend& backend_;
-  const int64_t layers_, pages_, block_floats_;
-  std::shared_ptr<void> storage_;  // f32 [layers, pages, block_floats]
+  const int64_t layers_, pages_, block_words_;
+  std::shared_ptr<void> storage_;  // [layers, pages, block_words]
 };
 
 }  // namespace temper

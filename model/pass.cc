@@ -26,7 +26,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   // Where every sequence's pages live, layer by layer: filled in anew for each layer below.
   std::vector<int32_t> positions;
   positions.reserve(rows);
-  std::vector<float*> pointers;
+  std::vector<void*> pointers;
   std::vector<kernels::AttentionSequence> sequences(batch.sequences.size());
   size_t pages = 0;
   for (const TokenBatch::Sequence& sequence : batch.sequences)
@@ -86,7 +86,8 @@ void TrainPass::PlaceSequences(const Microbatch& batch) {
   positions_.clear();
   sequences_.clear();
   // One set of blocks serves all layers: the backward pass does not read them.
-  const int64_t block_floats = kernels::BlockFloats(AttentionShapeOf(stack_.config(), stack_.mesh().place()));
+  const int64_t block_floats =
+      kernels::BlockBytes(AttentionShapeOf(stack_.config(), stack_.mesh().place())) / 4;
   int64_t blocks = 0;
   for (int64_t length : batch.lengths) blocks += Blocks(length);
   float* storage = space_.Floats(blocks * block_floats);

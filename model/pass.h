@@ -106,7 +106,7 @@ class TrainPass {
   const Microbatch* batch_ = nullptr;
   float temperature_ = 1;
   std::vector<int32_t> positions_;
-  std::vector<float*> block_pointers_;
+  std::vector<void*> block_pointers_;
   std::vector<kernels::AttentionSequence> sequences_;
   std::vector<Matrix> inputs_;  // of each block; without Backward of the first alone
   std::vector<std::unique_ptr<Saved>> saved_;

@@ -37,6 +37,7 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
 
 std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend, const PolicyUse& use) {
   Parameters& parameters = files.parameters;
+  files.config.cache = use.cache.value_or(files.config.cache);
   const bool keeps_both = use.bf16 && use.trained;
   if (use.bf16 && !use.trained) {
     ThreadPool pool(1);
@@ -49,10 +50,10 @@ std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend,
 }
 
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        kernels::Backend* backend, bool bf16) {
+                                        kernels::Backend* backend, const PolicyUse& use) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, TokenizerFor(files.config, tokenizer_directory));
-  policy.model = PolicyOf(std::move(files), backend, {.trained = true, .bf16 = bf16});
+  policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -18,10 +19,11 @@ struct OpenedPolicy {
 };
 
 struct PolicyUse {
-  bool may_lack_tokenizer = false;  // a directory without one is fine: `tokenizer` is null
-  bool trained = false;             // its weights can be trained; else they stay as they are stored
-  bool bf16 = false;                // it computes with bf16 weights, whatever is stored
-  MeshPlace place = {};             // whose part of the weights is read
+  bool may_lack_tokenizer = false;          // a directory without one is fine: `tokenizer` is null
+  bool trained = false;                     // its weights can be trained; else they stay as they are stored
+  bool bf16 = false;                        // it computes with bf16 weights, whatever is stored
+  std::optional<kernels::Type> cache = {};  // of keys and values; none: the config's
+  MeshPlace place = {};                     // whose part of the weights is read
 };
 
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to
@@ -32,8 +34,8 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
 // A policy of these files: what OpenPolicy makes of a directory's.
 std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend, const PolicyUse& use = {});
 
-// Weights that no directory has, to be trained, with that directory's tokenizer.
+// Weights that no directory has, with that directory's tokenizer.
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,
-                                        kernels::Backend* backend, bool bf16 = false);
+                                        kernels::Backend* backend, const PolicyUse& use);
 
 }  // namespace temper

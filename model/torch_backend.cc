@@ -22,23 +22,21 @@ class Wrapper {
   explicit Wrapper(at::Device device) : device_(device) {}
 
   at::Tensor operator()(const float* data, at::IntArrayRef sizes, at::IntArrayRef strides) const {
-    return at::for_blob(const_cast<float*>(data), sizes)
+    return Of(const_cast<float*>(data), kernels::Type::kF32, sizes, strides);
+  }
+  at::Tensor Of(void* data, kernels::Type type, at::IntArrayRef sizes, at::IntArrayRef strides) const {
+    TEMPER_CHECK(type == kernels::Type::kF32 || type == kernels::Type::kBf16);
+    return at::for_blob(data, sizes)
         .strides(strides)
-        .options(at::TensorOptions().dtype(at::kFloat).device(device_))
+        .options(at::TensorOptions()
+                     .dtype(type == kernels::Type::kF32 ? at::kFloat : at::kBFloat16)
+                     .device(device_))
         .target_device(device_)
         .make_tensor();
   }
   // What is bf16 is copied to f32.
   at::Tensor operator()(const Matrix& m) const { return AsItIs(m).to(at::kFloat); }
-  at::Tensor AsItIs(const Matrix& m) const {
-    if (m.type == kernels::Type::kF32) return (*this)(m.f32(), {m.rows, m.cols}, {m.stride, 1});
-    TEMPER_CHECK(m.type == kernels::Type::kBf16);
-    return at::for_blob(m.data, {m.rows, m.cols})
-        .strides({m.stride, 1})
-        .options(at::TensorOptions().dtype(at::kBFloat16).device(device_))
-        .target_device(device_)
-        .make_tensor();
-  }
+  at::Tensor AsItIs(const Matrix& m) const { return Of(m.data, m.type, {m.rows, m.cols}, {m.stride, 1}); }
   at::Tensor operator()(const float* data, int64_t n) const { return (*this)(data, {n}, {1}); }
   // [rows, count, dim]
   at::Tensor operator()(const Heads& h) const {
@@ -79,23 +77,35 @@ at::Tensor ScaledLogits(const at::Tensor& hidden, const at::Tensor& head, float 
   return temperature == 0 || temperature == 1 ? logits : logits / temperature;
 }
 
-// A sequence's keys and values out of its blocks: [positions, kv_heads, dim].
+// Keys and values, [positions, kv_heads, dim].
 struct KeysAndValues {
   at::Tensor keys, values;
 };
+// Positions [first, first + count) of a block, as it has them.
+struct InBlock {
+  void* block;
+  int64_t first, count;
+};
+KeysAndValues PartOf(const Wrapper& wrap, const AttentionShape& shape, const InBlock& part) {
+  const int64_t block = kernels::kAttentionBlock, head = block * (shape.qk_dim + shape.v_dim);
+  const Matrix all = {part.block, shape.stored, 1, shape.kv_heads * head, 0};
+  return {wrap.Of(all.Columns(part.first, 0).data, shape.stored, {part.count, shape.kv_heads, shape.qk_dim},
+                  {1, head, block}),
+          wrap.Of(all.Columns(block * shape.qk_dim + part.first * shape.v_dim, 0).data, shape.stored,
+                  {part.count, shape.kv_heads, shape.v_dim}, {shape.v_dim, head, 1})};
+}
+// Of a sequence, out of its blocks, as f32.
 KeysAndValues FromBlocks(const Wrapper& wrap, const AttentionShape& shape,
                          const AttentionSequence& sequence) {
   const int64_t positions = sequence.first_position + sequence.rows, block = kernels::kAttentionBlock;
-  const int64_t head_floats = block * (shape.qk_dim + shape.v_dim);
   std::vector<at::Tensor> keys, values;
   for (int64_t begin = 0; begin < positions; begin += block) {
-    const float* data = sequence.blocks[begin / block];
-    const int64_t count = std::min(block, positions - begin);
-    keys.push_back(wrap(data, {count, shape.kv_heads, shape.qk_dim}, {1, head_floats, block}));
-    values.push_back(wrap(data + block * shape.qk_dim, {count, shape.kv_heads, shape.v_dim},
-                          {shape.v_dim, head_floats, 1}));
+    const KeysAndValues part =
+        PartOf(wrap, shape, {sequence.blocks[begin / block], 0, std::min(block, positions - begin)});
+    keys.push_back(part.keys);
+    values.push_back(part.values);
   }
-  return {at::cat(keys), at::cat(values)};
+  return {at::cat(keys).to(at::kFloat), at::cat(values).to(at::kFloat)};
 }
 
 // Positions that a query does not see, [rows, keys].
@@ -294,18 +304,15 @@ void TorchBackend::EmbeddingGradient(const kernels::EmbeddingGradientTask& t) {
 void TorchBackend::WriteBlocks(const kernels::WriteBlocksTask& t) {
   const Wrapper wrap(device_);
   const AttentionShape& shape = t.shape;
-  const int64_t block = kernels::kAttentionBlock, head_floats = block * (shape.qk_dim + shape.v_dim);
+  const int64_t block = kernels::kAttentionBlock;
   for (const AttentionSequence& sequence : t.sequences) {
     for (int64_t i = 0; i < sequence.rows;) {
       const int64_t position = sequence.first_position + i, offset = position % block;
       const int64_t count = std::min(sequence.rows - i, block - offset);
-      float* base = sequence.blocks[position / block];
+      const KeysAndValues to = PartOf(wrap, shape, {sequence.blocks[position / block], offset, count});
       const int64_t row = sequence.first_row + i;
-      wrap(base + offset, {count, shape.kv_heads, shape.qk_dim}, {1, head_floats, block})
-          .copy_(wrap.Side(t.k.Rows(row, count), shape.kv_heads));
-      wrap(base + block * shape.qk_dim + offset * shape.v_dim, {count, shape.kv_heads, shape.v_dim},
-           {shape.v_dim, head_floats, 1})
-          .copy_(wrap.Side(t.v.Rows(row, count), shape.kv_heads));
+      to.keys.copy_(wrap.Side(t.k.Rows(row, count), shape.kv_heads));
+      to.values.copy_(wrap.Side(t.v.Rows(row, count), shape.kv_heads));
       i += count;
     }
   }

@@ -133,9 +133,12 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
     const absl::StatusOr<std::string> directory = ModelDirectory(stage.from);
     model = directory.ok() ? ReadPolicyConfig(*directory) : directory.status();
   }
-  if (model.ok() || run_directory.empty()) return model;
-  const std::string checkpoint = CheckpointInPlaceOf(recipe, stage, run_directory);
-  return checkpoint.empty() ? model : ReadPolicyConfig(checkpoint);
+  if (!model.ok() && !run_directory.empty()) {
+    const std::string checkpoint = CheckpointInPlaceOf(recipe, stage, run_directory);
+    if (!checkpoint.empty()) model = ReadPolicyConfig(checkpoint);
+  }
+  if (model.ok()) model->cache = recipe.cache;
+  return model;
 }
 
 std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,

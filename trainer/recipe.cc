@@ -289,9 +289,10 @@ class Runner {
         break;
       case StageKind::kEval:
         if (context.stage->evaluation.HeldOutProblems() == 0) break;
-        TEMPER_ASSIGN_OR_RETURN(sampled.policy,
-                                OpenPolicy(context.from_directory, context.backend,
-                                           {.bf16 = recipe_.bf16(), .place = context.mesh->place()}));
+        TEMPER_ASSIGN_OR_RETURN(
+            sampled.policy,
+            OpenPolicy(context.from_directory, context.backend,
+                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .place = context.mesh->place()}));
         TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
                                 Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
         break;

@@ -71,7 +71,10 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
   const std::string& checkpoint = context.checkpoint;
-  const PolicyUse use = {.trained = true, .bf16 = context.recipe->bf16(), .place = context.mesh->place()};
+  const PolicyUse use = {.trained = true,
+                         .bf16 = context.recipe->bf16(),
+                         .cache = context.recipe->cache,
+                         .place = context.mesh->place()};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     // The first rank has looked before anything began (trainer/run_directory/intact.h).
@@ -85,7 +88,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   } else if (init != nullptr) {
     session->tokenizer_directory_ = init->directory;
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, DrawPolicy(*init, context));
-    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend, use.bf16));
+    TEMPER_ASSIGN_OR_RETURN(policy, MakePolicy(std::move(files), init->directory, context.backend, use));
   } else {
     session->tokenizer_directory_ = context.from_directory;
     TEMPER_ASSIGN_OR_RETURN(policy, OpenPolicy(context.from_directory, context.backend, use));

@@ -78,9 +78,9 @@ void SoftmaxBlock(Softmax* split, const int* valid, int count, float* scores, fl
   }
 }
 
-}  // namespace
-
-void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
+// Over blocks of E.
+template <typename E>
+void TileOf(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
   const AttentionShape& shape = task.shape;
   const AttentionSequence& sequence = *piece.sequence;
   const int padded = (shape.v_dim + kLanes - 1) / kLanes * kLanes, group = shape.q_heads / shape.kv_heads;
@@ -104,8 +104,8 @@ void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float
 
   const int64_t head_offset = int64_t{64} * piece.kv_head * (shape.qk_dim + shape.v_dim);
   for (int64_t block = pairs.first_key[0] / 64; 64 * block <= last_position; ++block) {
-    const float* keys = sequence.blocks[block] + head_offset;
-    const float* values = keys + 64 * shape.qk_dim;
+    const E* keys = static_cast<const E*>(sequence.blocks[block]) + head_offset;
+    const E* values = keys + 64 * shape.qk_dim;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
       int valid[4], unseen[4], most = 0;
@@ -121,20 +121,20 @@ void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float
       if (most == 0) continue;
       float* tile = scores + 64 * i;
       float corrections[4];
-      Dots(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most}, tile);
+      Dots<E>(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most}, tile);
       for (int t = 0; t < count; ++t) {
         for (int key = 0; key < unseen[t]; ++key) tile[64 * t + key] = -__builtin_inff();
       }
       SoftmaxBlock(pairs.split + i, valid, count, tile, corrections);
-      Chain chain{.coefficients = tile,
-                  .per_output = 64,
-                  .per_step = 1,
-                  .x = values,
-                  .ldx = shape.v_dim,
-                  .out = out + i * padded,
-                  .ldout = padded,
-                  .width = shape.v_dim,
-                  .count = count};
+      Chain<E> chain{.coefficients = tile,
+                     .per_output = 64,
+                     .per_step = 1,
+                     .x = values,
+                     .ldx = shape.v_dim,
+                     .out = out + i * padded,
+                     .ldout = padded,
+                     .width = shape.v_dim,
+                     .count = count};
       for (int t = 0; t < count; ++t) {
         if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
         chain.begin[t] = unseen[t];
@@ -159,6 +159,12 @@ void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float
           static_cast<float>(static_cast<double>(merged.max) + Log(merged.sum));
     }
   }
+}
+
+}  // namespace
+
+void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
+  task.shape.stored == Type::kBf16 ? TileOf<Bf16>(task, piece, scratch) : TileOf<float>(task, piece, scratch);
 }
 
 }  // namespace TEMPER_ISA

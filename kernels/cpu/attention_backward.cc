@@ -46,8 +46,8 @@ void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, 
       dout[t] = piece.dout.Row(row + i + t) + head * shape.v_dim;
     }
     const int most = Valid(row + i + tile - 1, key / 64);
-    Dots(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
-    Dots(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
+    Dots<float>(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
+    Dots<float>(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
     for (int t = 0; t < tile; ++t) {
       const int64_t r = row + i + t;
       const F16 lse = Set(piece.lse[r * shape.q_heads + head]);
@@ -76,11 +76,11 @@ struct RowsAndKeys {
 
 // For each key: its output continues its chain over those of the rows that see it. `all` has the first key's
 // coefficients and output.
-void AddToKeys(const RowsAndKeys& at, const Chain& all) {
+void AddToKeys(const RowsAndKeys& at, const Chain<float>& all) {
   const int count = at.count, keys = at.keys;
   const int64_t ahead = at.ahead, window = at.window;
   for (int key = 0; key < keys; key += 4) {
-    Chain chain = all;
+    Chain<float> chain = all;
     chain.coefficients += key;
     chain.out += key * all.ldout;
     chain.count = keys - key < 4 ? keys - key : 4;
@@ -130,15 +130,15 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
       const int count = piece.q.rows - row < 64 ? static_cast<int>(piece.q.rows - row) : 64;
       Probabilities(piece, {row, count, head, key, at.keys, at.values}, at.p, at.ds);
       for (int i = 0; part.dq && i < count; i += 4) {
-        Chain chain{.coefficients = at.ds + 64 * i,
-                    .per_output = 64,
-                    .per_step = 1,
-                    .x = piece.k.Row(key),
-                    .ldx = piece.k.stride,
-                    .out = piece.dq.Row(row + i) + head * shape.qk_dim,
-                    .ldout = piece.dq.stride,
-                    .width = shape.qk_dim,
-                    .count = count - i < 4 ? count - i : 4};
+        Chain<float> chain{.coefficients = at.ds + 64 * i,
+                           .per_output = 64,
+                           .per_step = 1,
+                           .x = piece.k.Row(key),
+                           .ldx = piece.k.stride,
+                           .out = piece.dq.Row(row + i) + head * shape.qk_dim,
+                           .ldout = piece.dq.stride,
+                           .width = shape.qk_dim,
+                           .count = count - i < 4 ? count - i : 4};
         for (int t = 0; t < chain.count; ++t) {
           chain.begin[t] = Unseen(FirstKey(row + i + t, shape.window), key_block);
           chain.end[t] = Valid(row + i + t, key_block);

@@ -28,10 +28,11 @@ inline int Unseen(int64_t first_key, int64_t block) {
 // Up to 4 outputs [width] whose chains share the vectors x[step]: out[t] = fma(coefficient(t, step), x[step],
 // out[t]) for the steps begin[t] <= step < end[t] ascending; coefficient(t, step) is coefficients[t *
 // per_output + step * per_step]. Steps outside an output's range are not touched.
+template <typename E>
 struct Chain {
   const float* coefficients;
   int64_t per_output, per_step;
-  const float* x;
+  const E* x;
   int64_t ldx;
   float* out;
   int64_t ldout;
@@ -53,8 +54,8 @@ constexpr bool kFetchStrips = true;
 constexpr int kStepsAhead = 8;
 
 // Steps [begin, end) of kCount outputs, kV vectors of 16 from column 0; the last one has only `lanes` lanes.
-template <int kCount, int kV>
-inline void AccumulateTile(const Chain& chain, int first, int column, int lanes, int begin, int end) {
+template <int kCount, int kV, typename E>
+inline void AccumulateTile(const Chain<E>& chain, int first, int column, int lanes, int begin, int end) {
   if (begin >= end) return;
   F16 acc[kCount][kV];
   const bool whole = lanes == kLanes;
@@ -68,7 +69,7 @@ inline void AccumulateTile(const Chain& chain, int first, int column, int lanes,
     }
   }
   const float* coefficient = chain.coefficients + first * chain.per_output + begin * chain.per_step;
-  const float* x = chain.x + begin * chain.ldx + column;
+  const E* x = chain.x + begin * chain.ldx + column;
   for (int step = begin; step < end; ++step) {
     F16 v[kV];
 #pragma GCC unroll 4
@@ -100,8 +101,8 @@ inline void AccumulateTile(const Chain& chain, int first, int column, int lanes,
   }
 }
 
-template <int kCount>
-inline void AccumulateColumns(const Chain& chain, int first, int begin, int end) {
+template <int kCount, typename E>
+inline void AccumulateColumns(const Chain<E>& chain, int first, int begin, int end) {
   int column = 0;
   for (; column + kVectors * kLanes <= chain.width; column += kVectors * kLanes) {
     AccumulateTile<kCount, kVectors>(chain, first, column, kLanes, begin, end);
@@ -117,7 +118,8 @@ inline void AccumulateColumns(const Chain& chain, int first, int begin, int end)
   }
 }
 
-inline void Accumulate(const Chain& chain) {
+template <typename E>
+inline void Accumulate(const Chain<E>& chain) {
   int from = 0, to = 1 << 30;
   for (int t = 0; t < chain.count; ++t) {
     from = chain.begin[t] > from ? chain.begin[t] : from;
@@ -149,19 +151,20 @@ inline void Accumulate(const Chain& chain) {
 
 // scores[t][key] = (ascending chain over d of fma(a[t][d], keys[d][key], .) from 0) * scale for the first
 // keys of a block ([dim][64]), `most` of them at least; scores is [count][64].
+template <typename E>
 struct DotProducts {
   const float* const* a;
-  const float* keys;
+  const E* keys;
   int dim;
   float scale;
   int most;
 };
 
 // The keys from `key` on, kV vectors of them.
-template <int kCount, int kV, bool kFetch = false>
-inline void DotsTile(const DotProducts& dots, int key, float* scores) {
+template <int kCount, int kV, bool kFetch = false, typename E>
+inline void DotsTile(const DotProducts<E>& dots, int key, float* scores) {
   const float* const* a = dots.a;
-  const float* keys = dots.keys + key;
+  const E* keys = dots.keys + key;
   const int dim = dots.dim;
   const float scale = dots.scale;
   scores += key;
@@ -193,8 +196,8 @@ inline void DotsTile(const DotProducts& dots, int key, float* scores) {
   }
 }
 
-template <int kCount>
-inline void DotsKeys(const DotProducts& dots, float* scores) {
+template <int kCount, typename E>
+inline void DotsKeys(const DotProducts<E>& dots, float* scores) {
   const int most = dots.most;
   int key = 0;
 #if defined(TEMPER_ISA_avx512)
@@ -208,7 +211,8 @@ inline void DotsKeys(const DotProducts& dots, float* scores) {
   for (; key < most; key += kLanes) DotsTile<kCount, 1>(dots, key, scores);
 }
 
-inline void Dots(int count, const DotProducts& dots, float* scores) {
+template <typename E>
+inline void Dots(int count, const DotProducts<E>& dots, float* scores) {
   switch (count) {
     case 1:
       return DotsKeys<1>(dots, scores);

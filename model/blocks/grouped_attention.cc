@@ -56,6 +56,11 @@ class GroupedAttention : public Block {
     }
     c.backend->Rotary(batch.Rotary(InHeads(keep->q, shape_.q_heads)));
     c.backend->Rotary(batch.Rotary(InHeads(keep->k, shape_.kv_heads)));
+    // The way back sees what attention sees.
+    if (shape_.stored == kernels::Type::kBf16) {
+      c.backend->RoundToBf16(keep->k, keep->k);
+      c.backend->RoundToBf16(keep->v, keep->v);
+    }
     c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
     c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
     if (y) o_.Apply(c, keep->out, y, x);

@@ -76,6 +76,8 @@ class LatentAttention : public Block {
     kv_norm_.Forward(c, keep->kv_down.Columns(0, rank_), keep->key.Columns(0, rank_), keep->kv_rstd);
     c.backend->Copy(SharedKey(keep->kv_down).rows, SharedKey(keep->key).rows);
     c.backend->Rotary(batch.Rotary(SharedKey(keep->key)));
+    // The way back sees what attention sees.
+    if (shape_.stored == kernels::Type::kBf16) c.backend->RoundToBf16(keep->key, keep->key);
 
     // q W_UK for each head, then the rotated part behind it.
     std::vector<Product> products;

@@ -70,6 +70,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const std::string& json, const std:
       }
     }
   }
+  const std::string cache = keys.Text(kCacheKey, "f32");
+  if (cache != "f32" && cache != "bf16")
+    keys.Fail(kCacheKey, absl::StrCat("is '", Printable(cache), "'; temper knows f32 and bf16"));
+  config.cache = cache == "bf16" ? kernels::Type::kBf16 : kernels::Type::kF32;
   read_family(keys, &config);
   ReadTokens(keys, &config);
   ReadRope(keys, &config);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/matrix.h"
 
 namespace temper {
 
@@ -74,6 +75,10 @@ struct ModelConfig {
   bool rope_interleaved = false;  // pairs (2j, 2j+1): deepseek_v2, deepseek_v3
   std::vector<int32_t> eos_ids;
   int32_t bos_id = -1;
+
+  // What keys and values of earlier tokens are rounded to, in training too (docs/exactness.md):
+  // `temper_cache`.
+  kernels::Type cache = kernels::Type::kF32;
 
   // config.json as read, and generation_config.json (empty: there is none), for writing them back.
   std::string json, generation_json;

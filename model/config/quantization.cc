@@ -14,6 +14,10 @@ namespace {
 
 constexpr char kKey[] = "quantization_config";
 
+std::string WrittenObject(const std::vector<std::string>& members) {
+  return absl::StrCat("{\n  ", absl::StrJoin(members, ",\n  "), "\n}\n");
+}
+
 }  // namespace
 
 absl::StatusOr<bool> IsFp8Config(const Json& config, const std::string& path) {
@@ -71,7 +75,20 @@ absl::StatusOr<std::string> ConfigTextFor(const std::string& config, WeightDtype
                       {"weight_block_size", {kFp8Block, kFp8Block}}};
     members.push_back(absl::StrCat("\"", kKey, "\": ", DumpJson(fp8)));
   }
-  return absl::StrCat("{\n  ", absl::StrJoin(members, ",\n  "), "\n}\n");
+  return WrittenObject(members);
+}
+
+std::string ConfigTextWithCache(const std::string& config, kernels::Type cache) {
+  std::vector<std::string> members;
+  bool is_named = false;
+  for (const WrittenMember& member : WrittenMembers(config)) {
+    is_named |= member.name == kCacheKey;
+    if (member.name != kCacheKey)
+      members.push_back(absl::StrCat("\"", std::string(member.name), "\": ", std::string(member.value)));
+  }
+  if (cache == kernels::Type::kF32 && !is_named) return config;
+  if (cache == kernels::Type::kBf16) members.push_back(absl::StrCat("\"", kCacheKey, "\": \"bf16\""));
+  return WrittenObject(members);
 }
 
 }  // namespace temper

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What config.json says of the numbers that weights are stored in: `torch_dtype` or `dtype`, and
-// `quantization_config` where they are DeepSeek's FP8 (model/files/fp8.h).
+// `quantization_config` where they are DeepSeek's FP8 (model/files/fp8.h); and of those that keys and values
+// are rounded to, `temper_cache`, which is ours.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "core/json/json.h"
+#include "kernels/matrix.h"
 
 namespace temper {
 
@@ -24,5 +26,9 @@ absl::StatusOr<bool> IsFp8Config(const std::string& config, const std::string& p
 // The text of config.json for the same model with weights of this dtype. Members that do not speak of it keep
 // their bytes.
 absl::StatusOr<std::string> ConfigTextFor(const std::string& config, WeightDtype dtype);
+
+// The same model with this cache.
+inline constexpr char kCacheKey[] = "temper_cache";
+std::string ConfigTextWithCache(const std::string& config, kernels::Type cache);
 
 }  // namespace temper

@@ -187,7 +187,8 @@ std::vector<bool> AreBf16(const Parameters& parameters, Communicator& world) {
 absl::Status WriteBeside(const ModelConfig& config, WeightDtype dtype, const std::string& tokenizer_directory,
                          const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigTextFor(config.json, dtype));
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory + "/config.json", text));
+  TEMPER_RETURN_IF_ERROR(
+      WriteFileAtomic(directory + "/config.json", ConfigTextWithCache(text, config.cache)));
   TEMPER_RETURN_IF_ERROR(
       WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
   return tokenizer_directory.empty() ? absl::OkStatus() : CopyTokenizerFiles(tokenizer_directory, directory);

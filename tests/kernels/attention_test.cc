@@ -2,6 +2,7 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 #include <numeric>
 
@@ -86,8 +87,8 @@ struct Batch {
   std::vector<int64_t> lengths, first;
   int64_t rows = 0;
   std::vector<float> q, k, v;
-  std::vector<float> memory;
-  std::vector<std::vector<float*>> blocks;
+  std::vector<char> memory;
+  std::vector<std::vector<void*>> blocks;
 
   int64_t ldq() const { return shape.q_heads * shape.qk_dim + 3; }
   int64_t ldk() const { return shape.kv_heads * shape.qk_dim + 1; }
@@ -108,7 +109,7 @@ struct Batch {
   void ClearBlocks(uint32_t seed) {
     int64_t count = 0;
     for (int64_t length : lengths) count += (length + 63) / 64;
-    memory.assign(count * BlockFloats(shape), kNaN);
+    memory.assign(count * BlockBytes(shape), '\xFF');  // NaN, as f32 and as bf16
     std::vector<int64_t> order(count);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::mt19937(seed));
@@ -117,7 +118,7 @@ struct Batch {
     for (int64_t length : lengths) {
       auto& mine = blocks.emplace_back();
       for (int64_t b = 0; b < (length + 63) / 64; ++b)
-        mine.push_back(memory.data() + order[next++] * BlockFloats(shape));
+        mine.push_back(memory.data() + order[next++] * BlockBytes(shape));
     }
   }
 
@@ -200,6 +201,60 @@ TEST(Attention, EqualsTheReferenceWithEveryInstructionSet) {
       EXPECT_EQ(Differences(lse, want_lse), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
     }
   }
+}
+
+// The nearest bf16 of each, ties to even, as f32.
+std::vector<float> Rounded(std::vector<float> x) {
+  for (float& value : x) {
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    value = std::bit_cast<float>((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000);
+  }
+  return x;
+}
+
+TEST(Attention, OverBf16BlocksHasTheBitsOfTheirValuesInF32) {
+  for (const AttentionShape& shape :
+       {Shape(4, 1, 80, 64), Shape(14, 2, 64, 64), Shape(3, 3, 33, 20), Shape(2, 1, 5, 1),
+        Windowed(Shape(4, 2, 33, 20), 5), Windowed(Shape(2, 1, 24, 33), 64)}) {
+    Batch batch(shape, {1, 67, 130, 16, 64, 1100}, 7);
+    const std::vector<float> k = batch.k, v = batch.v;
+    batch.k = Rounded(k);
+    batch.v = Rounded(v);
+    std::vector<float> want_lse, lse;
+    const std::vector<float> want = batch.Reference(&want_lse);
+    batch.shape.stored = Type::kBf16;
+    EXPECT_EQ(2 * BlockBytes(batch.shape), BlockBytes(shape));
+    for (Isa isa : FastIsas()) {
+      IsaScope scope(isa);
+      for (int64_t chunk : {1, 7, 2000}) {
+        TestBackend backend(2);
+        batch.ClearBlocks(99);
+        EXPECT_EQ(Differences(batch.Run(chunk, backend, &lse), want), 0)
+            << Name(isa) << " qk_dim " << shape.qk_dim << ", chunk " << chunk;
+        EXPECT_EQ(Differences(lse, want_lse), 0) << Name(isa) << " qk_dim " << shape.qk_dim;
+      }
+    }
+    // What is written is rounded on the way.
+    batch.k = k;
+    batch.v = v;
+    TestBackend backend(1);
+    batch.ClearBlocks(5);
+    EXPECT_EQ(Differences(batch.Run(2000, backend), want), 0);
+    batch.shape.stored = Type::kF32;
+    batch.ClearBlocks(5);
+    EXPECT_NE(Differences(batch.Run(2000, backend), want), 0) << "these numbers are none of bf16";
+  }
+}
+
+TEST(Attention, OverBf16BlocksThePlainPathHasTheSameBits) {
+  Batch batch(Shape(4, 2, 9, 5), {70, 3}, 13);
+  batch.shape.stored = Type::kBf16;
+  batch.ClearBlocks(1);
+  TestBackend backend(1);
+  const std::vector<float> want = batch.Run(1000, backend);
+  const IsaScope scope(Isa::kPlain);
+  batch.ClearBlocks(2);
+  EXPECT_EQ(Differences(batch.Run(3, backend), want), 0);
 }
 
 TEST(Attention, PastTwoSplitsEqualsTheReference) {

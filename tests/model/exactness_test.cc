@@ -169,6 +169,12 @@ TEST_P(Exactness, GradientsDoNotSeeMicrobatchesThreadsOrRecomputation) {
   EXPECT_EQ(Gradients(GetParam(), sequences, {3, 3}, 2, kAttention), expected);
 }
 
+// Keys and values rounded to bf16, wherever they are used.
+template <Json (*kModel)()>
+Json Bf16Cache() {
+  return With(kModel(), "temper_cache", "bf16");
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Models, Exactness,
     ::testing::Values(Model{"deepseek_v3", OddDeepseek, TinyDeepseek},
@@ -177,7 +183,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Model{"deepseek_v2", OddDeepseekV2, TinyDeepseekV2},
                       Model{"deepseek_v2_lite", OddDeepseekV2Lite, TinyDeepseekV2},
                       Model{"windows", OddWindows, TinyMistral}, Model{"mistral", OddMistral, TinyMistral},
-                      Model{"qwen3", OddQwen3, TinyQwen3}, Model{"qwen3_moe", OddQwen3Moe, TinyQwen3Moe}),
+                      Model{"qwen3", OddQwen3, TinyQwen3}, Model{"qwen3_moe", OddQwen3Moe, TinyQwen3Moe},
+                      Model{"deepseek_v3_bf16_cache", Bf16Cache<OddDeepseek>, Bf16Cache<TinyDeepseek>},
+                      Model{"qwen3_bf16_cache", Bf16Cache<OddQwen3>, Bf16Cache<TinyQwen3>},
+                      Model{"windows_bf16_cache", Bf16Cache<OddWindows>, Bf16Cache<TinyMistral>}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

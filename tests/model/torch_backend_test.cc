@@ -173,6 +173,21 @@ TEST_P(TorchBackendTest, HaveTheKernelsLogprobsBeyondAnAttentionSplitAndAPieceOf
             1e-5);
 }
 
+TEST(TorchBackend, KeepsKeysAndValuesInBf16Too) {
+  for (const Json& json : {OddDeepseek(), OddQwen3()}) {
+    for (const at::Device& device : LibraryDevices()) {
+      Policy kernels(With(json, "temper_cache", "bf16"));
+      LibraryPolicy library(With(json, "temper_cache", "bf16"), device), f32(json, device);
+      const std::vector<float> got = Generate(library.model);
+      // A number near the border of two of bf16 may fall to either side.
+      EXPECT_LT(RelativeError(got, Generate(kernels.model)), 5e-3);
+      EXPECT_GT(RelativeError(got, Generate(f32.model)), 1e-5);
+      EXPECT_LT(RelativeError(Train(library.model, false).gradients, Train(kernels.model, false).gradients),
+                5e-2);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, TorchBackendTest,
                          ::testing::Combine(::testing::Values(OddDeepseek(), OddYarn(), OddQwen2(),
                                                               OddLlama(), OddWindows(), OddMistral(),

@@ -20,6 +20,8 @@ struct Model {
   const char* name;
   Json (*json)();
 };
+Json OddQwen2Bf16Cache() { return With(OddQwen2(), "temper_cache", "bf16"); }
+
 class EngineOf : public ::testing::TestWithParam<Model> {};
 
 const std::vector<int64_t> kLengths = {1, 5, 64, 65, 130, 63, 2, 1, 200, 17};
@@ -79,7 +81,8 @@ TEST_P(EngineOf, SampledLogprobsAreTheTrainers) {
 
 INSTANTIATE_TEST_SUITE_P(Models, EngineOf,
                          ::testing::Values(Model{"deepseek_v3", OddDeepseek}, Model{"qwen2", OddQwen2},
-                                           Model{"llama", OddLlama}),
+                                           Model{"llama", OddLlama},
+                                           Model{"qwen2_bf16_cache", OddQwen2Bf16Cache}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Engine, ComputesAGroupsPromptOnce) {

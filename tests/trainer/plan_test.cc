@@ -51,6 +51,16 @@ TEST(CachePool, IsNoMoreThanTheModelsPositionsNeed) {
   EXPECT_EQ(CachePool(*model, sampling), (4 + 8) * (512 / 64 + 1) * KvCache::BytesPerPage(*model));
 }
 
+TEST(CachePositions, AreTwiceAsManyOfABf16Cache) {
+  absl::StatusOr<ModelConfig> model = ReadPolicyConfig("configs/qwen2.5/0.5b_random");
+  ASSERT_TRUE(model.ok()) << model.status();
+  SamplingConfig sampling;
+  sampling.cache_mib = 48;
+  const int64_t positions = CachePositions(*model, sampling);
+  model->cache = kernels::Type::kBf16;
+  EXPECT_EQ(CachePositions(*model, sampling), 2 * positions);
+}
+
 TEST(CachePositions, AreThoseOfWholePages) {
   const absl::StatusOr<ModelConfig> model = ReadPolicyConfig("configs/qwen2.5/0.5b_random");
   ASSERT_TRUE(model.ok()) << model.status();

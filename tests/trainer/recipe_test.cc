@@ -119,10 +119,10 @@ TEST_F(Recipe, HasTheSameDigestOnTwoAndFourRanks) {
   }
 }
 
-// The same promises hold of bf16 weights, and what is saved of them is bf16.
-TEST_F(Recipe, OfBf16WeightsHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
+// The same promises hold of bf16 weights and a bf16 cache, and what is saved of them says so.
+TEST_F(Recipe, OfBf16WeightsAndCacheHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
   RecipeConfig recipe = *recipe_;
-  recipe.weights = kernels::Type::kBf16;
+  recipe.weights = recipe.cache = kernels::Type::kBf16;
   const std::string whole = *folder_ / "bf16", ranks = *folder_ / "bf16-ranks",
                     stopped = *folder_ / "bf16-stopped";
   ASSERT_TRUE(RunAlone(recipe, whole, Never).ok());
@@ -150,6 +150,14 @@ TEST_F(Recipe, OfBf16WeightsHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
   const auto read = ReadPolicy(*LatestCheckpoint(whole + "/zero/checkpoints"), {WeightNumbers::kAsStored});
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->parameters["lm_head.weight"].scalar_type(), at::kBFloat16);
+  EXPECT_EQ(read->config.cache, kernels::Type::kBf16);
+
+  // Of the cache alone: other bits, and no unequal token either.
+  recipe.weights = kernels::Type::kF32;
+  const std::string cache = *folder_ / "bf16-cache";
+  ASSERT_TRUE(RunAlone(recipe, cache, Never).ok());
+  EXPECT_NE(Digest(cache), Digest(whole));
+  EXPECT_NE(Digest(cache), *digest_);
 }
 
 // No checkpoint is due by the count: what a stop does not save is lost.

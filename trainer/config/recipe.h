@@ -60,6 +60,7 @@ struct RecipeConfig {
   int64_t threads = 0;
   std::string device = "cpu";
   kernels::Type weights = kernels::Type::kF32;
+  kernels::Type cache = kernels::Type::kF32;
   MeshSizes mesh;
   double deadline_minutes = 10;
   bool shared = false;
@@ -86,6 +87,11 @@ struct RecipeConfig {
              "What policies compute with: bf16 is the nearest to each number that is trained, which itself "
              "stays f32, as do the optimizer's moments. Half the memory and time of reading weights, and the "
              "policy is saved in bf16.");
+    v.Choice(
+        "cache", cache, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
+        "What attention's keys and values are rounded to, in training as in sampling: bf16 takes half the "
+        "memory and time of reading them at long contexts. The policy's config.json says so "
+        "(temper_cache).");
     v.Section("mesh", mesh, "How the ranks share the work.");
     v.Field(
         "deadline_minutes", deadline_minutes,

@@ -385,8 +385,10 @@ absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::str
 }
 
 std::string NumericsText(const RecipeConfig& recipe, bool exact) {
-  return exact ? absl::StrCat(recipe.bf16() ? "bf16 weights" : "f32", ", exact, numerics ", kNumerics)
-               : NotExactText(recipe.device);
+  if (!exact) return NotExactText(recipe.device);
+  return absl::StrCat(recipe.bf16() ? "bf16 weights" : "f32",
+                      recipe.cache == kernels::Type::kBf16 ? ", bf16 cache" : "", ", exact, numerics ",
+                      kNumerics);
 }
 
 std::vector<Held> HeldOfRecipe(const RecipeConfig& recipe, bool exact) {

@@ -128,6 +128,7 @@ TEST(ModelConfig, WhatWouldBeIgnoredIsRefusedWithItsKey) {
        "model_type: is 'llava', a model of several parts (text_config); temper knows the language models "
        "deepseek"},
       {With(llama, "partial_rotary_factor", 0.5), "partial_rotary_factor: is 0.5"},
+      {With(llama, "temper_cache", "fp8"), "temper_cache: is 'fp8'; temper knows f32 and bf16"},
       {With(llama, "architectures", {"LlamaForSequenceClassification"}), "architectures: has"},
       {With(qwen, "layer_types", {"full_attention", "sliding_attention"}),
        "layer_types: has \"sliding_attention\" in layer 1, where a qwen2 of this config has no window"},

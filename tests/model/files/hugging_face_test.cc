@@ -96,6 +96,22 @@ TEST_F(HuggingFace, WhatIsWrittenIsReadBackBitByBitAndWrittenTheSame) {
   }
 }
 
+TEST_F(HuggingFace, ConfigJsonSaysWhatKeysAndValuesAreRoundedTo) {
+  ModelConfig config = Parsed(TinyLlama());
+  const Parameters parameters = InitializeParameters(config, 5, {});
+  for (const kernels::Type cache : {kernels::Type::kBf16, kernels::Type::kF32, kernels::Type::kBf16}) {
+    config.cache = cache;
+    ASSERT_TRUE(WritePolicy(config, parameters, "", directory_).ok());
+    const auto read = ReadPolicy(directory_);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->config.cache, cache);
+    config = read->config;
+    Json json = Json::parse(config.json);
+    EXPECT_EQ(json.erase("temper_cache"), cache == kernels::Type::kBf16 ? 1u : 0u);
+    EXPECT_EQ(json, TinyLlama());
+  }
+}
+
 TEST_F(HuggingFace, TokenizerFilesComeAlong) {
   const std::string from = directory_ + "/from", to = directory_ + "/to";
   ASSERT_TRUE(MakeDirectories(from).ok() && MakeDirectories(to).ok());
