@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/check.h"
+#include "core/huge_pages.h"
 #include "kernels/backends/cpu.h"
 #include "kernels/convert.h"
 #include "kernels/cpu/attention.h"
@@ -56,6 +57,36 @@ void WriteRows(const WriteBlocksTask& task, const AttentionPiece& piece) {
 
 void ZeroRows(const Matrix& to) {
   for (int64_t row = 0; row < to.rows; ++row) std::fill_n(to.Row(row), to.cols, 0.0f);
+}
+
+using AttentionFunction = void (*)(const AttentionTask&, const AttentionPiece&, float*);
+
+// The splits of pieces that are too few for the threads, so that one long sequence keeps all of them busy;
+// none where pieces are many, or there is one split. What they find has its place in `found`.
+std::vector<AttentionPiece> SplitsOf(const AttentionTask& task, int threads,
+                                     std::vector<AttentionPiece>& pieces, FloatBuffer& found) {
+  constexpr int64_t kPiecesOfAThread = 4;
+  std::vector<AttentionPiece> splits;
+  if (threads == 1 || static_cast<int64_t>(pieces.size()) >= kPiecesOfAThread * threads) return splits;
+  const int group = task.shape.q_heads / task.shape.kv_heads;
+  int64_t longest = 0;
+  const auto last_split = [&](const AttentionPiece& piece) {
+    return (piece.sequence->first_position + (piece.end - 1) / group) / kAttentionSplit;
+  };
+  for (const AttentionPiece& piece : pieces) longest = std::max(longest, last_split(piece));
+  if (longest == 0) return splits;
+  const int64_t floats = (longest + 1) * SplitFloats(task.shape.v_dim);
+  float* place = found.Reserve(static_cast<int64_t>(pieces.size()) * floats);
+  for (AttentionPiece& piece : pieces) {
+    piece.found = place;
+    place += floats;
+    const int64_t position = piece.sequence->first_position + piece.begin / group;
+    const int64_t window = task.shape.window;
+    piece.split = window == 0 ? 0 : std::max<int64_t>(0, position - window + 1) / kAttentionSplit;
+    for (AttentionPiece split = piece; split.split <= last_split(piece); ++split.split)
+      splits.push_back(split);
+  }
+  return splits;
 }
 
 // The matrices at a piece's rows and heads.
@@ -113,11 +144,17 @@ void CpuBackend::Attention(const AttentionTask& task) {
       }
     }
   }
-  const auto tile = TEMPER_DISPATCH(AttentionTile);
-  pool().ParallelFor(pieces.size(), Grain(pieces.size(), pool()), [&](int64_t begin, int64_t end) {
-    float* const scratch = Scratch(AttentionScratch(shape.v_dim));
-    for (int64_t i = begin; i < end; ++i) tile(task, pieces[i], scratch);
-  });
+  const auto run = [&](const std::vector<AttentionPiece>& some, AttentionFunction function) {
+    pool().ParallelFor(some.size(), Grain(some.size(), pool()), [&](int64_t begin, int64_t end) {
+      float* const scratch = Scratch(AttentionScratch(shape.v_dim));
+      for (int64_t i = begin; i < end; ++i) function(task, some[i], scratch);
+    });
+  };
+  FloatBuffer found;
+  const std::vector<AttentionPiece> splits = SplitsOf(task, pool().threads(), pieces, found);
+  if (splits.empty()) return run(pieces, TEMPER_DISPATCH(AttentionTile));
+  run(splits, TEMPER_DISPATCH(AttentionSplit));
+  run(pieces, TEMPER_DISPATCH(AttentionMerge));
 }
 
 void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {

@@ -78,33 +78,49 @@ void SoftmaxBlock(Softmax* split, const int* valid, int count, float* scores, fl
   }
 }
 
-// Over blocks of E.
-template <typename E>
-void TileOf(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
-  const AttentionShape& shape = task.shape;
-  const AttentionSequence& sequence = *piece.sequence;
-  const int padded = (shape.v_dim + kLanes - 1) / kLanes * kLanes, group = shape.q_heads / shape.kv_heads;
-  float* scores = scratch;
-  float* out = scores + kAttentionTile * 64;
-  float* merged_out = out + kAttentionTile * padded;
-  Pairs pairs;
-  pairs.count = static_cast<int>(piece.end - piece.begin);
+// A piece on its way: its pairs, and where in the scratch memory their scores and outputs are.
+struct Walk {
+  const AttentionTask& task;
+  const AttentionPiece& piece;
+  const int padded, group;
+  float *scores, *out, *merged_out;
   int64_t last_position = 0;
-  for (int i = 0; i < pairs.count; ++i) {
-    const int64_t row = (piece.begin + i) / group;
-    const int64_t head = int64_t{piece.kv_head} * group + (piece.begin + i) % group;
-    pairs.q[i] = task.q.Row(sequence.first_row + row) + head * shape.qk_dim;
-    pairs.position[i] = sequence.first_position + row;
-    pairs.first_key[i] = FirstKey(pairs.position[i], shape.window);
-    last_position = pairs.position[i];
-    pairs.split[i] = {-__builtin_inff(), 0.0f};
-    pairs.has_merged[i] = false;
-    for (int c = 0; c < padded; c += kLanes) Store(out + i * padded + c, Set(0.0f));
-  }
+  Pairs pairs;
 
-  const int64_t head_offset = int64_t{64} * piece.kv_head * (shape.qk_dim + shape.v_dim);
-  for (int64_t block = pairs.first_key[0] / 64; 64 * block <= last_position; ++block) {
-    const E* keys = static_cast<const E*>(sequence.blocks[block]) + head_offset;
+  Walk(const AttentionTask& of, const AttentionPiece& at, float* scratch)
+      : task(of),
+        piece(at),
+        padded((of.shape.v_dim + kLanes - 1) / kLanes * kLanes),
+        group(of.shape.q_heads / of.shape.kv_heads),
+        scores(scratch),
+        out(scores + kAttentionTile * 64),
+        merged_out(out + kAttentionTile * padded) {
+    pairs.count = static_cast<int>(piece.end - piece.begin);
+    for (int i = 0; i < pairs.count; ++i) {
+      pairs.q[i] = task.q.Row(Row(i)) + Head(i) * task.shape.qk_dim;
+      pairs.position[i] = last_position = piece.sequence->first_position + (piece.begin + i) / group;
+      pairs.first_key[i] = FirstKey(pairs.position[i], task.shape.window);
+      pairs.split[i] = {-__builtin_inff(), 0.0f};
+      pairs.has_merged[i] = false;
+      for (int c = 0; c < padded; c += kLanes) Store(out + i * padded + c, Set(0.0f));
+    }
+  }
+  int64_t Row(int i) const { return piece.sequence->first_row + (piece.begin + i) / group; }
+  int64_t Head(int i) const { return int64_t{piece.kv_head} * group + (piece.begin + i) % group; }
+  float* Found(int64_t split, int i) const {
+    return piece.found + split * kAttentionTile * (2 + padded) + i * (2 + padded);
+  }
+};
+
+// Blocks [first, last] of E.
+template <typename E>
+void OverBlocks(Walk& walk, int64_t first, int64_t last) {
+  const AttentionShape& shape = walk.task.shape;
+  Pairs& pairs = walk.pairs;
+  const int padded = walk.padded;
+  const int64_t head_offset = int64_t{64} * walk.piece.kv_head * (shape.qk_dim + shape.v_dim);
+  for (int64_t block = first; block <= last; ++block) {
+    const E* keys = static_cast<const E*>(walk.piece.sequence->blocks[block]) + head_offset;
     const E* values = keys + 64 * shape.qk_dim;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
@@ -114,12 +130,13 @@ void TileOf(const AttentionTask& task, const AttentionPiece& piece, float* scrat
         unseen[t] = Unseen(pairs.first_key[i + t], block);
         if (unseen[t] >= valid[t]) valid[t] = 0;  // no key of this block
         most = valid[t] > most ? valid[t] : most;
-        if (pairs.first_key[i + t] < 64 * block && block % kSplitBlocks == 0 && valid[t] > 0) {
-          MergeSplit(pairs, i + t, out + (i + t) * padded, merged_out + (i + t) * padded, padded);
+        if (block > first && pairs.first_key[i + t] < 64 * block && block % kSplitBlocks == 0 &&
+            valid[t] > 0) {
+          MergeSplit(pairs, i + t, walk.out + (i + t) * padded, walk.merged_out + (i + t) * padded, padded);
         }
       }
       if (most == 0) continue;
-      float* tile = scores + 64 * i;
+      float* tile = walk.scores + 64 * i;
       float corrections[4];
       Dots<E>(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most}, tile);
       for (int t = 0; t < count; ++t) {
@@ -131,31 +148,40 @@ void TileOf(const AttentionTask& task, const AttentionPiece& piece, float* scrat
                      .per_step = 1,
                      .x = values,
                      .ldx = shape.v_dim,
-                     .out = out + i * padded,
+                     .out = walk.out + i * padded,
                      .ldout = padded,
                      .width = shape.v_dim,
                      .count = count};
       for (int t = 0; t < count; ++t) {
-        if (valid[t] > 0) Scale(out + (i + t) * padded, padded, corrections[t]);
+        if (valid[t] > 0) Scale(walk.out + (i + t) * padded, padded, corrections[t]);
         chain.begin[t] = unseen[t];
         chain.end[t] = valid[t];
       }
       Accumulate(chain);
     }
   }
+}
 
+void OverBlocks(Walk& walk, int64_t first, int64_t last) {
+  walk.task.shape.stored == Type::kBf16 ? OverBlocks<Bf16>(walk, first, last)
+                                        : OverBlocks<float>(walk, first, last);
+}
+
+// The last split joins the others, and that is the result.
+void Finish(Walk& walk) {
+  const AttentionTask& task = walk.task;
+  Pairs& pairs = walk.pairs;
+  const int v_dim = task.shape.v_dim, padded = walk.padded;
   for (int i = 0; i < pairs.count; ++i) {
-    MergeSplit(pairs, i, out + i * padded, merged_out + i * padded, padded);
+    MergeSplit(pairs, i, walk.out + i * padded, walk.merged_out + i * padded, padded);
     const Softmax merged = pairs.merged[i];
-    const int64_t row = (piece.begin + i) / group;
-    const int64_t head = int64_t{piece.kv_head} * group + (piece.begin + i) % group;
-    float* to = task.out.Row(sequence.first_row + row) + head * shape.v_dim;
-    for (int c = 0; c < shape.v_dim; c += kLanes) {
-      const int lanes = shape.v_dim - c < kLanes ? shape.v_dim - c : kLanes;
-      StoreFirst(to + c, Div(Load(merged_out + i * padded + c), Set(merged.sum)), lanes);
+    float* to = task.out.Row(walk.Row(i)) + walk.Head(i) * v_dim;
+    for (int c = 0; c < v_dim; c += kLanes) {
+      const int lanes = v_dim - c < kLanes ? v_dim - c : kLanes;
+      StoreFirst(to + c, Div(Load(walk.merged_out + i * padded + c), Set(merged.sum)), lanes);
     }
     if (task.lse != nullptr) {
-      task.lse[(sequence.first_row + row) * shape.q_heads + head] =
+      task.lse[walk.Row(i) * task.shape.q_heads + walk.Head(i)] =
           static_cast<float>(static_cast<double>(merged.max) + Log(merged.sum));
     }
   }
@@ -164,7 +190,39 @@ void TileOf(const AttentionTask& task, const AttentionPiece& piece, float* scrat
 }  // namespace
 
 void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
-  task.shape.stored == Type::kBf16 ? TileOf<Bf16>(task, piece, scratch) : TileOf<float>(task, piece, scratch);
+  Walk walk(task, piece, scratch);
+  OverBlocks(walk, walk.pairs.first_key[0] / 64, walk.last_position / 64);
+  Finish(walk);
+}
+
+void AttentionSplit(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
+  Walk walk(task, piece, scratch);
+  const int64_t first = walk.pairs.first_key[0] / 64, begin = piece.split * kSplitBlocks;
+  const int64_t last = walk.last_position / 64, end = begin + kSplitBlocks - 1;
+  OverBlocks(walk, first > begin ? first : begin, last < end ? last : end);
+  for (int i = 0; i < walk.pairs.count; ++i) {
+    float* to = walk.Found(piece.split, i);
+    to[0] = walk.pairs.split[i].max;
+    to[1] = walk.pairs.split[i].sum;
+    for (int c = 0; c < walk.padded; c += kLanes) Store(to + 2 + c, Load(walk.out + i * walk.padded + c));
+  }
+}
+
+void AttentionMerge(const AttentionTask& task, const AttentionPiece& piece, float* scratch) {
+  Walk walk(task, piece, scratch);
+  const int padded = walk.padded;
+  Pairs& pairs = walk.pairs;
+  for (int i = 0; i < pairs.count; ++i) {
+    const int64_t first = pairs.first_key[i] / kAttentionSplit, last = pairs.position[i] / kAttentionSplit;
+    for (int64_t split = first; split <= last; ++split) {
+      float* const out = walk.out + i * padded;
+      if (split > first) MergeSplit(pairs, i, out, walk.merged_out + i * padded, padded);
+      const float* const from = walk.Found(split, i);
+      pairs.split[i] = {from[0], from[1]};
+      for (int c = 0; c < padded; c += kLanes) Store(out + c, Load(from + 2 + c));
+    }
+  }
+  Finish(walk);
 }
 
 }  // namespace TEMPER_ISA

@@ -12,12 +12,18 @@ namespace temper::kernels {
 constexpr int kAttentionTile = 16;
 
 // Of a task: rows, blocks or pairs [begin, end) of one sequence and kv head. Pairs (row, query head of the
-// group) are flattened as row * group + head.
+// group) are flattened as row * group + head. Pairs may go split by split, each of which leaves what it found
+// at `found` + SplitFloats() of the splits before it.
 struct AttentionPiece {
   const AttentionSequence* sequence;
   int kv_head;
   int64_t begin, end;
+  int64_t split = 0;
+  float* found = nullptr;
 };
+
+// Of kAttentionTile pairs in one split: each one's maximum, its sum and its outputs, up to a whole vector.
+inline int64_t SplitFloats(int v_dim) { return int64_t{kAttentionTile} * (2 + (v_dim + 15) / 16 * 16); }
 
 inline int64_t AttentionScratch(int v_dim) {
   return int64_t{kAttentionTile} * (64 + 2 * ((v_dim + 15) / 16 * 16));
@@ -56,11 +62,14 @@ struct AttentionBackwardPart {
   bool dq, dkv;
 };
 
-// AttentionTile: the attention of at most kAttentionTile pairs; AttentionScratch floats.
+// AttentionTile: the attention of at most kAttentionTile pairs; AttentionScratch floats. AttentionSplit: of
+// one split alone, whose place in `found` it fills; AttentionMerge: the rest, of all splits that were found.
 // AttentionBackwardBlock: dq is zero before its first part; AttentionBackwardScratch floats.
 #define TEMPER_ATTENTION(ISA)                                                                         \
   namespace ISA {                                                                                     \
   void AttentionTile(const AttentionTask& task, const AttentionPiece& piece, float* scratch);         \
+  void AttentionSplit(const AttentionTask& task, const AttentionPiece& piece, float* scratch);        \
+  void AttentionMerge(const AttentionTask& task, const AttentionPiece& piece, float* scratch);        \
   void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part, \
                               float* scratch);                                                        \
   }
