@@ -46,7 +46,7 @@ const std::vector<Command>& Commands() {
        ReportHelp},
       {"metrics", "RUN_DIR --csv FILE | --tensorboard DIR",
        "A run's metrics for other programs (docs/metrics.md).", RunMetrics, MetricsHelp},
-      {"bench", "product|generate|train|grpo|sandbox ...",
+      {"bench", "product|prefill|decode|generate|train|grpo|sandbox|tokenize ...",
        "Speed on this machine, each line beside its baseline.", nullptr, BenchHelp, /*ranks=*/false,
        BecomeBench},
       {"docs", "config|commands", "Prints docs/config.md or docs/commands.md.", RunDocs, nullptr},

@@ -10,4 +10,8 @@ namespace temper::kernels {
 // a share of.
 double PeakGflops(ThreadPool& pool);
 
+// The most GB/s that the pool's threads read together of memory that no cache keeps: the best of a few walks
+// through 512 MiB, which are freed again. What a decode step's share of the memory is a share of.
+double PeakReadGbps(ThreadPool& pool);
+
 }  // namespace temper::kernels

@@ -13,8 +13,9 @@ namespace temper {
 namespace {
 
 // In the order of kBenchNames.
-constexpr absl::Status (*kBenches[])(const BenchOptions&) = {BenchProduct, BenchGenerate, BenchTrain,
-                                                             BenchGrpo,    BenchSandbox,  BenchTokenize};
+constexpr absl::Status (*kBenches[])(const BenchOptions&) = {BenchProduct,  BenchPrefill, BenchDecode,
+                                                             BenchGenerate, BenchTrain,   BenchGrpo,
+                                                             BenchSandbox,  BenchTokenize};
 static_assert(std::size(kBenches) == std::size(kBenchNames));
 
 absl::Status RunBenches(const CommandLine& line) {

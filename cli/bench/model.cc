@@ -8,26 +8,18 @@
 #include "comm/mesh.h"
 #include "core/log.h"
 #include "core/random.h"
-#include "model/policy.h"
 #include "rollout/engine.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {
-namespace {
-
-PolicyUse UseOf(const BenchOptions& options, bool trained) {
-  return {.trained = trained, .bf16 = options.weights == kernels::Type::kBf16};
-}
-
-}  // namespace
-
 absl::Status BenchGenerate(const BenchOptions& options) {
   ThreadPool pool(static_cast<int>(options.threads));
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
   const ModelConfig config = files.config;
-  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, false));
+  const std::unique_ptr<CausalLm> policy =
+      PolicyOf(std::move(files), backend.get(), BenchUse(options, false));
   CausalLm& model = *policy;
   for (int64_t batch : options.batches) {
     TEMPER_ASSIGN_OR_RETURN(auto lists,
@@ -86,7 +78,7 @@ absl::Status BenchTrain(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
   const ModelConfig config = files.config;
-  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, true));
+  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), BenchUse(options, true));
   CausalLm& model = *policy;
   Optimizer optimizer(&model);
   Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
@@ -126,9 +118,9 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
   const std::unique_ptr<CausalLm> reference =
-      PolicyOf({files.config, files.parameters.Clone()}, backend.get(), UseOf(options, false));
+      PolicyOf({files.config, files.parameters.Clone()}, backend.get(), BenchUse(options, false));
   const ModelConfig config = files.config;
-  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), UseOf(options, true));
+  const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), BenchUse(options, true));
   CausalLm& model = *policy;
   Optimizer optimizer(&model);
   const StepOptions step;

@@ -17,7 +17,9 @@ struct BenchName {
 };
 inline constexpr BenchName kBenchNames[] = {
     {"product", "forward, dX and dW of a linear layer against LibTorch, in turns"},
-    {"generate", "tokens a second of continuous batching"},
+    {"prefill", "tokens a second of prompts, none drawn"},
+    {"decode", "tokens a second of a step that draws one for each sequence, at contexts of so many tokens"},
+    {"generate", "tokens a second of continuous batching, prompts and draws"},
     {"train", "tokens a second of whole updates"},
     {"grpo", "a whole step: groups sampled, the reference's logprobs, one update"},
     {"sandbox", "a Python program in rule code's sandbox, beside the same program without one"},
@@ -28,12 +30,14 @@ struct BenchOptions {
   std::string model;
   std::string device = "cpu";
   kernels::Type weights = kernels::Type::kF32;
+  kernels::Type cache = kernels::Type::kF32;
   int64_t threads = 2;
   int64_t rounds = 7;
   double round_ms = 20;
-  std::vector<int64_t> sizes = {256, 1024, 2048};
+  std::vector<std::string> sizes = {"256", "1024", "2048"};
   std::vector<int64_t> rows = {1, 8, 64, 256, 1024};
   std::vector<int64_t> batches = {64, 256};
+  std::vector<int64_t> contexts = {512, 2048};
   std::string token_file;
   std::string tokenizer;
   std::string text_file;
@@ -49,21 +53,24 @@ struct BenchOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field(
-        "model", model,
-        "generate, train, grpo: a model directory (random weights where it has none); empty: a V3-like model "
-        "of 5.2 million weights.");
+    v.Field("model", model,
+            "prefill to grpo: a model directory (random weights where it has none); empty: a V3-like model "
+            "of 5.2 million weights.");
     v.Field("device", device,
-            "generate, train, grpo: where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
+            "prefill to grpo: where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
     v.Choice("weights", weights, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
-             "generate, train, grpo: what is computed with.");
+             "prefill to grpo: what is computed with.");
+    v.Choice("cache", cache, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
+             "prefill to grpo: what keys and values are rounded to.");
     v.Field("threads", threads,
             "Threads of each side. With 1 the CPU's time is taken, with more the clock's.", Between(1, 1024));
     v.Field("rounds", rounds, "Rounds of each measurement; the median counts.", Between(1, 1000));
-    v.Field("round_ms", round_ms, "product: a round repeats one side for at least so long.", MoreThan(0.0));
-    v.Field("sizes", sizes, "product: inputs and outputs (K = N).", Between(1, 1 << 16));
+    v.Field("round_ms", round_ms, "product, prefill, decode: a round repeats one side for at least so long.",
+            MoreThan(0.0));
+    v.Field("sizes", sizes, "product: outputs x inputs of a weight, as 4864x896; one number is both.");
     v.Field("rows", rows, "product: rows (M).", Between(1, 1 << 20));
-    v.Field("batches", batches, "generate: sequences that decode together.", Between(1, 1 << 16));
+    v.Field("batches", batches, "prefill, decode, generate: sequences in one batch.", Between(1, 1 << 16));
+    v.Field("contexts", contexts, "prefill, decode: tokens of each sequence.", Between(1, 1 << 20));
     v.Field("token_file", token_file,
             "generate, train, grpo: lists of token ids, a JSON array a line, instead of random ones.");
     v.Field("tokenizer", tokenizer, "tokenize: a tokenizer.json, or a directory with one.");

@@ -69,6 +69,10 @@ double FlopOfToken(const ModelConfig& config) {
   return flop;
 }
 
+PolicyUse BenchUse(const BenchOptions& options, bool trained) {
+  return {.trained = trained, .bf16 = options.weights == kernels::Type::kBf16, .cache = options.cache};
+}
+
 absl::StatusOr<std::vector<std::vector<int32_t>>> BenchTokens(const BenchOptions& options, int64_t count,
                                                               int64_t length, int64_t vocab) {
   std::vector<std::vector<int32_t>> lists;

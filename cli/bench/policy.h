@@ -9,6 +9,7 @@
 #include "core/thread_pool.h"
 #include "model/causal_lm.h"
 #include "model/files/hugging_face.h"
+#include "model/policy.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/step.h"
 
@@ -22,6 +23,9 @@ double BenchPeak(const kernels::Backend& backend);
 
 // Two for each weight that a token meets in products.
 double FlopOfToken(const ModelConfig& config);
+
+// How a benchmark uses a policy.
+PolicyUse BenchUse(const BenchOptions& options, bool trained);
 
 // `count` lists of `length` ids: the file's, in turn, or random ones.
 absl::StatusOr<std::vector<std::vector<int32_t>>> BenchTokens(const BenchOptions& options, int64_t count,

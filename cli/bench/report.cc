@@ -39,8 +39,25 @@ double Median(std::vector<double> values) {
 
 void ReportHeading() {
   absl::FPrintF(stderr, "instruction set: %s\n", kernels::Name(kernels::ActiveIsa()));
-  absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %12s %8s %8s\n", "bench", "shape", "median us", "GFLOP/s",
-                "of peak", "tokens/s", "ratio", "of best");
+  absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %8s %8s %10s %8s %8s\n", "bench", "shape", "median us",
+                "GFLOP/s", "of peak", "GB/s", "of peak", "tokens/s", "ratio", "of best");
+}
+
+std::vector<double> CallSeconds(absl::FunctionRef<void()> call, int64_t rounds, double round_seconds) {
+  call();
+  std::vector<double> seconds;
+  for (int64_t round = 0; round < rounds; ++round) {
+    const double begin = Seconds();
+    int64_t calls = 0;
+    double now = begin;
+    do {
+      call();
+      ++calls;
+      now = Seconds();
+    } while (now - begin < round_seconds);
+    seconds.push_back((now - begin) / static_cast<double>(calls));
+  }
+  return seconds;
 }
 
 absl::Status Report(const Measurement& m) {
@@ -51,16 +68,25 @@ absl::Status Report(const Measurement& m) {
   json["median_us"] = ThreeDecimals(m.median_us);
   json["best_us"] = ThreeDecimals(m.best_us);
   json["gflops"] = ThreeDecimals(gflops);
-  std::string share = "-", tokens = "-", ratio = "-", best = "-";
+  std::string share = "-", memory = "-", memory_share = "-", tokens = "-", ratio = "-", best = "-";
   if (m.peak_gflops > 0) {
     json["isa"] = std::string(kernels::Name(kernels::ActiveIsa()));
     json["peak_gflops"] = ThreeDecimals(m.peak_gflops);
     json["share"] = ThreeDecimals(gflops / m.peak_gflops);
     share = absl::StrFormat("%.0f%%", 100 * gflops / m.peak_gflops);
   }
+  if (m.peak_gbps > 0) {
+    const double gbps = m.bytes / m.median_us / 1e3;
+    json["gbps"] = ThreeDecimals(gbps);
+    json["peak_gbps"] = ThreeDecimals(m.peak_gbps);
+    json["memory_share"] = ThreeDecimals(gbps / m.peak_gbps);
+    memory = absl::StrFormat("%.1f", gbps);
+    memory_share = absl::StrFormat("%.0f%%", 100 * gbps / m.peak_gbps);
+  }
   if (m.tokens > 0) {
     json["tokens_per_second"] = ThreeDecimals(m.tokens / m.median_us * 1e6);
-    tokens = absl::StrFormat("%.0f", m.tokens / m.median_us * 1e6);
+    const double per_second = m.tokens / m.median_us * 1e6;
+    tokens = absl::StrFormat(per_second < 1000 ? "%.1f" : "%.0f", per_second);
   }
   if (m.baseline_us > 0) {
     json["baseline_us"] = ThreeDecimals(m.baseline_us);
@@ -69,8 +95,8 @@ absl::Status Report(const Measurement& m) {
     best = absl::StrFormat("%.2f", m.best_baseline_us / m.best_us);
     ratio = absl::StrFormat("%.2f", m.baseline_us / m.median_us);
   }
-  absl::FPrintF(stderr, "%-16s %-28s %12.1f %10.1f %8s %12s %8s %8s\n", m.bench, m.shape, m.median_us, gflops,
-                share, tokens, ratio, best);
+  absl::FPrintF(stderr, "%-16s %-28s %12.1f %10.1f %8s %8s %8s %10s %8s %8s\n", m.bench, m.shape, m.median_us,
+                gflops, share, memory, memory_share, tokens, ratio, best);
   const std::string line = DumpJson(json) + "\n";
   if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0) {
     return absl::InternalError("standard output: cannot be written");
@@ -83,16 +109,7 @@ Pair InTurns(absl::FunctionRef<void()> ours, absl::FunctionRef<void()> theirs, i
   const auto turn = [&](absl::FunctionRef<void()> side) {
     // LibTorch's threads spin for up to 5 ms after a region, on the core that ours then want.
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    side();
-    const double begin = Seconds();
-    int64_t calls = 0;
-    double now = begin;
-    do {
-      side();
-      ++calls;
-      now = Seconds();
-    } while (now - begin < round_seconds);
-    return (now - begin) / static_cast<double>(calls);
+    return CallSeconds(side, 1, round_seconds)[0];
   };
   std::vector<double> a, b;
   for (int64_t round = 0; round < rounds; ++round) {

@@ -19,6 +19,8 @@ struct Measurement {
   double best_us = 0;
   double flop = 0;         // of one repetition
   double peak_gflops = 0;  // 0: not told
+  double bytes = 0;        // that one repetition reads of memory, where that is told
+  double peak_gbps = 0;    // 0: not told
   double baseline_us = 0;  // 0: no other side
   double best_baseline_us = 0;
   double tokens = 0;  // of one repetition; 0: none
@@ -31,6 +33,10 @@ void ChooseClock(int64_t threads);
 double Seconds();
 double Median(std::vector<double> values);
 
+// Seconds that a call takes, of each round: one call to warm up, then rounds of calls for `round_seconds`,
+// one at least.
+std::vector<double> CallSeconds(absl::FunctionRef<void()> call, int64_t rounds, double round_seconds);
+
 // Seconds that one call of each side takes: medians, and the least (a busy machine spoils it last). The two
 // take turns, `rounds` times; a turn is a call to warm up, then calls for `round_seconds`.
 struct Pair {
@@ -41,6 +47,8 @@ Pair InTurns(absl::FunctionRef<void()> ours, absl::FunctionRef<void()> theirs, i
              double round_seconds);
 
 absl::Status BenchProduct(const BenchOptions& options);
+absl::Status BenchPrefill(const BenchOptions& options);
+absl::Status BenchDecode(const BenchOptions& options);
 absl::Status BenchGenerate(const BenchOptions& options);
 absl::Status BenchTrain(const BenchOptions& options);
 absl::Status BenchGrpo(const BenchOptions& options);

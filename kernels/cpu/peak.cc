@@ -27,5 +27,18 @@ float BurnFma(int64_t steps) {
   return sum;
 }
 
+float SumFloats(const float* data, int64_t floats) {
+  constexpr int kAtOnce = 8;
+  F16 acc[kAtOnce];
+  for (int i = 0; i < kAtOnce; ++i) acc[i] = Set(0.0f);
+  for (int64_t at = 0; at < floats; at += kAtOnce * kLanes) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kAtOnce; ++i) acc[i] = Add(acc[i], Load(data + at + i * kLanes));
+  }
+  float sum = 0;
+  for (int i = 0; i < kAtOnce; ++i) sum += SumLanes(acc[i]);
+  return sum;
+}
+
 }  // namespace TEMPER_ISA
 }  // namespace temper::kernels
