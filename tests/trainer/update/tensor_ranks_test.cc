@@ -14,9 +14,10 @@ namespace temper {
 namespace {
 
 // Sizes that four ranks share; the MLPs' down projections take more than one piece of the norm.
-Json Shared(Json json) {
-  json.update(Json::parse(R"({"num_attention_heads": 8, "num_key_value_heads": 4, "intermediate_size": 1404,
-      "moe_intermediate_size": 28})"));
+Json Shared(Json json, int64_t key_heads) {
+  json.update(
+      Json::parse(R"({"num_attention_heads": 8, "intermediate_size": 1404, "moe_intermediate_size": 28})"));
+  json["num_key_value_heads"] = key_heads;
   return json;
 }
 
@@ -88,16 +89,16 @@ void ExpectTheBitsOfOne(const Json& json, const std::vector<MeshSizes>& meshes) 
 }
 
 TEST(UpdateOnTensorRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
-  ExpectTheBitsOfOne(Shared(OddDeepseek()), {{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 2, .tp = 2}});
+  ExpectTheBitsOfOne(Shared(OddDeepseek(), 8), {{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 2, .tp = 2}});
 }
 
 TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
-  ExpectTheBitsOfOne(Shared(OddQwen2()), {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
+  ExpectTheBitsOfOne(Shared(OddQwen2(), 4), {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
 }
 
 // A value that is not finite on one rank alone, in its part of a weight, makes no rank take the step.
 TEST(UpdateOnTensorRanks, ThatIsOutOfRangeOnOneLeavesTheWeightsOfAll) {
-  const Json json = Shared(OddQwen3());
+  const Json json = Shared(OddQwen3(), 4);
   const Sample sample(json);
   ThreadWorld world(2);
   world.Run([&](Communicator& comm) {
