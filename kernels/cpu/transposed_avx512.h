@@ -18,6 +18,10 @@ void TransposedTile(const PanelTask& t, int column) {
   constexpr int kSteps = kLanes * kInWord<E>;
   const PanelFactors& x = t.factors[0];
   const E* const b = static_cast<const E*>(x.b);
+  // Meanwhile the next rows are fetched: those of f32 one line behind another as they lie in memory, which
+  // reads 3% faster than a line of each row at 78 GB/s of memory, and 12% at 50; of bf16 it is slower.
+  constexpr bool kAsTheyLie = kInWord<E> == 1;
+  const char* ahead = reinterpret_cast<const char*>(b + (column + kHalves * kLanes) * x.ldb);
   ChunkTree<kHalves * R> tree;
   F16 acc[kHalves * R];
   // The last `steps` of the kSteps columns from i on.
@@ -25,7 +29,14 @@ void TransposedTile(const PanelTask& t, int column) {
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
       const E* const rows = b + (column + half * kLanes) * x.ldb + i;
-      FetchLines<kLanes>(rows + kHalves * kLanes * x.ldb, x.ldb);
+      if constexpr (kAsTheyLie) {
+        constexpr int64_t kLine = 64;
+#pragma GCC unroll 16
+        for (int line = 0; line < kLanes; ++line) __builtin_prefetch(ahead + kLine * line);
+        ahead += kLine * kLanes;
+      } else {
+        FetchLines<kLanes>(rows + kHalves * kLanes * x.ldb, x.ldb);
+      }
       const Block16 block = LoadBlock(rows, x.ldb);
 #pragma GCC unroll 32
       for (int s = 0; s < kSteps; ++s) {
