@@ -92,6 +92,9 @@ Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
     : place_(PlaceOf(sizes, world.rank())), world_(&world) {
   for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, {static_cast<Axis>(i)}, world);
   dp_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kDpShard, Axis::kEp}, world);
+  cutters_ = RanksAlong(place_, {Axis::kDpShard, Axis::kTp}, world);
+  holders_ = RanksAlong(place_, {Axis::kPp, Axis::kDpShard, Axis::kEp, Axis::kCp, Axis::kTp}, world);
+  in_step_ = RanksAlong(place_, {Axis::kDpShard, Axis::kEp}, world);
   mates_ = RanksAlong(place_, {Axis::kPp, Axis::kCp, Axis::kTp}, world);
 }
 

@@ -93,6 +93,13 @@ class Mesh {
   Communicator& dp() const { return *dp_; }
   // The ranks that put the same samples through the policy, each its part of it: pp, cp and tp.
   Communicator& mates() const { return *mates_; }
+  // The ranks that share each tensor's elements: dp_shard and tp.
+  Communicator& cutters() const { return *cutters_; }
+  // The ranks that have a whole policy between them: all but those of dp_replicate.
+  Communicator& holders() const { return *holders_; }
+  // The ranks of dp_shard and ep: each has samples of its own, and they run their passes together, since they
+  // bring weights together, or experts' rows. One that has run out runs empty ones.
+  Communicator& in_step() const { return *in_step_; }
   int dp_rank() const { return dp().rank(); }
   int dp_size() const { return dp().size(); }
   // The one rank that writes what exists once (config, metrics, checkpoints) and prints.
@@ -106,7 +113,7 @@ class Mesh {
   Communicator* world_ = nullptr;
   std::shared_ptr<Communicator> owned_world_;  // of ranks that are not there
   std::array<std::shared_ptr<Communicator>, kAxes> axes_;
-  std::shared_ptr<Communicator> dp_, mates_;
+  std::shared_ptr<Communicator> dp_, mates_, cutters_, holders_, in_step_;
 };
 
 }  // namespace temper

@@ -56,13 +56,20 @@ void GatherShares(float* buffer, int64_t n, Communicator& comm) {
 }
 
 void GatherParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm) {
+  std::vector<int64_t> in_bytes;
+  for (const int64_t edge : edges) in_bytes.push_back(edge * static_cast<int64_t>(sizeof(float)));
+  GatherBytes(buffer, in_bytes, comm);
+}
+
+void GatherBytes(void* buffer, absl::Span<const int64_t> edges, Communicator& comm) {
   const int rank = comm.rank(), ranks = comm.size();
   TEMPER_CHECK(static_cast<int>(edges.size()) == ranks + 1);
+  char* const bytes = static_cast<char*>(buffer);
   const int next = (rank + 1) % ranks, before = (rank + ranks - 1) % ranks;
   for (int step = 0; step + 1 < ranks; ++step) {
     const int out = (rank - step + ranks) % ranks, in = (rank - step - 1 + ranks) % ranks;
-    comm.SendReceive({buffer + edges[out], (edges[out + 1] - edges[out]) * sizeof(float), next,
-                      buffer + edges[in], (edges[in + 1] - edges[in]) * sizeof(float), before, kTag});
+    const auto length = [&](int r) { return static_cast<size_t>(edges[r + 1] - edges[r]); };
+    comm.SendReceive({bytes + edges[out], length(out), next, bytes + edges[in], length(in), before, kTag});
   }
 }
 

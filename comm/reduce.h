@@ -28,8 +28,9 @@ void SumIntegers(int64_t n, absl::FunctionRef<void(int64_t begin, absl::Span<int
 // Each rank's share of `buffer` goes to all others. In a ring: each rank sends 1 - 1/ranks of the floats.
 // Throws CommError.
 void GatherShares(float* buffer, int64_t n, Communicator& comm);
-// The same of shares of any lengths: rank r's are the floats [edges[r], edges[r + 1]).
+// The same of shares of any lengths: rank r's are the floats, or the bytes, [edges[r], edges[r + 1]).
 void GatherParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm);
+void GatherBytes(void* buffer, absl::Span<const int64_t> edges, Communicator& comm);
 
 // Every rank ends with the sums of all ranks' floats, the same bits: a binary tree over the ranks in their
 // order, of whom there are 1, 2, 4 or 8. So sums over the subtrees of a tree become those over the whole.

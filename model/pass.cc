@@ -16,7 +16,8 @@ int64_t Blocks(int64_t positions) {
 
 Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
                            absl::Span<const int32_t> logit_rows) {
-  stack_.weights().Pack();
+  Weights& weights = stack_.weights();
+  weights.Pack();
   space_.Clear();
   kernels::Backend& backend = stack_.backend();
   const Context c{&backend, &space_, &stack_.mesh()};
@@ -52,12 +53,15 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   Communicator& ranks = stack_.pipeline();
   for (const Stack::Chunk& chunk : stack_.chunks()) {
     if (chunk.embeds) {
+      weights.Acquire(weights.embedding_unit());
       stack_.vocabulary().Embed(c, batch.tokens, x);
+      weights.Release();
     } else {
       stack_.ReceiveRows(x, (ranks.rank() + ranks.size() - 1) % ranks.size(), kTag);
     }
     for (size_t block = chunk.begin; block < chunk.end; ++block) {
       if (block % 2 == 0) {
+        weights.Acquire(stack_.UnitOf(block));
         page = 0;
         for (const TokenBatch::Sequence& sequence : batch.sequences) {
           const int64_t count = Blocks(sequence.first_position + sequence.rows);
@@ -66,6 +70,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
         }
       }
       stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
+      if (block % 2 == 1) weights.Release();
       std::swap(x, y);
       space_.Release(mark);
     }
@@ -73,13 +78,18 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   }
   if (!stack_.chunks().back().predicts) return {};
 
-  // Only the rows asked for reach the head.
+  // Only the rows asked for reach the head. Ranks that share the weights out ask together.
   const int64_t selected = static_cast<int64_t>(logit_rows.size());
-  if (selected == 0) return {};
+  if (selected == 0 && !weights.shared_out()) return {};
   Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
   backend.GatherRows({x, logit_rows.data(), last});
+  weights.Acquire(weights.norm_unit());
   stack_.final_norm().Forward(c, last, normed, nullptr);
-  return stack_.vocabulary().Logits(c, normed);
+  weights.Release();
+  weights.Acquire(weights.head_unit());
+  const Matrix logits = stack_.vocabulary().Logits(c, normed);
+  weights.Release();
+  return logits;
 }
 
 void TrainPass::PlaceSequences(const Microbatch& batch) {
@@ -123,12 +133,19 @@ Matrix TrainPass::Forward() {
   const size_t blocks = chunk_.end - chunk_.begin;
   saved_.resize(keep_ == Keep::kNothing ? 0 : blocks);
   if (keep_ == Keep::kNothing) spare = space_.NewRows(x.rows, x.cols);
-  if (chunk_.embeds) stack_.vocabulary().Embed(c, batch_->tokens, x);
+  Weights& weights = stack_.weights();
+  if (chunk_.embeds) {
+    weights.Acquire(weights.embedding_unit());
+    stack_.vocabulary().Embed(c, batch_->tokens, x);
+    weights.Release();
+  }
   for (size_t i = 0; i < blocks; ++i) {
+    if (i % 2 == 0) weights.Acquire(stack_.UnitOf(chunk_.begin + i));
     const Matrix y = spare ? spare : space_.NewRows(x.rows, x.cols);
     const Workspace::Mark mark = space_.Here();
     const bool keeps = Keeps(i);
     stack_.blocks()[chunk_.begin + i]->Forward(c, view, x, y, keeps ? &saved_[i] : nullptr);
+    if (i % 2 == 1) weights.Release();
     if (!keeps) space_.Release(mark);
     if (spare) {
       spare = x;
@@ -146,8 +163,13 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
   temperature_ = temperature;
   rstd_ = space_.Floats(output_.rows);
   hidden_ = space_.NewRows(output_.rows, output_.cols);
+  Weights& weights = stack_.weights();
+  weights.Acquire(weights.norm_unit());
   stack_.final_norm().Forward(c, output_, hidden_, rstd_);
+  weights.Release();
+  weights.Acquire(weights.head_unit());
   stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_}, logprobs, entropies);
+  weights.Release();
 }
 
 void TrainPass::StartBackward(const float* dlogprobs) {
@@ -156,8 +178,17 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   const Matrix dy = gradient();
   const Workspace::Mark mark = space_.Here();
   const Matrix dx = space_.NewRows(dy.rows, dy.cols);
+  Weights& weights = stack_.weights();
+  weights.Acquire(weights.head_unit());
+  weights.AcquireGradients(weights.head_gradient_unit());
   stack_.vocabulary().LogprobsBackward(c, hidden_, {batch_->targets, temperature_, &sums_}, dlogprobs, dx);
+  weights.Release();
+  weights.ReleaseGradients();
+  weights.Acquire(weights.norm_unit());
+  weights.AcquireGradients(weights.norm_unit());
   stack_.final_norm().Backward(c, {dx, output_, rstd_, dy});
+  weights.Release();
+  weights.ReleaseGradients();
   space_.Release(mark);
 }
 
@@ -173,10 +204,16 @@ Matrix TrainPass::Backward(bool weights_later) {
   if (weights_later) c.later = &later_;
   Matrix dy = gradient(), dx;
   if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
+  Weights& weights = stack_.weights();
+  TEMPER_CHECK(!weights_later || !weights.shared_out(), "weights that are shared out are not there later");
   const BatchView view = stack_.View(positions_, sequences_);
   const Workspace::Mark mark = space_.Here();
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
     Block& block = *stack_.blocks()[chunk_.begin + i];
+    if (i % 2 == 1) {
+      weights.Acquire(stack_.UnitOf(chunk_.begin + i));
+      weights.AcquireGradients(stack_.UnitOf(chunk_.begin + i));
+    }
     // What the gradients of weights are made of has to be there still.
     const Matrix to = weights_later ? space_.NewRows(dy.rows, dy.cols) : dx;
     if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
@@ -184,9 +221,17 @@ Matrix TrainPass::Backward(bool weights_later) {
     dx = dy;
     dy = to;
     saved_[i].reset();
+    if (i % 2 == 0) {
+      weights.Release();
+      weights.ReleaseGradients();
+    }
     if (!weights_later) space_.Release(mark);
   }
-  if (chunk_.embeds) stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
+  if (chunk_.embeds) {
+    weights.AcquireGradients(weights.embedding_unit());
+    stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
+    weights.ReleaseGradients();
+  }
   batch_ = nullptr;
   return dy;
 }

@@ -30,7 +30,7 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
   TEMPER_ASSIGN_OR_RETURN(
       PolicyFiles files,
       ReadPolicy(directory, std::move(config),
-                 {use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored, use.place}));
+                 {use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored, use.mesh->place()}));
   policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }
@@ -46,7 +46,8 @@ std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend,
     Round(parameters, host, &rounded);
     parameters = std::move(rounded);
   }
-  return std::make_unique<CausalLm>(std::move(files.config), std::move(parameters), backend, keeps_both);
+  return std::make_unique<CausalLm>(std::move(files.config), std::move(parameters), backend, keeps_both,
+                                    *use.mesh);
 }
 
 absl::StatusOr<OpenedPolicy> MakePolicy(PolicyFiles files, const std::string& tokenizer_directory,

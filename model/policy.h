@@ -23,7 +23,7 @@ struct PolicyUse {
   bool trained = false;                     // its weights can be trained; else they stay as they are stored
   bool bf16 = false;                        // it computes with bf16 weights, whatever is stored
   std::optional<kernels::Type> cache = {};  // of keys and values; none: the config's
-  MeshPlace place = {};                     // whose part of the weights is read
+  const Mesh* mesh = &Mesh::Single();       // whose ranks have it between them; outlives the policy
 };
 
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to
@@ -31,7 +31,7 @@ struct PolicyUse {
 absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::Backend* backend,
                                         const PolicyUse& use = {});
 
-// A policy of these files: what OpenPolicy makes of a directory's.
+// A policy of these files, of this rank's part of the weights: what OpenPolicy makes of a directory's.
 std::unique_ptr<CausalLm> PolicyOf(PolicyFiles files, kernels::Backend* backend, const PolicyUse& use = {});
 
 // Weights that no directory has, with that directory's tokenizer.

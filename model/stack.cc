@@ -40,6 +40,7 @@ Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
     const IndexRange layers = LayersOf(config, mesh.place(), c);
     for (int64_t layer = layers.begin; layer < layers.end; ++layer) {
       const LayerWeights source(*weights, layer);
+      layers_.push_back(layer);
       blocks_.push_back(MakeAttentionBlock(config, source, {layer, mesh.place()}));
       blocks_.push_back(MakeMlpBlock(config, source, {layer, mesh.place()}));
     }

@@ -34,6 +34,8 @@ class Stack {
     bool embeds = false, predicts = false;
   };
   const std::vector<Chunk>& chunks() const { return chunks_; }
+  // Of the weights of a block's layer (Weights::Acquire).
+  int64_t UnitOf(size_t block) const { return weights_.layer_unit(layers_[block / 2]); }
   // The ranks that have the other chunks.
   Communicator& pipeline() const { return mesh_.axis(Axis::kPp); }
   // Rows of activations, or their gradients, to and from a rank of the pipeline; sending waits for nobody.
@@ -52,6 +54,7 @@ class Stack {
   const Mesh& mesh_;
   Vocabulary vocabulary_;
   std::vector<std::unique_ptr<Block>> blocks_;
+  std::vector<int64_t> layers_;  // of each two blocks
   std::vector<Chunk> chunks_;
   Norm final_norm_;
   RopeTables rope_;

@@ -74,6 +74,7 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
                                   .entropy = entropies};
   if (ranks.size() == 1) return c.backend->TokenLogprobs(task);
   TEMPER_CHECK(entropies == nullptr, "entropies of a part of the vocabulary");
+  if (rows == 0) return;
   std::vector<kernels::LogitPart> parts(rows * ranks.size());
   task.part = head.part;
   task.parts = parts.data() + rows * ranks.rank();

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/weights.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "absl/strings/match.h"
+#include "comm/reduce.h"
 #include "core/check.h"
 
 namespace temper {
@@ -13,7 +18,55 @@ constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded)
+UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks)
+    : kept_(*kept), backend_(*backend), ranks_(*ranks), at_(kept->list().size()) {
+  TEMPER_CHECK(backend->host_memory(), "weights are shared out in the host's memory only");
+  for (const LayoutUnit& unit : kept_.layout().units()) {
+    int64_t bytes = 0;
+    for (int64_t i = unit.begin; i < unit.end; ++i) {
+      if (!kept_.list()[i].trained) continue;
+      bytes = (bytes + 3) / 4 * 4;  // f32 behind bf16
+      at_[i] = bytes;
+      bytes += PartElements(kept_.list()[i]) * ElementBytes(i);
+    }
+    std::vector<int64_t>& edges = edges_.emplace_back();
+    for (int rank = 0; rank <= ranks_.size(); ++rank)
+      edges.push_back(ByteOf(unit, ShareOf(unit.trained_elements, rank, ranks_.size()).begin));
+    largest_ = std::max(largest_, bytes);
+  }
+}
+
+int64_t UnitGather::ElementBytes(int64_t entry) const {
+  return static_cast<int64_t>(kept_.list()[entry].value.element_size());
+}
+
+int64_t UnitGather::ByteOf(const LayoutUnit& unit, int64_t element) const {
+  for (int64_t i = unit.begin; i < unit.end; ++i) {
+    if (!kept_.list()[i].trained) continue;
+    const int64_t elements = PartElements(kept_.list()[i]);
+    if (element <= elements) return at_[i] + element * ElementBytes(i);
+    element -= elements;
+  }
+  TEMPER_CHECK(element == 0, "a unit has no element ", element, " behind its last");
+  return 0;
+}
+
+void UnitGather::Gather(int64_t unit) {
+  if (gathered_ == unit) return;
+  if (memory_ == nullptr) memory_ = backend_.Allocate(largest_);
+  const LayoutUnit& of = kept_.layout().units()[unit];
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    const Parameter& mine = kept_.list()[i];
+    if (!mine.trained || mine.elements == 0) continue;
+    std::memcpy(static_cast<char*>(At(i)) + mine.first_element * ElementBytes(i), mine.value.const_data_ptr(),
+                mine.value.nbytes());
+  }
+  GatherBytes(memory_.get(), edges_[unit], ranks_);
+  gathered_ = unit;
+}
+
+Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded,
+                 Communicator* ranks)
     : parameters_(std::move(parameters)), backend_(backend) {
   for (Parameter& parameter : parameters_.list()) {
     at::Tensor& value = parameter.value;
@@ -23,8 +76,13 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
     rounded_ = ForRounded(parameters_, *backend);
     Round(parameters_, *backend, &*rounded_);
   }
+  const bool shared_out = ranks != nullptr && ranks->size() > 1;
   for (const Parameter& parameter : computed().list()) {
     Weight weight{.value = MatrixOf(parameter.value)};
+    if (shared_out && parameter.trained) {  // a place for them comes with Acquire
+      const int64_t k = parameter.shape.size() == 2 ? parameter.shape[1] : 1;
+      weight.value = {nullptr, weight.value.type, parameter.shape[0], k, k};
+    }
     if (parameter.sharing == Sharing::kRows) weight.part = {parameter.first_row, parameter.whole[0]};
     if (parameter.sharing == Sharing::kColumns) weight.part = {parameter.first_column, parameter.whole[1]};
     if (parameter.shape == parameter.whole) weight.part = {};
@@ -37,7 +95,10 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
   embedding_ = at("model.embed_tokens.weight");
   tied_ = config.tie_word_embeddings && embedding_ != nullptr;
   Weight* const head = tied_ ? embedding_ : at("lm_head.weight");
-  if (head != nullptr) head_ = *head;
+  if (head != nullptr) {
+    head_ = *head;
+    head_entry_ = head - weights_.data();
+  }
   for (size_t i = 0; i < weights_.size(); ++i) {
     const LayoutEntry& entry = parameters_.layout().entries()[i];
     if (entry.shape.size() != 2 || absl::StrContains(entry.name, "kv_b_proj")) continue;
@@ -46,6 +107,73 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
   }
   if (tied_) used_whole_.push_back(&head_);
   packed_.resize(used_whole_.size());
+  if (shared_out) ShareOut(config.num_layers, ranks);
+}
+
+void Weights::ShareOut(int64_t layers, Communicator* ranks) {
+  gather_ = std::make_unique<UnitGather>(&computed(), backend_, ranks);
+  layer_units_.resize(layers, kNone);
+  const Layout& layout = parameters_.layout();
+  const int64_t norm = layout.Find("model.norm.weight"), embedding = layout.Find("model.embed_tokens.weight");
+  for (int64_t unit = 0; unit < static_cast<int64_t>(layout.units().size()); ++unit) {
+    const LayoutUnit& of = layout.units()[unit];
+    const auto has = [&of](int64_t entry) { return of.begin <= entry && entry < of.end; };
+    const int64_t layer = layout.entries()[of.begin].layer;
+    if (layer >= 0 && layer < layers) layer_units_[layer] = unit;
+    if (has(norm)) norm_unit_ = unit;
+    if (has(embedding)) embedding_unit_ = unit;
+    if (has(head_entry_)) head_unit_ = unit;
+  }
+}
+
+void Weights::Acquire(int64_t unit) {
+  if (gather_ == nullptr) return;
+  TEMPER_CHECK(acquired_ == kNone && unit >= 0, "unit ", unit, " beside unit ", acquired_);
+  gather_->Gather(unit);
+  acquired_ = unit;
+  const LayoutUnit& of = parameters_.layout().units()[unit];
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    if (parameters_.list()[i].trained) weights_[i].value.data = gather_->At(i);
+  }
+  if (unit == head_unit_) head_.value.data = weights_[head_entry_].value.data;
+}
+
+void Weights::Release() {
+  if (gather_ == nullptr) return;
+  const LayoutUnit& of = parameters_.layout().units()[std::exchange(acquired_, kNone)];
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    if (parameters_.list()[i].trained) weights_[i].value.data = nullptr;
+  }
+  head_.value.data = nullptr;
+}
+
+void Weights::AcquireGradients(int64_t unit) {
+  if (gather_ == nullptr) return;
+  TEMPER_CHECK(unit_gradients_ != nullptr && gradients_of_ == kNone, "nobody takes gradients of unit ", unit);
+  PlaceGradients(unit, unit_gradients_->Begin(unit));
+  gradients_of_ = unit;
+}
+
+void Weights::ReleaseGradients() {
+  if (gather_ == nullptr) return;
+  const int64_t unit = std::exchange(gradients_of_, kNone);
+  unit_gradients_->End(unit);
+  if (unit != UnitGradients::kTiedHead) PlaceGradients(unit, nullptr);
+}
+
+void Weights::PlaceGradients(int64_t unit, float* floats) {
+  if (unit == UnitGradients::kTiedHead) {
+    head_.gradient = kernels::F32(floats, head_.n(), head_.k());
+    return;
+  }
+  const LayoutUnit& of = parameters_.layout().units()[unit];
+  for (int64_t i = of.begin; i < of.end; ++i) {
+    if (!parameters_.list()[i].trained) continue;
+    Weight& weight = weights_[i];
+    weight.gradient = floats == nullptr ? Matrix() : kernels::F32(floats, weight.n(), weight.k());
+    if (!tied_ && i == head_entry_) head_.gradient = weight.gradient;
+    if (floats != nullptr) floats += weight.n() * weight.k();
+  }
 }
 
 const Weight* Weights::Find(const std::string& name) const {
@@ -57,10 +185,11 @@ void Weights::Changed(int64_t version) {
   if (rounded_) Round(parameters_, *backend_, &*rounded_);
   version_ = version;
   packed_version_ = -1;
+  if (gather_ != nullptr) gather_->Forget();
 }
 
 void Weights::Pack() {
-  if (packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
+  if (gather_ != nullptr || packed_version_ == version_ || TrainedFloats() * 4 > kPackLimitBytes) return;
   packed_version_ = version_;
   int64_t floats = 0;
   for (const Weight* weight : used_whole_) floats += backend_->PackedFloats(weight->n(), weight->k());
@@ -82,7 +211,7 @@ void Weights::BindGradients(float* flat) {
     Weight& weight = weights_[i];
     weight.gradient =
         entries[i].trained ? kernels::F32(flat + entries[i].offset, weight.n(), weight.k()) : Matrix();
-    if (head_.value && weight.value.data == head_.value.data) head_.gradient = weight.gradient;
+    if (static_cast<int64_t>(i) == head_entry_) head_.gradient = weight.gradient;
   }
   if (tied_) head_.gradient = kernels::F32(flat + TrainedFloats(), head_.n(), head_.k());
 }

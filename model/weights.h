@@ -7,18 +7,68 @@
 #include <string>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "model/linear.h"
 #include "model/parameters.h"
 
 namespace temper {
 
+// Brings a unit of the layout (LayoutUnit) together from the ranks that share it out (mesh.dp_shard), one at
+// a time, in memory of the size of the largest one. What is not trained is on every rank anyway.
+class UnitGather {
+ public:
+  // What this rank keeps of the weights that are computed with; all three outlive it. The host's memory only.
+  UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks);
+
+  // Collective: every rank asks for the same units in the same order. One that lies here still is not sent
+  // again.
+  void Gather(int64_t unit);
+  // The kept ones were changed.
+  void Forget() { gathered_ = -1; }
+  // Where the trained weight of this entry begins while its unit lies here.
+  void* At(int64_t entry) const { return static_cast<char*>(memory_.get()) + at_[entry]; }
+
+  // Of its memory: 0 before the first Gather.
+  int64_t bytes() const { return memory_ == nullptr ? 0 : largest_; }
+
+ private:
+  // Where in a unit's bytes its trained element `element` begins.
+  int64_t ByteOf(const LayoutUnit& unit, int64_t element) const;
+  int64_t ElementBytes(int64_t entry) const;
+
+  const Parameters& kept_;
+  kernels::Backend& backend_;
+  Communicator& ranks_;
+  std::vector<int64_t> at_;                  // of each entry, in its unit
+  std::vector<std::vector<int64_t>> edges_;  // of each unit, between the ranks' bytes
+  int64_t largest_ = 0;
+  std::shared_ptr<void> memory_;
+  int64_t gathered_ = -1;
+};
+
+// Where the gradients of units are made, and who takes them when a unit's way back is over.
+class UnitGradients {
+ public:
+  virtual ~UnitGradients() = default;
+  // Of a tied head, which is no unit of its own.
+  static constexpr int64_t kTiedHead = -1;
+  // Memory for the unit's trained elements, one entry's behind the other's, to go on with.
+  virtual float* Begin(int64_t unit) = 0;
+  // Collective, in the order of Begin.
+  virtual void End(int64_t unit) = 0;
+};
+
 // The policy's weights as its layers use them: in a backend's memory, with the panels packed from them and
 // the places of their gradients. `parameters()` may be changed if Changed follows. Rounded ones compute with
-// the nearest bf16 of each number that is trained: what is trained keeps its own precision.
+// the nearest bf16 of each number that is trained: what is trained keeps its own precision. Where ranks share
+// them out (mesh.dp_shard) a rank keeps its share of each unit (LayoutUnit) and has a unit whole only while
+// it is acquired; otherwise Acquire and Release do nothing.
 class Weights : public WeightSource {
  public:
-  // The backend outlives the weights, which go to its memory if that is not the host's.
-  Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded = false);
+  // The backend outlives the weights, which go to its memory if that is not the host's. `ranks`: who share
+  // them out, in the order of the layout's shares; outlives them too. Null, or one rank: nobody.
+  Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded = false,
+          Communicator* ranks = nullptr);
   Weights(const Weights&) = delete;
   Weights& operator=(const Weights&) = delete;
 
@@ -40,18 +90,43 @@ class Weights : public WeightSource {
   int64_t version() const { return version_; }
   // Before a pass.
   void Pack();
+
+  // Where ranks share the weights out: the unit is computed with from now on, until Release. Collective; one
+  // at a time.
+  void Acquire(int64_t unit);
+  void Release();
+  // On the way back likewise: its gradients go on where UnitGradients says. The tied head's own part has no
+  // unit.
+  void AcquireGradients(int64_t unit);
+  void ReleaseGradients();
+  // Whether they do.
+  bool shared_out() const { return gather_ != nullptr; }
+  int64_t embedding_unit() const { return embedding_unit_; }
+  int64_t layer_unit(int64_t layer) const { return gather_ == nullptr ? kNone : layer_units_[layer]; }
+  int64_t norm_unit() const { return norm_unit_; }
+  int64_t head_unit() const { return head_unit_; }
+  int64_t head_gradient_unit() const { return tied_ ? UnitGradients::kTiedHead : head_unit_; }
+  // Of the unit that is acquired.
+  int64_t gathered_bytes() const { return gather_ == nullptr ? 0 : gather_->bytes(); }
   int64_t packed_bytes() const { return packed_floats_ * 4; }
 
   // The gradient of every trained parameter, flat, at its offset of the layout; with tied embeddings the
   // head's own part follows (GradientFloats). The buffer is the caller's, in the backend's memory, and is not
   // cleared.
   void BindGradients(float* flat);
+  // Where ranks share the weights out; outlives what follows.
+  void BindGradients(UnitGradients* units) { unit_gradients_ = units; }
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const { return TrainedFloats() + (tied_ ? head_.n() * head_.k() : 0); }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.
   void FoldTiedHead();
 
  private:
+  static constexpr int64_t kNone = -2;
+  void ShareOut(int64_t layers, Communicator* ranks);
+  // Where a unit's gradients are; null: nowhere.
+  void PlaceGradients(int64_t unit, float* floats);
+
   Parameters parameters_;
   std::optional<Parameters> rounded_;
   kernels::Backend* const backend_;
@@ -60,10 +135,16 @@ class Weights : public WeightSource {
   std::vector<Weight> weights_;  // one for each parameter
   Weight* embedding_ = nullptr;
   Weight head_;
+  int64_t head_entry_ = -1;
   std::vector<Weight*> used_whole_;            // whose products read them packed
   std::vector<kernels::PackedMatrix> packed_;  // of each of them
   std::shared_ptr<void> packed_memory_;
   int64_t packed_floats_ = 0;
+  std::unique_ptr<UnitGather> gather_;  // null: each rank has all
+  int64_t acquired_ = kNone, gradients_of_ = kNone;
+  int64_t embedding_unit_ = kNone, norm_unit_ = kNone, head_unit_ = kNone;
+  std::vector<int64_t> layer_units_;
+  UnitGradients* unit_gradients_ = nullptr;
 };
 
 }  // namespace temper

@@ -125,7 +125,7 @@ void Engine::Step() {
     Append(sequence, Draw({{sequence, 0}}, LogitsOf(*sequence->group))[0]);
 
   const std::vector<Scheduler::Rows> plan = scheduler_.Plan();
-  if (plan.empty()) return;
+  if (plan.empty() && model_->mesh().in_step().size() == 1) return;
   TokenBatch batch;
   std::vector<int32_t> logit_rows;
   std::vector<Place> places;  // of the logits
@@ -141,6 +141,7 @@ void Engine::Step() {
     }
   }
   const Matrix logits = model_->Forward(batch, *cache_, logit_rows);
+  if (plan.empty()) return;  // it was for others
   scheduler_.Computed(plan);
   ++counts_.steps;
   const std::vector<kernels::SampledToken> tokens = Draw(places, logits);
@@ -287,15 +288,19 @@ absl::Status SampleAll(Engine& engine, absl::Span<const SampleRequest> requests,
   for (const SampleRequest& request : requests)
     TEMPER_RETURN_IF_ERROR(engine.Check(*request.prompt, *request.sampling));
   for (const SampleRequest& request : requests) TEMPER_RETURN_IF_ERROR(engine.Submit(request));
-  while (!engine.idle()) {
-    if (stop()) {
+  Communicator& in_step = engine.model().mesh().in_step();
+  constexpr int64_t kStops = int64_t{1} << 32;  // beyond any number of ranks
+  for (;;) {
+    const int64_t mine = in_step.size() > 1 || !engine.idle() ? (stop() ? kStops : 0) : 0;
+    const int64_t votes = in_step.Sum(mine + (engine.idle() ? 0 : 1));
+    if (votes >= kStops) {
       engine.Clear();
       return absl::CancelledError("stopped on request");
     }
+    if (votes == 0) return absl::OkStatus();
     engine.Step();
     for (FinishedSample& sample : engine.Take()) done(*sample.request, std::move(sample.trajectory));
   }
-  return absl::OkStatus();
 }
 
 std::string PreemptionText(const Scheduler::Counts& counts) {

@@ -59,7 +59,8 @@ class Engine {
   absl::Status Submit(const SampleRequest& request);
   bool idle() const { return scheduler_.idle(); }
   // One forward pass: a token of each sequence that decodes, with the drafts that are right several, and
-  // tokens of prompts.
+  // tokens of prompts. Engines of ranks that run in step (Mesh::in_step) step together, also those that have
+  // nothing to do.
   void Step();
   // The samples that have finished since the last call, in the order of finishing.
   std::vector<FinishedSample> Take();
@@ -110,6 +111,7 @@ class Engine {
 
 // Submits them all, after all have passed Check, and steps until they are finished: `done` has each as it
 // finishes. Ends early (Cancelled) where `stop`, asked at every step, returns true; the engine is empty then.
+// Ranks that run in step all call it, each with its own, and end together: where one stops, all do.
 absl::Status SampleAll(Engine& engine, absl::Span<const SampleRequest> requests,
                        absl::FunctionRef<void(const SampleRequest&, Trajectory)> done,
                        absl::FunctionRef<bool()> stop);

@@ -5,7 +5,6 @@
 #include <deque>
 #include <utility>
 
-#include "comm/check.h"
 #include "core/check.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -60,15 +59,15 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
   std::deque<Trajectory> sampled;
   const auto sample = [&]() -> absl::Status {
     const std::vector<SampleRequest> requests = RequestsOf(request, table, mesh_);
-    if (requests.empty()) return absl::OkStatus();
+    if (requests.empty() && mesh_.in_step().size() == 1) return absl::OkStatus();
     int64_t total = 0, finished = 0;
     for (const SampleRequest& each : requests) total += static_cast<int64_t>(each.samples.size());
     Records records(request, mesh_.dp_rank());
-    TEMPER_RETURN_IF_ERROR(AllRanksOk(judges ? records.Open() : absl::OkStatus(), mates));
+    absl::Status status = judges && !requests.empty() ? records.Open() : absl::OkStatus();
     Scoring scoring(&rewards, &records);
     const Clock::time_point begin = Clock::now();
     engine_->Swap(request.policy_version);
-    absl::Status status = SampleAll(
+    const absl::Status all = SampleAll(
         *engine_, requests,
         [&](const SampleRequest& of, Trajectory trajectory) {
           if (!judges) return;
@@ -77,10 +76,11 @@ absl::StatusOr<std::vector<Group>> RolloutWorker::Collect(
           progress(++finished, total);
         },
         [&] {
-          char stops = judges && (stop() || !records.status().ok()) ? 1 : 0;
+          char stops = judges && (stop() || !status.ok() || !records.status().ok()) ? 1 : 0;
           mates.Broadcast(&stops, sizeof stops, 0);
           return stops != 0;
         });
+    status.Update(all);
     counts->engine = engine_->TakeCounts();
     counts->sample_seconds = SecondsSince(begin);
     const Clock::time_point last = Clock::now();

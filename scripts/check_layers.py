@@ -42,7 +42,7 @@ DOORS = {
     "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
     "kernels/backends": "counting.h cpu.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
-    "comm": "check.h communicator.h mesh.h mpi.h reduce.h",
+    "comm": "check.h communicator.h gather.h mesh.h mpi.h reduce.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/ files/",
     "model/blocks": "blocks.h rope.h",
     "model/config": "config.h quantization.h",

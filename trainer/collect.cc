@@ -109,10 +109,10 @@ absl::Status Keep(const Group& group, const CollectConfig& config, Asked& asked,
 
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
-  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context.backend,
-                                                                {.bf16 = context.recipe->bf16(),
-                                                                 .cache = context.recipe->cache,
-                                                                 .place = context.mesh->place()}));
+  TEMPER_ASSIGN_OR_RETURN(
+      const OpenedPolicy policy,
+      OpenPolicy(context.from_directory, context.backend,
+                 {.bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = context.mesh}));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
                           context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,

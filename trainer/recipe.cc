@@ -292,7 +292,7 @@ class Runner {
         TEMPER_ASSIGN_OR_RETURN(
             sampled.policy,
             OpenPolicy(context.from_directory, context.backend,
-                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .place = context.mesh->place()}));
+                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .mesh = context.mesh}));
         TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
                                 Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
         break;

@@ -21,8 +21,8 @@ absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingS
                                      {bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32,
                                       context.mesh->place()}));
   auto reference = std::make_unique<ReferencePolicy>();
-  reference->model_ =
-      PolicyOf(std::move(files), context.backend, {.bf16 = bf16, .cache = context.recipe->cache});
+  reference->model_ = PolicyOf(std::move(files), context.backend,
+                               {.bf16 = bf16, .cache = context.recipe->cache, .mesh = context.mesh});
   return reference;
 }
 

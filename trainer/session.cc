@@ -71,10 +71,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
   const std::string& checkpoint = context.checkpoint;
-  const PolicyUse use = {.trained = true,
-                         .bf16 = context.recipe->bf16(),
-                         .cache = context.recipe->cache,
-                         .place = context.mesh->place()};
+  const PolicyUse use = {
+      .trained = true, .bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = context.mesh};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     // The first rank has looked before anything began (trainer/run_directory/intact.h).

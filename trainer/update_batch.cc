@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "comm/gather.h"
 #include "core/random.h"
 #include "core/trace.h"
 #include "trainer/update/packing.h"
@@ -111,10 +112,11 @@ std::vector<int> TrainingRanks(const std::vector<UpdateBatch>& batches, int64_t 
   std::vector<int> ranks(groups, -1);
   for (const UpdateBatch& batch : batches) {
     const Leaves leaves = DealToLeaves(batch, gradient_leaves);
-    for (int64_t l = 0; l < gradient_leaves; ++l) {
-      for (const TrainSequence* sequence : leaves[l]) {
-        const int64_t group = batch.groups[batch.group_of[sequence - batch.sequences.data()]];
-        ranks[group] = LeafOwner(mesh, gradient_leaves, l);
+    const std::vector<std::vector<int64_t>> of_ranks = LeavesOfRanks(leaves, mesh);
+    for (int rank = 0; rank < mesh.dp_size(); ++rank) {
+      for (const int64_t leaf : of_ranks[rank]) {
+        for (const TrainSequence* sequence : leaves[leaf])
+          ranks[batch.groups[batch.group_of[sequence - batch.sequences.data()]]] = rank;
       }
     }
   }
@@ -139,12 +141,15 @@ void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
   const TraceSpan span("phase", "logprobs");
   TrainSequence* const first = batch->sequences.data();
   const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
-  const LeafRange mine = LocalLeaves(mesh, config.gradient_leaves);
-  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    SequenceLogprobs(model, leaves[l], config.tokens_per_microbatch, config.sampling.temperature,
+  const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh)[mesh.dp_rank()];
+  const auto turns = static_cast<size_t>(Largest(static_cast<int64_t>(mine.size()), mesh.in_step()));
+  for (size_t turn = 0; turn < turns; ++turn) {
+    const std::vector<const TrainSequence*> none;
+    const std::vector<const TrainSequence*>& leaf = turn < mine.size() ? leaves[mine[turn]] : none;
+    SequenceLogprobs(model, leaf, config.tokens_per_microbatch, config.sampling.temperature,
                      [&](size_t i, absl::Span<const float> logprobs) {
                        mesh.world().Announce("computes logprobs");
-                       (first[leaves[l][i] - first].*field).assign(logprobs.begin(), logprobs.end());
+                       (first[leaf[i] - first].*field).assign(logprobs.begin(), logprobs.end());
                      });
   }
 }

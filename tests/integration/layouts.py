@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""E3 through the program: configs/tiny/short.yaml with five gradient leaves on 1 to 5 ranks under mpirun ends with one digest, and the first rank put
-no more than its share of the tokens through the model: 1/n of them plus one gradient leaf. The same from a Qwen3 MoE, whose softmax
-router has no selection bias, on the first two of these layouts.
+"""E3 through the program: configs/tiny/short.yaml with five gradient leaves on every layout of ranks under mpirun ends with one digest, and the first
+rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
+Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts.
 
-Usage: layouts.py TEMPER [RANKS...]     Needs mpirun. Takes about ten seconds for each number of ranks.
+Usage: layouts.py TEMPER [LAYOUT...]     A layout is a number of ranks, or axes of the mesh: dp_shard=2,dp_replicate=2.
+Needs mpirun. Takes about ten seconds for each layout.
 """
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -37,10 +39,22 @@ def qwen3_moe(directory):
     return directory
 
 
-def run(temper, ranks, directory, init):
+def axes(layout):
+    """{axis: size}; a number of ranks alone is of dp_replicate."""
+    return {axis: int(size) for axis, size in (part.split("=") for part in layout.split(","))} if "=" in layout else {"dp_replicate": int(layout)}
+
+
+def data_ranks(layout):
+    return math.prod(size for axis, size in axes(layout).items() if axis in ("dp_replicate", "dp_shard", "ep"))
+
+
+def run(temper, layout, directory, init):
     command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     for updates in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
         command += ["--set", f"{updates}.gradient_leaves={LEAVES}"]
+    for axis, size in axes(layout).items():
+        command += ["--set", f"mesh.{axis}={size}"]
+    ranks = math.prod(axes(layout).values())
     if ranks > 1:
         command = ["mpirun", "-n", str(ranks)] + command
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
@@ -76,27 +90,27 @@ def refusals(temper, folder):
             yield f"{arguments} on rank 1: exit code {done.returncode}, {done.stderr[-400:]}"
 
 
-def layouts(temper, ranks, folder, init):
+def layouts(temper, names, folder, init):
     """Yields what is wrong."""
     digests, work = {}, {}
-    for n in ranks:
-        directory = os.path.join(folder, f"{os.path.basename(init)}-{n}")
-        digests[n], work[n] = run(temper, n, directory, init), tokens(directory)
-        print(f"{init}, {n} rank(s): {digests[n]}, {sum(work[n].values()):.0f} tokens on the first rank")
+    for name in names:
+        directory = os.path.join(folder, f"{os.path.basename(init)}-{name}")
+        digests[name], work[name] = run(temper, name, directory, init), tokens(directory)
+        print(f"{init}, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
     if len(set(digests.values())) != 1:
         yield "the digests differ"
-    alone = sum(work[ranks[0]].values())
-    for n in ranks:
-        mine = sum(work[n].values())
-        if mine > alone * ranks[0] / n + alone / LEAVES:
-            yield f"{n} ranks: the first rank did {mine:.0f} of {alone:.0f} tokens"
+    alone = sum(work[names[0]].values()) * data_ranks(names[0])
+    for name in names:
+        mine = sum(work[name].values())
+        if mine > alone / data_ranks(name) + alone / LEAVES:
+            yield f"layout {name}: the first rank did {mine:.0f} of {alone:.0f} tokens"
 
 
 def main():
-    temper, ranks = sys.argv[1], [int(n) for n in sys.argv[2:]] or [1, 2, 3, 4, 5]
+    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "dp_shard=2", "dp_shard=3", "dp_shard=2,dp_replicate=2"]
     with tempfile.TemporaryDirectory() as folder:
-        faults = [*layouts(temper, ranks, folder, BASE),
-                  *layouts(temper, ranks[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
+        faults = [*layouts(temper, names, folder, BASE),
+                  *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
                   *refusals(temper, folder)]
     print(*faults, sep="\n")
     sys.exit(1 if faults else 0)

@@ -69,6 +69,7 @@ struct Settings {
   EngineOptions engine = {.max_batch = 6};
   std::function<bool(int rank, int64_t finished)> stop = [](int, int64_t) { return false; };
   std::vector<RuleConfig> rules = {{.rule = "accuracy"}, {.rule = "format"}};
+  MeshSizes mesh = {};
 };
 
 // Collect on `ranks` ranks, each with its own copy of the policy.
@@ -76,13 +77,13 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
   std::vector<RankResult> results(ranks);
   ThreadWorld(ranks).Run([&](Communicator& world) {
     RankResult& result = results[world.rank()];
-    Policy policy(With(OddDeepseek(), "vocab_size", 357), 1);
-    policy.model.WeightsChanged(settings.version);
-    const auto mesh = Mesh::Create({}, world);
+    const auto mesh = Mesh::Create(settings.mesh, world);
     RewardConfig config;
     config.rules = settings.rules;
     const auto rewards = RewardPool::Create(config, 2);
     if (!mesh.ok() || !rewards.ok()) throw std::runtime_error("mesh or rewards");
+    Policy policy(With(OddDeepseek(), "vocab_size", 357), *mesh);
+    policy.model.WeightsChanged(settings.version);
     Engine engine(&policy.model, settings.engine);
     RolloutWorker worker(&engine, &TinyTokenizer(), *mesh);
     ReplaySource replay(*mesh);
@@ -252,6 +253,39 @@ TEST_F(Worker, RanksWithoutPromptsReturnTheSameGroups) {
   EXPECT_EQ(results[3].total, 0);
   EXPECT_FALSE(FileExists(RecordPath(Records("few"), 3)));
   EXPECT_TRUE(Collected(2, SmallRequest(0, Records("none")))[1].groups.empty());
+}
+
+// Their engines step together, also those of ranks that have no prompt, or have finished theirs.
+TEST_F(Worker, RanksThatShareTheWeightsOutReturnTheSameGroups) {
+  for (const auto& [prompts, ranks] : {std::pair(7, 3), std::pair(2, 4), std::pair(0, 2)}) {
+    const Flat expected = Flattened(Collected(1, SmallRequest(prompts))[0].groups);
+    Settings shared;
+    shared.mesh.dp_shard = ranks;
+    const std::vector<RankResult> results =
+        Collected(ranks, SmallRequest(prompts, Records(absl::StrCat("shared", ranks))), shared);
+    EXPECT_EQ(Joined(results), expected);
+    for (const RankResult& result : results) {
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      EXPECT_EQ(result.finished, result.total);
+      EXPECT_LE(result.total, (prompts + ranks - 1) / ranks * 4);
+    }
+  }
+}
+
+TEST_F(Worker, WhereOneThatSharesTheWeightsOutStopsOrFailsAllEnd) {
+  Settings shared;
+  shared.mesh.dp_shard = 3;
+  shared.stop = [](int rank, int64_t finished) { return rank == 2 && finished >= 2; };
+  for (const RankResult& result : Collected(3, SmallRequest(7, Records("stopped")), shared))
+    EXPECT_EQ(result.status.code(), absl::StatusCode::kCancelled) << result.status;
+  shared.stop = [](int, int64_t) { return false; };
+  // A folder where the second rank's records would be.
+  std::filesystem::create_directories(RecordPath(Records("failed"), 1));
+  const std::vector<RankResult> results = Collected(3, SmallRequest(7, Records("failed")), shared);
+  for (const RankResult& result : results) {
+    EXPECT_FALSE(result.status.ok() || absl::IsCancelled(result.status));
+    EXPECT_EQ(result.status, results[0].status);
+  }
 }
 
 TEST_F(Worker, WritesWhatItReturns) {

@@ -65,7 +65,7 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
   std::vector<float> largest, not_finite;
   for (Parameter& parameter : model_->parameters().list()) {
     if (!parameter.trained) continue;
-    step.weight_decay = parameter.value.dim() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
+    step.weight_decay = parameter.shape.size() >= 2 ? static_cast<float>(config.weight_decay) : 0.0f;
     const kernels::AdamWOutcome outcome =
         backend.AdamW({.step = step,
                        .n = parameter.elements,

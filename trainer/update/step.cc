@@ -2,14 +2,14 @@
 #include "trainer/update/step.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "comm/reduce.h"
+#include "comm/gather.h"
 #include "core/check.h"
 #include "core/trace.h"
+#include "trainer/update/packing.h"
 
 namespace temper {
 namespace {
@@ -56,17 +56,15 @@ void Scatter(const TrainSequence& sequence, const std::vector<float>& counted, f
 
 }  // namespace
 
-LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves) {
-  TEMPER_CHECK(gradient_leaves >= mesh.dp_size(), gradient_leaves, " gradient leaves for ", mesh.dp_size(),
-               " ranks");
-  const Share share = ShareOf(gradient_leaves, mesh.dp_rank(), mesh.dp_size());
-  return {share.begin, share.end - share.begin};
-}
-
-int LeafOwner(const Mesh& mesh, int64_t gradient_leaves, int64_t leaf) {
-  int rank = 0;
-  while (ShareOf(gradient_leaves, rank, mesh.dp_size()).end <= leaf) ++rank;
-  return rank;
+std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh& mesh) {
+  TEMPER_CHECK(static_cast<int>(leaves.size()) >= mesh.dp_size(), leaves.size(), " gradient leaves for ",
+               mesh.dp_size(), " ranks");
+  std::vector<int64_t> tokens;
+  for (const std::vector<const TrainSequence*>& leaf : leaves) {
+    tokens.push_back(0);
+    for (const TrainSequence* sequence : leaf) tokens.back() += sequence->length();
+  }
+  return DealLeaves(tokens, mesh.dp_size());
 }
 
 void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
@@ -103,6 +101,8 @@ void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> se
                       batches.push_back(batch);
                       origins.emplace_back(first, count);
                     });
+  batches.resize(Largest(static_cast<int64_t>(batches.size()), model.mesh().in_step()));
+  origins.resize(batches.size());
   std::vector<float> counted;
   Pipeline(&model, TrainPass::Keep::kNothing)
       .Logprobs(batches, temperature, [&](size_t batch, const float* logprobs) {
@@ -124,6 +124,10 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       sum_(&model->backend(), model->weights().TrainedFloats(),
            {options.gradient_bits, options.gradient_leaves}) {
   TEMPER_CHECK(mesh.sizes().pp == model->mesh().sizes().pp, "a policy of another mesh");
+  if (!model->weights().shared_out()) return;
+  TEMPER_CHECK(mesh.sizes().pp == 1, "weights are shared out without a pipeline");
+  const kernels::QuantaRule rule{options.gradient_bits, options.gradient_leaves};
+  units_ = std::make_unique<UnitSum>(&model->weights(), rule, &mesh.axis(Axis::kDpShard));
 }
 
 Updater::~Updater() = default;
@@ -149,16 +153,59 @@ std::shared_ptr<void> Updater::BeginLeaf() {
   return memory;
 }
 
-void Updater::Bind(int64_t leaf) {
-  std::shared_ptr<void>& memory = leaves_[leaf];
-  if (memory == nullptr) memory = BeginLeaf();
-  model_->weights().BindGradients(static_cast<float*>(memory.get()));
+std::vector<Updater::Piece> Updater::PiecesOf(const Leaves& leaves, int64_t leaf) const {
+  std::vector<Piece> pieces;
+  ForEachMicrobatch(leaves[leaf], options_.tokens_per_microbatch,
+                    [&](const Microbatch& batch, size_t first, size_t count) {
+                      pieces.push_back({batch, leaf, first, count});
+                    });
+  return pieces;
+}
+
+std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const {
+  std::vector<std::vector<Piece>> of_leaves;
+  for (const int64_t leaf : mine)
+    if (!leaves[leaf].empty()) of_leaves.push_back(PiecesOf(leaves, leaf));
+  std::vector<int64_t> counts;
+  for (const std::vector<Piece>& pieces : of_leaves) counts.push_back(static_cast<int64_t>(pieces.size()));
+  std::vector<int64_t> most = counts;
+  if (mesh_.in_step().size() > 1) {
+    for (const std::vector<int64_t>& others : AllGather(counts, mesh_.in_step())) {
+      most.resize(std::max(most.size(), others.size()));
+      for (size_t i = 0; i < others.size(); ++i) most[i] = std::max(most[i], others[i]);
+    }
+    of_leaves.resize(most.size());
+  }
+  std::vector<Piece> all;
+  for (size_t i = 0; i < of_leaves.size(); ++i) {
+    const int64_t leaf = of_leaves[i].empty() ? -1 : of_leaves[i][0].leaf;
+    all.resize(all.size() + most[i] - of_leaves[i].size(), {.batch = {}, .leaf = leaf});
+    for (Piece& piece : of_leaves[i]) all.push_back(std::move(piece));
+    all.back().last = true;
+  }
+  return all;
+}
+
+void Updater::Bind(const std::vector<Piece>& pieces, size_t at) {
+  mesh_.world().Announce("updates");
+  if (units_ == nullptr) {
+    std::shared_ptr<void>& memory = leaves_[pieces[at].leaf];
+    if (memory == nullptr) memory = BeginLeaf();
+    return model_->weights().BindGradients(static_cast<float*>(memory.get()));
+  }
+  if (at == 0 || pieces[at - 1].last) {
+    int64_t mine = 0;
+    for (size_t i = at; i == at || !pieces[i - 1].last; ++i) mine += pieces[i].count > 0 ? 1 : 0;
+    units_->BeginLeaf(mine);
+  }
+  units_->BeginMicrobatch(pieces[at].last);
 }
 
 void Updater::EndLeaf(int64_t leaf) {
+  if (units_ != nullptr) return;  // they took it unit by unit
   Communicator& ranks = model_->stack().pipeline();
   if (model_->weights().tied() && ranks.rank() == 0) {
-    Bind(leaf);
+    model_->weights().BindGradients(static_cast<float*>(leaves_.at(leaf).get()));
     if (ranks.size() > 1)
       model_->stack().ReceiveRows(model_->weights().head().gradient, ranks.size() - 1, kTiedTag);
     model_->weights().FoldTiedHead();
@@ -166,64 +213,47 @@ void Updater::EndLeaf(int64_t leaf) {
   sum_.Push(std::move(leaves_.extract(leaf).mapped()));
 }
 
-void Updater::RunLeaves(const Leaves& leaves, float temperature, LossFunction loss,
-                        std::vector<LossSums>* sums, StepResult* result) {
-  const LeafRange mine = LocalLeaves(mesh_, options_.gradient_leaves);
+void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
   std::vector<Microbatch> batches;
-  struct Origin {
-    int64_t leaf;
-    size_t first, count;  // of its sequences
-  };
-  std::vector<Origin> origins;
-  for (int64_t l = mine.first; l < mine.first + mine.count; ++l) {
-    ForEachMicrobatch(leaves[l], options_.tokens_per_microbatch,
-                      [&](const Microbatch& batch, size_t first, size_t count) {
-                        batches.push_back(batch);
-                        origins.push_back({l, first, count});
-                        result->local_tokens += static_cast<int64_t>(batch.tokens.size());
-                        ++result->microbatches;
-                      });
+  for (const Piece& piece : pieces) {
+    batches.push_back(piece.batch);
+    run->result->local_tokens += static_cast<int64_t>(piece.batch.tokens.size());
+    run->result->microbatches += piece.count > 0 ? 1 : 0;
   }
-  const auto ends_leaf = [&](size_t batch) {
-    return batch + 1 == origins.size() || origins[batch + 1].leaf != origins[batch].leaf;
-  };
   Communicator& ranks = model_->stack().pipeline();
-  const TraceSpan span("phase", "leaves", {"tokens", result->local_tokens});
+  const TraceSpan span("phase", "leaves", {"tokens", run->result->local_tokens});
   std::vector<float> counted, dcounted;
   const double seconds = pipeline_.seconds(), waited = pipeline_.waited_seconds();
-  pipeline_.Run(batches, temperature,
+  pipeline_.Run(batches, run->temperature,
                 {.loss =
                      [&](size_t batch, const float* logprobs, float* dlogprobs) {
-                       const auto& [leaf, first, count] = origins[batch];
-                       for (size_t i = first; i < first + count; ++i) {
-                         const TrainSequence& sequence = *leaves[leaf][i];
-                         sums->emplace_back();
+                       const Piece& piece = pieces[batch];
+                       for (size_t i = piece.first; i < piece.first + piece.count; ++i) {
+                         const TrainSequence& sequence = *run->leaves[piece.leaf][i];
+                         LossSums& sums = run->sums.emplace_back(LeafSums{piece.leaf, {}}).sums;
                          Gather(sequence, logprobs, &counted);
                          dcounted.resize(counted.size());
-                         loss(sequence, counted, absl::MakeSpan(dcounted), &sums->back());
+                         run->loss(sequence, counted, absl::MakeSpan(dcounted), &sums);
                          Scatter(sequence, dcounted, dlogprobs);
                          logprobs += sequence.length() - 1;
                          dlogprobs += sequence.length() - 1;
                        }
                      },
-                 .bind =
-                     [&](size_t batch) {
-                       mesh_.world().Announce("updates");
-                       Bind(origins[batch].leaf);
-                     },
+                 .bind = [&](size_t batch) { Bind(pieces, batch); },
                  .head_done =
                      [&](size_t batch) {
-                       if (model_->weights().tied() && ranks.size() > 1 && ends_leaf(batch))
+                       if (model_->weights().tied() && ranks.size() > 1 && pieces[batch].last)
                          model_->stack().SendRows(model_->weights().head().gradient, 0, kTiedTag);
                      },
                  .done =
                      [&](size_t batch) {
-                       if (ends_leaf(batch)) EndLeaf(origins[batch].leaf);
+                       if (pieces[batch].last) EndLeaf(pieces[batch].leaf);
                      }});
   if (ranks.size() == 1) return;
   const double spent = pipeline_.seconds() - seconds;
   const double share = spent > 0 ? (pipeline_.waited_seconds() - waited) / spent : 0;
-  result->bubble = static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
+  run->result->bubble =
+      static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
 }
 
 void Updater::ShareTiedGradient() {
@@ -240,18 +270,32 @@ void Updater::ShareTiedGradient() {
   }
 }
 
-LossSums Updater::SumOfAll(const std::vector<LossSums>& mine) const {
+LossSums Updater::SumOfAll(const std::vector<LeafSums>& mine) const {
+  std::vector<LeafSums> of_all;
+  for (const std::vector<LeafSums>& part : AllGather(mine, mesh_.dp()))
+    of_all.insert(of_all.end(), part.begin(), part.end());
+  absl::c_stable_sort(of_all, [](const LeafSums& a, const LeafSums& b) { return a.leaf < b.leaf; });
   LossSums all;
-  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(LossSums));
-  for (const std::string& part : mesh_.dp().AllGather(bytes)) {
-    std::vector<LossSums> sums(part.size() / sizeof(LossSums));
-    if (!sums.empty()) std::memcpy(sums.data(), part.data(), part.size());
-    for (const LossSums& one : sums) AddSums(one, &all);
-  }
+  for (const LeafSums& one : of_all) AddSums(one.sums, &all);
   // Of a pipeline its last rank has them.
   Communicator& ranks = model_->stack().pipeline();
   if (ranks.size() > 1) ranks.Broadcast(&all, sizeof all, ranks.size() - 1);
   return all;
+}
+
+void Updater::GiveBackTotal() {
+  if (total_ != nullptr && units_ == nullptr) sum_.spare().push_back(total_);
+  total_ = nullptr;
+}
+
+std::shared_ptr<void> Updater::TakeSum() {
+  if (units_ == nullptr) {
+    if (sum_.empty()) sum_.Push(BeginLeaf());
+    return sum_.Take(mesh_.dp());
+  }
+  const bool in_range = mesh_.dp().Sum(units_->in_range() ? 0 : 1) == 0;
+  std::shared_ptr<void> gradient = units_->Take(mesh_.axis(Axis::kDpReplicate));
+  return in_range ? gradient : nullptr;
 }
 
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
@@ -261,18 +305,16 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   StepResult result;
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
-  std::vector<LossSums> local_sums;
-  if (total_ != nullptr) sum_.spare().push_back(std::move(total_));
-  RunLeaves(leaves, temperature, loss, &local_sums, &result);
-  if (sum_.empty()) sum_.Push(BeginLeaf());
+  GiveBackTotal();
+  Run run{leaves, temperature, loss, &result};
+  RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_)[mesh_.dp_rank()]), &run);
   {
     const TraceSpan summing("phase", "sum of leaves");
-    total_ = sum_.Take(mesh_.dp());
+    total_ = TakeSum();
   }
   // A rank whose part of the policy is in range goes by its mates'.
-  if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0 && total_ != nullptr)
-    sum_.spare().push_back(std::move(total_));
-  result.sums = SumOfAll(local_sums);
+  if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0) GiveBackTotal();
+  result.sums = SumOfAll(run.sums);
   if (total_ == nullptr) {
     result.applied = false;
     result.gradient_norm = std::numeric_limits<double>::quiet_NaN();

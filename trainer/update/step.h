@@ -14,6 +14,7 @@
 #include "trainer/update/loss.h"
 #include "trainer/update/optimizer.h"
 #include "trainer/update/pipeline.h"
+#include "trainer/update/unit_sum.h"
 
 namespace temper {
 
@@ -33,6 +34,12 @@ using Leaves = std::vector<std::vector<const TrainSequence*>>;
 using LossFunction =
     absl::FunctionRef<void(const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*)>;
 
+// Of a sequence, and the leaf that it is in.
+struct LeafSums {
+  int64_t leaf = 0;
+  LossSums sums;
+};
+
 struct StepResult : OptimizerStep {
   LossSums sums;             // over all sequences, in the order of leaves
   bool skipped = false;      // there was no sequence: weights and optimizer stayed
@@ -43,7 +50,7 @@ struct StepResult : OptimizerStep {
 
 // One update, the same bits for every packing, recompute setting and rank layout (E3): this rank's leaves one
 // after another, each a chain of microbatches, which go through the ranks of a pipeline as its schedule says;
-// leaves add as integers, here and across ranks; then every rank takes the same step.
+// leaves add as integers, here and across ranks; then every rank takes the same step, of what it keeps.
 class Updater {
  public:
   Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
@@ -58,19 +65,44 @@ class Updater {
   std::vector<float> gradient() const;
 
  private:
+  // A microbatch, and where it comes from.
+  struct Piece {
+    Microbatch batch;
+    int64_t leaf = 0;
+    size_t first = 0, count = 0;  // of the leaf's sequences; 0: it is empty
+    bool last = false;            // of the leaf, or of all ranks' leaves that run together
+  };
+  // What an update is made of, and what it comes to.
+  struct Run {
+    const Leaves& leaves;
+    float temperature;
+    LossFunction loss;
+    StepResult* result;
+    std::vector<LeafSums> sums = {};
+  };
+
+  // The microbatches of a leaf.
+  std::vector<Piece> PiecesOf(const Leaves& leaves, int64_t leaf) const;
+  // Those of this rank's leaves, one behind the other. Ranks that run in step have as many: a leaf begins
+  // with empty ones where others' are longer, so that all end together.
+  std::vector<Piece> Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const;
+  // Puts them through the model, there and back.
+  void RunPieces(const std::vector<Piece>& pieces, Run* run);
+  // Gradients of the piece are computed next.
+  void Bind(const std::vector<Piece>& pieces, size_t at);
+  // All gradients of its leaf are there.
+  void EndLeaf(int64_t leaf);
   // A leaf's gradient, all zeros.
   std::shared_ptr<void> BeginLeaf();
-  // What the policy adds to from now on: a leaf's gradient, which begins here where it has not.
-  void Bind(int64_t leaf);
-  // A leaf is whole.
-  void EndLeaf(int64_t leaf);
-  // Puts the leaves' sequences through the model, there and back.
-  void RunLeaves(const Leaves& leaves, float temperature, LossFunction loss, std::vector<LossSums>* sums,
-                 StepResult* result);
+  // The gradient of all ranks' leaves, of what this rank keeps; null where a value was out of range on one of
+  // the ranks that share the samples.
+  std::shared_ptr<void> TakeSum();
+  // The last update's memory is free for leaves.
+  void GiveBackTotal();
   // Of a pipeline whose head is tied: its last rank gets the embedding's gradient from the first.
   void ShareTiedGradient();
   // The figures of all ranks' sequences, summed in the order of leaves.
-  LossSums SumOfAll(const std::vector<LossSums>& mine) const;
+  LossSums SumOfAll(const std::vector<LeafSums>& mine) const;
 
   CausalLm* model_;
   Optimizer* optimizer_;
@@ -78,18 +110,15 @@ class Updater {
   const Mesh& mesh_;
   Pipeline pipeline_;
   GradientSum sum_;
+  std::unique_ptr<UnitSum> units_;                   // in its place where ranks share the weights out
   std::map<int64_t, std::shared_ptr<void>> leaves_;  // that are on their way
   std::shared_ptr<void> total_;                      // of the last update, in the backend's memory
 };
 
-// Which leaf each sequence or group goes to: see trainer/update/packing.h (DealLeaves). Leaves [first, first
-// + count) are this rank's.
-struct LeafRange {
-  int64_t first = 0, count = 0;
-};
-LeafRange LocalLeaves(const Mesh& mesh, int64_t gradient_leaves);
-// The rank whose it is.
-int LeafOwner(const Mesh& mesh, int64_t gradient_leaves, int64_t leaf);
+// The leaves of each rank of Mesh::dp(), ascending: the largest go first, each to the rank with the fewest
+// tokens. Known of the sequences' lengths, so that every rank knows them all. Which leaf each sequence or
+// group goes to: see trainer/update/packing.h.
+std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh& mesh);
 
 // Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and
 // calls body(microbatch, first, count) with the sequences [first, first + count) of each. The last token of a
@@ -98,7 +127,7 @@ void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t
                        absl::FunctionRef<void(const Microbatch&, size_t first, size_t count)> body);
 
 // The counted tokens' logprobs of each sequence under `model`: the update's packed forward without a graph
-// (reference, logprobs).
+// (reference, logprobs). Ranks that run in step (Mesh::in_step) call it together, each with its own.
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
                       int64_t tokens_per_microbatch, float temperature,
                       absl::FunctionRef<void(size_t sequence, absl::Span<const float>)> result);

@@ -2,9 +2,10 @@
 #include "trainer/update/tensor_figures.h"
 
 #include <algorithm>
-#include <cstring>
+#include <tuple>
 #include <utility>
 
+#include "comm/gather.h"
 #include "comm/reduce.h"
 #include "core/check.h"
 #include "kernels/backend.h"
@@ -15,41 +16,59 @@ namespace {
 constexpr int64_t kPiece = 65536;  // elements of a chain: see Backend::SumOfSquares
 constexpr int kTag = 2;
 
-// A rank's columns [begin, end) of a tensor that is seen as rows x cols; shared rows are columns of one row.
+// What a rank keeps of a tensor that is seen as rows x cols: of its columns [begin, end), the elements
+// [first, first + count) in the order of rows. Shared rows are columns of one row.
 struct Part {
   int64_t rows, cols, begin, end;
+  int64_t first, count;
 };
-Part PartOf(const LayoutEntry& entry, int64_t rank, int64_t ranks) {
-  const int64_t cols = entry.whole.size() == 2 ? entry.whole[1] : 1;
+
+Part PartOf(const LayoutEntry& entry, const Share& kept, int64_t tp_rank, int64_t tp) {
+  const int64_t cols = entry.whole.size() == 2 ? entry.whole[1] : 1, count = kept.end - kept.begin;
+  const int64_t elements = entry.whole[0] * cols;
+  if (entry.sharing == Sharing::kNone || tp == 1) return {1, elements, 0, elements, kept.begin, count};
   if (entry.sharing == Sharing::kRows) {
-    const Share share = ShareOf(entry.whole[0], rank, ranks);
-    return {1, entry.whole[0] * cols, share.begin * cols, share.end * cols};
+    const Share share = ShareOf(entry.whole[0], tp_rank, tp);
+    return {1, elements, share.begin * cols, share.end * cols, kept.begin, count};
   }
-  const Share share = ShareOf(cols, rank, ranks);
-  return {entry.whole[0], cols, share.begin, share.end};
+  const Share share = ShareOf(cols, tp_rank, tp);
+  return {entry.whole[0], cols, share.begin, share.end, kept.begin, count};
 }
 
-// Calls run(first, local, count) for the runs of a part's elements in [begin, end) of the whole tensor: where
-// one begins in the whole, and in the part.
+// Calls run(first, kept, count) for the runs of a part's elements in [begin, end) of the whole tensor: where
+// one begins in the whole, and in what is kept.
 template <typename Run>
 void ForRuns(const Part& part, int64_t begin, int64_t end, const Run& run) {
+  const int64_t width = part.end - part.begin;
   for (int64_t row = begin / part.cols; row * part.cols < end; ++row) {
-    const int64_t from = std::max(part.begin, begin - row * part.cols),
-                  to = std::min(part.end, end - row * part.cols);
-    if (from < to) run(row * part.cols + from, row * (part.end - part.begin) + from - part.begin, to - from);
+    const int64_t shift = row * width - part.begin - part.first;  // from a column of this row to what is kept
+    const int64_t from = std::max({part.begin, begin - row * part.cols, -shift}),
+                  to = std::min({part.end, end - row * part.cols, part.count - shift});
+    if (from < to) run(row * part.cols + from, from + shift, to - from);
   }
 }
 
-// What all ranks have, in their order.
-template <typename T>
-std::vector<std::vector<T>> AllGather(const std::vector<T>& mine, Communicator& ranks) {
-  const std::string bytes(reinterpret_cast<const char*>(mine.data()), mine.size() * sizeof(T));
-  std::vector<std::vector<T>> all;
-  for (const std::string& part : ranks.AllGather(bytes)) {
-    all.emplace_back(part.size() / sizeof(T));
-    if (!part.empty()) std::memcpy(all.back().data(), part.data(), part.size());
+// The elements whose pieces rank `rank` of `parts` sums up: where each has one run, those that begin in it.
+Share Owned(const std::vector<Part>& parts, size_t rank) {
+  const Part& part = parts[rank];
+  const int64_t elements = part.rows * part.cols, pieces = (elements + kPiece - 1) / kPiece;
+  Share share = ShareOf(pieces, static_cast<int64_t>(rank), static_cast<int64_t>(parts.size()));
+  if (part.rows == 1) {
+    const int64_t first = part.begin + part.first;
+    share = {(first + kPiece - 1) / kPiece, (first + part.count + kPiece - 1) / kPiece};
   }
-  return all;
+  return {std::min(share.begin * kPiece, elements), std::min(share.end * kPiece, elements)};
+}
+
+void Swap(const std::vector<float>& out, int to, std::vector<float>* in, int from, Communicator& ranks) {
+  const size_t out_bytes = out.size() * sizeof(float), in_bytes = in->size() * sizeof(float);
+  if (out_bytes > 0 && in_bytes > 0) {
+    ranks.SendReceive({out.data(), out_bytes, to, in->data(), in_bytes, from, kTag});
+  } else if (out_bytes > 0) {
+    ranks.Send(out.data(), out_bytes, to, kTag);
+  } else if (in_bytes > 0) {
+    ranks.Receive(in->data(), in_bytes, from, kTag);
+  }
 }
 
 }  // namespace
@@ -60,90 +79,94 @@ TensorFigures::TensorFigures(const CausalLm* model) : model_(*model) {
     if (model->parameters().Has(entry.name)) mine_.push_back(static_cast<int32_t>(names_.size()));
     names_.push_back(entry.name);
   }
+  std::vector<Kept> kept;
+  for (const LayoutEntry& entry : model->parameters().layout().entries()) {
+    if (entry.trained) kept.push_back({mine_[kept.size()], entry.first_element, entry.elements});
+  }
+  kept_ = AllGather(kept, model->mesh().cutters());
 }
 
-int64_t TensorFigures::SharedSquares(const LayoutEntry& entry, const float* gradient,
-                                     std::vector<double>* squares) const {
-  Communicator& ranks = model_.mesh().axis(Axis::kTp);
+void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const float* gradient,
+                              std::vector<Piece>* pieces) const {
+  const Mesh& mesh = model_.mesh();
+  const int64_t tp = mesh.sizes().tp;
+  const bool by_tp = tp > 1 && entry.sharing != Sharing::kNone;
+  Communicator& ranks = by_tp ? mesh.cutters() : mesh.axis(Axis::kDpShard);
   const int rank = ranks.rank(), size = ranks.size();
-  const Part mine = PartOf(entry, rank, size);
-  const int64_t elements = mine.rows * mine.cols, pieces = (elements + kPiece - 1) / kPiece;
-  // The elements whose pieces a rank sums up.
-  const auto owned = [&](int r) {
-    const Share share = ShareOf(pieces, r, size);
-    return Share{share.begin * kPiece, std::min(share.end * kPiece, elements)};
-  };
-  const Share own = owned(rank);
-  std::vector<float> whole(std::max<int64_t>(own.end - own.begin, 0)), out, in;
-  ForRuns(mine, own.begin, own.end, [&](int64_t first, int64_t local, int64_t count) {
-    std::copy_n(gradient + local, count, whole.data() + first - own.begin);
+  std::vector<Part> parts;
+  for (int r = 0; r < size; ++r) {
+    const int64_t at = by_tp ? r : r * tp + mesh.place()[Axis::kTp];  // of cutters, whose last axis is tp
+    const auto kept = std::lower_bound(kept_[at].begin(), kept_[at].end(), tensor,
+                                       [](const Kept& a, int32_t b) { return a.tensor < b; });
+    TEMPER_CHECK(kept != kept_[at].end() && kept->tensor == tensor, entry.name);
+    parts.push_back(PartOf(entry, {kept->first, kept->first + kept->count}, at % tp, tp));
+  }
+  const Share own = Owned(parts, rank);
+  std::vector<float> whole(own.end - own.begin), out, in;
+  ForRuns(parts[rank], own.begin, own.end, [&](int64_t first, int64_t kept, int64_t count) {
+    std::copy_n(gradient + kept, count, whole.data() + first - own.begin);
   });
   for (int distance = 1; distance < size; ++distance) {
     const int to = (rank + distance) % size, from = (rank + size - distance) % size;
+    const Share theirs = Owned(parts, to);
     out.clear();
-    ForRuns(mine, owned(to).begin, owned(to).end, [&](int64_t, int64_t local, int64_t count) {
-      out.insert(out.end(), gradient + local, gradient + local + count);
+    ForRuns(parts[rank], theirs.begin, theirs.end, [&](int64_t, int64_t kept, int64_t count) {
+      out.insert(out.end(), gradient + kept, gradient + kept + count);
     });
-    const Part theirs = PartOf(entry, from, size);
     int64_t expected = 0;
-    ForRuns(theirs, own.begin, own.end, [&](int64_t, int64_t, int64_t count) { expected += count; });
+    ForRuns(parts[from], own.begin, own.end, [&](int64_t, int64_t, int64_t count) { expected += count; });
     in.resize(expected);
-    ranks.SendReceive(
-        {out.data(), out.size() * sizeof(float), to, in.data(), in.size() * sizeof(float), from, kTag});
+    Swap(out, to, &in, from, ranks);
     const float* next = in.data();
-    ForRuns(theirs, own.begin, own.end, [&](int64_t first, int64_t, int64_t count) {
+    ForRuns(parts[from], own.begin, own.end, [&](int64_t first, int64_t, int64_t count) {
       std::copy_n(next, count, whole.data() + first - own.begin);
       next += count;
     });
   }
   for (int64_t begin = 0; begin < static_cast<int64_t>(whole.size()); begin += kPiece) {
     const int64_t count = std::min(kPiece, static_cast<int64_t>(whole.size()) - begin);
-    squares->push_back(model_.backend().SumOfSquares(whole.data() + begin, count));
+    pieces->push_back(
+        {tensor, (own.begin + begin) / kPiece, model_.backend().SumOfSquares(whole.data() + begin, count)});
   }
-  return pieces;
 }
 
 double TensorFigures::SumOfSquares(const float* gradient) const {
   kernels::Backend& backend = model_.backend();
   const Mesh& mesh = model_.mesh();
+  const std::vector<LayoutEntry>& entries = model_.parameters().layout().entries();
   double all = 0;
-  if (mesh.mates().size() == 1) {
-    for (const LayoutEntry& entry : model_.parameters().layout().entries())
+  if (mesh.holders().size() == 1) {
+    for (const LayoutEntry& entry : entries)
       if (entry.trained) all += backend.SumOfSquares(gradient + entry.offset, entry.elements);
     return all;
   }
   TEMPER_CHECK(backend.host_memory());
-  // What this rank knows of: tensors that it has whole, and pieces of those that it shares.
-  constexpr double kUnknown = -1;
-  std::vector<double> tensors(names_.size(), kUnknown), pieces;
-  std::vector<std::pair<int32_t, int64_t>> shared;  // tensors, and how many pieces they have
+  std::vector<Piece> pieces;
   size_t next = 0;
-  for (const LayoutEntry& entry : model_.parameters().layout().entries()) {
-    if (!entry.trained) continue;
-    const int32_t tensor = mine_[next++];
-    const float* const numbers = gradient + entry.offset;
-    if (entry.sharing == Sharing::kNone) {
-      tensors[tensor] = backend.SumOfSquares(numbers, entry.elements);
-    } else {
-      shared.emplace_back(tensor, SharedSquares(entry, numbers, &pieces));
-    }
+  for (const LayoutEntry& entry : entries)
+    if (entry.trained) AddPieces(entry, mine_[next++], gradient + entry.offset, &pieces);
+  std::vector<Piece> of_cutters;
+  for (const std::vector<Piece>& part : AllGather(pieces, mesh.cutters()))
+    of_cutters.insert(of_cutters.end(), part.begin(), part.end());
+  const auto order = [](const Piece& a, const Piece& b) {
+    return std::tie(a.tensor, a.piece) < std::tie(b.tensor, b.piece);
+  };
+  std::sort(of_cutters.begin(), of_cutters.end(), order);
+  std::vector<Piece> tensors;  // those that these ranks have, their pieces ascending
+  const Piece* last = nullptr;
+  for (const Piece& piece : of_cutters) {
+    if (last == nullptr || last->tensor != piece.tensor) tensors.push_back({piece.tensor, 0, 0});
+    // Ranks of tp that have the same summed up the same.
+    if (last == nullptr || order(*last, piece)) tensors.back().squares += piece.squares;
+    last = &piece;
   }
-  Communicator& tp = mesh.axis(Axis::kTp);
-  const std::vector<std::vector<double>> all_pieces = AllGather(pieces, tp);
-  std::vector<size_t> at(tp.size());
-  for (const auto& [tensor, count] : shared) {
-    double& squares = tensors[tensor] = 0;
-    for (int r = 0; r < tp.size(); ++r) {
-      const Share share = ShareOf(count, r, tp.size());
-      for (int64_t p = share.begin; p < share.end; ++p) squares += all_pieces[r][at[r]++];
-    }
+  std::vector<double> squares(names_.size(), -1);
+  for (const std::vector<Piece>& part : AllGather(tensors, mesh.holders())) {
+    for (const Piece& tensor : part) squares[tensor.tensor] = tensor.squares;
   }
-  const std::vector<std::vector<double>> of_mates = AllGather(tensors, mesh.mates());
   for (size_t tensor = 0; tensor < names_.size(); ++tensor) {
-    const auto has = std::find_if(of_mates.begin(), of_mates.end(),
-                                  [&](const std::vector<double>& mate) { return mate[tensor] != kUnknown; });
-    TEMPER_CHECK(has != of_mates.end(), names_[tensor]);
-    all += (*has)[tensor];
+    TEMPER_CHECK(!(squares[tensor] == -1), names_[tensor]);
+    all += squares[tensor];
   }
   return all;
 }
@@ -152,9 +175,10 @@ std::vector<float> TensorFigures::Largest(const std::vector<float>& mine) const 
   TEMPER_CHECK(mine.size() == mine_.size());
   std::vector<float> largest(names_.size(), 0);
   for (size_t i = 0; i < mine.size(); ++i) largest[mine_[i]] = mine[i];
-  if (model_.mesh().mates().size() == 1) return largest;
-  for (const std::vector<float>& mate : AllGather(largest, model_.mesh().mates())) {
-    for (size_t i = 0; i < largest.size(); ++i) largest[i] = std::max(largest[i], mate[i]);
+  Communicator& holders = model_.mesh().holders();
+  if (holders.size() == 1) return largest;
+  for (const std::vector<float>& other : AllGather(largest, holders)) {
+    for (size_t i = 0; i < largest.size(); ++i) largest[i] = std::max(largest[i], other[i]);
   }
   return largest;
 }

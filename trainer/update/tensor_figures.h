@@ -13,7 +13,7 @@ namespace temper {
 // some: the same on all ranks, and those of one rank.
 class TensorFigures {
  public:
-  // The policy outlives it.
+  // The policy outlives it. Collective.
   explicit TensorFigures(const CausalLm* model);
 
   // All of them, in name order.
@@ -26,13 +26,25 @@ class TensorFigures {
   std::vector<float> Largest(const std::vector<float>& mine) const;
 
  private:
-  // Of a tensor that ranks share how many pieces it has; adds the sums of those that are this rank's to sum
-  // up.
-  int64_t SharedSquares(const LayoutEntry& entry, const float* gradient, std::vector<double>* squares) const;
+  // Which of a tensor a rank keeps: of its part by tp, elements [first, first + count).
+  struct Kept {
+    int32_t tensor;
+    int64_t first, count;
+  };
+  // The sum of squares of a piece of a tensor.
+  struct Piece {
+    int32_t tensor;
+    int64_t piece;
+    double squares;
+  };
+  // Adds the pieces of a tensor that this rank sums up. Collective of the ranks that have parts of it.
+  void AddPieces(const LayoutEntry& entry, int32_t tensor, const float* gradient,
+                 std::vector<Piece>* pieces) const;
 
   const CausalLm& model_;
   std::vector<std::string> names_;
-  std::vector<int32_t> mine_;  // of each trained tensor of this rank's layout its place in names_
+  std::vector<int32_t> mine_;            // of each trained tensor of this rank's layout its place in names_
+  std::vector<std::vector<Kept>> kept_;  // of each of Mesh::cutters(), by tensor
 };
 
 }  // namespace temper

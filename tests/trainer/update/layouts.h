@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What two updates leave on the ranks of a mesh, beside what they leave on one.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "comm/threads.h"
+#include "gtest/gtest.h"
+#include "tests/trainer/update/sample.h"
+
+namespace temper {
+
+struct RankOutcome {
+  Parameters weights, m, v;
+  StepResult last;
+};
+
+// A flat buffer's tensors.
+inline Parameters TensorsOfFlat(const at::Tensor& flat, const Layout& layout) {
+  std::vector<at::Tensor> values;
+  for (const LayoutEntry& entry : layout.entries()) {
+    const bool whole = entry.elements == PartElements(entry);
+    values.push_back(NewHostTensor(whole ? entry.shape : std::vector<int64_t>{entry.elements}).zero_());
+    if (entry.trained)
+      std::copy_n(flat.const_data_ptr<float>() + entry.offset, entry.elements,
+                  values.back().mutable_data_ptr<float>());
+  }
+  return Parameters(layout, std::move(values));
+}
+
+inline RankOutcome TwoUpdatesOnRank(const Json& json, const Sample& sample, const StepOptions& options,
+                                    const Mesh& mesh) {
+  Policy policy(json, mesh);
+  Optimizer optimizer(&policy.model);
+  Updater updater(&policy.model, &optimizer, options, mesh);
+  const OptimizerConfig config{.learning_rate = 1e-3, .weight_decay = 0.1, .clip_norm = 1e-3};
+  RankOutcome outcome;
+  for (int64_t update = 0; update < 2; ++update) {
+    outcome.last = updater.Update(
+        sample.Deal(options.gradient_leaves), kTemperature, config, config.learning_rate,
+        [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
+            LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
+    policy.model.WeightsChanged(update + 1);
+  }
+  const Layout& layout = policy.model.parameters().layout();
+  outcome.weights = policy.model.parameters().Clone();
+  outcome.m = TensorsOfFlat(optimizer.m(), layout);
+  outcome.v = TensorsOfFlat(optimizer.v(), layout);
+  return outcome;
+}
+
+inline void ExpectKeptOf(const Parameters& whole, const Parameters& part, const std::string& what) {
+  const Parameters expected = Slice(whole, part.layout());
+  for (const Parameter& parameter : part.list())
+    EXPECT_TRUE(parameter.value.equal(expected[parameter.name])) << what << parameter.name;
+}
+
+// `tokens`: of a microbatch.
+inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<MeshSizes>& meshes,
+                                          int64_t tokens = 50, int64_t leaves = 5) {
+  const Sample sample(json);
+  const StepOptions options{4096, leaves, TrainPass::Keep::kAll};
+  const RankOutcome alone = TwoUpdatesOnRank(json, sample, options, Mesh::Single());
+  ASSERT_TRUE(alone.last.applied);
+  for (const MeshSizes& sizes : meshes) {
+    int ranks = 1;
+    for (int i = 0; i < kAxes; ++i) ranks *= static_cast<int>(sizes[static_cast<Axis>(i)]);
+    ThreadWorld world(ranks);
+    world.Run([&](Communicator& comm) {
+      const Mesh mesh = Mesh::Create(sizes, comm).value();
+      StepOptions other = options;
+      other.tokens_per_microbatch = tokens;
+      const RankOutcome got = TwoUpdatesOnRank(json, sample, other, mesh);
+      const std::string what =
+          "rank " + std::to_string(comm.rank()) + " of " + std::to_string(comm.size()) + ": ";
+      ExpectKeptOf(alone.weights, got.weights, what + "weight ");
+      ExpectKeptOf(alone.m, got.m, what + "first moment ");
+      ExpectKeptOf(alone.v, got.v, what + "second moment ");
+      EXPECT_EQ(got.last.gradient_norm, alone.last.gradient_norm) << what;
+      EXPECT_EQ(got.last.sums.loss, alone.last.sums.loss) << what;
+      EXPECT_EQ(got.last.grown, alone.last.grown) << what;
+      EXPECT_EQ(got.last.growth, alone.last.growth) << what;
+      EXPECT_EQ(got.last.largest, alone.last.largest) << what;
+      EXPECT_EQ(got.last.local_tokens<alone.last.local_tokens, mesh.dp_size()> 1) << what;
+    });
+  }
+}
+
+}  // namespace temper

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// An update on ranks that share the weights out (mesh.dp_shard), alone and beside others, leaves the weights,
+// the moments and the figures of one rank.
+#include <cmath>
+#include <limits>
+
+#include "comm/reduce.h"
+#include "tests/trainer/update/layouts.h"
+
+namespace temper {
+namespace {
+
+// A down projection takes more than one piece of the norm.
+Json Wide(Json json) {
+  json.update(Json::parse(R"({"intermediate_size": 1404})"));
+  return json;
+}
+
+TEST(UpdateOnShardRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Wide(OddDeepseek()), {{.dp_replicate = 1, .dp_shard = 2},
+                                                      {.dp_replicate = 1, .dp_shard = 3},
+                                                      {.dp_replicate = 2, .dp_shard = 2}});
+}
+
+TEST(UpdateOnShardRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Wide(OddQwen2()),
+                                {{.dp_replicate = 1, .dp_shard = 4}, {.dp_replicate = 2, .dp_shard = 2}});
+}
+
+TEST(UpdateOnShardRanks, OfLeavesThatAreOneMicrobatchEachHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Wide(OddDeepseek()), {{.dp_replicate = 1, .dp_shard = 3}}, /*tokens=*/4096);
+  ExpectLayoutsHaveTheBitsOfOne(Wide(OddQwen2()), {{.dp_replicate = 1, .dp_shard = 3}}, /*tokens=*/4096);
+}
+
+// More leaves than sequences: some ranks have nothing.
+TEST(UpdateOnShardRanks, OfWhomSomeHaveNoSequenceHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(OddQwen3Moe(), {{.dp_replicate = 1, .dp_shard = 13}}, /*tokens=*/4096,
+                                /*leaves=*/13);
+}
+
+TEST(UpdateOnShardRanks, WhoShareTheProductsToo) {
+  Json json = Wide(OddDeepseek());
+  json.update(
+      Json::parse(R"({"num_attention_heads": 4, "num_key_value_heads": 4, "moe_intermediate_size": 28})"));
+  ExpectLayoutsHaveTheBitsOfOne(
+      json, {{.dp_replicate = 1, .dp_shard = 3, .tp = 2}, {.dp_replicate = 2, .dp_shard = 2, .tp = 2}});
+}
+
+// Of a leaf that is one microbatch: weights there and back, each unit once but for what still lies there, and
+// the integers of each gradient once. Nothing is of the model's size.
+TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
+  constexpr int kShardRanks = 3;
+  ThreadWorld(kShardRanks).Run([&](Communicator& comm) {
+    const Mesh mesh = Mesh::Create({.dp_shard = kShardRanks}, comm).value();
+    Policy policy(OddDeepseek(), mesh);
+    Weights& weights = policy.model.weights();
+    Communicator& ranks = mesh.axis(Axis::kDpShard);
+    UnitSum sum(&weights, {.bits = 50, .leaves = 5}, &ranks);
+    TrainPass pass(&policy.model.stack(), TrainPass::Keep::kAll);
+    const Microbatch batch = Packed({RandomTokens(711, 20 + comm.rank(), 1)});
+    std::vector<float> logprobs(batch.tokens.size());
+    const int64_t before = ranks.sent_bytes();
+    sum.BeginLeaf(1);
+    sum.BeginMicrobatch(/*last=*/true);
+    pass.Logprobs(batch, 1.0f, logprobs.data());
+    pass.Backward(logprobs.data());
+    int64_t expected = 0, largest = 0, all = 0;
+    const Layout& layout = policy.model.parameters().layout();
+    for (int64_t unit = 0; unit < static_cast<int64_t>(layout.units().size()); ++unit) {
+      const int64_t n = layout.units()[unit].trained_elements;
+      const Share own = ShareOf(n, comm.rank(), kShardRanks),
+                  next = ShareOf(n, (comm.rank() + 1) % kShardRanks, kShardRanks);
+      // The head lies there still when the way back begins; the embedding's weights are not needed on it.
+      const int times = unit == weights.embedding_unit() || unit == weights.head_unit() ? 1 : 2;
+      expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
+      largest = std::max(largest, n);
+      all += n;
+    }
+    EXPECT_EQ(ranks.sent_bytes() - before, expected);
+    EXPECT_EQ(sum.bytes(), largest * 4 + layout.trained_elements() * 8);
+    EXPECT_LE(layout.trained_elements(), all / kShardRanks + static_cast<int64_t>(layout.units().size()));
+    Optimizer optimizer(&policy.model);
+    EXPECT_EQ(optimizer.m().numel(), layout.trained_elements());
+    EXPECT_EQ(optimizer.v().numel(), layout.trained_elements());
+  });
+}
+
+// A value that is not finite in one rank's leaf makes no rank take the step.
+TEST(UpdateOnShardRanks, ThatIsOutOfRangeOnOneLeavesTheWeightsOfAll) {
+  const Sample sample(OddQwen3());
+  ThreadWorld(3).Run([&](Communicator& comm) {
+    const Mesh mesh = Mesh::Create({.dp_shard = 3}, comm).value();
+    Policy policy(OddQwen3(), mesh);
+    const Parameters before = policy.model.parameters().Clone();
+    Optimizer optimizer(&policy.model);
+    StepOptions options{64, 5, TrainPass::Keep::kAll};
+    options.gradient_bits = 58;
+    Updater updater(&policy.model, &optimizer, options, mesh);
+    const Leaves leaves = sample.Deal(5);
+    for (const float wrong : {40.0f, std::numeric_limits<float>::quiet_NaN()}) {
+      const StepResult result = updater.Update(leaves, kTemperature, {}, 1e-3,
+                                               [&](const TrainSequence& sequence, absl::Span<const float>,
+                                                   absl::Span<float> dlogprobs, LossSums*) {
+                                                 if (&sequence == leaves[1].front()) dlogprobs[0] = wrong;
+                                               });
+      EXPECT_FALSE(result.applied || result.skipped);
+      EXPECT_TRUE(std::isnan(result.gradient_norm));
+    }
+    for (const Parameter& parameter : policy.model.parameters().list())
+      EXPECT_TRUE(parameter.value.equal(before[parameter.name]));
+  });
+}
+
+}  // namespace
+}  // namespace temper
