@@ -122,6 +122,9 @@ void OverBlocks(Walk& walk, int64_t first, int64_t last) {
   for (int64_t block = first; block <= last; ++block) {
     const E* keys = static_cast<const E*>(walk.piece.sequence->blocks[block]) + head_offset;
     const E* values = keys + 64 * shape.qk_dim;
+    // The next block lies on another page, which no processor foresees.
+    const E* next =
+        block == last ? nullptr : static_cast<const E*>(walk.piece.sequence->blocks[block + 1]) + head_offset;
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
       int valid[4], unseen[4], most = 0;
@@ -138,7 +141,7 @@ void OverBlocks(Walk& walk, int64_t first, int64_t last) {
       if (most == 0) continue;
       float* tile = walk.scores + 64 * i;
       float corrections[4];
-      Dots<E>(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most}, tile);
+      Dots<E>(count, {pairs.q + i, keys, shape.qk_dim, shape.scale, most, i == 0 ? next : nullptr}, tile);
       for (int t = 0; t < count; ++t) {
         for (int key = 0; key < unseen[t]; ++key) tile[64 * t + key] = -__builtin_inff();
       }
@@ -151,7 +154,8 @@ void OverBlocks(Walk& walk, int64_t first, int64_t last) {
                      .out = walk.out + i * padded,
                      .ldout = padded,
                      .width = shape.v_dim,
-                     .count = count};
+                     .count = count,
+                     .next = i == 0 && next != nullptr ? next + 64 * shape.qk_dim : nullptr};
       for (int t = 0; t < count; ++t) {
         if (valid[t] > 0) Scale(walk.out + (i + t) * padded, padded, corrections[t]);
         chain.begin[t] = unseen[t];

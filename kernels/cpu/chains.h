@@ -39,6 +39,7 @@ struct Chain {
   int width;
   int count = 0;
   int begin[4] = {}, end[4] = {};
+  const E* next = nullptr;  // where x lies the next time, fetched meanwhile
 };
 
 // Vectors of 16 that a register tile of 4 rows holds. Where that is one, rows of several lines are read line
@@ -52,6 +53,13 @@ constexpr int kVectors = 1;
 constexpr bool kFetchStrips = true;
 #endif
 constexpr int kStepsAhead = 8;
+
+// Lines of kV vectors, for the second cache.
+template <int kV, typename E>
+inline void FetchNext(const E* from) {
+#pragma GCC unroll 4
+  for (int c = 0; c < kV; c += static_cast<int>(4 / sizeof(E))) __builtin_prefetch(from + c * kLanes, 0, 2);
+}
 
 // Steps [begin, end) of kCount outputs, kV vectors of 16 from column 0; the last one has only `lanes` lanes.
 template <int kCount, int kV, typename E>
@@ -70,10 +78,15 @@ inline void AccumulateTile(const Chain<E>& chain, int first, int column, int lan
   }
   const float* coefficient = chain.coefficients + first * chain.per_output + begin * chain.per_step;
   const E* x = chain.x + begin * chain.ldx + column;
+  const E* next = kV != kVectors || chain.next == nullptr ? nullptr : chain.next + begin * chain.ldx + column;
   for (int step = begin; step < end; ++step) {
     F16 v[kV];
 #pragma GCC unroll 4
     for (int c = 0; c < kV; ++c) v[c] = kV > 1 || whole ? Load(x + c * kLanes) : LoadFirst(x, lanes);
+    if (next != nullptr) {
+      FetchNext<kV>(next);
+      next += chain.ldx;
+    }
     if (kFetchStrips && kCount == 4) {
       __builtin_prefetch(x + kLanes);
       __builtin_prefetch(x + kStepsAhead * chain.ldx);
@@ -158,6 +171,7 @@ struct DotProducts {
   int dim;
   float scale;
   int most;
+  const E* next = nullptr;  // the next block's keys, fetched meanwhile
 };
 
 // The keys from `key` on, kV vectors of them.
@@ -167,6 +181,7 @@ inline void DotsTile(const DotProducts<E>& dots, int key, float* scores) {
   const E* keys = dots.keys + key;
   const int dim = dots.dim;
   const float scale = dots.scale;
+  const E* next = dots.next == nullptr ? nullptr : dots.next + key;
   scores += key;
   F16 acc[kCount][kV];
 #pragma GCC unroll 4
@@ -178,6 +193,7 @@ inline void DotsTile(const DotProducts<E>& dots, int key, float* scores) {
     F16 k[kV];
 #pragma GCC unroll 4
     for (int c = 0; c < kV; ++c) k[c] = Load(keys + 64 * d + c * kLanes);
+    if (next != nullptr) FetchNext<kV>(next + 64 * d);
     if (kFetch) {
 #pragma GCC unroll 4
       for (int c = 0; c < 64; c += kLanes) __builtin_prefetch(keys + 64 * (d + kStepsAhead) + c);
