@@ -8,6 +8,8 @@
 
 #include "core/random.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu/token_logprob.h"
+#include "kernels/isa.h"
 #include "tests/kernels/reference.h"
 
 namespace temper::kernels {
@@ -221,6 +223,19 @@ TEST(Sample, ATokenIsFoundByTheSumsOfBlocks) {
   EXPECT_EQ(Draw(one_large, {}, 0.5).id, 0);
   EXPECT_EQ(Draw(one_large, {}, 1 - 0x1p-53).id, ReferenceId(one_large, {}, 1 - 0x1p-53));
   EXPECT_GT(Draw(one_large, {}, 1 - 0x1p-53).id, 1023);
+}
+
+TEST(Sample, TheSumOfABlockIsOneAscendingChain) {
+  std::vector<float> e = Numbers(9300, 8, 2.0f);
+  for (size_t i = 0; i < e.size(); ++i)
+    e[i] = std::ldexp(e[i], -static_cast<int>(i * 7 % 45));  // so that f64 rounds
+  std::vector<double> want(10), sums(10);
+  for (size_t i = 0; i < e.size(); ++i) want[i / 1024] = want[i / 1024] + static_cast<double>(e[i]);
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    TEMPER_DISPATCH(BlockSums)(e.data(), static_cast<int64_t>(e.size()), sums.data());
+    EXPECT_EQ(sums, want) << Name(isa);
+  }
 }
 
 TEST(Sample, ARowOfABatchHasTheTokenItHasAlone) {
