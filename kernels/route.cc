@@ -211,8 +211,10 @@ void CombineRows(const CombineTask& task, ThreadPool& pool) {
   });
 }
 
-// The entries of the slots' ids, expert by expert.
-void FillEntries(const RouteShape& shape, int64_t rows, Routing& routing) {
+}  // namespace
+
+void SortEntries(const RouteShape& shape, int64_t rows, Routing* to) {
+  Routing& routing = *to;
   const int64_t entries = rows * shape.top_k;
   std::vector<int64_t>& offsets = routing.offsets;
   offsets.assign(shape.experts + 1, 0);
@@ -229,8 +231,6 @@ void FillEntries(const RouteShape& shape, int64_t rows, Routing& routing) {
   }
 }
 
-}  // namespace
-
 void CpuBackend::Route(const RouteTask& task) {
   const RouteShape& shape = task.shape;
   Routing& routing = *task.routing;
@@ -245,7 +245,7 @@ void CpuBackend::Route(const RouteTask& task) {
              selection);
     }
   });
-  FillEntries(shape, task.logits.rows, routing);
+  SortEntries(shape, task.logits.rows, &routing);
 }
 
 void CpuBackend::RouteBackward(const RouteBackwardTask& task) {

@@ -50,6 +50,8 @@ struct RouteTask {
   const float* bias = nullptr;
   Routing* routing = nullptr;
 };
+// The entries of the routing's ids, in the host's memory: row, entry and offsets.
+void SortEntries(const RouteShape& shape, int64_t rows, Routing* routing);
 // dlogits[rows, experts] (overwritten) from dweights[rows * top_k].
 struct RouteBackwardTask {
   RouteShape shape;

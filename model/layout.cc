@@ -226,9 +226,10 @@ int64_t MostLayers(const ModelConfig& config, const MeshSizes& sizes) {
   return most;
 }
 
-// Routed experts are dealt to the ranks of ep and of tp, which cuts none of them.
+// Routed experts are dealt to the ranks of tp, which cuts none of them, and of each to those of ep: so ranks
+// of ep have a subtree of the sum over experts between them.
 IndexRange ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
-  const Share share = ShareOf(config.routed_experts, place[Axis::kEp] * place.sizes.tp + place[Axis::kTp],
+  const Share share = ShareOf(config.routed_experts, place[Axis::kTp] * place.sizes.ep + place[Axis::kEp],
                               place.sizes.ep * place.sizes.tp);
   return {share.begin, share.end};
 }

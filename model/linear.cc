@@ -60,6 +60,10 @@ kernels::WeightGradient Linear::WeightGradient(Matrix dy, Matrix x) const {
   return {.dy = dy, .x = x, .dw = count_ < 0 ? weight_->gradient : weight_->gradient.Rows(first_, count_)};
 }
 
+kernels::WeightGradient Linear::LeafGradient(size_t rank, Matrix dy, Matrix x) const {
+  return {.dy = dy, .x = x, .dw = weight_->leaf_gradients.at(rank)};
+}
+
 void Linear::BiasGradient(const Context& c, Matrix dy) const {
   if (bias_ != nullptr) c.backend->BiasGradient(dy, bias_->gradient.f32());
 }
@@ -67,6 +71,10 @@ void Linear::BiasGradient(const Context& c, Matrix dy) const {
 void WeightQueue::Add(const Linear& linear, Matrix dy, Matrix x) {
   weights_.push_back(linear.WeightGradient(dy, x));
   biases_.emplace_back(linear, dy);
+}
+
+void WeightQueue::AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x) {
+  weights_.push_back(linear.LeafGradient(rank, dy, x));
 }
 
 void WeightQueue::Add(WeightQueue more) {
@@ -82,6 +90,24 @@ void WeightQueue::Compute(const Context& c) {
 }
 
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
+  Input(terms, dx, add);
+  for (const Term& term : terms) Weight(term.linear, term.dy, x);
+}
+
+void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
+                       absl::Span<const int64_t> edges) {
+  if (edges.empty()) return Through(terms, x, dx);
+  Input(terms, dx, {});
+  for (size_t r = 0; r + 1 < edges.size(); ++r) {
+    const int64_t first = edges[r], count = edges[r + 1] - first;
+    for (const Term& term : terms) {
+      if (count > 0)
+        weights_.AddLeaf(term.linear, r, term.dy.Rows(first, count), x.Rows(first, count));
+    }
+  }
+}
+
+void Backprop::Input(std::initializer_list<Term> terms, Matrix dx, Matrix add) {
   size_t turn = 0, more = 0;
   for (const Term& term : terms) {
     kernels::Product next = term.linear.InputGradient(term.dy, dx, add);
@@ -101,7 +127,6 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, M
       inputs_[turn++].push_back(next);
       more = 0;
     }
-    Weight(term.linear, term.dy, x);
     add = dx;
   }
 }

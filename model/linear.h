@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "model/workspace.h"
 
 namespace temper {
@@ -19,6 +20,9 @@ struct Weight {
   const kernels::PackedMatrix* packed = nullptr;
   Matrix gradient = {};
   kernels::AxisPart part = {};
+  // Of a routed expert whose rows come from several ranks (mesh.ep), each with a leaf of its own at hand: the
+  // gradient of each one's leaf, in place of `gradient`.
+  std::vector<Matrix> leaf_gradients = {};
 
   int64_t n() const { return value.rows; }
   int64_t k() const { return value.cols; }
@@ -59,6 +63,8 @@ class Linear {
   kernels::Product InputGradient(Matrix dy, Matrix dx, Matrix add = {}) const;
   // The weight's gradient goes on with these rows.
   kernels::WeightGradient WeightGradient(Matrix dy, Matrix x) const;
+  // The same of a routed expert, of rows of that rank's leaf.
+  kernels::WeightGradient LeafGradient(size_t rank, Matrix dy, Matrix x) const;
   // The bias's likewise, if there is one.
   void BiasGradient(const Context& c, Matrix dy) const;
   // Whether ranks share the axis that is cut, and it is this one.
@@ -77,6 +83,8 @@ class Linear {
 class WeightQueue {
  public:
   void Add(const Linear& linear, Matrix dy, Matrix x);
+  // Of a routed expert, of rows of that rank's leaf.
+  void AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x);
   void Add(WeightQueue more);
   // All weights' in one parallel region, then those of biases. The queue is empty again.
   void Compute(const Context& c);
@@ -100,6 +108,10 @@ class Backprop {
   // weights and biases. Neighbours that are cut alike, at most three, are one product with one tree; those
   // that are cut otherwise add to dx behind it.
   void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add = {});
+  // The same of a routed expert's linears, whose rows [edges[r], edges[r + 1]) are of rank r's leaf.
+  void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, absl::Span<const int64_t> edges);
+  // Queues dx alone.
+  void Input(std::initializer_list<Term> terms, Matrix dx, Matrix add);
   // Queues a weight's gradient alone.
   void Weight(const Linear& linear, Matrix dy, Matrix x);
   // Computes all dx that were queued, what does not wait for one another in one parallel region.

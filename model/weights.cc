@@ -216,6 +216,33 @@ void Weights::BindGradients(float* flat) {
   if (tied_) head_.gradient = kernels::F32(flat + TrainedFloats(), head_.n(), head_.k());
 }
 
+void Weights::BindGradients(float* others, absl::Span<float* const> experts) {
+  int64_t other = 0, expert = 0;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const LayoutEntry& entry = parameters_.layout().entries()[i];
+    Weight& weight = weights_[i];
+    if (!entry.trained) continue;
+    if (entry.expert >= 0) {
+      weight.leaf_gradients.clear();
+      for (float* flat : experts)
+        weight.leaf_gradients.push_back(kernels::F32(flat + expert, weight.n(), weight.k()));
+      expert += entry.elements;
+    } else {
+      weight.gradient = kernels::F32(others + other, weight.n(), weight.k());
+      other += entry.elements;
+    }
+    if (static_cast<int64_t>(i) == head_entry_) head_.gradient = weight.gradient;
+  }
+  if (tied_) head_.gradient = kernels::F32(others + other, head_.n(), head_.k());
+}
+
+int64_t Weights::ExpertFloats() const {
+  int64_t floats = 0;
+  for (const LayoutEntry& entry : parameters_.layout().entries())
+    if (entry.expert >= 0 && entry.trained) floats += entry.elements;
+  return floats;
+}
+
 void Weights::FoldTiedHead() {
   if (tied_) backend_->Add(head_.gradient, embedding_->gradient);
 }

@@ -116,6 +116,11 @@ class Weights : public WeightSource {
   void BindGradients(float* flat);
   // Where ranks share the weights out; outlives what follows.
   void BindGradients(UnitGradients* units) { unit_gradients_ = units; }
+  // Where rows come to this rank's experts from several ranks (mesh.ep), each with a leaf at hand: in each
+  // rank's buffer the gradients of its experts' weights one behind the other (ExpertFloats), in `others` all
+  // other ones, then the tied head's own part.
+  void BindGradients(float* others, absl::Span<float* const> experts);
+  int64_t ExpertFloats() const;
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const { return TrainedFloats() + (tied_ ? head_.n() * head_.k() : 0); }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.

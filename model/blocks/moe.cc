@@ -3,8 +3,8 @@
 // experts, shared experts on every token. No capacity: every token gets its experts.
 #include <vector>
 
+#include "model/blocks/expert_exchange.h"
 #include "model/blocks/mlp.h"
-#include "model/expert_exchange.h"
 
 namespace temper {
 namespace {
@@ -14,7 +14,9 @@ using kernels::Product;
 struct SavedMoe : Saved {
   Matrix x, gate, up, entries_out, shared_gate, shared_up;
   float* rstd = nullptr;
-  kernels::Routing routing;
+  kernels::Routing routing;  // of x
+  ExpertRows rows;           // that this rank's experts get
+  Matrix rows_in;            // the norm of those, where they came from other ranks
 };
 
 class Moe : public Block {
@@ -63,7 +65,9 @@ class Moe : public Block {
       norm_.Forward(c, x, normed, keep->rstd);
       Route(c, normed, &keep->routing);
       space.Release(mark);
-      entries = keep->routing.offsets.back();
+      keep->rows = TakeRows(c, shape_, keep->routing, x.rows);
+      entries = keep->rows.routing.offsets.back();
+      if (RowsAreSent(c)) keep->rows_in = space.NewRows(keep->rows.count, x.cols);
     }
     keep->gate = space.NewRows(entries, width_);
     keep->up = space.NewRows(entries, width_);
@@ -77,14 +81,19 @@ class Moe : public Block {
     norm_.Forward(c, x, normed, keep->rstd);
 
     // Route, and give each expert its rows.
-    if (!shared_out_experts) Route(c, normed, &keep->routing);
+    if (!shared_out_experts) {
+      Route(c, normed, &keep->routing);
+      keep->rows = TakeRows(c, shape_, keep->routing, x.rows);
+    }
+    if (RowsAreSent(c)) SendRows(c, keep->rows, normed, keep->rows_in);
+    const kernels::Routing& routing = keep->rows.routing;
     const Matrix entries_in = space.NewRows(entries, x.cols);
-    c.backend->GatherExperts({shape_, &keep->routing, normed, entries_in});
+    c.backend->GatherExperts({shape_, &routing, keep->rows_in ? keep->rows_in : normed, entries_in});
 
     // The routed and the shared experts' products side by side.
     const Matrix activated = space.NewRows(entries, width_);
     std::vector<Product> products;
-    ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       const Matrix in = entries_in.Rows(first, count);
       products.push_back(expert.gate.Forward(in, keep->gate.Rows(first, count)));
       products.push_back(expert.up.Forward(in, keep->up.Rows(first, count)));
@@ -96,7 +105,7 @@ class Moe : public Block {
     c.backend->Products(products);
     c.backend->SwiGlu({keep->gate, keep->up, activated});
     products.clear();
-    ForEachExpert(keep->routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       products.push_back(
           expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
     });
@@ -111,12 +120,13 @@ class Moe : public Block {
     c.backend->Products(products);
     if (y) {
       const kernels::CombineExpertsTask combine{.shape = shape_,
-                                                .routing = &keep->routing,
+                                                .routing = &routing,
                                                 .y = keep->entries_out,
                                                 .shared = shared_out,
                                                 .residual = x,
                                                 .out = y};
-      shared_out_experts ? CombineAcross(c, combine, sums, shared_.down) : c.backend->CombineExperts(combine);
+      shared_out_experts ? CombineAcross(c, keep->rows, combine, sums, shared_.down)
+                         : c.backend->CombineExperts(combine);
     }
     space.Release(mark);
     if (saved != nullptr) *saved = std::move(keep);
@@ -126,21 +136,26 @@ class Moe : public Block {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
     const int64_t entries = keep.gate.rows;
-    Matrix dentries_out = space.NewRows(entries, dy.cols);
-    float* dweights = space.Floats(dy.rows * shape_.top_k);
+    const kernels::Routing& routing = keep.rows.routing;
+    Matrix dentries_out = space.NewRows(entries, dy.cols), drows = dy;
+    Matrix dslots = space.NewRows(keep.rows.count, shape_.top_k), dweights = dslots;
+    if (RowsAreSent(c)) SendRows(c, keep.rows, dy, drows = space.NewRows(keep.rows.count, dy.cols));
     c.backend->CombineExpertsBackward({.shape = shape_,
-                                       .routing = &keep.routing,
-                                       .dout = dy,
+                                       .routing = &routing,
+                                       .dout = drows,
                                        .y = keep.entries_out,
                                        .dy = dentries_out,
-                                       .dweights = dweights});
-    if (ExpertsAreShared(c)) GatherSlots(c, shape_, keep.routing, dy.rows, dweights);
+                                       .dweights = dslots.f32()});
+    if (ExpertsAreShared(c)) {
+      dweights = space.NewRows(dy.rows, shape_.top_k);
+      ReturnSlots(c, shape_, keep.rows, keep.routing, dslots.f32(), dweights);
+    }
 
     // What is quickly made anew is not kept.
     Matrix normed = space.NewRows(dy.rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
            activated = space.NewRows(entries, width_);
     norm_.Forward(c, keep.x, normed, nullptr);
-    c.backend->GatherExperts({shape_, &keep.routing, normed, entries_in});
+    c.backend->GatherExperts({shape_, &routing, keep.rows_in ? keep.rows_in : normed, entries_in});
     c.backend->SwiGlu({keep.gate, keep.up, activated});
 
     // Down projections.
@@ -149,9 +164,9 @@ class Moe : public Block {
     Matrix dentries_in = space.NewRows(entries, dy.cols);
     Matrix dshared_activated, dshared_gate, dshared_up;
     Backprop back(c);
-    ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.down, dentries_out.Rows(first, count)}}, activated.Rows(first, count),
-                   dactivated.Rows(first, count));
+                   dactivated.Rows(first, count), RankEdges(keep.rows, first, count));
     });
     if (shared_) {
       dshared_activated = space.NewRows(dy.rows, shared_.width());
@@ -170,11 +185,12 @@ class Moe : public Block {
 
     // Gate and up projections, the router beside them.
     Matrix dnormed = space.NewRows(dy.rows, dy.cols), droute = space.NewRows(dy.rows, shape_.experts);
-    ForEachExpert(keep.routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.gate, dgate.Rows(first, count)}, {expert.up, dup.Rows(first, count)}},
-                   entries_in.Rows(first, count), dentries_in.Rows(first, count));
+                   entries_in.Rows(first, count), dentries_in.Rows(first, count),
+                   RankEdges(keep.rows, first, count));
     });
-    c.backend->RouteBackward({shape_, &keep.routing, dweights, droute});
+    c.backend->RouteBackward({shape_, &keep.routing, dweights.f32(), droute});
     if (shared_) {
       back.Through({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, normed,
                    dnormed);
@@ -184,8 +200,8 @@ class Moe : public Block {
     back.Inputs();
     back.Weights();
     Matrix dall = space.NewRows(dy.rows, dy.cols);
-    const kernels::ScatterExpertsTask scatter{shape_, &keep.routing, dentries_in, dnormed, dall};
-    ExpertsAreShared(c) ? ScatterAcross(c, scatter) : c.backend->ScatterExperts(scatter);
+    const kernels::ScatterExpertsTask scatter{shape_, &routing, dentries_in, dnormed, dall};
+    ExpertsAreShared(c) ? ScatterAcross(c, keep.rows, scatter) : c.backend->ScatterExperts(scatter);
     norm_.Backward(c, {dall, keep.x, keep.rstd, dx, /*add=*/dy});
   }
 

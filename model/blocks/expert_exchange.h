@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What ranks that share out the experts of a layer do for one another. Those of mesh.tp have the same rows,
+// and each computes its experts' part for all of them. Those of mesh.ep have rows of their own: a row goes
+// once to each rank that has an expert of its, and one row comes back. One rank calls the backend.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/linear.h"
+
+namespace temper {
+
+// Whether they do at all.
+inline bool ExpertsAreShared(const Context& c) { return c.mesh->sizes().tp * c.mesh->sizes().ep > 1; }
+// Whether rows go to other ranks.
+inline bool RowsAreSent(const Context& c) { return c.mesh->sizes().ep > 1; }
+
+// The rows whose experts are this rank's.
+struct ExpertRows {
+  kernels::Routing routing;  // of these rows, with the entries of this rank's experts
+  int64_t count = 0;
+  // Where rows are sent, by rank of mesh.ep: which of this rank's rows it gets, and where the rows that it
+  // sent begin here.
+  std::vector<std::vector<int32_t>> sent;
+  std::vector<int64_t> edges;
+};
+// Tells the others which rows they get. `own`: the routing of this rank's `rows` rows. New arrays are the
+// workspace's.
+ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const kernels::Routing& own,
+                    int64_t rows);
+// The rows' numbers, which other ranks need; theirs come to `in` [rows.count, cols]. Where none are sent, not
+// to be called.
+void SendRows(const Context& c, const ExpertRows& rows, Matrix mine, Matrix in);
+// Of values [rows.count, top_k] those of this rank's experts go back to `mine` of the rank whose rows they
+// are, and to its mates of mesh.tp: all slots have theirs then. `own`: the routing of this rank's rows.
+void ReturnSlots(const Context& c, const kernels::RouteShape& shape, const ExpertRows& rows,
+                 const kernels::Routing& own, const float* values, Matrix mine);
+
+// CombineExperts over the experts of all ranks. `sums` [2 rows or rows, cols], one behind the other: memory
+// for what the experts give this rank's rows, then what its part of the shared experts does, whose last
+// linear is `shared`.
+void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::CombineExpertsTask& task,
+                   Matrix sums, const Linear& shared);
+// ScatterExperts over the experts of all ranks.
+void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::ScatterExpertsTask& task);
+
+// Where the entries [first, first + count), which are one expert's, go over from one rank's rows to the next
+// one's; none where no rows are sent.
+std::vector<int64_t> RankEdges(const ExpertRows& rows, int64_t first, int64_t count);
+
+}  // namespace temper
