@@ -15,6 +15,7 @@
 #include "core/version.h"
 #include "data/tasks/procedural.h"
 #include "model/device.h"
+#include "model/parameters.h"
 #include "rewards/rule.h"
 #include "trainer/measure.h"
 #include "trainer/plan.h"
@@ -163,11 +164,21 @@ class Checker {
     if (!sizes.ok()) return Fault("mesh", sizes.status().message());
     for (int i = 0; i < kAxes; ++i) {
       const Axis axis = static_cast<Axis>(i);
-      if (axis == Axis::kDpReplicate || (*sizes)[axis] == 1) continue;
-      return Fault(
-          absl::StrCat("mesh.", AxisName(axis)),
-          absl::StrCat("is ", (*sizes)[axis], ": this version splits dp_replicate alone; set it to 1"));
+      const bool splits = axis == Axis::kDpReplicate || axis == Axis::kPp;
+      if (splits || (*sizes)[axis] == 1) continue;
+      return Fault(absl::StrCat("mesh.", AxisName(axis)),
+                   absl::StrCat("is ", (*sizes)[axis],
+                                ": this version splits dp_replicate and pp; set it to 1"));
     }
+    for (const Axis axis : {Axis::kDpShard, Axis::kEp}) {
+      if (sizes->pp == 1 || (*sizes)[axis] == 1) continue;
+      return Fault("mesh.pp",
+                   absl::StrCat("is ", sizes->pp, " beside mesh.", AxisName(axis), " ", (*sizes)[axis],
+                                ": this version splits one of them; set the other to 1"));
+    }
+    if (sizes->pp > 1 && recipe_.device != "cpu")
+      return Fault("mesh.pp", absl::StrCat("is ", sizes->pp, " on device ", recipe_.device,
+                                           ": ranks share weights out on the CPU only; set it to 1"));
     return absl::OkStatus();
   }
 
@@ -204,7 +215,7 @@ class Checker {
         TEMPER_RETURN_IF_ERROR(CheckProblems(stage, "evaluation.hard", stage.evaluation.hard));
     }
     earlier_[stage.name] = stage.kind;
-    return CheckSamplings(stage);
+    return CheckModel(stage);
   }
 
   absl::Status CheckName(const StageConfig& stage) const {
@@ -360,9 +371,13 @@ class Checker {
     return absl::OkStatus();
   }
 
-  // Completions that the model cannot sample or the cache cannot hold, whatever the prompts are.
-  absl::Status CheckSamplings(const StageConfig& stage) const {
+  // A mesh that does not cut the model; completions that the model cannot sample or the cache cannot hold,
+  // whatever the prompts are.
+  absl::Status CheckModel(const StageConfig& stage) const {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, run_directory_));
+    TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe_.mesh, ranks_));
+    if (const absl::Status cut = temper::CheckMesh(model, mesh); !cut.ok())
+      return Fault("mesh", absl::StrCat(cut.message(), " (stage ", stage.name, ")"));
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
         {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
