@@ -9,8 +9,9 @@
 #include "cli/logprobs.h"
 #include "cli/metrics.h"
 #include "cli/problems.h"
+#include "cli/recipe/plan.h"
+#include "cli/recipe/run.h"
 #include "cli/report/report.h"
-#include "cli/run.h"
 #include "cli/sample.h"
 #include "cli/score.h"
 #include "cli/tokenize.h"
@@ -23,6 +24,9 @@ const std::vector<Command>& Commands() {
        "Runs a recipe's stages in order; called again it goes on; prints the report's path last.",
        RunRecipeCommand, RecipeHelp,
        /*ranks=*/true},
+      {"plan", "RECIPE.yaml [--cluster 64x8xh800] [--ranks N] [--set a.b=c ...]",
+       "What a recipe takes on a cluster, before anything is allocated: memory, messages, time.", RunPlan,
+       PlanHelp},
       {"sample", "--model DIR [--prompts FILE] [--samples-per-prompt N] ...",
        "Completions of prompts, with the logprob of every token.", RunSample, SampleHelp},
       {"eval", "--model DIR --data FILE [--rule NAME[,NAME]] [--output FILE] ...",

@@ -35,13 +35,15 @@ void SumIntegers(int64_t n, absl::FunctionRef<void(int64_t, absl::Span<int64_t>)
     };
     // The sums for rank r set out at r + 1 and end at r; each rank on the way adds its own.
     Share range = part(before);
-    sums.assign(range.end - range.begin, 0);
+    const bool counts_only = comm.counts_only();
+    if (!counts_only) sums.assign(range.end - range.begin, 0);
     add(range.begin, absl::MakeSpan(sums));
     for (int step = 1; step < ranks; ++step) {
+      const int64_t out = range.end - range.begin;
       range = part((rank - 1 - step + 2 * ranks) % ranks);
-      received.resize(range.end - range.begin);
-      comm.SendReceive({sums.data(), sums.size() * sizeof(int64_t), next, received.data(),
-                        received.size() * sizeof(int64_t), before, kTag});
+      if (!counts_only) received.resize(range.end - range.begin);
+      comm.SendReceive({sums.data(), out * sizeof(int64_t), next, received.data(),
+                        (range.end - range.begin) * sizeof(int64_t), before, kTag});
       add(range.begin, absl::MakeSpan(received));
       sums.swap(received);
     }

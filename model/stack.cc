@@ -52,12 +52,15 @@ Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
 }
 
 void Stack::SendRows(Matrix rows, int to, int tag) const {
+  const size_t bytes = rows.rows * rows.cols * sizeof(float);
+  if (pipeline().counts_only()) return pipeline().SendCopy(nullptr, bytes, to, tag);
   std::vector<float> host(rows.rows * rows.cols);
   backend().CopyToHost(rows, host.data());
-  pipeline().SendCopy(host.data(), host.size() * sizeof(float), to, tag);
+  pipeline().SendCopy(host.data(), bytes, to, tag);
 }
 
 void Stack::ReceiveRows(Matrix rows, int from, int tag) const {
+  if (pipeline().counts_only()) return;
   std::vector<float> host(rows.rows * rows.cols);
   pipeline().Receive(host.data(), host.size() * sizeof(float), from, tag);
   backend().CopyFromHost(host.data(), rows);

@@ -55,7 +55,7 @@ void UnitGather::Gather(int64_t unit) {
   if (gathered_ == unit) return;
   if (memory_ == nullptr) memory_ = backend_.Allocate(largest_);
   const LayoutUnit& of = kept_.layout().units()[unit];
-  for (int64_t i = of.begin; i < of.end; ++i) {
+  for (int64_t i = of.begin; i < of.end && !ranks_.counts_only(); ++i) {
     const Parameter& mine = kept_.list()[i];
     if (!mine.trained || mine.elements == 0) continue;
     std::memcpy(static_cast<char*>(At(i)) + mine.first_element * ElementBytes(i), mine.value.const_data_ptr(),

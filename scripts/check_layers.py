@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 # The files of trainer that drive rollouts; all others see trajectories only.
-TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation", "sampling", "plan")
+TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation", "sampling", "plan/plan", "plan/cluster_plan")
 ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # What other folders may include of a folder; a folder in it stands for its doors.
@@ -48,15 +48,17 @@ DOORS = {
     "model/config": "config.h quantization.h",
     "model/files": "fp8.h hugging_face.h safetensors.h shared_tensors.h weight_conversion.h weight_files.h",
     "rollout": "engine.h exchange.h replay.h worker.h",
-    "trainer": "measure.h plan.h recipe.h sampling.h update_batch.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
+    "trainer": "measure.h plan/ recipe.h sampling.h update_batch.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
                "run_directory/model_directory.h run_directory/run_directory.h update/advantage.h update/loss.h update/optimizer.h update/step.h",
     "trainer/config": "recipe.h",
+    "trainer/plan": "cluster_plan.h footprint.h plan.h",
     "trainer/inputs": "documents.h inputs.h problems.h",
-    "trainer/run_directory": "checkpoint.h corrections.h files.h intact.h keep_best.h model_directory.h run_directory.h sums.h",
-    "trainer/update": "advantage.h loss.h optimizer.h packing.h step.h",
+    "trainer/run_directory": "checkpoint.h corrections.h files.h intact.h keep_best.h model_directory.h run_directory.h stage_model.h sums.h",
+    "trainer/update": "advantage.h loss.h optimizer.h packing.h pipeline.h schedule.h step.h unit_sum.h",
     "cli/bench": "options.h",
     "cli/inspect": "inspect.h records.h",
     "cli/line": "command.h options.h policy.h prompts.h rows.h",
+    "cli/recipe": "plan.h run.h",
     "cli/program": "program.h",
     "cli/report": "report.h run.h",
     "rewards": "rule.h rules.h pool.h score.h statistics.h answer/answer.h sandbox/sandbox.h",
@@ -314,7 +316,7 @@ BAD = [
      "data/chat/ and data/zebra/ include each other"),
     ("model/bad.cc", '#include "a.cc"\n', 1, "does not start at the root"),
     ("model/bad.cc", '#include "tests/model/x.h"\n', 1, "must not include tests"),
-    ("trainer/update/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation, sampling, plan"),
+    ("trainer/update/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation, sampling, plan/plan, plan/cluster_plan"),
     ("model/bad.cc", 'int i;  // "\nauto y = at::matmul(a, b);\n', 2, "at::matmul is not among"),
     ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
     ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),

@@ -39,12 +39,40 @@ void SwapParcels(Communicator& ranks, const std::function<Parcel(int to, int fro
     const int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
     const Parcel p = parcel(to, from);
     const auto out_bytes = static_cast<size_t>(p.out_bytes), in_bytes = static_cast<size_t>(p.in_bytes);
+    if (distance == 0 && ranks.counts_only()) continue;
     if (distance == 0) {
       std::copy_n(static_cast<const char*>(p.out), out_bytes, static_cast<char*>(p.in));
     } else {
       ranks.SendReceive({p.out, out_bytes, to, p.in, in_bytes, from, kExpertTag});
     }
   }
+}
+
+// Where ranks are not there each row goes to as many as it has experts, and every expert gets as many.
+ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t rows) {
+  const int64_t ep = c.mesh->sizes().ep, owners = ep * c.mesh->sizes().tp;
+  const int64_t to_each = rows * std::min<int64_t>(shape.top_k, owners) / owners;
+  ExpertRows even;
+  even.even = true;
+  even.sent.assign(ep, std::vector<int32_t>(to_each));
+  for (int64_t q = 0; q <= ep; ++q) even.edges.push_back(q * to_each);
+  even.count = even.edges.back();
+  const int64_t slots = even.count * shape.top_k, entries = rows * shape.top_k * ep / owners;
+  even.routing = {.ids = c.workspace->Ints(slots),
+                  .weights = c.workspace->Floats(slots),
+                  .scores = nullptr,
+                  .row = c.workspace->Ints(slots),
+                  .entry = c.workspace->Ints(slots),
+                  .offsets = {}};
+  for (const int64_t bytes : {int64_t{8}, to_each * shape.top_k * 4, to_each * shape.top_k * 4})
+    SwapParcels(ExpertRanks(c), [&](int, int) -> Parcel { return {nullptr, bytes, nullptr, bytes}; });
+  const Share mine =
+      ShareOf(shape.experts, c.mesh->place()[Axis::kTp] * ep + c.mesh->place()[Axis::kEp], owners);
+  for (int64_t e = 0; e <= shape.experts; ++e) {
+    const int64_t before = std::clamp(e, mine.begin, mine.end) - mine.begin;
+    even.routing.offsets.push_back(entries * before / std::max<int64_t>(mine.end - mine.begin, 1));
+  }
+  return even;
 }
 
 // What a rank gives the rows of all comes back as the sum over all ranks' experts, in their tree.
@@ -70,7 +98,7 @@ void ReturnRows(const Context& c, const ExpertRows& rows, Matrix part, Matrix ou
       theirs = came.f32();
     }
     c.backend->Zero(sums[from]);
-    for (size_t i = 0; i < rows.sent[from].size(); ++i)
+    for (size_t i = 0; i < rows.sent[from].size() && !ranks.counts_only(); ++i)
       std::copy_n(theirs + static_cast<int64_t>(i) * cols, cols, sums[from].Row(rows.sent[from][i]));
   }
   for (size_t apart = 1; apart < sums.size(); apart *= 2) {
@@ -88,6 +116,7 @@ ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const ke
   TEMPER_CHECK(c.backend->host_memory());
   Communicator& ranks = ExpertRanks(c);
   const int top_k = shape.top_k;
+  if (ranks.counts_only()) return EvenRows(c, shape, rows);
   const std::vector<int> owners = OwnersOf(c, shape);
   ExpertRows taken;
   taken.sent.resize(ranks.size());
@@ -152,6 +181,13 @@ void ReturnSlots(const Context& c, const kernels::RouteShape& shape, const Exper
                  const kernels::Routing& own, const float* values, Matrix mine) {
   TEMPER_CHECK(c.backend->host_memory());
   const int64_t slots = mine.rows * shape.top_k, top_k = shape.top_k;
+  if (TensorRanks(c).counts_only()) {
+    SwapParcels(ExpertRanks(c), [&](int peer, int) -> Parcel {
+      const auto bytes = static_cast<int64_t>(rows.sent.empty() ? 0 : rows.sent[peer].size()) * top_k * 4;
+      return {nullptr, bytes, nullptr, bytes};
+    });
+    return GatherShares(nullptr, slots, TensorRanks(c));
+  }
   float* const to = mine.f32();
   if (!RowsAreSent(c)) {
     std::copy_n(values, slots, to);
@@ -222,6 +258,11 @@ void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::Scat
 
 std::vector<int64_t> RankEdges(const ExpertRows& rows, int64_t first, int64_t count) {
   std::vector<int64_t> edges;
+  const auto ranks = static_cast<int64_t>(rows.edges.size()) - 1;
+  if (rows.even) {
+    for (int64_t r = 0; r <= ranks; ++r) edges.push_back(count * r / ranks);
+    return edges;
+  }
   const int32_t* const begin = rows.routing.row + first;
   for (const int64_t edge : rows.edges) edges.push_back(std::lower_bound(begin, begin + count, edge) - begin);
   return edges;

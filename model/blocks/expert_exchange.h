@@ -24,6 +24,7 @@ struct ExpertRows {
   // sent begin here.
   std::vector<std::vector<int32_t>> sent;
   std::vector<int64_t> edges;
+  bool even = false;  // of ranks that are not there (comm/counting.h)
 };
 // Tells the others which rows they get. `own`: the routing of this rank's `rows` rows. New arrays are the
 // workspace's.

@@ -16,7 +16,7 @@
 #include "model/files/hugging_face.h"
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/update/step.h"

@@ -17,11 +17,11 @@
 #include "trainer/collect.h"
 #include "trainer/inputs/documents.h"
 #include "trainer/measure.h"
-#include "trainer/plan.h"
 #include "trainer/recipe.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/stage_model.h"
 
 namespace temper {
 namespace {

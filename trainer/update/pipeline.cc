@@ -121,6 +121,13 @@ void Pipeline::Run(absl::Span<const Microbatch> batches, float temperature, cons
   seconds_ += Since(begin);
 }
 
+int64_t Pipeline::bytes() const {
+  int64_t bytes = 0;
+  for (const auto& passes : spare_)
+    for (const std::unique_ptr<TrainPass>& pass : passes) bytes += pass->bytes();
+  return bytes;
+}
+
 void Pipeline::Logprobs(absl::Span<const Microbatch> batches, float temperature,
                         absl::FunctionRef<void(size_t, const float*)> result) {
   Communicator& ranks = model_.stack().pipeline();

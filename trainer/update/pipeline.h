@@ -40,6 +40,9 @@ class Pipeline {
   void Logprobs(absl::Span<const Microbatch> batches, float temperature,
                 absl::FunctionRef<void(size_t batch, const float* logprobs)> result);
 
+  // Of activations, of all microbatches that were on their way at once.
+  int64_t bytes() const;
+
   // How long Run took so far, and for how much of that this rank waited for others.
   double seconds() const { return seconds_; }
   double waited_seconds() const { return waited_seconds_; }

@@ -54,7 +54,7 @@ void UnitSum::End(int64_t unit) {
   if (unit == weights_.embedding_unit()) weights_.FoldTiedHead();
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
   const int64_t n = of.trained_elements, share = ShareOf(n, ranks_.rank(), ranks_.size()).begin;
-  sums_.resize(weights_.TrainedFloats());
+  if (!ranks_.counts_only()) sums_.resize(weights_.TrainedFloats());
   float* const made =
       several_ ? static_cast<float*>(leaf_.get()) + first_[unit] : static_cast<float*>(unit_.get());
   const kernels::LeafSum leaf = {.rule = rule_, .n = n, .first = made};
@@ -64,6 +64,7 @@ void UnitSum::End(int64_t unit) {
         in_range_ &= weights_.backend().AddQuanta(leaf, begin, sums);
       },
       [&](int64_t begin, absl::Span<const int64_t> sums) {
+        if (sums.empty()) return;
         int64_t* const to = sums_.data() + of.offset + begin - share;
         for (size_t i = 0; i < sums.size(); ++i) to[i] += sums[i];
       },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/run.h"
+#include "cli/recipe/run.h"
 
 #include "cli/line/options.h"
 #include "cli/line/rows.h"
@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "core/trace.h"
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 #include "trainer/recipe.h"
 #include "trainer/run_directory/run_directory.h"
 

@@ -11,29 +11,21 @@
 #include "core/memory.h"
 #include "model/config/config.h"
 #include "trainer/config/recipe.h"
+#include "trainer/plan/footprint.h"
 
 namespace temper {
-
-// Of the model that a stage works on: its own, or that of the stage or directory it comes from, or where that
-// is gone, of the checkpoint that the run (empty: none) has of it. Errors: a config.json that cannot be read.
-absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage,
-                                    const std::string& run_directory = "");
-// The newest checkpoint of the stage, else of one that began with the same model: its config and tokenizer
-// are the model's, which may be gone once only finished stages read it. Empty: there is none.
-std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,
-                                const std::string& run_directory);
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
 // names that begin with "host ", and the temporaries of LibTorch's ops come on top.
 using Pools = std::vector<std::pair<std::string, int64_t>>;
-struct PlanPlace {
-  int ranks = 1;
-  bool on_gpu = false;
-  bool bf16 = false;  // weights that are computed with
-};
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  const PlanPlace& place);
+                  const PolicyPlace& place);
+// What a stage takes on the rank that takes most of `ranks` ranks, which share the work as the recipe's mesh
+// says. A mesh that cannot be is an error.
+absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,
+                                   const ModelConfig& model, int ranks);
+std::string BytesText(int64_t bytes);  // "12 MiB", "3.4 GiB"
 // What each stage that is not finished takes at once on each of `ranks` ranks, `local` of them on this
 // machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
 // Errors name the stage, its largest pool and what to set.
@@ -42,7 +34,7 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
                          const std::string& run_directory = "");
 
 // Of the paged cache: what the stage's engine allocates.
-int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling);
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, const MeshPlace& place = {});
 // Of one sequence, that this cache can hold.
 int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling);
 

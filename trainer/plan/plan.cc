@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 
 #include <algorithm>
 
@@ -10,17 +10,15 @@
 #include "core/files/file.h"
 #include "core/status.h"
 #include "kernels/attention.h"
-#include "kernels/backends/counting.h"
 #include "model/causal_lm.h"
-#include "model/files/hugging_face.h"
 #include "model/kv_cache.h"
 #include "rollout/engine.h"
 #include "trainer/inputs/documents.h"
+#include "trainer/plan/footprint.h"
 #include "trainer/recipe.h"
 #include "trainer/rl_metrics.h"
-#include "trainer/run_directory/checkpoint.h"
-#include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/stage_model.h"
 
 namespace temper {
 namespace {
@@ -28,58 +26,11 @@ namespace {
 // Prompts are short beside completions; this much is set aside for one.
 constexpr int64_t kPromptAllowance = 512;
 
-// Memory of a microbatch hardly depends on where its sequences end: the plan's end here, at the latest.
-constexpr int64_t kCountedSequence = 4096;
-
 // Pools that a policy on a GPU has beside it.
 constexpr char kHost[] = "host ";
 
-std::string Bytes(int64_t bytes) {
-  const double mib = static_cast<double>(bytes) / (1 << 20);
-  return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
-}
-
-// What a policy takes, and with `updates` a training step of it, found by going through the model with no
-// memory behind it.
-struct Footprint {
-  int64_t weights = 0, packed = 0, trained = 0, gradient = 0, activations = 0;
-};
-Footprint FootprintOf(const ModelConfig& config, const PlanPlace& place,
-                      const UpdatesConfig* updates = nullptr, int64_t longest = 0) {
-  ThreadPool pool(1);
-  kernels::CountingBackend backend(&pool, /*packs=*/!place.on_gpu);
-  std::vector<at::Tensor> values;
-  Layout layout(config);
-  for (const LayoutEntry& entry : layout.entries()) values.push_back(NewTensor(backend, entry.shape));
-  Parameters parameters(std::move(layout), std::move(values));
-  if (place.bf16 && updates == nullptr) parameters = ForRounded(parameters, backend);
-  CausalLm policy(config, std::move(parameters), &backend, place.bf16 && updates != nullptr);
-  Footprint footprint;
-  footprint.weights = backend.bytes();
-  policy.weights().Pack();
-  footprint.packed = policy.weights().packed_bytes();
-  if (updates == nullptr) return footprint;
-  footprint.trained = policy.weights().TrainedFloats() * 4;
-  footprint.gradient = policy.weights().GradientFloats() * 4;
-  const std::shared_ptr<void> gradient = backend.Allocate(footprint.gradient);
-  policy.weights().BindGradients(static_cast<float*>(gradient.get()));
-
-  Microbatch batch;
-  const int64_t rows = std::max(updates->tokens_per_microbatch, longest);
-  const int64_t length = std::min({rows, config.max_positions, kCountedSequence});
-  batch.tokens.resize(rows);
-  batch.targets.resize(rows);
-  for (int64_t row = 0; row < rows; row += length) batch.lengths.push_back(std::min(length, rows - row));
-  std::vector<float> logprobs(rows);
-  TrainPass pass(&policy.stack(), updates->keep);
-  pass.Logprobs(batch, 1, logprobs.data());
-  pass.Backward(logprobs.data());
-  footprint.activations = pass.bytes();
-  return footprint;
-}
-
-PlanPlace PlaceOf(const RecipeConfig& recipe, int ranks) {
-  return {.ranks = ranks, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
+PolicyPlace At(const RecipeConfig& recipe, const MeshPlace& mesh) {
+  return {.mesh = mesh, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
 }
 
 std::string RlWords(const RlConfig& rl) {
@@ -110,99 +61,83 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
     int64_t sum = 0;
     for (const auto& [name, bytes] : pools) {
       if (absl::StartsWith(name, kHost) != host) continue;
-      absl::StrAppend(&list, absl::StripPrefix(name, kHost), " ", Bytes(bytes), ", ");
+      absl::StrAppend(&list, absl::StripPrefix(name, kHost), " ", BytesText(bytes), ", ");
       sum += bytes;
     }
     if (!list.empty())
-      absl::StrAppend(text, host ? "    and of the host: " : "    memory a rank: ", list, "sum ", Bytes(sum),
-                      "\n");
+      absl::StrAppend(text, host ? "    and of the host: " : "    memory a rank: ", list, "sum ",
+                      BytesText(sum), "\n");
   }
 }
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfig& stage,
-                                    const std::string& run_directory) {
-  const StageConfig* const before = recipe.StageBefore(stage);
-  absl::StatusOr<ModelConfig> model;
-  if (before != nullptr) {
-    model = ModelOf(recipe, *before, run_directory);
-  } else if (stage.from.empty()) {
-    model = ReadPolicyConfig(stage.pretrain.init.directory);
-  } else {
-    const absl::StatusOr<std::string> directory = ModelDirectory(stage.from);
-    model = directory.ok() ? ReadPolicyConfig(*directory) : directory.status();
-  }
-  if (!model.ok() && !run_directory.empty()) {
-    const std::string checkpoint = CheckpointInPlaceOf(recipe, stage, run_directory);
-    if (!checkpoint.empty()) model = ReadPolicyConfig(checkpoint);
-  }
-  if (model.ok()) model->cache = recipe.cache;
-  return model;
-}
-
-std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,
-                                const std::string& run_directory) {
-  const auto newest = [&](const StageConfig& one) {
-    return LatestCheckpoint(CheckpointsDirectory(StageDirectory(run_directory, one.name))).value_or("");
-  };
-  std::string checkpoint = newest(stage);
-  for (const StageConfig& other : recipe.stages) {
-    if (checkpoint.empty() && !stage.from.empty() && other.from == stage.from) checkpoint = newest(other);
-  }
-  return checkpoint;
+std::string BytesText(int64_t bytes) {
+  const double mib = static_cast<double>(bytes) / (1 << 20);
+  return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  const PlanPlace& place) {
-  const Footprint footprint = FootprintOf(model, place, &updates, longest);
-  const int ranks = place.ranks;
+                  const PolicyPlace& place) {
+  const UpdateFootprint footprint = FootprintOf(model, place, updates, longest);
+  const MeshSizes& mesh = place.mesh.sizes;
+  const int64_t samples = mesh.dp_replicate * mesh.dp_shard * mesh.ep;
   const bool on_gpu = place.on_gpu;
   // The leaf being filled, and the sum of those before, which takes two.
-  const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + ranks - 1) / ranks, 1, 3);
+  const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + samples - 1) / samples, 1, 3);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  pools.emplace_back(absl::StrCat("gradients (", gradients, " x gradient leaf)"),
-                     footprint.gradient * gradients);
+  if (mesh.dp_shard > 1) {
+    pools.emplace_back("gathered weights", footprint.gathered);
+    pools.emplace_back("gradients (sums of a share, a layer's)", footprint.gradient);
+  } else {
+    pools.emplace_back(absl::StrCat("gradients (", gradients, " x gradient leaf)"),
+                       footprint.gradient * gradients);
+  }
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
   if (reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
-  if (on_gpu && ranks > 1)
+  if (on_gpu && samples > 1)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
 }
 
-int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling) {
-  return Engine::CachePages(model, EngineOptionsOf(sampling)) * KvCache::BytesPerPage(model);
+int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, const MeshPlace& place) {
+  return Engine::CachePages(model, EngineOptionsOf(sampling), place) * KvCache::BytesPerPage(model, place);
 }
 
 int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling) {
-  return CachePool(model, sampling) / KvCache::BytesPerPage(model) * kernels::kAttentionBlock;
+  return CachePool(model, sampling, {}) / KvCache::BytesPerPage(model) * kernels::kAttentionBlock;
 }
 
 namespace {
 
 constexpr char kEvaluationCache[] = "cache of evaluation";
 
+int64_t Sum(const Pools& pools) {
+  int64_t bytes = 0;
+  for (const auto& pool : pools) bytes += pool.second;
+  return bytes;
+}
+
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
-                    const PlanPlace& place) {
-  const Footprint footprint = FootprintOf(model, place);
+                    const PolicyPlace& place) {
+  const PolicyFootprint footprint = FootprintOf(model, place);
   Pools pools = {{"weights", footprint.weights}};
   if (!place.on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  pools.emplace_back(cache, CachePool(model, sampling));
+  pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
   return pools;
 }
 
 // What a stage takes while it runs. One that is measured as it trains has a second cache for that.
-Pools PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model, int ranks) {
-  const PlanPlace place = PlaceOf(recipe, ranks);
+Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPlace& place) {
   Pools pools;
   switch (stage.kind) {
     case StageKind::kRl: {
       const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
       pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, place);
-      pools.emplace_back("cache", CachePool(model, stage.rl.sampling));
+      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, place.mesh));
       break;
     }
     case StageKind::kSft:
@@ -217,24 +152,36 @@ Pools PoolsOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelC
       return SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
   }
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
-    pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling));
+    pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, place.mesh));
   return pools;
 }
 
-// What a stage takes at most: while it runs, or when its policy is measured and nothing of the training is
-// left.
-Pools LargestPools(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
-                   int ranks) {
-  const Pools pools = PoolsOf(recipe, stage, model, ranks);
+// The same at most: while the stage runs, or when its policy is measured and nothing of the training is left.
+Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPlace& place) {
+  const Pools pools = PoolsAt(stage, model, place);
   if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
-  const Pools measured =
-      SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, PlaceOf(recipe, ranks));
-  const auto sum = [](const Pools& some) {
-    int64_t bytes = 0;
-    for (const auto& pool : some) bytes += pool.second;
-    return bytes;
-  };
-  return sum(measured) > sum(pools) ? measured : pools;
+  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
+  return Sum(measured) > Sum(pools) ? measured : pools;
+}
+
+// Of the rank that takes most: ranks of a pipeline have different layers, those of other axes as much as each
+// other, but for what does not divide, of which the last has more.
+using PoolsOfRank = Pools (*)(const StageConfig&, const ModelConfig&, const PolicyPlace&);
+absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfig& stage,
+                                    const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
+  TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
+  TEMPER_RETURN_IF_ERROR(CheckMesh(model, sizes));
+  if (sizes.dp_shard > 1 && sizes.ep > 1)
+    return absl::UnimplementedError("mesh.dp_shard beside mesh.ep: this version cannot plan both at once");
+  Pools fullest;
+  for (int64_t pipeline = 0; pipeline < sizes.pp; ++pipeline) {
+    MeshPlace place{sizes, {}};
+    for (int i = 0; i < kAxes; ++i) place.at[i] = sizes[static_cast<Axis>(i)] - 1;
+    place.at[static_cast<int>(Axis::kPp)] = pipeline;
+    Pools pools = pools_of(stage, model, At(recipe, place));
+    if (Sum(pools) > Sum(fullest)) fullest = std::move(pools);
+  }
+  return fullest;
 }
 
 // What makes a pool smaller.
@@ -244,10 +191,16 @@ std::string Remedy(absl::string_view pool) {
   if (pool == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "cache")) return "less sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(pool, "reference")) return "kl_coef: 0, which needs none";
-  return "a smaller model, or a machine with more memory: a policy is whole on each rank";
+  return "mesh.tp, mesh.pp or mesh.dp_shard, by which ranks share the policy, or take a smaller model or a "
+         "machine with more memory";
 }
 
 }  // namespace
+
+absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,
+                                   const ModelConfig& model, int ranks) {
+  return OfFullestRank(recipe, stage, model, ranks, LargestPoolsAt);
+}
 
 absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
                          const std::function<bool(const std::string& stage)>& finished,
@@ -256,7 +209,7 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
   for (const StageConfig& stage : recipe.stages) {
     if (finished(stage.name)) continue;
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
-    const Pools pools = LargestPools(recipe, stage, model, ranks);
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe, stage, model, ranks));
     int64_t sum = 0;
     const std::pair<std::string, int64_t>* largest = nullptr;
     for (const auto& pool : pools) {
@@ -267,10 +220,10 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
     if (largest == nullptr || sum <= free.bytes) continue;
     const absl::string_view name = absl::StripPrefix(largest->first, kHost);
     return absl::FailedPreconditionError(absl::StrCat(
-        "stage ", stage.name, ": takes ", Bytes(sum),
+        "stage ", stage.name, ": takes ", BytesText(sum),
         local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ", free.bound, " leaves ",
-        Bytes(free.bytes), local > 1 ? " for each" : "", ": most of it are ", name, ", ",
-        Bytes(largest->second), ": set ", Remedy(name), "; --force tries all the same"));
+        BytesText(free.bytes), local > 1 ? " for each" : "", ": most of it are ", name, ", ",
+        BytesText(largest->second), ": set ", Remedy(name), "; --force tries all the same"));
   }
   return absl::OkStatus();
 }
@@ -286,7 +239,7 @@ absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
       continue;
     }
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
-    const Pools pools = PoolsOf(recipe, stage, model, ranks);
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, OfFullestRank(recipe, stage, model, ranks, PoolsAt));
     if (stage.kind == StageKind::kRl) {
       Append(&text, stage, RlWords(stage.rl), pools);
     } else if (stage.kind == StageKind::kSft || stage.kind == StageKind::kPretrain) {

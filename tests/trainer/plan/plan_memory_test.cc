@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tests/model/odd_models.h"
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 #include "trainer/update/step.h"
 
 namespace temper {
@@ -104,8 +104,7 @@ void ExpectThePlan(TrainPass::Keep keep) {
   const double taken = static_cast<double>(TakenBy(Large(), updates));
   double planned = 0;
   std::string pools;
-  for (const auto& [name, bytes] :
-       UpdatePools(Parsed(Large()), updates, 0, /*reference=*/false, {.ranks = 1})) {
+  for (const auto& [name, bytes] : UpdatePools(Parsed(Large()), updates, 0, /*reference=*/false, {})) {
     planned += static_cast<double>(bytes);
     absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
   }

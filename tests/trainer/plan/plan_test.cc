@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 
 #include <set>
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/recipe/plan.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "cli/line/options.h"
+#include "cli/line/rows.h"
+#include "core/status.h"
+#include "core/text.h"
+#include "trainer/plan/cluster_plan.h"
+#include "trainer/plan/plan.h"
+#include "trainer/recipe.h"
+
+namespace temper {
+namespace {
+
+struct PlanOptions {
+  std::string cluster;
+  int64_t ranks = 1;
+  std::vector<std::string> set;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("cluster", cluster,
+            "MACHINESxDEVICESxNAME (h800, h100, h200, a100), a rank on each device: messages and time too.");
+    v.Field("ranks", ranks, "Without a cluster: ranks on processors.", Between(1, 1'000'000));
+    v.Field("set", set, "A field of the recipe, over what the file says: mesh.tp=8.", Repeated());
+  }
+};
+
+}  // namespace
+
+absl::Status RunPlan(const CommandLine& line) {
+  PlanOptions options;
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
+  if (rest.size() != 1) {
+    return absl::InvalidArgumentError(
+        rest.empty() ? std::string("expected a recipe: temper plan RECIPE.yaml")
+                     : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
+  }
+  Cluster cluster;
+  if (!options.cluster.empty()) {
+    TEMPER_ASSIGN_OR_RETURN(cluster, ParseCluster(options.cluster));
+  }
+  const int ranks = options.cluster.empty() ? static_cast<int>(options.ranks) : cluster.ranks();
+  TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipeFields(rest[0], options.set));
+  if (!options.cluster.empty()) recipe.device = "cuda";
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, options.cluster.empty() ? PlanText(recipe, ranks)
+                                                                          : ClusterPlanText(recipe, cluster));
+  return WriteOut(text);
+}
+
+std::string PlanHelp() { return HelpOf<PlanOptions>(); }
+
+}  // namespace temper
