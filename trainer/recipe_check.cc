@@ -18,11 +18,12 @@
 #include "model/parameters.h"
 #include "rewards/rule.h"
 #include "trainer/measure.h"
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 #include "trainer/recipe.h"
 #include "trainer/run_directory/keep_best.h"
 #include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/stage_model.h"
 
 namespace temper {
 namespace {
@@ -162,23 +163,21 @@ class Checker {
   absl::Status CheckMesh() const {
     const absl::StatusOr<MeshSizes> sizes = Resolve(recipe_.mesh, ranks_);
     if (!sizes.ok()) return Fault("mesh", sizes.status().message());
-    for (int i = 0; i < kAxes; ++i) {
-      const Axis axis = static_cast<Axis>(i);
-      const bool splits = axis == Axis::kDpReplicate || axis == Axis::kPp;
-      if (splits || (*sizes)[axis] == 1) continue;
+    for (const Axis axis : {Axis::kCp, Axis::kEp}) {
+      if ((*sizes)[axis] == 1) continue;
       return Fault(absl::StrCat("mesh.", AxisName(axis)),
                    absl::StrCat("is ", (*sizes)[axis],
-                                ": this version splits dp_replicate and pp; set it to 1"));
+                                ": this version splits dp_replicate, dp_shard, pp and tp; set it to 1"));
     }
-    for (const Axis axis : {Axis::kDpShard, Axis::kEp}) {
-      if (sizes->pp == 1 || (*sizes)[axis] == 1) continue;
-      return Fault("mesh.pp",
-                   absl::StrCat("is ", sizes->pp, " beside mesh.", AxisName(axis), " ", (*sizes)[axis],
-                                ": this version splits one of them; set the other to 1"));
+    if (sizes->pp > 1 && sizes->dp_shard > 1)
+      return Fault("mesh.pp", absl::StrCat("is ", sizes->pp, " beside mesh.dp_shard ", sizes->dp_shard,
+                                           ": this version splits one of them; set the other to 1"));
+    for (const Axis axis : {Axis::kDpShard, Axis::kPp, Axis::kTp}) {
+      if ((*sizes)[axis] == 1 || recipe_.device == "cpu") continue;
+      return Fault(absl::StrCat("mesh.", AxisName(axis)),
+                   absl::StrCat("is ", (*sizes)[axis], " on device ", recipe_.device,
+                                ": ranks share weights out on the CPU only; set it to 1"));
     }
-    if (sizes->pp > 1 && recipe_.device != "cpu")
-      return Fault("mesh.pp", absl::StrCat("is ", sizes->pp, " on device ", recipe_.device,
-                                           ": ranks share weights out on the CPU only; set it to 1"));
     return absl::OkStatus();
   }
 

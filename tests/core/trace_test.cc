@@ -18,7 +18,8 @@ std::vector<Json> Spans(const std::string& path) {
   const absl::StatusOr<std::string> text = ReadFile(path);
   EXPECT_TRUE(text.ok()) << text.status();
   std::vector<Json> spans;
-  for (const Json& event : Json::parse(*text)["traceEvents"]) {
+  const Json trace = Json::parse(*text);
+  for (const Json& event : trace["traceEvents"]) {
     if (event["ph"] == "X") spans.push_back(event);
   }
   return spans;

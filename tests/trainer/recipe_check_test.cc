@@ -4,7 +4,7 @@
 
 #include "gmock/gmock.h"
 #include "tests/trainer/small_recipe.h"
-#include "trainer/plan.h"
+#include "trainer/plan/plan.h"
 
 namespace temper {
 namespace {
@@ -77,7 +77,11 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"rl:", "date: tomorrow\nrl:", ":1: date: tomorrow is no day: YYYY-MM-DD"},
       {"rl:", "numerics: 1\nrl:",
        ":1: numerics: is 1, and this temper has numerics 2, other bits: leave it out"},
-      {"rl:", "mesh: {tp: 2}\nrl:", ":1: mesh.tp: is 2: this version splits dp_replicate and pp", 2},
+      {"rl:", "mesh: {cp: 2}\nrl:",
+       ":1: mesh.cp: is 2: this version splits dp_replicate, dp_shard, pp and tp", 2},
+      {"rl:", "mesh: {ep: 2}\nrl:", ":1: mesh.ep: is 2: this version splits ", 2},
+      {"rl:", "mesh: {pp: 2, dp_shard: 2}\nrl:", ":1: mesh.pp: is 2 beside mesh.dp_shard 2: this version ",
+       4},
       {"rl:", "mesh: {pp: 3, pp_chunks: 9}\nrl:",
        ":1: mesh: mesh.pp is 3, but with mesh.pp_chunks 9 the policy has ", 3},
       {"rl:", "mesh: {pp: 3}\nrl:", ":1: mesh: mesh.pp is 3, and 4 ranks were started", 4},
