@@ -61,13 +61,17 @@ void ZeroRows(const Matrix& to) {
 
 using AttentionFunction = void (*)(const AttentionTask&, const AttentionPiece&, float*);
 
-// The splits of pieces that are too few for the threads, so that one long sequence keeps all of them busy;
-// none where pieces are many, or there is one split. What they find has its place in `found`.
-std::vector<AttentionPiece> SplitsOf(const AttentionTask& task, int threads,
-                                     std::vector<AttentionPiece>& pieces, FloatBuffer& found) {
+// Whether pieces are too few for the threads: then splits are shared out, so that one long sequence keeps all
+// of them busy.
+bool AreFew(const std::vector<AttentionPiece>& pieces, int threads) {
   constexpr int64_t kPiecesOfAThread = 4;
+  return threads > 1 && static_cast<int64_t>(pieces.size()) < kPiecesOfAThread * threads;
+}
+
+// The splits of pieces; none where there is one split. What they find has its place in `found`.
+std::vector<AttentionPiece> SplitsOf(const AttentionTask& task, std::vector<AttentionPiece>& pieces,
+                                     FloatBuffer& found) {
   std::vector<AttentionPiece> splits;
-  if (threads == 1 || static_cast<int64_t>(pieces.size()) >= kPiecesOfAThread * threads) return splits;
   const int group = task.shape.q_heads / task.shape.kv_heads;
   int64_t longest = 0;
   const auto last_split = [&](const AttentionPiece& piece) {
@@ -151,7 +155,8 @@ void CpuBackend::Attention(const AttentionTask& task) {
     });
   };
   FloatBuffer found;
-  const std::vector<AttentionPiece> splits = SplitsOf(task, pool().threads(), pieces, found);
+  std::vector<AttentionPiece> splits;
+  if (AreFew(pieces, pool().threads())) splits = SplitsOf(task, pieces, found);
   if (splits.empty()) return run(pieces, TEMPER_DISPATCH(AttentionTile));
   run(splits, TEMPER_DISPATCH(AttentionSplit));
   run(pieces, TEMPER_DISPATCH(AttentionMerge));

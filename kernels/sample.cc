@@ -114,13 +114,6 @@ int32_t FirstLargest(const LogitRow& row, const SampleParameters& s) {
   return static_cast<int32_t>(best);
 }
 
-// Numerators of the ids that are not banned; those of banned ids, which have a part in them now, become 0.
-void Ban(const LogitRow& row, const SampleParameters& s, float max, std::vector<float>& p) {
-  const float left = row.logits[FirstLargest(row, s)] / row.temperature;
-  if (left < max) TEMPER_DISPATCH(ExpRow)(row, {left, 0}, p.data());
-  for (int32_t id : s.banned) p[id] = 0;
-}
-
 // The ids that top-k, then top-p, then min-p leave, in ascending order.
 const std::vector<int32_t>& Truncate(const LogitRow& row, const SampleParameters& s,
                                      const std::vector<float>& p) {
@@ -156,7 +149,12 @@ SampledToken SampleRow(const LogitRow& row, const SampleParameters& s, double un
   p.resize(vocab);
   block_sums.resize(Blocks(vocab));
   const ExpRowResult exps = TEMPER_DISPATCH(ExpRow)(row, sum, p.data());
-  if (!s.banned.empty()) Ban(row, s, sum.max, p);
+  if (!s.banned.empty()) {
+    // Numerators of the others alone; those of banned ids, which have a part in them now, become 0.
+    const float left = row.logits[FirstLargest(row, s)] / row.temperature;
+    if (left < sum.max) TEMPER_DISPATCH(ExpRow)(row, {left, 0}, p.data());
+    for (int32_t id : s.banned) p[id] = 0;
+  }
 
   SampledToken token;
   if (s.temperature == 0.0f) {

@@ -22,9 +22,14 @@ class Wrapper {
   explicit Wrapper(at::Device device) : device_(device) {}
 
   at::Tensor operator()(const float* data, at::IntArrayRef sizes, at::IntArrayRef strides) const {
-    return Of(const_cast<float*>(data), kernels::Type::kF32, sizes, strides);
+    return Of({const_cast<float*>(data), kernels::Type::kF32}, sizes, strides);
   }
-  at::Tensor Of(void* data, kernels::Type type, at::IntArrayRef sizes, at::IntArrayRef strides) const {
+  struct Numbers {
+    void* data;
+    kernels::Type type;
+  };
+  at::Tensor Of(Numbers numbers, at::IntArrayRef sizes, at::IntArrayRef strides) const {
+    const auto [data, type] = numbers;
     TEMPER_CHECK(type == kernels::Type::kF32 || type == kernels::Type::kBf16);
     return at::for_blob(data, sizes)
         .strides(strides)
@@ -36,7 +41,7 @@ class Wrapper {
   }
   // What is bf16 is copied to f32.
   at::Tensor operator()(const Matrix& m) const { return AsItIs(m).to(at::kFloat); }
-  at::Tensor AsItIs(const Matrix& m) const { return Of(m.data, m.type, {m.rows, m.cols}, {m.stride, 1}); }
+  at::Tensor AsItIs(const Matrix& m) const { return Of({m.data, m.type}, {m.rows, m.cols}, {m.stride, 1}); }
   at::Tensor operator()(const float* data, int64_t n) const { return (*this)(data, {n}, {1}); }
   // [rows, count, dim]
   at::Tensor operator()(const Heads& h) const {
@@ -89,9 +94,9 @@ struct InBlock {
 KeysAndValues PartOf(const Wrapper& wrap, const AttentionShape& shape, const InBlock& part) {
   const int64_t block = kernels::kAttentionBlock, head = block * (shape.qk_dim + shape.v_dim);
   const Matrix all = {part.block, shape.stored, 1, shape.kv_heads * head, 0};
-  return {wrap.Of(all.Columns(part.first, 0).data, shape.stored, {part.count, shape.kv_heads, shape.qk_dim},
+  return {wrap.Of({all.Columns(part.first, 0).data, shape.stored}, {part.count, shape.kv_heads, shape.qk_dim},
                   {1, head, block}),
-          wrap.Of(all.Columns(block * shape.qk_dim + part.first * shape.v_dim, 0).data, shape.stored,
+          wrap.Of({all.Columns(block * shape.qk_dim + part.first * shape.v_dim, 0).data, shape.stored},
                   {part.count, shape.kv_heads, shape.v_dim}, {shape.v_dim, head, 1})};
 }
 // Of a sequence, out of its blocks, as f32.
