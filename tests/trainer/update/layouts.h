@@ -66,9 +66,7 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
   const RankOutcome alone = TwoUpdatesOnRank(json, sample, options, Mesh::Single());
   ASSERT_TRUE(alone.last.applied);
   for (const MeshSizes& sizes : meshes) {
-    int ranks = 1;
-    for (int i = 0; i < kAxes; ++i) ranks *= static_cast<int>(sizes[static_cast<Axis>(i)]);
-    ThreadWorld world(ranks);
+    ThreadWorld world(static_cast<int>(RanksOf(sizes)));
     world.Run([&](Communicator& comm) {
       const Mesh mesh = Mesh::Create(sizes, comm).value();
       StepOptions other = options;
