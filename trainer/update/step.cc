@@ -124,9 +124,13 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       sum_(&model->backend(), model->weights().TrainedFloats(),
            {options.gradient_bits, options.gradient_leaves}) {
   TEMPER_CHECK(mesh.sizes().pp == model->mesh().sizes().pp, "a policy of another mesh");
+  const kernels::QuantaRule rule{options.gradient_bits, options.gradient_leaves};
+  if (mesh.sizes().ep > 1) {
+    TEMPER_CHECK(mesh.sizes().pp == 1 && mesh.sizes().dp_shard == 1, "experts are shared out alone");
+    experts_ = std::make_unique<ExpertSum>(model, rule);
+  }
   if (!model->weights().shared_out()) return;
   TEMPER_CHECK(mesh.sizes().pp == 1, "weights are shared out without a pipeline");
-  const kernels::QuantaRule rule{options.gradient_bits, options.gradient_leaves};
   units_ = std::make_unique<UnitSum>(&model->weights(), rule, &mesh.axis(Axis::kDpShard));
 }
 
@@ -188,12 +192,17 @@ std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vec
 
 void Updater::Bind(const std::vector<Piece>& pieces, size_t at) {
   mesh_.world().Announce("updates");
+  const bool begins = at == 0 || pieces[at - 1].last;
+  if (experts_ != nullptr) {
+    if (begins) experts_->BeginLeaf();
+    return;
+  }
   if (units_ == nullptr) {
     std::shared_ptr<void>& memory = leaves_[pieces[at].leaf];
     if (memory == nullptr) memory = BeginLeaf();
     return model_->weights().BindGradients(static_cast<float*>(memory.get()));
   }
-  if (at == 0 || pieces[at - 1].last) {
+  if (begins) {
     int64_t mine = 0;
     for (size_t i = at; i == at || !pieces[i - 1].last; ++i) mine += pieces[i].count > 0 ? 1 : 0;
     units_->BeginLeaf(mine);
@@ -202,6 +211,7 @@ void Updater::Bind(const std::vector<Piece>& pieces, size_t at) {
 }
 
 void Updater::EndLeaf(int64_t leaf) {
+  if (experts_ != nullptr) return experts_->EndLeaf();
   if (units_ != nullptr) return;  // they took it unit by unit
   Communicator& ranks = model_->stack().pipeline();
   if (model_->weights().tied() && ranks.rank() == 0) {
@@ -284,11 +294,12 @@ LossSums Updater::SumOfAll(const std::vector<LeafSums>& mine) const {
 }
 
 void Updater::GiveBackTotal() {
-  if (total_ != nullptr && units_ == nullptr) sum_.spare().push_back(total_);
+  if (total_ != nullptr && units_ == nullptr && experts_ == nullptr) sum_.spare().push_back(total_);
   total_ = nullptr;
 }
 
 std::shared_ptr<void> Updater::TakeSum() {
+  if (experts_ != nullptr) return experts_->Take();
   if (units_ == nullptr) {
     if (sum_.empty()) sum_.Push(BeginLeaf());
     return sum_.Take(mesh_.dp());

@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "comm/mesh.h"
 #include "model/causal_lm.h"
+#include "trainer/update/expert_sum.h"
 #include "trainer/update/gradient_sum.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/optimizer.h"
@@ -110,7 +111,8 @@ class Updater {
   const Mesh& mesh_;
   Pipeline pipeline_;
   GradientSum sum_;
-  std::unique_ptr<UnitSum> units_;                   // in its place where ranks share the weights out
+  std::unique_ptr<UnitSum> units_;                   // in its place where ranks share the weights out,
+  std::unique_ptr<ExpertSum> experts_;               // or the experts
   std::map<int64_t, std::shared_ptr<void>> leaves_;  // that are on their way
   std::shared_ptr<void> total_;                      // of the last update, in the backend's memory
 };
