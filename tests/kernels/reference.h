@@ -46,6 +46,15 @@ T ReferenceTree(const std::vector<T>& x) {
   return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
 }
 
+// The same over 1, 2, 4 or 8 parts, each of which is the sum over a subtree.
+template <typename T>
+T ReferenceTreeOf(std::vector<T> x) {
+  for (; x.size() > 1; x.resize(x.size() / 2)) {
+    for (size_t i = 0; i < x.size() / 2; ++i) x[i] = x[2 * i] + x[2 * i + 1];
+  }
+  return x[0];
+}
+
 // Numbers for tests alone: about normal.
 inline std::vector<float> Numbers(int64_t n, uint32_t seed, float size = 1.0f) {
   std::mt19937 random(seed);

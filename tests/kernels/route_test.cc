@@ -231,6 +231,61 @@ TEST(Route, GivesEachExpertItsRowsInOrder) {
   EXPECT_EQ(entry, m.rows * m.shape.top_k);
 }
 
+// Ranks that have whole ranges of the experts: their entries alone, and sums that the tree over ranks
+// completes.
+TEST(CombineExperts, OfAPartOfTheExpertsIsASubtree) {
+  const Mixture m;
+  const std::vector<float> y = Numbers(m.rows * m.shape.top_k * m.cols, 6);
+  for (Isa isa : SupportedIsas()) {
+    IsaScope scope(isa);
+    for (const int parts : {2, 4, 8}) {
+      std::vector<std::vector<float>> sums;
+      int64_t entries = 0;
+      for (int part = 0; part < parts; ++part) {
+        RouteShape shape = m.shape;
+        shape.begin = part * shape.experts / parts;
+        shape.end = (part + 1) * shape.experts / parts;
+        Routed routed = m.routed;
+        Routing routing = routed.routing();
+        SortEntries(shape, m.rows, &routing);
+        const int64_t mine = routing.offsets.back();
+        // The part's entries are neighbours among all.
+        const std::vector<float> of_part(y.begin() + entries * m.cols, y.begin() + (entries + mine) * m.cols);
+        std::vector<float> out(m.rows * m.cols, -1), dy(of_part.size()),
+            dweights(m.rows * shape.top_k, -5.0f);
+        TestBackend backend(2);
+        const Matrix part_y = F32(of_part.data(), mine, m.cols);
+        backend->CombineExperts({shape, &routing, part_y, {}, {}, m.Tokens(out)});
+        sums.push_back(out);
+        backend->CombineExpertsBackward(
+            {shape, &routing, m.Tokens(out), part_y, F32(dy.data(), mine, m.cols), dweights.data()});
+        for (size_t slot = 0; slot < dweights.size(); ++slot)
+          EXPECT_EQ(dweights[slot] == -5.0f, !shape.Has(routed.ids[slot]))
+              << "a slot of another rank's expert";
+        entries += mine;
+      }
+      EXPECT_EQ(entries, m.rows * m.shape.top_k);
+      std::vector<float> got(m.rows * m.cols), want(got.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        std::vector<float> ranks;
+        for (const std::vector<float>& sum : sums) ranks.push_back(sum[i]);
+        got[i] = ReferenceTreeOf(ranks);
+        want[i] = m.Sum(static_cast<int64_t>(i) / m.cols, static_cast<int64_t>(i) % m.cols, y, true);
+      }
+      EXPECT_EQ(Differences(got, want), 0) << Name(isa) << ", " << parts << " parts";
+    }
+  }
+}
+
+TEST(CombineExperts, OfExpertsThatAreNoWholeRangesIsABrokenInvariant) {
+  const Mixture m;
+  RouteShape shape = m.shape;
+  shape.begin = 2;
+  shape.end = 4;
+  std::vector<float> y(m.rows * shape.top_k * m.cols), out(m.rows * m.cols);
+  EXPECT_ANY_THROW(TestBackend(1)->CombineExperts({shape, &m.routing, m.Entries(y), {}, {}, m.Tokens(out)}));
+}
+
 TEST(GatherExperts, CopiesEachEntrysRow) {
   const Mixture m;
   const std::vector<float> x = Numbers(m.rows * m.cols, 6);

@@ -122,6 +122,75 @@ struct Head {
   }
 };
 
+// Ranks that have whole chunks of the vocabulary know their part of each logprob; joined they are the
+// whole's.
+TEST(TokenLogprobs, OfPartsOfTheVocabularyJoinToTheWhole) {
+  for (const int64_t vocab : {711, 8, 1}) {
+    const Head h(50, 20, vocab);
+    for (Isa isa : SupportedIsas()) {
+      IsaScope scope(isa);
+      TestBackend backend(2);
+      std::vector<float> want(h.rows), want_dhidden(h.rows * h.cols), want_dhead(h.vocab * h.cols);
+      std::vector<LogSumExp> want_sums(h.rows);
+      const std::vector<float> dlogprob = Numbers(h.rows, 4);
+      backend->TokenLogprobs({.hidden = h.Hidden(),
+                              .head = h.Weight(),
+                              .targets = h.targets.data(),
+                              .temperature = 0.7f,
+                              .logprob = want.data(),
+                              .sums = want_sums.data()});
+      backend->TokenLogprobsBackward({.hidden = h.Hidden(),
+                                      .head = h.Weight(),
+                                      .targets = h.targets.data(),
+                                      .temperature = 0.7f,
+                                      .sums = want_sums.data(),
+                                      .dlogprob = dlogprob.data(),
+                                      .dhidden = F32(want_dhidden.data(), h.rows, h.cols),
+                                      .dhead = F32(want_dhead.data(), h.vocab, h.cols)});
+      for (const int parts : {1, 2, 4, 8}) {
+        std::vector<LogitPart> all(parts * h.rows);
+        std::vector<std::vector<float>> dhidden(parts, std::vector<float>(h.rows * h.cols));
+        std::vector<float> got(h.rows, -1), dhead(h.vocab * h.cols);
+        std::vector<LogSumExp> sums(h.rows);
+        const auto head = [&](int p) {
+          const int64_t begin = p * vocab / parts;
+          return h.Weight().Rows(begin, (p + 1) * vocab / parts - begin);
+        };
+        for (int p = 0; p < parts; ++p) {
+          backend->TokenLogprobs({.hidden = h.Hidden(),
+                                  .head = head(p),
+                                  .targets = h.targets.data(),
+                                  .temperature = 0.7f,
+                                  .part = {p * vocab / parts, vocab},
+                                  .parts = all.data() + p * h.rows});
+        }
+        JoinLogprobs({all, h.targets, vocab, got.data(), sums.data()});
+        EXPECT_EQ(Differences(got, want), 0) << Name(isa) << ", " << parts << " parts of " << vocab;
+        for (int p = 0; p < parts; ++p) {
+          const int64_t begin = p * vocab / parts;
+          backend->TokenLogprobsBackward({.hidden = h.Hidden(),
+                                          .head = head(p),
+                                          .targets = h.targets.data(),
+                                          .temperature = 0.7f,
+                                          .sums = sums.data(),
+                                          .dlogprob = dlogprob.data(),
+                                          .dhidden = F32(dhidden[p].data(), h.rows, h.cols),
+                                          .dhead = F32(dhead.data() + begin * h.cols, head(p).rows, h.cols),
+                                          .part = {begin, vocab}});
+        }
+        EXPECT_EQ(Differences(dhead, want_dhead), 0) << Name(isa) << ", " << parts << " parts of " << vocab;
+        std::vector<float> tree(h.rows * h.cols);
+        for (size_t i = 0; i < tree.size(); ++i) {
+          std::vector<float> of_parts;
+          for (const std::vector<float>& part : dhidden) of_parts.push_back(part[i]);
+          tree[i] = ReferenceTreeOf(of_parts);
+        }
+        EXPECT_EQ(Differences(tree, want_dhidden), 0) << Name(isa) << ", " << parts << " parts of " << vocab;
+      }
+    }
+  }
+}
+
 TEST(TokenLogprobs, EqualsTheReferencePackedOrNotOnAnyThreads) {
   const Head h(300, 20, 711);
   for (float temperature : {1.0f, 0.7f}) {

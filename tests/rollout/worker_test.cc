@@ -69,6 +69,7 @@ struct Settings {
   EngineOptions engine = {.max_batch = 6};
   std::function<bool(int rank, int64_t finished)> stop = [](int, int64_t) { return false; };
   std::vector<RuleConfig> rules = {{.rule = "accuracy"}, {.rule = "format"}};
+  Json policy = With(OddDeepseek(), "vocab_size", 357);
   MeshSizes mesh = {};
 };
 
@@ -82,7 +83,7 @@ std::vector<RankResult> Collected(int ranks, const RolloutRequest& request, cons
     config.rules = settings.rules;
     const auto rewards = RewardPool::Create(config, 2);
     if (!mesh.ok() || !rewards.ok()) throw std::runtime_error("mesh or rewards");
-    Policy policy(With(OddDeepseek(), "vocab_size", 357), *mesh);
+    Policy policy(settings.policy, *mesh);
     policy.model.WeightsChanged(settings.version);
     Engine engine(&policy.model, settings.engine);
     RolloutWorker worker(&engine, &TinyTokenizer(), *mesh);
@@ -244,6 +245,50 @@ TEST_F(Worker, ASmallCacheGivesTheSameGroupsOnAnyNumberOfRanks) {
       EXPECT_GT(result.counts.engine.preemptions, 0);
     }
   }
+}
+
+// Ranks that share each product sample the same. The first of them judges and keeps the records; all have
+// all.
+TEST_F(Worker, MatesReturnTheGroupsOfOneRankAndOneOfThemJudges) {
+  Settings settings;
+  settings.policy.update(Json::parse(R"({"num_attention_heads": 4, "num_key_value_heads": 4,
+      "intermediate_size": 92, "moe_intermediate_size": 28})"));
+  const std::vector<RankResult> one = Collected(1, SmallRequest(), settings);
+  const Flat expected = Flattened(one[0].groups);
+  ASSERT_EQ(expected.size(), 28u);
+  for (const MeshSizes& sizes : {MeshSizes{.tp = 2}, MeshSizes{.dp_replicate = 2, .tp = 2}}) {
+    settings.mesh = sizes;
+    const int dp = std::max<int>(static_cast<int>(sizes.dp_replicate), 1);
+    const std::string records = Records(absl::StrCat("mates", dp));
+    const std::vector<RankResult> results = Collected(2 * dp, SmallRequest(7, records), settings);
+    for (int rank = 0; rank < 2 * dp; ++rank) {
+      ASSERT_TRUE(results[rank].status.ok()) << results[rank].status;
+      EXPECT_EQ(results[rank].finished > 0, rank % 2 == 0) << "rank " << rank << " told how far it is";
+    }
+    for (const int plane : {0, 1}) {  // ranks of one place on tp have all samples between them
+      std::vector<RankResult> of_plane;
+      for (int d = 0; d < dp; ++d) of_plane.push_back(results[2 * d + plane]);
+      EXPECT_EQ(Joined(of_plane), expected) << "plane " << plane;
+    }
+    EXPECT_TRUE(FileExists(RecordPath(records, dp - 1)));
+    EXPECT_FALSE(FileExists(RecordPath(records, dp)));
+    // From the records, on the same ranks and on one.
+    EXPECT_EQ(Collected(2 * dp, SmallRequest(7, records), settings)[1].counts.engine.sampled_tokens, 0);
+    Settings alone = settings;
+    alone.mesh = {};
+    EXPECT_EQ(Flattened(Collected(1, SmallRequest(7, records), alone)[0].groups), expected);
+  }
+}
+
+// Whoever is asked to stop, all mates stop at one step: the first of them says so.
+TEST_F(Worker, MatesStopTogether) {
+  Settings settings;
+  settings.policy.update(Json::parse(R"({"num_attention_heads": 4, "num_key_value_heads": 4,
+      "intermediate_size": 92, "moe_intermediate_size": 28})"));
+  settings.mesh = {.tp = 2};
+  settings.stop = [](int, int64_t finished) { return finished >= 5; };
+  for (const RankResult& result : Collected(2, SmallRequest(7, Records("stopped")), settings))
+    EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
 }
 
 TEST_F(Worker, RanksWithoutPromptsReturnTheSameGroups) {
