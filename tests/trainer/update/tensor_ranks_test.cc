@@ -23,19 +23,6 @@ TEST(UpdateOnTensorRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
                                 {{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 2, .tp = 2}});
 }
 
-// Each rank's experts get rows of all leaves that are at hand.
-TEST(UpdateOnExpertRanks, HasTheBitsOfOne) {
-  ExpectTheBitsOfOne(
-      Shared(OddDeepseek(), 8),
-      {{.dp_replicate = 1, .ep = 2}, {.dp_replicate = 2, .ep = 2}, {.dp_replicate = 1, .tp = 2, .ep = 2}});
-  ExpectTheBitsOfOne(Shared(OddQwen3Moe(), 4), {{.dp_replicate = 1, .ep = 4}});
-}
-
-// More leaves than sequences: some ranks have none, and their experts' rows come all the same.
-TEST(UpdateOnExpertRanks, OfWhomSomeHaveNoSequenceHasTheBitsOfOne) {
-  ExpectTheBitsOfOne(OddQwen3Moe(), {{.dp_replicate = 2, .ep = 8}}, /*tokens=*/4096, /*leaves=*/16);
-}
-
 TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(Shared(OddQwen2(), 4),
                                 {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
