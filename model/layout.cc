@@ -203,6 +203,14 @@ std::vector<LayoutBlock> BlocksOf(const LayoutEntry& entry) {
   return blocks;
 }
 
+std::vector<LayoutRun> RunsOf(const LayoutBlock& block, int64_t width) {
+  const int64_t runs = block.columns == width ? 1 : block.rows, count = block.rows / runs * block.columns;
+  std::vector<LayoutRun> result;
+  for (int64_t i = 0; i < runs; ++i)
+    result.push_back({(block.first_row + i) * width + block.first_column, i * count, count});
+  return result;
+}
+
 IndexRange LayersOf(const ModelConfig& config, const MeshPlace& place, int64_t chunk) {
   const Share share = ShareOf(config.num_layers, chunk * place.sizes.pp + place[Axis::kPp],
                               place.sizes.pp * place.sizes.chunks());

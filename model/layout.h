@@ -47,6 +47,12 @@ struct LayoutBlock {
 };
 // What the entry's rank keeps, in its order: at most a part of a row, rows, and a part of a row.
 std::vector<LayoutBlock> BlocksOf(const LayoutEntry& entry);
+// Elements that lie together in the whole, from `first` on, and in the block, from `begin` on.
+struct LayoutRun {
+  int64_t first = 0, begin = 0, count = 0;
+};
+// All of a block of a whole whose rows have `width` elements, in its order.
+std::vector<LayoutRun> RunsOf(const LayoutBlock& block, int64_t width);
 
 // Entries [begin, end) that are computed with together: a layer's, the embedding, the final norm or the head.
 // Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's; what is not trained

@@ -108,12 +108,10 @@ class Mover {
   // A block into the file, together where it lies so.
   static absl::Status Put(const SharedTensor& tensor, const SharedPiece& piece, const LayoutBlock& block,
                           const char* data, SafetensorsWriter* out) {
-    const int64_t size = DtypeBytes(tensor.info.dtype), width = Width(piece.whole->whole);
-    const int64_t runs = block.columns == width ? 1 : block.rows;
-    const int64_t run = block.rows / runs * block.columns;
-    for (int64_t i = 0; i < runs; ++i) {
-      const int64_t first = piece.offset + (block.first_row + i) * width + block.first_column;
-      TEMPER_RETURN_IF_ERROR(out->Write(tensor.info.name, first * size, data + i * run * size, run * size));
+    const int64_t size = DtypeBytes(tensor.info.dtype);
+    for (const LayoutRun& run : RunsOf(block, Width(piece.whole->whole))) {
+      TEMPER_RETURN_IF_ERROR(out->Write(tensor.info.name, (piece.offset + run.first) * size,
+                                        data + run.begin * size, run.count * size));
     }
     return absl::OkStatus();
   }

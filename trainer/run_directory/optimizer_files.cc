@@ -74,10 +74,9 @@ absl::Status ReadPart(const SafetensorsFile& file, const TensorInfo& info, int64
                       const LayoutEntry& entry, float* out) {
   const int64_t width = entry.shape.size() == 2 ? entry.whole[1] : 1;
   for (const LayoutBlock& block : BlocksOf(entry)) {
-    const int64_t runs = block.columns == width ? 1 : block.rows, run = block.rows / runs * block.columns;
-    for (int64_t i = 0; i < runs; ++i) {
-      const int64_t first = begin + (block.first_row + i) * width + block.first_column;
-      TEMPER_RETURN_IF_ERROR(file.ReadFloats(info, first, run, out + block.begin + i * run));
+    for (const LayoutRun& run : RunsOf(block, width)) {
+      TEMPER_RETURN_IF_ERROR(
+          file.ReadFloats(info, begin + run.first, run.count, out + block.begin + run.begin));
     }
   }
   return absl::OkStatus();
