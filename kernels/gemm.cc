@@ -28,19 +28,14 @@ constexpr int64_t kStaysFloats = int64_t{1} << 18;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
 
-// The factors of a product one after another.
-struct AllFactors {
-  FactorPair of[1 + kMoreFactors];
-  int count = 1;
-
-  explicit AllFactors(const Product& p) : of{{p.a, p.b, p.part}} {
-    for (const FactorPair& more : p.more) {
-      if (more.a) of[count++] = more;
-    }
+// Calls body(a, b, part) for each pair of a product's factors, in order.
+template <typename Body>
+void ForFactors(const Product& p, const Body& body) {
+  body(p.a, p.b, p.part);
+  for (const FactorPair& more : p.more) {
+    if (more.a) body(more.a, more.b, more.part);
   }
-  const FactorPair* begin() const { return of; }
-  const FactorPair* end() const { return of + count; }
-};
+}
 
 // Where chunk c of kChunks begins.
 int64_t Edge(int64_t whole, int c) { return c * whole / kChunks; }
@@ -51,15 +46,15 @@ struct Chunks {
 };
 Chunks ChunksOf(const Product& p) {
   if (p.k_chunks == 1) return {0, 1};
-  const AllFactors factors(p);
   for (int count = kChunks; count > 0; count /= 2) {
     for (int first = 0; first < kChunks; first += count) {
-      const auto is_them = [&](const FactorPair& x) {
-        if (x.part.whole == 0) return count == kChunks;
-        return Edge(x.part.whole, first) == x.part.begin &&
-               Edge(x.part.whole, first + count) == x.part.begin + x.a.cols;
-      };
-      if (std::all_of(factors.begin(), factors.end(), is_them)) return {first, count};
+      bool are_them = true;
+      ForFactors(p, [&](const Matrix& a, const Matrix&, const AxisPart& part) {
+        are_them &= part.whole == 0 ? count == kChunks
+                                    : Edge(part.whole, first) == part.begin &&
+                                          Edge(part.whole, first + count) == part.begin + a.cols;
+      });
+      if (are_them) return {first, count};
     }
   }
   return {};
@@ -79,7 +74,7 @@ Cut CutOf(const Product& p, int threads) {
     const int64_t shares = p.b_transposed ? 2 * threads : threads, whole = p.b_transposed ? 32 : 128;
     cut.width = std::min<int64_t>(Ceil(Ceil(p.n(), shares), whole) * whole, kWide);
   } else if (p.packed != nullptr) {
-    cut.width *= PanelsAtOnce(p.m());
+    if (p.k() == p.a.cols) cut.width *= PanelsAtOnce(p.m());  // of several factors, one at a time
   } else if (!p.b_transposed && p.b.stride >= kManyPages && p.m() > kRowBlock / 2) {
     cut.width = kColumnsTogether;
   }
@@ -113,7 +108,6 @@ const void* ColumnOf(const Matrix& b, bool transposed, int64_t column) {
 PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   const Product& p = whole.p;
   const Cut& cut = whole.cut;
-  const AllFactors all(p);
   const Chunks chunks = ChunksOf(p);
   // Packed, a block of rows stays in the second cache and the panels pass by; else a panel does, for all
   // rows.
@@ -125,18 +119,18 @@ PanelTask TaskOf(const CutProduct& whole, int64_t local) {
   task.rows = std::min(cut.rows, p.m() - row);
   // The few rows behind the last whole block go ways that take them as they are.
   const bool tiles = whole.tiles != nullptr && task.rows > kPackRows;
-  for (const FactorPair& factors : all) {
+  ForFactors(p, [&](const Matrix& a, const Matrix& b, const AxisPart& part) {
     PanelFactors& x = task.factors[task.factor_count++];
-    x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : factors.a.Row(row);
-    x.lda = tiles ? 0 : factors.a.stride;
-    if (p.packed == nullptr) x.b = ColumnOf(factors.b, p.b_transposed, column);
-    x.ldb = factors.b.stride;
-    x.k = factors.a.cols;
+    x.a = tiles ? whole.tiles + row * p.k() + task.k * tile_rows : a.Row(row);
+    x.lda = tiles ? 0 : a.stride;
+    if (p.packed == nullptr) x.b = ColumnOf(b, p.b_transposed, column);
+    x.ldb = b.stride;
+    x.k = a.cols;
     x.first = task.k;
-    x.begin = factors.part.begin;
-    x.whole = factors.part.whole == 0 ? x.k : factors.part.whole;
+    x.begin = part.begin;
+    x.whole = part.whole == 0 ? x.k : part.whole;
     task.k += x.k;
-  }
+  });
   const bool large = p.n() * p.k() >= kStaysFloats;
   if (p.packed != nullptr) {
     task.panel = p.packed->panels + column * p.k();
@@ -164,9 +158,8 @@ void RunTask(void (*compute)(const PanelTask&, float*), const PanelTask& task) {
 }
 
 bool WorthTiles(const Product& p) {
-  const AllFactors all(p);
-  const bool far =
-      std::any_of(all.begin(), all.end(), [](const FactorPair& x) { return x.a.stride >= kFarRows; });
+  bool far = false;
+  ForFactors(p, [&](const Matrix& a, const Matrix&, const AxisPart&) { far |= a.stride >= kFarRows; });
   return p.m() >= 96 && p.n() >= 256 && p.k() >= 64 && far;
 }
 // From so many rows on, b is packed once for all of them: soonest where that goes over many pages, last
@@ -181,14 +174,13 @@ bool WorthPacking(const Product& p) {
 void PackTiles(const Product& p, float* tiles, ThreadPool& pool) {
   const auto pack = TEMPER_DISPATCH(PackTile);
   const int64_t rows = TEMPER_DISPATCH(kTile)->rows;
-  const AllFactors all(p);
   pool.ParallelFor(Ceil(p.m(), rows), 2, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin * rows; row < std::min(end * rows, p.m()); row += rows) {
       float* to = tiles + row * p.k();
-      for (const FactorPair& x : all) {
-        pack({x.a.Row(row), x.a.stride, static_cast<int>(std::min(rows, p.m() - row)), x.a.cols}, to);
-        to += x.a.cols * rows;
-      }
+      ForFactors(p, [&](const Matrix& a, const Matrix&, const AxisPart&) {
+        pack({a.Row(row), a.stride, static_cast<int>(std::min(rows, p.m() - row)), a.cols}, to);
+        to += a.cols * rows;
+      });
     }
   });
 }
@@ -273,10 +265,10 @@ void PackedProduct(const Product& whole, CpuBackend& backend) {
       const Product part = PartOf(whole, {0, whole.m(), column, n});
       packed = {panel_buffer.Reserve(backend.PackedFloats(n, k)), shape.columns, n, k};
       Panels panels{const_cast<float*>(packed.panels), k, 0, part.b_transposed};
-      for (const FactorPair& x : AllFactors(part)) {
-        PackPanels(x.b, panels, backend.pool());
-        panels.first += x.a.cols;
-      }
+      ForFactors(part, [&](const Matrix& a, const Matrix& b, const AxisPart&) {
+        PackPanels(b, panels, backend.pool());
+        panels.first += a.cols;
+      });
     }
     for (int64_t first = 0; first < whole.m(); first += rows) {
       const int64_t m = std::min(rows, whole.m() - first);
@@ -300,21 +292,19 @@ void CheckProduct(const Product& p) {
   TEMPER_CHECK(p.k_chunks == 1 || p.k_chunks == kChunks);
   TEMPER_CHECK(!p.add || (p.add.rows == p.m() && p.add.cols == p.n()), "c is ", p.m(), " x ", p.n(), ", add ",
                p.add.rows, " x ", p.add.cols);
-  const AllFactors all(p);
-  TEMPER_CHECK(all.count == 1 || (p.packed == nullptr && !p.b_transposed),
+  TEMPER_CHECK(p.k() == p.a.cols || (p.packed == nullptr && !p.b_transposed),
                "several products into one are of [k, n] as it is");
-  for (const FactorPair& x : all) {
-    const int64_t k = x.a.cols;
-    TEMPER_CHECK(x.a.rows == p.m(), "c is ", p.m(), " x ", p.n(), ", a ", x.a.rows, " x ", k);
-    TEMPER_CHECK(p.packed != nullptr || x.b.type == p.b.type, "the factors' b are of two types");
-    TEMPER_CHECK(x.b.type == Type::kF32 || x.b.type == Type::kBf16, "b is neither f32 nor bf16");
-    TEMPER_CHECK(p.packed != nullptr || (p.b_transposed ? x.b.rows == p.n() && x.b.cols == k
-                                                        : x.b.rows == k && x.b.cols == p.n()),
-                 "b is ", x.b.rows, " x ", x.b.cols, ", n ", p.n(), ", k ", k);
-    TEMPER_CHECK(ChunksOf(p).count > 0 && (p.k_chunks == kChunks || x.part.whole == 0), "steps ",
-                 x.part.begin, " to ", x.part.begin + k, " of ", x.part.whole, " are no subtree of its ",
-                 p.k_chunks, " chunks");
-  }
+  const bool known = ChunksOf(p).count > 0;
+  ForFactors(p, [&](const Matrix& a, const Matrix& b, const AxisPart& part) {
+    TEMPER_CHECK(a.rows == p.m(), "c is ", p.m(), " x ", p.n(), ", a ", a.rows, " x ", a.cols);
+    TEMPER_CHECK(p.packed != nullptr || b.type == p.b.type, "the factors' b are of two types");
+    TEMPER_CHECK(b.type == Type::kF32 || b.type == Type::kBf16, "b is neither f32 nor bf16");
+    TEMPER_CHECK(p.packed != nullptr || (p.b_transposed ? b.rows == p.n() && b.cols == a.cols
+                                                        : b.rows == a.cols && b.cols == p.n()),
+                 "b is ", b.rows, " x ", b.cols, ", n ", p.n(), ", k ", a.cols);
+    TEMPER_CHECK(known && (p.k_chunks == kChunks || part.whole == 0), "steps ", part.begin, " to ",
+                 part.begin + a.cols, " of ", part.whole, " are no subtree of its ", p.k_chunks, " chunks");
+  });
   TEMPER_CHECK(p.packed == nullptr || (p.packed->n == p.n() && p.packed->k == p.k() &&
                                        p.packed->columns == TEMPER_DISPATCH(kTile)->columns),
                "panels of another shape");

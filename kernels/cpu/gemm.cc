@@ -37,28 +37,25 @@ void Tile(const PanelTask& t, const float* panel, int64_t row, float* copy = nul
   Finish<R>(t, row, acc);
 }
 
-// R rows of P packed panels at once.
+// R rows of P packed panels at once, of one pair of factors.
 template <int R, int P>
 void Across(const PanelTask& t) {
+  const PanelFactors& x = t.factors[0];
   ChunkTree<P * kWidth * R> tree;
   F16 acc[P * kWidth * R];
   for (int c = 0; c < t.chunks; ++c) {
+    const int64_t end = ChunkBegin(t, x, c + 1);
     Zero(acc);
-    for (int f = 0; f < t.factor_count; ++f) {
-      const PanelFactors& x = t.factors[f];
-      const float* const panel = t.panel + x.first * kPanel;
-      const int64_t end = ChunkBegin(t, x, c + 1);
 #pragma GCC unroll 2
-      for (int64_t i = ChunkBegin(t, x, c); i < end; ++i) {
-        F16 a[R];
+    for (int64_t i = ChunkBegin(t, x, c); i < end; ++i) {
+      F16 a[R];
 #pragma GCC unroll 2
-        for (int r = 0; r < R; ++r) a[r] = Set(x.a[r * x.lda + i]);
+      for (int r = 0; r < R; ++r) a[r] = Set(x.a[r * x.lda + i]);
 #pragma GCC unroll 8
-        for (int v = 0; v < P * kWidth; ++v) {
-          const F16 b = Load(panel + v / kWidth * t.k * kPanel + i * kPanel + v % kWidth * kLanes);
+      for (int v = 0; v < P * kWidth; ++v) {
+        const F16 b = Load(t.panel + v / kWidth * t.k * kPanel + i * kPanel + v % kWidth * kLanes);
 #pragma GCC unroll 2
-          for (int r = 0; r < R; ++r) acc[P * kWidth * r + v] = Fma(a[r], b, acc[P * kWidth * r + v]);
-        }
+        for (int r = 0; r < R; ++r) acc[P * kWidth * r + v] = Fma(a[r], b, acc[P * kWidth * r + v]);
       }
     }
     tree.Push(c, t.chunks, acc);
@@ -136,11 +133,11 @@ void ComputePanel(const PanelTask& t, float* scratch) {
   const auto tiles = [&](const PanelTask& part, const float* panel) {
     columns ? Tiles<true>(part, panel, fetch) : Tiles<false>(part, panel, fetch);
   };
-  if (t.panel != nullptr && t.rows == 1) {
+  if (t.panel != nullptr && t.rows == 1 && t.factor_count == 1) {
     return WithRows<4>((t.cols + kPanel - 1) / kPanel,
                        [&](auto panels) { Across<1, decltype(panels)::value>(t); });
   }
-  if (t.panel != nullptr && t.rows == 2) {
+  if (t.panel != nullptr && t.rows == 2 && t.factor_count == 1) {
     return WithRows<2>((t.cols + kPanel - 1) / kPanel,
                        [&](auto panels) { Across<2, decltype(panels)::value>(t); });
   }
