@@ -130,6 +130,11 @@ Ranges NamedSecrets(std::string_view text) {
     const std::string_view word = text.substr(begin, end - begin);
     const bool is_taken = !found.empty() && begin < found.back().second;
     if (!is_taken && !word.empty()) {
+      for (const KeyShape& shape : kKeyShapes) {
+        if (word.substr(0, shape.start.size()) != shape.start) continue;
+        const bool whole = std::all_of(word.begin(), word.end(), IsKeyCharacter);
+        if (whole && word.size() >= shape.start.size() + shape.least) add(begin, end);
+      }
       size_t value = SecretOf(text, begin, end);
       if (value != text.npos) {
         const size_t scheme = std::min(text.find(' ', value), text.size());
@@ -139,11 +144,6 @@ Ranges NamedSecrets(std::string_view text) {
         const size_t at = AfterBlanks(text, end);
         if (text.substr(at, kRedacted.size()) != kRedacted && EndOfSecret(text, at) > at + 11)
           add(at, EndOfSecret(text, at));
-      }
-      for (const KeyShape& shape : kKeyShapes) {
-        if (word.substr(0, shape.start.size()) != shape.start) continue;
-        const bool whole = std::all_of(word.begin(), word.end(), IsKeyCharacter);
-        if (whole && word.size() >= shape.start.size() + shape.least) add(begin, end);
       }
     }
     begin = end + 1;

@@ -23,6 +23,7 @@ TEST(Redact, TakesWhatIsGivenToANameThatSpeaksOfASecret) {
            {R"({"api_key": "canary", "password":"canary"})",
             R"({"api_key": "[redacted]", "password":"[redacted]"})"},
            {"X-Api-Key: canary", "X-Api-Key: [redacted]"},
+           {"nvapi-0123456789abcdef-key:canary", "[redacted]:[redacted]"},
            {"Authorization: Bearer canary", "Authorization: Bearer [redacted]"},
            {"authorization: basic canary", "authorization: basic [redacted]"},
            {"Bearer  canary-0123-4567", "Bearer  [redacted]"},
