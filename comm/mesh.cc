@@ -96,6 +96,8 @@ Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
   holders_ = RanksAlong(place_, {Axis::kPp, Axis::kDpShard, Axis::kEp, Axis::kCp, Axis::kTp}, world);
   in_step_ = RanksAlong(place_, {Axis::kDpShard, Axis::kEp}, world);
   mates_ = RanksAlong(place_, {Axis::kPp, Axis::kCp, Axis::kTp}, world);
+  keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kEp, Axis::kCp}, world);
+  expert_keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kCp}, world);
 }
 
 absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
@@ -116,6 +118,8 @@ Mesh Mesh::Counting(const MeshPlace& place) {
   for (int i = 0; i < kAxes; ++i) mesh.axes_[i] = ranks({static_cast<Axis>(i)});
   mesh.dp_ = ranks({Axis::kDpReplicate, Axis::kDpShard, Axis::kEp});
   mesh.mates_ = ranks({Axis::kPp, Axis::kCp, Axis::kTp});
+  mesh.keepers_ = ranks({Axis::kDpReplicate, Axis::kEp, Axis::kCp});
+  mesh.expert_keepers_ = ranks({Axis::kDpReplicate, Axis::kCp});
   mesh.owned_world_ = std::make_shared<CountingCommunicator>(static_cast<int>(RankOf(place)),
                                                              static_cast<int>(RanksOf(place.sizes)));
   mesh.world_ = mesh.owned_world_.get();

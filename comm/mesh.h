@@ -95,6 +95,10 @@ class Mesh {
   Communicator& mates() const { return *mates_; }
   // The ranks that share each tensor's elements: dp_shard and tp.
   Communicator& cutters() const { return *cutters_; }
+  // The ranks that keep the same of all weights but routed experts', dp_replicate, ep and cp; and of those:
+  // dp_replicate and cp. Each has leaves of its own, or parts of them.
+  Communicator& keepers() const { return *keepers_; }
+  Communicator& expert_keepers() const { return *expert_keepers_; }
   // The ranks that have a whole policy between them: all but those of dp_replicate.
   Communicator& holders() const { return *holders_; }
   // The ranks of dp_shard and ep: each has samples of its own, and they run their passes together, since they
@@ -113,7 +117,7 @@ class Mesh {
   Communicator* world_ = nullptr;
   std::shared_ptr<Communicator> owned_world_;  // of ranks that are not there
   std::array<std::shared_ptr<Communicator>, kAxes> axes_;
-  std::shared_ptr<Communicator> dp_, mates_, cutters_, holders_, in_step_;
+  std::shared_ptr<Communicator> dp_, mates_, cutters_, holders_, in_step_, keepers_, expert_keepers_;
 };
 
 }  // namespace temper

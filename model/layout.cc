@@ -149,15 +149,14 @@ void Sort(std::vector<LayoutEntry>* entries) {
   }
 }
 
-// Where each begins in a buffer of what is trained; returns all elements.
-int64_t CountOffsets(std::vector<LayoutEntry>* entries, int64_t* trained) {
-  int64_t elements = 0;
-  for (LayoutEntry& entry : *entries) {
-    elements += entry.elements;
-    entry.offset = *trained;
-    if (entry.trained) *trained += entry.elements;
+// Where each begins in a buffer of what is trained, in their order.
+std::shared_ptr<const std::vector<LayoutEntry>> WithOffsets(std::vector<LayoutEntry> entries) {
+  int64_t trained = 0;
+  for (LayoutEntry& entry : entries) {
+    entry.offset = trained;
+    if (entry.trained) trained += entry.elements;
   }
-  return elements;
+  return std::make_shared<const std::vector<LayoutEntry>>(std::move(entries));
 }
 
 // The nearest size below that `fits`.
@@ -313,24 +312,34 @@ Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<La
     entry.shape = entry.whole;
   }
   Sort(&all);
-  int64_t trained = 0;
-  CountOffsets(&all, &trained);
-  whole_ = std::make_shared<const std::vector<LayoutEntry>>(std::move(all));
+  whole_ = WithOffsets(std::move(all));
   Order(place[Axis::kDpShard], place.sizes.dp_shard);
 }
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {
   for (LayoutEntry& entry : entries_) entry.shape = entry.whole;
   Order(0, 1);
-  whole_ = std::make_shared<const std::vector<LayoutEntry>>(entries_);
+  whole_ = WithOffsets(entries_);
 }
 
 void Layout::Order(int64_t rank, int64_t ranks) {
   Sort(&entries_);
   MakeUnits();
   Keep(rank, ranks);
-  elements_ = CountOffsets(&entries_, &trained_elements_);
-  for (LayoutUnit& unit : units_) unit.offset = entries_[unit.begin].offset;
+  for (const bool experts : {false, true}) {
+    for (LayoutUnit& unit : units_) {
+      (experts ? unit.experts : unit.others).offset = trained_elements_;
+      for (int64_t i = unit.begin; i < unit.end; ++i) {
+        LayoutEntry& entry = entries_[i];
+        if ((entry.expert >= 0) != experts) continue;
+        elements_ += entry.elements;
+        entry.offset = trained_elements_;
+        if (!entry.trained) continue;
+        trained_elements_ += entry.elements;
+        if (experts) expert_elements_ += entry.elements;
+      }
+    }
+  }
 }
 
 void Layout::MakeUnits() {
@@ -338,17 +347,18 @@ void Layout::MakeUnits() {
     const LayoutEntry& entry = entries_[i];
     if (i == 0 || entry.layer != entries_[i - 1].layer) units_.push_back({.begin = static_cast<int64_t>(i)});
     units_.back().end = static_cast<int64_t>(i) + 1;
-    if (entry.trained) units_.back().trained_elements += entry.elements;
+    if (entry.trained) units_.back().HalfOf(entry).elements += entry.elements;
   }
 }
 
 void Layout::Keep(int64_t rank, int64_t ranks) {
-  for (const LayoutUnit& unit : units_) {
-    const Share share = ShareOf(unit.trained_elements, rank, ranks);
-    int64_t begin = 0;  // of the entry in the unit
+  for (LayoutUnit& unit : units_) {
+    LayoutUnit before;  // the entry in the unit
     for (int64_t i = unit.begin; i < unit.end; ++i) {
       LayoutEntry& entry = entries_[i];
       if (!entry.trained) continue;
+      const Share share = ShareOf(unit.HalfOf(entry).elements, rank, ranks);
+      int64_t& begin = before.HalfOf(entry).elements;
       const int64_t end = begin + entry.elements;
       const int64_t first = std::clamp(share.begin, begin, end), last = std::clamp(share.end, begin, end);
       entry.first_element = first - begin;

@@ -34,7 +34,9 @@ struct LayoutEntry {
   // Of that part, in the order of rows, this rank keeps so many elements from this one on (dp_shard). The
   // others are gathered when they are computed with.
   int64_t first_element = 0, elements = 0;
-  int64_t offset = 0;  // of a trained weight, in a flat buffer of all that are trained (gradient, moments)
+  // Of a trained weight, in a flat buffer of all that are trained (gradient, moments): by name, but routed
+  // experts behind all others.
+  int64_t offset = 0;
 };
 
 // Of the part that a rank computes with.
@@ -55,12 +57,19 @@ struct LayoutRun {
 std::vector<LayoutRun> RunsOf(const LayoutBlock& block, int64_t width);
 
 // Entries [begin, end) that are computed with together: a layer's, the embedding, the final norm or the head.
-// Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's; what is not trained
-// each has whole.
+// Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's: those of its routed
+// experts apart, so that ranks of ep, which have other experts, keep the same of all else. What is not
+// trained each has whole.
 struct LayoutUnit {
+  struct Half {
+    int64_t elements = 0;  // trained, of the parts
+    int64_t offset = 0;    // of those that this rank keeps, in a flat buffer of all that are trained
+  };
   int64_t begin = 0, end = 0;
-  int64_t trained_elements = 0;  // of the parts
-  int64_t offset = 0;            // of those that this rank keeps, in a flat buffer of all that are trained
+  Half others, experts;
+
+  int64_t trained_elements() const { return others.elements + experts.elements; }
+  Half& HalfOf(const LayoutEntry& entry) { return entry.expert >= 0 ? experts : others; }
 };
 
 // What is wrong with cutting the policy of this config so: InvalidArgument names the key of the mesh, the
@@ -110,7 +119,8 @@ class Layout {
   // Of those that this rank keeps.
   int64_t elements() const { return elements_; }
   int64_t trained_elements() const { return trained_elements_; }
-  // All of the policy's, whole, with offsets of a buffer of all that are trained.
+  int64_t expert_elements() const { return expert_elements_; }  // those of them that are routed experts'
+  // All of the policy's, whole, with offsets by name alone.
   const std::vector<LayoutEntry>& whole() const& { return *whole_; }
   std::vector<LayoutEntry> whole() && { return *whole_; }
 
@@ -125,7 +135,7 @@ class Layout {
   std::shared_ptr<const std::vector<LayoutEntry>> whole_;
   std::vector<LayoutEntry> entries_;
   std::vector<LayoutUnit> units_;
-  int64_t elements_ = 0, trained_elements_ = 0;
+  int64_t elements_ = 0, trained_elements_ = 0, expert_elements_ = 0;
 };
 
 }  // namespace temper

@@ -64,13 +64,9 @@ kernels::WeightGradient Linear::LeafGradient(size_t rank, Matrix dy, Matrix x) c
   return {.dy = dy, .x = x, .dw = weight_->leaf_gradients.at(rank)};
 }
 
-void Linear::BiasGradient(const Context& c, Matrix dy) const {
-  if (bias_ != nullptr) c.backend->BiasGradient(dy, bias_->gradient.f32());
-}
-
 void WeightQueue::Add(const Linear& linear, Matrix dy, Matrix x) {
   weights_.push_back(linear.WeightGradient(dy, x));
-  biases_.emplace_back(linear, dy);
+  if (linear.BiasGradient() != nullptr) biases_.emplace_back(linear.BiasGradient(), dy);
 }
 
 void WeightQueue::AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x) {
@@ -84,7 +80,7 @@ void WeightQueue::Add(WeightQueue more) {
 
 void WeightQueue::Compute(const Context& c) {
   c.backend->WeightGradients(weights_);
-  for (const auto& [linear, dy] : biases_) linear.BiasGradient(c, dy);
+  for (const auto& [gradient, dy] : biases_) c.backend->BiasGradient(dy, gradient);
   weights_.clear();
   biases_.clear();
 }
@@ -101,8 +97,7 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
   for (size_t r = 0; r + 1 < edges.size(); ++r) {
     const int64_t first = edges[r], count = edges[r + 1] - first;
     for (const Term& term : terms) {
-      if (count > 0)
-        weights_.AddLeaf(term.linear, r, term.dy.Rows(first, count), x.Rows(first, count));
+      if (count > 0) weights_.AddLeaf(term.linear, r, term.dy.Rows(first, count), x.Rows(first, count));
     }
   }
 }

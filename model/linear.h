@@ -65,8 +65,8 @@ class Linear {
   kernels::WeightGradient WeightGradient(Matrix dy, Matrix x) const;
   // The same of a routed expert, of rows of that rank's leaf.
   kernels::WeightGradient LeafGradient(size_t rank, Matrix dy, Matrix x) const;
-  // The bias's likewise, if there is one.
-  void BiasGradient(const Context& c, Matrix dy) const;
+  // The bias's likewise goes on here; null: there is none.
+  float* BiasGradient() const { return bias_ == nullptr ? nullptr : bias_->gradient.f32(); }
   // Whether ranks share the axis that is cut, and it is this one.
   bool Shares(Cut cut) const { return cut_ == cut && weight_->part.whole > 0; }
 
@@ -91,7 +91,7 @@ class WeightQueue {
 
  private:
   std::vector<kernels::WeightGradient> weights_;
-  std::vector<std::pair<Linear, Matrix>> biases_;
+  std::vector<std::pair<float*, Matrix>> biases_;
 };
 
 // The way back through a block's linears. What is queued is computed when asked for.

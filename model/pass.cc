@@ -205,7 +205,6 @@ Matrix TrainPass::Backward(bool weights_later) {
   Matrix dy = gradient(), dx;
   if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
-  TEMPER_CHECK(!weights_later || !weights.shared_out(), "weights that are shared out are not there later");
   const BatchView view = stack_.View(positions_, sequences_);
   const Workspace::Mark mark = space_.Here();
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
@@ -223,7 +222,7 @@ Matrix TrainPass::Backward(bool weights_later) {
     saved_[i].reset();
     if (i % 2 == 0) {
       weights.Release();
-      weights.ReleaseGradients();
+      weights.ReleaseGradients(weights_later);
     }
     if (!weights_later) space_.Release(mark);
   }
@@ -236,6 +235,10 @@ Matrix TrainPass::Backward(bool weights_later) {
   return dy;
 }
 
-void TrainPass::BackwardWeights() { later_.Compute(context()); }
+void TrainPass::BackwardWeights() {
+  later_.Compute(context());
+  for (size_t end = chunk_.end; end > chunk_.begin; end -= 2)
+    stack_.weights().EndGradients(stack_.UnitOf(end - 2));
+}
 
 }  // namespace temper

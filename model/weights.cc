@@ -23,26 +23,34 @@ UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Commun
   TEMPER_CHECK(backend->host_memory(), "weights are shared out in the host's memory only");
   for (const LayoutUnit& unit : kept_.layout().units()) {
     int64_t bytes = 0;
-    for (int64_t i = unit.begin; i < unit.end; ++i) {
-      if (!kept_.list()[i].trained) continue;
-      bytes = (bytes + 3) / 4 * 4;  // f32 behind bf16
-      at_[i] = bytes;
-      bytes += PartElements(kept_.list()[i]) * ElementBytes(i);
+    halves_.push_back({Half{.experts = false}, Half{.experts = true}});
+    for (Half& half : halves_.back()) {
+      for (int64_t i = unit.begin; i < unit.end; ++i) {
+        if (!IsOf(i, half.experts)) continue;
+        bytes = (bytes + 3) / 4 * 4;  // f32 behind bf16
+        at_[i] = bytes;
+        bytes += PartElements(kept_.list()[i]) * ElementBytes(i);
+      }
+      const int64_t elements = (half.experts ? unit.experts : unit.others).elements;
+      for (int rank = 0; rank <= ranks_.size() && elements > 0; ++rank)
+        half.edges.push_back(ByteOf(unit, half.experts, ShareOf(elements, rank, ranks_.size()).begin));
     }
-    std::vector<int64_t>& edges = edges_.emplace_back();
-    for (int rank = 0; rank <= ranks_.size(); ++rank)
-      edges.push_back(ByteOf(unit, ShareOf(unit.trained_elements, rank, ranks_.size()).begin));
     largest_ = std::max(largest_, bytes);
   }
+}
+
+bool UnitGather::IsOf(int64_t entry, bool experts) const {
+  const Parameter& parameter = kept_.list()[entry];
+  return parameter.trained && (parameter.expert >= 0) == experts;
 }
 
 int64_t UnitGather::ElementBytes(int64_t entry) const {
   return static_cast<int64_t>(kept_.list()[entry].value.element_size());
 }
 
-int64_t UnitGather::ByteOf(const LayoutUnit& unit, int64_t element) const {
+int64_t UnitGather::ByteOf(const LayoutUnit& unit, bool experts, int64_t element) const {
   for (int64_t i = unit.begin; i < unit.end; ++i) {
-    if (!kept_.list()[i].trained) continue;
+    if (!IsOf(i, experts)) continue;
     const int64_t elements = PartElements(kept_.list()[i]);
     if (element <= elements) return at_[i] + element * ElementBytes(i);
     element -= elements;
@@ -61,7 +69,8 @@ void UnitGather::Gather(int64_t unit) {
     std::memcpy(static_cast<char*>(At(i)) + mine.first_element * ElementBytes(i), mine.value.const_data_ptr(),
                 mine.value.nbytes());
   }
-  GatherBytes(memory_.get(), edges_[unit], ranks_);
+  for (const Half& half : halves_[unit])
+    if (!half.edges.empty()) GatherBytes(memory_.get(), half.edges, ranks_);
   gathered_ = unit;
 }
 
@@ -154,26 +163,47 @@ void Weights::AcquireGradients(int64_t unit) {
   gradients_of_ = unit;
 }
 
-void Weights::ReleaseGradients() {
+void Weights::ReleaseGradients(bool later) {
   if (gather_ == nullptr) return;
   const int64_t unit = std::exchange(gradients_of_, kNone);
-  unit_gradients_->End(unit);
-  if (unit != UnitGradients::kTiedHead) PlaceGradients(unit, nullptr);
+  if (!later) unit_gradients_->End(unit);
+  if (unit != UnitGradients::kTiedHead) PlaceGradients(unit, {});
 }
 
-void Weights::PlaceGradients(int64_t unit, float* floats) {
+void Weights::EndGradients(int64_t unit) {
+  if (gather_ != nullptr) unit_gradients_->End(unit);
+}
+
+void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers) {
   if (unit == UnitGradients::kTiedHead) {
-    head_.gradient = kernels::F32(floats, head_.n(), head_.k());
+    head_.gradient = kernels::F32(buffers.others, head_.n(), head_.k());
     return;
   }
   const LayoutUnit& of = parameters_.layout().units()[unit];
+  int64_t other = 0, expert = 0;
   for (int64_t i = of.begin; i < of.end; ++i) {
-    if (!parameters_.list()[i].trained) continue;
+    const LayoutEntry& entry = parameters_.layout().entries()[i];
+    if (!entry.trained) continue;
     Weight& weight = weights_[i];
-    weight.gradient = floats == nullptr ? Matrix() : kernels::F32(floats, weight.n(), weight.k());
+    int64_t& at = entry.expert >= 0 ? expert : other;
+    if (buffers.others == nullptr) {
+      weight.gradient = {};
+      weight.leaf_gradients.clear();
+    } else if (entry.expert >= 0) {
+      PlaceExpert(buffers.experts, at, &weight);
+    } else {
+      weight.gradient = kernels::F32(buffers.others + at, weight.n(), weight.k());
+    }
     if (!tied_ && i == head_entry_) head_.gradient = weight.gradient;
-    if (floats != nullptr) floats += weight.n() * weight.k();
+    at += weight.n() * weight.k();
   }
+}
+
+void Weights::PlaceExpert(const std::vector<float*>& of_leaves, int64_t at, Weight* weight) const {
+  weight->leaf_gradients.clear();
+  for (float* leaf : of_leaves)
+    weight->leaf_gradients.push_back(kernels::F32(leaf + at, weight->n(), weight->k()));
+  weight->gradient = of_leaves.size() == 1 ? weight->leaf_gradients[0] : Matrix();
 }
 
 const Weight* Weights::Find(const std::string& name) const {
@@ -217,30 +247,15 @@ void Weights::BindGradients(float* flat) {
 }
 
 void Weights::BindGradients(float* others, absl::Span<float* const> experts) {
-  int64_t other = 0, expert = 0;
+  BindGradients(others);
+  const int64_t others_floats = TrainedFloats() - ExpertFloats();
+  const std::vector<float*> of_leaves(experts.begin(), experts.end());
   for (size_t i = 0; i < weights_.size(); ++i) {
     const LayoutEntry& entry = parameters_.layout().entries()[i];
-    Weight& weight = weights_[i];
-    if (!entry.trained) continue;
-    if (entry.expert >= 0) {
-      weight.leaf_gradients.clear();
-      for (float* flat : experts)
-        weight.leaf_gradients.push_back(kernels::F32(flat + expert, weight.n(), weight.k()));
-      expert += entry.elements;
-    } else {
-      weight.gradient = kernels::F32(others + other, weight.n(), weight.k());
-      other += entry.elements;
-    }
-    if (static_cast<int64_t>(i) == head_entry_) head_.gradient = weight.gradient;
+    if (entry.expert >= 0 && entry.trained)
+      PlaceExpert(of_leaves, entry.offset - others_floats, &weights_[i]);
   }
-  if (tied_) head_.gradient = kernels::F32(others + other, head_.n(), head_.k());
-}
-
-int64_t Weights::ExpertFloats() const {
-  int64_t floats = 0;
-  for (const LayoutEntry& entry : parameters_.layout().entries())
-    if (entry.expert >= 0 && entry.trained) floats += entry.elements;
-  return floats;
+  if (tied_) head_.gradient = kernels::F32(others + others_floats, head_.n(), head_.k());
 }
 
 void Weights::FoldTiedHead() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,15 +33,22 @@ class UnitGather {
   int64_t bytes() const { return memory_ == nullptr ? 0 : largest_; }
 
  private:
-  // Where in a unit's bytes its trained element `element` begins.
-  int64_t ByteOf(const LayoutUnit& unit, int64_t element) const;
+  // A unit's routed experts, or all else of it: which of its bytes each rank keeps.
+  struct Half {
+    bool experts = false;
+    std::vector<int64_t> edges = {};  // between the ranks' bytes; none where it has nothing
+  };
+  // Whether the entry is of that half, and shared out.
+  bool IsOf(int64_t entry, bool experts) const;
+  // Where in a unit's bytes the trained element `element` of a half begins.
+  int64_t ByteOf(const LayoutUnit& unit, bool experts, int64_t element) const;
   int64_t ElementBytes(int64_t entry) const;
 
   const Parameters& kept_;
   kernels::Backend& backend_;
   Communicator& ranks_;
   std::vector<int64_t> at_;                  // of each entry, in its unit
-  std::vector<std::vector<int64_t>> edges_;  // of each unit, between the ranks' bytes
+  std::vector<std::array<Half, 2>> halves_;  // of each unit
   int64_t largest_ = 0;
   std::shared_ptr<void> memory_;
   int64_t gathered_ = -1;
@@ -52,8 +60,14 @@ class UnitGradients {
   virtual ~UnitGradients() = default;
   // Of a tied head, which is no unit of its own.
   static constexpr int64_t kTiedHead = -1;
-  // Memory for the unit's trained elements, one entry's behind the other's, to go on with.
-  virtual float* Begin(int64_t unit) = 0;
+  // Memory for a unit's trained elements, one entry's behind the other's: of its routed experts for each leaf
+  // whose rows they have (mesh.ep), and of all else.
+  struct Buffers {
+    float* others = nullptr;
+    std::vector<float*> experts = {};
+  };
+  // To go on with.
+  virtual Buffers Begin(int64_t unit) = 0;
   // Collective, in the order of Begin.
   virtual void End(int64_t unit) = 0;
 };
@@ -95,10 +109,11 @@ class Weights : public WeightSource {
   // at a time.
   void Acquire(int64_t unit);
   void Release();
-  // On the way back likewise: its gradients go on where UnitGradients says. The tied head's own part has no
-  // unit.
+  // On the way back likewise: its gradients go on where UnitGradients says, which takes them with the
+  // release, or, if some come `later`, with EndGradients. The tied head's own part has no unit.
   void AcquireGradients(int64_t unit);
-  void ReleaseGradients();
+  void ReleaseGradients(bool later = false);
+  void EndGradients(int64_t unit);
   // Whether they do.
   bool shared_out() const { return gather_ != nullptr; }
   int64_t embedding_unit() const { return embedding_unit_; }
@@ -120,7 +135,7 @@ class Weights : public WeightSource {
   // rank's buffer the gradients of its experts' weights one behind the other (ExpertFloats), in `others` all
   // other ones, then the tied head's own part.
   void BindGradients(float* others, absl::Span<float* const> experts);
-  int64_t ExpertFloats() const;
+  int64_t ExpertFloats() const { return parameters_.layout().expert_elements(); }
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const { return TrainedFloats() + (tied_ ? head_.n() * head_.k() : 0); }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.
@@ -129,8 +144,9 @@ class Weights : public WeightSource {
  private:
   static constexpr int64_t kNone = -2;
   void ShareOut(int64_t layers, Communicator* ranks);
-  // Where a unit's gradients are; null: nowhere.
-  void PlaceGradients(int64_t unit, float* floats);
+  // Where a unit's gradients are; none: nowhere.
+  void PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers);
+  void PlaceExpert(const std::vector<float*>& of_leaves, int64_t at, Weight* weight) const;
 
   Parameters parameters_;
   std::optional<Parameters> rounded_;

@@ -166,18 +166,6 @@ class Checker {
     if (sizes->cp > 1)
       return Fault("mesh.cp",
                    absl::StrCat("is ", sizes->cp, ": this version splits all axes but cp; set it to 1"));
-    if (sizes->pp > 1 && sizes->dp_shard > 1)
-      return Fault("mesh.pp", absl::StrCat("is ", sizes->pp, " beside mesh.dp_shard ", sizes->dp_shard,
-                                           ": this version splits one of them; set the other to 1"));
-    for (const Axis axis : {Axis::kDpShard, Axis::kPp}) {
-      if (sizes->ep == 1 || (*sizes)[axis] == 1) continue;
-      return Fault("mesh.ep",
-                   absl::StrCat("is ", sizes->ep, " beside mesh.", AxisName(axis), " ", (*sizes)[axis],
-                                ": this version splits one of them; set the other to 1"));
-    }
-    if (sizes->ep * sizes->tp > 8)
-      return Fault("mesh.ep", absl::StrCat("is ", sizes->ep, " with mesh.tp ", sizes->tp,
-                                           ": this version shares experts out to 8 ranks at most"));
     for (const Axis axis : {Axis::kDpShard, Axis::kPp, Axis::kTp, Axis::kEp}) {
       if ((*sizes)[axis] == 1 || recipe_.device == "cpu") continue;
       return Fault(absl::StrCat("mesh.", AxisName(axis)),

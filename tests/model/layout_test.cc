@@ -226,15 +226,19 @@ TEST(Layout, RanksThatShareUnitsKeepTheSameOfEach) {
       const Layout layout(config, PlaceOf({.dp_replicate = 1, .dp_shard = ranks}, rank));
       ASSERT_EQ(layout.units().size(), whole.units().size());
       for (const LayoutUnit& unit : layout.units()) {
-        int64_t kept = 0;
+        LayoutUnit kept;
         for (int64_t i = unit.begin; i < unit.end; ++i) {
           const LayoutEntry& entry = layout.entries()[i];
           if (!entry.trained) continue;
-          EXPECT_EQ(entry.offset, unit.offset + kept);
-          kept += entry.elements;
+          const LayoutUnit::Half& half = entry.expert >= 0 ? unit.experts : unit.others;
+          EXPECT_EQ(entry.offset, half.offset + kept.HalfOf(entry).elements);
+          kept.HalfOf(entry).elements += entry.elements;
         }
-        EXPECT_LE(kept, unit.trained_elements / ranks + 1);
-        EXPECT_GE(kept, unit.trained_elements / ranks);
+        for (const auto& [mine, all] : {std::pair(kept.others.elements, unit.others.elements),
+                                        std::pair(kept.experts.elements, unit.experts.elements)}) {
+          EXPECT_LE(mine, all / ranks + 1);
+          EXPECT_GE(mine, all / ranks);
+        }
       }
     }
   }

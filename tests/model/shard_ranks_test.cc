@@ -23,9 +23,13 @@ Sequences SequencesOf(int rank) {
 
 // What a rank sends for a gathering: all but what its neighbour has.
 int64_t SentFor(const Layout& layout, int64_t unit, int rank, int64_t bytes_each) {
-  const int64_t n = layout.units()[unit].trained_elements;
-  const Share next = ShareOf(n, (rank + 1) % kShardRanks, kShardRanks);
-  return (n - (next.end - next.begin)) * bytes_each;
+  const LayoutUnit& of = layout.units()[unit];
+  int64_t sent = 0;
+  for (const int64_t n : {of.others.elements, of.experts.elements}) {
+    const Share next = ShareOf(n, (rank + 1) % kShardRanks, kShardRanks);
+    sent += (n - (next.end - next.begin)) * bytes_each;
+  }
+  return sent;
 }
 
 std::unique_ptr<CausalLm> SharedPolicy(const Json& json, bool rounded, kernels::Backend* backend,
@@ -59,8 +63,8 @@ TEST_P(ShardRanks, HaveTheLogprobsOfOneAndSendEachUnitOnce) {
       int64_t largest = 0, sent = 0, kept = 0, all = 0;
       for (size_t unit = 0; unit < layout.units().size(); ++unit) {
         sent += SentFor(layout, static_cast<int64_t>(unit), comm.rank(), 4);
-        largest = std::max(largest, layout.units()[unit].trained_elements);
-        all += layout.units()[unit].trained_elements;
+        largest = std::max(largest, layout.units()[unit].trained_elements());
+        all += layout.units()[unit].trained_elements();
       }
       // A tied head is the embedding again.
       if (config.tie_word_embeddings) sent += SentFor(layout, weights.embedding_unit(), comm.rank(), 4);

@@ -8,8 +8,8 @@
 #include "comm/reduce.h"
 #include "kernels/backends/counting.h"
 #include "model/causal_lm.h"
+#include "trainer/update/leaf_gradients.h"
 #include "trainer/update/pipeline.h"
-#include "trainer/update/unit_sum.h"
 
 namespace temper {
 namespace {
@@ -68,26 +68,7 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   Weights& weights = counted.policy().weights();
   UpdateFootprint footprint{counted.Footprint()};
   footprint.trained = weights.TrainedFloats() * 4;
-  std::shared_ptr<void> gradient;
-  std::unique_ptr<UnitSum> units;
-  if (weights.shared_out()) {
-    units = std::make_unique<UnitSum>(&weights, kernels::QuantaRule{}, &counted.mesh().axis(Axis::kDpShard));
-    units->BeginLeaf(1);
-    units->BeginMicrobatch(/*last=*/true);
-  } else if (place.mesh.sizes.ep > 1) {  // a leaf of each rank's rows for the experts
-    const int64_t ep = place.mesh.sizes.ep, experts = weights.ExpertFloats();
-    const int64_t others = weights.GradientFloats() - experts;
-    footprint.gradient = (others + ep * experts) * 4;
-    gradient = counted.backend().Allocate(footprint.gradient);
-    auto* const floats = static_cast<float*>(gradient.get());
-    std::vector<float*> of_ranks;
-    for (int64_t r = 0; r < ep; ++r) of_ranks.push_back(floats + others + r * experts);
-    weights.BindGradients(floats, of_ranks);
-  } else {
-    footprint.gradient = weights.GradientFloats() * 4;
-    gradient = counted.backend().Allocate(footprint.gradient);
-    weights.BindGradients(static_cast<float*>(gradient.get()));
-  }
+  const std::unique_ptr<LeafGradients> leaves = MakeLeafGradients(&counted.policy(), {});
 
   Microbatch batch;
   const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
@@ -101,22 +82,27 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   Pipeline pipeline(&counted.policy(), updates.keep);
   pipeline.Run(batches, 1,
                {.loss = [](size_t, const float*, float*) {},
-                .bind = [](size_t) {},
+                .bind =
+                    [&](size_t batch) {
+                      leaves->Bind({static_cast<int64_t>(batch), /*last=*/true});
+                    },
                 .head_done = [](size_t) {},
                 .done = [](size_t) {}});
   footprint.activations = pipeline.bytes();
   footprint.gathered = weights.gathered_bytes();
-  // The share's sums, of 8 bytes, and what becomes of them.
-  if (units != nullptr) footprint.gradient = units->bytes() + 3 * footprint.trained;
+  // What becomes of the sums of a share comes to them.
+  footprint.gradient = leaves->bytes() + (weights.shared_out() ? footprint.trained : 0);
   footprint.sent = Sent(counted.mesh());
   for (int64_t& bytes : footprint.sent) bytes /= held;
-  Communicator& samples = units != nullptr ? counted.mesh().axis(Axis::kDpReplicate) : counted.mesh().dp();
-  const int64_t sent_before = samples.sent_bytes();
-  SumIntegers(
-      weights.TrainedFloats(), [](int64_t, absl::Span<int64_t>) {}, [](int64_t, absl::Span<const int64_t>) {},
-      samples);
-  GatherShares(nullptr, weights.TrainedFloats(), samples);
-  footprint.sent_sum[static_cast<int>(Axis::kDpReplicate)] = samples.sent_bytes() - sent_before;
+  const int64_t experts = place.mesh.sizes.ep > 1 ? weights.ExpertFloats() : 0;
+  for (const auto& [floats, ranks] : {std::pair(weights.TrainedFloats() - experts, &counted.mesh().keepers()),
+                                      std::pair(experts, &counted.mesh().expert_keepers())}) {
+    const int64_t sent_before = ranks->sent_bytes();
+    SumIntegers(
+        floats, [](int64_t, absl::Span<int64_t>) {}, [](int64_t, absl::Span<const int64_t>) {}, *ranks);
+    GatherShares(nullptr, floats, *ranks);
+    footprint.sent_sum[static_cast<int>(Axis::kDpReplicate)] += ranks->sent_bytes() - sent_before;
+  }
   return footprint;
 }
 

@@ -171,8 +171,6 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
                                     const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
   TEMPER_RETURN_IF_ERROR(CheckMesh(model, sizes));
-  if (sizes.dp_shard > 1 && sizes.ep > 1)
-    return absl::UnimplementedError("mesh.dp_shard beside mesh.ep: this version cannot plan both at once");
   Pools fullest;
   for (int64_t pipeline = 0; pipeline < sizes.pp; ++pipeline) {
     MeshPlace place{sizes, {}};

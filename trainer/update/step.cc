@@ -10,11 +10,10 @@
 #include "core/check.h"
 #include "core/trace.h"
 #include "trainer/update/packing.h"
+#include "trainer/update/tied_head.h"
 
 namespace temper {
 namespace {
-
-constexpr int kTiedTag = 4;  // of a tied head's gradient between the ends of a pipeline
 
 void AddSums(const LossSums& from, LossSums* to) {
   to->loss += from.loss;
@@ -121,20 +120,9 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
       options_(options),
       mesh_(mesh),
       pipeline_(model, options.keep),
-      sum_(&model->backend(), model->weights().TrainedFloats(),
-           {options.gradient_bits, options.gradient_leaves}) {
+      leaves_(MakeLeafGradients(model, {options.gradient_bits, options.gradient_leaves})) {
   TEMPER_CHECK(mesh.sizes().pp == model->mesh().sizes().pp, "a policy of another mesh");
-  const kernels::QuantaRule rule{options.gradient_bits, options.gradient_leaves};
-  if (mesh.sizes().ep > 1) {
-    TEMPER_CHECK(mesh.sizes().pp == 1 && mesh.sizes().dp_shard == 1, "experts are shared out alone");
-    experts_ = std::make_unique<ExpertSum>(model, rule);
-  }
-  if (!model->weights().shared_out()) return;
-  TEMPER_CHECK(mesh.sizes().pp == 1, "weights are shared out without a pipeline");
-  units_ = std::make_unique<UnitSum>(&model->weights(), rule, &mesh.axis(Axis::kDpShard));
 }
-
-Updater::~Updater() = default;
 
 std::vector<float> Updater::gradient() const {
   std::vector<float> host(model_->weights().TrainedFloats());
@@ -142,19 +130,6 @@ std::vector<float> Updater::gradient() const {
   if (total_ != nullptr)
     model_->backend().CopyToHost(kernels::F32(static_cast<float*>(total_.get()), 1, size), host.data());
   return host;
-}
-
-std::shared_ptr<void> Updater::BeginLeaf() {
-  std::shared_ptr<void> memory;
-  if (sum_.spare().empty()) {
-    memory = model_->backend().Allocate(model_->weights().GradientFloats() * 4);
-  } else {
-    memory = std::move(sum_.spare().back());
-    sum_.spare().pop_back();
-  }
-  float* const numbers = static_cast<float*>(memory.get());
-  model_->backend().Zero(kernels::F32(numbers, 1, model_->weights().GradientFloats()));
-  return memory;
 }
 
 std::vector<Updater::Piece> Updater::PiecesOf(const Leaves& leaves, int64_t leaf) const {
@@ -183,44 +158,13 @@ std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vec
   std::vector<Piece> all;
   for (size_t i = 0; i < of_leaves.size(); ++i) {
     const int64_t leaf = of_leaves[i].empty() ? -1 : of_leaves[i][0].leaf;
-    all.resize(all.size() + most[i] - of_leaves[i].size(), {.batch = {}, .leaf = leaf});
+    const size_t begin = all.size();
+    all.resize(begin + most[i] - of_leaves[i].size(), {.batch = {}, .leaf = leaf});
     for (Piece& piece : of_leaves[i]) all.push_back(std::move(piece));
-    all.back().last = true;
+    for (size_t at = begin; at < all.size(); ++at)
+      all[at].turn = {.leaf = static_cast<int64_t>(i), .last = at + 1 == all.size()};
   }
   return all;
-}
-
-void Updater::Bind(const std::vector<Piece>& pieces, size_t at) {
-  mesh_.world().Announce("updates");
-  const bool begins = at == 0 || pieces[at - 1].last;
-  if (experts_ != nullptr) {
-    if (begins) experts_->BeginLeaf();
-    return;
-  }
-  if (units_ == nullptr) {
-    std::shared_ptr<void>& memory = leaves_[pieces[at].leaf];
-    if (memory == nullptr) memory = BeginLeaf();
-    return model_->weights().BindGradients(static_cast<float*>(memory.get()));
-  }
-  if (begins) {
-    int64_t mine = 0;
-    for (size_t i = at; i == at || !pieces[i - 1].last; ++i) mine += pieces[i].count > 0 ? 1 : 0;
-    units_->BeginLeaf(mine);
-  }
-  units_->BeginMicrobatch(pieces[at].last);
-}
-
-void Updater::EndLeaf(int64_t leaf) {
-  if (experts_ != nullptr) return experts_->EndLeaf();
-  if (units_ != nullptr) return;  // they took it unit by unit
-  Communicator& ranks = model_->stack().pipeline();
-  if (model_->weights().tied() && ranks.rank() == 0) {
-    model_->weights().BindGradients(static_cast<float*>(leaves_.at(leaf).get()));
-    if (ranks.size() > 1)
-      model_->stack().ReceiveRows(model_->weights().head().gradient, ranks.size() - 1, kTiedTag);
-    model_->weights().FoldTiedHead();
-  }
-  sum_.Push(std::move(leaves_.extract(leaf).mapped()));
 }
 
 void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
@@ -249,35 +193,24 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                          dlogprobs += sequence.length() - 1;
                        }
                      },
-                 .bind = [&](size_t batch) { Bind(pieces, batch); },
+                 .bind =
+                     [&](size_t batch) {
+                       mesh_.world().Announce("updates");
+                       leaves_->Bind(pieces[batch].turn);
+                     },
                  .head_done =
                      [&](size_t batch) {
-                       if (model_->weights().tied() && ranks.size() > 1 && pieces[batch].last)
-                         model_->stack().SendRows(model_->weights().head().gradient, 0, kTiedTag);
+                       if (pieces[batch].turn.last) SendHeadGradient(model_);
                      },
                  .done =
                      [&](size_t batch) {
-                       if (pieces[batch].last) EndLeaf(pieces[batch].leaf);
+                       if (pieces[batch].turn.last) leaves_->EndLeaf(pieces[batch].turn.leaf);
                      }});
   if (ranks.size() == 1) return;
   const double spent = pipeline_.seconds() - seconds;
   const double share = spent > 0 ? (pipeline_.waited_seconds() - waited) / spent : 0;
   run->result->bubble =
       static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
-}
-
-void Updater::ShareTiedGradient() {
-  Communicator& ranks = model_->stack().pipeline();
-  if (ranks.size() == 1 || !model_->weights().tied()) return;
-  const Layout& layout = model_->parameters().layout();
-  const LayoutEntry& entry = layout.entries()[layout.Find("model.embed_tokens.weight")];
-  const Matrix gradient =
-      kernels::F32(static_cast<float*>(total_.get()) + entry.offset, entry.shape[0], entry.shape[1]);
-  if (ranks.rank() == 0) {
-    model_->stack().SendRows(gradient, ranks.size() - 1, kTiedTag);
-  } else {
-    model_->stack().ReceiveRows(gradient, 0, kTiedTag);
-  }
 }
 
 LossSums Updater::SumOfAll(const std::vector<LeafSums>& mine) const {
@@ -293,22 +226,6 @@ LossSums Updater::SumOfAll(const std::vector<LeafSums>& mine) const {
   return all;
 }
 
-void Updater::GiveBackTotal() {
-  if (total_ != nullptr && units_ == nullptr && experts_ == nullptr) sum_.spare().push_back(total_);
-  total_ = nullptr;
-}
-
-std::shared_ptr<void> Updater::TakeSum() {
-  if (experts_ != nullptr) return experts_->Take();
-  if (units_ == nullptr) {
-    if (sum_.empty()) sum_.Push(BeginLeaf());
-    return sum_.Take(mesh_.dp());
-  }
-  const bool in_range = mesh_.dp().Sum(units_->in_range() ? 0 : 1) == 0;
-  std::shared_ptr<void> gradient = units_->Take(mesh_.axis(Axis::kDpReplicate));
-  return in_range ? gradient : nullptr;
-}
-
 StepResult Updater::Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                            double learning_rate, LossFunction loss) {
   TEMPER_CHECK(static_cast<int64_t>(leaves.size()) == options_.gradient_leaves);
@@ -316,15 +233,15 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   StepResult result;
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
-  GiveBackTotal();
+  leaves_->GiveBack(std::exchange(total_, nullptr));
   Run run{leaves, temperature, loss, &result};
   RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_)[mesh_.dp_rank()]), &run);
   {
     const TraceSpan summing("phase", "sum of leaves");
-    total_ = TakeSum();
+    total_ = leaves_->Take();
   }
   // A rank whose part of the policy is in range goes by its mates'.
-  if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0) GiveBackTotal();
+  if (mesh_.mates().Sum(total_ == nullptr ? 1 : 0) > 0) leaves_->GiveBack(std::exchange(total_, nullptr));
   result.sums = SumOfAll(run.sums);
   if (total_ == nullptr) {
     result.applied = false;
@@ -332,7 +249,7 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
     return result;
   }
   const TraceSpan stepping("phase", "optimizer");
-  ShareTiedGradient();
+  ShareTiedGradient(model_, static_cast<float*>(total_.get()));
   static_cast<OptimizerStep&>(result) =
       optimizer_->Step(config, learning_rate, static_cast<const float*>(total_.get()));
   return result;

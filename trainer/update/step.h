@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <vector>
 
@@ -10,12 +9,10 @@
 #include "absl/types/span.h"
 #include "comm/mesh.h"
 #include "model/causal_lm.h"
-#include "trainer/update/expert_sum.h"
-#include "trainer/update/gradient_sum.h"
+#include "trainer/update/leaf_gradients.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/optimizer.h"
 #include "trainer/update/pipeline.h"
-#include "trainer/update/unit_sum.h"
 
 namespace temper {
 
@@ -55,7 +52,6 @@ struct StepResult : OptimizerStep {
 class Updater {
  public:
   Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh);
-  ~Updater();
 
   // Without any sequence there is no step: nothing decays, no moment moves and gradient() stays. Nor where a
   // value of a leaf is not finite, or too large for gradient_bits, on any rank: `applied` is false, the norm
@@ -71,7 +67,7 @@ class Updater {
     Microbatch batch;
     int64_t leaf = 0;
     size_t first = 0, count = 0;  // of the leaf's sequences; 0: it is empty
-    bool last = false;            // of the leaf, or of all ranks' leaves that run together
+    LeafTurn turn = {};
   };
   // What an update is made of, and what it comes to.
   struct Run {
@@ -89,19 +85,6 @@ class Updater {
   std::vector<Piece> Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const;
   // Puts them through the model, there and back.
   void RunPieces(const std::vector<Piece>& pieces, Run* run);
-  // Gradients of the piece are computed next.
-  void Bind(const std::vector<Piece>& pieces, size_t at);
-  // All gradients of its leaf are there.
-  void EndLeaf(int64_t leaf);
-  // A leaf's gradient, all zeros.
-  std::shared_ptr<void> BeginLeaf();
-  // The gradient of all ranks' leaves, of what this rank keeps; null where a value was out of range on one of
-  // the ranks that share the samples.
-  std::shared_ptr<void> TakeSum();
-  // The last update's memory is free for leaves.
-  void GiveBackTotal();
-  // Of a pipeline whose head is tied: its last rank gets the embedding's gradient from the first.
-  void ShareTiedGradient();
   // The figures of all ranks' sequences, summed in the order of leaves.
   LossSums SumOfAll(const std::vector<LeafSums>& mine) const;
 
@@ -110,11 +93,8 @@ class Updater {
   StepOptions options_;
   const Mesh& mesh_;
   Pipeline pipeline_;
-  GradientSum sum_;
-  std::unique_ptr<UnitSum> units_;                   // in its place where ranks share the weights out,
-  std::unique_ptr<ExpertSum> experts_;               // or the experts
-  std::map<int64_t, std::shared_ptr<void>> leaves_;  // that are on their way
-  std::shared_ptr<void> total_;                      // of the last update, in the backend's memory
+  std::unique_ptr<LeafGradients> leaves_;
+  std::shared_ptr<void> total_;  // of the last update, in the backend's memory
 };
 
 // The leaves of each rank of Mesh::dp(), ascending: the largest go first, each to the rank with the fewest

@@ -16,6 +16,7 @@ namespace temper {
 struct RankOutcome {
   Parameters weights, m, v;
   StepResult last;
+  std::vector<float> logprobs;
 };
 
 // A flat buffer's tensors.
@@ -45,6 +46,12 @@ inline RankOutcome TwoUpdatesOnRank(const Json& json, const Sample& sample, cons
             LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
     policy.model.WeightsChanged(update + 1);
   }
+  std::vector<const TrainSequence*> all;
+  for (const TrainSequence& sequence : sample.sequences) all.push_back(&sequence);
+  SequenceLogprobs(policy.model, all, options.tokens_per_microbatch, kTemperature,
+                   [&](size_t, absl::Span<const float> logprobs) {
+                     outcome.logprobs.insert(outcome.logprobs.end(), logprobs.begin(), logprobs.end());
+                   });
   const Layout& layout = policy.model.parameters().layout();
   outcome.weights = policy.model.parameters().Clone();
   outcome.m = TensorsOfFlat(optimizer.m(), layout);
@@ -82,6 +89,9 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
       EXPECT_EQ(got.last.grown, alone.last.grown) << what;
       EXPECT_EQ(got.last.growth, alone.last.growth) << what;
       EXPECT_EQ(got.last.largest, alone.last.largest) << what;
+      EXPECT_EQ(got.last.sums.tokens, alone.last.sums.tokens) << what;
+      EXPECT_EQ(got.logprobs, alone.logprobs) << what;
+      EXPECT_EQ(got.last.bubble > 0, sizes.pp > 1) << what;
       EXPECT_EQ(got.last.local_tokens<alone.last.local_tokens, mesh.dp_size()> 1) << what;
     });
   }

@@ -55,29 +55,30 @@ TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
     Policy policy(OddDeepseek(), mesh);
     Weights& weights = policy.model.weights();
     Communicator& ranks = mesh.axis(Axis::kDpShard);
-    UnitSum sum(&weights, {.bits = 50, .leaves = 5}, &ranks);
+    const auto leaves = MakeLeafGradients(&policy.model, {.bits = 50, .leaves = 5});
     TrainPass pass(&policy.model.stack(), TrainPass::Keep::kAll);
     const Microbatch batch = Packed({RandomTokens(711, 20 + comm.rank(), 1)});
     std::vector<float> logprobs(batch.tokens.size());
     const int64_t before = ranks.sent_bytes();
-    sum.BeginLeaf(1);
-    sum.BeginMicrobatch(/*last=*/true);
+    leaves->Bind({.leaf = 0, .last = true});
     pass.Logprobs(batch, 1.0f, logprobs.data());
     pass.Backward(logprobs.data());
     int64_t expected = 0, largest = 0, all = 0;
     const Layout& layout = policy.model.parameters().layout();
     for (int64_t unit = 0; unit < static_cast<int64_t>(layout.units().size()); ++unit) {
-      const int64_t n = layout.units()[unit].trained_elements;
-      const Share own = ShareOf(n, comm.rank(), kShardRanks),
-                  next = ShareOf(n, (comm.rank() + 1) % kShardRanks, kShardRanks);
+      const LayoutUnit& of = layout.units()[unit];
       // The head lies there still when the way back begins; the embedding's weights are not needed on it.
       const int times = unit == weights.embedding_unit() || unit == weights.head_unit() ? 1 : 2;
-      expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
-      largest = std::max(largest, n);
-      all += n;
+      for (const int64_t n : {of.others.elements, of.experts.elements}) {
+        const Share own = ShareOf(n, comm.rank(), kShardRanks),
+                    next = ShareOf(n, (comm.rank() + 1) % kShardRanks, kShardRanks);
+        expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
+      }
+      largest = std::max(largest, of.trained_elements());
+      all += of.trained_elements();
     }
     EXPECT_EQ(ranks.sent_bytes() - before, expected);
-    EXPECT_EQ(sum.bytes(), largest * 4 + layout.trained_elements() * 8);
+    EXPECT_EQ(leaves->bytes(), largest * 4 + layout.trained_elements() * 8);
     EXPECT_LE(layout.trained_elements(), all / kShardRanks + static_cast<int64_t>(layout.units().size()));
     Optimizer optimizer(&policy.model);
     EXPECT_EQ(optimizer.m().numel(), layout.trained_elements());

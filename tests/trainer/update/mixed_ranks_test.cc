@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// An update on ranks that share the policy along several axes at once leaves the weights, the moments and the
+// figures of one rank: each of the axes that cut weights beside each other one, under every schedule.
+#include "tests/trainer/update/layouts.h"
+
+namespace temper {
+namespace {
+
+constexpr PipelineKind kLate = PipelineKind::kZeroBubble;
+
+// Sizes that two ranks share, and ten experts, which the ranks of mesh.ep have unlike numbers of.
+Json Deep(Json json, int64_t key_heads) {
+  json.update(Json::parse(R"({"num_attention_heads": 4, "intermediate_size": 92, "moe_intermediate_size": 28,
+      "num_hidden_layers": 5})"));
+  json["num_key_value_heads"] = key_heads;
+  return json;
+}
+
+TEST(UpdateOnMixedRanks, WhoShareTheWeightsOutAndTheLayersHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddDeepseek(), 4),
+                                {{.dp_replicate = 1, .dp_shard = 2, .pp = 2},
+                                 {.dp_replicate = 2, .dp_shard = 2, .pp = 2, .pp_schedule = kLate},
+                                 {.dp_replicate = 1, .dp_shard = 3, .pp = 2, .pp_chunks = 2},
+                                 {.dp_replicate = 1, .dp_shard = 2, .pp = 2, .tp = 2, .pp_schedule = kLate}});
+}
+
+TEST(UpdateOnMixedRanks, WhoShareATiedHeadOutHasTheBitsOfOne) {
+  const std::vector<MeshSizes> meshes = {
+      {.dp_replicate = 1, .dp_shard = 3, .pp = 2},
+      {.dp_replicate = 1, .dp_shard = 2, .pp = 2, .pp_chunks = 2, .pp_schedule = kLate},
+      {.dp_replicate = 1, .dp_shard = 2, .pp = 5, .pp_schedule = kLate}};
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddQwen2(), 2), meshes);
+  // A leaf a microbatch: several are on their way in each rank.
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddQwen2(), 2), meshes, /*tokens=*/4096, /*leaves=*/11);
+}
+
+TEST(UpdateOnMixedRanks, WhoShareTheExpertsAndTheLayersHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddDeepseek(), 4),
+                                {{.dp_replicate = 1, .pp = 2, .ep = 2},
+                                 {.dp_replicate = 2, .pp = 2, .ep = 2, .pp_schedule = kLate},
+                                 {.dp_replicate = 1, .pp = 2, .ep = 4, .pp_chunks = 2, .pp_schedule = kLate},
+                                 {.dp_replicate = 1, .pp = 2, .tp = 2, .ep = 2}});
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddQwen3Moe(), 2),
+                                {{.dp_replicate = 1, .pp = 3, .ep = 2, .pp_schedule = kLate}},
+                                /*tokens=*/4096, /*leaves=*/11);
+}
+
+TEST(UpdateOnMixedRanks, WhoShareTheExpertsAndTheWeightsOutHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddDeepseek(), 4),
+                                {{.dp_replicate = 1, .dp_shard = 2, .ep = 2},
+                                 {.dp_replicate = 2, .dp_shard = 2, .ep = 4},
+                                 {.dp_replicate = 1, .dp_shard = 2, .tp = 2, .ep = 2}},
+                                /*tokens=*/50, /*leaves=*/16);
+  ExpectLayoutsHaveTheBitsOfOne(Deep(OddQwen3Moe(), 2), {{.dp_replicate = 1, .dp_shard = 3, .ep = 4}},
+                                /*tokens=*/4096, /*leaves=*/12);
+}
+
+TEST(UpdateOnMixedRanks, OfAllAxesHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(
+      Deep(OddDeepseek(), 4),
+      {{.dp_replicate = 1, .dp_shard = 2, .pp = 2, .ep = 2},
+       {.dp_replicate = 1, .dp_shard = 2, .pp = 2, .tp = 2, .ep = 2, .pp_schedule = kLate},
+       {.dp_replicate = 2, .dp_shard = 2, .pp = 2, .ep = 2, .pp_chunks = 2, .pp_schedule = kLate}},
+      /*tokens=*/50, /*leaves=*/8);
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "model/causal_lm.h"
+
+namespace temper {
+
+// Of a microbatch: which of the leaves that a rank makes, one behind another, it belongs to. Ranks that run
+// in step (Mesh::in_step) have each as many leaves, and as many microbatches in each.
+struct LeafTurn {
+  int64_t leaf = 0;
+  bool last = false;  // microbatch of it
+};
+
+// The gradient of an update: where the gradients of leaves are made, and their sum over all ranks, as
+// integers (kernels/gradient_sum.h): the same bits for any order of leaves and any assignment of them to
+// ranks. It alone knows which ranks a part of the gradient is summed over. Where ranks share the experts
+// (mesh.ep) rows come to an expert from all of them, each of which has a leaf at hand: its gradient is made
+// of each of these leaves apart, so that an expert's leaf is the same chain as on one rank.
+class LeafGradients {
+ public:
+  virtual ~LeafGradients() = default;
+
+  // Gradients of a microbatch are computed next. In a pipeline leaves may be on their way side by side; of
+  // each weight microbatches come in their order.
+  virtual void Bind(const LeafTurn& turn) = 0;
+  // All gradients of the leaf are there.
+  virtual void EndLeaf(int64_t leaf) = 0;
+  // Collective, of all ranks but those of a pipeline and of mesh.tp: what this rank keeps of the gradient,
+  // flat by the layout, in the backend's memory; null where a value was out of range on one of them. The sum
+  // is empty again.
+  virtual std::shared_ptr<void> Take() = 0;
+  // That memory is not needed any more.
+  virtual void GiveBack(std::shared_ptr<void> gradient) = 0;
+  // That a leaf takes, or, where ranks share the weights out, all leaves and their sum.
+  virtual int64_t bytes() const = 0;
+};
+
+// The policy outlives it.
+std::unique_ptr<LeafGradients> MakeLeafGradients(CausalLm* model, const kernels::QuantaRule& rule);
+
+}  // namespace temper

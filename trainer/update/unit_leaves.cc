@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/update/unit_leaves.h"
+
+#include <algorithm>
+
+#include "comm/reduce.h"
+#include "kernels/backend.h"
+#include "trainer/update/tied_head.h"
+
+namespace temper {
+
+UnitLeaves::UnitLeaves(CausalLm* model, const kernels::QuantaRule& rule)
+    : model_(*model), weights_(model->weights()), rule_(rule) {
+  weights_.BindGradients(this);
+}
+
+int64_t UnitLeaves::FloatsOf(int64_t unit) const {
+  if (unit == kTiedHead) return weights_.head().n() * weights_.head().k();
+  const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  return of.others.elements + model_.mesh().sizes().ep * of.experts.elements;
+}
+
+// In the smallest spare memory that is large enough, or in place of the largest.
+UnitLeaves::Memory UnitLeaves::Zeros(int64_t floats) {
+  std::sort(spare_.begin(), spare_.end(),
+            [](const Memory& a, const Memory& b) { return a.floats < b.floats; });
+  auto best = std::find_if(spare_.begin(), spare_.end(),
+                           [&](const Memory& memory) { return memory.floats >= floats; });
+  Memory memory;
+  if (best == spare_.end()) {
+    if (!spare_.empty()) {
+      allocated_ -= spare_.back().floats * 4;
+      spare_.pop_back();
+    }
+    memory = {floats, weights_.backend().Allocate(floats * 4)};
+    allocated_ += floats * 4;
+  } else {
+    memory = std::move(*best);
+    spare_.erase(best);
+  }
+  weights_.backend().Zero(kernels::F32(static_cast<float*>(memory.begin.get()), 1, floats));
+  return memory;
+}
+
+void UnitLeaves::Bind(const LeafTurn& turn) { turn_ = turn; }
+
+UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
+  Memory& memory = made_[{turn_.leaf, unit}];
+  if (memory.begin == nullptr) memory = Zeros(FloatsOf(unit));
+  Buffers buffers{static_cast<float*>(memory.begin.get())};
+  if (unit == kTiedHead) return buffers;
+  const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  for (int64_t rank = 0; rank < model_.mesh().sizes().ep && of.experts.elements > 0; ++rank)
+    buffers.experts.push_back(buffers.others + of.others.elements + rank * of.experts.elements);
+  return buffers;
+}
+
+void UnitLeaves::End(int64_t unit) {
+  if (!turn_.last || unit == kTiedHead) return;
+  if (unit == weights_.embedding_unit()) {
+    if (weights_.tied() && model_.stack().pipeline().size() > 1) {  // the last rank's
+      weights_.AcquireGradients(kTiedHead);
+      weights_.ReleaseGradients();
+    }
+    AddHeadGradient(&model_);
+  }
+  const Buffers made = Begin(unit);
+  const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  AddShares(of.others, {made.others});
+  AddShares(of.experts, made.experts);
+  spare_.push_back(std::move(made_.extract({turn_.leaf, unit}).mapped()));
+}
+
+void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<float* const> of_leaves) {
+  if (part.elements == 0) return;
+  Communicator& ranks = model_.mesh().axis(Axis::kDpShard);
+  const int64_t share = ShareOf(part.elements, ranks.rank(), ranks.size()).begin;
+  if (!ranks.counts_only()) sums_.resize(weights_.TrainedFloats());
+  SumIntegers(
+      part.elements,
+      [&](int64_t begin, absl::Span<int64_t> sums) {
+        for (float* made : of_leaves) {
+          const kernels::LeafSum leaf = {.rule = rule_, .n = part.elements, .first = made};
+          in_range_ &= weights_.backend().AddQuanta(leaf, begin, sums);
+        }
+      },
+      [&](int64_t begin, absl::Span<const int64_t> sums) {
+        if (sums.empty()) return;
+        int64_t* const to = sums_.data() + part.offset + begin - share;
+        for (size_t i = 0; i < sums.size(); ++i) to[i] += sums[i];
+      },
+      ranks);
+}
+
+void UnitLeaves::EndLeaf(int64_t leaf) {
+  const auto head = made_.find({leaf, kTiedHead});
+  if (head == made_.end()) return;
+  spare_.push_back(std::move(head->second));
+  made_.erase(head);
+}
+
+std::shared_ptr<void> UnitLeaves::Take() {
+  const Mesh& mesh = model_.mesh();
+  const bool in_range = mesh.dp().Sum(in_range_ ? 0 : 1) == 0;
+  in_range_ = true;
+  const int64_t n = weights_.TrainedFloats(), experts = weights_.ExpertFloats();
+  sums_.resize(n);
+  std::shared_ptr<void> memory = weights_.backend().Allocate(n * 4);
+  float* const gradient = static_cast<float*>(memory.get());
+  TakePart({n - experts, 0}, mesh.keepers(), gradient);
+  TakePart({experts, n - experts}, mesh.expert_keepers(), gradient);
+  std::fill(sums_.begin(), sums_.end(), 0);
+  return in_range ? memory : nullptr;
+}
+
+void UnitLeaves::TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient) {
+  SumIntegers(
+      part.elements,
+      [&](int64_t begin, absl::Span<int64_t> sums) {
+        for (size_t i = 0; i < sums.size(); ++i)
+          sums[i] += sums_[part.offset + begin + static_cast<int64_t>(i)];
+      },
+      [&](int64_t begin, absl::Span<const int64_t> sums) {
+        kernels::FromQuanta(rule_.bits, sums, gradient + part.offset + begin);
+      },
+      ranks);
+  GatherShares(gradient + part.offset, part.elements, ranks);
+}
+
+}  // namespace temper

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "trainer/update/leaf_gradients.h"
+
+namespace temper {
+
+// LeafGradients of weights that ranks share out (mesh.dp_shard): of each unit every rank keeps the sums of
+// its share, as integers. A unit's gradient is there whole from its first microbatch of a leaf to its last,
+// so that of a leaf of one microbatch there is but one unit's at a time.
+class UnitLeaves final : public LeafGradients, public UnitGradients {
+ public:
+  UnitLeaves(CausalLm* model, const kernels::QuantaRule& rule);
+
+  void Bind(const LeafTurn& turn) override;
+  Buffers Begin(int64_t unit) override;
+  void End(int64_t unit) override;
+  void EndLeaf(int64_t leaf) override;
+  std::shared_ptr<void> Take() override;
+  void GiveBack(std::shared_ptr<void>) override {}
+  // Memory stays from leaf to leaf, but for what Take gives away.
+  int64_t bytes() const override { return allocated_ + weights_.TrainedFloats() * 8; }
+
+ private:
+  struct Memory {
+    int64_t floats = 0;
+    std::shared_ptr<void> begin;
+  };
+  // A tied head's own part is added to the embedding's, which comes after it.
+  int64_t FloatsOf(int64_t unit) const;
+  Memory Zeros(int64_t floats);
+  // A part of a unit's gradient, of which each rank keeps its share, at `offset` of the sums.
+  void AddShares(const LayoutUnit::Half& part, absl::Span<float* const> of_leaves);
+  void TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient);
+
+  CausalLm& model_;
+  Weights& weights_;
+  const kernels::QuantaRule rule_;
+  LeafTurn turn_;
+  std::map<std::pair<int64_t, int64_t>, Memory> made_;  // by leaf and unit
+  std::vector<Memory> spare_;
+  int64_t allocated_ = 0;
+  std::vector<int64_t> sums_;  // of this rank's share, flat by the layout
+  bool in_range_ = true;
+};
+
+}  // namespace temper
