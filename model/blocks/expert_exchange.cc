@@ -2,16 +2,15 @@
 #include "model/blocks/expert_exchange.h"
 
 #include <algorithm>
-#include <functional>
 
+#include "comm/parcels.h"
 #include "comm/reduce.h"
 #include "core/check.h"
-#include "model/across.h"
 
 namespace temper {
 namespace {
 
-constexpr int kExpertTag = 3;
+constexpr int kTakeTag = 3;
 
 Communicator& ExpertRanks(const Context& c) { return c.mesh->axis(Axis::kEp); }
 
@@ -24,28 +23,6 @@ std::vector<int> OwnersOf(const Context& c, const kernels::RouteShape& shape) {
     for (int64_t e = share.begin; e < share.end; ++e) owners[e] = static_cast<int>(q);
   }
   return owners;
-}
-
-// Each rank's bytes to each other one, whose lengths both know; and what is this rank's own.
-struct Parcel {
-  const void* out;
-  int64_t out_bytes;
-  void* in;
-  int64_t in_bytes;
-};
-void SwapParcels(Communicator& ranks, const std::function<Parcel(int to, int from)>& parcel) {
-  for (int distance = 0; distance < ranks.size(); ++distance) {
-    const int to = (ranks.rank() + distance) % ranks.size();
-    const int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
-    const Parcel p = parcel(to, from);
-    const auto out_bytes = static_cast<size_t>(p.out_bytes), in_bytes = static_cast<size_t>(p.in_bytes);
-    if (distance == 0 && ranks.counts_only()) continue;
-    if (distance == 0) {
-      std::copy_n(static_cast<const char*>(p.out), out_bytes, static_cast<char*>(p.in));
-    } else {
-      ranks.SendReceive({p.out, out_bytes, to, p.in, in_bytes, from, kExpertTag});
-    }
-  }
 }
 
 // Where ranks are not there each row goes to as many as it has experts, and every expert gets as many.
@@ -65,7 +42,11 @@ ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t 
                   .entry = c.workspace->Ints(slots),
                   .offsets = {}};
   for (const int64_t bytes : {int64_t{8}, to_each * shape.top_k * 4, to_each * shape.top_k * 4})
-    SwapParcels(ExpertRanks(c), [&](int, int) -> Parcel { return {nullptr, bytes, nullptr, bytes}; });
+    SwapParcels(
+        [&](int, int) -> Parcel {
+          return {nullptr, bytes, nullptr, bytes};
+        },
+        kTakeTag, ExpertRanks(c));
   const Share mine =
       ShareOf(shape.experts, c.mesh->place()[Axis::kTp] * ep + c.mesh->place()[Axis::kEp], owners);
   for (int64_t e = 0; e <= shape.experts; ++e) {
@@ -75,54 +56,53 @@ ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t 
   return even;
 }
 
-// What a rank gives the rows of all comes back as the sum over all ranks' experts, in their tree.
-void ReturnRows(const Context& c, const ExpertRows& rows, Matrix part, Matrix out) {
-  Communicator& ranks = ExpertRanks(c);
-  const int64_t cols = part.cols;
-  const Workspace::Mark mark = c.workspace->Here();
-  // Of each rank a row for each of this one's, 0 where it has none of the row's experts.
-  std::vector<Matrix> sums;
-  for (int q = 0; q < ranks.size(); ++q) sums.push_back(c.workspace->NewRows(out.rows, cols));
-  size_t most = 0;
-  for (const std::vector<int32_t>& sent : rows.sent) most = std::max(most, sent.size());
-  const Matrix came = c.workspace->NewRows(static_cast<int64_t>(most), cols);
-  const int64_t row_bytes = cols * static_cast<int64_t>(sizeof(float));
-  for (int distance = 0; distance < ranks.size(); ++distance) {
-    const int to = (ranks.rank() + distance) % ranks.size();
-    const int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
-    const auto out_bytes = static_cast<size_t>((rows.edges[to + 1] - rows.edges[to]) * row_bytes);
-    const auto in_bytes = rows.sent[from].size() * static_cast<size_t>(row_bytes);
-    const float* theirs = part.f32() + rows.edges[to] * cols;
-    if (distance > 0) {
-      ranks.SendReceive({theirs, out_bytes, to, came.f32(), in_bytes, from, kExpertTag});
-      theirs = came.f32();
-    }
-    c.backend->Zero(sums[from]);
-    for (size_t i = 0; i < rows.sent[from].size() && !ranks.counts_only(); ++i)
-      std::copy_n(theirs + static_cast<int64_t>(i) * cols, cols, sums[from].Row(rows.sent[from][i]));
+// Where ranges are cut: the entries of this rank's own rows, and who computes them.
+void FindReturned(const Context& c, const kernels::RouteShape& shape, const kernels::Routing& own,
+                  int64_t rows, ExpertRows* taken) {
+  const MeshSizes& sizes = c.mesh->sizes();
+  const Share beside = ShareOf(shape.experts, c.mesh->place()[Axis::kTp], sizes.tp);
+  taken->own_shape = shape;
+  taken->own_shape.begin = static_cast<int>(beside.begin);
+  taken->own_shape.end = static_cast<int>(beside.end);
+  const int64_t slots = rows * shape.top_k;
+  taken->own = {.ids = own.ids,
+                .weights = own.weights,
+                .scores = nullptr,
+                .row = c.workspace->Ints(slots),
+                .entry = c.workspace->Ints(slots),
+                .offsets = {}};
+  taken->returned.resize(sizes.ep);
+  if (taken->even) {
+    taken->own.offsets.assign(shape.experts + 1, slots / sizes.tp);
+    for (std::vector<int32_t>& of_rank : taken->returned) of_rank.resize(slots / (sizes.tp * sizes.ep));
+    return;
   }
-  for (size_t apart = 1; apart < sums.size(); apart *= 2) {
-    for (size_t q = 0; q < sums.size(); q += 2 * apart) c.backend->Add(sums[q + apart], sums[q]);
+  kernels::SortEntries(taken->own_shape, rows, &taken->own);
+  for (int64_t slot = 0; slot < slots; ++slot) {
+    const int owner = taken->owners[own.ids[slot]];
+    if (owner >= 0) taken->returned[owner].push_back(taken->own.entry[slot]);
   }
-  c.backend->Copy(sums[0], out);
-  c.workspace->Release(mark);
 }
 
 }  // namespace
 
 ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const kernels::Routing& own,
                     int64_t rows) {
-  if (!RowsAreSent(c)) return {own, rows, {}, {}};
+  if (!RowsAreSent(c)) return {.routing = own, .count = rows};
   TEMPER_CHECK(c.backend->host_memory());
   Communicator& ranks = ExpertRanks(c);
   const int top_k = shape.top_k;
-  if (ranks.counts_only()) return EvenRows(c, shape, rows);
-  const std::vector<int> owners = OwnersOf(c, shape);
   ExpertRows taken;
+  if (ranks.counts_only()) {
+    taken = EvenRows(c, shape, rows);
+    if (RangesAreCut(c)) FindReturned(c, shape, own, rows, &taken);
+    return taken;
+  }
+  taken.owners = OwnersOf(c, shape);
   taken.sent.resize(ranks.size());
   for (int64_t row = 0; row < rows; ++row) {
     for (int i = 0; i < top_k; ++i) {
-      const int owner = owners[own.ids[row * top_k + i]];
+      const int owner = taken.owners[own.ids[row * top_k + i]];
       if (owner < 0 || (!taken.sent[owner].empty() && taken.sent[owner].back() == row)) continue;
       taken.sent[owner].push_back(static_cast<int32_t>(row));
     }
@@ -130,7 +110,7 @@ ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const ke
   // How many, then their experts and weights.
   std::vector<int64_t> sizes(ranks.size()), counts(ranks.size());
   for (int q = 0; q < ranks.size(); ++q) sizes[q] = static_cast<int64_t>(taken.sent[q].size());
-  SwapParcels(ranks, [&](int to, int from) -> Parcel { return {&sizes[to], 8, &counts[from], 8}; });
+  SwapParcels([&](int to, int from) -> Parcel { return {&sizes[to], 8, &counts[from], 8}; }, kTakeTag, ranks);
   taken.edges = {0};
   for (const int64_t count : counts) taken.edges.push_back(taken.edges.back() + count);
   taken.count = taken.edges.back();
@@ -144,21 +124,24 @@ ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const ke
   std::vector<int32_t> ids;
   std::vector<float> weights;
   const auto slot_bytes = [&](int64_t count) { return count * top_k * int64_t{4}; };
-  SwapParcels(ranks, [&](int to, int from) -> Parcel {
+  const auto parcel_of_ids = [&](int to, int from) -> Parcel {
     ids.clear();
     for (const int32_t row : taken.sent[to])
       ids.insert(ids.end(), own.ids + row * top_k, own.ids + (row + 1) * top_k);
     return {ids.data(), slot_bytes(sizes[to]), taken.routing.ids + taken.edges[from] * top_k,
             slot_bytes(counts[from])};
-  });
-  SwapParcels(ranks, [&](int to, int from) -> Parcel {
+  };
+  SwapParcels(parcel_of_ids, kTakeTag, ranks);
+  const auto parcel_of_weights = [&](int to, int from) -> Parcel {
     weights.clear();
     for (const int32_t row : taken.sent[to])
       weights.insert(weights.end(), own.weights + row * top_k, own.weights + (row + 1) * top_k);
     return {weights.data(), slot_bytes(sizes[to]), taken.routing.weights + taken.edges[from] * top_k,
             slot_bytes(counts[from])};
-  });
+  };
+  SwapParcels(parcel_of_weights, kTakeTag, ranks);
   kernels::SortEntries(shape, taken.count, &taken.routing);
+  if (RangesAreCut(c)) FindReturned(c, shape, own, rows, &taken);
   return taken;
 }
 
@@ -168,92 +151,14 @@ void SendRows(const Context& c, const ExpertRows& rows, Matrix mine, Matrix in) 
   size_t most = 0;
   for (const std::vector<int32_t>& sent : rows.sent) most = std::max(most, sent.size());
   const Matrix out = c.workspace->NewRows(static_cast<int64_t>(most), mine.cols);
-  SwapParcels(ExpertRanks(c), [&](int to, int from) -> Parcel {
+  const auto parcel = [&](int to, int from) -> Parcel {
     const auto count = static_cast<int64_t>(rows.sent[to].size());
     c.backend->GatherRows({mine, rows.sent[to].data(), out.Rows(0, count)});
     return {out.f32(), count * row_bytes, in.f32() + rows.edges[from] * mine.cols,
             (rows.edges[from + 1] - rows.edges[from]) * row_bytes};
-  });
+  };
+  SwapParcels(parcel, kTakeTag, ExpertRanks(c));
   c.workspace->Release(mark);
-}
-
-void ReturnSlots(const Context& c, const kernels::RouteShape& shape, const ExpertRows& rows,
-                 const kernels::Routing& own, const float* values, Matrix mine) {
-  TEMPER_CHECK(c.backend->host_memory());
-  const int64_t slots = mine.rows * shape.top_k, top_k = shape.top_k;
-  if (TensorRanks(c).counts_only()) {
-    SwapParcels(ExpertRanks(c), [&](int peer, int) -> Parcel {
-      const auto bytes = static_cast<int64_t>(rows.sent.empty() ? 0 : rows.sent[peer].size()) * top_k * 4;
-      return {nullptr, bytes, nullptr, bytes};
-    });
-    return GatherShares(nullptr, slots, TensorRanks(c));
-  }
-  float* const to = mine.f32();
-  if (!RowsAreSent(c)) {
-    std::copy_n(values, slots, to);
-  } else {
-    const std::vector<int> owners = OwnersOf(c, shape);
-    std::vector<std::vector<float>> came(rows.sent.size());
-    SwapParcels(ExpertRanks(c), [&](int peer, int from) -> Parcel {
-      came[from].resize(rows.sent[from].size() * top_k);
-      return {values + rows.edges[peer] * top_k, (rows.edges[peer + 1] - rows.edges[peer]) * top_k * 4,
-              came[from].data(), static_cast<int64_t>(came[from].size() * sizeof(float))};
-    });
-    for (size_t q = 0; q < came.size(); ++q) {
-      for (size_t i = 0; i < came[q].size(); ++i) {
-        const int64_t slot = rows.sent[q][i / top_k] * top_k + static_cast<int64_t>(i) % top_k;
-        if (owners[own.ids[slot]] == static_cast<int>(q)) to[slot] = came[q][i];
-      }
-    }
-  }
-  Communicator& ranks = TensorRanks(c);
-  if (ranks.size() == 1) return;
-  // The slots by the rank of mesh.tp whose experts they go to, in their order.
-  std::vector<int> owner(shape.experts);
-  for (int r = 0; r < ranks.size(); ++r) {
-    const Share share = ShareOf(shape.experts, r, ranks.size());
-    for (int64_t e = share.begin; e < share.end; ++e) owner[e] = r;
-  }
-  std::vector<int64_t> edges(ranks.size() + 1);
-  for (int64_t slot = 0; slot < slots; ++slot) ++edges[owner[own.ids[slot]] + 1];
-  for (int r = 0; r < ranks.size(); ++r) edges[r + 1] += edges[r];
-  std::vector<int64_t> place(slots), next(edges.begin(), edges.end() - 1);
-  for (int64_t slot = 0; slot < slots; ++slot) place[slot] = next[owner[own.ids[slot]]]++;
-  std::vector<float> by_rank(slots);
-  for (int64_t slot = 0; slot < slots; ++slot) by_rank[place[slot]] = to[slot];
-  GatherParts(by_rank.data(), edges, ranks);
-  for (int64_t slot = 0; slot < slots; ++slot) to[slot] = by_rank[place[slot]];
-}
-
-void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::CombineExpertsTask& task,
-                   Matrix sums, const Linear& shared) {
-  kernels::CombineExpertsTask part = task;
-  part.shared = part.residual = {};
-  const Matrix sum = sums.Rows(0, task.out.rows);
-  const Workspace::Mark mark = c.workspace->Here();
-  part.out = RowsAreSent(c) ? c.workspace->NewRows(rows.count, sum.cols) : sum;
-  c.backend->CombineExperts(part);
-  if (RowsAreSent(c)) ReturnRows(c, rows, part.out, sum);
-  c.workspace->Release(mark);
-  SumAcross(c, sums);
-  c.backend->Copy(sum, task.out);
-  if (task.shared) {
-    shared.AddSharedBias(c, task.shared);
-    c.backend->Add(task.shared, task.out);
-  }
-  if (task.residual) c.backend->Add(task.residual, task.out);
-}
-
-void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::ScatterExpertsTask& task) {
-  kernels::ScatterExpertsTask part = task;
-  part.add = {};
-  const Workspace::Mark mark = c.workspace->Here();
-  if (RowsAreSent(c)) part.dx = c.workspace->NewRows(rows.count, task.dx.cols);
-  c.backend->ScatterExperts(part);
-  if (RowsAreSent(c)) ReturnRows(c, rows, part.dx, task.dx);
-  c.workspace->Release(mark);
-  SumAcross(c, task.dx);
-  if (task.add) c.backend->Add(task.add, task.dx);
 }
 
 std::vector<int64_t> RankEdges(const ExpertRows& rows, int64_t first, int64_t count) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ranks that share out the experts of a layer do for one another. Those of mesh.tp have the same rows,
 // and each computes its experts' part for all of them. Those of mesh.ep have rows of their own: a row goes
-// once to each rank that has an expert of its, and one row comes back. One rank calls the backend.
+// once to each rank that has an expert of its, and one row comes back; or, where ranks have parts of ranges
+// of ids alone (CombineExpertsTask), a row of each of these experts. One rank calls the backend.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +17,26 @@ inline bool ExpertsAreShared(const Context& c) { return c.mesh->sizes().tp * c.m
 // Whether rows go to other ranks.
 inline bool RowsAreSent(const Context& c) { return c.mesh->sizes().ep > 1; }
 
+// Whether they have parts of ranges.
+inline bool RangesAreCut(const Context& c) {
+  return c.mesh->sizes().tp * c.mesh->sizes().ep > kernels::kChunks;
+}
+
 // The rows whose experts are this rank's.
 struct ExpertRows {
-  kernels::Routing routing;  // of these rows, with the entries of this rank's experts
+  kernels::Routing routing = {};  // of these rows, with the entries of this rank's experts
   int64_t count = 0;
   // Where rows are sent, by rank of mesh.ep: which of this rank's rows it gets, and where the rows that it
   // sent begin here.
-  std::vector<std::vector<int32_t>> sent;
-  std::vector<int64_t> edges;
-  bool even = false;  // of ranks that are not there (comm/counting.h)
+  std::vector<std::vector<int32_t>> sent = {};
+  std::vector<int64_t> edges = {};
+  std::vector<int> owners = {};  // of each expert, of mesh.ep; -1: it is beside another rank of mesh.tp
+  bool even = false;             // of ranks that are not there (comm/counting.h)
+  // Where ranges are cut: the entries of this rank's own rows, those of all ranks of mesh.ep, and by rank
+  // which of them it computes, in the order of rows and slots.
+  kernels::RouteShape own_shape = {};
+  kernels::Routing own = {};
+  std::vector<std::vector<int32_t>> returned = {};
 };
 // Tells the others which rows they get. `own`: the routing of this rank's `rows` rows. New arrays are the
 // workspace's.

@@ -27,6 +27,19 @@ Json OneChoice() {
   return json;
 }
 
+// More ranks than ranges of ids, which have unlike numbers of experts.
+Json DeepseekOfMany() {
+  Json json = Deepseek();
+  json.update(
+      Json::parse(R"({"n_routed_experts": 24, "n_group": 4, "topk_group": 3, "num_experts_per_tok": 5})"));
+  return json;
+}
+Json Qwen3MoeOfMany() {
+  Json json = Qwen3Moe();
+  json["num_experts"] = 19;
+  return json;
+}
+
 // Of each rank that has samples of its own: two microbatches of other lengths.
 std::vector<Sequences> MicrobatchesOf(int64_t rank) {
   if (rank == 1) return {{}, {RandomTokens(711, 1, 5)}};
@@ -150,7 +163,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{
             "deepseek_v2", DeepseekV2, {{.dp_replicate = 1, .ep = 4}, {.dp_replicate = 1, .tp = 2, .ep = 4}}},
         Case{"qwen3_moe", Qwen3Moe, {{.dp_replicate = 1, .tp = 4, .ep = 2}, {.dp_replicate = 1, .ep = 4}}},
-        Case{"one_choice", OneChoice, {{.dp_replicate = 1, .ep = 8}}}),
+        Case{"one_choice", OneChoice, {{.dp_replicate = 1, .ep = 8}}},
+        Case{"deepseek_of_many",
+             DeepseekOfMany,
+             {{.dp_replicate = 1, .ep = 16},
+              {.dp_replicate = 1, .tp = 2, .ep = 8},
+              {.dp_replicate = 1, .tp = 4, .ep = 6}}},
+        Case{"qwen3_moe_of_many",
+             Qwen3MoeOfMany,
+             {{.dp_replicate = 1, .ep = 16}, {.dp_replicate = 1, .tp = 4, .ep = 4}}}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

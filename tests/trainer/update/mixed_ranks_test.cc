@@ -55,6 +55,17 @@ TEST(UpdateOnMixedRanks, WhoShareTheExpertsAndTheWeightsOutHasTheBitsOfOne) {
                                 /*tokens=*/4096, /*leaves=*/12);
 }
 
+// Each rank has a part of a range of experts.
+TEST(UpdateOnMixedRanks, WhoShareTheExpertsBetweenSixteenHasTheBitsOfOne) {
+  Json json = Deep(OddDeepseek(), 4);
+  json.update(Json::parse(R"({"n_routed_experts": 24, "n_group": 4, "num_hidden_layers": 3})"));
+  ExpectLayoutsHaveTheBitsOfOne(json,
+                                {{.dp_replicate = 1, .ep = 16},
+                                 {.dp_replicate = 1, .dp_shard = 2, .tp = 2, .ep = 8},
+                                 {.dp_replicate = 1, .pp = 2, .ep = 16, .pp_schedule = kLate}},
+                                /*tokens=*/50, /*leaves=*/16);
+}
+
 TEST(UpdateOnMixedRanks, OfAllAxesHasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(
       Deep(OddDeepseek(), 4),
