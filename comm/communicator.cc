@@ -49,6 +49,17 @@ void Communicator::MoveCopy(const Message& message) {
   TEMPER_CHECK(false, Describe(message), ": copies are of the host's memory");
 }
 
+bool Communicator::HasCome(int from, int tag) {
+  TEMPER_CHECK(from >= 0 && from < size() && from != rank() && tag >= 0 && tag < kUserTags,
+               "HasCome from rank ", from, ", tag ", tag);
+  return Come(from, tag);
+}
+
+bool Communicator::Come(int from, int tag) {
+  TEMPER_CHECK(false, Describe({.from = from, .tag = tag}), ": only of the host's memory");
+  return false;
+}
+
 void Communicator::SendReceive(const Message& message) {
   TEMPER_CHECK(message.to >= 0 && message.from >= 0 && message.tag >= 0 && message.tag < kUserTags,
                "SendReceive to rank ", message.to, ", from rank ", message.from, ", tag ", message.tag);
@@ -324,6 +335,7 @@ class SubCommunicator final : public Communicator {
     moved.to = ranks_[moved.to];
     whole_.MoveCopy(moved);
   }
+  bool Come(int from, int tag) override { return whole_.Come(ranks_[from], tag); }
   void Post(int to, std::string_view note) override { whole_.Post(ranks_[to], note); }
   Note HeardNote() override { return {}; }
 

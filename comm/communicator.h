@@ -54,6 +54,9 @@ class Communicator {
   void Receive(void* data, size_t bytes, int from, int tag = 0);
   // As Send, of a copy: does not wait for the receiver. Not for device memory.
   void SendCopy(const void* data, size_t bytes, int to, int tag = 0);
+  // Whether a message from there has come, so that to receive it takes no waiting. Does not wait itself, and
+  // says nothing of a peer that is lost: whoever has nothing else to do calls Receive. Not for device memory.
+  bool HasCome(int from, int tag = 0);
   struct Message {
     const void* out = nullptr;
     size_t out_bytes = 0;
@@ -113,6 +116,7 @@ class Communicator {
   virtual void Move(const Message& message) = 0;
   // Sends a copy, and returns at once.
   virtual void MoveCopy(const Message& message);
+  virtual bool Come(int from, int tag);
   // "Receive", "Broadcast".
   static const char* OperationOf(const Message& message);
   // "rank 1 of 4 (mpi): SendReceive to rank 2 (8 bytes), from rank 0 (8 bytes), tag 3".

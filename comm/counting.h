@@ -22,6 +22,7 @@ class CountingCommunicator final : public Communicator {
  protected:
   void Move(const Message&) override {}
   void MoveCopy(const Message&) override {}
+  bool Come(int, int) override { return false; }
   void Post(int, std::string_view) override {}
   Note HeardNote() override { return {}; }
 

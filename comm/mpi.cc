@@ -294,6 +294,14 @@ void MpiCommunicator::MoveCopy(const Message& message) {
   } while (offset < copied.bytes.size());
 }
 
+bool MpiCommunicator::Come(int from, int tag) {
+  int there = 0;
+  const int code = CallWatch::Get().Made("MPI_Iprobe", kCallSeconds, [&] {
+    return MPI_Iprobe(from, tag, MPI_COMM_WORLD, &there, MPI_STATUS_IGNORE);
+  });
+  return code == MPI_SUCCESS && there != 0;
+}
+
 absl::StatusOr<std::unique_ptr<Communicator>> OpenWorld() {
   // Open MPI's mpirun sets the first, PMIx (srun --mpi=pmix, and mpirun too) the second.
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr) {

@@ -31,6 +31,7 @@ class MpiCommunicator final : public Communicator {
  protected:
   void Move(const Message& message) override;
   void MoveCopy(const Message& message) override;
+  bool Come(int from, int tag) override;
   void Post(int to, std::string_view note) override;
   Note HeardNote() override;
 

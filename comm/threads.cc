@@ -107,6 +107,12 @@ class ThreadWorld::Rank final : public Communicator {
     state_.changed.SignalAll();
   }
 
+  bool Come(int from, int tag) override {
+    absl::MutexLock lock(&state_.mutex);
+    const auto queue = state_.parcels.find({from, rank_, tag});
+    return queue != state_.parcels.end() && !queue->second.empty();
+  }
+
  private:
   // Whether all is done; waits for a while where it is not.
   bool Moved(const Message& message, const State::Parcel* out, bool* received) {

@@ -58,6 +58,8 @@ class Engine {
   // Its samples wait for their turn: those submitted first have precedence. Fails as Check does.
   absl::Status Submit(const SampleRequest& request);
   bool idle() const { return scheduler_.idle(); }
+  // So many samples more would begin at once, as far as slots go; none while others wait.
+  int64_t room() const { return scheduler_.waiting() > 0 ? 0 : options_.max_batch - scheduler_.running(); }
   // One forward pass: a token of each sequence that decodes, with the drafts that are right several, and
   // tokens of prompts. Engines of ranks that run in step (Mesh::in_step) step together, also those that have
   // nothing to do.

@@ -34,6 +34,10 @@ struct RolloutCounts {
   int64_t repeated_samples = 0;   // found there and sampled again; told on the first rank
   double sample_seconds = 0;      // of this rank
   double score_wait_seconds = 0;  // of this rank: after its last sample, until its last verdict
+  int64_t taken_over = 0;  // groups that another rank sampled than they were dealt to; told on the first rank
+  // Of each replica (Mesh::axis of dp_replicate): the share of the slowest one's sampling for which it had no
+  // samples any more.
+  std::vector<double> idle_shares;
 };
 
 // Where the scored groups of a rollout come from: an engine beside the trainer (rollout/worker.h), or the
@@ -45,7 +49,8 @@ class GroupSource {
   // Groups in the order of the prompts, trajectories by sample index. Every rank calls it and returns the
   // same heads or the same error (Cancelled where `stop` ended a rank's share; what was scored is kept); the
   // rest of a trajectory one rank alone has, until Deliver (rollout/exchange.h).
-  // progress and stop are called by this thread; progress counts the samples of this rank's share.
+  // progress and stop are called by this thread; progress counts the samples of the groups that this rank has
+  // begun so far.
   virtual absl::StatusOr<std::vector<Group>> Collect(
       const RolloutRequest& request, RewardPool& rewards,
       absl::FunctionRef<void(int64_t finished, int64_t total)> progress, absl::FunctionRef<bool()> stop,

@@ -61,6 +61,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
 
   bool idle() const { return running_.empty() && waiting_.empty(); }
+  int64_t running() const { return static_cast<int64_t>(running_.size()); }
+  int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
   // Whether a sequence of so many positions can be finished.
   bool Fits(int64_t positions) const { return PagesFor(positions) <= pages_.pages(); }
 

@@ -119,6 +119,10 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
       {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
   row.insert(row.end(), clocks.begin(), clocks.end());
+  if (!rollout.idle_shares.empty())
+    row.emplace_back("system/prompts_taken_over", static_cast<double>(rollout.taken_over));
+  for (size_t replica = 0; replica < rollout.idle_shares.size(); ++replica)
+    row.emplace_back(absl::StrCat("time/rollout_idle_share/", replica), rollout.idle_shares[replica]);
   if (step.bubble > 0) row.emplace_back("time/bubble", step.bubble);
   if (rollout.sample_seconds > 0)
     row.emplace_back("time/sampled_tokens_per_second", local / rollout.sample_seconds);

@@ -4,9 +4,9 @@
 #include <chrono>
 
 #include "absl/strings/str_format.h"
+#include "core/deal.h"
 #include "core/status.h"
 #include "trainer/inputs/documents.h"
-#include "trainer/update/packing.h"
 
 namespace temper {
 namespace {
@@ -15,7 +15,7 @@ Leaves DealDocuments(const std::vector<TrainSequence>& documents, int64_t gradie
   std::vector<int64_t> tokens;
   for (const TrainSequence& document : documents)
     tokens.push_back(static_cast<int64_t>(document.tokens.size()));
-  const std::vector<std::vector<int64_t>> dealt = DealLeaves(tokens, gradient_leaves);
+  const std::vector<std::vector<int64_t>> dealt = Deal(tokens, gradient_leaves);
   Leaves leaves(gradient_leaves);
   for (int64_t l = 0; l < gradient_leaves; ++l) {
     for (int64_t item : dealt[l]) leaves[l].push_back(&documents[item]);

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "comm/gather.h"
+#include "core/deal.h"
 #include "core/random.h"
 #include "core/trace.h"
-#include "trainer/update/packing.h"
 
 namespace temper {
 
@@ -99,7 +99,7 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
     members.back().push_back(&batch.sequences[i]);
   }
   Leaves leaves(gradient_leaves);
-  const std::vector<std::vector<int64_t>> dealt = DealLeaves(group_tokens, gradient_leaves);
+  const std::vector<std::vector<int64_t>> dealt = Deal(group_tokens, gradient_leaves);
   for (int64_t l = 0; l < gradient_leaves; ++l) {
     for (int64_t group : dealt[l])
       leaves[l].insert(leaves[l].end(), members[group].begin(), members[group].end());

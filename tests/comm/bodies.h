@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,32 @@ inline void CopiesBody(Communicator& comm) {
       EXPECT_EQ(in, text(from, me, turn));
     }
   }
+}
+
+// Seen without waiting: nothing before it was sent, each message until it is received, by its end and tag
+// alone.
+inline void HasComeBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  if (n == 1) return;
+  const int next = (me + 1) % n, before = (me + n - 1) % n;
+  EXPECT_FALSE(comm.HasCome(before, 11));
+  comm.Barrier();
+  const std::string out(100'003, static_cast<char>('a' + me));
+  std::string in(out.size(), '?');
+  comm.SendCopy(out.data(), out.size(), next, 11);
+  comm.SendCopy(out.data(), 0, next, 11);
+  while (!comm.HasCome(before, 11)) std::this_thread::yield();
+  EXPECT_FALSE(comm.HasCome(before, 12));
+  if (n > 2) {
+    EXPECT_FALSE(comm.HasCome(next, 11));
+  }
+  comm.Receive(in.data(), in.size(), before, 11);
+  EXPECT_EQ(in, std::string(out.size(), static_cast<char>('a' + before)));
+  while (!comm.HasCome(before, 11)) std::this_thread::yield();
+  comm.Receive(in.data(), 0, before, 11);
+  EXPECT_FALSE(comm.HasCome(before, 11));
+  comm.Barrier();
+  EXPECT_THROW((void)comm.HasCome(n), InternalError);
 }
 
 inline void CollectivesBody(Communicator& comm) {
@@ -283,6 +310,7 @@ inline void SplitBody(Communicator& comm) {
     EXPECT_EQ(comm.Sum(part->rank() == 0 ? 1 : 0), std::min(parts, comm.size()));
     ExchangesBody(*part);
     CopiesBody(*part);
+    HasComeBody(*part);
     CollectivesBody(*part);
     const std::unique_ptr<Communicator> again = part->Split(part->rank() % 2);
     EXPECT_EQ(again->Sum(1), (part->size() + (part->rank() % 2 == 0 ? 1 : 0)) / 2);

@@ -18,6 +18,7 @@ Communicator* world;
 
 TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
 TEST(Mpi, CopiesAreSentBeforeAnybodyReceives) { CopiesBody(*world); }
+TEST(Mpi, AMessageHasComeOnceItWasSentAndUntilItIsReceived) { HasComeBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, IntegersAddOnAnyNumberOfRanks) { IntegersBody(*world); }
 TEST(Mpi, FloatsAddInTheTreeOverRanks) { TreeBody(*world); }

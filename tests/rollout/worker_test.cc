@@ -2,6 +2,7 @@
 #include "rollout/worker.h"
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -10,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "comm/threads.h"
 #include "core/files/file.h"
 #include "data/record_file.h"
@@ -214,8 +216,11 @@ TEST_F(Worker, GroupsAreTheSameOnAnyNumberOfRanksAndEachDoesItsShare) {
   const std::vector<RankResult> one = Collected(1, SmallRequest());
   const Flat expected = Flattened(one[0].groups);
   ASSERT_EQ(expected.size(), 28u);
+  Settings all_begin_at_once;
+  all_begin_at_once.engine.max_batch = 28;
   for (int ranks : {2, 4}) {
-    const std::vector<RankResult> results = Collected(ranks, SmallRequest(7, Records(absl::StrCat(ranks))));
+    const std::vector<RankResult> results =
+        Collected(ranks, SmallRequest(7, Records(absl::StrCat(ranks))), all_begin_at_once);
     for (const RankResult& result : results) {
       ASSERT_TRUE(result.status.ok()) << result.status;
       EXPECT_LE(result.total, (7 + ranks - 1) / ranks * 4);
@@ -226,6 +231,110 @@ TEST_F(Worker, GroupsAreTheSameOnAnyNumberOfRanksAndEachDoesItsShare) {
     EXPECT_EQ(SampledTokens(results), SampledTokens(one));
     EXPECT_TRUE(FileExists(RecordPath(Records(absl::StrCat(ranks)), ranks - 1)));
   }
+}
+
+// Ranks begin one group at a time, and those of one replica wait until the others have done more than their
+// shares; where it is the first one, which the others ask, it goes on now and then.
+TEST_F(Worker, AReplicaThatHasBegunItsShareTakesOverWhatASlowOneHasNot) {
+  Settings settings;
+  settings.engine.max_batch = 4;
+  settings.policy.update(Json::parse(R"({"num_attention_heads": 4, "num_key_value_heads": 4,
+      "intermediate_size": 92, "moe_intermediate_size": 28})"));
+  constexpr int kPrompts = 12;
+  const Flat expected = Flattened(Collected(1, SmallRequest(kPrompts), settings)[0].groups);
+  struct Case {
+    MeshSizes mesh;
+    int ranks, holders, slow;  // ranks of a replica, which replica is slow
+  };
+  for (const Case& one :
+       {Case{{}, 2, 1, 1}, Case{{}, 2, 1, 0}, Case{{}, 3, 1, 2}, Case{{.dp_replicate = 2, .tp = 2}, 4, 2, 0},
+        Case{{.dp_replicate = 2, .dp_shard = 2}, 4, 2, 1},
+        Case{{.dp_replicate = 2, .dp_shard = 2, .tp = 2}, 8, 4, 1}}) {
+    SCOPED_TRACE(absl::StrCat(one.ranks, " ranks, slow: ", one.slow));
+    settings.mesh = one.mesh;
+    const int replicas = one.ranks / one.holders;
+    const int64_t enough = 4 * (kPrompts - kPrompts / replicas + 2);
+    std::vector<std::atomic<int64_t>> finished(one.ranks);
+    settings.stop = [&](int rank, int64_t samples) {
+      finished[rank] = samples;
+      if (rank / one.holders != one.slow) return false;
+      for (int turn = 0; one.slow > 0 || turn < 20; ++turn) {
+        int64_t others = 0;
+        for (int other = 0; other < one.ranks; ++other)
+          others += other / one.holders == one.slow ? 0 : finished[other].load();
+        if (others >= enough) break;
+        absl::SleepFor(absl::Milliseconds(5));
+      }
+      return false;
+    };
+    const std::vector<RankResult> results = Collected(one.ranks, SmallRequest(kPrompts), settings);
+    std::vector<RankResult> of_plane;  // that have all samples between them
+    for (int rank = 0; rank < one.ranks; ++rank) {
+      ASSERT_TRUE(results[rank].status.ok()) << results[rank].status;
+      EXPECT_EQ(results[rank].finished, results[rank].total);
+      if (rank % one.mesh.tp == 0) of_plane.push_back(results[rank]);
+    }
+    EXPECT_EQ(Joined(of_plane), expected);
+    EXPECT_GE(results[0].counts.taken_over, 1);
+    const std::vector<double>& idle = results[0].counts.idle_shares;
+    ASSERT_EQ(static_cast<int>(idle.size()), replicas);
+    EXPECT_EQ(*std::min_element(idle.begin(), idle.end()), 0);
+    EXPECT_LT(*std::max_element(idle.begin(), idle.end()), 1);
+  }
+}
+
+// With groups that nobody has begun, and questions on their way.
+TEST_F(Worker, WhoeverStopsOrFailsAllReplicasEnd) {
+  Settings settings;
+  settings.engine.max_batch = 4;
+  for (int who = 0; who < 3; ++who) {
+    settings.stop = [&](int rank, int64_t finished) {
+      absl::SleepFor(absl::Milliseconds(rank));
+      return rank == who && finished >= 3;
+    };
+    const std::string records = Records(absl::StrCat("stops", who));
+    const std::vector<RankResult> stopped = Collected(3, SmallRequest(14, records), settings);
+    int64_t finished = 0;
+    for (const RankResult& result : stopped) {
+      EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
+      finished += result.finished;
+    }
+    EXPECT_LT(finished, 14 * 4);
+    std::filesystem::create_directories(RecordPath(Records(absl::StrCat("fails", who)), who));
+    settings.stop = [](int, int64_t) { return false; };
+    for (const RankResult& result :
+         Collected(3, SmallRequest(14, Records(absl::StrCat("fails", who))), settings)) {
+      EXPECT_FALSE(result.status.ok() || absl::IsCancelled(result.status));
+    }
+    const std::vector<RankResult> resumed = Collected(2, SmallRequest(14, records), settings);
+    EXPECT_EQ(resumed[0].counts.resumed_samples, finished);
+    EXPECT_EQ(Joined(resumed), Joined(Collected(1, SmallRequest(14))));
+  }
+}
+
+// The second rollout of the same prompts deals by how long the completions of the first were.
+TEST_F(Worker, PromptsAreDealtByTheLengthsOfTheirLastCompletions) {
+  RolloutRequest request = SmallRequest(8);
+  for (size_t i = 0; i < request.prompts.size(); ++i) request.prompts[i].tokens = RandomTokens(357, 10, i);
+  std::vector<int64_t> first(2), second(2);
+  ThreadWorld(2).Run([&](Communicator& world) {
+    const Mesh mesh = *Mesh::Create({}, world);
+    RewardConfig config;
+    config.rules = Settings().rules;
+    const auto rewards = RewardPool::Create(config, 1);
+    Policy policy(Settings().policy, mesh);
+    Engine engine(&policy.model, {.max_batch = 64});
+    RolloutWorker worker(&engine, &TinyTokenizer(), mesh);
+    for (std::vector<int64_t>* tokens : {&first, &second}) {
+      RolloutCounts counts;
+      const auto groups = worker.Collect(
+          request, **rewards, [](int64_t, int64_t) {}, [] { return false; }, &counts);
+      ASSERT_TRUE(groups.ok()) << groups.status();
+      (*tokens)[world.rank()] = counts.engine.sampled_tokens;
+    }
+  });
+  EXPECT_EQ(first[0] + first[1], second[0] + second[1]);
+  EXPECT_LT(std::abs(second[0] - second[1]), std::abs(first[0] - first[1]));
 }
 
 TEST_F(Worker, ASmallCacheGivesTheSameGroupsOnAnyNumberOfRanks) {

@@ -87,6 +87,8 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
   figures.rollout.score_wait_seconds = 0.5;
   figures.rollout.resumed_samples = 2;
   figures.rollout.repeated_samples = 1;
+  figures.rollout.taken_over = 3;
+  figures.rollout.idle_shares = {0.25, 0};
   Figures row = figures.Row(
       groups, rewards,
       {{"verdict/accuracy/correct", 9}, {"time/reward/accuracy/p50", 0.25}, {"system/reward/open_peak", 8}});
@@ -145,6 +147,9 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
       {"system/local_tokens", 32},
       {"resume/resumed_samples", 2},
       {"resume/repeated_samples", 1},
+      {"system/prompts_taken_over", 3},
+      {"time/rollout_idle_share/0", 0.25},
+      {"time/rollout_idle_share/1", 0},
       {"time/sampled_tokens_per_second", 16},
       {"time/reward/accuracy/p50", 0.25},
       {"system/reward/open_peak", 8},

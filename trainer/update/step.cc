@@ -8,8 +8,8 @@
 #include "absl/algorithm/container.h"
 #include "comm/gather.h"
 #include "core/check.h"
+#include "core/deal.h"
 #include "core/trace.h"
-#include "trainer/update/packing.h"
 #include "trainer/update/tied_head.h"
 
 namespace temper {
@@ -63,7 +63,7 @@ std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh
     tokens.push_back(0);
     for (const TrainSequence* sequence : leaf) tokens.back() += sequence->length();
   }
-  return DealLeaves(tokens, mesh.dp_size());
+  return Deal(tokens, mesh.dp_size());
 }
 
 void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,

@@ -99,7 +99,7 @@ class Updater {
 
 // The leaves of each rank of Mesh::dp(), ascending: the largest go first, each to the rank with the fewest
 // tokens. Known of the sequences' lengths, so that every rank knows them all. Which leaf each sequence or
-// group goes to: see trainer/update/packing.h.
+// group goes to: see core/deal.h.
 std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh& mesh);
 
 // Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and

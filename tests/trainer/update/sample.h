@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/deal.h"
 #include "tests/model/odd_models.h"
-#include "trainer/update/packing.h"
 #include "trainer/update/step.h"
 
 namespace temper {
@@ -48,7 +48,7 @@ struct Sample {
     for (size_t i = 0; i < sequences.size(); ++i)
       tokens[group_of[i]] += static_cast<int64_t>(sequences[i].tokens.size());
     Leaves leaves(count);
-    const std::vector<std::vector<int64_t>> dealt = DealLeaves(tokens, count);
+    const std::vector<std::vector<int64_t>> dealt = Deal(tokens, count);
     for (int64_t l = 0; l < count; ++l) {
       for (int64_t group : dealt[l]) {
         for (size_t i = 0; i < sequences.size(); ++i)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "trainer/update/packing.h"
+#include "core/deal.h"
 
 #include <algorithm>
 
@@ -34,21 +34,21 @@ Leaves Slowly(const std::vector<int64_t>& tokens, int64_t leaves) {
   return dealt;
 }
 
-TEST(DealLeaves, GivesTheLongestFirstToTheEmptiestLeaf) {
-  EXPECT_EQ(DealLeaves({3, 9, 4, 5}, 2), (Leaves{{0, 1}, {2, 3}}));
-  EXPECT_EQ(DealLeaves({5, 5, 5}, 2), (Leaves{{0, 2}, {1}}));
-  EXPECT_EQ(DealLeaves({1}, 3), (Leaves{{0}, {}, {}}));
-  EXPECT_EQ(DealLeaves({}, 2), (Leaves{{}, {}}));
-  EXPECT_THROW(DealLeaves({1}, 0), InternalError);
+TEST(Deal, GivesTheLongestFirstToTheEmptiestLeaf) {
+  EXPECT_EQ(Deal({3, 9, 4, 5}, 2), (Leaves{{0, 1}, {2, 3}}));
+  EXPECT_EQ(Deal({5, 5, 5}, 2), (Leaves{{0, 2}, {1}}));
+  EXPECT_EQ(Deal({1}, 3), (Leaves{{0}, {}, {}}));
+  EXPECT_EQ(Deal({}, 2), (Leaves{{}, {}}));
+  EXPECT_THROW(Deal({1}, 0), InternalError);
 }
 
-TEST(DealLeaves, EqualsTheSlowRuleWithManyTies) {
+TEST(Deal, EqualsTheSlowRuleWithManyTies) {
   RandomStream random(1, Purpose::kTask);
   for (int64_t items : {1, 2, 7, 32, 65}) {
     for (int64_t leaves : {1, 2, 8}) {
       std::vector<int64_t> tokens(items);
       for (int64_t& n : tokens) n = static_cast<int64_t>(random.NextBelow(6));
-      EXPECT_EQ(DealLeaves(tokens, leaves), Slowly(tokens, leaves)) << items << " " << leaves;
+      EXPECT_EQ(Deal(tokens, leaves), Slowly(tokens, leaves)) << items << " " << leaves;
     }
   }
 }
