@@ -37,7 +37,7 @@ TEST(MeshRecipe, HasTheDigestOfOneRank) {
   };
   const std::string expected = digest_on({.dp_replicate = 1});
   const std::vector<MeshSizes> meshes = {{.dp_replicate = 1, .tp = 2},
-                                         {.dp_replicate = 2, .tp = 2},
+                                         {.dp_replicate = 4, .tp = 2},  // twice the gradient leaves
                                          {.dp_replicate = 1, .ep = 2},
                                          {.dp_replicate = 1, .tp = 2, .ep = 2}};
   for (const MeshSizes& sizes : meshes)

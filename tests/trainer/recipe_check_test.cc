@@ -146,6 +146,13 @@ TEST_F(RecipeCheck, NamesTheOverrideThatSaidIt) {
     EXPECT_THAT(ErrorOf("rl:", "rl:", {override}, 6), StartsWith("--set " + override + what));
 }
 
+// Ranks of tp and pp put the same samples through the policy.
+TEST_F(RecipeCheck, LeavesAreForTheRanksThatShareTheSamples) {
+  EXPECT_EQ(ErrorOf("rl:", "rl:", {"rl.gradient_leaves=2", "mesh.pp=2"}, 4), "");
+  EXPECT_THAT(ErrorOf("rl:", "rl:", {"rl.gradient_leaves=2", "mesh.pp=2"}, 6),
+              StartsWith("--set rl.gradient_leaves=2: 2 leaves cannot be shared out among 3 ranks"));
+}
+
 TEST_F(RecipeCheck, OfARecipeThatWasNotReadFromAFileNamesTheKey) {
   RecipeConfig recipe;
   EXPECT_EQ(CheckRecipe(recipe, 1).message(), "stages: there is none");
