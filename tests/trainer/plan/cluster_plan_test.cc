@@ -13,6 +13,7 @@
 #include "tests/trainer/update/sample.h"
 #include "trainer/plan/footprint.h"
 #include "trainer/recipe.h"
+#include "trainer/update/leaf_gradients.h"
 #include "trainer/update/pipeline.h"
 
 namespace temper {
@@ -33,8 +34,9 @@ TEST(Footprint, CountsWhatRanksSendForAMicrobatch) {
   const ModelConfig config = Parsed(Shared());
   UpdatesConfig updates;
   updates.tokens_per_microbatch = 50;
-  for (const MeshSizes& sizes :
-       std::vector<MeshSizes>{{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 1, .pp = 2, .tp = 2}}) {
+  for (const MeshSizes& sizes : std::vector<MeshSizes>{{.dp_replicate = 1, .tp = 4},
+                                                       {.dp_replicate = 1, .pp = 2, .tp = 2},
+                                                       {.dp_replicate = 1, .dp_shard = 2, .pp = 2}}) {
     const int64_t count = sizes.pp == 1 ? 1 : 2 * sizes.pp;
     Microbatch batch;
     batch.tokens.resize(50);
@@ -44,18 +46,20 @@ TEST(Footprint, CountsWhatRanksSendForAMicrobatch) {
     ThreadWorld(4).Run([&](Communicator& world) {
       const Mesh mesh = *Mesh::Create(sizes, world);
       Policy policy(Shared(), mesh);
-      std::vector<float> gradient(policy.model.weights().GradientFloats());
-      policy.model.weights().BindGradients(gradient.data());
+      const auto leaves = MakeLeafGradients(&policy.model, {});
       std::vector<int64_t> before;
       for (int i = 0; i < kAxes; ++i) before.push_back(mesh.axis(static_cast<Axis>(i)).sent_bytes());
       Pipeline(&policy.model, updates.keep)
           .Run(batches, 1,
                {.loss = [](size_t, const float*, float*) {},
-                .bind = [](size_t) {},
+                .bind =
+                    [&](size_t b) {
+                      leaves->Bind({static_cast<int64_t>(b), /*last=*/true});
+                    },
                 .head_done = [](size_t) {},
                 .done = [](size_t) {}});
       const UpdateFootprint footprint = FootprintOf(config, {.mesh = mesh.place()}, updates, 0);
-      for (const Axis axis : {Axis::kTp, Axis::kPp}) {
+      for (const Axis axis : {Axis::kTp, Axis::kPp, Axis::kDpShard}) {
         const int i = static_cast<int>(axis);
         EXPECT_EQ(footprint.sent[i], (mesh.axis(axis).sent_bytes() - before[i]) / count) << AxisName(axis);
         EXPECT_EQ(footprint.sent[i] > 0, sizes[axis] > 1) << AxisName(axis);

@@ -60,8 +60,7 @@ TEST(UpdateOnMixedRanks, WhoShareTheExpertsBetweenSixteenHasTheBitsOfOne) {
   Json json = Deep(OddDeepseek(), 4);
   json.update(Json::parse(R"({"n_routed_experts": 24, "n_group": 4, "num_hidden_layers": 3})"));
   ExpectLayoutsHaveTheBitsOfOne(json,
-                                {{.dp_replicate = 1, .ep = 16},
-                                 {.dp_replicate = 1, .dp_shard = 2, .tp = 2, .ep = 8},
+                                {{.dp_replicate = 1, .dp_shard = 2, .tp = 2, .ep = 8},
                                  {.dp_replicate = 1, .pp = 2, .ep = 16, .pp_schedule = kLate}},
                                 /*tokens=*/50, /*leaves=*/16);
 }
@@ -73,6 +72,53 @@ TEST(UpdateOnMixedRanks, OfAllAxesHasTheBitsOfOne) {
        {.dp_replicate = 1, .dp_shard = 2, .pp = 2, .tp = 2, .ep = 2, .pp_schedule = kLate},
        {.dp_replicate = 2, .dp_shard = 2, .pp = 2, .ep = 2, .pp_chunks = 2, .pp_schedule = kLate}},
       /*tokens=*/50, /*leaves=*/8);
+}
+
+// What a rank has of a policy, and what it takes to train that.
+struct Kept {
+  int64_t others = 0, experts = 0;
+};
+
+// Of routed experts the ranks have each one's share, of all else those of each place of mesh.ep; moments and
+// sums of gradients go with them, and a leaf of one microbatch takes one unit's gradient beside.
+TEST(UpdateOnMixedRanks, KeepTheirShareOfWhatTheirAxesCut) {
+  const Json json = Deep(OddDeepseek(), 4);
+  const MeshSizes sizes{.dp_replicate = 1, .dp_shard = 2, .pp = 2, .ep = 2};
+  std::vector<Kept> kept(RanksOf(sizes));
+  ThreadWorld(static_cast<int>(RanksOf(sizes))).Run([&](Communicator& comm) {
+    const Mesh mesh = Mesh::Create(sizes, comm).value();
+    Policy policy(json, mesh);
+    const Layout& layout = policy.model.parameters().layout();
+    const auto leaves = MakeLeafGradients(&policy.model, {.bits = 50, .leaves = 4});
+    const std::vector<Microbatch> batches = {Packed({RandomTokens(711, 20 + comm.rank() % 4, 1)})};
+    Pipeline(&policy.model, TrainPass::Keep::kAll)
+        .Run(batches, 1,
+             {.loss = [](size_t, const float*, float*) {},
+              .bind = [&](size_t) { leaves->Bind({.leaf = 0, .last = true}); },
+              .head_done = [](size_t) {},
+              .done = [&](size_t) { leaves->EndLeaf(0); }});
+    int64_t largest = 0, weights = 0;
+    for (const LayoutUnit& unit : layout.units())
+      largest = std::max(largest, unit.others.elements + sizes.ep * unit.experts.elements);
+    for (const Parameter& parameter : policy.model.parameters().list())
+      if (parameter.trained) weights += parameter.value.numel();
+    EXPECT_EQ(weights, layout.trained_elements());
+    EXPECT_EQ(leaves->bytes(), largest * 4 + layout.trained_elements() * 8);
+    Optimizer optimizer(&policy.model);
+    EXPECT_EQ(optimizer.m().numel(), layout.trained_elements());
+    EXPECT_EQ(optimizer.v().numel(), layout.trained_elements());
+    kept[comm.rank()] = {layout.trained_elements() - layout.expert_elements(), layout.expert_elements()};
+  });
+  const Layout whole(Parsed(json));
+  std::vector<int64_t> others(sizes.ep);
+  int64_t experts = 0;
+  for (size_t rank = 0; rank < kept.size(); ++rank) {
+    others[PlaceOf(sizes, static_cast<int64_t>(rank))[Axis::kEp]] += kept[rank].others;
+    experts += kept[rank].experts;
+  }
+  EXPECT_EQ(experts, whole.expert_elements());
+  for (const int64_t of_place : others)
+    EXPECT_EQ(of_place, whole.trained_elements() - whole.expert_elements());
 }
 
 }  // namespace
