@@ -107,7 +107,7 @@ def layouts(temper, names, folder, init):
 
 
 def main():
-    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2"]
+    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2"]
     with tempfile.TemporaryDirectory() as folder:
         faults = [*layouts(temper, names, folder, BASE),
                   *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
