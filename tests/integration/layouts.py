@@ -44,6 +44,10 @@ def axes(layout):
     return {axis: int(size) for axis, size in (part.split("=") for part in layout.split(","))} if "=" in layout else {"dp_replicate": int(layout)}
 
 
+def ranks_of(layout):
+    return math.prod(axes(layout).values())
+
+
 def data_ranks(layout):
     return math.prod(size for axis, size in axes(layout).items() if axis in ("dp_replicate", "dp_shard", "ep"))
 
@@ -54,9 +58,8 @@ def run(temper, layout, directory, init):
         command += ["--set", f"{updates}.gradient_leaves={LEAVES}"]
     for axis, size in axes(layout).items():
         command += ["--set", f"mesh.{axis}={size}"]
-    ranks = math.prod(axes(layout).values())
-    if ranks > 1:
-        command = ["mpirun", "-n", str(ranks)] + command
+    if ranks_of(layout) > 1:
+        command = ["mpirun", "-n", str(ranks_of(layout))] + command
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
@@ -107,7 +110,7 @@ def layouts(temper, names, folder, init):
 
 
 def main():
-    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2"]
+    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2"]
     with tempfile.TemporaryDirectory() as folder:
         faults = [*layouts(temper, names, folder, BASE),
                   *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
