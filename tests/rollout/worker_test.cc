@@ -426,6 +426,26 @@ TEST_F(Worker, RanksThatShareTheWeightsOutReturnTheSameGroups) {
   }
 }
 
+// Those with other layers of the same policy have the same samples; they stop together too.
+TEST_F(Worker, RanksOfSeveralAxesReturnTheSameGroupsAndStopTogether) {
+  const Flat expected = Flattened(Collected(1, SmallRequest())[0].groups);
+  for (const MeshSizes& sizes :
+       {MeshSizes{.dp_replicate = 1, .dp_shard = 2, .pp = 2}, MeshSizes{.dp_replicate = 1, .pp = 2, .ep = 2},
+        MeshSizes{.dp_replicate = 1, .dp_shard = 2, .ep = 2},
+        MeshSizes{.dp_replicate = 2, .dp_shard = 2, .pp = 2, .ep = 2}}) {
+    Settings several;
+    several.mesh = sizes;
+    const auto ranks = static_cast<int>(RanksOf(sizes)), samplers = ranks / static_cast<int>(sizes.pp);
+    const std::vector<RankResult> results = Collected(ranks, SmallRequest(), several);
+    for (const RankResult& result : results) ASSERT_TRUE(result.status.ok()) << result.status;
+    for (int first = 0; first < ranks; first += samplers)
+      EXPECT_EQ(Joined({results.begin() + first, results.begin() + first + samplers}), expected) << first;
+    several.stop = [](int rank, int64_t finished) { return rank == 1 && finished >= 1; };
+    for (const RankResult& result : Collected(ranks, SmallRequest(), several))
+      EXPECT_TRUE(absl::IsCancelled(result.status)) << result.status;
+  }
+}
+
 TEST_F(Worker, WhereOneThatSharesTheWeightsOutStopsOrFailsAllEnd) {
   Settings shared;
   shared.mesh.dp_shard = 3;
