@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/check.h"
@@ -58,6 +59,17 @@ std::string FirstDifference(const std::vector<Held>& first, const std::vector<He
 }
 
 }  // namespace
+
+std::string LastWords(const absl::Status& status) {
+  return absl::StrCat(status.raw_code(), " ", status.message());
+}
+
+absl::Status FromLastWords(const std::string& words) {
+  const size_t space = words.find(' ');
+  int code = 0;
+  TEMPER_CHECK(space != std::string::npos && absl::SimpleAtoi(words.substr(0, space), &code), words);
+  return absl::Status(static_cast<absl::StatusCode>(code), words.substr(space + 1));
+}
 
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm) {
   if (comm.size() == 1) return mine;

@@ -15,6 +15,10 @@ namespace temper {
 // gives way to it.
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm);
 
+// A status as a rank's last words (Communicator::Leave), and back.
+std::string LastWords(const absl::Status& status);
+absl::Status FromLastWords(const std::string& words);
+
 // Something that all ranks must hold alike. No text has a NUL in it.
 struct Held {
   std::string what;   // "temper's version", the same on every rank; each once

@@ -94,6 +94,11 @@ void Progress::Finish() {
   running_ = false;
 }
 
+Progress::State Progress::state() {
+  absl::MutexLock lock(&mutex_);
+  return {stage_, text_, note_, first_, done_, total_, stage_.empty() ? 0 : screen_.now() - started_};
+}
+
 std::string Progress::Line(bool bar, int64_t width) const {
   const double elapsed = screen_.now() - started_;
   std::string head = absl::StrCat(stage_, " ", done_, "/", total_);

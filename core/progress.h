@@ -37,6 +37,14 @@ class Progress {
   // The stage is over (or stops); its last line stays.
   void Finish();
 
+  // Where it is now.
+  struct State {
+    std::string stage, text, note;  // empty stage: none has begun
+    int64_t first = 0, done = 0, total = 0;
+    double seconds = 0;  // since Start
+  };
+  State state();
+
  private:
   std::string Line(bool bar, int64_t width) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Show(bool last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

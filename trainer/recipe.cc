@@ -19,6 +19,7 @@
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "core/stop.h"
 #include "core/text.h"
 #include "core/version.h"
 #include "model/device.h"
@@ -31,6 +32,7 @@
 #include "trainer/run_directory/corrections.h"
 #include "trainer/run_directory/files.h"
 #include "trainer/run_directory/intact.h"
+#include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/sft.h"
@@ -51,7 +53,8 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
   if (FileExists(run_directory + "/config.json"))
     return absl::FailedPreconditionError(absl::StrCat(
         Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
-  for (const auto& path : {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath})
+  for (const auto& path : {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath,
+                           JournalPath, StatusPath, StopPath, LaunchScriptPath, LaunchedPath})
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(path(run_directory)));
   for (const StageConfig& stage : recipe.stages)
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
@@ -93,23 +96,35 @@ absl::Status CheckWhatIsThere(const std::string& run_directory, const std::funct
   return status;
 }
 
+// What the first rank alone has.
+struct FirstRank {
+  std::unique_ptr<RunLock> lock;
+  std::unique_ptr<Journal> journal;
+};
+
+// What all of a run shows of itself, and asks.
+struct Watched {
+  Progress& progress;
+  const std::function<bool()>& stop;
+};
+
 // The first rank has the folder to itself, and what lies there is whole.
 absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-                     const std::function<bool()>& stop, std::unique_ptr<RunLock>* lock) {
+                     const std::function<bool()>& stop, FirstRank* own) {
   if (!mesh.is_first()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
   TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
-  TEMPER_ASSIGN_OR_RETURN(*lock, RunLock::Acquire(run_directory));
+  TEMPER_ASSIGN_OR_RETURN(own->lock, RunLock::Acquire(run_directory));
+  own->journal = std::make_unique<Journal>(run_directory);
   return CheckWhatIsThere(run_directory, stop);
 }
 
 // All ranks have the same files and run directory, and the run is one of this recipe.
 absl::StatusOr<RunFiles> Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-                               bool exact, const std::function<bool()>& stop) {
+                               bool exact, const Watched& watched) {
   Communicator& world = mesh.world();
-  Progress progress(mesh.is_first() ? Progress::StandardError() : Silent());
   const absl::StatusOr<RunFiles> files =
-      ReadRunFiles(recipe, run_directory, exact, stop, mesh.is_first() ? &progress : nullptr);
+      ReadRunFiles(recipe, run_directory, exact, watched.stop, mesh.is_first() ? &watched.progress : nullptr);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfFiles(recipe, run_directory, *files), world));
   const absl::Status claimed = mesh.is_first() ? ClaimRun(recipe, *files, run_directory) : absl::OkStatus();
@@ -121,12 +136,27 @@ absl::StatusOr<RunFiles> Claim(const RecipeConfig& recipe, const std::string& ru
   return *files;
 }
 
+// The journal's line of this start. Collective.
+Json StartLine(const RecipeConfig& recipe, Communicator& world) {
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  Json hosts = Json::object();
+  for (const std::string& name : world.Gather(host, 0)) hosts[name] = hosts.value(name, 0) + 1;
+  Json line = {{"ranks", world.size()},
+               {"hosts", hosts},
+               {"device", recipe.device},
+               {"pid", getpid()},
+               {"temper", kVersion}};
+  if (const char* const job = std::getenv("SLURM_JOB_ID")) line["job"] = job;
+  return line;
+}
+
 // What a start has when it begins.
 struct Start {
   std::string run_directory;
   const Mesh& mesh;
-  const std::function<bool()>& stop;
-  const RunLock* lock;  // of the first rank
+  const Watched& watched;
+  const FirstRank& own;
   RunFiles files;
   kernels::Backend* backend;
 };
@@ -137,11 +167,11 @@ class Runner {
       : recipe_(recipe),
         run_directory_(std::move(start.run_directory)),
         mesh_(start.mesh),
-        stop_(start.stop),
-        lock_(start.lock),
+        stop_(start.watched.stop),
+        own_(start.own),
         files_(std::move(start.files)),
         backend_(start.backend),
-        progress_(mesh_.is_first() ? Progress::StandardError() : Silent()) {}
+        progress_(start.watched.progress) {}
 
   absl::Status Run() {
     TEMPER_RETURN_IF_ERROR(CheckOrder());
@@ -242,13 +272,15 @@ class Runner {
                    FileExists(CheckpointsDirectory(context.directory)) ? "its checkpoints were removed"
                                                                        : "it has no checkpoint");
       TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, context.state.sums));
-      context.lock = lock_;
+      context.lock = own_.lock.get();
+      context.journal = own_.journal.get();
       context.metrics = metrics.get();
       context.sums = sums.get();
     }
     // Weights are checked and read, or read for a reference too.
     const std::string& opened = context.checkpoint.empty() ? context.from_directory : context.checkpoint;
     mesh_.world().Announce(absl::StrCat("opens stage ", stage.name), 2 * OnSlowDisk(opened));
+    if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(NoteStage(context));
     TEMPER_ASSIGN_OR_RETURN(const StagePolicy left, Train(context));
     mesh_.world().Barrier();  // the first rank's last checkpoint stands
 
@@ -263,8 +295,31 @@ class Runner {
     row["seconds"] = std::max(left.seconds, trained) + (all - trained);
     row["exact"] = backend_->exact();
     for (const auto& [name, value] : figures.items()) row[name] = value;
-    if (mesh_.is_first()) TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
+    if (mesh_.is_first()) {
+      TEMPER_RETURN_IF_ERROR(own_.journal->Add("finished", {{"stage", stage.name}}));
+      TEMPER_RETURN_IF_ERROR(AddHours(stage, &row));
+      TEMPER_RETURN_IF_ERROR(WriteFinished(context, row));
+    }
     mesh_.world().Barrier();
+    return absl::OkStatus();
+  }
+
+  absl::Status NoteStage(const StageContext& context) const {
+    Json fields = {{"stage", context.stage->name}};
+    const StageKind kind = context.stage->kind;
+    if (kind != StageKind::kCollect && kind != StageKind::kEval) fields["step"] = context.state.step;
+    return own_.journal->Add("stage", fields);
+  }
+
+  // What the stage took of the ranks, and of money.
+  absl::Status AddHours(const StageConfig& stage, Json* row) const {
+    TEMPER_ASSIGN_OR_RETURN(const std::vector<Json> journal, ReadJournal(run_directory_));
+    const StageHours hours = HoursOf(journal, stage.name);
+    (*row)["device_hours"] = hours.held;
+    (*row)["lost_device_hours"] = hours.lost;
+    if (recipe_.cost_per_gpu_hour == 0) return absl::OkStatus();
+    (*row)["cost"] = hours.held * recipe_.cost_per_gpu_hour;
+    (*row)["lost_cost"] = hours.lost * recipe_.cost_per_gpu_hour;
     return absl::OkStatus();
   }
 
@@ -332,10 +387,10 @@ class Runner {
   const std::string run_directory_;
   const Mesh& mesh_;
   const std::function<bool()>& stop_;
-  const RunLock* const lock_;  // of the first rank
+  const FirstRank& own_;
   const RunFiles files_;
   kernels::Backend* const backend_;
-  Progress progress_;
+  Progress& progress_;
   std::unique_ptr<Inputs> inputs_;
 };
 
@@ -364,26 +419,45 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
                        const std::function<bool()>& stop, kernels::Backend* backend) {
   TEMPER_RETURN_IF_ERROR(CheckRecipe(recipe, world.size(), {}, run_directory));
   std::unique_ptr<ThreadPool> pool;
-  std::unique_ptr<kernels::Backend> own;
+  std::unique_ptr<kernels::Backend> made;
   if (backend == nullptr) {
     pool = std::make_unique<ThreadPool>(RankThreads(recipe.threads, world.size()));
-    TEMPER_ASSIGN_OR_RETURN(own, BackendByName(recipe.device, pool.get()));
-    backend = own.get();
+    TEMPER_ASSIGN_OR_RETURN(made, BackendByName(recipe.device, pool.get()));
+    backend = made.get();
   }
   if (recipe.deadline_minutes > 0) world.set_deadline(absl::Minutes(recipe.deadline_minutes));
+  FirstRank own;
+  Progress progress(world.rank() == 0 ? Progress::StandardError() : Silent());
   // Whatever takes long asks now and then whether to stop: a sign of life.
   const std::function<bool()> alive = [&] {
     world.Announce("samples, scores or reads files");
+    if (own.journal != nullptr) {
+      own.journal->SignOfLife(progress.state());
+      if (own.journal->AskedToStop()) RequestStop();
+    }
     return stop();
   };
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
   if (recipe.shared) ShareNewFiles();
-  std::unique_ptr<RunLock> lock;
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, alive, &lock), world));
-  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), alive));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, alive, &own), world));
+  const Watched watched{progress, alive};
+  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), watched));
+  const Json line = StartLine(recipe, world);
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(mesh.is_first() ? own.journal->Begin(line) : absl::OkStatus(), world));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
-  return Runner(stages, {run_directory, mesh, alive, lock.get(), std::move(files), backend}).Run();
+  absl::Status ran;
+  try {
+    ran = Runner(stages, {run_directory, mesh, watched, own, std::move(files), backend}).Run();
+  } catch (const PeerLeft& left) {
+    if (own.journal != nullptr) own.journal->End(FromLastWords(left.words()));
+    throw;
+  } catch (const std::exception& error) {
+    if (own.journal != nullptr) own.journal->End(absl::InternalError(error.what()));
+    throw;
+  }
+  if (own.journal != nullptr) own.journal->End(ran);
+  return ran;
 }
 
 }  // namespace temper

@@ -22,6 +22,7 @@
 #include "data/tokenizer/folder.h"
 #include "trainer/inputs/inputs.h"
 #include "trainer/run_directory/intact.h"
+#include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/sums.h"
 
@@ -264,6 +265,8 @@ absl::Status TrainingSession::Save() {
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
   if (!first) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(
+      context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", state_.step}}));
   TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
   return CheckThere(context_, state_);
 }

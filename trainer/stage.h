@@ -17,6 +17,7 @@
 namespace temper {
 
 class Inputs;
+class Journal;
 class StageSums;
 
 // What a stage gets from the recipe.
@@ -35,6 +36,7 @@ struct StageContext {
   const RunLock* lock = nullptr;
   MetricsWriter* metrics = nullptr;
   StageSums* sums = nullptr;
+  Journal* journal = nullptr;
   Progress* progress = nullptr;
   std::function<bool()> stop;    // true once the user asked to stop
   int64_t repeated_updates = 0;  // that a crash took, after the checkpoint the stage resumes from

@@ -12,11 +12,11 @@
 #include <string_view>
 
 #include "ATen/Parallel.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "c10/util/Exception.h"
 #include "cli/program/thread_dump.h"
+#include "comm/check.h"
 #include "comm/communicator.h"
 #include "comm/mpi.h"
 #include "core/check.h"
@@ -53,17 +53,6 @@ __attribute__((section(".preinit_array"), used)) void (*const before_libraries)(
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
 
-std::string Words(const absl::Status& status) {
-  return absl::StrCat(status.raw_code(), " ", status.message());
-}
-
-absl::Status FromWords(const std::string& words) {
-  const size_t space = words.find(' ');
-  int code = 0;
-  TEMPER_CHECK(space != std::string::npos && absl::SimpleAtoi(words.substr(0, space), &code), words);
-  return absl::Status(static_cast<absl::StatusCode>(code), words.substr(space + 1));
-}
-
 // Ranks end with one word: the first error of the lowest rank, a stop only if there is none. A rank whose
 // error the others do not come to hear of in time (they are at work, not waiting for it) ends them all.
 absl::Status Agree(Communicator& world, const absl::Status& mine) {
@@ -73,8 +62,8 @@ absl::Status Agree(Communicator& world, const absl::Status& mine) {
   try {
     absl::Status all;
     int rank = 0;
-    for (const std::string& words : world.Leave(Words(mine))) {
-      const absl::Status one = FromWords(words);
+    for (const std::string& words : world.Leave(LastWords(mine))) {
+      const absl::Status one = FromLastWords(words);
       const std::string where = rank == 0 ? "" : absl::StrCat("on rank ", rank, ": ");
       ++rank;
       const absl::Status status(one.code(), absl::StrCat(where, one.message()));
@@ -93,7 +82,7 @@ absl::Status RunOnRank(const Command& command, const CommandLine& line) {
   try {
     return command.run(line);
   } catch (const PeerLeft& left) {
-    const absl::Status status = FromWords(left.words());
+    const absl::Status status = FromLastWords(left.words());
     if (status.ok()) throw;
     return status;
   }

@@ -14,7 +14,7 @@
 namespace temper {
 namespace {
 
-enum class Unit { kShare, kTokens, kReward, kSeconds };
+enum class Unit { kShare, kTokens, kReward, kSeconds, kAmount };
 struct Column {
   const char* heading;  // over a group of columns
   const char* key;      // of the summary row; its standard error is key + "_error"
@@ -34,6 +34,10 @@ constexpr Column kColumns[] = {
     {"Completions", "length_mean", "tokens", Unit::kTokens},
     {"Completions", "reward", "reward", Unit::kReward},
     {"", "seconds", "time", Unit::kSeconds},
+    {"Device hours", "device_hours", "all", Unit::kAmount},
+    {"Device hours", "lost_device_hours", "lost to faults", Unit::kAmount},
+    {"Cost", "cost", "all", Unit::kAmount},
+    {"Cost", "lost_cost", "lost to faults", Unit::kAmount},
 };
 
 std::string Clock(double seconds) {
@@ -46,6 +50,7 @@ std::string Clock(double seconds) {
 std::string Figure(double value, Unit unit) {
   if (unit == Unit::kShare) return Percent(value);
   if (unit == Unit::kSeconds) return Clock(value);
+  if (unit == Unit::kAmount) return absl::StrFormat(value < 100 ? "%.2f" : "%.0f", value);
   if (unit == Unit::kReward) return absl::StrFormat("%.3f", value);
   return absl::StrFormat("%.1f", value);
 }

@@ -64,6 +64,7 @@ struct RecipeConfig {
   MeshSizes mesh;
   double deadline_minutes = 10;
   bool shared = false;
+  double cost_per_gpu_hour = 0;
   std::string date;
   EvaluationConfig evaluation;  // defaults of every stage
   RlConfig rl;                  // likewise
@@ -107,6 +108,11 @@ struct RecipeConfig {
     v.Field("shared", shared,
             "New files and folders of the run are for whom the umask lets, and not for their owner alone.",
             Free());
+    v.Field(
+        "cost_per_gpu_hour", cost_per_gpu_hour,
+        "What an hour of a rank's device costs, in your currency: the stage table, the report, status and "
+        "plan count with it. 0: only hours are counted. `temper launch` takes it from the cluster file.",
+        AtLeast(0), Free());
     v.Section("evaluation", evaluation, "Defaults of every stage's evaluation.");
     v.Section("rl", rl,
               "Defaults of every rl stage, and of what collect stages draw from, how, and score by.");

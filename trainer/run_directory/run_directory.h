@@ -17,6 +17,13 @@ inline std::string FilesPath(const std::string& run) { return run + "/files.json
 inline std::string MetricsPath(const std::string& run) { return run + "/metrics.jsonl"; }
 inline std::string SummaryPath(const std::string& run) { return run + "/summary.json"; }
 inline std::string ReportPath(const std::string& run) { return run + "/report.html"; }
+// For whoever looks from outside: what became of each start, what the run is doing, that it shall stop, and
+// how it was launched.
+inline std::string JournalPath(const std::string& run) { return run + "/journal.jsonl"; }
+inline std::string StatusPath(const std::string& run) { return run + "/status.json"; }
+inline std::string StopPath(const std::string& run) { return run + "/stop"; }
+inline std::string LaunchScriptPath(const std::string& run) { return run + "/launch.sh"; }
+inline std::string LaunchedPath(const std::string& run) { return run + "/launched.json"; }
 // Where a rank's time went, where that was asked for.
 inline std::string TracePath(const std::string& run, int rank) {
   return run + absl::StrFormat("/trace-%04d.json", rank);

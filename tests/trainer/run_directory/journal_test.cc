@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/journal.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/core/test_folder.h"
+#include "trainer/run_directory/run_directory.h"
+
+namespace temper {
+namespace {
+
+using ::testing::DoubleEq;
+using ::testing::HasSubstr;
+
+Json Event(const char* event, double minute, Json fields = Json::object()) {
+  Json line = {{"event", event}, {"unix_seconds", 60 * minute}};
+  for (const auto& [name, value] : fields.items()) line[name] = value;
+  return line;
+}
+Json Start(double minute, int ranks) { return Event("start", minute, {{"ranks", ranks}}); }
+Json Stage(double minute, const char* stage, int step) {
+  return Event("stage", minute, {{"stage", stage}, {"step", step}});
+}
+Json Saved(double minute, int step) { return Event("saved", minute, {{"stage", "zero"}, {"step", step}}); }
+
+TEST(Hours, OfAnUndisturbedRunAreAllKept) {
+  const std::vector<Json> journal = {Start(0, 6),           Stage(1, "zero", 0),  Saved(11, 5),
+                                     Event("finished", 21), Stage(21, "next", 0), Event("end", 31)};
+  const StageHours zero = HoursOf(journal, "zero"), next = HoursOf(journal, "next");
+  EXPECT_THAT(zero.held, DoubleEq(2.1));  // its start's minute is the first stage's
+  EXPECT_EQ(zero.lost, 0);
+  EXPECT_THAT(next.held, DoubleEq(1.0));
+}
+
+TEST(Hours, AfterTheCheckpointAreLostToAFaultAndSoIsTheNextStart) {
+  const std::vector<Json> journal = {Start(0, 60),          Stage(0, "zero", 0), Saved(10, 5),
+                                     Event("end", 14),      Start(100, 60),      Stage(102, "zero", 5),
+                                     Event("finished", 110)};
+  const StageHours hours = HoursOf(journal, "zero");
+  EXPECT_THAT(hours.held, DoubleEq(14 + 10));  // the time between is nobody's
+  EXPECT_THAT(hours.lost, DoubleEq(4 + 2));
+}
+
+TEST(Hours, AreLostBackToTheCheckpointThatWasWhole) {
+  const std::vector<Json> journal = {Start(0, 60),         Stage(0, "zero", 0),  Saved(10, 5),
+                                     Saved(20, 10),        Event("end", 20),     Start(20, 60),
+                                     Stage(20, "zero", 5), Event("finished", 30)};
+  EXPECT_THAT(HoursOf(journal, "zero").lost, DoubleEq(10));
+}
+
+TEST(Hours, OfAStageWithoutACheckpointAreLostFromItsBeginningWhateverTheRanks) {
+  const std::vector<Json> journal = {Start(0, 60), Stage(0, "zero", 0), Event("end", 5),
+                                     Start(5, 6),  Stage(5, "zero", 0), Event("finished", 15)};
+  const StageHours hours = HoursOf(journal, "zero");
+  EXPECT_THAT(hours.held, DoubleEq(5 + 1));
+  EXPECT_THAT(hours.lost, DoubleEq(5));
+}
+
+TEST(Hours, OfAStageThatKeepsItsSamplesLoseTheStartAlone) {
+  const std::vector<Json> journal = {
+      Start(0, 60), Event("stage", 0, {{"stage", "zero"}}), Event("end", 5),
+      Start(5, 60), Event("stage", 6, {{"stage", "zero"}}), Event("finished", 15)};
+  EXPECT_THAT(HoursOf(journal, "zero").lost, DoubleEq(1));
+}
+
+class JournalTest : public ::testing::Test {
+ protected:
+  std::vector<Json> Events() const { return ReadJournal(run_).value(); }
+  const TestFolder folder_;
+  const std::string run_ = folder_.path();
+};
+
+TEST_F(JournalTest, TellsWhatBecameOfAStart) {
+  Journal journal(run_);
+  ASSERT_TRUE(journal.Begin({{"ranks", 2}}).ok());
+  ASSERT_TRUE(journal.Add("stage", {{"stage", "zero"}, {"step", 3}}).ok());
+  journal.End(absl::CancelledError("stopped\non request"));
+  const std::vector<Json> events = Events();
+  ASSERT_EQ(events.size(), 3);
+  EXPECT_EQ(events[0]["ranks"], 2);
+  EXPECT_EQ(events[1]["step"], 3);
+  EXPECT_EQ(events[2]["how"], "stopped");
+}
+
+TEST_F(JournalTest, OfAStartThatFellSilentHasItsLastSignAsItsEnd) {
+  ASSERT_TRUE(Journal(run_).Begin({{"ranks", 2}}).ok());
+  const double began = Events()[0]["unix_seconds"];
+  ASSERT_TRUE(
+      WriteFileAtomic(StatusPath(run_), absl::StrCat("{\"unix_seconds\":", FormatDouble(began + 7), "}"))
+          .ok());
+  ASSERT_TRUE(
+      WriteFileAtomic(JournalPath(run_), ReadFile(JournalPath(run_)).value() + "{\"event\":\"sav").ok());
+  ASSERT_TRUE(Journal(run_).Begin({{"ranks", 2}}).ok());
+  const std::vector<Json> events = Events();
+  ASSERT_EQ(events.size(), 3);  // what the crash cut off is gone
+  EXPECT_EQ(events[1]["how"], "lost");
+  EXPECT_NEAR(events[1]["unix_seconds"].get<double>(), began + 7, 1e-3);
+}
+
+TEST_F(JournalTest, HearsARequestToStopOfThisStartAlone) {
+  ASSERT_TRUE(WriteFileAtomic(StopPath(run_), "").ok());
+  Journal journal(run_);
+  EXPECT_FALSE(journal.AskedToStop());
+  ASSERT_TRUE(WriteFileAtomic(StopPath(run_), "").ok());
+  absl::SleepFor(absl::Milliseconds(600));
+  EXPECT_TRUE(journal.AskedToStop());
+}
+
+TEST_F(JournalTest, ThatIsDamagedIsNamedByItsLine) {
+  ASSERT_TRUE(
+      WriteFileAtomic(JournalPath(run_), "{\"event\":\"start\",\"unix_seconds\":1}\n{\"event\":1}\n").ok());
+  EXPECT_THAT(ReadJournal(run_).status().message(), HasSubstr("journal.jsonl:2"));
+}
+
+}  // namespace
+}  // namespace temper

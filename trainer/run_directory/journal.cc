@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/journal.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "core/log.h"
+#include "core/status.h"
+#include "core/text.h"
+#include "trainer/run_directory/run_directory.h"
+
+namespace temper {
+namespace {
+
+constexpr absl::Duration kBetweenSigns = absl::Seconds(5), kBetweenLooks = absl::Milliseconds(500);
+
+double Now() { return static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3; }
+
+std::string TextOf(const Json& event, const char* key) { return GetString(event, key, "", "").value_or(""); }
+double NumberOf(const Json& event, const char* key, double otherwise) {
+  return GetDouble(event, key, "", otherwise).value_or(otherwise);
+}
+
+// When the start before this one was last heard of.
+double LastSign(const std::string& run_directory, double journal_says) {
+  const auto text = ReadFile(StatusPath(run_directory), 1 << 20);
+  const auto json = text.ok() ? ParseJson(*text, "") : text.status();
+  return json.ok() ? std::max(journal_says, NumberOf(*json, "unix_seconds", 0)) : journal_says;
+}
+
+}  // namespace
+
+Journal::Journal(std::string run_directory)
+    : run_directory_(std::move(run_directory)), told_(absl::Now()), looked_(absl::InfinitePast()) {
+  unlink(StopPath(run_directory_).c_str());
+}
+
+absl::Status Journal::Begin(const Json& start) {
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Json> before, ReadJournal(run_directory_));
+  const std::string path = JournalPath(run_directory_);
+  // A line that a crash left unfinished is cut off.
+  int64_t whole = 0;
+  if (FileExists(path)) {
+    TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    whole = static_cast<int64_t>(text.rfind('\n') + 1);
+  }
+  TEMPER_ASSIGN_OR_RETURN(file_, AppendFile::Open(path, whole));
+  if (!before.empty() && TextOf(before.back(), "event") != "end") {
+    const double at = LastSign(run_directory_, NumberOf(before.back(), "unix_seconds", 0));
+    TEMPER_RETURN_IF_ERROR(Add("end", {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}}));
+  }
+  TEMPER_RETURN_IF_ERROR(Add("start", start));
+  WriteStatus(last_);
+  return absl::OkStatus();
+}
+
+absl::Status Journal::Add(const std::string& event, Json fields) {
+  Json line = {{"event", event}, {"unix_seconds", Now()}};
+  for (const auto& [name, value] : fields.items()) line[name] = value;
+  TEMPER_RETURN_IF_ERROR(file_->Append(DumpJson(line) + "\n"));
+  return file_->Sync();
+}
+
+void Journal::End(const absl::Status& status) {
+  if (file_ == nullptr) return;
+  const char* const how = status.ok() ? "finished" : absl::IsCancelled(status) ? "stopped" : "failed";
+  WriteStatus(last_);
+  const absl::Status written =
+      Add("end", {{"how", how}, {"why", Printable(std::string(status.message()), 1000)}});
+  if (!written.ok()) LogWarning(written.message());
+}
+
+void Journal::SignOfLife(const Progress::State& at) {
+  if (absl::Now() - told_ < kBetweenSigns) return;
+  WriteStatus(at);
+}
+
+void Journal::WriteStatus(const Progress::State& at) {
+  told_ = absl::Now();
+  last_ = at;
+  const Json json = {{"unix_seconds", Now()}, {"stage", at.stage},    {"first", at.first},
+                     {"done", at.done},       {"total", at.total},    {"text", at.text},
+                     {"note", at.note},       {"seconds", at.seconds}};
+  WriteFileAtomic(StatusPath(run_directory_), DumpJson(json) + "\n").IgnoreError();
+}
+
+bool Journal::AskedToStop() {
+  if (absl::Now() - looked_ < kBetweenLooks) return false;
+  looked_ = absl::Now();
+  return FileExists(StopPath(run_directory_));
+}
+
+absl::StatusOr<std::vector<Json>> ReadJournal(const std::string& run_directory) {
+  std::vector<Json> events;
+  const std::string path = JournalPath(run_directory);
+  if (!FileExists(path)) return events;
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  const std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  for (size_t i = 0; i + 1 < lines.size(); ++i) {
+    const std::string where = absl::StrCat(Printable(path, 1000), ":", i + 1);
+    TEMPER_ASSIGN_OR_RETURN(Json event, ParseJson(lines[i], where));
+    TEMPER_RETURN_IF_ERROR(GetString(event, "event", where).status());
+    TEMPER_RETURN_IF_ERROR(GetDouble(event, "unix_seconds", where).status());
+    events.push_back(std::move(event));
+  }
+  return events;
+}
+
+StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
+  // Time between two events of the stage; `step`: of the checkpoint that it ended with.
+  struct Piece {
+    double hours;
+    double step;
+    bool lost;
+  };
+  std::vector<Piece> pieces;
+  double ranks = 1, since = 0;
+  int starts = 0;
+  bool starting = false, inside = false;
+  const auto add = [&](double until, double step, bool lost) {
+    pieces.push_back({std::max(0.0, until - since) * ranks / 3600, step, lost});
+    since = until;
+  };
+  for (const Json& event : journal) {
+    const std::string kind = TextOf(event, "event");
+    const double at = NumberOf(event, "unix_seconds", 0), step = NumberOf(event, "step", -1);
+    if (kind == "start") {
+      ++starts;
+      ranks = NumberOf(event, "ranks", 1);
+      since = at;
+      starting = true;
+    } else if (kind == "stage") {
+      inside = TextOf(event, "stage") == stage;
+      if (inside) {
+        // What was done after the checkpoint is done again; without one the stage begins anew.
+        for (auto piece = pieces.rbegin(); step >= 0 && piece != pieces.rend() && piece->step != step;
+             ++piece)
+          piece->lost = true;
+        if (starting) add(at, -1, starts > 1);
+        since = at;
+      }
+      starting = false;
+    } else if (inside && (kind == "saved" || kind == "finished" || kind == "end")) {
+      add(at, step, false);
+      inside = kind == "saved";
+    }
+  }
+  StageHours hours;
+  for (const Piece& piece : pieces) {
+    hours.held += piece.hours;
+    if (piece.lost) hours.lost += piece.hours;
+  }
+  return hours;
+}
+
+}  // namespace temper

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run tells those who look at its folder from outside (`temper status`), and hears from them (`temper
+// stop`).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
+#include "core/progress.h"
+
+namespace temper {
+
+// Lines of journal.jsonl, each with its `event` and `unix_seconds`:
+//   start     ranks, hosts (how many of them where), device, pid, temper; job where Slurm started it
+//   stage     stage; of one that trains also step, after which it goes on
+//   saved     stage, step: a checkpoint stands
+//   finished  stage
+//   end       how (finished, stopped, failed, or lost: it only fell silent), why
+// status.json is rewritten every few seconds and says what goes on. For the first rank, which holds the run's
+// lock; one thread.
+class Journal {
+ public:
+  // Forgets a request to stop, which is of an earlier start. Nothing is written before Begin, but for signs
+  // of life after some seconds.
+  explicit Journal(std::string run_directory);
+
+  // A start begins. Where the one before has no end, its last sign of life becomes that.
+  absl::Status Begin(const Json& start);
+  // Durable when it returns.
+  absl::Status Add(const std::string& event, Json fields);
+  void End(const absl::Status& status);
+
+  // May be called often: at most every 5 s it is written. A file that cannot be is no error: it ends nothing.
+  void SignOfLife(const Progress::State& at);
+  // Whether somebody asked, by the file `stop`; looks at most twice a second.
+  bool AskedToStop();
+
+ private:
+  void WriteStatus(const Progress::State& at);
+  const std::string run_directory_;
+  std::unique_ptr<AppendFile> file_;  // null: not begun
+  absl::Time told_, looked_;
+  Progress::State last_;
+};
+
+// All whole lines; none where there is no journal. Errors: a line that is no event.
+absl::StatusOr<std::vector<Json>> ReadJournal(const std::string& run_directory);
+
+// What a stage's ranks were held for, in hours of a rank, up to the last event: from its beginning, the time
+// until a start went on with it included. Lost of it is what faults and restarts took: until it went on, and
+// after the checkpoint from which it did. A stage that trains nothing keeps its samples, and loses the first
+// alone.
+struct StageHours {
+  double held = 0, lost = 0;
+};
+StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage);
+
+}  // namespace temper
