@@ -5,6 +5,9 @@
 #include "cli/eval.h"
 #include "cli/init.h"
 #include "cli/inspect/inspect.h"
+#include "cli/job/launch.h"
+#include "cli/job/status.h"
+#include "cli/job/stop.h"
 #include "cli/line/command.h"
 #include "cli/logprobs.h"
 #include "cli/metrics.h"
@@ -24,7 +27,16 @@ const std::vector<Command>& Commands() {
        "Runs a recipe's stages in order; called again it goes on; prints the report's path last.",
        RunRecipeCommand, RecipeHelp,
        /*ranks=*/true},
-      {"plan", "RECIPE.yaml [--cluster 64x8xh800] [--ranks N] [--set a.b=c ...]",
+      {"launch", "RECIPE.yaml --run-dir DIR [--cluster NAME] [--nodes N] [--time 4:00:00] [--dry-run] ...",
+       "Submits a run to Slurm, or starts it with mpirun on hosts or here; called again it goes on.",
+       RunLaunch, LaunchHelp},
+      {"status", "RUN_DIR [--json]",
+       "What a run is doing, from its folder: stage, update, rate, ranks, last sign of life, how it ended.",
+       RunStatus, StatusHelp},
+      {"stop", "RUN_DIR [--timeout SECONDS]",
+       "Asks a run to save and stop, from any machine that sees its folder, and waits until it has.", RunStop,
+       StopHelp},
+      {"plan", "RECIPE.yaml [--cluster 64x8xh800 | NAME] [--ranks N] [--set a.b=c ...]",
        "What a recipe takes on a cluster, before anything is allocated: memory, messages, time.", RunPlan,
        PlanHelp},
       {"sample", "--model DIR [--prompts FILE] [--samples-per-prompt N] ...",

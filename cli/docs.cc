@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/line/options.h"
 #include "cli/line/rows.h"
+#include "trainer/config/cluster.h"
 #include "trainer/config/recipe.h"
 
 namespace temper {
@@ -51,7 +52,10 @@ std::string ConfigPage() {
       "with what the top level says. Fields marked (free) reach no bit of what is trained: they may change "
       "when a\n"
       "run goes on, and so may all fields of stages that have not begun (docs/architecture.md).\n",
-      MarkdownDocs(DescribeConfig<RecipeConfig>(), "##"));
+      MarkdownDocs(DescribeConfig<RecipeConfig>(), "##"),
+      "\n# The fields of a cluster file\n\nWhat `temper launch` and `temper plan` read with `--cluster` "
+      "(docs/cluster.md).\n\n",
+      MarkdownDocs(DescribeConfig<ClusterConfig>(), "##"));
 }
 
 std::string CommandsPage() {

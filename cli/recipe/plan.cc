@@ -23,7 +23,9 @@ struct PlanOptions {
   template <class V>
   void Fields(V& v) {
     v.Field("cluster", cluster,
-            "MACHINESxDEVICESxNAME (h800, h100, h200, a100), a rank on each device: messages and time too.");
+            "MACHINESxDEVICESxNAME (h800, h100, h200, a100), a rank on each device, or a cluster file or its "
+            "name: "
+            "messages and time too.");
     v.Field("ranks", ranks, "Without a cluster: ranks on processors.", Between(1, 1'000'000));
     v.Field("set", set, "A field of the recipe, over what the file says: mesh.tp=8.", Repeated());
   }
@@ -39,15 +41,18 @@ absl::Status RunPlan(const CommandLine& line) {
         rest.empty() ? std::string("expected a recipe: temper plan RECIPE.yaml")
                      : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
   }
-  Cluster cluster;
+  ClusterConfig config;
   if (!options.cluster.empty()) {
-    TEMPER_ASSIGN_OR_RETURN(cluster, ParseCluster(options.cluster));
+    TEMPER_ASSIGN_OR_RETURN(config, ReadCluster(options.cluster, rest[0]));
+    options.ranks = config.nodes * config.ranks_per_node;
   }
-  const int ranks = options.cluster.empty() ? static_cast<int>(options.ranks) : cluster.ranks();
   TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipeFields(rest[0], options.set));
-  if (!options.cluster.empty()) recipe.device = "cuda";
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, options.cluster.empty() ? PlanText(recipe, ranks)
-                                                                          : ClusterPlanText(recipe, cluster));
+  if (recipe.cost_per_gpu_hour == 0) recipe.cost_per_gpu_hour = config.cost_per_gpu_hour;
+  const std::optional<Cluster> cluster = ClusterOf(config);
+  if (cluster) recipe.device = "cuda";
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, cluster
+                                                      ? ClusterPlanText(recipe, *cluster)
+                                                      : PlanText(recipe, static_cast<int>(options.ranks)));
   return WriteOut(text);
 }
 

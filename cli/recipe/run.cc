@@ -16,27 +16,6 @@
 namespace temper {
 namespace {
 
-struct RunOptions {
-  std::string run_dir;
-  std::vector<std::string> set;
-  bool force = false;
-  bool trace = false;
-
-  template <class V>
-  void Fields(V& v) {
-    v.Field("run_dir", run_dir, "Where the run is written; a run that is there goes on.", Required());
-    v.Field("set", set, "A field of the recipe, over what the file says: stages.zero.rl.kl_coef=0.",
-            Repeated());
-    v.Field("force", force,
-            "Start although the plan takes more memory than is free, or others may write in the folder of "
-            "the run or own a part of it.");
-    v.Field("trace", trace,
-            "Write what each rank did when, its newest 200,000 spans, to trace-RANK.json in the run's "
-            "folder, for "
-            "Chrome (chrome://tracing) or Perfetto.");
-  }
-};
-
 // The machine has the memory, and the run's folder is nobody else's to write.
 absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks) {
   const int local = LocalRanks(ranks);

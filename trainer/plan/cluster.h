@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "trainer/config/cluster.h"
 
 namespace temper {
 
@@ -28,5 +30,12 @@ struct Cluster {
   int ranks() const { return nodes * per_node; }
 };
 absl::StatusOr<Cluster> ParseCluster(std::string_view text);
+
+// What --cluster names: MACHINESxDEVICESxNAME, a YAML file, or the name of one: NAME.yaml in a folder
+// `clusters` beside the recipe or in a folder above it, or in configs/clusters. Errors name file, line and
+// key, or list the names that there are.
+absl::StatusOr<ClusterConfig> ReadCluster(const std::string& name, const std::string& recipe);
+// As planned for; nothing where its device is cpu.
+std::optional<Cluster> ClusterOf(const ClusterConfig& config);
 
 }  // namespace temper

@@ -142,8 +142,8 @@ class StagePlan {
         text,
         absl::StrFormat("  rollout   %s for %d updates: %.0f sequences a data rank, %.0f decode together\n",
                         Seconds(rollout), rl.updates_per_rollout, here, batch),
-        absl::StrFormat("  stage     %d updates: %s, %.0f device hours\n", rl.steps, Seconds(total),
-                        total / 3600 * cluster_.ranks()));
+        absl::StrFormat("  stage     %d updates: %s, %.0f device hours%s\n", rl.steps, Seconds(total),
+                        total / 3600 * cluster_.ranks(), Cost(total / 3600 * cluster_.ranks())));
   }
 
   // Neighbouring ranks among which the axis's lie.
@@ -158,6 +158,11 @@ class StagePlan {
     const PipelineShape shape{mesh_.pp, mesh_.pp_chunks, std::max<int64_t>(microbatches, 1)};
     const auto timeline = TimelineOf(ScheduleOf(mesh_.pp_schedule, shape), shape, {});
     return timeline.ok() ? timeline->bubble : 0;
+  }
+
+  std::string Cost(double hours) const {
+    const double price = recipe_.cost_per_gpu_hour;
+    return price == 0 ? "" : absl::StrFormat(", at %g an hour %.0f", price, hours * price);
   }
 
   static std::string Seconds(double seconds) {

@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`temper launch`, `status` and `stop` on a real Slurm of three machines that are namespaces of this one: a run on two of them ends
+with the digest of one rank; it goes on after a time limit, a preemption, a lost machine, a killed rank and scancel; `stop` ends it for good,
+also while it waits in the queue.
+
+Usage: launch.py TEMPER [CASE ..]     Needs root, Slurm and its testbed, a script that $TEMPER_SLURM_TESTBED names (exit status 77 without). Takes
+about ten minutes.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+TESTBED = os.environ.get("TEMPER_SLURM_TESTBED", str(pathlib.Path(__file__).resolve().parents[3] / "shared/testbed/slurm_up.sh"))
+RECIPE = "configs/tiny/short.yaml"
+WAIT_SECONDS = 400  # a bound for what hangs
+
+
+class Cluster:
+    def __init__(self, temper, folder):
+        self.temper, self.folder = temper, pathlib.Path(folder)
+        self.environment = dict(os.environ, SLT=str(self.folder / "slurm"), SLT_PREFIX=f"tl{os.getpid() % 1000}", SLT_NET="10.88.0", SLT_GPUS="0")
+        self.do("up", "3")
+
+    def do(self, *words, check=True):
+        """One command of the testbed; what it printed."""
+        done = subprocess.run(["bash", TESTBED, *words], env=self.environment, capture_output=True, text=True, timeout=WAIT_SECONDS)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{words}: {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout + (done.stderr if not check else "")
+
+    def run(self, *words, check=True):
+        return self.do("run", *words, check=check)
+
+    def launch(self, run, *words, stop_seconds=10):
+        """The job's number."""
+        (self.folder / "ours.yaml").write_text(
+            f"starter: slurm\nnodes: 2\nranks_per_node: 1\ntime: '20'\nstop_seconds: {stop_seconds}\nfailures: 2\n")
+        said = self.run(self.temper, "launch", RECIPE, "--run-dir", str(run), "--cluster", str(self.folder / "ours.yaml"), *words)
+        return said.split()[1].rstrip(":")
+
+    def status(self, run):
+        """Nothing while nothing has begun."""
+        said = self.run(self.temper, "status", str(run), "--json", check=False)
+        return json.loads(said) if said.startswith("{") else {"state": "", "starts": 0, "update": 0, "stage": ""}
+
+    def job(self, job):
+        return self.run("squeue", "-h", "--states=all", "-o", "%T", "-j", job, check=False).strip()
+
+    def until(self, what, holds):
+        ends = time.monotonic() + WAIT_SECONDS
+        while not holds():
+            if time.monotonic() > ends:
+                raise AssertionError(f"{what}: waited {WAIT_SECONDS} s")
+            time.sleep(0.3)
+
+    def trained(self, run):
+        """Waits until updates of the rl stage are saved."""
+        self.until("trains", lambda: any('"saved","' in line and '"zero"' in line for line in self.journal(run)))
+
+    def journal(self, run):
+        path = run / "journal.jsonl"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def finished(self, run):
+        self.until("finishes", lambda: self.status(run)["state"] == "finished")
+
+
+def digest(cluster, run):
+    return subprocess.run([cluster.temper, "inspect", str(run), "--digest"], capture_output=True, text=True, check=True).stdout
+
+
+def check(holds, what):
+    if not holds:
+        raise AssertionError(what)
+
+
+def whole(cluster, run):
+    job = cluster.launch(run)
+    cluster.finished(run)
+    cluster.until("the job ends", lambda: cluster.job(job) in ("COMPLETED", ""))
+    status = cluster.status(run)
+    check(status["hosts"] == {"n1": 1, "n2": 1} and status["job"] == job, status)
+
+
+def time_limit(cluster, run):
+    # Slurm asks a minute sooner than it was told: here ten seconds after the beginning.
+    cluster.launch(run, "--time", "2", stop_seconds=50)
+    cluster.finished(run)
+    if cluster.status(run)["starts"] == 1:
+        print("time_limit: the run was done before Slurm asked")
+    check(cluster.status(run)["after_fault"] == 0, cluster.status(run))
+
+
+def signalled(cluster, run):
+    """What --signal=TERM sends at the end of the time: to ranks alone."""
+    job = cluster.launch(run)
+    cluster.trained(run)
+    cluster.run("scancel", "--signal=TERM", f"{job}.0")
+    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    cluster.finished(run)
+    check(cluster.status(run)["after_stop"] == 1, cluster.status(run))
+
+
+def preempted(cluster, run):
+    cluster.launch(run)
+    cluster.trained(run)
+    other = cluster.run("sbatch", "--parsable", "-p", "high", "-N3", "--exclusive", "--chdir=/tmp", "--output=/dev/null", "--wrap=sleep 5").strip()
+    cluster.until("the other job ends", lambda: cluster.job(other) in ("COMPLETED", ""))
+    cluster.finished(run)
+    check(cluster.status(run)["starts"] >= 2, cluster.status(run))
+
+
+def cancelled(cluster, run):
+    job = cluster.launch(run)
+    cluster.trained(run)
+    cluster.run("scancel", job)
+    cluster.until("is down", lambda: cluster.job(job) in ("CANCELLED", ""))
+    cluster.until("has ended", lambda: cluster.status(run)["state"] in ("stopped", "lost"))
+    check(cluster.job(job) in ("CANCELLED", ""), "it is queued again")
+    cluster.launch(run)
+    cluster.finished(run)
+
+
+def stopped(cluster, run):
+    job = cluster.launch(run)
+    cluster.trained(run)
+    said = cluster.run(cluster.temper, "stop", str(run))
+    check("stopped on request" in said, said)
+    cluster.until("is down", lambda: cluster.job(job) not in ("RUNNING", "COMPLETING"))
+    check(cluster.job(job) in ("FAILED", ""), cluster.job(job))  # 75, and not queued again
+    cluster.launch(run)
+    cluster.finished(run)
+
+
+def waiting(cluster, run):
+    other = cluster.run("sbatch", "--parsable", "-N3", "--exclusive", "--chdir=/tmp", "--output=/dev/null", "--wrap=sleep 300").strip()
+    cluster.until("the other job has the machines", lambda: cluster.job(other) == "RUNNING")
+    job = cluster.launch(run)
+    check(cluster.status(run)["state"] == "waiting in the queue", cluster.status(run))
+    check("is cancelled" in cluster.run(cluster.temper, "stop", str(run)), "stop")
+    check(cluster.job(job) in ("CANCELLED", ""), cluster.job(job))
+    cluster.run("scancel", other)
+    cluster.until("the machines are free", lambda: cluster.job(other) in ("CANCELLED", ""))
+    cluster.launch(run)
+    cluster.finished(run)
+
+
+def rank_killed(cluster, run):
+    cluster.launch(run)
+    cluster.trained(run)
+    cluster.do("on", "n2", "bash", "-c", f"kill -9 $(pgrep -x {pathlib.Path(cluster.temper).name})")
+    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    cluster.finished(run)
+    check(cluster.status(run)["after_fault"] == 1, cluster.status(run))
+
+
+def machine_lost(cluster, run):
+    cluster.launch(run)
+    cluster.trained(run)
+    cluster.do("off", "n2")
+    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    cluster.do("boot", "n2")
+    cluster.finished(run)
+
+
+CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, machine_lost]
+
+
+def main():
+    temper = os.path.abspath(sys.argv[1])
+    if os.geteuid() != 0 or not os.path.exists(TESTBED) or subprocess.run(["which", "slurmctld", "slurmd", "munged"], capture_output=True).returncode != 0:
+        print(f"skipped: needs root, Slurm and {TESTBED}")
+        return 77
+    with tempfile.TemporaryDirectory(prefix="temper-launch-") as folder:
+        alone = pathlib.Path(folder) / "alone"
+        subprocess.run([temper, "run", RECIPE, "--run-dir", str(alone)], check=True, capture_output=True)
+        cluster = Cluster(temper, folder)
+        wanted = digest(cluster, alone)
+        try:
+            for case in CASES:
+                if len(sys.argv) > 2 and case.__name__ not in sys.argv[2:]:
+                    continue
+                run, began = pathlib.Path(folder) / case.__name__, time.monotonic()
+                try:
+                    case(cluster, run)
+                    check(digest(cluster, run) == wanted, "another digest than that of one rank")
+                except Exception:
+                    print(cluster.run(temper, "status", str(run), check=False))
+                    for out in sorted(run.glob("launch-*.out")):
+                        print(out.name, out.read_text()[-4000:])
+                    raise
+                print(f"{case.__name__}: {time.monotonic() - began:.0f} s", flush=True)
+        finally:
+            cluster.do("down", check=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/plan/cluster.h"
+
+#include "core/files/file.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/core/test_folder.h"
+
+namespace temper {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class ClusterFile : public ::testing::Test {
+ protected:
+  ClusterFile() {
+    EXPECT_TRUE(MakeDirectories(folder_ / "clusters").ok());
+    EXPECT_TRUE(MakeDirectories(folder_ / "math").ok());
+  }
+  void Write(const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomic(folder_ / "clusters/ours.yaml", text).ok());
+  }
+  absl::StatusOr<ClusterConfig> Read(const std::string& name) {
+    return ReadCluster(name, folder_ / "math/r.yaml");
+  }
+  std::string ErrorOf(const std::string& name) { return std::string(Read(name).status().message()); }
+  const TestFolder folder_;
+};
+
+TEST_F(ClusterFile, IsFoundByItsNameAboveTheRecipe) {
+  Write("nodes: 3\nranks_per_node: 8\ndevice: h100\n");
+  const auto config = Read("ours");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto cluster = ClusterOf(*config);
+  ASSERT_TRUE(cluster.has_value());
+  EXPECT_EQ(cluster->ranks(), 24);
+  EXPECT_STREQ(cluster->device.name, "h100");
+  EXPECT_EQ(Read(folder_ / "clusters/ours.yaml")->nodes, 3);
+}
+
+TEST_F(ClusterFile, OfMachinesWithoutGpusIsPlannedAsRanksOnProcessors) {
+  Write("nodes: 3\n");
+  EXPECT_FALSE(ClusterOf(Read("ours").value()).has_value());
+}
+
+TEST_F(ClusterFile, MayBeSaidInOneWord) {
+  const auto config = Read("64x8xH800");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->nodes, 64);
+  EXPECT_EQ(config->device, "h800");
+  EXPECT_THAT(ErrorOf("0x8xh800"), HasSubstr("is no MACHINESxDEVICESxNAME"));
+}
+
+TEST_F(ClusterFile, ThatIsNotThereIsToldWhichThereAre) {
+  Write("");
+  EXPECT_THAT(ErrorOf("other"), AllOf(HasSubstr("--cluster other"), HasSubstr("there are ours")));
+}
+
+TEST_F(ClusterFile, NamesFileLineAndKeyOfWhatIsWrong) {
+  Write("nodes: 2\npartitoin: gpu\n");
+  EXPECT_THAT(ErrorOf("ours"), AllOf(HasSubstr("ours.yaml:2: partitoin"), HasSubstr("partition")));
+  Write("nodes: 2\n\ndevice: h1000\n");
+  EXPECT_THAT(ErrorOf("ours"),
+              AllOf(HasSubstr("ours.yaml:3: device"), HasSubstr("h1000 is none of cpu, h800")));
+  Write("environment: [A=1, 'B C=2']\n");
+  EXPECT_THAT(ErrorOf("ours"),
+              AllOf(HasSubstr("ours.yaml:1: environment"), HasSubstr("B C=2 is no NAME=value")));
+}
+
+}  // namespace
+}  // namespace temper
