@@ -93,30 +93,31 @@ std::vector<AttentionPiece> SplitsOf(const AttentionTask& task, std::vector<Atte
   return splits;
 }
 
-// The matrices at a piece's rows and heads.
-AttentionBackwardPiece WholeOf(const AttentionBackwardTask& task, const AttentionPiece& piece) {
+}  // namespace
+
+AttentionBackwardPiece BackwardPiece(const AttentionBackwardTask& task, const AttentionSequence& sequence,
+                                     int kv_head) {
   const AttentionShape& s = task.shape;
-  const AttentionSequence& sequence = *piece.sequence;
   const int group = s.q_heads / s.kv_heads;
+  const auto heads = [&](const Matrix& all, int64_t width) { return all.Columns(kv_head * width, width); };
   const auto at = [&](const Matrix& all, int64_t width) {
-    return all.Rows(sequence.first_row, sequence.rows).Columns(piece.kv_head * width, width);
+    return all ? heads(all.Rows(sequence.first_row, sequence.rows), width) : Matrix();
   };
   const int64_t q = int64_t{group} * s.qk_dim, out = int64_t{group} * s.v_dim;
   return {.shape = s,
-          .first_head = s.first_head + int64_t{piece.kv_head} * group,
+          .first_head = s.first_head + int64_t{kv_head} * group,
           .q = at(task.q, q),
-          .k = at(task.k, s.qk_dim),
-          .v = at(task.v, s.v_dim),
+          .k = task.of_whole ? heads(task.k, s.qk_dim) : at(task.k, s.qk_dim),
+          .v = task.of_whole ? heads(task.v, s.v_dim) : at(task.v, s.v_dim),
           .out = at(task.out, out),
           .dout = at(task.dout, out),
           .dq = at(task.dq, q),
           .dk = at(task.dk, s.qk_dim),
           .dv = at(task.dv, s.v_dim),
-          .lse = task.lse + sequence.first_row * s.q_heads + piece.kv_head * group,
-          .ranges = task.ranges};
+          .lse = task.lse + sequence.first_row * s.q_heads + kv_head * group,
+          .ranges = task.ranges,
+          .first = sequence.first_position};
 }
-
-}  // namespace
 
 void CpuBackend::WriteBlocks(const WriteBlocksTask& task) {
   CheckShape(task.shape);
@@ -171,13 +172,13 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
   // chains are the same.
   double longest = 0, total = 0;
   for (const AttentionSequence& sequence : sequences) {
-    TEMPER_CHECK(sequence.first_position == 0, "AttentionBackward takes whole sequences, not position ",
-                 sequence.first_position);
+    TEMPER_CHECK(task.of_whole || sequence.first_position == 0,
+                 "AttentionBackward takes whole sequences, not position ", sequence.first_position);
     const double cost = static_cast<double>(sequence.rows) * static_cast<double>(sequence.rows);
     longest = std::max(longest, cost);
     total += cost * shape.kv_heads;
   }
-  const bool split = pool().threads() > 1 && longest * pool().threads() > total;
+  const bool split = task.of_whole || (pool().threads() > 1 && longest * pool().threads() > total);
   enum Part { kAll, kKeys, kRows };
   struct Work {
     AttentionPiece piece;
@@ -193,7 +194,7 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
         continue;
       }
       for (int64_t i = 0; i < tiles; ++i) {
-        work.push_back({{&sequence, kv_head, i, i + 1}, kKeys});
+        if (!task.of_whole) work.push_back({{&sequence, kv_head, i, i + 1}, kKeys});
         work.push_back({{&sequence, kv_head, tiles - 1 - i, tiles - i}, kRows});
       }
     }
@@ -204,14 +205,14 @@ void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
       const AttentionPiece& piece = work[i].piece;
       const Part part = work[i].part;
       const int64_t rows = piece.sequence->rows, tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
-      const AttentionBackwardPiece whole = WholeOf(task, piece);
+      const AttentionBackwardPiece whole = BackwardPiece(task, *piece.sequence, piece.kv_head);
       float* const scratch = Scratch(AttentionBackwardScratch(whole));
       const int64_t first = kAttentionBlock * piece.begin;
       const int64_t count = std::min(rows, kAttentionBlock * piece.end) - first;
       if (part != kKeys) ZeroRows(whole.dq.Rows(first, count));
       if (part == kRows) {
-        for (int64_t key = 0; key <= piece.begin; ++key)
-          block(whole, {key, piece.begin, piece.end, true, false}, scratch);
+        const int64_t tile = whole.first / kAttentionBlock + piece.begin;
+        for (int64_t key = 0; key <= tile; ++key) block(whole, {key, tile, tile + 1, true, false}, scratch);
       } else {
         for (int64_t key = piece.begin; key < piece.end; ++key)
           block(whole, {key, 0, tiles, part == kAll, true}, scratch);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "kernels/matrix.h"
@@ -85,6 +86,61 @@ struct AttentionBackwardTask {
   Matrix dout = {};
   Matrix dq = {}, dk = {}, dv = {};
   int ranges = kHeadRanges;
+  // Where ranks share the queries of one sequence (mesh.cp): `sequences` are the parts of its positions that
+  // this rank has, ascending, each of whole spans; k and v are of the whole sequence, a row for each
+  // position; there are no dk and dv (see KeySumsTask).
+  bool of_whole = false;
+};
+
+// 2^level leaves of a binary tree, from `first` on.
+struct SpanNode {
+  int64_t first = 0;
+  int level = 0;
+
+  friend bool operator==(const SpanNode&, const SpanNode&) = default;
+};
+
+// Levels of the tree over the spans of a sequence.
+[[gnu::always_inline]] inline int SpanLevels(int64_t positions) {
+  int levels = 0;
+  while ((int64_t{kAttentionSpan} << levels) < positions) ++levels;
+  return levels;
+}
+
+// The largest nodes of the tree over a sequence's spans that have no others than those of its positions
+// [begin, end), which are whole spans; ascending.
+std::vector<SpanNode> SpanNodesOf(int64_t begin, int64_t end, int64_t positions);
+
+// What this rank's queries give to dk and dv of some keys, positions [first_key, first_key + keys): of each
+// of some nodes of the tree over the sequence's spans, all of whose spans are this rank's, and in it of each
+// range of a kv head's query heads (HeadSlots). Node after node `keys` rows, in which each slot has [qk_dim]
+// of dk and [v_dim] of dv. What has no query that sees the key is 0. first_key is a span's first position.
+struct KeySumsTask {
+  const AttentionBackwardTask& queries;  // of_whole
+  absl::Span<const SpanNode> nodes;
+  int64_t first_key = 0, keys = 0;
+  Matrix sums = {};
+};
+
+// A kv head and one of the ranges that its query heads are in, by kv heads, then ranges.
+struct HeadSlot {
+  int kv_head, range;
+};
+std::vector<HeadSlot> HeadSlots(const AttentionShape& shape);
+
+// dk and dv of those keys, [keys] rows each, from the sums of all ranks' nodes, which together are all spans
+// that see a key.
+struct JoinKeySumsTask {
+  struct Part {
+    SpanNode node;
+    const float* sums = nullptr;  // of its rows; null: no query sees a key
+  };
+  AttentionShape shape;
+  int64_t positions = 0;  // of the sequence
+  absl::Span<const Part> parts;
+  int64_t first_key = 0;
+  Matrix dk = {}, dv = {};
+  int ranges = kHeadRanges;  // see AttentionBackwardTask
 };
 
 }  // namespace temper::kernels

@@ -71,6 +71,8 @@ class Backend {
   virtual void WriteBlocks(const WriteBlocksTask& task) = 0;
   virtual void Attention(const AttentionTask& task) = 0;
   virtual void AttentionBackward(const AttentionBackwardTask& task) = 0;
+  virtual void KeySums(const KeySumsTask& task) = 0;
+  virtual void JoinKeySums(const JoinKeySumsTask& task) = 0;
 
   virtual void Route(const RouteTask& task) = 0;
   virtual void RouteBackward(const RouteBackwardTask& task) = 0;

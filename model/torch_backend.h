@@ -2,6 +2,7 @@
 #pragma once
 
 #include "c10/core/Device.h"
+#include "core/check.h"
 #include "kernels/backend.h"
 
 namespace temper {
@@ -37,6 +38,9 @@ class TorchBackend : public kernels::Backend {
   void WriteBlocks(const kernels::WriteBlocksTask& task) override;
   void Attention(const kernels::AttentionTask& task) override;
   void AttentionBackward(const kernels::AttentionBackwardTask& task) override;
+  // No ranks share its sequences.
+  void KeySums(const kernels::KeySumsTask&) override { TEMPER_CHECK(false, "KeySums"); }
+  void JoinKeySums(const kernels::JoinKeySumsTask&) override { TEMPER_CHECK(false, "JoinKeySums"); }
   void Route(const kernels::RouteTask& task) override;
   void RouteBackward(const kernels::RouteBackwardTask& task) override;
   void GatherExperts(const kernels::GatherExpertsTask& task) override;

@@ -40,6 +40,8 @@ class CountingBackend final : public Backend {
   void WriteBlocks(const WriteBlocksTask&) override {}
   void Attention(const AttentionTask&) override {}
   void AttentionBackward(const AttentionBackwardTask&) override {}
+  void KeySums(const KeySumsTask&) override {}
+  void JoinKeySums(const JoinKeySumsTask&) override {}
   void Route(const RouteTask& task) override;  // the same number of tokens to every expert
   void RouteBackward(const RouteBackwardTask&) override {}
   void GatherExperts(const GatherExpertsTask&) override {}
@@ -49,7 +51,10 @@ class CountingBackend final : public Backend {
   void TokenLogprobs(const TokenLogprobsTask&) override {}
   void TokenLogprobsBackward(const TokenLogprobsBackwardTask&) override {}
   void Sample(const SampleTask&) override {}
-  bool AddLeaf(float*, LeafSum*) override { return true; }
+  bool AddLeaf(float* leaf, LeafSum* sum) override {
+    if (sum->second == nullptr) sum->second = leaf;
+    return true;
+  }
   bool AddQuanta(const LeafSum&, int64_t, absl::Span<int64_t>) override { return true; }
   bool RoundGradient(const LeafSum&) override { return true; }
   AdamWOutcome AdamW(const AdamWTask&) override { return {}; }

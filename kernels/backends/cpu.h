@@ -35,6 +35,8 @@ class CpuBackend : public Backend {
   void WriteBlocks(const WriteBlocksTask& task) override;
   void Attention(const AttentionTask& task) override;
   void AttentionBackward(const AttentionBackwardTask& task) override;
+  void KeySums(const KeySumsTask& task) override;
+  void JoinKeySums(const JoinKeySumsTask& task) override;
   void Route(const RouteTask& task) override;
   void RouteBackward(const RouteBackwardTask& task) override;
   void GatherExperts(const GatherExpertsTask& task) override;

@@ -29,37 +29,39 @@ inline int64_t AttentionScratch(int v_dim) {
   return int64_t{kAttentionTile} * (64 + 2 * ((v_dim + 15) / 16 * 16));
 }
 
-// Of a task: one sequence's rows, the columns of one kv head and of its group of query heads.
+// Of a task: one sequence's rows, the columns of one kv head and of its group of query heads. k and v are of
+// the whole sequence; the rows of q, out, dout, dq and lse begin at position `first`, those of dk and dv at
+// `first_key`, both multiples of 64.
 struct AttentionBackwardPiece {
   const AttentionShape& shape;
   int64_t first_head;  // the group's first query head, of those of all ranks
   Matrix q, k, v, out, dout, dq, dk, dv;
   const float* lse;  // [rows][q_heads], from the group's first head on
   int ranges;        // of heads, that dk and dv are the sum over
+  int64_t first = 0, first_key = 0;
 };
+AttentionBackwardPiece BackwardPiece(const AttentionBackwardTask& task, const AttentionSequence& sequence,
+                                     int kv_head);
 
-// Levels of the tree over the ranges of heads, and of that over the spans of a sequence.
+// Levels of the tree over the ranges of heads.
 constexpr int kRangeLevels = 3;
 static_assert(1 << kRangeLevels == kHeadRanges);
-[[gnu::always_inline]] inline int SpanLevels(int64_t rows) {
-  int levels = 0;
-  while ((int64_t{kAttentionSpan} << levels) < rows) ++levels;
-  return levels;
-}
 
 inline int64_t AttentionBackwardScratch(const AttentionBackwardPiece& piece) {
   const int64_t both = piece.shape.qk_dim + piece.shape.v_dim,
-                waiting = kRangeLevels + SpanLevels(piece.q.rows);
+                waiting = kRangeLevels + SpanLevels(piece.k.rows);
   return 64 * (both * (1 + waiting) + 128);
 }
 
 // Which part of a piece's gradients: what the 64 keys of block `key_block` and the 64-row tiles
 // [row_tile_begin, row_tile_end) give to dq (if `dq`); and dk, dv of the keys (if `dkv`, which needs all the
-// row tiles).
+// row tiles). With a node, whose leaves are the spans inside the ranges of heads, dk and dv are its sum
+// alone; where nothing belongs to it they stay.
 struct AttentionBackwardPart {
   int64_t key_block;
   int64_t row_tile_begin, row_tile_end;
   bool dq, dkv;
+  SpanNode node = {0, -1};
 };
 
 // AttentionTile: the attention of at most kAttentionTile pairs; AttentionScratch floats. AttentionSplit: of

@@ -42,16 +42,16 @@ void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, 
     const int tile = count - i < 4 ? count - i : 4;
     const float *q[4], *dout[4];
     for (int t = 0; t < tile; ++t) {
-      q[t] = piece.q.Row(row + i + t) + head * shape.qk_dim;
-      dout[t] = piece.dout.Row(row + i + t) + head * shape.v_dim;
+      q[t] = piece.q.Row(row + i + t - piece.first) + head * shape.qk_dim;
+      dout[t] = piece.dout.Row(row + i + t - piece.first) + head * shape.v_dim;
     }
     const int most = Valid(row + i + tile - 1, key / 64);
     Dots<float>(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
     Dots<float>(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
     for (int t = 0; t < tile; ++t) {
       const int64_t r = row + i + t;
-      const F16 lse = Set(piece.lse[r * shape.q_heads + head]);
-      const F16 d = Set(DotRow(dout[t], piece.out.Row(r) + head * shape.v_dim, shape.v_dim));
+      const F16 lse = Set(piece.lse[(r - piece.first) * shape.q_heads + head]);
+      const F16 d = Set(DotRow(dout[t], piece.out.Row(r - piece.first) + head * shape.v_dim, shape.v_dim));
       const int valid = Valid(r, key / 64);
       for (int c = 0; c < 64; c += kLanes) {
         const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
@@ -127,7 +127,8 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
   for (int head = static_cast<int>(all.head); head < all.head_end; ++head) {
     for (int64_t tile = all.tile; tile < all.tile_end; ++tile) {
       const int64_t row = 64 * tile;
-      const int count = piece.q.rows - row < 64 ? static_cast<int>(piece.q.rows - row) : 64;
+      const int64_t at_row = row - piece.first, left = piece.q.rows - at_row;
+      const int count = left < 64 ? static_cast<int>(left) : 64;
       Probabilities(piece, {row, count, head, key, at.keys, at.values}, at.p, at.ds);
       for (int i = 0; part.dq && i < count; i += 4) {
         Chain<float> chain{.coefficients = at.ds + 64 * i,
@@ -135,7 +136,7 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
                            .per_step = 1,
                            .x = piece.k.Row(key),
                            .ldx = piece.k.stride,
-                           .out = piece.dq.Row(row + i) + head * shape.qk_dim,
+                           .out = piece.dq.Row(at_row + i) + head * shape.qk_dim,
                            .ldout = piece.dq.stride,
                            .width = shape.qk_dim,
                            .count = count - i < 4 ? count - i : 4};
@@ -150,7 +151,7 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
       AddToKeys(rows, {.coefficients = at.ds,
                        .per_output = 1,
                        .per_step = 64,
-                       .x = piece.q.Row(row) + head * shape.qk_dim,
+                       .x = piece.q.Row(at_row) + head * shape.qk_dim,
                        .ldx = piece.q.stride,
                        .out = sums.dk.f32(),
                        .ldout = sums.dk.stride,
@@ -158,7 +159,7 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
       AddToKeys(rows, {.coefficients = at.p,
                        .per_output = 1,
                        .per_step = 64,
-                       .x = piece.dout.Row(row) + head * shape.v_dim,
+                       .x = piece.dout.Row(at_row) + head * shape.v_dim,
                        .ldx = piece.dout.stride,
                        .out = sums.dv.f32(),
                        .ldout = sums.dv.stride,
@@ -167,11 +168,8 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
   }
 }
 
-// A node of the tree, whose leaves are the spans inside the ranges of heads: 2^level leaves from `first` on.
-struct Node {
-  int64_t first;
-  int level;
-};
+// A node of the tree, whose leaves are the spans inside the ranges of heads.
+using Node = SpanNode;
 
 // What belongs to a node. Empty where no head or no row that sees a key does.
 HeadsAndTiles Of(const KeyBlock& at, const Node& node) {
@@ -230,7 +228,7 @@ void SumNode(KeyBlock& at, const Node& node, const Sums& sums) {
 void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part,
                             float* scratch) {
   const AttentionShape& shape = piece.shape;
-  const int64_t key = 64 * part.key_block, rows = piece.q.rows;
+  const int64_t key = 64 * part.key_block, rows = piece.k.rows;
   const int key_count = rows - key < 64 ? static_cast<int>(rows - key) : 64;
   float *const values = scratch + 64 * shape.qk_dim, *const p = values + 64 * shape.v_dim;
   KeyBlock at{.piece = piece,
@@ -252,8 +250,13 @@ void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const Attention
   if (tile >= at.tile_end) return;
   TransposeBlock(piece.k.Rows(key, key_count), at.keys);
   TransposeBlock(piece.v.Rows(key, key_count), at.values);
-  const Sums sums{piece.dk.Rows(key, key_count), piece.dv.Rows(key, key_count)};
-  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end}, sums);
+  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end}, {});
+  const Sums sums{piece.dk.Rows(key - piece.first_key, key_count),
+                  piece.dv.Rows(key - piece.first_key, key_count)};
+  if (part.node.level >= 0) {
+    if (!Of(at, part.node).empty()) SumNode(at, part.node, sums);
+    return;
+  }
   SumNode(at, {0, at.span_levels + kRangeLevels}, sums);
   // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
   const int64_t spans = (rows + kAttentionSpan - 1) / kAttentionSpan;

@@ -621,5 +621,75 @@ TEST(AttentionBackward, IsTheDerivative) {
   }
 }
 
+// The gradients of a batch of one sequence, whose spans several ranks have: `owners` says which has each.
+Gradients BackwardOnRanks(Batch& b, const std::vector<int>& owners, int threads) {
+  TestBackend backend(threads);
+  std::vector<float> lse;
+  const std::vector<float> out = b.Run(5000, backend, &lse), dout = Dout(b);
+  Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
+              std::vector<float>(b.rows * b.ldv(), 5)};
+  const auto like = [](const Matrix& x, std::vector<float>& dx) {
+    return F32(dx.data(), x.rows, x.cols).Strided(x.stride);
+  };
+  const int64_t width = static_cast<int64_t>(HeadSlots(b.shape).size()) * (b.shape.qk_dim + b.shape.v_dim);
+  const auto spans = static_cast<int64_t>(owners.size());
+  for (int64_t keys_of = 0; keys_of < spans; ++keys_of) {
+    const int64_t first = 1024 * keys_of, keys = std::min<int64_t>(1024, b.rows - first);
+    std::vector<JoinKeySumsTask::Part> parts;
+    std::vector<std::vector<float>> all;
+    for (int owner = 0; owner <= *std::max_element(owners.begin(), owners.end()); ++owner) {
+      std::vector<AttentionSequence> sequences;
+      std::vector<SpanNode> nodes;
+      for (int64_t s = 0; s < spans; ++s) {
+        int64_t end = s;
+        while (end < spans && owners[end] == owner) ++end;
+        if (end == s) continue;
+        const int64_t begin = 1024 * s, last = std::min<int64_t>(b.rows, 1024 * end);
+        sequences.push_back({.first_row = begin, .rows = last - begin, .first_position = begin});
+        for (const SpanNode& node : SpanNodesOf(begin, last, b.rows)) nodes.push_back(node);
+        s = end;
+      }
+      const AttentionBackwardTask task{.shape = b.shape,
+                                       .sequences = sequences,
+                                       .q = b.Q(),
+                                       .k = b.K(),
+                                       .v = b.V(),
+                                       .out = b.Out(out),
+                                       .lse = lse.data(),
+                                       .dout = b.Out(dout),
+                                       .dq = like(b.Q(), g.dq),
+                                       .of_whole = true};
+      if (keys_of == 0) backend->AttentionBackward(task);
+      const auto rows = static_cast<int64_t>(nodes.size()) * keys;
+      std::vector<float>& sums = all.emplace_back(rows * width, 7.0f);
+      backend->KeySums({task, nodes, first, keys, F32(sums.data(), rows, width)});
+      for (size_t i = 0; i < nodes.size(); ++i)
+        parts.push_back({nodes[i], all.back().data() + static_cast<int64_t>(i) * keys * width});
+    }
+    backend->JoinKeySums({.shape = b.shape,
+                          .positions = b.rows,
+                          .parts = parts,
+                          .first_key = first,
+                          .dk = like(b.K(), g.dk).Rows(first, keys),
+                          .dv = like(b.V(), g.dv).Rows(first, keys)});
+  }
+  return g;
+}
+
+TEST(AttentionBackward, OfSpansThatRanksShareHasTheBitsOfOne) {
+  for (const AttentionShape& shape : {Shape(10, 1, 5, 3), Shape(3, 1, 6, 5), Shape(4, 2, 5, 4),
+                                      Windowed(Shape(9, 1, 4, 5), 1300), Windowed(Shape(2, 2, 5, 4), 70)}) {
+    Batch batch(shape, {3100}, 29);
+    const Gradients want = Backward(batch, 2);
+    for (const std::vector<int>& owners :
+         {std::vector<int>{0, 0, 0, 0}, {0, 1, 1, 0}, {0, 1, 2, 0}, {1, 1, 0, 1}})
+      ExpectSame(BackwardOnRanks(batch, owners, 2), want, std::to_string(shape.q_heads) + " heads");
+  }
+  Batch batch(Shape(5, 1, 3, 2), {5000}, 31);
+  const Gradients want = Backward(batch, 1);
+  for (const std::vector<int>& owners : {std::vector<int>{0, 1, 1, 1, 0}, {2, 0, 1, 0, 2}})
+    ExpectSame(BackwardOnRanks(batch, owners, 3), want, "five spans");
+}
+
 }  // namespace
 }  // namespace temper::kernels
