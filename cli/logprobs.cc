@@ -52,7 +52,7 @@ absl::Status WriteRows(const std::vector<TrainSequence>& sequences, const Logpro
     rows.push_back(i);
   }
   const float temperature = options.temperature > 0 ? options.temperature : 1.0f;
-  SequenceLogprobs(model, longer, options.tokens_per_microbatch, temperature,
+  SequenceLogprobs(model, longer, {options.tokens_per_microbatch, temperature},
                    [&](size_t i, absl::Span<const float> values) {
                      logprobs[rows[i]].assign(values.begin(), values.end());
                    });

@@ -91,11 +91,11 @@ int64_t RanksOf(const MeshSizes& sizes) {
 Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
     : place_(PlaceOf(sizes, world.rank())), world_(&world) {
   for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, {static_cast<Axis>(i)}, world);
-  dp_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kDpShard, Axis::kEp}, world);
+  dp_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kDpShard, Axis::kEp, Axis::kCp}, world);
   cutters_ = RanksAlong(place_, {Axis::kDpShard, Axis::kTp}, world);
-  holders_ = RanksAlong(place_, {Axis::kPp, Axis::kDpShard, Axis::kEp, Axis::kCp, Axis::kTp}, world);
+  holders_ = RanksAlong(place_, {Axis::kPp, Axis::kDpShard, Axis::kEp, Axis::kTp}, world);
   in_step_ = RanksAlong(place_, {Axis::kDpShard, Axis::kEp}, world);
-  mates_ = RanksAlong(place_, {Axis::kPp, Axis::kCp, Axis::kTp}, world);
+  mates_ = RanksAlong(place_, {Axis::kPp, Axis::kTp}, world);
   keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kEp, Axis::kCp}, world);
   expert_keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kCp}, world);
 }
@@ -116,8 +116,8 @@ Mesh Mesh::Counting(const MeshPlace& place) {
     return std::make_shared<CountingCommunicator>(static_cast<int>(rank), static_cast<int>(size));
   };
   for (int i = 0; i < kAxes; ++i) mesh.axes_[i] = ranks({static_cast<Axis>(i)});
-  mesh.dp_ = ranks({Axis::kDpReplicate, Axis::kDpShard, Axis::kEp});
-  mesh.mates_ = ranks({Axis::kPp, Axis::kCp, Axis::kTp});
+  mesh.dp_ = ranks({Axis::kDpReplicate, Axis::kDpShard, Axis::kEp, Axis::kCp});
+  mesh.mates_ = ranks({Axis::kPp, Axis::kTp});
   mesh.keepers_ = ranks({Axis::kDpReplicate, Axis::kEp, Axis::kCp});
   mesh.expert_keepers_ = ranks({Axis::kDpReplicate, Axis::kCp});
   mesh.owned_world_ = std::make_shared<CountingCommunicator>(static_cast<int>(RankOf(place)),

@@ -89,9 +89,10 @@ class Mesh {
   // The ranks that differ from this one on this axis alone. Its rank() is this rank's place on the axis.
   Communicator& axis(Axis axis) const { return *axes_[static_cast<int>(axis)]; }
   Communicator& world() const { return *world_; }
-  // The ranks that share out the samples: dp_replicate, dp_shard and ep.
+  // The ranks that share out the samples: dp_replicate, dp_shard, ep and cp. In updates those of cp, which
+  // are neighbours in it, share long sequences besides.
   Communicator& dp() const { return *dp_; }
-  // The ranks that put the same samples through the policy, each its part of it: pp, cp and tp.
+  // The ranks that put the same samples through the policy, each its part of it: pp and tp.
   Communicator& mates() const { return *mates_; }
   // The ranks that share each tensor's elements: dp_shard and tp.
   Communicator& cutters() const { return *cutters_; }
@@ -99,7 +100,7 @@ class Mesh {
   // dp_replicate and cp. Each has leaves of its own, or parts of them.
   Communicator& keepers() const { return *keepers_; }
   Communicator& expert_keepers() const { return *expert_keepers_; }
-  // The ranks that have a whole policy between them: all but those of dp_replicate.
+  // The ranks that have a whole policy between them: all but those of dp_replicate and cp.
   Communicator& holders() const { return *holders_; }
   // The ranks of dp_shard and ep: each has samples of its own, and they run their passes together, since they
   // bring weights together, or experts' rows. One that has run out runs empty ones.

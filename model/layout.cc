@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/backend.h"
+#include "model/stretches.h"
 
 namespace temper {
 namespace {
@@ -289,6 +290,10 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
                   return owners <= c.routed_experts &&
                          (kernels::kChunks % owners == 0 || owners % kernels::kChunks == 0);
                 }));
+  TEMPER_RETURN_IF_ERROR(
+      CheckAxis(Axis::kCp, sizes.cp,
+                absl::StrFormat("ranks share out the %d stretches of a long sequence two by two", kStretches),
+                [](int64_t size) { return kStretches % (2 * size) == 0; }));
   const std::string chunks =
       sizes.chunks() > 1 ? absl::StrFormat("with mesh.pp_chunks %d ", sizes.chunks()) : "";
   return CheckAxis(Axis::kPp, sizes.pp, absl::StrCat(chunks, "the policy has ", c.num_layers, " layers"),

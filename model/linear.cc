@@ -5,8 +5,20 @@
 
 #include "core/check.h"
 #include "model/across.h"
+#include "model/stretches.h"
 
 namespace temper {
+
+SumPlace SumPlace::Part(int64_t first, int64_t n) const {
+  if (sum.empty()) return {};
+  return {{.rule = sum.rule, .n = n, .first = sum.first + first, .second = sum.second + first}, in_range};
+}
+
+void SumPlace::Add(kernels::Backend& backend, Matrix stretch) const {
+  TEMPER_CHECK(!sum.empty() && sum.n == stretch.rows * stretch.cols && stretch.stride == stretch.cols);
+  kernels::LeafSum to = sum;
+  *in_range &= backend.AddLeaf(stretch.f32(), &to);
+}
 
 Linear::Linear(const WeightSource& source, const std::string& name, Cut cut)
     : weight_(source.Find(name + ".weight")), bias_(source.Find(name + ".bias")), cut_(cut) {}
@@ -64,6 +76,10 @@ kernels::WeightGradient Linear::LeafGradient(size_t rank, Matrix dy, Matrix x) c
   return {.dy = dy, .x = x, .dw = weight_->leaf_gradients.at(rank)};
 }
 
+SumPlace Linear::WeightSum() const {
+  return weight_->sum.Part(first_ * weight_->k(), outputs() * weight_->k());
+}
+
 void WeightQueue::Add(const Linear& linear, Matrix dy, Matrix x) {
   weights_.push_back(linear.WeightGradient(dy, x));
   if (linear.BiasGradient() != nullptr) biases_.emplace_back(linear.BiasGradient(), dy);
@@ -73,7 +89,15 @@ void WeightQueue::AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x
   weights_.push_back(linear.LeafGradient(rank, dy, x));
 }
 
+void WeightQueue::AddStretch(int64_t stretch, const Linear& linear, Matrix dy, Matrix x) {
+  stretches_[stretch].push_back({dy, x, linear.WeightSum(), linear.BiasSum()});
+}
+
 void WeightQueue::Add(WeightQueue more) {
+  for (auto& [stretch, gradients] : more.stretches_) {
+    std::vector<OfStretch>& all = stretches_[stretch];
+    all.insert(all.end(), gradients.begin(), gradients.end());
+  }
   weights_.insert(weights_.end(), more.weights_.begin(), more.weights_.end());
   biases_.insert(biases_.end(), more.biases_.begin(), more.biases_.end());
 }
@@ -83,6 +107,36 @@ void WeightQueue::Compute(const Context& c) {
   for (const auto& [gradient, dy] : biases_) c.backend->BiasGradient(dy, gradient);
   weights_.clear();
   biases_.clear();
+  for (const auto& [stretch, gradients] : std::exchange(stretches_, {})) ComputeStretch(c, gradients);
+}
+
+void WeightQueue::ComputeStretch(const Context& c, const std::vector<OfStretch>& gradients) {
+  const Workspace::Mark mark = c.workspace->Here();
+  std::vector<kernels::WeightGradient> products;
+  for (const OfStretch& g : gradients)
+    products.push_back({.dy = g.dy, .x = g.x, .dw = ZeroRows(c, g.dy.cols, g.x.cols)});
+  c.backend->WeightGradients(products);
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const OfStretch& g = gradients[i];
+    g.weight.Add(*c.backend, products[i].dw);
+    if (g.bias.sum.empty()) continue;
+    const Matrix bias = ZeroRows(c, 1, g.dy.cols);
+    c.backend->BiasGradient(g.dy, bias.f32());
+    g.bias.Add(*c.backend, bias);
+  }
+  c.workspace->Release(mark);
+}
+
+void ForEachStretch(const Context& c, int64_t rows, absl::FunctionRef<void(int64_t, int64_t)> body) {
+  const std::vector<int64_t>& edges = c.stretches->edges;
+  const int64_t each = rows == 0 ? 1 : rows / edges.back();  // rows a token
+  for (size_t i = 0; i + 1 < edges.size(); ++i) body(edges[i] * each, (edges[i + 1] - edges[i]) * each);
+}
+
+Matrix ZeroRows(const Context& c, int64_t rows, int64_t cols) {
+  const Matrix zeros = c.workspace->NewRows(rows, cols);
+  c.backend->Zero(zeros);
+  return zeros;
 }
 
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
@@ -97,7 +151,10 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
   for (size_t r = 0; r + 1 < edges.size(); ++r) {
     const int64_t first = edges[r], count = edges[r + 1] - first;
     for (const Term& term : terms) {
-      if (count > 0) weights_.AddLeaf(term.linear, r, term.dy.Rows(first, count), x.Rows(first, count));
+      if (count == 0) continue;
+      const Matrix dy = term.dy.Rows(first, count), rows = x.Rows(first, count);
+      c_.stretches == nullptr ? weights_.AddLeaf(term.linear, r, dy, rows)
+                              : weights_.AddStretch(static_cast<int64_t>(r), term.linear, dy, rows);
     }
   }
 }
@@ -126,7 +183,13 @@ void Backprop::Input(std::initializer_list<Term> terms, Matrix dx, Matrix add) {
   }
 }
 
-void Backprop::Weight(const Linear& linear, Matrix dy, Matrix x) { weights_.Add(linear, dy, x); }
+void Backprop::Weight(const Linear& linear, Matrix dy, Matrix x) {
+  if (c_.stretches == nullptr) return weights_.Add(linear, dy, x);
+  int64_t stretch = 0;
+  ForEachStretch(c_, dy.rows, [&](int64_t first, int64_t count) {
+    weights_.AddStretch(stretch++, linear, dy.Rows(first, count), x.Rows(first, count));
+  });
+}
 
 void Backprop::Inputs() {
   for (size_t turn = 0; turn < inputs_.size(); ++turn) {
@@ -157,13 +220,23 @@ void Norm::Forward(const Context& c, Matrix x, Matrix y, float* rstd) const {
 }
 
 void Norm::Backward(const Context& c, const Gradient& g) const {
-  c.backend->RmsNormBackward({.dy = g.dy,
-                              .x = g.x,
-                              .weight = weight_->value.f32(),
-                              .rstd = g.rstd,
-                              .add = g.add,
-                              .dx = g.dx,
-                              .dweight = weight_->gradient.f32()});
+  const auto back = [&](int64_t first, int64_t count, float* dweight) {
+    c.backend->RmsNormBackward({.dy = g.dy.Rows(first, count),
+                                .x = g.x.Rows(first, count),
+                                .weight = weight_->value.f32(),
+                                .rstd = g.rstd + first,
+                                .add = g.add ? g.add.Rows(first, count) : Matrix(),
+                                .dx = g.dx.Rows(first, count),
+                                .dweight = dweight});
+  };
+  if (c.stretches == nullptr) return back(0, g.dy.rows, weight_->gradient.f32());
+  ForEachStretch(c, g.dy.rows, [&](int64_t first, int64_t count) {
+    const Workspace::Mark mark = c.workspace->Here();
+    const Matrix dweight = ZeroRows(c, weight_->n(), 1);
+    back(first, count, dweight.f32());
+    weight_->sum.Add(*c.backend, dweight);
+    c.workspace->Release(mark);
+  });
 }
 
 }  // namespace temper

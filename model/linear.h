@@ -4,14 +4,27 @@
 #pragma once
 
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "model/workspace.h"
 
 namespace temper {
+
+// Where the gradients of stretches are added as integers: `sum` has both halves of its numbers. A value that
+// is out of range sets `in_range` to false.
+struct SumPlace {
+  kernels::LeafSum sum;
+  bool* in_range = nullptr;
+
+  // Of `n` of its numbers.
+  SumPlace Part(int64_t first, int64_t n) const;
+  void Add(kernels::Backend& backend, Matrix stretch) const;
+};
 
 // A weight [n, k] as a block uses it; a vector's k is 1. gradient is none in inference. `part`: where ranks
 // share its rows or its columns, which of them these are.
@@ -23,6 +36,7 @@ struct Weight {
   // Of a routed expert whose rows come from several ranks (mesh.ep), each with a leaf of its own at hand: the
   // gradient of each one's leaf, in place of `gradient`.
   std::vector<Matrix> leaf_gradients = {};
+  SumPlace sum = {};  // of the gradients of stretches
 
   int64_t n() const { return value.rows; }
   int64_t k() const { return value.cols; }
@@ -67,6 +81,9 @@ class Linear {
   kernels::WeightGradient LeafGradient(size_t rank, Matrix dy, Matrix x) const;
   // The bias's likewise goes on here; null: there is none.
   float* BiasGradient() const { return bias_ == nullptr ? nullptr : bias_->gradient.f32(); }
+  // Where the weight's gradient of a stretch is added, and the bias's.
+  SumPlace WeightSum() const;
+  SumPlace BiasSum() const { return bias_ == nullptr ? SumPlace() : bias_->sum; }
   // Whether ranks share the axis that is cut, and it is this one.
   bool Shares(Cut cut) const { return cut_ == cut && weight_->part.whole > 0; }
 
@@ -78,6 +95,13 @@ class Linear {
   Cut cut_ = Cut::kNone;
 };
 
+// Of `rows` rows, as many of each of a long sequence's tokens as of any other: those of each of this rank's
+// stretches.
+void ForEachStretch(const Context& c, int64_t rows,
+                    absl::FunctionRef<void(int64_t first, int64_t count)> body);
+// In new memory of the workspace.
+Matrix ZeroRows(const Context& c, int64_t rows, int64_t cols);
+
 // Gradients of weights and biases that wait to be computed, in the order in which they were put here. What
 // they are made of lives until then.
 class WeightQueue {
@@ -85,13 +109,23 @@ class WeightQueue {
   void Add(const Linear& linear, Matrix dy, Matrix x);
   // Of a routed expert, of rows of that rank's leaf.
   void AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x);
+  // Of rows of a stretch: any number tells it from others.
+  void AddStretch(int64_t stretch, const Linear& linear, Matrix dy, Matrix x);
   void Add(WeightQueue more);
-  // All weights' in one parallel region, then those of biases. The queue is empty again.
+  // All weights' in one parallel region, then those of biases; then those of stretches, one after another.
+  // The queue is empty again.
   void Compute(const Context& c);
 
  private:
+  struct OfStretch {
+    Matrix dy, x;
+    SumPlace weight, bias;
+  };
+  void ComputeStretch(const Context& c, const std::vector<OfStretch>& gradients);
+
   std::vector<kernels::WeightGradient> weights_;
   std::vector<std::pair<float*, Matrix>> biases_;
+  std::map<int64_t, std::vector<OfStretch>> stretches_;
 };
 
 // The way back through a block's linears. What is queued is computed when asked for.
@@ -108,7 +142,8 @@ class Backprop {
   // weights and biases. Neighbours that are cut alike, at most three, are one product with one tree; those
   // that are cut otherwise add to dx behind it.
   void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add = {});
-  // The same of a routed expert's linears, whose rows [edges[r], edges[r + 1]) are of rank r's leaf.
+  // The same of a routed expert's linears, whose rows [edges[r], edges[r + 1]) are of rank r's leaf, or of
+  // one of all ranks' stretches.
   void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, absl::Span<const int64_t> edges);
   // Queues dx alone.
   void Input(std::initializer_list<Term> terms, Matrix dx, Matrix add);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/pass.h"
 
+#include <algorithm>
+
 #include "core/check.h"
+#include "model/blocks/shared_sequence.h"
 
 namespace temper {
 namespace {
@@ -92,6 +95,12 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   return logits;
 }
 
+int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank) {
+  const auto rows = static_cast<int64_t>(batch.tokens.size());
+  if (!batch.is_long) return rows;
+  return StretchesOf(rows, static_cast<int>(rank[Axis::kCp]), static_cast<int>(rank.sizes.cp)).edges.back();
+}
+
 void TrainPass::PlaceSequences(const Microbatch& batch) {
   positions_.clear();
   sequences_.clear();
@@ -113,22 +122,53 @@ void TrainPass::PlaceSequences(const Microbatch& batch) {
   TEMPER_CHECK(positions_.size() == batch.tokens.size());
 }
 
+void TrainPass::TakeShare(const Microbatch& batch) {
+  const Communicator& ranks = stack_.mesh().axis(Axis::kCp);
+  const auto positions = static_cast<int64_t>(batch.tokens.size());
+  stretches_ = StretchesOf(positions, ranks.rank(), ranks.size());
+  if (ranks.size() == 1) return;
+  shared_ = SharedSequence{.positions = positions, .ranges = {}, .whole = sequences_};
+  for (int rank = 0; rank < ranks.size(); ++rank)
+    shared_->ranges.push_back(PositionsOf(positions, rank, ranks.size()));
+  positions_.clear();
+  sequences_.clear();
+  tokens_.clear();
+  targets_.clear();
+  for (const IndexRange& range : shared_->ranges[ranks.rank()]) {
+    sequences_.push_back({static_cast<int64_t>(positions_.size()), range.end - range.begin, range.begin,
+                          block_pointers_.data()});
+    for (int64_t i = range.begin; i < range.end; ++i) positions_.push_back(static_cast<int32_t>(i));
+    tokens_.insert(tokens_.end(), batch.tokens.begin() + range.begin, batch.tokens.begin() + range.end);
+    targets_.insert(targets_.end(), batch.targets.begin() + range.begin, batch.targets.begin() + range.end);
+  }
+}
+
+BatchView TrainPass::View() {
+  BatchView view = stack_.View(positions_, sequences_);
+  view.shared = shared_ ? &*shared_ : nullptr;
+  return view;
+}
+
 void TrainPass::Begin(const Microbatch& batch) {
   TEMPER_CHECK(batch.targets.size() == batch.tokens.size());
+  TEMPER_CHECK(!batch.is_long || batch.lengths.size() <= 1, "a long sequence beside others");
   stack_.weights().Pack();
   space_.Clear();
   batch_ = &batch;
   inputs_.clear();
   saved_.clear();
   output_ = gradient_ = {};
+  stretches_.reset();
+  shared_.reset();
   PlaceSequences(batch);
-  inputs_.push_back(space_.NewRows(static_cast<int64_t>(batch.tokens.size()), stack_.config().hidden_size));
+  if (batch.is_long) TakeShare(batch);
+  inputs_.push_back(space_.NewRows(static_cast<int64_t>(positions_.size()), stack_.config().hidden_size));
 }
 
 Matrix TrainPass::Forward() {
   TEMPER_CHECK(batch_ != nullptr && !output_, "Forward before Begin");
   const Context c = context();
-  const BatchView view = stack_.View(positions_, sequences_);
+  const BatchView view = View();
   Matrix x = inputs_.front(), spare;
   const size_t blocks = chunk_.end - chunk_.begin;
   saved_.resize(keep_ == Keep::kNothing ? 0 : blocks);
@@ -136,7 +176,7 @@ Matrix TrainPass::Forward() {
   Weights& weights = stack_.weights();
   if (chunk_.embeds) {
     weights.Acquire(weights.embedding_unit());
-    stack_.vocabulary().Embed(c, batch_->tokens, x);
+    stack_.vocabulary().Embed(c, shared_ ? tokens_ : batch_->tokens, x);
     weights.Release();
   }
   for (size_t i = 0; i < blocks; ++i) {
@@ -168,7 +208,14 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
   stack_.final_norm().Forward(c, output_, hidden_, rstd_);
   weights.Release();
   weights.Acquire(weights.head_unit());
-  stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_}, logprobs, entropies);
+  if (shared_) {
+    TEMPER_CHECK(entropies == nullptr, "entropies of a part of a sequence");
+    values_.resize(targets_.size());
+    stack_.vocabulary().Logprobs(c, hidden_, {targets_, temperature, &sums_}, values_.data(), nullptr);
+    GatherValues(*shared_, values_, logprobs, stack_.mesh().axis(Axis::kCp));
+  } else {
+    stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_}, logprobs, entropies);
+  }
   weights.Release();
 }
 
@@ -181,7 +228,10 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   Weights& weights = stack_.weights();
   weights.Acquire(weights.head_unit());
   weights.AcquireGradients(weights.head_gradient_unit());
-  stack_.vocabulary().LogprobsBackward(c, hidden_, {batch_->targets, temperature_, &sums_}, dlogprobs, dx);
+  if (shared_) TakeValues(*shared_, dlogprobs, stack_.mesh().axis(Axis::kCp).rank(), &values_);
+  stack_.vocabulary().LogprobsBackward(c, hidden_,
+                                       {shared_ ? targets_ : batch_->targets, temperature_, &sums_},
+                                       shared_ ? values_.data() : dlogprobs, dx);
   weights.Release();
   weights.ReleaseGradients();
   weights.Acquire(weights.norm_unit());
@@ -205,7 +255,7 @@ Matrix TrainPass::Backward(bool weights_later) {
   Matrix dy = gradient(), dx;
   if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
-  const BatchView view = stack_.View(positions_, sequences_);
+  const BatchView view = View();
   const Workspace::Mark mark = space_.Here();
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
     Block& block = *stack_.blocks()[chunk_.begin + i];
@@ -228,7 +278,7 @@ Matrix TrainPass::Backward(bool weights_later) {
   }
   if (chunk_.embeds) {
     weights.AcquireGradients(weights.embedding_unit());
-    stack_.vocabulary().EmbedBackward(c, batch_->tokens, dy);
+    stack_.vocabulary().EmbedBackward(c, shared_ ? tokens_ : batch_->tokens, dy);
     weights.ReleaseGradients();
   }
   batch_ = nullptr;

@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "model/kv_cache.h"
 #include "model/stack.h"
+#include "model/stretches.h"
 
 namespace temper {
 
@@ -31,7 +33,12 @@ struct Microbatch {
   std::vector<int32_t> tokens;
   std::vector<int32_t> targets;
   std::vector<int64_t> lengths;  // of the sequences, in order
+  // It is one sequence, so long that its gradient is made in stretches, and that ranks of mesh.cp share it
+  // (model/stretches.h). Each is given all of it.
+  bool is_long = false;
 };
+// Of its rows, those that a rank of the mesh puts through the policy.
+int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank);
 
 // Continues sequences whose keys and values are in a paged cache.
 class DecodePass {
@@ -97,13 +104,26 @@ class TrainPass {
   // Where the sequences' keys and values go, in one layer after another.
   void PlaceSequences(const Microbatch& batch);
 
-  Context context() { return {&stack_.backend(), &space_, &stack_.mesh()}; }
+  Context context() {
+    return {.backend = &stack_.backend(),
+            .workspace = &space_,
+            .mesh = &stack_.mesh(),
+            .stretches = stretches_ ? &*stretches_ : nullptr};
+  }
+  BatchView View();
+  // This rank's rows of a long sequence.
+  void TakeShare(const Microbatch& batch);
 
   Stack& stack_;
   const Stack::Chunk& chunk_;
   const Keep keep_;
   Workspace space_;
   const Microbatch* batch_ = nullptr;
+  // Of a long sequence: this rank's rows.
+  std::optional<Stretches> stretches_;
+  std::optional<SharedSequence> shared_;  // where there are several ranks
+  std::vector<int32_t> tokens_, targets_;
+  std::vector<float> values_;
   float temperature_ = 1;
   std::vector<int32_t> positions_;
   std::vector<void*> block_pointers_;

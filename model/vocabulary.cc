@@ -7,6 +7,12 @@
 
 namespace temper {
 
+namespace {
+
+constexpr int kTiedStretchTag = 6;  // of a tied head's gradients between the ends of a pipeline
+
+}  // namespace
+
 Vocabulary::ByOwner Vocabulary::Sort(const Context& c, const std::vector<int32_t>& tokens) const {
   Communicator& ranks = TensorRanks(c);
   ByOwner sorted{std::vector<int32_t>(tokens.size()), {0}, {}, {}};
@@ -41,7 +47,26 @@ void Vocabulary::Embed(const Context& c, const std::vector<int32_t>& tokens, Mat
 }
 
 void Vocabulary::EmbedBackward(const Context& c, const std::vector<int32_t>& tokens, Matrix dx) const {
-  const Matrix gradient = weights_.embedding().gradient;
+  const Weight& embedding = weights_.embedding();
+  if (c.stretches == nullptr) return AddRows(c, tokens, dx, embedding.gradient);
+  Communicator& pipeline = c.mesh->axis(Axis::kPp);
+  ForEachStretch(c, dx.rows, [&](int64_t first, int64_t count) {
+    const Workspace::Mark mark = c.workspace->Here();
+    const Matrix stretch = ZeroRows(c, embedding.n(), embedding.k());
+    if (weights_.tied() && pipeline.size() > 1 && !pipeline.counts_only()) {  // see LogprobsBackward
+      pipeline.Receive(stretch.f32(), stretch.rows * stretch.cols * sizeof(float), pipeline.size() - 1,
+                       kTiedStretchTag);
+      embedding.sum.Add(*c.backend, stretch);
+      c.backend->Zero(stretch);
+    }
+    AddRows(c, {tokens.begin() + first, tokens.begin() + first + count}, dx.Rows(first, count), stretch);
+    embedding.sum.Add(*c.backend, stretch);
+    c.workspace->Release(mark);
+  });
+}
+
+void Vocabulary::AddRows(const Context& c, const std::vector<int32_t>& tokens, Matrix dx,
+                         Matrix gradient) const {
   if (TensorRanks(c).size() == 1) return c.backend->EmbeddingGradient({dx, tokens.data(), gradient});
   const ByOwner sorted = Sort(c, tokens);
   const Workspace::Mark mark = c.workspace->Here();
@@ -87,16 +112,34 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
 void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets& targets,
                                   const float* dlogprobs, Matrix dhidden) const {
   const Weight& head = weights_.head();
-  TEMPER_CHECK(head.gradient, "no gradient buffer is bound");
-  c.backend->TokenLogprobsBackward({.hidden = hidden,
-                                    .head = head.value,
-                                    .targets = targets.ids.data(),
-                                    .temperature = targets.temperature,
-                                    .sums = targets.sums->data(),
-                                    .dlogprob = dlogprobs,
-                                    .dhidden = dhidden,
-                                    .dhead = head.gradient,
-                                    .part = head.part});
+  const auto back = [&](int64_t first, int64_t count, Matrix dhead) {
+    TEMPER_CHECK(dhead, "no gradient buffer is bound");
+    c.backend->TokenLogprobsBackward({.hidden = hidden.Rows(first, count),
+                                      .head = head.value,
+                                      .targets = targets.ids.data() + first,
+                                      .temperature = targets.temperature,
+                                      .sums = targets.sums->data() + first,
+                                      .dlogprob = dlogprobs + first,
+                                      .dhidden = dhidden.Rows(first, count),
+                                      .dhead = dhead,
+                                      .part = head.part});
+  };
+  if (c.stretches == nullptr) {
+    back(0, hidden.rows, head.gradient);
+  } else {
+    Communicator& pipeline = c.mesh->axis(Axis::kPp);
+    ForEachStretch(c, hidden.rows, [&](int64_t first, int64_t count) {
+      const Workspace::Mark mark = c.workspace->Here();
+      const Matrix stretch = ZeroRows(c, head.n(), head.k());
+      back(first, count, stretch);
+      if (weights_.tied() && pipeline.size() > 1) {  // the first rank sums both
+        pipeline.SendCopy(stretch.f32(), stretch.rows * stretch.cols * sizeof(float), 0, kTiedStretchTag);
+      } else {
+        head.sum.Add(*c.backend, stretch);
+      }
+      c.workspace->Release(mark);
+    });
+  }
   SumAcross(c, dhidden);
 }
 

@@ -38,6 +38,8 @@ class Vocabulary {
                         Matrix dhidden) const;
 
  private:
+  // The rows' gradients go on in `gradient`, which is of this rank's rows of the embedding.
+  void AddRows(const Context& c, const std::vector<int32_t>& tokens, Matrix dx, Matrix gradient) const;
   // Tokens in the order of the ranks that have their rows.
   struct ByOwner {
     std::vector<int32_t> place;  // of each token in that order

@@ -177,6 +177,7 @@ void Weights::EndGradients(int64_t unit) {
 void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers) {
   if (unit == UnitGradients::kTiedHead) {
     head_.gradient = kernels::F32(buffers.others, head_.n(), head_.k());
+    head_.sum = buffers.sums.Part(0, head_.n() * head_.k());
     return;
   }
   const LayoutUnit& of = parameters_.layout().units()[unit];
@@ -186,6 +187,8 @@ void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers
     if (!entry.trained) continue;
     Weight& weight = weights_[i];
     int64_t& at = entry.expert >= 0 ? expert : other;
+    const int64_t n = weight.n() * weight.k();
+    weight.sum = buffers.sums.Part(entry.expert >= 0 ? of.others.elements + at : at, n);
     if (buffers.others == nullptr) {
       weight.gradient = {};
       weight.leaf_gradients.clear();
@@ -194,8 +197,11 @@ void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers
     } else {
       weight.gradient = kernels::F32(buffers.others + at, weight.n(), weight.k());
     }
-    if (!tied_ && i == head_entry_) head_.gradient = weight.gradient;
-    at += weight.n() * weight.k();
+    if (!tied_ && i == head_entry_) {
+      head_.gradient = weight.gradient;
+      head_.sum = weight.sum;
+    }
+    at += n;
   }
 }
 
@@ -256,6 +262,19 @@ void Weights::BindGradients(float* others, absl::Span<float* const> experts) {
       PlaceExpert(of_leaves, entry.offset - others_floats, &weights_[i]);
   }
   if (tied_) head_.gradient = kernels::F32(others + others_floats, head_.n(), head_.k());
+}
+
+void Weights::BindSums(const SumPlace& others, const SumPlace& experts) {
+  const int64_t others_floats = TrainedFloats() - ExpertFloats();
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const LayoutEntry& entry = parameters_.layout().entries()[i];
+    Weight& weight = weights_[i];
+    if (!entry.trained) continue;
+    const bool apart = entry.expert >= 0 && !experts.sum.empty();
+    weight.sum = apart ? experts.Part(entry.offset - others_floats, entry.elements)
+                       : others.Part(entry.offset, entry.elements);
+    if (static_cast<int64_t>(i) == head_entry_) head_.sum = weight.sum;
+  }
 }
 
 void Weights::FoldTiedHead() {

@@ -65,8 +65,10 @@ class UnitGradients {
   struct Buffers {
     float* others = nullptr;
     std::vector<float*> experts = {};
+    // In their place for stretches of long sequences: of all else, then of its routed experts.
+    SumPlace sums = {};
   };
-  // To go on with.
+  // To go on with. Stretches of a tied head go to the embedding's.
   virtual Buffers Begin(int64_t unit) = 0;
   // Collective, in the order of Begin.
   virtual void End(int64_t unit) = 0;
@@ -136,6 +138,8 @@ class Weights : public WeightSource {
   // other ones, then the tied head's own part.
   void BindGradients(float* others, absl::Span<float* const> experts);
   int64_t ExpertFloats() const { return parameters_.layout().expert_elements(); }
+  // Where stretches of long sequences are added: all numbers, or those of experts apart.
+  void BindSums(const SumPlace& others, const SumPlace& experts);
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const { return TrainedFloats() + (tied_ ? head_.n() * head_.k() : 0); }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.

@@ -44,7 +44,7 @@ DOORS = {
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
     "comm": "check.h communicator.h gather.h mesh.h mpi.h parcels.h reduce.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/ files/",
-    "model/blocks": "blocks.h rope.h",
+    "model/blocks": "blocks.h rope.h shared_sequence.h",
     "model/config": "config.h quantization.h",
     "model/files": "fp8.h hugging_face.h safetensors.h shared_tensors.h weight_conversion.h weight_files.h",
     "rollout": "engine.h exchange.h replay.h worker.h",

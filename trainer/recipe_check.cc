@@ -163,10 +163,7 @@ class Checker {
   absl::Status CheckMesh() const {
     const absl::StatusOr<MeshSizes> sizes = Resolve(recipe_.mesh, ranks_);
     if (!sizes.ok()) return Fault("mesh", sizes.status().message());
-    if (sizes->cp > 1)
-      return Fault("mesh.cp",
-                   absl::StrCat("is ", sizes->cp, ": this version splits all axes but cp; set it to 1"));
-    for (const Axis axis : {Axis::kDpShard, Axis::kPp, Axis::kTp, Axis::kEp}) {
+    for (const Axis axis : {Axis::kDpShard, Axis::kPp, Axis::kTp, Axis::kEp, Axis::kCp}) {
       if ((*sizes)[axis] == 1 || recipe_.device == "cpu") continue;
       return Fault(absl::StrCat("mesh.", AxisName(axis)),
                    absl::StrCat("is ", (*sizes)[axis], " on device ", recipe_.device,

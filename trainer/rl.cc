@@ -45,11 +45,12 @@ std::vector<UpdateBatch> BatchesOf(const StageContext& context, const RlConfig& 
 // Each rank gets the tokens of the groups that its gradient leaves have, and no others.
 void DeliverTokens(const StageContext& context, const RlConfig& config, std::vector<Group>* groups,
                    std::vector<UpdateBatch>* batches) {
-  Deliver(
-      context.mesh->dp(), Contents::kTokens,
-      TrainingRanks(*batches, static_cast<int64_t>(groups->size()), *context.mesh, config.gradient_leaves),
-      groups);
-  for (UpdateBatch& batch : *batches) FillTokens(*groups, &batch);
+  Deliver(context.mesh->dp(), Contents::kTokens,
+          TrainingRanks(*batches, static_cast<int64_t>(groups->size()), *context.mesh, config), groups);
+  for (UpdateBatch& batch : *batches) {
+    FillTokens(*groups, &batch);
+    ShareLongSequences(config, *context.mesh, &batch);
+  }
 }
 
 // Of a policy that is not exact the trainer knows other logprobs than the sampler stored: the ratio's

@@ -108,11 +108,12 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves) {
 }
 
 std::vector<int> TrainingRanks(const std::vector<UpdateBatch>& batches, int64_t groups, const Mesh& mesh,
-                               int64_t gradient_leaves) {
+                               const UpdatesConfig& config) {
   std::vector<int> ranks(groups, -1);
   for (const UpdateBatch& batch : batches) {
-    const Leaves leaves = DealToLeaves(batch, gradient_leaves);
-    const std::vector<std::vector<int64_t>> of_ranks = LeavesOfRanks(leaves, mesh);
+    const Leaves leaves = DealToLeaves(batch, config.gradient_leaves);
+    const std::vector<std::vector<int64_t>> of_ranks =
+        LeavesOfRanks(leaves, mesh, config.long_sequence_tokens);
     for (int rank = 0; rank < mesh.dp_size(); ++rank) {
       for (const int64_t leaf : of_ranks[rank]) {
         for (const TrainSequence* sequence : leaves[leaf])
@@ -136,21 +137,43 @@ void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch) {
   }
 }
 
+void ShareLongSequences(const UpdatesConfig& config, const Mesh& mesh, UpdateBatch* batch) {
+  Communicator& ranks = mesh.axis(Axis::kCp);
+  if (ranks.size() == 1) return;
+  const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
+  for (const LongSequence& one : LongSequencesOf(leaves, mesh, config.long_sequence_tokens)) {
+    TrainSequence& sequence = batch->sequences[leaves[one.leaf][one.index] - batch->sequences.data()];
+    sequence.tokens.resize(sequence.length());
+    sequence.old_logprobs.resize(sequence.counted());
+    ranks.Broadcast(sequence.tokens.data(), sequence.tokens.size() * sizeof(int32_t), one.owner);
+    ranks.Broadcast(sequence.old_logprobs.data(), sequence.old_logprobs.size() * sizeof(float), one.owner);
+  }
+}
+
 void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
                   std::vector<float> TrainSequence::*field, UpdateBatch* batch) {
   const TraceSpan span("phase", "logprobs");
   TrainSequence* const first = batch->sequences.data();
   const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
-  const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh)[mesh.dp_rank()];
-  const auto turns = static_cast<size_t>(Largest(static_cast<int64_t>(mine.size()), mesh.in_step()));
-  for (size_t turn = 0; turn < turns; ++turn) {
-    const std::vector<const TrainSequence*> none;
-    const std::vector<const TrainSequence*>& leaf = turn < mine.size() ? leaves[mine[turn]] : none;
-    SequenceLogprobs(model, leaf, config.tokens_per_microbatch, config.sampling.temperature,
-                     [&](size_t i, absl::Span<const float> logprobs) {
-                       mesh.world().Announce("computes logprobs");
-                       (first[leaf[i] - first].*field).assign(logprobs.begin(), logprobs.end());
-                     });
+  const int64_t long_tokens = config.long_sequence_tokens;
+  const ForwardOptions options{config.tokens_per_microbatch, config.sampling.temperature, long_tokens};
+  // Leaf by leaf their short sequences; then the long ones that this rank has a share of.
+  std::vector<std::vector<const TrainSequence*>> turns;
+  const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh, long_tokens)[mesh.dp_rank()];
+  for (const int64_t leaf : mine) {
+    turns.emplace_back();
+    for (const TrainSequence* sequence : leaves[leaf])
+      if (!IsLong(*sequence, long_tokens)) turns.back().push_back(sequence);
+  }
+  turns.resize(Largest(static_cast<int64_t>(turns.size()), mesh.in_step()));
+  turns.emplace_back();
+  for (const LongSequence& one : LongSequencesOf(leaves, mesh, long_tokens))
+    turns.back().push_back(leaves[one.leaf][one.index]);
+  for (const std::vector<const TrainSequence*>& turn : turns) {
+    SequenceLogprobs(model, turn, options, [&](size_t i, absl::Span<const float> logprobs) {
+      mesh.world().Announce("computes logprobs");
+      (first[turn[i] - first].*field).assign(logprobs.begin(), logprobs.end());
+    });
   }
 }
 

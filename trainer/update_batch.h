@@ -44,12 +44,15 @@ Leaves DealToLeaves(const UpdateBatch& batch, int64_t gradient_leaves);
 // The rank that trains each group of the rollout, of which `batches` are the updates; -1: none of it is
 // trained.
 std::vector<int> TrainingRanks(const std::vector<UpdateBatch>& batches, int64_t groups, const Mesh& mesh,
-                               int64_t gradient_leaves);
+                               const UpdatesConfig& config);
 
 // Tokens and old logprobs of the sequences whose trajectories have theirs here.
 void FillTokens(const std::vector<Group>& groups, UpdateBatch* batch);
 
-// Fills `field` of the sequences of this rank's leaves with their logprobs under `model`: the update's own
+// The long sequences' (IsLong) go from the rank that has their leaf to its neighbours of mesh.cp.
+void ShareLongSequences(const UpdatesConfig& config, const Mesh& mesh, UpdateBatch* batch);
+
+// Fills `field` of the sequences that this rank trains with their logprobs under `model`: the update's own
 // packed forward, in its microbatches.
 void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
                   std::vector<float> TrainSequence::*field, UpdateBatch* batch);

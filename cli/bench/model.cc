@@ -167,7 +167,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
     }
     denominators.sequences = static_cast<double>(sequences.size());
     denominators.tokens = tokens;
-    SequenceLogprobs(*reference, in_order, step.tokens_per_microbatch, 1.0f,
+    SequenceLogprobs(*reference, in_order, {.tokens_per_microbatch = step.tokens_per_microbatch},
                      [&](size_t i, absl::Span<const float> logprobs) {
                        sequences[i].ref_logprobs.assign(logprobs.begin(), logprobs.end());
                      });

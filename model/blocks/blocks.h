@@ -14,14 +14,26 @@
 
 namespace temper {
 
+// A sequence that ranks of mesh.cp share, each rank's positions of it (model/stretches.h).
+struct SharedSequence {
+  int64_t positions = 0;
+  std::vector<std::vector<IndexRange>> ranges;
+  std::vector<kernels::AttentionSequence> whole;  // of one: where the keys of all positions are
+};
+
 // The tokens of one forward pass, rows of every matrix in it.
 struct BatchView {
   absl::Span<const int32_t> positions;                     // [rows]
   absl::Span<const kernels::AttentionSequence> sequences;  // blocks of the layer at hand
   const float* cosines = nullptr;                          // [max positions, rope dim / 2], on the device
   const float* sines = nullptr;
-  bool interleaved = false;  // pairs of the rotary embedding lie beside each other
+  bool interleaved = false;                // pairs of the rotary embedding lie beside each other
+  const SharedSequence* shared = nullptr;  // null: the rows are whole sequences, or all new ones of them
 
+  // Whose keys are written.
+  absl::Span<const kernels::AttentionSequence> keys() const {
+    return shared == nullptr ? sequences : absl::Span<const kernels::AttentionSequence>(shared->whole);
+  }
   // The task that turns heads to their positions; `inverse`: back.
   kernels::RotaryTask Rotary(const kernels::Heads& x, bool inverse = false) const {
     return {.x = x,

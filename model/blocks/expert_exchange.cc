@@ -6,6 +6,7 @@
 #include "comm/parcels.h"
 #include "comm/reduce.h"
 #include "core/check.h"
+#include "model/stretches.h"
 
 namespace temper {
 namespace {
@@ -25,6 +26,9 @@ std::vector<int> OwnersOf(const Context& c, const kernels::RouteShape& shape) {
   return owners;
 }
 
+// Of the rows that go to a rank: how many there are, or of a long sequence how many of each stretch.
+int64_t CountsOf(const Context& c) { return c.stretches == nullptr ? 1 : kStretches; }
+
 // Where ranks are not there each row goes to as many as it has experts, and every expert gets as many.
 ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t rows) {
   const int64_t ep = c.mesh->sizes().ep, owners = ep * c.mesh->sizes().tp;
@@ -41,7 +45,10 @@ ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t 
                   .row = c.workspace->Ints(slots),
                   .entry = c.workspace->Ints(slots),
                   .offsets = {}};
-  for (const int64_t bytes : {int64_t{8}, to_each * shape.top_k * 4, to_each * shape.top_k * 4})
+  if (c.stretches != nullptr) {
+    for (int64_t i = 0; i <= ep * c.stretches->count(); ++i) even.stretches.push_back(i);
+  }
+  for (const int64_t bytes : {8 * CountsOf(c), to_each * shape.top_k * 4, to_each * shape.top_k * 4})
     SwapParcels(
         [&](int, int) -> Parcel {
           return {nullptr, bytes, nullptr, bytes};
@@ -84,11 +91,23 @@ void FindReturned(const Context& c, const kernels::RouteShape& shape, const kern
   }
 }
 
+// Of the row; 0 where there is no long sequence.
+int64_t StretchOf(const Context& c, int32_t row) {
+  if (c.stretches == nullptr) return 0;
+  const std::vector<int64_t>& edges = c.stretches->edges;
+  return std::upper_bound(edges.begin(), edges.end(), row) - edges.begin() - 1;
+}
+
 }  // namespace
 
 ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const kernels::Routing& own,
                     int64_t rows) {
-  if (!RowsAreSent(c)) return {.routing = own, .count = rows};
+  if (!RowsAreSent(c)) {
+    ExpertRows all{.routing = own, .count = rows};
+    if (c.stretches != nullptr) all.stretches = c.stretches->edges;
+    all.even = ExpertRanks(c).counts_only();
+    return all;
+  }
   TEMPER_CHECK(c.backend->host_memory());
   Communicator& ranks = ExpertRanks(c);
   const int top_k = shape.top_k;
@@ -108,11 +127,26 @@ ExpertRows TakeRows(const Context& c, const kernels::RouteShape& shape, const ke
     }
   }
   // How many, then their experts and weights.
+  const int64_t of_each = CountsOf(c);
   std::vector<int64_t> sizes(ranks.size()), counts(ranks.size());
-  for (int q = 0; q < ranks.size(); ++q) sizes[q] = static_cast<int64_t>(taken.sent[q].size());
-  SwapParcels([&](int to, int from) -> Parcel { return {&sizes[to], 8, &counts[from], 8}; }, kTakeTag, ranks);
+  std::vector<int64_t> own_counts(ranks.size() * of_each), all_counts(own_counts.size());
+  for (int q = 0; q < ranks.size(); ++q) {
+    sizes[q] = static_cast<int64_t>(taken.sent[q].size());
+    for (const int32_t row : taken.sent[q]) ++own_counts[q * of_each + StretchOf(c, row)];
+  }
+  const auto parcel_of_counts = [&](int to, int from) -> Parcel {
+    return {&own_counts[to * of_each], 8 * of_each, &all_counts[from * of_each], 8 * of_each};
+  };
+  SwapParcels(parcel_of_counts, kTakeTag, ranks);
   taken.edges = {0};
-  for (const int64_t count : counts) taken.edges.push_back(taken.edges.back() + count);
+  for (int q = 0; q < ranks.size(); ++q) {
+    for (int64_t i = 0; i < of_each; ++i) {
+      if (c.stretches != nullptr) taken.stretches.push_back(taken.edges.back() + counts[q]);
+      counts[q] += all_counts[q * of_each + i];
+    }
+    taken.edges.push_back(taken.edges.back() + counts[q]);
+  }
+  if (c.stretches != nullptr) taken.stretches.push_back(taken.edges.back());
   taken.count = taken.edges.back();
   const int64_t slots = taken.count * top_k;
   taken.routing = {.ids = c.workspace->Ints(slots),
@@ -161,15 +195,16 @@ void SendRows(const Context& c, const ExpertRows& rows, Matrix mine, Matrix in) 
   c.workspace->Release(mark);
 }
 
-std::vector<int64_t> RankEdges(const ExpertRows& rows, int64_t first, int64_t count) {
+std::vector<int64_t> LeafEdges(const ExpertRows& rows, int64_t first, int64_t count) {
+  const std::vector<int64_t>& of_rows = rows.stretches.empty() ? rows.edges : rows.stretches;
   std::vector<int64_t> edges;
-  const auto ranks = static_cast<int64_t>(rows.edges.size()) - 1;
+  const auto leaves = static_cast<int64_t>(of_rows.size()) - 1;
   if (rows.even) {
-    for (int64_t r = 0; r <= ranks; ++r) edges.push_back(count * r / ranks);
+    for (int64_t i = 0; i <= leaves; ++i) edges.push_back(leaves == 0 ? count : count * i / leaves);
     return edges;
   }
   const int32_t* const begin = rows.routing.row + first;
-  for (const int64_t edge : rows.edges) edges.push_back(std::lower_bound(begin, begin + count, edge) - begin);
+  for (const int64_t edge : of_rows) edges.push_back(std::lower_bound(begin, begin + count, edge) - begin);
   return edges;
 }
 

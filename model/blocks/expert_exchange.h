@@ -30,6 +30,9 @@ struct ExpertRows {
   // sent begin here.
   std::vector<std::vector<int32_t>> sent = {};
   std::vector<int64_t> edges = {};
+  // Of long sequences, where the rows of one stretch go over to those of the next one, of the same rank or
+  // another.
+  std::vector<int64_t> stretches = {};
   std::vector<int> owners = {};  // of each expert, of mesh.ep; -1: it is beside another rank of mesh.tp
   bool even = false;             // of ranks that are not there (comm/counting.h)
   // Where ranges are cut: the entries of this rank's own rows, those of all ranks of mesh.ep, and by rank
@@ -59,7 +62,7 @@ void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::Comb
 void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::ScatterExpertsTask& task);
 
 // Where the entries [first, first + count), which are one expert's, go over from one rank's rows to the next
-// one's; none where no rows are sent.
-std::vector<int64_t> RankEdges(const ExpertRows& rows, int64_t first, int64_t count);
+// one's, or from one stretch to the next one; none where all are of one leaf.
+std::vector<int64_t> LeafEdges(const ExpertRows& rows, int64_t first, int64_t count);
 
 }  // namespace temper

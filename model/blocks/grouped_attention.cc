@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Grouped-query attention with rotary embedding (Llama, Mistral, Qwen2, Qwen3).
 #include "model/across.h"
-#include "model/blocks/blocks.h"
+#include "model/blocks/shared_sequence.h"
 #include "model/kv_cache.h"
 
 namespace temper {
 namespace {
 
 struct SavedAttention : Saved {
-  Matrix x, q, k, v, out;
-  Matrix q_raw, k_raw;  // before their norms, where there are such
+  Matrix x, q, k, v, out;  // k and v: of all ranks' positions, where they share a sequence
+  Matrix q_raw, k_raw;     // before their norms, where there are such
   float *rstd = nullptr, *q_rstd = nullptr, *k_rstd = nullptr, *lse = nullptr;
 };
 
@@ -61,7 +61,9 @@ class GroupedAttention : public Block {
       c.backend->RoundToBf16(keep->k, keep->k);
       c.backend->RoundToBf16(keep->v, keep->v);
     }
-    c.backend->WriteBlocks({shape_, batch.sequences, keep->k, keep->v});
+    keep->k = GatherPositions(c, batch, keep->k);
+    keep->v = GatherPositions(c, batch, keep->v);
+    c.backend->WriteBlocks({shape_, batch.keys(), keep->k, keep->v});
     c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
     if (y) o_.Apply(c, keep->out, y, x);
     if (saved != nullptr) *saved = std::move(keep);
@@ -78,17 +80,18 @@ class GroupedAttention : public Block {
     Backprop back(c);
     back.Through({{o_, dy}}, keep.out, dout);
     back.Inputs();
-    c.backend->AttentionBackward({.shape = shape_,
-                                  .sequences = batch.sequences,
-                                  .q = keep.q,
-                                  .k = keep.k,
-                                  .v = keep.v,
-                                  .out = keep.out,
-                                  .lse = keep.lse,
-                                  .dout = dout,
-                                  .dq = dq,
-                                  .dk = dk,
-                                  .dv = dv});
+    AttentionBackwardAcross(c, batch,
+                            {.shape = shape_,
+                             .sequences = batch.sequences,
+                             .q = keep.q,
+                             .k = keep.k,
+                             .v = keep.v,
+                             .out = keep.out,
+                             .lse = keep.lse,
+                             .dout = dout,
+                             .dq = dq,
+                             .dk = dk,
+                             .dv = dv});
     c.backend->Rotary(batch.Rotary(InHeads(dq, shape_.q_heads), /*inverse=*/true));
     c.backend->Rotary(batch.Rotary(InHeads(dk, shape_.kv_heads), /*inverse=*/true));
     if (q_norm_) {

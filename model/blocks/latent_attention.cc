@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/across.h"
-#include "model/blocks/blocks.h"
+#include "model/blocks/shared_sequence.h"
 #include "model/kv_cache.h"
 
 namespace temper {
@@ -18,7 +18,8 @@ using kernels::Product;
 constexpr float kLatentEps = 1e-6f;
 
 struct SavedLatent : Saved {
-  Matrix x, q_down, q, kv_down, key, q_latent, out_latent, out;
+  Matrix x, q_down, q, kv_down, q_latent, out_latent, out;
+  Matrix key;  // of all ranks' positions, where they share a sequence
   float *rstd = nullptr, *q_rstd = nullptr, *kv_rstd = nullptr, *lse = nullptr;
 };
 
@@ -89,7 +90,8 @@ class LatentAttention : public Block {
     c.backend->CopyHeads(RotatedOf(keep->q, nope_), RotatedOf(keep->q_latent, rank_));
     c.backend->Rotary(batch.Rotary(RotatedOf(keep->q_latent, rank_)));
 
-    c.backend->WriteBlocks({shape_, batch.sequences, keep->key, keep->key.Columns(0, rank_)});
+    keep->key = GatherPositions(c, batch, keep->key);
+    c.backend->WriteBlocks({shape_, batch.keys(), keep->key, keep->key.Columns(0, rank_)});
     c.backend->Attention({shape_, batch.sequences, keep->q_latent, keep->out_latent, keep->lse});
     products.clear();
     for (int h = 0; h < heads_; ++h) {
@@ -126,18 +128,19 @@ class LatentAttention : public Block {
                    keep.out_latent.Columns(h * rank_, rank_), dout_latent.Columns(h * rank_, rank_));
     }
     back.Inputs();
-    c.backend->AttentionBackward({.shape = shape_,
-                                  .sequences = batch.sequences,
-                                  .q = keep.q_latent,
-                                  .k = keep.key,
-                                  .v = keep.key.Columns(0, rank_),
-                                  .out = keep.out_latent,
-                                  .lse = keep.lse,
-                                  .dout = dout_latent,
-                                  .dq = dq_latent,
-                                  .dk = dkey,
-                                  .dv = dvalue,
-                                  .ranges = kernels::kHeadRanges * heads_ / shape_.all_heads});
+    AttentionBackwardAcross(c, batch,
+                            {.shape = shape_,
+                             .sequences = batch.sequences,
+                             .q = keep.q_latent,
+                             .k = keep.key,
+                             .v = keep.key.Columns(0, rank_),
+                             .out = keep.out_latent,
+                             .lse = keep.lse,
+                             .dout = dout_latent,
+                             .dq = dq_latent,
+                             .dk = dkey,
+                             .dv = dvalue,
+                             .ranges = kernels::kHeadRanges * heads_ / shape_.all_heads});
     SumAcross(c, dkeys);
     c.backend->Add(dvalue, dkey.Columns(0, rank_));
 

@@ -166,7 +166,7 @@ class Moe : public Block {
     Backprop back(c);
     ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.down, dentries_out.Rows(first, count)}}, activated.Rows(first, count),
-                   dactivated.Rows(first, count), RankEdges(keep.rows, first, count));
+                   dactivated.Rows(first, count), LeafEdges(keep.rows, first, count));
     });
     if (shared_) {
       dshared_activated = space.NewRows(dy.rows, shared_.width());
@@ -188,7 +188,7 @@ class Moe : public Block {
     ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.gate, dgate.Rows(first, count)}, {expert.up, dup.Rows(first, count)}},
                    entries_in.Rows(first, count), dentries_in.Rows(first, count),
-                   RankEdges(keep.rows, first, count));
+                   LeafEdges(keep.rows, first, count));
     });
     c.backend->RouteBackward({shape_, &keep.routing, dweights.f32(), droute});
     if (shared_) {

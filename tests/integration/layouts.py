@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """E3 through the program: configs/tiny/short.yaml with five gradient leaves on every layout of ranks under mpirun ends with one digest, and the first
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
-Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts.
+Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
 Usage: layouts.py TEMPER [LAYOUT...]     A layout is a number of ranks, or axes of the mesh: dp_shard=2,dp_replicate=2.
 Needs mpirun. Takes about ten seconds for each layout.
@@ -20,6 +20,7 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
 LEAVES = 5
+LONG = ["1", "cp=2", "cp=4", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
 BASE = "configs/tiny/base"
 QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=100, num_hidden_layers=3,
                  intermediate_size=90, num_attention_heads=3, num_key_value_heads=1, head_dim=34, num_experts=10,
@@ -49,13 +50,13 @@ def ranks_of(layout):
 
 
 def data_ranks(layout):
-    return math.prod(size for axis, size in axes(layout).items() if axis in ("dp_replicate", "dp_shard", "ep"))
+    return math.prod(size for axis, size in axes(layout).items() if axis in ("dp_replicate", "dp_shard", "ep", "cp"))
 
 
-def run(temper, layout, directory, init):
+def run(temper, layout, directory, init, long_tokens):
     command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     for updates in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
-        command += ["--set", f"{updates}.gradient_leaves={LEAVES}"]
+        command += ["--set", f"{updates}.gradient_leaves={LEAVES}", "--set", f"{updates}.long_sequence_tokens={long_tokens}"]
     for axis, size in axes(layout).items():
         command += ["--set", f"mesh.{axis}={size}"]
     if ranks_of(layout) > 1:
@@ -93,15 +94,17 @@ def refusals(temper, folder):
             yield f"{arguments} on rank 1: exit code {done.returncode}, {done.stderr[-400:]}"
 
 
-def layouts(temper, names, folder, init):
-    """Yields what is wrong."""
+def layouts(temper, names, folder, init, long_tokens=8192):
+    """Yields what is wrong. A long sequence's only span is of one rank, so that shares are told of short ones alone."""
     digests, work = {}, {}
     for name in names:
-        directory = os.path.join(folder, f"{os.path.basename(init)}-{name}")
-        digests[name], work[name] = run(temper, name, directory, init), tokens(directory)
-        print(f"{init}, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
+        directory = os.path.join(folder, f"{os.path.basename(init)}-{name}-{long_tokens}")
+        digests[name], work[name] = run(temper, name, directory, init, long_tokens), tokens(directory)
+        print(f"{init}, long from {long_tokens} tokens, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
     if len(set(digests.values())) != 1:
-        yield "the digests differ"
+        yield f"long from {long_tokens} tokens: the digests differ"
+    if long_tokens < 1024:
+        return
     alone = sum(work[names[0]].values()) * data_ranks(names[0])
     for name in names:
         mine = sum(work[name].values())
@@ -110,10 +113,11 @@ def layouts(temper, names, folder, init):
 
 
 def main():
-    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2"]
+    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2"]
     with tempfile.TemporaryDirectory() as folder:
         faults = [*layouts(temper, names, folder, BASE),
                   *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
+                  *layouts(temper, LONG, folder, BASE, long_tokens=40),
                   *refusals(temper, folder)]
     print(*faults, sep="\n")
     sys.exit(1 if faults else 0)

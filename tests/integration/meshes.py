@@ -9,7 +9,6 @@ Usage: meshes.py TEMPER [--all]     Needs cc and mpirun. Takes a minute or two, 
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -77,44 +76,6 @@ def kills(temper, folder, init, begins, moments):
             shutil.rmtree(killed)
 
 
-def split(source, directory):
-    """A model directory's weights in two shards with their index."""
-    shutil.copytree(source, directory, ignore=shutil.ignore_patterns("state", "model.safetensors"))
-    data = (source / "model.safetensors").read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    header.pop("__metadata__", None)
-    names, weight_map = sorted(header), {}
-    for number, part in enumerate((names[::2], names[1::2]), 1):
-        shard, tensors, body = f"model-0000{number}-of-00002.safetensors", {}, b""
-        for name in part:
-            first, end = header[name]["data_offsets"]
-            tensors[name] = dict(header[name], data_offsets=[len(body), len(body) + end - first])
-            body += data[start + first:start + end]
-            weight_map[name] = shard
-        text = json.dumps(tensors).encode()
-        (directory / shard).write_bytes(len(text).to_bytes(8, "little") + text + body)
-    (directory / "model.safetensors.index.json").write_text(json.dumps(dict(metadata={}, weight_map=weight_map)))
-    return directory
-
-
-def shards(temper, folder):
-    """Yields what is wrong: a model whose second shard is missing, or the first once more, is refused before anything trains, on every kind of mesh."""
-    start(temper, folder / "model", "1", ["stages.base.pretrain.documents=[{kind: corpus, count: 80}]", "stages.base.pretrain.prompts_per_step=80"])
-    model = split(sorted((folder / "model").glob("base/checkpoints/step-*"))[-1], folder / "split")
-    second = model / "model-00002-of-00002.safetensors"
-    for words, damage in [("cannot read|is missing", second.unlink), ("tensor ", lambda: shutil.copy(model / "model-00001-of-00002.safetensors", second))]:
-        damage()
-        for layout in ("tp=2", "pp=2", "dp_shard=2"):
-            done = start(temper, folder / "refused", layout, [f"stages.sft.from={model}"])
-            lines = [line for line in done.stderr.splitlines() if "error: " in line]
-            if done.returncode != 2 or len(lines) != 1 or not re.search(f"error: {second}: .*({words})", lines[0]):
-                yield f"{words}, {layout}: exit code {done.returncode}, {done.stderr[-600:]}"
-            if (folder / "refused" / "config.yaml").exists():
-                yield f"{words}, {layout}: it began"
-    shutil.rmtree(folder / "model")
-
-
 def refusals(temper, folder):
     """Yields what is wrong: each is refused with 2 and one line that has these words, before anything is written."""
     ten = folder / "ten"
@@ -138,7 +99,6 @@ def refusals(temper, folder):
         lines = [line for line in done.stderr.splitlines() if "error: " in line]
         if done.returncode != 2 or len(lines) != 1 or not all(word in lines[0] for word in words) or (directory / "config.yaml").exists():
             yield f"{ranks} ranks, {settings}: exit code {done.returncode}, {done.stderr[-600:]}"
-    yield from shards(temper, folder)
     line = f'[ "$OMPI_COMM_WORLD_RANK" = 0 ] && set -- tp || set -- pp; exec {temper} run {RECIPE} --set mesh.$1=2 --run-dir {folder / "refused"}'
     done = subprocess.run(["mpirun", "-n", "2", "bash", "-c", line], env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
     if done.returncode != 2 or "error: the recipe's mesh." not in done.stderr:

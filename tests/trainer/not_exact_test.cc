@@ -86,7 +86,7 @@ int64_t UnequalTokens(const std::string& run, const std::string& from, const std
       sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
       sequence.CountFrom(static_cast<int64_t>(group.prompt.tokens.size()));
       const TrainSequence* const one[] = {&sequence};
-      SequenceLogprobs(model, one, 4096, temperature, [&](size_t, absl::Span<const float> logprobs) {
+      SequenceLogprobs(model, one, {4096, temperature}, [&](size_t, absl::Span<const float> logprobs) {
         for (size_t i = 0; i < logprobs.size(); ++i) {
           unequal += logprobs[i] != trajectory.logprobs[i] ? 1 : 0;
           EXPECT_NEAR(logprobs[i], trajectory.logprobs[i], 1e-4);

@@ -77,7 +77,7 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
       {"rl:", "date: tomorrow\nrl:", ":1: date: tomorrow is no day: YYYY-MM-DD"},
       {"rl:", "numerics: 1\nrl:",
        ":1: numerics: is 1, and this temper has numerics 2, other bits: leave it out"},
-      {"rl:", "mesh: {cp: 2}\nrl:", ":1: mesh.cp: is 2: this version splits all axes but cp", 2},
+      {"rl:", "mesh: {cp: 3}\nrl:", ":1: mesh: mesh.cp is 3, but ranks share out the 16 stretches", 3},
       {"rl:", "mesh: {ep: 3}\nrl:", ":1: mesh: mesh.ep is 3, but with mesh.tp 1 it has to share out 8", 3},
       {"rl:", "mesh: {pp: 3, pp_chunks: 9}\nrl:",
        ":1: mesh: mesh.pp is 3, but with mesh.pp_chunks 9 the policy has ", 3},

@@ -267,17 +267,18 @@ TEST(TrainingRanks, AreThoseOfTheGroupsLeavesAndNoneOfWhatIsNotTrained) {
   }
   RlConfig config;
   config.skip_groups_without_spread = true;
+  config.gradient_leaves = 4;
   const std::vector<UpdateBatch> batches = {MakeUpdateBatch(groups, rewards, {8, 1, 4, 0}, config),
                                             MakeUpdateBatch(groups, rewards, {2, 3, 5, 6}, config)};
   for (int ranks : {1, 2, 3, 4}) {
     ThreadWorld(ranks).Run([&](Communicator& world) {
       const Mesh mesh = *Mesh::Create({}, world);
-      const std::vector<int> owners = TrainingRanks(batches, 9, mesh, 4);
+      const std::vector<int> owners = TrainingRanks(batches, 9, mesh, config);
       EXPECT_EQ(owners[4], -1);
       EXPECT_EQ(owners[7], -1) << "of a later rollout";
       for (const UpdateBatch& batch : batches) {
         const Leaves leaves = DealToLeaves(batch, 4);
-        const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh)[mesh.dp_rank()];
+        const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh, 0)[mesh.dp_rank()];
         for (int64_t l = 0; l < 4; ++l) {
           for (const TrainSequence* sequence : leaves[l]) {
             const int64_t group = batch.groups[batch.group_of[sequence - batch.sequences.data()]];

@@ -16,6 +16,7 @@ struct UpdatesConfig {
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;
   int64_t gradient_bits = 50;
+  int64_t long_sequence_tokens = 8192;
   TrainPass::Keep keep = TrainPass::Keep::kAll;
   double checkpoint_minutes = 10;
   int64_t checkpoint_every = 0;
@@ -40,6 +41,10 @@ struct UpdatesConfig {
         "A part's gradient counts in units of 2^-bits, so that any order adds to the same bits. An update "
         "with a value of 2^(62 - bits) / gradient_leaves or more is skipped (updates/out_of_range).",
         Between(20, 100));
+    v.Field("long_sequence_tokens", long_sequence_tokens,
+            "A sequence of so many tokens or more is long: ranks of mesh.cp share it, and its gradient is "
+            "made in 16 stretches, on one rank too; 0: none is.",
+            AtLeast(0));
     v.Choice("recompute", keep,
              {{"false", TrainPass::Keep::kAll},
               {"mlp", TrainPass::Keep::kAttention},

@@ -50,7 +50,7 @@ class StagePlan {
         model_(model),
         cluster_(cluster),
         mesh_(Resolve(recipe.mesh, cluster.ranks()).value()),
-        samplers_(mesh_.dp_replicate * mesh_.dp_shard * mesh_.ep) {}
+        samplers_(mesh_.dp_replicate * mesh_.dp_shard * mesh_.ep * mesh_.cp) {}
 
   absl::StatusOr<std::string> Text() const {
     TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe_, stage_, model_, cluster_.ranks()));
@@ -84,9 +84,11 @@ class StagePlan {
     const PolicyPlace place{.mesh = PlaceOf(mesh_, 0), .on_gpu = true, .bf16 = recipe_.bf16()};
     const UpdateFootprint footprint = FootprintOf(model_, place, updates, longest);
     const double in_one = static_cast<double>(std::max(updates.tokens_per_microbatch, longest));
-    const double microbatches =
-        tokens == 0 ? static_cast<double>(updates.gradient_leaves) / static_cast<double>(samplers_)
-                    : std::max(1.0, static_cast<double>(tokens) / in_one / static_cast<double>(samplers_));
+    // Ranks of cp share long ones.
+    const bool has_long = updates.long_sequence_tokens > 0 && longest >= updates.long_sequence_tokens;
+    const auto apart = static_cast<double>(has_long ? samplers_ / mesh_.cp : samplers_);
+    const double microbatches = tokens == 0 ? static_cast<double>(updates.gradient_leaves) / apart
+                                            : std::max(1.0, static_cast<double>(tokens) / in_one / apart);
     std::vector<std::string> sent;
     double seconds = 0;
     for (int i = 0; i < kAxes; ++i) {
@@ -131,7 +133,7 @@ class StagePlan {
     const double cache = batch * (length / 2) / kernels::kAttentionBlock *
                          static_cast<double>(KvCache::BytesPerPage(model_, place.mesh));
     const double stream = (weights + cache) / (cluster_.device.memory_gbytes * 1e9 * kMemoryShare);
-    const double ranks_of_layers = static_cast<double>(mesh_.tp * mesh_.pp * mesh_.cp);
+    const double ranks_of_layers = static_cast<double>(mesh_.tp * mesh_.pp);
     const double compute = batch * FlopsPerToken(model_, length / 2) / ranks_of_layers /
                            (cluster_.device.f32_tflops * 1e12 * kComputeShare);
     const double rollout = steps * static_cast<double>(mesh_.pp) * std::max(stream, compute);

@@ -56,6 +56,26 @@ std::array<int64_t, kAxes> Sent(const Mesh& mesh) {
   return sent;
 }
 
+// The largest microbatches: of short sequences, and a long one where there are such.
+std::vector<Microbatch> FullMicrobatches(const ModelConfig& config, const UpdatesConfig& updates,
+                                         int64_t longest) {
+  const bool has_long = updates.long_sequence_tokens > 0 && longest >= updates.long_sequence_tokens;
+  const int64_t rows =
+      std::max(updates.tokens_per_microbatch, has_long ? updates.long_sequence_tokens - 1 : longest);
+  const int64_t length = std::min({rows, config.max_positions, kCountedSequence});
+  std::vector<Microbatch> all(1);
+  for (int64_t row = 0; row < rows; row += length) all[0].lengths.push_back(std::min(length, rows - row));
+  all[0].tokens.resize(rows);
+  if (has_long) {
+    Microbatch& batch = all.emplace_back();
+    batch.is_long = true;
+    batch.lengths = {longest};
+    batch.tokens.resize(longest);
+  }
+  for (Microbatch& batch : all) batch.targets.resize(batch.tokens.size());
+  return all;
+}
+
 }  // namespace
 
 PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place) {
@@ -70,30 +90,27 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   footprint.trained = weights.TrainedFloats() * 4;
   const std::unique_ptr<LeafGradients> leaves = MakeLeafGradients(&counted.policy(), {});
 
-  Microbatch batch;
-  const int64_t rows = std::max(updates.tokens_per_microbatch, longest);
-  const int64_t length = std::min({rows, config.max_positions, kCountedSequence});
-  batch.tokens.resize(rows);
-  batch.targets.resize(rows);
-  for (int64_t row = 0; row < rows; row += length) batch.lengths.push_back(std::min(length, rows - row));
   // As many as are ever on their way in a pipeline's first rank.
   const int64_t ranks = place.mesh.sizes.pp, held = ranks == 1 ? 1 : 2 * ranks;
-  const std::vector<Microbatch> batches(held, batch);
   Pipeline pipeline(&counted.policy(), updates.keep);
-  pipeline.Run(batches, 1,
-               {.loss = [](size_t, const float*, float*) {},
-                .bind =
-                    [&](size_t batch) {
-                      leaves->Bind({static_cast<int64_t>(batch), /*last=*/true});
-                    },
-                .head_done = [](size_t) {},
-                .done = [](size_t) {}});
+  for (const Microbatch& batch : FullMicrobatches(config, updates, longest)) {
+    const std::vector<Microbatch> batches(held, batch);
+    const std::array<int64_t, kAxes> before = Sent(counted.mesh());
+    pipeline.Run(batches, 1,
+                 {.loss = [](size_t, const float*, float*) {},
+                  .bind =
+                      [&](size_t at) {
+                        leaves->Bind({static_cast<int64_t>(at), /*last=*/true, batch.is_long});
+                      },
+                  .head_done = [](size_t) {},
+                  .done = [](size_t) {}});
+    footprint.sent = Sent(counted.mesh());
+    for (int i = 0; i < kAxes; ++i) footprint.sent[i] = (footprint.sent[i] - before[i]) / held;
+  }
   footprint.activations = pipeline.bytes();
   footprint.gathered = weights.gathered_bytes();
   // What becomes of the sums of a share comes to them.
   footprint.gradient = leaves->bytes() + (weights.shared_out() ? footprint.trained : 0);
-  footprint.sent = Sent(counted.mesh());
-  for (int64_t& bytes : footprint.sent) bytes /= held;
   const int64_t experts = place.mesh.sizes.ep > 1 ? weights.ExpertFloats() : 0;
   for (const auto& [floats, ranks] : {std::pair(weights.TrainedFloats() - experts, &counted.mesh().keepers()),
                                       std::pair(experts, &counted.mesh().expert_keepers())}) {

@@ -28,7 +28,7 @@ PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place)
 struct UpdateFootprint : PolicyFootprint {
   int64_t trained = 0, gradient = 0, activations = 0;  // `gradient`: of a leaf, or where ranks share the
   int64_t gathered = 0;                                // weights out of all; of the layer that is gathered
-  // What it sends for a microbatch there and back, and for the sum of gradients, by axis.
+  // What it sends for such a microbatch there and back, and for the sum of gradients, by axis.
   std::array<int64_t, kAxes> sent = {}, sent_sum = {};
 };
 // Both are found by going through the policy with no memory behind it and no ranks beside it

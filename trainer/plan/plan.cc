@@ -81,7 +81,7 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
                   const PolicyPlace& place) {
   const UpdateFootprint footprint = FootprintOf(model, place, updates, longest);
   const MeshSizes& mesh = place.mesh.sizes;
-  const int64_t samples = mesh.dp_replicate * mesh.dp_shard * mesh.ep;
+  const int64_t samples = mesh.dp_replicate * mesh.dp_shard * mesh.ep * mesh.cp;
   const bool on_gpu = place.on_gpu;
   // The leaf being filled, and the sum of those before, which takes two.
   const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + samples - 1) / samples, 1, 3);

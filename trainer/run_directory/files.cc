@@ -19,9 +19,7 @@
 #include "core/version.h"
 #include "data/record_file.h"
 #include "data/tokenizer/folder.h"
-#include "model/config/quantization.h"
 #include "model/device.h"
-#include "model/files/hugging_face.h"
 #include "model/files/weight_files.h"
 #include "trainer/measure.h"
 #include "trainer/run_directory/checkpoint.h"
@@ -206,22 +204,6 @@ bool IsSettled(const RecipeConfig& recipe, size_t i, const std::string& run_dire
   return FileExists(StageDonePath(next)) || (checkpoint.ok() && !checkpoint->empty());
 }
 
-// Whether a stage that has not begun starts from all weights of its model directory, by their names and
-// shapes: a shard that is missing or another model's is told before anything trains.
-absl::Status CheckWeightsAhead(const RecipeConfig& recipe, const StageConfig& stage,
-                               const std::string& run_directory) {
-  if (stage.from.empty() || recipe.StageBefore(stage) != nullptr) return absl::OkStatus();
-  const std::string begun = CheckpointsDirectory(StageDirectory(run_directory, stage.name));
-  TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(begun));
-  if (!checkpoint.empty()) return absl::OkStatus();
-  TEMPER_ASSIGN_OR_RETURN(const std::string directory, ModelDirectory(stage.from));
-  TEMPER_ASSIGN_OR_RETURN(const ModelConfig config, ReadPolicyConfig(directory));
-  TEMPER_ASSIGN_OR_RETURN(const bool fp8, IsFp8Config(config.json, directory + "/config.json"));
-  TEMPER_ASSIGN_OR_RETURN(const WeightFiles files, OpenWeightFiles(directory));
-  TEMPER_ASSIGN_OR_RETURN(const auto weights, FindWeights(files, fp8, /*split_experts=*/true));
-  return CheckWeights(config, files.name, weights).status();
-}
-
 // The field as it stands in a config: without the number of an item.
 bool IsOf(const RunFile& file, const std::string& stage, const std::string& field) {
   return file.stage == stage && (file.field == field || absl::StartsWith(file.field, field + "["));
@@ -377,7 +359,6 @@ absl::StatusOr<RunFiles> ReadRunFiles(const RecipeConfig& recipe, const std::str
     absl::StatusOr<Named> named = Lister(recipe, recipe.stages[i]).List();
     if (!named.ok() && finished) continue;
     TEMPER_RETURN_IF_ERROR(named.status());
-    if (!finished) TEMPER_RETURN_IF_ERROR(CheckWeightsAhead(recipe, recipe.stages[i], run_directory));
     for (RunFile& file : *named) {
       const RunFile* was = FindFile(kept, file);
       if (finished && !FileExists(file.path)) {

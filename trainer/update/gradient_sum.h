@@ -23,6 +23,13 @@ class GradientSum {
   void Push(std::shared_ptr<void> leaf);
   bool empty() const { return sum_.empty(); }
 
+  // How many leaves may be added until Take.
+  void set_leaves(int64_t leaves) { sum_.rule.leaves = leaves; }
+  // Of two leaves or more: the sum, to which others add; and whether all that was added is in range.
+  bool has_halves() const { return sum_.second != nullptr; }
+  const kernels::LeafSum& halves() const { return sum_; }
+  bool* in_range() { return &in_range_; }
+
   // Collective, after one Push or more: the first leaf's memory, with the gradient in it; null where a value
   // on any rank was out of range. The sum is empty again, and other memory is in `spare`.
   std::shared_ptr<void> Take(Communicator& ranks);

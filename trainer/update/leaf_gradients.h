@@ -13,6 +13,9 @@ namespace temper {
 struct LeafTurn {
   int64_t leaf = 0;
   bool last = false;  // microbatch of it
+  // It is a long sequence, or none where ranks that run in step have one: no leaf goes on, and each stretch
+  // is added by itself (model/stretches.h).
+  bool is_long = false;
 };
 
 // The gradient of an update: where the gradients of leaves are made, and their sum over all ranks, as
@@ -24,6 +27,9 @@ class LeafGradients {
  public:
   virtual ~LeafGradients() = default;
 
+  // How many values of a weight are added in the update that begins, at most: those of leaves and of
+  // stretches, on all ranks. It says which of them are out of range (kernels::QuantaRule).
+  virtual void Expect(int64_t values) = 0;
   // Gradients of a microbatch are computed next. In a pipeline leaves may be on their way side by side; of
   // each weight microbatches come in their order.
   virtual void Bind(const LeafTurn& turn) = 0;

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "comm/gather.h"
 #include "core/check.h"
-#include "core/deal.h"
 #include "core/trace.h"
 #include "trainer/update/tied_head.h"
 
@@ -26,92 +26,46 @@ void AddSums(const LossSums& from, LossSums* to) {
   to->max_difference = std::max(to->max_difference, from.max_difference);
 }
 
-void CheckRanges(const TrainSequence& sequence, size_t index) {
-  int64_t last = 1;
-  for (const CountedRange& range : sequence.ranges) {
-    TEMPER_CHECK(last <= range.begin && range.begin < range.end, "sequence ", index, " counts tokens [",
-                 range.begin, ", ", range.end, ")");
-    last = range.end;
-  }
-  TEMPER_CHECK(!sequence.ranges.empty() && last == static_cast<int64_t>(sequence.tokens.size()), "sequence ",
-               index, " has ", sequence.tokens.size(), " tokens");
-}
-
-// The counted ones of a sequence's rows, which begin at `rows`, one after another, and back. A row has the
-// logprob of the token behind it.
-void Gather(const TrainSequence& sequence, const float* rows, std::vector<float>* counted) {
-  counted->clear();
-  for (const CountedRange& range : sequence.ranges)
-    counted->insert(counted->end(), rows + range.begin - 1, rows + range.end - 1);
-}
-void Scatter(const TrainSequence& sequence, const std::vector<float>& counted, float* rows) {
-  auto next = counted.begin();
-  for (const CountedRange& range : sequence.ranges) {
-    const auto end = next + (range.end - range.begin);
-    std::copy(next, end, rows + range.begin - 1);
-    next = end;
-  }
-}
-
 }  // namespace
 
-std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh& mesh) {
-  TEMPER_CHECK(static_cast<int>(leaves.size()) >= mesh.dp_size(), leaves.size(), " gradient leaves for ",
-               mesh.dp_size(), " ranks");
-  std::vector<int64_t> tokens;
-  for (const std::vector<const TrainSequence*>& leaf : leaves) {
-    tokens.push_back(0);
-    for (const TrainSequence* sequence : leaf) tokens.back() += sequence->length();
-  }
-  return Deal(tokens, mesh.dp_size());
-}
-
-void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
-                       absl::FunctionRef<void(const Microbatch&, size_t, size_t)> body) {
-  Microbatch batch;
-  size_t first = 0;
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const TrainSequence& sequence = *sequences[i];
-    CheckRanges(sequence, i);
-    const int64_t rows = sequence.length() - 1;
-    if (i > first && static_cast<int64_t>(batch.tokens.size()) + rows > tokens) {
-      body(batch, first, i - first);
-      batch = Microbatch();
-      first = i;
-    }
-    batch.tokens.insert(batch.tokens.end(), sequence.tokens.begin(), sequence.tokens.end() - 1);
-    batch.targets.resize(batch.tokens.size(), -1);
-    for (const CountedRange& range : sequence.ranges) {
-      std::copy(sequence.tokens.begin() + range.begin, sequence.tokens.begin() + range.end,
-                batch.targets.end() - rows + range.begin - 1);
-    }
-    batch.lengths.push_back(rows);
-  }
-  if (first < sequences.size()) body(batch, first, sequences.size() - first);
-}
-
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
-                      int64_t tokens_per_microbatch, float temperature,
+                      const ForwardOptions& options,
                       absl::FunctionRef<void(size_t, absl::Span<const float>)> result) {
-  std::vector<Microbatch> batches;
-  std::vector<std::pair<size_t, size_t>> origins;  // of each batch its first sequence, and how many
-  ForEachMicrobatch(sequences, tokens_per_microbatch,
-                    [&](const Microbatch& batch, size_t first, size_t count) {
-                      batches.push_back(batch);
-                      origins.emplace_back(first, count);
-                    });
-  batches.resize(Largest(static_cast<int64_t>(batches.size()), model.mesh().in_step()));
-  origins.resize(batches.size());
+  std::vector<const TrainSequence*> of_kind;
+  std::vector<size_t> index;  // of each in `sequences`
   std::vector<float> counted;
-  Pipeline(&model, TrainPass::Keep::kNothing)
-      .Logprobs(batches, temperature, [&](size_t batch, const float* logprobs) {
-        const auto [first, count] = origins[batch];
-        for (size_t i = first; i < first + count; ++i) {
-          Gather(*sequences[i], logprobs, &counted);
-          result(i, counted);
-          logprobs += sequences[i]->length() - 1;
-        }
-      });
+  // The short ones first, since ranks of mesh.cp meet at the long ones.
+  for (const bool is_long : {false, true}) {
+    of_kind.clear();
+    index.clear();
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      if (IsLong(*sequences[i], options.long_sequence_tokens) != is_long) continue;
+      of_kind.push_back(sequences[i]);
+      index.push_back(i);
+    }
+    std::vector<Microbatch> batches;
+    std::vector<std::pair<size_t, size_t>> origins;  // of each batch its first sequence, and how many
+    ForEachMicrobatch(of_kind, is_long ? 1 : options.tokens_per_microbatch,
+                      [&](const Microbatch& batch, size_t first, size_t count) {
+                        batches.push_back(batch);
+                        batches.back().is_long = is_long;
+                        origins.emplace_back(first, count);
+                      });
+    Microbatch empty;
+    empty.is_long = is_long;
+    batches.resize(Largest(static_cast<int64_t>(batches.size()), model.mesh().in_step()), empty);
+    origins.resize(batches.size());
+    if (batches.empty()) continue;
+    Pipeline(&model, TrainPass::Keep::kNothing)
+        .Logprobs(batches, options.temperature, [&](size_t batch, const float* logprobs) {
+          const auto [first, count] = origins[batch];
+          for (size_t i = first; i < first + count; ++i) {
+            GatherCounted(*of_kind[i], logprobs, &counted);
+            result(index[i], counted);
+            logprobs += of_kind[i]->length() - 1;
+          }
+        });
+  }
 }
 
 Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& options, const Mesh& mesh)
@@ -133,18 +87,46 @@ std::vector<float> Updater::gradient() const {
 }
 
 std::vector<Updater::Piece> Updater::PiecesOf(const Leaves& leaves, int64_t leaf) const {
+  std::vector<const TrainSequence*> sequences;
+  std::vector<size_t> index;
+  for (size_t i = 0; i < leaves[leaf].size(); ++i) {
+    if (IsLong(*leaves[leaf][i], options_.long_sequence_tokens)) continue;
+    sequences.push_back(leaves[leaf][i]);
+    index.push_back(i);
+  }
   std::vector<Piece> pieces;
-  ForEachMicrobatch(leaves[leaf], options_.tokens_per_microbatch,
+  ForEachMicrobatch(sequences, options_.tokens_per_microbatch,
                     [&](const Microbatch& batch, size_t first, size_t count) {
-                      pieces.push_back({batch, leaf, first, count});
+                      pieces.push_back({batch, leaf, {&index[first], &index[first] + count}});
                     });
   return pieces;
 }
 
+void Updater::AddLongPieces(const Leaves& leaves, std::vector<Piece>* pieces) const {
+  const std::vector<LongSequence> all = LongSequencesOf(leaves, mesh_, options_.long_sequence_tokens);
+  const int64_t most = Largest(static_cast<int64_t>(all.size()), mesh_.in_step());
+  const int64_t turn = pieces->empty() ? 0 : pieces->back().turn.leaf + 1;
+  for (int64_t i = 0; i < most; ++i) {
+    Piece& piece = pieces->emplace_back();
+    piece.turn = {.leaf = turn + i, .last = true, .is_long = true};
+    if (i < static_cast<int64_t>(all.size())) {
+      const LongSequence& one = all[i];
+      ForEachMicrobatch({leaves[one.leaf][one.index]}, 1,
+                        [&](const Microbatch& batch, size_t, size_t) { piece.batch = batch; });
+      piece.leaf = one.leaf;
+      piece.sequences = {one.index};
+      piece.counts = one.owner == mesh_.axis(Axis::kCp).rank();
+    }
+    piece.batch.is_long = true;
+  }
+}
+
 std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const {
   std::vector<std::vector<Piece>> of_leaves;
-  for (const int64_t leaf : mine)
-    if (!leaves[leaf].empty()) of_leaves.push_back(PiecesOf(leaves, leaf));
+  for (const int64_t leaf : mine) {
+    std::vector<Piece> pieces = PiecesOf(leaves, leaf);
+    if (!pieces.empty()) of_leaves.push_back(std::move(pieces));
+  }
   std::vector<int64_t> counts;
   for (const std::vector<Piece>& pieces : of_leaves) counts.push_back(static_cast<int64_t>(pieces.size()));
   std::vector<int64_t> most = counts;
@@ -164,6 +146,14 @@ std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vec
     for (size_t at = begin; at < all.size(); ++at)
       all[at].turn = {.leaf = static_cast<int64_t>(i), .last = at + 1 == all.size()};
   }
+  // Ranks of mesh.cp meet at the long ones; in a pipeline their schedules have to be the same there.
+  if (mesh_.sizes().cp > 1 && mesh_.sizes().pp > 1) {
+    const int64_t longest = Largest(static_cast<int64_t>(all.size()), mesh_.axis(Axis::kCp));
+    const LeafTurn turn{.leaf = 0, .last = all.empty()};
+    all.insert(all.begin(), longest - static_cast<int64_t>(all.size()),
+               {.batch = {}, .leaf = -1, .turn = turn});
+  }
+  AddLongPieces(leaves, &all);
   return all;
 }
 
@@ -171,8 +161,8 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
   std::vector<Microbatch> batches;
   for (const Piece& piece : pieces) {
     batches.push_back(piece.batch);
-    run->result->local_tokens += static_cast<int64_t>(piece.batch.tokens.size());
-    run->result->microbatches += piece.count > 0 ? 1 : 0;
+    run->result->local_tokens += RowsOf(piece.batch, mesh_.place());
+    run->result->microbatches += piece.sequences.empty() ? 0 : 1;
   }
   Communicator& ranks = model_->stack().pipeline();
   const TraceSpan span("phase", "leaves", {"tokens", run->result->local_tokens});
@@ -182,13 +172,14 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                 {.loss =
                      [&](size_t batch, const float* logprobs, float* dlogprobs) {
                        const Piece& piece = pieces[batch];
-                       for (size_t i = piece.first; i < piece.first + piece.count; ++i) {
+                       for (const size_t i : piece.sequences) {
                          const TrainSequence& sequence = *run->leaves[piece.leaf][i];
-                         LossSums& sums = run->sums.emplace_back(LeafSums{piece.leaf, {}}).sums;
-                         Gather(sequence, logprobs, &counted);
+                         LossSums sums;
+                         GatherCounted(sequence, logprobs, &counted);
                          dcounted.resize(counted.size());
                          run->loss(sequence, counted, absl::MakeSpan(dcounted), &sums);
-                         Scatter(sequence, dcounted, dlogprobs);
+                         ScatterCounted(sequence, dcounted, dlogprobs);
+                         if (piece.counts) run->sums.push_back({piece.leaf, static_cast<int64_t>(i), sums});
                          logprobs += sequence.length() - 1;
                          dlogprobs += sequence.length() - 1;
                        }
@@ -200,7 +191,8 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                      },
                  .head_done =
                      [&](size_t batch) {
-                       if (pieces[batch].turn.last) SendHeadGradient(model_);
+                       const LeafTurn& turn = pieces[batch].turn;
+                       if (turn.last && !turn.is_long) SendHeadGradient(model_);
                      },
                  .done =
                      [&](size_t batch) {
@@ -213,11 +205,22 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
       static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
 }
 
+int64_t Updater::ValuesOf(const Leaves& leaves) const {
+  int64_t stretches = 0;
+  for (const std::vector<const TrainSequence*>& leaf : leaves)
+    for (const TrainSequence* sequence : leaf)
+      stretches += IsLong(*sequence, options_.long_sequence_tokens) ? kStretches : 0;
+  // A tied head's own is added beside the embedding's.
+  return options_.gradient_leaves + (model_->config().tie_word_embeddings ? 2 : 1) * stretches;
+}
+
 LossSums Updater::SumOfAll(const std::vector<LeafSums>& mine) const {
   std::vector<LeafSums> of_all;
   for (const std::vector<LeafSums>& part : AllGather(mine, mesh_.dp()))
     of_all.insert(of_all.end(), part.begin(), part.end());
-  absl::c_stable_sort(of_all, [](const LeafSums& a, const LeafSums& b) { return a.leaf < b.leaf; });
+  absl::c_sort(of_all, [](const LeafSums& a, const LeafSums& b) {
+    return std::tie(a.leaf, a.index) < std::tie(b.leaf, b.index);
+  });
   LossSums all;
   for (const LeafSums& one : of_all) AddSums(one.sums, &all);
   // Of a pipeline its last rank has them.
@@ -235,7 +238,9 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   if (result.skipped) return result;
   leaves_->GiveBack(std::exchange(total_, nullptr));
   Run run{leaves, temperature, loss, &result};
-  RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_)[mesh_.dp_rank()]), &run);
+  leaves_->Expect(ValuesOf(leaves));
+  const int64_t long_tokens = options_.long_sequence_tokens;
+  RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_, long_tokens)[mesh_.dp_rank()]), &run);
   {
     const TraceSpan summing("phase", "sum of leaves");
     total_ = leaves_->Take();

@@ -11,8 +11,10 @@
 #include "model/causal_lm.h"
 #include "trainer/update/leaf_gradients.h"
 #include "trainer/update/loss.h"
+#include "trainer/update/microbatches.h"
 #include "trainer/update/optimizer.h"
 #include "trainer/update/pipeline.h"
+#include "trainer/update/shares.h"
 
 namespace temper {
 
@@ -22,11 +24,9 @@ struct StepOptions {
   int64_t tokens_per_microbatch = 4096;
   int64_t gradient_leaves = 8;  // at least the largest dp
   TrainPass::Keep keep = TrainPass::Keep::kAll;
-  int64_t gradient_bits = 50;  // of the recipe too: values of leaves count in 2^-bits
+  int64_t gradient_bits = 50;        // of the recipe too: values of leaves count in 2^-bits
+  int64_t long_sequence_tokens = 0;  // of the recipe too: see IsLong
 };
-
-// An update's sequences by gradient leaf, each leaf in its canonical order.
-using Leaves = std::vector<std::vector<const TrainSequence*>>;
 
 // dlogprobs and sums of one sequence, from the logprobs of its counted tokens.
 using LossFunction =
@@ -34,7 +34,7 @@ using LossFunction =
 
 // Of a sequence, and the leaf that it is in.
 struct LeafSums {
-  int64_t leaf = 0;
+  int64_t leaf = 0, index = 0;
   LossSums sums;
 };
 
@@ -66,8 +66,9 @@ class Updater {
   struct Piece {
     Microbatch batch;
     int64_t leaf = 0;
-    size_t first = 0, count = 0;  // of the leaf's sequences; 0: it is empty
+    std::vector<size_t> sequences = {};  // of the leaf; none: it is empty
     LeafTurn turn = {};
+    bool counts = true;  // the sequences' figures are this rank's to tell
   };
   // What an update is made of, and what it comes to.
   struct Run {
@@ -83,8 +84,12 @@ class Updater {
   // Those of this rank's leaves, one behind the other. Ranks that run in step have as many: a leaf begins
   // with empty ones where others' are longer, so that all end together.
   std::vector<Piece> Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const;
+  // Behind them the long sequences that this rank has a share of; empty ones likewise.
+  void AddLongPieces(const Leaves& leaves, std::vector<Piece>* pieces) const;
   // Puts them through the model, there and back.
   void RunPieces(const std::vector<Piece>& pieces, Run* run);
+  // How many values the gradient of an update is the sum of, at most.
+  int64_t ValuesOf(const Leaves& leaves) const;
   // The figures of all ranks' sequences, summed in the order of leaves.
   LossSums SumOfAll(const std::vector<LeafSums>& mine) const;
 
@@ -97,21 +102,16 @@ class Updater {
   std::shared_ptr<void> total_;  // of the last update, in the backend's memory
 };
 
-// The leaves of each rank of Mesh::dp(), ascending: the largest go first, each to the rank with the fewest
-// tokens. Known of the sequences' lengths, so that every rank knows them all. Which leaf each sequence or
-// group goes to: see core/deal.h.
-std::vector<std::vector<int64_t>> LeavesOfRanks(const Leaves& leaves, const Mesh& mesh);
-
-// Packs sequences, in order, into microbatches of at most `tokens` rows (a longer sequence goes alone) and
-// calls body(microbatch, first, count) with the sequences [first, first + count) of each. The last token of a
-// sequence is no input; tokens outside the counted ranges are no targets.
-void ForEachMicrobatch(absl::Span<const TrainSequence* const> sequences, int64_t tokens,
-                       absl::FunctionRef<void(const Microbatch&, size_t first, size_t count)> body);
-
 // The counted tokens' logprobs of each sequence under `model`: the update's packed forward without a graph
-// (reference, logprobs). Ranks that run in step (Mesh::in_step) call it together, each with its own.
+// (reference, logprobs). Ranks that run in step (Mesh::in_step) call it together, each with its own; those of
+// mesh.cp with the same long ones.
+struct ForwardOptions {
+  int64_t tokens_per_microbatch = 4096;
+  float temperature = 1;
+  int64_t long_sequence_tokens = 0;  // see IsLong
+};
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
-                      int64_t tokens_per_microbatch, float temperature,
+                      const ForwardOptions& options,
                       absl::FunctionRef<void(size_t sequence, absl::Span<const float>)> result);
 
 }  // namespace temper

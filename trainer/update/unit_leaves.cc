@@ -44,7 +44,20 @@ UnitLeaves::Memory UnitLeaves::Zeros(int64_t floats) {
 
 void UnitLeaves::Bind(const LeafTurn& turn) { turn_ = turn; }
 
+SumPlace UnitLeaves::SumsOf(int64_t unit, float* halves) {
+  const int64_t n = weights_.parameters().layout().units()[unit].trained_elements();
+  return {{.rule = rule_, .n = n, .first = halves, .second = halves + n}, &in_range_};
+}
+
 UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
+  if (turn_.is_long) {
+    if (unit == kTiedHead && model_.stack().pipeline().size() > 1) return {};  // the first rank sums it
+    if (unit == kTiedHead) unit = weights_.embedding_unit();
+    Memory& halves = made_[{turn_.leaf, unit}];
+    if (halves.begin == nullptr)
+      halves = Zeros(2 * weights_.parameters().layout().units()[unit].trained_elements());
+    return {.sums = SumsOf(unit, static_cast<float*>(halves.begin.get()))};
+  }
   Memory& memory = made_[{turn_.leaf, unit}];
   if (memory.begin == nullptr) memory = Zeros(FloatsOf(unit));
   Buffers buffers{static_cast<float*>(memory.begin.get())};
@@ -57,7 +70,7 @@ UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
 
 void UnitLeaves::End(int64_t unit) {
   if (!turn_.last || unit == kTiedHead) return;
-  if (unit == weights_.embedding_unit()) {
+  if (unit == weights_.embedding_unit() && !turn_.is_long) {
     if (weights_.tied() && model_.stack().pipeline().size() > 1) {  // the last rank's
       weights_.AcquireGradients(kTiedHead);
       weights_.ReleaseGradients();
@@ -66,12 +79,20 @@ void UnitLeaves::End(int64_t unit) {
   }
   const Buffers made = Begin(unit);
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
-  AddShares(of.others, {made.others});
-  AddShares(of.experts, made.experts);
+  if (turn_.is_long) {
+    AddShares(of.others, {made.sums.Part(0, of.others.elements).sum});
+    AddShares(of.experts, {made.sums.Part(of.others.elements, of.experts.elements).sum});
+  } else {
+    std::vector<kernels::LeafSum> experts;
+    for (float* of_leaf : made.experts)
+      experts.push_back({.rule = rule_, .n = of.experts.elements, .first = of_leaf});
+    AddShares(of.others, {{.rule = rule_, .n = of.others.elements, .first = made.others}});
+    AddShares(of.experts, experts);
+  }
   spare_.push_back(std::move(made_.extract({turn_.leaf, unit}).mapped()));
 }
 
-void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<float* const> of_leaves) {
+void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves) {
   if (part.elements == 0) return;
   Communicator& ranks = model_.mesh().axis(Axis::kDpShard);
   const int64_t share = ShareOf(part.elements, ranks.rank(), ranks.size()).begin;
@@ -79,10 +100,8 @@ void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<float* const
   SumIntegers(
       part.elements,
       [&](int64_t begin, absl::Span<int64_t> sums) {
-        for (float* made : of_leaves) {
-          const kernels::LeafSum leaf = {.rule = rule_, .n = part.elements, .first = made};
+        for (const kernels::LeafSum& leaf : of_leaves)
           in_range_ &= weights_.backend().AddQuanta(leaf, begin, sums);
-        }
       },
       [&](int64_t begin, absl::Span<const int64_t> sums) {
         if (sums.empty()) return;

@@ -18,6 +18,7 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
  public:
   UnitLeaves(CausalLm* model, const kernels::QuantaRule& rule);
 
+  void Expect(int64_t values) override { rule_.leaves = values; }
   void Bind(const LeafTurn& turn) override;
   Buffers Begin(int64_t unit) override;
   void End(int64_t unit) override;
@@ -32,16 +33,18 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
     int64_t floats = 0;
     std::shared_ptr<void> begin;
   };
+  // Of stretches: the sum of all of the unit, of `halves`.
+  SumPlace SumsOf(int64_t unit, float* halves);
   // A tied head's own part is added to the embedding's, which comes after it.
   int64_t FloatsOf(int64_t unit) const;
   Memory Zeros(int64_t floats);
   // A part of a unit's gradient, of which each rank keeps its share, at `offset` of the sums.
-  void AddShares(const LayoutUnit::Half& part, absl::Span<float* const> of_leaves);
+  void AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves);
   void TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient);
 
   CausalLm& model_;
   Weights& weights_;
-  const kernels::QuantaRule rule_;
+  kernels::QuantaRule rule_;
   LeafTurn turn_;
   std::map<std::pair<int64_t, int64_t>, Memory> made_;  // by leaf and unit
   std::vector<Memory> spare_;

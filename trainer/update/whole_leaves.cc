@@ -50,13 +50,31 @@ void WholeLeaves::BindTo(const Leaf& leaf) {
   model_.weights().BindGradients(others, experts);
 }
 
+void WholeLeaves::Expect(int64_t values) {
+  others_.set_leaves(values);
+  experts_.set_leaves(values);
+}
+
+void WholeLeaves::PushZeros() {
+  Leaf none = NewLeaf();
+  others_.Push(std::move(none.others));
+  for (std::shared_ptr<void>& of_rank : none.experts) experts_.Push(std::move(of_rank));
+}
+
 void WholeLeaves::Bind(const LeafTurn& turn) {
+  if (turn.is_long) {
+    while (!others_.has_halves()) PushZeros();
+    const SumPlace experts{experts_.halves(), experts_.in_range()};
+    const SumPlace others{others_.halves(), others_.in_range()};
+    return model_.weights().BindSums(others, ExpertsAreApart() ? experts : SumPlace());
+  }
   Leaf& leaf = leaves_[turn.leaf];
   if (leaf.others == nullptr) leaf = NewLeaf();
   BindTo(leaf);
 }
 
 void WholeLeaves::EndLeaf(int64_t number) {
+  if (leaves_.count(number) == 0) return;  // a long sequence
   Leaf leaf = std::move(leaves_.extract(number).mapped());
   BindTo(leaf);
   AddHeadGradient(&model_);
@@ -66,11 +84,7 @@ void WholeLeaves::EndLeaf(int64_t number) {
 
 std::shared_ptr<void> WholeLeaves::Take() {
   const Mesh& mesh = model_.mesh();
-  if (others_.empty()) {  // this rank had none
-    Leaf none = NewLeaf();
-    others_.Push(std::move(none.others));
-    for (std::shared_ptr<void>& of_rank : none.experts) experts_.Push(std::move(of_rank));
-  }
+  if (others_.empty()) PushZeros();  // this rank had none
   std::shared_ptr<void> others = others_.Take(mesh.keepers());
   if (!ExpertsAreApart()) return others;
   std::shared_ptr<void> experts = experts_.Take(mesh.expert_keepers());

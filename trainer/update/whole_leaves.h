@@ -17,6 +17,7 @@ class WholeLeaves final : public LeafGradients {
  public:
   WholeLeaves(CausalLm* model, const kernels::QuantaRule& rule);
 
+  void Expect(int64_t values) override;
   void Bind(const LeafTurn& turn) override;
   void EndLeaf(int64_t leaf) override;
   std::shared_ptr<void> Take() override;
@@ -35,6 +36,8 @@ class WholeLeaves final : public LeafGradients {
   // `floats` zeros, in spare memory of the sum's.
   std::shared_ptr<void> Zeros(int64_t floats, GradientSum* sum);
   void BindTo(const Leaf& leaf);
+  // Of a leaf that is not there.
+  void PushZeros();
 
   CausalLm& model_;
   const int64_t ranks_;  // of mesh.ep

@@ -310,28 +310,6 @@ TEST_F(RunFilesTest, ARunKeepsTheSha256OfEveryFileThatItsStagesRead) {
   EXPECT_EQ(paths.size(), 11u);
 }
 
-TEST_F(RunFilesTest, AShardThatIsMissingOrAnotherModelsIsToldBeforeAnythingTrains) {
-  const std::string first = folder_ / "a/policy/model-00001-of-00002.safetensors",
-                    second = folder_ / "a/policy/model-00002-of-00002.safetensors";
-  const auto expect_error = [&](const std::string& words) {
-    EXPECT_THAT(std::string(Run(Recipe(), "run").message()), HasSubstr(words));
-    EXPECT_FALSE(FileExists(folder_ / "run/config.yaml"));
-  };
-  const std::string whole = *ReadFile(second);
-  fs::remove(second);
-  expect_error("model-00002-of-00002.safetensors: is missing");
-  fs::copy_file(first, second);
-  expect_error("model-00002-of-00002.safetensors: tensor ");
-  ASSERT_TRUE(WriteFileAtomic(second, whole).ok());
-  const std::string config = Read("a/policy/config.json");
-  Json other = Json::parse(config);
-  other["intermediate_size"] = other["intermediate_size"].get<int64_t>() + 1;
-  Write("a/policy/config.json", other.dump());
-  expect_error("has shape");
-  Write("a/policy/config.json", config);
-  EXPECT_TRUE(Run(Recipe(), "run").ok());
-}
-
 TEST_F(RunFilesTest, ARunOfAnotherTemperIsFinishedWithThat) {
   Begin("first", "run");
   const std::string kept = Read("run/files.json");

@@ -48,7 +48,8 @@ inline RankOutcome TwoUpdatesOnRank(const Json& json, const Sample& sample, cons
   }
   std::vector<const TrainSequence*> all;
   for (const TrainSequence& sequence : sample.sequences) all.push_back(&sequence);
-  SequenceLogprobs(policy.model, all, options.tokens_per_microbatch, kTemperature,
+  SequenceLogprobs(policy.model, all,
+                   {options.tokens_per_microbatch, kTemperature, options.long_sequence_tokens},
                    [&](size_t, absl::Span<const float> logprobs) {
                      outcome.logprobs.insert(outcome.logprobs.end(), logprobs.begin(), logprobs.end());
                    });
@@ -65,11 +66,13 @@ inline void ExpectKeptOf(const Parameters& whole, const Parameters& part, const 
     EXPECT_TRUE(parameter.value.equal(expected[parameter.name])) << what << parameter.name;
 }
 
-// `tokens`: of a microbatch.
+// `tokens`: of a microbatch. `longer`: lengths of more sequences, which are long from 1,025 tokens on.
 inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<MeshSizes>& meshes,
-                                          int64_t tokens = 50, int64_t leaves = 5) {
-  const Sample sample(json);
-  const StepOptions options{4096, leaves, TrainPass::Keep::kAll};
+                                          int64_t tokens = 50, int64_t leaves = 5,
+                                          const std::vector<int64_t>& longer = {}) {
+  const Sample sample(json, 0.2f, longer);
+  StepOptions options{4096, leaves, TrainPass::Keep::kAll};
+  options.long_sequence_tokens = 1025;
   const RankOutcome alone = TwoUpdatesOnRank(json, sample, options, Mesh::Single());
   ASSERT_TRUE(alone.last.applied);
   for (const MeshSizes& sizes : meshes) {
@@ -78,6 +81,7 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
       const Mesh mesh = Mesh::Create(sizes, comm).value();
       StepOptions other = options;
       other.tokens_per_microbatch = tokens;
+      if (sizes.cp > 2) other.keep = TrainPass::Keep::kInputs;
       const RankOutcome got = TwoUpdatesOnRank(json, sample, other, mesh);
       const std::string what =
           "rank " + std::to_string(comm.rank()) + " of " + std::to_string(comm.size()) + ": ";

@@ -15,7 +15,8 @@ constexpr float kTemperature = 0.9f;
 // Groups of unfriendly lengths, prompts of one token among them; old and reference logprobs are the policy's
 // own and, where `noise`, some more.
 struct Sample {
-  explicit Sample(const Json& json, float noise = 0.2f) {
+  // `longer`: of more sequences, each a group.
+  explicit Sample(const Json& json, float noise = 0.2f, const std::vector<int64_t>& longer = {}) {
     RandomStream random(RandomKey(3, "sample", 0, ""), Purpose::kTask);
     for (int64_t group = 0; group < 11; ++group) {
       const int64_t prompt = group % 3 == 0 ? 1 : static_cast<int64_t>(2 + random.NextBelow(9));
@@ -30,10 +31,17 @@ struct Sample {
     }
     sequences[5].tokens = RandomTokens(711, 90, 5);  // longer than a microbatch
     sequences[5].CountFrom(sequences[5].ranges[0].begin);
+    for (const int64_t length : longer) {
+      group_of.push_back(group_of.back() + 1);
+      TrainSequence& sequence = sequences.emplace_back();
+      sequence.tokens = RandomTokens(711, length, 100 * group_of.back());
+      sequence.CountFrom(length / 3);
+      sequence.advantage = static_cast<float>(random.NextNormal());
+    }
     Policy policy(json);
     std::vector<const TrainSequence*> all;
     for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
-    SequenceLogprobs(policy.model, all, 33, kTemperature, [&](size_t i, absl::Span<const float> logprobs) {
+    SequenceLogprobs(policy.model, all, {33, kTemperature}, [&](size_t i, absl::Span<const float> logprobs) {
       for (float logprob : logprobs) {
         sequences[i].old_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
         sequences[i].ref_logprobs.push_back(logprob + noise * static_cast<float>(random.NextNormal()));
@@ -48,7 +56,7 @@ struct Sample {
     for (size_t i = 0; i < sequences.size(); ++i)
       tokens[group_of[i]] += static_cast<int64_t>(sequences[i].tokens.size());
     Leaves leaves(count);
-    const std::vector<std::vector<int64_t>> dealt = Deal(tokens, count);
+    const std::vector<std::vector<int64_t>> dealt = temper::Deal(tokens, count);
     for (int64_t l = 0; l < count; ++l) {
       for (int64_t group : dealt[l]) {
         for (size_t i = 0; i < sequences.size(); ++i)

@@ -32,7 +32,7 @@ void Append(const at::Tensor& tensor, std::string* bytes) {
 
 Outcome TwoUpdates(const Json& json, const Sample& sample, const StepOptions& options, int threads,
                    const Mesh& mesh, bool empty_between = false) {
-  Policy policy(json, threads);
+  Policy policy(json, mesh, threads);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer, options, mesh);
   const Leaves leaves = sample.Deal(options.gradient_leaves);
@@ -145,7 +145,7 @@ TEST_P(Update, ThatIsNotFiniteLeavesTheWeightsOnEveryRank) {
   world.Run([&](Communicator& comm) {
     const auto mesh = Mesh::Create(MeshSizes(), comm);
     ASSERT_TRUE(mesh.ok()) << mesh.status();
-    Policy policy(GetParam(), 1);
+    Policy policy(GetParam(), *mesh);
     const Parameters before = policy.model.parameters().Clone();
     Optimizer optimizer(&policy.model);
     Updater updater(&policy.model, &optimizer, {64, 2, kKeepAll}, *mesh);
