@@ -26,7 +26,9 @@ TEST(StretchEdges, AreWholeSpansOnWhicheverRanks) {
         most = std::max(most, mine);
       }
       EXPECT_EQ(rows, positions);
-      if (positions == 40000) EXPECT_LE(most, 40000 / ranks + 2 * 1024) << ranks;
+      if (positions == 40000) {
+        EXPECT_LE(most, 40000 / ranks + 2 * 1024) << ranks;
+      }
     }
   }
 }
