@@ -90,22 +90,27 @@ void Communicator::Broadcast(void* data, size_t bytes, int root) {
   }
 }
 
+std::vector<std::string> Communicator::Assume(std::string_view) { return std::vector<std::string>(size()); }
+
 std::vector<std::string> Communicator::Gather(std::string_view mine, int root) {
+  return Gather(mine, root, Assume(mine));
+}
+
+std::vector<std::string> Communicator::Gather(std::string_view mine, int root, std::vector<std::string> all) {
   TEMPER_CHECK(root >= 0 && root < size(), "Gather to rank ", root, " of ", size());
   TEMPER_CHECK(!device_memory(), "strings go over the host's communicator");
   uint64_t bytes = mine.size();
-  if (counts_only()) return std::vector<std::string>(size(), std::string(mine));
   if (rank() != root) {
     Checked({.out = &bytes, .out_bytes = sizeof bytes, .to = root, .tag = kGather});
     Checked({.out = mine.data(), .out_bytes = mine.size(), .to = root, .tag = kGather});
     return {};
   }
-  std::vector<std::string> all(size());
   for (int from = 0; from < size(); ++from) {
     if (from == rank()) {
       all[from] = mine;
       continue;
     }
+    bytes = all[from].size();
     Checked({.in = &bytes, .in_bytes = sizeof bytes, .from = from, .tag = kGather});
     all[from].resize(bytes);
     Checked({.in = all[from].data(), .in_bytes = bytes, .from = from, .tag = kGather});
@@ -114,13 +119,14 @@ std::vector<std::string> Communicator::Gather(std::string_view mine, int root) {
 }
 
 std::vector<std::string> Communicator::AllGather(std::string_view mine) {
-  if (counts_only()) return Gather(mine, 0);
-  std::vector<std::string> all = Gather(mine, 0);
+  const std::vector<std::string> assumed = Assume(mine);
+  std::vector<std::string> all = Gather(mine, 0, assumed);
   std::vector<uint64_t> lengths(size());
   std::string joined;
-  if (rank() == 0) {
-    for (int i = 0; i < size(); ++i) lengths[i] = all[i].size();
-    for (const std::string& one : all) joined += one;
+  for (int i = 0; i < size(); ++i) {
+    const std::string& one = rank() == 0 ? all[i] : assumed[i];
+    lengths[i] = one.size();
+    joined += one;
   }
   Broadcast(lengths.data(), lengths.size() * sizeof lengths[0], 0);
   uint64_t total = 0;
@@ -138,7 +144,6 @@ std::vector<std::string> Communicator::AllGather(std::string_view mine) {
 
 // Up a binomial tree to rank 0, and down.
 int64_t Communicator::Sum(int64_t mine) {
-  if (counts_only()) return mine * size();
   uint64_t sum = mine;
   int bit = 1;
   for (; bit < size() && (rank() & bit) == 0; bit *= 2) {
@@ -149,6 +154,14 @@ int64_t Communicator::Sum(int64_t mine) {
   }
   if (rank() != 0) Checked({.out = &sum, .out_bytes = sizeof sum, .to = rank() - bit, .tag = kSum});
   Broadcast(&sum, sizeof sum, 0);
+  if (counts_only()) {
+    sum = 0;
+    for (const std::string& one : Assume({reinterpret_cast<const char*>(&mine), sizeof mine})) {
+      uint64_t theirs = 0;
+      std::memcpy(&theirs, one.data(), std::min(one.size(), sizeof theirs));
+      sum += theirs;
+    }
+  }
   return static_cast<int64_t>(sum);
 }
 

@@ -45,7 +45,7 @@ class Communicator {
   virtual std::string_view backend() const = 0;
   virtual bool device_memory() const { return false; }
   // True: it stands for ranks that are not there (comm/counting.h). Nothing is moved; of strings and integers
-  // the others are taken to have this rank's.
+  // the others are taken to have what Assume says.
   virtual bool counts_only() const { return false; }
 
   // Exactly `bytes` bytes, 0 among them; the two ends must agree, else CommError at the receiver. A peer is
@@ -112,6 +112,8 @@ class Communicator {
   void Announce(std::string_view what, absl::Duration silence = absl::ZeroDuration());
 
  protected:
+  // What the ranks are taken to give to a Gather, AllGather or Sum, by rank, before anything is heard of them.
+  virtual std::vector<std::string> Assume(std::string_view mine);
   // Sends and receives at once; returns when both are done.
   virtual void Move(const Message& message) = 0;
   // Sends a copy, and returns at once.
@@ -164,6 +166,7 @@ class Communicator {
     int waits_for = -1;  // the rank that it waits for, at the end of all that wait for each other
   };
   void Checked(const Message& message);
+  std::vector<std::string> Gather(std::string_view mine, int root, std::vector<std::string> all);
   void HearNotes();
   void HearSign(int from, std::string_view text);
   void ThrowIfLeft(const Message& message);

@@ -3,8 +3,10 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "comm/communicator.h"
+#include "comm/message_log.h"
 
 namespace temper {
 
@@ -12,7 +14,10 @@ namespace temper {
 // of ranks costs without them (memory plans). Buffers are not touched.
 class CountingCommunicator final : public Communicator {
  public:
-  CountingCommunicator(int rank, int size) : rank_(rank), size_(size) {}
+  // `log`, where there is one, keeps the messages as those of the part of this number (MeshParts) and knows
+  // what other ranks say; else they are taken to say what this one does.
+  CountingCommunicator(int rank, int size, RankMessages* log = nullptr, int part = 0)
+      : rank_(rank), size_(size), log_(log), part_(part) {}
   int rank() const override { return rank_; }
   int size() const override { return size_; }
   std::string_view backend() const override { return "counting"; }
@@ -20,14 +25,32 @@ class CountingCommunicator final : public Communicator {
   [[noreturn]] void Abort(const std::string& message, int) override { throw CommError(message); }
 
  protected:
-  void Move(const Message&) override {}
-  void MoveCopy(const Message&) override {}
+  std::vector<std::string> Assume(std::string_view mine) override {
+    if (log_ == nullptr) return std::vector<std::string>(size_, std::string(mine));
+    return log_->Assume(part_, size_, mine);
+  }
+  void Move(const Message& message) override { Log(message, false); }
+  void MoveCopy(const Message& message) override { Log(message, true); }
   bool Come(int, int) override { return false; }
   void Post(int, std::string_view) override {}
   Note HeardNote() override { return {}; }
 
  private:
+  void Log(const Message& m, bool copy) {
+    if (log_ == nullptr) return;
+    log_->Add({.operation = OperationOf(m),
+               .part = part_,
+               .tag = m.tag,
+               .copy = copy,
+               .to = m.to,
+               .from = m.from,
+               .out_bytes = static_cast<int64_t>(m.out_bytes),
+               .in_bytes = static_cast<int64_t>(m.in_bytes)});
+  }
+
   const int rank_, size_;
+  RankMessages* const log_;
+  const int part_;
 };
 
 }  // namespace temper

@@ -20,6 +20,20 @@ int64_t MeshSizes::operator[](Axis axis) const {
   return sizes[static_cast<int>(axis)];
 }
 
+int64_t& MeshSizes::at(Axis axis) {
+  int64_t* const sizes[kAxes] = {&pp, &dp_replicate, &dp_shard, &ep, &cp, &tp};
+  return *sizes[static_cast<int>(axis)];
+}
+
+std::string MeshText(const MeshSizes& sizes) {
+  std::string text;
+  for (int i = 0; i < kAxes; ++i) {
+    const Axis axis = static_cast<Axis>(i);
+    if (sizes[axis] > 1) absl::StrAppendFormat(&text, " %s %d", AxisName(axis), sizes[axis]);
+  }
+  return text;
+}
+
 absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
   int64_t others = 1;
   std::string text;
@@ -44,26 +58,64 @@ absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
   return sizes;
 }
 
+int64_t DataRanks(const MeshSizes& sizes) {
+  return sizes.dp_replicate * sizes.dp_shard * sizes.ep * sizes.cp;
+}
+
+const std::vector<MeshPart>& MeshParts() {
+  using enum Axis;
+  static const auto* const parts = [] {
+    auto* const all = new std::vector<MeshPart>;
+    for (int i = 0; i < kAxes; ++i) all->push_back({AxisName(static_cast<Axis>(i)), {static_cast<Axis>(i)}});
+    all->insert(all->end(), {{"dp", {kDpReplicate, kDpShard, kEp, kCp}},
+                             {"mates", {kPp, kTp}},
+                             {"cutters", {kDpShard, kTp}},
+                             {"holders", {kPp, kDpShard, kEp, kTp}},
+                             {"in step", {kDpShard, kEp}},
+                             {"replicas", {kDpReplicate, kEp, kCp}},
+                             {"expert replicas", {kDpReplicate, kCp}},
+                             {"all", {kPp, kDpReplicate, kDpShard, kEp, kCp, kTp}}});
+    return all;
+  }();
+  return *parts;
+}
+
 namespace {
 
-// The ranks of `world` that differ from this one in the places on these axes alone.
-std::shared_ptr<Communicator> RanksAlong(const MeshPlace& place, std::initializer_list<Axis> axes,
-                                         Communicator& world) {
-  int64_t inside = 1, color = 0;
+// Of the part: how many ranks it has, which of them this one is, and which of all such parts it is.
+struct InPart {
+  int64_t size = 1, rank = 0, color = 0;
+};
+InPart PlaceIn(const MeshPart& part, const MeshPlace& place) {
+  InPart in;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t size = place.sizes[static_cast<Axis>(i)];
-    if (std::find(axes.begin(), axes.end(), static_cast<Axis>(i)) != axes.end()) {
-      inside *= size;
-    } else {
-      color = color * size + place.at[i];
-    }
+    const bool inside =
+        std::find(part.axes.begin(), part.axes.end(), static_cast<Axis>(i)) != part.axes.end();
+    if (inside) in.size *= size;
+    int64_t& number = inside ? in.rank : in.color;
+    number = number * size + place.at[i];
   }
-  if (inside == 1) return std::make_shared<SelfCommunicator>();
-  if (inside == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
-  return world.Split(static_cast<int>(color));
+  return in;
+}
+
+std::shared_ptr<Communicator> RanksOf(const MeshPart& part, const MeshPlace& place, Communicator& world) {
+  const InPart in = PlaceIn(part, place);
+  if (in.size == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
+  if (in.size == 1) return std::make_shared<SelfCommunicator>();
+  return world.Split(static_cast<int>(in.color));
 }
 
 }  // namespace
+
+int64_t RankOf(const MeshPlace& place, const MeshPart& part, int64_t rank) {
+  MeshPlace other = place;
+  for (auto axis = part.axes.rbegin(); axis != part.axes.rend(); ++axis) {
+    other.at[static_cast<int>(*axis)] = rank % place.sizes[*axis];
+    rank /= place.sizes[*axis];
+  }
+  return RankOf(other);
+}
 
 MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank) {
   MeshPlace place{sizes, {}};
@@ -88,16 +140,8 @@ int64_t RanksOf(const MeshSizes& sizes) {
   return ranks;
 }
 
-Mesh::Mesh(const MeshSizes& sizes, Communicator& world)
-    : place_(PlaceOf(sizes, world.rank())), world_(&world) {
-  for (int i = 0; i < kAxes; ++i) axes_[i] = RanksAlong(place_, {static_cast<Axis>(i)}, world);
-  dp_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kDpShard, Axis::kEp, Axis::kCp}, world);
-  cutters_ = RanksAlong(place_, {Axis::kDpShard, Axis::kTp}, world);
-  holders_ = RanksAlong(place_, {Axis::kPp, Axis::kDpShard, Axis::kEp, Axis::kTp}, world);
-  in_step_ = RanksAlong(place_, {Axis::kDpShard, Axis::kEp}, world);
-  mates_ = RanksAlong(place_, {Axis::kPp, Axis::kTp}, world);
-  keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kEp, Axis::kCp}, world);
-  expert_keepers_ = RanksAlong(place_, {Axis::kDpReplicate, Axis::kCp}, world);
+Mesh::Mesh(const MeshSizes& sizes, Communicator& world) : place_(PlaceOf(sizes, world.rank())) {
+  for (int i = 0; i < kMeshParts; ++i) parts_[i] = RanksOf(MeshParts()[i], place_, world);
 }
 
 absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
@@ -105,24 +149,13 @@ absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
   return Mesh(resolved, world);
 }
 
-Mesh Mesh::Counting(const MeshPlace& place) {
+Mesh Mesh::Counting(const MeshPlace& place, RankMessages* log) {
   Mesh mesh(place);
-  const auto ranks = [&](std::initializer_list<Axis> axes) {
-    int64_t rank = 0, size = 1;
-    for (const Axis axis : axes) {
-      rank = rank * place.sizes[axis] + place[axis];
-      size *= place.sizes[axis];
-    }
-    return std::make_shared<CountingCommunicator>(static_cast<int>(rank), static_cast<int>(size));
-  };
-  for (int i = 0; i < kAxes; ++i) mesh.axes_[i] = ranks({static_cast<Axis>(i)});
-  mesh.dp_ = ranks({Axis::kDpReplicate, Axis::kDpShard, Axis::kEp, Axis::kCp});
-  mesh.mates_ = ranks({Axis::kPp, Axis::kTp});
-  mesh.keepers_ = ranks({Axis::kDpReplicate, Axis::kEp, Axis::kCp});
-  mesh.expert_keepers_ = ranks({Axis::kDpReplicate, Axis::kCp});
-  mesh.owned_world_ = std::make_shared<CountingCommunicator>(static_cast<int>(RankOf(place)),
-                                                             static_cast<int>(RanksOf(place.sizes)));
-  mesh.world_ = mesh.owned_world_.get();
+  for (int i = 0; i < kMeshParts; ++i) {
+    const InPart in = PlaceIn(MeshParts()[i], place);
+    mesh.parts_[i] =
+        std::make_shared<CountingCommunicator>(static_cast<int>(in.rank), static_cast<int>(in.size), log, i);
+  }
   return mesh;
 }
 

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +12,8 @@
 #include "core/config/fields.h"
 
 namespace temper {
+
+class RankMessages;
 
 // How the ranks share the work, outermost first: neighbours of the last axis are neighbours in rank, so that
 // what talks most stays on one machine.
@@ -36,6 +40,7 @@ struct MeshSizes {
   int64_t chunks() const { return pp == 1 ? 1 : pp_chunks; }
 
   int64_t operator[](Axis axis) const;
+  int64_t& at(Axis axis);
 
   template <class V>
   void Fields(V& v) {
@@ -71,6 +76,30 @@ struct MeshPlace {
 MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank);
 int64_t RankOf(const MeshPlace& place);
 int64_t RanksOf(const MeshSizes& sizes);
+std::string MeshText(const MeshSizes& sizes);  // " pp 2 tp 4": axes of more than one rank
+// Ranks, or groups of them, that share out the samples (Mesh::dp).
+int64_t DataRanks(const MeshSizes& sizes);
+
+// Whom a rank speaks with: the ranks that differ from it in their places on these axes alone. Each axis is a
+// part, then come those of several, which Mesh describes.
+struct MeshPart {
+  const char* name;
+  std::vector<Axis> axes;  // outermost first
+};
+enum MeshPartNumber {
+  kDpPart = kAxes,
+  kMatesPart,
+  kCuttersPart,
+  kHoldersPart,
+  kInStepPart,
+  kKeepersPart,
+  kExpertKeepersPart,
+  kWorldPart,
+  kMeshParts
+};
+const std::vector<MeshPart>& MeshParts();
+// The rank of all that is rank `rank` of the part of who stands here.
+int64_t RankOf(const MeshPlace& place, const MeshPart& part, int64_t rank);
 
 // Where this rank stands, and whom it speaks with. There is no global rank anywhere: who needs one is given a
 // const Mesh&.
@@ -79,46 +108,44 @@ class Mesh {
   // Collective. `world` outlives the mesh.
   static absl::StatusOr<Mesh> Create(const MeshSizes& sizes, Communicator& world);
   // The rank at this place of ranks that are not there: what it would send is counted by axis
-  // (comm/counting.h).
-  static Mesh Counting(const MeshPlace& place);
+  // (comm/counting.h). `log` keeps its messages, where there is one, and outlives the mesh.
+  static Mesh Counting(const MeshPlace& place, RankMessages* log = nullptr);
   // One rank, for tests and commands that never split work.
   static const Mesh& Single();
 
   const MeshPlace& place() const { return place_; }
   const MeshSizes& sizes() const { return place_.sizes; }  // dp_replicate is resolved
+  Communicator& part(int number) const { return *parts_[number]; }
   // The ranks that differ from this one on this axis alone. Its rank() is this rank's place on the axis.
-  Communicator& axis(Axis axis) const { return *axes_[static_cast<int>(axis)]; }
-  Communicator& world() const { return *world_; }
+  Communicator& axis(Axis axis) const { return part(static_cast<int>(axis)); }
+  Communicator& world() const { return part(kWorldPart); }
   // The ranks that share out the samples: dp_replicate, dp_shard, ep and cp. In updates those of cp, which
   // are neighbours in it, share long sequences besides.
-  Communicator& dp() const { return *dp_; }
+  Communicator& dp() const { return part(kDpPart); }
   // The ranks that put the same samples through the policy, each its part of it: pp and tp.
-  Communicator& mates() const { return *mates_; }
+  Communicator& mates() const { return part(kMatesPart); }
   // The ranks that share each tensor's elements: dp_shard and tp.
-  Communicator& cutters() const { return *cutters_; }
+  Communicator& cutters() const { return part(kCuttersPart); }
   // The ranks that keep the same of all weights but routed experts', dp_replicate, ep and cp; and of those:
   // dp_replicate and cp. Each has leaves of its own, or parts of them.
-  Communicator& keepers() const { return *keepers_; }
-  Communicator& expert_keepers() const { return *expert_keepers_; }
+  Communicator& keepers() const { return part(kKeepersPart); }
+  Communicator& expert_keepers() const { return part(kExpertKeepersPart); }
   // The ranks that have a whole policy between them: all but those of dp_replicate and cp.
-  Communicator& holders() const { return *holders_; }
+  Communicator& holders() const { return part(kHoldersPart); }
   // The ranks of dp_shard and ep: each has samples of its own, and they run their passes together, since they
   // bring weights together, or experts' rows. One that has run out runs empty ones.
-  Communicator& in_step() const { return *in_step_; }
+  Communicator& in_step() const { return part(kInStepPart); }
   int dp_rank() const { return dp().rank(); }
   int dp_size() const { return dp().size(); }
   // The one rank that writes what exists once (config, metrics, checkpoints) and prints.
-  bool is_first() const { return world_->rank() == 0; }
+  bool is_first() const { return world().rank() == 0; }
 
  private:
   Mesh(const MeshSizes& sizes, Communicator& world);
   explicit Mesh(const MeshPlace& place) : place_(place) {}
 
   MeshPlace place_;
-  Communicator* world_ = nullptr;
-  std::shared_ptr<Communicator> owned_world_;  // of ranks that are not there
-  std::array<std::shared_ptr<Communicator>, kAxes> axes_;
-  std::shared_ptr<Communicator> dp_, mates_, cutters_, holders_, in_step_, keepers_, expert_keepers_;
+  std::array<std::shared_ptr<Communicator>, kMeshParts> parts_;
 };
 
 }  // namespace temper

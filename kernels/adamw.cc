@@ -60,6 +60,12 @@ AdamWOutcome CpuBackend::AdamW(const AdamWTask& task) {
   return all;
 }
 
+float CpuBackend::Largest(const float* x, int64_t n) {
+  float largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  return largest;
+}
+
 double CpuBackend::SumOfSquares(const float* x, int64_t n) {
   const auto squares = TEMPER_DISPATCH(SquaresOfPieces);
   const int64_t whole = n / kSquaresPiece, rest = n % kSquaresPiece;

@@ -97,6 +97,8 @@ class Backend {
   virtual AdamWOutcome AdamW(const AdamWTask& task) = 0;
   // In f64: pieces of 65,536 elements, each one ascending chain, added ascending.
   virtual double SumOfSquares(const float* x, int64_t n) = 0;
+  // The largest magnitude of n numbers, 0 of none; what is no number counts for nothing.
+  virtual float Largest(const float* x, int64_t n) = 0;
 
  private:
   ThreadPool* const pool_;

@@ -97,6 +97,7 @@ class TrainPass {
   void BackwardWeights();
 
   int64_t bytes() const { return space_.bytes(); }
+  int64_t allocated_bytes() const { return space_.allocated_bytes(); }
 
  private:
   // Whether block i of the chunk keeps what its way back needs.

@@ -60,9 +60,10 @@ void Stack::SendRows(Matrix rows, int to, int tag) const {
 }
 
 void Stack::ReceiveRows(Matrix rows, int from, int tag) const {
-  if (pipeline().counts_only()) return;
+  const size_t bytes = rows.rows * rows.cols * sizeof(float);
+  if (pipeline().counts_only()) return pipeline().Receive(nullptr, bytes, from, tag);
   std::vector<float> host(rows.rows * rows.cols);
-  pipeline().Receive(host.data(), host.size() * sizeof(float), from, tag);
+  pipeline().Receive(host.data(), bytes, from, tag);
   backend().CopyFromHost(host.data(), rows);
 }
 

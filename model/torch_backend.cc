@@ -134,7 +134,7 @@ Probabilities Softmax(const AttentionShape& shape, const at::Tensor& q_RHD, cons
 }
 
 // Indices of the `count` largest in each row, ties to the lower one, which topk does not promise.
-at::Tensor Largest(const at::Tensor& values, int64_t count) {
+at::Tensor LargestIn(const at::Tensor& values, int64_t count) {
   return std::get<1>(values.sort(/*stable=*/true, /*dim=*/-1, /*descending=*/true)).narrow(-1, 0, count);
 }
 
@@ -147,7 +147,7 @@ struct Truncation {
   at::Tensor top_k, top_p, min_p;
 };
 at::Tensor Truncated(const at::Tensor& logits, const at::Tensor& p, const Truncation& to) {
-  const at::Tensor order = Largest(logits, logits.size(1));
+  const at::Tensor order = LargestIn(logits, logits.size(1));
   at::Tensor kept = p.gather(1, order);
   const at::Tensor rank = at::arange(logits.size(1), order.options()).unsqueeze(0);
   kept = kept.masked_fill(rank >= to.top_k, 0.0);
@@ -377,10 +377,10 @@ void TorchBackend::Route(const kernels::RouteTask& t) {
     const at::Tensor grouped = biased.view({rows, shape.groups, size});
     const at::Tensor best = shape.group_top2 && size > 1 ? std::get<0>(grouped.topk(2, -1)).sum(-1)
                                                          : std::get<0>(grouped.max(-1));
-    const at::Tensor keep = at::zeros_like(best).scatter_(1, Largest(best, shape.top_groups), 1.0);
+    const at::Tensor keep = at::zeros_like(best).scatter_(1, LargestIn(best, shape.top_groups), 1.0);
     biased = biased.masked_fill(keep.repeat_interleave(size, 1) == 0, -INFINITY);
   }
-  const at::Tensor chosen = Largest(biased, shape.top_k), ids = chosen.reshape({-1});
+  const at::Tensor chosen = LargestIn(biased, shape.top_k), ids = chosen.reshape({-1});
   at::Tensor w = s.gather(1, chosen);
   if (shape.normalize) w = w / (w.sum(-1, true) + 1e-20);
   wrap.Ints(routing.ids, entries).copy_(ids);
@@ -521,7 +521,7 @@ void TorchBackend::Sample(const kernels::SampleTask& t) {
   // probability.
   const at::Tensor last = vocab - 1 - (kept.flip(1) > 0).to(at::kInt).argmax(1, true);
   const at::Tensor drawn = at::minimum((sums <= threshold).sum(1, true), last);
-  const at::Tensor id = at::where(of.select(0, 1) > 0, Largest(logits, 1), drawn);
+  const at::Tensor id = at::where(of.select(0, 1) > 0, LargestIn(logits, 1), drawn);
   const at::Tensor entropy = -(log_p.exp() * log_p).masked_fill(log_p == -INFINITY, 0.0).sum(-1, true);
   const at::Tensor found =
       at::cat({id.to(at::kDouble), log_p.gather(1, id).to(at::kDouble), entropy.to(at::kDouble)}, 1)
@@ -627,6 +627,12 @@ kernels::AdamWOutcome TorchBackend::AdamW(const kernels::AdamWTask& t) {
 
 double TorchBackend::SumOfSquares(const float* x, int64_t n) {
   return n == 0 ? 0 : Wrapper(device_)(x, n).to(at::kDouble).square().sum().item<double>();
+}
+
+float TorchBackend::Largest(const float* x, int64_t n) {
+  if (n == 0) return 0;
+  const at::Tensor sizes = Wrapper(device_)(x, n).abs();
+  return sizes.masked_fill(sizes.isnan(), 0.0).max().item<float>();
 }
 
 }  // namespace temper

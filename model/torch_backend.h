@@ -55,6 +55,7 @@ class TorchBackend : public kernels::Backend {
   bool RoundGradient(const kernels::LeafSum& sum) override;
   kernels::AdamWOutcome AdamW(const kernels::AdamWTask& task) override;
   double SumOfSquares(const float* x, int64_t n) override;
+  float Largest(const float* x, int64_t n) override;
 
  private:
   const at::Device device_;

@@ -41,4 +41,10 @@ int64_t Workspace::bytes() const {
   return total;
 }
 
+int64_t Workspace::allocated_bytes() const {
+  int64_t total = 0;
+  for (const Chunk& chunk : chunks_) total += chunk.floats * 4;
+  return total;
+}
+
 }  // namespace temper

@@ -34,6 +34,8 @@ class Workspace {
 
   // That were taken at once, at most: what is never taken of a piece is never touched.
   int64_t bytes() const;
+  // Of all pieces.
+  int64_t allocated_bytes() const;
 
  private:
   struct Chunk {

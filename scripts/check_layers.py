@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 
 # The files of trainer that drive rollouts; all others see trajectories only.
-TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation", "sampling", "plan/plan", "plan/cluster_plan")
+TRAINER_ABOVE_ROLLOUT = ("rl", "rl_metrics", "collect", "recipe", "evaluation", "sampling", "plan/plan", "plan/cluster_plan", "plan/exercise")
 ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # What other folders may include of a folder; a folder in it stands for its doors.
@@ -42,7 +42,7 @@ DOORS = {
     "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
     "kernels/backends": "counting.h cpu.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
-    "comm": "check.h communicator.h gather.h mesh.h mpi.h parcels.h reduce.h",
+    "comm": "check.h communicator.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/ files/",
     "model/blocks": "blocks.h rope.h shared_sequence.h",
     "model/config": "config.h quantization.h",
@@ -51,7 +51,7 @@ DOORS = {
     "trainer": "measure.h plan/ recipe.h sampling.h update_batch.h config/cluster.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
                "run_directory/journal.h run_directory/model_directory.h run_directory/run_directory.h update/advantage.h update/loss.h update/optimizer.h update/step.h",
     "trainer/config": "cluster.h recipe.h",
-    "trainer/plan": "cluster.h cluster_plan.h footprint.h plan.h",
+    "trainer/plan": "cluster.h cluster_plan.h exercise.h footprint.h plan.h",
     "trainer/inputs": "documents.h inputs.h problems.h",
     "trainer/run_directory": "checkpoint.h corrections.h files.h intact.h journal.h keep_best.h model_directory.h run_directory.h stage_model.h sums.h",
     "trainer/update": "advantage.h leaf_gradients.h loss.h optimizer.h packing.h pipeline.h schedule.h step.h",
@@ -317,7 +317,7 @@ BAD = [
      "data/chat/ and data/zebra/ include each other"),
     ("model/bad.cc", '#include "a.cc"\n', 1, "does not start at the root"),
     ("model/bad.cc", '#include "tests/model/x.h"\n', 1, "must not include tests"),
-    ("trainer/update/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation, sampling, plan/plan, plan/cluster_plan"),
+    ("trainer/update/step.h", '#include "rollout/engine.h"\n', 1, "of trainer only rl, rl_metrics, collect, recipe, evaluation, sampling, plan/plan, plan/cluster_plan, plan/exercise"),
     ("model/bad.cc", 'int i;  // "\nauto y = at::matmul(a, b);\n', 2, "at::matmul is not among"),
     ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
     ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),

@@ -9,6 +9,7 @@
 #include "core/status.h"
 #include "core/text.h"
 #include "trainer/plan/cluster_plan.h"
+#include "trainer/plan/exercise.h"
 #include "trainer/plan/plan.h"
 #include "trainer/recipe.h"
 
@@ -18,6 +19,7 @@ namespace {
 struct PlanOptions {
   std::string cluster;
   int64_t ranks = 1;
+  bool search = false, exercise = false;
   std::vector<std::string> set;
 
   template <class V>
@@ -27,6 +29,12 @@ struct PlanOptions {
             "name: "
             "messages and time too.");
     v.Field("ranks", ranks, "Without a cluster: ranks on processors.", Between(1, 1'000'000));
+    v.Field("search", search,
+            "Instead: at most ten layouts of the cluster that fit, the fastest first, whatever mesh the "
+            "recipe has.");
+    v.Field("exercise", exercise,
+            "Instead: every rank does a rollout step and an update, with no memory behind them and one rank "
+            "after another; then their messages are matched, and held against the plan.");
     v.Field("set", set, "A field of the recipe, over what the file says: mesh.tp=8.", Repeated());
   }
 };
@@ -50,10 +58,20 @@ absl::Status RunPlan(const CommandLine& line) {
   if (recipe.cost_per_gpu_hour == 0) recipe.cost_per_gpu_hour = config.cost_per_gpu_hour;
   const std::optional<Cluster> cluster = ClusterOf(config);
   if (cluster) recipe.device = "cuda";
-  TEMPER_ASSIGN_OR_RETURN(const std::string text, cluster
-                                                      ? ClusterPlanText(recipe, *cluster)
-                                                      : PlanText(recipe, static_cast<int>(options.ranks)));
-  return WriteOut(text);
+  const int ranks = cluster ? cluster->ranks() : static_cast<int>(options.ranks);
+  absl::StatusOr<std::string> text;
+  if (options.search && options.exercise) return absl::InvalidArgumentError("--search, --exercise: either");
+  if (options.search && !cluster)
+    return absl::InvalidArgumentError("--search: needs --cluster with devices, which it searches");
+  if (options.search) {
+    text = ClusterSearchText(recipe, *cluster);
+  } else if (options.exercise) {
+    text = ExerciseText(recipe, {.ranks = ranks, .cluster = cluster ? &*cluster : nullptr});
+  } else {
+    text = cluster ? ClusterPlanText(recipe, *cluster) : PlanText(recipe, ranks);
+  }
+  TEMPER_RETURN_IF_ERROR(text.status());
+  return WriteOut(*text);
 }
 
 std::string PlanHelp() { return HelpOf<PlanOptions>(); }

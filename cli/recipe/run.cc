@@ -67,6 +67,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   if (absl::IsCancelled(ran) && stop())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);
+  if (options.trace) line.world->Barrier();  // the report shows all ranks' traces
   if (!first) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string report, WriteReport(options.run_dir));
   return WriteOut(report);

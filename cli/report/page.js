@@ -209,7 +209,53 @@ function fillRollouts(box) {
   });
 }
 
+// By the kinds of spans of cli/report/timeline.cc: how a rank's row shows them, and the legend's words. A wait is
+// an empty outline, so that a pipeline's bubbles are holes.
+const kinds = [['phase', 'phases'], ['forward', 'forward'], ['backward', 'backward'], ['step', 'steps of the rollout'],
+               ['message', 'messages'], ['wait', 'waits in the pipeline']];
+const seconds = time => time < 1e3 ? format(time) + ' µs' : time < 1e6 ? format(time / 1e3) + ' ms' : format(time / 1e6) + ' s';
+
+function drawTimeline(figure, svg, timeline) {
+  const width = figure.clientWidth, left = 58, right = width - 4, row = 40, bottom = row * timeline.ranks.length + 4;
+  if (!width) return;
+  const x = time => left + (right - left) * time / timeline.microseconds;
+  svg.replaceChildren();
+  svg.setAttribute('viewBox', `0 0 ${width} ${bottom + 34}`);
+  svg.setAttribute('height', bottom + 34);
+  const text = (at, y, words, anchor) => make('svg:text', {x: at, y, 'text-anchor': anchor}, words);
+  timeline.ranks.forEach((rank, i) => {
+    svg.append(text(0, i * row + 24, 'rank ' + rank.rank, 'start'));
+    for (const [kind, begin, length, name, count] of rank.spans) {
+      const phase = kind === 0, low = kind === 4;
+      const at = {x: x(begin), width: Math.max((right - left) * length / timeline.microseconds, 0.3)};
+      const box = {y: i * row + (phase ? 4 : low ? 25 : 13), height: phase ? 7 : low ? 9 : 21, class: 'span ' + kinds[kind][0]};
+      const times = count > 1 ? ` (${count} of them)` : '';
+      svg.append(make('svg:rect', {...at, ...box}, make('svg:title', {}, `rank ${rank.rank}: ${name}${times}, ${seconds(length)} from ${seconds(begin)} on`)));
+      if (phase && at.width > 5 * name.length + 8 && name !== 'update') svg.append(make('svg:text', {x: at.x + 3, y: i * row + 10.5, class: 'name'}, name));
+    }
+  });
+  svg.append(make('svg:line', {class: 'axis', x1: left, x2: right, y1: bottom, y2: bottom}));
+  for (const value of ticks(0, timeline.microseconds, Math.max(2, width / 140))) {
+    svg.append(make('svg:line', {class: 'axis', x1: x(value), x2: x(value), y1: bottom, y2: bottom + 4}),
+               text(x(value), bottom + 16, value === 0 ? '0' : seconds(value), value === 0 ? 'start' : 'middle'));
+  }
+}
+
+function fillTimeline(box) {
+  const svg = make('svg:svg', {role: 'img', 'aria-label': 'timeline of a step'}), legend = make('div', {class: 'legend'});
+  const seen = new Set(data.timeline.ranks.flatMap(rank => rank.spans.map(span => span[0])));
+  kinds.forEach(([kind, words], i) => seen.has(i) && legend.append(make('span', {}, make('i', {class: 'block ' + kind}), words)));
+  const figure = make('figure', {}, legend, svg);
+  new ResizeObserver(() => drawTimeline(figure, svg, data.timeline)).observe(figure);
+  const share = value => format(value, 'share');
+  box.append(figure, make('p', {class: 'note'}, data.timeline.ranks.map(rank =>
+    `Rank ${rank.rank}: ${share(rank.messages)} of the time in messages` +
+    (rank.waits ? `, ${share(rank.waits)} in waits for its neighbours in the pipeline.` : '.')).join(' ')));
+}
+
 document.querySelectorAll('[data-stage]').forEach(fillStage);
 const prompts = document.getElementById('prompts'), rollouts = document.getElementById('rollouts');
 if (prompts) fillPrompts(prompts);
 if (rollouts) fillRollouts(rollouts);
+const timeline = document.getElementById('timeline');
+if (timeline) fillTimeline(timeline);

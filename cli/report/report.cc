@@ -27,6 +27,7 @@
 #include "cli/report/run.h"
 #include "cli/report/table.h"
 #include "cli/report/text.h"
+#include "cli/report/timeline.h"
 #include "core/files/file.h"
 #include "core/version.h"
 #include "trainer/run_directory/run_directory.h"
@@ -58,8 +59,9 @@ std::string Facts(const ReportRun& run) {
 }
 
 // The page's script reads the JSON of <script id="data">: {"stages":[{"name","curves":cli/report/curves.h}],
-// "prompts":..,"rollouts":..} (cli/report/groups.h), and draws into [data-stage], #prompts and #rollouts. It
-// makes text nodes only: no string of the data is read as markup.
+// "prompts":..,"rollouts":.. (cli/report/groups.h),"timeline":..} (cli/report/timeline.h), and draws into
+// [data-stage], #prompts, #rollouts and #timeline. It makes text nodes only: no string of the data is read as
+// markup.
 std::string Script() { return absl::StrCat("\n", std::string(kReportScript)); }
 
 // Only this script runs and nothing is fetched, whatever a completion says.
@@ -208,6 +210,17 @@ std::string CompletionSections(const Json& prompts, const Json& rollouts) {
   return sections;
 }
 
+std::string TimelineSection(const Json& timeline) {
+  if (timeline.is_null()) return "";
+  const int64_t left_out = timeline["ranks_left_out"].get<int64_t>();
+  return absl::StrCat(
+      "<section><h2>A step, rank by rank</h2>\n<p class=note>Where the time of one step went, by the run’s "
+      "trace: the last update with a rollout before it, or the last one. Above, a rank’s phases; below, what "
+      "it does in them; the waits of a pipeline are its bubble.",
+      left_out > 0 ? absl::StrCat(" ", left_out, " ranks more are not drawn.") : "",
+      "</p>\n<div id=timeline></div></section>\n");
+}
+
 std::string Page(const std::string& title, const std::string& body, const Json& data) {
   return absl::StrCat(Head(title + ": temper report"), "<body>\n", body,
                       "<svg id=mark hidden></svg>\n<script id=data type=\"application/json\">",
@@ -220,11 +233,12 @@ std::string RunPage(ReportRun& run, const std::vector<std::string>& words) {
   const std::string curves = CurvesSection(run, words, &stages);
   const Json data = {{"stages", std::move(stages)},
                      {"prompts", SamePrompts(run)},
-                     {"rollouts", RolloutGroups(run, kGroupBytes)}};
+                     {"rollouts", RolloutGroups(run, kGroupBytes)},
+                     {"timeline", StepTimeline(run)}};
   // The notes on top are complete only now.
-  const std::string body = absl::StrCat(Top(run), TableSection({&run}), curves,
-                                        CompletionSections(data["prompts"], data["rollouts"]),
-                                        Foot("temper report " + run.directory));
+  const std::string body = absl::StrCat(
+      Top(run), TableSection({&run}), curves, TimelineSection(data["timeline"]),
+      CompletionSections(data["prompts"], data["rollouts"]), Foot("temper report " + run.directory));
   return Page(run.name, body, data);
 }
 

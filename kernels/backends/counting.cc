@@ -15,6 +15,7 @@ std::shared_ptr<void> CountingBackend::Allocate(int64_t bytes) {
   void* const memory = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();  // the system's limits, as ulimit -v
   bytes_ += bytes;
+  peak_bytes_ = std::max(peak_bytes_, bytes_);
   return {memory, [this, bytes, mapped](void* gone) {
             munmap(gone, mapped);
             bytes_ -= bytes;

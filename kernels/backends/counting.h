@@ -12,8 +12,9 @@ class CountingBackend final : public Backend {
   // packs: weights take panels as on the CPU, else none.
   CountingBackend(ThreadPool* pool, bool packs) : Backend(pool), packs_(packs) {}
 
-  // Of all that is allocated now.
+  // Of all that is allocated now, and that was at once at most.
   int64_t bytes() const { return bytes_; }
+  int64_t peak_bytes() const { return peak_bytes_; }
 
   bool exact() const override { return true; }
   bool host_memory() const override { return true; }
@@ -59,10 +60,11 @@ class CountingBackend final : public Backend {
   bool RoundGradient(const LeafSum&) override { return true; }
   AdamWOutcome AdamW(const AdamWTask&) override { return {}; }
   double SumOfSquares(const float*, int64_t) override { return 0; }
+  float Largest(const float*, int64_t) override { return 0; }
 
  private:
   const bool packs_;
-  int64_t bytes_ = 0;
+  int64_t bytes_ = 0, peak_bytes_ = 0;
 };
 
 }  // namespace temper::kernels

@@ -51,6 +51,7 @@ class CpuBackend : public Backend {
   bool RoundGradient(const LeafSum& sum) override;
   AdamWOutcome AdamW(const AdamWTask& task) override;
   double SumOfSquares(const float* x, int64_t n) override;
+  float Largest(const float* x, int64_t n) override;
 };
 
 }  // namespace temper::kernels

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +20,8 @@ struct DeviceSpec {
   double memory_gbytes;   // a second
   double link_gbytes;     // a second to another device of the machine, one way,
   double network_gbytes;  // and of another machine
+
+  int64_t memory_bytes() const { return static_cast<int64_t>(memory_gib * (int64_t{1} << 30)); }
 };
 const std::vector<DeviceSpec>& DeviceSpecs();
 

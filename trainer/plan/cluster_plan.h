@@ -15,4 +15,8 @@ namespace temper {
 // allow; a config.json that cannot be read.
 absl::StatusOr<std::string> ClusterPlanText(const RecipeConfig& recipe, const Cluster& cluster);
 
+// Instead of the recipe's layout at most ten that fit, the fastest first; or where none does, what the
+// nearest one lacks (trainer/plan/search.h).
+absl::StatusOr<std::string> ClusterSearchText(const RecipeConfig& recipe, const Cluster& cluster);
+
 }  // namespace temper

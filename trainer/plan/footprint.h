@@ -3,19 +3,13 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
-#include "comm/mesh.h"
 #include "model/config/config.h"
 #include "trainer/config/recipe.h"
+#include "trainer/plan/counted.h"
 
 namespace temper {
-
-// Where a policy is asked about: on one rank of a mesh.
-struct PolicyPlace {
-  MeshPlace mesh;
-  bool on_gpu = false;
-  bool bf16 = false;  // weights that are computed with
-};
 
 // What a rank takes for its part of a policy, in bytes.
 struct PolicyFootprint {
@@ -24,16 +18,23 @@ struct PolicyFootprint {
 PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place);
 
 // And for updates of it. `activations` are of full microbatches (or the longest sequence, if that is longer),
-// as many as a pipeline holds at once.
+// as many as a pipeline holds at once; `gradients` of all leaves that are there at once, and of their sum;
+// `gathered` of the layer's weights that ranks have brought together.
 struct UpdateFootprint : PolicyFootprint {
-  int64_t trained = 0, gradient = 0, activations = 0;  // `gradient`: of a leaf, or where ranks share the
-  int64_t gathered = 0;                                // weights out of all; of the layer that is gathered
-  // What it sends for such a microbatch there and back, and for the sum of gradients, by axis.
-  std::array<int64_t, kAxes> sent = {}, sent_sum = {};
+  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0;
 };
 // Both are found by going through the policy with no memory behind it and no ranks beside it
-// (kernels/backends/counting.h, comm/counting.h), so that they cannot drift from what is done.
+// (trainer/plan/counted.h), so that they cannot drift from what is done.
 UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
                             int64_t longest);
+
+// Bytes of tensors that a rank sends, by part of the mesh (MeshParts): what makes the policy's numbers, apart
+// from the integers and strings by which ranks agree.
+using PartBytes = std::array<int64_t, kMeshParts>;
+PartBytes TensorBytes(const RankMessages& messages, std::string_view phase);
+
+// What it sends for an update, found in the same way.
+PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
+                     int64_t longest, const UpdateSize& size);
 
 }  // namespace temper

@@ -2,6 +2,7 @@
 #include "trainer/plan/plan.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "rollout/engine.h"
 #include "trainer/inputs/documents.h"
 #include "trainer/plan/footprint.h"
+#include "trainer/plan/workload.h"
 #include "trainer/recipe.h"
 #include "trainer/rl_metrics.h"
 #include "trainer/run_directory/run_directory.h"
@@ -22,9 +24,6 @@
 
 namespace temper {
 namespace {
-
-// Prompts are short beside completions; this much is set aside for one.
-constexpr int64_t kPromptAllowance = 512;
 
 // Pools that a policy on a GPU has beside it.
 constexpr char kHost[] = "host ";
@@ -72,6 +71,17 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
 
 }  // namespace
 
+int64_t SumOf(const Pools& pools) {
+  int64_t bytes = 0;
+  for (const auto& pool : pools) bytes += pool.second;
+  return bytes;
+}
+
+const std::pair<std::string, int64_t>& LargestOf(const Pools& pools) {
+  return *std::max_element(pools.begin(), pools.end(),
+                           [](const auto& a, const auto& b) { return a.second < b.second; });
+}
+
 std::string BytesText(int64_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
@@ -81,23 +91,15 @@ Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_
                   const PolicyPlace& place) {
   const UpdateFootprint footprint = FootprintOf(model, place, updates, longest);
   const MeshSizes& mesh = place.mesh.sizes;
-  const int64_t samples = mesh.dp_replicate * mesh.dp_shard * mesh.ep * mesh.cp;
   const bool on_gpu = place.on_gpu;
-  // The leaf being filled, and the sum of those before, which takes two.
-  const int64_t gradients = std::clamp<int64_t>((updates.gradient_leaves + samples - 1) / samples, 1, 3);
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  if (mesh.dp_shard > 1) {
-    pools.emplace_back("gathered weights", footprint.gathered);
-    pools.emplace_back("gradients (sums of a share, a layer's)", footprint.gradient);
-  } else {
-    pools.emplace_back(absl::StrCat("gradients (", gradients, " x gradient leaf)"),
-                       footprint.gradient * gradients);
-  }
+  if (mesh.dp_shard > 1) pools.emplace_back("gathered weights", footprint.gathered);
+  pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
   if (reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
-  if (on_gpu && samples > 1)
+  if (on_gpu && DataRanks(mesh) > 1)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
 }
@@ -114,12 +116,6 @@ namespace {
 
 constexpr char kEvaluationCache[] = "cache of evaluation";
 
-int64_t Sum(const Pools& pools) {
-  int64_t bytes = 0;
-  for (const auto& pool : pools) bytes += pool.second;
-  return bytes;
-}
-
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
                     const PolicyPlace& place) {
@@ -132,25 +128,11 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
 
 // What a stage takes while it runs. One that is measured as it trains has a second cache for that.
 Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPlace& place) {
-  Pools pools;
-  switch (stage.kind) {
-    case StageKind::kRl: {
-      const int64_t longest = kPromptAllowance + stage.rl.sampling.max_new_tokens;
-      pools = UpdatePools(model, stage.rl, longest, stage.rl.loss.kl_coef != 0, place);
-      pools.emplace_back("cache", CachePool(model, stage.rl.sampling, place.mesh));
-      break;
-    }
-    case StageKind::kSft:
-      pools = UpdatePools(model, stage.sft, 0, false, place);
-      break;
-    case StageKind::kPretrain:
-      pools = UpdatePools(model, stage.pretrain, 0, false, place);
-      break;
-    case StageKind::kCollect:
-      return SamplingPools(model, "cache", stage.collect.sampling, place);
-    case StageKind::kEval:
-      return SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
-  }
+  const Workload work = WorkloadOf(stage);
+  const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
+  if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, place);
+  Pools pools = UpdatePools(model, *work.updates, work.longest, work.reference, place);
+  if (work.sampling != nullptr) pools.emplace_back(cache, CachePool(model, *work.sampling, place.mesh));
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, place.mesh));
   return pools;
@@ -161,39 +143,50 @@ Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const P
   const Pools pools = PoolsAt(stage, model, place);
   if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
   const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
-  return Sum(measured) > Sum(pools) ? measured : pools;
+  return SumOf(measured) > SumOf(pools) ? measured : pools;
 }
 
 // Of the rank that takes most: ranks of a pipeline have different layers, those of other axes as much as each
-// other, but for what does not divide, of which the last has more.
+// other, but for what does not divide, of which the last has more. Of ranks with layers of the same kinds
+// between a pipeline's ends the first holds most microbatches, and is counted alone.
 using PoolsOfRank = Pools (*)(const StageConfig&, const ModelConfig&, const PolicyPlace&);
 absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfig& stage,
                                     const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
   TEMPER_RETURN_IF_ERROR(CheckMesh(model, sizes));
   Pools fullest;
+  std::set<std::vector<int64_t>> counted;
   for (int64_t pipeline = 0; pipeline < sizes.pp; ++pipeline) {
     MeshPlace place{sizes, {}};
     for (int i = 0; i < kAxes; ++i) place.at[i] = sizes[static_cast<Axis>(i)] - 1;
     place.at[static_cast<int>(Axis::kPp)] = pipeline;
+    std::vector<int64_t> kinds = {pipeline == 0, pipeline == sizes.pp - 1};
+    for (int64_t chunk = 0; chunk < sizes.chunks(); ++chunk) {
+      const IndexRange layers = LayersOf(model, place, chunk);
+      int64_t experts = 0;
+      for (int64_t layer = layers.begin; layer < layers.end; ++layer)
+        experts += model.is_moe_layer(layer) ? 1 : 0;
+      kinds.insert(kinds.end(), {layers.end - layers.begin, experts});
+    }
+    if (!counted.insert(kinds).second) continue;
     Pools pools = pools_of(stage, model, At(recipe, place));
-    if (Sum(pools) > Sum(fullest)) fullest = std::move(pools);
+    if (SumOf(pools) > SumOf(fullest)) fullest = std::move(pools);
   }
   return fullest;
 }
 
-// What makes a pool smaller.
-std::string Remedy(absl::string_view pool) {
-  if (absl::StartsWith(pool, "gradients")) return "fewer gradient_leaves for each rank";
-  if (absl::StartsWith(pool, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
-  if (pool == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
-  if (absl::StartsWith(pool, "cache")) return "less sampling.cache_mib or max_new_tokens";
-  if (absl::StartsWith(pool, "reference")) return "kl_coef: 0, which needs none";
+}  // namespace
+
+std::string Remedy(std::string_view pool) {
+  const std::string name(pool);
+  if (absl::StartsWith(name, "gradients")) return "fewer gradient_leaves for each rank";
+  if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
+  if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
+  if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";
+  if (absl::StartsWith(name, "reference")) return "kl_coef: 0, which needs none";
   return "mesh.tp, mesh.pp or mesh.dp_shard, by which ranks share the policy, or take a smaller model or a "
          "machine with more memory";
 }
-
-}  // namespace
 
 absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,
                                    const ModelConfig& model, int ranks) {
@@ -217,11 +210,12 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
     }
     if (largest == nullptr || sum <= free.bytes) continue;
     const absl::string_view name = absl::StripPrefix(largest->first, kHost);
-    return absl::FailedPreconditionError(absl::StrCat(
-        "stage ", stage.name, ": takes ", BytesText(sum),
-        local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ", free.bound, " leaves ",
-        BytesText(free.bytes), local > 1 ? " for each" : "", ": most of it are ", name, ", ",
-        BytesText(largest->second), ": set ", Remedy(name), "; --force tries all the same"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("stage ", stage.name, ": takes ", BytesText(sum),
+                     local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ",
+                     free.bound, " leaves ", BytesText(free.bytes), local > 1 ? " for each" : "",
+                     ": most of it are ", name, ", ", BytesText(largest->second), ": set ",
+                     Remedy(std::string_view(name.data(), name.size())), "; --force tries all the same"));
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,9 @@ namespace temper {
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
 // names that begin with "host ", and the temporaries of LibTorch's ops come on top.
 using Pools = std::vector<std::pair<std::string, int64_t>>;
+int64_t SumOf(const Pools& pools);
+const std::pair<std::string, int64_t>& LargestOf(const Pools& pools);  // of at least one
+std::string Remedy(std::string_view pool);                             // what makes a pool smaller
 Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
                   const PolicyPlace& place);
 // What a stage takes on the rank that takes most of `ranks` ranks, which share the work as the recipe's mesh

@@ -41,8 +41,6 @@ class LeafGradients {
   virtual std::shared_ptr<void> Take() = 0;
   // That memory is not needed any more.
   virtual void GiveBack(std::shared_ptr<void> gradient) = 0;
-  // That a leaf takes, or, where ranks share the weights out, all leaves and their sum.
-  virtual int64_t bytes() const = 0;
 };
 
 // The policy outlives it.

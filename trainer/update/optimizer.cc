@@ -33,15 +33,15 @@ double LearningRate(const OptimizerConfig& config, int64_t step, int64_t steps) 
 }
 
 Optimizer::Optimizer(CausalLm* model) : model_(model), figures_(model) {
-  m_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
-  v_ = NewTensor(model->backend(), {model->weights().TrainedFloats()}).zero_();
+  kernels::Backend& backend = model->backend();
+  const int64_t floats = model->weights().TrainedFloats();
+  for (at::Tensor* const moment : {&m_, &v_}) {
+    *moment = NewTensor(backend, {floats});
+    backend.Zero(kernels::F32(moment->mutable_data_ptr<float>(), 1, floats));
+  }
   for (const Parameter& parameter : model->parameters().list()) {
     if (!parameter.trained) continue;
-    const at::Tensor weights = parameter.value.is_cpu() ? parameter.value : parameter.value.to(at::kCPU);
-    const float* const numbers = weights.const_data_ptr<float>();
-    float largest = 0;
-    for (int64_t i = 0; i < parameter.elements; ++i) largest = std::max(largest, std::abs(numbers[i]));
-    largest_.push_back(largest);
+    largest_.push_back(backend.Largest(parameter.value.const_data_ptr<float>(), parameter.elements));
   }
   largest_ = figures_.Largest(largest_);
   for (float& largest : largest_) largest = std::min(largest, kSensibleWeight);

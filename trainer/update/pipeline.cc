@@ -128,6 +128,13 @@ int64_t Pipeline::bytes() const {
   return bytes;
 }
 
+int64_t Pipeline::workspace_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& passes : spare_)
+    for (const std::unique_ptr<TrainPass>& pass : passes) bytes += pass->allocated_bytes();
+  return bytes;
+}
+
 void Pipeline::Logprobs(absl::Span<const Microbatch> batches, float temperature,
                         absl::FunctionRef<void(size_t, const float*)> result) {
   Communicator& ranks = model_.stack().pipeline();

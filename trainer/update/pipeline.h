@@ -40,8 +40,9 @@ class Pipeline {
   void Logprobs(absl::Span<const Microbatch> batches, float temperature,
                 absl::FunctionRef<void(size_t batch, const float* logprobs)> result);
 
-  // Of activations, of all microbatches that were on their way at once.
+  // Of activations, of all microbatches that were on their way at once; and of the memory that they are in.
   int64_t bytes() const;
+  int64_t workspace_bytes() const;
 
   // How long Run took so far, and for how much of that this rank waited for others.
   double seconds() const { return seconds_; }

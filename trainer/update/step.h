@@ -58,6 +58,7 @@ class Updater {
   // no number, and gradient() zero.
   StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                     double learning_rate, LossFunction loss);
+  const Pipeline& pipeline() const { return pipeline_; }
   // The summed gradient of the last Update, flat, for tests.
   std::vector<float> gradient() const;
 

@@ -14,8 +14,6 @@ namespace temper {
 namespace {
 
 constexpr int64_t kPiece = 65536;  // elements of a chain: see Backend::SumOfSquares
-constexpr int kTag = 2;
-
 // What a rank keeps of a tensor that is seen as rows x cols: of its columns [begin, end), the elements
 // [first, first + count) in the order of rows. Shared rows are columns of one row.
 struct Part {
@@ -60,14 +58,14 @@ Share Owned(const std::vector<Part>& parts, size_t rank) {
   return {std::min(share.begin * kPiece, elements), std::min(share.end * kPiece, elements)};
 }
 
-void Swap(const std::vector<float>& out, int to, std::vector<float>* in, int from, Communicator& ranks) {
-  const size_t out_bytes = out.size() * sizeof(float), in_bytes = in->size() * sizeof(float);
-  if (out_bytes > 0 && in_bytes > 0) {
-    ranks.SendReceive({out.data(), out_bytes, to, in->data(), in_bytes, from, kTag});
-  } else if (out_bytes > 0) {
-    ranks.Send(out.data(), out_bytes, to, kTag);
-  } else if (in_bytes > 0) {
-    ranks.Receive(in->data(), in_bytes, from, kTag);
+// An end with no bytes is none.
+void Swap(const Communicator::Message& message, Communicator& ranks) {
+  if (message.out_bytes > 0 && message.in_bytes > 0) {
+    ranks.SendReceive(message);
+  } else if (message.out_bytes > 0) {
+    ranks.Send(message.out, message.out_bytes, message.to, message.tag);
+  } else if (message.in_bytes > 0) {
+    ranks.Receive(message.in, message.in_bytes, message.from, message.tag);
   }
 }
 
@@ -102,29 +100,40 @@ void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const fl
     parts.push_back(PartOf(entry, {kept->first, kept->first + kept->count}, at % tp, tp));
   }
   const Share own = Owned(parts, rank);
-  std::vector<float> whole(own.end - own.begin), out, in;
-  ForRuns(parts[rank], own.begin, own.end, [&](int64_t first, int64_t kept, int64_t count) {
-    std::copy_n(gradient + kept, count, whole.data() + first - own.begin);
-  });
+  const bool has_numbers = !ranks.counts_only();
+  std::vector<float> whole(has_numbers ? own.end - own.begin : 0), out, in;
+  ForRuns(parts[rank], own.begin, has_numbers ? own.end : own.begin,
+          [&](int64_t first, int64_t kept, int64_t count) {
+            std::copy_n(gradient + kept, count, whole.data() + first - own.begin);
+          });
   for (int distance = 1; distance < size; ++distance) {
     const int to = (rank + distance) % size, from = (rank + size - distance) % size;
     const Share theirs = Owned(parts, to);
     out.clear();
+    int64_t sent = 0, expected = 0;
     ForRuns(parts[rank], theirs.begin, theirs.end, [&](int64_t, int64_t kept, int64_t count) {
-      out.insert(out.end(), gradient + kept, gradient + kept + count);
+      sent += count;
+      if (has_numbers) out.insert(out.end(), gradient + kept, gradient + kept + count);
     });
-    int64_t expected = 0;
     ForRuns(parts[from], own.begin, own.end, [&](int64_t, int64_t, int64_t count) { expected += count; });
-    in.resize(expected);
-    Swap(out, to, &in, from, ranks);
+    if (has_numbers) in.resize(expected);
+    Swap({.out = out.data(),
+          .out_bytes = sent * sizeof(float),
+          .to = to,
+          .in = in.data(),
+          .in_bytes = expected * sizeof(float),
+          .from = from,
+          .tag = kFiguresTag},
+         ranks);
+    if (!has_numbers) continue;
     const float* next = in.data();
     ForRuns(parts[from], own.begin, own.end, [&](int64_t first, int64_t, int64_t count) {
       std::copy_n(next, count, whole.data() + first - own.begin);
       next += count;
     });
   }
-  for (int64_t begin = 0; begin < static_cast<int64_t>(whole.size()); begin += kPiece) {
-    const int64_t count = std::min(kPiece, static_cast<int64_t>(whole.size()) - begin);
+  for (int64_t begin = 0; begin < own.end - own.begin; begin += kPiece) {
+    const int64_t count = std::min(kPiece, own.end - own.begin - begin);
     pieces->push_back(
         {tensor, (own.begin + begin) / kPiece, model_.backend().SumOfSquares(whole.data() + begin, count)});
   }
@@ -165,7 +174,7 @@ double TensorFigures::SumOfSquares(const float* gradient) const {
     for (const Piece& tensor : part) squares[tensor.tensor] = tensor.squares;
   }
   for (size_t tensor = 0; tensor < names_.size(); ++tensor) {
-    TEMPER_CHECK(!(squares[tensor] == -1), names_[tensor]);
+    TEMPER_CHECK(!(squares[tensor] == -1) || mesh.holders().counts_only(), names_[tensor]);
     all += squares[tensor];
   }
   return all;

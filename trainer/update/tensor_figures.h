@@ -9,6 +9,9 @@
 
 namespace temper {
 
+// Of the messages by which ranks make the sum of squares of what they share.
+inline constexpr int kFiguresTag = 2;
+
 // Figures of each tensor that is trained, of the whole policy, of which a rank may have some, and parts of
 // some: the same on all ranks, and those of one rank.
 class TensorFigures {

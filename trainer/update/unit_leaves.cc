@@ -28,18 +28,21 @@ UnitLeaves::Memory UnitLeaves::Zeros(int64_t floats) {
                            [&](const Memory& memory) { return memory.floats >= floats; });
   Memory memory;
   if (best == spare_.end()) {
-    if (!spare_.empty()) {
-      allocated_ -= spare_.back().floats * 4;
-      spare_.pop_back();
-    }
+    if (!spare_.empty()) spare_.pop_back();
     memory = {floats, weights_.backend().Allocate(floats * 4)};
-    allocated_ += floats * 4;
   } else {
     memory = std::move(*best);
     spare_.erase(best);
   }
   weights_.backend().Zero(kernels::F32(static_cast<float*>(memory.begin.get()), 1, floats));
   return memory;
+}
+
+void UnitLeaves::ClearSums() {
+  const int64_t n = weights_.TrainedFloats();
+  if (sums_ == nullptr) sums_memory_ = weights_.backend().Allocate(n * static_cast<int64_t>(sizeof(int64_t)));
+  sums_ = static_cast<int64_t*>(sums_memory_.get());
+  weights_.backend().Zero(kernels::F32(reinterpret_cast<float*>(sums_), 1, 2 * n));
 }
 
 void UnitLeaves::Bind(const LeafTurn& turn) { turn_ = turn; }
@@ -96,7 +99,7 @@ void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernel
   if (part.elements == 0) return;
   Communicator& ranks = model_.mesh().axis(Axis::kDpShard);
   const int64_t share = ShareOf(part.elements, ranks.rank(), ranks.size()).begin;
-  if (!ranks.counts_only()) sums_.resize(weights_.TrainedFloats());
+  if (sums_ == nullptr) ClearSums();
   SumIntegers(
       part.elements,
       [&](int64_t begin, absl::Span<int64_t> sums) {
@@ -105,7 +108,7 @@ void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernel
       },
       [&](int64_t begin, absl::Span<const int64_t> sums) {
         if (sums.empty()) return;
-        int64_t* const to = sums_.data() + part.offset + begin - share;
+        int64_t* const to = sums_ + part.offset + begin - share;
         for (size_t i = 0; i < sums.size(); ++i) to[i] += sums[i];
       },
       ranks);
@@ -123,12 +126,12 @@ std::shared_ptr<void> UnitLeaves::Take() {
   const bool in_range = mesh.dp().Sum(in_range_ ? 0 : 1) == 0;
   in_range_ = true;
   const int64_t n = weights_.TrainedFloats(), experts = weights_.ExpertFloats();
-  sums_.resize(n);
+  if (sums_ == nullptr) ClearSums();
   std::shared_ptr<void> memory = weights_.backend().Allocate(n * 4);
   float* const gradient = static_cast<float*>(memory.get());
   TakePart({n - experts, 0}, mesh.keepers(), gradient);
   TakePart({experts, n - experts}, mesh.expert_keepers(), gradient);
-  std::fill(sums_.begin(), sums_.end(), 0);
+  ClearSums();
   return in_range ? memory : nullptr;
 }
 

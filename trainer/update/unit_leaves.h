@@ -25,8 +25,6 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   void EndLeaf(int64_t leaf) override;
   std::shared_ptr<void> Take() override;
   void GiveBack(std::shared_ptr<void>) override {}
-  // Memory stays from leaf to leaf, but for what Take gives away.
-  int64_t bytes() const override { return allocated_ + weights_.TrainedFloats() * 8; }
 
  private:
   struct Memory {
@@ -38,6 +36,8 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   // A tied head's own part is added to the embedding's, which comes after it.
   int64_t FloatsOf(int64_t unit) const;
   Memory Zeros(int64_t floats);
+  // All sums are 0, in memory that is there from the first time on.
+  void ClearSums();
   // A part of a unit's gradient, of which each rank keeps its share, at `offset` of the sums.
   void AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves);
   void TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient);
@@ -48,8 +48,8 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   LeafTurn turn_;
   std::map<std::pair<int64_t, int64_t>, Memory> made_;  // by leaf and unit
   std::vector<Memory> spare_;
-  int64_t allocated_ = 0;
-  std::vector<int64_t> sums_;  // of this rank's share, flat by the layout
+  std::shared_ptr<void> sums_memory_;
+  int64_t* sums_ = nullptr;  // of this rank's share, flat by the layout
   bool in_range_ = true;
 };
 

@@ -37,10 +37,6 @@ WholeLeaves::Leaf WholeLeaves::NewLeaf() {
   return leaf;
 }
 
-int64_t WholeLeaves::bytes() const {
-  return (model_.weights().GradientFloats() + (ranks_ - 1) * model_.weights().ExpertFloats()) * 4;
-}
-
 void WholeLeaves::BindTo(const Leaf& leaf) {
   float* const others = static_cast<float*>(leaf.others.get());
   if (!ExpertsAreApart()) return model_.weights().BindGradients(others);

@@ -22,7 +22,6 @@ class WholeLeaves final : public LeafGradients {
   void EndLeaf(int64_t leaf) override;
   std::shared_ptr<void> Take() override;
   void GiveBack(std::shared_ptr<void> gradient) override;
-  int64_t bytes() const override;
 
  private:
   // Where experts are apart: of each rank's leaf theirs, and of this rank's all else.

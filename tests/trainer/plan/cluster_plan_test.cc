@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/plan/cluster_plan.h"
 
-#include <map>
+#include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "comm/threads.h"
@@ -12,9 +13,8 @@
 #include "tests/trainer/small_recipe.h"
 #include "tests/trainer/update/sample.h"
 #include "trainer/plan/footprint.h"
+#include "trainer/plan/search.h"
 #include "trainer/recipe.h"
-#include "trainer/update/leaf_gradients.h"
-#include "trainer/update/pipeline.h"
 
 namespace temper {
 namespace {
@@ -30,41 +30,25 @@ Json Shared() {
 }
 
 // What is counted without other ranks is what ranks send each other.
-TEST(Footprint, CountsWhatRanksSendForAMicrobatch) {
+TEST(Footprint, CountsWhatRanksSendForAnUpdate) {
   const ModelConfig config = Parsed(Shared());
   UpdatesConfig updates;
   updates.tokens_per_microbatch = 50;
-  for (const MeshSizes& sizes : std::vector<MeshSizes>{{.dp_replicate = 1, .tp = 4},
-                                                       {.dp_replicate = 1, .pp = 2, .tp = 2},
-                                                       {.dp_replicate = 1, .dp_shard = 2, .pp = 2}}) {
-    const int64_t count = sizes.pp == 1 ? 1 : 2 * sizes.pp;
-    Microbatch batch;
-    batch.tokens.resize(50);
-    batch.targets.resize(50);
-    batch.lengths = {50};
-    const std::vector<Microbatch> batches(count, batch);
-    ThreadWorld(4).Run([&](Communicator& world) {
-      const Mesh mesh = *Mesh::Create(sizes, world);
-      Policy policy(Shared(), mesh);
-      const auto leaves = MakeLeafGradients(&policy.model, {});
-      std::vector<int64_t> before;
-      for (int i = 0; i < kAxes; ++i) before.push_back(mesh.axis(static_cast<Axis>(i)).sent_bytes());
-      Pipeline(&policy.model, updates.keep)
-          .Run(batches, 1,
-               {.loss = [](size_t, const float*, float*) {},
-                .bind =
-                    [&](size_t b) {
-                      leaves->Bind({static_cast<int64_t>(b), /*last=*/true});
-                    },
-                .head_done = [](size_t) {},
-                .done = [](size_t) {}});
-      const UpdateFootprint footprint = FootprintOf(config, {.mesh = mesh.place()}, updates, 0);
-      for (const Axis axis : {Axis::kTp, Axis::kPp, Axis::kDpShard}) {
-        const int i = static_cast<int>(axis);
-        EXPECT_EQ(footprint.sent[i], (mesh.axis(axis).sent_bytes() - before[i]) / count) << AxisName(axis);
-        EXPECT_EQ(footprint.sent[i] > 0, sizes[axis] > 1) << AxisName(axis);
-      }
-    });
+  for (const MeshSizes& sizes :
+       std::vector<MeshSizes>{{.dp_replicate = 2, .tp = 2}, {.dp_replicate = 1, .pp = 2, .tp = 2}}) {
+    for (const UpdateSize& size : std::vector<UpdateSize>{{1, 2}, {3, 5}}) {
+      ThreadWorld(4).Run([&](Communicator& world) {
+        const Mesh mesh = *Mesh::Create(sizes, world);
+        Policy policy(Shared(), mesh);
+        Optimizer optimizer(&policy.model);
+        const int64_t before = mesh.axis(Axis::kTp).sent_bytes();
+        EvenUpdate(config, updates, 0, size).Run(&policy.model, &optimizer);
+        const PartBytes sent = MessagesOf(config, {.mesh = mesh.place()}, updates, 0, size);
+        EXPECT_EQ(sent[static_cast<int>(Axis::kTp)], mesh.axis(Axis::kTp).sent_bytes() - before);
+        EXPECT_EQ(sent[kKeepersPart] > 0, sizes.dp_replicate > 1);
+        EXPECT_EQ(sent[static_cast<int>(Axis::kPp)] > 0, sizes.pp > 1);
+      });
+    }
   }
 }
 
@@ -84,8 +68,11 @@ TEST(Footprint, IsAShareOfThePolicy) {
   EXPECT_GE(tensor.weights, one.weights / 4);
   EXPECT_EQ(tensor.trained, tensor.weights);
   EXPECT_LT(pipeline.weights, one.weights / 2);
-  for (int64_t bytes : one.sent) EXPECT_EQ(bytes, 0);
-  EXPECT_GT(replicas.sent_sum[static_cast<int>(Axis::kDpReplicate)], 2 * one.trained);
+  const auto sent = [&](const MeshSizes& sizes) {
+    return MessagesOf(config, {.mesh = PlaceOf(sizes, 0)}, updates, 0, {});
+  };
+  EXPECT_EQ(sent({.dp_replicate = 1}), PartBytes());
+  EXPECT_GT(sent({.dp_replicate = 4})[kKeepersPart], 2 * one.trained);
 }
 
 TEST(Cluster, IsMachinesTimesDevices) {
@@ -107,14 +94,42 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2\n"),
                            HasSubstr("zero (rl)\n  memory    weights "),
-                           HasSubstr("a rank sends an update dp_replicate "), HasSubstr("  update    "),
+                           HasSubstr("a rank sends an update tp "), HasSubstr("  update    "),
                            HasSubstr("  rollout   "), HasSubstr("device hours\n"), HasSubstr("Assumed: ")));
   recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 26;
   EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
-              HasSubstr("DOES NOT FIT, most of it are activations"));
+              HasSubstr("DOES NOT FIT, most of it are activations; --search looks for a layout that does"));
   recipe.mesh.tp = 3;
   EXPECT_THAT(std::string(ClusterPlanText(recipe, *ParseCluster("1x9xh100")).status().message()),
               HasSubstr("mesh.tp is 3, but it has to divide"));
+}
+
+TEST(ClusterPlan, SearchesLayoutsThatFit) {
+  RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {});
+  recipe.device = "cuda";
+  Cluster cluster = *ParseCluster("1x8xh100");
+  const auto found = SearchLayouts(recipe, cluster);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(static_cast<size_t>(found->layouts), found->fit.size());
+  for (size_t i = 0; i < found->fit.size(); ++i) {
+    const LayoutProposal& layout = found->fit[i];
+    EXPECT_EQ(RanksOf(layout.mesh), 8);
+    EXPECT_LE(SumOf(layout.pools), cluster.device.memory_bytes());
+    if (i > 0) {
+      EXPECT_LE(found->fit[i - 1].seconds, layout.seconds);
+    }
+  }
+  EXPECT_THAT(*ClusterSearchText(recipe, cluster),
+              AllOf(HasSubstr(" layouts fit; by the time "), HasSubstr("(")));
+  // A device that holds a little less than the least of them takes.
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (const LayoutProposal& layout : found->fit) least = std::min(least, SumOf(layout.pools));
+  cluster.device.memory_gib = static_cast<double>(least - (int64_t{1} << 20)) / (int64_t{1} << 30);
+  const auto none = SearchLayouts(recipe, cluster);
+  ASSERT_TRUE(none.ok() && none->fit.empty());
+  EXPECT_EQ(SumOf(none->nearest.pools), least);
+  EXPECT_THAT(*ClusterSearchText(recipe, cluster),
+              AllOf(HasSubstr("none of "), HasSubstr(", 1 MiB more than a device has: most of it are ")));
 }
 
 }  // namespace

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/plan/counted.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace temper {
+namespace {
+
+// Memory of a microbatch hardly depends on where its sequences end: these end here, at the latest.
+constexpr int64_t kCountedSequence = 4096;
+
+}  // namespace
+
+CountedRank::CountedRank(const PolicyPlace& place, RankMessages* log)
+    : bf16_(place.bf16),
+      mesh_(Mesh::Counting(place.mesh, log)),
+      pool_(1),
+      backend_(&pool_, /*packs=*/!place.on_gpu) {}
+
+std::unique_ptr<CausalLm> CountedRank::NewPolicy(const ModelConfig& config, bool trained) {
+  Layout layout(config, mesh_.place());
+  std::vector<at::Tensor> values;
+  for (const LayoutEntry& entry : layout.entries())
+    values.push_back(entry.elements == PartElements(entry) ? NewTensor(backend_, entry.shape)
+                                                           : NewTensor(backend_, {entry.elements}));
+  Parameters parameters(std::move(layout), std::move(values));
+  if (bf16_ && !trained) parameters = ForRounded(parameters, backend_);
+  return std::make_unique<CausalLm>(config, std::move(parameters), &backend_, bf16_ && trained, mesh_);
+}
+
+EvenUpdate::EvenUpdate(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest,
+                       const UpdateSize& size)
+    : updates_(updates),
+      is_long_(updates.long_sequence_tokens > 0 && longest >= updates.long_sequence_tokens),
+      rows_(is_long_ ? longest : std::max(updates.tokens_per_microbatch, longest)),
+      size_(size) {
+  int64_t length = is_long_ ? rows_ : std::min(rows_, kCountedSequence);
+  if (config.max_positions > 0) length = std::min(length, config.max_positions);
+  for (int64_t row = 0; row < rows_; row += length) {
+    TrainSequence& sequence = sequences_.emplace_back();
+    const int64_t tokens = std::min(length, rows_ - row) + 1;  // the last one is no input
+    for (int64_t i = 0; i < tokens; ++i)
+      sequence.tokens.push_back(static_cast<int32_t>(i * config.vocab_size / tokens));
+    sequence.CountFrom(1);
+  }
+}
+
+std::vector<const TrainSequence*> EvenUpdate::Leaf() const {
+  std::vector<const TrainSequence*> leaf;
+  for (int64_t m = 0; m < size_.microbatches; ++m)
+    for (const TrainSequence& sequence : sequences_) leaf.push_back(&sequence);
+  return leaf;
+}
+
+UpdateMemory EvenUpdate::Run(CausalLm* policy, Optimizer* optimizer) const {
+  const int64_t leaves = size_.leaves * policy->mesh().dp_size();
+  Updater updater(policy, optimizer,
+                  {.tokens_per_microbatch = rows_,
+                   .gradient_leaves = leaves,
+                   .keep = updates_.keep,
+                   .gradient_bits = updates_.gradient_bits,
+                   .long_sequence_tokens = is_long_ ? updates_.long_sequence_tokens : 0},
+                  policy->mesh());
+  updater.Update(Leaves(leaves, Leaf()), 1, OptimizerConfig(), 0,
+                 [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+  return {updater.pipeline().bytes(), updater.pipeline().workspace_bytes()};
+}
+
+void EvenUpdate::Score(CausalLm* policy) const {
+  std::vector<const TrainSequence*> sequences;
+  for (int64_t i = 0; i < size_.leaves; ++i) {
+    const std::vector<const TrainSequence*> leaf = Leaf();
+    sequences.insert(sequences.end(), leaf.begin(), leaf.end());
+  }
+  SequenceLogprobs(
+      *policy, sequences,
+      {.tokens_per_microbatch = rows_, .long_sequence_tokens = is_long_ ? updates_.long_sequence_tokens : 0},
+      [](size_t, absl::Span<const float>) {});
+}
+
+}  // namespace temper

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/plan/exercise.h"
+
+#include <algorithm>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "core/status.h"
+#include "core/thread_pool.h"
+#include "rollout/engine.h"
+#include "trainer/plan/footprint.h"
+#include "trainer/plan/plan.h"
+#include "trainer/rl_metrics.h"
+#include "trainer/run_directory/stage_model.h"
+
+namespace temper {
+namespace {
+
+constexpr char kPrefill[] = "prefill", kDecode[] = "decode", kReference[] = "reference", kUpdate[] = "update";
+
+class StageExercise {
+ public:
+  StageExercise(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
+                const ExerciseOptions& options, const MeshSizes& mesh)
+      : recipe_(recipe),
+        stage_(stage),
+        model_(model),
+        options_(options),
+        work_(WorkloadOf(stage)),
+        mesh_(mesh),
+        log_(mesh),
+        peaks_(options.ranks) {}
+
+  absl::StatusOr<std::string> Text() {
+    do {
+      TEMPER_RETURN_IF_ERROR(RunAll());
+    } while (log_.Hear());
+    if (options_.spoil != nullptr) options_.spoil(&log_);
+    const absl::StatusOr<int64_t> messages = log_.Match();
+    if (!messages.ok()) return Fault(std::string(messages.status().message()));
+    std::string text = absl::StrCat(stage_.name, " (", NameIn(kStageKinds, stage_.kind), ")\n", Done(),
+                                    "  messages  ", *messages, " were sent and taken; of tensors ");
+    std::vector<std::string> parts;
+    for (const char* phase : {kPrefill, kDecode, kReference, kUpdate}) {
+      PartBytes all = {};
+      for (int64_t rank = 0; rank < log_.ranks(); ++rank) {
+        const PartBytes mine = TensorBytes(log_.of(rank), phase);
+        for (int i = 0; i < kMeshParts; ++i) all[i] += mine[i];
+      }
+      std::vector<std::string> list;
+      for (int i = 0; i < kMeshParts; ++i)
+        if (all[i] > 0) list.push_back(absl::StrCat(MeshParts()[i].name, " ", BytesText(all[i])));
+      if (!list.empty()) parts.push_back(absl::StrCat(phase, " ", absl::StrJoin(list, ", ")));
+    }
+    absl::StrAppend(&text, parts.empty() ? "nothing" : absl::StrJoin(parts, "; "), "\n");
+    TEMPER_RETURN_IF_ERROR(CheckPlannedBytes(&text));
+    TEMPER_RETURN_IF_ERROR(CheckMemory(&text));
+    return text;
+  }
+
+ private:
+  absl::Status Fault(const std::string& what) const {
+    return absl::FailedPreconditionError(absl::StrCat("stage ", stage_.name, ": ", what));
+  }
+
+  PolicyPlace PlaceAt(int64_t rank) const {
+    return {.mesh = PlaceOf(mesh_, rank), .on_gpu = options_.cluster != nullptr, .bf16 = recipe_.bf16()};
+  }
+
+  // Every rank, as many side by side as there are processors.
+  absl::Status RunAll() {
+    std::vector<absl::Status> statuses(options_.ranks);
+    ThreadPool(std::max(1, static_cast<int>(std::thread::hardware_concurrency())))
+        .ParallelFor(options_.ranks, 1, [&](int64_t begin, int64_t end) {
+          for (int64_t rank = begin; rank < end; ++rank) statuses[rank] = Run(rank);
+        });
+    for (const absl::Status& status : statuses) TEMPER_RETURN_IF_ERROR(status);
+    return absl::OkStatus();
+  }
+
+  absl::Status Run(int64_t rank) {
+    RankMessages& messages = log_.of(rank);
+    messages.Begin("start");
+    CountedRank counted(PlaceAt(rank), &messages);
+    const bool trains = work_.updates != nullptr;
+    const std::unique_ptr<CausalLm> policy = counted.NewPolicy(model_, trains),
+                                    reference = work_.reference ? counted.NewPolicy(model_, /*trained=*/false)
+                                                                : nullptr;
+    std::unique_ptr<Optimizer> optimizer;
+    if (trains) optimizer = std::make_unique<Optimizer>(policy.get());
+    std::unique_ptr<Engine> engine;  // its cache stays
+    if (work_.sampling != nullptr) {
+      engine = std::make_unique<Engine>(policy.get(), EngineOptionsOf(*work_.sampling));
+      TEMPER_RETURN_IF_ERROR(Sample(engine.get(), &messages));
+    }
+    if (trains) {
+      const EvenUpdate update(model_, *work_.updates, work_.longest, work_.SizeOn(mesh_));
+      if (reference != nullptr) {
+        messages.Begin(kReference);
+        update.Score(reference.get());
+      }
+      messages.Begin(kUpdate);
+      update.Run(policy.get(), optimizer.get());
+    }
+    peaks_[rank] = counted.backend().peak_bytes();
+    return absl::OkStatus();
+  }
+
+  // A prompt's prefill, and a step in which its samples decode.
+  absl::Status Sample(Engine* engine, RankMessages* messages) const {
+    Prompt prompt;
+    prompt.id = "exercise";
+    prompt.tokens.assign(PromptTokens(), 0);
+    SamplingOptions sampling;
+    sampling.max_new_tokens = work_.sampling->max_new_tokens;
+    sampling.ignore_eos = true;
+    SampleRequest request{.prompt = &prompt, .samples = {}, .key = 0, .sampling = &sampling};
+    for (int64_t i = 0; i < SamplesHere(); ++i) request.samples.push_back(static_cast<int32_t>(i));
+    TEMPER_RETURN_IF_ERROR(engine->Submit(request));
+    messages->Begin(kPrefill);
+    engine->Step();
+    messages->Begin(kDecode);
+    engine->Step();
+    engine->Clear();
+    return absl::OkStatus();
+  }
+  int64_t PromptTokens() const {
+    const int64_t room = model_.max_positions - work_.sampling->max_new_tokens;
+    return model_.max_positions > 0 ? std::clamp<int64_t>(room, 1, kExpectedPrompt) : kExpectedPrompt;
+  }
+  int64_t SamplesHere() const {
+    const int64_t all = std::max<int64_t>(work_.samples / DataRanks(mesh_), 1);
+    return std::min(all, work_.sampling->max_batch);
+  }
+
+  std::string Done() const {
+    std::string text = absl::StrCat("  did       on each of ", options_.ranks, " ranks ");
+    if (work_.sampling != nullptr) {
+      absl::StrAppend(&text, "a prefill of ", PromptTokens(), " tokens and a decode step of ", SamplesHere(),
+                      " sequences", work_.updates != nullptr ? ", then " : "");
+    }
+    if (work_.updates != nullptr) {
+      const UpdateSize size = work_.SizeOn(mesh_);
+      absl::StrAppend(&text, work_.reference ? "the reference's logprobs and " : "", "an update of ",
+                      size.leaves, " leaves of ", size.microbatches, " microbatches of ",
+                      EvenUpdate(model_, *work_.updates, work_.longest, size).rows(), " tokens");
+    }
+    if (model_.routed_experts > 0) absl::StrAppend(&text, ", as many rows to each expert");
+    return text + "\n";
+  }
+
+  // Of the first rank of each stage of a pipeline.
+  absl::Status CheckPlannedBytes(std::string* text) const {
+    if (work_.updates == nullptr) return absl::OkStatus();
+    for (int64_t stage = 0; stage < mesh_.pp; ++stage) {
+      MeshPlace place{mesh_, {}};
+      place.at[static_cast<int>(Axis::kPp)] = stage;
+      const int64_t rank = RankOf(place);
+      const PartBytes planned =
+          MessagesOf(model_, PlaceAt(rank), *work_.updates, work_.longest, work_.SizeOn(mesh_));
+      const PartBytes sent = TensorBytes(log_.of(rank), kUpdate);
+      for (int i = 0; i < kMeshParts; ++i) {
+        if (planned[i] == sent[i]) continue;
+        return Fault(absl::StrCat("rank ", rank, " sends ", sent[i], " bytes of ", MeshParts()[i].name,
+                                  " in an update, and its plan says ", planned[i]));
+      }
+    }
+    absl::StrAppend(text, "  plan      the bytes of an update are the plan's, part by part\n");
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckMemory(std::string* text) const {
+    const auto fullest = std::max_element(peaks_.begin(), peaks_.end());
+    const int64_t rank = fullest - peaks_.begin();
+    TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe_, stage_, model_, options_.ranks));
+    int64_t planned = 0;
+    for (const auto& pool : pools) planned += pool.second;
+    const std::string most = absl::StrCat("rank ", rank, " takes ", BytesText(*fullest), " at once");
+    absl::StrAppend(text, "  memory    ", most, ", which is the most; the plan's sum is ",
+                    BytesText(planned));
+    if (options_.cluster != nullptr) {
+      const double device = options_.cluster->device.memory_gib * (int64_t{1} << 30);
+      const double share = static_cast<double>(*fullest) / device;
+      if (share > 1) {
+        return Fault(absl::StrCat(most, ", and a device has ", BytesText(static_cast<int64_t>(device)),
+                                  ": temper plan names the pools"));
+      }
+      absl::StrAppendFormat(text, ": %.0f%% of a device", 100 * share);
+    }
+    absl::StrAppend(text, "\n");
+    return absl::OkStatus();
+  }
+
+  const RecipeConfig& recipe_;
+  const StageConfig& stage_;
+  const ModelConfig& model_;
+  const ExerciseOptions& options_;
+  const Workload work_;
+  const MeshSizes mesh_;
+  MessageLog log_;
+  std::vector<int64_t> peaks_;  // of each rank
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> ExerciseText(const RecipeConfig& recipe, const ExerciseOptions& options) {
+  TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe.mesh, options.ranks));
+  std::string text;
+  for (const StageConfig& stage : recipe.stages) {
+    TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
+    TEMPER_RETURN_IF_ERROR(CheckMesh(model, mesh));
+    TEMPER_ASSIGN_OR_RETURN(const std::string part,
+                            StageExercise(recipe, stage, model, options, mesh).Text());
+    text += part;
+  }
+  if (!text.empty()) text.pop_back();
+  return text;
+}
+
+}  // namespace temper

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "comm/mesh.h"
+#include "trainer/config/recipe.h"
+
+namespace temper {
+
+// Prompts are short beside completions; this many tokens are set aside for one, and expected.
+inline constexpr int64_t kPromptAllowance = 512, kExpectedPrompt = 200;
+// Of max_new_tokens, that a completion is expected to have.
+inline constexpr double kExpectedLength = 0.5;
+
+// What a rank's updates are made of: its leaves, each of so many microbatches.
+struct UpdateSize {
+  int64_t leaves = 1, microbatches = 1;
+};
+
+// What a stage is expected to do.
+struct Workload {
+  const UpdatesConfig* updates = nullptr;    // null: it trains nothing
+  const SamplingConfig* sampling = nullptr;  // null: it samples nothing
+  int64_t samples = 0;                       // of an update
+  int64_t tokens = 0;                        // of an update; of documents a full microbatch a gradient leaf
+  int64_t longest = 0;                       // sequence that it may have
+  bool reference = false;
+
+  UpdateSize SizeOn(const MeshSizes& mesh) const;
+};
+Workload WorkloadOf(const StageConfig& stage);
+
+}  // namespace temper
