@@ -63,7 +63,7 @@ TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
     leaves->Bind({.leaf = 0, .last = true});
     pass.Logprobs(batch, 1.0f, logprobs.data());
     pass.Backward(logprobs.data());
-    int64_t expected = 0, largest = 0, all = 0;
+    int64_t expected = 0, all = 0;
     const Layout& layout = policy.model.parameters().layout();
     for (int64_t unit = 0; unit < static_cast<int64_t>(layout.units().size()); ++unit) {
       const LayoutUnit& of = layout.units()[unit];
@@ -74,11 +74,9 @@ TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
                     next = ShareOf(n, (comm.rank() + 1) % kShardRanks, kShardRanks);
         expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
       }
-      largest = std::max(largest, of.trained_elements());
       all += of.trained_elements();
     }
     EXPECT_EQ(ranks.sent_bytes() - before, expected);
-    EXPECT_EQ(leaves->bytes(), largest * 4 + layout.trained_elements() * 8);
     EXPECT_LE(layout.trained_elements(), all / kShardRanks + static_cast<int64_t>(layout.units().size()));
     Optimizer optimizer(&policy.model);
     EXPECT_EQ(optimizer.m().numel(), layout.trained_elements());
