@@ -20,7 +20,7 @@ float Temperature(float temperature) { return temperature == 0.0f ? 1.0f : tempe
 // Rows whose logits exist at once. The head's gradient is read and written once for each such tile, so that a
 // large vocabulary wants as many rows as a small one; up to 160 MiB.
 int64_t TileRows(int64_t vocab) {
-  const int64_t row_bytes = vocab * static_cast<int64_t>(sizeof(float));
+  const int64_t row_bytes = std::max<int64_t>(vocab, 1) * static_cast<int64_t>(sizeof(float));
   return std::clamp<int64_t>((160 << 20) / row_bytes, 1, 256);
 }
 

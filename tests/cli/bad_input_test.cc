@@ -43,11 +43,14 @@ std::string Replaced(std::string text, const std::string& from, const std::strin
 }
 
 // Every file below the folder, with its checksum.
+// But those that tell of every start, of one that is refused too.
 std::map<std::string, uint32_t> FilesOf(const std::string& folder) {
   std::map<std::string, uint32_t> files;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     const std::string path = entry.path().string();
-    if (entry.is_regular_file() && !absl::EndsWith(path, "/.lock")) files[path] = *Crc32cOfFile(path);
+    const std::string name = entry.path().filename().string();
+    if (name == ".lock" || name == "journal.jsonl" || name == "status.json") continue;
+    if (entry.is_regular_file()) files[path] = *Crc32cOfFile(path);
   }
   return files;
 }
