@@ -40,8 +40,14 @@ Journal::Journal(std::string run_directory)
 }
 
 absl::Status Journal::Begin(const Json& start) {
-  TEMPER_ASSIGN_OR_RETURN(const std::vector<Json> before, ReadJournal(run_directory_));
   const std::string path = JournalPath(run_directory_);
+  const absl::StatusOr<std::vector<Json>> read = ReadJournal(run_directory_);
+  if (!read.ok()) {  // no bit hangs on it
+    LogWarning(read.status().message(), ": the journal is put aside as ", Printable(path, 1000),
+               ".damaged, and hours are counted from here on");
+    TEMPER_RETURN_IF_ERROR(RenamePath(path, path + ".damaged"));
+  }
+  const std::vector<Json> before = read.value_or(std::vector<Json>());
   // A line that a crash left unfinished is cut off.
   int64_t whole = 0;
   if (FileExists(path)) {

@@ -112,6 +112,10 @@ TEST_F(JournalTest, ThatIsDamagedIsNamedByItsLine) {
   ASSERT_TRUE(
       WriteFileAtomic(JournalPath(run_), "{\"event\":\"start\",\"unix_seconds\":1}\n{\"event\":1}\n").ok());
   EXPECT_THAT(ReadJournal(run_).status().message(), HasSubstr("journal.jsonl:2"));
+  Journal journal(run_);
+  EXPECT_TRUE(journal.Begin({{"ranks", 2}}).ok());  // and a run goes on
+  EXPECT_EQ(Events().size(), 1);
+  EXPECT_TRUE(FileExists(JournalPath(run_) + ".damaged"));
 }
 
 }  // namespace
