@@ -2,6 +2,7 @@
 #include "trainer/update/tensor_figures.h"
 
 #include <algorithm>
+#include <cmath>
 #include <tuple>
 #include <utility>
 
@@ -182,12 +183,18 @@ double TensorFigures::SumOfSquares(const float* gradient) const {
 
 std::vector<float> TensorFigures::Largest(const std::vector<float>& mine) const {
   TEMPER_CHECK(mine.size() == mine_.size());
+  struct Figure {
+    int32_t tensor;
+    float value;
+  };
+  std::vector<Figure> figures;
+  for (size_t i = 0; i < mine.size(); ++i) figures.push_back({mine_[i], mine[i]});
   std::vector<float> largest(names_.size(), 0);
-  for (size_t i = 0; i < mine.size(); ++i) largest[mine_[i]] = mine[i];
-  Communicator& holders = model_.mesh().holders();
-  if (holders.size() == 1) return largest;
-  for (const std::vector<float>& other : AllGather(largest, holders)) {
-    for (size_t i = 0; i < largest.size(); ++i) largest[i] = std::max(largest[i], other[i]);
+  for (const std::vector<Figure>& part : AllGather(figures, model_.mesh().holders())) {
+    for (const Figure& figure : part) {
+      float& most = largest[figure.tensor];
+      if (!std::isnan(most) && !(figure.value <= most)) most = figure.value;  // what is no number stays
+    }
   }
   return largest;
 }
