@@ -112,7 +112,8 @@ class Communicator {
   void Announce(std::string_view what, absl::Duration silence = absl::ZeroDuration());
 
  protected:
-  // What the ranks are taken to give to a Gather, AllGather or Sum, by rank, before anything is heard of them.
+  // What the ranks are taken to give to a Gather, AllGather or Sum, by rank, before anything is heard of
+  // them.
   virtual std::vector<std::string> Assume(std::string_view mine);
   // Sends and receives at once; returns when both are done.
   virtual void Move(const Message& message) = 0;

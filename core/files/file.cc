@@ -409,7 +409,8 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   TEMPER_RETURN_IF_ERROR(CheckOneName(path, info));
   Descriptor folder(Retry([&] { return open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) return SystemError(directory, "open");
-  // Who looks whether somebody is here (`temper status`) has the lock for a moment, and so has one who leaves.
+  // Who looks whether somebody is here (`temper status`) has the lock for a moment, and so has one who
+  // leaves.
   bool folder_locked = false;
   for (int tries = 0; tries < 5 && !folder_locked; ++tries) {
     if (tries > 0) usleep(20'000);
