@@ -74,10 +74,8 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
 std::string Assumptions(const Cluster& cluster) {
   return absl::StrFormat(
       "Assumed: products at %.0f%% of %.1f f32 TFLOP/s, weights and cache at %.0f%% of %.0f GB/s, messages "
-      "at "
-      "%.0f%% of %.0f GB/s (links) or %.0f GB/s (network) and not hidden behind products, prompts of %d "
-      "tokens, "
-      "completions half of max_new_tokens, no time for rewards.",
+      "at %.0f%% of %.0f GB/s (links) or %.0f GB/s (network) and not hidden behind products, prompts of %d "
+      "tokens, completions half of max_new_tokens, no time for rewards.",
       100 * kComputeShare, cluster.device.f32_tflops, 100 * kMemoryShare, cluster.device.memory_gbytes,
       100 * kLinkShare, cluster.device.link_gbytes, cluster.device.network_gbytes, kExpectedPrompt);
 }

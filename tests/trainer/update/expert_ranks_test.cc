@@ -6,18 +6,11 @@
 namespace temper {
 namespace {
 
-Json Shared(Json json, int64_t key_heads) {
-  json.update(
-      Json::parse(R"({"num_attention_heads": 8, "intermediate_size": 1404, "moe_intermediate_size": 28})"));
-  json["num_key_value_heads"] = key_heads;
-  return json;
-}
-
 TEST(UpdateOnExpertRanks, HasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(
-      Shared(OddDeepseek(), 8),
+      SharedByFour(OddDeepseek(), 8),
       {{.dp_replicate = 1, .ep = 2}, {.dp_replicate = 2, .ep = 2}, {.dp_replicate = 1, .tp = 2, .ep = 2}});
-  ExpectLayoutsHaveTheBitsOfOne(Shared(OddQwen3Moe(), 4), {{.dp_replicate = 1, .ep = 4}});
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddQwen3Moe(), 4), {{.dp_replicate = 1, .ep = 4}});
 }
 
 // More leaves than sequences: some ranks have none, and their experts' rows come all the same.

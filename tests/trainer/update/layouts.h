@@ -13,6 +13,14 @@
 
 namespace temper {
 
+// With sizes that four ranks share; the MLPs' down projections take more than one piece of the norm.
+inline Json SharedByFour(Json json, int64_t key_heads) {
+  json.update(
+      Json::parse(R"({"num_attention_heads": 8, "intermediate_size": 1404, "moe_intermediate_size": 28})"));
+  json["num_key_value_heads"] = key_heads;
+  return json;
+}
+
 struct RankOutcome {
   Parameters weights, m, v;
   StepResult last;

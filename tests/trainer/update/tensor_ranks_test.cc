@@ -10,27 +10,19 @@
 namespace temper {
 namespace {
 
-// Sizes that four ranks share; the MLPs' down projections take more than one piece of the norm.
-Json Shared(Json json, int64_t key_heads) {
-  json.update(
-      Json::parse(R"({"num_attention_heads": 8, "intermediate_size": 1404, "moe_intermediate_size": 28})"));
-  json["num_key_value_heads"] = key_heads;
-  return json;
-}
-
 TEST(UpdateOnTensorRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
-  ExpectLayoutsHaveTheBitsOfOne(Shared(OddDeepseek(), 8),
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddDeepseek(), 8),
                                 {{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 2, .tp = 2}});
 }
 
 TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
-  ExpectLayoutsHaveTheBitsOfOne(Shared(OddQwen2(), 4),
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddQwen2(), 4),
                                 {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
 }
 
 // A value that is not finite on one rank alone, in its part of a weight, makes no rank take the step.
 TEST(UpdateOnTensorRanks, ThatIsOutOfRangeOnOneLeavesTheWeightsOfAll) {
-  const Json json = Shared(OddQwen3(), 4);
+  const Json json = SharedByFour(OddQwen3(), 4);
   const Sample sample(json);
   ThreadWorld world(2);
   world.Run([&](Communicator& comm) {
