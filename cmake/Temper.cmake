@@ -135,6 +135,8 @@ function(temper_kernels room)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/*.cc" "${CMAKE_SOURCE_DIR}/${room}/backends/*.cc")
   file(GLOB cpu_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/cpu/*.cc")
+  file(GLOB cuda_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/cuda/*.cc")
+  list(APPEND sources ${cuda_sources})
   add_library(temper_${room} STATIC ${sources})
   temper_options(temper_${room})
   target_link_libraries(temper_${room} PUBLIC temper_core)
@@ -150,4 +152,36 @@ function(temper_kernels room)
       target_sources(temper_${room} PRIVATE $<TARGET_OBJECTS:temper_${room}_${isa}>)
     endforeach()
   endif()
+  if(TEMPER_GPU)
+    temper_sm90(temper_${room} ${cuda_sources})
+  endif()
+endfunction()
+
+# Adds what nvcc makes of kernels to a target: machine code of sm_90a and nothing that a driver would compile again. What it
+# says of each kernel, and its PTX, must pass scripts/check_kernels.py.
+function(temper_sm90 target)
+  find_package(CUDAToolkit REQUIRED)
+  find_program(TEMPER_NVCC nvcc HINTS "${CUDAToolkit_BIN_DIR}" REQUIRED)
+  set(out "${CMAKE_BINARY_DIR}/sm90")
+  file(MAKE_DIRECTORY "${out}/kept")
+  foreach(source ${ARGN})
+    get_filename_component(name "${source}" NAME_WE)
+    if(NOT name STREQUAL "simulator")
+      add_custom_command(OUTPUT "${out}/${name}.o" "${out}/${name}.log" BYPRODUCTS "${out}/${name}.ptx" DEPFILE "${out}/${name}.d"
+        COMMAND sh -c "log=$1; shift; \"$@\" >\"$log\" 2>&1 || { cat \"$log\" >&2; exit 1; }" sh "${out}/${name}.log"
+                ${TEMPER_NVCC} -x cu -std=c++20 -O2 -gencode arch=compute_90a,code=sm_90a -fmad=false
+                -Xcompiler=-fPIC,-ffp-contract=off -Xptxas=-v -I "${CMAKE_SOURCE_DIR}" -MD -MF "${out}/${name}.d"
+                -keep -keep-dir "${out}/kept" -c "${source}" -o "${out}/${name}.o"
+        COMMAND ${CMAKE_COMMAND} -E copy "${out}/kept/${name}.ptx" "${out}/${name}.ptx"
+        DEPENDS "${source}" VERBATIM)
+      list(APPEND objects "${out}/${name}.o")
+      list(APPEND logs "${out}/${name}.log")
+    endif()
+  endforeach()
+  add_custom_command(OUTPUT "${out}/checked"
+    COMMAND python3 "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" --compiled "${out}"
+    COMMAND ${CMAKE_COMMAND} -E touch "${out}/checked"
+    DEPENDS ${logs} "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" "${CMAKE_SOURCE_DIR}/kernels/cuda/resources.txt" VERBATIM)
+  target_sources(${target} PRIVATE ${objects} "${out}/checked")
+  target_link_libraries(${target} PUBLIC CUDA::cudart)
 endfunction()

@@ -3,7 +3,8 @@
 """Counts the parameters of functions; prints FILE:LINE: and what is wrong, exits 1 if any.
 
 A function takes at most 6 parameters. In kernels and of a backend it takes at most 3, but for the inner loops of
-kernels/cpu (files that hold `namespace TEMPER_ISA`): a task struct with designated initialisers says what they are.
+kernels/cpu (files that hold `namespace TEMPER_ISA`) and kernels/cuda (`namespace TEMPER_DEVICE`): a task struct with designated
+initialisers says what they are.
 --self-test: made-up sources, of which the bad ones must be found.
 
 Usage: check_parameters.py [--root DIR] | --self-test     Needs Python 3.9. Takes a second.
@@ -49,7 +50,7 @@ def parameters_of(code, opening):
 
 def limit_of(path, code):
     backend = path.parts[0] == "kernels" or path.stem.endswith("_backend")
-    return 3 if backend and "namespace TEMPER_ISA" not in code else 6
+    return 3 if backend and not re.search("namespace TEMPER_(?:ISA|DEVICE)", code) else 6
 
 
 def faults_of(path, text):

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where the launch functions of kernels/cuda run their kernels, one after another.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace temper::kernels {
+namespace sm90 {
+
+// A stream of the current CUDA device. Launches return at once; one that the device refuses throws.
+struct Stream {
+  void* handle = nullptr;  // cudaStream_t
+};
+
+}  // namespace sm90
+namespace sim {
+
+// Which of the threads that could go on does, and which block comes next.
+enum class Order {
+  kAscending,
+  kDescending,
+  kRandom,
+  kGreedyWarp,  // a warp goes on until all of its threads wait, then another, at random
+};
+
+// How a simulated device goes about its work. All of it is within what a device may do.
+struct Stream {
+  Order order = Order::kAscending;
+  bool late_copies = false;  // asynchronous copies come when they are waited for, else at once
+  uint32_t seed = 1;
+};
+
+// Streams that together have shown every kind of fault of tests/kernels/cuda/simulator_test.cc.
+std::vector<Stream> HostileStreams();
+
+}  // namespace sim
+}  // namespace temper::kernels

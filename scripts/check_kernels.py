@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks how the kernels of kernels/cuda are written and compiled; prints FILE:LINE: and what is wrong, exits 1 if any.
+
+1. Only sm90.h and sim.h know a compiler: elsewhere stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
+   mathematics, and no number that has operators (float, double by value; .raw): what adds says how it rounds.
+2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, fma and
+   sqrt with .rn, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and shared memory are no more
+   than kernels/cuda/resources.txt has for it, which has every kernel. --write writes that file anew.
+3. --self-test: made-up files with each fault, each of which must be found.
+
+Usage: check_kernels.py [--root DIR] [--compiled DIR [--write]] | --self-test     Needs Python 3.9 and, for 2., c++filt. Takes a second.
+"""
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from check_layers import without_comments
+
+FOLDER = Path("kernels/cuda")
+COMPILER_FILES = {"sm90.h", "sim.h", "simulator.h", "simulator.cc", "stream.h", "device.h"}
+FORBIDDEN = [
+    (r"\b(?:threadIdx|blockIdx|blockDim|gridDim|warpSize)\b|<<<", "CUDA's own words"),
+    (r"\b__\w+|\basm\b|\b_mm\w+", "an intrinsic, an attribute or assembly"),
+    (r"\bcuda\w*(?=\s*\()|#\s*include\s*<(?:cuda|mma|cooperative)", "CUDA's library"),
+    (r"\.\s*raw\b", "a number without its rounding"),
+    (r"\b(?:float|double)\s+\w+\s*[=;,)({\[]", "a number that has operators: Float and Double have none"),
+    (r"\b(?:std::)?(?:fmaf?|sqrtf?|expf?|logf?|powf?|rsqrtf?|sinf?|cosf?|tanhf?)\s*\(", "a library's mathematics"),
+]
+# __builtin_inff is a constant of both compilers.
+PERMITTED = re.compile(r"\b__(?:builtin_inff|CUDACC__)\b|\boperator\b")
+# What may stand on floats in PTX. setp, selp and mov do not compute.
+OP = re.compile(r"^\s*(?:@\S+\s+)?([a-z]\w*(?:\.\w+)+)", re.M)
+FLOAT = re.compile(r"\.(?:b?f16|b?f16x2|tf32|f32|f64)\b")
+EXACT_OP = re.compile(r"(?:add|sub|mul|div|fma|sqrt)\.rn\.f(?:32|64)|(?:abs|neg)\.f(?:32|64)|"
+                      r"cvt\.rn\.f(?:32|64)\.[su](?:32|64)|cvt\.rn\.f32\.f64|cvt\.f64\.[fsu]32|cvt\.rni\.(?:f32|f64|s32|s64)\.f(?:32|64)")
+NOT_ARITHMETIC = re.compile(r"(?:setp|selp|slct|mov|ld|st|testp|shfl)\.")
+KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+                    r"Used (\d+) registers(?:.*?(\d+) bytes smem)?", re.S)
+
+
+def source_faults(root):
+    for path in sorted((root / FOLDER).glob("*")):
+        if path.suffix not in (".cc", ".h") or path.name in COMPILER_FILES:
+            continue
+        code = without_comments(path.read_text(), strings=True)
+        for pattern, what in FORBIDDEN:
+            for match in re.finditer(pattern, code):
+                if PERMITTED.match(match.group(0)):
+                    continue
+                yield f"{FOLDER / path.name}:{code.count(chr(10), 0, match.start()) + 1}: {match.group(0).strip()}: {what}"
+
+
+def ptx_faults(path):
+    text = path.read_text()
+    for match in OP.finditer(text):
+        op = match.group(1)
+        if FLOAT.search(op) and not EXACT_OP.fullmatch(op) and not NOT_ARITHMETIC.match(op):
+            yield f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}: {op} is none of the operations whose bits a CPU has"
+    for match in re.finditer(r"\b\w+\.approx[\w.]*|\b(?:ex2|lg2|tanh|sin|cos|rcp|rsqrt)\.[\w.]+|\.ftz\b", text):
+        yield f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group(0)} is an approximation"
+
+
+def demangled(name):
+    text = subprocess.run(["c++filt", name], capture_output=True, text=True, check=True).stdout.strip()
+    text = re.sub(r"^void .*?Enter<|>\(.*$", "", text)
+    return re.sub(r"temper::kernels::(?:sm90::)?|\(anonymous namespace\)::|(?<=\d)[uUlL]+", "", text).strip()
+
+
+def resources_of(folder):
+    """{(file, kernel): (registers, shared bytes)} and faults."""
+    found, faults = {}, []
+    for log in sorted(folder.glob("*.log")):
+        blocks = log.read_text().split("ptxas info    : Compiling entry function ")[1:]
+        for block in blocks:
+            match = KERNEL.search("Compiling entry function " + block)
+            if not match:
+                faults.append(f"{log.name}:1: a kernel without its resources")
+                continue
+            name = demangled(match.group(1))
+            if match.group(2) != "sm_90a":
+                faults.append(f"{log.name}:1: {name} is compiled for {match.group(2)}, not for sm_90a")
+            if match.group(3) != "0" or match.group(4) != "0":
+                faults.append(f"{log.name}:1: {name} spills: {match.group(3)} bytes stored, {match.group(4)} loaded")
+            found[log.stem, name] = (int(match.group(5)), int(match.group(6) or 0))
+    return found, faults
+
+
+def table_of(path):
+    lines = [line.split("|") for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return {(file.strip(), kernel.strip()): (int(registers), int(shared)) for file, kernel, registers, shared in lines}
+
+
+def table_text(resources):
+    head = ("# What each kernel takes on sm_90a, at most: file | kernel | registers of a thread | bytes of shared memory of a block.\n"
+            "# Written by scripts/check_kernels.py --compiled DIR --write (nvcc 13.0), which compares it in preset gpu.\n")
+    return head + "".join(f"{file} | {kernel} | {registers} | {shared}\n" for (file, kernel), (registers, shared) in sorted(resources.items()))
+
+
+def compiled_faults(root, folder, write):
+    names = {path.stem for path in (root / FOLDER).glob("*.cc")} - {"simulator"}
+    missing = [name for name in sorted(names) if not (folder / f"{name}.ptx").exists() or not (folder / f"{name}.log").exists()]
+    faults = [f"{folder}:1: {name} was not compiled here" for name in missing]
+    for ptx in sorted(folder.glob("*.ptx")):
+        faults += ptx_faults(ptx)
+    found, more = resources_of(folder)
+    faults += more
+    table = root / FOLDER / "resources.txt"
+    if write:
+        table.write_text(table_text(found))
+    limits = table_of(table) if table.exists() else {}
+    for key, (registers, shared) in sorted(found.items()):
+        if key not in limits:
+            faults.append(f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} is not in it: --write")
+        elif registers > limits[key][0] or shared > limits[key][1]:
+            faults.append(f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} takes {registers} registers and {shared} bytes, more than "
+                          f"{limits[key][0]} and {limits[key][1]}")
+    faults += [f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} is no kernel: --write" for key in sorted(limits) if key not in found]
+    return faults
+
+
+BAD_SOURCES = ["int t = threadIdx.x;", "Float a = {__fmaf_rn(x.raw, y.raw, z.raw)};", "asm volatile(\"\");", "x.raw = 1;", "float x = a * b;",
+               "void F(float x);", "y = expf(x);", "Enter<<<1, 32>>>(a);", "cudaMalloc(&p, 4);", "const double d = 1.0;"]
+GOOD_SOURCES = ["const Global<const float> x = a.x.Row(0);  // float x = 1", "const float *cosines, *sines;", "Set(__builtin_inff());",
+                "Float e = Exp(x);", "Float q = Sqrt(x);"]
+BAD_PTX = ["\tex2.approx.f32 %f1, %f2;", "\tadd.f32 %f1, %f2, %f3;", "\tmad.f32 %f1, %f2, %f3, %f4;", "\tfma.rn.ftz.f32 %f1, %f2, %f3, %f4;",
+           "\t@%p1 rsqrt.approx.f32 %f1, %f2;", "\tfma.rz.f32 %f1, %f2, %f3, %f4;", "\tmax.f32 %f1, %f2, %f3;", "\tcvt.rzi.s32.f32 %r1, %f2;"]
+GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", "\tld.global.v4.f32 {%f1}, [%rd1];", "\tdiv.rn.f32 %f1, %f2, %f3;",
+            "\tcvt.rni.f32.f32 %f1, %f2;", "\tcvt.rni.s32.f32 %r1, %f2;"]
+LOG = ("ptxas info    : Compiling entry function '_Z1fv' for '{arch}'\nptxas info    : Function properties for _Z1fv\n"
+       "    0 bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, 64 bytes smem\n")
+
+
+def self_test():
+    failures = []
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        (root / FOLDER).mkdir(parents=True)
+        source, compiled = root / FOLDER / "made_up.cc", root / "compiled"
+        compiled.mkdir()
+        for text, bad in [(text, True) for text in BAD_SOURCES] + [(text, False) for text in GOOD_SOURCES]:
+            source.write_text(text + "\n")
+            if bool(list(source_faults(root))) != bad:
+                failures.append(f"source, {'not found' if bad else 'found'}: {text}")
+        source.write_text("")
+        cases = [(text, {}, True) for text in BAD_PTX] + [(text, {}, False) for text in GOOD_PTX]
+        cases += [("", {"arch": "sm_90"}, True), ("", {"spill": 8}, True), ("", {"registers": 41}, True), ("", {"registers": 40}, False)]
+        for text, log, bad in cases:
+            (compiled / "made_up.ptx").write_text(text + "\n")
+            (compiled / "made_up.log").write_text(LOG.format(**{"arch": "sm_90a", "spill": 0, "registers": 30, **log}))
+            (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "f()"): (40, 64)}))
+            if bool(compiled_faults(root, compiled, False)) != bad:
+                failures.append(f"compiled, {'not found' if bad else 'found'}: {text.strip()} {log} {compiled_faults(root, compiled, False)}")
+        (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64)}))
+        if len(compiled_faults(root, compiled, False)) != 2:
+            failures.append("compiled: a kernel that is not in the table, and one that is there alone")
+    return failures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
+    parser.add_argument("--compiled", type=Path)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--self-test", action="store_true")
+    args = parser.parse_args()
+    faults = self_test() if args.self_test else list(source_faults(args.root))
+    if args.compiled:
+        faults += compiled_faults(args.root, args.compiled, args.write)
+    for fault in faults:
+        print(fault)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
