@@ -69,40 +69,36 @@ const std::vector<MeshPart>& MeshParts() {
     for (int i = 0; i < kAxes; ++i) all->push_back({AxisName(static_cast<Axis>(i)), {static_cast<Axis>(i)}});
     all->insert(all->end(), {{"dp", {kDpReplicate, kDpShard, kEp, kCp}},
                              {"mates", {kPp, kTp}},
-                             {"cutters", {kDpShard, kTp}},
-                             {"holders", {kPp, kDpShard, kEp, kTp}},
-                             {"in step", {kDpShard, kEp}},
-                             {"replicas", {kDpReplicate, kEp, kCp}},
-                             {"expert replicas", {kDpReplicate, kCp}},
+                             {"dp_shard x cp", {kDpShard, kCp}},
+                             {"cutters", {kDpShard, kCp, kTp}},
+                             {"holders", {kPp, kDpShard, kEp, kCp, kTp}},
+                             {"in step", {kDpShard, kEp, kCp}},
+                             {"replicas", {kDpReplicate, kEp}},
                              {"all", {kPp, kDpReplicate, kDpShard, kEp, kCp, kTp}}});
     return all;
   }();
   return *parts;
 }
 
-namespace {
-
-// Of the part: how many ranks it has, which of them this one is, and which of all such parts it is.
-struct InPart {
-  int64_t size = 1, rank = 0, color = 0;
-};
-InPart PlaceIn(const MeshPart& part, const MeshPlace& place) {
-  InPart in;
+PartPlace PlaceIn(const MeshPart& part, const MeshPlace& place) {
+  PartPlace in;
   for (int i = 0; i < kAxes; ++i) {
     const int64_t size = place.sizes[static_cast<Axis>(i)];
     const bool inside =
         std::find(part.axes.begin(), part.axes.end(), static_cast<Axis>(i)) != part.axes.end();
-    if (inside) in.size *= size;
+    if (inside) in.ranks *= size;
     int64_t& number = inside ? in.rank : in.color;
     number = number * size + place.at[i];
   }
   return in;
 }
 
+namespace {
+
 std::shared_ptr<Communicator> RanksOf(const MeshPart& part, const MeshPlace& place, Communicator& world) {
-  const InPart in = PlaceIn(part, place);
-  if (in.size == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
-  if (in.size == 1) return std::make_shared<SelfCommunicator>();
+  const PartPlace in = PlaceIn(part, place);
+  if (in.ranks == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
+  if (in.ranks == 1) return std::make_shared<SelfCommunicator>();
   return world.Split(static_cast<int>(in.color));
 }
 
@@ -152,9 +148,9 @@ absl::StatusOr<Mesh> Mesh::Create(const MeshSizes& sizes, Communicator& world) {
 Mesh Mesh::Counting(const MeshPlace& place, RankMessages* log) {
   Mesh mesh(place);
   for (int i = 0; i < kMeshParts; ++i) {
-    const InPart in = PlaceIn(MeshParts()[i], place);
+    const PartPlace in = PlaceIn(MeshParts()[i], place);
     mesh.parts_[i] =
-        std::make_shared<CountingCommunicator>(static_cast<int>(in.rank), static_cast<int>(in.size), log, i);
+        std::make_shared<CountingCommunicator>(static_cast<int>(in.rank), static_cast<int>(in.ranks), log, i);
   }
   return mesh;
 }

@@ -47,11 +47,13 @@ struct MeshSizes {
     v.Field("dp_replicate", dp_replicate,
             "Ranks that hold all weights and share the samples; 0: all ranks that the other axes leave.",
             AtLeast(0), Free());
-    v.Field("dp_shard", dp_shard, "Ranks that share one copy of the weights (FSDP).", AtLeast(1), Free());
+    v.Field("dp_shard", dp_shard, "Ranks, times cp, that share one copy of the weights (FSDP).", AtLeast(1),
+            Free());
     v.Field("pp", pp, "Ranks that share the layers (pipeline).", AtLeast(1), Free());
     v.Field("tp", tp, "Ranks that share each product.", AtLeast(1), Free());
     v.Field("ep", ep, "Ranks that share the experts.", AtLeast(1), Free());
-    v.Field("cp", cp, "Ranks that share each sequence.", AtLeast(1), Free());
+    v.Field("cp", cp, "Ranks that share each long sequence, and the weights as those of dp_shard.",
+            AtLeast(1), Free());
     v.Choice("pp_schedule", pp_schedule,
              {{"1f1b", PipelineKind::k1f1b}, {"zero_bubble", PipelineKind::kZeroBubble}},
              "The order in which the ranks of a pipeline go forward and back in an update.", Free());
@@ -89,15 +91,20 @@ struct MeshPart {
 enum MeshPartNumber {
   kDpPart = kAxes,
   kMatesPart,
+  kSharersPart,
   kCuttersPart,
   kHoldersPart,
   kInStepPart,
   kKeepersPart,
-  kExpertKeepersPart,
   kWorldPart,
   kMeshParts
 };
 const std::vector<MeshPart>& MeshParts();
+// Of the part of who stands here: how many ranks it has, which of them that is, and which of all such parts.
+struct PartPlace {
+  int64_t ranks = 1, rank = 0, color = 0;
+};
+PartPlace PlaceIn(const MeshPart& part, const MeshPlace& place);
 // The rank of all that is rank `rank` of the part of who stands here.
 int64_t RankOf(const MeshPlace& place, const MeshPart& part, int64_t rank);
 
@@ -124,16 +131,17 @@ class Mesh {
   Communicator& dp() const { return part(kDpPart); }
   // The ranks that put the same samples through the policy, each its part of it: pp and tp.
   Communicator& mates() const { return part(kMatesPart); }
-  // The ranks that share each tensor's elements: dp_shard and tp.
+  // The ranks that share out the elements of what each computes with: dp_shard and cp.
+  Communicator& sharers() const { return part(kSharersPart); }
+  // The ranks that share each tensor's elements: those and tp.
   Communicator& cutters() const { return part(kCuttersPart); }
-  // The ranks that keep the same of all weights but routed experts', dp_replicate, ep and cp; and of those:
-  // dp_replicate and cp. Each has leaves of its own, or parts of them.
+  // The ranks that keep the same of all weights but routed experts', of which those of dp_replicate do:
+  // dp_replicate and ep. Each has leaves of its own, or parts of them.
   Communicator& keepers() const { return part(kKeepersPart); }
-  Communicator& expert_keepers() const { return part(kExpertKeepersPart); }
-  // The ranks that have a whole policy between them: all but those of dp_replicate and cp.
+  // The ranks that have a whole policy between them: all but those of dp_replicate.
   Communicator& holders() const { return part(kHoldersPart); }
-  // The ranks of dp_shard and ep: each has samples of its own, and they run their passes together, since they
-  // bring weights together, or experts' rows. One that has run out runs empty ones.
+  // The ranks of dp_shard, ep and cp: each has samples of its own, and they run their passes together, since
+  // they bring weights together, or experts' rows. One that has run out runs empty ones.
   Communicator& in_step() const { return part(kInStepPart); }
   int dp_rank() const { return dp().rank(); }
   int dp_size() const { return dp().size(); }

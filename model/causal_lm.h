@@ -18,7 +18,7 @@ class CausalLm {
   CausalLm(ModelConfig config, Parameters parameters, kernels::Backend* backend, bool rounded = false,
            const Mesh& mesh = Mesh::Single())
       : config_(std::move(config)),
-        weights_(config_, std::move(parameters), backend, rounded, &mesh.axis(Axis::kDpShard)),
+        weights_(config_, std::move(parameters), backend, rounded, &mesh.sharers()),
         stack_(config_, &weights_, mesh),
         decode_(&stack_) {}
   CausalLm(const CausalLm&) = delete;

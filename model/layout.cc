@@ -259,9 +259,10 @@ bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry
 bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
   if (entry.along >= 0) return true;
   const bool same_over_tp = entry.expert < 0 && entry.sharing == Sharing::kNone;
-  return place[Axis::kDpReplicate] == 0 && place[Axis::kCp] == 0 &&
-         (place[Axis::kDpShard] == 0 || entry.trained) && (place[Axis::kEp] == 0 || entry.expert >= 0) &&
-         (place[Axis::kTp] == 0 || !same_over_tp) && (place[Axis::kPp] == 0 || entry.layer >= 0);
+  const bool first_sharer = place[Axis::kDpShard] == 0 && place[Axis::kCp] == 0;
+  return place[Axis::kDpReplicate] == 0 && (first_sharer || entry.trained) &&
+         (place[Axis::kEp] == 0 || entry.expert >= 0) && (place[Axis::kTp] == 0 || !same_over_tp) &&
+         (place[Axis::kPp] == 0 || entry.layer >= 0);
 }
 
 absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
@@ -318,7 +319,8 @@ Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<La
   }
   Sort(&all);
   whole_ = WithOffsets(std::move(all));
-  Order(place[Axis::kDpShard], place.sizes.dp_shard);
+  const PartPlace sharer = PlaceIn(MeshParts()[kSharersPart], place);
+  Order(sharer.rank, sharer.ranks);
 }
 
 Layout::Layout(std::vector<LayoutEntry> entries) : entries_(std::move(entries)) {

@@ -31,8 +31,8 @@ struct LayoutEntry {
   int64_t along = -1;   // its number among what only goes along, which one rank has; -1: none of that
   std::vector<int64_t> shape = {};          // of this rank's part, which begins at
   int64_t first_row = 0, first_column = 0;  // of the whole
-  // Of that part, in the order of rows, this rank keeps so many elements from this one on (dp_shard). The
-  // others are gathered when they are computed with.
+  // Of that part, in the order of rows, this rank keeps so many elements from this one on
+  // (Mesh::sharers). The others are gathered when they are computed with.
   int64_t first_element = 0, elements = 0;
   // Of a trained weight, in a flat buffer of all that are trained (gradient, moments): by name, but routed
   // experts behind all others.
@@ -57,8 +57,8 @@ struct LayoutRun {
 std::vector<LayoutRun> RunsOf(const LayoutBlock& block, int64_t width);
 
 // Entries [begin, end) that are computed with together: a layer's, the embedding, the final norm or the head.
-// Ranks of dp_shard share out a unit's trained elements, one entry's behind the other's: those of its routed
-// experts apart, so that ranks of ep, which have other experts, keep the same of all else. What is not
+// Ranks of dp_shard and cp share out a unit's trained elements, one entry's behind the other's: those of its
+// routed experts apart, so that ranks of ep, which have other experts, keep the same of all else. What is not
 // trained each has whole.
 struct LayoutUnit {
   struct Half {

@@ -8,6 +8,12 @@
 #include "model/stretches.h"
 
 namespace temper {
+namespace {
+
+// Of the gradients of stretches that are made at once, where there is more than one.
+constexpr int64_t kStretchFloats = int64_t{1} << 24;
+
+}  // namespace
 
 SumPlace SumPlace::Part(int64_t first, int64_t n) const {
   if (sum.empty()) return {};
@@ -107,10 +113,23 @@ void WeightQueue::Compute(const Context& c) {
   for (const auto& [gradient, dy] : biases_) c.backend->BiasGradient(dy, gradient);
   weights_.clear();
   biases_.clear();
-  for (const auto& [stretch, gradients] : std::exchange(stretches_, {})) ComputeStretch(c, gradients);
+  for (const auto& [stretch, gradients] : std::exchange(stretches_, {})) {
+    size_t begin = 0;
+    int64_t floats = 0;
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      const int64_t more = gradients[i].dy.cols * gradients[i].x.cols;
+      if (i > begin && floats + more > kStretchFloats) {
+        ComputeStretches(c, absl::MakeSpan(gradients).subspan(begin, i - begin));
+        begin = i;
+        floats = 0;
+      }
+      floats += more;
+    }
+    ComputeStretches(c, absl::MakeSpan(gradients).subspan(begin));
+  }
 }
 
-void WeightQueue::ComputeStretch(const Context& c, const std::vector<OfStretch>& gradients) {
+void WeightQueue::ComputeStretches(const Context& c, absl::Span<const OfStretch> gradients) {
   const Workspace::Mark mark = c.workspace->Here();
   std::vector<kernels::WeightGradient> products;
   for (const OfStretch& g : gradients)
@@ -153,8 +172,9 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
     for (const Term& term : terms) {
       if (count == 0) continue;
       const Matrix dy = term.dy.Rows(first, count), rows = x.Rows(first, count);
-      c_.stretches == nullptr ? weights_.AddLeaf(term.linear, r, dy, rows)
-                              : weights_.AddStretch(static_cast<int64_t>(r), term.linear, dy, rows);
+      c_.stretches == nullptr&& term.linear.HasLeafGradients()
+          ? weights_.AddLeaf(term.linear, r, dy, rows)
+          : weights_.AddStretch(static_cast<int64_t>(r), term.linear, dy, rows);
     }
   }
 }

@@ -34,9 +34,9 @@ struct Weight {
   Matrix gradient = {};
   kernels::AxisPart part = {};
   // Of a routed expert whose rows come from several ranks (mesh.ep), each with a leaf of its own at hand: the
-  // gradient of each one's leaf, in place of `gradient`.
+  // gradient of each one's leaf, in place of `gradient`; none: each is a leaf's whole and goes to `sum`.
   std::vector<Matrix> leaf_gradients = {};
-  SumPlace sum = {};  // of the gradients of stretches
+  SumPlace sum = {};  // of the gradients of stretches, and of those
 
   int64_t n() const { return value.rows; }
   int64_t k() const { return value.cols; }
@@ -81,6 +81,8 @@ class Linear {
   kernels::WeightGradient LeafGradient(size_t rank, Matrix dy, Matrix x) const;
   // The bias's likewise goes on here; null: there is none.
   float* BiasGradient() const { return bias_ == nullptr ? nullptr : bias_->gradient.f32(); }
+  // Whether there are any.
+  bool HasLeafGradients() const { return !weight_->leaf_gradients.empty(); }
   // Where the weight's gradient of a stretch is added, and the bias's.
   SumPlace WeightSum() const;
   SumPlace BiasSum() const { return bias_ == nullptr ? SumPlace() : bias_->sum; }
@@ -109,11 +111,11 @@ class WeightQueue {
   void Add(const Linear& linear, Matrix dy, Matrix x);
   // Of a routed expert, of rows of that rank's leaf.
   void AddLeaf(const Linear& linear, size_t rank, Matrix dy, Matrix x);
-  // Of rows of a stretch: any number tells it from others.
+  // Of rows of a stretch, or of all that a leaf has: any number tells it from others.
   void AddStretch(int64_t stretch, const Linear& linear, Matrix dy, Matrix x);
   void Add(WeightQueue more);
-  // All weights' in one parallel region, then those of biases; then those of stretches, one after another.
-  // The queue is empty again.
+  // All weights' in one parallel region, then those of biases; then those of stretches, as many at once as
+  // little memory holds. The queue is empty again.
   void Compute(const Context& c);
 
  private:
@@ -121,7 +123,7 @@ class WeightQueue {
     Matrix dy, x;
     SumPlace weight, bias;
   };
-  void ComputeStretch(const Context& c, const std::vector<OfStretch>& gradients);
+  void ComputeStretches(const Context& c, absl::Span<const OfStretch> gradients);
 
   std::vector<kernels::WeightGradient> weights_;
   std::vector<std::pair<float*, Matrix>> biases_;

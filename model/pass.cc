@@ -167,7 +167,7 @@ void TrainPass::Begin(const Microbatch& batch) {
 
 Matrix TrainPass::Forward() {
   TEMPER_CHECK(batch_ != nullptr && !output_, "Forward before Begin");
-  const Context c = context();
+  const Context c = In(&scratch_);
   const BatchView view = View();
   Matrix x = inputs_.front(), spare;
   const size_t blocks = chunk_.end - chunk_.begin;
@@ -182,11 +182,12 @@ Matrix TrainPass::Forward() {
   for (size_t i = 0; i < blocks; ++i) {
     if (i % 2 == 0) weights.Acquire(stack_.UnitOf(chunk_.begin + i));
     const Matrix y = spare ? spare : space_.NewRows(x.rows, x.cols);
-    const Workspace::Mark mark = space_.Here();
+    const Workspace::Mark mark = scratch_.Here();
     const bool keeps = Keeps(i);
-    stack_.blocks()[chunk_.begin + i]->Forward(c, view, x, y, keeps ? &saved_[i] : nullptr);
+    stack_.blocks()[chunk_.begin + i]->Forward(keeps ? In(&space_) : c, view, x, y,
+                                               keeps ? &saved_[i] : nullptr);
     if (i % 2 == 1) weights.Release();
-    if (!keeps) space_.Release(mark);
+    scratch_.Release(mark);
     if (spare) {
       spare = x;
     } else if (i > 0) {
@@ -199,7 +200,7 @@ Matrix TrainPass::Forward() {
 
 void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) {
   TEMPER_CHECK(chunk_.predicts && output_, "Logprobs before Forward");
-  const Context c = context();
+  const Context c = In(&scratch_);
   temperature_ = temperature;
   rstd_ = space_.Floats(output_.rows);
   hidden_ = space_.NewRows(output_.rows, output_.cols);
@@ -221,10 +222,10 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
 
 void TrainPass::StartBackward(const float* dlogprobs) {
   TEMPER_CHECK(chunk_.predicts);
-  const Context c = context();
+  const Context c = In(&scratch_);
   const Matrix dy = gradient();
-  const Workspace::Mark mark = space_.Here();
-  const Matrix dx = space_.NewRows(dy.rows, dy.cols);
+  const Workspace::Mark mark = scratch_.Here();
+  const Matrix dx = scratch_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
   weights.Acquire(weights.head_unit());
   weights.AcquireGradients(weights.head_gradient_unit());
@@ -239,7 +240,7 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   stack_.final_norm().Backward(c, {dx, output_, rstd_, dy});
   weights.Release();
   weights.ReleaseGradients();
-  space_.Release(mark);
+  scratch_.Release(mark);
 }
 
 Matrix TrainPass::gradient() {
@@ -250,20 +251,20 @@ Matrix TrainPass::gradient() {
 }
 
 Matrix TrainPass::Backward(bool weights_later) {
-  Context c = context();
+  // What the gradients of weights are made of has to be there still when they are.
+  Context c = In(weights_later ? &space_ : &scratch_);
   if (weights_later) c.later = &later_;
   Matrix dy = gradient(), dx;
   if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
   const BatchView view = View();
-  const Workspace::Mark mark = space_.Here();
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
     Block& block = *stack_.blocks()[chunk_.begin + i];
     if (i % 2 == 1) {
       weights.Acquire(stack_.UnitOf(chunk_.begin + i));
       weights.AcquireGradients(stack_.UnitOf(chunk_.begin + i));
     }
-    // What the gradients of weights are made of has to be there still.
+    const Workspace::Mark mark = scratch_.Here();
     const Matrix to = weights_later ? space_.NewRows(dy.rows, dy.cols) : dx;
     if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
     block.Backward(c, view, *saved_[i], dy, to);
@@ -274,11 +275,11 @@ Matrix TrainPass::Backward(bool weights_later) {
       weights.Release();
       weights.ReleaseGradients(weights_later);
     }
-    if (!weights_later) space_.Release(mark);
+    scratch_.Release(mark);
   }
   if (chunk_.embeds) {
     weights.AcquireGradients(weights.embedding_unit());
-    stack_.vocabulary().EmbedBackward(c, shared_ ? tokens_ : batch_->tokens, dy);
+    stack_.vocabulary().EmbedBackward(In(&scratch_), shared_ ? tokens_ : batch_->tokens, dy);
     weights.ReleaseGradients();
   }
   batch_ = nullptr;
@@ -286,7 +287,7 @@ Matrix TrainPass::Backward(bool weights_later) {
 }
 
 void TrainPass::BackwardWeights() {
-  later_.Compute(context());
+  later_.Compute(In(&scratch_));
   for (size_t end = chunk_.end; end > chunk_.begin; end -= 2)
     stack_.weights().EndGradients(stack_.UnitOf(end - 2));
 }

@@ -65,9 +65,15 @@ class TrainPass {
   // backward pass, up to its last product: same bits, less memory, more work. kInputs: all blocks;
   // kAttention: the MLPs, whose activations are the largest.
   enum class Keep { kNothing, kInputs, kAttention, kAll };
-  // Through one of the stack's chunks, which outlives the pass.
-  TrainPass(Stack* stack, Keep keep, int64_t chunk = 0)
-      : stack_(*stack), chunk_(stack->chunks().at(chunk)), keep_(keep), space_(&stack->backend()) {}
+  // Through one of the stack's chunks, which outlives the pass. `scratch`: for what is needed no longer than
+  // a call, so that passes may share it; outlives the pass too. Null: its own.
+  TrainPass(Stack* stack, Keep keep, int64_t chunk = 0, Workspace* scratch = nullptr)
+      : stack_(*stack),
+        chunk_(stack->chunks().at(chunk)),
+        keep_(keep),
+        space_(&stack->backend()),
+        own_scratch_(&stack->backend()),
+        scratch_(scratch == nullptr ? own_scratch_ : *scratch) {}
 
   // Where the chunk is the whole stack: logprobs[i] = log p(targets[i] | tokens before) at the temperature, 0
   // where the target is -1; entropies may be null. The batch outlives the Backward that may follow.
@@ -96,8 +102,8 @@ class TrainPass {
   Matrix Backward(bool weights_later);
   void BackwardWeights();
 
-  int64_t bytes() const { return space_.bytes(); }
-  int64_t allocated_bytes() const { return space_.allocated_bytes(); }
+  int64_t bytes() const { return space_.bytes() + own_scratch_.bytes(); }
+  int64_t allocated_bytes() const { return space_.allocated_bytes() + own_scratch_.allocated_bytes(); }
 
  private:
   // Whether block i of the chunk keeps what its way back needs.
@@ -105,9 +111,9 @@ class TrainPass {
   // Where the sequences' keys and values go, in one layer after another.
   void PlaceSequences(const Microbatch& batch);
 
-  Context context() {
+  Context In(Workspace* workspace) const {
     return {.backend = &stack_.backend(),
-            .workspace = &space_,
+            .workspace = workspace,
             .mesh = &stack_.mesh(),
             .stretches = stretches_ ? &*stretches_ : nullptr};
   }
@@ -118,7 +124,8 @@ class TrainPass {
   Stack& stack_;
   const Stack::Chunk& chunk_;
   const Keep keep_;
-  Workspace space_;
+  Workspace space_, own_scratch_;
+  Workspace& scratch_;
   const Microbatch* batch_ = nullptr;
   // Of a long sequence: this rank's rows.
   std::optional<Stretches> stretches_;

@@ -188,7 +188,7 @@ void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers
     Weight& weight = weights_[i];
     int64_t& at = entry.expert >= 0 ? expert : other;
     const int64_t n = weight.n() * weight.k();
-    weight.sum = buffers.sums.Part(entry.expert >= 0 ? of.others.elements + at : at, n);
+    weight.sum = (entry.expert >= 0 ? buffers.expert_sums : buffers.sums).Part(at, n);
     if (buffers.others == nullptr) {
       weight.gradient = {};
       weight.leaf_gradients.clear();

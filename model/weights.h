@@ -14,7 +14,7 @@
 
 namespace temper {
 
-// Brings a unit of the layout (LayoutUnit) together from the ranks that share it out (mesh.dp_shard), one at
+// Brings a unit of the layout (LayoutUnit) together from the ranks that share it out (Mesh::sharers), one at
 // a time, in memory of the size of the largest one. What is not trained is on every rank anyway.
 class UnitGather {
  public:
@@ -65,8 +65,8 @@ class UnitGradients {
   struct Buffers {
     float* others = nullptr;
     std::vector<float*> experts = {};
-    // In their place for stretches of long sequences: of all else, then of its routed experts.
-    SumPlace sums = {};
+    // In their place where each leaf, or each stretch of a long sequence, is added as soon as it is made.
+    SumPlace sums = {}, expert_sums = {};
   };
   // To go on with. Stretches of a tied head go to the embedding's.
   virtual Buffers Begin(int64_t unit) = 0;
@@ -77,7 +77,7 @@ class UnitGradients {
 // The policy's weights as its layers use them: in a backend's memory, with the panels packed from them and
 // the places of their gradients. `parameters()` may be changed if Changed follows. Rounded ones compute with
 // the nearest bf16 of each number that is trained: what is trained keeps its own precision. Where ranks share
-// them out (mesh.dp_shard) a rank keeps its share of each unit (LayoutUnit) and has a unit whole only while
+// them out (Mesh::sharers) a rank keeps its share of each unit (LayoutUnit) and has a unit whole only while
 // it is acquired; otherwise Acquire and Release do nothing.
 class Weights : public WeightSource {
  public:

@@ -63,7 +63,8 @@ class Mover {
       if (rank == writer) {
         mine = OnHost(piece, tensor);
       } else {
-        // How ranks of dp_shard share out a weight hangs on all weights of their unit: each says what it has.
+        // How ranks (Mesh::sharers) share out a weight hangs on all weights of their unit: each says what it
+        // has.
         Extent extent;
         world_.Receive(&extent, sizeof extent, rank);
         part = *piece.whole;

@@ -179,11 +179,12 @@ TEST(Layout, RanksShareOutEveryWeight) {
   const ModelConfig config = Parsed(json);
   const Layout whole(config);
   const MeshSizes shards = {.dp_replicate = 1, .dp_shard = 3};
-  const MeshSizes all_axes = {.dp_replicate = 1, .dp_shard = 5, .pp = 2, .tp = 2, .ep = 2};
+  const MeshSizes sequences = {.dp_replicate = 1, .cp = 4};
+  const MeshSizes all_axes = {.dp_replicate = 1, .dp_shard = 5, .pp = 2, .tp = 2, .ep = 2, .cp = 2};
   for (const MeshSizes& sizes :
-       {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2), shards, all_axes}) {
+       {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2), shards, sequences, all_axes}) {
     ASSERT_TRUE(CheckMesh(config, sizes).ok()) << CheckMesh(config, sizes);
-    const int64_t ranks = sizes.dp_shard * sizes.tp * sizes.ep * sizes.pp;
+    const int64_t ranks = RanksOf(sizes);
     std::map<std::string, std::vector<int>> owners, writers;
     for (int64_t rank = 0; rank < ranks; ++rank) {
       const Layout layout(config, PlaceOf(sizes, rank));
@@ -207,7 +208,7 @@ TEST(Layout, RanksShareOutEveryWeight) {
     ASSERT_EQ(owners.size(), whole.entries().size());
     for (const LayoutEntry& entry : whole.entries()) {
       const bool expert = entry.name.find(".experts.") != std::string::npos;
-      const int64_t kept = entry.trained ? 1 : sizes.dp_shard;
+      const int64_t kept = entry.trained ? 1 : sizes.dp_shard * sizes.cp;
       const int64_t alike = kept * (expert                            ? 1
                                     : entry.sharing != Sharing::kNone ? sizes.ep
                                                                       : sizes.ep * sizes.tp);

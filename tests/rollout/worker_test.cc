@@ -248,7 +248,7 @@ TEST_F(Worker, AReplicaThatHasBegunItsShareTakesOverWhatASlowOneHasNot) {
   };
   for (const Case& one :
        {Case{{}, 2, 1, 1}, Case{{}, 2, 1, 0}, Case{{}, 3, 1, 2}, Case{{.dp_replicate = 2, .tp = 2}, 4, 2, 0},
-        Case{{.dp_replicate = 2, .dp_shard = 2}, 4, 2, 1},
+        Case{{.dp_replicate = 2, .dp_shard = 2}, 4, 2, 1}, Case{{.dp_replicate = 2, .cp = 2}, 4, 2, 0},
         Case{{.dp_replicate = 2, .dp_shard = 2, .tp = 2}, 8, 4, 1}}) {
     SCOPED_TRACE(absl::StrCat(one.ranks, " ranks, slow: ", one.slow));
     settings.mesh = one.mesh;
@@ -431,7 +431,7 @@ TEST_F(Worker, RanksOfSeveralAxesReturnTheSameGroupsAndStopTogether) {
   const Flat expected = Flattened(Collected(1, SmallRequest())[0].groups);
   for (const MeshSizes& sizes :
        {MeshSizes{.dp_replicate = 1, .dp_shard = 2, .pp = 2}, MeshSizes{.dp_replicate = 1, .pp = 2, .ep = 2},
-        MeshSizes{.dp_replicate = 1, .dp_shard = 2, .ep = 2},
+        MeshSizes{.dp_replicate = 1, .dp_shard = 2, .ep = 2}, MeshSizes{.dp_replicate = 1, .pp = 2, .cp = 2},
         MeshSizes{.dp_replicate = 2, .dp_shard = 2, .pp = 2, .ep = 2}}) {
     Settings several;
     several.mesh = sizes;

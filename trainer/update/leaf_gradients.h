@@ -13,6 +13,7 @@ namespace temper {
 struct LeafTurn {
   int64_t leaf = 0;
   bool last = false;  // microbatch of it
+  bool only = false;  // likewise: it has no other
   // It is a long sequence, or none where ranks that run in step have one: no leaf goes on, and each stretch
   // is added by itself (model/stretches.h).
   bool is_long = false;

@@ -21,7 +21,7 @@ constexpr int kFirstTag = 16;  // below are those of other messages between two 
 }  // namespace
 
 Pipeline::Pipeline(CausalLm* model, TrainPass::Keep keep)
-    : model_(*model), keep_(keep), spare_(model->stack().chunks().size()) {}
+    : model_(*model), keep_(keep), scratch_(&model->backend()), spare_(model->stack().chunks().size()) {}
 
 PipelineShape Pipeline::ShapeOf(size_t batches) const {
   return {model_.stack().pipeline().size(), static_cast<int64_t>(model_.stack().chunks().size()),
@@ -32,7 +32,8 @@ Pipeline::Turn& Pipeline::TurnOf(const PipelineAction& action, const Microbatch&
   Turn& turn = turns_[{action.microbatch, action.chunk}];
   if (turn.pass != nullptr) return turn;
   std::vector<std::unique_ptr<TrainPass>>& spare = spare_[action.chunk];
-  if (spare.empty()) spare.push_back(std::make_unique<TrainPass>(&model_.stack(), keep_, action.chunk));
+  if (spare.empty())
+    spare.push_back(std::make_unique<TrainPass>(&model_.stack(), keep_, action.chunk, &scratch_));
   turn.pass = std::move(spare.back());
   spare.pop_back();
   turn.pass->Begin(batch);
@@ -122,14 +123,14 @@ void Pipeline::Run(absl::Span<const Microbatch> batches, float temperature, cons
 }
 
 int64_t Pipeline::bytes() const {
-  int64_t bytes = 0;
+  int64_t bytes = scratch_.bytes();
   for (const auto& passes : spare_)
     for (const std::unique_ptr<TrainPass>& pass : passes) bytes += pass->bytes();
   return bytes;
 }
 
 int64_t Pipeline::workspace_bytes() const {
-  int64_t bytes = 0;
+  int64_t bytes = scratch_.allocated_bytes();
   for (const auto& passes : spare_)
     for (const std::unique_ptr<TrainPass>& pass : passes) bytes += pass->allocated_bytes();
   return bytes;

@@ -65,6 +65,7 @@ class Pipeline {
 
   CausalLm& model_;
   const TrainPass::Keep keep_;
+  Workspace scratch_;                                           // of all passes
   std::map<std::pair<int64_t, int64_t>, Turn> turns_;           // by microbatch and chunk
   std::vector<std::vector<std::unique_ptr<TrainPass>>> spare_;  // by chunk
   double seconds_ = 0, waited_seconds_ = 0;

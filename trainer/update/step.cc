@@ -144,14 +144,7 @@ std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vec
     all.resize(begin + most[i] - of_leaves[i].size(), {.batch = {}, .leaf = leaf});
     for (Piece& piece : of_leaves[i]) all.push_back(std::move(piece));
     for (size_t at = begin; at < all.size(); ++at)
-      all[at].turn = {.leaf = static_cast<int64_t>(i), .last = at + 1 == all.size()};
-  }
-  // Ranks of mesh.cp meet at the long ones; in a pipeline their schedules have to be the same there.
-  if (mesh_.sizes().cp > 1 && mesh_.sizes().pp > 1) {
-    const int64_t longest = Largest(static_cast<int64_t>(all.size()), mesh_.axis(Axis::kCp));
-    const LeafTurn turn{.leaf = 0, .last = all.empty()};
-    all.insert(all.begin(), longest - static_cast<int64_t>(all.size()),
-               {.batch = {}, .leaf = -1, .turn = turn});
+      all[at].turn = {.leaf = static_cast<int64_t>(i), .last = at + 1 == all.size(), .only = most[i] == 1};
   }
   AddLongPieces(leaves, &all);
   return all;

@@ -90,7 +90,7 @@ void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const fl
   const Mesh& mesh = model_.mesh();
   const int64_t tp = mesh.sizes().tp;
   const bool by_tp = tp > 1 && entry.sharing != Sharing::kNone;
-  Communicator& ranks = by_tp ? mesh.cutters() : mesh.axis(Axis::kDpShard);
+  Communicator& ranks = by_tp ? mesh.cutters() : mesh.sharers();
   const int rank = ranks.rank(), size = ranks.size();
   std::vector<Part> parts;
   for (int r = 0; r < size; ++r) {

@@ -17,7 +17,7 @@ UnitLeaves::UnitLeaves(CausalLm* model, const kernels::QuantaRule& rule)
 int64_t UnitLeaves::FloatsOf(int64_t unit) const {
   if (unit == kTiedHead) return weights_.head().n() * weights_.head().k();
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
-  return of.others.elements + model_.mesh().sizes().ep * of.experts.elements;
+  return of.others.elements + (AddsExperts() ? 2 : model_.mesh().sizes().ep) * of.experts.elements;
 }
 
 // In the smallest spare memory that is large enough, or in place of the largest.
@@ -47,8 +47,7 @@ void UnitLeaves::ClearSums() {
 
 void UnitLeaves::Bind(const LeafTurn& turn) { turn_ = turn; }
 
-SumPlace UnitLeaves::SumsOf(int64_t unit, float* halves) {
-  const int64_t n = weights_.parameters().layout().units()[unit].trained_elements();
+SumPlace UnitLeaves::SumIn(float* halves, int64_t n) {
   return {{.rule = rule_, .n = n, .first = halves, .second = halves + n}, &in_range_};
 }
 
@@ -56,18 +55,25 @@ UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
   if (turn_.is_long) {
     if (unit == kTiedHead && model_.stack().pipeline().size() > 1) return {};  // the first rank sums it
     if (unit == kTiedHead) unit = weights_.embedding_unit();
-    Memory& halves = made_[{turn_.leaf, unit}];
-    if (halves.begin == nullptr)
-      halves = Zeros(2 * weights_.parameters().layout().units()[unit].trained_elements());
-    return {.sums = SumsOf(unit, static_cast<float*>(halves.begin.get()))};
+    const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+    Memory& memory = made_[{turn_.leaf, unit}];
+    if (memory.begin == nullptr) memory = Zeros(2 * of.trained_elements());
+    float* const halves = static_cast<float*>(memory.begin.get());
+    return {.sums = SumIn(halves, of.others.elements),
+            .expert_sums = SumIn(halves + 2 * of.others.elements, of.experts.elements)};
   }
   Memory& memory = made_[{turn_.leaf, unit}];
   if (memory.begin == nullptr) memory = Zeros(FloatsOf(unit));
   Buffers buffers{static_cast<float*>(memory.begin.get())};
   if (unit == kTiedHead) return buffers;
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  float* const experts = buffers.others + of.others.elements;
+  if (AddsExperts()) {
+    buffers.expert_sums = SumIn(experts, of.experts.elements);
+    return buffers;
+  }
   for (int64_t rank = 0; rank < model_.mesh().sizes().ep && of.experts.elements > 0; ++rank)
-    buffers.experts.push_back(buffers.others + of.others.elements + rank * of.experts.elements);
+    buffers.experts.push_back(experts + rank * of.experts.elements);
   return buffers;
 }
 
@@ -82,22 +88,19 @@ void UnitLeaves::End(int64_t unit) {
   }
   const Buffers made = Begin(unit);
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
-  if (turn_.is_long) {
-    AddShares(of.others, {made.sums.Part(0, of.others.elements).sum});
-    AddShares(of.experts, {made.sums.Part(of.others.elements, of.experts.elements).sum});
-  } else {
-    std::vector<kernels::LeafSum> experts;
-    for (float* of_leaf : made.experts)
-      experts.push_back({.rule = rule_, .n = of.experts.elements, .first = of_leaf});
-    AddShares(of.others, {{.rule = rule_, .n = of.others.elements, .first = made.others}});
-    AddShares(of.experts, experts);
-  }
+  std::vector<kernels::LeafSum> experts;
+  for (float* of_leaf : made.experts)
+    experts.push_back({.rule = rule_, .n = of.experts.elements, .first = of_leaf});
+  if (experts.empty()) experts.push_back(made.expert_sums.sum);
+  AddShares(of.others,
+            {turn_.is_long ? made.sums.sum : kernels::LeafSum{rule_, of.others.elements, made.others}});
+  AddShares(of.experts, experts);
   spare_.push_back(std::move(made_.extract({turn_.leaf, unit}).mapped()));
 }
 
 void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves) {
   if (part.elements == 0) return;
-  Communicator& ranks = model_.mesh().axis(Axis::kDpShard);
+  Communicator& ranks = model_.mesh().sharers();
   const int64_t share = ShareOf(part.elements, ranks.rank(), ranks.size()).begin;
   if (sums_ == nullptr) ClearSums();
   SumIntegers(
@@ -130,7 +133,7 @@ std::shared_ptr<void> UnitLeaves::Take() {
   std::shared_ptr<void> memory = weights_.backend().Allocate(n * 4);
   float* const gradient = static_cast<float*>(memory.get());
   TakePart({n - experts, 0}, mesh.keepers(), gradient);
-  TakePart({experts, n - experts}, mesh.expert_keepers(), gradient);
+  TakePart({experts, n - experts}, mesh.axis(Axis::kDpReplicate), gradient);
   ClearSums();
   return in_range ? memory : nullptr;
 }

@@ -11,7 +11,7 @@
 
 namespace temper {
 
-// LeafGradients of weights that ranks share out (mesh.dp_shard): of each unit every rank keeps the sums of
+// LeafGradients of weights that ranks share out (Mesh::sharers): of each unit every rank keeps the sums of
 // its share, as integers. A unit's gradient is there whole from its first microbatch of a leaf to its last,
 // so that of a leaf of one microbatch there is but one unit's at a time.
 class UnitLeaves final : public LeafGradients, public UnitGradients {
@@ -31,8 +31,11 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
     int64_t floats = 0;
     std::shared_ptr<void> begin;
   };
-  // Of stretches: the sum of all of the unit, of `halves`.
-  SumPlace SumsOf(int64_t unit, float* halves);
+  // Whether each leaf that rows of experts come from is added as soon as its gradient of a weight is made:
+  // one that is a microbatch needs no memory of its own.
+  bool AddsExperts() const { return turn_.only && model_.mesh().sizes().ep > 1; }
+  // Of `n` numbers, in twice as many floats.
+  SumPlace SumIn(float* halves, int64_t n);
   // A tied head's own part is added to the embedding's, which comes after it.
   int64_t FloatsOf(int64_t unit) const;
   Memory Zeros(int64_t floats);

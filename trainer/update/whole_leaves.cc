@@ -83,7 +83,7 @@ std::shared_ptr<void> WholeLeaves::Take() {
   if (others_.empty()) PushZeros();  // this rank had none
   std::shared_ptr<void> others = others_.Take(mesh.keepers());
   if (!ExpertsAreApart()) return others;
-  std::shared_ptr<void> experts = experts_.Take(mesh.expert_keepers());
+  std::shared_ptr<void> experts = experts_.Take(mesh.axis(Axis::kDpReplicate));
   const bool in_range = others != nullptr && experts != nullptr;
   std::shared_ptr<void> all;
   if (mesh.axis(Axis::kEp).Sum(in_range ? 0 : 1) == 0) {

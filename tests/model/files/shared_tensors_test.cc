@@ -38,7 +38,8 @@ std::vector<MeshSizes> Meshes() {
           {.dp_replicate = 1, .pp = 3},
           {.dp_replicate = 1, .tp = 2},
           {.dp_replicate = 1, .ep = 4},
-          {.dp_replicate = 1, .dp_shard = 3, .pp = 2, .tp = 2, .ep = 2}};
+          {.dp_replicate = 2, .cp = 2},
+          {.dp_replicate = 1, .dp_shard = 3, .pp = 2, .tp = 2, .ep = 2, .cp = 2}};
 }
 
 std::string Text(const MeshSizes& sizes) {

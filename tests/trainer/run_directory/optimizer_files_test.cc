@@ -82,6 +82,7 @@ TEST(OptimizerFiles, EveryLayoutWritesTheSameBytesAndReadsThoseOfEveryOther) {
       ASSERT_EQ(expected.size() > 2, file_bytes == kSmallFiles);
       int number = 0;
       for (const MeshSizes& sizes : std::vector<MeshSizes>{{.dp_replicate = 1, .dp_shard = 3},
+                                                           {.dp_replicate = 1, .dp_shard = 2, .cp = 2},
                                                            {.dp_replicate = 1, .pp = 3},
                                                            {.dp_replicate = 1, .tp = 2, .ep = 2},
                                                            {.dp_replicate = 2, .dp_shard = 2, .pp = 2}}) {

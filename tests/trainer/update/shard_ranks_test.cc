@@ -48,13 +48,13 @@ TEST(UpdateOnShardRanks, WhoShareTheProductsToo) {
 
 // Of a leaf that is one microbatch: weights there and back, each unit once but for what still lies there, and
 // the integers of each gradient once. Nothing is of the model's size.
-TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
-  constexpr int kShardRanks = 3;
-  ThreadWorld(kShardRanks).Run([&](Communicator& comm) {
-    const Mesh mesh = Mesh::Create({.dp_shard = kShardRanks}, comm).value();
+void ExpectShares(const MeshSizes& sizes) {
+  const auto share_ranks = static_cast<int>(RanksOf(sizes));
+  ThreadWorld(share_ranks).Run([&](Communicator& comm) {
+    const Mesh mesh = Mesh::Create(sizes, comm).value();
     Policy policy(OddDeepseek(), mesh);
     Weights& weights = policy.model.weights();
-    Communicator& ranks = mesh.axis(Axis::kDpShard);
+    Communicator& ranks = mesh.sharers();
     const auto leaves = MakeLeafGradients(&policy.model, {.bits = 50, .leaves = 5});
     TrainPass pass(&policy.model.stack(), TrainPass::Keep::kAll);
     const Microbatch batch = Packed({RandomTokens(711, 20 + comm.rank(), 1)});
@@ -70,18 +70,25 @@ TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
       // The head lies there still when the way back begins; the embedding's weights are not needed on it.
       const int times = unit == weights.embedding_unit() || unit == weights.head_unit() ? 1 : 2;
       for (const int64_t n : {of.others.elements, of.experts.elements}) {
-        const Share own = ShareOf(n, comm.rank(), kShardRanks),
-                    next = ShareOf(n, (comm.rank() + 1) % kShardRanks, kShardRanks);
+        const Share own = ShareOf(n, comm.rank(), share_ranks),
+                    next = ShareOf(n, (comm.rank() + 1) % share_ranks, share_ranks);
         expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
       }
       all += of.trained_elements();
     }
     EXPECT_EQ(ranks.sent_bytes() - before, expected);
-    EXPECT_LE(layout.trained_elements(), all / kShardRanks + static_cast<int64_t>(layout.units().size()));
+    EXPECT_LE(layout.trained_elements(), all / share_ranks + static_cast<int64_t>(layout.units().size()));
     Optimizer optimizer(&policy.model);
     EXPECT_EQ(optimizer.m().numel(), layout.trained_elements());
     EXPECT_EQ(optimizer.v().numel(), layout.trained_elements());
   });
+}
+
+TEST(UpdateOnShardRanks, KeepTheirShareAndSendWhatTheAxisSays) {
+  for (const MeshSizes& sizes :
+       {MeshSizes{.dp_replicate = 1, .dp_shard = 3}, MeshSizes{.dp_replicate = 1, .dp_shard = 2, .cp = 2},
+        MeshSizes{.dp_replicate = 1, .cp = 4}})
+    ExpectShares(sizes);
 }
 
 // A value that is not finite in one rank's leaf makes no rank take the step.
