@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
@@ -72,23 +73,25 @@ void Machine::Enter() {
   }
 }
 
+void Machine::Begin(Fiber& fiber) {
+  if (fiber.stack == nullptr) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
+  getcontext(&fiber.context);
+  fiber.context.uc_stack.ss_sp = fiber.stack.get();
+  fiber.context.uc_stack.ss_size = kStackBytes;
+  fiber.context.uc_link = nullptr;
+  makecontext(&fiber.context, &Machine::Enter, 0);
+  fiber.alive = true;
+  fiber.begun = false;
+#if defined(__SANITIZE_THREAD__)
+  if (fiber.tsan != nullptr) __tsan_destroy_fiber(fiber.tsan);
+  fiber.tsan = __tsan_create_fiber(0);
+#endif
+}
+
 void Machine::Resume(int thread) {
   thread_ = thread;
   Fiber& fiber = fibers_[thread];
-  const bool anew = !fiber.alive;
-  if (anew) {
-    if (fiber.stack == nullptr) fiber.stack = std::make_unique<std::byte[]>(kStackBytes);
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, &Machine::Enter, 0);
-    fiber.alive = true;
-#if defined(__SANITIZE_THREAD__)
-    if (fiber.tsan != nullptr) __tsan_destroy_fiber(fiber.tsan);
-    fiber.tsan = __tsan_create_fiber(0);
-#endif
-  }
+  if (!fiber.alive) Begin(fiber);
 #if defined(TEMPER_SANITIZED)
 #if defined(__SANITIZE_ADDRESS__)
   void* own = nullptr;
@@ -103,10 +106,14 @@ void Machine::Resume(int thread) {
 #endif
 #else
   // A jump, unlike a change of context, is no call of the system.
-  if (_setjmp(main_jump_) != 0) return;
-  if (anew) setcontext(&fiber.context);
-  _longjmp(fiber.jump, 1);
+  if (_setjmp(main_jump_) == 0) Leap();
 #endif
+}
+
+void Machine::Leap() {
+  Fiber& fiber = fibers_[thread_];
+  if (std::exchange(fiber.begun, true)) _longjmp(fiber.jump, 1);
+  setcontext(&fiber.context);
 }
 
 void Machine::Yield() {

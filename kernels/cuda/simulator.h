@@ -98,6 +98,7 @@ class Machine {
     jmp_buf jump;        // and where it goes on
     std::unique_ptr<std::byte[]> stack;
     bool alive = false;  // its context is that of the loop in Enter
+    bool begun = false;  // and it has been there
     State state = State::kDone;
     size_t next_shared = 0;
     int64_t group = 0;
@@ -108,7 +109,9 @@ class Machine {
   static void Enter();
   void RunBlock();
   int Next();
+  static void Begin(Fiber& fiber);
   void Resume(int thread);
+  void Leap();
   void Yield();
   void Arrive(State at, int first, int count);
   bool Ordered(int thread, uint32_t sync, uint32_t warp_sync) const;

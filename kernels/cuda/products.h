@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The launches of kernels/gemm.h: the same tasks, all of the device's memory; weights are read as they are,
+// f32 or bf16, never packed. An H100 does 59 TFLOP/s of f32 that are each one fma of the order (66.9 at most,
+// at the clock that it keeps), so a product of m rows is bound by its weights' bytes (3.0 TB/s) up to some 40
+// rows of f32 and 20 of bf16, and by arithmetic beyond.
+#pragma once
+
+#include "absl/types/span.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/gemm.h"
+
+namespace temper::kernels {
+
+#define TEMPER_DEVICE_PRODUCTS(DEVICE)                                                                    \
+  namespace DEVICE {                                                                                      \
+  /* Products of one form go in one launch, 16 at a time: experts, heads. Up to 16 rows of transposed     \
+     weights (decode): a block has 16 outputs of 8 rows, a thread a chain; the weights come once, in 3    \
+     stages of copies. 85% of the memory where n is 2,000 or more; a chain of k steps takes no less than  \
+     4 k clocks, 17 us of 7,168. Else tiles of 128 x 128 (64 x 128 up to 64 rows), 8 x 8 a thread, by 16  \
+     steps in 2 stages: 75% of the fma units' peak in f32, 55% with weights of bf16, which are widened on \
+     their way into shared memory, between the tiles. Sums of chunks wait in the thread's local memory:   \
+     7 times 64 KB a tile and way, 1% of the time at 18,432 steps. */                                     \
+  void Products(absl::Span<const Product> products, Stream& stream);                                      \
+  /* The same tiles along rows: 75% of the fma units' peak from some 512 x 2,048 on; of few rows dw's way \
+     to memory and back bounds it, 8 bytes an element. */                                                 \
+  void WeightGradients(absl::Span<const WeightGradient> gradients, Stream& stream);                       \
+  /* Backend::BiasGradient: 4 bytes an element, a chain a column: 20% of the memory at 7,168 columns. */  \
+  void BiasGradient(const Matrix& dy, float* dbias, Stream& stream);                                      \
+  }
+TEMPER_DEVICE_PRODUCTS(sim)
+TEMPER_DEVICE_PRODUCTS(sm90)
+#undef TEMPER_DEVICE_PRODUCTS
+
+}  // namespace temper::kernels
