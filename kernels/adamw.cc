@@ -25,7 +25,10 @@ double Power(double base, int64_t exponent) {
   return result;
 }
 
-AdamWFactors Factors(const AdamWStep& s) {
+}  // namespace
+
+AdamWFactors FactorsOf(const AdamWStep& s) {
+  TEMPER_CHECK(s.step >= 1, "step is ", s.step);
   const double lr = s.learning_rate, beta1 = s.beta1, beta2 = s.beta2;
   AdamWFactors f;
   f.gradient_scale = s.gradient_scale;
@@ -39,11 +42,8 @@ AdamWFactors Factors(const AdamWStep& s) {
   return f;
 }
 
-}  // namespace
-
 AdamWOutcome CpuBackend::AdamW(const AdamWTask& task) {
-  TEMPER_CHECK(task.step.step >= 1, "step is ", task.step.step);
-  const AdamWFactors factors = Factors(task.step);
+  const AdamWFactors factors = FactorsOf(task.step);
   const auto update = TEMPER_DISPATCH(AdamWPiece);
   std::mutex mutex;
   AdamWOutcome all;

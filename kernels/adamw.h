@@ -24,10 +24,25 @@ struct AdamWTask {
   float *weight = nullptr, *m = nullptr, *v = nullptr;
 };
 
+// What a step's numbers come to, each rounded once from f64.
+struct AdamWFactors {
+  float gradient_scale = 1;
+  float decay = 0;               // -lr wd
+  float m_rate = 0, v_keep = 0;  // 1 - beta1; beta2
+  float v_rate = 0;              // 1 - beta2
+  float step = 0;                // lr / (1 - beta1^t)
+  float root_correction = 1;     // sqrt(1 - beta2^t)
+  float epsilon = 0;
+};
+AdamWFactors FactorsOf(const AdamWStep& step);
+
 // What a step made of a tensor.
 struct AdamWOutcome {
   bool finite = true;  // every new weight and moment is
   float largest = 0;   // of the new weights that are numbers, without their sign
 };
+
+// Elements whose squares are one chain (Backend::SumOfSquares).
+inline constexpr int64_t kSquaresPiece = 65536;
 
 }  // namespace temper::kernels

@@ -16,14 +16,6 @@ namespace {
 
 constexpr int64_t kSumPiece = 16384;  // values that one piece of work takes
 
-QuantaScale ScaleOf(const QuantaRule& rule) {
-  TEMPER_CHECK(rule.bits >= 0 && rule.bits <= 100 && rule.leaves >= 1, rule.bits, " bits, ", rule.leaves,
-               " leaves");
-  const int bits = static_cast<int>(rule.bits);
-  return {std::ldexp(1.0, bits), std::ldexp(1.0, -bits),
-          std::bit_cast<int64_t>(0x1p62 / static_cast<double>(rule.leaves))};
-}
-
 // Whether run(piece, begin) holds of all pieces of the sum.
 bool ForPieces(const LeafSum& sum, ThreadPool& pool,
                absl::FunctionRef<bool(const LeafSum& piece, int64_t begin)> run) {
@@ -37,6 +29,14 @@ bool ForPieces(const LeafSum& sum, ThreadPool& pool,
 }
 
 }  // namespace
+
+QuantaScale ScaleOf(const QuantaRule& rule) {
+  TEMPER_CHECK(rule.bits >= 0 && rule.bits <= 100 && rule.leaves >= 1, rule.bits, " bits, ", rule.leaves,
+               " leaves");
+  const int bits = static_cast<int>(rule.bits);
+  return {std::ldexp(1.0, bits), std::ldexp(1.0, -bits),
+          std::bit_cast<int64_t>(0x1p62 / static_cast<double>(rule.leaves))};
+}
 
 bool CpuBackend::AddLeaf(float* leaf, LeafSum* sum) {
   TEMPER_CHECK(!sum->empty());

@@ -17,6 +17,13 @@ struct QuantaRule {
   int64_t leaves = 1;  // at least 1
 };
 
+struct QuantaScale {
+  double scale = 1;    // 2^bits
+  double quantum = 1;  // 2^-bits
+  int64_t limit = 0;   // as bits of a double: quanta of a value are fewer
+};
+QuantaScale ScaleOf(const QuantaRule& rule);
+
 // The sum of some leaves, in a backend's memory. Of one leaf: its n floats, in `first`. Of more: the upper 32
 // bits of each sum in `first`, the lower ones in `second`; so two leaves are as large as their sum, and
 // become it where they lie.

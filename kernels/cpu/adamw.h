@@ -6,24 +6,14 @@
 
 namespace temper::kernels {
 
-// What AdamWStep comes to for one step, each rounded once from f64.
-struct AdamWFactors {
-  float gradient_scale;
-  float decay;            // -lr wd
-  float m_rate, v_keep;   // 1 - beta1; beta2
-  float v_rate;           // 1 - beta2
-  float step;             // lr / (1 - beta1^t)
-  float root_correction;  // sqrt(1 - beta2^t)
-  float epsilon;
-};
-
 // n numbers of each of some pieces, at most kMostPieces, which lie kSquaresPiece apart.
-constexpr int64_t kSquaresPiece = 65536, kMostPieces = 8;
+constexpr int64_t kMostPieces = 8;
 struct Squares {
   const float* x;
   int64_t n, pieces;
 };
 
+struct AdamWFactors;
 struct AdamWTask;
 struct AdamWOutcome;
 

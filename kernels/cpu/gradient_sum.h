@@ -6,19 +6,13 @@
 
 namespace temper::kernels {
 
-// Of a QuantaRule.
-struct QuantaScale {
-  double scale;    // 2^bits
-  double quantum;  // 2^-bits
-  int64_t limit;   // as bits of a double: quanta of a value are fewer
-};
-
 struct QuantaValues {
   const int64_t* data;
   int64_t n;
 };
 
 struct LeafSum;
+struct QuantaScale;
 
 // Each returns whether all values that it counted were in range.
 #define TEMPER_GRADIENT_SUM(ISA)                                                      \

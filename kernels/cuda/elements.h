@@ -53,6 +53,56 @@ WORD void ForElements(const Place& place, const Body& body) {
   }
 }
 
+// What threads met in the numbers that they took: something wrong, and the bits of the largest size.
+struct Met {
+  bool bad = false;
+  uint32_t largest = 0;
+};
+// words[0] |= bad, words[1] = max(words[1], largest), one atomic a block.
+template <bool kLargest>
+WORD void Report(const Met& met, const Global<uint32_t>& words) {
+  if (Ballot(met.bad) != 0 && Lane() == 0) AtomicOr(words, 0, 1);
+  if constexpr (kLargest) {
+    SHARED(uint32_t, warps, kElementThreads / 32);
+    uint32_t largest = met.largest;
+    for (int mask = 16; mask >= 1; mask /= 2) {
+      const uint32_t other = ShuffleXor(largest, mask);
+      largest = other > largest ? other : largest;
+    }
+    if (Lane() == 0) warps.Put(Warp(), largest);
+    Sync();
+    if (Thread() != 0) return;
+    for (int w = 1; w < kElementThreads / 32; ++w) {
+      const uint32_t other = warps.At(w);
+      largest = other > largest ? other : largest;
+    }
+    if (largest != 0) AtomicMax(words, 1, largest);
+  }
+}
+
+// `Op::Of` on each N neighbours of `count` numbers that lie one behind the other.
+template <typename Op, int N>
+struct RunKernel {
+  static constexpr int kThreads = kElementThreads, kBlocks = 6;
+  static constexpr int64_t kOfBlock = int64_t{kThreads} * kElementSteps * N;
+  using Args = typename Op::Args;
+  WORD static void Run(const Args& args) {
+    Met met;
+    UNROLL_ALL
+    for (int step = 0; step < kElementSteps; ++step) {
+      const int64_t i = Block() * kOfBlock + (step * kThreads + Thread()) * N;
+      if (i < args.count) Op::template Of<N>(args, i, met);
+    }
+    Report<Op::kLargest>(met, args.words);
+  }
+};
+template <typename Op>
+void LaunchRun(Stream& stream, const typename Op::Args& args, bool wide) {
+  wide&& args.count % 4 == 0
+      ? Launch<RunKernel<Op, 4>>(stream, CeilOf(args.count, RunKernel<Op, 4>::kOfBlock), args)
+      : Launch<RunKernel<Op, 1>>(stream, CeilOf(args.count, RunKernel<Op, 1>::kOfBlock), args);
+}
+
 // f(a[j], b[j], ..) for each of the numbers.
 template <int N, typename F, typename... Args>
 WORD Floats<N> Each(const F& f, const Args&... numbers) {

@@ -20,6 +20,12 @@ WORD void WarpSync() { __syncwarp(); }
 WORD Float ShuffleXor(Float x, int mask) { return {__shfl_xor_sync(~0u, x.raw, mask)}; }
 WORD Float ShuffleFrom(Float x, int lane) { return {__shfl_sync(~0u, x.raw, lane)}; }
 WORD Double ShuffleFrom(Double x, int lane) { return {__shfl_sync(~0u, x.raw, lane)}; }
+WORD Double ShuffleXor(Double x, int mask) { return {__shfl_xor_sync(~0u, x.raw, mask)}; }
+WORD uint32_t ShuffleXor(uint32_t x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
+WORD uint32_t ShuffleFrom(uint32_t x, int lane) { return __shfl_sync(~0u, x, lane); }
+WORD uint64_t ShuffleXor(uint64_t x, int mask) {
+  return __shfl_xor_sync(~0u, static_cast<unsigned long long>(x), mask);
+}
 WORD int ShuffleXor(int x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
 WORD int ShuffleFrom(int x, int lane) { return __shfl_sync(~0u, x, lane); }
 WORD uint32_t Ballot(bool b) { return __ballot_sync(~0u, b); }
@@ -36,7 +42,7 @@ class Global {
   WORD void Put(int64_t i, In<T> x) const { data_[i] = Register<std::remove_const_t<T>>::To(x); }
   WORD Global From(int64_t i) const { return {data_ + i, 0}; }
   WORD Global Slice(int64_t i, int64_t) const { return {data_ + i, 0}; }
-  WORD T* data() const { return data_; }
+  WORD_HOST T* data() const { return data_; }
 
  private:
   T* data_ = nullptr;
