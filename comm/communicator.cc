@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "comm/pulse.h"
 #include "core/check.h"
 #include "core/trace.h"
 
@@ -24,6 +25,7 @@ void Communicator::Checked(const Message& message) {
   const int peer = message.to >= 0 ? message.to : message.from;
   const size_t bytes = message.to >= 0 ? message.out_bytes : message.in_bytes;
   const TraceSpan span("comm", OperationOf(message), {"bytes", static_cast<int64_t>(bytes)}, {"peer", peer});
+  const Pulse::Call call(pulse_, OperationOf(message), part_, collectives_, static_cast<int64_t>(bytes));
   Move(message);
   if (message.to >= 0) sent_bytes_ += static_cast<int64_t>(message.out_bytes);
 }
@@ -69,6 +71,7 @@ void Communicator::SendReceive(const Message& message) {
 // Dissemination (Hensgen, Finkel and Manber, 1988): after the round of distance d each rank has heard of 2d
 // ranks.
 void Communicator::Barrier() {
+  ++collectives_;
   for (int distance = 1; distance < size(); distance *= 2) {
     Checked(
         {.to = (rank() + distance) % size(), .from = (rank() - distance + size()) % size(), .tag = kBarrier});
@@ -78,6 +81,7 @@ void Communicator::Barrier() {
 // A binomial tree over the ranks counted from root: `place` receives from itself without its lowest bit.
 void Communicator::Broadcast(void* data, size_t bytes, int root) {
   TEMPER_CHECK(root >= 0 && root < size(), "Broadcast from rank ", root, " of ", size());
+  ++collectives_;
   const int place = (rank() - root + size()) % size();
   int bit = 1;
   while (bit < size() && (place & bit) == 0) bit *= 2;
@@ -99,6 +103,7 @@ std::vector<std::string> Communicator::Gather(std::string_view mine, int root) {
 std::vector<std::string> Communicator::Gather(std::string_view mine, int root, std::vector<std::string> all) {
   TEMPER_CHECK(root >= 0 && root < size(), "Gather to rank ", root, " of ", size());
   TEMPER_CHECK(!device_memory(), "strings go over the host's communicator");
+  ++collectives_;
   uint64_t bytes = mine.size();
   if (rank() != root) {
     Checked({.out = &bytes, .out_bytes = sizeof bytes, .to = root, .tag = kGather});
@@ -144,6 +149,7 @@ std::vector<std::string> Communicator::AllGather(std::string_view mine) {
 
 // Up a binomial tree to rank 0, and down.
 int64_t Communicator::Sum(int64_t mine) {
+  ++collectives_;
   uint64_t sum = mine;
   int bit = 1;
   for (; bit < size() && (rank() & bit) == 0; bit *= 2) {
@@ -213,9 +219,11 @@ void Communicator::PostToAll(const std::string& note) {
 }
 
 void Communicator::Announce(std::string_view what, absl::Duration silence) {
+  if (!what.empty() && what != phase_) phase_ = what;
+  if (pulse_ != nullptr) pulse_->Say(phase_, silence);
   if (size() == 1 || deadline_ == absl::InfiniteDuration()) return;
   const std::string note =
-      absl::StrCat(std::string(1, kAliveNote), absl::ToInt64Milliseconds(silence), " ", std::string(what));
+      absl::StrCat(std::string(1, kAliveNote), absl::ToInt64Milliseconds(silence), " ", phase_);
   if (note == announced_ && absl::Now() - told_ < BetweenSigns()) return;
   announced_ = note;
   PostToAll(note);
@@ -237,6 +245,7 @@ void Communicator::Wait::Progressed() {
     sign.at = std::max(sign.at, comm_.clock_);
     sign.waits_for = -1;
   }
+  if (comm_.pulse_ != nullptr) comm_.pulse_->WaitFor(-1, absl::ZeroDuration());
 }
 
 void Communicator::Wait::Look(int peer) {
@@ -245,6 +254,7 @@ void Communicator::Wait::Look(int peer) {
   looked_ = now;
   waited_ += passed;
   comm_.clock_ += passed;
+  if (comm_.pulse_ != nullptr) comm_.pulse_->WaitFor(peer, passed);
   comm_.ThrowIfLeft(message_);
   const absl::Duration deadline = comm_.deadline_;
   if (deadline == absl::InfiniteDuration()) return;
@@ -358,7 +368,7 @@ class SubCommunicator final : public Communicator {
   const int rank_;
 };
 
-std::unique_ptr<Communicator> Communicator::Split(int color) {
+std::unique_ptr<Communicator> Communicator::Split(int color, const char* part) {
   const std::string mine = absl::StrCat(color);
   const std::vector<std::string> colors = AllGather(mine);
   std::vector<int> ranks;
@@ -368,7 +378,10 @@ std::unique_ptr<Communicator> Communicator::Split(int color) {
     if (i == rank()) here = static_cast<int>(ranks.size());
     ranks.push_back(i);
   }
-  return std::make_unique<SubCommunicator>(this, std::move(ranks), here);
+  auto split = std::make_unique<SubCommunicator>(this, std::move(ranks), here);
+  split->pulse_ = pulse_;
+  split->part_ = part;
+  return split;
 }
 
 void SelfCommunicator::Abort(const std::string& message, int code) {

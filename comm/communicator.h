@@ -14,6 +14,8 @@
 
 namespace temper {
 
+class Pulse;
+
 // A peer is lost, silent beyond the deadline, or out of step. The message names this rank, the operation and
 // the peer. Nothing can go on without a peer, so it is thrown and passes to the one catch in cli/main.cc,
 // which calls Abort; a communicator that threw is good for nothing else.
@@ -97,8 +99,12 @@ class Communicator {
 
   // The ranks that give the same color, in the order of this communicator, as one of their own. Collective.
   // It speaks through this communicator, which outlives it and whose deadline holds; a rank's calls of both
-  // come in one order. Not for device memory.
-  std::unique_ptr<Communicator> Split(int color);
+  // come in one order. Not for device memory. `part`: what they are called, a literal.
+  std::unique_ptr<Communicator> Split(int color, const char* part = "part");
+
+  // Where this rank notes its calls and what it announces (comm/pulse.h), those of parts that are split off
+  // later too. It outlives them.
+  void set_pulse(Pulse* pulse) { pulse_ = pulse; }
 
   // A peer for which a call waits, and which neither moves bytes nor announces anything for longer, is lost:
   // CommError names it and what it did last. Time for which this process is stopped does not count. Off at
@@ -108,7 +114,7 @@ class Communicator {
   // No collective either: tells the others that this rank is alive and does `what`; they wait `silence`
   // longer than the deadline for what follows, until the next announcement. May be called often: only what is
   // new is sent at once. A rank that waits in a call says so by itself. On a part of a communicator it does
-  // nothing.
+  // nothing. Empty: what was announced last goes on.
   void Announce(std::string_view what, absl::Duration silence = absl::ZeroDuration());
 
  protected:
@@ -179,9 +185,12 @@ class Communicator {
   std::vector<Sign> signs_;      // by rank; empty: none was heard
   absl::Duration clock_;         // runs while this rank waits
   absl::Time told_ = absl::InfinitePast();
-  std::string announced_;
+  std::string announced_, phase_ = "starts";
   bool asked_ = false, has_asked_ = false;
   int64_t sent_bytes_ = 0;
+  Pulse* pulse_ = nullptr;
+  const char* part_ = "all";
+  int64_t collectives_ = 0;  // that have begun
 };
 
 // One rank: no peer to send to.

@@ -99,7 +99,7 @@ std::shared_ptr<Communicator> RanksOf(const MeshPart& part, const MeshPlace& pla
   const PartPlace in = PlaceIn(part, place);
   if (in.ranks == world.size()) return std::shared_ptr<Communicator>(&world, [](Communicator*) {});
   if (in.ranks == 1) return std::make_shared<SelfCommunicator>();
-  return world.Split(static_cast<int>(in.color));
+  return world.Split(static_cast<int>(in.color), part.name);
 }
 
 }  // namespace

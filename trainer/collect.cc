@@ -133,6 +133,7 @@ absl::Status RunCollect(const StageContext& context) {
     return status;
   };
   Communicator& world = context.mesh->world();
+  context.mesh->world().Announce("samples");
   for (int64_t first = 0, rollout = 0; first < config.prompts; first += kCollectedTogether, ++rollout) {
     RolloutRequest request;
     request.seed = context.recipe->seed;

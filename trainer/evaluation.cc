@@ -97,6 +97,7 @@ absl::StatusOr<std::vector<Group>> Evaluator::Sample(const Level& level, int64_t
   request.sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   request.records = records;
   RolloutCounts counts;
+  context_.mesh->world().Announce("measures");
   TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
   if (context_.sums != nullptr) TEMPER_RETURN_IF_ERROR(context_.sums->AddRecords(records));

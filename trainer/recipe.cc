@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
 #include "comm/mesh.h"
+#include "comm/watchdog.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
@@ -54,7 +55,7 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
     return absl::FailedPreconditionError(absl::StrCat(
         Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
   for (const auto& path : {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath,
-                           JournalPath, StatusPath, StopPath, LaunchScriptPath, LaunchedPath})
+                           JournalPath, StatusPath, StopPath, LaunchScriptPath, LaunchedPath, WatchDirectory})
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(path(run_directory)));
   for (const StageConfig& stage : recipe.stages)
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
@@ -142,14 +143,52 @@ Json StartLine(const RecipeConfig& recipe, Communicator& world) {
   gethostname(host, sizeof(host) - 1);
   Json hosts = Json::object();
   for (const std::string& name : world.Gather(host, 0)) hosts[name] = hosts.value(name, 0) + 1;
-  Json line = {{"ranks", world.size()},
-               {"hosts", hosts},
-               {"device", recipe.device},
-               {"pid", getpid()},
-               {"temper", kVersion}};
+  const std::string word = absl::StrCat(absl::Hex(absl::ToUnixNanos(absl::Now())), "-", getpid());
+  Json line = {{"start", world.AllGather(word)[0]}, {"ranks", world.size()}, {"hosts", hosts},
+               {"device", recipe.device},           {"pid", getpid()},       {"temper", kVersion}};
   if (const char* const job = std::getenv("SLURM_JOB_ID")) line["job"] = job;
   return line;
 }
+
+// From here on the ranks watch each other; null where there is one. Collective.
+absl::StatusOr<std::unique_ptr<Watchdog>> BeginWatch(const RecipeConfig& recipe, const Pulse& pulse,
+                                                     const std::string& run_directory,
+                                                     const std::string& start, Communicator& world) {
+  if (world.size() == 1) return nullptr;
+  const std::string folder = WatchDirectory(run_directory);
+  absl::Status made;
+  if (world.rank() == 0) {
+    made = RemoveTree(folder);
+    if (made.ok()) made = MakeDirectories(folder);
+  }
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(made, world));
+  return std::make_unique<Watchdog>(&pulse,
+                                    Watchdog::Options{.folder = folder,
+                                                      .start = start,
+                                                      .rank = world.rank(),
+                                                      .size = world.size(),
+                                                      .deadline_seconds = 60 * recipe.deadline_minutes});
+}
+
+void NoteSlow(const std::vector<Watchdog::Slow>& slow, Journal* journal) {
+  for (const Watchdog::Slow& one : slow) {
+    const absl::Status status =
+        journal->Add("slow", {{"rank", one.rank}, {"host", one.host}, {"what", one.text}});
+    if (!status.ok()) LogWarning(status.message());
+  }
+}
+
+// A rank's calls are noted as long as this lives.
+class NotedCalls {
+ public:
+  NotedCalls(Communicator* world, Pulse* pulse) : world_(*world) { world_.set_pulse(pulse); }
+  ~NotedCalls() { world_.set_pulse(nullptr); }
+  NotedCalls(const NotedCalls&) = delete;
+  NotedCalls& operator=(const NotedCalls&) = delete;
+
+ private:
+  Communicator& world_;
+};
 
 // What a start has when it begins.
 struct Start {
@@ -159,6 +198,7 @@ struct Start {
   const FirstRank& own;
   RunFiles files;
   kernels::Backend* backend;
+  Watchdog* watchdog;
 };
 
 class Runner {
@@ -171,6 +211,7 @@ class Runner {
         own_(start.own),
         files_(std::move(start.files)),
         backend_(start.backend),
+        watchdog_(start.watchdog),
         progress_(start.watched.progress) {}
 
   absl::Status Run() {
@@ -249,6 +290,8 @@ class Runner {
     context.mesh = &mesh_;
     context.backend = backend_;
     context.progress = &progress_;
+    context.watchdog = watchdog_;
+    if (watchdog_ != nullptr) watchdog_->BetweenSteps();
     context.stop = stop_;
     TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckPrograms(files_, stage.name), mesh_.world()));
     TEMPER_ASSIGN_OR_RETURN(context.from_directory, FromDirectory(stage));
@@ -390,6 +433,7 @@ class Runner {
   const FirstRank& own_;
   const RunFiles files_;
   kernels::Backend* const backend_;
+  Watchdog* const watchdog_;
   Progress& progress_;
   std::unique_ptr<Inputs> inputs_;
 };
@@ -425,14 +469,20 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
     TEMPER_ASSIGN_OR_RETURN(made, BackendByName(recipe.device, pool.get()));
     backend = made.get();
   }
-  if (recipe.deadline_minutes > 0) world.set_deadline(absl::Minutes(recipe.deadline_minutes));
+  // Beside the watchdog, and for the time before there is one: later, since this one sees less.
+  world.set_deadline(2 * absl::Minutes(recipe.deadline_minutes > 0 ? recipe.deadline_minutes : 10));
+  Pulse pulse;
+  const NotedCalls noted(&world, &pulse);
+  world.Announce("reads files");
+  std::unique_ptr<Watchdog> watchdog;
   FirstRank own;
   Progress progress(world.rank() == 0 ? Progress::StandardError() : Silent());
   // Whatever takes long asks now and then whether to stop: a sign of life.
   const std::function<bool()> alive = [&] {
-    world.Announce("samples, scores or reads files");
+    world.Announce("");
     if (own.journal != nullptr) {
       own.journal->SignOfLife(progress.state());
+      if (watchdog != nullptr) NoteSlow(watchdog->TakeSlow(), own.journal.get());
       if (own.journal->AskedToStop()) RequestStop();
     }
     return stop();
@@ -445,10 +495,13 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), watched));
   const Json line = StartLine(recipe, world);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(mesh.is_first() ? own.journal->Begin(line) : absl::OkStatus(), world));
+  TEMPER_ASSIGN_OR_RETURN(watchdog, BeginWatch(recipe, pulse, run_directory,
+                                               GetString(line, "start", "", "").value_or(""), world));
   const RecipeConfig stages = WithMeasuredStarts(recipe);
   absl::Status ran;
   try {
-    ran = Runner(stages, {run_directory, mesh, watched, own, std::move(files), backend}).Run();
+    ran =
+        Runner(stages, {run_directory, mesh, watched, own, std::move(files), backend, watchdog.get()}).Run();
   } catch (const PeerLeft& left) {
     if (own.journal != nullptr) own.journal->End(FromLastWords(left.words()));
     throw;
@@ -457,6 +510,8 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
     throw;
   }
   if (own.journal != nullptr) own.journal->End(ran);
+  watchdog.reset();
+  if (mesh.is_first() && ran.ok()) RemoveTree(WatchDirectory(run_directory)).IgnoreError();
   return ran;
 }
 

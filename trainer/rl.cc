@@ -130,6 +130,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   while (!session->finished()) {
     const int64_t rollout = session->state().step / config.updates_per_rollout;
     RlFigures figures;
+    context.mesh->world().Announce("samples");
     const absl::StatusOr<RolloutRequest> drawn = MakeRolloutRequest(*session, *problems, config, rollout);
     const absl::Status all_have = AllRanksOk(drawn.status(), context.mesh->world());
     if (!all_have.ok()) {

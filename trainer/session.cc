@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "comm/check.h"
+#include "comm/watchdog.h"
 #include "core/files/file.h"
 #include "core/log.h"
 #include "core/random.h"
@@ -188,6 +189,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }
   context_.progress->Step(state_.step, status_text);
+  if (context_.watchdog != nullptr) context_.watchdog->Step();
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
   // So is whether to keep it: the first rank's clock decides.

@@ -19,6 +19,7 @@ namespace temper {
 class Inputs;
 class Journal;
 class StageSums;
+class Watchdog;
 
 // What a stage gets from the recipe.
 struct StageContext {
@@ -38,6 +39,7 @@ struct StageContext {
   StageSums* sums = nullptr;
   Journal* journal = nullptr;
   Progress* progress = nullptr;
+  Watchdog* watchdog = nullptr;  // null: one rank
   std::function<bool()> stop;    // true once the user asked to stop
   int64_t repeated_updates = 0;  // that a crash took, after the checkpoint the stage resumes from
 };

@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "cli/job/child.h"
 #include "cli/report/run.h"
+#include "comm/watchdog.h"
 #include "core/files/file.h"
 #include "core/status.h"
 #include "trainer/run_directory/journal.h"
@@ -182,7 +183,15 @@ absl::StatusOr<RunState> ReadRunState(const std::string& run_directory) {
       state.lost_device_hours += hours.lost;
     }
   }
+  const auto found = ReadFound(WatchDirectory(run_directory));
+  if (found.ok() && !found->text.empty() && state.how == RunState::kRunning &&
+      found->start == StartOf(journal)) {
+    state.how = RunState::kLost;
+    state.why = found->text;
+    state.ended = found->unix_seconds;
+  }
   JudgeSilence(&state);
+  if (state.lives()) state.rank_lines = ReadSeen(WatchDirectory(run_directory));
   // A job that was launched after the last start, or that Slurm queued again.
   const std::string launched = TextOf(ReadJsonFile(LaunchedPath(run_directory)), "job");
   if (!launched.empty()) state.job = launched;

@@ -38,6 +38,7 @@ struct RunState {
   int64_t stage_number = 0, stages = 0, update = 0, updates = 0;  // from 1; updates: of the stage, 0: unknown
   std::optional<double> update_seconds;                           // lately
   std::string doing;                                              // "zero 3/100 acc 0.4 rollout 12/64"
+  std::vector<std::string> rank_lines;                            // how its ranks are, while they watch
   std::vector<std::string> alarms;                                // "alarm/loss 88 at update 3 of zero"
   double device_hours = 0, lost_device_hours = 0, cost_per_gpu_hour = 0;
 

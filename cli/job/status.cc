@@ -48,8 +48,8 @@ std::string More(const RunState& state) {
                               ? "its machine"
                               : absl::StrCat(state.hosts.begin().key(), ", process ", state.pid));
     case RunState::kLost:
-      return absl::StrCat(": was killed, or its machine went down, at ",
-                          Date(state.ended > 0 ? state.ended : state.last_sign),
+      return absl::StrCat(state.why.empty() ? ": was killed, or its machine went down" : ": " + state.why,
+                          ", at ", Date(state.ended > 0 ? state.ended : state.last_sign),
                           "; the same command goes on from the last checkpoint");
     case RunState::kStopped:
     case RunState::kFailed:
@@ -78,6 +78,7 @@ std::string Text(const RunState& state) {
   if (state.lives())
     absl::StrAppend(&text, "now      ", state.doing.empty() ? "" : Printable(state.doing, 400) + "; ",
                     "last sign of life ", Span(state.silent()), " ago\n");
+  for (const std::string& line : state.rank_lines) absl::StrAppend(&text, "         ", line, "\n");
   if (state.starts == 0) return text;
   std::vector<std::string> hosts;
   for (const auto& [host, ranks] : state.hosts.items())
@@ -115,6 +116,7 @@ Json JsonOf(const RunState& state) {
           {"update_seconds", number(state.update_seconds)},
           {"seconds_left", number(state.eta())},
           {"doing", state.doing},
+          {"rank_lines", state.rank_lines},
           {"last_sign", time(state.last_sign)},
           {"silent_seconds", state.silent()},
           {"ranks", state.ranks},

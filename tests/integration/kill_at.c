@@ -3,8 +3,10 @@
 // chosen moment inside a rollout, an update, the writing of a checkpoint or the change of a stage. Where it
 // is it tells by the files that are written, synced, renamed and removed.
 //
-// KILL_PHASE: rollout update checkpoint stage. KILL_COUNT: at which event of the phase. KILL_DELAY_US: update
-// only, how long after its beginning. KILL_LOG: a file that the last words are appended to.
+// KILL_PHASE: rollout update checkpoint evaluation stage. KILL_COUNT: at which event of the phase. KILL_DELAY_US:
+// update only, how long after its beginning. KILL_LOG: a file that the last words are appended to. KILL_RANK: of
+// mpirun's, which alone is killed; without, all. KILL_STOP: it is stopped (SIGSTOP) instead, and goes on when it is
+// told to.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -29,6 +31,7 @@ static const char* phase_of(const char* path) {
       strstr(path, "/.reference-"))
     return "checkpoint";
   if (length > 12 && strcmp(path + length - 12, "/checkpoints") == 0) return "checkpoint";
+  if (strstr(path, "/evaluation/") && strstr(path, ".records")) return "evaluation";
   if (strstr(path, "stage.json") || strstr(path, "summary.json") || strstr(path, "dataset.jsonl"))
     return "stage";
   if (strstr(path, "metrics.jsonl")) return "metrics";
@@ -42,6 +45,10 @@ static void die(const char* phase, const char* what, const char* path) {
   const int file = open(log, O_WRONLY | O_APPEND | O_CREAT, 0600);
   ssize_t (*real_write)(int, const void*, size_t) = dlsym(RTLD_NEXT, "write");
   if (file < 0 || real_write(file, line, length) != length) _exit(99);
+  if (getenv("KILL_STOP")) {
+    kill(getpid(), SIGSTOP);
+    return;
+  }
   kill(getpid(), SIGKILL);
   pause();
 }
@@ -56,6 +63,8 @@ static void* die_later(void* armed) {
 // Whether the call is the one to die in; `begins`: an update begins when it is done.
 static int event(const char* path, int begins) {
   const char* asked = getenv("KILL_PHASE");
+  const char *only = getenv("KILL_RANK"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (only != NULL && rank != NULL && strcmp(only, rank) != 0) return 0;
   const char* phase = asked == NULL || inside ? NULL : phase_of(path);
   if (phase == NULL) return 0;
   const long now = atomic_fetch_add(&clock_, 1) + 1;
@@ -84,7 +93,7 @@ ssize_t write(int file, const void* data, size_t size) {
   if (file > 2) {
     path_of(file, path);
     if (event(path, 0)) {
-      if (real(file, data, size / 2) >= 0) die(phase_of(path), "write", path);
+      if (getenv("KILL_STOP") || real(file, data, size / 2) >= 0) die(phase_of(path), "write", path);
     }
   }
   return real(file, data, size);

@@ -141,8 +141,8 @@ def main():
                 faults += 1
         silent = folder / "silent"
         code, errors = stop(temper, silent, 2, signal.SIGSTOP, "rank", settings=["deadline_minutes=0.1"])
-        good = code == 1 and "rank 1 was silent for 6s" in errors
-        print(f"2 ranks, SIGSTOP to one: {code}{'' if good else ': expected 1 and the name of the silent rank'}")
+        good = code == 75 and "process" in errors and "has given no sign of life for 7 s" in errors
+        print(f"2 ranks, SIGSTOP to one: {code}{'' if good else ': expected 75 and the name of the silent rank'}")
         if not good:
             print(errors)
             faults += 1

@@ -62,7 +62,7 @@ struct RecipeConfig {
   kernels::Type weights = kernels::Type::kF32;
   kernels::Type cache = kernels::Type::kF32;
   MeshSizes mesh;
-  double deadline_minutes = 10;
+  double deadline_minutes = 0;
   bool shared = false;
   double cost_per_gpu_hour = 0;
   std::string date;
@@ -96,10 +96,11 @@ struct RecipeConfig {
     v.Section("mesh", mesh, "How the ranks share the work.");
     v.Field(
         "deadline_minutes", deadline_minutes,
-        "A rank that others wait for and that shows no sign of life for so long is lost: the run ends, names "
-        "it, "
-        "and goes on from the last checkpoint when it is started again. Longer than a microbatch takes; 0: "
-        "none is.",
+        "A rank that others wait for and that shows no sign of life for so long is lost: the run names it "
+        "and "
+        "ends with 75, and goes on from the last checkpoint when it is started again. Longer than a "
+        "microbatch takes. 0: five times the median of the stage's last updates, at least 1 and at most 10, "
+        "which is also what holds before there are any.",
         Between(0.0, 1e6), Free());
     v.Field("date", date,
             "YYYY-MM-DD: the day that is written by chat templates that ask for one (Llama-3.2's); empty: "

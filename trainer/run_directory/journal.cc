@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "comm/watchdog.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -32,14 +33,49 @@ double LastSign(const std::string& run_directory, double journal_says) {
   return json.ok() ? std::max(journal_says, NumberOf(*json, "unix_seconds", 0)) : journal_says;
 }
 
+// Of a start that says nothing more: what its ranks found out, if they did.
+Json EndOfLost(const std::string& run_directory, const std::vector<Json>& journal) {
+  double at = LastSign(run_directory, NumberOf(journal.back(), "unix_seconds", 0));
+  const auto found = ReadFound(WatchDirectory(run_directory));
+  if (!found.ok() || found->text.empty() || found->start != StartOf(journal))
+    return {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}};
+  at = std::max(at, found->unix_seconds);
+  return {{"unix_seconds", at},
+          {"how", "lost"},
+          {"why", found->text},
+          {"rank", found->rank},
+          {"host", found->host}};
+}
+
 }  // namespace
 
-Journal::Journal(std::string run_directory)
+std::string StartOf(const std::vector<Json>& journal) {
+  for (auto event = journal.rbegin(); event != journal.rend(); ++event)
+    if (TextOf(*event, "event") == "start") return TextOf(*event, "start");
+  return "";
+}
+
+Journal::Journal(std::string run_directory, bool new_start)
     : run_directory_(std::move(run_directory)), told_(absl::Now()), looked_(absl::InfinitePast()) {
-  unlink(StopPath(run_directory_).c_str());
+  if (new_start) unlink(StopPath(run_directory_).c_str());
 }
 
 absl::Status Journal::Begin(const Json& start) {
+  TEMPER_RETURN_IF_ERROR(Open());
+  TEMPER_RETURN_IF_ERROR(Add("start", start));
+  WriteStatus(last_);
+  return absl::OkStatus();
+}
+
+absl::Status NoteRestart(const std::string& run_directory, const Json& fields) {
+  if (!FileExists(JournalPath(run_directory))) return absl::OkStatus();  // nothing had begun
+  Journal journal(run_directory, /*new_start=*/false);
+  TEMPER_RETURN_IF_ERROR(journal.Open());
+  return journal.Add("restart", fields);
+}
+
+// A start that has no end gets it.
+absl::Status Journal::Open() {
   const std::string path = JournalPath(run_directory_);
   const absl::StatusOr<std::vector<Json>> read = ReadJournal(run_directory_);
   if (!read.ok()) {  // no bit hangs on it
@@ -55,13 +91,10 @@ absl::Status Journal::Begin(const Json& start) {
     whole = static_cast<int64_t>(text.rfind('\n') + 1);
   }
   TEMPER_ASSIGN_OR_RETURN(file_, AppendFile::Open(path, whole));
-  if (!before.empty() && TextOf(before.back(), "event") != "end") {
-    const double at = LastSign(run_directory_, NumberOf(before.back(), "unix_seconds", 0));
-    TEMPER_RETURN_IF_ERROR(Add("end", {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}}));
-  }
-  TEMPER_RETURN_IF_ERROR(Add("start", start));
-  WriteStatus(last_);
-  return absl::OkStatus();
+  if (before.empty()) return absl::OkStatus();
+  const std::string last = TextOf(before.back(), "event");
+  if (last == "end" || last == "restart") return absl::OkStatus();
+  return Add("end", EndOfLost(run_directory_, before));
 }
 
 absl::Status Journal::Add(const std::string& event, Json fields) {
@@ -124,9 +157,9 @@ StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
     bool lost;
   };
   std::vector<Piece> pieces;
-  double ranks = 1, since = 0;
+  double ranks = 1, since = 0, ended = 0;
   int starts = 0;
-  bool starting = false, inside = false;
+  bool starting = false, inside = false, kept = false;  // kept: the machines are, from `ended` on
   const auto add = [&](double until, double step, bool lost) {
     pieces.push_back({std::max(0.0, until - since) * ranks / 3600, step, lost});
     since = until;
@@ -137,8 +170,9 @@ StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
     if (kind == "start") {
       ++starts;
       ranks = NumberOf(event, "ranks", 1);
-      since = at;
+      since = kept ? ended : at;
       starting = true;
+      kept = false;
     } else if (kind == "stage") {
       inside = TextOf(event, "stage") == stage;
       if (inside) {
@@ -150,9 +184,15 @@ StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
         since = at;
       }
       starting = false;
+    } else if (kind == "restart") {
+      kept = true;
     } else if (inside && (kind == "saved" || kind == "finished" || kind == "end")) {
       add(at, step, false);
       inside = kind == "saved";
+    }
+    if (kind == "end") {
+      ended = at;
+      kept = false;
     }
   }
   StageHours hours;

@@ -17,20 +17,27 @@
 namespace temper {
 
 // Lines of journal.jsonl, each with its `event` and `unix_seconds`:
-//   start     ranks, hosts (how many of them where), device, pid, temper; job where Slurm started it
+//   start     start (its own word), ranks, hosts (how many of them where), device, pid, temper; job where
+//   Slurm
+//             started it
 //   stage     stage; of one that trains also step, after which it goes on
 //   saved     stage, step: a checkpoint stands
 //   finished  stage
-//   end       how (finished, stopped, failed, or lost: it only fell silent), why
+//   restart   of `temper supervise`, between two starts: code, with which the ranks ended, and seconds until
+//             the next ones begin; without: hosts that it leaves out
+//   slow      rank, host, what: the others waited for it (comm/watchdog.h)
+//   end       how (finished, stopped, failed, or lost: it only fell silent), why; rank and host where its
+//             ranks found one that was lost
 // status.json is rewritten every few seconds and says what goes on. For the first rank, which holds the run's
 // lock; one thread.
 class Journal {
  public:
-  // Forgets a request to stop, which is of an earlier start. Nothing is written before Begin, but for signs
-  // of life after some seconds.
-  explicit Journal(std::string run_directory);
+  // Of a new start: forgets a request to stop, which is of an earlier one. Nothing is written before Begin,
+  // but for signs of life after some seconds.
+  explicit Journal(std::string run_directory, bool new_start = true);
 
-  // A start begins. Where the one before has no end, its last sign of life becomes that.
+  // A start begins. Where the one before has no end, its last sign of life becomes that, or what its ranks
+  // found out.
   absl::Status Begin(const Json& start);
   // Durable when it returns.
   absl::Status Add(const std::string& event, Json fields);
@@ -42,6 +49,8 @@ class Journal {
   bool AskedToStop();
 
  private:
+  friend absl::Status NoteRestart(const std::string& run_directory, const Json& fields);
+  absl::Status Open();
   void WriteStatus(const Progress::State& at);
   const std::string run_directory_;
   std::unique_ptr<AppendFile> file_;  // null: not begun
@@ -49,13 +58,20 @@ class Journal {
   Progress::State last_;
 };
 
+// Between two starts, by whoever has the run's lock: where the one before has no end it gets it, then comes
+// `restart`.
+absl::Status NoteRestart(const std::string& run_directory, const Json& fields);
+
 // All whole lines; none where there is no journal. Errors: a line that is no event.
 absl::StatusOr<std::vector<Json>> ReadJournal(const std::string& run_directory);
 
+// The word of the newest start; empty: there is none.
+std::string StartOf(const std::vector<Json>& journal);
+
 // What a stage's ranks were held for, in hours of a rank, up to the last event: from its beginning, the time
-// until a start went on with it included. Lost of it is what faults and restarts took: until it went on, and
-// after the checkpoint from which it did. A stage that trains nothing keeps its samples, and loses the first
-// alone.
+// until a start went on with it included, and before that the time in which `temper supervise` kept the
+// machines. Lost of it is what faults and restarts took: until it went on, and after the checkpoint from
+// which it did. A stage that trains nothing keeps its samples, and loses the first alone.
 struct StageHours {
   double held = 0, lost = 0;
 };

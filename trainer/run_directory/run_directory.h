@@ -21,6 +21,8 @@ inline std::string ReportPath(const std::string& run) { return run + "/report.ht
 // how it was launched.
 inline std::string JournalPath(const std::string& run) { return run + "/journal.jsonl"; }
 inline std::string StatusPath(const std::string& run) { return run + "/status.json"; }
+// What its ranks say of themselves to each other (comm/watchdog.h), while it runs and when one was lost.
+inline std::string WatchDirectory(const std::string& run) { return run + "/.watch"; }
 inline std::string StopPath(const std::string& run) { return run + "/stop"; }
 inline std::string LaunchScriptPath(const std::string& run) { return run + "/launch.sh"; }
 inline std::string LaunchedPath(const std::string& run) { return run + "/launched.json"; }

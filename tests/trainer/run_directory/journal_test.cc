@@ -43,6 +43,15 @@ TEST(Hours, AfterTheCheckpointAreLostToAFaultAndSoIsTheNextStart) {
   EXPECT_THAT(hours.lost, DoubleEq(4 + 2));
 }
 
+TEST(Hours, InWhichASupervisorKeepsTheMachinesAreLost) {
+  const std::vector<Json> journal = {Start(0, 60),         Stage(0, "zero", 0),  Saved(10, 5),
+                                     Event("end", 14),     Event("restart", 15), Start(20, 60),
+                                     Stage(22, "zero", 5), Event("finished", 30)};
+  const StageHours hours = HoursOf(journal, "zero");
+  EXPECT_THAT(hours.held, DoubleEq(30));
+  EXPECT_THAT(hours.lost, DoubleEq(4 + 8));
+}
+
 TEST(Hours, AreLostBackToTheCheckpointThatWasWhole) {
   const std::vector<Json> journal = {Start(0, 60),         Stage(0, "zero", 0),  Saved(10, 5),
                                      Saved(20, 10),        Event("end", 20),     Start(20, 60),

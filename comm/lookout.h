@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "comm/pulse.h"
+#include "core/json/json.h"
+
+namespace temper {
+
+// What a rank publishes of itself.
+struct Sighting {
+  std::string start;  // which start of the run it belongs to
+  int rank = 0;
+  std::string host;
+  int64_t pid = 0;
+  int64_t beats = 0;  // grows as long as its process runs, whatever its main thread does
+  RankState state;
+};
+std::string SightingText(const Sighting& sighting);  // a line of JSON
+absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string& name);
+
+// A rank for which the others wait in vain, or that they have lost.
+struct Finding {
+  int rank = 0;
+  std::string host;
+  std::string text;  // "rank 1 (n2, process 4711) ..", one line
+};
+
+// Judges the ranks of a run by what one of them sees of the others: by changes alone, never by another
+// machine's clock. Has no clock, no files and no thread of its own.
+class Lookout {
+ public:
+  Lookout(int rank, int size) : rank_(rank), ranks_(size) {}
+
+  // The rank was seen so. Rank numbers that nobody sees are not judged.
+  void See(const Sighting& sighting);
+  // From now on the rank is to be seen: one that never is, is lost.
+  void Expect(int rank) { ranks_[rank].expected = true; }
+  // The watcher was awake for so long since it last looked.
+  void Pass(absl::Duration passed);
+
+  // Somebody whose process shows no sign for longer than the deadline; else one that stands still for longer,
+  // and what it announced besides, while another waits for it, at the end of a chain of such; else ranks
+  // that wait for each other.
+  std::optional<Finding> Judge(absl::Duration deadline) const;
+
+  // The rank that the others waited for longest in the last minute, and which part of that time, of 1.
+  struct Straggler {
+    int rank = -1;
+    double share = 0;
+  };
+  Straggler Slowest() const;
+  // "rank 1 (n2, process 4711): updates, for 3 s": those that stand still longest first, at most eight.
+  std::vector<std::string> Ranks() const;
+  const Sighting& of(int rank) const { return ranks_[rank].seen; }
+
+ private:
+  struct Watched {
+    bool expected = false;
+    Sighting seen;
+    absl::Duration quiet = absl::ZeroDuration();  // since its process gave a sign
+    absl::Duration still = absl::ZeroDuration();  // since its main thread did
+    double share = 0;                             // of the time that others waited for it
+  };
+  // The last of those who wait for each other, from `rank` on; -1: they wait in a ring.
+  int EndOf(int rank) const;
+  bool Waits(int rank) const;
+  bool IsStill(int rank, absl::Duration deadline) const;
+  std::string Name(int rank) const;
+  std::string At(int rank) const;
+  std::string Waiting(int rank) const;
+  Finding Found(int rank, const std::string& text) const;
+
+  const int rank_;
+  std::vector<Watched> ranks_;
+};
+
+}  // namespace temper

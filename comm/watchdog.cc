@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/watchdog.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "core/files/file.h"
+#include "core/log.h"
+#include "core/status.h"
+#include "core/text.h"
+
+namespace temper {
+namespace {
+
+constexpr int kExit = 75;  // the same command goes on
+constexpr size_t kSteps = 32;
+constexpr size_t kSightingBytes = 768;
+constexpr double kSlow = 0.5;  // of a minute that the others waited for one
+constexpr absl::Duration kShortest = absl::Minutes(1), kLongest = absl::Minutes(10);
+constexpr absl::Duration kAfterTheFirst = absl::Seconds(5);  // others than rank 1 judge the first rank later
+constexpr absl::Duration kBetweenSeen = absl::Seconds(5);
+
+std::string ThisHost() {
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  return host;
+}
+
+std::string FoundPath(const std::string& folder) { return folder + "/found.json"; }
+std::string SeenPath(const std::string& folder) { return folder + "/seen.json"; }
+
+absl::Duration BetweenLooks(absl::Duration deadline) {
+  return std::clamp(deadline / 16, absl::Milliseconds(50), absl::Seconds(3));
+}
+
+// In place: one size, so that a file is whole whenever it is read; of signs of life none has to last.
+bool Overwrite(const std::string& path, std::string text) {
+  text.resize(std::max(text.size(), kSightingBytes - 1), ' ');
+  text += '\n';
+  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  if (file < 0) return false;
+  const ssize_t size = static_cast<ssize_t>(text.size());
+  const bool written = pwrite(file, text.data(), text.size(), 0) == size && ftruncate(file, size) == 0;
+  return close(file) == 0 && written;
+}
+
+double Now() { return static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3; }
+
+}  // namespace
+
+Watchdog::Watchdog(const Pulse* pulse, Options options)
+    : pulse_(*pulse),
+      options_(std::move(options)),
+      lookout_(options_.rank, options_.size),
+      warned_(static_cast<size_t>(options_.size), false),
+      last_step_(absl::InfinitePast()) {
+  mine_.start = options_.start;
+  mine_.rank = options_.rank;
+  mine_.host = ThisHost();
+  mine_.pid = getpid();
+  lookout_.See(mine_);
+  for (int r = 0; r < options_.size; ++r)
+    if (options_.rank == 0 || r == 0) lookout_.Expect(r);
+  // Signals are the main thread's.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { Watch(); });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Watchdog::~Watchdog() {
+  {
+    absl::MutexLock lock(&mutex_);
+    over_ = true;
+    changed_.SignalAll();
+  }
+  thread_.join();
+}
+
+void Watchdog::Step() {
+  absl::MutexLock lock(&mutex_);
+  const absl::Time now = absl::Now();
+  if (last_step_ != absl::InfinitePast()) {
+    if (steps_.size() == kSteps) steps_.erase(steps_.begin());
+    steps_.push_back(absl::ToDoubleSeconds(now - last_step_));
+  }
+  last_step_ = now;
+}
+
+void Watchdog::BetweenSteps() {
+  absl::MutexLock lock(&mutex_);
+  last_step_ = absl::InfinitePast();
+  steps_.clear();
+}
+
+absl::Duration Watchdog::deadline() const {
+  if (options_.deadline_seconds > 0) return absl::Seconds(options_.deadline_seconds);
+  absl::MutexLock lock(&mutex_);
+  if (steps_.empty()) return kLongest;
+  std::vector<double> sorted = steps_;
+  std::sort(sorted.begin(), sorted.end());
+  return std::clamp(absl::Seconds(5 * sorted[sorted.size() / 2]), kShortest, kLongest);
+}
+
+std::vector<Watchdog::Slow> Watchdog::TakeSlow() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(slow_, {});
+}
+
+std::string Watchdog::PathOf(int rank) const {
+  return absl::StrFormat("%s/rank-%04d", options_.folder, rank);
+}
+
+// Time for which this process was stopped is no time in which it watched.
+void Watchdog::Watch() {
+  absl::Time looked = absl::Now(), wrote = looked;
+  while (!ended_) {
+    const absl::Duration between = BetweenLooks(deadline());
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!over_) changed_.WaitWithTimeout(&mutex_, between);
+      if (over_) return;
+    }
+    const absl::Time now = absl::Now();
+    lookout_.Pass(std::clamp(now - looked, absl::ZeroDuration(), 2 * between));
+    looked = now;
+    Publish();
+    LookAround();
+    if (options_.rank == 0) {
+      Warn();
+      if (now - wrote > kBetweenSeen) {
+        WriteSeen();
+        wrote = now;
+      }
+    } else if (OthersHaveFound()) {
+      return;
+    }
+    const absl::Duration late = options_.rank > 1 ? kAfterTheFirst : absl::ZeroDuration();
+    if (const auto finding = lookout_.Judge(deadline() + late)) return Found(*finding);
+  }
+}
+
+void Watchdog::Publish() {
+  ++mine_.beats;
+  mine_.state = pulse_.Read();
+  if (Overwrite(PathOf(options_.rank), SightingText(mine_))) lookout_.See(mine_);
+}
+
+// One that cannot be read, or is half-written, is seen the next time.
+void Watchdog::LookAround() {
+  for (int r = 0; r < (options_.rank == 0 ? options_.size : 1); ++r) {
+    if (r == options_.rank) continue;
+    const auto text = ReadFile(PathOf(r), 1 << 16);
+    if (!text.ok()) continue;
+    const auto seen = ParseSighting(*text, "");
+    if (seen.ok() && seen->start == options_.start && seen->rank == r) lookout_.See(*seen);
+  }
+}
+
+bool Watchdog::OthersHaveFound() {
+  const auto report = ReadFound(options_.folder);
+  if (!report.ok() || report->start != options_.start) return false;
+  ended_ = true;
+  const std::string line = absl::StrCat("ends, since ", report->text);
+  if (!options_.end) EndProcess(line);
+  options_.end(line);
+  return true;
+}
+
+// Once a standstill is half way to its deadline, and of each rank that the others wait for most of a minute.
+void Watchdog::Warn() {
+  const absl::Duration limit = deadline();
+  if (const auto finding = lookout_.Judge(limit / 2)) {
+    const int64_t signs = lookout_.of(finding->rank).state.signs;
+    if (std::exchange(warned_at_, signs) != signs)
+      LogWarning(finding->text, "; the run ends when it lasts for ", absl::FormatDuration(limit));
+  }
+  const Lookout::Straggler slowest = lookout_.Slowest();
+  if (slowest.share < kSlow || warned_[static_cast<size_t>(slowest.rank)]) return;
+  warned_[static_cast<size_t>(slowest.rank)] = true;
+  const Sighting& seen = lookout_.of(slowest.rank);
+  const std::string text =
+      absl::StrFormat("the others waited for rank %d (%s) for %.0f%% of the last minute: %s", slowest.rank,
+                      Printable(seen.host, 100), 100 * slowest.share, Printable(seen.state.phase, 100));
+  LogWarning(text);
+  absl::MutexLock lock(&mutex_);
+  slow_.push_back({slowest.rank, seen.host, text});
+}
+
+void Watchdog::WriteSeen() {
+  Json lines = Json::array();
+  const Lookout::Straggler slowest = lookout_.Slowest();
+  if (slowest.share >= 0.1)
+    lines.push_back(absl::StrFormat("the others waited for rank %d (%s) for %.0f%% of the last minute",
+                                    slowest.rank, Printable(lookout_.of(slowest.rank).host, 100),
+                                    100 * slowest.share));
+  for (const std::string& line : lookout_.Ranks()) lines.push_back(line);
+  Overwrite(SeenPath(options_.folder), DumpJson({{"start", options_.start}, {"lines", lines}}));
+}
+
+void Watchdog::Found(const Finding& finding) {
+  ended_ = true;
+  const Json json = {{"start", options_.start}, {"unix_seconds", Now()}, {"rank", finding.rank},
+                     {"host", finding.host},    {"text", finding.text},  {"found_by", options_.rank}};
+  WriteFileAtomic(FoundPath(options_.folder), DumpJson(json) + "\n").IgnoreError();
+  if (!options_.end) EndProcess(finding.text);
+  options_.end(finding.text);
+}
+
+// Whoever started the ranks ends the others: mpirun in 2 s, srun with --kill-on-bad-exit.
+void Watchdog::EndProcess(const std::string& line) const {
+  LogError(line, "; the same command goes on from the last checkpoint");
+  _exit(kExit);
+}
+
+absl::StatusOr<WatchdogReport> ReadFound(const std::string& folder) {
+  WatchdogReport report;
+  const std::string path = FoundPath(folder);
+  if (!FileExists(path)) return report;
+  TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
+  TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
+  TEMPER_ASSIGN_OR_RETURN(report.start, GetString(json, "start", path));
+  TEMPER_ASSIGN_OR_RETURN(report.host, GetString(json, "host", path));
+  TEMPER_ASSIGN_OR_RETURN(report.text, GetString(json, "text", path));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t rank, GetInt(json, "rank", path));
+  TEMPER_ASSIGN_OR_RETURN(report.unix_seconds, GetDouble(json, "unix_seconds", path));
+  report.rank = static_cast<int>(rank);
+  return report;
+}
+
+std::vector<std::string> ReadSeen(const std::string& folder) {
+  std::vector<std::string> lines;
+  const auto text = ReadFile(SeenPath(folder), 1 << 20);
+  const auto json = text.ok() ? ParseJson(*text, "") : text.status();
+  const Json* const all = json.ok() ? Find(*json, "lines") : nullptr;
+  if (all == nullptr || !all->is_array()) return lines;
+  for (const Json& line : *all)
+    if (line.is_string()) lines.push_back(Printable(line.get<std::string>(), 400));
+  return lines;
+}
+
+}  // namespace temper

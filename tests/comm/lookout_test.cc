@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/lookout.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace temper {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr absl::Duration kDeadline = absl::Seconds(60);
+
+// Ranks that give a sign each time they are seen, unless told otherwise.
+class World {
+ public:
+  explicit World(int size) : lookout(0, size), ranks(size) {
+    for (int r = 0; r < size; ++r) {
+      ranks[r].start = "1";
+      ranks[r].rank = r;
+      ranks[r].host = absl::StrCat("n", r);
+      ranks[r].pid = 100 + r;
+      ranks[r].state.phase = "updates";
+      lookout.See(ranks[r]);
+    }
+  }
+  void Waits(int rank, int for_rank) {
+    ranks[rank].state.operation = "Receive";
+    ranks[rank].state.part = "dp";
+    ranks[rank].state.number = 12;
+    ranks[rank].state.bytes = 64;
+    ranks[rank].state.waits_for = for_rank;
+  }
+  // `beats`, `signs`: of whom.
+  void Go(int seconds, std::vector<int> beats, std::vector<int> signs) {
+    for (int i = 0; i < seconds; ++i) {
+      lookout.Pass(absl::Seconds(1));
+      for (const int r : beats) ++ranks[r].beats;
+      for (const int r : signs) ++ranks[r].state.signs;
+      for (const Sighting& rank : ranks) lookout.See(rank);
+    }
+  }
+  std::string Judged() {
+    const auto finding = lookout.Judge(kDeadline);
+    return finding ? absl::StrCat(finding->rank, " ", finding->host, ": ", finding->text) : "";
+  }
+
+  Lookout lookout;
+  std::vector<Sighting> ranks;
+};
+
+TEST(Lookout, WhatIsPublishedComesBack) {
+  Sighting mine{.start = "3", .rank = 2, .host = "n\"2", .pid = 4711, .beats = 9, .state = {}};
+  mine.state = {.signs = 77,
+                .phase = "writes a checkpoint",
+                .silence = absl::Milliseconds(1500),
+                .operation = "Sum",
+                .part = "all",
+                .number = 812,
+                .bytes = 8,
+                .waits_for = 1,
+                .waited = absl::Milliseconds(250)};
+  const auto read = ParseSighting(SightingText(mine), "rank-0002");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(SightingText(*read), SightingText(mine));
+  EXPECT_FALSE(ParseSighting(SightingText(mine).substr(0, 90), "rank-0002").ok());
+}
+
+TEST(Lookout, RanksThatGiveSignsAreLeftAlone) {
+  World world(3);
+  world.Waits(0, 1);
+  world.Waits(1, 2);
+  world.Go(600, {0, 1, 2}, {2});
+  EXPECT_EQ(world.Judged(), "");
+}
+
+TEST(Lookout, AStoppedOrLostProcessIsNamedWithWhoWaitsForIt) {
+  World world(3);
+  world.Waits(0, 1);
+  world.Go(60, {0, 2}, {2});
+  EXPECT_EQ(world.Judged(), "");
+  world.Go(1, {0, 2}, {2});
+  EXPECT_THAT(
+      world.Judged(),
+      AllOf(HasSubstr("1 n1: rank 1 (n1, process 101) has given no sign of life for 61 s"),
+            HasSubstr("last seen: updates; rank 0 waits for it: updates, in Receive (collective 12 of "
+                      "dp, 64 bytes)")));
+}
+
+TEST(Lookout, ARankThatIsNeverSeenIsLost) {
+  Lookout lookout(0, 2);
+  lookout.Expect(1);
+  lookout.Pass(absl::Seconds(61));
+  const auto finding = lookout.Judge(kDeadline);
+  ASSERT_TRUE(finding.has_value());
+  EXPECT_THAT(finding->text, HasSubstr("rank 1 has given no sign of life for 61 s"));
+}
+
+TEST(Lookout, OneThatStandsStillIsNamedAtTheEndOfThoseThatWait) {
+  World world(4);
+  world.Waits(0, 1);
+  world.Waits(1, 3);
+  world.Waits(2, 3);
+  world.ranks[3].state.phase = "samples";
+  world.Go(61, {0, 1, 2, 3}, {});
+  EXPECT_THAT(world.Judged(),
+              AllOf(HasSubstr("3 n3: rank 3 (n3, process 103) has stood still for 61 s: samples"),
+                    HasSubstr("rank 0 waits for rank 1"), HasSubstr("rank 2 waits for it")));
+}
+
+TEST(Lookout, ASilenceThatWasAnnouncedIsWaitedFor) {
+  World world(2);
+  world.Waits(0, 1);
+  world.ranks[1].state.silence = absl::Seconds(40);
+  world.Go(100, {0, 1}, {});
+  EXPECT_EQ(world.Judged(), "");
+  world.Go(1, {0, 1}, {});
+  EXPECT_NE(world.Judged(), "");
+}
+
+TEST(Lookout, NobodyIsBlamedForWhomNobodyWaits) {
+  World world(2);
+  world.Go(300, {0, 1}, {0});
+  EXPECT_EQ(world.Judged(), "");
+}
+
+TEST(Lookout, RanksThatWaitForEachOtherAreToldFromOneThatHangs) {
+  World world(4);
+  world.Waits(0, 1);  // outside of the ring, on the way to it
+  world.Waits(1, 2);
+  world.Waits(2, 3);
+  world.Waits(3, 1);
+  world.Go(61, {0, 1, 2, 3}, {});
+  EXPECT_THAT(world.Judged(), AllOf(HasSubstr("ranks wait for each other for 61 s: the network"),
+                                    HasSubstr("rank 3 (n3, process 103) waits for rank 1")));
+  EXPECT_THAT(world.Judged(), testing::Not(HasSubstr("rank 0")));
+}
+
+TEST(Lookout, ARankThatOthersWaitForMostIsASlowOne) {
+  World world(3);
+  world.Go(60, {0, 1, 2}, {0, 1, 2});
+  EXPECT_EQ(world.lookout.Slowest().rank, -1);
+  world.Waits(0, 2);
+  world.Waits(1, 0);
+  world.Go(120, {0, 1, 2}, {0, 1, 2});
+  EXPECT_EQ(world.lookout.Slowest().rank, 2);
+  EXPECT_GT(world.lookout.Slowest().share, 0.8);
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "comm/watchdog.h"
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "comm/threads.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/core/test_folder.h"
+
+namespace temper {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+// Ranks with watchdogs in one folder, whose ends are noted.
+class Watched {
+ public:
+  Watched(const std::string& folder, int size, double deadline) : pulses(size), said(size), ended(size) {
+    for (int r = 0; r < size; ++r) {
+      dogs.push_back(
+          std::make_unique<Watchdog>(&pulses[r], Watchdog::Options{.folder = folder,
+                                                                   .start = "7",
+                                                                   .rank = r,
+                                                                   .size = size,
+                                                                   .deadline_seconds = deadline,
+                                                                   .end = [this, r](const std::string& line) {
+                                                                     said[r] = line;
+                                                                     ended[r] = true;
+                                                                   }}));
+    }
+  }
+  bool Ends(int rank, absl::Duration within) {
+    const absl::Time until = absl::Now() + within;
+    while (!ended[rank] && absl::Now() < until) absl::SleepFor(absl::Milliseconds(5));
+    return ended[rank];
+  }
+
+  std::vector<Pulse> pulses;
+  std::vector<std::string> said;
+  std::vector<std::atomic<bool>> ended;
+  std::vector<std::unique_ptr<Watchdog>> dogs;
+};
+
+class Watchdogs : public testing::Test {
+ protected:
+  const TestFolder folder_;
+  const std::string root_ = folder_.path();
+};
+
+TEST_F(Watchdogs, WhoseProcessIsGoneIsNamedByTheFirstRankAndAllEnd) {
+  Watched watched(root_, 3, 0.4);
+  watched.pulses[1].Say("updates", absl::ZeroDuration());
+  absl::SleepFor(absl::Milliseconds(150));
+  watched.dogs[1].reset();  // as if the process were stopped: its file stays
+  ASSERT_TRUE(watched.Ends(0, absl::Seconds(10)));
+  EXPECT_THAT(watched.said[0],
+              AllOf(HasSubstr("rank 1 ("), HasSubstr("no sign of life"), HasSubstr("updates")));
+  ASSERT_TRUE(watched.Ends(2, absl::Seconds(10)));
+  EXPECT_EQ(watched.said[2], "ends, since " + watched.said[0]);
+  const auto found = ReadFound(root_);
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(found->start, "7");
+  EXPECT_EQ(found->rank, 1);
+  EXPECT_EQ(found->text, watched.said[0]);
+}
+
+TEST_F(Watchdogs, TheFirstRankIsWatchedByTheSecond) {
+  Watched watched(root_, 2, 0.4);
+  absl::SleepFor(absl::Milliseconds(150));
+  watched.dogs[0].reset();
+  ASSERT_TRUE(watched.Ends(1, absl::Seconds(10)));
+  EXPECT_THAT(watched.said[1], HasSubstr("rank 0 ("));
+}
+
+TEST_F(Watchdogs, AnotherStartsFilesAreNoSign) {
+  std::ofstream(absl::StrCat(root_, "/found.json"))
+      << R"({"start":"6","host":"n","text":"old","rank":1,"unix_seconds":1})";
+  Watched watched(root_, 2, 0.3);
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_FALSE(watched.ended[0] || watched.ended[1]);
+}
+
+// Calls of a communicator and its parts are seen from outside while they wait.
+TEST_F(Watchdogs, ACallThatWaitsInVainIsSeenWithItsPartAndNumber) {
+  ThreadWorld world(3);
+  std::vector<Pulse> pulses(3);
+  Watched watched(root_, 3, 60);
+  std::atomic<bool> over = false;
+  RankState seen;
+  std::thread looks([&] {
+    while (seen.waits_for < 0) {
+      absl::SleepFor(absl::Milliseconds(5));
+      seen = pulses[0].Read();
+    }
+    over = true;
+  });
+  world.Run([&](Communicator& comm) {
+    comm.set_pulse(&pulses[comm.rank()]);
+    const std::unique_ptr<Communicator> part = comm.Split(comm.rank() == 1 ? 1 : 0, "dp");
+    comm.Announce("updates");
+    if (comm.rank() == 1) return;
+    part->Barrier();
+    if (part->rank() == 1)
+      while (!over) absl::SleepFor(absl::Milliseconds(5));
+    part->Sum(1);
+  });
+  looks.join();
+  EXPECT_EQ(seen.waits_for, 2);  // of all, not of the part
+  EXPECT_EQ(seen.operation, "Sum");
+  EXPECT_EQ(seen.part, "dp");
+  EXPECT_EQ(seen.number, 2);
+  EXPECT_EQ(seen.bytes, 8);
+  EXPECT_EQ(seen.phase, "updates");
+  EXPECT_EQ(pulses[0].Read().operation, "");
+}
+
+TEST_F(Watchdogs, TheDeadlineFollowsTheSteps) {
+  Pulse pulse;
+  Watchdog dog(&pulse, {.folder = root_, .start = "1"});
+  EXPECT_EQ(dog.deadline(), absl::Minutes(10));
+  dog.Step();
+  EXPECT_EQ(dog.deadline(), absl::Minutes(10));
+  dog.Step();
+  EXPECT_EQ(dog.deadline(), absl::Minutes(1));
+  dog.BetweenSteps();
+  EXPECT_EQ(dog.deadline(), absl::Minutes(10));
+}
+
+}  // namespace
+}  // namespace temper

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The watchdog through the program (configs/tiny/short.yaml under mpirun, deadline 3 s): a rank that is stopped in a rollout, an update,
+the writing of a checkpoint or an evaluation is named, with machine and what it was at, on standard error, in `temper status`
+and in the journal, and all end with 75 in time; a slow rank and a job that sleeps as a whole are left alone. What goes on ends with the
+digest of one rank.
+
+Usage: watchdog.py TEMPER [--all]     Needs cc and mpirun. A quick set, or with --all every phase, first rank and others, and dead
+ranks. Takes 40 s or 3 minutes.
+"""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
+                   OMPI_MCA_btl_vader_single_copy_mechanism="none")
+RECIPE, DEADLINE, LATE, LAUNCHER = "configs/tiny/short.yaml", 3, 10, 8
+WORDS = dict(rollout="samples", update="updates", checkpoint="writes a checkpoint", evaluation="measures")
+QUICK = [("rollout", 1, "stop", 2), ("checkpoint", 0, "stop", 3)]
+ALL = [(phase, rank, "stop", 3) for phase in WORDS for rank in (0, 1)] + [(phase, 1, "kill", 2) for phase in WORDS]
+
+
+def ranks_below(pid):
+    found = []
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        name = pathlib.Path(f"/proc/{child}/comm").read_text().strip()
+        found += [int(child)] if name == "temper" else ranks_below(child)
+    return found
+
+
+def start(temper, run, ranks, before=()):
+    command = ["mpirun", "-n", str(ranks), *before, temper, "run", RECIPE, "--run-dir", str(run), "--set", f"deadline_minutes={DEADLINE / 60}"]
+    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def digest(temper, run):
+    return subprocess.run([temper, "inspect", str(run), "--digest"], capture_output=True, text=True, check=True).stdout
+
+
+def check(holds, what):
+    if not holds:
+        raise AssertionError(what)
+
+
+def lost(temper, folder, run, fault):
+    """A rank that is stopped or killed inside a phase: what is said of it, and when."""
+    phase, rank, how, ranks = fault
+    log = folder / f"{run.name}.log"
+    kill = dict(LD_PRELOAD=folder / "kill_at.so", KILL_PHASE=phase, KILL_COUNT=3, KILL_DELAY_US=3000, KILL_LOG=log, KILL_RANK=rank)
+    if how == "stop":
+        kill["KILL_STOP"] = 1
+    started = start(temper, run, ranks, ["env", *(f"{key}={value}" for key, value in kill.items())])
+    _, said = started.communicate(timeout=120)
+    took = time.time() - log.stat().st_mtime if log.exists() else -1
+    check(took >= 0, f"no rank was stopped: {said}")
+    status = json.loads(subprocess.run([temper, "status", str(run), "--json"], capture_output=True, text=True, check=True).stdout)
+    if how == "kill":
+        check(started.returncode == 137 and took < 5 + LAUNCHER, f"{started.returncode} after {took:.1f} s: {said}")
+        return took, ""
+    check(started.returncode == 75, f"{started.returncode}: {said}")
+    check(took < DEADLINE + LATE, f"it took {took:.1f} s: {said}")
+    line = re.search(rf"error: (rank {rank} \({socket.gethostname()}, process \d+\) has given no sign of life for \d s.*)", said)
+    check(line and WORDS[phase] in line[1], f"not {WORDS[phase]}: {said}")
+    check(status["state"] == "lost" and status["why"] and status["why"] in line[1], status)
+    return took, status["why"]
+
+
+def goes_on(temper, run, whole, why=""):
+    subprocess.run([temper, "run", RECIPE, "--run-dir", str(run)], capture_output=True, check=True)
+    check(digest(temper, run) == whole, f"{run}: another digest")
+    ends = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines() if '"end"' in line]
+    check(not why or (ends[0]["how"] == "lost" and ends[0]["why"] == why), ends)
+    check(not (run / ".watch").exists() or why, "the folder of signs is left")
+
+
+def slow(temper, run, whole):
+    """One rank sleeps for most of the deadline, then all sleep for twice as long."""
+    started = start(temper, run, 2)
+    while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").stat().st_size == 0:
+        check(started.poll() is None, "it ended early")
+        time.sleep(0.02)
+    ranks = ranks_below(started.pid)
+    for which, seconds in ((ranks[-1:], 0.75 * DEADLINE), (ranks, 2 * DEADLINE)):
+        for one in which:
+            os.kill(one, signal.SIGSTOP)
+        time.sleep(seconds)
+        for one in which:
+            os.kill(one, signal.SIGCONT)
+        time.sleep(0.2)
+    _, said = started.communicate(timeout=120)
+    check(started.returncode == 0, f"{started.returncode}: {said}")
+    check("warning: rank 1 (" in said and "the run ends when it lasts for 3s" in said, said)
+    check(digest(temper, run) == whole, "another digest")
+    check(not (run / ".watch").exists(), "the folder of signs is left")
+
+
+def main():
+    temper, faults = os.path.abspath(sys.argv[1]), ALL if "--all" in sys.argv else QUICK
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as name:
+        folder = pathlib.Path(name)
+        subprocess.run([os.environ.get("CC", "cc"), "-O1", "-shared", "-fPIC", "-pthread", "-o", folder / "kill_at.so",
+                        pathlib.Path(__file__).with_name("kill_at.c"), "-ldl"], check=True)
+        subprocess.run([temper, "run", RECIPE, "--run-dir", str(folder / "whole")], capture_output=True, check=True)
+        whole = digest(temper, folder / "whole")
+        slow(temper, folder / "slow", whole)
+        print(f"a slow rank, a job that sleeps: left alone, {whole.strip()[:12]}", flush=True)
+        for i, fault in enumerate(faults):
+            run = folder / str(i)
+            took, why = lost(temper, folder, run, fault)
+            print(f"{fault[2]} rank {fault[1]} of {fault[3]} in {fault[0]}: ended after {took:.1f} s {why}", flush=True)
+            if i == 0 or "--all" in sys.argv:
+                goes_on(temper, run, whole, why)
+
+
+if __name__ == "__main__":
+    main()
