@@ -8,6 +8,7 @@
 #include "cli/job/launch.h"
 #include "cli/job/status.h"
 #include "cli/job/stop.h"
+#include "cli/job/supervise.h"
 #include "cli/line/command.h"
 #include "cli/logprobs.h"
 #include "cli/metrics.h"
@@ -36,6 +37,11 @@ const std::vector<Command>& Commands() {
       {"stop", "RUN_DIR [--timeout SECONDS]",
        "Asks a run to save and stop, from any machine that sees its folder, and waits until it has.", RunStop,
        StopHelp},
+      {"supervise", "--run-dir DIR [--hosts A,B,C --nodes 2] ... -- COMMAND ...",
+       "Starts a run's ranks (COMMAND: mpirun or srun, temper run ..) again when they end by themselves, on "
+       "the "
+       "same machines but the bad ones.",
+       RunSupervise, SuperviseHelp},
       {"plan", "RECIPE.yaml [--cluster 64x8xh800 | NAME] [--ranks N] [--set a.b=c ...]",
        "What a recipe takes on a cluster, before anything is allocated: memory, messages, time.", RunPlan,
        PlanHelp},

@@ -141,7 +141,7 @@ std::string Lookout::Waiting(int rank) const {
 }
 
 Finding Lookout::Found(int rank, const std::string& text) const {
-  return {rank, ranks_[rank].seen.host, absl::StrCat(Name(rank), text)};
+  return {rank, {ranks_[rank].seen.host}, absl::StrCat(Name(rank), text)};
 }
 
 std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
@@ -166,18 +166,20 @@ std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
     // From r the way leads into a ring, perhaps from outside of it.
     int inside = r;
     for (int steps = 0; steps < size; ++steps) inside = ranks_[inside].seen.state.waits_for;
-    std::vector<std::string> texts;
+    std::vector<std::string> texts, hosts;
     bool all_still = true;
     int at = inside;
     do {
       all_still &= IsStill(at, deadline);
       const int peer = ranks_[at].seen.state.waits_for;
+      if (std::find(hosts.begin(), hosts.end(), ranks_[at].seen.host) == hosts.end())
+        hosts.push_back(ranks_[at].seen.host);
       texts.push_back(absl::StrCat(Name(at), " waits for rank ", peer, ": ", At(at)));
       at = peer;
     } while (at != inside);
     if (!all_still) continue;
     if (texts.size() > kNamed) texts.resize(kNamed);
-    return Finding{inside, ranks_[inside].seen.host,
+    return Finding{inside, hosts,
                    absl::StrCat("ranks wait for each other for ", Seconds(ranks_[inside].still),
                                 ": the network between their machines is cut: ", absl::StrJoin(texts, "; "))};
   }

@@ -26,8 +26,8 @@ absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string&
 // A rank for which the others wait in vain, or that they have lost.
 struct Finding {
   int rank = 0;
-  std::string host;
-  std::string text;  // "rank 1 (n2, process 4711) ..", one line
+  std::vector<std::string> hosts;  // its machine; of ranks that wait for each other all of theirs
+  std::string text;                // "rank 1 (n2, process 4711) ..", one line
 };
 
 // Judges the ranks of a run by what one of them sees of the others: by changes alone, never by another

@@ -210,7 +210,7 @@ void Watchdog::WriteSeen() {
 void Watchdog::Found(const Finding& finding) {
   ended_ = true;
   const Json json = {{"start", options_.start}, {"unix_seconds", Now()}, {"rank", finding.rank},
-                     {"host", finding.host},    {"text", finding.text},  {"found_by", options_.rank}};
+                     {"hosts", finding.hosts},  {"text", finding.text},  {"found_by", options_.rank}};
   WriteFileAtomic(FoundPath(options_.folder), DumpJson(json) + "\n").IgnoreError();
   if (!options_.end) EndProcess(finding.text);
   options_.end(finding.text);
@@ -229,11 +229,14 @@ absl::StatusOr<WatchdogReport> ReadFound(const std::string& folder) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 1 << 20));
   TEMPER_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
   TEMPER_ASSIGN_OR_RETURN(report.start, GetString(json, "start", path));
-  TEMPER_ASSIGN_OR_RETURN(report.host, GetString(json, "host", path));
   TEMPER_ASSIGN_OR_RETURN(report.text, GetString(json, "text", path));
   TEMPER_ASSIGN_OR_RETURN(const int64_t rank, GetInt(json, "rank", path));
   TEMPER_ASSIGN_OR_RETURN(report.unix_seconds, GetDouble(json, "unix_seconds", path));
   report.rank = static_cast<int>(rank);
+  const Json* const hosts = Find(json, "hosts");
+  if (hosts == nullptr || !hosts->is_array()) return absl::DataLossError(path + ": has no hosts");
+  for (const Json& host : *hosts)
+    if (host.is_string()) report.hosts.push_back(host.get<std::string>());
   return report;
 }
 

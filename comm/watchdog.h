@@ -77,7 +77,8 @@ class Watchdog {
 
 // What `temper status` and the next start read of the folder.
 struct WatchdogReport {
-  std::string start, host, text;  // of found.json; empty: nothing was found
+  std::string start, text;  // of found.json; empty: nothing was found
+  std::vector<std::string> hosts;
   int rank = -1;
   double unix_seconds = 0;
 };

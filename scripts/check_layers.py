@@ -58,7 +58,7 @@ DOORS = {
     "trainer/update": "advantage.h leaf_gradients.h loss.h optimizer.h packing.h pipeline.h schedule.h step.h",
     "cli/bench": "options.h",
     "cli/inspect": "inspect.h records.h",
-    "cli/job": "launch.h script.h state.h status.h stop.h",
+    "cli/job": "launch.h script.h state.h status.h stop.h supervise.h",
     "cli/line": "command.h options.h policy.h prompts.h rows.h",
     "cli/recipe": "plan.h run.h",
     "cli/program": "program.h",

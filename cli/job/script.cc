@@ -94,6 +94,20 @@ std::string Options(const Job& job) {
   return text;
 }
 
+// What starts the ranks, which starts them again (cli/job/supervise.h).
+std::vector<std::string> Supervised(const Job& job, std::vector<std::string> starter,
+                                    const std::vector<std::string>& hosts) {
+  std::vector<std::string> words = {job.command[0], "supervise", "--run-dir", job.run_directory,
+                                    absl::StrCat("--failures=", std::max<int64_t>(1, job.cluster.failures))};
+  if (hosts.size() > 1) {
+    words.push_back(absl::StrCat("--hosts=", absl::StrJoin(hosts, ",")));
+    words.push_back(absl::StrCat("--nodes=", job.cluster.nodes));
+  }
+  words.push_back("--");
+  words.insert(words.end(), starter.begin(), starter.end());
+  return words;
+}
+
 // Whether the job goes on once srun has ended. No traps: bash loses signals that come together, and ranks get
 // theirs from Slurm itself.
 constexpr char kBefore[] = R"(
@@ -166,7 +180,8 @@ absl::StatusOr<std::string> SlurmScript(const Job& job) {
   srun.insert(srun.end(), c.srun.begin(), c.srun.end());
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`; submitted anew by each launch.\n",
                       Options(job), "\nrun=", ShellWord(job.run_directory), "\nlimit=", c.failures, "\n",
-                      Surroundings(job), kBefore, Words(srun), " \\\n  ", Words(job.command), "\n", kAfter);
+                      Surroundings(job), kBefore, Words(Supervised(job, srun, {})), " \\\n  ",
+                      Words(job.command), "\n", kAfter);
 }
 
 absl::StatusOr<std::string> MpirunScript(const Job& job) {
@@ -177,13 +192,12 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
   if (static_cast<int64_t>(hosts.size()) < c.nodes)
     return absl::InvalidArgumentError(absl::StrCat("nodes: ", c.nodes, " are asked for, and `hosts` names ",
                                                    c.hosts.size(), ": name more, or start with Slurm"));
-  hosts.resize(static_cast<size_t>(c.nodes));
   for (std::string& host : hosts) absl::StrAppend(&host, ":", c.ranks_per_node);
   std::string place = absl::StrCat("ppr:", c.ranks_per_node, ":node");
   if (c.cpus_per_rank > 0) absl::StrAppend(&place, ":PE=", c.cpus_per_rank);
   std::vector<std::string> mpirun = {"mpirun",
                                      "--host",
-                                     absl::StrJoin(hosts, ","),
+                                     hosts.size() > 1 ? std::string("{hosts}") : hosts[0],
                                      "--map-by",
                                      place,
                                      "--bind-to",
@@ -196,7 +210,7 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
   }
   mpirun.insert(mpirun.end(), c.mpirun.begin(), c.mpirun.end());
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`.\n", Surroundings(job), "exec ",
-                      Words(mpirun), " \\\n  ", Words(job.command), "\n");
+                      Words(Supervised(job, mpirun, hosts)), " \\\n  ", Words(job.command), "\n");
 }
 
 }  // namespace temper

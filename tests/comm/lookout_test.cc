@@ -43,7 +43,7 @@ class World {
   }
   std::string Judged() {
     const auto finding = lookout.Judge(kDeadline);
-    return finding ? absl::StrCat(finding->rank, " ", finding->host, ": ", finding->text) : "";
+    return finding ? absl::StrCat(finding->rank, " ", finding->hosts[0], ": ", finding->text) : "";
   }
 
   Lookout lookout;
@@ -135,6 +135,7 @@ TEST(Lookout, RanksThatWaitForEachOtherAreToldFromOneThatHangs) {
   EXPECT_THAT(world.Judged(), AllOf(HasSubstr("ranks wait for each other for 61 s: the network"),
                                     HasSubstr("rank 3 (n3, process 103) waits for rank 1")));
   EXPECT_THAT(world.Judged(), testing::Not(HasSubstr("rank 0")));
+  EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::UnorderedElementsAre("n1", "n2", "n3"));
 }
 
 TEST(Lookout, ARankThatOthersWaitForMostIsASlowOne) {

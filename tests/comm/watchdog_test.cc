@@ -80,7 +80,7 @@ TEST_F(Watchdogs, TheFirstRankIsWatchedByTheSecond) {
 
 TEST_F(Watchdogs, AnotherStartsFilesAreNoSign) {
   std::ofstream(absl::StrCat(root_, "/found.json"))
-      << R"({"start":"6","host":"n","text":"old","rank":1,"unix_seconds":1})";
+      << R"({"start":"6","hosts":["n"],"text":"old","rank":1,"unix_seconds":1})";
   Watched watched(root_, 2, 0.3);
   absl::SleepFor(absl::Seconds(1));
   EXPECT_FALSE(watched.ended[0] || watched.ended[1]);

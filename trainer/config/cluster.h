@@ -69,7 +69,9 @@ struct ClusterConfig {
     v.Field("sbatch", sbatch, "Further options of sbatch: --constraint=h100, --qos=long.");
     v.Field("srun", srun, "Further options of srun.");
     v.Field("hosts", hosts,
-            "Under mpirun: the machines, of which the first `nodes` are taken; empty: this one.");
+            "Under mpirun: the machines, of which the first `nodes` are taken, and the next ones for such as "
+            "turn "
+            "out bad; empty: this one.");
     v.Field("mpirun", mpirun, "Further options of mpirun, a word each.");
     v.Field("program", program, "Where temper is on the machines; empty: where the one that launches is.");
     v.Field(

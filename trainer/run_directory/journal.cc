@@ -44,7 +44,7 @@ Json EndOfLost(const std::string& run_directory, const std::vector<Json>& journa
           {"how", "lost"},
           {"why", found->text},
           {"rank", found->rank},
-          {"host", found->host}};
+          {"hosts", found->hosts}};
 }
 
 }  // namespace

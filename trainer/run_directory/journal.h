@@ -26,7 +26,7 @@ namespace temper {
 //   restart   of `temper supervise`, between two starts: code, with which the ranks ended, and seconds until
 //             the next ones begin; without: hosts that it leaves out
 //   slow      rank, host, what: the others waited for it (comm/watchdog.h)
-//   end       how (finished, stopped, failed, or lost: it only fell silent), why; rank and host where its
+//   end       how (finished, stopped, failed, or lost: it only fell silent), why; rank and hosts where its
 //             ranks found one that was lost
 // status.json is rewritten every few seconds and says what goes on. For the first rank, which holds the run's
 // lock; one thread.

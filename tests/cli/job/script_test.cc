@@ -20,7 +20,7 @@ Job SmallJob() {
   job.cluster.ranks_per_node = 8;
   job.run_directory = "/runs/zero";
   job.working_directory = "/home/me";
-  job.command = {"/opt/temper", "run", "/home/me/r.yaml", "--run-dir", "/runs/zero"};
+  job.command = {"temper", "run", "/home/me/r.yaml", "--run-dir", "/runs/zero"};
   return job;
 }
 
@@ -34,6 +34,7 @@ std::string Played(const std::string& script, const std::string& stub, const std
   const Folder folder;
   for (const char* name : {"srun", "mpirun", "scontrol", "module", "sleep"})
     folder.Write(name, absl::StrCat("#!/bin/bash\nprintf '", name, ":%s\\n' \"$@\"\n", stub));
+  folder.Write("temper", "#!/bin/bash\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n");
   const std::string path = folder.Write("script", script);
   return Shell(absl::StrCat("cd ", folder.path(), "; chmod +x *; export PATH=$PWD:$PATH SLURM_JOB_ID=7; ",
                             before, "; bash ", path, " 2>&1; echo code:$?"))
@@ -55,8 +56,9 @@ TEST(SlurmScript, AsksForRanksGpusCoresAndTime) {
         "--partition=gpu", "--account=lab", "--time=4:00:00", "--chdir=/runs/zero", "--output=launch-%j.out",
         "--open-mode=append", "--requeue", "--signal=TERM@180", "--qos=long"})
     EXPECT_THAT(lines, Contains("#SBATCH " + option));
-  EXPECT_THAT(
-      lines, Contains("srun --kill-on-bad-exit=1 --mpi=pmix --cpus-per-task=12 --cpu-bind=cores --label \\"));
+  EXPECT_THAT(lines,
+              Contains("temper supervise --run-dir /runs/zero --failures=3 -- srun --kill-on-bad-exit=1 "
+                       "--mpi=pmix --cpus-per-task=12 --cpu-bind=cores --label \\"));
 }
 
 TEST(SlurmScript, AsksForGpusTheWayTheClusterWants) {
@@ -195,8 +197,11 @@ TEST(MpirunScript, PlacesRanksOnTheFirstHosts) {
   job.cluster.hosts = {"n1", "n2", "n3"};
   job.cluster.environment = {"A=1"};
   job.cluster.cpus_per_rank = 4;
-  EXPECT_THAT(*MpirunScript(job), AllOf(HasSubstr("--host n1:8,n2:8 --map-by ppr:8:node:PE=4 --bind-to core"),
-                                        HasSubstr(" -x A ")));
+  EXPECT_THAT(*MpirunScript(job),
+              AllOf(HasSubstr("exec temper supervise --run-dir /runs/zero --failures=3 "
+                              "--hosts=n1:8,n2:8,n3:8 --nodes=2 -- mpirun --host '{hosts}' "
+                              "--map-by ppr:8:node:PE=4 --bind-to core"),
+                    HasSubstr(" -x A ")));
   job.cluster.nodes = 4;
   EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("nodes: 4 are asked for, and `hosts` names 3"));
 }

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/job/supervise.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "cli/job/kept_child.h"
+#include "cli/line/options.h"
+#include "comm/watchdog.h"
+#include "core/files/file.h"
+#include "core/json/json.h"
+#include "core/log.h"
+#include "trainer/run_directory/journal.h"
+#include "trainer/run_directory/run_directory.h"
+
+namespace temper {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kHosts[] = "{hosts}";
+constexpr absl::Duration kBetweenChecks = absl::Milliseconds(500), kLongestPause = absl::Minutes(1);
+
+struct SuperviseOptions {
+  std::string run_dir;
+  int64_t failures = 3;
+  double silent_minutes = 30;
+  double start_minutes = 5;
+  double stop_seconds = 25;
+  double launcher_seconds = 10;
+  double pause_seconds = 1;
+  std::string hosts;
+  int64_t nodes = 0;
+
+  template <class V>
+  void Fields(V& v) {
+    v.Field("run_dir", run_dir, "The folder of the run that the command starts.", Required());
+    v.Field("failures", failures,
+            "Ends after so many starts in a row that left no new sample, checkpoint or stage.",
+            Between(1, 1'000'000));
+    v.Field("silent_minutes", silent_minutes,
+            "Nothing new in the run's folder for so long, not even a sign of life: the ranks are killed and "
+            "started again. What ranks find of each other is sooner (deadline_minutes). 0: never.",
+            Between(0.0, 1e6));
+    v.Field("start_minutes", start_minutes,
+            "A start that shows no first sign in the folder for so long is killed: a launcher that cannot "
+            "reach a "
+            "machine may wait for ever. 0: never.",
+            Between(0.0, 1e6));
+    v.Field("stop_seconds", stop_seconds,
+            "How long ranks that are asked to stop may take before they are killed: less than what this "
+            "program is given itself (Slurm's KillWait is 30).",
+            Between(0.0, 1e6));
+    v.Field(
+        "launcher_seconds", launcher_seconds,
+        "How long mpirun or srun may take to end once a rank has found another one lost and has ended: one "
+        "that cannot reach a machine may take a quarter of an hour, and is killed.",
+        Between(0.0, 1e6));
+    v.Field("pause_seconds", pause_seconds,
+            "Before the second start in a row that left nothing new; twice as long before each further one.",
+            Between(0.0, 60.0));
+    v.Field("hosts", hosts,
+            "HOST,HOST,..: machines to start on. {hosts} in a word of the command becomes those of `nodes` "
+            "that are not known as bad, in this order; HOST:SLOTS keeps its slots.");
+    v.Field("nodes", nodes, "How many of them; 0: all.", Between(0, 100'000));
+  }
+};
+
+// All that a start can leave that lasts, as one number: another one where anything of it is new.
+size_t WhatLasts(const std::string& run_directory) {
+  size_t all = 0;
+  std::error_code error;
+  for (auto at = fs::recursive_directory_iterator(run_directory, error);
+       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
+    const std::string name = at->path().filename();
+    const bool lasts = absl::EndsWith(name, ".records") || name == "state.json" || name == "stage.json";
+    struct stat info;
+    if (!lasts || stat(at->path().c_str(), &info) != 0) continue;
+    // A record file that is opened again is another file of the same bytes.
+    const int64_t when = absl::EndsWith(name, ".records") ? 0 : info.st_mtim.tv_sec;
+    all += std::hash<std::string>()(absl::StrCat(at->path().string(), " ", info.st_size, " ", when));
+  }
+  return all;
+}
+
+// What changes as long as a run lives.
+size_t SignsOf(const std::string& run_directory) {
+  size_t all = 0;
+  for (const std::string& path : {StatusPath(run_directory), JournalPath(run_directory),
+                                  MetricsPath(run_directory), WatchDirectory(run_directory) + "/rank-0000"}) {
+    struct stat info;
+    if (stat(path.c_str(), &info) != 0) continue;
+    all += std::hash<std::string>()(absl::StrCat(path, " ", info.st_ino, " ", info.st_size, " ",
+                                                 info.st_mtim.tv_sec, " ", info.st_mtim.tv_nsec));
+  }
+  return all;
+}
+
+std::string HostOf(const std::string& with_slots) { return with_slots.substr(0, with_slots.find(':')); }
+
+bool SameHost(const std::string& a, const std::string& b) {
+  return a == b || absl::StartsWith(a, b + ".") || absl::StartsWith(b, a + ".");
+}
+
+class Supervisor {
+ public:
+  Supervisor(SuperviseOptions options, std::vector<std::string> command)
+      : options_(std::move(options)), run_(options_.run_dir), command_(std::move(command)) {
+    if (!options_.hosts.empty()) hosts_ = absl::StrSplit(options_.hosts, ',', absl::SkipEmpty());
+  }
+
+  absl::Status Run() {
+    KeepSignalsAndOrphans();
+    for (int64_t vain = 0;;) {
+      const size_t before = WhatLasts(run_);
+      const std::string found_before = FoundStart();
+      const absl::Time began = absl::Now();
+      TEMPER_ASSIGN_OR_RETURN(const int code, OneStart(found_before));
+      const int64_t took = absl::ToInt64Seconds(absl::Now() - began);
+      KeptChild::KillAll();
+      if (code == 0) return absl::OkStatus();
+      if (asked_ || WasStopped(code, found_before))
+        return absl::CancelledError(absl::StrCat("stopped on request; the command ended with ", code));
+      if (code == kUserExit)
+        return absl::FailedPreconditionError(
+            "the command ended with 2, which another start does not mend; its own words say why");
+      vain = WhatLasts(run_) == before ? vain + 1 : 0;
+      if (vain >= options_.failures)
+        return absl::UnavailableError(absl::StrCat("the command ended with ", code, ", and ", vain,
+                                                   " starts in a row left nothing new: not started again"));
+      const std::string why = NoteBad(found_before);
+      if (!Pause(vain)) return absl::CancelledError("stopped on request between two starts");
+      TEMPER_RETURN_IF_ERROR(NoteInJournal(code, why));
+      if (asked_) return absl::CancelledError("stopped on request between two starts");
+      LogWarning("supervise: the command ended with ", code, " after ", took, " s", why.empty() ? "" : ": ",
+                 why, "; it is started again", bad_.empty() ? "" : ", without ", absl::StrJoin(bad_, ", "));
+    }
+  }
+
+ private:
+  // Until it has ended: what it said last. `found_before`: of an earlier start.
+  absl::StatusOr<int> OneStart(const std::string& found_before) {
+    TEMPER_ASSIGN_OR_RETURN(KeptChild child, KeptChild::Start(Command()));
+    size_t signs = SignsOf(run_);
+    begun_ = false;
+    absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration();
+    absl::Time looked = absl::Now(), asked_at = absl::InfiniteFuture();
+    for (;;) {
+      const KeptChild::Event event = child.Wait(kBetweenChecks);
+      if (event.code) return *event.code;
+      const absl::Time now = absl::Now();
+      // Time for which this process was stopped is nobody's silence.
+      const absl::Duration passed = std::clamp(now - looked, absl::ZeroDuration(), 4 * kBetweenChecks);
+      looked = now;
+      if (event.asked && !std::exchange(asked_, true)) {
+        LogInfo("supervise: asked to stop");
+        child.Signal(SIGUSR1);  // mpirun and srun hand it on, and do not end the ranks themselves
+        asked_at = now;
+      }
+      if (now - asked_at > absl::Seconds(options_.stop_seconds)) return Kill("they were asked to stop");
+      const std::string found = FoundStart();
+      found_for = found.empty() || found == found_before ? absl::ZeroDuration() : found_for + passed;
+      if (found_for > absl::Seconds(options_.launcher_seconds)) return Kill("their watchdog ended them");
+      const size_t signs_now = SignsOf(run_);
+      silent = signs_now == signs ? silent + passed : absl::ZeroDuration();
+      begun_ |= signs_now != std::exchange(signs, signs_now);
+      const double limit = begun_ ? options_.silent_minutes : options_.start_minutes;
+      if (limit > 0 && silent > absl::Minutes(limit))
+        return Kill(begun_ ? "the run's folder has shown no sign of life" : "it has not begun");
+    }
+  }
+
+  int Kill(const std::string& why) {
+    LogWarning("supervise: ", why, ", and the command has not ended: it is killed");
+    KeptChild::KillAll();
+    return asked_ ? kStoppedExit : 128 + SIGKILL;
+  }
+
+  std::vector<std::string> Command() const {
+    const size_t count = options_.nodes > 0 ? static_cast<size_t>(options_.nodes) : hosts_.size();
+    const std::string hosts = absl::StrJoin(GoodHosts(hosts_, bad_, count), ",");
+    std::vector<std::string> command;
+    for (const std::string& word : command_) command.push_back(absl::StrReplaceAll(word, {{kHosts, hosts}}));
+    return command;
+  }
+
+  // Which start the ranks found something in; empty: none.
+  std::string FoundStart() const {
+    const auto found = ReadFound(WatchDirectory(run_));
+    return found.ok() ? found->start : "";
+  }
+
+  // The machine that the ranks named is left out from now on; of several that wait for each other the first,
+  // and where the next start does not even begin, the next one in its place. Returns the ranks' words.
+  std::string NoteBad(const std::string& found_before) {
+    const auto found = ReadFound(WatchDirectory(run_));
+    if (found.ok() && !found->text.empty() && found->start != found_before) {
+      suspects_.clear();
+      for (const std::string& named : found->hosts)
+        for (const std::string& host : hosts_)
+          if (SameHost(HostOf(host), named)) suspects_.push_back(HostOf(host));
+      if (!suspects_.empty()) LeaveOut(suspects_[0]);
+      return found->text;
+    }
+    if (begun_ || suspects_.size() < 2) return "";
+    std::rotate(suspects_.begin(), suspects_.begin() + 1, suspects_.end());
+    bad_.erase(std::remove(bad_.begin(), bad_.end(), suspects_.back()), bad_.end());
+    LeaveOut(suspects_[0]);
+    return "";
+  }
+
+  // Not all may be bad: those that were named first get another chance.
+  void LeaveOut(const std::string& host) {
+    bad_.erase(std::remove(bad_.begin(), bad_.end(), host), bad_.end());
+    bad_.push_back(host);
+    const size_t count = options_.nodes > 0 ? static_cast<size_t>(options_.nodes) : hosts_.size();
+    while (!bad_.empty() && bad_.size() + std::min(count, hosts_.size()) > hosts_.size())
+      bad_.erase(bad_.begin());
+  }
+
+  // Whether the last start ended on request, by a signal of Slurm's to the ranks or by `temper stop`. A
+  // launcher that ends the others of a rank that was lost sends them the same signal.
+  bool WasStopped(int code, const std::string& found_before) const {
+    if (FileExists(StopPath(run_))) return true;
+    if (code != kStoppedExit || FoundStart() != found_before) return false;
+    const auto journal = ReadJournal(run_);
+    if (!journal.ok() || journal->empty()) return false;
+    const Json& last = journal->back();
+    return GetString(last, "event", "", "").value_or("") == "end" &&
+           GetString(last, "how", "", "").value_or("") == "stopped";
+  }
+
+  bool Pause(int64_t vain) {
+    absl::Duration pause = vain == 0 ? absl::ZeroDuration() : absl::Seconds(options_.pause_seconds);
+    for (int64_t i = 1; i < vain && pause < kLongestPause; ++i) pause *= 2;
+    return Sleep(std::min(pause, kLongestPause));
+  }
+  bool Sleep(absl::Duration time) {
+    KeptChild nobody = KeptChild::Nobody();
+    for (const absl::Time until = absl::Now() + time; absl::Now() < until && !asked_;)
+      asked_ |= nobody.Wait(std::min(until - absl::Now(), kBetweenChecks)).asked;
+    return !asked_;
+  }
+
+  // Whoever is cut off ends by itself (comm/watchdog.h), which gives the folder free; from then on it is not
+  // its any more (RunLock::Check).
+  absl::Status NoteInJournal(int code, const std::string& why) {
+    bool told = false;
+    while (FileExists(run_) && !asked_) {
+      const auto lock = RunLock::Acquire(run_);
+      if (lock.ok()) return NoteRestart(run_, {{"code", code}, {"why", why}, {"without", bad_}});
+      if (!absl::StrContains(lock.status().message(), "another process works")) return lock.status();
+      if (!std::exchange(told, true)) LogWarning("supervise: waits: ", lock.status().message());
+      Sleep(kBetweenChecks);
+    }
+    return absl::OkStatus();
+  }
+
+  const SuperviseOptions options_;
+  const std::string run_;
+  const std::vector<std::string> command_;
+  std::vector<std::string> hosts_, bad_;  // bad_: the latest last
+  std::vector<std::string> suspects_;     // of whom one is bad, by what the ranks saw; the first is left out
+  bool begun_ = false;                    // the last start has shown a sign
+  bool asked_ = false;
+};
+
+}  // namespace
+
+std::vector<std::string> GoodHosts(const std::vector<std::string>& hosts, const std::vector<std::string>& bad,
+                                   size_t count) {
+  const auto take = [&](size_t from) {
+    std::vector<std::string> good;
+    for (const std::string& host : hosts)
+      if (good.size() < count &&
+          std::find(bad.begin() + static_cast<int64_t>(from), bad.end(), HostOf(host)) == bad.end())
+        good.push_back(host);
+    return good;
+  };
+  for (size_t back = 0; back <= bad.size(); ++back) {
+    std::vector<std::string> good = take(back);
+    if (good.size() >= std::min(count, hosts.size())) return good;
+  }
+  return take(bad.size());
+}
+
+absl::Status RunSupervise(const CommandLine& line) {
+  SuperviseOptions options;
+  TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> command, ParseOptions(line.arguments, options));
+  if (command.empty())
+    return absl::InvalidArgumentError(
+        "expected a command: temper supervise --run-dir DIR -- mpirun -n 4 temper run RECIPE --run-dir DIR");
+  std::error_code error;
+  options.run_dir = fs::absolute(options.run_dir, error).lexically_normal();
+  return Supervisor(std::move(options), std::move(command)).Run();
+}
+
+std::string SuperviseHelp() { return HelpOf<SuperviseOptions>(); }
+
+}  // namespace temper
