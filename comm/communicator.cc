@@ -17,11 +17,15 @@
 
 namespace temper {
 
-void Communicator::Checked(const Message& message) {
+void Communicator::CheckPeers(const Message& message) const {
   for (int peer : {message.to, message.from}) {
     TEMPER_CHECK(peer == -1 || (peer >= 0 && peer < size() && peer != rank()), Describe(message),
                  ": no such peer");
   }
+}
+
+void Communicator::Checked(const Message& message) {
+  CheckPeers(message);
   const int peer = message.to >= 0 ? message.to : message.from;
   const size_t bytes = message.to >= 0 ? message.out_bytes : message.in_bytes;
   const TraceSpan span("comm", OperationOf(message), {"bytes", static_cast<int64_t>(bytes)}, {"peer", peer});
@@ -67,6 +71,15 @@ void Communicator::SendReceive(const Message& message) {
                "SendReceive to rank ", message.to, ", from rank ", message.from, ", tag ", message.tag);
   Checked(message);
 }
+
+std::unique_ptr<Communicator::Moving> Communicator::Start(const Message& message) {
+  TEMPER_CHECK(message.tag >= 0 && message.tag < kUserTags, "Start of ", Describe(message));
+  CheckPeers(message);
+  if (message.to >= 0) sent_bytes_ += static_cast<int64_t>(message.out_bytes);
+  return StartMove(message);
+}
+
+void Communicator::Finish(std::unique_ptr<Moving> moving) { FinishMove(moving.get()); }
 
 // Dissemination (Hensgen, Finkel and Manber, 1988): after the round of distance d each rank has heard of 2d
 // ranks.
@@ -347,22 +360,24 @@ class SubCommunicator final : public Communicator {
   }
 
  protected:
-  void Move(const Message& message) override {
-    Message moved = message;
-    if (moved.to >= 0) moved.to = ranks_[moved.to];
-    if (moved.from >= 0) moved.from = ranks_[moved.from];
-    whole_.Move(moved);
+  void Move(const Message& message) override { whole_.Move(InWhole(message)); }
+  std::unique_ptr<Moving> StartMove(const Message& message) override {
+    return whole_.StartMove(InWhole(message));
   }
-  void MoveCopy(const Message& message) override {
-    Message moved = message;
-    moved.to = ranks_[moved.to];
-    whole_.MoveCopy(moved);
-  }
+  bool MoveIsOver(Moving* moving) override { return whole_.MoveIsOver(moving); }
+  void FinishMove(Moving* moving) override { whole_.FinishMove(moving); }
+  void MoveCopy(const Message& message) override { whole_.MoveCopy(InWhole(message)); }
   bool Come(int from, int tag) override { return whole_.Come(ranks_[from], tag); }
   void Post(int to, std::string_view note) override { whole_.Post(ranks_[to], note); }
   Note HeardNote() override { return {}; }
 
  private:
+  Message InWhole(Message message) const {
+    if (message.to >= 0) message.to = ranks_[message.to];
+    if (message.from >= 0) message.from = ranks_[message.from];
+    return message;
+  }
+
   Communicator& whole_;
   const std::vector<int> ranks_;
   const int rank_;
@@ -391,6 +406,11 @@ void SelfCommunicator::Abort(const std::string& message, int code) {
 
 void SelfCommunicator::Move(const Message& message) {
   TEMPER_CHECK(false, Describe(message), ": there is no peer");
+}
+
+std::unique_ptr<Communicator::Moving> SelfCommunicator::StartMove(const Message& message) {
+  Move(message);
+  return nullptr;
 }
 
 }  // namespace temper

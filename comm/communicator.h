@@ -70,6 +70,20 @@ class Communicator {
   };
   // Both at once; `to` and `from` may differ; the buffers do not overlap.
   void SendReceive(const Message& message);
+  // Messages that are on their way. One that is dropped is taken back where that is possible; its
+  // communicator is good for nothing else then.
+  class Moving {
+   public:
+    virtual ~Moving() = default;
+  };
+  // The same, or one half of it, but it only begins: it goes on while this rank does something else, and the
+  // buffers are left alone until Finish. Several may be on their way: of the same ends and tag they come in
+  // the order started.
+  std::unique_ptr<Moving> Start(const Message& message);
+  // Whether it is over, so that Finish takes no waiting. MPI moves bytes only while it is called: to ask now
+  // and then moves them on.
+  bool IsOver(Moving* moving) { return MoveIsOver(moving); }
+  void Finish(std::unique_ptr<Moving> moving);
   // That this rank has sent here, collectives' among them; notes are not counted.
   int64_t sent_bytes() const { return sent_bytes_; }
 
@@ -123,6 +137,10 @@ class Communicator {
   virtual std::vector<std::string> Assume(std::string_view mine);
   // Sends and receives at once; returns when both are done.
   virtual void Move(const Message& message) = 0;
+  // The same in parts. A Moving is of the communicator that started it.
+  virtual std::unique_ptr<Moving> StartMove(const Message& message) = 0;
+  virtual bool MoveIsOver(Moving* moving) = 0;
+  virtual void FinishMove(Moving* moving) = 0;
   // Sends a copy, and returns at once.
   virtual void MoveCopy(const Message& message);
   virtual bool Come(int from, int tag);
@@ -172,6 +190,7 @@ class Communicator {
     std::string what;
     int waits_for = -1;  // the rank that it waits for, at the end of all that wait for each other
   };
+  void CheckPeers(const Message& message) const;
   void Checked(const Message& message);
   std::vector<std::string> Gather(std::string_view mine, int root, std::vector<std::string> all);
   void HearNotes();
@@ -203,6 +222,9 @@ class SelfCommunicator final : public Communicator {
 
  protected:
   void Move(const Message& message) override;
+  std::unique_ptr<Moving> StartMove(const Message& message) override;
+  bool MoveIsOver(Moving*) override { return true; }
+  void FinishMove(Moving*) override {}
   void Post(int to, std::string_view note) override {}
   Note HeardNote() override { return {}; }
 };

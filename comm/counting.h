@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,11 +32,29 @@ class CountingCommunicator final : public Communicator {
   }
   void Move(const Message& message) override { Log(message, false); }
   void MoveCopy(const Message& message) override { Log(message, true); }
+  // What is sent waits for nobody, and what comes is taken at the end.
+  std::unique_ptr<Moving> StartMove(const Message& message) override {
+    Message out = message, in = message;
+    out.from = in.to = -1;
+    out.in_bytes = in.out_bytes = 0;
+    if (out.to >= 0) Log(out, true);
+    return std::make_unique<Started>(in);
+  }
+  bool MoveIsOver(Moving*) override { return false; }
+  void FinishMove(Moving* moving) override {
+    const Message& in = static_cast<Started*>(moving)->in;
+    if (in.from >= 0) Log(in, false);
+  }
   bool Come(int, int) override { return false; }
   void Post(int, std::string_view) override {}
   Note HeardNote() override { return {}; }
 
  private:
+  struct Started : Moving {
+    explicit Started(const Message& of) : in(of) {}
+    const Message in;
+  };
+
   void Log(const Message& m, bool copy) {
     if (log_ == nullptr) return;
     log_->Add({.operation = OperationOf(m),

@@ -196,15 +196,29 @@ Communicator::Note MpiCommunicator::HeardNote() {
   return code == MPI_SUCCESS ? note : Note();
 }
 
-void MpiCommunicator::Move(const Message& message) {
-  auto fail = [&](const std::string& why) {
-    failed_ = true;
-    throw CommError(absl::StrCat(Describe(message), ": ", why));
-  };
-  // Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
+// Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
+struct MpiCommunicator::Started : Moving {
+  explicit Started(const Message& of) : message(of) {}
+  // Or a late message would land in freed memory.
+  ~Started() override {
+    for (size_t i = over; i < std::min(expected.size(), requests.size()); ++i)
+      if (requests[i] != MPI_REQUEST_NULL) MPI_Cancel(&requests[i]);
+  }
+
+  const Message message;
   std::vector<MPI_Request> requests;
-  CallWatch& watch = CallWatch::Get();
   std::vector<size_t> expected;  // bytes of each receive, which come first
+  size_t over = 0;               // requests that are
+};
+
+void MpiCommunicator::Fail(const Message& message, const std::string& why) {
+  failed_ = true;
+  throw CommError(absl::StrCat(Describe(message), ": ", why));
+}
+
+std::unique_ptr<Communicator::Moving> MpiCommunicator::StartMove(const Message& message) {
+  auto started = std::make_unique<Started>(message);
+  CallWatch& watch = CallWatch::Get();
   auto* in = static_cast<char*>(message.in);
   auto* out = static_cast<const char*>(message.out);
   auto pieces = [&](int peer, size_t bytes, auto start) {
@@ -212,13 +226,14 @@ void MpiCommunicator::Move(const Message& message) {
     size_t offset = 0;
     do {
       const size_t length = std::min(chunk_bytes_, bytes - offset);
-      const int code = start(offset, static_cast<int>(length), &requests.emplace_back());
-      if (code != MPI_SUCCESS) fail(ErrorText(code));
+      const int code =
+          start(offset, static_cast<int>(length), &started->requests.emplace_back(MPI_REQUEST_NULL));
+      if (code != MPI_SUCCESS) Fail(message, ErrorText(code));
       offset += length;
     } while (offset < bytes);
   };
   pieces(message.from, message.in_bytes, [&](size_t offset, int length, MPI_Request* request) {
-    expected.push_back(length);
+    started->expected.push_back(length);
     return watch.Made("MPI_Irecv", kCallSeconds, [&] {
       return MPI_Irecv(in + offset, length, MPI_BYTE, message.from, message.tag, MPI_COMM_WORLD, request);
     });
@@ -228,43 +243,53 @@ void MpiCommunicator::Move(const Message& message) {
       return MPI_Isend(out + offset, length, MPI_BYTE, message.to, message.tag, MPI_COMM_WORLD, request);
     });
   });
+  return started;
+}
 
-  // MPI moves bytes only while it is called: who sleeps between polls slows its own message down. So it
-  // sleeps only when for a while no piece has come to its end.
-  Wait wait(this, message);
-  for (size_t i = 0; i < requests.size(); ++i) {
-    for (int64_t polls = 0;; ++polls) {
-      int done = 0;
-      MPI_Status status;
-      const int code =
-          watch.Made("MPI_Test", kCallSeconds, [&] { return MPI_Test(&requests[i], &done, &status); });
-      if (code != MPI_SUCCESS) fail(ErrorText(code));
-      if (done) {
-        if (polls > 0) wait.Progressed();
-        int length = 0;
-        if (i >= expected.size()) break;
-        MPI_Get_count(&status, MPI_BYTE, &length);
-        if (static_cast<size_t>(length) != expected[i])
-          fail(absl::StrCat("the peer sent ", length, " bytes"));
-        break;
-      }
-      if (polls % 64 != 63) continue;
-      const bool receiving = i < expected.size();
-      try {
-        wait.Look(receiving ? message.from : message.to);
-      } catch (const CommError& error) {
-        if (receiving) MPI_Cancel(&requests[i]);  // or a late message would land in freed memory
-        failed_ |= dynamic_cast<const PeerLeft*>(&error) == nullptr;
-        throw;
-      }
-      if (wait.waited() > kPatience) {
-        absl::SleepFor(absl::Milliseconds(1));
-      } else {
-        sched_yield();
-      }
+bool MpiCommunicator::MoveIsOver(Moving* moving) {
+  auto& started = static_cast<Started&>(*moving);
+  for (; started.over < started.requests.size(); ++started.over) {
+    int done = 0;
+    MPI_Status status;
+    const int code = CallWatch::Get().Made(
+        "MPI_Test", kCallSeconds, [&] { return MPI_Test(&started.requests[started.over], &done, &status); });
+    if (code != MPI_SUCCESS) Fail(started.message, ErrorText(code));
+    if (!done) return false;
+    if (started.over >= started.expected.size()) continue;
+    int length = 0;
+    MPI_Get_count(&status, MPI_BYTE, &length);
+    if (static_cast<size_t>(length) != started.expected[started.over])
+      Fail(started.message, absl::StrCat("the peer sent ", length, " bytes"));
+  }
+  return true;
+}
+
+// MPI moves bytes only while it is called: who sleeps between polls slows its own message down. So it sleeps
+// only when for a while no piece has come to its end.
+void MpiCommunicator::FinishMove(Moving* moving) {
+  auto& started = static_cast<Started&>(*moving);
+  Wait wait(this, started.message);
+  for (int64_t polls = 0;; ++polls) {
+    const size_t before = started.over;
+    if (MoveIsOver(moving)) return;
+    if (started.over > before) wait.Progressed();
+    if (polls % 64 != 63) continue;
+    const bool receiving = started.over < started.expected.size();
+    try {
+      wait.Look(receiving ? started.message.from : started.message.to);
+    } catch (const CommError& error) {
+      failed_ |= dynamic_cast<const PeerLeft*>(&error) == nullptr;
+      throw;
+    }
+    if (wait.waited() > kPatience) {
+      absl::SleepFor(absl::Milliseconds(1));
+    } else {
+      sched_yield();
     }
   }
 }
+
+void MpiCommunicator::Move(const Message& message) { FinishMove(StartMove(message).get()); }
 
 void MpiCommunicator::MoveCopy(const Message& message) {
   CallWatch& watch = CallWatch::Get();

@@ -30,6 +30,9 @@ class MpiCommunicator final : public Communicator {
 
  protected:
   void Move(const Message& message) override;
+  std::unique_ptr<Moving> StartMove(const Message& message) override;
+  bool MoveIsOver(Moving* moving) override;
+  void FinishMove(Moving* moving) override;
   void MoveCopy(const Message& message) override;
   bool Come(int from, int tag) override;
   void Post(int to, std::string_view note) override;
@@ -45,6 +48,8 @@ class MpiCommunicator final : public Communicator {
   const int exceptions_;
   struct Posted;
   struct Copied;
+  struct Started;
+  [[noreturn]] void Fail(const Message& message, const std::string& why);
   std::deque<std::unique_ptr<Posted>> posted_;  // notes, which MPI reads until it has sent them
   std::deque<std::unique_ptr<Copied>> copied_;  // likewise, of SendCopy
   bool failed_ = false;

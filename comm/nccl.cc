@@ -25,7 +25,7 @@ NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
   config.blocking = 0;
   const ncclResult_t code = ncclCommInitRankConfig(&comm_, size(), id, rank(), &config);
   if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
-  Wait(operation, nullptr);
+  Wait(operation);
   const cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
   if (error != cudaSuccess) Fail(operation, cudaGetErrorString(error));
 }
@@ -46,39 +46,70 @@ void NcclCommunicator::Fail(const std::string& operation, const std::string& why
   throw CommError(absl::StrCat(operation, ": ", why));
 }
 
-void NcclCommunicator::Wait(const std::string& operation, cudaStream_t stream) {
+void NcclCommunicator::Wait(const std::string& operation) {
   const absl::Time limit = absl::Now() + deadline();
   while (true) {
     ncclResult_t state = ncclSuccess;
     const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
     if (asked != ncclSuccess) Fail(operation, ncclGetErrorString(asked));
-    if (state == ncclSuccess) {
-      const cudaError_t done = stream == nullptr ? cudaSuccess : cudaStreamQuery(stream);
-      if (done == cudaSuccess) return;
-      if (done != cudaErrorNotReady) Fail(operation, cudaGetErrorString(done));
-    } else if (state != ncclInProgress) {
-      Fail(operation, ncclGetErrorString(state));
-    }
+    if (state == ncclSuccess) return;
+    if (state != ncclInProgress) Fail(operation, ncclGetErrorString(state));
     if (absl::Now() > limit) Fail(operation, absl::StrCat("silent for ", absl::FormatDuration(deadline())));
     sched_yield();
   }
 }
 
-void NcclCommunicator::Move(const Message& message) {
-  const std::string operation = Describe(message);
+struct NcclCommunicator::Started : Moving {
+  ~Started() override {
+    if (over != nullptr) cudaEventDestroy(over);
+  }
+  std::string operation;
+  cudaEvent_t over = nullptr;  // on the stream, behind the message
+};
+
+std::unique_ptr<Communicator::Moving> NcclCommunicator::StartMove(const Message& message) {
+  auto started = std::make_unique<Started>();
+  started->operation = Describe(message);
+  const std::string& operation = started->operation;
   if (comm_ == nullptr) throw CommError(absl::StrCat(operation, ": this communicator was given up"));
-  const cudaError_t ready = cudaDeviceSynchronize();
-  if (ready != cudaSuccess) Fail(operation, cudaGetErrorString(ready));
+  auto cuda = [&](cudaError_t error) {
+    if (error != cudaSuccess) Fail(operation, cudaGetErrorString(error));
+  };
   auto check = [&](ncclResult_t code) {
     if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   };
+  cuda(cudaDeviceSynchronize());
   check(ncclGroupStart());
   if (message.to >= 0) check(ncclSend(message.out, message.out_bytes, ncclChar, message.to, comm_, stream_));
   if (message.from >= 0)
     check(ncclRecv(message.in, message.in_bytes, ncclChar, message.from, comm_, stream_));
   check(ncclGroupEnd());
-  Wait(operation, nullptr);
-  Wait(operation, stream_);
+  Wait(operation);
+  cuda(cudaEventCreateWithFlags(&started->over, cudaEventDisableTiming));
+  cuda(cudaEventRecord(started->over, stream_));
+  return started;
+}
+
+bool NcclCommunicator::MoveIsOver(Moving* moving) {
+  const auto& started = static_cast<const Started&>(*moving);
+  if (comm_ == nullptr) throw CommError(absl::StrCat(started.operation, ": this communicator was given up"));
+  ncclResult_t state = ncclSuccess;
+  const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
+  if (asked != ncclSuccess) Fail(started.operation, ncclGetErrorString(asked));
+  if (state != ncclSuccess && state != ncclInProgress) Fail(started.operation, ncclGetErrorString(state));
+  const cudaError_t done = cudaEventQuery(started.over);
+  if (done != cudaSuccess && done != cudaErrorNotReady) Fail(started.operation, cudaGetErrorString(done));
+  return done == cudaSuccess;
+}
+
+void NcclCommunicator::FinishMove(Moving* moving) {
+  const auto& started = static_cast<const Started&>(*moving);
+  const absl::Time limit = absl::Now() + deadline();
+  while (!MoveIsOver(moving)) {
+    if (absl::Now() > limit)
+      Fail(started.operation, absl::StrCat("silent for ", absl::FormatDuration(deadline())));
+    sched_yield();
+  }
 }
 
 }  // namespace temper

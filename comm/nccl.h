@@ -14,7 +14,8 @@ namespace temper {
 
 // The same ranks as `host`, moving device memory with ncclSend and ncclRecv; no ncclSum. Pointers are of the
 // device that is current when the object is made; calls run on its own stream, which first waits for the
-// device's work, and return when the bytes are there. NCCL has no tags and no lengths on the wire: both ends
+// device's work, and return when the bytes are there; what was only started goes on there beside the device's
+// later work, one message behind another. NCCL has no tags and no lengths on the wire: both ends
 // call in the same order.
 class NcclCommunicator final : public Communicator {
  public:
@@ -31,14 +32,17 @@ class NcclCommunicator final : public Communicator {
   [[noreturn]] void Abort(const std::string& message, int code) override;
 
  protected:
-  void Move(const Message& message) override;
+  void Move(const Message& message) override { FinishMove(StartMove(message).get()); }
+  std::unique_ptr<Moving> StartMove(const Message& message) override;
+  bool MoveIsOver(Moving* moving) override;
+  void FinishMove(Moving* moving) override;
   void Post(int to, std::string_view note) override {}  // the host's communicator carries them
   Note HeardNote() override { return {}; }
 
  private:
-  // Polls until NCCL has taken (`stream` null) or done the work; aborts the communicator and throws
-  // otherwise.
-  void Wait(const std::string& operation, cudaStream_t stream);
+  struct Started;
+  // Polls until NCCL has taken the work; aborts the communicator and throws otherwise.
+  void Wait(const std::string& operation);
   [[noreturn]] void Fail(const std::string& operation, const std::string& why);
 
   Communicator& host_;

@@ -11,6 +11,13 @@ namespace {
 
 constexpr int kTag = 1;
 
+// Between the ranks' shares of n values.
+std::vector<int64_t> ShareEdges(int64_t n, const Communicator& comm) {
+  std::vector<int64_t> edges;
+  for (int r = 0; r <= comm.size(); ++r) edges.push_back(ShareOf(n, r, comm.size()).begin);
+  return edges;
+}
+
 }  // namespace
 
 Share ShareOf(int64_t n, int64_t rank, int64_t ranks) {
@@ -52,9 +59,7 @@ void SumIntegers(int64_t n, absl::FunctionRef<void(int64_t, absl::Span<int64_t>)
 }
 
 void GatherShares(float* buffer, int64_t n, Communicator& comm) {
-  std::vector<int64_t> edges;
-  for (int r = 0; r <= comm.size(); ++r) edges.push_back(ShareOf(n, r, comm.size()).begin);
-  GatherParts(buffer, edges, comm);
+  GatherParts(buffer, ShareEdges(n, comm), comm);
 }
 
 void GatherParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm) {
@@ -75,19 +80,19 @@ void GatherBytes(void* buffer, absl::Span<const int64_t> edges, Communicator& co
   }
 }
 
-void SumTree(float* buffer, int64_t n, Communicator& comm) {
+void SumTreeParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm) {
   const int rank = comm.rank(), ranks = comm.size();
+  TEMPER_CHECK(static_cast<int>(edges.size()) == ranks + 1);
   if (ranks == 1) return;
   TEMPER_CHECK((ranks == 2 || ranks == 4 || ranks == 8) && !comm.device_memory(), ranks, " ranks");
-  // All ranks' floats of this rank's share, in the order of ranks.
-  const Share mine = ShareOf(n, rank, ranks);
-  const int64_t count = mine.end - mine.begin;
+  // All ranks' floats of this rank's part, in the order of ranks.
+  float* const mine = buffer + edges[rank];
+  const int64_t count = edges[rank + 1] - edges[rank];
   std::vector<float> all(comm.counts_only() ? 0 : ranks * count);
-  if (!comm.counts_only()) std::copy_n(buffer + mine.begin, count, all.begin() + rank * count);
+  if (!comm.counts_only()) std::copy_n(mine, count, all.begin() + rank * count);
   for (int distance = 1; distance < ranks; ++distance) {
     const int to = (rank + distance) % ranks, from = (rank + ranks - distance) % ranks;
-    const Share theirs = ShareOf(n, to, ranks);
-    comm.SendReceive({buffer + theirs.begin, (theirs.end - theirs.begin) * sizeof(float), to,
+    comm.SendReceive({buffer + edges[to], (edges[to + 1] - edges[to]) * sizeof(float), to,
                       all.data() + from * count, count * sizeof(float), from, kTag});
   }
   for (int apart = 1; apart < ranks && !comm.counts_only(); apart *= 2) {
@@ -97,8 +102,14 @@ void SumTree(float* buffer, int64_t n, Communicator& comm) {
       for (int64_t i = 0; i < count; ++i) to[i] = to[i] + other[i];
     }
   }
-  if (!comm.counts_only()) std::copy_n(all.begin(), count, buffer + mine.begin);
-  GatherShares(buffer, n, comm);
+  if (!comm.counts_only()) std::copy_n(all.begin(), count, mine);
+}
+
+void SumTree(float* buffer, int64_t n, Communicator& comm) {
+  if (comm.size() == 1) return;
+  const std::vector<int64_t> edges = ShareEdges(n, comm);
+  SumTreeParts(buffer, edges, comm);
+  GatherParts(buffer, edges, comm);
 }
 
 }  // namespace temper

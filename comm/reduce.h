@@ -36,5 +36,8 @@ void GatherBytes(void* buffer, absl::Span<const int64_t> edges, Communicator& co
 // order, of whom there are 1, 2, 4 or 8. So sums over the subtrees of a tree become those over the whole.
 // Each rank sends 2 - 2/ranks of the floats. Throws CommError.
 void SumTree(float* buffer, int64_t n, Communicator& comm);
+// The same sums, of which each rank ends with its own alone: rank r with the floats [edges[r], edges[r + 1]),
+// the others are left as they were. Each sends all but its own.
+void SumTreeParts(float* buffer, absl::Span<const int64_t> edges, Communicator& comm);
 
 }  // namespace temper

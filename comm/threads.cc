@@ -29,6 +29,7 @@ class Consequence : public CommError {
 }  // namespace
 
 struct ThreadWorld::State {
+  using Moving = Communicator::Moving;
   struct Parcel {
     const void* data;
     size_t bytes;
@@ -38,7 +39,9 @@ struct ThreadWorld::State {
   mutable absl::Mutex mutex;
   absl::CondVar changed;  // one for all: worlds are small
   std::map<std::tuple<int, int, int>, std::deque<std::shared_ptr<Parcel>>> parcels
-      ABSL_GUARDED_BY(mutex);                                                           // (from, to, tag)
+      ABSL_GUARDED_BY(mutex);  // (from, to, tag)
+  // Whose turn it is to take them: in the order started.
+  std::map<std::tuple<int, int, int>, std::deque<const Moving*>> takers ABSL_GUARDED_BY(mutex);
   std::map<int, std::deque<std::pair<int, std::string>>> notes ABSL_GUARDED_BY(mutex);  // to: (from, text)
   std::string lost ABSL_GUARDED_BY(mutex);
   int64_t bytes_sent ABSL_GUARDED_BY(mutex) = 0;
@@ -75,27 +78,56 @@ class ThreadWorld::Rank final : public Communicator {
     return note;
   }
 
-  void Move(const Message& message) override {
-    const auto out = std::make_shared<State::Parcel>(State::Parcel{message.out, message.out_bytes});
-    Wait wait(this, message);
-    std::deque<std::shared_ptr<State::Parcel>>* sent = nullptr;
-    bool received = message.from < 0;
+  // Whoever drops it takes the parcel back: its bytes are the caller's.
+  struct Started : Moving {
+    Started(const Message& of, State* in)
+        : message(of),
+          state(*in),
+          out(std::make_shared<State::Parcel>(State::Parcel{of.out, of.out_bytes})) {}
+    ~Started() override {
+      absl::MutexLock lock(&state.mutex);
+      if (sent != nullptr && !out->taken) std::erase(*sent, out);
+      if (turns != nullptr && !received) std::erase(*turns, this);
+    }
+
+    const Message message;
+    State& state;
+    const std::shared_ptr<State::Parcel> out;
+    std::deque<std::shared_ptr<State::Parcel>>* sent =
+        nullptr;                                 // where it lies; null: there is nothing to send
+    std::deque<const Moving*>* turns = nullptr;  // likewise of what comes
+    bool received = false;
+  };
+
+  std::unique_ptr<Moving> StartMove(const Message& message) override {
+    auto started = std::make_unique<Started>(message, &state_);
+    started->received = message.from < 0;
+    absl::MutexLock lock(&state_.mutex);
+    if (message.from >= 0) {
+      started->turns = &state_.takers[{message.from, rank_, message.tag}];
+      started->turns->push_back(started.get());
+    }
     if (message.to >= 0) {
-      absl::MutexLock lock(&state_.mutex);
-      sent = &state_.parcels[{rank_, message.to, message.tag}];
-      sent->push_back(out);
+      started->sent = &state_.parcels[{rank_, message.to, message.tag}];
+      started->sent->push_back(started->out);
       state_.changed.SignalAll();
     }
-    // Whoever throws takes the parcel back: its bytes are the caller's.
-    try {
-      while (!Moved(message, sent == nullptr ? nullptr : out.get(), &received))
-        wait.Look(received ? message.to : message.from);
-    } catch (...) {
-      absl::MutexLock lock(&state_.mutex);
-      if (sent != nullptr) std::erase(*sent, out);
-      throw;
-    }
+    return started;
   }
+
+  bool MoveIsOver(Moving* moving) override {
+    auto* const started = static_cast<Started*>(moving);
+    absl::MutexLock lock(&state_.mutex);
+    return IsOver(started);
+  }
+
+  void FinishMove(Moving* moving) override {
+    auto* const started = static_cast<Started*>(moving);
+    Wait wait(this, started->message);
+    while (!Moved(started)) wait.Look(started->received ? started->message.to : started->message.from);
+  }
+
+  void Move(const Message& message) override { FinishMove(StartMove(message).get()); }
 
   void MoveCopy(const Message& message) override {
     auto out = std::make_shared<State::Parcel>();
@@ -114,11 +146,11 @@ class ThreadWorld::Rank final : public Communicator {
   }
 
  private:
-  // Whether all is done; waits for a while where it is not.
-  bool Moved(const Message& message, const State::Parcel* out, bool* received) {
-    absl::MutexLock lock(&state_.mutex);
+  // Takes what has come.
+  bool IsOver(Started* started) ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_.mutex) {
+    const Message& message = started->message;
     std::deque<std::shared_ptr<State::Parcel>>& queue = state_.parcels[{message.from, rank_, message.tag}];
-    if (!*received && !queue.empty()) {
+    if (!started->received && !queue.empty() && started->turns->front() == started) {
       const std::shared_ptr<State::Parcel> parcel = queue.front();
       if (parcel->bytes != message.in_bytes)
         throw CommError(absl::StrCat(Describe(message), ": the peer sent ", parcel->bytes, " bytes"));
@@ -126,16 +158,22 @@ class ThreadWorld::Rank final : public Communicator {
       state_.bytes_sent += static_cast<int64_t>(parcel->bytes);
       parcel->taken = true;
       queue.pop_front();
+      started->turns->pop_front();
       state_.changed.SignalAll();
-      *received = true;
+      started->received = true;
     }
-    if (*received && (out == nullptr || out->taken)) return true;
-    if (!state_.lost.empty()) throw Consequence(absl::StrCat(Describe(message), ": ", state_.lost));
+    return started->received && (started->sent == nullptr || started->out->taken);
+  }
+
+  // Whether all is done; waits for a while where it is not.
+  bool Moved(Started* started) {
+    absl::MutexLock lock(&state_.mutex);
+    if (IsOver(started)) return true;
+    if (!state_.lost.empty()) throw Consequence(absl::StrCat(Describe(started->message), ": ", state_.lost));
     state_.changed.WaitWithTimeout(&state_.mutex, std::min(deadline() / 8, kBetweenNotes));
     return false;
   }
 
- private:
   const int rank_;
   const int size_;
   State& state_;
@@ -158,6 +196,7 @@ void ThreadWorld::Run(absl::FunctionRef<void(Communicator&)> body) {
   {
     absl::MutexLock lock(&state_->mutex);
     state_->parcels.clear();
+    state_->takers.clear();
     state_->notes.clear();
     state_->lost.clear();
   }

@@ -115,6 +115,65 @@ inline void HasComeBody(Communicator& comm) {
   EXPECT_THROW((void)comm.HasCome(n), InternalError);
 }
 
+// What is started waits for nobody: all ranks' messages are on their way before one is finished, and others
+// of other tags pass them by. One may be asked for until it is over.
+inline void MovingBody(Communicator& comm) {
+  const int n = comm.size(), me = comm.rank();
+  const auto text = [](int from, int to) {
+    return std::string(90'000 + 1000 * from + 77 * to, static_cast<char>('a' + from));
+  };
+  std::vector<std::string> out(n), in(n);
+  std::vector<std::unique_ptr<Communicator::Moving>> moving;
+  const int64_t before = comm.sent_bytes();
+  int64_t sent = 0;
+  for (int distance = 1; distance < n; ++distance) {
+    const int to = (me + distance) % n, from = (me - distance + n) % n;
+    out[to] = text(me, to);
+    in[from].resize(text(from, me).size());
+    sent += static_cast<int64_t>(out[to].size());
+    moving.push_back(
+        comm.Start({out[to].data(), out[to].size(), to, in[from].data(), in[from].size(), from, 5}));
+  }
+  EXPECT_EQ(comm.sent_bytes() - before, sent);
+  comm.Barrier();
+  if (n > 1) {
+    char mine = static_cast<char>('A' + me), other = 0;
+    comm.SendReceive({&mine, 1, (me + 1) % n, &other, 1, (me + n - 1) % n, 6});
+    EXPECT_EQ(other, 'A' + (me + n - 1) % n);
+    while (!comm.IsOver(moving.back().get())) std::this_thread::yield();
+  }
+  for (auto& message : moving) comm.Finish(std::move(message));
+  for (int from = 0; from < n; ++from) EXPECT_EQ(in[from], from == me ? "" : text(from, me));
+  // Of the same ends and tag, whichever is asked for.
+  if (n > 1) {
+    const int next = (me + 1) % n, last = (me + n - 1) % n;
+    const std::string first_out(100'000, 'x'), second_out(3, 'y');
+    std::string first_in(first_out.size(), '?'), second_in(second_out.size(), '?');
+    auto first =
+        comm.Start({first_out.data(), first_out.size(), next, first_in.data(), first_in.size(), last, 5});
+    auto second =
+        comm.Start({second_out.data(), second_out.size(), next, second_in.data(), second_in.size(), last, 5});
+    for (int i = 0; i < 100; ++i) {
+      comm.IsOver(second.get());
+      std::this_thread::yield();
+    }
+    comm.IsOver(first.get());
+    comm.Finish(std::move(first));
+    comm.Finish(std::move(second));
+    EXPECT_EQ(first_in, first_out);
+    EXPECT_EQ(second_in, second_out);
+  }
+  // Halves of messages.
+  if (n > 1 && me < 2) {
+    int64_t number = 42 + me;
+    auto half = me == 0 ? comm.Start({.out = &number, .out_bytes = sizeof number, .to = 1, .tag = 7})
+                        : comm.Start({.in = &number, .in_bytes = sizeof number, .from = 0, .tag = 7});
+    comm.Finish(std::move(half));
+    EXPECT_EQ(number, 42);
+  }
+  comm.Barrier();
+}
+
 inline void CollectivesBody(Communicator& comm) {
   const int n = comm.size(), me = comm.rank();
   for (int root = 0; root < n; ++root) {
@@ -210,6 +269,17 @@ inline void TreeBody(Communicator& comm) {
       }
     }
     EXPECT_EQ(Bytes(sums), Bytes(of_ranks[0])) << n;
+    // Parts of any lengths, none among them, that stay where they are.
+    std::vector<int64_t> edges = {0};
+    for (int r = 1; r < ranks; ++r) edges.push_back(std::min(n, edges.back() + r * 5 % 7));
+    edges.push_back(n);
+    const int64_t begin = edges[me], end = edges[me + 1], parts_before = comm.sent_bytes();
+    std::vector<float> part = HostileLeaf(n, me);
+    SumTreeParts(part.data(), edges, comm);
+    EXPECT_EQ(comm.sent_bytes() - parts_before,
+              (ranks == 1 ? 0 : n - (end - begin)) * static_cast<int64_t>(sizeof(float)));
+    EXPECT_EQ(Bytes(std::vector<float>(part.begin() + begin, part.begin() + end)),
+              Bytes(std::vector<float>(sums.begin() + begin, sums.begin() + end)));
   }
 }
 
@@ -311,6 +381,7 @@ inline void SplitBody(Communicator& comm) {
     ExchangesBody(*part);
     CopiesBody(*part);
     HasComeBody(*part);
+    MovingBody(*part);
     CollectivesBody(*part);
     const std::unique_ptr<Communicator> again = part->Split(part->rank() % 2);
     EXPECT_EQ(again->Sum(1), (part->size() + (part->rank() % 2 == 0 ? 1 : 0)) / 2);

@@ -19,6 +19,7 @@ Communicator* world;
 TEST(Mpi, RanksExchangeMessagesInOrder) { ExchangesBody(*world); }
 TEST(Mpi, CopiesAreSentBeforeAnybodyReceives) { CopiesBody(*world); }
 TEST(Mpi, AMessageHasComeOnceItWasSentAndUntilItIsReceived) { HasComeBody(*world); }
+TEST(Mpi, WhatIsStartedGoesOnBesideOtherMessages) { MovingBody(*world); }
 TEST(Mpi, CollectivesReachEveryRankFromEveryRoot) { CollectivesBody(*world); }
 TEST(Mpi, IntegersAddOnAnyNumberOfRanks) { IntegersBody(*world); }
 TEST(Mpi, FloatsAddInTheTreeOverRanks) { TreeBody(*world); }
@@ -33,6 +34,7 @@ TEST(Mpi, LongMessagesGoInPieces) {
   ASSERT_TRUE(pieces.ok());
   ExchangesBody(**pieces);
   CopiesBody(**pieces);
+  MovingBody(**pieces);
   CollectivesBody(**pieces);
   IntegersBody(**pieces);
 }

@@ -41,6 +41,7 @@ std::string Thrown(F run) {
 TEST(Threads, RanksExchangeMessagesInOrder) { OnRanks({1, 2, 3, 4, 8}, ExchangesBody); }
 TEST(Threads, CopiesAreSentBeforeAnybodyReceives) { OnRanks({1, 2, 3, 4, 8}, CopiesBody); }
 TEST(Threads, AMessageHasComeOnceItWasSentAndUntilItIsReceived) { OnRanks({1, 2, 3, 4, 6}, HasComeBody); }
+TEST(Threads, WhatIsStartedGoesOnBesideOtherMessages) { OnRanks({1, 2, 3, 4, 8}, MovingBody); }
 TEST(Threads, CollectivesReachEveryRankFromEveryRoot) { OnRanks({1, 2, 3, 4, 5, 6, 8}, CollectivesBody); }
 TEST(Reduce, IntegersAddOnAnyNumberOfRanks) { OnRanks({1, 2, 3, 4, 5, 6, 8}, IntegersBody); }
 TEST(Reduce, FloatsAddInTheTreeOverRanks) { OnRanks({1, 2, 3, 4, 8}, TreeBody); }
