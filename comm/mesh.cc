@@ -31,10 +31,16 @@ std::string MeshText(const MeshSizes& sizes) {
     const Axis axis = static_cast<Axis>(i);
     if (sizes[axis] > 1) absl::StrAppendFormat(&text, " %s %d", AxisName(axis), sizes[axis]);
   }
+  if (sizes.sequence_parallel) text += " sequence_parallel";
   return text;
 }
 
 absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
+  if (sizes.sequence_parallel && sizes.tp == 1) {
+    return absl::InvalidArgumentError(
+        "mesh.sequence_parallel is true, and mesh.tp is 1: ranks of mesh.tp share the tokens; set tp to 2 or "
+        "more, or leave it out");
+  }
   int64_t others = 1;
   std::string text;
   for (int i = 0; i < kAxes; ++i) {

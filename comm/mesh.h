@@ -35,6 +35,7 @@ struct MeshSizes {
   int64_t cp = 1;
   int64_t pp_chunks = 1;
   PipelineKind pp_schedule = PipelineKind::k1f1b;
+  bool sequence_parallel = false;  // with tp
 
   // Of layers that each rank of pp has; one alone has them all in one.
   int64_t chunks() const { return pp == 1 ? 1 : pp_chunks; }
@@ -51,6 +52,10 @@ struct MeshSizes {
             Free());
     v.Field("pp", pp, "Ranks that share the layers (pipeline).", AtLeast(1), Free());
     v.Field("tp", tp, "Ranks that share each product.", AtLeast(1), Free());
+    v.Field(
+        "sequence_parallel", sequence_parallel,
+        "In updates each rank of tp keeps its share of the tokens alone between the products: less memory.",
+        Free());
     v.Field("ep", ep, "Ranks that share the experts.", AtLeast(1), Free());
     v.Field("cp", cp, "Ranks that share each long sequence, and the weights as those of dp_shard.",
             AtLeast(1), Free());
@@ -78,7 +83,8 @@ struct MeshPlace {
 MeshPlace PlaceOf(const MeshSizes& sizes, int64_t rank);
 int64_t RankOf(const MeshPlace& place);
 int64_t RanksOf(const MeshSizes& sizes);
-std::string MeshText(const MeshSizes& sizes);  // " pp 2 tp 4": axes of more than one rank
+// " pp 2 tp 4": axes of more than one rank; behind them "sequence_parallel".
+std::string MeshText(const MeshSizes& sizes);
 // Ranks, or groups of them, that share out the samples (Mesh::dp).
 int64_t DataRanks(const MeshSizes& sizes);
 

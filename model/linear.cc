@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/linear.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/check.h"
@@ -12,6 +13,7 @@ namespace {
 
 // Of the gradients of stretches that are made at once, where there is more than one.
 constexpr int64_t kStretchFloats = int64_t{1} << 24;
+constexpr int kChainTag = 7;  // of norms' gradients between ranks that share rows
 
 }  // namespace
 
@@ -50,9 +52,13 @@ kernels::Product Linear::Forward(Matrix x, Matrix y, Matrix add) const {
 }
 
 void Linear::Apply(const Context& c, Matrix x, Matrix y, Matrix add) const {
-  c.backend->Products({Forward(x, y, add)});
+  const Workspace::Mark mark = c.workspace->Here();
+  const Matrix sum = c.shares_rows ? c.workspace->NewRows(x.rows, outputs()) : y;
+  c.backend->Products({Forward(x, sum, add)});
   if (!Shares(Cut::kInputs)) return;
-  SumAcross(c, y);
+  const Matrix own = SumOwnRows(c, sum);
+  if (c.shares_rows) c.backend->Copy(own, y);
+  c.workspace->Release(mark);
   AddSharedBias(c, y);
   if (add) c.backend->Add(add, y);
 }
@@ -159,14 +165,19 @@ Matrix ZeroRows(const Context& c, int64_t rows, int64_t cols) {
 }
 
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, Matrix add) {
-  Input(terms, dx, add);
+  Input(terms, {.dx = dx, .add = add});
+  for (const Term& term : terms) Weight(term.linear, term.dy, x);
+}
+
+void Backprop::ThroughOwn(std::initializer_list<Term> terms, Matrix x, Matrix dx) {
+  Input(terms, {.dx = dx, .own = c_.shares_rows});
   for (const Term& term : terms) Weight(term.linear, term.dy, x);
 }
 
 void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
                        absl::Span<const int64_t> edges) {
   if (edges.empty()) return Through(terms, x, dx);
-  Input(terms, dx, {});
+  Input(terms, {.dx = dx});
   for (size_t r = 0; r + 1 < edges.size(); ++r) {
     const int64_t first = edges[r], count = edges[r + 1] - first;
     for (const Term& term : terms) {
@@ -179,10 +190,12 @@ void Backprop::Through(std::initializer_list<Term> terms, Matrix x, Matrix dx,
   }
 }
 
-void Backprop::Input(std::initializer_list<Term> terms, Matrix dx, Matrix add) {
+void Backprop::Input(std::initializer_list<Term> terms, Part to) {
   size_t turn = 0, more = 0;
   for (const Term& term : terms) {
-    kernels::Product next = term.linear.InputGradient(term.dy, dx, add);
+    const bool shares = term.linear.Shares(Cut::kOutputs);
+    const Matrix dy = to.own && !shares ? OwnRows(c_, term.dy) : term.dy;
+    kernels::Product next = term.linear.InputGradient(dy, to.dx, to.add);
     if (turn > 0 && inputs_[turn - 1].back().k_chunks == next.k_chunks) {
       TEMPER_CHECK(more < kernels::kMoreFactors);
       inputs_[turn - 1].back().more[more++] = {next.a, next.b, next.part};
@@ -191,15 +204,15 @@ void Backprop::Input(std::initializer_list<Term> terms, Matrix dx, Matrix add) {
         inputs_.emplace_back();
         parts_.emplace_back();
       }
-      if (term.linear.Shares(Cut::kOutputs)) {
-        next.c = add ? c_.workspace->NewRows(dx.rows, dx.cols) : dx;
+      if (shares) {
+        next.c = to.sum = to.add || to.own ? c_.workspace->NewRows(dy.rows, to.dx.cols) : to.dx;
         next.add = {};
-        parts_[turn].push_back({next.c, dx, add});
+        parts_[turn].push_back(to);
       }
       inputs_[turn++].push_back(next);
       more = 0;
     }
-    add = dx;
+    to.add = to.dx;
   }
 }
 
@@ -221,10 +234,11 @@ void Backprop::Inputs() {
 }
 
 void Backprop::Finish(const Part& part) const {
-  SumAcross(c_, part.sum);
-  if (!part.add) return;
-  if (part.add.data != part.dx.data) c_.backend->Copy(part.add, part.dx);
-  c_.backend->Add(part.sum, part.dx);
+  if (!part.own) SumAcross(c_, part.sum);
+  const Matrix sum = part.own ? SumOwnRows(c_, part.sum) : part.sum;
+  const Matrix before = part.add ? part.add : sum;
+  if (before.data != part.dx.data) c_.backend->Copy(before, part.dx);
+  if (part.add) c_.backend->Add(sum, part.dx);
 }
 
 void Backprop::Weights() {
@@ -239,24 +253,58 @@ void Norm::Forward(const Context& c, Matrix x, Matrix y, float* rstd) const {
   c.backend->RmsNorm({x, weight_->value.f32(), eps_, y, rstd});
 }
 
+void Norm::BackwardPart(const Context& c, const Gradient& g, const Part& part) const {
+  const auto rows = [&part](Matrix of) { return of.Rows(part.first, part.count); };
+  c.backend->RmsNormBackward({.dy = rows(g.dy),
+                              .x = rows(g.x),
+                              .weight = weight_->value.f32(),
+                              .rstd = g.rstd + part.first,
+                              .add = g.add ? rows(g.add) : Matrix(),
+                              .dx = rows(g.dx),
+                              .dweight = part.dweight});
+}
+
 void Norm::Backward(const Context& c, const Gradient& g) const {
-  const auto back = [&](int64_t first, int64_t count, float* dweight) {
-    c.backend->RmsNormBackward({.dy = g.dy.Rows(first, count),
-                                .x = g.x.Rows(first, count),
-                                .weight = weight_->value.f32(),
-                                .rstd = g.rstd + first,
-                                .add = g.add ? g.add.Rows(first, count) : Matrix(),
-                                .dx = g.dx.Rows(first, count),
-                                .dweight = dweight});
-  };
-  if (c.stretches == nullptr) return back(0, g.dy.rows, weight_->gradient.f32());
+  if (g.own && c.shares_rows) return BackwardOfOwn(c, g);
+  if (c.stretches == nullptr) return BackwardPart(c, g, {0, g.dy.rows, weight_->gradient.f32()});
   ForEachStretch(c, g.dy.rows, [&](int64_t first, int64_t count) {
     const Workspace::Mark mark = c.workspace->Here();
     const Matrix dweight = ZeroRows(c, weight_->n(), 1);
-    back(first, count, dweight.f32());
+    BackwardPart(c, g, {first, count, dweight.f32()});
     weight_->sum.Add(*c.backend, dweight);
     c.workspace->Release(mark);
   });
+}
+
+// The chains over tokens, one or one of each stretch, go from rank to rank, and from the last to all.
+void Norm::BackwardOfOwn(const Context& c, const Gradient& g) const {
+  Communicator& ranks = TensorRanks(c);
+  const Workspace::Mark mark = c.workspace->Here();
+  const Matrix chains = c.stretches == nullptr ? kernels::F32(weight_->gradient.f32(), 1, weight_->n())
+                                               : ZeroRows(c, c.stretches->count(), weight_->n());
+  const size_t bytes = chains.rows * chains.cols * sizeof(float);
+  if (ranks.rank() > 0) ranks.Receive(chains.f32(), bytes, ranks.rank() - 1, kChainTag);
+  if (c.stretches == nullptr) {
+    BackwardPart(c, g, {0, g.dy.rows, chains.f32()});
+  } else {
+    const std::vector<int64_t>& edges = c.stretches->edges;
+    const Share own = OwnShare(c, edges.back());
+    for (int64_t i = 0; i < chains.rows; ++i) {
+      const int64_t first = std::clamp(edges[i], own.begin, own.end) - own.begin;
+      const int64_t end = std::clamp(edges[i + 1], own.begin, own.end) - own.begin;
+      BackwardPart(c, g, {first, end - first, chains.Row(i)});
+    }
+  }
+  const int last = ranks.size() - 1;
+  if (ranks.rank() < last) {
+    ranks.Send(chains.f32(), bytes, ranks.rank() + 1, kChainTag);
+    ranks.Receive(chains.f32(), bytes, last, kChainTag);
+  }
+  for (int rank = 0; rank < last && ranks.rank() == last; ++rank)
+    ranks.Send(chains.f32(), bytes, rank, kChainTag);
+  for (int64_t i = 0; i < chains.rows && c.stretches != nullptr; ++i)
+    weight_->sum.Add(*c.backend, chains.Rows(i, 1));
+  c.workspace->Release(mark);
 }
 
 }  // namespace temper

@@ -69,7 +69,8 @@ class Linear {
 
   // y = x W^T (+ bias) (+ add). Where ranks share its inputs: the sum over this rank's, without bias and add.
   kernels::Product Forward(Matrix x, Matrix y, Matrix add = {}) const;
-  // The same at once, with what is left to do where ranks share the inputs.
+  // The same at once, with what is left to do where ranks share the inputs: y and add have this rank's own
+  // rows then, where ranks share rows (model/across.h).
   void Apply(const Context& c, Matrix x, Matrix y, Matrix add = {}) const;
   // What is left where they do, behind the sum across ranks: y += bias. Else nothing.
   void AddSharedBias(const Context& c, Matrix y) const;
@@ -147,8 +148,8 @@ class Backprop {
   // The same of a routed expert's linears, whose rows [edges[r], edges[r + 1]) are of rank r's leaf, or of
   // one of all ranks' stretches.
   void Through(std::initializer_list<Term> terms, Matrix x, Matrix dx, absl::Span<const int64_t> edges);
-  // Queues dx alone.
-  void Input(std::initializer_list<Term> terms, Matrix dx, Matrix add);
+  // The same of linears that read the block's norm: dx has this rank's own rows (model/across.h).
+  void ThroughOwn(std::initializer_list<Term> terms, Matrix x, Matrix dx);
   // Queues a weight's gradient alone.
   void Weight(const Linear& linear, Matrix dy, Matrix x);
   // Computes all dx that were queued, what does not wait for one another in one parallel region.
@@ -159,8 +160,11 @@ class Backprop {
  private:
   // A rank's part of a sum over linears' outputs that ranks share, which goes to dx behind `add`.
   struct Part {
-    Matrix sum, dx, add;
+    Matrix sum = {}, dx = {}, add = {};
+    bool own = false;  // of dx this rank has its own rows
   };
+  // Queues dx alone.
+  void Input(std::initializer_list<Term> terms, Part to);
   void Finish(const Part& part) const;
 
   const Context& c_;
@@ -179,15 +183,25 @@ class Norm {
   explicit operator bool() const { return weight_ != nullptr; }
   // rstd [rows] is for the way back.
   void Forward(const Context& c, Matrix x, Matrix y, float* rstd) const;
-  // dx = its gradient (+ add); dx may be dy. The weight's gradient goes on with these rows.
+  // dx = its gradient (+ add); dx may be dy. The weight's gradient goes on with these rows. `own`: they are
+  // this rank's own where ranks share rows (model/across.h); the chain goes on through all ranks' then.
   struct Gradient {
     Matrix dy, x;
     const float* rstd;
     Matrix dx, add = {};
+    bool own = false;
   };
   void Backward(const Context& c, const Gradient& gradient) const;
 
  private:
+  // Of the rows [first, first + count); the weight's goes on in `dweight`.
+  struct Part {
+    int64_t first = 0, count = 0;
+    float* dweight = nullptr;
+  };
+  void BackwardPart(const Context& c, const Gradient& gradient, const Part& part) const;
+  void BackwardOfOwn(const Context& c, const Gradient& gradient) const;
+
   const Weight* weight_ = nullptr;
   float eps_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "model/across.h"
 #include "model/blocks/shared_sequence.h"
 
 namespace temper {
@@ -162,7 +163,8 @@ void TrainPass::Begin(const Microbatch& batch) {
   shared_.reset();
   PlaceSequences(batch);
   if (batch.is_long) TakeShare(batch);
-  inputs_.push_back(space_.NewRows(static_cast<int64_t>(positions_.size()), stack_.config().hidden_size));
+  const Share own = OwnShare(In(&space_), static_cast<int64_t>(positions_.size()));
+  inputs_.push_back(space_.NewRows(own.end - own.begin, stack_.config().hidden_size));
 }
 
 Matrix TrainPass::Forward() {
@@ -237,7 +239,7 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   weights.ReleaseGradients();
   weights.Acquire(weights.norm_unit());
   weights.AcquireGradients(weights.norm_unit());
-  stack_.final_norm().Backward(c, {dx, output_, rstd_, dy});
+  stack_.final_norm().Backward(c, {dx, output_, rstd_, dy, /*add=*/{}, /*own=*/true});
   weights.Release();
   weights.ReleaseGradients();
   scratch_.Release(mark);

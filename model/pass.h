@@ -83,7 +83,8 @@ class TrainPass {
     Logprobs(temperature, logprobs, entropies);
   }
   // The same in parts: Begin; input() of the chunk before; Forward, whose rows are the next chunk's input;
-  // in the last chunk Logprobs.
+  // in the last chunk Logprobs. Ranks of mesh.tp have their own rows of these where they share rows
+  // (model/across.h).
   void Begin(const Microbatch& batch);
   Matrix input() const { return inputs_.front(); }
   Matrix Forward();
@@ -115,7 +116,8 @@ class TrainPass {
     return {.backend = &stack_.backend(),
             .workspace = workspace,
             .mesh = &stack_.mesh(),
-            .stretches = stretches_ ? &*stretches_ : nullptr};
+            .stretches = stretches_ ? &*stretches_ : nullptr,
+            .shares_rows = stack_.mesh().sizes().sequence_parallel};
   }
   BatchView View();
   // This rank's rows of a long sequence.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/vocabulary.h"
 
-#include "comm/reduce.h"
+#include <algorithm>
+#include <numeric>
+
+#include "comm/parcels.h"
 #include "core/check.h"
 #include "model/across.h"
 
@@ -10,10 +13,17 @@ namespace temper {
 namespace {
 
 constexpr int kTiedStretchTag = 6;  // of a tied head's gradients between the ends of a pipeline
+constexpr int kRowTag = 8;          // of the embedding's rows
+
+// Of the tokens those whose rows are rank `rank`'s own.
+absl::Span<const int32_t> OwnOf(const Context& c, absl::Span<const int32_t> tokens, int rank) {
+  const Share share = ShareOf(static_cast<int64_t>(tokens.size()), rank, TensorRanks(c).size());
+  return tokens.subspan(share.begin, share.end - share.begin);
+}
 
 }  // namespace
 
-Vocabulary::ByOwner Vocabulary::Sort(const Context& c, const std::vector<int32_t>& tokens) const {
+Vocabulary::ByOwner Vocabulary::Sort(const Context& c, absl::Span<const int32_t> tokens) const {
   Communicator& ranks = TensorRanks(c);
   ByOwner sorted{std::vector<int32_t>(tokens.size()), {0}, {}, {}};
   int32_t place = 0;
@@ -35,6 +45,7 @@ void Vocabulary::Embed(const Context& c, const std::vector<int32_t>& tokens, Mat
   for (int32_t token : tokens) TEMPER_CHECK(token >= 0 && token < config_.vocab_size, "token ", token);
   Communicator& ranks = TensorRanks(c);
   if (ranks.size() == 1) return c.backend->GatherRows({weights_.embedding().value, tokens.data(), x});
+  if (c.shares_rows) return EmbedOwn(c, tokens, x);
   ByOwner sorted = Sort(c, tokens);
   const Workspace::Mark mark = c.workspace->Here();
   const Matrix all = c.workspace->NewRows(x.rows, x.cols);
@@ -46,12 +57,78 @@ void Vocabulary::Embed(const Context& c, const std::vector<int32_t>& tokens, Mat
   c.workspace->Release(mark);
 }
 
+void Vocabulary::EmbedOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix x) const {
+  Communicator& ranks = TensorRanks(c);
+  const int64_t row_bytes = x.cols * static_cast<int64_t>(sizeof(float));
+  const ByOwner own = Sort(c, OwnOf(c, tokens, ranks.rank()));
+  const Workspace::Mark mark = c.workspace->Here();
+  const Matrix in = c.workspace->NewRows(x.rows, x.cols);
+  const Matrix out = c.workspace->NewRows(static_cast<int64_t>(tokens.size()) / ranks.size() + 1, x.cols);
+  const auto parcel = [&](int to, int from) -> Parcel {
+    const ByOwner theirs = Sort(c, OwnOf(c, tokens, to));
+    const auto count = static_cast<int64_t>(theirs.ids.size());
+    c.backend->GatherRows({weights_.embedding().value, theirs.ids.data(), out.Rows(0, count)});
+    return {out.f32(), count * row_bytes, in.f32() + own.edges[from] * x.cols,
+            (own.edges[from + 1] - own.edges[from]) * row_bytes};
+  };
+  SwapParcels(parcel, kRowTag, ranks);
+  c.backend->GatherRows({in, own.place.data(), x});
+  c.workspace->Release(mark);
+}
+
+void Vocabulary::SendOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix dx,
+                         const OwnedRows& owned) const {
+  Communicator& ranks = TensorRanks(c);
+  const int64_t row_bytes = dx.cols * static_cast<int64_t>(sizeof(float));
+  const ByOwner own = Sort(c, OwnOf(c, tokens, ranks.rank()));
+  std::vector<int32_t> by_owner(own.place.size());  // this rank's own rows
+  for (size_t i = 0; i < own.place.size(); ++i) by_owner[own.place[i]] = static_cast<int32_t>(i);
+  const Workspace::Mark mark = c.workspace->Here();
+  const Matrix out = c.workspace->NewRows(dx.rows, dx.cols);
+  const auto parcel = [&](int to, int from) -> Parcel {
+    const int64_t count = own.edges[to + 1] - own.edges[to];
+    c.backend->GatherRows({dx, by_owner.data() + own.edges[to], out.Rows(0, count)});
+    const Share theirs = ShareOf(static_cast<int64_t>(tokens.size()), from, ranks.size());
+    const auto at = [&owned](int64_t token) {
+      return std::lower_bound(owned.tokens.begin(), owned.tokens.end(), token) - owned.tokens.begin();
+    };
+    return {out.f32(), count * row_bytes, owned.dx.f32() + at(theirs.begin) * dx.cols,
+            (at(theirs.end) - at(theirs.begin)) * row_bytes};
+  };
+  SwapParcels(parcel, kRowTag, ranks);
+  c.workspace->Release(mark);
+}
+
+Vocabulary::OwnedRows Vocabulary::TakeOwned(const Context& c, const std::vector<int32_t>& tokens,
+                                            Matrix dx) const {
+  if (TensorRanks(c).size() == 1) {
+    OwnedRows all{dx, std::vector<int32_t>(tokens.size()), tokens};
+    std::iota(all.tokens.begin(), all.tokens.end(), 0);
+    return all;
+  }
+  ByOwner sorted = Sort(c, tokens);
+  OwnedRows owned{c.workspace->NewRows(static_cast<int64_t>(sorted.rows.size()), dx.cols),
+                  std::move(sorted.rows), std::move(sorted.ids)};
+  if (c.shares_rows) {
+    SendOwn(c, tokens, dx, owned);
+  } else {
+    c.backend->GatherRows({dx, owned.tokens.data(), owned.dx});
+  }
+  return owned;
+}
+
 void Vocabulary::EmbedBackward(const Context& c, const std::vector<int32_t>& tokens, Matrix dx) const {
   const Weight& embedding = weights_.embedding();
-  if (c.stretches == nullptr) return AddRows(c, tokens, dx, embedding.gradient);
+  const Workspace::Mark mark = c.workspace->Here();
+  const OwnedRows owned = TakeOwned(c, tokens, dx);
+  if (c.stretches == nullptr) {
+    c.backend->EmbeddingGradient({owned.dx, owned.ids.data(), embedding.gradient});
+    return c.workspace->Release(mark);
+  }
   Communicator& pipeline = c.mesh->axis(Axis::kPp);
-  ForEachStretch(c, dx.rows, [&](int64_t first, int64_t count) {
-    const Workspace::Mark mark = c.workspace->Here();
+  size_t next = 0;  // of the owned
+  ForEachStretch(c, static_cast<int64_t>(tokens.size()), [&](int64_t first, int64_t count) {
+    const Workspace::Mark before = c.workspace->Here();
     const Matrix stretch = ZeroRows(c, embedding.n(), embedding.k());
     if (weights_.tied() && pipeline.size() > 1 && !pipeline.counts_only()) {  // see LogprobsBackward
       pipeline.Receive(stretch.f32(), stretch.rows * stretch.cols * sizeof(float), pipeline.size() - 1,
@@ -59,20 +136,14 @@ void Vocabulary::EmbedBackward(const Context& c, const std::vector<int32_t>& tok
       embedding.sum.Add(*c.backend, stretch);
       c.backend->Zero(stretch);
     }
-    AddRows(c, {tokens.begin() + first, tokens.begin() + first + count}, dx.Rows(first, count), stretch);
+    const size_t begin = next;
+    while (next < owned.tokens.size() && owned.tokens[next] < first + count) ++next;
+    c.backend->EmbeddingGradient(
+        {owned.dx.Rows(static_cast<int64_t>(begin), static_cast<int64_t>(next - begin)),
+         owned.ids.data() + begin, stretch});
     embedding.sum.Add(*c.backend, stretch);
-    c.workspace->Release(mark);
+    c.workspace->Release(before);
   });
-}
-
-void Vocabulary::AddRows(const Context& c, const std::vector<int32_t>& tokens, Matrix dx,
-                         Matrix gradient) const {
-  if (TensorRanks(c).size() == 1) return c.backend->EmbeddingGradient({dx, tokens.data(), gradient});
-  const ByOwner sorted = Sort(c, tokens);
-  const Workspace::Mark mark = c.workspace->Here();
-  const Matrix mine = c.workspace->NewRows(static_cast<int64_t>(sorted.rows.size()), dx.cols);
-  c.backend->GatherRows({dx, sorted.rows.data(), mine});
-  c.backend->EmbeddingGradient({mine, sorted.ids.data(), gradient});
   c.workspace->Release(mark);
 }
 
@@ -100,10 +171,13 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
   if (ranks.size() == 1) return c.backend->TokenLogprobs(task);
   TEMPER_CHECK(entropies == nullptr, "entropies of a part of the vocabulary");
   if (rows == 0) return;
+  const Workspace::Mark mark = c.workspace->Here();
+  task.hidden = AllRows(c, hidden, static_cast<int64_t>(rows));
   std::vector<kernels::LogitPart> parts(rows * ranks.size());
   task.part = head.part;
   task.parts = parts.data() + rows * ranks.rank();
   c.backend->TokenLogprobs(task);
+  c.workspace->Release(mark);
   static_assert(sizeof parts[0] == 3 * sizeof(float));
   GatherShares(&parts.data()->max, static_cast<int64_t>(3 * parts.size()), ranks);
   kernels::JoinLogprobs({parts, targets.ids, config_.vocab_size, logprobs, targets.sums->data()});
@@ -112,23 +186,27 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
 void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets& targets,
                                   const float* dlogprobs, Matrix dhidden) const {
   const Weight& head = weights_.head();
+  const auto rows = static_cast<int64_t>(targets.ids.size());
+  const Workspace::Mark before = c.workspace->Here();
+  const Matrix all = AllRows(c, hidden, rows);
+  const Matrix dall = c.shares_rows ? c.workspace->NewRows(rows, hidden.cols) : dhidden;
   const auto back = [&](int64_t first, int64_t count, Matrix dhead) {
     TEMPER_CHECK(dhead, "no gradient buffer is bound");
-    c.backend->TokenLogprobsBackward({.hidden = hidden.Rows(first, count),
+    c.backend->TokenLogprobsBackward({.hidden = all.Rows(first, count),
                                       .head = head.value,
                                       .targets = targets.ids.data() + first,
                                       .temperature = targets.temperature,
                                       .sums = targets.sums->data() + first,
                                       .dlogprob = dlogprobs + first,
-                                      .dhidden = dhidden.Rows(first, count),
+                                      .dhidden = dall.Rows(first, count),
                                       .dhead = dhead,
                                       .part = head.part});
   };
   if (c.stretches == nullptr) {
-    back(0, hidden.rows, head.gradient);
+    back(0, rows, head.gradient);
   } else {
     Communicator& pipeline = c.mesh->axis(Axis::kPp);
-    ForEachStretch(c, hidden.rows, [&](int64_t first, int64_t count) {
+    ForEachStretch(c, rows, [&](int64_t first, int64_t count) {
       const Workspace::Mark mark = c.workspace->Here();
       const Matrix stretch = ZeroRows(c, head.n(), head.k());
       back(first, count, stretch);
@@ -140,7 +218,9 @@ void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets
       c.workspace->Release(mark);
     });
   }
-  SumAcross(c, dhidden);
+  const Matrix sum = SumOwnRows(c, dall);
+  if (c.shares_rows) c.backend->Copy(sum, dhidden);
+  c.workspace->Release(before);
 }
 
 }  // namespace temper

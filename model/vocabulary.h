@@ -10,7 +10,8 @@
 namespace temper {
 
 // The two ends of the policy, whose rows are the vocabulary: the embedding and the head. Ranks of mesh.tp
-// share the rows; each looks up, and predicts, its own.
+// share the rows; each looks up, and predicts, its own. Where they share the tokens too, x and hidden, and
+// their gradients, have a rank's own (model/across.h); tokens and targets are all ranks'.
 class Vocabulary {
  public:
   // Both outlive it.
@@ -38,8 +39,13 @@ class Vocabulary {
                         Matrix dhidden) const;
 
  private:
-  // The rows' gradients go on in `gradient`, which is of this rank's rows of the embedding.
-  void AddRows(const Context& c, const std::vector<int32_t>& tokens, Matrix dx, Matrix gradient) const;
+  // The gradients of those tokens' rows whose embedding this rank has, in the order of tokens.
+  struct OwnedRows {
+    Matrix dx;
+    std::vector<int32_t> tokens;  // their numbers, and
+    std::vector<int32_t> ids;     // which of its embedding's rows they are
+  };
+  OwnedRows TakeOwned(const Context& c, const std::vector<int32_t>& tokens, Matrix dx) const;
   // Tokens in the order of the ranks that have their rows.
   struct ByOwner {
     std::vector<int32_t> place;  // of each token in that order
@@ -47,7 +53,10 @@ class Vocabulary {
     std::vector<int32_t> rows;   // this rank's tokens: where they are among all,
     std::vector<int32_t> ids;    // and which of its embedding's rows they are
   };
-  ByOwner Sort(const Context& c, const std::vector<int32_t>& tokens) const;
+  ByOwner Sort(const Context& c, absl::Span<const int32_t> tokens) const;
+  // Of the embedding's rows those that each rank needs go there, and their gradients back.
+  void EmbedOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix x) const;
+  void SendOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix dx, const OwnedRows& owned) const;
 
   const ModelConfig& config_;
   const Weights& weights_;

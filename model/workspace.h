@@ -55,13 +55,15 @@ struct Stretches;
 
 // What a block computes with. `later`: where the gradients of weights are put, which else are computed at
 // once (model/linear.h). `stretches`: of the rows, where they are a long sequence's (model/stretches.h); then
-// gradients of weights do not go on in a leaf but are added stretch by stretch.
+// gradients of weights do not go on in a leaf but are added stretch by stretch. `shares_rows`: between the
+// products ranks of mesh.tp have their own rows alone (model/across.h).
 struct Context {
   kernels::Backend* backend = nullptr;
   Workspace* workspace = nullptr;
   const Mesh* mesh = &Mesh::Single();
   WeightQueue* later = nullptr;
   const Stretches* stretches = nullptr;
+  bool shares_rows = false;
 };
 
 }  // namespace temper

@@ -30,6 +30,8 @@ struct BatchView {
   bool interleaved = false;                // pairs of the rotary embedding lie beside each other
   const SharedSequence* shared = nullptr;  // null: the rows are whole sequences, or all new ones of them
 
+  int64_t rows() const { return static_cast<int64_t>(positions.size()); }
+
   // Whose keys are written.
   absl::Span<const kernels::AttentionSequence> keys() const {
     return shared == nullptr ? sequences : absl::Span<const kernels::AttentionSequence>(shared->whole);
@@ -53,7 +55,8 @@ struct Saved {
 class Block {
  public:
   virtual ~Block() = default;
-  // y = x + f(norm(x)). x and y may not overlap. `saved`, if not null, receives what Backward needs (x is
+  // y = x + f(norm(x)), of the batch's rows or, where ranks share rows, this rank's own (model/across.h); dx
+  // and dy likewise. x and y may not overlap. `saved`, if not null, receives what Backward needs (x is
   // kept by reference); without a y nothing else is computed. What else it takes of the workspace it gives
   // back.
   virtual void Forward(const Context& c, const BatchView& batch, Matrix x, Matrix y,

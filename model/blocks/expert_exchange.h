@@ -53,12 +53,14 @@ void SendRows(const Context& c, const ExpertRows& rows, Matrix mine, Matrix in);
 void ReturnSlots(const Context& c, const kernels::RouteShape& shape, const ExpertRows& rows,
                  const kernels::Routing& own, const float* values, Matrix mine);
 
-// CombineExperts over the experts of all ranks. `sums` [2 rows or rows, cols], one behind the other: memory
-// for what the experts give this rank's rows, then what its part of the shared experts does, whose last
-// linear is `shared`.
+// CombineExperts over the experts of all ranks, to `out` and with a `residual` of this rank's own rows where
+// ranks share rows (model/across.h). `sums` [2 rows or rows, cols], one behind the other: memory for what the
+// experts give all rows of these ranks, then what its part of the shared experts does, whose last linear is
+// `shared`.
 void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::CombineExpertsTask& task,
                    Matrix sums, const Linear& shared);
-// ScatterExperts over the experts of all ranks.
+// ScatterExperts over the experts of all ranks; `add` has this rank's own rows, as `dx` does in their place
+// then.
 void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::ScatterExpertsTask& task);
 
 // Where the entries [first, first + count), which are one expert's, go over from one rank's rows to the next

@@ -140,7 +140,7 @@ void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::Comb
                    Matrix sums, const Linear& shared) {
   kernels::CombineExpertsTask part = task;
   part.shared = part.residual = {};
-  const Matrix sum = part.out = sums.Rows(0, task.out.rows);
+  const Matrix sum = part.out = sums.Rows(0, task.shared ? sums.rows / 2 : sums.rows);
   const Workspace::Mark mark = c.workspace->Here();
   if (RangesAreCut(c)) {
     part.shape = rows.own_shape;
@@ -155,11 +155,17 @@ void CombineAcross(const Context& c, const ExpertRows& rows, const kernels::Comb
     c.backend->CombineExperts(part);
   }
   c.workspace->Release(mark);
-  SumAcross(c, sums);
-  c.backend->Copy(sum, task.out);
-  if (task.shared) {
-    shared.AddSharedBias(c, task.shared);
-    c.backend->Add(task.shared, task.out);
+  Matrix of_shared = task.shared;
+  if (c.shares_rows) {
+    c.backend->Copy(SumOwnRows(c, sum), task.out);
+    if (of_shared) of_shared = SumOwnRows(c, of_shared);
+  } else {
+    SumAcross(c, sums);
+    c.backend->Copy(sum, task.out);
+  }
+  if (of_shared) {
+    shared.AddSharedBias(c, of_shared);
+    c.backend->Add(of_shared, task.out);
   }
   if (task.residual) c.backend->Add(task.residual, task.out);
 }
@@ -181,8 +187,8 @@ void ScatterAcross(const Context& c, const ExpertRows& rows, const kernels::Scat
     c.backend->ScatterExperts(part);
   }
   c.workspace->Release(mark);
-  SumAcross(c, task.dx);
-  if (task.add) c.backend->Add(task.add, task.dx);
+  const Matrix sum = SumOwnRows(c, task.dx);
+  if (task.add) c.backend->Add(task.add, sum);
 }
 
 }  // namespace temper

@@ -31,22 +31,24 @@ class GroupedAttention : public Block {
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedAttention>();
     Workspace& space = *c.workspace;
+    const int64_t rows = batch.rows();
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
-    keep->q = space.NewRows(x.rows, q_.outputs());
-    keep->k = space.NewRows(x.rows, k_.outputs());
-    keep->v = space.NewRows(x.rows, v_.outputs());
-    keep->out = space.NewRows(x.rows, o_.inputs());
-    keep->lse = saved == nullptr ? nullptr : space.Floats(x.rows * shape_.q_heads);
-    keep->q_raw = !q_norm_ ? keep->q : space.NewRows(x.rows, q_.outputs());
-    keep->k_raw = !q_norm_ ? keep->k : space.NewRows(x.rows, k_.outputs());
+    keep->q = space.NewRows(rows, q_.outputs());
+    keep->k = space.NewRows(rows, k_.outputs());
+    keep->v = space.NewRows(rows, v_.outputs());
+    keep->out = space.NewRows(rows, o_.inputs());
+    keep->lse = saved == nullptr ? nullptr : space.Floats(rows * shape_.q_heads);
+    keep->q_raw = !q_norm_ ? keep->q : space.NewRows(rows, q_.outputs());
+    keep->k_raw = !q_norm_ ? keep->k : space.NewRows(rows, k_.outputs());
     if (q_norm_) {
-      keep->q_rstd = space.Floats(x.rows * shape_.q_heads);
-      keep->k_rstd = space.Floats(x.rows * shape_.kv_heads);
+      keep->q_rstd = space.Floats(rows * shape_.q_heads);
+      keep->k_rstd = space.Floats(rows * shape_.kv_heads);
     }
     const Workspace::Mark mark = space.Here();
-    const Matrix normed = space.NewRows(x.rows, x.cols);
-    norm_.Forward(c, x, normed, keep->rstd);
+    const Matrix normed = space.NewRows(rows, x.cols);
+    norm_.Forward(c, x, OwnRows(c, normed), keep->rstd);
+    GatherRows(c, normed);
     c.backend->Products(
         {q_.Forward(normed, keep->q_raw), k_.Forward(normed, keep->k_raw), v_.Forward(normed, keep->v)});
     space.Release(mark);
@@ -72,13 +74,15 @@ class GroupedAttention : public Block {
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedAttention&>(saved);
     Workspace& space = *c.workspace;
-    Matrix dout = space.NewRows(dy.rows, o_.inputs());
-    Matrix dq = space.NewRows(dy.rows, q_.outputs()), dk = space.NewRows(dy.rows, k_.outputs()),
-           dv = space.NewRows(dy.rows, v_.outputs());
-    Matrix dnormed = space.NewRows(dy.rows, dy.cols), normed = space.NewRows(dy.rows, dy.cols);
-    norm_.Forward(c, keep.x, normed, nullptr);
+    const int64_t rows = batch.rows();
+    Matrix dout = space.NewRows(rows, o_.inputs());
+    Matrix dq = space.NewRows(rows, q_.outputs()), dk = space.NewRows(rows, k_.outputs()),
+           dv = space.NewRows(rows, v_.outputs());
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols), normed = space.NewRows(rows, dy.cols);
+    norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
+    GatherRows(c, normed);
     Backprop back(c);
-    back.Through({{o_, dy}}, keep.out, dout);
+    back.Through({{o_, AllRows(c, dy, rows)}}, keep.out, dout);
     back.Inputs();
     AttentionBackwardAcross(c, batch,
                             {.shape = shape_,
@@ -98,10 +102,10 @@ class GroupedAttention : public Block {
       HeadsBackward(c, q_norm_, {dq, keep.q_raw, keep.q_rstd});
       HeadsBackward(c, k_norm_, {dk, keep.k_raw, keep.k_rstd});
     }
-    back.Through({{q_, dq}, {k_, dk}, {v_, dv}}, normed, dnormed);
+    back.ThroughOwn({{q_, dq}, {k_, dk}, {v_, dv}}, normed, dnormed);
     back.Inputs();
     back.Weights();
-    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});
+    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy, /*own=*/true});
   }
 
  private:

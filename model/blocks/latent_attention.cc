@@ -45,9 +45,9 @@ class LatentAttention : public Block {
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedLatent>();
     Workspace& space = *c.workspace;
-    const int64_t rows = x.rows;
+    const int64_t rows = batch.rows();
     keep->x = x;
-    keep->rstd = space.Floats(rows);
+    keep->rstd = space.Floats(x.rows);
     keep->kv_rstd = space.Floats(rows);
     keep->kv_down = space.NewRows(rows, rank_ + rope_);
     keep->key = space.NewRows(rows, rank_ + rope_);
@@ -64,7 +64,8 @@ class LatentAttention : public Block {
     // Queries, through the low rank where there is one; the latent and the shared key.
     const Workspace::Mark mark = space.Here();
     const Matrix normed = space.NewRows(rows, x.cols);
-    norm_.Forward(c, x, normed, keep->rstd);
+    norm_.Forward(c, x, OwnRows(c, normed), keep->rstd);
+    GatherRows(c, normed);
     if (q_a_) {
       const Matrix q_normed = space.NewRows(rows, q_a_.outputs());
       c.backend->Products({q_a_.Forward(normed, keep->q_down), kv_a_.Forward(normed, keep->kv_down)});
@@ -107,7 +108,7 @@ class LatentAttention : public Block {
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedLatent&>(saved);
     Workspace& space = *c.workspace;
-    const int64_t rows = dy.rows;
+    const int64_t rows = batch.rows();
     Matrix dout = space.NewRows(rows, heads_ * v_dim_), dout_latent = space.NewRows(rows, heads_ * rank_);
     Matrix dq_latent = space.NewRows(rows, heads_ * (rank_ + rope_)),
            dq = space.NewRows(rows, heads_ * (nope_ + rope_));
@@ -115,13 +116,14 @@ class LatentAttention : public Block {
     const Matrix dkeys = space.NewRows(1, rows * (rank_ + rope_ + rank_));
     const Matrix dkey = kernels::F32(dkeys.f32(), rows, rank_ + rope_),
                  dvalue = kernels::F32(dkeys.f32() + rows * (rank_ + rope_), rows, rank_);
-    Matrix dkv_down = space.NewRows(rows, rank_ + rope_), dnormed = space.NewRows(rows, dy.cols);
+    Matrix dkv_down = space.NewRows(rows, rank_ + rope_), dnormed = space.NewRows(dy.rows, dy.cols);
     Matrix normed = space.NewRows(rows, dy.cols);
-    norm_.Forward(c, keep.x, normed, nullptr);
+    norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
+    GatherRows(c, normed);
 
     // Out of the latent space.
     Backprop back(c);
-    back.Through({{o_, dy}}, keep.out, dout);
+    back.Through({{o_, AllRows(c, dy, rows)}}, keep.out, dout);
     back.Inputs();
     for (int h = 0; h < heads_; ++h) {
       back.Through({{Up(h, /*value=*/true), dout.Columns(h * v_dim_, v_dim_)}},
@@ -167,13 +169,13 @@ class LatentAttention : public Block {
       back.Through({{q_b_, dq}}, q_normed, dq_normed);
       back.Inputs();
       q_norm_.Backward(c, {dq_normed, keep.q_down, keep.q_rstd, dq_down});
-      back.Through({{kv_a_, dkv_down}, {q_a_, dq_down}}, normed, dnormed);
+      back.ThroughOwn({{kv_a_, dkv_down}, {q_a_, dq_down}}, normed, dnormed);
     } else {
-      back.Through({{kv_a_, dkv_down}, {q_b_, dq}}, normed, dnormed);
+      back.ThroughOwn({{kv_a_, dkv_down}, {q_b_, dq}}, normed, dnormed);
     }
     back.Inputs();
     back.Weights();
-    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});
+    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy, /*own=*/true});
   }
 
  private:

@@ -2,6 +2,8 @@
 // The dense MLP: down(silu(gate(x)) * up(x)) (Shazeer 2020).
 #include "model/blocks/mlp.h"
 
+#include "model/across.h"
+
 namespace temper {
 
 namespace {
@@ -21,14 +23,15 @@ class DenseMlp : public Block {
     auto keep = std::make_unique<SavedMlp>();
     keep->x = x;
     keep->rstd = c.workspace->Floats(x.rows);
-    keep->gate = c.workspace->NewRows(x.rows, mlp_.width());
-    keep->up = c.workspace->NewRows(x.rows, mlp_.width());
+    keep->gate = c.workspace->NewRows(batch.rows(), mlp_.width());
+    keep->up = c.workspace->NewRows(batch.rows(), mlp_.width());
     const Workspace::Mark mark = c.workspace->Here();
-    const Matrix normed = c.workspace->NewRows(x.rows, x.cols);
-    norm_.Forward(c, x, normed, keep->rstd);
+    const Matrix normed = c.workspace->NewRows(batch.rows(), x.cols);
+    norm_.Forward(c, x, OwnRows(c, normed), keep->rstd);
+    GatherRows(c, normed);
     c.backend->Products({mlp_.gate.Forward(normed, keep->gate), mlp_.up.Forward(normed, keep->up)});
     if (y) {
-      const Matrix activated = c.workspace->NewRows(x.rows, mlp_.width());
+      const Matrix activated = c.workspace->NewRows(batch.rows(), mlp_.width());
       c.backend->SwiGlu({keep->gate, keep->up, activated});
       mlp_.down.Apply(c, activated, y, x);
     }
@@ -38,23 +41,25 @@ class DenseMlp : public Block {
 
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMlp&>(saved);
-    Matrix dactivated = c.workspace->NewRows(dy.rows, mlp_.width());
-    Matrix dgate = c.workspace->NewRows(dy.rows, mlp_.width());
-    Matrix dup = c.workspace->NewRows(dy.rows, mlp_.width());
+    const int64_t rows = batch.rows();
+    Matrix dactivated = c.workspace->NewRows(rows, mlp_.width());
+    Matrix dgate = c.workspace->NewRows(rows, mlp_.width());
+    Matrix dup = c.workspace->NewRows(rows, mlp_.width());
     Matrix dnormed = c.workspace->NewRows(dy.rows, dy.cols);
     // What is quickly made anew is not kept.
-    Matrix normed = c.workspace->NewRows(dy.rows, dy.cols);
-    Matrix activated = c.workspace->NewRows(dy.rows, mlp_.width());
-    norm_.Forward(c, keep.x, normed, nullptr);
+    Matrix normed = c.workspace->NewRows(rows, dy.cols);
+    Matrix activated = c.workspace->NewRows(rows, mlp_.width());
+    norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
+    GatherRows(c, normed);
     c.backend->SwiGlu({keep.gate, keep.up, activated});
     Backprop back(c);
-    back.Through({{mlp_.down, dy}}, activated, dactivated);
+    back.Through({{mlp_.down, AllRows(c, dy, rows)}}, activated, dactivated);
     back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
-    back.Through({{mlp_.gate, dgate}, {mlp_.up, dup}}, normed, dnormed);
+    back.ThroughOwn({{mlp_.gate, dgate}, {mlp_.up, dup}}, normed, dnormed);
     back.Inputs();
     back.Weights();
-    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy});
+    norm_.Backward(c, {dnormed, keep.x, keep.rstd, dx, /*add=*/dy, /*own=*/true});
   }
 
  private:

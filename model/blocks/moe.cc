@@ -3,6 +3,7 @@
 // experts, shared experts on every token. No capacity: every token gets its experts.
 #include <vector>
 
+#include "model/across.h"
 #include "model/blocks/expert_exchange.h"
 #include "model/blocks/mlp.h"
 
@@ -47,12 +48,12 @@ class Moe : public Block {
                std::unique_ptr<Saved>* saved) override {
     auto keep = std::make_unique<SavedMoe>();
     Workspace& space = *c.workspace;
-    const int64_t slots = x.rows * shape_.top_k;
+    const int64_t rows = batch.rows(), slots = rows * shape_.top_k;
     keep->x = x;
     keep->rstd = space.Floats(x.rows);
     keep->routing = {.ids = space.Ints(slots),
                      .weights = space.Floats(slots),
-                     .scores = space.Floats(x.rows * shape_.experts),
+                     .scores = space.Floats(rows * shape_.experts),
                      .row = space.Ints(slots),
                      .entry = space.Ints(slots),
                      .offsets = {}};
@@ -63,9 +64,9 @@ class Moe : public Block {
       const Workspace::Mark mark = space.Here();
       const Matrix normed = space.NewRows(x.rows, x.cols);
       norm_.Forward(c, x, normed, keep->rstd);
-      Route(c, normed, &keep->routing);
+      Route(c, normed, rows, &keep->routing);
       space.Release(mark);
-      keep->rows = TakeRows(c, shape_, keep->routing, x.rows);
+      keep->rows = TakeRows(c, shape_, keep->routing, rows);
       entries = keep->rows.routing.offsets.back();
       if (RowsAreSent(c)) keep->rows_in = space.NewRows(keep->rows.count, x.cols);
     }
@@ -73,17 +74,18 @@ class Moe : public Block {
     keep->up = space.NewRows(entries, width_);
     keep->entries_out = space.NewRows(entries, x.cols);
     if (shared_) {
-      keep->shared_gate = space.NewRows(x.rows, shared_.width());
-      keep->shared_up = space.NewRows(x.rows, shared_.width());
+      keep->shared_gate = space.NewRows(rows, shared_.width());
+      keep->shared_up = space.NewRows(rows, shared_.width());
     }
     const Workspace::Mark mark = space.Here();
-    const Matrix normed = space.NewRows(x.rows, x.cols);
-    norm_.Forward(c, x, normed, keep->rstd);
+    const Matrix normed = space.NewRows(rows, x.cols);
+    norm_.Forward(c, x, OwnRows(c, normed), keep->rstd);
+    GatherRows(c, normed);
 
     // Route, and give each expert its rows.
     if (!shared_out_experts) {
-      Route(c, normed, &keep->routing);
-      keep->rows = TakeRows(c, shape_, keep->routing, x.rows);
+      Route(c, normed, rows, &keep->routing);
+      keep->rows = TakeRows(c, shape_, keep->routing, rows);
     }
     if (RowsAreSent(c)) SendRows(c, keep->rows, normed, keep->rows_in);
     const kernels::Routing& routing = keep->rows.routing;
@@ -110,10 +112,10 @@ class Moe : public Block {
           expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
     });
     Matrix sums, shared_out;
-    if (shared_out_experts && y) sums = space.NewRows(x.rows * (shared_ ? 2 : 1), x.cols);
+    if (shared_out_experts && y) sums = space.NewRows(rows * (shared_ ? 2 : 1), x.cols);
     if (shared_ && y) {
-      const Matrix shared_activated = space.NewRows(x.rows, shared_.width());
-      shared_out = sums ? sums.Rows(x.rows, x.rows) : space.NewRows(x.rows, x.cols);
+      const Matrix shared_activated = space.NewRows(rows, shared_.width());
+      shared_out = sums ? sums.Rows(rows, rows) : space.NewRows(rows, x.cols);
       c.backend->SwiGlu({keep->shared_gate, keep->shared_up, shared_activated});
       products.push_back(shared_.down.Forward(shared_activated, shared_out));
     }
@@ -135,11 +137,12 @@ class Moe : public Block {
   void Backward(const Context& c, const BatchView& batch, const Saved& saved, Matrix dy, Matrix dx) override {
     const auto& keep = static_cast<const SavedMoe&>(saved);
     Workspace& space = *c.workspace;
-    const int64_t entries = keep.gate.rows;
+    const int64_t rows = batch.rows(), entries = keep.gate.rows;
     const kernels::Routing& routing = keep.rows.routing;
-    Matrix dentries_out = space.NewRows(entries, dy.cols), drows = dy;
+    const Matrix dout = AllRows(c, dy, rows);
+    Matrix dentries_out = space.NewRows(entries, dy.cols), drows = dout;
     Matrix dslots = space.NewRows(keep.rows.count, shape_.top_k), dweights = dslots;
-    if (RowsAreSent(c)) SendRows(c, keep.rows, dy, drows = space.NewRows(keep.rows.count, dy.cols));
+    if (RowsAreSent(c)) SendRows(c, keep.rows, dout, drows = space.NewRows(keep.rows.count, dy.cols));
     c.backend->CombineExpertsBackward({.shape = shape_,
                                        .routing = &routing,
                                        .dout = drows,
@@ -147,14 +150,15 @@ class Moe : public Block {
                                        .dy = dentries_out,
                                        .dweights = dslots.f32()});
     if (ExpertsAreShared(c)) {
-      dweights = space.NewRows(dy.rows, shape_.top_k);
+      dweights = space.NewRows(rows, shape_.top_k);
       ReturnSlots(c, shape_, keep.rows, keep.routing, dslots.f32(), dweights);
     }
 
     // What is quickly made anew is not kept.
-    Matrix normed = space.NewRows(dy.rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
+    Matrix normed = space.NewRows(rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
            activated = space.NewRows(entries, width_);
-    norm_.Forward(c, keep.x, normed, nullptr);
+    norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
+    GatherRows(c, normed);
     c.backend->GatherExperts({shape_, &routing, keep.rows_in ? keep.rows_in : normed, entries_in});
     c.backend->SwiGlu({keep.gate, keep.up, activated});
 
@@ -169,12 +173,12 @@ class Moe : public Block {
                    dactivated.Rows(first, count), LeafEdges(keep.rows, first, count));
     });
     if (shared_) {
-      dshared_activated = space.NewRows(dy.rows, shared_.width());
-      dshared_gate = space.NewRows(dy.rows, shared_.width());
-      dshared_up = space.NewRows(dy.rows, shared_.width());
-      Matrix shared_activated = space.NewRows(dy.rows, shared_.width());
+      dshared_activated = space.NewRows(rows, shared_.width());
+      dshared_gate = space.NewRows(rows, shared_.width());
+      dshared_up = space.NewRows(rows, shared_.width());
+      Matrix shared_activated = space.NewRows(rows, shared_.width());
       c.backend->SwiGlu({keep.shared_gate, keep.shared_up, shared_activated});
-      back.Through({{shared_.down, dy}}, shared_activated, dshared_activated);
+      back.Through({{shared_.down, dout}}, shared_activated, dshared_activated);
     }
     back.Inputs();
     c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
@@ -184,7 +188,7 @@ class Moe : public Block {
     }
 
     // Gate and up projections, the router beside them.
-    Matrix dnormed = space.NewRows(dy.rows, dy.cols), droute = space.NewRows(dy.rows, shape_.experts);
+    Matrix dnormed = space.NewRows(dy.rows, dy.cols), droute = space.NewRows(rows, shape_.experts);
     ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.gate, dgate.Rows(first, count)}, {expert.up, dup.Rows(first, count)}},
                    entries_in.Rows(first, count), dentries_in.Rows(first, count),
@@ -192,26 +196,27 @@ class Moe : public Block {
     });
     c.backend->RouteBackward({shape_, &keep.routing, dweights.f32(), droute});
     if (shared_) {
-      back.Through({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, normed,
-                   dnormed);
+      back.ThroughOwn({{router_, droute}, {shared_.gate, dshared_gate}, {shared_.up, dshared_up}}, normed,
+                      dnormed);
     } else {
-      back.Through({{router_, droute}}, normed, dnormed);
+      back.ThroughOwn({{router_, droute}}, normed, dnormed);
     }
     back.Inputs();
     back.Weights();
-    Matrix dall = space.NewRows(dy.rows, dy.cols);
+    Matrix dall = space.NewRows(rows, dy.cols);
     const kernels::ScatterExpertsTask scatter{shape_, &routing, dentries_in, dnormed, dall};
     ExpertsAreShared(c) ? ScatterAcross(c, keep.rows, scatter) : c.backend->ScatterExperts(scatter);
-    norm_.Backward(c, {dall, keep.x, keep.rstd, dx, /*add=*/dy});
+    norm_.Backward(c, {OwnRows(c, dall), keep.x, keep.rstd, dx, /*add=*/dy, /*own=*/true});
   }
 
  private:
-  void Route(const Context& c, Matrix normed, kernels::Routing* routing) const {
+  // Of `rows` rows, of which `normed` has this rank's own.
+  void Route(const Context& c, Matrix normed, int64_t rows, kernels::Routing* routing) const {
     const Workspace::Mark mark = c.workspace->Here();
     const Matrix logits = c.workspace->NewRows(normed.rows, shape_.experts);
     c.backend->Products({router_.Forward(normed, logits)});
     const float* const bias = bias_ == nullptr ? nullptr : bias_->value.f32();
-    c.backend->Route({.shape = shape_, .logits = logits, .bias = bias, .routing = routing});
+    c.backend->Route({.shape = shape_, .logits = AllRows(c, logits, rows), .bias = bias, .routing = routing});
     c.workspace->Release(mark);
   }
 

@@ -252,6 +252,11 @@ TEST(Mesh, SizesThatDoNotMultiplyOutAreRefusedNamingTheKey) {
   EXPECT_FALSE(Resolve({.dp_shard = int64_t{1} << 40, .tp = int64_t{1} << 40}, 4).ok());
   EXPECT_EQ(Resolve({.dp_shard = 2, .cp = 3}, 12)->dp_replicate, 2);
   EXPECT_EQ(Resolve({.dp_replicate = 2, .ep = 3}, 6)->dp_replicate, 2);
+  EXPECT_EQ(
+      Resolve({.dp_shard = 2, .sequence_parallel = true}, 4).status().message(),
+      "mesh.sequence_parallel is true, and mesh.tp is 1: ranks of mesh.tp share the tokens; set tp to 2 "
+      "or more, or leave it out");
+  EXPECT_TRUE(Resolve({.tp = 2, .sequence_parallel = true}, 4)->sequence_parallel);
   EXPECT_EQ(Mesh::Single().dp_size(), 1);
   EXPECT_TRUE(Mesh::Single().is_first());
 }

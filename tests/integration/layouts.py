@@ -4,7 +4,7 @@
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
 Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
-Usage: layouts.py TEMPER [LAYOUT...]     A layout is a number of ranks, or axes of the mesh: dp_shard=2,dp_replicate=2.
+Usage: layouts.py TEMPER [LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2.
 Needs mpirun. Takes about ten seconds for each layout.
 """
 import json
@@ -20,7 +20,7 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
 LEAVES = 5
-LONG = ["1", "cp=2", "cp=4", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
+LONG = ["1", "cp=2", "cp=4", "tp=2,cp=2,sequence_parallel=true", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
 BASE = "configs/tiny/base"
 QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=100, num_hidden_layers=3,
                  intermediate_size=90, num_attention_heads=3, num_key_value_heads=1, head_dim=34, num_experts=10,
@@ -42,7 +42,12 @@ def qwen3_moe(directory):
 
 def axes(layout):
     """{axis: size}; a number of ranks alone is of dp_replicate."""
-    return {axis: int(size) for axis, size in (part.split("=") for part in layout.split(","))} if "=" in layout else {"dp_replicate": int(layout)}
+    return {key: int(value) for key, value in keys(layout).items() if value.isdigit()}
+
+
+def keys(layout):
+    """The same of all keys of the mesh."""
+    return dict(part.split("=") for part in layout.split(",")) if "=" in layout else {"dp_replicate": layout}
 
 
 def ranks_of(layout):
@@ -57,8 +62,8 @@ def run(temper, layout, directory, init, long_tokens):
     command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     for updates in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
         command += ["--set", f"{updates}.gradient_leaves={LEAVES}", "--set", f"{updates}.long_sequence_tokens={long_tokens}"]
-    for axis, size in axes(layout).items():
-        command += ["--set", f"mesh.{axis}={size}"]
+    for key, value in keys(layout).items():
+        command += ["--set", f"mesh.{key}={value}"]
     if ranks_of(layout) > 1:
         command = ["mpirun", "-n", str(ranks_of(layout))] + command
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
@@ -113,7 +118,8 @@ def layouts(temper, names, folder, init, long_tokens=8192):
 
 
 def main():
-    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2"]
+    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2",
+                                      "tp=2,sequence_parallel=true", "pp=2,tp=2,sequence_parallel=true"]
     with tempfile.TemporaryDirectory() as folder:
         faults = [*layouts(temper, names, folder, BASE),
                   *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),

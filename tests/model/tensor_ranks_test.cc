@@ -2,9 +2,11 @@
 // Ranks that share the products of each layer, the experts and the vocabulary (mesh.tp) have the bits of one:
 // logprobs, gradients, logits through the cache. Each has its share of the weights and sends what the axis
 // says.
-#include <map>
-#include <numeric>
+#include <algorithm>
+#include <utility>
+#include <vector>
 
+#include "comm/reduce.h"
 #include "comm/threads.h"
 #include "gtest/gtest.h"
 #include "model/kv_cache.h"
@@ -111,23 +113,23 @@ TEST_P(TensorRanks, HaveTheBitsOfOne) {
   using enum TrainPass::Keep;
   Policy alone(GetParam().json(), 1);
   const Outcome expected = ThereAndBack(alone.model, kAll);
-  for (const int ranks : {2, 4}) {
+  for (const auto& [ranks, share_rows] : {std::pair(2, false), {4, false}, {2, true}, {4, true}}) {
     ThreadWorld world(ranks);
-    world.Run([&](Communicator& comm) {
-      const Mesh mesh = Mesh::Create({.tp = ranks}, comm).value();
+    world.Run([&, ranks = ranks, share_rows = share_rows](Communicator& comm) {
+      const Mesh mesh = Mesh::Create({.tp = ranks, .sequence_parallel = share_rows}, comm).value();
       ThreadPool pool(1);
       kernels::CpuBackend backend(&pool);
       const Layout layout(config, mesh.place());
       EXPECT_LT(layout.elements(), whole.layout().elements() * 3 / 4);
       CausalLm model(config, Slice(whole, layout), &backend, false, mesh);
-      const Outcome got = ThereAndBack(model, ranks == 2 ? kAll : kInputs);
-      EXPECT_EQ(got.logprobs, expected.logprobs) << ranks;
-      EXPECT_EQ(got.logits, expected.logits) << ranks;
+      const Outcome got = ThereAndBack(model, (ranks == 2) == share_rows ? kInputs : kAll);
+      EXPECT_EQ(got.logprobs, expected.logprobs) << ranks << share_rows;
+      EXPECT_EQ(got.logits, expected.logits) << ranks << share_rows;
       const Parameters gradients = Slice(expected.gradients, layout);
       for (const Parameter& parameter : got.gradients.list()) {
         if (!parameter.trained) continue;
         EXPECT_EQ(Values(parameter.value), Values(gradients[parameter.name]))
-            << ranks << " " << parameter.name;
+            << ranks << share_rows << " " << parameter.name;
       }
     });
   }
@@ -139,6 +141,64 @@ INSTANTIATE_TEST_SUITE_P(Models, TensorRanks,
                                            Model{"windows", Windows}, Model{"qwen3", Qwen3},
                                            Model{"qwen3_moe", Qwen3Moe}),
                          [](const auto& info) { return std::string(info.param.name); });
+
+// What all ranks of mesh.tp send for a pass and take at once for it.
+struct PassCost {
+  int64_t forward = 0, backward = 0, bytes = 0;
+};
+PassCost CostOf(const Json& json, const MeshSizes& sizes, const Microbatch& batch) {
+  std::vector<PassCost> of_ranks(sizes.tp);
+  ThreadWorld(static_cast<int>(sizes.tp)).Run([&](Communicator& comm) {
+    const Mesh mesh = Mesh::Create(sizes, comm).value();
+    Policy policy(json, mesh);
+    std::vector<float> gradients(policy.model.weights().GradientFloats());
+    policy.model.weights().BindGradients(gradients.data());
+    TrainPass pass(&policy.model.stack(), TrainPass::Keep::kInputs);
+    std::vector<float> logprobs(batch.tokens.size());
+    const Communicator& ranks = mesh.axis(Axis::kTp);
+    const int64_t before = ranks.sent_bytes();
+    pass.Logprobs(batch, 1, logprobs.data());
+    const int64_t between = ranks.sent_bytes();
+    pass.Backward(logprobs.data());
+    of_ranks[comm.rank()] = {between - before, ranks.sent_bytes() - between, pass.bytes()};
+  });
+  PassCost cost;
+  for (const PassCost& one : of_ranks) {
+    cost.forward += one.forward;
+    cost.backward += one.backward;
+    cost.bytes = std::max(cost.bytes, one.bytes);
+  }
+  return cost;
+}
+
+// Forward a block's rows are gathered and its sums scattered, which is what one sum for all sends; back the
+// rows are gathered once more, and a norm's gradient goes on through the ranks. The embedding's rows go to
+// who needs them alone, and the head's rows are gathered. The residual stream is shared out.
+TEST(TensorRanksThatShareRows, SendWhatTheAxisSaysAndKeepTheirShare) {
+  Json json = Qwen2();
+  json["num_hidden_layers"] = 8;
+  const ModelConfig config = Parsed(json);
+  const Microbatch batch = Packed({RandomTokens(711, 230, 1), RandomTokens(711, 171, 2)});
+  const auto rows = static_cast<int64_t>(batch.tokens.size());
+  const int64_t width = config.hidden_size * 4, blocks = 2 * config.num_layers;
+  for (const int64_t ranks : {2, 4}) {
+    const PassCost whole = CostOf(json, {.tp = ranks}, batch);
+    const PassCost shared = CostOf(json, {.tp = ranks, .sequence_parallel = true}, batch);
+    int64_t sent_rows = 0;  // of the embedding
+    for (int64_t r = 0; r < ranks; ++r) {
+      const Share tokens = ShareOf(rows, r, ranks), embedding = ShareOf(711, r, ranks);
+      for (int64_t i = tokens.begin; i < tokens.end; ++i)
+        sent_rows += batch.tokens[i] < embedding.begin || batch.tokens[i] >= embedding.end ? 1 : 0;
+    }
+    EXPECT_EQ(shared.forward, whole.forward + sent_rows * width);
+    // Each block runs forward again, up to its last product.
+    const int64_t gathered = (ranks - 1) * rows * width, chain = 2 * (ranks - 1) * width;
+    EXPECT_EQ(shared.backward,
+              whole.backward + 2 * blocks * gathered + (blocks + 1) * chain + sent_rows * width);
+    // But for what a block takes while it runs.
+    EXPECT_GE(whole.bytes - shared.bytes, (blocks - 3) * (rows - rows / ranks - 1) * width);
+  }
+}
 
 }  // namespace
 }  // namespace temper

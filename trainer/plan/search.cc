@@ -56,7 +56,8 @@ absl::StatusOr<LayoutSearch> SearchLayouts(const RecipeConfig& recipe, const Clu
     stages.push_back({&stage, std::move(model), WorkloadOf(stage)});
   }
   std::vector<MeshSizes> meshes;
-  ForEachMesh(cluster.ranks(), 0, recipe.mesh, [&](const MeshSizes& sizes) {
+  ForEachMesh(cluster.ranks(), 0, recipe.mesh, [&](MeshSizes sizes) {
+    sizes.sequence_parallel &= sizes.tp > 1;
     for (const SearchedStage& stage : stages) {
       const bool has_leaves =
           stage.work.updates == nullptr || stage.work.updates->gradient_leaves >= DataRanks(sizes);

@@ -35,7 +35,9 @@ TEST(Footprint, CountsWhatRanksSendForAnUpdate) {
   UpdatesConfig updates;
   updates.tokens_per_microbatch = 50;
   for (const MeshSizes& sizes :
-       std::vector<MeshSizes>{{.dp_replicate = 2, .tp = 2}, {.dp_replicate = 1, .pp = 2, .tp = 2}}) {
+       std::vector<MeshSizes>{{.dp_replicate = 2, .tp = 2},
+                              {.dp_replicate = 1, .pp = 2, .tp = 2},
+                              {.dp_replicate = 1, .pp = 2, .tp = 2, .sequence_parallel = true}}) {
     for (const UpdateSize& size : std::vector<UpdateSize>{{1, 2}, {3, 5}}) {
       ThreadWorld(4).Run([&](Communicator& world) {
         const Mesh mesh = *Mesh::Create(sizes, world);

@@ -23,6 +23,7 @@ TEST(Exercise, MatchesAllMessagesOfAnyMesh) {
       {8, {"mesh.pp=2", "mesh.tp=2"}},
       {4, {"mesh.pp=3", "mesh.dp_replicate=1"}},
       {4, {"mesh.dp_shard=2", "mesh.tp=2"}},
+      {8, {"mesh.pp=2", "mesh.ep=2", "mesh.tp=2", "mesh.sequence_parallel=true"}},
       {8, {"mesh.dp_shard=2", "mesh.ep=2", "mesh.tp=2"}},
       {16, {"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.tp=2", "mesh.pp_schedule=zero_bubble"}},
   };

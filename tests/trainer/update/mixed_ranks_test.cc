@@ -74,6 +74,14 @@ TEST(UpdateOnMixedRanks, OfAllAxesHasTheBitsOfOne) {
       /*tokens=*/50, /*leaves=*/8);
 }
 
+TEST(UpdateOnMixedRanks, OfAllAxesWhereTensorRanksShareRowsHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(
+      Deep(OddDeepseek(), 4),
+      {{.dp_replicate = 1, .dp_shard = 2, .tp = 2, .ep = 2, .sequence_parallel = true},
+       {.dp_replicate = 1, .pp = 2, .tp = 2, .cp = 2, .pp_schedule = kLate, .sequence_parallel = true}},
+      /*tokens=*/50, /*leaves=*/8, {1100});
+}
+
 // What a rank has of a policy, and what it takes to train that.
 struct Kept {
   int64_t others = 0, experts = 0;

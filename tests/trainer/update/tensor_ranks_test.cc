@@ -20,6 +20,16 @@ TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
                                 {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
 }
 
+// Rows that do not divide, fewer rows than ranks, short sequences and long ones.
+TEST(UpdateOnTensorRanks, ThatShareRowsHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddDeepseek(), 8),
+                                {{.dp_replicate = 1, .tp = 4, .sequence_parallel = true}});
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddQwen2(), 4),
+                                {{.dp_replicate = 1, .tp = 4, .sequence_parallel = true},
+                                 {.dp_replicate = 1, .tp = 2, .cp = 2, .sequence_parallel = true}},
+                                /*tokens=*/1, /*leaves=*/5, {1100});
+}
+
 // A value that is not finite on one rank alone, in its part of a weight, makes no rank take the step.
 TEST(UpdateOnTensorRanks, ThatIsOutOfRangeOnOneLeavesTheWeightsOfAll) {
   const Json json = SharedByFour(OddQwen3(), 4);
