@@ -79,7 +79,11 @@ std::unique_ptr<Communicator::Moving> Communicator::Start(const Message& message
   return StartMove(message);
 }
 
-void Communicator::Finish(std::unique_ptr<Moving> moving) { FinishMove(moving.get()); }
+void Communicator::Finish(std::unique_ptr<Moving> moving) {
+  const TraceSpan span("comm", "Finish");
+  const Pulse::Call call(pulse_, "Finish", part_, collectives_, 0);
+  FinishMove(moving.get());
+}
 
 // Dissemination (Hensgen, Finkel and Manber, 1988): after the round of distance d each rank has heard of 2d
 // ranks.

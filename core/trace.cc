@@ -17,6 +17,7 @@ struct KeptSpan {
   const char *category, *name;
   TraceFigure first, second;
   int64_t begin, end;
+  TraceLine line;
 };
 
 struct TraceState {
@@ -64,7 +65,7 @@ absl::Status WriteTrace(const std::string& path, int rank) {
     AppendFigure(span.second, &args);
     absl::StrAppend(&text, ",\n{\"name\":\"", span.name, "\",\"cat\":\"", span.category,
                     "\",\"ph\":\"X\",\"ts\":", span.begin, ",\"dur\":", span.end - span.begin,
-                    ",\"pid\":", rank, ",\"tid\":0,\"args\":{");
+                    ",\"pid\":", rank, ",\"tid\":", static_cast<int>(span.line), ",\"args\":{");
     absl::StrAppend(&text, args, "}}");
   }
   state.spans = {};
@@ -85,7 +86,7 @@ void TraceSpan::End() {
   TraceState& state = State();
   absl::MutexLock lock(&state.mutex);
   if (!TraceIsOn() || state.most == 0) return;
-  const KeptSpan span{category_, name_, first_, second_, begin_, end};
+  const KeptSpan span{category_, name_, first_, second_, begin_, end, line_};
   if (state.spans.size() < state.most) {
     state.spans.push_back(span);
   } else {

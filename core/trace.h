@@ -11,7 +11,7 @@
 
 namespace temper {
 
-// Of the spans that end from now on the newest `most` are kept, in 64 bytes each.
+// Of the spans that end from now on the newest `most` are kept, in 72 bytes each.
 void BeginTrace(int64_t most = 200'000);
 bool TraceIsOn();
 // Writes what is kept, as the process `rank`; then nothing is kept any more, and the trace is off.
@@ -23,11 +23,20 @@ struct TraceFigure {
   int64_t value = 0;
 };
 
+// Where a span is drawn: those of blocks above each other, and what goes on beside them below.
+enum class TraceLine { kBlocks, kBeside };
+
 // From here to the end of the block. Names and what they belong to are literals. Any thread.
 class TraceSpan {
  public:
-  explicit TraceSpan(const char* category, const char* name, TraceFigure first = {}, TraceFigure second = {})
-      : category_(category), name_(name), first_(first), second_(second), begin_(TraceIsOn() ? Now() : -1) {}
+  explicit TraceSpan(const char* category, const char* name, TraceFigure first = {}, TraceFigure second = {},
+                     TraceLine line = TraceLine::kBlocks)
+      : category_(category),
+        name_(name),
+        first_(first),
+        second_(second),
+        line_(line),
+        begin_(TraceIsOn() ? Now() : -1) {}
   ~TraceSpan() {
     if (begin_ >= 0) End();
   }
@@ -40,6 +49,7 @@ class TraceSpan {
 
   const char *category_, *name_;
   TraceFigure first_, second_;
+  TraceLine line_;
   int64_t begin_;
 };
 

@@ -57,7 +57,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   Communicator& ranks = stack_.pipeline();
   for (const Stack::Chunk& chunk : stack_.chunks()) {
     if (chunk.embeds) {
-      weights.Acquire(weights.embedding_unit());
+      weights.Acquire(weights.embedding_unit(), stack_.UnitOf(chunk.begin));
       stack_.vocabulary().Embed(c, batch.tokens, x);
       weights.Release();
     } else {
@@ -65,7 +65,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
     }
     for (size_t block = chunk.begin; block < chunk.end; ++block) {
       if (block % 2 == 0) {
-        weights.Acquire(stack_.UnitOf(block));
+        weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk, block));
         page = 0;
         for (const TokenBatch::Sequence& sequence : batch.sequences) {
           const int64_t count = Blocks(sequence.first_position + sequence.rows);
@@ -74,6 +74,7 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
         }
       }
       stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
+      weights.Poll();
       if (block % 2 == 1) weights.Release();
       std::swap(x, y);
       space_.Release(mark);
@@ -177,17 +178,18 @@ Matrix TrainPass::Forward() {
   if (keep_ == Keep::kNothing) spare = space_.NewRows(x.rows, x.cols);
   Weights& weights = stack_.weights();
   if (chunk_.embeds) {
-    weights.Acquire(weights.embedding_unit());
+    weights.Acquire(weights.embedding_unit(), stack_.UnitOf(chunk_.begin));
     stack_.vocabulary().Embed(c, shared_ ? tokens_ : batch_->tokens, x);
     weights.Release();
   }
   for (size_t i = 0; i < blocks; ++i) {
-    if (i % 2 == 0) weights.Acquire(stack_.UnitOf(chunk_.begin + i));
+    const size_t block = chunk_.begin + i;
+    if (i % 2 == 0) weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk_, block));
     const Matrix y = spare ? spare : space_.NewRows(x.rows, x.cols);
     const Workspace::Mark mark = scratch_.Here();
     const bool keeps = Keeps(i);
-    stack_.blocks()[chunk_.begin + i]->Forward(keeps ? In(&space_) : c, view, x, y,
-                                               keeps ? &saved_[i] : nullptr);
+    stack_.blocks()[block]->Forward(keeps ? In(&space_) : c, view, x, y, keeps ? &saved_[i] : nullptr);
+    weights.Poll();
     if (i % 2 == 1) weights.Release();
     scratch_.Release(mark);
     if (spare) {
@@ -229,7 +231,7 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   const Workspace::Mark mark = scratch_.Here();
   const Matrix dx = scratch_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
-  weights.Acquire(weights.head_unit());
+  weights.Acquire(weights.head_unit(), stack_.UnitOf(chunk_.end - 1));
   weights.AcquireGradients(weights.head_gradient_unit());
   if (shared_) TakeValues(*shared_, dlogprobs, stack_.mesh().axis(Axis::kCp).rank(), &values_);
   stack_.vocabulary().LogprobsBackward(c, hidden_,
@@ -263,13 +265,14 @@ Matrix TrainPass::Backward(bool weights_later) {
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
     Block& block = *stack_.blocks()[chunk_.begin + i];
     if (i % 2 == 1) {
-      weights.Acquire(stack_.UnitOf(chunk_.begin + i));
+      weights.Acquire(stack_.UnitOf(chunk_.begin + i), stack_.UnitBefore(chunk_, chunk_.begin + i));
       weights.AcquireGradients(stack_.UnitOf(chunk_.begin + i));
     }
     const Workspace::Mark mark = scratch_.Here();
     const Matrix to = weights_later ? space_.NewRows(dy.rows, dy.cols) : dx;
     if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
     block.Backward(c, view, *saved_[i], dy, to);
+    weights.Poll();
     dx = dy;
     dy = to;
     saved_[i].reset();

@@ -36,6 +36,15 @@ class Stack {
   const std::vector<Chunk>& chunks() const { return chunks_; }
   // Of the weights of a block's layer (Weights::Acquire).
   int64_t UnitOf(size_t block) const { return weights_.layer_unit(layers_[block / 2]); }
+  // Of the weights that are computed with behind those of a block's layer: the next layer's of its chunk, or
+  // the head's; and on the way back those of the layer before.
+  int64_t UnitBehind(const Chunk& chunk, size_t block) const {
+    if (block / 2 * 2 + 2 < chunk.end) return UnitOf(block + 2);
+    return chunk.predicts ? weights_.head_unit() : Weights::kNone;
+  }
+  int64_t UnitBefore(const Chunk& chunk, size_t block) const {
+    return block >= chunk.begin + 2 ? UnitOf(block - 2) : Weights::kNone;
+  }
   // The ranks that have the other chunks.
   Communicator& pipeline() const { return mesh_.axis(Axis::kPp); }
   // Rows of activations, or their gradients, to and from a rank of the pipeline; sending waits for nobody.

@@ -16,6 +16,10 @@ namespace {
 // memory.
 constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 
+// Units of less than this part of the largest are small: a norm's alone.
+constexpr int64_t kSmallPart = 16;
+constexpr int kUnitTag = 9, kSmallUnitTag = 10;
+
 }  // namespace
 
 UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks)
@@ -35,6 +39,7 @@ UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Commun
       for (int rank = 0; rank <= ranks_.size() && elements > 0; ++rank)
         half.edges.push_back(ByteOf(unit, half.experts, ShareOf(elements, rank, ranks_.size()).begin));
     }
+    sizes_.push_back(bytes);
     largest_ = std::max(largest_, bytes);
   }
 }
@@ -59,19 +64,76 @@ int64_t UnitGather::ByteOf(const LayoutUnit& unit, bool experts, int64_t element
   return 0;
 }
 
-void UnitGather::Gather(int64_t unit) {
-  if (gathered_ == unit) return;
-  if (memory_ == nullptr) memory_ = backend_.Allocate(largest_);
+size_t UnitGather::PlaceFor(int64_t unit) const {
+  if (sizes_[unit] < largest_ / kSmallPart) return kSmall;
+  const size_t other = 1 - current_large_;
+  return places_[current_large_].unit == unit ? current_large_ : other;
+}
+
+void UnitGather::Begin(int64_t unit) {
+  const size_t number = PlaceFor(unit);
+  Place& place = places_[number];
+  if (place.unit == unit) return;
+  Finish(&place);
+  if (place.bytes < sizes_[unit]) {
+    place.memory.reset();
+    place.memory = backend_.Allocate(sizes_[unit]);
+    place.bytes = sizes_[unit];
+  }
+  place.unit = unit;
+  char* const bytes = static_cast<char*>(place.memory.get());
   const LayoutUnit& of = kept_.layout().units()[unit];
   for (int64_t i = of.begin; i < of.end && !ranks_.counts_only(); ++i) {
     const Parameter& mine = kept_.list()[i];
     if (!mine.trained || mine.elements == 0) continue;
-    std::memcpy(static_cast<char*>(At(i)) + mine.first_element * ElementBytes(i), mine.value.const_data_ptr(),
+    std::memcpy(bytes + at_[i] + mine.first_element * ElementBytes(i), mine.value.const_data_ptr(),
                 mine.value.nbytes());
   }
-  for (const Half& half : halves_[unit])
-    if (!half.edges.empty()) GatherBytes(memory_.get(), half.edges, ranks_);
-  gathered_ = unit;
+  place.span.emplace("comm", "gather", TraceFigure{"unit", unit}, TraceFigure{"bytes", sizes_[unit]},
+                     TraceLine::kBeside);
+  const int rank = ranks_.rank(), ranks = ranks_.size();
+  for (const Half& half : halves_[unit]) {
+    if (half.edges.empty()) continue;
+    const auto length = [&](int r) { return static_cast<size_t>(half.edges[r + 1] - half.edges[r]); };
+    for (int distance = 1; distance < ranks; ++distance) {
+      const int to = (rank + distance) % ranks, from = (rank + ranks - distance) % ranks;
+      place.moving.push_back(
+          ranks_.Start({bytes + half.edges[rank], length(rank), to, bytes + half.edges[from], length(from),
+                        from, number == kSmall ? kSmallUnitTag : kUnitTag}));
+    }
+  }
+}
+
+void UnitGather::Gather(int64_t unit) {
+  Begin(unit);
+  current_ = PlaceFor(unit);
+  if (current_ != kSmall) current_large_ = current_;
+  Finish(&places_[current_]);
+}
+
+void UnitGather::Finish(Place* place) {
+  for (std::unique_ptr<Communicator::Moving>& moving : place->moving) ranks_.Finish(std::move(moving));
+  place->moving.clear();
+  place->span.reset();
+}
+
+void UnitGather::Poll() {
+  for (Place& place : places_) {
+    for (const std::unique_ptr<Communicator::Moving>& moving : place.moving) ranks_.IsOver(moving.get());
+  }
+}
+
+void UnitGather::Forget() {
+  for (Place& place : places_) {
+    Finish(&place);
+    place.unit = -1;
+  }
+}
+
+int64_t UnitGather::bytes() const {
+  int64_t bytes = 0;
+  for (const Place& place : places_) bytes += place.bytes;
+  return bytes;
 }
 
 Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded,
@@ -135,10 +197,11 @@ void Weights::ShareOut(int64_t layers, Communicator* ranks) {
   }
 }
 
-void Weights::Acquire(int64_t unit) {
+void Weights::Acquire(int64_t unit, int64_t next) {
   if (gather_ == nullptr) return;
   TEMPER_CHECK(acquired_ == kNone && unit >= 0, "unit ", unit, " beside unit ", acquired_);
   gather_->Gather(unit);
+  if (next >= 0) gather_->Begin(next);
   acquired_ = unit;
   const LayoutUnit& of = parameters_.layout().units()[unit];
   for (int64_t i = of.begin; i < of.end; ++i) {

@@ -9,28 +9,34 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "core/trace.h"
 #include "model/linear.h"
 #include "model/parameters.h"
 
 namespace temper {
 
-// Brings a unit of the layout (LayoutUnit) together from the ranks that share it out (Mesh::sharers), one at
-// a time, in memory of the size of the largest one. What is not trained is on every rank anyway.
+// Brings units of the layout (LayoutUnit) together from the ranks that share them out (Mesh::sharers): the
+// one that is computed with and, while it is, the next one, so that there are two at a time; and small ones
+// beside them. What is not trained is on every rank anyway.
 class UnitGather {
  public:
   // What this rank keeps of the weights that are computed with; all three outlive it. The host's memory only.
   UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks);
 
-  // Collective: every rank asks for the same units in the same order. One that lies here still is not sent
-  // again.
+  // Collective: every rank asks for the same units in the same order. The unit is here when it returns. One
+  // that lies here still, or is on its way, is not sent again.
   void Gather(int64_t unit);
+  // Likewise, but it is only on its way: not where a unit lies that was gathered last.
+  void Begin(int64_t unit);
+  // Moves on what is on its way.
+  void Poll();
   // The kept ones were changed.
-  void Forget() { gathered_ = -1; }
-  // Where the trained weight of this entry begins while its unit lies here.
-  void* At(int64_t entry) const { return static_cast<char*>(memory_.get()) + at_[entry]; }
+  void Forget();
+  // Where the trained weight of this entry begins, of the unit that was gathered last.
+  void* At(int64_t entry) const { return static_cast<char*>(places_[current_].memory.get()) + at_[entry]; }
 
-  // Of its memory: 0 before the first Gather.
-  int64_t bytes() const { return memory_ == nullptr ? 0 : largest_; }
+  // Of its memory: 0 before the first unit.
+  int64_t bytes() const;
 
  private:
   // A unit's routed experts, or all else of it: which of its bytes each rank keeps.
@@ -38,20 +44,33 @@ class UnitGather {
     bool experts = false;
     std::vector<int64_t> edges = {};  // between the ranks' bytes; none where it has nothing
   };
+  // Memory for a unit.
+  struct Place {
+    std::shared_ptr<void> memory = {};
+    int64_t bytes = 0;
+    int64_t unit = -1;
+    std::vector<std::unique_ptr<Communicator::Moving>> moving = {};
+    std::optional<TraceSpan> span = {};
+  };
+  static constexpr size_t kSmall = 2;  // the place for small ones
   // Whether the entry is of that half, and shared out.
   bool IsOf(int64_t entry, bool experts) const;
   // Where in a unit's bytes the trained element `element` of a half begins.
   int64_t ByteOf(const LayoutUnit& unit, bool experts, int64_t element) const;
   int64_t ElementBytes(int64_t entry) const;
+  // Where it lies, or is to.
+  size_t PlaceFor(int64_t unit) const;
+  void Finish(Place* place);
 
   const Parameters& kept_;
   kernels::Backend& backend_;
   Communicator& ranks_;
   std::vector<int64_t> at_;                  // of each entry, in its unit
   std::vector<std::array<Half, 2>> halves_;  // of each unit
+  std::vector<int64_t> sizes_;               // likewise, in bytes
   int64_t largest_ = 0;
-  std::shared_ptr<void> memory_;
-  int64_t gathered_ = -1;
+  std::array<Place, 3> places_;
+  size_t current_ = 0, current_large_ = 0;  // what was gathered last, and that is not small
 };
 
 // Where the gradients of units are made, and who takes them when a unit's way back is over.
@@ -78,7 +97,7 @@ class UnitGradients {
 // the places of their gradients. `parameters()` may be changed if Changed follows. Rounded ones compute with
 // the nearest bf16 of each number that is trained: what is trained keeps its own precision. Where ranks share
 // them out (Mesh::sharers) a rank keeps its share of each unit (LayoutUnit) and has a unit whole only while
-// it is acquired; otherwise Acquire and Release do nothing.
+// it is acquired, or is to be next; otherwise Acquire and Release do nothing.
 class Weights : public WeightSource {
  public:
   // The backend outlives the weights, which go to its memory if that is not the host's. `ranks`: who share
@@ -107,10 +126,15 @@ class Weights : public WeightSource {
   // Before a pass.
   void Pack();
 
-  // Where ranks share the weights out: the unit is computed with from now on, until Release. Collective; one
-  // at a time.
-  void Acquire(int64_t unit);
+  // Where ranks share the weights out: the unit is computed with from now on, until Release, and `next` is
+  // brought together meanwhile. Collective; one at a time.
+  static constexpr int64_t kNone = -2;
+  void Acquire(int64_t unit, int64_t next = kNone);
   void Release();
+  // Moves on what is on its way: between two products, now and then.
+  void Poll() {
+    if (gather_ != nullptr) gather_->Poll();
+  }
   // On the way back likewise: its gradients go on where UnitGradients says, which takes them with the
   // release, or, if some come `later`, with EndGradients. The tied head's own part has no unit.
   void AcquireGradients(int64_t unit);
@@ -123,7 +147,7 @@ class Weights : public WeightSource {
   int64_t norm_unit() const { return norm_unit_; }
   int64_t head_unit() const { return head_unit_; }
   int64_t head_gradient_unit() const { return tied_ ? UnitGradients::kTiedHead : head_unit_; }
-  // Of the unit that is acquired.
+  // Of the units that lie here whole.
   int64_t gathered_bytes() const { return gather_ == nullptr ? 0 : gather_->bytes(); }
   int64_t packed_bytes() const { return packed_floats_ * 4; }
 
@@ -146,7 +170,6 @@ class Weights : public WeightSource {
   void FoldTiedHead();
 
  private:
-  static constexpr int64_t kNone = -2;
   void ShareOut(int64_t layers, Communicator* ranks);
   // Where a unit's gradients are; none: nowhere.
   void PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers);

@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "core/files/file.h"
+#include "core/trace.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -75,6 +76,8 @@ class RankTrace {
     TracedSpan span;
     TEMPER_ASSIGN_OR_RETURN(span.category, GetString(json, "cat", name));
     TEMPER_ASSIGN_OR_RETURN(span.name, GetString(json, "name", name));
+    TEMPER_ASSIGN_OR_RETURN(const int64_t line_number, GetInt(json, "tid", name));
+    if (line_number != static_cast<int64_t>(TraceLine::kBlocks)) return TracedSpan();  // costs no time
     TEMPER_ASSIGN_OR_RETURN(span.begin, GetInt(json, "ts", name));
     TEMPER_ASSIGN_OR_RETURN(span.end, GetInt(json, "dur", name));
     span.end += span.begin;

@@ -33,10 +33,13 @@ TEST(Trace, HasWhatEndedWhileItWasOnWithItsFigures) {
     const TraceSpan outer("phase", "update");
     const TraceSpan inner("pipeline", "Forward", {"microbatch", 3}, {"chunk", 1});
   }
+  { const TraceSpan beside("comm", "gather", {}, {}, TraceLine::kBeside); }
   ASSERT_TRUE(WriteTrace(folder / "trace.json", 5).ok());
   EXPECT_FALSE(TraceIsOn());
   const std::vector<Json> spans = Spans(folder / "trace.json");
-  ASSERT_EQ(spans.size(), 2u);
+  ASSERT_EQ(spans.size(), 3u);
+  EXPECT_EQ(spans[1]["tid"], 0);
+  EXPECT_EQ(spans[2]["tid"], 1);
   EXPECT_EQ(spans[0]["name"], "Forward");
   EXPECT_EQ(spans[0]["cat"], "pipeline");
   EXPECT_EQ(spans[0]["pid"], 5);

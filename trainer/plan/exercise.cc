@@ -103,6 +103,7 @@ class StageExercise {
         messages.Begin(kReference);
         update.Score(reference.get());
       }
+      policy->WeightsChanged(0);  // as the plan's update begins: no layer lies there still
       messages.Begin(kUpdate);
       update.Run(policy.get(), optimizer.get());
     }

@@ -67,12 +67,14 @@ void ExpectShares(const MeshSizes& sizes) {
     const Layout& layout = policy.model.parameters().layout();
     for (int64_t unit = 0; unit < static_cast<int64_t>(layout.units().size()); ++unit) {
       const LayoutUnit& of = layout.units()[unit];
-      // The head lies there still when the way back begins; the embedding's weights are not needed on it.
-      const int times = unit == weights.embedding_unit() || unit == weights.head_unit() ? 1 : 2;
+      // Norm, head and the last layer lie there still when the way back begins; the embedding's weights are
+      // not needed on it.
+      const int64_t layer = layout.entries()[of.begin].layer;
+      const int times = layer >= 0 && layer < policy.model.config().num_layers - 1 ? 2 : 1;
       for (const int64_t n : {of.others.elements, of.experts.elements}) {
-        const Share own = ShareOf(n, comm.rank(), share_ranks),
-                    next = ShareOf(n, (comm.rank() + 1) % share_ranks, share_ranks);
-        expected += times * 4 * (n - (next.end - next.begin)) + 8 * (n - (own.end - own.begin));
+        const Share share = ShareOf(n, comm.rank(), share_ranks);
+        const int64_t own = share.end - share.begin;
+        expected += times * 4 * (share_ranks - 1) * own + 8 * (n - own);
       }
       all += of.trained_elements();
     }
