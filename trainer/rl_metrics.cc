@@ -116,6 +116,7 @@ Figures RlFigures::Row(const std::vector<Group>& groups, const Rewards& rewards,
       {"system/drafted_tokens", static_cast<double>(rollout.engine.drafted_tokens)},
       {"system/accepted_tokens", static_cast<double>(rollout.engine.accepted_tokens)},
       {"system/local_tokens", static_cast<double>(step.local_tokens)},
+      {"system/leaves_taken_over", static_cast<double>(step.taken_over)},
       {"resume/resumed_samples", static_cast<double>(rollout.resumed_samples)},
       {"resume/repeated_samples", static_cast<double>(rollout.repeated_samples)}};
   row.insert(row.end(), clocks.begin(), clocks.end());

@@ -33,6 +33,7 @@ Figures SftFigures(const StepResult& step, double learning_rate, double seconds)
                      {"updates/out_of_range", step.applied ? 0.0 : 1.0},
                      {"time/step_seconds", seconds},
                      {"system/local_tokens", static_cast<double>(step.local_tokens)},
+                     {"system/leaves_taken_over", static_cast<double>(step.taken_over)},
                      {"system/microbatches", static_cast<double>(step.microbatches)}};
   if (step.bubble > 0) figures.emplace_back("time/bubble", step.bubble);
   return figures;

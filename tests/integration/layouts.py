@@ -73,10 +73,10 @@ def run(temper, layout, directory, init, long_tokens):
 
 
 def tokens(directory):
-    """Tokens of the first rank, by (stage, step)."""
+    """Tokens of the first rank, by (stage, step), of updates in which no rank took over another's leaf."""
     with open(os.path.join(directory, "metrics.jsonl")) as lines:
         rows = [json.loads(line) for line in lines]
-    return {(row["stage"], row["step"]): row["system/local_tokens"] for row in rows}
+    return {(row["stage"], row["step"]): row["system/local_tokens"] for row in rows if row["system/leaves_taken_over"] == 0}
 
 
 def refusals(temper, folder):
@@ -110,9 +110,8 @@ def layouts(temper, names, folder, init, long_tokens=8192):
         yield f"long from {long_tokens} tokens: the digests differ"
     if long_tokens < 1024:
         return
-    alone = sum(work[names[0]].values()) * data_ranks(names[0])
     for name in names:
-        mine = sum(work[name].values())
+        mine, alone = sum(work[name].values()), sum(work[names[0]][step] for step in work[name])
         if mine > alone / data_ranks(name) + alone / LEAVES:
             yield f"layout {name}: the first rank did {mine:.0f} of {alone:.0f} tokens"
 

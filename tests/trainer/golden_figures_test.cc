@@ -75,6 +75,7 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
   sums.max_difference = 0.0625;
   figures.step.gradient_norm = 1.5;
   figures.step.local_tokens = 32;
+  figures.step.taken_over = 2;
   figures.learning_rate = 0.001;
   figures.update_seconds = 4;
   figures.rollout.engine.sampled_tokens = 48;
@@ -145,6 +146,7 @@ TEST(MetricsLine, OfTwoGroupsHasEveryFigureAsWorkedOutByHand) {
       {"system/drafted_tokens", 40},
       {"system/accepted_tokens", 31},
       {"system/local_tokens", 32},
+      {"system/leaves_taken_over", 2},
       {"resume/resumed_samples", 2},
       {"resume/repeated_samples", 1},
       {"system/prompts_taken_over", 3},

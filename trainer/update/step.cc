@@ -107,18 +107,24 @@ void Updater::AddLongPieces(const Leaves& leaves, std::vector<Piece>* pieces) co
   const int64_t most = Largest(static_cast<int64_t>(all.size()), mesh_.in_step());
   const int64_t turn = pieces->empty() ? 0 : pieces->back().turn.leaf + 1;
   for (int64_t i = 0; i < most; ++i) {
-    Piece& piece = pieces->emplace_back();
-    piece.turn = {.leaf = turn + i, .last = true, .is_long = true};
-    if (i < static_cast<int64_t>(all.size())) {
-      const LongSequence& one = all[i];
-      ForEachMicrobatch({leaves[one.leaf][one.index]}, 1,
-                        [&](const Microbatch& batch, size_t, size_t) { piece.batch = batch; });
-      piece.leaf = one.leaf;
-      piece.sequences = {one.index};
-      piece.counts = one.owner == mesh_.axis(Axis::kCp).rank();
+    if (i >= static_cast<int64_t>(all.size())) {
+      Piece& empty = pieces->emplace_back();
+      empty.turn = {.leaf = turn + i, .last = true, .is_long = true};
+      empty.batch.is_long = true;
+      continue;
     }
-    piece.batch.is_long = true;
+    pieces->push_back(LongPiece(leaves, all[i].leaf, all[i].index, turn + i));
+    pieces->back().counts = all[i].owner == mesh_.axis(Axis::kCp).rank();
   }
+}
+
+Updater::Piece Updater::LongPiece(const Leaves& leaves, int64_t leaf, size_t index, int64_t turn) const {
+  Piece piece{.batch = {}, .leaf = leaf, .sequences = {index}};
+  piece.turn = {.leaf = turn, .last = true, .is_long = true};
+  ForEachMicrobatch({leaves[leaf][index]}, 1,
+                    [&](const Microbatch& batch, size_t, size_t) { piece.batch = batch; });
+  piece.batch.is_long = true;
+  return piece;
 }
 
 std::vector<Updater::Piece> Updater::Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const {
@@ -166,7 +172,7 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                      [&](size_t batch, const float* logprobs, float* dlogprobs) {
                        const Piece& piece = pieces[batch];
                        for (const size_t i : piece.sequences) {
-                         const TrainSequence& sequence = *run->leaves[piece.leaf][i];
+                         const TrainSequence& sequence = *(*run->leaves)[piece.leaf][i];
                          LossSums sums;
                          GatherCounted(sequence, logprobs, &counted);
                          dcounted.resize(counted.size());
@@ -180,6 +186,7 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                  .bind =
                      [&](size_t batch) {
                        mesh_.world().Announce("updates");
+                       if (run->hand_out != nullptr) run->hand_out->Serve();
                        leaves_->Bind(pieces[batch].turn);
                      },
                  .head_done =
@@ -196,6 +203,28 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
   const double share = spent > 0 ? (pipeline_.waited_seconds() - waited) / spent : 0;
   run->result->bubble =
       static_cast<double>(ranks.Sum(static_cast<int64_t>(share * 1e6))) / 1e6 / ranks.size();
+}
+
+void Updater::RunHandedOut(const Leaves& leaves, Run* run) {
+  LeafHandOut hand_out(PartsOfRanks(leaves, mesh_, options_.long_sequence_tokens), leaves, mesh_);
+  run->leaves = &hand_out.leaves();
+  run->hand_out = &hand_out;
+  int64_t turn = 0;
+  while (const LeafPart* part = hand_out.Next()) {
+    std::vector<Piece> pieces;
+    if (part->is_long) {
+      pieces.push_back(LongPiece(hand_out.leaves(), part->leaf, part->sequences[0], turn));
+    } else {
+      pieces = PiecesOf(hand_out.leaves(), part->leaf);
+      for (Piece& piece : pieces) piece.turn = {.leaf = turn, .last = &piece == &pieces.back()};
+    }
+    RunPieces(pieces, run);
+    ++turn;
+  }
+  hand_out.End();
+  run->hand_out = nullptr;
+  run->leaves = nullptr;
+  run->result->taken_over = mesh_.dp().Sum(hand_out.taken_over());
 }
 
 int64_t Updater::ValuesOf(const Leaves& leaves) const {
@@ -230,10 +259,14 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   result.skipped = absl::c_all_of(leaves, [](const auto& leaf) { return leaf.empty(); });
   if (result.skipped) return result;
   leaves_->GiveBack(std::exchange(total_, nullptr));
-  Run run{leaves, temperature, loss, &result};
+  Run run{&leaves, temperature, loss, &result};
   leaves_->Expect(ValuesOf(leaves));
   const int64_t long_tokens = options_.long_sequence_tokens;
-  RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_, long_tokens)[mesh_.dp_rank()]), &run);
+  if (LeafHandOut::IsFor(mesh_)) {
+    RunHandedOut(leaves, &run);
+  } else {
+    RunPieces(Pieces(leaves, LeavesOfRanks(leaves, mesh_, long_tokens)[mesh_.dp_rank()]), &run);
+  }
   {
     const TraceSpan summing("phase", "sum of leaves");
     total_ = leaves_->Take();

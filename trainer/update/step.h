@@ -10,6 +10,7 @@
 #include "comm/mesh.h"
 #include "model/causal_lm.h"
 #include "trainer/update/leaf_gradients.h"
+#include "trainer/update/leaf_hand_out.h"
 #include "trainer/update/loss.h"
 #include "trainer/update/microbatches.h"
 #include "trainer/update/optimizer.h"
@@ -43,6 +44,7 @@ struct StepResult : OptimizerStep {
   bool skipped = false;      // there was no sequence: weights and optimizer stayed
   int64_t local_tokens = 0;  // that this rank put through the model
   int64_t microbatches = 0;
+  int64_t taken_over = 0;  // parts of the gradient that another rank made than they were dealt to, of all
   double bubble = 0;  // the share of the leaves' time in which the ranks of a pipeline waited, on average
 };
 
@@ -73,10 +75,11 @@ class Updater {
   };
   // What an update is made of, and what it comes to.
   struct Run {
-    const Leaves& leaves;
+    const Leaves* leaves;
     float temperature;
     LossFunction loss;
     StepResult* result;
+    LeafHandOut* hand_out = nullptr;  // asks for parts come between microbatches
     std::vector<LeafSums> sums = {};
   };
 
@@ -87,6 +90,10 @@ class Updater {
   std::vector<Piece> Pieces(const Leaves& leaves, const std::vector<int64_t>& mine) const;
   // Behind them the long sequences that this rank has a share of; empty ones likewise.
   void AddLongPieces(const Leaves& leaves, std::vector<Piece>* pieces) const;
+  // The one of a long sequence of a leaf.
+  Piece LongPiece(const Leaves& leaves, int64_t leaf, size_t index, int64_t turn) const;
+  // Part after part that this rank makes, its own or another's.
+  void RunHandedOut(const Leaves& leaves, Run* run);
   // Puts them through the model, there and back.
   void RunPieces(const std::vector<Piece>& pieces, Run* run);
   // How many values the gradient of an update is the sum of, at most.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,18 +41,23 @@ inline Parameters TensorsOfFlat(const at::Tensor& flat, const Layout& layout) {
   return Parameters(layout, std::move(values));
 }
 
-inline RankOutcome TwoUpdatesOnRank(const Json& json, const Sample& sample, const StepOptions& options,
-                                    const Mesh& mesh) {
+// `at_sequence` is called with each sequence's loss.
+inline RankOutcome TwoUpdatesOnRank(
+    const Json& json, const Sample& sample, const StepOptions& options, const Mesh& mesh,
+    const std::function<void()>& at_sequence = [] {}) {
   Policy policy(json, mesh);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer, options, mesh);
   const OptimizerConfig config{.learning_rate = 1e-3, .weight_decay = 0.1, .clip_norm = 1e-3};
   RankOutcome outcome;
   for (int64_t update = 0; update < 2; ++update) {
-    outcome.last = updater.Update(
-        sample.Deal(options.gradient_leaves), kTemperature, config, config.learning_rate,
-        [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
-            LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
+    outcome.last =
+        updater.Update(sample.Deal(options.gradient_leaves), kTemperature, config, config.learning_rate,
+                       [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
+                           absl::Span<float> dlogprobs, LossSums* sums) {
+                         at_sequence();
+                         PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums);
+                       });
     policy.model.WeightsChanged(update + 1);
   }
   std::vector<const TrainSequence*> all;
