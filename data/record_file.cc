@@ -45,8 +45,8 @@ absl::Status CannotRead(const std::string& path) {
       absl::StrCat(Printable(path, 1000), ": cannot read records: ", strerror(errno)));
 }
 
-// Whether a whole record begins at `from` or after it.
-absl::StatusOr<bool> RecordFollows(const std::string& path, int64_t from) {
+// Where the next whole record begins, at `from` or after it; -1: there is none.
+absl::StatusOr<int64_t> NextRecord(const std::string& path, int64_t from) {
   std::ifstream file(path, std::ios::binary), other(path, std::ios::binary);
   if (!file.seekg(from) || !other) return CannotRead(path);
   file.seekg(0, std::ios::end);
@@ -65,8 +65,21 @@ absl::StatusOr<bool> RecordFollows(const std::string& path, int64_t from) {
       if (GetWord(header + 4) != Crc32c({header, 4})) continue;
       bytes.resize(length);
       if (!other.seekg(begin) || !other.read(bytes.data(), length)) return CannotRead(path);
-      if (GetWord(header + 8) == Crc32c(bytes)) return true;
+      if (GetWord(header + 8) == Crc32c(bytes)) return begin - kHeaderBytes;
     }
+  }
+  return -1;
+}
+
+// Whether bytes from `from` to `to` may be missing because the power went before they were synced, and later
+// ones not: a part of a sector, up to its end, is zeros.
+absl::StatusOr<bool> LostSectors(const std::string& path, int64_t from, int64_t to) {
+  constexpr int64_t kSector = 512;
+  std::ifstream file(path, std::ios::binary);
+  for (int64_t end = (from / kSector + 1) * kSector; end <= to; end += kSector) {
+    char last = 1;
+    if (!file.seekg(end - 1) || !file.read(&last, 1)) return CannotRead(path);
+    if (last == 0) return true;
   }
   return false;
 }
@@ -87,11 +100,11 @@ absl::StatusOr<int64_t> Scan(const std::string& path, bool any_tail, OnRecord re
   std::string bytes;
   int64_t offset = 0;
   const auto damage = [&](int64_t rest, const std::string& what) -> absl::StatusOr<int64_t> {
-    bool follows = true;
-    if (any_tail) {
-      TEMPER_ASSIGN_OR_RETURN(follows, RecordFollows(path, rest));
-    }
-    if (follows) return Damage(path, offset, what);
+    if (!any_tail) return Damage(path, offset, what);
+    TEMPER_ASSIGN_OR_RETURN(const int64_t next, NextRecord(path, rest));
+    if (next < 0) return offset;
+    TEMPER_ASSIGN_OR_RETURN(const bool lost, LostSectors(path, offset, next));
+    if (!lost) return Damage(path, offset, what);
     return offset;
   };
   while (size - offset >= kHeaderBytes) {

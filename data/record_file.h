@@ -20,8 +20,9 @@ namespace temper {
 constexpr int64_t kMaxRecordBytes = int64_t{1} << 28;
 
 // Appends to PATH. What a crash left after the last whole record (a part of one, zeros, anything that holds
-// none) is cut off first, with a warning; damage that whole records follow is a DataLoss error. Durable after
-// Sync. One thread.
+// none) is cut off first, with a warning, and so is all after sectors that a loss of power took (zeros up to
+// the end of one); other damage that whole records follow is a DataLoss error. Durable after Sync. One
+// thread.
 class RecordWriter {
  public:
   static absl::StatusOr<std::unique_ptr<RecordWriter>> Open(const std::string& path);

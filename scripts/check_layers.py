@@ -9,6 +9,7 @@
 3. Of LibTorch, source names only what allocates, views, copies and casts (SOURCE_NAMES), but for EXEMPT.
 4. With --objects BUILD_DIR: the same for what was compiled, where methods and operators of a Tensor are calls of
    at::_ops (OPERATORS). Needs readelf and addr2line.
+   And what changes the disk (DISK_CALLS) is called in core/files/disk.cc alone, but for ONLY_SCRATCH.
 5. --self-test: made-up trees with each fault, each of which must be found.
 
 Usage: check_layers.py [--root DIR] [--objects BUILD_DIR] | --self-test     Needs Python 3.9. Takes a second.
@@ -32,7 +33,7 @@ DOORS = {
     "core": "check.h deal.h huge_pages.h log.h memory.h metrics.h one_of.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h trace.h version.h "
             "config/ files/ json/",
     "core/config": "config.h fields.h redact.h text.h",
-    "core/files": "crc32c.h file.h folder_link.h lines.h regular_file.h rows_source.h sealed.h",
+    "core/files": "crc32c.h disk.h file.h folder_link.h leftovers.h lines.h regular_file.h rows_source.h sealed.h",
     "core/json": "json.h python.h",
     "data": "trajectory.h record_file.h tokenizer/ dataset/dataset.h dataset/mixture.h tasks/",
     "data/chat/jinja": "jinja.h",
@@ -90,6 +91,17 @@ OPERATORS = set("""
     view reshape narrow slice select split unbind as_strided expand t transpose permute squeeze unsqueeze flatten
     alias detach contiguous copy_ _to_copy clone to item _local_scalar_dense fill_ zero_ is_pinned pin_memory
 """.split())
+
+
+# What changes a disk goes through core/files/disk.h: the C library's calls, std::filesystem's and streams'. write() is also that of
+# standard output and of pipes; to open a file for it is looked for in the source (WRITING_FLAGS).
+DISK_CALLS = re.compile(r"(?:p?writev?64|pwrite|pwritev|pwritev2|fsync|fdatasync|syncfs|sync_file_range|f?truncate(?:64)?|posix_fallocate(?:64)?|fallocate(?:64)?|"
+                        r"rename|renameat2?|(?:un)?link(?:at)?|symlink(?:at)?|rmdir|mkdir(?:at)?|creat(?:64)?|mknod(?:at)?|mko?stemps?(?:64)?|mkdtemp|tmpfile(?:64)?|fopen(?:64)?|remove|"
+                        r"_ZNSt10filesystem\d+(?:remove|remove_all|rename|create_\w*?|copy|copy_file|copy_symlink|resize_file|permissions|last_write_time)(?:RK|E|ER).*|"
+                        r"_Z(?:N|T[TV])St1[34]basic_(?:of|f)streamIcSt11char_traitsIcEE.*)")
+WRITING_FLAGS = re.compile(r"\bO_(?:CREAT|WRONLY|RDWR|APPEND|TRUNC|TMPFILE)\b")
+# Not the run's disk: control groups and memory of the sandbox, a nameless file for rows that can be read only once.
+ONLY_SCRATCH = ("rewards/sandbox/", "rewards/process/", "data/dataset/row_file.cc")
 
 
 def rooms_of(root):
@@ -192,6 +204,10 @@ def source_faults(root, rooms, path):
         fault = include_fault(root, rooms, path, match.group(1)) or door_fault(rooms, path, match.group(1))
         if fault:
             yield f"{path}:{line_of(match, code)}: {fault}"
+    if not path.as_posix().startswith(("core/files/", *ONLY_SCRATCH)):
+        for match in re.finditer(WRITING_FLAGS, code):
+            if '"/dev/null"' not in code.splitlines()[line_of(match, code) - 1]:
+                yield f"{path}:{line_of(match, code)}: opens a file to write: what changes a disk goes through core/files/disk.h"
     if path.as_posix() in EXEMPT or not rooms[path.parts[0]][1]:
         return
     code = without_comments(text, strings=True)
@@ -220,16 +236,15 @@ def compiled_faults(root, rooms, build):
     for entry in json.loads(commands.read_text()) if commands.exists() else []:
         output = re.search(r" -o (CMakeFiles/temper_(\w+)\.dir/\S+)", entry["command"])
         room = output and ("cli" if output.group(2) == "bench" else output.group(2))  # temper_bench is the room's second program
-        if not output or not rooms.get(room, (None, False))[1] or not (build / output.group(1)).exists():
+        if not output or room not in rooms or not (build / output.group(1)).exists():
             continue
-        seen += 1
+        seen += rooms[room][1]
         source = os.path.relpath(entry["file"], root)  # or several of a room, but none of EXEMPT (cmake/Temper.cmake)
-        if source not in EXEMPT:
-            faults += object_faults(root, source, build / output.group(1))
+        faults += object_faults(root, source, build / output.group(1), rooms[room][1] and source not in EXEMPT)
     return faults if seen else None
 
 
-def object_faults(root, source, obj):
+def object_faults(root, source, obj, looks_at_libtorch):
     listing = subprocess.run(["readelf", "-rW", str(obj)], capture_output=True, text=True, check=True).stdout
     section, found = "", set()
     for line in listing.splitlines():
@@ -237,7 +252,11 @@ def object_faults(root, source, obj):
         if line.startswith("Relocation section"):
             section = heading.group(1) if heading else ""
         words = line.split()
-        if not section or len(words) < 5 or not words[4].startswith("_ZN2at"):
+        if section and len(words) >= 5 and DISK_CALLS.fullmatch(words[4]):
+            where = place(root, obj, section, words[0]) or source
+            if not where.startswith(("core/files/disk.cc", *ONLY_SCRATCH)):
+                found.add(f"{where}: calls {words[4]}: what changes a disk goes through core/files/disk.h")
+        if not looks_at_libtorch or not section or len(words) < 5 or not words[4].startswith("_ZN2at"):
             continue
         operator = operator_of(words[4])
         direct = re.match(r"_ZN2at(6native|3cpu|4cuda4blas)", words[4])
@@ -323,6 +342,7 @@ BAD = [
     ("rollout/bad.h", "auto y = ::torch::softmax(x);\n", 1, "torch::softmax is not among"),
     ("trainer/bad.cc", "auto y =\n    at::native::sum(x);\n", 2, "at::native is not among"),
     ("cli/bench/model.cc", "auto y = at::linear(a, b);\n", 1, "at::linear is not among"),
+    ("trainer/bad.cc", "\nint f = open(path, O_CREAT | O_RDWR);\n", 2, "opens a file to write: what changes a disk goes through"),
     ("trainer/bad.cc", "using namespace at;\n", 1, "names are written out"),
     ("trainer/bad.cc", "namespace t = torch;\n", 1, "names are written out"),
     ("CMakeLists.txt", "temper_library(core DEPS kernels)\ntemper_kernels(kernels)\n", 1, "room core depends on kernels"),
@@ -338,6 +358,7 @@ inline Tensor empty() { return _ops::empty_memory_format::call(); } }
 """
 COMPILED_GOOD = "\nat::Tensor F() { return at::empty(); }\n"
 COMPILED_BAD = "\nat::Tensor F(at::Tensor a) {\n  return a * a;\n}\n"
+COMPILED_WRITING = '\nextern "C" int rename(const char*, const char*);\nint F() { return rename("a", "b"); }\n'
 
 
 def self_test():
@@ -364,7 +385,8 @@ def self_test():
                              ("matmul", False), ("tanh", False), ("transpose_int", True), ("copy", False), ("zeros_like", True)):
         if permitted(operator) != answer:
             wrong.append(f"operator {operator} must {'' if answer else 'not '}be permitted")
-    for body, expected in ((COMPILED_GOOD, None), (COMPILED_BAD, "model/b.cc:3: calls LibTorch's mul_Tensor")):
+    for body, expected in ((COMPILED_GOOD, None), (COMPILED_BAD, "model/b.cc:3: calls LibTorch's mul_Tensor"),
+                           (COMPILED_WRITING, "model/b.cc:3: calls rename: what changes a disk goes through core/files/disk.h")):
         with tree({**GOOD, "model/b.cc": body}) as folder, tree({"ops.h": LIBTORCH}) as outside:
             root = Path(folder).resolve()
             objects = root / "build/CMakeFiles/temper_model.dir/model"
@@ -392,7 +414,7 @@ def main():
     for fault in faults:
         print(fault)
     if arguments.self_test and not faults:
-        print(f"self-test: {len(BAD)} bad trees and a bad object were found out, good ones passed")
+        print(f"self-test: {len(BAD)} bad trees and two bad objects were found out, good ones passed")
     return 1 if faults else 0
 
 

@@ -17,6 +17,7 @@
 #include "comm/mesh.h"
 #include "comm/watchdog.h"
 #include "core/files/file.h"
+#include "core/files/leftovers.h"
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
@@ -116,6 +117,7 @@ absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_director
   TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
   TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
   TEMPER_ASSIGN_OR_RETURN(own->lock, RunLock::Acquire(run_directory));
+  TEMPER_RETURN_IF_ERROR(RemoveLeftovers(run_directory));
   own->journal = std::make_unique<Journal>(run_directory);
   return CheckWhatIsThere(run_directory, stop);
 }

@@ -15,6 +15,7 @@
 #include "cli/line/options.h"
 #include "cli/line/rows.h"
 #include "cli/recipe/run.h"
+#include "core/files/disk.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
@@ -153,9 +154,9 @@ absl::Status RunLaunch(const CommandLine& line) {
   TEMPER_RETURN_IF_ERROR(MakeDirectories(run_dir));
   TEMPER_RETURN_IF_ERROR(CheckNoLinks(LaunchScriptPath(run_dir)));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(LaunchScriptPath(run_dir), script));
-  unlink(StopPath(run_dir).c_str());  // of before
+  TheDisk().RemoveFile(StopPath(run_dir));  // of before
   if (slurm) return Submit(job, recipe.shared);
-  unlink(LaunchedPath(run_dir).c_str());
+  TheDisk().RemoveFile(LaunchedPath(run_dir));
   return Become({"bash", LaunchScriptPath(run_dir)});
 }
 

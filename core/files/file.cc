@@ -10,12 +10,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
+#include "core/files/disk.h"
 #include "core/files/regular_file.h"
 #include "core/text.h"
 
@@ -49,7 +49,7 @@ class Descriptor {
 
 absl::Status WriteAll(int file, std::string_view bytes, const std::string& path) {
   while (!bytes.empty()) {
-    const ssize_t written = Retry([&] { return write(file, bytes.data(), bytes.size()); });
+    const ssize_t written = Retry([&] { return TheDisk().Write(file, bytes); });
     if (written < 0) return SystemError(path, "write");
     bytes.remove_prefix(written);
   }
@@ -78,7 +78,8 @@ absl::Status SyncTree(const std::string& path) {
       TEMPER_RETURN_IF_ERROR(SyncTree(child));
     } else if (S_ISREG(info.st_mode)) {
       const Descriptor file(Retry([&] { return open(child.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
-      if (file.get() < 0 || Retry([&] { return fsync(file.get()); }) != 0) return SystemError(child, "sync");
+      if (file.get() < 0 || Retry([&] { return TheDisk().Sync(file.get()); }) != 0)
+        return SystemError(child, "sync");
     }
   }
   return SyncDirectory(path);
@@ -113,6 +114,10 @@ absl::Status SystemError(const std::string& path, const std::string& doing) {
   const int error = errno;
   const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
   switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+      return absl::ResourceExhaustedError(absl::StrCat(
+          message, " (", MebibytesText(FreeBytes(FolderOf(path))), " are free there): make room"));
     case ENOENT:
       return absl::NotFoundError(message);
     case EACCES:
@@ -161,10 +166,9 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
   struct stat there;
   if (stat(path.c_str(), &there) == 0) TEMPER_RETURN_IF_ERROR(CheckRegular(path, there.st_mode));
   std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
-  unlink(temporary.c_str());
+  if (FileExists(temporary)) TheDisk().RemoveFile(temporary);
   const int file = Retry([&] {
-    return open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                new_file_mode.load());
+    return TheDisk().Open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, new_file_mode);
   });
   if (file < 0) return SystemError(path, "write");
   return std::unique_ptr<AtomicFile>(new AtomicFile(path, std::move(temporary), file));
@@ -172,12 +176,12 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string
 
 AtomicFile::~AtomicFile() {
   close(file_);
-  if (!committed_) unlink(temporary_.c_str());
+  if (!committed_) TheDisk().RemoveFile(temporary_);
 }
 
 absl::Status AtomicFile::WriteAt(int64_t offset, std::string_view bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = Retry([&] { return pwrite(file_, bytes.data(), bytes.size(), offset); });
+    const ssize_t written = Retry([&] { return TheDisk().WriteAt(file_, bytes, offset); });
     if (written < 0) return SystemError(path_, "write");
     bytes.remove_prefix(written);
     offset += written;
@@ -186,8 +190,8 @@ absl::Status AtomicFile::WriteAt(int64_t offset, std::string_view bytes) {
 }
 
 absl::Status AtomicFile::Commit() {
-  if (Retry([&] { return fsync(file_); }) != 0) return SystemError(path_, "sync");
-  if (rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError(path_, "rename to it");
+  if (Retry([&] { return TheDisk().Sync(file_); }) != 0) return SystemError(path_, "sync");
+  if (TheDisk().Rename(temporary_, path_) != 0) return SystemError(path_, "rename to it");
   committed_ = true;
   return SyncDirectory(FolderOf(path_));
 }
@@ -257,7 +261,7 @@ absl::Status MakeDirectories(const std::string& path) {
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end < path.size() && path[end] != '/') continue;
     const std::string part = path.substr(0, end);
-    if (mkdir(part.c_str(), new_folder_mode.load()) == 0) {
+    if (TheDisk().MakeFolder(part, new_folder_mode) == 0) {
       TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
       continue;
     }
@@ -277,15 +281,15 @@ absl::Status RemoveTree(const std::string& path) {
   if (S_ISDIR(info.st_mode)) {
     TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
     for (const std::string& name : names) TEMPER_RETURN_IF_ERROR(RemoveTree(absl::StrCat(path, "/", name)));
-    if (rmdir(path.c_str()) != 0) return SystemError(path, "remove");
-  } else if (unlink(path.c_str()) != 0) {
+    if (TheDisk().RemoveFolder(path) != 0) return SystemError(path, "remove");
+  } else if (TheDisk().RemoveFile(path) != 0) {
     return SystemError(path, "remove");
   }
   return absl::OkStatus();
 }
 
 absl::Status RenamePath(const std::string& from, const std::string& to) {
-  if (rename(from.c_str(), to.c_str()) != 0) return SystemError(from, absl::StrCat("rename to ", to));
+  if (TheDisk().Rename(from, to) != 0) return SystemError(from, absl::StrCat("rename to ", to));
   return SyncDirectory(FolderOf(to));
 }
 
@@ -310,7 +314,8 @@ absl::Status SyncDirectory(const std::string& path) {
   const Descriptor folder(Retry([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
   if (folder.get() < 0) return SystemError(path, "sync");
   // EINVAL: a file system that has no fsync of folders.
-  if (Retry([&] { return fsync(folder.get()); }) != 0 && errno != EINVAL) return SystemError(path, "sync");
+  if (Retry([&] { return TheDisk().Sync(folder.get()); }) != 0 && errno != EINVAL)
+    return SystemError(path, "sync");
   return absl::OkStatus();
 }
 
@@ -354,7 +359,7 @@ absl::Status RecoverDirectory(const std::string& path) {
 absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& path, int64_t offset) {
   const bool is_new = !FileExists(path);
   Descriptor file(Retry([&] {
-    return open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, new_file_mode.load());
+    return TheDisk().Open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, new_file_mode);
   }));
   if (file.get() < 0 && errno == ELOOP) return LinkError(path);
   struct stat info;
@@ -366,7 +371,7 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
                                             " were written; it was cut or replaced since"));
   }
   if (offset < 0) offset = info.st_size;
-  if (offset < info.st_size && Retry([&] { return ftruncate(file.get(), offset); }) != 0) {
+  if (offset < info.st_size && Retry([&] { return TheDisk().Cut(file.get(), offset); }) != 0) {
     return SystemError(path, "cut back");
   }
   if (lseek(file.get(), offset, SEEK_SET) < 0) return SystemError(path, "seek");
@@ -387,7 +392,7 @@ absl::Status AppendFile::Append(std::string_view bytes) {
   absl::Status status = WriteAll(file_, bytes, path_);
   if (status.ok()) {
     offset_ += bytes.size();
-  } else if (ftruncate(file_, offset_) != 0 || lseek(file_, offset_, SEEK_SET) < 0) {
+  } else if (TheDisk().Cut(file_, offset_) != 0 || lseek(file_, offset_, SEEK_SET) < 0) {
     return SystemError(path_, "cut back after a failed write");
   }
   return status;
@@ -395,13 +400,13 @@ absl::Status AppendFile::Append(std::string_view bytes) {
 
 absl::Status AppendFile::Sync() {
   TEMPER_RETURN_IF_ERROR(CheckThere());
-  return Retry([&] { return fsync(file_); }) == 0 ? absl::OkStatus() : SystemError(path_, "sync");
+  return Retry([&] { return TheDisk().Sync(file_); }) == 0 ? absl::OkStatus() : SystemError(path_, "sync");
 }
 
 absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/.lock");
-  Descriptor file(Retry(
-      [&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode.load()); }));
+  Descriptor file(
+      Retry([&] { return TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, new_file_mode); }));
   if (file.get() < 0) return errno == ELOOP ? LinkError(path) : SystemError(path, "open");
   struct stat info;
   if (fstat(file.get(), &info) != 0) return SystemError(path, "open");
@@ -429,7 +434,7 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   char host[256] = "unknown";
   gethostname(host, sizeof(host) - 1);
   const std::string owner = absl::StrCat("process ", getpid(), " on ", host);
-  if (Retry([&] { return ftruncate(file.get(), 0); }) != 0) return SystemError(path, "write");
+  if (Retry([&] { return TheDisk().Cut(file.get(), 0); }) != 0) return SystemError(path, "write");
   TEMPER_RETURN_IF_ERROR(WriteAll(file.get(), owner, path));
   return std::unique_ptr<RunLock>(new RunLock(directory, file.Release(), folder.Release(), folder_locked));
 }

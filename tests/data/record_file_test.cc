@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "data/record_file.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -343,13 +344,36 @@ TEST(RecordFile, DamageThatAWholeRecordFollowsIsNeverCutOff) {
   const size_t begin = LastRecord(whole);
   const std::string last = whole.substr(begin);
   for (const std::string& damage :
-       {std::string(4096, '\0'), std::string(1, '\0'), std::string(12, 'x'), std::string(3'000'000, 'y')}) {
+       {std::string(1, '\0'), std::string(12, 'x'), std::string(3'000'000, 'y')}) {
     const std::string bytes = whole.substr(0, begin) + damage + last + std::string(100, '\0');
     Put(path, bytes);
     const absl::Status status = RecordWriter::Open(path).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << damage.size();
     EXPECT_THAT(status.message(), HasSubstr(absl::StrCat(": byte ", begin, ": a record's length")));
     EXPECT_EQ(Bytes(path), bytes);
+  }
+}
+
+// Sectors reach a disk in any order: a loss of power may take one and leave what was written after it.
+TEST(RecordFile, AllAfterASectorThatALossOfPowerTookIsCutOff) {
+  const std::string path = Sample(Folder());
+  std::string whole = Bytes(path);
+  std::vector<size_t> begins;  // of 30 records more
+  for (int i = 2; i < 32; ++i) {
+    begins.push_back(whole.size());
+    whole += RecordOf(EncodeTrajectory(MakeTrajectory("p", i)));
+  }
+  for (const size_t sector : {2, 5, 7}) {
+    const size_t lost = 512 * sector, kept = *std::prev(std::upper_bound(begins.begin(), begins.end(), lost));
+    ASSERT_LT(lost + 512, begins.back());
+    std::string bytes = whole;
+    bytes.replace(lost, 512, 512, '\0');
+    Put(path, bytes);
+    EXPECT_EQ(ReadGroupFile(path).status().code(), absl::StatusCode::kDataLoss);
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(RecordWriter::Open(path).ok());
+    EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr(absl::StrCat("at byte ", kept)));
+    EXPECT_EQ(Bytes(path), whole.substr(0, kept));
   }
 }
 

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "comm/check.h"
 #include "core/files/file.h"
+#include "core/files/leftovers.h"
 #include "core/files/sealed.h"
 #include "core/json/json.h"
 #include "core/status.h"
@@ -97,7 +98,7 @@ absl::Status RemoveOlder(const std::string& directory, const TrainingState& stat
   for (size_t i = 0; i + keep_last < all.size(); ++i) {
     if (StepOf(NameOf(all[i])) == state.best.step) continue;
     const absl::StatusOr<TrainingState> old = ReadTrainingState(all[i]);
-    if (old.ok() && !old->milestone) TEMPER_RETURN_IF_ERROR(RemoveTree(all[i]));
+    if (old.ok() && !old->milestone) TEMPER_RETURN_IF_ERROR(RemoveWhole(all[i]));
   }
   return absl::OkStatus();
 }
@@ -173,6 +174,15 @@ absl::Status SaveCheckpoint(const std::string& directory, const CheckpointConten
     if (done.ok()) done = RemoveOlder(directory, state, options.keep_last);
   }
   return AllRanksOk(done, world);
+}
+
+int64_t BytesOfCheckpoint(const CausalLm& model) {
+  constexpr int64_t kBeside = 1 << 20;  // state.json, the config, a tokenizer's files
+  const bool rounded = model.weights().rounded();
+  int64_t bytes = kBeside;
+  for (const LayoutEntry& entry : model.parameters().layout().whole())
+    bytes += entry.elements * ((rounded ? 2 : 4) + (entry.trained ? (rounded ? 12 : 8) : 0));
+  return bytes;
 }
 
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {

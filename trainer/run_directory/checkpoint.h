@@ -61,6 +61,9 @@ struct CheckpointOptions {
 absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
                             const CheckpointOptions& options, Communicator& world);
 
+// How much room it takes, about.
+int64_t BytesOfCheckpoint(const CausalLm& model);
+
 // The complete checkpoints in DIRECTORY, oldest first. Leftovers of an interrupted save are ignored.
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory);
 

@@ -126,6 +126,7 @@ class Comparison {
               ", where it was finished");
       TEMPER_RETURN_IF_ERROR(RemoveTree(SummaryPath(run_directory_)));
       TEMPER_RETURN_IF_ERROR(RemoveTree(StageDonePath(directory)));
+      TEMPER_RETURN_IF_ERROR(SyncDirectory(directory));  // before config.yaml says that it is not finished
     }
     RecipeConfig resolved = now_;
     for (size_t i = 0; i < begun_; ++i) {

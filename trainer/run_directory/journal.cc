@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/run_directory/journal.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "comm/watchdog.h"
+#include "core/files/disk.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -57,7 +56,7 @@ std::string StartOf(const std::vector<Json>& journal) {
 
 Journal::Journal(std::string run_directory, bool new_start)
     : run_directory_(std::move(run_directory)), told_(absl::Now()), looked_(absl::InfinitePast()) {
-  if (new_start) unlink(StopPath(run_directory_).c_str());
+  if (new_start) TheDisk().RemoveFile(StopPath(run_directory_));
 }
 
 absl::Status Journal::Begin(const Json& start) {

@@ -161,7 +161,7 @@ TEST_F(Files, AWriteThatFailsHalfWayLeavesTheOldFileAndNoTemporary) {
   if (mount("none", tiny.c_str(), "tmpfs", 0, "size=64k") != 0) GTEST_SKIP() << "cannot mount a tmpfs";
   ASSERT_TRUE(WriteFileAtomic(tiny + "/f", "old").ok());
   EXPECT_EQ(Message(WriteFileAtomic(tiny + "/f", std::string(100'000, 'x'))),
-            tiny + "/f: cannot write: No space left on device");
+            tiny + "/f: cannot write: No space left on device (0.0 MiB are free there): make room");
   EXPECT_EQ(*ReadFile(tiny + "/f"), "old");
   EXPECT_THAT(List(tiny), ElementsAre("f"));
 
