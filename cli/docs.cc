@@ -15,7 +15,8 @@ constexpr char kConventions[] =
     "Rows are JSON, one a line, in the order of the input. Where no file is named they are standard input "
     "and standard\n"
     "output; progress and messages go to standard error.\n"
-    "Exit codes: 0 done; 2 the user's input (config, data, files); 75 stopped on request, can go on; 141 "
+    "Exit codes: 0 done; 2 the user's input (config, data, files); 75 stopped on request or by a full disk, "
+    "can go on; 141 "
     "standard output's reader is gone; 1 anything else\n(of mpirun also where it was sent INT, TERM or HUP "
     "itself: docs/start.md).\n";
 

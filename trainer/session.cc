@@ -13,7 +13,9 @@
 #include "absl/time/time.h"
 #include "comm/check.h"
 #include "comm/watchdog.h"
+#include "core/files/disk.h"
 #include "core/files/file.h"
+#include "core/files/leftovers.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "core/status.h"
@@ -58,7 +60,7 @@ absl::Status RemoveOldReferences(const std::string& directory) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(directory));
   for (const std::string& name : names) {
     if (absl::StartsWith(name, "reference-") && kept.count(name) == 0)
-      TEMPER_RETURN_IF_ERROR(RemoveTree(directory + "/" + name));
+      TEMPER_RETURN_IF_ERROR(RemoveWhole(directory + "/" + name));
   }
   return absl::OkStatus();
 }
@@ -105,6 +107,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
                             updates.gradient_bits, updates.long_sequence_tokens};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
+  if (context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(session->CheckRoom());
   return session;
 }
 
@@ -270,7 +273,19 @@ absl::Status TrainingSession::Save() {
   TEMPER_RETURN_IF_ERROR(
       context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", state_.step}}));
   TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
-  return CheckThere(context_, state_);
+  TEMPER_RETURN_IF_ERROR(CheckThere(context_, state_));
+  return finished() ? absl::OkStatus() : CheckRoom();
+}
+
+absl::Status TrainingSession::CheckRoom() const {
+  const std::string directory = CheckpointsDirectory(context_.directory);
+  const int64_t needed = BytesOfCheckpoint(*model_), free = FreeBytes(directory);
+  if (free >= needed) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      Printable(directory, 1000), ": the disk is full: the next checkpoint takes ", MebibytesText(needed),
+      ", and ", MebibytesText(free), " are free: make room for ", MebibytesText(needed - free), " more; ",
+      saved_step_ > 0 ? absl::StrCat("all up to update ", saved_step_, " is saved")
+                      : std::string("nothing of this stage was trained yet")));
 }
 
 absl::Status TrainingSession::BeforeSave() {

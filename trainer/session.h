@@ -78,6 +78,8 @@ class TrainingSession {
   absl::Status Save();
   // What the first rank sees to before.
   absl::Status BeforeSave();
+  // Whether the next checkpoint has room, before updates that would be lost without it. ResourceExhausted.
+  absl::Status CheckRoom() const;
 
   const StageContext context_;
   UpdatesConfig updates_;

@@ -111,6 +111,7 @@ int ExitCode(absl::StatusCode code) {
     case absl::StatusCode::kDataLoss:
       return kUserExit;
     case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:  // a full disk
       return kStoppedExit;
     case absl::StatusCode::kAborted:
       return kReaderGoneExit;

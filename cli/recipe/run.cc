@@ -64,6 +64,8 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
   if (options.trace)
     ran.Update(WriteTrace(TracePath(options.run_dir, line.world->rank()), line.world->rank()));
+  if (absl::IsResourceExhausted(ran))
+    return absl::ResourceExhaustedError(absl::StrCat(ran.message(), "; the same command goes on then"));
   if (absl::IsCancelled(ran) && stop())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);
