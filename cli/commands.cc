@@ -2,6 +2,7 @@
 #include "cli/bench.h"
 #include "cli/convert.h"
 #include "cli/docs.h"
+#include "cli/doctor/doctor.h"
 #include "cli/eval.h"
 #include "cli/init.h"
 #include "cli/inspect/inspect.h"
@@ -45,6 +46,12 @@ const std::vector<Command>& Commands() {
       {"plan", "RECIPE.yaml [--cluster 64x8xh800 | NAME] [--ranks N] [--set a.b=c ...]",
        "What a recipe takes on a cluster, before anything is allocated: memory, messages, time.", RunPlan,
        PlanHelp},
+      {"doctor", "[--run-dir DIR] [--cluster NAME] [--ranks]",
+       "What a run needs of its machines, a line each: ok, warn or fail with what to do; exit code 1 where "
+       "one "
+       "fails.",
+       RunDoctor, DoctorHelp,
+       /*ranks=*/true},
       {"sample", "--model DIR [--prompts FILE] [--samples-per-prompt N] ...",
        "Completions of prompts, with the logprob of every token.", RunSample, SampleHelp},
       {"eval", "--model DIR --data FILE [--rule NAME[,NAME]] [--output FILE] ...",
