@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "core/files/disk.h"
 #include "core/files/file.h"
 #include "core/log.h"
 #include "core/status.h"
@@ -45,10 +46,10 @@ absl::Duration BetweenLooks(absl::Duration deadline) {
 bool Overwrite(const std::string& path, std::string text) {
   text.resize(std::max(text.size(), kSightingBytes - 1), ' ');
   text += '\n';
-  const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  const int file = TheDisk().Open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
   if (file < 0) return false;
   const ssize_t size = static_cast<ssize_t>(text.size());
-  const bool written = pwrite(file, text.data(), text.size(), 0) == size && ftruncate(file, size) == 0;
+  const bool written = TheDisk().WriteAt(file, text, 0) == size && TheDisk().Cut(file, size) == 0;
   return close(file) == 0 && written;
 }
 

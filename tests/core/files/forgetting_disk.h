@@ -13,6 +13,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -87,7 +88,7 @@ class ForgettingDisk : public Disk {
   int Sync(int file) override {
     const std::lock_guard lock(mutex_);
     // No fsync: what is there for good is only of interest here, and tests lie in memory.
-    if (const int64_t node = NodeOf(file); node >= 0 && !std::exchange(passes_over_, false))
+    if (const int64_t node = NodeOf(file); node >= 0 && !PassesOver())
       operations_.push_back({.kind = Operation::kSync, .node = node});
     return 0;
   }
@@ -97,7 +98,7 @@ class ForgettingDisk : public Disk {
     if (done != 0 || !IsOurs(from)) return done;
     EXPECT_EQ(FolderOf(from), FolderOf(to)) << "between folders nothing is renamed";
     if (IsTold(to)) {
-      passes_over_ = true;
+      passes_over_ = std::this_thread::get_id();
     } else {
       operations_.push_back({.kind = Operation::kRename,
                              .node = Node(FolderOf(from)),
@@ -236,7 +237,14 @@ class ForgettingDisk : public Disk {
   };
 
   // What tells of clocks would make a seed mean another state.
-  static bool IsTold(const std::string& path) { return path.find("status.json") != path.npos; }
+  static bool IsTold(const std::string& path) {
+    return path.find("status.json") != path.npos || path.find("/.watch") != path.npos;
+  }
+  bool PassesOver() {
+    if (passes_over_ != std::this_thread::get_id()) return false;
+    passes_over_ = std::thread::id();
+    return true;
+  }
   bool IsOurs(const std::string& path) const { return path.starts_with(root_ + "/"); }
   static std::string FolderOf(const std::string& path) { return path.substr(0, path.rfind('/')); }
   static std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
@@ -290,7 +298,7 @@ class ForgettingDisk : public Disk {
   mutable std::mutex mutex_;
   std::map<std::pair<dev_t, ino_t>, int64_t> nodes_;
   int64_t next_node_ = 0;
-  bool passes_over_ = false;
+  std::thread::id passes_over_;  // whose next Sync is of a folder where only such a name changed
   std::vector<Operation> operations_;
 };
 
