@@ -182,19 +182,21 @@ Matrix TrainPass::Forward() {
     stack_.vocabulary().Embed(c, shared_ ? tokens_ : batch_->tokens, x);
     weights.Release();
   }
+  const Workspace::Mark layer = scratch_.Here();
   for (size_t i = 0; i < blocks; ++i) {
     const size_t block = chunk_.begin + i;
     if (i % 2 == 0) weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk_, block));
-    const Matrix y = spare ? spare : space_.NewRows(x.rows, x.cols);
+    const bool again = keep_ == Keep::kInputs && i % 2 == 0;  // the way back makes its output anew
+    const Matrix y = spare ? spare : (again ? scratch_ : space_).NewRows(x.rows, x.cols);
     const Workspace::Mark mark = scratch_.Here();
     const bool keeps = Keeps(i);
     stack_.blocks()[block]->Forward(keeps ? In(&space_) : c, view, x, y, keeps ? &saved_[i] : nullptr);
     weights.Poll();
     if (i % 2 == 1) weights.Release();
-    scratch_.Release(mark);
+    scratch_.Release(i % 2 == 1 ? layer : mark);
     if (spare) {
       spare = x;
-    } else if (i > 0) {
+    } else if (i > 0 && (keep_ != Keep::kInputs || i % 2 == 0)) {
       inputs_.push_back(x);
     }
     x = y;
@@ -262,15 +264,23 @@ Matrix TrainPass::Backward(bool weights_later) {
   if (!weights_later) dx = space_.NewRows(dy.rows, dy.cols);
   Weights& weights = stack_.weights();
   const BatchView view = View();
+  const Workspace::Mark layer = scratch_.Here();
   for (size_t i = chunk_.end - chunk_.begin; i-- > 0;) {
     Block& block = *stack_.blocks()[chunk_.begin + i];
-    if (i % 2 == 1) {
+    const bool is_mlp = i % 2 == 1;
+    Matrix input = inputs_[keep_ == Keep::kInputs ? i / 2 : i];
+    if (is_mlp) {
       weights.Acquire(stack_.UnitOf(chunk_.begin + i), stack_.UnitBefore(chunk_, chunk_.begin + i));
       weights.AcquireGradients(stack_.UnitOf(chunk_.begin + i));
+      if (keep_ == Keep::kInputs) {
+        const Matrix output = c.workspace->NewRows(dy.rows, dy.cols);
+        stack_.blocks()[chunk_.begin + i - 1]->Forward(c, view, input, output, &saved_[i - 1]);
+        input = output;
+      }
     }
-    const Workspace::Mark mark = scratch_.Here();
+    const Workspace::Mark mark = is_mlp ? scratch_.Here() : layer;
     const Matrix to = weights_later ? space_.NewRows(dy.rows, dy.cols) : dx;
-    if (!Keeps(i)) block.Forward(c, view, inputs_[i], {}, &saved_[i]);
+    if (is_mlp && !Keeps(i)) block.Forward(c, view, input, {}, &saved_[i]);
     block.Backward(c, view, *saved_[i], dy, to);
     weights.Poll();
     dx = dy;

@@ -52,6 +52,7 @@ class DecodePass {
   Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
 
   int64_t bytes() const { return space_.bytes(); }
+  int64_t allocated_bytes() const { return space_.allocated_bytes(); }
 
  private:
   Stack& stack_;
@@ -61,9 +62,9 @@ class DecodePass {
 // Whole sequences forward, and back where their gradients are wanted. Reused from microbatch to microbatch.
 class TrainPass {
  public:
-  // What the forward pass keeps for the way back. A block that keeps only its input runs again in the
-  // backward pass, up to its last product: same bits, less memory, more work. kInputs: all blocks;
-  // kAttention: the MLPs, whose activations are the largest.
+  // What the forward pass keeps for the way back. A block that is not kept runs again in the backward pass,
+  // from its input: same bits, less memory, more work. kInputs: of each layer its input alone; kAttention: of
+  // MLPs, whose activations are the largest, theirs.
   enum class Keep { kNothing, kInputs, kAttention, kAll };
   // Through one of the stack's chunks, which outlives the pass. `scratch`: for what is needed no longer than
   // a call, so that passes may share it; outlives the pass too. Null: its own.
@@ -138,7 +139,7 @@ class TrainPass {
   std::vector<int32_t> positions_;
   std::vector<void*> block_pointers_;
   std::vector<kernels::AttentionSequence> sequences_;
-  std::vector<Matrix> inputs_;  // of each block; without Backward of the first alone
+  std::vector<Matrix> inputs_;  // of each block, or layer (kInputs); without Backward of the first alone
   std::vector<std::unique_ptr<Saved>> saved_;
   Matrix output_;  // of the last block
   Matrix hidden_;

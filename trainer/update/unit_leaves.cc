@@ -130,15 +130,17 @@ std::shared_ptr<void> UnitLeaves::Take() {
   in_range_ = true;
   const int64_t n = weights_.TrainedFloats(), experts = weights_.ExpertFloats();
   if (sums_ == nullptr) ClearSums();
-  std::shared_ptr<void> memory = weights_.backend().Allocate(n * 4);
-  float* const gradient = static_cast<float*>(memory.get());
-  TakePart({n - experts, 0}, mesh.keepers(), gradient);
-  TakePart({experts, n - experts}, mesh.axis(Axis::kDpReplicate), gradient);
-  ClearSums();
-  return in_range ? memory : nullptr;
+  TakePart({n - experts, 0}, mesh.keepers());
+  TakePart({experts, n - experts}, mesh.axis(Axis::kDpReplicate));
+  sums_ = nullptr;
+  return in_range ? sums_memory_ : nullptr;
 }
 
-void UnitLeaves::TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient) {
+// The gradient is made where the sums lie, of half their size: first each number at the beginning of its sum,
+// which nobody asks for any more, then one behind the other.
+void UnitLeaves::TakePart(const LayoutUnit::Half& part, Communicator& ranks) {
+  float* const gradient = static_cast<float*>(sums_memory_.get());
+  std::vector<float> made;
   SumIntegers(
       part.elements,
       [&](int64_t begin, absl::Span<int64_t> sums) {
@@ -146,9 +148,15 @@ void UnitLeaves::TakePart(const LayoutUnit::Half& part, Communicator& ranks, flo
           sums[i] += sums_[part.offset + begin + static_cast<int64_t>(i)];
       },
       [&](int64_t begin, absl::Span<const int64_t> sums) {
-        kernels::FromQuanta(rule_.bits, sums, gradient + part.offset + begin);
+        made.resize(sums.size());
+        kernels::FromQuanta(rule_.bits, sums, made.data());
+        for (size_t i = 0; i < made.size(); ++i)
+          gradient[2 * (part.offset + begin + static_cast<int64_t>(i))] = made[i];
       },
       ranks);
+  const Share mine = ShareOf(part.elements, ranks.rank(), ranks.size());
+  for (int64_t i = mine.begin; i < mine.end && !ranks.counts_only(); ++i)
+    gradient[part.offset + i] = gradient[2 * (part.offset + i)];
   GatherShares(gradient + part.offset, part.elements, ranks);
 }
 

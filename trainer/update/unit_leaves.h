@@ -39,11 +39,11 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   // A tied head's own part is added to the embedding's, which comes after it.
   int64_t FloatsOf(int64_t unit) const;
   Memory Zeros(int64_t floats);
-  // All sums are 0, in memory that is there from the first time on.
+  // All sums are 0, in memory that is there from the first time on, and is the gradient's in between.
   void ClearSums();
   // A part of a unit's gradient, of which each rank keeps its share, at `offset` of the sums.
   void AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves);
-  void TakePart(const LayoutUnit::Half& part, Communicator& ranks, float* gradient);
+  void TakePart(const LayoutUnit::Half& part, Communicator& ranks);
 
   CausalLm& model_;
   Weights& weights_;
@@ -52,7 +52,7 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   std::map<std::pair<int64_t, int64_t>, Memory> made_;  // by leaf and unit
   std::vector<Memory> spare_;
   std::shared_ptr<void> sums_memory_;
-  int64_t* sums_ = nullptr;  // of this rank's share, flat by the layout
+  int64_t* sums_ = nullptr;  // of this rank's share, flat by the layout; null: none were added
   bool in_range_ = true;
 };
 
