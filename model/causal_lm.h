@@ -42,6 +42,7 @@ class CausalLm {
   Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows) {
     return decode_.Forward(batch, cache, logit_rows);
   }
+  const DecodePass& decode_pass() const { return decode_; }
   // TrainPass::Logprobs, by a pass that keeps nothing.
   void Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies = nullptr) {
     TrainPass(&stack_, TrainPass::Keep::kNothing).Logprobs(batch, temperature, logprobs, entropies);

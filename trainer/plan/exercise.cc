@@ -87,6 +87,7 @@ class StageExercise {
     messages.Begin("start");
     CountedRank counted(PlaceAt(rank), &messages);
     const bool trains = work_.updates != nullptr;
+    int64_t untouched = 0;  // of workspaces, which take memory in large pieces
     const std::unique_ptr<CausalLm> policy = counted.NewPolicy(model_, trains),
                                     reference = work_.reference ? counted.NewPolicy(model_, /*trained=*/false)
                                                                 : nullptr;
@@ -105,13 +106,15 @@ class StageExercise {
       }
       policy->WeightsChanged(0);  // as the plan's update begins: no layer lies there still
       messages.Begin(kUpdate);
-      update.Run(policy.get(), optimizer.get());
+      const UpdateMemory memory = update.Run(policy.get(), optimizer.get());
+      untouched += memory.workspaces - memory.activations;
     }
-    peaks_[rank] = counted.backend().peak_bytes();
+    untouched += policy->decode_pass().allocated_bytes() - policy->decode_pass().bytes();
+    peaks_[rank] = counted.backend().peak_bytes() - untouched;
     return absl::OkStatus();
   }
 
-  // A prompt's prefill, and a step in which its samples decode.
+  // A prompt's prefill, as long as a pass takes, and a step in which its samples decode.
   absl::Status Sample(Engine* engine, RankMessages* messages) const {
     Prompt prompt;
     prompt.id = "exercise";
@@ -131,7 +134,8 @@ class StageExercise {
   }
   int64_t PromptTokens() const {
     const int64_t room = model_.max_positions - work_.sampling->max_new_tokens;
-    return model_.max_positions > 0 ? std::clamp<int64_t>(room, 1, kExpectedPrompt) : kExpectedPrompt;
+    const int64_t longest = EngineOptionsOf(*work_.sampling).prefill_tokens;
+    return model_.max_positions > 0 ? std::clamp<int64_t>(room, 1, longest) : longest;
   }
   int64_t SamplesHere() const {
     const int64_t all = std::max<int64_t>(work_.samples / DataRanks(mesh_), 1);
@@ -178,11 +182,11 @@ class StageExercise {
     const auto fullest = std::max_element(peaks_.begin(), peaks_.end());
     const int64_t rank = fullest - peaks_.begin();
     TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe_, stage_, model_, options_.ranks));
-    int64_t planned = 0;
-    for (const auto& pool : pools) planned += pool.second;
+    const int64_t planned = SumOf(pools);
     const std::string most = absl::StrCat("rank ", rank, " takes ", BytesText(*fullest), " at once");
-    absl::StrAppend(text, "  memory    ", most, ", which is the most; the plan's sum is ",
-                    BytesText(planned));
+    absl::StrAppendFormat(text, "  memory    %s, which is the most; the plan's sum is %s, %.0f%% of it", most,
+                          BytesText(planned),
+                          100.0 * static_cast<double>(planned) / static_cast<double>(*fullest));
     if (options_.cluster != nullptr) {
       const double device = options_.cluster->device.memory_gib * (int64_t{1} << 30);
       const double share = static_cast<double>(*fullest) / device;

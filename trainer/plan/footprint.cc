@@ -24,8 +24,9 @@ PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place)
   return FootprintOf(rank, *rank.NewPolicy(config, /*trained=*/false));
 }
 
-UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
-                            int64_t longest) {
+namespace {
+
+UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const EvenUpdate& update) {
   CountedRank rank(place);
   const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
   Weights& weights = policy->weights();
@@ -33,15 +34,34 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   footprint.trained = weights.TrainedFloats() * 4;
   Optimizer optimizer(policy.get());
   const int64_t before = rank.backend().bytes();
-  // Sums of leaves take no more from the third one on; and more microbatches are never on their way at once.
-  const int64_t pp = place.mesh.sizes.pp, ranks = rank.mesh().dp_size();
-  const int64_t leaves = std::clamp<int64_t>((updates.gradient_leaves + ranks - 1) / ranks, 1, 3);
-  const EvenUpdate update(config, updates, longest, {leaves, pp == 1 ? 1 : (2 * pp + leaves - 1) / leaves});
   const UpdateMemory memory = update.Run(policy.get(), &optimizer);
   footprint.activations = memory.activations;
   footprint.gathered = weights.gathered_bytes();
   footprint.gradients = rank.backend().peak_bytes() - before - memory.workspaces - footprint.gathered;
   return footprint;
+}
+
+}  // namespace
+
+UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
+                            int64_t longest, const UpdateSize& size) {
+  // Sums of leaves take no more from the third one on; a leaf of two microbatches is like one of more, and no
+  // more of them than fill a pipeline are on their way at once.
+  const int64_t full = 2 * place.mesh.sizes.pp;
+  const auto of = [&](int64_t sequence, int64_t all_microbatches) {
+    const int64_t microbatches = std::min(all_microbatches, full);
+    const int64_t leaves =
+        std::min(size.leaves, std::max<int64_t>(3, (full + microbatches - 1) / microbatches));
+    return FootprintOf(config, place, EvenUpdate(config, updates, sequence, {leaves, microbatches}));
+  };
+  const UpdateFootprint all = of(longest, size.microbatches);
+  // Where sequences may be long, an update may still have none but others, which are packed.
+  const int64_t long_tokens = updates.long_sequence_tokens;
+  if (long_tokens <= 1 || longest < long_tokens) return all;
+  const int64_t rows = std::max(updates.tokens_per_microbatch, long_tokens - 1);
+  const UpdateFootprint short_ones = of(long_tokens - 1, (size.microbatches * longest + rows - 1) / rows);
+  const auto taken = [](const UpdateFootprint& each) { return each.activations + each.gradients; };
+  return taken(short_ones) > taken(all) ? short_ones : all;
 }
 
 PartBytes TensorBytes(const RankMessages& messages, std::string_view phase) {

@@ -17,16 +17,16 @@ struct PolicyFootprint {
 };
 PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place);
 
-// And for updates of it. `activations` are of full microbatches (or the longest sequence, if that is longer),
-// as many as a pipeline holds at once; `gradients` of all leaves that are there at once, and of their sum;
-// `gathered` of the layer's weights that ranks have brought together.
+// And for updates of it, of which a rank has `size`. `activations` are of full microbatches (or the longest
+// sequence, if that is longer), as many as a pipeline holds at once; `gradients` of all leaves that are there
+// at once, and of their sum; `gathered` of the layer's weights that ranks have brought together.
 struct UpdateFootprint : PolicyFootprint {
   int64_t trained = 0, gradients = 0, activations = 0, gathered = 0;
 };
 // Both are found by going through the policy with no memory behind it and no ranks beside it
 // (trainer/plan/counted.h), so that they cannot drift from what is done.
 UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
-                            int64_t longest);
+                            int64_t longest, const UpdateSize& size = {});
 
 // Bytes of tensors that a rank sends, by part of the mesh (MeshParts): what makes the policy's numbers, apart
 // from the integers and strings by which ranks agree.

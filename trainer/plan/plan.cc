@@ -15,6 +15,7 @@
 #include "model/kv_cache.h"
 #include "rollout/engine.h"
 #include "trainer/inputs/documents.h"
+#include "trainer/plan/counted.h"
 #include "trainer/plan/footprint.h"
 #include "trainer/plan/workload.h"
 #include "trainer/recipe.h"
@@ -73,13 +74,13 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
 
 int64_t SumOf(const Pools& pools) {
   int64_t bytes = 0;
-  for (const auto& pool : pools) bytes += pool.second;
+  for (const auto& [name, size] : pools) bytes += absl::StartsWith(name, kHost) ? 0 : size;
   return bytes;
 }
 
 const std::pair<std::string, int64_t>& LargestOf(const Pools& pools) {
   return *std::max_element(pools.begin(), pools.end(),
-                           [](const auto& a, const auto& b) { return a.second < b.second; });
+                           [](const auto& a, const auto& b) { return SumOf({a}) < SumOf({b}); });
 }
 
 std::string BytesText(int64_t bytes) {
@@ -87,19 +88,18 @@ std::string BytesText(int64_t bytes) {
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
-Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  const PolicyPlace& place) {
-  const UpdateFootprint footprint = FootprintOf(model, place, updates, longest);
+Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place) {
   const MeshSizes& mesh = place.mesh.sizes;
+  const UpdateFootprint footprint = FootprintOf(model, place, *work.updates, work.longest, work.SizeOn(mesh));
   const bool on_gpu = place.on_gpu;
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
-  if (mesh.dp_shard > 1) pools.emplace_back("gathered weights", footprint.gathered);
+  if (footprint.gathered > 0) pools.emplace_back("gathered weights", footprint.gathered);
   pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
-  if (reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
-  if (on_gpu && DataRanks(mesh) > 1)
+  if (work.reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
+  if (on_gpu && DataRanks(mesh) > 1 && footprint.gathered == 0)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
 }
@@ -115,6 +115,31 @@ int64_t CachePositions(const ModelConfig& model, const SamplingConfig& sampling)
 namespace {
 
 constexpr char kEvaluationCache[] = "cache of evaluation";
+constexpr char kSampling[] = "activations of sampling";
+
+// Activations of an engine's largest pass: all samples but one decode beside as much of prompts as a pass
+// takes.
+int64_t SamplingActivations(const ModelConfig& config, const PolicyPlace& place,
+                            const SamplingConfig& sampling) {
+  CountedRank rank(place);
+  const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/false);
+  const EngineOptions options = EngineOptionsOf(sampling);
+  const int64_t longest = config.max_positions > 0 ? config.max_positions : options.prefill_tokens;
+  const int64_t prompt = std::min(options.prefill_tokens, longest);
+  TokenBatch batch;
+  std::vector<int32_t> logit_rows;
+  const int64_t pages = (prompt + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
+  const std::vector<int32_t> first_pages(pages);
+  for (int64_t sequence = 0; sequence < options.max_batch; ++sequence) {
+    const int64_t rows = sequence == 0 ? prompt : 1;
+    batch.sequences.push_back({.rows = rows, .pages = first_pages});
+    batch.tokens.insert(batch.tokens.end(), rows, 0);
+    logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
+  }
+  const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
+  policy->Forward(batch, cache, logit_rows);
+  return policy->decode_pass().bytes();
+}
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
@@ -123,6 +148,7 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
   Pools pools = {{"weights", footprint.weights}};
   if (!place.on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
+  pools.emplace_back(kSampling, SamplingActivations(model, place, sampling));
   return pools;
 }
 
@@ -131,8 +157,11 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPl
   const Workload work = WorkloadOf(stage);
   const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
   if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, place);
-  Pools pools = UpdatePools(model, *work.updates, work.longest, work.reference, place);
-  if (work.sampling != nullptr) pools.emplace_back(cache, CachePool(model, *work.sampling, place.mesh));
+  Pools pools = UpdatePools(model, work, place);
+  if (work.sampling != nullptr) {
+    pools.emplace_back(cache, CachePool(model, *work.sampling, place.mesh));
+    pools.emplace_back(kSampling, SamplingActivations(model, place, *work.sampling));
+  }
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, place.mesh));
   return pools;
@@ -180,6 +209,7 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
 std::string Remedy(std::string_view pool) {
   const std::string name(pool);
   if (absl::StartsWith(name, "gradients")) return "fewer gradient_leaves for each rank";
+  if (name == kSampling) return "less sampling.max_batch";
   if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";

@@ -13,6 +13,7 @@
 #include "model/config/config.h"
 #include "trainer/config/recipe.h"
 #include "trainer/plan/footprint.h"
+#include "trainer/plan/workload.h"
 
 namespace temper {
 
@@ -20,11 +21,12 @@ namespace temper {
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
 // names that begin with "host ", and the temporaries of LibTorch's ops come on top.
 using Pools = std::vector<std::pair<std::string, int64_t>>;
+// Where the policy lies, without those.
 int64_t SumOf(const Pools& pools);
 const std::pair<std::string, int64_t>& LargestOf(const Pools& pools);  // of at least one
 std::string Remedy(std::string_view pool);                             // what makes a pool smaller
-Pools UpdatePools(const ModelConfig& model, const UpdatesConfig& updates, int64_t longest, bool reference,
-                  const PolicyPlace& place);
+// Of work that has updates.
+Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place);
 // What a stage takes on the rank that takes most of `ranks` ranks, which share the work as the recipe's mesh
 // says. A mesh that cannot be is an error.
 absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/plan/exercise.h"
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "trainer/recipe.h"
@@ -35,6 +38,34 @@ TEST(Exercise, MatchesAllMessagesOfAnyMesh) {
                              HasSubstr(" were sent and taken; of tensors "),
                              HasSubstr("  plan      the bytes of an update are the plan's, part by part\n"),
                              HasSubstr(" at once, which is the most; the plan's sum is ")));
+  }
+}
+
+// What ranks take at once, on the code that runs, beside what the plan counts pool by pool.
+TEST(Exercise, TakesTheMemoryOfThePlan) {
+  using Set = std::vector<std::string>;
+  for (const auto& [ranks, set] :
+       {std::pair(1, Set{}), std::pair(4, Set{"mesh.dp_shard=2"}),
+        std::pair(4, Set{"mesh.pp=2", "mesh.tp=2"}), std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}),
+        std::pair(2, Set{"mesh.cp=2"}),
+        std::pair(8, Set{"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.pp_schedule=zero_bubble"})}) {
+    SCOPED_TRACE(absl::StrJoin(set, " "));
+    Set alone = set;
+    alone.push_back("evaluation.during_every=0");  // whose cache the plan counts besides
+    const auto text = Exercised(alone, {.ranks = ranks});
+    ASSERT_TRUE(text.ok()) << text.status();
+    int stages = 0;
+    for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+      constexpr absl::string_view kBefore = "MiB, ";
+      const size_t at = line.find("the plan's sum is ");
+      if (at == line.npos) continue;
+      ++stages;
+      int percent = 0;
+      const absl::string_view rest = line.substr(line.find(kBefore, at) + kBefore.size());
+      ASSERT_TRUE(absl::SimpleAtoi(rest.substr(0, rest.find('%')), &percent)) << line;
+      EXPECT_NEAR(percent, 100, 10) << line;
+    }
+    EXPECT_EQ(stages, 6);
   }
 }
 

@@ -104,7 +104,8 @@ void ExpectThePlan(TrainPass::Keep keep) {
   const double taken = static_cast<double>(TakenBy(Large(), updates));
   double planned = 0;
   std::string pools;
-  for (const auto& [name, bytes] : UpdatePools(Parsed(Large()), updates, 0, /*reference=*/false, {})) {
+  const Workload work{.updates = &updates, .tokens = 2 * 512};
+  for (const auto& [name, bytes] : UpdatePools(Parsed(Large()), work, {})) {
     planned += static_cast<double>(bytes);
     absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
   }
