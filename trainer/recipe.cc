@@ -74,26 +74,29 @@ int64_t BytesBelow(const std::string& directory) {
   return bytes;
 }
 
-// Reads all that the run left; shows how far it is once that takes a while.
-absl::Status CheckWhatIsThere(const std::string& run_directory, const std::function<bool()>& stop) {
+// Reads all that the run left, each rank a part; the first shows how far it is once that takes a while.
+absl::Status CheckWhatIsThere(const std::string& run_directory, Communicator& world,
+                              const std::function<bool()>& stop) {
   constexpr int64_t kMib = 1 << 20, kStopBytes = 64 * kMib;
   constexpr std::chrono::seconds kQuiet(2);
   const auto began = std::chrono::steady_clock::now();
   std::unique_ptr<Progress> progress;
   int64_t done = 0;
-  const absl::Status status =
-      CheckIntact(run_directory, IntactFor::kStart, [&](int64_t bytes) -> absl::Status {
-        const int64_t before = done / kStopBytes;
-        done += bytes;
-        if (done / kStopBytes > before && stop())
-          return absl::CancelledError("stopped on request, before anything began");
-        if (progress == nullptr && std::chrono::steady_clock::now() - began > kQuiet) {
-          progress = std::make_unique<Progress>();
-          progress->Start("checking files, MiB", BytesBelow(run_directory) / kMib);
-        }
-        if (progress != nullptr) progress->Step(done / kMib, "");
-        return absl::OkStatus();
-      });
+  const auto on_bytes = [&](int64_t bytes) -> absl::Status {
+    const int64_t before = done / kStopBytes;
+    done += bytes;
+    if (done / kStopBytes > before && stop())
+      return absl::CancelledError("stopped on request, before anything began");
+    if (world.rank() == 0 && progress == nullptr && std::chrono::steady_clock::now() - began > kQuiet) {
+      progress = std::make_unique<Progress>();
+      progress->Start("checking files, MiB", BytesBelow(run_directory) / world.size() / kMib);
+    }
+    if (progress != nullptr) progress->Step(done / kMib, "");
+    return absl::OkStatus();
+  };
+  const absl::Status status = ReadTogether(world, on_bytes, [&](const FileReader& reader) {
+    return CheckIntact(run_directory, IntactFor::kStart, reader);
+  });
   if (progress != nullptr) progress->Finish();
   return status;
 }
@@ -110,16 +113,16 @@ struct Watched {
   const std::function<bool()>& stop;
 };
 
-// The first rank has the folder to itself, and what lies there is whole.
+// The first rank has the folder to itself.
 absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
-                     const std::function<bool()>& stop, FirstRank* own) {
+                     FirstRank* own) {
   if (!mesh.is_first()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(MakeDirectories(run_directory));
   TEMPER_RETURN_IF_ERROR(CheckOwnFiles(recipe, run_directory));
   TEMPER_ASSIGN_OR_RETURN(own->lock, RunLock::Acquire(run_directory));
   TEMPER_RETURN_IF_ERROR(RemoveLeftovers(run_directory));
   own->journal = std::make_unique<Journal>(run_directory);
-  return CheckWhatIsThere(run_directory, stop);
+  return absl::OkStatus();
 }
 
 // All ranks have the same files and run directory, and the run is one of this recipe.
@@ -420,7 +423,12 @@ class Runner {
     const std::string directory = CheckpointsDirectory(StageDirectory(run_directory_, other->name));
     TEMPER_ASSIGN_OR_RETURN(const std::string checkpoint, LatestCheckpoint(directory));
     if (checkpoint.empty()) return absl::NotFoundError(absl::StrCat(directory, ": has no checkpoint"));
-    TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint));
+    const auto alive = [this](int64_t) {
+      mesh_.world().Announce("reads the checkpoint that a stage starts from");
+      return absl::OkStatus();
+    };
+    TEMPER_RETURN_IF_ERROR(ReadTogether(
+        mesh_.world(), alive, [&](const FileReader& reader) { return CheckCheckpoint(checkpoint, reader); }));
     return checkpoint;
   }
 
@@ -492,7 +500,8 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
   if (recipe.shared) ShareNewFiles();
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, alive, &own), world));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
+  TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, world, alive));
   const Watched watched{progress, alive};
   TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), watched));
   const Json line = StartLine(recipe, world);

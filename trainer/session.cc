@@ -79,8 +79,6 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
       .trained = true, .bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = context.mesh};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
-    // The first rank has looked before anything began (trainer/run_directory/intact.h).
-    if (!context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, context.directory));
     session->state_ = context.state;
     TEMPER_RETURN_IF_ERROR(context.inputs->CheckRows(*context.stage, context.state.rows));
     session->seconds_before_ = session->state_.seconds;

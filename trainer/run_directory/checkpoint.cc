@@ -78,7 +78,7 @@ absl::StatusOr<Json> ReadState(const std::string& checkpoint) {
 }
 
 // Whether the checkpoint's files are what state.json says.
-absl::Status CheckAgainst(const Json& json, const std::string& checkpoint, const OnBytes& on_bytes) {
+absl::Status CheckAgainst(const Json& json, const std::string& checkpoint, const FileReader& reader) {
   const std::string path = StatePath(checkpoint);
   TEMPER_ASSIGN_OR_RETURN(const int64_t step, GetInt(json, "step", path));
   const int64_t named = StepOf(NameOf(checkpoint));
@@ -88,7 +88,7 @@ absl::Status CheckAgainst(const Json& json, const std::string& checkpoint, const
   }
   const Json* written = Find(json, "checksums");
   if (written == nullptr) return absl::DataLossError(absl::StrCat(path, ": checksums: missing"));
-  return CheckFolder(checkpoint, *written, on_bytes);
+  return CheckFolder(checkpoint, *written, reader);
 }
 
 // One that cannot be read stays: it may be a milestone.
@@ -223,18 +223,17 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint) {
   return state;
 }
 
-absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes) {
+absl::Status CheckCheckpoint(const std::string& checkpoint, const FileReader& reader) {
   TEMPER_ASSIGN_OR_RETURN(const Json json, ReadState(checkpoint));
-  return CheckAgainst(json, checkpoint, on_bytes);
+  return CheckAgainst(json, checkpoint, reader);
 }
 
 absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
-                         const OnBytes& on_bytes) {
-  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint, on_bytes));
+                         const FileReader& reader) {
+  TEMPER_RETURN_IF_ERROR(CheckCheckpoint(checkpoint, reader));
   TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(checkpoint));
   if (state.reference.empty()) return absl::OkStatus();
-  return CheckFolder(absl::StrCat(stage_directory, "/", state.reference), state.reference_checksums,
-                     on_bytes);
+  return CheckFolder(absl::StrCat(stage_directory, "/", state.reference), state.reference_checksums, reader);
 }
 
 absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint) {

@@ -14,6 +14,7 @@
 #include "core/version.h"
 #include "model/causal_lm.h"
 #include "model/files/hugging_face.h"
+#include "trainer/run_directory/file_reader.h"
 #include "trainer/update/optimizer.h"
 
 namespace temper {
@@ -75,10 +76,10 @@ absl::StatusOr<TrainingState> ReadTrainingState(const std::string& checkpoint);
 
 // Whether all files are what was written: state.json has the CRC-32C of each, and its own. DataLoss names the
 // one that is missing or damaged.
-absl::Status CheckCheckpoint(const std::string& checkpoint, const OnBytes& on_bytes = nullptr);
+absl::Status CheckCheckpoint(const std::string& checkpoint, const FileReader& reader = FileReader());
 // The same, and of the reference policy that the checkpoint goes on with.
 absl::Status CheckResume(const std::string& checkpoint, const std::string& stage_directory,
-                         const OnBytes& on_bytes = nullptr);
+                         const FileReader& reader = FileReader());
 
 // Of the checkpoint's folder, but for state/state.json.
 absl::StatusOr<std::vector<std::string>> FilesOfCheckpoint(const std::string& checkpoint);

@@ -34,8 +34,8 @@ std::string WithoutAdvice(absl::string_view message) {
 
 class Check {
  public:
-  Check(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes)
-      : run_directory_(run_directory), what_(what), on_bytes_(on_bytes) {}
+  Check(const std::string& run_directory, IntactFor what, const FileReader& reader)
+      : run_directory_(run_directory), what_(what), reader_(reader) {}
 
   absl::Status Run() {
     if (!FileExists(run_directory_)) return absl::OkStatus();
@@ -62,8 +62,7 @@ class Check {
   absl::Status Older(const std::string& stage) const {
     TEMPER_ASSIGN_OR_RETURN(std::vector<std::string> all, Checkpoints(CheckpointsDirectory(stage)));
     if (!all.empty()) all.pop_back();
-    for (const std::string& checkpoint : all)
-      TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, on_bytes_));
+    for (const std::string& checkpoint : all) TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, reader_));
     return absl::OkStatus();
   }
 
@@ -100,7 +99,7 @@ class Check {
                                               ", but ", path, " says ", named, ": ", kRestoreAdvice));
     }
     if (!checkpoint.empty()) {
-      TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, on_bytes_));
+      TEMPER_RETURN_IF_ERROR(CheckResume(checkpoint, stage, reader_));
       const std::string state = StatePath(checkpoint);
       TEMPER_ASSIGN_OR_RETURN(const uint32_t now, Crc32cOfFile(state));
       if (now != state_sum) {
@@ -114,7 +113,7 @@ class Check {
     const Json* const row = Find(json, "row");
     if (row != nullptr) rows_[stage.substr(run_directory_.size() + 1)] = *row;
     Longest(metrics);
-    return CheckStageSums(stage, sums, what_ == IntactFor::kStart, on_bytes_);
+    return CheckStageSums(stage, sums, what_ == IntactFor::kStart, reader_);
   }
 
   absl::Status Unfinished(const std::string& stage) {
@@ -122,7 +121,7 @@ class Check {
     absl::Status newest;
     std::vector<std::string> damaged;
     while (!all.empty()) {
-      const absl::Status status = CheckResume(all.back(), stage, on_bytes_);
+      const absl::Status status = CheckResume(all.back(), stage, reader_);
       if (status.ok()) break;
       if (newest.ok()) newest = status;
       if (!absl::IsDataLoss(status)) return status;
@@ -141,7 +140,7 @@ class Check {
     if (all.empty()) return absl::OkStatus();
     TEMPER_ASSIGN_OR_RETURN(const TrainingState state, ReadTrainingState(all.back()));
     Longest(state.metrics);
-    return CheckStageSums(stage, state.sums, what_ == IntactFor::kStart, on_bytes_);
+    return CheckStageSums(stage, state.sums, what_ == IntactFor::kStart, reader_);
   }
 
   void Longest(const Extent& metrics) {
@@ -162,7 +161,7 @@ class Check {
 
   const std::string& run_directory_;
   const IntactFor what_;
-  const OnBytes& on_bytes_;
+  const FileReader& reader_;
   std::map<std::string, Json> rows_;  // of finished stages
   Extent metrics_;                    // the longest beginning that a stage or checkpoint knows
 };
@@ -263,8 +262,8 @@ std::string SummaryText(const Json& rows) {
   return text + "\n]\n";
 }
 
-absl::Status CheckIntact(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes) {
-  return Check(run_directory, what, on_bytes).Run();
+absl::Status CheckIntact(const std::string& run_directory, IntactFor what, const FileReader& reader) {
+  return Check(run_directory, what, reader).Run();
 }
 
 }  // namespace temper

@@ -44,6 +44,7 @@ enum class IntactFor {
   // All that has a checksum, older checkpoints too. Nothing is changed.
   kDigest,
 };
-absl::Status CheckIntact(const std::string& run_directory, IntactFor what, const OnBytes& on_bytes = nullptr);
+absl::Status CheckIntact(const std::string& run_directory, IntactFor what,
+                         const FileReader& reader = FileReader());
 
 }  // namespace temper

@@ -44,15 +44,6 @@ absl::StatusOr<std::vector<std::string>> FilesOfFolder(const std::string& direct
   return files;
 }
 
-absl::StatusOr<Extent> WholeFile(const std::string& path, const OnBytes& on_bytes = nullptr) {
-  Extent extent;
-  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view piece) {
-    extent.Add(piece);
-    return on_bytes ? on_bytes(static_cast<int64_t>(piece.size())) : absl::OkStatus();
-  }));
-  return extent;
-}
-
 // Reads the beginning of sums.jsonl; the last line of a file counts.
 absl::StatusOr<std::map<std::string, Extent>> ReadSums(const std::string& stage_directory, const Extent& at) {
   std::map<std::string, Extent> files;
@@ -111,12 +102,17 @@ absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& wo
   return sums;
 }
 
-absl::Status CheckFolder(const std::string& directory, const Json& sums, const OnBytes& on_bytes) {
+absl::Status CheckFolder(const std::string& directory, const Json& sums, const FileReader& reader) {
+  std::vector<std::string> paths;
   for (const auto& [file, sum] : sums.items()) {
-    const std::string path = absl::StrCat(directory, "/", file);
-    if (!FileExists(path)) return Gone(path);
-    TEMPER_ASSIGN_OR_RETURN(const uint32_t now, Crc32cOfFile(path, on_bytes));
-    if (sum != now) return Differs(path);
+    paths.push_back(absl::StrCat(directory, "/", file));
+    if (!FileExists(paths.back())) return Gone(paths.back());
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Extent> now, reader.Read(paths));
+  size_t next = 0;
+  for (const auto& [file, sum] : sums.items()) {
+    if (sum != now[next].crc32c) return Differs(paths[next]);
+    ++next;
   }
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> files, FilesOfFolder(directory));
   for (const std::string& file : files) {
@@ -137,7 +133,8 @@ absl::StatusOr<std::unique_ptr<StageSums>> StageSums::Open(const std::string& st
 
 absl::Status StageSums::Add(const std::string& path) {
   if (!FileExists(path)) return Gone(path);
-  TEMPER_ASSIGN_OR_RETURN(const Extent now, WholeFile(path));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Extent> read, FileReader().Read({path}));
+  const Extent& now = read[0];
   const std::string name = path.substr(directory_.size() + 1);
   const auto [at, is_new] = files_.emplace(name, now);
   if (!is_new) return at->second == now ? absl::OkStatus() : Differs(path);
@@ -171,8 +168,9 @@ absl::StatusOr<std::map<std::string, Extent>> FilesOfStageSums(const std::string
 }
 
 absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
-                            const OnBytes& on_bytes) {
+                            const FileReader& reader) {
   TEMPER_ASSIGN_OR_RETURN(const auto files, ReadSums(stage_directory, at));
+  std::vector<std::string> paths;
   for (const auto& [name, extent] : files) {
     const std::string path = absl::StrCat(stage_directory, "/", name);
     if (!FileExists(path)) return Gone(path);
@@ -181,8 +179,13 @@ absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at
     if (cut_tails && rank != path.npos &&
         std::filesystem::file_size(path, error) > static_cast<uintmax_t>(extent.bytes) && !error)
       TEMPER_RETURN_IF_ERROR(CutTails(path.substr(0, rank)));
-    TEMPER_ASSIGN_OR_RETURN(const Extent now, WholeFile(path, on_bytes));
-    if (now != extent) return Differs(path);
+    paths.push_back(path);
+  }
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Extent> now, reader.Read(paths));
+  size_t next = 0;
+  for (const auto& [name, extent] : files) {
+    if (now[next] != extent) return Differs(paths[next]);
+    ++next;
   }
   return absl::OkStatus();
 }

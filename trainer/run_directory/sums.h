@@ -12,6 +12,7 @@
 #include "core/files/crc32c.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
+#include "trainer/run_directory/file_reader.h"
 
 namespace temper {
 
@@ -24,7 +25,8 @@ absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& wo
 
 // Whether the files are those of the sums. DataLoss names the first that is missing or differs;
 // FailedPrecondition one beside them that a policy or its tokenizer would be read from too.
-absl::Status CheckFolder(const std::string& directory, const Json& sums, const OnBytes& on_bytes = nullptr);
+absl::Status CheckFolder(const std::string& directory, const Json& sums,
+                         const FileReader& reader = FileReader());
 
 // What a stage has finished and never changes again (record files of a rollout or an evaluation, a dataset):
 // each with its size and sum, a line of STAGE/sums.jsonl. For the first rank, one thread.
@@ -58,6 +60,6 @@ absl::StatusOr<std::map<std::string, Extent>> FilesOfStageSums(const std::string
 // Whether sums.jsonl begins with `at`, and each file that it names there is what it was. DataLoss names the
 // one that is not. With `cut_tails` what a crash left behind the records of a file is cut off.
 absl::Status CheckStageSums(const std::string& stage_directory, const Extent& at, bool cut_tails,
-                            const OnBytes& on_bytes = nullptr);
+                            const FileReader& reader = FileReader());
 
 }  // namespace temper

@@ -5,7 +5,9 @@
 
 #include <csignal>
 #include <filesystem>
+#include <numeric>
 
+#include "comm/threads.h"
 #include "core/files/sealed.h"
 #include "gmock/gmock.h"
 #include "kernels/backends/cpu.h"
@@ -245,6 +247,60 @@ TEST_F(Checkpoint, OneFlippedBitOfWeightsOrMomentsIsFound) {
   EXPECT_TRUE(ReadAll(Latest()).ok());
   std::filesystem::rename(Latest(), folder_ / "checkpoints/step-000006");
   EXPECT_THAT(std::string(CheckCheckpoint(Latest()).message()), HasSubstr("state.json: step 5 is not"));
+}
+
+// Each file is one rank's to read, and a bit that one of them finds wrong is all ranks' outcome.
+TEST_F(Checkpoint, RanksShareOutTheFilesOfOneThatTheyCheck) {
+  ASSERT_TRUE(Save(5).ok());
+  const std::string checkpoint = Latest(), damaged = checkpoint + "/state/optimizer.safetensors";
+  const auto files = FilesOfCheckpoint(checkpoint);
+  ASSERT_GE(files->size(), 4u);
+  int64_t all = 0;
+  for (const std::string& file : *files)
+    all += static_cast<int64_t>(std::filesystem::file_size(checkpoint + "/" + file));
+  for (const int ranks : {1, 2, 3, 9}) {
+    for (const bool flipped : {false, true}) {
+      const std::string bytes = *ReadFile(damaged);
+      std::string other = bytes;
+      if (flipped) other[bytes.size() - 4] ^= 1;
+      ASSERT_TRUE(WriteFileAtomic(damaged, other).ok());
+      std::vector<int64_t> read(ranks);
+      ThreadWorld(ranks).Run([&](Communicator& world) {
+        const auto count = [&](int64_t more) {
+          read[world.rank()] += more;
+          return absl::OkStatus();
+        };
+        const absl::Status status = ReadTogether(
+            world, count, [&](const FileReader& reader) { return CheckCheckpoint(checkpoint, reader); });
+        EXPECT_EQ(status.code(), !flipped            ? absl::StatusCode::kOk
+                                 : world.rank() == 0 ? absl::StatusCode::kDataLoss
+                                                     : absl::StatusCode::kCancelled);
+        if (flipped && world.rank() == 0) {
+          EXPECT_THAT(std::string(status.message()), HasSubstr(damaged + ": is not what was written"));
+        }
+      });
+      std::vector<int64_t> expected(ranks);
+      for (size_t i = 0; i < files->size(); ++i)
+        expected[i % ranks] +=
+            static_cast<int64_t>(std::filesystem::file_size(checkpoint + "/" + (*files)[i]));
+      EXPECT_EQ(read, expected);
+      EXPECT_EQ(std::accumulate(read.begin(), read.end(), int64_t{0}), all);
+      ASSERT_TRUE(WriteFileAtomic(damaged, bytes).ok());
+    }
+  }
+}
+
+TEST_F(Checkpoint, WhatARankCannotReadIsNamedByAll) {
+  ASSERT_TRUE(Save(5).ok());
+  ThreadWorld(2).Run([&](Communicator& world) {
+    const auto fails = [&](int64_t) {
+      return world.rank() == 1 ? absl::UnavailableError("the disk of rank 1 is gone") : absl::OkStatus();
+    };
+    const absl::Status status = ReadTogether(
+        world, fails, [&](const FileReader& reader) { return CheckCheckpoint(Latest(), reader); });
+    EXPECT_EQ(status.code(),
+              world.rank() == 0 ? absl::StatusCode::kUnavailable : absl::StatusCode::kCancelled);
+  });
 }
 
 TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
