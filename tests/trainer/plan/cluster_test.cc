@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/plan/cluster.h"
 
+#include "absl/strings/str_format.h"
 #include "core/files/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -27,6 +28,15 @@ class ClusterFile : public ::testing::Test {
   std::string ErrorOf(const std::string& name) { return std::string(Read(name).status().message()); }
   const TestFolder folder_;
 };
+
+TEST(DeviceTable, IsThatOfTheDocs) {
+  const std::string page = ReadFile("docs/cluster.md").value_or("");
+  for (const DeviceSpec& d : DeviceSpecs()) {
+    EXPECT_THAT(page,
+                HasSubstr(absl::StrFormat("| %s | %g | %g | %g | %g | %g |\n", d.name, d.memory_gib,
+                                          d.f32_tflops, d.memory_gbytes, d.link_gbytes, d.network_gbytes)));
+  }
+}
 
 TEST_F(ClusterFile, IsFoundByItsNameAboveTheRecipe) {
   Write("nodes: 3\nranks_per_node: 8\ndevice: h100\n");
