@@ -79,6 +79,22 @@ TEST(Footprint, IsAShareOfThePolicy) {
   EXPECT_GT(sent({.dp_replicate = 4})[kKeepersPart], 2 * one.trained);
 }
 
+// A leaf of several microbatches holds a gradient of all layers until its last; one of long sequences, or of
+// one microbatch, that of a layer. Where sequences may be long, an update may have short ones alone.
+TEST(Footprint, IsOfTheUpdateThatTakesMost) {
+  const ModelConfig config = Parsed(Shared());
+  UpdatesConfig updates;
+  const PolicyPlace place{.mesh = PlaceOf({.dp_replicate = 1, .dp_shard = 4}, 0)};
+  const int64_t all_layers = 4 * Layout(config).trained_elements();
+  const auto gradients = [&](int64_t long_tokens, int64_t longest, int64_t microbatches) {
+    updates.long_sequence_tokens = long_tokens;
+    return FootprintOf(config, place, updates, longest, {1, microbatches}).gradients;
+  };
+  EXPECT_LT(gradients(0, 0, 1), 3 * all_layers);  // with the sums, of 2
+  EXPECT_GE(gradients(0, 0, 2), gradients(0, 0, 1) + all_layers / 2);
+  EXPECT_GE(gradients(1025, 1100, 8), gradients(1, 1100, 8) + all_layers / 4);
+}
+
 TEST(Cluster, IsMachinesTimesDevices) {
   const auto cluster = ParseCluster("64x8xH800");
   ASSERT_TRUE(cluster.ok()) << cluster.status();

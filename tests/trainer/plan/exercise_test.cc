@@ -41,13 +41,14 @@ TEST(Exercise, MatchesAllMessagesOfAnyMesh) {
   }
 }
 
-// What ranks take at once, on the code that runs, beside what the plan counts pool by pool.
+// What ranks take at once, on the code that runs, beside what the plan counts pool by pool; also where leaves
+// of several microbatches hold gradients of all layers.
 TEST(Exercise, TakesTheMemoryOfThePlan) {
   using Set = std::vector<std::string>;
   for (const auto& [ranks, set] :
        {std::pair(1, Set{}), std::pair(4, Set{"mesh.dp_shard=2"}),
         std::pair(4, Set{"mesh.pp=2", "mesh.tp=2"}), std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}),
-        std::pair(2, Set{"mesh.cp=2"}),
+        std::pair(2, Set{"mesh.cp=2"}), std::pair(4, Set{"mesh.dp_shard=4", "rl.tokens_per_microbatch=560"}),
         std::pair(8, Set{"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.pp_schedule=zero_bubble"})}) {
     SCOPED_TRACE(absl::StrJoin(set, " "));
     Set alone = set;
