@@ -4,9 +4,9 @@
 
 1. Only sm90.h and sim.h know a compiler: elsewhere stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
    mathematics, and no number that has operators (float, double by value; .raw): what adds says how it rounds.
-2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, fma and
-   sqrt with .rn, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and shared memory are no more
-   than kernels/cuda/resources.txt has for it, which has every kernel. --write writes that file anew.
+2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, rcp (which
+   nvcc makes of 1 / x), fma and sqrt with .rn, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and
+   shared memory are no more than kernels/cuda/resources.txt has for it, which has every kernel. --write writes that file anew.
 3. --self-test: made-up files with each fault, each of which must be found.
 
 Usage: check_kernels.py [--root DIR] [--compiled DIR [--write]] | --self-test     Needs Python 3.9 and, for 2., c++filt. Takes a second.
@@ -30,12 +30,12 @@ FORBIDDEN = [
     (r"\b(?:float|double)\s+\w+\s*[=;,)({\[]", "a number that has operators: Float and Double have none"),
     (r"\b(?:std::)?(?:fmaf?|sqrtf?|expf?|logf?|powf?|rsqrtf?|sinf?|cosf?|tanhf?)\s*\(", "a library's mathematics"),
 ]
-# __builtin_inff is a constant of both compilers.
-PERMITTED = re.compile(r"\b__(?:builtin_inff|CUDACC__)\b|\boperator\b")
+# Constants of both compilers.
+PERMITTED = re.compile(r"\b__(?:builtin_(?:inff?|nan)|CUDACC__)\b|\boperator\b")
 # What may stand on floats in PTX. setp, selp and mov do not compute.
 OP = re.compile(r"^\s*(?:@\S+\s+)?([a-z]\w*(?:\.\w+)+)", re.M)
 FLOAT = re.compile(r"\.(?:b?f16|b?f16x2|tf32|f32|f64)\b")
-EXACT_OP = re.compile(r"(?:add|sub|mul|div|fma|sqrt)\.rn\.f(?:32|64)|(?:abs|neg)\.f(?:32|64)|"
+EXACT_OP = re.compile(r"(?:add|sub|mul|div|fma|sqrt|rcp)\.rn\.f(?:32|64)|(?:abs|neg)\.f(?:32|64)|"
                       r"cvt\.rn\.f(?:32|64)\.[su](?:32|64)|cvt\.rn\.f32\.f64|cvt\.f64\.[fsu]32|cvt\.rni\.(?:f32|f64|s32|s64)\.f(?:32|64)")
 NOT_ARITHMETIC = re.compile(r"(?:setp|selp|slct|mov|ld|st|testp|shfl)\.")
 KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
@@ -60,7 +60,7 @@ def ptx_faults(path):
         op = match.group(1)
         if FLOAT.search(op) and not EXACT_OP.fullmatch(op) and not NOT_ARITHMETIC.match(op):
             yield f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}: {op} is none of the operations whose bits a CPU has"
-    for match in re.finditer(r"\b\w+\.approx[\w.]*|\b(?:ex2|lg2|tanh|sin|cos|rcp|rsqrt)\.[\w.]+|\.ftz\b", text):
+    for match in re.finditer(r"\b\w+\.approx[\w.]*|\b(?:ex2|lg2|tanh|sin|cos|rsqrt)\.[\w.]+|\brcp\.(?!rn\.)[\w.]+|\.ftz\b", text):
         yield f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group(0)} is an approximation"
 
 
@@ -127,8 +127,9 @@ BAD_SOURCES = ["int t = threadIdx.x;", "Float a = {__fmaf_rn(x.raw, y.raw, z.raw
 GOOD_SOURCES = ["const Global<const float> x = a.x.Row(0);  // float x = 1", "const float *cosines, *sines;", "Set(__builtin_inff());",
                 "Float e = Exp(x);", "Float q = Sqrt(x);"]
 BAD_PTX = ["\tex2.approx.f32 %f1, %f2;", "\tadd.f32 %f1, %f2, %f3;", "\tmad.f32 %f1, %f2, %f3, %f4;", "\tfma.rn.ftz.f32 %f1, %f2, %f3, %f4;",
-           "\t@%p1 rsqrt.approx.f32 %f1, %f2;", "\tfma.rz.f32 %f1, %f2, %f3, %f4;", "\tmax.f32 %f1, %f2, %f3;", "\tcvt.rzi.s32.f32 %r1, %f2;"]
-GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", "\tld.global.v4.f32 {%f1}, [%rd1];", "\tdiv.rn.f32 %f1, %f2, %f3;",
+           "\t@%p1 rsqrt.approx.f32 %f1, %f2;", "\tfma.rz.f32 %f1, %f2, %f3, %f4;", "\tmax.f32 %f1, %f2, %f3;", "\tcvt.rzi.s32.f32 %r1, %f2;",
+           "\trcp.approx.f32 %f1, %f2;", "\trcp.rz.f32 %f1, %f2;"]
+GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", "\tld.global.v4.f32 {%f1}, [%rd1];", "\tdiv.rn.f32 %f1, %f2, %f3;", "\trcp.rn.f64 %f1, %f2;",
             "\tcvt.rni.f32.f32 %f1, %f2;", "\tcvt.rni.s32.f32 %r1, %f2;"]
 LOG = ("ptxas info    : Compiling entry function '_Z1fv' for '{arch}'\nptxas info    : Function properties for _Z1fv\n"
        "    0 bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, 64 bytes smem\n")

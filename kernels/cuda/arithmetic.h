@@ -32,8 +32,11 @@ WORD Float Exp(Float x) {
 
 WORD Float Sigmoid(Float x) { return Div(Set(1.0f), Add(Set(1.0f), Exp(Neg(x)))); }
 
-// kernels/log.h's, of a positive normal number.
+// kernels/log.h's.
 WORD Double Log(Double x) {
+  if (!Less(SetDouble(0.0), x))
+    return SetDouble(Less(x, SetDouble(0.0)) || BitsOf(x) << 1 != 0 ? __builtin_nan("") : -__builtin_inf());
+  if (Less(SetDouble(0x1.fffffffffffffp1023), x)) return x;
   const int64_t bits = BitsOf(x);
   int64_t exponent = (bits >> 52) - 1023;
   Double m = DoubleFromBits((bits & 0xFFFFFFFFFFFFFll) | 0x3FF0000000000000ll);
@@ -50,6 +53,12 @@ WORD Double Log(Double x) {
   const Double e = DoubleOfInteger(exponent);
   return Add(Mul(e, SetDouble(6.93147180369123816490e-01)),
              Add(ln_m, Mul(e, SetDouble(1.90821492927058770002e-10))));
+}
+
+// The bits of the nearest bf16, ties to even; a NaN stays one.
+WORD uint32_t NearestHalf(Float x) {
+  const uint32_t bits = BitsOf(x);
+  return (bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 // Of the 16 lanes of each half of a warp: all get SumLanes of them.

@@ -122,7 +122,7 @@ WORD Float Neg(Float a) { return Sub(Set(0.0f), a); }
 template <typename T>
 struct Rows {
   Rows() = default;
-  Rows(T* data, int64_t rows, int64_t columns, int64_t apart)
+  WORD_HOST Rows(T* data, int64_t rows, int64_t columns, int64_t apart)
       : all(data, rows == 0 || data == nullptr ? 0 : (rows - 1) * apart + columns),
         stride(apart),
         cols(static_cast<int>(columns)) {}

@@ -4,75 +4,17 @@
 #include "core/check.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/product_pieces.h"
+#include "kernels/cuda/tiles.h"
 
 namespace temper::kernels {
 namespace TEMPER_DEVICE {
 namespace {
 
-// How an operand lies: along, each of its rows has the steps side by side; across, each step is a row.
-enum class Lies { kAlong, kAcross };
-
-constexpr int kSteps = 16;
-// Rows of steps are apart so that 8 threads that read 16 bytes of 8 rows meet in no bank.
-constexpr int kApart = kSteps + 4;
-
-// Of a thread's 4 or 8 rows (columns) of a tile, the i-th: 16 threads share a side.
-template <Lies kLies>
-WORD int PlaceIn(int thread, int i) {
-  return kLies == Lies::kAlong ? thread + 16 * i : 4 * thread + 64 * (i / 4) + i % 4;
-}
-
-// Brings steps [at, at + count) of kSide rows (columns) from `first` on; what is beyond becomes 0.
-template <Lies kLies, int kSide, int kWide, typename E>
-WORD void Fetch(const Shared<float>& to, const Rows<const E>& from, int first, int side, int at, int count) {
-  constexpr int kEach = std::is_same_v<E, float> ? kWide : 1;
-  UNROLL(1)
-  for (int i = Thread(); i < kSide * kSteps / kEach; i += 256) {
-    const bool along = kLies == Lies::kAlong;
-    const int line = along ? i / (kSteps / kEach) : i / (kSide / kEach);
-    const int place = along ? i % (kSteps / kEach) * kEach : i % (kSide / kEach) * kEach;
-    // Of this line: where it is, and how many of its numbers from the place on there are.
-    const bool there = along ? first + line < side : line < count;
-    const int left = !there ? 0 : along ? count - place : side - first - place;
-    const int64_t row = along ? first + line : at + line;
-    const int64_t column = along ? at + place : first + place;
-    const Shared<float> target = to.From(along ? line * kApart + place : line * kSide + place);
-    if constexpr (std::is_same_v<E, float>) {
-      CopyAsync<kEach>(target, from.Row(there ? row : 0).From(left > 0 ? column : 0), left);
-    } else {
-      target.Put(0, left > 0 ? from.Row(row).At(column) : Set(0.0f));
-    }
-  }
-}
-
-// A thread's kEach numbers of kDeep steps from `step` on.
-template <Lies kLies, int kSide, int kEach, int kDeep>
-WORD void Take(const Shared<float>& from, int thread, int step, Float (&to)[kDeep][kEach]) {
-  if constexpr (kLies == Lies::kAlong) {
-    UNROLL_ALL
-    for (int i = 0; i < kEach; ++i) {
-      const Floats<kDeep> x = Read<kDeep>(from, PlaceIn<kLies>(thread, i) * kApart + step);
-      UNROLL_ALL
-      for (int d = 0; d < kDeep; ++d) to[d][i] = x[d];
-    }
-  } else {
-    UNROLL_ALL
-    for (int d = 0; d < kDeep; ++d) {
-      UNROLL_ALL
-      for (int i = 0; i < kEach; i += 4) {
-        const Floats<4> x = Read<4>(from, (step + d) * kSide + PlaceIn<kLies>(thread, i));
-        UNROLL_ALL
-        for (int j = 0; j < 4; ++j) to[d][i + j] = x[j];
-      }
-    }
-  }
-}
-
-// Tiles of 16 kEach x 128. A warp is 4 x 8 threads: it reads 4 x 16 and 8 x 16 bytes at a time.
+// Tiles of 16 kEach x 128.
 template <Lies kA, Lies kB, typename E, int kWide, int kEach>
 struct TileKernel {
   // Widening takes a few more registers than two blocks leave.
-  static constexpr int kThreads = 256, kBlocks = std::is_same_v<E, Bf16> && kEach == 8 ? 1 : 2;
+  static constexpr int kThreads = kTileThreads, kBlocks = std::is_same_v<E, Bf16> && kEach == 8 ? 1 : 2;
   static constexpr int kRows = 16 * kEach, kColumns = 128, kEachColumn = 8;
   static constexpr int kSizeA = kA == Lies::kAlong ? kRows * kApart : kRows * kSteps;
   static constexpr int kSizeB = kB == Lies::kAlong ? kColumns * kApart : kColumns * kSteps;
@@ -83,8 +25,8 @@ struct TileKernel {
   WORD static void Multiply(const Shared<float>& a, const Shared<float>& b, int step,
                             Float (&acc)[kEach * kEachColumn]) {
     Float x[kDeep][kEach], y[kDeep][kEachColumn];
-    Take<kA, kRows, kEach, kDeep>(a, Row(), step, x);
-    Take<kB, kColumns, kEachColumn, kDeep>(b, Column(), step, y);
+    Take<kA, kRows, kEach, kDeep>(a, TileRow(), step, x);
+    Take<kB, kColumns, kEachColumn, kDeep>(b, TileColumn(), step, y);
     UNROLL_ALL
     for (int d = 0; d < kDeep; ++d) {
       UNROLL_ALL
@@ -95,19 +37,17 @@ struct TileKernel {
       }
     }
   }
-  WORD static int Row() { return Lane() / 8 + 4 * (Warp() / 2); }
-  WORD static int Column() { return Lane() % 8 + 8 * (Warp() % 2); }
 
   // Calls body(row, column, its place in a thread's sums) for what is in c.
   template <typename Body>
   WORD static void ForOutputs(const ProductPiece<E>& piece, int row, int column, const Body& body) {
     UNROLL_ALL
     for (int i = 0; i < kEach; ++i) {
-      const int r = row + PlaceIn<kA>(Row(), i);
+      const int r = row + PlaceIn<kA>(TileRow(), i);
       if (r >= piece.m) continue;
       UNROLL_ALL
       for (int j = 0; j < kEachColumn; ++j) {
-        const int c = column + PlaceIn<kB>(Column(), j);
+        const int c = column + PlaceIn<kB>(TileColumn(), j);
         if (c < piece.n) body(r, c, i * kEachColumn + j);
       }
     }
@@ -121,8 +61,9 @@ struct TileKernel {
     const int row = tile / piece.columns * kRows, column = tile % piece.columns * kColumns;
     const auto fetch = [&](int stage, const StepWalk<E, kSteps>& walk) {
       const Factors<E>& from = piece.factors[walk.factor];
-      Fetch<kA, kRows, kWide>(a.From(stage * kSizeA), from.a, row, piece.m, walk.at, walk.count);
-      Fetch<kB, kColumns, kWide>(b.From(stage * kSizeB), from.b, column, piece.n, walk.at, walk.count);
+      Fetch<kA, kRows, kWide, kSteps>(a.From(stage * kSizeA), from.a, {row, piece.m, walk.at, walk.count});
+      Fetch<kB, kColumns, kWide, kSteps>(b.From(stage * kSizeB), from.b,
+                                         {column, piece.n, walk.at, walk.count});
     };
     ChunkSums<kEach * kEachColumn> sums;
     Float acc[kEach * kEachColumn];

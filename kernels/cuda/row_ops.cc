@@ -78,12 +78,6 @@ struct AddOp {
   }
 };
 
-// To the nearest, ties to even; a NaN stays one.
-WORD uint32_t UpperHalf(Float x) {
-  const uint32_t bits = BitsOf(x);
-  return (bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
 struct RoundOp {
   struct Args {
     int64_t rows;
@@ -94,7 +88,7 @@ struct RoundOp {
   template <int N>
   WORD static void Of(const Args& a, int64_t row, int column) {
     const Floats<N> from = Read<N>(a.from.Row(row), column);
-    Write(a.to.Row(row), column, Each<N>([](Float x) { return FromBits(UpperHalf(x) << 16); }, from));
+    Write(a.to.Row(row), column, Each<N>([](Float x) { return FromBits(NearestHalf(x) << 16); }, from));
   }
 };
 
@@ -109,7 +103,7 @@ struct HalvesOp {
   template <int N>
   WORD static void Of(const Args& a, int64_t row, int column) {
     const Floats<N> from = Read<N>(a.from.Row(row), column);
-    for (int j = 0; j < N; ++j) a.to.Row(row).Put(column + j, static_cast<uint16_t>(UpperHalf(from[j])));
+    for (int j = 0; j < N; ++j) a.to.Row(row).Put(column + j, static_cast<uint16_t>(NearestHalf(from[j])));
   }
 };
 

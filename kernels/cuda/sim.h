@@ -70,7 +70,7 @@ class Global {
     if (i < 0 || i + count > count_)
       Now().Fail(absl::StrCat(access == Access::kRead ? "reads" : "writes", " elements ", i, " to ",
                               i + count - 1, " of global memory that has ", std::max<int64_t>(count_, 0)));
-    if (reinterpret_cast<uintptr_t>(data_ + i) % (count * sizeof(T)) != 0)
+    if (reinterpret_cast<uintptr_t>(data_ + i) % (count == 1 ? alignof(T) : count * sizeof(T)) != 0)
       Now().Fail(
           absl::StrCat("an access to ", count, " elements of global memory is not aligned to their size"));
     for (int j = 0; j < count; ++j) Now().OnGlobal(data_ + i + j, access);
