@@ -17,6 +17,7 @@
 #include "core/files/file.h"
 #include "core/files/leftovers.h"
 #include "core/log.h"
+#include "core/memory.h"
 #include "core/random.h"
 #include "core/status.h"
 #include "core/stop.h"
@@ -24,6 +25,7 @@
 #include "core/trace.h"
 #include "data/tokenizer/folder.h"
 #include "trainer/inputs/inputs.h"
+#include "trainer/recipe.h"
 #include "trainer/run_directory/intact.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
@@ -49,10 +51,10 @@ absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, const StageContex
 }
 
 // References that no checkpoint names any more.
-absl::Status RemoveOldReferences(const std::string& directory) {
+absl::Status RemoveOldReferences(const std::string& directory, const std::string& used) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
                           Checkpoints(CheckpointsDirectory(directory)));
-  std::set<std::string> kept;
+  std::set<std::string> kept = {used};
   for (const std::string& checkpoint : checkpoints) {
     const absl::StatusOr<TrainingState> state = ReadTrainingState(checkpoint);
     if (state.ok()) kept.insert(state->reference);
@@ -186,6 +188,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
     MetricsLine line{context_.stage->name, state_.step, figures};
     for (const Alarm& alarm : alarms_) line.values.emplace_back(alarm.figure, alarm.value);
     line.values.emplace_back("time/unix_seconds", static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3);
+    line.values.emplace_back("time/checkpoint_stall", std::exchange(stalled_seconds_, 0));
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }
@@ -198,12 +201,16 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   if (context_.mesh->is_first()) wanted = CheckpointDue(figures);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(wanted.status(), context_.mesh->world()));
   const bool due = context_.mesh->world().Sum(*wanted ? 1 : 0) > 0 || finished();
+  // One that was begun stands once all ranks have written it.
+  if (saving_ != nullptr && context_.mesh->world().Sum(saving_->written() ? 0 : 1) == 0)
+    TEMPER_RETURN_IF_ERROR(FinishSave());
   if (due) TEMPER_RETURN_IF_ERROR(Save());
   return stop && !finished() ? Stopped() : absl::OkStatus();
 }
 
 absl::Status TrainingSession::Stopped() {
   if (state_.step > saved_step_) TEMPER_RETURN_IF_ERROR(Save());
+  TEMPER_RETURN_IF_ERROR(FinishSave());
   const std::string name = absl::StrCat("stopped on request, stage ", context_.stage->name);
   return absl::CancelledError(state_.step == 0 ? absl::StrCat(name, " before its first update")
                                                : absl::StrCat(name, " after update ", state_.step, " of ",
@@ -252,27 +259,53 @@ absl::StatusOr<bool> TrainingSession::IsBest(const Figures& figures) {
 
 absl::Status TrainingSession::Save() {
   const TraceSpan span("phase", "checkpoint");
+  TEMPER_RETURN_IF_ERROR(FinishSave());
+  const auto began = std::chrono::steady_clock::now();
   saved_step_ = state_.step;
-  state_.seconds =
-      seconds_before_ + std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  state_.seconds = seconds_before_ + std::chrono::duration<double>(began - started_).count();
   Communicator& world = context_.mesh->world();
-  const bool first = context_.mesh->is_first();
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(first ? BeforeSave() : absl::OkStatus(), world));
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(context_.mesh->is_first() ? BeforeSave() : absl::OkStatus(), world));
+  const bool in_background = InBackgroundHere();
   // Weights and two moments, written and read again.
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
-  TEMPER_RETURN_IF_ERROR(SaveCheckpoint(CheckpointsDirectory(context_.directory),
-                                        {*model_, tokenizer_directory_, *optimizer_, state_},
-                                        {.keep_last = updates_.keep_last}, world));
-  world.Announce("has written a checkpoint");
+  TEMPER_ASSIGN_OR_RETURN(
+      saving_,
+      BackgroundCheckpoint::Begin(CheckpointsDirectory(context_.directory),
+                                  {*model_, tokenizer_directory_, *optimizer_, state_},
+                                  {.keep_last = updates_.keep_last, .in_background = in_background}, world));
+  world.Announce("has copied what a checkpoint holds");
   saved_ = std::chrono::steady_clock::now();
+  stalled_seconds_ += std::chrono::duration<double>(saved_ - began).count();
+  return in_background && !finished() ? absl::OkStatus() : FinishSave();
+}
+
+absl::Status TrainingSession::FinishSave() {
+  if (saving_ == nullptr) return absl::OkStatus();
+  const TraceSpan span("phase", "checkpoint");
+  const auto began = std::chrono::steady_clock::now();
+  Communicator& world = context_.mesh->world();
+  world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
+  const std::unique_ptr<BackgroundCheckpoint> saved = std::move(saving_);
+  TEMPER_RETURN_IF_ERROR(saved->Finish(world));
+  world.Announce("has written a checkpoint");
+  stalled_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   // The files that were opened first may be gone by now.
-  tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(state_.step);
-  if (!first) return absl::OkStatus();
+  tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(saved->step());
+  if (!context_.mesh->is_first()) return absl::OkStatus();
   TEMPER_RETURN_IF_ERROR(
-      context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", state_.step}}));
-  TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory));
+      context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", saved->step()}}));
+  TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory, state_.reference));
   TEMPER_RETURN_IF_ERROR(CheckThere(context_, state_));
   return finished() ? absl::OkStatus() : CheckRoom();
+}
+
+bool TrainingSession::InBackgroundHere() {
+  Communicator& world = context_.mesh->world();
+  const InBackground asked = updates_.checkpoint_in_background;
+  if (asked != InBackground::kAuto) return asked == InBackground::kYes;
+  // The files are dealt to the ranks, and one rank may have them all.
+  const FreeMemory free = MemoryThatIsFree(LocalRanks(world.size()));
+  return world.Sum(BytesOfCheckpoint(*model_) <= free.bytes / 2 ? 0 : 1) == 0;
 }
 
 absl::Status TrainingSession::CheckRoom() const {

@@ -75,7 +75,12 @@ class TrainingSession {
   // Whether this update is to be kept, on the first rank; notes milestones and the best.
   absl::StatusOr<bool> CheckpointDue(const Figures& figures);
   absl::StatusOr<bool> IsBest(const Figures& figures);
+  // Begins a checkpoint, in the background where that may be, and where not makes it stand.
   absl::Status Save();
+  // Where one is being written in the background: waits until it stands.
+  absl::Status FinishSave();
+  // Whether there is memory for the copy, on every rank. Collective.
+  bool InBackgroundHere();
   // What the first rank sees to before.
   absl::Status BeforeSave();
   // Whether the next checkpoint has room, before updates that would be lost without it. ResourceExhausted.
@@ -92,8 +97,10 @@ class TrainingSession {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Updater> updater_;
   TrainingState state_;
-  std::vector<Alarm> alarms_;     // of the last update
-  std::set<std::string> warned_;  // of them, by figure
+  std::unique_ptr<BackgroundCheckpoint> saving_;  // null: none is being written
+  double stalled_seconds_ = 0;                    // by checkpoints, since the last line of metrics
+  std::vector<Alarm> alarms_;                     // of the last update
+  std::set<std::string> warned_;                  // of them, by figure
   std::chrono::steady_clock::time_point started_, saved_;
   double seconds_before_ = 0;
   int64_t repeated_updates_ = 0;

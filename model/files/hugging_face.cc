@@ -296,7 +296,7 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
     }
     files.push_back(std::move(file));
   }
-  TEMPER_RETURN_IF_ERROR(WriteShared(config, parameters.layout().place(), files, world));
+  TEMPER_RETURN_IF_ERROR(WriteShared(config, parameters.layout().place(), files, world, how.staged));
   absl::Status beside;
   if (world.rank() == 0) {
     if (files.size() > 1) {

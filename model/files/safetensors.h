@@ -77,7 +77,10 @@ class SafetensorsFile {
   mutable std::atomic<int64_t> bytes_read_ = 0;
 };
 
-// A file that is written piece by piece, and whole or not at all (core/files/file.h's AtomicFile), mode 0600.
+class StagedFiles;
+
+// A file that is written piece by piece, and whole or not at all (core/files/file.h's AtomicFile), mode 0600;
+// or that is kept in memory, and goes to `staged` when it is whole.
 // Same tensors and metadata, same bytes: the header is in name order, tensors lie in it by element size,
 // large first, then by name.
 class SafetensorsWriter {
@@ -85,7 +88,7 @@ class SafetensorsWriter {
   // The bytes of the tensors are set here; names must differ.
   static absl::StatusOr<std::unique_ptr<SafetensorsWriter>> Create(
       const std::string& path, std::vector<TensorInfo> tensors,
-      const std::map<std::string, std::string>& metadata);
+      const std::map<std::string, std::string>& metadata, StagedFiles* staged = nullptr);
   const std::vector<TensorInfo>& tensors() const { return tensors_; }  // in the order of the file
   // Into the tensor of that name, from its byte `first` on; each byte once, in any order.
   absl::Status Write(std::string_view name, int64_t first, const void* data, int64_t bytes);
@@ -93,9 +96,15 @@ class SafetensorsWriter {
   absl::Status Commit();
 
  private:
-  SafetensorsWriter(std::unique_ptr<AtomicFile> file, std::vector<TensorInfo> tensors)
-      : file_(std::move(file)), tensors_(std::move(tensors)) {}
-  const std::unique_ptr<AtomicFile> file_;
+  SafetensorsWriter(std::string path, std::unique_ptr<AtomicFile> file, StagedFiles* staged,
+                    std::vector<TensorInfo> tensors)
+      : path_(std::move(path)), file_(std::move(file)), staged_(staged), tensors_(std::move(tensors)) {}
+  absl::Status Put(int64_t at, std::string_view bytes);
+
+  const std::string path_;
+  const std::unique_ptr<AtomicFile> file_;  // null: staged
+  StagedFiles* const staged_;
+  std::string bytes_;  // where it is staged
   const std::vector<TensorInfo> tensors_;
   std::map<std::string_view, const TensorInfo*> by_name_;
   int64_t data_offset_ = 0, missing_ = 0;

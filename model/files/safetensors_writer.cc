@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/check.h"
 #include "core/files/file.h"
+#include "core/files/staged.h"
 #include "core/json/json.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -84,12 +85,18 @@ std::string Header(const std::vector<TensorInfo>& tensors,
 
 absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
     const std::string& path, std::vector<TensorInfo> tensors,
-    const std::map<std::string, std::string>& metadata) {
+    const std::map<std::string, std::string>& metadata, StagedFiles* staged) {
   LayOut(&tensors);
   const std::string header = Header(tensors, metadata);
-  TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
-  TEMPER_RETURN_IF_ERROR(file->WriteAt(0, header));
-  std::unique_ptr<SafetensorsWriter> writer(new SafetensorsWriter(std::move(file), std::move(tensors)));
+  std::unique_ptr<AtomicFile> file;
+  if (staged == nullptr) {
+    TEMPER_ASSIGN_OR_RETURN(file, AtomicFile::Create(path));
+  }
+  std::unique_ptr<SafetensorsWriter> writer(
+      new SafetensorsWriter(path, std::move(file), staged, std::move(tensors)));
+  if (staged != nullptr)
+    writer->bytes_.resize(header.size() + (writer->tensors_.empty() ? 0 : writer->tensors_.back().end));
+  TEMPER_RETURN_IF_ERROR(writer->Put(0, header));
   writer->data_offset_ = static_cast<int64_t>(header.size());
   for (const TensorInfo& info : writer->tensors_) {
     writer->by_name_[info.name] = &info;
@@ -102,13 +109,21 @@ absl::Status SafetensorsWriter::Write(std::string_view name, int64_t first, cons
   const auto at = by_name_.find(name);
   TEMPER_CHECK(at != by_name_.end() && first >= 0 && bytes <= at->second->end - at->second->begin - first);
   missing_ -= bytes;
-  return file_->WriteAt(data_offset_ + at->second->begin + first,
-                        {static_cast<const char*>(data), static_cast<size_t>(bytes)});
+  return Put(data_offset_ + at->second->begin + first,
+             {static_cast<const char*>(data), static_cast<size_t>(bytes)});
+}
+
+absl::Status SafetensorsWriter::Put(int64_t at, std::string_view bytes) {
+  if (staged_ == nullptr) return file_->WriteAt(at, bytes);
+  bytes.copy(bytes_.data() + at, bytes.size());
+  return absl::OkStatus();
 }
 
 absl::Status SafetensorsWriter::Commit() {
   TEMPER_CHECK(missing_ == 0, missing_, " bytes were not written");
-  return file_->Commit();
+  if (staged_ == nullptr) return file_->Commit();
+  staged_->Add(path_, std::move(bytes_));
+  return absl::OkStatus();
 }
 
 absl::Status WriteSafetensors(const std::string& path, std::vector<NamedTensor> tensors,

@@ -28,8 +28,8 @@ int64_t Width(const std::vector<int64_t>& shape) {
 // Moves pieces of one file to its writer.
 class Mover {
  public:
-  Mover(const ModelConfig& config, const MeshPlace& place, Communicator& world)
-      : config_(config), place_(place), world_(world) {}
+  Mover(const ModelConfig& config, const MeshPlace& place, Communicator& world, StagedFiles* staged)
+      : config_(config), place_(place), world_(world), staged_(staged) {}
 
   // What goes wrong is kept: the others are sent to and received from whatever happens.
   void Write(const SharedFile& file, int writer, absl::Status* status) {
@@ -38,7 +38,7 @@ class Mover {
       std::vector<TensorInfo> infos;
       for (const SharedTensor& tensor : file.tensors) infos.push_back(tensor.info);
       absl::StatusOr<std::unique_ptr<SafetensorsWriter>> made =
-          SafetensorsWriter::Create(file.path, std::move(infos), file.metadata);
+          SafetensorsWriter::Create(file.path, std::move(infos), file.metadata, staged_);
       if (made.ok()) out = *std::move(made);
       status->Update(made.status());
     }
@@ -142,15 +142,16 @@ class Mover {
   const ModelConfig& config_;
   const MeshPlace& place_;
   Communicator& world_;
+  StagedFiles* const staged_;
   std::vector<char> buffer_;
 };
 
 }  // namespace
 
 absl::Status WriteShared(const ModelConfig& config, const MeshPlace& place,
-                         absl::Span<const SharedFile> files, Communicator& world) {
+                         absl::Span<const SharedFile> files, Communicator& world, StagedFiles* staged) {
   absl::Status status;
-  Mover mover(config, place, world);
+  Mover mover(config, place, world, staged);
   for (size_t i = 0; i < files.size(); ++i)
     mover.Write(files[i], static_cast<int>(i % world.size()), &status);
   return AllRanksOk(status, world);

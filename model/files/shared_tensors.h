@@ -39,9 +39,11 @@ struct SharedFile {
   std::map<std::string, std::string> metadata;
 };
 
-// Writes file i by rank i mod ranks, each whole or not at all. Collective; ok, or an error, on every rank.
+// Writes file i by rank i mod ranks, each whole or not at all; with `staged` they go there, and nothing of
+// the tensors is read any more once this returns. Collective; ok, or an error, on every rank.
 absl::Status WriteShared(const ModelConfig& config, const MeshPlace& place,
-                         absl::Span<const SharedFile> files, Communicator& world);
+                         absl::Span<const SharedFile> files, Communicator& world,
+                         StagedFiles* staged = nullptr);
 
 // How files of at most so many bytes (or one tensor) are made of weights in name order: the first weight of
 // each. `bytes` of a weight.

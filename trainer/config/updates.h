@@ -10,6 +10,8 @@
 
 namespace temper {
 
+enum class InBackground { kAuto, kYes, kNo };
+
 // What every training stage says of its updates.
 struct UpdatesConfig {
   int64_t prompts_per_step = 32;
@@ -20,6 +22,7 @@ struct UpdatesConfig {
   TrainPass::Keep keep = TrainPass::Keep::kAll;
   double checkpoint_minutes = 10;
   int64_t checkpoint_every = 0;
+  InBackground checkpoint_in_background = InBackground::kNo;
   int64_t keep_last = 2;
   int64_t keep_every = 0;
   std::string keep_best;
@@ -59,6 +62,12 @@ struct UpdatesConfig {
             AtLeast(0.0), Free());
     v.Field("checkpoint_every", checkpoint_every, "Updates between checkpoints, beside the minutes; 0: none.",
             Between(0, 1 << 20), Free());
+    v.Choice(
+        "checkpoint_in_background", checkpoint_in_background,
+        {{"auto", InBackground::kAuto}, {"true", InBackground::kYes}, {"false", InBackground::kNo}},
+        "Whether a checkpoint is copied to memory and written while training goes on. auto: where a copy of "
+        "weights and moments takes at most half of the memory that is free then.",
+        Free());
     v.Field("keep_last", keep_last,
             "Checkpoints that are kept, the newest; where the newest is damaged the run goes on from the one "
             "before.",

@@ -156,22 +156,53 @@ absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
 
 absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
                             const CheckpointOptions& options, Communicator& world) {
+  CheckpointOptions written = options;
+  written.in_background = false;
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<BackgroundCheckpoint> checkpoint,
+                          BackgroundCheckpoint::Begin(directory, contents, written, world));
+  return checkpoint->Finish(world);
+}
+
+absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begin(
+    const std::string& directory, const CheckpointContents& contents, const CheckpointOptions& options,
+    Communicator& world) {
   const auto& [model, tokenizer_directory, optimizer, state] = contents;
   const bool first = world.rank() == 0;
+  std::unique_ptr<BackgroundCheckpoint> begun(
+      new BackgroundCheckpoint(directory, state, optimizer.steps(), options.keep_last));
   TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(model, optimizer), world));
   absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
   if (first) files = BeginCheckpoint(directory, state.step);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
-  const std::string temporary = world.AllGather(first ? (*files)->temporary() : std::string())[0];
-  TEMPER_RETURN_IF_ERROR(WritePolicy(model.config(), model.weights().computed(), tokenizer_directory,
-                                     temporary, {&world, options.file_bytes}));
-  TEMPER_RETURN_IF_ERROR(WriteOptimizer(temporary, PartOf(model, optimizer), options.file_bytes, world));
-  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary, world));
+  begun->files_ = *std::move(files);
+  begun->temporary_ = world.AllGather(first ? begun->files_->temporary() : std::string())[0];
+  const PolicyWriting how{&world, options.file_bytes, options.in_background ? &begun->staged_ : nullptr};
+  TEMPER_RETURN_IF_ERROR(
+      WritePolicy(model.config(), model.weights().computed(), tokenizer_directory, begun->temporary_, how));
+  TEMPER_RETURN_IF_ERROR(WriteOptimizer(begun->temporary_, PartOf(model, optimizer), how));
+  begun->written_ = !options.in_background;
+  if (options.in_background) {
+    begun->thread_ = std::thread([checkpoint = begun.get()] {
+      checkpoint->sums_ = checkpoint->staged_.Write();
+      checkpoint->written_ = true;
+    });
+  }
+  return begun;
+}
+
+BackgroundCheckpoint::~BackgroundCheckpoint() {
+  if (thread_.joinable()) thread_.join();
+}
+
+absl::Status BackgroundCheckpoint::Finish(Communicator& world) {
+  if (thread_.joinable()) thread_.join();
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(sums_.status(), world));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary_, world, *sums_));
   absl::Status done;
-  if (first) {
-    done = WriteSealedJson(StatePath(temporary), StateJson(state, optimizer.steps(), checksums));
-    if (done.ok()) done = (*files)->Commit();
-    if (done.ok()) done = RemoveOlder(directory, state, options.keep_last);
+  if (files_ != nullptr) {
+    done = WriteSealedJson(StatePath(temporary_), StateJson(state_, optimizer_steps_, checksums));
+    if (done.ok()) done = files_->Commit();
+    if (done.ok()) done = RemoveOlder(directory_, state_, keep_last_);
   }
   return AllRanksOk(done, world);
 }

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -10,6 +15,8 @@
 #include "absl/time/time.h"
 #include "comm/communicator.h"
 #include "core/files/crc32c.h"
+#include "core/files/file.h"
+#include "core/files/staged.h"
 #include "core/json/json.h"
 #include "core/version.h"
 #include "model/causal_lm.h"
@@ -58,9 +65,48 @@ struct CheckpointContents {
 struct CheckpointOptions {
   int64_t keep_last = 2;
   int64_t file_bytes = PolicyWriting().file_bytes;
+  bool in_background = true;  // of a BackgroundCheckpoint; not: its Begin writes all
 };
 absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
                             const CheckpointOptions& options, Communicator& world);
+
+// The same, written while training goes on: the files with weights and moments are copied to the memory of
+// the ranks that write them, a thread of each rank writes them, and when all have, it is made to stand. One
+// at a time.
+class BackgroundCheckpoint {
+ public:
+  // Collective: ok, or an error, on every rank. Of the contents nothing is needed any more when it returns.
+  static absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> Begin(const std::string& directory,
+                                                                     const CheckpointContents& contents,
+                                                                     const CheckpointOptions& options,
+                                                                     Communicator& world);
+  ~BackgroundCheckpoint();  // waits for this rank's thread; what does not stand is removed
+
+  int64_t step() const { return state_.step; }
+  // Whether this rank's files are on disk, or could not be written.
+  bool written() const { return written_; }
+  // Waits until those of all ranks are. Collective: ok, when it stands, or an error, on every rank.
+  absl::Status Finish(Communicator& world);
+
+ private:
+  BackgroundCheckpoint(std::string directory, const TrainingState& state, int64_t optimizer_steps,
+                       int64_t keep_last)
+      : directory_(std::move(directory)),
+        state_(state),
+        optimizer_steps_(optimizer_steps),
+        keep_last_(keep_last) {}
+
+  const std::string directory_;
+  const TrainingState state_;
+  const int64_t optimizer_steps_, keep_last_;
+  std::unique_ptr<AtomicDirectory> files_;  // the first rank's
+  std::string temporary_;
+  StagedFiles staged_;
+  // The thread's, until it has ended.
+  absl::StatusOr<std::map<std::string, uint32_t>> sums_ = std::map<std::string, uint32_t>();
+  std::atomic<bool> written_ = false;
+  std::thread thread_;
+};
 
 // How much room it takes, about.
 int64_t BytesOfCheckpoint(const CausalLm& model);

@@ -95,13 +95,13 @@ absl::Status ReadInto(const SafetensorsFile& file, const std::string& tensor, in
 
 }  // namespace
 
-absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& part, int64_t file_bytes,
-                            Communicator& world) {
+absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& part,
+                            const PolicyWriting& how) {
   const Layout& layout = part.parameters.layout();
   const std::vector<const LayoutEntry*> trained = Trained(layout);
   std::vector<int64_t> bytes;
   for (const LayoutEntry* entry : trained) bytes.push_back(entry->elements * (part.rounded ? 12 : 8));
-  const std::vector<size_t> first = DealToFiles(bytes, file_bytes);
+  const std::vector<size_t> first = DealToFiles(bytes, how.file_bytes);
   std::vector<SharedFile> files;
   for (size_t f = 0; f < first.size(); ++f) {
     SharedFile file{absl::StrCat(StateDirectory(checkpoint), "/", FileOf(kStem, f, first.size())), {}, {}};
@@ -128,7 +128,7 @@ absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& 
     file.tensors.push_back(std::move(v));
     files.push_back(std::move(file));
   }
-  return WriteShared(part.config, layout.place(), files, world);
+  return WriteShared(part.config, layout.place(), files, *how.world, how.staged);
 }
 
 absl::Status ReadOptimizer(const std::string& checkpoint, const OptimizerPart& mine) {

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "comm/communicator.h"
+#include "model/files/hugging_face.h"
 #include "model/parameters.h"
 
 namespace temper {
@@ -22,10 +22,9 @@ struct OptimizerPart {
   at::Tensor m, v;
 };
 
-// Into the checkpoint's folder; files of at most so many bytes, where one weight's are not more. Collective:
-// ok, or an error, on every rank.
-absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& part, int64_t file_bytes,
-                            Communicator& world);
+// Into the checkpoint's folder. With a world collective: ok, or an error, on every rank.
+absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& part,
+                            const PolicyWriting& how);
 
 // Reads what this rank has, written by ranks in whatever layout, and nothing else of the files. Sizes that do
 // not fit are errors that name the file.

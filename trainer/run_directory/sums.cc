@@ -67,6 +67,13 @@ absl::StatusOr<std::map<std::string, Extent>> ReadSums(const std::string& stage_
   return files;
 }
 
+// One object of those of all ranks. Collective.
+Json TogetherOf(const Json& mine, Communicator& world) {
+  Json together = Json::object();
+  for (const std::string& part : world.AllGather(mine.dump())) together.update(Json::parse(part));
+  return together;
+}
+
 // Of a name that the reading of a policy or a tokenizer may look for.
 bool WouldBeRead(const std::string& file) {
   for (const char* ending : {".json", ".jinja", ".safetensors", ".model", ".txt"}) {
@@ -77,27 +84,31 @@ bool WouldBeRead(const std::string& file) {
 
 }  // namespace
 
-absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world) {
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world,
+                                  const std::map<std::string, uint32_t>& known) {
   absl::StatusOr<std::vector<std::string>> listed = std::vector<std::string>();
   if (world.rank() == 0) listed = FilesOfFolder(directory);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(listed.status(), world));
   const Json files = Json::parse(world.AllGather(Json(*listed).dump())[0]);
   Json mine = Json::object();
+  for (const auto& [path, sum] : known) mine[path.substr(directory.size() + 1)] = sum;
+  const Json all_known = TogetherOf(mine, world);
   absl::Status status;
-  for (size_t i = world.rank(); i < files.size() && status.ok(); i += world.size()) {
-    const auto file = files[i].get<std::string>();
+  mine = Json::object();
+  int turn = 0;
+  for (const Json& name : files) {
+    const auto file = name.get<std::string>();
+    if (all_known.contains(file) || turn++ % world.size() != world.rank() || !status.ok()) continue;
     const absl::StatusOr<uint32_t> sum = Crc32cOfFile(absl::StrCat(directory, "/", file));
     status = sum.status();
     if (sum.ok()) mine[file] = *sum;
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(status, world));
-  const std::vector<std::string> parts = world.AllGather(mine.dump());
-  std::vector<Json> of_rank;
-  for (const std::string& part : parts) of_rank.push_back(Json::parse(part));
+  const Json all_read = TogetherOf(mine, world);
   Json sums = Json::object();  // in the order of the files, whoever read them
-  for (size_t i = 0; i < files.size(); ++i) {
-    const auto file = files[i].get<std::string>();
-    sums[file] = of_rank[i % of_rank.size()][file];
+  for (const Json& name : files) {
+    const auto file = name.get<std::string>();
+    sums[file] = all_known.contains(file) ? all_known[file] : all_read[file];
   }
   return sums;
 }

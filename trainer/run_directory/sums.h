@@ -20,8 +20,10 @@ namespace temper {
 inline constexpr char kRestoreAdvice[] = "restore it from a copy, or use another --run-dir";
 
 // {"config.json": 123, "state/optimizer.safetensors": 456, ...} of all files of a folder and of those in it.
-// Collective: the ranks share out the files, which the first one lists.
-absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world);
+// Collective: the ranks share out the files, which the first one lists, but for those whose sums one of them
+// has in `known`, by their paths.
+absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world,
+                                  const std::map<std::string, uint32_t>& known = {});
 
 // Whether the files are those of the sums. DataLoss names the first that is missing or differs;
 // FailedPrecondition one beside them that a policy or its tokenizer would be read from too.

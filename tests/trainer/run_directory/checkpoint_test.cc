@@ -147,6 +147,46 @@ TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   EXPECT_TRUE(FileExists(checkpoint + "/tokenizer.json"));
 }
 
+TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHoldsWhatItBeganWith) {
+  ASSERT_TRUE(Save(8, 2).ok());
+  ASSERT_TRUE(Save(9, 2).ok());
+  std::map<std::string, std::string> expected;
+  const auto read = [&](const std::string& checkpoint) {
+    std::map<std::string, std::string> files;
+    const auto names = FilesOfCheckpoint(checkpoint);
+    for (const std::string& file : names.value())
+      files[file] = ReadFile(checkpoint + "/" + file).value_or("unreadable");
+    files["state"] = ReadFile(checkpoint + "/state/state.json").value_or("unreadable");
+    return files;
+  };
+  expected = read(Latest());
+  ASSERT_TRUE(RemoveTree(Latest()).ok());
+
+  Communicator& world = Mesh::Single().world();
+  auto saving = BackgroundCheckpoint::Begin(
+      folder_ / "checkpoints", {policy_.model, "configs/tiny/base", optimizer_, state_}, {}, world);
+  ASSERT_TRUE(saving.ok()) << saving.status();
+  optimizer_.m().zero_();
+  optimizer_.set_steps(42);
+  policy_.model.parameters().list()[0].value.zero_();
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000008");
+  EXPECT_TRUE((*saving)->Finish(world).ok());
+  EXPECT_TRUE((*saving)->written());
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000009");
+  EXPECT_EQ(read(Latest()), expected);
+  EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
+}
+
+TEST_F(Checkpoint, ThatIsNotFinishedInTheBackgroundLeavesNothing) {
+  ASSERT_TRUE(Save(8).ok());
+  state_.step = 9;
+  ASSERT_TRUE(BackgroundCheckpoint::Begin(folder_ / "checkpoints",
+                                          {policy_.model, "configs/tiny/base", optimizer_, state_}, {},
+                                          Mesh::Single().world())
+                  .ok());
+  EXPECT_EQ(*ListDirectory(folder_ / "checkpoints"), std::vector<std::string>{"step-000008"});
+}
+
 TEST_F(Checkpoint, OfAllItsFilesIsReadInTheTimeOfASlowDisk) {
   EXPECT_EQ(OnSlowDisk(int64_t{30'000'000'000}), absl::Minutes(50));
   ASSERT_TRUE(Save(1).ok());

@@ -57,6 +57,9 @@ class Disturbed : public ::testing::Test {
     recipe_->stages.erase(recipe_->stages.begin() + 4, recipe_->stages.end());
     recipe_->stages.erase(recipe_->stages.begin() + 2);
     recipe_->stages[0].pretrain.documents[0].count = 16;
+    // A thread that writes meanwhile would give operations other numbers each time.
+    for (StageConfig& stage : recipe_->stages)
+      stage.rl.checkpoint_in_background = stage.pretrain.checkpoint_in_background = InBackground::kNo;
     std::filesystem::create_directories(*made_ / "undisturbed");
     disk_ = new ForgettingDisk(*made_ / "undisturbed");
     const DiskInPlace in_place(disk_);
@@ -98,15 +101,16 @@ class Disturbed : public ::testing::Test {
   }
 
   // What a loss of power may leave of the undisturbed run, by a seed.
-  static void LosePower(uint64_t seed, bool to_the_end) {
+  static void LosePower(uint64_t seed, bool to_the_end) { LosePower(*disk_, seed, to_the_end); }
+  static void LosePower(const ForgettingDisk& disk, uint64_t seed, bool to_the_end) {
     const int64_t at =
-        static_cast<int64_t>(ForgettingDisk::Hash(seed, 0) % static_cast<uint64_t>(disk_->operations() + 1));
+        static_cast<int64_t>(ForgettingDisk::Hash(seed, 0) % static_cast<uint64_t>(disk.operations() + 1));
     SCOPED_TRACE(absl::StrCat("seed ", seed, " (TEMPER_SEED=", seed,
                               " makes it alone): the power goes before operation ", at, " of ",
-                              disk_->operations()));
+                              disk.operations()));
     const std::string run = *made_ / "left";
-    WriteTree(disk_->After(at, seed), run);
-    const Tree least = disk_->Least(at);
+    WriteTree(disk.After(at, seed), run);
+    const Tree least = disk.Least(at);
     std::vector<std::string> paths(least.folders.begin(), least.folders.end());
     for (const auto& [path, bytes] : least.files) paths.push_back(path);
     ExpectGoesOn(run, HowFarRunIs(paths), to_the_end);

@@ -18,6 +18,24 @@ using ::testing::Not;
 
 TEST_F(Disturbed, ByALossOfPowerGoesOnToTheSameBits) { LosePowers(0, 300, 50); }
 
+// Checkpoints that are written while training goes on: a run of its own, whose operations come in the order
+// that the threads made.
+TEST_F(Disturbed, ByALossOfPowerWhileCheckpointsAreWrittenGoesOnToTheSameBits) {
+  RecipeConfig recipe = *recipe_;
+  for (StageConfig& stage : recipe.stages)
+    stage.rl.checkpoint_in_background = stage.pretrain.checkpoint_in_background = InBackground::kYes;
+  const std::string run = *made_ / "background";
+  std::filesystem::create_directories(run);
+  ForgettingDisk disk(run);
+  {
+    const DiskInPlace in_place(&disk);
+    SelfCommunicator self;
+    ASSERT_TRUE(RunRecipe(recipe, run, self, Never).ok());
+  }
+  EXPECT_EQ(Digest(run), *digest_);
+  for (uint64_t seed = 0; seed < 60 && !HasFailure(); ++seed) LosePower(disk, seed, seed % 20 == 0);
+}
+
 // A stage whose updates are made up and whose files are a run's own.
 class Save : public ::testing::Test {
  protected:

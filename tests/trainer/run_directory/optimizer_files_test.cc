@@ -69,7 +69,7 @@ absl::Status WriteWhole(const std::string& checkpoint, const ModelConfig& config
                         bool rounded) {
   EXPECT_TRUE(MakeDirectories(checkpoint + "/state").ok());
   const State state(config, {}, true);
-  return WriteOptimizer(checkpoint, state.Part(config, rounded), file_bytes, Mesh::Single().world());
+  return WriteOptimizer(checkpoint, state.Part(config, rounded), {&Mesh::Single().world(), file_bytes});
 }
 
 TEST(OptimizerFiles, EveryLayoutWritesTheSameBytesAndReadsThoseOfEveryOther) {
@@ -92,7 +92,7 @@ TEST(OptimizerFiles, EveryLayoutWritesTheSameBytesAndReadsThoseOfEveryOther) {
           const MeshPlace place = PlaceOf(sizes, world.rank());
           const State mine(config, place, true), read(config, place, false);
           const absl::Status written =
-              WriteOptimizer(checkpoint, mine.Part(config, rounded), file_bytes, world);
+              WriteOptimizer(checkpoint, mine.Part(config, rounded), {&world, file_bytes});
           ASSERT_TRUE(written.ok()) << written;
           const absl::Status status = ReadOptimizer(folder / "one", read.Part(config, rounded));
           ASSERT_TRUE(status.ok()) << status;
