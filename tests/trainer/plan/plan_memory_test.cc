@@ -12,8 +12,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "comm/threads.h"
 #include "gtest/gtest.h"
+#include "kernels/backends/cpu.h"
 #include "tests/model/odd_models.h"
+#include "tests/model/slices.h"
+#include "trainer/plan/counted.h"
 #include "trainer/plan/plan.h"
 #include "trainer/update/step.h"
 
@@ -110,6 +114,52 @@ void ExpectThePlan(TrainPass::Keep keep) {
     absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
   }
   EXPECT_NEAR(planned / taken, 1, 0.05) << planned << " planned, " << taken << " taken; " << pools;
+}
+
+// The processor's, which knows how much of its memory was there at once.
+class CountedCpu final : public kernels::CpuBackend {
+ public:
+  using CpuBackend::CpuBackend;
+  std::shared_ptr<void> Allocate(int64_t bytes) override {
+    std::shared_ptr<void> memory = CpuBackend::Allocate(bytes);
+    bytes_ += bytes;
+    peak_bytes_ = std::max(peak_bytes_, bytes_);
+    void* const begin = memory.get();
+    return {begin, [this, bytes, kept = std::move(memory)](void*) { bytes_ -= bytes; }};
+  }
+  int64_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  int64_t bytes_ = 0, peak_bytes_ = 0;
+};
+
+// An update with numbers, on ranks that send each other messages.
+TEST(PlanMemory, OfARankOfAMeshIsWhatItAllocates) {
+  const ModelConfig config = Parsed(Large());
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  updates.gradient_leaves = 2;
+  const Workload work{.updates = &updates, .tokens = 2 * 64};
+  const Parameters whole = RandomParameters(config);
+  for (const MeshSizes& sizes :
+       {MeshSizes{.dp_replicate = 2}, MeshSizes{.dp_replicate = 1, .dp_shard = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 2}, MeshSizes{.dp_replicate = 1, .tp = 2},
+        MeshSizes{.dp_replicate = 1, .ep = 2}, MeshSizes{.dp_replicate = 1, .cp = 2}}) {
+    ThreadWorld(static_cast<int>(RanksOf(sizes))).Run([&](Communicator& world) {
+      const Mesh mesh = Mesh::Create(sizes, world).value();
+      ThreadPool pool(1);
+      CountedCpu backend(&pool);
+      CausalLm policy(config, Slice(whole, Layout(config, mesh.place())), &backend, /*rounded=*/false, mesh);
+      Optimizer optimizer(&policy);
+      const UpdateMemory memory =
+          EvenUpdate(config, updates, work.longest, work.SizeOn(sizes)).Run(&policy, &optimizer);
+      const auto taken = static_cast<double>(backend.peak_bytes() - memory.workspaces + memory.activations);
+      double planned = 0;  // weights are there before
+      for (const auto& [name, bytes] : UpdatePools(config, work, {.mesh = mesh.place()}))
+        planned += name == "weights" ? 0 : static_cast<double>(bytes);
+      EXPECT_NEAR(planned / taken, 1, 0.1) << MeshText(sizes) << ": " << planned << " planned, " << taken;
+    });
+  }
 }
 
 TEST(PlanMemory, OfAnUpdateIsWhatTheSystemCounts) { ExpectThePlan(TrainPass::Keep::kAll); }
