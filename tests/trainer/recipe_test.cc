@@ -206,9 +206,8 @@ TEST_F(Recipe, ThatDiesAnywhereAndIsResumedHasTheSameDigestAndRepeatsNoMoreThanT
     for (const MetricsLine& line : *lines) {
       const double updates = *line.Find("resume/repeated_updates");
       repeated += static_cast<int64_t>(updates);
-      // checkpoint_every: 1; and the one before may still be on its way to the disk.
-      const bool often = line.stage == "zero" || line.stage == "cold_start";
-      EXPECT_LE(updates, often ? 2 : 6) << line.stage;
+      const bool often = line.stage == "zero" || line.stage == "cold_start";  // checkpoint_every: 1
+      EXPECT_LE(updates, often ? 1 : 3) << line.stage;
     }
   }
   EXPECT_GT(repeated, 0);
