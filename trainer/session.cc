@@ -286,6 +286,9 @@ absl::Status TrainingSession::FinishSave() {
   Communicator& world = context_.mesh->world();
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
   const std::unique_ptr<BackgroundCheckpoint> saved = std::move(saving_);
+  // This start may have lost the folder while the files were written.
+  TEMPER_RETURN_IF_ERROR(
+      AllRanksOk(context_.mesh->is_first() ? context_.lock->Check() : absl::OkStatus(), world));
   TEMPER_RETURN_IF_ERROR(saved->Finish(world));
   world.Announce("has written a checkpoint");
   stalled_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

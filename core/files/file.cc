@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -99,6 +101,25 @@ absl::Status CheckOneName(const std::string& path, const struct stat& info) {
       absl::StrCat(Printable(path, 1000), ": has ", info.st_nlink,
                    " names (hard links), and what is written here would land under all of them: put a copy "
                    "in its place"));
+}
+
+// What `.lock` says of who has the folder, or had it last.
+std::string OwnerIn(int lock_file) {
+  char owner[400] = {};
+  const ssize_t got = Retry([&] { return pread(lock_file, owner, sizeof(owner) - 1, 0); });
+  return got > 0 ? std::string(owner, static_cast<size_t>(got)) : "";
+}
+
+// "process 4711 on n2, start 5f0c01a2b3c4d5e6": no other process is called so.
+std::string ThisOwner() {
+  static const uint64_t word = [] {
+    uint64_t drawn = 0;
+    const bool is_drawn = getrandom(&drawn, sizeof(drawn), 0) == sizeof(drawn);
+    return is_drawn ? drawn : static_cast<uint64_t>(time(nullptr));
+  }();
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrCat("process ", getpid(), " on ", host, ", start ", absl::Hex(word, absl::kZeroPad16));
 }
 
 // Whether the open file or folder is what is at the path.
@@ -356,6 +377,23 @@ absl::Status RecoverDirectory(const std::string& path) {
   return FileExists(name) ? RemoveTree(old) : RenamePath(old, name);
 }
 
+namespace {
+
+// Of the first `bytes` bytes.
+absl::Status PutCopyInPlace(const std::string& path, int64_t bytes) {
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> copy, AtomicFile::Create(path));
+  int64_t at = 0;
+  TEMPER_RETURN_IF_ERROR(ForEachPiece(path, [&](std::string_view piece) {
+    piece = piece.substr(0, static_cast<size_t>(std::min<int64_t>(bytes - at, piece.size())));
+    const absl::Status written = copy->WriteAt(at, piece);
+    at += static_cast<int64_t>(piece.size());
+    return written;
+  }));
+  return copy->Commit();
+}
+
+}  // namespace
+
 absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& path, int64_t offset) {
   const bool is_new = !FileExists(path);
   Descriptor file(Retry([&] {
@@ -371,12 +409,16 @@ absl::StatusOr<std::unique_ptr<AppendFile>> AppendFile::Open(const std::string& 
                                             " were written; it was cut or replaced since"));
   }
   if (offset < 0) offset = info.st_size;
-  if (offset < info.st_size && Retry([&] { return TheDisk().Cut(file.get(), offset); }) != 0) {
-    return SystemError(path, "cut back");
+  if (is_new) {
+    TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(path)));
+    return std::unique_ptr<AppendFile>(new AppendFile(path, file.Release(), offset));
   }
-  if (lseek(file.get(), offset, SEEK_SET) < 0) return SystemError(path, "seek");
-  if (is_new) TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(path)));
-  return std::unique_ptr<AppendFile>(new AppendFile(path, file.Release(), offset));
+  TEMPER_RETURN_IF_ERROR(PutCopyInPlace(path, offset));
+  Descriptor copy(Retry(
+      [&] { return TheDisk().Open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, new_file_mode); }));
+  if (copy.get() < 0) return SystemError(path, "open");
+  if (lseek(copy.get(), offset, SEEK_SET) < 0) return SystemError(path, "seek");
+  return std::unique_ptr<AppendFile>(new AppendFile(path, copy.Release(), offset));
 }
 
 AppendFile::~AppendFile() { close(file_); }
@@ -425,17 +467,14 @@ absl::StatusOr<std::unique_ptr<RunLock>> RunLock::Acquire(const std::string& dir
   const bool folder_taken = !folder_locked && errno == EWOULDBLOCK;
   if (folder_taken || Retry([&] { return flock(file.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return SystemError(path, "lock");
-    char owner[256] = {};
-    const ssize_t got = Retry([&] { return pread(file.get(), owner, sizeof(owner) - 1, 0); });
-    return absl::FailedPreconditionError(absl::StrCat(
-        directory, ": another process works in this folder", got > 0 ? " (" : "", Printable(owner),
-        got > 0 ? ")" : "", "; wait for it, stop it, or choose another folder"));
+    const std::string owner = OwnerIn(file.get());
+    return absl::FailedPreconditionError(
+        absl::StrCat(directory, ": another process works in this folder", owner.empty() ? "" : " (",
+                     Printable(owner.substr(0, owner.find(", start "))), owner.empty() ? "" : ")",
+                     "; wait for it, stop it, or choose another folder"));
   }
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  const std::string owner = absl::StrCat("process ", getpid(), " on ", host);
   if (Retry([&] { return TheDisk().Cut(file.get(), 0); }) != 0) return SystemError(path, "write");
-  TEMPER_RETURN_IF_ERROR(WriteAll(file.get(), owner, path));
+  TEMPER_RETURN_IF_ERROR(WriteAll(file.get(), ThisOwner(), path));
   return std::unique_ptr<RunLock>(new RunLock(directory, file.Release(), folder.Release(), folder_locked));
 }
 
@@ -445,12 +484,20 @@ RunLock::~RunLock() {
 }
 
 absl::Status RunLock::Check() const {
-  const bool there = IsAt(folder_, directory_) && (folder_locked_ || IsAt(file_, directory_ + "/.lock"));
-  if (there) return absl::OkStatus();
+  const std::string path = directory_ + "/.lock";
+  const bool there = IsAt(folder_, directory_) && (folder_locked_ || IsAt(file_, path));
+  if (!there)
+    return absl::FailedPreconditionError(
+        absl::StrCat(Printable(directory_, 1000),
+                     ": was removed, renamed or replaced while this process works in it: nothing more is "
+                     "written there"));
+  // Opened anew, for only so a network file system looks at what another machine wrote.
+  const Descriptor file(Retry([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW); }));
+  const std::string owner = file.get() < 0 ? "" : OwnerIn(file.get());
+  if (owner.empty() || owner == ThisOwner()) return absl::OkStatus();
   return absl::FailedPreconditionError(
-      absl::StrCat(Printable(directory_, 1000),
-                   ": was removed, renamed or replaced while this process works in it: nothing more is "
-                   "written there"));
+      absl::StrCat(Printable(directory_, 1000), ": is another's by now (", Printable(owner),
+                   "): this process was stopped or cut off, and writes nothing more there"));
 }
 
 absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Status(std::string_view)> piece) {

@@ -89,11 +89,11 @@ class AtomicDirectory {
 absl::Status RecoverDirectory(const std::string& path);
 
 // A file that only grows, is no link and has one name. Not thread safe. A failed Append leaves nothing
-// half-written: the file is cut back. One that was removed, renamed or replaced since it was opened is an
-// error of Append and Sync.
+// half-written: the file is cut back. One that was removed, renamed, replaced or opened by another since is
+// an error of Append and Sync.
 class AppendFile {
  public:
-  // Opens or makes `path`. offset >= 0 first cuts the file to that many bytes (an error if it has fewer).
+  // Makes `path`, or puts a copy in its place and opens that. offset >= 0: of so many bytes (else an error).
   static absl::StatusOr<std::unique_ptr<AppendFile>> Open(const std::string& path, int64_t offset = -1);
   ~AppendFile();
   absl::Status Append(std::string_view bytes);
@@ -117,8 +117,8 @@ class RunLock {
  public:
   static absl::StatusOr<std::unique_ptr<RunLock>> Acquire(const std::string& directory);
   ~RunLock();
-  // Whether the folder is still at its path. Where it was removed, renamed or replaced, or nothing but the
-  // `.lock` could be locked (some network file systems) and that is another: FailedPrecondition.
+  // Whether the folder is still at its path, and this process the last to have it. Where it was removed,
+  // renamed or replaced (`.lock`, where no more could be locked), or another has it: FailedPrecondition.
   absl::Status Check() const;
 
  private:

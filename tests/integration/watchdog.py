@@ -3,7 +3,7 @@
 """The watchdog through the program (configs/tiny/short.yaml under mpirun, deadline 3 s): a rank that is stopped in a rollout, an update,
 the writing of a checkpoint or an evaluation is named, with machine and what it was at, on standard error, in `temper status`
 and in the journal, and all end with 75 in time; a slow rank and a job that sleeps as a whole are left alone. What goes on ends with the
-digest of one rank.
+digest of one rank. A start that was stopped, and goes on after another one has finished the run in a folder without locks, commits nothing.
 
 Usage: watchdog.py TEMPER [--all]     Needs cc and mpirun. A quick set, or with --all every phase, first rank and others, and dead
 ranks. Takes 40 s or 3 minutes.
@@ -101,6 +101,31 @@ def slow(temper, run, whole):
     check(not (run / ".watch").exists(), "the folder of signs is left")
 
 
+def snapshot(run):
+    """What counts of a run, byte for byte."""
+    return {path: path.read_bytes() for path in sorted(run.rglob("*"))
+            if path.is_file() and path.name not in ("status.json", ".lock", "report.html")}
+
+
+def stale(temper, folder, run, whole):
+    """Split brain: one start sleeps, another one takes the folder and finishes; the first wakes up."""
+    environment = dict(ENVIRONMENT, LD_PRELOAD=str(folder / "kill_at.so"), NO_LOCKS="1")
+    command = [temper, "run", RECIPE, "--run-dir", str(run)]
+    old = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not list(run.glob("base/checkpoints/step-*")):
+        check(old.poll() is None, "it ended early")
+        time.sleep(0.02)
+    os.kill(old.pid, signal.SIGSTOP)
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    left = snapshot(run)
+    os.kill(old.pid, signal.SIGCONT)
+    _, said = old.communicate(timeout=120)
+    check(old.returncode == 2 and ("is another's by now" in said or "was removed, renamed or replaced" in said), f"{old.returncode}: {said}")
+    now = snapshot(run)
+    check(now == left, f"the stale start changed {[str(path) for path in now if now[path] != left.get(path)]}")
+    check(digest(temper, run) == whole, "another digest")
+
+
 def main():
     temper, faults = os.path.abspath(sys.argv[1]), ALL if "--all" in sys.argv else QUICK
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -112,6 +137,8 @@ def main():
         whole = digest(temper, folder / "whole")
         slow(temper, folder / "slow", whole)
         print(f"a slow rank, a job that sleeps: left alone, {whole.strip()[:12]}", flush=True)
+        stale(temper, folder, folder / "stale", whole)
+        print("a start that slept while another one finished the run: commits nothing", flush=True)
         for i, fault in enumerate(faults):
             run = folder / str(i)
             took, why = lost(temper, folder, run, fault)

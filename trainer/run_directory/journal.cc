@@ -106,10 +106,11 @@ absl::Status Journal::Add(const std::string& event, Json fields) {
 void Journal::End(const absl::Status& status) {
   if (file_ == nullptr) return;
   const char* const how = status.ok() ? "finished" : absl::IsCancelled(status) ? "stopped" : "failed";
-  WriteStatus(last_);
   const absl::Status written =
       Add("end", {{"how", how}, {"why", Printable(std::string(status.message()), 1000)}});
-  if (!written.ok()) LogWarning(written.message());
+  if (!written.ok())
+    return LogWarning(written.message());  // it is another start's by now, or the disk is full
+  WriteStatus(last_);
 }
 
 void Journal::SignOfLife(const Progress::State& at) {

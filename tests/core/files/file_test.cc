@@ -313,6 +313,25 @@ TEST_F(Files, ASecondProcessIsToldWhoHasTheFolderAndGetsItWhenTheFirstDies) {
   close(ready[1]);
 }
 
+// As on a machine that was cut off and whose lock was given to another one: there is no lock between the two.
+TEST_F(Files, WhoseFolderAnotherProcessHadSinceCommitsNothing) {
+  auto lock = RunLock::Acquire(root_);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  auto lines = AppendFile::Open(At("lines"));
+  ASSERT_TRUE(lines.ok() && (*lines)->Append("mine\n").ok());
+  EXPECT_TRUE((*lock)->Check().ok());
+  std::ofstream(At(".lock")) << "process 7 on elsewhere, start 0123456789abcdef";
+  EXPECT_THAT(
+      Message((*lock)->Check()),
+      AllOf(StartsWith(root_ + ": is another's by now (process 7 on elsewhere"), Not(HasSubstr("\n"))));
+  auto others = AppendFile::Open(At("lines"));
+  ASSERT_TRUE(others.ok()) << others.status();
+  EXPECT_THAT(Message((*lines)->Append("late\n")), HasSubstr("was removed, renamed or replaced"));
+  EXPECT_TRUE((*others)->Append("theirs\n").ok());
+  EXPECT_FALSE((*lines)->Sync().ok());
+  EXPECT_EQ(*ReadFile(At("lines")), "mine\ntheirs\n");
+}
+
 TEST_F(Files, LinksAreNotWrittenThrough) {
   ASSERT_TRUE(WriteFileAtomic(At("mine"), "kept").ok());
   const std::string says = "is a link, and what is written here could land anywhere";
