@@ -46,8 +46,9 @@ WORD Double Log(Double x) {
   }
   const Double one = SetDouble(1.0);
   const Double s = Div(Sub(m, one), Add(m, one)), s2 = Mul(s, s);
-  Double series = Div(one, SetDouble(21.0));
-  for (int k = 19; k >= 3; k -= 2) series = Add(Mul(series, s2), Div(one, DoubleOfInteger(k)));
+  Double series = SetDouble(1.0 / 21.0);
+  UNROLL_ALL
+  for (int k = 19; k >= 3; k -= 2) series = Add(Mul(series, s2), SetDouble(1.0 / k));
   const Double twice = Mul(SetDouble(2.0), s);
   const Double ln_m = Add(twice, Mul(twice, Mul(s2, series)));
   const Double e = DoubleOfInteger(exponent);

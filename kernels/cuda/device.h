@@ -7,7 +7,7 @@
 // Where:      Thread() Lane() Warp() Block()
 // Together:   Sync() of a block, WarpSync() of a warp: of all of its threads, and memory written before is
 //             seen after. ShuffleXor(x, mask), ShuffleFrom(x, lane), Ballot(b): all lanes of a warp come.
-//             LowestBit(mask).
+//             LowestBit(mask), CountBits(mask).
 // Memory:     Global<T>, Rows<T>, Shared<T> (SHARED(T, name, count)): At(i), Put(i, x); Read<N>(from, i),
 //             Write(to, i, numbers): N neighbours at once, aligned to their size.
 // Copies:     CopyAsync<N>(to, from, count): N numbers of 4 bytes to shared memory, aligned to their size,
@@ -17,7 +17,9 @@
 // Arithmetic: on Float and Double, which have no operators, by IEEE rounding to nearest: Fma Add Sub Mul Div
 //             Sqrt Round; Max(a, b) is a > b ? a : b, Min likewise; Less Equal Select Neg Abs; BitsOf,
 //             FromBits; Widen, Narrow; OfInteger.
-// Atomics:    AtomicMax, AtomicOr: on integers alone, whose order cannot be seen.
+// Atomics:    AtomicMax, AtomicOr, AtomicAdd: on integers alone, whose order cannot be seen. AtomicAdd gives
+// what
+//             was there, in an order that nobody knows: sort what is placed by it.
 #pragma once
 
 #include <stdint.h>

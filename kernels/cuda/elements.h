@@ -53,6 +53,23 @@ WORD void ForElements(const Place& place, const Body& body) {
   }
 }
 
+// `Op::Of` on each N neighbours of some rows.
+template <typename Op, int N>
+struct ElementKernel {
+  static constexpr int kThreads = kElementThreads, kBlocks = 6;
+  using Args = typename Op::Args;
+  WORD static void Run(const Args& args) {
+    const Place place = PlaceOf<N>(args.cols);
+    ForElements<N>(place, [&](int column) { Op::template Of<N>(args, place.row, column); });
+  }
+};
+template <typename Op>
+void LaunchElements(Stream& stream, const typename Op::Args& args, bool wide) {
+  const int64_t rows = args.rows, cols = args.cols;
+  wide ? Launch<ElementKernel<Op, 4>>(stream, rows * BlocksOfRow<4>(cols), args)
+       : Launch<ElementKernel<Op, 1>>(stream, rows * BlocksOfRow<1>(cols), args);
+}
+
 // What threads met in the numbers that they took: something wrong, and the bits of the largest size.
 struct Met {
   bool bad = false;

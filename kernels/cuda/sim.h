@@ -37,6 +37,7 @@ T ShuffleXor(T x, int mask) {
   return ShuffleFrom(x, Lane() ^ mask);
 }
 inline uint32_t Ballot(bool b) { return Now().Ballot(b); }
+inline uint32_t CountBits(uint32_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
 inline int LowestBit(uint32_t mask) { return std::countr_zero(mask); }
 
 // A pointer that knows where its memory ends.
@@ -161,6 +162,13 @@ inline void AtomicMax(const Global<uint32_t>& to, int64_t i, uint32_t x) {
 inline void AtomicOr(const Global<uint32_t>& to, int64_t i, uint32_t x) {
   to.Check(i, 1, Access::kAtomic);
   to.data()[i] |= x;
+}
+
+inline uint32_t AtomicAdd(const Shared<uint32_t>& to, int64_t i, uint32_t x) {
+  to.Check(i, 1, Access::kAtomic);
+  const uint32_t before = to.data()[i];
+  to.data()[i] += x;
+  return before;
 }
 
 inline Float Set(float x) { return {x}; }

@@ -29,6 +29,10 @@ WORD uint64_t ShuffleXor(uint64_t x, int mask) {
 WORD int ShuffleXor(int x, int mask) { return __shfl_xor_sync(~0u, x, mask); }
 WORD int ShuffleFrom(int x, int lane) { return __shfl_sync(~0u, x, lane); }
 WORD uint32_t Ballot(bool b) { return __ballot_sync(~0u, b); }
+WORD uint32_t CountBits(uint32_t mask) { return static_cast<uint32_t>(__popc(mask)); }
+WORD uint64_t ShuffleFrom(uint64_t x, int lane) {
+  return __shfl_sync(~0u, static_cast<unsigned long long>(x), lane);
+}
 WORD int LowestBit(uint32_t mask) { return __ffs(static_cast<int>(mask)) - 1; }
 
 template <typename T>
@@ -124,6 +128,10 @@ WORD void CopyWait() {
 
 WORD void AtomicMax(const Global<uint32_t>& to, int64_t i, uint32_t x) { atomicMax(to.data() + i, x); }
 WORD void AtomicOr(const Global<uint32_t>& to, int64_t i, uint32_t x) { atomicOr(to.data() + i, x); }
+
+WORD uint32_t AtomicAdd(const Shared<uint32_t>& to, int64_t i, uint32_t x) {
+  return atomicAdd(to.data() + i, x);
+}
 
 WORD_HOST Float Set(float x) { return {x}; }
 WORD Float Fma(Float a, Float b, Float c) { return {__fmaf_rn(a.raw, b.raw, c.raw)}; }

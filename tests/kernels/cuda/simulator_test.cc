@@ -30,6 +30,8 @@ enum class Bug {
   kBlockReadsWhatAnotherWrites,
   kRaceInsideWarp,
   kReadsWhatNobodyWrote,
+  kCountsWithoutAtomics,
+  kReadsCountsTooSoon,
 };
 
 constexpr int kTile = 64, kTiles = 4;
@@ -79,6 +81,16 @@ struct Reverse {
       tiles.Put(Thread(), Set(1.0f));
       tiles.At(Thread() ^ 1);
     }
+    SHARED(uint32_t, counts, 2);
+    if (Thread() < 2) counts.Put(Thread(), 0);
+    Sync();
+    if (kBug == Bug::kCountsWithoutAtomics) {
+      counts.Put(Thread() % 2, counts.At(Thread() % 2) + 1);
+    } else {
+      AtomicAdd(counts, Thread() % 2, 1);
+    }
+    if (kBug != Bug::kReadsCountsTooSoon) Sync();
+    if (counts.At(Thread() % 2) != kTile / 2) args.out.Put(first + Thread(), Set(-1.0f));
     if (kBug == Bug::kReadsWhatNobodyWrote) {
       SHARED(float, never, kTile);
       args.out.Put(first + Thread(), never.At(Thread()));
@@ -120,6 +132,11 @@ TEST(Simulator, AMissingBarrierIsARaceUnderEveryStream) {
   EXPECT_THAT(Said<Bug::kNoBarrierBehindWait>(), Each(HasSubstr("of shared memory tiles ")));
   EXPECT_THAT(Said<Bug::kNoBarrierBeforeRefill>(), Each(HasSubstr("of shared memory tiles ")));
   EXPECT_THAT(Said<Bug::kRaceInsideWarp>(), Each(HasSubstr("with no barrier between them")));
+}
+
+TEST(Simulator, CountsWithoutAtomicsOrReadBeforeABarrierAreRaces) {
+  EXPECT_THAT(Said<Bug::kCountsWithoutAtomics>(), Each(HasSubstr("of shared memory counts ")));
+  EXPECT_THAT(Said<Bug::kReadsCountsTooSoon>(), Each(HasSubstr("of shared memory counts ")));
 }
 
 TEST(Simulator, AWaitThatEndsTooSoonIsCaught) {
