@@ -139,25 +139,12 @@ void CheckShape(const RouteShape& s) {
                s.top_k, " of ", s.experts, " experts, ", s.top_groups, " of ", s.groups, " groups");
 }
 
-// The ranges of experts that are a rank's: of the tree over kChunks of them one subtree.
-struct Ranges {
-  int first = 0, count = kChunks;
-};
 int64_t RangeEdge(const RouteShape& s, int range) { return int64_t{range} * s.experts / kChunks; }
-Ranges RangesOf(const RouteShape& s) {
-  if (s.end == 0) return {};
-  for (int count = kChunks; count > 0; count /= 2) {
-    for (int first = 0; first < kChunks; first += count) {
-      if (RangeEdge(s, first) == s.begin && RangeEdge(s, first + count) == s.end) return {first, count};
-    }
-  }
-  TEMPER_CHECK(false, "experts [", s.begin, ", ", s.end, ") of ", s.experts, " are no whole ranges");
-}
 
 // What CombineExperts and ScatterExperts share; without `weighted` each entry counts as it is.
 struct CombineTask {
   const RouteShape& shape;
-  Ranges ranges;
+  ExpertRanges ranges;
   const Routing& routing;
   bool weighted;
   Matrix y, shared, residual, out;
@@ -212,6 +199,16 @@ void CombineRows(const CombineTask& task, ThreadPool& pool) {
 }
 
 }  // namespace
+
+ExpertRanges RangesOf(const RouteShape& s) {
+  if (s.end == 0) return {0, kChunks};
+  for (int count = kChunks; count > 0; count /= 2) {
+    for (int first = 0; first < kChunks; first += count) {
+      if (RangeEdge(s, first) == s.begin && RangeEdge(s, first + count) == s.end) return {first, count};
+    }
+  }
+  TEMPER_CHECK(false, "experts [", s.begin, ", ", s.end, ") of ", s.experts, " are no whole ranges");
+}
 
 void SortEntries(const RouteShape& shape, int64_t rows, Routing* to) {
   Routing& routing = *to;

@@ -28,6 +28,13 @@ struct RouteShape {
   }
 };
 
+// The ranges of experts (of kChunks, see CombineExpertsTask) that are this rank's: a subtree of the tree over
+// them. Experts that are no whole ranges are a broken invariant.
+struct ExpertRanges {
+  int first = 0, count = 0;
+};
+ExpertRanges RangesOf(const RouteShape& shape);
+
 // Who goes where: slot (row, i) is a row's i-th choice, and the entries are the slots of this rank's experts,
 // expert by expert, each expert's in ascending (row, slot) order. Expert e's are entries [offsets[e],
 // offsets[e+1]). The arrays are the backend's memory and the maker's; offsets, which cut the products, are

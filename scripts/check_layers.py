@@ -43,7 +43,7 @@ DOORS = {
     "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
     "kernels/backends": "counting.h cpu.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
-    "kernels/cuda": "adamw.h attention.h gradient_sum.h products.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
+    "kernels/cuda": "adamw.h attention.h gradient_sum.h products.h route.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
     "comm": "check.h communicator.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h config/ files/",
     "model/blocks": "blocks.h rope.h shared_sequence.h",
