@@ -24,14 +24,14 @@ inline int64_t SampleScratchBytes(int64_t rows, int64_t vocab) {
   return rows * (8 * ((vocab + kSampleBlock - 1) / kSampleBlock) + 8 * kChunks + 8 * vocab);
 }
 
-#define TEMPER_DEVICE_SAMPLE(DEVICE)                                                                     \
-  namespace DEVICE {                                                                                     \
-  /* A block a row. The entropy's chain of f64 over 1/16 of the row bounds it, 8 clocks a step: 40 us of \
-     129,280 logits for up to 528 rows, in which the exponentials hide; a token then takes 15 us more,   \
-     blocks and the chain in one. top-k: 3 or more walks through the row in the cache, 20 us. top-p: the            \
-     same and 15 us of sorting and adding for each 512 ids that it keeps. Memory: 20 bytes a logit, 10% of               \
-     what there is at 64 rows. */                                                                                       \
-  void Sample(const DeviceSampleTask& task, Stream& stream);                                             \
+#define TEMPER_DEVICE_SAMPLE(DEVICE)                                                                       \
+  namespace DEVICE {                                                                                       \
+  /* A block a row. The entropy's chain of f64 over 1/16 of the row bounds it, 8 clocks a step: 40 us of   \
+     129,280 logits for up to 528 rows, in which the exponentials hide; a token then takes 15 us more,     \
+     blocks and the chain in one. top-k: 3 or more walks through the row in the cache, 20 us. top-p: the   \
+     same and 15 us of sorting and adding for each 512 ids that it keeps. Memory: 20 bytes a logit, 10% of \
+     what there is at 64 rows. */                                                                          \
+  void Sample(const DeviceSampleTask& task, Stream& stream);                                               \
   }
 TEMPER_DEVICE_SAMPLE(sim)
 TEMPER_DEVICE_SAMPLE(sm90)
