@@ -16,14 +16,12 @@ namespace {
 // memory.
 constexpr int64_t kPackLimitBytes = int64_t{512} << 20;
 
-// Units of less than this part of the largest are small: a norm's alone.
-constexpr int64_t kSmallPart = 16;
-constexpr int kUnitTag = 9, kSmallUnitTag = 10;
+constexpr int kUnitTag = 9, kNormTag = 10;
 
 }  // namespace
 
-UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks)
-    : kept_(*kept), backend_(*backend), ranks_(*ranks), at_(kept->list().size()) {
+UnitGather::UnitGather(const Parameters* kept, int64_t norm, kernels::Backend* backend, Communicator* ranks)
+    : kept_(*kept), norm_(norm), backend_(*backend), ranks_(*ranks), at_(kept->list().size()) {
   TEMPER_CHECK(backend->host_memory(), "weights are shared out in the host's memory only");
   for (const LayoutUnit& unit : kept_.layout().units()) {
     int64_t bytes = 0;
@@ -40,7 +38,6 @@ UnitGather::UnitGather(const Parameters* kept, kernels::Backend* backend, Commun
         half.edges.push_back(ByteOf(unit, half.experts, ShareOf(elements, rank, ranks_.size()).begin));
     }
     sizes_.push_back(bytes);
-    largest_ = std::max(largest_, bytes);
   }
 }
 
@@ -65,12 +62,18 @@ int64_t UnitGather::ByteOf(const LayoutUnit& unit, bool experts, int64_t element
 }
 
 size_t UnitGather::PlaceFor(int64_t unit) const {
-  if (sizes_[unit] < largest_ / kSmallPart) return kSmall;
+  if (unit == norm_) return kNorm;
   const size_t other = 1 - current_large_;
   return places_[current_large_].unit == unit ? current_large_ : other;
 }
 
 void UnitGather::Begin(int64_t unit) {
+  TEMPER_CHECK(PlaceFor(unit) != current_, "unit ", unit, " would come to where unit ",
+               places_[current_].unit, " is computed with");
+  Start(unit);
+}
+
+void UnitGather::Start(int64_t unit) {
   const size_t number = PlaceFor(unit);
   Place& place = places_[number];
   if (place.unit == unit) return;
@@ -99,15 +102,15 @@ void UnitGather::Begin(int64_t unit) {
       const int to = (rank + distance) % ranks, from = (rank + ranks - distance) % ranks;
       place.moving.push_back(
           ranks_.Start({bytes + half.edges[rank], length(rank), to, bytes + half.edges[from], length(from),
-                        from, number == kSmall ? kSmallUnitTag : kUnitTag}));
+                        from, number == kNorm ? kNormTag : kUnitTag}));
     }
   }
 }
 
 void UnitGather::Gather(int64_t unit) {
-  Begin(unit);
+  Start(unit);
   current_ = PlaceFor(unit);
-  if (current_ != kSmall) current_large_ = current_;
+  if (current_ != kNorm) current_large_ = current_;
   Finish(&places_[current_]);
 }
 
@@ -182,7 +185,6 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
 }
 
 void Weights::ShareOut(int64_t layers, Communicator* ranks) {
-  gather_ = std::make_unique<UnitGather>(&computed(), backend_, ranks);
   layer_units_.resize(layers, kNone);
   const Layout& layout = parameters_.layout();
   const int64_t norm = layout.Find("model.norm.weight"), embedding = layout.Find("model.embed_tokens.weight");
@@ -195,6 +197,7 @@ void Weights::ShareOut(int64_t layers, Communicator* ranks) {
     if (has(embedding)) embedding_unit_ = unit;
     if (has(head_entry_)) head_unit_ = unit;
   }
+  gather_ = std::make_unique<UnitGather>(&computed(), norm_unit_, backend_, ranks);
 }
 
 void Weights::Acquire(int64_t unit, int64_t next) {

@@ -16,17 +16,18 @@
 namespace temper {
 
 // Brings units of the layout (LayoutUnit) together from the ranks that share them out (Mesh::sharers): the
-// one that is computed with and, while it is, the next one, so that there are two at a time; and small ones
-// beside them. What is not trained is on every rank anyway.
+// one that is computed with and, while it is, the next one, so that there are two at a time; and the norm
+// behind the last layer beside them. What is not trained is on every rank anyway.
 class UnitGather {
  public:
   // What this rank keeps of the weights that are computed with; all three outlive it. The host's memory only.
-  UnitGather(const Parameters* kept, kernels::Backend* backend, Communicator* ranks);
+  // `norm`: the unit of that norm alone; negative: none of the units is.
+  UnitGather(const Parameters* kept, int64_t norm, kernels::Backend* backend, Communicator* ranks);
 
   // Collective: every rank asks for the same units in the same order. The unit is here when it returns. One
   // that lies here still, or is on its way, is not sent again.
   void Gather(int64_t unit);
-  // Likewise, but it is only on its way: not where a unit lies that was gathered last.
+  // Likewise, but it is only on its way, and what was gathered last stays.
   void Begin(int64_t unit);
   // Moves on what is on its way.
   void Poll();
@@ -52,7 +53,7 @@ class UnitGather {
     std::vector<std::unique_ptr<Communicator::Moving>> moving = {};
     std::optional<TraceSpan> span = {};
   };
-  static constexpr size_t kSmall = 2;  // the place for small ones
+  static constexpr size_t kNorm = 2;  // the norm's place
   // Whether the entry is of that half, and shared out.
   bool IsOf(int64_t entry, bool experts) const;
   // Where in a unit's bytes the trained element `element` of a half begins.
@@ -60,17 +61,18 @@ class UnitGather {
   int64_t ElementBytes(int64_t entry) const;
   // Where it lies, or is to.
   size_t PlaceFor(int64_t unit) const;
+  void Start(int64_t unit);
   void Finish(Place* place);
 
   const Parameters& kept_;
+  const int64_t norm_;
   kernels::Backend& backend_;
   Communicator& ranks_;
   std::vector<int64_t> at_;                  // of each entry, in its unit
   std::vector<std::array<Half, 2>> halves_;  // of each unit
   std::vector<int64_t> sizes_;               // likewise, in bytes
-  int64_t largest_ = 0;
   std::array<Place, 3> places_;
-  size_t current_ = 0, current_large_ = 0;  // what was gathered last, and that is not small
+  size_t current_ = 0, current_large_ = 0;  // what was gathered last, and that is not the norm
 };
 
 // Where the gradients of units are made, and who takes them when a unit's way back is over.

@@ -7,6 +7,7 @@
 #include "core/status.h"
 #include "model/files/hugging_face.h"
 #include "model/policy.h"
+#include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/sums.h"
 
 namespace temper {
@@ -30,6 +31,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   const StageContext& context = session.context();
   const std::string name = absl::StrFormat("reference-%06d", session.state().step);
   Communicator& world = context.mesh->world();
+  world.Announce("writes a reference", OnSlowDisk(4 * session.model().weights().TrainedFloats()));
   absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
   if (context.mesh->is_first()) files = AtomicDirectory::Create(context.directory + "/" + name);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
@@ -39,6 +41,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
       WritePolicy(session.model().config(), session.model().weights().computed(), "", temporary, {&world}));
   TEMPER_ASSIGN_OR_RETURN(session.mutable_state().reference_checksums, SumsOfFolder(temporary, world));
   TEMPER_RETURN_IF_ERROR(AllRanksOk(context.mesh->is_first() ? (*files)->Commit() : absl::OkStatus(), world));
+  world.Announce("has written a reference");
   session.mutable_state().reference = name;
   std::vector<Parameter>& mine = model_->parameters().list();
   const std::vector<Parameter>& theirs = session.model().weights().computed().list();

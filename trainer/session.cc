@@ -107,7 +107,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
                             updates.gradient_bits, updates.long_sequence_tokens};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
-  if (context.mesh->is_first()) TEMPER_RETURN_IF_ERROR(session->CheckRoom());
+  if (context.mesh->is_first() && !session->finished()) TEMPER_RETURN_IF_ERROR(session->CheckRoom());
   return session;
 }
 
@@ -196,6 +196,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   if (context_.watchdog != nullptr) context_.watchdog->Step();
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
+  stops_ = stop;
   // So is whether to keep it: the first rank's clock decides.
   absl::StatusOr<bool> wanted = false;
   if (context_.mesh->is_first()) wanted = CheckpointDue(figures);
@@ -209,6 +210,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
 }
 
 absl::Status TrainingSession::Stopped() {
+  stops_ = true;
   if (state_.step > saved_step_) TEMPER_RETURN_IF_ERROR(Save());
   TEMPER_RETURN_IF_ERROR(FinishSave());
   const std::string name = absl::StrCat("stopped on request, stage ", context_.stage->name);
@@ -299,7 +301,7 @@ absl::Status TrainingSession::FinishSave() {
       context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", saved->step()}}));
   TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory, state_.reference));
   TEMPER_RETURN_IF_ERROR(CheckThere(context_, state_));
-  return finished() ? absl::OkStatus() : CheckRoom();
+  return finished() || stops_ ? absl::OkStatus() : CheckRoom();
 }
 
 bool TrainingSession::InBackgroundHere() {
@@ -313,11 +315,12 @@ bool TrainingSession::InBackgroundHere() {
 
 absl::Status TrainingSession::CheckRoom() const {
   const std::string directory = CheckpointsDirectory(context_.directory);
-  const int64_t needed = BytesOfCheckpoint(*model_), free = FreeBytes(directory);
-  if (free >= needed) return absl::OkStatus();
+  const int64_t needed = BytesOfCheckpoint(*model_);
+  const std::optional<int64_t> free = FreeBytes(directory);
+  if (!free || *free >= needed) return absl::OkStatus();
   return absl::ResourceExhaustedError(absl::StrCat(
       Printable(directory, 1000), ": the disk is full: the next checkpoint takes ", MebibytesText(needed),
-      ", and ", MebibytesText(free), " are free: make room for ", MebibytesText(needed - free), " more; ",
+      ", and ", MebibytesText(*free), " are free: make room for ", MebibytesText(needed - *free), " more; ",
       saved_step_ > 0 ? absl::StrCat("all up to update ", saved_step_, " is saved")
                       : std::string("nothing of this stage was trained yet")));
 }

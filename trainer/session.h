@@ -104,6 +104,7 @@ class TrainingSession {
   std::chrono::steady_clock::time_point started_, saved_;
   double seconds_before_ = 0;
   int64_t repeated_updates_ = 0;
+  bool stops_ = false;  // on request: there is no next checkpoint
 };
 
 }  // namespace temper

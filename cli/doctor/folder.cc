@@ -46,10 +46,11 @@ absl::StatusOr<absl::Duration> SyncTime(const std::string& path) {
 }
 
 Finding Room(const std::string& folder) {
-  const int64_t free = FreeBytes(folder);
-  const std::string text = absl::StrCat(Printable(folder, 1000), ": ", MebibytesText(free), " are free");
-  return {"room", free < kLittle ? Finding::kWarn : Finding::kOk,
-          free < kLittle
+  const std::optional<int64_t> free = FreeBytes(folder);
+  if (!free) return {"room", Finding::kOk, Printable(folder, 1000) + ": does not say how much is free"};
+  const std::string text = absl::StrCat(Printable(folder, 1000), ": ", MebibytesText(*free), " are free");
+  return {"room", *free < kLittle ? Finding::kWarn : Finding::kOk,
+          *free < kLittle
               ? text + ": little for checkpoints (12 to 16 bytes a parameter each, three at a time)"
               : text};
 }

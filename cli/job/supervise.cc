@@ -36,7 +36,7 @@ struct SuperviseOptions {
   std::string run_dir;
   int64_t failures = 3;
   double silent_minutes = 30;
-  double start_minutes = 5;
+  double start_minutes = 15;
   double stop_seconds = 25;
   double launcher_seconds = 10;
   double pause_seconds = 1;
@@ -49,14 +49,15 @@ struct SuperviseOptions {
     v.Field("failures", failures,
             "Ends after so many starts in a row that left no new sample, checkpoint or stage.",
             Between(1, 1'000'000));
-    v.Field("silent_minutes", silent_minutes,
-            "Nothing new in the run's folder for so long, not even a sign of life: the ranks are killed and "
-            "started again. What ranks find of each other is sooner (deadline_minutes). 0: never.",
-            Between(0.0, 1e6));
+    v.Field(
+        "silent_minutes", silent_minutes,
+        "Nothing new in the run's folder for so long, not even a sign of life: the ranks are killed and "
+        "started again. What ranks find of each other is sooner (deadline_minutes). One rank alone is not "
+        "judged. 0: never.",
+        Between(0.0, 1e6));
     v.Field("start_minutes", start_minutes,
             "A start that shows no first sign in the folder for so long is killed: a launcher that cannot "
-            "reach a "
-            "machine may wait for ever. 0: never.",
+            "reach a machine may wait for ever. 0: never.",
             Between(0.0, 1e6));
     v.Field("stop_seconds", stop_seconds,
             "How long ranks that are asked to stop may take before they are killed: less than what this "
@@ -94,11 +95,20 @@ size_t WhatLasts(const std::string& run_directory) {
   return all;
 }
 
+// Which only a rank that others watch writes, and does all the time.
+std::string FirstRanksPulse(const std::string& run_directory) {
+  return WatchDirectory(run_directory) + "/rank-0000";
+}
+
 // What changes as long as a run lives.
-size_t SignsOf(const std::string& run_directory) {
+std::vector<std::string> SignsOfLife(const std::string& run_directory) {
+  return {StatusPath(run_directory), JournalPath(run_directory), MetricsPath(run_directory),
+          FirstRanksPulse(run_directory)};
+}
+
+size_t SignsOf(const std::vector<std::string>& paths) {
   size_t all = 0;
-  for (const std::string& path : {StatusPath(run_directory), JournalPath(run_directory),
-                                  MetricsPath(run_directory), WatchDirectory(run_directory) + "/rank-0000"}) {
+  for (const std::string& path : paths) {
     struct stat info;
     if (stat(path.c_str(), &info) != 0) continue;
     all += std::hash<std::string>()(absl::StrCat(path, " ", info.st_ino, " ", info.st_size, " ",
@@ -152,13 +162,18 @@ class Supervisor {
   // Until it has ended: what it said last. `found_before`: of an earlier start.
   absl::StatusOr<int> OneStart(const std::string& found_before) {
     TEMPER_ASSIGN_OR_RETURN(KeptChild child, KeptChild::Start(Command()));
-    size_t signs = SignsOf(run_);
+    size_t signs = SignsOf(SignsOfLife(run_));
+    const size_t pulse = SignsOf({FirstRanksPulse(run_)});
+    bool is_watched = false;  // a rank alone may be silent for as long as an update takes
     begun_ = false;
     absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration();
     absl::Time looked = absl::Now(), asked_at = absl::InfiniteFuture();
     for (;;) {
       const KeptChild::Event event = child.Wait(kBetweenChecks);
-      if (event.code) return *event.code;
+      if (event.code) {
+        asked_ |= event.asked;
+        return *event.code;
+      }
       const absl::Time now = absl::Now();
       // Time for which this process was stopped is nobody's silence.
       const absl::Duration passed = std::clamp(now - looked, absl::ZeroDuration(), 4 * kBetweenChecks);
@@ -172,10 +187,11 @@ class Supervisor {
       const std::string found = FoundStart();
       found_for = found.empty() || found == found_before ? absl::ZeroDuration() : found_for + passed;
       if (found_for > absl::Seconds(options_.launcher_seconds)) return Kill("their watchdog ended them");
-      const size_t signs_now = SignsOf(run_);
+      const size_t signs_now = SignsOf(SignsOfLife(run_));
+      is_watched |= SignsOf({FirstRanksPulse(run_)}) != pulse;
       silent = signs_now == signs ? silent + passed : absl::ZeroDuration();
       begun_ |= signs_now != std::exchange(signs, signs_now);
-      const double limit = begun_ ? options_.silent_minutes : options_.start_minutes;
+      const double limit = !begun_ ? options_.start_minutes : is_watched ? options_.silent_minutes : 0;
       if (limit > 0 && silent > absl::Minutes(limit))
         return Kill(begun_ ? "the run's folder has shown no sign of life" : "it has not begun");
     }
@@ -234,11 +250,12 @@ class Supervisor {
   bool WasStopped(int code, const std::string& found_before) const {
     if (FileExists(StopPath(run_))) return true;
     if (code != kStoppedExit || FoundStart() != found_before) return false;
+    // One that was asked before it began has written nothing.
     const auto journal = ReadJournal(run_);
-    if (!journal.ok() || journal->empty()) return false;
+    if (!journal.ok() || journal->empty()) return journal.ok();
     const Json& last = journal->back();
-    return GetString(last, "event", "", "").value_or("") == "end" &&
-           GetString(last, "how", "", "").value_or("") == "stopped";
+    return GetString(last, "event", "", "").value_or("") != "end" ||
+           GetString(last, "how", "", "").value_or("") != "failed";
   }
 
   bool Pause(int64_t vain) {

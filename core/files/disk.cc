@@ -39,12 +39,14 @@ int Disk::RemoveFolder(const std::string& path) { return rmdir(path.c_str()); }
 
 int Disk::RemoveFile(const std::string& path) { return unlink(path.c_str()); }
 
-int64_t FreeBytes(const std::string& folder) {
+std::optional<int64_t> FreeBytes(const std::string& folder) {
   struct statvfs system;
-  if (statvfs(folder.c_str(), &system) == 0)
+  if (statvfs(folder.c_str(), &system) == 0) {
+    if (system.f_blocks == 0) return std::nullopt;  // some file systems in user space do not say
     return static_cast<int64_t>(system.f_bavail) * static_cast<int64_t>(system.f_frsize);
+  }
   const size_t slash = folder.rfind('/');
-  if (errno != ENOENT || slash == folder.npos) return 0;
+  if (errno != ENOENT || slash == folder.npos) return std::nullopt;
   return FreeBytes(slash == 0 ? "/" : folder.substr(0, slash));
 }
 

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,9 +31,9 @@ class Disk {
 // The one that all files are written by.
 Disk& TheDisk();
 
-// What this user may still write where the folder (or the nearest above it that is there) lies; 0 where that
-// cannot be known. A quota of the user's own is not seen.
-int64_t FreeBytes(const std::string& folder);
+// What this user may still write where the folder (or the nearest above it that is there) lies; nothing
+// where that cannot be known. A quota of the user's own is not seen.
+std::optional<int64_t> FreeBytes(const std::string& folder);
 std::string MebibytesText(int64_t bytes);  // "12.3 MiB"
 
 // Puts another in its place for a scope, in a test. Not while somebody writes.

@@ -136,9 +136,11 @@ absl::Status SystemError(const std::string& path, const std::string& doing) {
   const std::string message = absl::StrCat(Printable(path, 1000), ": cannot ", doing, ": ", strerror(error));
   switch (error) {
     case ENOSPC:
-    case EDQUOT:
+    case EDQUOT: {
+      const std::optional<int64_t> free = FreeBytes(FolderOf(path));
       return absl::ResourceExhaustedError(absl::StrCat(
-          message, " (", MebibytesText(FreeBytes(FolderOf(path))), " are free there): make room"));
+          message, free ? absl::StrCat(" (", MebibytesText(*free), " are free there)") : "", ": make room"));
+    }
     case ENOENT:
       return absl::NotFoundError(message);
     case EACCES:

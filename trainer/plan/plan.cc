@@ -98,7 +98,9 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
   pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
-  if (work.reference) pools.emplace_back("reference", FootprintOf(model, place).weights + footprint.packed);
+  if (work.reference)
+    pools.emplace_back("reference",
+                       FootprintOf(model, place).weights + footprint.packed + footprint.gathered);
   if (on_gpu && DataRanks(mesh) > 1 && footprint.gathered == 0)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   return pools;
@@ -117,10 +119,13 @@ namespace {
 constexpr char kEvaluationCache[] = "cache of evaluation";
 constexpr char kSampling[] = "activations of sampling";
 
-// Activations of an engine's largest pass: all samples but one decode beside as much of prompts as a pass
-// takes.
-int64_t SamplingActivations(const ModelConfig& config, const PolicyPlace& place,
-                            const SamplingConfig& sampling) {
+// What an engine's largest pass takes, and of the weights that ranks bring together for it. All samples but
+// one decode beside as much of prompts as a pass takes.
+struct SamplingFootprint {
+  int64_t activations = 0, gathered = 0;
+};
+SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPlace& place,
+                                      const SamplingConfig& sampling) {
   CountedRank rank(place);
   const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/false);
   const EngineOptions options = EngineOptionsOf(sampling);
@@ -138,7 +143,7 @@ int64_t SamplingActivations(const ModelConfig& config, const PolicyPlace& place,
   }
   const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
   policy->Forward(batch, cache, logit_rows);
-  return policy->decode_pass().bytes();
+  return {policy->decode_pass().bytes(), policy->weights().gathered_bytes()};
 }
 
 // What a policy that only samples takes.
@@ -148,7 +153,9 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
   Pools pools = {{"weights", footprint.weights}};
   if (!place.on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
-  pools.emplace_back(kSampling, SamplingActivations(model, place, sampling));
+  const SamplingFootprint of_passes = SamplingFootprintOf(model, place, sampling);
+  if (of_passes.gathered > 0) pools.emplace_back("gathered weights", of_passes.gathered);
+  pools.emplace_back(kSampling, of_passes.activations);
   return pools;
 }
 
@@ -160,7 +167,7 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPl
   Pools pools = UpdatePools(model, work, place);
   if (work.sampling != nullptr) {
     pools.emplace_back(cache, CachePool(model, *work.sampling, place.mesh));
-    pools.emplace_back(kSampling, SamplingActivations(model, place, *work.sampling));
+    pools.emplace_back(kSampling, SamplingFootprintOf(model, place, *work.sampling).activations);
   }
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, place.mesh));

@@ -40,7 +40,8 @@ UnitLeaves::Memory UnitLeaves::Zeros(int64_t floats) {
 
 void UnitLeaves::ClearSums() {
   const int64_t n = weights_.TrainedFloats();
-  if (sums_ == nullptr) sums_memory_ = weights_.backend().Allocate(n * static_cast<int64_t>(sizeof(int64_t)));
+  if (sums_memory_ == nullptr)
+    sums_memory_ = weights_.backend().Allocate(n * static_cast<int64_t>(sizeof(int64_t)));
   sums_ = static_cast<int64_t*>(sums_memory_.get());
   weights_.backend().Zero(kernels::F32(reinterpret_cast<float*>(sums_), 1, 2 * n));
 }
