@@ -250,12 +250,11 @@ class Supervisor {
   bool WasStopped(int code, const std::string& found_before) const {
     if (FileExists(StopPath(run_))) return true;
     if (code != kStoppedExit || FoundStart() != found_before) return false;
-    // One that was asked before it began has written nothing.
     const auto journal = ReadJournal(run_);
-    if (!journal.ok() || journal->empty()) return journal.ok();
+    if (!journal.ok() || journal->empty()) return false;
     const Json& last = journal->back();
-    return GetString(last, "event", "", "").value_or("") != "end" ||
-           GetString(last, "how", "", "").value_or("") != "failed";
+    return GetString(last, "event", "", "").value_or("") == "end" &&
+           GetString(last, "how", "", "").value_or("") == "stopped";
   }
 
   bool Pause(int64_t vain) {

@@ -76,7 +76,7 @@ TEST_F(Supervised, KillsWhatHangsAndLeavesTheMachineOut) {
                     HasSubstr("rank 1 (b) has stood still; it is started again, without b"),
                     HasSubstr("hosts:a:1,c:1"), HasSubstr("code:0"), HasSubstr("starts:2")));
   EXPECT_THAT(
-      Run("[ $n = 4 ] && exit 0; sleep 1; date >$run/metrics.jsonl; sleep 600", "--silent-minutes 0.02"),
+      Run("[ $n = 4 ] && exit 0; sleep 1; date >$run/.watch/rank-0000; sleep 600", "--silent-minutes 0.02"),
       AllOf(HasSubstr("shown no sign of life"), HasSubstr("code:0"), HasSubstr("starts:4")));
   EXPECT_THAT(Run("[ $n = 6 ] && exit 0; sleep 600", "--start-minutes 0.02"),
               AllOf(HasSubstr("it has not begun"), HasSubstr("code:0"), HasSubstr("starts:6")));
