@@ -10,16 +10,15 @@
 //             LowestBit(mask), CountBits(mask).
 // Memory:     Global<T>, Rows<T>, Shared<T> (SHARED(T, name, count)): At(i), Put(i, x); Read<N>(from, i),
 //             Write(to, i, numbers): N neighbours at once, aligned to their size.
-// Copies:     CopyAsync<N>(to, from, count): N numbers of 4 bytes to shared memory, aligned to their size,
-// those
-//             from `count` on become 0; CopyCommit() ends a group, CopyWait<N>() waits for all groups but the
-//             last N. What was copied is this thread's after it, and the others' after a barrier more.
+// Copies:     CopyAsync<N>(to, from, count): N numbers of 4 bytes to shared memory, aligned to their size;
+//             from `count` on they become 0; CopyCommit() ends a group, CopyWait<N>() waits for all groups
+//             but the last N. What was copied is this thread's after it, and the others' after a barrier
+//             more.
 // Arithmetic: on Float and Double, which have no operators, by IEEE rounding to nearest: Fma Add Sub Mul Div
 //             Sqrt Round; Max(a, b) is a > b ? a : b, Min likewise; Less Equal Select Neg Abs; BitsOf,
 //             FromBits; Widen, Narrow; OfInteger.
-// Atomics:    AtomicMax, AtomicOr, AtomicAdd: on integers alone, whose order cannot be seen. AtomicAdd gives
-// what
-//             was there, in an order that nobody knows: sort what is placed by it.
+// Atomics:    AtomicMax, AtomicOr, AtomicAdd: on integers alone, whose order cannot be seen. AtomicAdd
+//             gives what was there, in an order that nobody knows: sort what is placed by it.
 #pragma once
 
 #include <stdint.h>
