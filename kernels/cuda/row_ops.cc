@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/row_ops.h"
 
+#include "core/check.h"
 #include "kernels/cuda/arithmetic.h"
 #include "kernels/cuda/elements.h"
 
@@ -89,6 +90,60 @@ struct HalvesOp {
     for (int j = 0; j < N; ++j) a.to.Row(row).Put(column + j, static_cast<uint16_t>(NearestHalf(from[j])));
   }
 };
+
+struct ZeroOp {
+  struct Args {
+    int64_t rows;
+    int cols;
+    Rows<float> to;
+  };
+  template <int N>
+  WORD static void Of(const Args& a, int64_t row, int column) {
+    Floats<N> zeros;
+    UNROLL_ALL
+    for (int j = 0; j < N; ++j) zeros[j] = Set(0.0f);
+    Write(a.to.Row(row), column, zeros);
+  }
+};
+
+// The columns of a row are those of its heads, one behind the other.
+struct CopyOp {
+  struct Args {
+    int64_t rows;
+    int cols, dim;
+    Rows<const float> from;
+    Rows<float> to;
+    int64_t from_apart, to_apart;
+  };
+  template <int N>
+  WORD static void Of(const Args& a, int64_t row, int column) {
+    const int head = column / a.dim, place = column % a.dim;
+    Write(a.to.Row(row), head * a.to_apart + place, Read<N>(a.from.Row(row), head * a.from_apart + place));
+  }
+};
+
+// All heads of a row in one, the numbers between them too.
+Matrix WholeRows(const Heads& heads) {
+  return heads.rows.Columns(0, heads.count == 0 ? 0 : (heads.count - 1) * heads.apart + heads.dim);
+}
+bool WideHeads(const Heads& heads) {
+  const Matrix& rows = heads.rows;
+  return Wide(rows.data) && rows.stride % 4 == 0 && heads.dim % 4 == 0 && heads.apart % 4 == 0;
+}
+
+// Numbers that lie one behind the other go in lines of this many, whatever their rows: as many as there are.
+constexpr int64_t kLine = 16384;
+
+Matrix Lines(const Matrix& m, int64_t first, int64_t count, int64_t each) {
+  return F32(m.f32() + first, count, each);
+}
+template <typename LaunchRows>
+void InLines(const Matrix& from, const Matrix& to, const LaunchRows& launch) {
+  if (from.stride != from.cols || to.stride != to.cols) return launch(from, to);
+  const int64_t all = from.rows * from.cols, lines = all / kLine, rest = all % kLine;
+  launch(Lines(from, 0, lines, kLine), Lines(to, 0, lines, kLine));
+  if (rest > 0) launch(Lines(from, lines * kLine, 1, rest), Lines(to, lines * kLine, 1, rest));
+}
 
 // Pieces of a row that go to shared memory, one while the other is used.
 constexpr int kPiece = 2048;
@@ -371,6 +426,37 @@ void RoundToBf16(const Matrix& from, const Matrix& to, Stream& stream) {
                             .from = ReadRows(from),
                             .to = {static_cast<uint16_t*>(to.data), to.rows, to.cols, to.stride}},
                            AllWide({from}));
+}
+
+void Zero(const Matrix& to, Stream& stream) {
+  InLines(to, to, [&](const Matrix& rows, const Matrix&) {
+    LaunchElements<ZeroOp>(stream,
+                           {.rows = rows.rows, .cols = static_cast<int>(rows.cols), .to = WriteRows(rows)},
+                           AllWide({rows}));
+  });
+}
+
+void Copy(const Matrix& from, const Matrix& to, Stream& stream) {
+  TEMPER_CHECK(from.rows == to.rows && from.cols == to.cols, from.rows, " x ", from.cols, " and ", to.rows,
+               " x ", to.cols);
+  InLines(from, to, [&](const Matrix& some, const Matrix& target) {
+    const int cols = static_cast<int>(some.cols);
+    CopyHeads({some, 1, cols}, {target, 1, cols}, stream);
+  });
+}
+
+void CopyHeads(const Heads& from, const Heads& to, Stream& stream) {
+  TEMPER_CHECK(from.rows.rows == to.rows.rows && from.count == to.count && from.dim == to.dim, from.rows.rows,
+               " x ", from.count, " x ", from.dim, " and ", to.rows.rows, " x ", to.count, " x ", to.dim);
+  LaunchElements<CopyOp>(stream,
+                         {.rows = from.rows.rows,
+                          .cols = from.count * from.dim,
+                          .dim = from.dim,
+                          .from = ReadRows(WholeRows(from)),
+                          .to = WriteRows(WholeRows(to)),
+                          .from_apart = from.apart,
+                          .to_apart = to.apart},
+                         WideHeads(from) && WideHeads(to));
 }
 
 void RmsNorm(const RmsNormTask& task, Stream& stream) {

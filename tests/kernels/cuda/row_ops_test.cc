@@ -195,5 +195,43 @@ TEST(SimulatedRowOps, AdditionsAndRoundingToBf16AreTheCpus) {
   }
 }
 
+TEST(SimulatedRowOps, CopiesAndZerosAreTheCpusAndTouchNothingElse) {
+  TestBackend cpu(1);
+  for (const auto& [rows, cols, between] :
+       {Size{1, 1, 0}, Size{3, 711, 1}, Size{2, 100, 4}, Size{5, 4101, 0}}) {
+    Grid from(rows, cols, 1, between), before(rows, cols, 2, between);
+    Grid expected = before, copied = before, expected_zero = before, zero = before;
+    cpu->Copy(from.matrix(), expected.matrix());
+    cpu->Zero(expected_zero.matrix());
+    UnderHostileStreams(
+        [&](sim::Stream& stream) {
+          copied = zero = before;
+          sim::Copy(from.matrix(), copied.matrix(), stream);
+          sim::Zero(zero.matrix(), stream);
+        },
+        [&] {
+          EXPECT_EQ(Differences(copied.data, expected.data), 0) << rows << " x " << cols;
+          EXPECT_EQ(Differences(zero.data, expected_zero.data), 0) << rows << " x " << cols;
+        });
+  }
+}
+
+TEST(SimulatedRowOps, CopiesOfHeadsLeaveWhatIsBetweenThem) {
+  TestBackend cpu(1);
+  for (const int dim : {1, 6, 64}) {
+    Grid from(5, 3 * (dim + 4), 1), before(5, 3 * (dim + 8), 2, 4);
+    Grid expected = before, copied = before;
+    const auto from_heads = Heads{from.matrix().Columns(4, 3 * dim + 8), 3, dim, dim + 4};
+    const auto to_heads = [&](Grid& to) { return Heads{to.matrix(), 3, dim, dim + 8}; };
+    cpu->CopyHeads(from_heads, to_heads(expected));
+    UnderHostileStreams(
+        [&](sim::Stream& stream) {
+          copied = before;
+          sim::CopyHeads(from_heads, to_heads(copied), stream);
+        },
+        [&] { EXPECT_EQ(Differences(copied.data, expected.data), 0) << dim; });
+  }
+}
+
 }  // namespace
 }  // namespace temper::kernels
