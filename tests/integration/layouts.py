@@ -4,8 +4,8 @@
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
 Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
-Usage: layouts.py TEMPER [LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2.
-Needs mpirun. Takes about ten seconds for each layout.
+Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2.
+Without one: each axis once. Needs mpirun. Takes about ten seconds for each layout.
 """
 import json
 import math
@@ -20,7 +20,11 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
 LEAVES = 5
-LONG = ["1", "cp=2", "cp=4", "tp=2,cp=2,sequence_parallel=true", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
+EACH_AXIS = ["1", "3", "tp=2,sequence_parallel=true", "dp_shard=2,pp=2", "ep=2,dp_shard=2"]
+ALL = EACH_AXIS + ["2", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2",
+                   "ep=2,tp=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2", "pp=2,tp=2,sequence_parallel=true"]
+LONG = ["1", "tp=2,cp=2,sequence_parallel=true"]
+ALL_LONG = LONG + ["cp=2", "cp=4", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
 BASE = "configs/tiny/base"
 QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=100, num_hidden_layers=3,
                  intermediate_size=90, num_attention_heads=3, num_key_value_heads=1, head_dim=34, num_experts=10,
@@ -117,12 +121,14 @@ def layouts(temper, names, folder, init, long_tokens=8192):
 
 
 def main():
-    temper, names = sys.argv[1], sys.argv[2:] or ["1", "2", "3", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2", "ep=2,tp=2", "dp_shard=2,pp=2", "ep=2,dp_shard=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2",
-                                      "tp=2,sequence_parallel=true", "pp=2,tp=2,sequence_parallel=true"]
+    temper, names = sys.argv[1], sys.argv[2:] or EACH_AXIS
+    long = LONG
+    if names == ["--all"]:
+        names, long = ALL, ALL_LONG
     with tempfile.TemporaryDirectory() as folder:
         faults = [*layouts(temper, names, folder, BASE),
                   *layouts(temper, names[:2], folder, qwen3_moe(os.path.join(folder, "qwen3_moe"))),
-                  *layouts(temper, LONG, folder, BASE, long_tokens=40),
+                  *layouts(temper, long, folder, BASE, long_tokens=40),
                   *refusals(temper, folder)]
     print(*faults, sep="\n")
     sys.exit(1 if faults else 0)
