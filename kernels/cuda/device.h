@@ -91,7 +91,7 @@ struct Register<double> {
 template <typename T>
 using In = typename Register<std::remove_const_t<T>>::Type;
 
-constexpr int64_t CeilOf(int64_t a, int64_t b) { return (a + b - 1) / b; }
+WORD_HOST constexpr int64_t CeilOf(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace TEMPER_DEVICE
 }  // namespace temper::kernels
@@ -129,6 +129,14 @@ struct Rows {
         cols(static_cast<int>(columns)) {}
 
   WORD Global<T> Row(int64_t row) const { return all.Slice(row * stride, cols); }
+  // From that row and column on.
+  WORD Rows From(int64_t row, int64_t column) const {
+    Rows rest;
+    rest.all = all.From(row * stride + column);
+    rest.stride = stride;
+    rest.cols = cols - static_cast<int>(column);
+    return rest;
+  }
   WORD_HOST explicit operator bool() const { return static_cast<bool>(all); }
 
   Global<T> all;
