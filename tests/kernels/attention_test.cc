@@ -422,6 +422,7 @@ float TreeOf(std::vector<float> sums) {
 struct BackwardReference {
   Batch& b;
   std::vector<float> lse, out, dout;
+  std::vector<float> deltas;  // of a row's heads: dout times out
   Gradients g;
 
   const AttentionShape& s = b.shape;
@@ -431,23 +432,29 @@ struct BackwardReference {
     TestBackend backend(1);
     out = b.Run(5000, backend, &lse);
     dout = Dout(b);
+    for (int64_t i = 0; i < b.rows; ++i)
+      for (int h = 0; h < s.q_heads; ++h) deltas.push_back(Delta(h, i));
     g = {std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
          std::vector<float>(b.rows * b.ldv(), 5)};
     for (size_t n = 0; n < b.lengths.size(); ++n) Sequence(b.first[n], b.lengths[n]);
   }
 
+  float Delta(int h, int64_t i) const {
+    const float *o = &out[i * b.ldout() + h * s.v_dim], *d = &dout[i * b.ldout() + h * s.v_dim];
+    std::vector<float> lanes(16);
+    for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
+    return ReferenceSumLanes(lanes);
+  }
+
   // The probability and the score's gradient of a query and a key.
   std::pair<float, float> Score(int h, int64_t i, int64_t j) const {
     const float *q = &b.q[i * b.ldq() + h * s.qk_dim], *k = &b.k[j * b.ldk() + h / group * s.qk_dim];
-    const float *o = &out[i * b.ldout() + h * s.v_dim], *d = &dout[i * b.ldout() + h * s.v_dim];
-    const float* v = &b.v[j * b.ldv() + h / group * s.v_dim];
-    std::vector<float> lanes(16);
-    for (int c = 0; c < s.v_dim; ++c) lanes[c % 16] = std::fma(d[c], o[c], lanes[c % 16]);
+    const float *d = &dout[i * b.ldout() + h * s.v_dim], *v = &b.v[j * b.ldv() + h / group * s.v_dim];
     float score = 0, dp = 0;
     for (int c = 0; c < s.qk_dim; ++c) score = std::fma(q[c], k[c], score);
     for (int c = 0; c < s.v_dim; ++c) dp = std::fma(d[c], v[c], dp);
     const float p = ReferenceExp(score * s.scale - lse[i * s.q_heads + h]);
-    return {p, p * (dp - ReferenceSumLanes(lanes)) * s.scale};
+    return {p, p * (dp - deltas[i * s.q_heads + h]) * s.scale};
   }
 
   void Sequence(int64_t first, int64_t length) {
@@ -512,11 +519,11 @@ TEST(AttentionBackward, EqualsTheReferenceWithEveryInstructionSet) {
 
 TEST(AttentionBackward, PastSpansOfQueriesEqualsTheReference) {
   // Two, three and five spans; heads in one range each, and in several.
-  for (const AttentionShape& shape : {Shape(10, 1, 5, 3), Shape(3, 1, 6, 5), Shape(4, 2, 5, 4),
-                                      Windowed(Shape(9, 1, 4, 5), 1300), Windowed(Shape(2, 2, 5, 4), 70)}) {
+  // Few numbers a head: the reference is slow, and dimensions are the other tests'.
+  for (const AttentionShape& shape : {Shape(10, 1, 2, 1), Shape(3, 1, 2, 3), Shape(4, 2, 3, 1),
+                                      Windowed(Shape(9, 1, 1, 2), 1300), Windowed(Shape(2, 2, 5, 4), 70)}) {
     const bool short_one = shape.q_heads > 4;
-    Batch batch(shape,
-                short_one ? std::vector<int64_t>{1030, 2100} : std::vector<int64_t>{2050, 1024, 1025, 3}, 29);
+    Batch batch(shape, short_one ? std::vector<int64_t>{6, 2060} : std::vector<int64_t>{2050, 1024, 3}, 29);
     const Gradients want = ReferenceBackward(batch);
     for (Isa isa : FastIsas()) {
       IsaScope scope(isa);
@@ -525,7 +532,7 @@ TEST(AttentionBackward, PastSpansOfQueriesEqualsTheReference) {
                    std::string(Name(isa)) + " q_heads " + std::to_string(shape.q_heads));
     }
   }
-  Batch batch(Shape(2, 1, 2, 2), {4500}, 29);
+  Batch batch(Shape(1, 1, 2, 1), {4110}, 29);
   ExpectSame(Backward(batch, 2), ReferenceBackward(batch), "five spans");
 }
 
