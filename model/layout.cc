@@ -8,6 +8,7 @@
 #include "core/check.h"
 #include "core/status.h"
 #include "kernels/backend.h"
+#include "model/share_out.h"
 #include "model/stretches.h"
 
 namespace temper {
@@ -359,20 +360,8 @@ void Layout::MakeUnits() {
 }
 
 void Layout::Keep(int64_t rank, int64_t ranks) {
-  for (LayoutUnit& unit : units_) {
-    LayoutUnit before;  // the entry in the unit
-    for (int64_t i = unit.begin; i < unit.end; ++i) {
-      LayoutEntry& entry = entries_[i];
-      if (!entry.trained) continue;
-      const Share share = ShareOf(unit.HalfOf(entry).elements, rank, ranks);
-      int64_t& begin = before.HalfOf(entry).elements;
-      const int64_t end = begin + entry.elements;
-      const int64_t first = std::clamp(share.begin, begin, end), last = std::clamp(share.end, begin, end);
-      entry.first_element = first - begin;
-      entry.elements = last - first;
-      begin = end;
-    }
-  }
+  for (const LayoutUnit& unit : units_)
+    ShareOut(absl::MakeSpan(entries_).subspan(unit.begin, unit.end - unit.begin), rank, ranks);
 }
 
 int64_t Layout::Find(std::string_view name) const {

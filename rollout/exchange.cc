@@ -36,34 +36,35 @@ std::string_view Take(std::string_view* message) {
   return part;
 }
 
-// A string of any length to one rank and from another.
+// A string of any length to one rank and from another; of either there may be none (-1).
 std::string Swap(Communicator& ranks, std::string_view out, int to, int from) {
   uint64_t out_bytes = out.size(), in_bytes = 0;
-  ranks.SendReceive({&out_bytes, sizeof out_bytes, to, &in_bytes, sizeof in_bytes, from});
+  ranks.Finish(ranks.Start(
+      {&out_bytes, to < 0 ? 0 : sizeof out_bytes, to, &in_bytes, from < 0 ? 0 : sizeof in_bytes, from}));
   std::string in(in_bytes, 0);
-  ranks.SendReceive({out.data(), out.size(), to, in.data(), in.size(), from});
+  ranks.Finish(ranks.Start({out.data(), out.size(), to, in.data(), in.size(), from}));
   return in;
 }
 
-// Moves what is there from one trajectory to another, with whose sample it is.
-void MoveContents(Contents contents, Trajectory& from, Trajectory* to) {
+// Copies what is there from one trajectory to another.
+void CopyContents(Contents contents, const Trajectory& from, Trajectory* to) {
   if (contents == Contents::kTokens) {
-    to->tokens = std::exchange(from.tokens, {});
-    to->logprobs = std::exchange(from.logprobs, {});
+    to->tokens = from.tokens;
+    to->logprobs = from.logprobs;
   } else {
-    to->text = std::exchange(from.text, {});
+    to->text = from.text;
   }
 }
 
-// What this rank has for another one, which it forgets.
-std::string TakeFor(int owner, Contents contents, const std::vector<int>& owners,
-                    std::vector<Group>* groups) {
+// What this rank has for an owner, with whose sample each is.
+std::string HeldFor(int owner, Contents contents, const std::vector<int>& owners,
+                    const std::vector<Group>& groups) {
   std::string message;
-  for (size_t g = 0; g < groups->size(); ++g) {
+  for (size_t g = 0; g < groups.size(); ++g) {
     if (owners[g] != owner) continue;
-    for (Trajectory& trajectory : (*groups)[g].trajectories) {
+    for (const Trajectory& trajectory : groups[g].trajectories) {
       Trajectory sent;
-      MoveContents(contents, trajectory, &sent);
+      CopyContents(contents, trajectory, &sent);
       if (sent.tokens.empty() && sent.text.empty()) continue;
       sent.prompt_id = trajectory.prompt_id;
       sent.sample = trajectory.sample;
@@ -71,6 +72,16 @@ std::string TakeFor(int owner, Contents contents, const std::vector<int>& owners
     }
   }
   return message;
+}
+
+// Which of the ranks that share out the samples a rank is, and which of the ranks that this is.
+struct Seat {
+  int64_t data_rank = 0, mate = 0, mates = 1;
+};
+Seat SeatOf(const Mesh& mesh, int rank) {
+  const MeshPlace place = PlaceOf(mesh.sizes(), rank);
+  const PartPlace mate = PlaceIn(MeshParts()[kMatesPart], place);
+  return {PlaceIn(MeshParts()[kDpPart], place).rank, mate.rank, mate.ranks};
 }
 
 }  // namespace
@@ -145,27 +156,43 @@ absl::StatusOr<std::deque<Trajectory>> ShareWithMates(Communicator& mates, const
   return trajectories;
 }
 
-void Deliver(Communicator& ranks, Contents contents, const std::vector<int>& owners,
+void Deliver(const Mesh& sampled, const Mesh& owning, Contents contents, const std::vector<int>& owners,
              std::vector<Group>* groups) {
   TEMPER_CHECK(owners.size() == groups->size());
+  Communicator& ranks = owning.world();
+  // Of ranks that have the same each sends to other ones.
+  const auto sends = [&](int from, int to) {
+    const Seat has = SeatOf(sampled, from);
+    return has.data_rank != SeatOf(sampled, to).data_rank && has.mate == SeatOf(owning, to).mate % has.mates;
+  };
+  std::vector<std::string> messages;
+  for (int distance = 1; distance < ranks.size(); ++distance) {
+    int to = (ranks.rank() + distance) % ranks.size();
+    int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
+    std::string out;
+    if (sends(ranks.rank(), to)) {
+      out = HeldFor(static_cast<int>(SeatOf(owning, to).data_rank), contents, owners, *groups);
+    } else {
+      to = -1;
+    }
+    if (!sends(from, ranks.rank())) from = -1;
+    if (to < 0 && from < 0) continue;
+    messages.push_back(Swap(ranks, out, to, from));
+  }
   std::map<std::string_view, std::vector<Trajectory>*> mine;  // by prompt
   for (size_t g = 0; g < groups->size(); ++g) {
-    if (owners[g] == ranks.rank()) mine.emplace((*groups)[g].prompt.id, &(*groups)[g].trajectories);
+    if (owners[g] == owning.dp_rank()) mine.emplace((*groups)[g].prompt.id, &(*groups)[g].trajectories);
   }
-  for (int distance = 1; distance < ranks.size(); ++distance) {
-    const int to = (ranks.rank() + distance) % ranks.size();
-    const int from = (ranks.rank() + ranks.size() - distance) % ranks.size();
-    const std::string message = Swap(ranks, TakeFor(to, contents, owners, groups), to, from);
+  for (const std::string& message : messages) {
     for (std::string_view rest = message; !rest.empty();) {
       absl::StatusOr<Trajectory> received = DecodeTrajectory(Take(&rest));
       TEMPER_CHECK(received.ok(), received.status().message());
-      MoveContents(contents, *received, &mine.at(received->prompt_id)->at(received->sample));
+      CopyContents(contents, *received, &mine.at(received->prompt_id)->at(received->sample));
     }
   }
   for (size_t g = 0; g < groups->size(); ++g) {
-    if (owners[g] == ranks.rank()) continue;
-    Trajectory unneeded;
-    for (Trajectory& trajectory : (*groups)[g].trajectories) MoveContents(contents, trajectory, &unneeded);
+    if (owners[g] == owning.dp_rank()) continue;
+    for (Trajectory& trajectory : (*groups)[g].trajectories) CopyContents(contents, {}, &trajectory);
   }
 }
 

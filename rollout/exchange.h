@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
+#include "comm/mesh.h"
 #include "data/trajectory.h"
 
 namespace temper {
@@ -24,11 +25,13 @@ absl::StatusOr<std::deque<Trajectory>> Exchange(Communicator& ranks, const absl:
 absl::StatusOr<std::deque<Trajectory>> ShareWithMates(Communicator& mates, const absl::Status& status,
                                                       std::deque<Trajectory> trajectories);
 
-// Sends tokens and logprobs, or texts, from the ranks that have them to the owner of each group; -1: nobody.
-// Then the owner has those of all its trajectories, and no other rank has any. Collective; `owners` and the
-// heads of the groups are the same on every rank.
+// Sends tokens and logprobs, or texts, from the ranks that have them, all of those that sampled together
+// (Mesh::mates of `sampled`), to the owner of each group, by its number among those of Mesh::dp of `owning`;
+// -1: nobody. Then all ranks that are the owner have those of all its trajectories, and no others have any.
+// Both meshes are of the same ranks. Collective; `owners` and the heads of the groups are the same on every
+// rank.
 enum class Contents { kTokens, kTexts };
-void Deliver(Communicator& ranks, Contents contents, const std::vector<int>& owners,
+void Deliver(const Mesh& sampled, const Mesh& owning, Contents contents, const std::vector<int>& owners,
              std::vector<Group>* groups);
 
 }  // namespace temper

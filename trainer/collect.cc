@@ -109,16 +109,17 @@ absl::Status Keep(const Group& group, const CollectConfig& config, Asked& asked,
 
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
+  const Mesh& mesh = *context.sampling_mesh;
   TEMPER_ASSIGN_OR_RETURN(
       const OpenedPolicy policy,
       OpenPolicy(context.from_directory, context.backend,
-                 {.bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = context.mesh}));
+                 {.bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = &mesh}));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
                           context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
   Engine engine(policy.model.get(), EngineOptionsOf(config.sampling));
-  RolloutWorker worker(&engine, policy.tokenizer.get(), *context.mesh);
+  RolloutWorker worker(&engine, policy.tokenizer.get(), mesh);
   context.progress->Start(context.stage->name, config.prompts);
 
   // Groups that an interrupted run left in the records are not sampled again, so the whole of it is a loop.
@@ -132,8 +133,8 @@ absl::Status RunCollect(const StageContext& context) {
     }
     return status;
   };
-  Communicator& world = context.mesh->world();
-  context.mesh->world().Announce("samples");
+  Communicator& world = mesh.world();
+  world.Announce("samples");
   for (int64_t first = 0, rollout = 0; first < config.prompts; first += kCollectedTogether, ++rollout) {
     RolloutRequest request;
     request.seed = context.recipe->seed;
@@ -150,19 +151,19 @@ absl::Status RunCollect(const StageContext& context) {
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));
     if (context.sums != nullptr) TEMPER_RETURN_IF_ERROR(context.sums->AddRecords(request.records));
     // The first rank makes the dataset, of texts that it alone has.
-    Deliver(context.mesh->dp(), Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
-    TEMPER_RETURN_IF_ERROR(AllRanksOk(context.mesh->is_first() ? keep(groups) : absl::OkStatus(), world));
+    Deliver(mesh, mesh, Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(mesh.is_first() ? keep(groups) : absl::OkStatus(), world));
     context.progress->Step(std::min(first + kCollectedTogether, config.prompts),
                            absl::StrCat("kept ", fates.kept));
   }
   context.progress->Finish();
   const std::string text = absl::StrCat("stage ", context.stage->name, ": ", fates.Text(config));
-  const bool nothing = context.mesh->is_first() && fates.kept == 0;
+  const bool nothing = mesh.is_first() && fates.kept == 0;
   TEMPER_RETURN_IF_ERROR(
       AllRanksOk(nothing ? absl::InvalidArgumentError(absl::StrCat(text, ": there is nothing to train on"))
                          : absl::OkStatus(),
                  world));
-  if (!context.mesh->is_first()) return absl::OkStatus();
+  if (!mesh.is_first()) return absl::OkStatus();
   LogInfo(text);
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(DatasetPath(context.directory), dataset));
   return context.sums->Add(DatasetPath(context.directory));

@@ -18,7 +18,7 @@ Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokeniz
       model_(model),
       tokenizer_(tokenizer),
       engine_(&model, EngineOptionsOf(config_.sampling)),
-      worker_(&engine_, &tokenizer, *context.mesh),
+      worker_(&engine_, &tokenizer, *context.sampling_mesh),
       measure_(std::move(measure)),
       held_out_{"held_out", &config_.source, config_.HeldOutProblems(), config_.samples_per_prompt},
       hard_{"hard", &config_.hard, config_.HardProblems(), config_.hard_samples_per_prompt} {}
@@ -47,10 +47,13 @@ absl::Status Evaluator::Draw(Level* level) {
   return absl::OkStatus();
 }
 
+bool Evaluator::IsDue(int64_t step) const {
+  return config_.during_every > 0 && config_.HeldOutProblems() > 0 && step % config_.during_every == 0;
+}
+
 absl::Status Evaluator::DuringStage(int64_t step, Figures* figures) {
   figures->clear();
-  if (config_.during_every == 0 || config_.HeldOutProblems() == 0 || step % config_.during_every != 0)
-    return absl::OkStatus();
+  if (!IsDue(step)) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,
                           Sample(held_out_, config_.during_problems, config_.during_samples_per_prompt,
                                  EvaluationRecords(context_.directory, absl::StrFormat("during-%06d", step)),
@@ -101,20 +104,22 @@ absl::StatusOr<std::vector<Group>> Evaluator::Sample(const Level& level, int64_t
   TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups,
                           worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
   if (context_.sums != nullptr) TEMPER_RETURN_IF_ERROR(context_.sums->AddRecords(records));
-  Deliver(context_.mesh->dp(), Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
+  const Mesh& mesh = *context_.sampling_mesh;
+  Deliver(mesh, mesh, Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);
   return groups;
 }
 
 absl::StatusOr<Json> Evaluator::RowOf(const std::vector<Group>& groups, const std::string& prefix) {
   std::string text;
-  if (context_.mesh->dp_rank() == 0) {
+  Communicator& ranks = context_.sampling_mesh->dp();
+  if (ranks.rank() == 0) {
     Json row = Json::object();
     const Measure::Figures figures = measure_.Of(groups);
     measure_.Append(figures, prefix, &row);
     if (figures.reward) row[prefix + "reward"] = *figures.reward;
     text = DumpJson(row);
   }
-  return ParseJson(context_.mesh->dp().AllGather(text)[0], "the first rank's figures");
+  return ParseJson(ranks.AllGather(text)[0], "the first rank's figures");
 }
 
 }  // namespace temper

@@ -25,8 +25,9 @@ class Evaluator {
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
                                                          const Tokenizer& tokenizer);
 
-  // The small evaluation that is due after update `step` of a running stage: Measure's figures and the reward
-  // under eval/. Empty where none is due.
+  // Whether there is a small evaluation after update `step` of a running stage.
+  bool IsDue(int64_t step) const;
+  // That evaluation: Measure's figures and the reward under eval/. Empty where none is due.
   absl::Status DuringStage(int64_t step, Figures* figures);
 
   // The whole evaluation, both levels, as fields of the stage table: "rule" (pass@1's), Measure's figures and

@@ -199,6 +199,7 @@ class NotedCalls {
 struct Start {
   std::string run_directory;
   const Mesh& mesh;
+  const Mesh& sampling_mesh;
   const Watched& watched;
   const FirstRank& own;
   RunFiles files;
@@ -212,6 +213,7 @@ class Runner {
       : recipe_(recipe),
         run_directory_(std::move(start.run_directory)),
         mesh_(start.mesh),
+        sampling_mesh_(start.sampling_mesh),
         stop_(start.watched.stop),
         own_(start.own),
         files_(std::move(start.files)),
@@ -293,6 +295,7 @@ class Runner {
     context.run_directory = run_directory_;
     context.directory = StageDirectory(run_directory_, stage.name);
     context.mesh = &mesh_;
+    context.sampling_mesh = &sampling_mesh_;
     context.backend = backend_;
     context.progress = &progress_;
     context.watchdog = watchdog_;
@@ -395,7 +398,7 @@ class Runner {
         TEMPER_ASSIGN_OR_RETURN(
             sampled.policy,
             OpenPolicy(context.from_directory, context.backend,
-                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .mesh = context.mesh}));
+                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .mesh = context.sampling_mesh}));
         TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
                                 Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
         break;
@@ -439,6 +442,7 @@ class Runner {
   const RecipeConfig& recipe_;
   const std::string run_directory_;
   const Mesh& mesh_;
+  const Mesh& sampling_mesh_;
   const std::function<bool()>& stop_;
   const FirstRank& own_;
   const RunFiles files_;
@@ -497,8 +501,13 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
     }
     return stop();
   };
-  TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
+  TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
+  TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(world.size()));
+  std::optional<Mesh> sampling_mesh;
+  if (apart) {
+    TEMPER_ASSIGN_OR_RETURN(sampling_mesh, Mesh::Create(*apart, world));
+  }
   if (recipe.shared) ShareNewFiles();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
   TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, world, alive));
@@ -511,8 +520,9 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   const RecipeConfig stages = WithMeasuredStarts(recipe);
   absl::Status ran;
   try {
-    ran =
-        Runner(stages, {run_directory, mesh, watched, own, std::move(files), backend, watchdog.get()}).Run();
+    ran = Runner(stages, {run_directory, mesh, sampling_mesh ? *sampling_mesh : mesh, watched, own,
+                          std::move(files), backend, watchdog.get()})
+              .Run();
   } catch (const PeerLeft& left) {
     if (own.journal != nullptr) own.journal->End(FromLastWords(left.words()));
     throw;

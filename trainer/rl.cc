@@ -45,7 +45,7 @@ std::vector<UpdateBatch> BatchesOf(const StageContext& context, const RlConfig& 
 // Each rank gets the tokens of the groups that its gradient leaves have, and no others.
 void DeliverTokens(const StageContext& context, const RlConfig& config, std::vector<Group>* groups,
                    std::vector<UpdateBatch>* batches) {
-  Deliver(context.mesh->dp(), Contents::kTokens,
+  Deliver(*context.sampling_mesh, *context.mesh, Contents::kTokens,
           TrainingRanks(*batches, static_cast<int64_t>(groups->size()), *context.mesh, config), groups);
   for (UpdateBatch& batch : *batches) {
     FillTokens(*groups, &batch);
@@ -90,6 +90,7 @@ std::string IdleText(const TrainingSession& session, int64_t updates) {
 // evaluation off leaves the figures in the checkpoint, for the next start to come here with.
 absl::Status MeasureAndFinish(TrainingSession& session, Evaluator& evaluator, Figures row) {
   Figures evaluation;
+  if (evaluator.IsDue(session.state().step)) session.Publish();
   const absl::Status measured = evaluator.DuringStage(session.state().step, &evaluation);
   if (absl::IsCancelled(measured)) return session.StoppedMeasuring(row);
   TEMPER_RETURN_IF_ERROR(measured);
@@ -113,14 +114,14 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
-                          Evaluator::Open(context, session->model(), session->tokenizer()));
+                          Evaluator::Open(context, session->sampler(), session->tokenizer()));
   std::unique_ptr<ReferencePolicy> reference;
   if (config.loss.kl_coef != 0) {
     TEMPER_ASSIGN_OR_RETURN(reference, ReferencePolicy::Open(*session));
   }
-  Engine engine(&session->model(), EngineOptionsOf(config.sampling));
-  RolloutWorker worker(&engine, &session->tokenizer(), *context.mesh);
-  ReplaySource replay(*context.mesh);
+  Engine engine(&session->sampler(), EngineOptionsOf(config.sampling));
+  RolloutWorker worker(&engine, &session->tokenizer(), *context.sampling_mesh);
+  ReplaySource replay(*context.sampling_mesh);
   const float temperature = config.sampling.temperature;
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
   if (Figures row = session->TakeCutOff(); !row.empty())
@@ -142,6 +143,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     // A stage that resumes between the updates of a rollout has its sampler no more.
     const int64_t first = session->state().step % config.updates_per_rollout;
     GroupSource& source = first > 0 ? static_cast<GroupSource&>(replay) : worker;
+    if (first == 0) session->Publish();
     absl::StatusOr<std::vector<Group>> collected =
         source.Collect(request, *rewards, RolloutProgress(context), context.stop, &figures.rollout);
     if (absl::IsCancelled(collected.status())) return session->Stopped();

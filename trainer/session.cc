@@ -99,6 +99,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);
+  session->OpenSampler();
   session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
   if (!checkpoint.empty())
     TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->model_.get(), session->optimizer_.get()));
@@ -111,10 +112,35 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   return session;
 }
 
+void TrainingSession::OpenSampler() {
+  const Mesh& mesh = *context_.sampling_mesh;
+  if (&mesh == context_.mesh || !context_.stage->samples()) return;
+  Parameters parameters = WithoutNumbers(model_->config(), mesh.place(), *context_.backend);
+  if (context_.recipe->bf16()) parameters = ForRounded(parameters, *context_.backend);
+  sync_ = std::make_unique<WeightSync>(model_->config(), model_->parameters().layout(), parameters.layout());
+  sampler_ = std::make_unique<CausalLm>(model_->config(), std::move(parameters), context_.backend,
+                                        /*rounded=*/false, mesh);
+}
+
+void TrainingSession::Publish() {
+  if (sampler_ == nullptr || std::exchange(published_, true)) return;
+  const auto began = std::chrono::steady_clock::now();
+  const Parameters& weights = model_->weights().computed();
+  const int64_t bytes = sync_->SentBytes(weights);
+  const TraceSpan span("phase", "publish", {"bytes", bytes});
+  Communicator& world = context_.mesh->world();
+  world.Announce("publishes the weights");
+  sync_->Copy(weights, world, &sampler_->parameters());
+  sampler_->WeightsChanged(model_->version());
+  published_bytes_ += bytes;
+  publish_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
 OpenedPolicy TrainingSession::TakePolicy() {
   updater_.reset();
   optimizer_.reset();
-  return {std::move(model_), std::move(tokenizer_)};
+  Publish();
+  return {std::move(sampler_ != nullptr ? sampler_ : model_), std::move(tokenizer_)};
 }
 
 absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float temperature,
@@ -125,6 +151,7 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
   TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->world()));
   ++state_.step;
   model_->WeightsChanged(++state_.policy_version);
+  published_ = false;
   if (!result.applied && context_.mesh->is_first() && warned_.insert("updates/out_of_range").second)
     LogWarning("stage ", context_.stage->name, ", update ", state_.step, ": ", OutOfRangeText(),
                ": the update is skipped (updates/out_of_range counts them): ", SettingsText(rate));
@@ -189,6 +216,11 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
     for (const Alarm& alarm : alarms_) line.values.emplace_back(alarm.figure, alarm.value);
     line.values.emplace_back("time/unix_seconds", static_cast<double>(absl::ToUnixMillis(absl::Now())) / 1e3);
     line.values.emplace_back("time/checkpoint_stall", std::exchange(stalled_seconds_, 0));
+    if (sampler_ != nullptr) {
+      line.values.emplace_back("time/publish_seconds", std::exchange(publish_seconds_, 0));
+      line.values.emplace_back("system/published_bytes",
+                               static_cast<double>(std::exchange(published_bytes_, 0)));
+    }
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }

@@ -14,6 +14,7 @@
 #include "trainer/alarms.h"
 #include "trainer/stage.h"
 #include "trainer/update/step.h"
+#include "trainer/weight_sync.h"
 
 namespace temper {
 
@@ -35,6 +36,11 @@ class TrainingSession {
   void set_total_steps(int64_t steps) { total_steps_ = steps; }
 
   CausalLm& model() { return *model_; }
+  // The policy that samples: this one, or where that has a mesh of its own (rollout.mesh) a copy of it there,
+  // as it was last published.
+  CausalLm& sampler() { return sampler_ != nullptr ? *sampler_ : *model_; }
+  // Brings the sampler up to date. Collective.
+  void Publish();
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const TrainingState& state() const { return state_; }
   TrainingState& mutable_state() { return state_; }
@@ -62,11 +68,14 @@ class TrainingSession {
   absl::Status StoppedMeasuring(const Figures& figures);
   Figures TakeCutOff();
 
-  // The policy as the stage leaves it, for its evaluation. The session is over, and its optimizer gone.
+  // The policy as the stage leaves it, where it samples, for its evaluation. The session is over, and what
+  // trains is gone. Collective.
   OpenedPolicy TakePolicy();
 
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
+  // A policy for the mesh that samples, where it is another one and the stage does.
+  void OpenSampler();
   absl::Status CheckFinite(const StepResult& result, double rate) const;
   // Of a gradient that is out of range.
   std::string OutOfRangeText() const;
@@ -94,6 +103,11 @@ class TrainingSession {
   std::vector<std::string> tokenizer_files_;  // that lay there when the stage was opened
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<CausalLm> model_;
+  std::unique_ptr<CausalLm> sampler_;  // null: model_ is it
+  std::unique_ptr<WeightSync> sync_;   // to it
+  bool published_ = false;             // what it has is model_'s of that version
+  double publish_seconds_ = 0;         // since the last line of metrics
+  int64_t published_bytes_ = 0;        // likewise, sent by this rank
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Updater> updater_;
   TrainingState state_;

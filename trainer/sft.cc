@@ -50,7 +50,7 @@ absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
                           DocumentSource::Open(context, config.documents, session->tokenizer()));
   // What the stage will be measured by: a problem that cannot be judged shows now, not after the training.
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
-                          Evaluator::Open(context, session->model(), session->tokenizer()));
+                          Evaluator::Open(context, session->sampler(), session->tokenizer()));
   const int64_t count = source->size();
   DocumentOrder order(count, config, context.recipe->seed, context.stage->name);
   session->set_total_steps(SftSteps(count, config));

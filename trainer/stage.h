@@ -32,6 +32,7 @@ struct StageContext {
   std::string checkpoint;      // its own newest one, from which it goes on; empty: there is none
   TrainingState state;         // of that
   const Mesh* mesh = nullptr;
+  const Mesh* sampling_mesh = nullptr;  // of what samples: another one, or `mesh`
   kernels::Backend* backend = nullptr;  // where policies live
   // Null but on the first rank.
   const RunLock* lock = nullptr;

@@ -4,8 +4,8 @@
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
 Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
-Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2.
-Without one: each axis once. Needs mpirun. Takes about ten seconds for each layout.
+Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2; behind a
+slash those of rollout.mesh. Without one: each axis once. Needs mpirun. Takes about ten seconds for each layout.
 """
 import json
 import math
@@ -20,9 +20,10 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
 LEAVES = 5
-EACH_AXIS = ["1", "3", "tp=2,sequence_parallel=true", "dp_shard=2,pp=2", "ep=2,dp_shard=2"]
+EACH_AXIS = ["1", "3", "tp=2,sequence_parallel=true", "dp_shard=2,pp=2/tp=2,dp_replicate=2", "ep=2,dp_shard=2"]
 ALL = EACH_AXIS + ["2", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "dp_shard=2,tp=2", "tp=2,dp_replicate=2", "tp=2,pp=2", "pp=3", "ep=2",
-                   "ep=2,tp=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2", "pp=2,tp=2,sequence_parallel=true"]
+                   "ep=2,tp=2", "ep=2,pp=2", "dp_shard=2,pp=2,ep=2", "cp=2", "tp=2,cp=2", "pp=2,tp=2,sequence_parallel=true", "dp_shard=2,pp=2",
+                   "tp=2/pp=2", "ep=2/dp_shard=2", "4/ep=2,tp=2"]
 LONG = ["1", "tp=2,cp=2,sequence_parallel=true"]
 ALL_LONG = LONG + ["cp=2", "cp=4", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
 BASE = "configs/tiny/base"
@@ -51,7 +52,15 @@ def axes(layout):
 
 def keys(layout):
     """The same of all keys of the mesh."""
-    return dict(part.split("=") for part in layout.split(",")) if "=" in layout else {"dp_replicate": layout}
+    trains = layout.split("/")[0]
+    return dict(part.split("=") for part in trains.split(",")) if "=" in trains else {"dp_replicate": trains}
+
+
+def settings(layout):
+    """What --set is to say."""
+    samples = layout.split("/")[1:]
+    return [f"mesh.{key}={value}" for key, value in keys(layout).items()] + [
+        "rollout.mesh={%s}" % each.replace("=", ": ").replace(",", ", ") for each in samples]
 
 
 def ranks_of(layout):
@@ -66,8 +75,8 @@ def run(temper, layout, directory, init, long_tokens):
     command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     for updates in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
         command += ["--set", f"{updates}.gradient_leaves={LEAVES}", "--set", f"{updates}.long_sequence_tokens={long_tokens}"]
-    for key, value in keys(layout).items():
-        command += ["--set", f"mesh.{key}={value}"]
+    for setting in settings(layout):
+        command += ["--set", setting]
     if ranks_of(layout) > 1:
         command = ["mpirun", "-n", str(ranks_of(layout))] + command
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
@@ -107,7 +116,7 @@ def layouts(temper, names, folder, init, long_tokens=8192):
     """Yields what is wrong. A long sequence's only span is of one rank, so that shares are told of short ones alone."""
     digests, work = {}, {}
     for name in names:
-        directory = os.path.join(folder, f"{os.path.basename(init)}-{name}-{long_tokens}")
+        directory = os.path.join(folder, f"{os.path.basename(init)}-{name.replace('/', '-')}-{long_tokens}")
         digests[name], work[name] = run(temper, name, directory, init, long_tokens), tokens(directory)
         print(f"{init}, long from {long_tokens} tokens, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
     if len(set(digests.values())) != 1:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""E4 across meshes through the program: configs/tiny/short.yaml, killed (SIGKILL) on two ranks that share each product (mesh.tp), goes on with pp, with
-dp_shard and on one rank, and each ends with the digest of an undisturbed run; of the tiny base (MLA and experts) and of a dense model. And what no mesh can
+"""E4 across meshes through the program: configs/tiny/short.yaml, killed (SIGKILL) on two ranks that share each product (mesh.tp), goes on with pp where it trains
+and tp where it samples, with dp_shard and on one rank, and each ends with the digest of an undisturbed run; of the tiny base (MLA and experts) and of a dense model. And what no mesh can
 be, or no ranks can run together, is refused in one line, after which all ranks end.
 
 Usage: meshes.py TEMPER [--all]     Needs cc and mpirun. Takes a minute or two, with --all (every phase, more meshes to begin with) some ten.
@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 
-from layouts import BASE, ENVIRONMENT, RECIPE, axes, ranks_of
+from layouts import BASE, ENVIRONMENT, RECIPE, ranks_of, settings as mesh_of
 
 DENSE = dict(model_type="qwen3", architectures=["Qwen3ForCausalLM"], hidden_size=100, num_hidden_layers=3, intermediate_size=90,
              num_attention_heads=4, num_key_value_heads=2, head_dim=34, tie_word_embeddings=True, rope_theta=10000.0)
-ENDS = ("pp=2", "dp_shard=2", "1")  # of what was killed
+ENDS = ("pp=2/tp=2", "dp_shard=2", "1")  # of what was killed
 
 
 def dense(directory):
@@ -32,10 +32,8 @@ def dense(directory):
 
 def start(temper, directory, layout, settings=(), kill=None):
     command = [temper, "run", RECIPE, "--run-dir", str(directory)]
-    for setting in settings:
+    for setting in [*settings, *mesh_of(layout)]:
         command += ["--set", setting]
-    for axis, size in axes(layout).items():
-        command += ["--set", f"mesh.{axis}={size}"]
     if kill:
         command = ["env"] + [f"{key}={value}" for key, value in kill.items()] + command
     if ranks_of(layout) > 1:
@@ -108,7 +106,7 @@ def refusals(temper, folder):
 def main():
     temper, everything = sys.argv[1], "--all" in sys.argv
     moments = [("rollout", 25), ("update", 2), ("checkpoint", 30), ("stage", 3)] if everything else [("rollout", 25)]
-    begins = ("tp=2", "tp=2,dp_replicate=2", "ep=2") if everything else ("tp=2",)
+    begins = ("tp=2", "tp=2,dp_replicate=2", "ep=2", "dp_shard=2/tp=2") if everything else ("tp=2",)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as name:
         folder = pathlib.Path(name)

@@ -100,7 +100,10 @@ TEST(Deliver, MovesEachGroupToItsOwnerOnceAndToNobodyElse) {
     ThreadWorld world(kRanks);
     auto of_rank = Exchanged(world, kRanks);
     const int64_t before = world.bytes_sent();
-    world.Run([&](Communicator& comm) { Deliver(comm, contents, owners, &of_rank[comm.rank()]); });
+    world.Run([&](Communicator& comm) {
+      const Mesh mesh = *Mesh::Create({}, comm);
+      Deliver(mesh, mesh, contents, owners, &of_rank[comm.rank()]);
+    });
 
     int64_t moved = 0;  // what owners lacked
     for (int64_t g = 0; g < kGroups; ++g) {
@@ -130,6 +133,67 @@ TEST(Deliver, MovesEachGroupToItsOwnerOnceAndToNobodyElse) {
       }
     }
     EXPECT_EQ(world.bytes_sent() - before, moved + kRanks * (kRanks - 1) * 8) << "each with its length";
+  }
+}
+
+// Ranks that sampled together have the same samples; those that train together all get them, each from one.
+TEST(Deliver, TakesSamplesFromOneMeshToAnother) {
+  const std::pair<MeshSizes, MeshSizes> pairs[] = {
+      {{.dp_replicate = 2, .tp = 2}, {.dp_replicate = 4}},
+      {{.dp_replicate = 4}, {.dp_replicate = 1, .pp = 2, .tp = 2}},
+      {{.dp_replicate = 1, .pp = 2, .tp = 2}, {.dp_replicate = 2, .dp_shard = 2}},
+      {{.dp_replicate = 2, .tp = 2}, {.dp_replicate = 1, .dp_shard = 2, .pp = 2}},
+      {{.dp_replicate = 3, .tp = 2}, {.dp_replicate = 2, .pp = 3}}};
+  for (const auto& [sampled, owning] : pairs) {
+    const auto data_ranks = static_cast<int>(DataRanks(owning));
+    ThreadWorld world(static_cast<int>(RanksOf(sampled)));
+    std::vector<int64_t> moved(RanksOf(sampled));
+    world.Run([&](Communicator& comm) {
+      const Mesh has = *Mesh::Create(sampled, comm), needs = *Mesh::Create(owning, comm);
+      std::vector<Group> groups(kGroups);
+      std::vector<int> owners;
+      for (int64_t g = 0; g < kGroups; ++g) {
+        groups[g].prompt.id = absl::StrCat("p", g);
+        owners.push_back(static_cast<int>(g) % (data_ranks + 1) - 1);
+        for (int64_t s = 0; s < kSamples; ++s) {
+          const bool here = (g + s) % has.dp_size() == has.dp_rank();
+          Trajectory whole = Whole(g, s);
+          if (!here) static_cast<TrajectoryHead&>(groups[g].trajectories.emplace_back()) = whole;
+          if (here) groups[g].trajectories.push_back(std::move(whole));
+        }
+      }
+      const int64_t sent = comm.sent_bytes();
+      Deliver(has, needs, Contents::kTokens, owners, &groups);
+      moved[comm.rank()] = comm.sent_bytes() - sent;
+      for (int64_t g = 0; g < kGroups; ++g) {
+        for (int64_t s = 0; s < kSamples; ++s) {
+          const Trajectory &got = groups[g].trajectories[s], whole = Whole(g, s);
+          const bool owner = owners[g] == needs.dp_rank();
+          EXPECT_EQ(got.tokens, owner ? whole.tokens : std::vector<int32_t>());
+          EXPECT_EQ(got.logprobs, owner ? whole.logprobs : std::vector<float>());
+        }
+      }
+    });
+    // What owners lacked, each with its length, and of each pair of ranks that may have something a length.
+    int64_t lacked = 0, pairs_of_ranks = 0;
+    for (int64_t rank = 0; rank < RanksOf(sampled); ++rank) {
+      const auto here = PlaceIn(MeshParts()[kDpPart], PlaceOf(sampled, rank)).rank;
+      const auto owner = PlaceIn(MeshParts()[kDpPart], PlaceOf(owning, rank)).rank;
+      pairs_of_ranks += DataRanks(sampled) - 1;
+      for (int64_t g = 0; g < kGroups; ++g) {
+        for (int64_t s = 0; s < kSamples; ++s) {
+          if (g % (data_ranks + 1) - 1 != owner || (g + s) % DataRanks(sampled) == here) continue;
+          Trajectory sent = Whole(g, s), held;
+          held.prompt_id = sent.prompt_id;
+          held.sample = sent.sample;
+          held.tokens = sent.tokens;
+          held.logprobs = sent.logprobs;
+          lacked += 8 + static_cast<int64_t>(EncodeTrajectory(held).size());
+        }
+      }
+    }
+    EXPECT_EQ(std::accumulate(moved.begin(), moved.end(), int64_t{0}), lacked + 8 * pairs_of_ranks)
+        << MeshText(sampled) << " to" << MeshText(owning);
   }
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // E3 of a whole recipe, every kind of stage, on ranks that share each layer's products, the vocabulary and
 // the experts: the digest of one rank.
+#include <atomic>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,27 +24,73 @@ void WriteSharedModel(const std::string& directory) {
   ASSERT_TRUE(WriteFileAtomic(directory + "/config.json", json.dump()).ok());
 }
 
-TEST(MeshRecipe, HasTheDigestOfOneRank) {
-  const TestFolder folder;
-  WriteSharedModel(folder / "model");
-  RecipeConfig recipe = SmallRecipe(folder / "model");
-  const auto digest_on = [&](const MeshSizes& sizes) {
-    recipe.mesh = sizes;
-    const int ranks = static_cast<int>(sizes.dp_replicate * sizes.tp * sizes.ep);
-    const std::string run = folder / absl::StrCat("run-", sizes.dp_replicate, "-", sizes.tp, "-", sizes.ep);
-    ThreadWorld(ranks).Run([&](Communicator& comm) {
-      const absl::Status status = RunRecipe(recipe, run, comm, Never);
-      EXPECT_TRUE(status.ok()) << "rank " << comm.rank() << " of " << ranks << ": " << status;
+struct Meshes {
+  MeshSizes trains;
+  std::optional<MeshSizes> samples = {};  // none: the same
+};
+
+std::string TextOf(const Meshes& meshes) {
+  return absl::StrCat("mesh", MeshText(meshes.trains), " rollout",
+                      meshes.samples ? MeshText(*meshes.samples) : "");
+}
+
+class MeshRecipe : public testing::Test {
+ protected:
+  MeshRecipe() {
+    WriteSharedModel(folder_ / "model");
+    recipe_ = SmallRecipe(folder_ / "model");
+  }
+
+  // Each rank's `stop` is its own.
+  void Run(
+      const Meshes& meshes, const std::string& run, absl::StatusCode expected = absl::StatusCode::kOk,
+      const std::function<bool(int rank)>& stop = [](int) { return false; }) {
+    recipe_.mesh = meshes.trains;
+    recipe_.rollout.mesh.reset();
+    if (meshes.samples) recipe_.rollout.mesh = RolloutMesh{*meshes.samples};
+    ThreadWorld(static_cast<int>(RanksOf(meshes.trains))).Run([&](Communicator& comm) {
+      const absl::Status status = RunRecipe(recipe_, run, comm, [&] { return stop(comm.rank()); });
+      EXPECT_EQ(status.code(), expected) << TextOf(meshes) << ", rank " << comm.rank() << ": " << status;
     });
+  }
+
+  std::string DigestOn(const Meshes& meshes) {
+    const std::string run = folder_ / absl::StrCat("run-", runs_++);
+    Run(meshes, run);
     return Digest(run);
-  };
-  const std::string expected = digest_on({.dp_replicate = 1});
-  const std::vector<MeshSizes> meshes = {{.dp_replicate = 1, .tp = 2},
-                                         {.dp_replicate = 4, .tp = 2},  // twice the gradient leaves
-                                         {.dp_replicate = 1, .ep = 2},
-                                         {.dp_replicate = 1, .tp = 2, .ep = 2}};
-  for (const MeshSizes& sizes : meshes)
-    EXPECT_EQ(digest_on(sizes), expected) << sizes.dp_replicate << ", tp " << sizes.tp << ", ep " << sizes.ep;
+  }
+
+  const TestFolder folder_;
+  RecipeConfig recipe_;
+  int runs_ = 0;
+};
+
+TEST_F(MeshRecipe, HasTheDigestOfOneRank) {
+  const std::string expected = DigestOn({{.dp_replicate = 1}});
+  const std::vector<Meshes> all = {
+      {{.dp_replicate = 1, .tp = 2}},
+      {{.dp_replicate = 4, .tp = 2}},  // twice the gradient leaves
+      {{.dp_replicate = 1, .ep = 2}, MeshSizes{.pp = 2}},
+      {{.dp_replicate = 1, .tp = 2, .ep = 2}},
+      {{.dp_replicate = 1, .dp_shard = 2, .pp = 2}, MeshSizes{.dp_replicate = 2, .tp = 2}},
+      {{.dp_replicate = 2, .tp = 2}, MeshSizes{.dp_shard = 2, .ep = 2}}};
+  for (const Meshes& meshes : all) EXPECT_EQ(DigestOn(meshes), expected) << TextOf(meshes);
+}
+
+// With weights rounded to bf16; a stop on one pair of meshes, after which it goes on on another.
+TEST_F(MeshRecipe, GoesOnOnOtherMeshesForWhatTrainsAndWhatSamples) {
+  recipe_.weights = kernels::Type::kBf16;
+  const std::string expected = DigestOn({{.dp_replicate = 1}});
+  std::atomic<int64_t> asked = 0;
+  const Meshes before = {{.dp_replicate = 1, .dp_shard = 2}, MeshSizes{.tp = 2}};
+  Run(before, folder_ / "whole", absl::StatusCode::kOk, [&](int rank) { return rank == 0 && ++asked < 0; });
+  EXPECT_EQ(Digest(folder_ / "whole"), expected);
+  const int64_t third = asked / 3;
+  asked = 0;
+  Run(before, folder_ / "stopped", absl::StatusCode::kCancelled,
+      [&](int rank) { return rank == 0 && ++asked >= third; });
+  Run({{.dp_replicate = 1, .tp = 2}, MeshSizes{.dp_replicate = 2}}, folder_ / "stopped");
+  EXPECT_EQ(Digest(folder_ / "stopped"), expected);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "comm/mesh.h"
@@ -19,6 +20,7 @@
 #include "trainer/config/collect.h"
 #include "trainer/config/evaluation.h"
 #include "trainer/config/rl.h"
+#include "trainer/config/rollout.h"
 #include "trainer/config/sft.h"
 
 namespace temper {
@@ -41,6 +43,11 @@ struct StageConfig {
   CollectConfig collect;
   EvaluationConfig evaluation;
 
+  // Whether its policy samples: to train, for a dataset, or to be measured.
+  bool samples() const {
+    return kind == StageKind::kRl || kind == StageKind::kCollect || evaluation.HeldOutProblems() > 0;
+  }
+
   template <class V>
   void Fields(V& v) {
     v.Choice("kind", kind, kStageKinds, "What the stage does.");
@@ -62,6 +69,7 @@ struct RecipeConfig {
   kernels::Type weights = kernels::Type::kF32;
   kernels::Type cache = kernels::Type::kF32;
   MeshSizes mesh;
+  RolloutConfig rollout;
   double deadline_minutes = 0;
   bool shared = false;
   double cost_per_gpu_hour = 0;
@@ -94,6 +102,7 @@ struct RecipeConfig {
         "memory and time of reading them at long contexts. The policy's config.json says so "
         "(temper_cache).");
     v.Section("mesh", mesh, "How the ranks share the work.");
+    v.Section("rollout", rollout, "Where samples are drawn.");
     v.Field(
         "deadline_minutes", deadline_minutes,
         "A rank that others wait for and that shows no sign of life for so long is lost: the run names it "
@@ -127,6 +136,21 @@ struct RecipeConfig {
   }
 
   bool bf16() const { return weights == kernels::Type::kBf16; }
+
+  // The sizes of rollout.mesh on so many ranks, resolved; none where there is no other mesh than `mesh`, or
+  // one that cuts a policy alike. Resolve's errors.
+  absl::StatusOr<std::optional<MeshSizes>> MeshApart(int ranks) const {
+    if (!rollout.mesh) return std::nullopt;
+    const absl::StatusOr<MeshSizes> trains = Resolve(mesh, ranks);
+    if (!trains.ok()) return trains.status();
+    const absl::StatusOr<MeshSizes> samples = Resolve(rollout.mesh->sizes, ranks);
+    if (!samples.ok()) return samples.status();
+    bool alike = trains->chunks() == 1;
+    for (int i = 0; i < kAxes; ++i)
+      alike &= (*trains)[static_cast<Axis>(i)] == (*samples)[static_cast<Axis>(i)];
+    if (alike) return std::nullopt;
+    return *samples;
+  }
 
   // `date` as chat templates get it; nothing where it is empty.
   std::optional<absl::Time> Date() const {

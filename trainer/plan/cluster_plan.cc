@@ -2,6 +2,7 @@
 #include "trainer/plan/cluster_plan.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -61,6 +62,12 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
                       Seconds(estimate.products), 100 * estimate.bubble, Seconds(estimate.messages)));
   if (stage.kind != StageKind::kRl) return text;
   const double hours = estimate.stage / 3600 * cluster.ranks();
+  if (estimate.published > 0) {
+    absl::StrAppend(&text, "  publish   ", Seconds(estimate.publish),
+                    " before a rollout: the first rank sends ", BytesText(estimate.published), " of weights",
+                    IsOnOneMachine(MeshParts()[kWorldPart], mesh, cluster) ? " (links)" : " (network)",
+                    " to rollout.mesh\n");
+  }
   absl::StrAppend(
       &text,
       absl::StrFormat("  rollout   %s for %d updates: %.0f sequences a data rank, %.0f decode together\n",
@@ -88,7 +95,9 @@ std::string ClusterText(const Cluster& cluster) {
 
 absl::StatusOr<std::string> ClusterPlanText(const RecipeConfig& recipe, const Cluster& cluster) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe.mesh, cluster.ranks()));
-  std::string text = absl::StrCat(ClusterText(cluster), ":", MeshText(mesh), "\n");
+  TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(cluster.ranks()));
+  std::string text = absl::StrCat(ClusterText(cluster), ":", MeshText(mesh),
+                                  apart ? absl::StrCat("; rollout.mesh:", MeshText(*apart)) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
     TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe, stage, model, cluster.ranks()));

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "trainer/weight_sync.h"
+
 namespace temper {
 namespace {
 
@@ -19,12 +21,7 @@ CountedRank::CountedRank(const PolicyPlace& place, RankMessages* log)
       backend_(&pool_, /*packs=*/!place.on_gpu) {}
 
 std::unique_ptr<CausalLm> CountedRank::NewPolicy(const ModelConfig& config, bool trained) {
-  Layout layout(config, mesh_.place());
-  std::vector<at::Tensor> values;
-  for (const LayoutEntry& entry : layout.entries())
-    values.push_back(entry.elements == PartElements(entry) ? NewTensor(backend_, entry.shape)
-                                                           : NewTensor(backend_, {entry.elements}));
-  Parameters parameters(std::move(layout), std::move(values));
+  Parameters parameters = WithoutNumbers(config, mesh_.place(), backend_);
   if (bf16_ && !trained) parameters = ForRounded(parameters, backend_);
   return std::make_unique<CausalLm>(config, std::move(parameters), &backend_, bf16_ && trained, mesh_);
 }

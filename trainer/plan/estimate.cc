@@ -2,6 +2,7 @@
 #include "trainer/plan/estimate.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "model/kv_cache.h"
 #include "trainer/plan/workload.h"
@@ -41,7 +42,19 @@ struct Asked {
   const MeshSizes& mesh;
   const Workload work;
   const PolicyPlace first;
+  const std::optional<MeshSizes> apart;  // of what samples, where it is another one
 
+  PolicyPlace samples() const {
+    PolicyPlace place = first;
+    if (apart) place.mesh = PlaceOf(*apart, 0);
+    return place;
+  }
+
+  // Between ranks of this part of the mesh.
+  double BytesPerSecond(int part) const {
+    const bool inside = IsOnOneMachine(MeshParts()[part], mesh, cluster);
+    return (inside ? cluster.device.link_gbytes : cluster.device.network_gbytes) * 1e9 * kLinkShare;
+  }
   double flops() const { return cluster.device.f32_tflops * 1e12 * kComputeShare; }
 };
 
@@ -49,11 +62,8 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
   const UpdatesConfig& updates = *asked.work.updates;
   const UpdateSize size = asked.work.SizeOn(asked.mesh);
   estimate->sent = MessagesOf(asked.model, asked.first, updates, asked.work.longest, size);
-  for (int i = 0; i < kMeshParts; ++i) {
-    const bool inside = IsOnOneMachine(MeshParts()[i], asked.mesh, asked.cluster);
-    const double rate = inside ? asked.cluster.device.link_gbytes : asked.cluster.device.network_gbytes;
-    estimate->messages += static_cast<double>(estimate->sent[i]) / (rate * 1e9 * kLinkShare);
-  }
+  for (int i = 0; i < kMeshParts; ++i)
+    estimate->messages += static_cast<double>(estimate->sent[i]) / asked.BytesPerSecond(i);
   const double rank_tokens =
       static_cast<double>(asked.work.tokens) / static_cast<double>(asked.cluster.ranks());
   const double passes = updates.keep == TrainPass::Keep::kInputs ? 4 : 3;
@@ -65,22 +75,27 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
 
 // Every stage of a pipeline in turn, its weights streamed once a step.
 void EstimateRollout(const Asked& asked, const RlConfig& rl, StageEstimate* estimate) {
-  const MeshSizes& mesh = asked.mesh;
+  const PolicyPlace first = asked.samples();
+  const MeshSizes& mesh = first.mesh.sizes;
   const double length = kExpectedLength * static_cast<double>(rl.sampling.max_new_tokens);
   estimate->sequences =
       static_cast<double>(asked.work.samples * rl.updates_per_rollout) / static_cast<double>(DataRanks(mesh));
   estimate->together = std::min<double>(estimate->sequences, static_cast<double>(rl.sampling.max_batch));
   const double steps = std::max(1.0, estimate->sequences / estimate->together) * length;
-  const double weights = static_cast<double>(FootprintOf(asked.model, asked.first).weights);
+  const double weights = static_cast<double>(FootprintOf(asked.model, first).weights);
   const double cache = estimate->together * (length / 2) / kernels::kAttentionBlock *
-                       static_cast<double>(KvCache::BytesPerPage(asked.model, asked.first.mesh));
+                       static_cast<double>(KvCache::BytesPerPage(asked.model, first.mesh));
   const double stream = (weights + cache) / (asked.cluster.device.memory_gbytes * 1e9 * kMemoryShare);
   const double compute = estimate->together * FlopsPerToken(asked.model, length / 2) /
                          static_cast<double>(mesh.tp * mesh.pp) / asked.flops();
   estimate->rollout = steps * static_cast<double>(mesh.pp) * std::max(stream, compute);
+  if (asked.apart) {
+    estimate->published = PublishedBytes(asked.model, asked.first, first);
+    estimate->publish = static_cast<double>(estimate->published) / asked.BytesPerSecond(kWorldPart);
+  }
   const double updates = static_cast<double>(rl.steps);
-  estimate->stage =
-      updates * (estimate->update + estimate->rollout / static_cast<double>(rl.updates_per_rollout));
+  estimate->stage = updates * (estimate->update + (estimate->rollout + estimate->publish) /
+                                                      static_cast<double>(rl.updates_per_rollout));
 }
 
 }  // namespace
@@ -98,7 +113,8 @@ StageEstimate EstimateOf(const RecipeConfig& recipe, const StageConfig& stage, c
                     cluster,
                     mesh,
                     WorkloadOf(stage),
-                    {.mesh = PlaceOf(mesh, 0), .on_gpu = true, .bf16 = recipe.bf16()}};
+                    {.mesh = PlaceOf(mesh, 0), .on_gpu = true, .bf16 = recipe.bf16()},
+                    recipe.MeshApart(cluster.ranks()).value_or(std::nullopt)};
   StageEstimate estimate;
   if (asked.work.updates != nullptr) EstimateUpdate(asked, &estimate);
   if (stage.kind == StageKind::kRl) EstimateRollout(asked, stage.rl, &estimate);

@@ -24,9 +24,13 @@ struct StageEstimate {
   // A rollout, for as many updates as the recipe says: a data rank's sequences, and those that decode at
   // once.
   double sequences = 0, together = 0, rollout = 0;
+  // Before it, where what samples has a mesh of its own: the first rank's weights go there.
+  int64_t published = 0;
+  double publish = 0;
   double stage = 0;  // all of it; 0: nobody knows how many updates
 };
-// `mesh`: of all ranks of the cluster, dp_replicate resolved; one that the model can be cut by.
+// `mesh`: of all ranks of the cluster, dp_replicate resolved; one that the model can be cut by, as is the
+// recipe's rollout.mesh, where it has one.
 StageEstimate EstimateOf(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
                          const Cluster& cluster, const MeshSizes& mesh);
 

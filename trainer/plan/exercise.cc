@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -20,36 +22,49 @@
 namespace temper {
 namespace {
 
-constexpr char kPrefill[] = "prefill", kDecode[] = "decode", kReference[] = "reference", kUpdate[] = "update";
+constexpr char kPublish[] = "publish", kPrefill[] = "prefill", kDecode[] = "decode",
+               kReference[] = "reference", kUpdate[] = "update";
 
 class StageExercise {
  public:
   StageExercise(const RecipeConfig& recipe, const StageConfig& stage, const ModelConfig& model,
-                const ExerciseOptions& options, const MeshSizes& mesh)
+                const ExerciseOptions& options, const std::pair<MeshSizes, MeshSizes>& meshes)
       : recipe_(recipe),
         stage_(stage),
         model_(model),
         options_(options),
         work_(WorkloadOf(stage)),
-        mesh_(mesh),
-        log_(mesh),
+        mesh_(meshes.first),
+        sampling_mesh_(meshes.second),
+        apart_(recipe.MeshApart(options.ranks).value().has_value() && work_.sampling != nullptr),
+        log_(mesh_),
+        sampling_log_(sampling_mesh_),
         peaks_(options.ranks) {}
 
   absl::StatusOr<std::string> Text() {
-    do {
+    bool again = true;
+    while (again) {
       TEMPER_RETURN_IF_ERROR(RunAll());
-    } while (log_.Hear());
+      again = log_.Hear();
+      again |= sampling_log_.Hear();
+    }
     if (options_.spoil != nullptr) options_.spoil(&log_);
-    const absl::StatusOr<int64_t> messages = log_.Match();
-    if (!messages.ok()) return Fault(std::string(messages.status().message()));
+    int64_t messages = 0;
+    for (const MessageLog* log : {&log_, &sampling_log_}) {
+      const absl::StatusOr<int64_t> matched = log->Match();
+      if (!matched.ok()) return Fault(std::string(matched.status().message()));
+      messages += *matched;
+    }
     std::string text = absl::StrCat(stage_.name, " (", NameIn(kStageKinds, stage_.kind), ")\n", Done(),
-                                    "  messages  ", *messages, " were sent and taken; of tensors ");
+                                    "  messages  ", messages, " were sent and taken; of tensors ");
     std::vector<std::string> parts;
-    for (const char* phase : {kPrefill, kDecode, kReference, kUpdate}) {
+    for (const char* phase : {kPublish, kPrefill, kDecode, kReference, kUpdate}) {
       PartBytes all = {};
-      for (int64_t rank = 0; rank < log_.ranks(); ++rank) {
-        const PartBytes mine = TensorBytes(log_.of(rank), phase);
-        for (int i = 0; i < kMeshParts; ++i) all[i] += mine[i];
+      for (const MessageLog* log : {&log_, &sampling_log_}) {
+        for (int64_t rank = 0; rank < log->ranks(); ++rank) {
+          const PartBytes mine = TensorBytes(log->of(rank), phase);
+          for (int i = 0; i < kMeshParts; ++i) all[i] += mine[i];
+        }
       }
       std::vector<std::string> list;
       for (int i = 0; i < kMeshParts; ++i)
@@ -67,8 +82,9 @@ class StageExercise {
     return absl::FailedPreconditionError(absl::StrCat("stage ", stage_.name, ": ", what));
   }
 
-  PolicyPlace PlaceAt(int64_t rank) const {
-    return {.mesh = PlaceOf(mesh_, rank), .on_gpu = options_.cluster != nullptr, .bf16 = recipe_.bf16()};
+  PolicyPlace PlaceAt(int64_t rank) const { return PlaceIn(mesh_, rank); }
+  PolicyPlace PlaceIn(const MeshSizes& mesh, int64_t rank) const {
+    return {.mesh = PlaceOf(mesh, rank), .on_gpu = options_.cluster != nullptr, .bf16 = recipe_.bf16()};
   }
 
   // Every rank, as many side by side as there are processors.
@@ -87,30 +103,49 @@ class StageExercise {
     messages.Begin("start");
     CountedRank counted(PlaceAt(rank), &messages);
     const bool trains = work_.updates != nullptr;
-    int64_t untouched = 0;  // of workspaces, which take memory in large pieces
-    const std::unique_ptr<CausalLm> policy = counted.NewPolicy(model_, trains),
+    const std::unique_ptr<CausalLm> policy = trains || !apart_ ? counted.NewPolicy(model_, trains) : nullptr,
                                     reference = work_.reference ? counted.NewPolicy(model_, /*trained=*/false)
                                                                 : nullptr;
     std::unique_ptr<Optimizer> optimizer;
     if (trains) optimizer = std::make_unique<Optimizer>(policy.get());
+    // What samples where it has a mesh of its own, beside all that.
+    std::unique_ptr<CountedRank> beside;
+    std::unique_ptr<CausalLm> copy;
+    if (apart_) {
+      sampling_log_.of(rank).Begin("start");
+      beside = std::make_unique<CountedRank>(PlaceIn(sampling_mesh_, rank), &sampling_log_.of(rank));
+      copy = beside->NewPolicy(model_, /*trained=*/false);
+    }
+    if (apart_ && trains) {
+      messages.Begin(kPublish);
+      const Parameters& weights = policy->weights().computed();
+      WeightSync(model_, policy->parameters().layout(), copy->parameters().layout())
+          .Copy(weights, counted.mesh().world(), &copy->parameters());
+    }
+    CausalLm& sampler = apart_ ? *copy : *policy;
     std::unique_ptr<Engine> engine;  // its cache stays
     if (work_.sampling != nullptr) {
-      engine = std::make_unique<Engine>(policy.get(), EngineOptionsOf(*work_.sampling));
-      TEMPER_RETURN_IF_ERROR(Sample(engine.get(), &messages));
+      engine = std::make_unique<Engine>(&sampler, EngineOptionsOf(*work_.sampling));
+      TEMPER_RETURN_IF_ERROR(Sample(engine.get(), apart_ ? &sampling_log_.of(rank) : &messages));
     }
-    if (trains) {
-      const EvenUpdate update(model_, *work_.updates, work_.longest, work_.SizeOn(mesh_));
-      if (reference != nullptr) {
-        messages.Begin(kReference);
-        update.Score(reference.get());
-      }
-      policy->WeightsChanged(0);  // as the plan's update begins: no layer lies there still
-      messages.Begin(kUpdate);
-      const UpdateMemory memory = update.Run(policy.get(), optimizer.get());
-      untouched += memory.workspaces - memory.activations;
+    // Workspaces take memory in large pieces, of which they use a part.
+    int64_t untouched = sampler.decode_pass().allocated_bytes() - sampler.decode_pass().bytes();
+    const int64_t sampling = beside == nullptr
+                                 ? counted.backend().peak_bytes() - untouched
+                                 : counted.backend().bytes() + beside->backend().peak_bytes() - untouched;
+    peaks_[rank] = sampling;
+    if (!trains) return absl::OkStatus();
+    const EvenUpdate update(model_, *work_.updates, work_.longest, work_.SizeOn(mesh_));
+    if (reference != nullptr) {
+      messages.Begin(kReference);
+      update.Score(reference.get());
     }
-    untouched += policy->decode_pass().allocated_bytes() - policy->decode_pass().bytes();
-    peaks_[rank] = counted.backend().peak_bytes() - untouched;
+    policy->WeightsChanged(0);  // as the plan's update begins: no layer lies there still
+    messages.Begin(kUpdate);
+    const UpdateMemory memory = update.Run(policy.get(), optimizer.get());
+    untouched += memory.workspaces - memory.activations;
+    const int64_t updating = counted.backend().peak_bytes() - untouched;
+    peaks_[rank] = beside == nullptr ? updating : std::max(sampling, updating + beside->backend().bytes());
     return absl::OkStatus();
   }
 
@@ -138,7 +173,7 @@ class StageExercise {
     return model_.max_positions > 0 ? std::clamp<int64_t>(room, 1, longest) : longest;
   }
   int64_t SamplesHere() const {
-    const int64_t all = std::max<int64_t>(work_.samples / DataRanks(mesh_), 1);
+    const int64_t all = std::max<int64_t>(work_.samples / DataRanks(sampling_mesh_), 1);
     return std::min(all, work_.sampling->max_batch);
   }
 
@@ -205,8 +240,9 @@ class StageExercise {
   const ModelConfig& model_;
   const ExerciseOptions& options_;
   const Workload work_;
-  const MeshSizes mesh_;
-  MessageLog log_;
+  const MeshSizes mesh_, sampling_mesh_;
+  const bool apart_;  // there are two policies
+  MessageLog log_, sampling_log_;
   std::vector<int64_t> peaks_;  // of each rank
 };
 
@@ -214,12 +250,15 @@ class StageExercise {
 
 absl::StatusOr<std::string> ExerciseText(const RecipeConfig& recipe, const ExerciseOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe.mesh, options.ranks));
+  TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(options.ranks));
+  const MeshSizes sampling_mesh = apart.value_or(mesh);
   std::string text;
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
     TEMPER_RETURN_IF_ERROR(CheckMesh(model, mesh));
+    TEMPER_RETURN_IF_ERROR(CheckMesh(model, sampling_mesh));
     TEMPER_ASSIGN_OR_RETURN(const std::string part,
-                            StageExercise(recipe, stage, model, options, mesh).Text());
+                            StageExercise(recipe, stage, model, options, {mesh, sampling_mesh}).Text());
     text += part;
   }
   if (!text.empty()) text.pop_back();

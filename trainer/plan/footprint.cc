@@ -5,6 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "trainer/weight_sync.h"
+
 namespace temper {
 namespace {
 
@@ -73,6 +75,13 @@ PartBytes TensorBytes(const RankMessages& messages, std::string_view phase) {
       bytes[m.part] += m.out_bytes;
   }
   return bytes;
+}
+
+int64_t PublishedBytes(const ModelConfig& config, const PolicyPlace& trains, const PolicyPlace& samples) {
+  CountedRank trainer(trains);
+  const std::unique_ptr<CausalLm> policy = trainer.NewPolicy(config, /*trained=*/true);
+  return WeightSync(config, policy->parameters().layout(), Layout(config, samples.mesh))
+      .SentBytes(policy->weights().computed());
 }
 
 PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,

@@ -2,6 +2,7 @@
 #include "trainer/plan/plan.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -32,6 +33,12 @@ constexpr char kHost[] = "host ";
 PolicyPlace At(const RecipeConfig& recipe, const MeshPlace& mesh) {
   return {.mesh = mesh, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
 }
+
+// A rank in the mesh that trains and in the one that samples, for which there may be a second policy.
+struct RankPlaces {
+  PolicyPlace trains, samples;
+  bool apart = false;
+};
 
 std::string RlWords(const RlConfig& rl) {
   return absl::StrFormat(
@@ -118,6 +125,7 @@ namespace {
 
 constexpr char kEvaluationCache[] = "cache of evaluation";
 constexpr char kSampling[] = "activations of sampling";
+constexpr char kSampler[] = "policy of rollout.mesh";
 
 // What an engine's largest pass takes, and of the weights that ranks bring together for it. All samples but
 // one decode beside as much of prompts as a pass takes.
@@ -160,52 +168,77 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
 }
 
 // What a stage takes while it runs. One that is measured as it trains has a second cache for that.
-Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPlace& place) {
+Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlaces& places) {
   const Workload work = WorkloadOf(stage);
+  const PolicyPlace& samples = places.samples;
   const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
-  if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, place);
-  Pools pools = UpdatePools(model, work, place);
+  if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, samples);
+  Pools pools = UpdatePools(model, work, places.trains);
+  SamplingFootprint passes;
+  if (work.sampling != nullptr) passes = SamplingFootprintOf(model, samples, *work.sampling);
+  if (places.apart && stage.samples()) {
+    const PolicyFootprint second = FootprintOf(model, samples);
+    pools.emplace_back(kSampler, second.weights + second.packed + passes.gathered);
+  }
   if (work.sampling != nullptr) {
-    pools.emplace_back(cache, CachePool(model, *work.sampling, place.mesh));
-    pools.emplace_back(kSampling, SamplingFootprintOf(model, place, *work.sampling).activations);
+    pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
+    pools.emplace_back(kSampling, passes.activations);
   }
   if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
-    pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, place.mesh));
+    pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, samples.mesh));
   return pools;
 }
 
 // The same at most: while the stage runs, or when its policy is measured and nothing of the training is left.
-Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const PolicyPlace& place) {
-  const Pools pools = PoolsAt(stage, model, place);
+Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlaces& places) {
+  const Pools pools = PoolsAt(stage, model, places);
   if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
-  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, place);
+  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, places.samples);
   return SumOf(measured) > SumOf(pools) ? measured : pools;
+}
+
+// The last rank of each stage of the mesh's pipeline.
+std::vector<int64_t> LastOfStages(const MeshSizes& sizes) {
+  std::vector<int64_t> ranks;
+  for (int64_t stage = 1; stage <= sizes.pp; ++stage) ranks.push_back(RanksOf(sizes) / sizes.pp * stage - 1);
+  return ranks;
+}
+
+// What the layers are that the rank at this place has: equal of ranks that take as much as each other.
+void AppendKinds(const ModelConfig& model, const MeshPlace& place, std::vector<int64_t>* kinds) {
+  const int64_t stage = place[Axis::kPp];
+  kinds->insert(kinds->end(), {stage == 0, stage == place.sizes.pp - 1});
+  for (int64_t chunk = 0; chunk < place.sizes.chunks(); ++chunk) {
+    const IndexRange layers = LayersOf(model, place, chunk);
+    int64_t experts = 0;
+    for (int64_t layer = layers.begin; layer < layers.end; ++layer)
+      experts += model.is_moe_layer(layer) ? 1 : 0;
+    kinds->insert(kinds->end(), {layers.end - layers.begin, experts});
+  }
 }
 
 // Of the rank that takes most: ranks of a pipeline have different layers, those of other axes as much as each
 // other, but for what does not divide, of which the last has more. Of ranks with layers of the same kinds
 // between a pipeline's ends the first holds most microbatches, and is counted alone.
-using PoolsOfRank = Pools (*)(const StageConfig&, const ModelConfig&, const PolicyPlace&);
+using PoolsOfRank = Pools (*)(const StageConfig&, const ModelConfig&, const RankPlaces&);
 absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfig& stage,
                                     const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
+  TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(ranks));
   TEMPER_RETURN_IF_ERROR(CheckMesh(model, sizes));
+  TEMPER_RETURN_IF_ERROR(CheckMesh(model, apart.value_or(sizes)));
+  std::vector<int64_t> candidates = LastOfStages(sizes);
+  if (apart)
+    for (const int64_t rank : LastOfStages(*apart)) candidates.push_back(rank);
   Pools fullest;
   std::set<std::vector<int64_t>> counted;
-  for (int64_t pipeline = 0; pipeline < sizes.pp; ++pipeline) {
-    MeshPlace place{sizes, {}};
-    for (int i = 0; i < kAxes; ++i) place.at[i] = sizes[static_cast<Axis>(i)] - 1;
-    place.at[static_cast<int>(Axis::kPp)] = pipeline;
-    std::vector<int64_t> kinds = {pipeline == 0, pipeline == sizes.pp - 1};
-    for (int64_t chunk = 0; chunk < sizes.chunks(); ++chunk) {
-      const IndexRange layers = LayersOf(model, place, chunk);
-      int64_t experts = 0;
-      for (int64_t layer = layers.begin; layer < layers.end; ++layer)
-        experts += model.is_moe_layer(layer) ? 1 : 0;
-      kinds.insert(kinds.end(), {layers.end - layers.begin, experts});
-    }
+  for (const int64_t rank : candidates) {
+    const MeshPlace trains = PlaceOf(sizes, rank), samples = PlaceOf(apart.value_or(sizes), rank);
+    std::vector<int64_t> kinds;
+    AppendKinds(model, trains, &kinds);
+    if (apart) AppendKinds(model, samples, &kinds);
     if (!counted.insert(kinds).second) continue;
-    Pools pools = pools_of(stage, model, At(recipe, place));
+    Pools pools = pools_of(stage, model, {At(recipe, trains), At(recipe, samples), apart.has_value()});
     if (SumOf(pools) > SumOf(fullest)) fullest = std::move(pools);
   }
   return fullest;
@@ -220,6 +253,7 @@ std::string Remedy(std::string_view pool) {
   if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";
+  if (name == kSampler) return "a rollout.mesh that cuts the policy more, or none, for one policy";
   if (absl::StartsWith(name, "reference")) return "kl_coef: 0, which needs none";
   return "mesh.tp, mesh.pp or mesh.dp_shard, by which ranks share the policy, or take a smaller model or a "
          "machine with more memory";

@@ -99,6 +99,7 @@ absl::StatusOr<LayoutSearch> SearchLayouts(const RecipeConfig& recipe, const Clu
       LayoutProposal proposal{.mesh = meshes[order[i].second]};
       RecipeConfig on_mesh = recipe;
       on_mesh.mesh = proposal.mesh;
+      on_mesh.rollout.mesh.reset();
       absl::Status status;
       for (const SearchedStage& stage : stages) {
         absl::StatusOr<Pools> pools = PoolsOfStage(on_mesh, *stage.stage, stage.model, cluster.ranks());

@@ -24,8 +24,8 @@ struct LayoutSearch {
   std::vector<LayoutProposal> fit;  // whose memory fits, the fastest first
   LayoutProposal nearest;           // where none does, the one that takes least
 };
-// All layouts of the cluster's ranks, with the recipe's pipeline schedule. Errors: a config.json that cannot
-// be read; ranks that no layout takes.
+// All layouts of the cluster's ranks, with the recipe's pipeline schedule; what samples has the same. Errors:
+// a config.json that cannot be read; ranks that no layout takes.
 absl::StatusOr<LayoutSearch> SearchLayouts(const RecipeConfig& recipe, const Cluster& cluster);
 
 }  // namespace temper

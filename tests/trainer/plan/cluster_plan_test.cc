@@ -15,12 +15,14 @@
 #include "trainer/plan/footprint.h"
 #include "trainer/plan/search.h"
 #include "trainer/recipe.h"
+#include "trainer/weight_sync.h"
 
 namespace temper {
 namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 Json Shared() {
   Json json = TinyLlama();
@@ -54,6 +56,23 @@ TEST(Footprint, CountsWhatRanksSendForAnUpdate) {
       });
     }
   }
+}
+
+// What is counted without other ranks is what goes to the mesh that samples.
+TEST(Footprint, CountsWhatARankPublishes) {
+  const ModelConfig config = Parsed(Shared());
+  const Parameters whole = RandomParameters(config);
+  ThreadWorld(4).Run([&](Communicator& world) {
+    const MeshPlace trains = PlaceOf({.dp_replicate = 1, .pp = 2, .tp = 2}, world.rank()),
+                    samples = PlaceOf({.dp_replicate = 2, .dp_shard = 2}, world.rank());
+    ThreadPool pool(1);
+    kernels::CpuBackend backend(&pool);
+    const Parameters mine = Slice(whole, Layout(config, trains));
+    Parameters copy = WithoutNumbers(config, samples, backend);
+    const int64_t before = world.sent_bytes();
+    WeightSync(config, mine.layout(), copy.layout()).Copy(mine, world, &copy);
+    EXPECT_EQ(world.sent_bytes() - before, PublishedBytes(config, {.mesh = trains}, {.mesh = samples}));
+  });
 }
 
 // Ranks that share a policy take their share of it.
@@ -116,6 +135,14 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
                            HasSubstr("zero (rl)\n  memory    weights "),
                            HasSubstr("a rank sends an update tp "), HasSubstr("  update    "),
                            HasSubstr("  rollout   "), HasSubstr("device hours\n"), HasSubstr("Assumed: ")));
+  EXPECT_THAT(*text, Not(HasSubstr("publish")));
+  recipe.rollout.mesh = RolloutMesh{{.ep = 2}};
+  EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
+              AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2; rollout.mesh: dp_replicate 4 ep 2\n"),
+                    HasSubstr("policy of rollout.mesh "), HasSubstr("  publish   "),
+                    HasSubstr(" before a rollout: the first rank sends "),
+                    HasSubstr(" of weights (links) to rollout.mesh\n")));
+  recipe.rollout.mesh.reset();
   recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 26;
   EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
               HasSubstr("DOES NOT FIT, most of it are activations; --search looks for a layout that does"));

@@ -27,7 +27,7 @@ TEST(Exercise, MatchesAllMessagesOfAnyMesh) {
       {4, {"mesh.pp=3", "mesh.dp_replicate=1"}},
       {4, {"mesh.dp_shard=2", "mesh.tp=2"}},
       {8, {"mesh.pp=2", "mesh.ep=2", "mesh.tp=2", "mesh.sequence_parallel=true"}},
-      {8, {"mesh.dp_shard=2", "mesh.ep=2", "mesh.tp=2"}},
+      {8, {"mesh.dp_shard=2", "mesh.ep=2", "mesh.tp=2", "rollout.mesh={pp: 2, tp: 2}"}},
       {16, {"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.tp=2", "mesh.pp_schedule=zero_bubble"}},
   };
   for (const auto& [ranks, set] : meshes) {
@@ -47,8 +47,9 @@ TEST(Exercise, TakesTheMemoryOfThePlan) {
   using Set = std::vector<std::string>;
   for (const auto& [ranks, set] :
        {std::pair(1, Set{}), std::pair(4, Set{"mesh.dp_shard=2"}),
-        std::pair(4, Set{"mesh.pp=2", "mesh.tp=2"}), std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}),
-        std::pair(2, Set{"mesh.cp=2"}), std::pair(4, Set{"mesh.dp_shard=4", "rl.tokens_per_microbatch=560"}),
+        std::pair(4, Set{"mesh.pp=2", "mesh.tp=2", "rollout.mesh={dp_replicate: 2, ep: 2}"}),
+        std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}), std::pair(2, Set{"mesh.cp=2"}),
+        std::pair(4, Set{"mesh.dp_shard=4", "rl.tokens_per_microbatch=560"}),
         std::pair(8, Set{"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.pp_schedule=zero_bubble"})}) {
     SCOPED_TRACE(absl::StrJoin(set, " "));
     Set alone = set;
