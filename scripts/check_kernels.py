@@ -5,7 +5,7 @@
 1. Only sm90.h and sim.h know a compiler: elsewhere stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
    mathematics, and no number that has operators (float, double by value; .raw): what adds says how it rounds.
 2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, rcp (which
-   nvcc makes of 1 / x), fma and sqrt with .rn, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and
+   nvcc makes of 1 / x), fma and sqrt with .rn, the one step of a tensor core that is simulated, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and
    shared memory are no more than kernels/cuda/resources.txt has for it, which has every kernel. --write writes that file anew.
 3. --self-test: made-up files with each fault, each of which must be found.
 
@@ -36,7 +36,7 @@ PERMITTED = re.compile(r"\b__(?:builtin_(?:inff?|nan)|CUDACC__)\b|\boperator\b")
 OP = re.compile(r"^\s*(?:@\S+\s+)?([a-z]\w*(?:\.\w+)+)", re.M)
 FLOAT = re.compile(r"\.(?:b?f16|b?f16x2|tf32|f32|f64)\b")
 EXACT_OP = re.compile(r"(?:add|sub|mul|div|fma|sqrt|rcp)\.rn\.f(?:32|64)|(?:abs|neg)\.f(?:32|64)|"
-                      r"cvt\.rn\.f(?:32|64)\.[su](?:32|64)|cvt\.rn\.f32\.f64|cvt\.f64\.[fsu]32|cvt\.rni\.(?:f32|f64|s32|s64)\.f(?:32|64)")
+                      r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32|cvt\.rn\.f(?:32|64)\.[su](?:32|64)|cvt\.rn\.f32\.f64|cvt\.f64\.[fsu]32|cvt\.rni\.(?:f32|f64|s32|s64)\.f(?:32|64)")
 NOT_ARITHMETIC = re.compile(r"(?:setp|selp|slct|mov|ld|st|testp|shfl)\.")
 KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
                     r"Used (\d+) registers(?:.*?(\d+) bytes smem)?", re.S)
@@ -128,9 +128,11 @@ GOOD_SOURCES = ["const Global<const float> x = a.x.Row(0);  // float x = 1", "co
                 "Float e = Exp(x);", "Float q = Sqrt(x);"]
 BAD_PTX = ["\tex2.approx.f32 %f1, %f2;", "\tadd.f32 %f1, %f2, %f3;", "\tmad.f32 %f1, %f2, %f3, %f4;", "\tfma.rn.ftz.f32 %f1, %f2, %f3, %f4;",
            "\t@%p1 rsqrt.approx.f32 %f1, %f2;", "\tfma.rz.f32 %f1, %f2, %f3, %f4;", "\tmax.f32 %f1, %f2, %f3;", "\tcvt.rzi.s32.f32 %r1, %f2;",
-           "\trcp.approx.f32 %f1, %f2;", "\trcp.rz.f32 %f1, %f2;"]
+           "\trcp.approx.f32 %f1, %f2;", "\trcp.rz.f32 %f1, %f2;",
+           "\tmma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%f1}, {%r1}, {%r2}, {%f1};"]
 GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", "\tld.global.v4.f32 {%f1}, [%rd1];", "\tdiv.rn.f32 %f1, %f2, %f3;", "\trcp.rn.f64 %f1, %f2;",
-            "\tcvt.rni.f32.f32 %f1, %f2;", "\tcvt.rni.s32.f32 %r1, %f2;"]
+            "\tcvt.rni.f32.f32 %f1, %f2;", "\tcvt.rni.s32.f32 %r1, %f2;",
+            "\tmma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f1};"]
 LOG = ("ptxas info    : Compiling entry function '_Z1fv' for '{arch}'\nptxas info    : Function properties for _Z1fv\n"
        "    0 bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, 64 bytes smem\n")
 

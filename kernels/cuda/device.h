@@ -19,6 +19,9 @@
 //             FromBits; Widen, Narrow; OfInteger.
 // Atomics:    AtomicMax, AtomicOr, AtomicAdd: on integers alone, whose order cannot be seen. AtomicAdd
 //             gives what was there, in an order that nobody knows: sort what is placed by it.
+// Tensor core: Mma(c, a, b), of a whole warp: c[16][8] becomes c + a[16][16] b[8][16]^T of bf16, each of its
+//             numbers one FusedDot (kernels/cuda/simulator.h), whose bits no order of instructions changes.
+//             A lane has of a 4 words of two neighbours, of b 2, of c 4 numbers: MmaRow, MmaStep, MmaColumn.
 #pragma once
 
 #include <stdint.h>
@@ -118,6 +121,13 @@ WORD T Select(bool which, T yes, T no) {
 WORD Float Max(Float a, Float b) { return Select(Less(b, a), a, b); }
 WORD Float Min(Float a, Float b) { return Select(Less(a, b), a, b); }
 WORD Float Neg(Float a) { return Sub(Set(0.0f), a); }
+
+// Where a lane's parts of an Mma lie. Word i of a: row MmaRow(i), steps MmaStep(i) and the next. Word i of b:
+// row MmaColumn(), steps MmaStep(2 i) and the next. Number i of c: row MmaRow(i / 2), column MmaStep(0) + i
+// % 2.
+WORD int MmaRow(int i) { return Lane() / 4 + 8 * (i % 2); }
+WORD int MmaStep(int i) { return 2 * (Lane() % 4) + 8 * (i / 2); }
+WORD int MmaColumn() { return Lane() / 4; }
 
 // A row-major matrix: its rows have `cols` elements and begin `stride` apart.
 template <typename T>

@@ -205,6 +205,22 @@ inline Double DoubleOfInteger(int64_t x) { return {static_cast<double>(x)}; }
 inline Double Widen(Float a) { return {static_cast<double>(a.raw)}; }
 inline Float Narrow(Double a) { return {static_cast<float>(a.raw)}; }
 
+inline void Mma(Floats<4>& c, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  // Lanes [4 r, 4 r + 4) have rows r and r + 8 of a, and row r of b.
+  const int row = Lane() / 4, column = 2 * (Lane() % 4);
+  uint16_t rows[2][16], columns[2][16];
+  const auto take = [](uint32_t word, uint16_t* to) {
+    to[0] = static_cast<uint16_t>(word);
+    to[1] = static_cast<uint16_t>(word >> 16);
+  };
+  for (int t = 0; t < 4; ++t) {
+    for (int i = 0; i < 4; ++i) take(ShuffleFrom(a[i], 4 * row + t), &rows[i % 2][2 * t + 8 * (i / 2)]);
+    for (int i = 0; i < 4; ++i)
+      take(ShuffleFrom(b[i / 2], 4 * (column + i % 2) + t), &columns[i % 2][2 * t + 8 * (i / 2)]);
+  }
+  for (int i = 0; i < 4; ++i) c[i] = {FusedDot(rows[i / 2], columns[i % 2], c[i].raw)};
+}
+
 template <typename Kernel>
 void Launch(Stream& stream, int64_t blocks, const typename Kernel::Args& args) {
   Now().Run(stream, {typeid(Kernel).name(), blocks, Kernel::kThreads}, [&] { Kernel::Run(args); });

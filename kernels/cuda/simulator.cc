@@ -6,8 +6,10 @@
 #include <cxxabi.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -37,7 +39,78 @@ std::string Demangled(const char* name) {
   return last == std::string::npos ? out : out.substr(last + 5);
 }
 
+// A number that is not finite is told by `infinite` (its sign counts) or `nan`.
+struct Term {
+  int64_t significand = 0;  // with its sign
+  int exponent = 0;
+  bool infinite = false, nan = false;
+};
+
+// Of a float's upper 8 + kFraction bits below the sign.
+template <int kFraction>
+Term Decoded(uint32_t bits, bool negative) {
+  const uint32_t fraction = bits & ((1u << kFraction) - 1), biased = bits >> kFraction & 0xff;
+  const int64_t size = biased == 0 ? fraction : fraction | 1u << kFraction;
+  return {.significand = negative ? -size : size,
+          .exponent = static_cast<int>(biased == 0 ? 1 : biased) - 127,
+          .infinite = biased == 0xff && fraction == 0,
+          .nan = biased == 0xff && fraction != 0};
+}
+
+Term Product(const Term& a, const Term& b) {
+  const bool infinite = a.infinite || b.infinite;
+  const bool zero = a.significand == 0 || b.significand == 0;
+  return {.significand = a.significand * b.significand,
+          .exponent = a.exponent + b.exponent,
+          .infinite = infinite,
+          .nan = a.nan || b.nan || (infinite && zero)};
+}
+
+constexpr int kLeastExponent = -133, kCut = 25;
+
+// sum x 2^(exponent - kCut), cut toward zero.
+float CutToFloat(int64_t sum, int exponent) {
+  const uint64_t size = static_cast<uint64_t>(sum < 0 ? -sum : sum);
+  const uint32_t sign = sum < 0 ? 0x80000000u : 0u;
+  const int digits = static_cast<int>(std::bit_width(size)), top = exponent - kCut + digits - 1;
+  const auto shifted = [&](int by) {
+    return static_cast<uint32_t>(by >= 0 ? size << by : by > -64 ? size >> -by : 0);
+  };
+  if (top > 127) return std::bit_cast<float>(sign | 0x7f800000u);
+  if (top < -126) return std::bit_cast<float>(sign | shifted(exponent - kCut + 149));
+  return std::bit_cast<float>(sign | static_cast<uint32_t>(top + 127) << 23 |
+                              (shifted(24 - digits) & 0x7fffffu));
+}
+
 }  // namespace
+
+float FusedDot(const uint16_t (&a)[16], const uint16_t (&b)[16], float c) {
+  Term terms[17];
+  for (int k = 0; k < 16; ++k)
+    terms[k] = Product(Decoded<7>(a[k], a[k] >> 15 != 0), Decoded<7>(b[k], b[k] >> 15 != 0));
+  const uint32_t bits = std::bit_cast<uint32_t>(c);
+  terms[16] = Decoded<23>(bits, bits >> 31 != 0);
+  int largest = kLeastExponent;
+  bool nan = false, above = false, below = false;
+  for (const Term& term : terms) {
+    if (term.significand != 0) largest = std::max(largest, term.exponent);
+    nan = nan || term.nan;
+    (term.significand < 0 ? below : above) |= term.infinite;
+  }
+  if (nan || (above && below)) return std::bit_cast<float>(0x7fffffffu);
+  constexpr float kInfinite = std::numeric_limits<float>::infinity();
+  if (above || below) return above ? kInfinite : -kInfinite;
+  int64_t sum = 0;
+  for (int k = 0; k < 17; ++k) {
+    if (terms[k].significand == 0) continue;
+    // In units of 2^(largest - kCut).
+    const int by = terms[k].exponent - (k < 16 ? 14 : 23) - largest + kCut;
+    const int64_t size = std::abs(terms[k].significand);
+    const int64_t kept = by >= 0 ? size << by : by > -64 ? size >> -by : 0;
+    sum += terms[k].significand < 0 ? -kept : kept;
+  }
+  return sum == 0 ? 0.0f : CutToFloat(sum, largest);
+}
 
 std::vector<Stream> HostileStreams() {
   return {{Order::kAscending, false, 1}, {Order::kDescending, true, 2},  {Order::kRandom, false, 3},

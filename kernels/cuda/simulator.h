@@ -28,6 +28,13 @@
 
 namespace temper::kernels::sim {
 
+// What a tensor core of sm_90 makes of 16 pairs of bf16 and an f32, mma.sync and a step of wgmma alike: exact
+// products and c, each cut toward zero at 2^-25 of the largest one's power of two (not below 2^-133), added
+// exactly, cut toward zero to f32 (MMA-Sim, arXiv 2511.10909; Khattak and Mikaitis, arXiv 2512.07004, whose
+// measured outputs of an H100 and an H200 it has). A product's power is that of its factors, so it lies in
+// [1, 4) of it. Beyond the largest f32 lies infinity; a NaN is 0x7fffffff.
+float FusedDot(const uint16_t (&a)[16], const uint16_t (&b)[16], float c);
+
 struct Fault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -167,6 +167,15 @@ WORD Double DoubleOfInteger(int64_t x) { return {__ll2double_rn(x)}; }
 WORD Double Widen(Float a) { return {static_cast<double>(a.raw)}; }
 WORD Float Narrow(Double a) { return {__double2float_rn(a.raw)}; }
 
+WORD void Mma(Floats<4>& c, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%0, %1, "
+      "%2, %3};"
+      : "+f"(c[0].raw), "+f"(c[1].raw), "+f"(c[2].raw), "+f"(c[3].raw)
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // At most 255 registers, and so few that kBlocks fit on a multiprocessor.
 template <typename Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads, Kernel::kBlocks)
