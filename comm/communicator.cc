@@ -197,6 +197,7 @@ constexpr absl::Duration kLongestLook = absl::Seconds(1);
 
 void Communicator::HearNotes() {
   for (Note note = HeardNote(); note.from >= 0; note = HeardNote()) {
+    if (pulse_ != nullptr) pulse_->Heard(note.from);
     if (note.text[0] == kStopNote) asked_ = true;
     if (note.text[0] == kAliveNote || note.text[0] == kWaitNote) HearSign(note.from, note.text);
     if (note.text[0] != kLeftNote) continue;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -14,6 +15,8 @@ namespace {
 
 constexpr size_t kNamed = 4;  // of the ranks that wait
 constexpr size_t kShown = 8;  // of all
+// Before ranks in a ring are all blamed: others may still find out whom they do not hear.
+constexpr absl::Duration kForOthers = absl::Seconds(5);
 
 // "63 s".
 std::string Seconds(absl::Duration time) {
@@ -36,6 +39,7 @@ std::string SightingText(const Sighting& s) {
                    {"number", s.state.number},
                    {"bytes", s.state.bytes},
                    {"waits_for", s.state.waits_for},
+                   {"unheard", s.unheard},
                    {"waited_ms", absl::ToInt64Milliseconds(s.state.waited)}});
 }
 
@@ -60,6 +64,11 @@ absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string&
   s.state.silence = absl::Milliseconds(silence);
   s.state.waits_for = static_cast<int>(waits_for);
   s.state.waited = absl::Milliseconds(waited);
+  const Json* const unheard = Find(json, "unheard");
+  if (unheard == nullptr || !unheard->is_array())
+    return absl::InvalidArgumentError(absl::StrCat(name, ": unheard: is no list"));
+  for (const Json& one : *unheard)
+    if (one.is_number_integer()) s.unheard.push_back(one.get<int>());
   return s;
 }
 
@@ -102,6 +111,34 @@ int Lookout::EndOf(int rank) const {
 
 bool Lookout::IsStill(int rank, absl::Duration deadline) const {
   return ranks_[rank].expected && ranks_[rank].still > deadline + ranks_[rank].seen.state.silence;
+}
+
+// Ranks of one machine hear each other whatever becomes of its network, so they have no voice. Where half of
+// the machines or more would be named, nobody is: of two that do not hear each other each may be cut off.
+std::vector<int> Lookout::CutOff(absl::Duration deadline) const {
+  const int size = static_cast<int>(ranks_.size());
+  std::vector<int> waiting, still, cut;
+  std::map<std::string, bool> hosts;  // whether one of its ranks is cut off
+  for (int r = 0; r < size; ++r) {
+    if (ranks_[r].expected) hosts[ranks_[r].seen.host] = false;
+    if (!Waits(r)) continue;
+    waiting.push_back(r);
+    if (IsStill(r, deadline)) still.push_back(r);
+  }
+  for (const int r : still) {
+    int elsewhere = 0, deaf = 0;
+    for (const int other : waiting) {
+      const std::vector<int>& unheard = ranks_[other].seen.unheard;
+      if (ranks_[other].seen.host == ranks_[r].seen.host) continue;
+      ++elsewhere;
+      deaf += std::find(unheard.begin(), unheard.end(), r) != unheard.end();
+    }
+    if (2 * deaf <= elsewhere) continue;
+    cut.push_back(r);
+    hosts[ranks_[r].seen.host] = true;
+  }
+  const auto named = std::count_if(hosts.begin(), hosts.end(), [](const auto& host) { return host.second; });
+  return 2 * named < static_cast<int64_t>(hosts.size()) ? cut : std::vector<int>();
 }
 
 std::string Lookout::Name(int rank) const {
@@ -164,13 +201,24 @@ std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
                                      Waiting(end)));
     }
     // From r the way leads into a ring, perhaps from outside of it.
+    if (const std::vector<int> cut = CutOff(deadline); !cut.empty()) {
+      Finding finding = Found(cut[0], absl::StrCat(" has stood still for ", Seconds(ranks_[cut[0]].still),
+                                                   ", and ranks of other machines hear nothing of it: its "
+                                                   "machine's network is cut off; ",
+                                                   At(cut[0]), Waiting(cut[0])));
+      for (const int one : cut)
+        if (std::find(finding.hosts.begin(), finding.hosts.end(), ranks_[one].seen.host) ==
+            finding.hosts.end())
+          finding.hosts.push_back(ranks_[one].seen.host);
+      return finding;
+    }
     int inside = r;
     for (int steps = 0; steps < size; ++steps) inside = ranks_[inside].seen.state.waits_for;
     std::vector<std::string> texts, hosts;
     bool all_still = true;
     int at = inside;
     do {
-      all_still &= IsStill(at, deadline);
+      all_still &= IsStill(at, deadline + std::min(deadline / 2, kForOthers));
       const int peer = ranks_[at].seen.state.waits_for;
       if (std::find(hosts.begin(), hosts.end(), ranks_[at].seen.host) == hosts.end())
         hosts.push_back(ranks_[at].seen.host);

@@ -19,6 +19,9 @@ struct Sighting {
   int64_t pid = 0;
   int64_t beats = 0;  // grows as long as its process runs, whatever its main thread does
   RankState state;
+  // Ranks of which nothing has come over the network while this one has waited in vain, for most of the
+  // deadline; some of them where there are many. Who waits tells all others so several times in a deadline.
+  std::vector<int> unheard;
 };
 std::string SightingText(const Sighting& sighting);  // a line of JSON
 absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string& name);
@@ -44,8 +47,9 @@ class Lookout {
   void Pass(absl::Duration passed);
 
   // Somebody whose process shows no sign for longer than the deadline; else one that stands still for longer,
-  // and what it announced besides, while another waits for it, at the end of a chain of such; else ranks
-  // that wait for each other.
+  // and what it announced besides, while another waits for it, at the end of a chain of such; else, of ranks
+  // that wait for each other, those of which most others that wait hear nothing over the network, or, some
+  // seconds later, all of them where that tells nobody.
   std::optional<Finding> Judge(absl::Duration deadline) const;
 
   // The rank that the others waited for longest in the last minute, and which part of that time, of 1.
@@ -70,6 +74,7 @@ class Lookout {
   int EndOf(int rank) const;
   bool Waits(int rank) const;
   bool IsStill(int rank, absl::Duration deadline) const;
+  std::vector<int> CutOff(absl::Duration deadline) const;
   std::string Name(int rank) const;
   std::string At(int rank) const;
   std::string Waiting(int rank) const;

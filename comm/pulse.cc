@@ -39,6 +39,17 @@ void Pulse::WaitFor(int rank, absl::Duration passed) {
                    memory_order_relaxed);
 }
 
+void Pulse::Heard(int rank) {
+  absl::MutexLock lock(&mutex_);
+  if (heard_.size() <= static_cast<size_t>(rank)) heard_.resize(rank + 1);
+  ++heard_[rank];
+}
+
+std::vector<int64_t> Pulse::heard() const {
+  absl::MutexLock lock(&mutex_);
+  return heard_;
+}
+
 RankState Pulse::Read() const {
   RankState state;
   state.signs = signs_.load(memory_order_relaxed);

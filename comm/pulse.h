@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -48,8 +49,12 @@ class Pulse {
   };
   // The call waits, and has done so for `passed` since it was last said; -1: something has moved.
   void WaitFor(int rank, absl::Duration passed);
+  // Something of the rank has come over the network. It is looked for while a call waits.
+  void Heard(int rank);
 
   RankState Read() const;
+  // How often each rank was heard of; ranks behind the end never were.
+  std::vector<int64_t> heard() const;
 
  private:
   std::atomic<int64_t> signs_{0}, silence_ms_{0}, number_{0}, bytes_{0}, waited_us_{0};
@@ -58,6 +63,7 @@ class Pulse {
   std::string said_;  // as phase_, for the writer
   mutable absl::Mutex mutex_;
   std::string phase_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int64_t> heard_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace temper

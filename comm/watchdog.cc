@@ -25,6 +25,9 @@ constexpr int kExit = 75;  // the same command goes on
 constexpr size_t kSteps = 32;
 constexpr size_t kSightingBytes = 768;
 constexpr double kSlow = 0.5;  // of a minute that the others waited for one
+// Of the deadline; a rank that waits is heard of after a quarter of one, or 30 s (communicator.cc).
+constexpr double kUnheard = 0.6;
+constexpr size_t kMostUnheard = 16;
 constexpr absl::Duration kShortest = absl::Minutes(1), kLongest = absl::Minutes(10);
 constexpr absl::Duration kAfterTheFirst = absl::Seconds(5);  // others than rank 1 judge the first rank later
 constexpr absl::Duration kBetweenSeen = absl::Seconds(5);
@@ -61,6 +64,8 @@ Watchdog::Watchdog(const Pulse* pulse, Options options)
     : pulse_(*pulse),
       options_(std::move(options)),
       lookout_(options_.rank, options_.size),
+      heard_(static_cast<size_t>(options_.size)),
+      silent_(static_cast<size_t>(options_.size)),
       warned_(static_cast<size_t>(options_.size), false),
       last_step_(absl::InfinitePast()) {
   mine_.start = options_.start;
@@ -117,8 +122,8 @@ std::vector<Watchdog::Slow> Watchdog::TakeSlow() {
   return std::exchange(slow_, {});
 }
 
-std::string Watchdog::PathOf(int rank) const {
-  return absl::StrFormat("%s/rank-%04d", options_.folder, rank);
+std::string PulsePath(const std::string& folder, int rank) {
+  return absl::StrFormat("%s/rank-%04d", folder, rank);
 }
 
 // Time for which this process was stopped is no time in which it watched.
@@ -132,9 +137,10 @@ void Watchdog::Watch() {
       if (over_) return;
     }
     const absl::Time now = absl::Now();
-    lookout_.Pass(std::clamp(now - looked, absl::ZeroDuration(), 2 * between));
+    const absl::Duration passed = std::clamp(now - looked, absl::ZeroDuration(), 2 * between);
     looked = now;
-    Publish();
+    lookout_.Pass(passed);
+    Publish(passed);
     LookAround();
     if (options_.rank == 0) {
       Warn();
@@ -150,17 +156,29 @@ void Watchdog::Watch() {
   }
 }
 
-void Watchdog::Publish() {
+void Watchdog::Publish(absl::Duration passed) {
   ++mine_.beats;
+  const int64_t signs = mine_.state.signs;
   mine_.state = pulse_.Read();
-  if (Overwrite(PathOf(options_.rank), SightingText(mine_))) lookout_.See(mine_);
+  const bool stands_still = mine_.state.waits_for >= 0 && mine_.state.signs == signs;
+  mine_.unheard.clear();
+  std::vector<int64_t> heard = pulse_.heard();
+  heard.resize(heard_.size());
+  for (size_t r = 0; r < heard.size(); ++r) {
+    silent_[r] = stands_still && heard[r] == heard_[r] ? silent_[r] + passed : absl::ZeroDuration();
+    if (silent_[r] > kUnheard * deadline() && static_cast<int>(r) != options_.rank &&
+        mine_.unheard.size() < kMostUnheard)
+      mine_.unheard.push_back(static_cast<int>(r));
+  }
+  heard_ = std::move(heard);
+  if (Overwrite(PulsePath(options_.folder, options_.rank), SightingText(mine_))) lookout_.See(mine_);
 }
 
 // One that cannot be read, or is half-written, is seen the next time.
 void Watchdog::LookAround() {
   for (int r = 0; r < (options_.rank == 0 ? options_.size : 1); ++r) {
     if (r == options_.rank) continue;
-    const auto text = ReadFile(PathOf(r), 1 << 16);
+    const auto text = ReadFile(PulsePath(options_.folder, r), 1 << 16);
     if (!text.ok()) continue;
     const auto seen = ParseSighting(*text, "");
     if (seen.ok() && seen->start == options_.start && seen->rank == r) lookout_.See(*seen);

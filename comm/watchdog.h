@@ -23,7 +23,7 @@ namespace temper {
 class Watchdog {
  public:
   struct Options {
-    std::string folder;  // there already
+    std::string folder;  // there already, and of no other start: who is cut off and comes back finds it gone
     std::string start;   // of these ranks, and of no other start
     int rank = 0, size = 1;
     double deadline_seconds = 0;  // 0: by the steps
@@ -50,22 +50,23 @@ class Watchdog {
 
  private:
   void Watch();
-  void Publish();
+  void Publish(absl::Duration passed);
   void LookAround();
   bool OthersHaveFound();
   void Warn();
   void WriteSeen();
   [[noreturn]] void EndProcess(const std::string& line) const;
   void Found(const Finding& finding);
-  std::string PathOf(int rank) const;
 
   const Pulse& pulse_;
   const Options options_;
   Lookout lookout_;
   Sighting mine_;
-  bool ended_ = false;        // of the thread, which found something
-  std::vector<bool> warned_;  // of slowness, by rank
-  int64_t warned_at_ = -1;    // signs of the rank that was warned of
+  std::vector<int64_t> heard_;          // by rank: how often, when it was heard of last
+  std::vector<absl::Duration> silent_;  // by rank: for how long it was not, while this one stands still
+  bool ended_ = false;                  // of the thread, which found something
+  std::vector<bool> warned_;            // of slowness, by rank
+  int64_t warned_at_ = -1;              // signs of the rank that was warned of
   mutable absl::Mutex mutex_;
   absl::CondVar changed_;
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
@@ -74,6 +75,9 @@ class Watchdog {
   absl::Time last_step_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
+
+// Where a rank says what it is at: the file of the first one changes as long as its process runs.
+std::string PulsePath(const std::string& folder, int rank);
 
 // What `temper status` and the next start read of the folder.
 struct WatchdogReport {

@@ -51,11 +51,11 @@ DOORS = {
     "model/files": "fp8.h hugging_face.h safetensors.h shared_tensors.h weight_conversion.h weight_files.h",
     "rollout": "engine.h exchange.h replay.h worker.h",
     "trainer": "measure.h plan/ recipe.h sampling.h update_batch.h config/cluster.h config/recipe.h inputs/problems.h run_directory/checkpoint.h "
-               "run_directory/journal.h run_directory/model_directory.h run_directory/run_directory.h update/advantage.h update/loss.h update/optimizer.h update/step.h weight_sync.h",
+               "run_directory/journal.h run_directory/model_directory.h run_directory/run_directory.h run_directory/supervision.h update/advantage.h update/loss.h update/optimizer.h update/step.h weight_sync.h",
     "trainer/config": "cluster.h recipe.h",
     "trainer/plan": "cluster.h cluster_plan.h exercise.h footprint.h plan.h",
     "trainer/inputs": "documents.h inputs.h problems.h",
-    "trainer/run_directory": "checkpoint.h corrections.h files.h intact.h journal.h keep_best.h model_directory.h run_directory.h stage_model.h sums.h",
+    "trainer/run_directory": "checkpoint.h corrections.h files.h intact.h journal.h keep_best.h model_directory.h run_directory.h stage_model.h sums.h supervision.h",
     "trainer/update": "advantage.h leaf_gradients.h loss.h optimizer.h packing.h pipeline.h schedule.h step.h",
     "cli/bench": "options.h",
     "cli/inspect": "inspect.h records.h",

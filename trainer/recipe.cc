@@ -55,8 +55,9 @@ absl::Status CheckOwnFiles(const RecipeConfig& recipe, const std::string& run_di
   if (FileExists(run_directory + "/config.json"))
     return absl::FailedPreconditionError(absl::StrCat(
         Printable(run_directory, 1000), ": is a model directory: give the run a folder of its own"));
-  for (const auto& path : {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath,
-                           JournalPath, StatusPath, StopPath, LaunchScriptPath, LaunchedPath, WatchDirectory})
+  for (const auto& path :
+       {ConfigPath, HistoryPath, FilesPath, MetricsPath, SummaryPath, ReportPath, JournalPath, StatusPath,
+        StopPath, LaunchScriptPath, LaunchedPath, WatchDirectory, SupervisedPath})
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(path(run_directory)));
   for (const StageConfig& stage : recipe.stages)
     TEMPER_RETURN_IF_ERROR(CheckNoLinks(StageDirectory(run_directory, stage.name)));
@@ -125,10 +126,11 @@ absl::Status LockRun(const RecipeConfig& recipe, const std::string& run_director
   return absl::OkStatus();
 }
 
-// All ranks have the same files and run directory, and the run is one of this recipe.
+// What is there is whole, all ranks have the same files and run directory, and the run is one of this recipe.
 absl::StatusOr<RunFiles> Claim(const RecipeConfig& recipe, const std::string& run_directory, const Mesh& mesh,
                                bool exact, const Watched& watched) {
   Communicator& world = mesh.world();
+  TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, world, watched.stop));
   const absl::StatusOr<RunFiles> files =
       ReadRunFiles(recipe, run_directory, exact, watched.stop, mesh.is_first() ? &watched.progress : nullptr);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
@@ -160,11 +162,12 @@ absl::StatusOr<std::unique_ptr<Watchdog>> BeginWatch(const RecipeConfig& recipe,
                                                      const std::string& run_directory,
                                                      const std::string& start, Communicator& world) {
   if (world.size() == 1) return nullptr;
-  const std::string folder = WatchDirectory(run_directory);
+  const std::string folder = StartsWatchDirectory(run_directory, start);
   absl::Status made;
   if (world.rank() == 0) {
-    made = RemoveTree(folder);
-    if (made.ok()) made = MakeDirectories(folder);
+    // One of an earlier start may be writing there; what it leaves is in nobody's way.
+    RemoveTree(WatchDirectory(run_directory)).IgnoreError();
+    made = MakeDirectories(folder);
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(made, world));
   return std::make_unique<Watchdog>(&pulse,
@@ -510,9 +513,12 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   }
   if (recipe.shared) ShareNewFiles();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
-  TEMPER_RETURN_IF_ERROR(CheckWhatIsThere(run_directory, world, alive));
   const Watched watched{progress, alive};
-  TEMPER_ASSIGN_OR_RETURN(RunFiles files, Claim(recipe, run_directory, mesh, backend->exact(), watched));
+  absl::StatusOr<RunFiles> files = Claim(recipe, run_directory, mesh, backend->exact(), watched);
+  if (!files.ok()) {
+    if (own.journal != nullptr) own.journal->End(files.status());
+    return files.status();
+  }
   const Json line = StartLine(recipe, world);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(mesh.is_first() ? own.journal->Begin(line) : absl::OkStatus(), world));
   TEMPER_ASSIGN_OR_RETURN(watchdog, BeginWatch(recipe, pulse, run_directory,
@@ -521,7 +527,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   absl::Status ran;
   try {
     ran = Runner(stages, {run_directory, mesh, sampling_mesh ? *sampling_mesh : mesh, watched, own,
-                          std::move(files), backend, watchdog.get()})
+                          *std::move(files), backend, watchdog.get()})
               .Run();
   } catch (const PeerLeft& left) {
     if (own.journal != nullptr) own.journal->End(FromLastWords(left.words()));

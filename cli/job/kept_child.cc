@@ -2,9 +2,9 @@
 #include "cli/job/kept_child.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -20,8 +20,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "core/text.h"
-
-extern char** environ;
 
 namespace temper {
 namespace {
@@ -83,9 +81,23 @@ std::vector<pid_t> Descendants() {
   return below;
 }
 
+// In the child, from fork to exec; returns errno of what failed.
+int BecomeChild(char* const* words, pid_t parent) {
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);  // it has died before
+  for (const int number : {SIGPIPE, SIGXFSZ}) signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execvp(words[0], words);
+  return errno;
+}
+
 }  // namespace
 
 void KeepSignalsAndOrphans() {
+  signal(SIGCHLD, SIG_DFL);  // ignored, as it may be inherited, it hides how a child ended
   sigprocmask(SIG_BLOCK, &SignalsToKeep(), nullptr);
   SignalFile();
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -95,19 +107,19 @@ absl::StatusOr<KeptChild> KeptChild::Start(const std::vector<std::string>& comma
   std::vector<char*> words;
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, usual = SignalsToKeep();
-  sigemptyset(&none);
-  for (const int number : {SIGPIPE, SIGXFSZ}) sigaddset(&usual, number);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &usual);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, words[0], nullptr, &attributes, words.data(), environ);
-  posix_spawnattr_destroy(&attributes);
+  // What failed comes back through a pipe, which the new program does not have.
+  int ends[2] = {-1, -1}, error = 0;
+  if (pipe2(ends, O_CLOEXEC) != 0) error = errno;
+  const pid_t parent = getpid(), pid = error == 0 ? fork() : -1;
+  if (pid == 0) {
+    error = BecomeChild(words.data(), parent);
+    if (write(ends[1], &error, sizeof error) < 0) _exit(126);
+    _exit(127);
+  }
+  if (pid < 0 && error == 0) error = errno;
+  close(ends[1]);
+  if (pid > 0 && read(ends[0], &error, sizeof error) != sizeof error) error = 0;
+  close(ends[0]);
   if (error != 0)
     return absl::FailedPreconditionError(
         absl::StrCat(Printable(command[0], 200), ": cannot be started: ", std::strerror(error)));
@@ -127,7 +139,9 @@ KeptChild::Event KeptChild::Wait(absl::Duration most) {
   return event;
 }
 
-void KeptChild::Signal(int number) const { kill(pid_, number); }
+void KeptChild::Signal(int number) const { kill(-pid_, number); }
+
+bool KeptChild::AnyLeft() { return !Descendants().empty(); }
 
 void KeptChild::KillAll() {
   const absl::Time until = absl::Now() + absl::Seconds(10);

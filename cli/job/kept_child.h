@@ -16,7 +16,8 @@ namespace temper {
 // come to this process, so that it can end them.
 void KeepSignalsAndOrphans();
 
-// A program of PATH that runs beside this process, in a process group of its own.
+// A program of PATH that runs beside this process, in a process group of its own, and is killed when this
+// process dies.
 class KeptChild {
  public:
   // None: Wait hears requests to stop alone.
@@ -29,7 +30,10 @@ class KeptChild {
   };
   // Waits for one or the other, but no longer than `most`.
   Event Wait(absl::Duration most);
+  // To its group: a shell around a launcher does not hand signals on.
   void Signal(int number) const;
+  // Whether anything lives of what was started here.
+  static bool AnyLeft();
   // Kills it and all that it has started here and left behind; returns once they are gone, or after 10 s (one
   // that waits for a dead disk stays).
   static void KillAll();

@@ -145,9 +145,9 @@ absl::Status RunLaunch(const CommandLine& line) {
   if (options.dry_run) return WriteOut(script);
 
   TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(run_dir));
-  if (state.how == RunState::kRunning || state.how == RunState::kQueued)
+  if (state.how == RunState::kRunning || state.how == RunState::kQueued || state.kept)
     return absl::FailedPreconditionError(
-        absl::StrCat(Printable(run_dir, 1000), ": is ", state.HowText(),
+        absl::StrCat(Printable(run_dir, 1000), ": is ", state.kept ? "running" : state.HowText(),
                      " already: temper stop ends it, another --run-dir begins "
                      "another run"));
   if (recipe.shared) ShareNewFiles();

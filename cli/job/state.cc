@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/job/state.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <map>
 
@@ -21,6 +18,7 @@
 #include "core/status.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 
 namespace temper {
 namespace {
@@ -45,15 +43,6 @@ std::string JobState(const std::string& job) {
   const auto output = OutputOf({"squeue", "--noheader", "--states=all", "--format=%T", "--jobs=" + job});
   if (!output.ok()) return "";
   return std::string(absl::StripAsciiWhitespace(*output));
-}
-
-// Whether a process of this machine has the folder locked (RunLock).
-bool IsHeld(const std::string& directory) {
-  const int folder = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return false;
-  const bool held = flock(folder, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  close(folder);
-  return held;
 }
 
 std::string ThisHost() {
@@ -139,7 +128,7 @@ void JudgeSilence(RunState* state) {
   if (state->how != RunState::kRunning || state->silent() < kSoon) return;
   const bool here = Find(state->hosts, ThisHost()) != nullptr;
   const double longest = std::max(kLong, kLongUpdates * state->update_seconds.value_or(0));
-  if (IsHeld(state->directory)) {
+  if (IsLocked(state->directory)) {  // RunLock
     if (state->silent() > longest) state->how = RunState::kSilent;
   } else if (here && state->hosts.begin().key() == ThisHost()) {
     state->how = RunState::kLost;  // the first rank was here, and its lock is gone
@@ -183,15 +172,16 @@ absl::StatusOr<RunState> ReadRunState(const std::string& run_directory) {
       state.lost_device_hours += hours.lost;
     }
   }
-  const auto found = ReadFound(WatchDirectory(run_directory));
-  if (found.ok() && !found->text.empty() && state.how == RunState::kRunning &&
-      found->start == StartOf(journal)) {
+  const std::string watch = StartsWatchDirectory(run_directory, StartOf(journal));
+  const auto found = ReadFound(watch);
+  if (found.ok() && !found->text.empty() && state.how == RunState::kRunning) {
     state.how = RunState::kLost;
     state.why = found->text;
     state.ended = found->unix_seconds;
   }
   JudgeSilence(&state);
-  if (state.lives()) state.rank_lines = ReadSeen(WatchDirectory(run_directory));
+  state.kept = IsLocked(run_directory) || IsSupervised(run_directory);
+  if (state.lives()) state.rank_lines = ReadSeen(watch);
   // A job that was launched after the last start, or that Slurm queued again.
   const std::string launched = TextOf(ReadJsonFile(LaunchedPath(run_directory)), "job");
   if (!launched.empty()) state.job = launched;

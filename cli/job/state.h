@@ -26,7 +26,8 @@ struct RunState {
   };
   std::string directory;
   How how = kNever;
-  std::string why;             // of an end: its message
+  bool kept = false;  // somebody has it: its ranks, or `temper supervise` before it starts them again
+  std::string why;    // of an end: its message
   std::string job, job_state;  // Slurm's, where it was launched so; as squeue says it, or empty
   double now = 0, last_sign = 0, since = 0, ended = 0;  // Unix seconds; 0: none
   int64_t starts = 0, after_stop = 0, after_fault = 0;  // this and how the ones before it ended
@@ -45,7 +46,7 @@ struct RunState {
   const char* HowText() const;        // "running"
   double silent() const;              // seconds since the last sign of life
   std::optional<double> eta() const;  // seconds to the end of the stage's updates
-  bool lives() const { return how == kRunning || how == kSilent; }
+  bool lives() const { return how == kRunning || how == kSilent || (kept && how != kFinished); }
 };
 
 // Errors: files of the run that cannot be read, or are damaged. A folder without a run, or none, is kNever.

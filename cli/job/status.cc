@@ -62,8 +62,9 @@ std::string More(const RunState& state) {
 }
 
 std::string Text(const RunState& state) {
-  std::string text =
-      absl::StrCat("run      ", Printable(state.directory, 1000), ": ", state.HowText(), More(state), "\n");
+  const bool begins = state.lives() && state.how != RunState::kRunning && state.how != RunState::kSilent;
+  std::string text = absl::StrCat("run      ", Printable(state.directory, 1000), ": ", state.HowText(),
+                                  More(state), begins ? "; it is being started" : "", "\n");
   if (!state.job.empty())
     absl::StrAppend(&text, "job      ", state.job, state.job_state.empty() ? "" : ", ", state.job_state,
                     "\n");
@@ -105,6 +106,7 @@ Json JsonOf(const RunState& state) {
   const auto time = [](double at) { return at > 0 ? Json(at) : Json(); };
   return {{"run", state.directory},
           {"state", state.HowText()},
+          {"kept", state.kept},
           {"why", state.why},
           {"job", state.job},
           {"job_state", state.job_state},
@@ -142,7 +144,7 @@ absl::Status RunStatus(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
   if (rest.size() != 1) return absl::InvalidArgumentError("expected a run's folder: temper status RUN_DIR");
   TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(rest[0]));
-  if (state.how == RunState::kNever && state.job.empty())
+  if (state.how == RunState::kNever && state.job.empty() && !state.kept)
     return absl::NotFoundError(absl::StrCat(Printable(rest[0], 1000), ": no run has begun there"));
   return WriteOut(options.json ? DumpJson(JsonOf(state)) + "\n" : Text(state));
 }

@@ -45,14 +45,16 @@ absl::Status Ended(const RunState& state) {
 absl::Status Wait(const RunState& before, double timeout) {
   const absl::Time began = absl::Now();
   absl::Time told = began;
+  int64_t starts = before.starts;
   for (;;) {
     absl::SleepFor(kBetweenLooks);
     TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(before.directory));
-    if (state.starts > before.starts) return Ended(before);  // somebody has begun it again since
+    const bool asked = FileExists(StopPath(before.directory));
     if (!state.lives()) return Ended(state);
-    // A start that was about to begin may have taken the request for one of before.
-    if (!FileExists(StopPath(before.directory)))
-      TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(before.directory), ""));
+    // One that took it for a request of before was begun by somebody since; else it was about to begin.
+    if (!asked && state.starts > starts) return Ended(before);
+    starts = state.starts;
+    if (!asked) TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(before.directory), ""));
     TEMPER_RETURN_IF_ERROR(CheckStop());
     const std::string at =
         absl::StrCat(Printable(before.directory, 1000), ": asked to stop, and ", state.HowText(),
@@ -76,7 +78,7 @@ absl::Status RunStop(const CommandLine& line) {
     TEMPER_RETURN_IF_ERROR(OutputOf({"scancel", state.job}).status());
     return WriteOut(absl::StrCat(name, ": job ", state.job, " was waiting in the queue; it is cancelled\n"));
   }
-  if (state.how == RunState::kNever)
+  if (state.how == RunState::kNever && !state.kept)
     return absl::NotFoundError(absl::StrCat(name, ": no run has begun there"));
   if (!state.lives()) return WriteOut(absl::StrCat(name, ": is not running: ", state.HowText(), "\n"));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(rest[0]), ""));

@@ -5,8 +5,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -18,11 +21,13 @@
 #include "cli/job/kept_child.h"
 #include "cli/line/options.h"
 #include "comm/watchdog.h"
+#include "core/files/disk.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 
 namespace temper {
 namespace {
@@ -57,7 +62,8 @@ struct SuperviseOptions {
         Between(0.0, 1e6));
     v.Field("start_minutes", start_minutes,
             "A start that shows no first sign in the folder for so long is killed: a launcher that cannot "
-            "reach a machine may wait for ever. 0: never.",
+            "reach a machine may wait for ever. As long it waits itself for a process that still has the "
+            "folder, such as one that was cut off. 0: never, and without end.",
             Between(0.0, 1e6));
     v.Field("stop_seconds", stop_seconds,
             "How long ranks that are asked to stop may take before they are killed: less than what this "
@@ -66,7 +72,9 @@ struct SuperviseOptions {
     v.Field(
         "launcher_seconds", launcher_seconds,
         "How long mpirun or srun may take to end once a rank has found another one lost and has ended: one "
-        "that cannot reach a machine may take a quarter of an hour, and is killed.",
+        "that cannot reach a machine may take a quarter of an hour, and is killed. As long the first start "
+        "waits "
+        "for ranks of a supervisor that was killed.",
         Between(0.0, 1e6));
     v.Field("pause_seconds", pause_seconds,
             "Before the second start in a row that left nothing new; twice as long before each further one.",
@@ -96,14 +104,14 @@ size_t WhatLasts(const std::string& run_directory) {
 }
 
 // Which only a rank that others watch writes, and does all the time.
-std::string FirstRanksPulse(const std::string& run_directory) {
-  return WatchDirectory(run_directory) + "/rank-0000";
+std::string FirstRanksPulse(const std::string& run_directory, const std::string& start) {
+  return PulsePath(StartsWatchDirectory(run_directory, start), 0);
 }
 
-// What changes as long as a run lives.
-std::vector<std::string> SignsOfLife(const std::string& run_directory) {
+// What changes as long as a start of a run lives.
+std::vector<std::string> SignsOfLife(const std::string& run_directory, const std::string& start) {
   return {StatusPath(run_directory), JournalPath(run_directory), MetricsPath(run_directory),
-          FirstRanksPulse(run_directory)};
+          FirstRanksPulse(run_directory, start)};
 }
 
 size_t SignsOf(const std::vector<std::string>& paths) {
@@ -126,21 +134,32 @@ bool SameHost(const std::string& a, const std::string& b) {
 class Supervisor {
  public:
   Supervisor(SuperviseOptions options, std::vector<std::string> command)
-      : options_(std::move(options)), run_(options_.run_dir), command_(std::move(command)) {
+      : options_(std::move(options)),
+        run_(options_.run_dir),
+        command_(std::move(command)),
+        supervision_(run_) {
     if (!options_.hosts.empty()) hosts_ = absl::StrSplit(options_.hosts, ',', absl::SkipEmpty());
   }
 
   absl::Status Run() {
     KeepSignalsAndOrphans();
+    // A job that Slurm has queued again keeps a request, and its former ranks may still be there.
+    const bool again = std::getenv("SLURM_RESTART_COUNT") != nullptr;
+    if (!again) TheDisk().RemoveFile(StopPath(run_));  // of before
+    supervision_.Hold();
+    TEMPER_RETURN_IF_ERROR(
+        FolderIsFree(again ? absl::Minutes(options_.start_minutes) : absl::Seconds(options_.launcher_seconds))
+            .status());
     for (int64_t vain = 0;;) {
-      const size_t before = WhatLasts(run_);
-      const std::string found_before = FoundStart();
+      if (Asked()) return absl::CancelledError("stopped on request before a start");
+      const size_t before = WhatLasts(run_), journal_before = SignsOf({JournalPath(run_)});
+      start_before_ = NewestStart();
       const absl::Time began = absl::Now();
-      TEMPER_ASSIGN_OR_RETURN(const int code, OneStart(found_before));
+      TEMPER_ASSIGN_OR_RETURN(const int code, OneStart());
       const int64_t took = absl::ToInt64Seconds(absl::Now() - began);
       KeptChild::KillAll();
       if (code == 0) return absl::OkStatus();
-      if (asked_ || WasStopped(code, found_before))
+      if (Asked() || (code == kStoppedExit && SaysStopped(journal_before)))
         return absl::CancelledError(absl::StrCat("stopped on request; the command ended with ", code));
       if (code == kUserExit)
         return absl::FailedPreconditionError(
@@ -149,29 +168,35 @@ class Supervisor {
       if (vain >= options_.failures)
         return absl::UnavailableError(absl::StrCat("the command ended with ", code, ", and ", vain,
                                                    " starts in a row left nothing new: not started again"));
-      const std::string why = NoteBad(found_before);
+      const std::string why = NoteBad();
       if (!Pause(vain)) return absl::CancelledError("stopped on request between two starts");
       TEMPER_RETURN_IF_ERROR(NoteInJournal(code, why));
-      if (asked_) return absl::CancelledError("stopped on request between two starts");
+      if (Asked()) return absl::CancelledError("stopped on request between two starts");
       LogWarning("supervise: the command ended with ", code, " after ", took, " s", why.empty() ? "" : ": ",
                  why, "; it is started again", bad_.empty() ? "" : ", without ", absl::StrJoin(bad_, ", "));
     }
   }
 
  private:
-  // Until it has ended: what it said last. `found_before`: of an earlier start.
-  absl::StatusOr<int> OneStart(const std::string& found_before) {
+  // Until it has ended: what it said last.
+  absl::StatusOr<int> OneStart() {
     TEMPER_ASSIGN_OR_RETURN(KeptChild child, KeptChild::Start(Command()));
-    size_t signs = SignsOf(SignsOfLife(run_));
-    const size_t pulse = SignsOf({FirstRanksPulse(run_)});
-    bool is_watched = false;  // a rank alone may be silent for as long as an update takes
+    size_t signs = SignsOf(SignsOfLife(run_, start_before_));
     begun_ = false;
     absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration();
     absl::Time looked = absl::Now(), asked_at = absl::InfiniteFuture();
     for (;;) {
       const KeptChild::Event event = child.Wait(kBetweenChecks);
+      supervision_.Hold();  // the first start makes the folder
       if (event.code) {
-        asked_ |= event.asked;
+        if (event.asked && !std::exchange(asked_, true)) {
+          child.Signal(SIGUSR1);
+          asked_at = absl::Now();
+        }
+        // A shell around the launcher ends by the signal, and what it started saves.
+        while (asked_ && KeptChild::AnyLeft() &&
+               absl::Now() - asked_at < absl::Seconds(options_.stop_seconds))
+          child.Wait(kBetweenChecks);
         return *event.code;
       }
       const absl::Time now = absl::Now();
@@ -183,12 +208,15 @@ class Supervisor {
         child.Signal(SIGUSR1);  // mpirun and srun hand it on, and do not end the ranks themselves
         asked_at = now;
       }
+      // Ranks look for the request themselves once they have begun.
+      if (!begun_ && !asked_ && Asked()) asked_at = now;
       if (now - asked_at > absl::Seconds(options_.stop_seconds)) return Kill("they were asked to stop");
-      const std::string found = FoundStart();
-      found_for = found.empty() || found == found_before ? absl::ZeroDuration() : found_for + passed;
+      found_for = Found() ? found_for + passed : absl::ZeroDuration();
       if (found_for > absl::Seconds(options_.launcher_seconds)) return Kill("their watchdog ended them");
-      const size_t signs_now = SignsOf(SignsOfLife(run_));
-      is_watched |= SignsOf({FirstRanksPulse(run_)}) != pulse;
+      const std::string start = NewestStart();
+      const size_t signs_now = SignsOf(SignsOfLife(run_, start));
+      // A rank alone may be silent for as long as an update takes.
+      const bool is_watched = start != start_before_ && FileExists(FirstRanksPulse(run_, start));
       silent = signs_now == signs ? silent + passed : absl::ZeroDuration();
       begun_ |= signs_now != std::exchange(signs, signs_now);
       const double limit = !begun_ ? options_.start_minutes : is_watched ? options_.silent_minutes : 0;
@@ -203,25 +231,43 @@ class Supervisor {
     return asked_ ? kStoppedExit : 128 + SIGKILL;
   }
 
+  // Of the hosts.
+  size_t Needed() const {
+    const auto nodes = static_cast<size_t>(options_.nodes);
+    return nodes > 0 ? std::min(nodes, hosts_.size()) : hosts_.size();
+  }
+
   std::vector<std::string> Command() const {
-    const size_t count = options_.nodes > 0 ? static_cast<size_t>(options_.nodes) : hosts_.size();
-    const std::string hosts = absl::StrJoin(GoodHosts(hosts_, bad_, count), ",");
+    const std::string hosts = absl::StrJoin(GoodHosts(hosts_, bad_, Needed()), ",");
     std::vector<std::string> command;
     for (const std::string& word : command_) command.push_back(absl::StrReplaceAll(word, {{kHosts, hosts}}));
     return command;
   }
 
-  // Which start the ranks found something in; empty: none.
-  std::string FoundStart() const {
-    const auto found = ReadFound(WatchDirectory(run_));
-    return found.ok() ? found->start : "";
+  // Whether somebody has asked to stop, by a signal or in the folder; that lasts.
+  bool Asked() { return asked_ = asked_ || FileExists(StopPath(run_)); }
+
+  // The word of the newest start; the journal is read where it has changed.
+  std::string NewestStart() {
+    const size_t signs = SignsOf({JournalPath(run_)});
+    if (signs == std::exchange(journal_signs_, signs)) return start_;
+    const auto journal = ReadJournal(run_);
+    return start_ = journal.ok() ? StartOf(*journal) : "";
   }
 
-  // The machine that the ranks named is left out from now on; of several that wait for each other the first,
-  // and where the next start does not even begin, the next one in its place. Returns the ranks' words.
-  std::string NoteBad(const std::string& found_before) {
-    const auto found = ReadFound(WatchDirectory(run_));
-    if (found.ok() && !found->text.empty() && found->start != found_before) {
+  // What the ranks of this start, and no other's, found.
+  std::optional<WatchdogReport> Found() {
+    const std::string start = NewestStart();
+    if (start.empty() || start == start_before_) return std::nullopt;
+    const auto found = ReadFound(StartsWatchDirectory(run_, start));
+    return found.ok() && !found->text.empty() ? std::optional(*found) : std::nullopt;
+  }
+
+  // The machine that the ranks named is left out from now on; of several that wait for each other the first.
+  // Where a start does not even begin, the next of those is in its place, or one of all that it was on: which
+  // of them nobody has reached is not known. Returns the ranks' words.
+  std::string NoteBad() {
+    if (const auto found = Found()) {
       suspects_.clear();
       for (const std::string& named : found->hosts)
         for (const std::string& host : hosts_)
@@ -229,9 +275,14 @@ class Supervisor {
       if (!suspects_.empty()) LeaveOut(suspects_[0]);
       return found->text;
     }
-    if (begun_ || suspects_.size() < 2) return "";
-    std::rotate(suspects_.begin(), suspects_.begin() + 1, suspects_.end());
-    bad_.erase(std::remove(bad_.begin(), bad_.end(), suspects_.back()), bad_.end());
+    if (begun_ || hosts_.size() <= Needed()) return "";
+    if (suspects_.size() > 1) {
+      std::rotate(suspects_.begin(), suspects_.begin() + 1, suspects_.end());
+      bad_.erase(std::remove(bad_.begin(), bad_.end(), suspects_.back()), bad_.end());
+    } else {
+      suspects_.clear();
+      for (const std::string& host : GoodHosts(hosts_, bad_, Needed())) suspects_.push_back(HostOf(host));
+    }
     LeaveOut(suspects_[0]);
     return "";
   }
@@ -240,16 +291,13 @@ class Supervisor {
   void LeaveOut(const std::string& host) {
     bad_.erase(std::remove(bad_.begin(), bad_.end(), host), bad_.end());
     bad_.push_back(host);
-    const size_t count = options_.nodes > 0 ? static_cast<size_t>(options_.nodes) : hosts_.size();
-    while (!bad_.empty() && bad_.size() + std::min(count, hosts_.size()) > hosts_.size())
-      bad_.erase(bad_.begin());
+    while (!bad_.empty() && bad_.size() + Needed() > hosts_.size()) bad_.erase(bad_.begin());
   }
 
-  // Whether the last start ended on request, by a signal of Slurm's to the ranks or by `temper stop`. A
+  // Whether the last start left the word that it ended on request, by a signal of Slurm's to the ranks. A
   // launcher that ends the others of a rank that was lost sends them the same signal.
-  bool WasStopped(int code, const std::string& found_before) const {
-    if (FileExists(StopPath(run_))) return true;
-    if (code != kStoppedExit || FoundStart() != found_before) return false;
+  bool SaysStopped(size_t journal_before) {
+    if (SignsOf({JournalPath(run_)}) == journal_before || Found()) return false;
     const auto journal = ReadJournal(run_);
     if (!journal.ok() || journal->empty()) return false;
     const Json& last = journal->back();
@@ -264,22 +312,33 @@ class Supervisor {
   }
   bool Sleep(absl::Duration time) {
     KeptChild nobody = KeptChild::Nobody();
-    for (const absl::Time until = absl::Now() + time; absl::Now() < until && !asked_;)
+    for (const absl::Time until = absl::Now() + time; absl::Now() < until && !Asked();)
       asked_ |= nobody.Wait(std::min(until - absl::Now(), kBetweenChecks)).asked;
-    return !asked_;
+    return !Asked();
   }
 
   // Whoever is cut off ends by itself (comm/watchdog.h), which gives the folder free; from then on it is not
-  // its any more (RunLock::Check).
-  absl::Status NoteInJournal(int code, const std::string& why) {
+  // its any more (RunLock::Check). Waits for that, where `most` is zero without end. Null: there is no folder
+  // yet, it cannot be locked, as on a full disk, or this process is asked to stop.
+  absl::StatusOr<std::unique_ptr<RunLock>> FolderIsFree(absl::Duration most) {
     bool told = false;
-    while (FileExists(run_) && !asked_) {
-      const auto lock = RunLock::Acquire(run_);
-      if (lock.ok()) return NoteRestart(run_, {{"code", code}, {"why", why}, {"without", bad_}});
-      if (!absl::StrContains(lock.status().message(), "another process works")) return lock.status();
+    for (const absl::Time began = absl::Now(); FileExists(run_) && !Asked(); Sleep(kBetweenChecks)) {
+      absl::StatusOr<std::unique_ptr<RunLock>> lock = RunLock::Acquire(run_);
+      if (lock.ok()) return lock;
+      if (!absl::StrContains(lock.status().message(), "another process works")) break;
+      if (most > absl::ZeroDuration() && absl::Now() - began > most)
+        return absl::UnavailableError(lock.status().message());
       if (!std::exchange(told, true)) LogWarning("supervise: waits: ", lock.status().message());
-      Sleep(kBetweenChecks);
     }
+    return nullptr;
+  }
+
+  absl::Status NoteInJournal(int code, const std::string& why) {
+    TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RunLock> lock,
+                            FolderIsFree(absl::Minutes(options_.start_minutes)));
+    if (lock == nullptr) return absl::OkStatus();
+    const absl::Status noted = NoteRestart(run_, {{"code", code}, {"why", why}, {"without", bad_}});
+    if (!noted.ok()) LogWarning("supervise: ", noted.message());
     return absl::OkStatus();
   }
 
@@ -288,7 +347,10 @@ class Supervisor {
   const std::vector<std::string> command_;
   std::vector<std::string> hosts_, bad_;  // bad_: the latest last
   std::vector<std::string> suspects_;     // of whom one is bad, by what the ranks saw; the first is left out
-  bool begun_ = false;                    // the last start has shown a sign
+  Supervision supervision_;
+  std::string start_before_, start_;  // the journal's newest before this start, and now
+  size_t journal_signs_ = 0;
+  bool begun_ = false;  // the last start has shown a sign
   bool asked_ = false;
 };
 

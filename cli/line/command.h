@@ -34,9 +34,10 @@ struct Command {
 };
 const std::vector<Command>& Commands();
 
-// From here on SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 ask to stop (core/stop.h). A second one, half a
-// second later or more, ends the program at once, with kStoppedExit: what is on disk is always whole. A
-// reader that is gone, or a file at its size limit, makes an error of a write instead of ending the program.
+// From here on SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 ask to stop (core/stop.h), once or many times, as
+// schedulers do. A second SIGINT, half a second after the first or later, is a person's: it ends the program
+// at once, with kStoppedExit, and what is on disk is always whole. A reader that is gone, or a file at its
+// size limit, makes an error of a write instead of ending the program.
 void HandleSignals();
 
 }  // namespace temper

@@ -13,19 +13,20 @@
 namespace temper {
 namespace {
 
-// Launchers send a request more than once: what comes within this time is the same one.
-constexpr int64_t kSameRequestNs = 500'000'000;
+// Launchers hand an interrupt on more than once: what comes within this time is the same one.
+constexpr int64_t kSamePressNs = 500'000'000;
 
-std::atomic<int64_t> stop_requested_ns{0};  // when; 0: not yet
+std::atomic<int64_t> interrupted_ns{0};  // when first; 0: not yet
 
 void OnSignal(int signal) {
+  RequestStop();
+  if (signal != SIGINT) return;
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   const int64_t ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
-  RequestStop();
   int64_t first = 0;
-  if (stop_requested_ns.compare_exchange_strong(first, ns)) return;
-  if (ns - first > kSameRequestNs) _exit(kStoppedExit);
+  if (interrupted_ns.compare_exchange_strong(first, ns)) return;
+  if (ns - first > kSamePressNs) _exit(kStoppedExit);
 }
 
 }  // namespace

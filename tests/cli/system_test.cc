@@ -25,6 +25,20 @@ TEST(Program, LeavesNoCoreFileUnlessAsked) {
               HasSubstr("Max core file size        4096  "));
 }
 
+// Schedulers send more than one signal before they kill; what a run saves meanwhile is not given up.
+TEST(Program, IsEndedAtOnceByASecondInterruptAlone) {
+  const auto ends = [](std::vector<int> signals) {
+    HandleSignals();
+    for (const int number : signals) {
+      raise(number);
+      usleep(600'000);
+    }
+    _exit(7);
+  };
+  EXPECT_EXIT(ends({SIGUSR1, SIGTERM, SIGUSR1, SIGINT}), ::testing::ExitedWithCode(7), HasSubstr(""));
+  EXPECT_EXIT(ends({SIGINT, SIGINT}), ::testing::ExitedWithCode(kStoppedExit), HasSubstr(""));
+}
+
 TEST(Program, WithoutMemoryToStartSaysSoInOneLine) {
   for (int kilobytes = 420'000; kilobytes <= 560'000; kilobytes += 10'000) {
     const Ended ended = Shell(absl::StrCat("ulimit -v ", kilobytes, "; $TEMPER --version"));

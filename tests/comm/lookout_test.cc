@@ -51,7 +51,8 @@ class World {
 };
 
 TEST(Lookout, WhatIsPublishedComesBack) {
-  Sighting mine{.start = "3", .rank = 2, .host = "n\"2", .pid = 4711, .beats = 9, .state = {}};
+  Sighting mine{
+      .start = "3", .rank = 2, .host = "n\"2", .pid = 4711, .beats = 9, .state = {}, .unheard = {0, 7}};
   mine.state = {.signs = 77,
                 .phase = "writes a checkpoint",
                 .silence = absl::Milliseconds(1500),
@@ -131,11 +132,60 @@ TEST(Lookout, RanksThatWaitForEachOtherAreToldFromOneThatHangs) {
   world.Waits(1, 2);
   world.Waits(2, 3);
   world.Waits(3, 1);
-  world.Go(61, {0, 1, 2, 3}, {});
-  EXPECT_THAT(world.Judged(), AllOf(HasSubstr("ranks wait for each other for 61 s: the network"),
+  world.Go(66, {0, 1, 2, 3}, {});
+  EXPECT_THAT(world.Judged(), AllOf(HasSubstr("ranks wait for each other for 66 s: the network"),
                                     HasSubstr("rank 3 (n3, process 103) waits for rank 1")));
   EXPECT_THAT(world.Judged(), testing::Not(HasSubstr("rank 0")));
   EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::UnorderedElementsAre("n1", "n2", "n3"));
+}
+
+// Two ranks on each of four machines, all in one ring; the network of n1 is cut.
+TEST(Lookout, OfRanksThatAllWaitTheOneThatNobodyHearsIsNamed) {
+  World world(8);
+  for (int r = 0; r < 8; ++r) {
+    world.ranks[r].host = absl::StrCat("n", r / 2);
+    world.Waits(r, (r + 7) % 8);
+    world.ranks[r].unheard = r / 2 == 1 ? std::vector<int>{0, 1, 4, 5, 6, 7} : std::vector<int>{2, 3};
+    std::erase(world.ranks[r].unheard, r);
+  }
+  const std::vector<int> all = {0, 1, 2, 3, 4, 5, 6, 7};
+  world.Go(61, all, {});
+  EXPECT_THAT(world.Judged(),
+              AllOf(HasSubstr("2 n1: rank 2 (n1, process 102) has stood still for 61 s"),
+                    HasSubstr("its machine's network is cut off"), HasSubstr("rank 3 waits for it")));
+  EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::ElementsAre("n1"));
+  // One that is not heard because it computes, and does not wait, is none of them.
+  world.ranks[2].state.waits_for = world.ranks[3].state.waits_for = -1;
+  world.Go(1, all, {2, 3});
+  EXPECT_EQ(world.Judged(), "");
+}
+
+// n1 and n0 wait for each other; n2 came to wait for n0 later.
+TEST(Lookout, OneThatOnlyBeginsToWaitHasAVoiceToo) {
+  World world(3);
+  world.Waits(0, 1);
+  world.Waits(1, 0);
+  world.ranks[0].unheard = {1};
+  world.ranks[1].unheard = {0, 2};
+  world.Go(61, {0, 1, 2}, {2});
+  EXPECT_EQ(world.Judged(), "");
+  world.Waits(2, 0);
+  world.ranks[2].unheard = {1};
+  world.Go(1, {0, 1, 2}, {});
+  EXPECT_THAT(world.Judged(), HasSubstr("1 n1: rank 1 (n1, process 101) has stood still for 62 s"));
+}
+
+TEST(Lookout, OfTwoMachinesThatDoNotHearEachOtherNeitherIsNamedAlone) {
+  World world(2);
+  world.Waits(0, 1);
+  world.Waits(1, 0);
+  world.ranks[0].unheard = {1};
+  world.ranks[1].unheard = {0};
+  world.Go(65, {0, 1}, {});
+  EXPECT_EQ(world.Judged(), "");
+  world.Go(1, {0, 1}, {});
+  EXPECT_THAT(world.Judged(), HasSubstr("ranks wait for each other for 66 s"));
+  EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::UnorderedElementsAre("n0", "n1"));
 }
 
 TEST(Lookout, ARankThatOthersWaitForMostIsASlowOne) {

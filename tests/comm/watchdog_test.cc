@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "comm/threads.h"
+#include "core/files/file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/core/test_folder.h"
@@ -76,6 +77,22 @@ TEST_F(Watchdogs, TheFirstRankIsWatchedByTheSecond) {
   watched.dogs[0].reset();
   ASSERT_TRUE(watched.Ends(1, absl::Seconds(10)));
   EXPECT_THAT(watched.said[1], HasSubstr("rank 0 ("));
+}
+
+TEST_F(Watchdogs, SayOfWhomTheyHearNothing) {
+  Watched watched(root_, 3, 3);
+  const auto unheard = [&](int rank) {
+    return ParseSighting(ReadFile(PulsePath(root_, rank)).value_or(""), "").value_or(Sighting()).unheard;
+  };
+  watched.pulses[0].WaitFor(1, absl::ZeroDuration());
+  watched.pulses[1].WaitFor(0, absl::ZeroDuration());
+  for (int i = 0; i < 110; ++i) {
+    absl::SleepFor(absl::Milliseconds(20));
+    watched.pulses[0].Heard(2);
+  }
+  EXPECT_EQ(unheard(0), std::vector<int>{1});
+  EXPECT_EQ(unheard(1), (std::vector<int>{0, 2}));
+  EXPECT_EQ(unheard(2), std::vector<int>());  // does not wait
 }
 
 TEST_F(Watchdogs, AnotherStartsFilesAreNoSign) {

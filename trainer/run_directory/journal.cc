@@ -12,6 +12,7 @@
 #include "core/status.h"
 #include "core/text.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 
 namespace temper {
 namespace {
@@ -35,9 +36,8 @@ double LastSign(const std::string& run_directory, double journal_says) {
 // Of a start that says nothing more: what its ranks found out, if they did.
 Json EndOfLost(const std::string& run_directory, const std::vector<Json>& journal) {
   double at = LastSign(run_directory, NumberOf(journal.back(), "unix_seconds", 0));
-  const auto found = ReadFound(WatchDirectory(run_directory));
-  if (!found.ok() || found->text.empty() || found->start != StartOf(journal))
-    return {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}};
+  const auto found = ReadFound(StartsWatchDirectory(run_directory, StartOf(journal)));
+  if (!found.ok() || found->text.empty()) return {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}};
   at = std::max(at, found->unix_seconds);
   return {{"unix_seconds", at},
           {"how", "lost"},
@@ -56,7 +56,7 @@ std::string StartOf(const std::vector<Json>& journal) {
 
 Journal::Journal(std::string run_directory, bool new_start)
     : run_directory_(std::move(run_directory)), told_(absl::Now()), looked_(absl::InfinitePast()) {
-  if (new_start) TheDisk().RemoveFile(StopPath(run_directory_));
+  if (new_start && !IsSupervised(run_directory_)) TheDisk().RemoveFile(StopPath(run_directory_));
 }
 
 absl::Status Journal::Begin(const Json& start) {
@@ -104,7 +104,7 @@ absl::Status Journal::Add(const std::string& event, Json fields) {
 }
 
 void Journal::End(const absl::Status& status) {
-  if (file_ == nullptr) return;
+  if (file_ == nullptr && (!absl::IsCancelled(status) || !Open().ok())) return;
   const char* const how = status.ok() ? "finished" : absl::IsCancelled(status) ? "stopped" : "failed";
   const absl::Status written =
       Add("end", {{"how", how}, {"why", Printable(std::string(status.message()), 1000)}});

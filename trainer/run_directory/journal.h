@@ -32,8 +32,8 @@ namespace temper {
 // lock; one thread.
 class Journal {
  public:
-  // Of a new start: forgets a request to stop, which is of an earlier one. Nothing is written before Begin,
-  // but for signs of life after some seconds.
+  // Of a new start: forgets a request to stop, which is of an earlier one unless the run is supervised
+  // (supervision.h). Nothing is written before Begin, but for signs of life after some seconds.
   explicit Journal(std::string run_directory, bool new_start = true);
 
   // A start begins. Where the one before has no end, its last sign of life becomes that, or what its ranks
@@ -41,6 +41,7 @@ class Journal {
   absl::Status Begin(const Json& start);
   // Durable when it returns.
   absl::Status Add(const std::string& event, Json fields);
+  // One that has not begun leaves a word only where it was stopped on request.
   void End(const absl::Status& status);
 
   // May be called often: at most every 5 s it is written. A file that cannot be is no error: it ends nothing.

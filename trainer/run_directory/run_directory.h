@@ -21,8 +21,13 @@ inline std::string ReportPath(const std::string& run) { return run + "/report.ht
 // how it was launched.
 inline std::string JournalPath(const std::string& run) { return run + "/journal.jsonl"; }
 inline std::string StatusPath(const std::string& run) { return run + "/status.json"; }
-// What its ranks say of themselves to each other (comm/watchdog.h), while it runs and when one was lost.
+// What its ranks say of themselves to each other (comm/watchdog.h), while it runs and when one was lost: in
+// it a folder of the start, by its word in the journal.
 inline std::string WatchDirectory(const std::string& run) { return run + "/.watch"; }
+inline std::string StartsWatchDirectory(const std::string& run, const std::string& start) {
+  return absl::StrCat(WatchDirectory(run), "/", start);
+}
+inline std::string SupervisedPath(const std::string& run) { return run + "/.supervised"; }
 inline std::string StopPath(const std::string& run) { return run + "/stop"; }
 inline std::string LaunchScriptPath(const std::string& run) { return run + "/launch.sh"; }
 inline std::string LaunchedPath(const std::string& run) { return run + "/launched.json"; }

@@ -36,8 +36,15 @@ class Supervised : public ::testing::Test {
                               folder_.path(), "/starts)"))
         .out;
   }
+  // What a start leaves when it begins.
+  static std::string Begins(const std::string& start) {
+    return absl::StrCat(R"(echo '{"event":"start","unix_seconds":1,"start":")", start,
+                        R"("}' >>$run/journal.jsonl; mkdir -p $run/.watch/)", start, "; ");
+  }
   const Folder folder_;
   const std::string run_ = folder_.path() + "/run";
+  const std::string found_ =
+      R"({"start":"s","unix_seconds":1,"rank":1,"hosts":["b.cluster"],"text":"rank 1 (b) has stood still","found_by":0})";
 };
 
 TEST_F(Supervised, StartsAgainUntilTheRunIsDone) {
@@ -67,19 +74,69 @@ TEST_F(Supervised, HandsARequestOnAndKillsWhatDoesNotHear) {
 
 // As a launcher that cannot reach a machine does.
 TEST_F(Supervised, KillsWhatHangsAndLeavesTheMachineOut) {
-  const std::string found =
-      R"({"start":"s","unix_seconds":1,"rank":1,"hosts":["b.cluster"],"text":"rank 1 (b) has stood still","found_by":0})";
-  EXPECT_THAT(Run(absl::StrCat("echo hosts:$H; [ $n = 2 ] && exit 0; mkdir $run/.watch; echo '", found,
-                               "' >$run/.watch/found.json; sleep 600"),
+  EXPECT_THAT(Run(absl::StrCat("echo hosts:$H; [ $n = 2 ] && exit 0; ", Begins("s"), "echo '", found_,
+                               "' >$run/.watch/s/found.json; sleep 600"),
                   "--launcher-seconds 0.5 --hosts a:1,b:1,c:1 --nodes 2"),
               AllOf(HasSubstr("hosts:a:1,b:1"), HasSubstr("their watchdog ended them"),
                     HasSubstr("rank 1 (b) has stood still; it is started again, without b"),
                     HasSubstr("hosts:a:1,c:1"), HasSubstr("code:0"), HasSubstr("starts:2")));
   EXPECT_THAT(
-      Run("[ $n = 4 ] && exit 0; sleep 1; date >$run/.watch/rank-0000; sleep 600", "--silent-minutes 0.02"),
+      Run(absl::StrCat("[ $n = 4 ] && exit 0; ", Begins("t"), "date >$run/.watch/t/rank-0000; sleep 600"),
+          "--silent-minutes 0.02"),
       AllOf(HasSubstr("shown no sign of life"), HasSubstr("code:0"), HasSubstr("starts:4")));
   EXPECT_THAT(Run("[ $n = 6 ] && exit 0; sleep 600", "--start-minutes 0.02"),
               AllOf(HasSubstr("it has not begun"), HasSubstr("code:0"), HasSubstr("starts:6")));
+}
+
+// One of a start that was cut off, and writes when it is back.
+TEST_F(Supervised, ListensToTheRanksOfItsOwnStartAlone) {
+  EXPECT_THAT(Run(absl::StrCat("mkdir -p $run/.watch/s; ", Begins("t"), "echo '", found_,
+                               "' | tee $run/.watch/found.json >$run/.watch/s/found.json; sleep 2"),
+                  "--launcher-seconds 0.5"),
+              AllOf(HasSubstr("code:0"), HasSubstr("starts:1"), Not(HasSubstr("their watchdog"))));
+}
+
+TEST_F(Supervised, IsStoppedBetweenTwoStarts) {
+  const Ended ended = Shell(absl::StrCat(
+      "run=", run_, "; mkdir $run; touch $run/stop; $TEMPER supervise --run-dir $run --pause-seconds 20 -- ",
+      "bash -c \"echo start >>$run/starts; exit 1\" 2>/dev/null & until [ -s $run/starts ]; do sleep 0.05; "
+      "done; ",
+      "sleep 1; $TEMPER status $run; $TEMPER stop $run; echo stop:$?; wait $!; echo code:$?; cat "
+      "$run/starts"));
+  EXPECT_THAT(ended.out, AllOf(HasSubstr("not begun; it is being started"),
+                               HasSubstr("stop:0\ncode:75\nstart\n"), Not(HasSubstr("start\nstart"))));
+}
+
+TEST_F(Supervised, LetsSaveWhatAShellAroundItStarted) {
+  const std::string saves = folder_.Write(
+      "saves",
+      absl::StrCat("trap 'sleep 1; echo >", run_, "/saved; exit 75' USR1; while :; do sleep 0.1; done"));
+  EXPECT_THAT(Run(absl::StrCat("bash ", saves, " & sleep 0.3; kill -TERM $PPID; wait; true")),
+              AllOf(HasSubstr("code:75"), HasSubstr("starts:1")));
+  EXPECT_TRUE(FileExists(run_ + "/saved"));
+}
+
+TEST_F(Supervised, DoesNotDependOnHowItWasStarted) {
+  EXPECT_THAT(Shell(absl::StrCat("timeout 60 env --ignore-signal=CHLD $TEMPER supervise --run-dir ", run_,
+                                 " -- bash -c 'exit 2' 2>/dev/null; echo code:$?"))
+                  .out,
+              HasSubstr("code:2\n"));
+  EXPECT_THAT(Shell(absl::StrCat("$TEMPER supervise --run-dir ", run_,
+                                 " -- sleep 47.12 & until pgrep -f '^sleep 47.12$'; do sleep 0.05; done; "
+                                 "kill -9 $!; sleep 0.5; pgrep -f '^sleep 47.12$' || echo none"))
+                  .out,
+              HasSubstr("none"));
+}
+
+TEST_F(Supervised, WaitsForWhoHasTheFolderButNotWithoutEnd) {
+  const std::string out =
+      Shell(absl::StrCat(
+                "run=", run_, "; mkdir $run; flock $run sleep 3 & while flock -n $run true; do :; done; ",
+                "for limit in 0.6 60; do $TEMPER supervise --run-dir $run --launcher-seconds $limit -- ",
+                "true 2>&1; echo code:$?; done"))
+          .out;
+  EXPECT_THAT(out, AllOf(HasSubstr("another process works in this folder"), HasSubstr("\ncode:1\n"),
+                         ::testing::EndsWith("\ncode:0\n")));
 }
 
 }  // namespace

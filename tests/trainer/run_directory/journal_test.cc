@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "tests/core/test_folder.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 
 namespace temper {
 namespace {
@@ -115,6 +116,22 @@ TEST_F(JournalTest, HearsARequestToStopOfThisStartAlone) {
   ASSERT_TRUE(WriteFileAtomic(StopPath(run_), "").ok());
   absl::SleepFor(absl::Milliseconds(600));
   EXPECT_TRUE(journal.AskedToStop());
+}
+
+TEST_F(JournalTest, OfASupervisedRunHearsARequestOfBeforeItsStart) {
+  ASSERT_TRUE(WriteFileAtomic(StopPath(run_), "").ok());
+  Supervision supervision(run_);
+  supervision.Hold();
+  EXPECT_TRUE(IsSupervised(run_));
+  EXPECT_TRUE(Journal(run_).AskedToStop());
+}
+
+TEST_F(JournalTest, OfAStartThatIsStoppedBeforeItBeginsHasAnEndAlone) {
+  Journal(run_).End(absl::NotFoundError("no such file"));
+  EXPECT_TRUE(Events().empty());
+  Journal(run_).End(absl::CancelledError("stopped on request, before anything began"));
+  ASSERT_EQ(Events().size(), 1);
+  EXPECT_EQ(Events()[0]["how"], "stopped");
 }
 
 TEST_F(JournalTest, ThatIsDamagedIsNamedByItsLine) {

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trainer/run_directory/supervision.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "core/files/disk.h"
+#include "trainer/run_directory/run_directory.h"
+
+namespace temper {
+
+Supervision::~Supervision() {
+  if (file_ < 0) return;
+  TheDisk().RemoveFile(SupervisedPath(run_directory_));
+  close(file_);
+}
+
+// One that another has opened meanwhile and this one removes holds nobody off: each tries again.
+void Supervision::Hold() {
+  if (file_ >= 0) return;
+  const std::string path = SupervisedPath(run_directory_);
+  const int file = TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return;
+  if (flock(file, LOCK_EX | LOCK_NB) == 0) {
+    file_ = file;
+  } else {
+    close(file);
+  }
+}
+
+bool IsSupervised(const std::string& run_directory) { return IsLocked(SupervisedPath(run_directory)); }
+
+bool IsLocked(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (file < 0) return false;
+  const bool locked = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(file);
+  return locked;
+}
+
+}  // namespace temper

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace temper {
+
+// That somebody stands over a run's ranks and starts them again (`temper supervise`): as long as this holds
+// the file `.supervised` locked, a request to stop outlives its starts (trainer/run_directory/journal.h), and
+// `temper stop` waits for whoever holds it. The kernel lets go of it when the process dies. Where locks do
+// not reach other machines, those see nobody.
+class Supervision {
+ public:
+  explicit Supervision(std::string run_directory) : run_directory_(std::move(run_directory)) {}
+  ~Supervision();
+  Supervision(const Supervision&) = delete;
+  Supervision& operator=(const Supervision&) = delete;
+
+  // To be called now and then: holds it once the folder is there and nobody else does.
+  void Hold();
+
+ private:
+  const std::string run_directory_;
+  int file_ = -1;
+};
+
+// Whether another process does.
+bool IsSupervised(const std::string& run_directory);
+
+// Whether another process, of this machine or where the file system tells of others of those too, has the
+// file or folder locked.
+bool IsLocked(const std::string& path);
+
+}  // namespace temper
