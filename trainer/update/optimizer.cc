@@ -79,10 +79,10 @@ OptimizerStep Optimizer::Step(const OptimizerConfig& config, double learning_rat
   largest = figures_.Largest(largest);
   not_finite = figures_.Largest(not_finite);
   for (size_t i = 0; i < largest.size(); ++i) {
-    if (not_finite[i] > 0 && result.not_finite.empty()) result.not_finite = figures_.names()[i];
+    if (not_finite[i] > 0 && result.not_finite.empty()) result.not_finite = figures_.name(i);
     const double growth = largest[i] / std::max(1.0f, largest_[i]);
     if (growth > result.growth) {
-      result.grown = figures_.names()[i];
+      result.grown = figures_.name(i);
       result.growth = growth;
       result.largest = largest[i];
     }

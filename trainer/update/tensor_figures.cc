@@ -3,10 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
-#include <utility>
 
 #include "comm/gather.h"
+#include "comm/parcels.h"
 #include "comm/reduce.h"
 #include "core/check.h"
 #include "kernels/backend.h"
@@ -47,16 +46,23 @@ void ForRuns(const Part& part, int64_t begin, int64_t end, const Run& run) {
   }
 }
 
-// The elements whose pieces rank `rank` of `parts` sums up: where each has one run, those that begin in it.
-Share Owned(const std::vector<Part>& parts, size_t rank) {
+// The pieces that rank `rank` of `parts` sums up: where each has one run, those that begin in it.
+IndexRange PiecesFor(const std::vector<Part>& parts, size_t rank) {
   const Part& part = parts[rank];
-  const int64_t elements = part.rows * part.cols, pieces = (elements + kPiece - 1) / kPiece;
-  Share share = ShareOf(pieces, static_cast<int64_t>(rank), static_cast<int64_t>(parts.size()));
   if (part.rows == 1) {
     const int64_t first = part.begin + part.first;
-    share = {(first + kPiece - 1) / kPiece, (first + part.count + kPiece - 1) / kPiece};
+    return {(first + kPiece - 1) / kPiece, (first + part.count + kPiece - 1) / kPiece};
   }
-  return {std::min(share.begin * kPiece, elements), std::min(share.end * kPiece, elements)};
+  const int64_t pieces = (part.rows * part.cols + kPiece - 1) / kPiece;
+  const Share share = ShareOf(pieces, static_cast<int64_t>(rank), static_cast<int64_t>(parts.size()));
+  return {share.begin, share.end};
+}
+
+// Their elements.
+IndexRange ElementsFor(const std::vector<Part>& parts, size_t rank) {
+  const IndexRange pieces = PiecesFor(parts, rank);
+  const int64_t elements = parts[rank].rows * parts[rank].cols;
+  return {std::min(pieces.begin * kPiece, elements), std::min(pieces.end * kPiece, elements)};
 }
 
 // An end with no bytes is none.
@@ -73,34 +79,47 @@ void Swap(const Communicator::Message& message, Communicator& ranks) {
 }  // namespace
 
 TensorFigures::TensorFigures(const CausalLm* model) : model_(*model) {
-  for (const LayoutEntry& entry : Layout(model->config()).entries()) {
-    if (!entry.trained) continue;
-    if (model->parameters().Has(entry.name)) mine_.push_back(static_cast<int32_t>(names_.size()));
-    names_.push_back(entry.name);
-  }
+  const Layout& layout = model->parameters().layout();
+  auto own = layout.entries().begin();
   std::vector<Kept> kept;
-  for (const LayoutEntry& entry : model->parameters().layout().entries()) {
-    if (entry.trained) kept.push_back({mine_[kept.size()], entry.first_element, entry.elements});
+  for (const LayoutEntry& entry : layout.whole()) {
+    if (!entry.trained) continue;
+    const auto tensor = static_cast<int32_t>(all_.size());
+    all_.push_back(&entry);
+    while (own != layout.entries().end() && own->name < entry.name) ++own;
+    if (own == layout.entries().end() || own->name != entry.name) continue;
+    mine_.push_back(tensor);
+    if (own->elements > 0) kept.push_back({tensor, own->first_element, own->elements});
   }
   kept_ = AllGather(kept, model->mesh().cutters());
 }
 
-void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const float* gradient,
-                              std::vector<Piece>* pieces) const {
+TensorFigures::Pieces TensorFigures::PiecesOf(const LayoutEntry& entry, int32_t tensor,
+                                              const float* gradient) const {
   const Mesh& mesh = model_.mesh();
   const int64_t tp = mesh.sizes().tp;
   const bool by_tp = tp > 1 && entry.sharing != Sharing::kNone;
   Communicator& ranks = by_tp ? mesh.cutters() : mesh.sharers();
   const int rank = ranks.rank(), size = ranks.size();
+  // Of cutters, whose last axis is tp.
+  const auto of_cutters = [&](int r) {
+    return by_tp ? r : static_cast<int>(r * tp + mesh.place()[Axis::kTp]);
+  };
   std::vector<Part> parts;
   for (int r = 0; r < size; ++r) {
-    const int64_t at = by_tp ? r : r * tp + mesh.place()[Axis::kTp];  // of cutters, whose last axis is tp
-    const auto kept = std::lower_bound(kept_[at].begin(), kept_[at].end(), tensor,
+    const std::vector<Kept>& all = kept_[of_cutters(r)];
+    const auto kept = std::lower_bound(all.begin(), all.end(), tensor,
                                        [](const Kept& a, int32_t b) { return a.tensor < b; });
-    TEMPER_CHECK(kept != kept_[at].end() && kept->tensor == tensor, entry.name);
-    parts.push_back(PartOf(entry, {kept->first, kept->first + kept->count}, at % tp, tp));
+    Share share;
+    if (kept != all.end() && kept->tensor == tensor) share = {kept->first, kept->first + kept->count};
+    parts.push_back(PartOf(entry, share, of_cutters(r) % tp, tp));
   }
-  const Share own = Owned(parts, rank);
+  Pieces pieces{.tensor = tensor, .owner = of_cutters(tensor % size)};
+  if (pieces.owner == mesh.cutters().rank()) {
+    pieces.of_ranks.resize(mesh.cutters().size());
+    for (int r = 0; r < size; ++r) pieces.of_ranks[of_cutters(r)] = PiecesFor(parts, r);
+  }
+  const IndexRange own = ElementsFor(parts, rank);
   const bool has_numbers = !ranks.counts_only();
   std::vector<float> whole(has_numbers ? own.end - own.begin : 0), out, in;
   ForRuns(parts[rank], own.begin, has_numbers ? own.end : own.begin,
@@ -109,7 +128,7 @@ void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const fl
           });
   for (int distance = 1; distance < size; ++distance) {
     const int to = (rank + distance) % size, from = (rank + size - distance) % size;
-    const Share theirs = Owned(parts, to);
+    const IndexRange theirs = ElementsFor(parts, to);
     out.clear();
     int64_t sent = 0, expected = 0;
     ForRuns(parts[rank], theirs.begin, theirs.end, [&](int64_t, int64_t kept, int64_t count) {
@@ -135,9 +154,47 @@ void TensorFigures::AddPieces(const LayoutEntry& entry, int32_t tensor, const fl
   }
   for (int64_t begin = 0; begin < own.end - own.begin; begin += kPiece) {
     const int64_t count = std::min(kPiece, own.end - own.begin - begin);
-    pieces->push_back(
-        {tensor, (own.begin + begin) / kPiece, model_.backend().SumOfSquares(whole.data() + begin, count)});
+    pieces.mine.push_back(model_.backend().SumOfSquares(whole.data() + begin, count));
   }
+  return pieces;
+}
+
+std::vector<TensorFigures::Squares> TensorFigures::AddUp(const std::vector<Pieces>& tensors) const {
+  Communicator& ranks = model_.mesh().cutters();
+  std::vector<std::vector<double>> out(ranks.size()), in(ranks.size());
+  std::vector<const Pieces*> owned;
+  for (const Pieces& tensor : tensors) {
+    out[tensor.owner].insert(out[tensor.owner].end(), tensor.mine.begin(), tensor.mine.end());
+    if (tensor.owner == ranks.rank()) owned.push_back(&tensor);
+  }
+  const auto bytes = [](const std::vector<double>& of) {
+    return static_cast<int64_t>(of.size() * sizeof(double));
+  };
+  const auto parcel = [&](int to, int from) -> Parcel {
+    int64_t expected = 0;
+    for (const Pieces* tensor : owned) expected += tensor->of_ranks[from].end - tensor->of_ranks[from].begin;
+    in[from].resize(expected);
+    return {out[to].data(), bytes(out[to]), in[from].data(), bytes(in[from])};
+  };
+  SwapParcels(parcel, kFiguresTag, ranks);
+  std::vector<Squares> sums;
+  std::vector<const double*> next;
+  for (const std::vector<double>& from : in) next.push_back(from.data());
+  std::vector<double> chain;
+  for (const Pieces* tensor : owned) {
+    // Pieces ascending, whoever made them.
+    chain.clear();
+    for (size_t r = 0; r < in.size(); ++r) {
+      const IndexRange& pieces = tensor->of_ranks[r];
+      if (pieces.begin == pieces.end) continue;
+      chain.resize(std::max<size_t>(chain.size(), pieces.end));
+      std::copy_n(next[r], pieces.end - pieces.begin, chain.begin() + pieces.begin);
+      next[r] += pieces.end - pieces.begin;
+    }
+    sums.push_back({tensor->tensor, 0});
+    for (const double piece : chain) sums.back().sum += piece;
+  }
+  return sums;
 }
 
 double TensorFigures::SumOfSquares(const float* gradient) const {
@@ -151,31 +208,16 @@ double TensorFigures::SumOfSquares(const float* gradient) const {
     return all;
   }
   TEMPER_CHECK(backend.host_memory());
-  std::vector<Piece> pieces;
+  std::vector<Pieces> tensors;
   size_t next = 0;
   for (const LayoutEntry& entry : entries)
-    if (entry.trained) AddPieces(entry, mine_[next++], gradient + entry.offset, &pieces);
-  std::vector<Piece> of_cutters;
-  for (const std::vector<Piece>& part : AllGather(pieces, mesh.cutters()))
-    of_cutters.insert(of_cutters.end(), part.begin(), part.end());
-  const auto order = [](const Piece& a, const Piece& b) {
-    return std::tie(a.tensor, a.piece) < std::tie(b.tensor, b.piece);
-  };
-  std::sort(of_cutters.begin(), of_cutters.end(), order);
-  std::vector<Piece> tensors;  // those that these ranks have, their pieces ascending
-  const Piece* last = nullptr;
-  for (const Piece& piece : of_cutters) {
-    if (last == nullptr || last->tensor != piece.tensor) tensors.push_back({piece.tensor, 0, 0});
-    // Ranks of tp that have the same summed up the same.
-    if (last == nullptr || order(*last, piece)) tensors.back().squares += piece.squares;
-    last = &piece;
+    if (entry.trained) tensors.push_back(PiecesOf(entry, mine_[next++], gradient + entry.offset));
+  std::vector<double> squares(all_.size(), -1);
+  for (const std::vector<Squares>& part : AllGather(AddUp(tensors), mesh.holders())) {
+    for (const Squares& tensor : part) squares[tensor.tensor] = tensor.sum;
   }
-  std::vector<double> squares(names_.size(), -1);
-  for (const std::vector<Piece>& part : AllGather(tensors, mesh.holders())) {
-    for (const Piece& tensor : part) squares[tensor.tensor] = tensor.squares;
-  }
-  for (size_t tensor = 0; tensor < names_.size(); ++tensor) {
-    TEMPER_CHECK(!(squares[tensor] == -1) || mesh.holders().counts_only(), names_[tensor]);
+  for (size_t tensor = 0; tensor < all_.size(); ++tensor) {
+    TEMPER_CHECK(!(squares[tensor] == -1) || mesh.holders().counts_only(), name(tensor));
     all += squares[tensor];
   }
   return all;
@@ -188,8 +230,13 @@ std::vector<float> TensorFigures::Largest(const std::vector<float>& mine) const 
     float value;
   };
   std::vector<Figure> figures;
-  for (size_t i = 0; i < mine.size(); ++i) figures.push_back({mine_[i], mine[i]});
-  std::vector<float> largest(names_.size(), 0);
+  size_t next = 0;
+  for (const LayoutEntry& entry : model_.parameters().layout().entries()) {
+    if (!entry.trained) continue;
+    if (entry.elements > 0) figures.push_back({mine_[next], mine[next]});
+    ++next;
+  }
+  std::vector<float> largest(all_.size(), 0);
   for (const std::vector<Figure>& part : AllGather(figures, model_.mesh().holders())) {
     for (const Figure& figure : part) {
       float& most = largest[figure.tensor];
