@@ -11,8 +11,17 @@ namespace temper {
 
 void RankMessages::Add(LoggedMessage message) {
   message.phase = static_cast<int>(phases_.size()) - 1;
+  // Ranks do the same again and again, layer by layer.
+  if (!order_.empty()) {
+    const uint32_t follower = followers_[order_.back()];
+    if (distinct_[follower] == message) return order_.push_back(follower);
+  }
   const auto [at, is_new] = numbers_.try_emplace(message, static_cast<uint32_t>(distinct_.size()));
-  if (is_new) distinct_.push_back(message);
+  if (is_new) {
+    distinct_.push_back(message);
+    followers_.push_back(at->second);
+  }
+  if (!order_.empty()) followers_[order_.back()] = at->second;
   order_.push_back(at->second);
 }
 
@@ -43,6 +52,7 @@ void RankMessages::Restart() {
   phases_.clear();
   numbers_.clear();
   distinct_.clear();
+  followers_.clear();
   order_.clear();
 }
 
@@ -64,23 +74,31 @@ const std::string* MessageLog::Keep(std::string_view text) {
   return &*(found != texts_.end() ? found : texts_.emplace(text).first);
 }
 
-namespace {
-
-// One end of a message that waits for the other one, or was sent already.
-struct MessageEnd {
-  int64_t rank = 0;
-  size_t number = 0;  // of its rank's messages
-  const LoggedMessage* message = nullptr;
-};
-
-// Messages from one rank to another, of one tag: the ends that wait for their partners, of one kind.
-struct MessageQueue {
-  std::vector<MessageEnd> sent, awaited;
-};
-
-class Matching {
+class MessageLog::Matching {
  public:
-  explicit Matching(const MessageLog& log) : log_(log), at_(log.ranks(), 0), open_(log.ranks(), 0) {}
+  explicit Matching(const MessageLog& log)
+      : log_(log), at_(log.ranks(), 0), open_(log.ranks(), 0), queues_of_(log.ranks()), phases_(log.ranks()) {
+    absl::flat_hash_map<Ends, uint32_t> numbers;
+    std::vector<std::string> phases;
+    for (int64_t rank = 0; rank < log.ranks(); ++rank) {
+      const RankMessages& mine = log.of(rank);
+      for (const LoggedMessage& m : mine.distinct_) {
+        const auto queue = [&](int64_t from, int64_t to) {
+          const auto [at, is_new] =
+              numbers.try_emplace({from, to, m.tag}, static_cast<uint32_t>(queues_.size()));
+          if (is_new) queues_.push_back({.from = from, .to = to});
+          return at->second;
+        };
+        queues_of_[rank].push_back({m.to < 0 ? kNone : queue(rank, Peer(rank, m, m.to)),
+                                    m.from < 0 ? kNone : queue(Peer(rank, m, m.from), rank)});
+      }
+      for (const std::string& phase : mine.phases_) {
+        const auto at = std::find(phases.begin(), phases.end(), phase);
+        phases_[rank].push_back(at - phases.begin());
+        if (at == phases.end()) phases.push_back(phase);
+      }
+    }
+  }
 
   absl::StatusOr<int64_t> Run() {
     std::vector<int64_t>& ready = ready_;
@@ -100,16 +118,33 @@ class Matching {
     for (int64_t rank = 0; rank < log_.ranks(); ++rank) {
       if (at_[rank] < log_.of(rank).size()) return Stuck(rank);
     }
-    for (const auto& [ends, queue] : queues_) {
-      if (queue.sent.empty()) continue;
-      const MessageEnd& left = queue.sent.front();
-      return absl::InternalError(absl::StrCat(Text(left), ": nobody takes it"));
+    for (const Queue& queue : queues_) {
+      if (queue.empty() || !queue.are_sent) continue;
+      return absl::InternalError(
+          absl::StrCat(Text(queue.from, queue.ends[queue.first]), ": nobody takes it"));
     }
     return messages;
   }
 
  private:
-  // Where the ranks differ beyond their partners' numbers.
+  static constexpr uint32_t kNone = ~uint32_t{0};
+  // Messages from one rank to another, of one tag: the ends that wait for their partners, all of one kind.
+  struct Queue {
+    int64_t from = 0, to = 0;
+    bool are_sent = false;            // those that wait; else they are awaited
+    size_t first = 0;                 // of `ends`: those before have met their partners
+    std::vector<uint32_t> ends = {};  // numbers of their rank's messages
+
+    bool empty() const { return first == ends.size(); }
+    uint32_t TakeFirst() {
+      const uint32_t end = ends[first++];
+      if (2 * first > ends.size()) {
+        ends.erase(ends.begin(), ends.begin() + static_cast<int64_t>(first));
+        first = 0;
+      }
+      return end;
+    }
+  };
   struct Ends {
     int64_t from, to;
     int tag;
@@ -119,37 +154,44 @@ class Matching {
       return H::combine(std::move(h), e.from, e.to, e.tag);
     }
   };
+  // Where the ends of a message are; kNone: it has none of the kind.
+  struct QueuesOf {
+    uint32_t out, in;
+  };
 
   int64_t Peer(int64_t rank, const LoggedMessage& m, int peer) const {
     return RankOf(log_.of(rank).place(), MeshParts()[m.part], peer);
   }
+  QueuesOf QueuesOfMessage(int64_t rank, size_t number) const {
+    return queues_of_[rank][log_.of(rank).order_[number]];
+  }
 
   // The ends of the rank's next message.
   void Post(int64_t rank) {
-    if (at_[rank] >= log_.of(rank).size()) return;
-    const LoggedMessage& m = log_.of(rank)[at_[rank]];
-    const MessageEnd mine{rank, at_[rank], &m};
-    if (m.to >= 0) {
-      MessageQueue& queue = queues_[{rank, Peer(rank, m, m.to), m.tag}];
-      if (!queue.awaited.empty()) {
-        const MessageEnd other = queue.awaited.front();
-        queue.awaited.erase(queue.awaited.begin());
-        Meet(mine, other);
-        Close(other.rank);
+    const size_t number = at_[rank];
+    if (number >= log_.of(rank).size()) return;
+    const auto mine = static_cast<uint32_t>(number);
+    const auto [out, in] = QueuesOfMessage(rank, number);
+    if (out != kNone) {
+      Queue& queue = queues_[out];
+      if (!queue.empty() && !queue.are_sent) {
+        Meet(queue, mine, queue.TakeFirst());
+        Close(queue.to);
       } else {
-        queue.sent.push_back(mine);
-        if (!m.copy) ++open_[rank];
+        queue.are_sent = true;
+        queue.ends.push_back(mine);
+        if (!log_.of(rank)[number].copy) ++open_[rank];
       }
     }
-    if (m.from >= 0) {
-      MessageQueue& queue = queues_[{Peer(rank, m, m.from), rank, m.tag}];
-      if (!queue.sent.empty()) {
-        const MessageEnd other = queue.sent.front();
-        queue.sent.erase(queue.sent.begin());
-        Meet(other, mine);
-        if (!other.message->copy) Close(other.rank);
+    if (in != kNone) {
+      Queue& queue = queues_[in];
+      if (!queue.empty() && queue.are_sent) {
+        const uint32_t sent = queue.TakeFirst();
+        Meet(queue, sent, mine);
+        if (!log_.of(queue.from)[sent].copy) Close(queue.from);
       } else {
-        queue.awaited.push_back(mine);
+        queue.are_sent = false;
+        queue.ends.push_back(mine);
         ++open_[rank];
       }
     }
@@ -159,11 +201,11 @@ class Matching {
     if (--open_[rank] == 0) ready_.push_back(rank);
   }
 
-  void Meet(const MessageEnd& sent, const MessageEnd& taken) {
-    const LoggedMessage &out = *sent.message, &in = *taken.message;
-    const bool same_phase = log_.of(sent.rank).NameOf(out.phase) == log_.of(taken.rank).NameOf(in.phase);
+  void Meet(const Queue& queue, uint32_t sent, uint32_t taken) {
+    const LoggedMessage &out = log_.of(queue.from)[sent], &in = log_.of(queue.to)[taken];
+    const bool same_phase = phases_[queue.from][out.phase] == phases_[queue.to][in.phase];
     if (out.out_bytes == in.in_bytes && out.part == in.part && same_phase) return;
-    error_.Update(absl::InternalError(absl::StrCat(Text(sent), " meets ", Text(taken),
+    error_.Update(absl::InternalError(absl::StrCat(Text(queue.from, sent), " meets ", Text(queue.to, taken),
                                                    ": they have to be of the same bytes, part and phase")));
   }
 
@@ -174,35 +216,31 @@ class Matching {
     for (;;) {
       const LoggedMessage& m = log_.of(rank)[at_[rank]];
       const int64_t peer = WaitsFor(rank, m);
-      text = absl::StrCat(Text({rank, at_[rank], &m}), " waits for rank ", peer);
+      text = absl::StrCat(Text(rank, at_[rank]), " waits for rank ", peer);
       if (at_[peer] >= log_.of(peer).size())
         return absl::InternalError(absl::StrCat(text, ", which has ended"));
       if (met[rank]) {
-        return absl::InternalError(
-            absl::StrCat(text, ", which waits too: ", Text({peer, at_[peer], &log_.of(peer)[at_[peer]]})));
+        return absl::InternalError(absl::StrCat(text, ", which waits too: ", Text(peer, at_[peer])));
       }
       met[rank] = true;
       rank = peer;
     }
   }
   int64_t WaitsFor(int64_t rank, const LoggedMessage& m) const {
-    if (m.from >= 0) {
-      const auto queue = queues_.find({Peer(rank, m, m.from), rank, m.tag});
-      if (queue != queues_.end() && !queue->second.awaited.empty()) return Peer(rank, m, m.from);
-    }
-    return Peer(rank, m, m.to);
+    const uint32_t in = QueuesOfMessage(rank, at_[rank]).in;
+    const bool awaits = in != kNone && !queues_[in].empty() && !queues_[in].are_sent;
+    return awaits ? queues_[in].from : Peer(rank, m, m.to);
   }
 
   // "rank 5, update, message 812 of 5000: SendReceive of tp to rank 6 (64 bytes), from rank 4 (64 bytes)".
-  std::string Text(const MessageEnd& end) const {
-    const LoggedMessage& m = *end.message;
-    const RankMessages& all = log_.of(end.rank);
-    std::string text =
-        absl::StrCat("rank ", end.rank, ", ", all.NameOf(m.phase), ", message ", end.number + 1, " of ",
-                     all.size(), ": ", m.operation, " of ", MeshParts()[m.part].name);
-    if (m.to >= 0) absl::StrAppend(&text, " to rank ", Peer(end.rank, m, m.to), " (", m.out_bytes, " bytes)");
+  std::string Text(int64_t rank, size_t number) const {
+    const RankMessages& all = log_.of(rank);
+    const LoggedMessage& m = all[number];
+    std::string text = absl::StrCat("rank ", rank, ", ", all.NameOf(m.phase), ", message ", number + 1,
+                                    " of ", all.size(), ": ", m.operation, " of ", MeshParts()[m.part].name);
+    if (m.to >= 0) absl::StrAppend(&text, " to rank ", Peer(rank, m, m.to), " (", m.out_bytes, " bytes)");
     if (m.from >= 0)
-      absl::StrAppend(&text, " from rank ", Peer(end.rank, m, m.from), " (", m.in_bytes, " bytes)");
+      absl::StrAppend(&text, " from rank ", Peer(rank, m, m.from), " (", m.in_bytes, " bytes)");
     return m.tag > 0 && m.tag < Communicator::kUserTags ? absl::StrCat(text, ", tag ", m.tag) : text;
   }
 
@@ -210,11 +248,11 @@ class Matching {
   std::vector<size_t> at_;      // the rank's message that is under way
   std::vector<int> open_;       // ends of it that wait
   std::vector<int64_t> ready_;  // ranks whose message is over
-  absl::flat_hash_map<Ends, MessageQueue> queues_;
+  std::vector<Queue> queues_;
+  std::vector<std::vector<QueuesOf>> queues_of_;  // of each rank's distinct messages
+  std::vector<std::vector<int64_t>> phases_;      // of each rank, as numbers that are all ranks'
   absl::Status error_;
 };
-
-}  // namespace
 
 absl::StatusOr<int64_t> MessageLog::Match() const { return Matching(*this).Run(); }
 

@@ -65,7 +65,8 @@ class RankMessages {
   std::vector<std::string> phases_;
   absl::flat_hash_map<LoggedMessage, uint32_t> numbers_;
   std::vector<LoggedMessage> distinct_;
-  std::vector<uint32_t> order_;  // of distinct_
+  std::vector<uint32_t> followers_;  // of each of them the one that came next, the last time
+  std::vector<uint32_t> order_;      // of distinct_
   // The log's texts, one behind the other: when the rank ran last, and now.
   std::vector<const std::string*> said_[kMeshParts], says_[kMeshParts];
 };
@@ -91,6 +92,7 @@ class MessageLog {
 
  private:
   friend class RankMessages;
+  class Matching;
   const std::string* Keep(std::string_view text);
 
   std::vector<RankMessages> ranks_;

@@ -2,6 +2,7 @@
 #include "model/layout.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "absl/strings/str_format.h"
 #include "comm/reduce.h"
@@ -161,6 +162,32 @@ std::shared_ptr<const std::vector<LayoutEntry>> WithOffsets(std::vector<LayoutEn
   return std::make_shared<const std::vector<LayoutEntry>>(std::move(entries));
 }
 
+// All weights of a policy, whole. Those of the config that was asked for last are kept, since ranks of a plan
+// ask one after another, and DeepSeek-V3 has 45,000.
+std::shared_ptr<const std::vector<LayoutEntry>> WholeOf(const ModelConfig& config) {
+  struct Last {
+    std::mutex mutex;
+    ModelConfig config;
+    std::shared_ptr<const std::vector<LayoutEntry>> whole;
+  };
+  static auto* const last = new Last;
+  const std::lock_guard<std::mutex> lock(last->mutex);
+  if (last->whole == nullptr || !(last->config == config)) {
+    std::vector<LayoutEntry> all = EntriesOf(config);
+    for (LayoutEntry& entry : all) entry.shape = entry.whole;
+    Sort(&all);
+    last->whole = WithOffsets(std::move(all));
+    last->config = config;
+  }
+  return last->whole;
+}
+
+bool HasPart(const ModelConfig& config, const MeshPlace& place, const LayoutEntry& entry) {
+  if (entry.along >= 0) return entry.along % RanksOf(place.sizes) == RankOf(place);
+  return HasLayer(config, place, entry.layer) &&
+         (entry.expert < 0 || ExpertsOf(config, place).Has(entry.expert));
+}
+
 // The nearest size below that `fits`.
 template <typename Fits>
 int64_t NearestBelow(int64_t size, const Fits& fits) {
@@ -245,10 +272,8 @@ IndexRange ExpertsOf(const ModelConfig& config, const MeshPlace& place) {
 
 bool CutTo(const ModelConfig& config, const MeshPlace& place, LayoutEntry* entry) {
   entry->shape = entry->whole;
-  if (entry->along >= 0) return entry->along % RanksOf(place.sizes) == RankOf(place);
-  if (!HasLayer(config, place, entry->layer)) return false;
-  if (entry->expert >= 0 && !ExpertsOf(config, place).Has(entry->expert)) return false;
-  if (entry->sharing == Sharing::kNone) return true;
+  if (!HasPart(config, place, *entry)) return false;
+  if (entry->along >= 0 || entry->sharing == Sharing::kNone) return true;
   const bool rows = entry->sharing == Sharing::kRows;
   int64_t& size = rows ? entry->shape[0] : entry->shape[1];
   const Share share = ShareOf(size, place[Axis::kTp], place.sizes.tp);
@@ -305,21 +330,25 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
 Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<LayoutEntry> along)
     : place_(place) {
   TEMPER_CHECK(CheckMesh(config, place.sizes).ok());
-  std::vector<LayoutEntry> all = EntriesOf(config);
-  int64_t number = 0;
-  for (LayoutEntry& entry : along) {
-    entry.trained = false;
-    entry.along = number++;
-    entry.layer = config.num_layers + 1;  // no unit of what is computed with
-    all.push_back(std::move(entry));
+  whole_ = WholeOf(config);
+  if (!along.empty()) {
+    std::vector<LayoutEntry> all = *whole_;
+    int64_t number = 0;
+    for (LayoutEntry& entry : along) {
+      entry.shape = entry.whole;
+      entry.trained = false;
+      entry.along = number++;
+      entry.layer = config.num_layers + 1;  // no unit of what is computed with
+      all.push_back(std::move(entry));
+    }
+    Sort(&all);
+    whole_ = WithOffsets(std::move(all));
   }
-  for (LayoutEntry& entry : all) {
-    LayoutEntry mine = entry;
-    if (CutTo(config, place, &mine)) entries_.push_back(std::move(mine));
-    entry.shape = entry.whole;
+  for (const LayoutEntry& entry : *whole_) {
+    if (!HasPart(config, place, entry)) continue;
+    entries_.push_back(entry);
+    CutTo(config, place, &entries_.back());
   }
-  Sort(&all);
-  whole_ = WithOffsets(std::move(all));
   const PartPlace sharer = PlaceIn(MeshParts()[kSharersPart], place);
   Order(sharer.rank, sharer.ranks);
 }

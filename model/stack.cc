@@ -30,7 +30,7 @@ Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
       mesh_(mesh),
       vocabulary_(config, weights),
       final_norm_(*weights, "model.norm", config.rms_norm_eps),
-      rope_(config, &weights->backend()) {
+      rope_(config, &weights->backend(), mesh.world().counts_only()) {
   TEMPER_CHECK(mesh.sizes().tp * mesh.sizes().ep == 1 || (backend().exact() && backend().host_memory()),
                "ranks share products on the CPU only");
   const int64_t chunks = mesh.sizes().chunks();

@@ -76,16 +76,21 @@ double RopeAttentionFactor(const RopeConfig& rope) {
   return log_factor + 1;
 }
 
-RopeTables::RopeTables(const ModelConfig& config, kernels::Backend* backend)
+RopeTables::RopeTables(const ModelConfig& config, kernels::Backend* backend, bool counts_only)
     : inverse_frequencies_(InverseFrequencies(config)),
       attention_factor_(RopeAttentionFactor(config.rope)),
-      backend_(backend) {}
+      backend_(backend),
+      counts_only_(counts_only) {}
 
 void RopeTables::Reserve(int64_t positions) {
   if (positions <= positions_) return;
   TEMPER_CHECK(positions <= int64_t{1} << 24, positions, " positions; beyond 2^24 an f32 does not hold them");
   positions = std::max((positions + kGrain - 1) / kGrain * kGrain, 2 * positions_);
   const int64_t pairs = static_cast<int64_t>(inverse_frequencies_.size());
+  positions_ = positions;
+  cosines_ = backend_->Allocate(positions * pairs * 4);
+  sines_ = backend_->Allocate(positions * pairs * 4);
+  if (counts_only_) return;
   std::vector<float> cosine(positions * pairs), sine(positions * pairs);
   for (int64_t p = 0; p < positions; ++p) {
     for (int64_t j = 0; j < pairs; ++j) {
@@ -94,14 +99,11 @@ void RopeTables::Reserve(int64_t positions) {
       sine[p * pairs + j] = static_cast<float>(std::sin(angle) * attention_factor_);
     }
   }
-  const auto on_backend = [&](const std::vector<float>& host) {
-    std::shared_ptr<void> memory = backend_->Allocate(positions * pairs * 4);
-    backend_->CopyFromHost(host.data(), kernels::F32(static_cast<float*>(memory.get()), positions, pairs));
-    return memory;
+  const auto fill = [&](const std::vector<float>& host, void* memory) {
+    backend_->CopyFromHost(host.data(), kernels::F32(static_cast<float*>(memory), positions, pairs));
   };
-  cosines_ = on_backend(cosine);
-  sines_ = on_backend(sine);
-  positions_ = positions;
+  fill(cosine, cosines_.get());
+  fill(sine, sines_.get());
 }
 
 }  // namespace temper

@@ -23,7 +23,8 @@ double RopeAttentionFactor(const RopeConfig& rope);
 // entry does not depend on how many there are.
 class RopeTables {
  public:
-  RopeTables(const ModelConfig& config, kernels::Backend* backend);
+  // `counts_only`: nobody reads them, as where ranks are not there (Communicator::counts_only).
+  RopeTables(const ModelConfig& config, kernels::Backend* backend, bool counts_only = false);
 
   // Makes the tables at least `positions` long. Pointers handed out before die if they grow.
   void Reserve(int64_t positions);
@@ -35,6 +36,7 @@ class RopeTables {
   std::vector<float> inverse_frequencies_;
   double attention_factor_;
   kernels::Backend* backend_;
+  const bool counts_only_;
   int64_t positions_ = 0;
   std::shared_ptr<void> cosines_, sines_;
 };

@@ -23,6 +23,8 @@ struct RopeConfig {
   // llama3
   double low_freq_factor = 1, high_freq_factor = 4;
   int64_t original_max_positions = 0;
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 // What config.json says of the policy, in our words. One struct for all families: what a family lacks is 0.
@@ -92,6 +94,8 @@ struct ModelConfig {
   int64_t qk_head_dim() const { return is_mla() ? qk_nope_head_dim + qk_rope_head_dim : head_dim; }
   // 1/sqrt(qk_head_dim), times YaRN's mscale squared where the config says so.
   float softmax_scale() const;
+
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // Reads the text of a Hugging Face config.json (the forms of Transformers 4, `rope_scaling`, and 5,
