@@ -29,7 +29,7 @@ std::unique_ptr<CausalLm> CountedRank::NewPolicy(const ModelConfig& config, bool
 EvenUpdate::EvenUpdate(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest,
                        const UpdateSize& size)
     : updates_(updates),
-      is_long_(updates.long_sequence_tokens > 0 && longest >= updates.long_sequence_tokens),
+      is_long_(IsLong(updates, longest)),
       rows_(is_long_ ? longest : std::max(updates.tokens_per_microbatch, longest)),
       size_(size) {
   int64_t length = is_long_ ? rows_ : std::min(rows_, kCountedSequence);
@@ -66,7 +66,9 @@ UpdateMemory EvenUpdate::Run(CausalLm* policy, Optimizer* optimizer) const {
 
 void EvenUpdate::Score(CausalLm* policy) const {
   std::vector<const TrainSequence*> sequences;
-  for (int64_t i = 0; i < size_.leaves; ++i) {
+  // Ranks of mesh.cp share the long ones of all of them.
+  const int64_t leaves = size_.leaves * (is_long_ ? policy->mesh().sizes().cp : 1);
+  for (int64_t i = 0; i < leaves; ++i) {
     const std::vector<const TrainSequence*> leaf = Leaf();
     sequences.insert(sequences.end(), leaf.begin(), leaf.end());
   }

@@ -44,12 +44,16 @@ struct UpdateMemory {
   int64_t activations = 0, workspaces = 0;
 };
 
+// Whether sequences of so many tokens have gradients that are made in stretches.
+inline bool IsLong(const UpdatesConfig& updates, int64_t longest) {
+  return updates.long_sequence_tokens > 0 && longest >= updates.long_sequence_tokens;
+}
+
 // The sequences of an update that keeps every rank as busy as the others: each has so many leaves of so many
 // full microbatches, whose tokens are spread over the vocabulary.
 class EvenUpdate {
  public:
-  // Microbatches are full, or the longest sequence, if that is longer, or so long that its gradient is made
-  // in stretches (UpdatesConfig::long_sequence_tokens).
+  // Microbatches are full, or the longest sequence, if that is longer, or IsLong.
   EvenUpdate(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest,
              const UpdateSize& size);
 

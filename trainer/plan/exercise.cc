@@ -37,6 +37,7 @@ class StageExercise {
         mesh_(meshes.first),
         sampling_mesh_(meshes.second),
         apart_(recipe.MeshApart(options.ranks).value().has_value() && work_.sampling != nullptr),
+        size_(SizeOf(work_, mesh_)),
         log_(mesh_),
         sampling_log_(sampling_mesh_),
         peaks_(options.ranks) {}
@@ -78,6 +79,13 @@ class StageExercise {
   }
 
  private:
+  // Of long sequences, which are put through the policy one by one and leave nothing but sums, as few as take
+  // the same memory.
+  static UpdateSize SizeOf(const Workload& work, const MeshSizes& mesh) {
+    if (work.updates == nullptr) return {};
+    const UpdateSize all = work.SizeOn(mesh);
+    return IsLong(*work.updates, work.longest) ? LeastLike(all, mesh, *work.updates, work.longest) : all;
+  }
   absl::Status Fault(const std::string& what) const {
     return absl::FailedPreconditionError(absl::StrCat("stage ", stage_.name, ": ", what));
   }
@@ -135,7 +143,7 @@ class StageExercise {
                                  : counted.backend().bytes() + beside->backend().peak_bytes() - untouched;
     peaks_[rank] = sampling;
     if (!trains) return absl::OkStatus();
-    const EvenUpdate update(model_, *work_.updates, work_.longest, work_.SizeOn(mesh_));
+    const EvenUpdate update(model_, *work_.updates, work_.longest, size_);
     if (reference != nullptr) {
       messages.Begin(kReference);
       update.Score(reference.get());
@@ -184,10 +192,14 @@ class StageExercise {
                       " sequences", work_.updates != nullptr ? ", then " : "");
     }
     if (work_.updates != nullptr) {
-      const UpdateSize size = work_.SizeOn(mesh_);
+      const UpdateSize all = work_.SizeOn(mesh_);
       absl::StrAppend(&text, work_.reference ? "the reference's logprobs and " : "", "an update of ",
-                      size.leaves, " leaves of ", size.microbatches, " microbatches of ",
-                      EvenUpdate(model_, *work_.updates, work_.longest, size).rows(), " tokens");
+                      size_.leaves, " leaves of ", size_.microbatches, " microbatches of ",
+                      EvenUpdate(model_, *work_.updates, work_.longest, size_).rows(), " tokens");
+      if (size_.leaves * size_.microbatches < all.leaves * all.microbatches) {
+        absl::StrAppend(&text, " (the recipe's has ", all.leaves, " of ", all.microbatches,
+                        ", which take no more memory)");
+      }
     }
     if (model_.routed_experts > 0) absl::StrAppend(&text, ", as many rows to each expert");
     return text + "\n";
@@ -200,8 +212,7 @@ class StageExercise {
       MeshPlace place{mesh_, {}};
       place.at[static_cast<int>(Axis::kPp)] = stage;
       const int64_t rank = RankOf(place);
-      const PartBytes planned =
-          MessagesOf(model_, PlaceAt(rank), *work_.updates, work_.longest, work_.SizeOn(mesh_));
+      const PartBytes planned = MessagesOf(model_, PlaceAt(rank), *work_.updates, work_.longest, size_);
       const PartBytes sent = TensorBytes(log_.of(rank), kUpdate);
       for (int i = 0; i < kMeshParts; ++i) {
         if (planned[i] == sent[i]) continue;
@@ -241,7 +252,8 @@ class StageExercise {
   const ExerciseOptions& options_;
   const Workload work_;
   const MeshSizes mesh_, sampling_mesh_;
-  const bool apart_;  // there are two policies
+  const bool apart_;       // there are two policies
+  const UpdateSize size_;  // of the update that is exercised
   MessageLog log_, sampling_log_;
   std::vector<int64_t> peaks_;  // of each rank
 };

@@ -43,18 +43,30 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   return footprint;
 }
 
+int64_t DivideUp(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// Microbatches of a rank's leaves that fill a pipeline. A long sequence of a rank of mesh.cp is all its
+// ranks'.
+int64_t FullPipeline(const MeshSizes& mesh, bool is_long) {
+  return DivideUp(2 * mesh.pp, is_long ? mesh.cp : 1);
+}
+
 }  // namespace
+
+// A leaf of two microbatches is like one of more; of long sequences none goes on.
+UpdateSize LeastLike(const UpdateSize& size, const MeshSizes& mesh, const UpdatesConfig& updates,
+                     int64_t longest) {
+  const bool is_long = IsLong(updates, longest);
+  const int64_t full = FullPipeline(mesh, is_long), microbatches = std::min(size.microbatches, full);
+  const int64_t leaves = std::max<int64_t>(is_long ? 1 : 3, DivideUp(full, microbatches));
+  return {std::min(size.leaves, leaves), microbatches};
+}
 
 UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
                             int64_t longest, const UpdateSize& size) {
-  // Sums of leaves take no more from the third one on; a leaf of two microbatches is like one of more, and no
-  // more of them than fill a pipeline are on their way at once.
-  const int64_t full = 2 * place.mesh.sizes.pp;
-  const auto of = [&](int64_t sequence, int64_t all_microbatches) {
-    const int64_t microbatches = std::min(all_microbatches, full);
-    const int64_t leaves =
-        std::min(size.leaves, std::max<int64_t>(3, (full + microbatches - 1) / microbatches));
-    return FootprintOf(config, place, EvenUpdate(config, updates, sequence, {leaves, microbatches}));
+  const auto of = [&](int64_t sequence, int64_t microbatches) {
+    const UpdateSize least = LeastLike({size.leaves, microbatches}, place.mesh.sizes, updates, sequence);
+    return FootprintOf(config, place, EvenUpdate(config, updates, sequence, least));
   };
   const UpdateFootprint all = of(longest, size.microbatches);
   // Where sequences may be long, an update may still have none but others, which are packed.
@@ -95,10 +107,12 @@ PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const 
     EvenUpdate(config, updates, longest, run).Run(policy.get(), &optimizer);
     return TensorBytes(messages, kUpdatePhase);
   };
-  // Once a pipeline is full every microbatch sends the same, and every leaf.
-  const int64_t full = 2 * place.mesh.sizes.pp;
+  // Once a pipeline is full every microbatch sends the same, and every leaf, but those of long sequences
+  // alone send nothing.
+  const bool is_long = IsLong(updates, longest);
+  const int64_t full = FullPipeline(place.mesh.sizes, is_long);
   if (size.leaves * size.microbatches <= 2 * full) return of(size);
-  const PartBytes one = of({1, full}), two = of({2, full / 2}), more = of({1, full + 1});
+  const PartBytes one = of({1, full}), two = is_long ? one : of({2, full / 2}), more = of({1, full + 1});
   PartBytes all;
   for (size_t i = 0; i < all.size(); ++i) {
     all[i] = one[i] + (size.leaves - 1) * (two[i] - one[i]) +

@@ -23,6 +23,10 @@ PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place)
 struct UpdateFootprint : PolicyFootprint {
   int64_t trained = 0, gradients = 0, activations = 0, gathered = 0;
 };
+// The least of an update of `size` that takes as much memory: a pipeline is full with it, and sums of leaves
+// take no more from the third one on. `longest`: as below.
+UpdateSize LeastLike(const UpdateSize& size, const MeshSizes& mesh, const UpdatesConfig& updates,
+                     int64_t longest);
 // Both are found by going through the policy with no memory behind it and no ranks beside it
 // (trainer/plan/counted.h), so that they cannot drift from what is done.
 UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,

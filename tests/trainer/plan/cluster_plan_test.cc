@@ -114,6 +114,37 @@ TEST(Footprint, IsOfTheUpdateThatTakesMost) {
   EXPECT_GE(gradients(1025, 1100, 8), gradients(1, 1100, 8) + all_layers / 4);
 }
 
+// Long sequences go through the policy one by one and leave nothing but sums: the least update with its
+// pipeline full takes what one of many takes, and bytes go by their number.
+TEST(Footprint, OfFewLongSequencesIsThatOfMany) {
+  const ModelConfig config = Parsed(Shared());
+  UpdatesConfig updates;
+  updates.long_sequence_tokens = 1;
+  constexpr UpdateSize kMany{2, 5};
+  constexpr int64_t kTokens = 1100;
+  for (const MeshSizes& sizes :
+       {MeshSizes{.dp_replicate = 1}, MeshSizes{.dp_replicate = 1, .dp_shard = 2, .tp = 2, .cp = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 2, .cp = 2}}) {
+    const PolicyPlace place{.mesh = PlaceOf(sizes, 0)};
+    PartBytes sent;
+    const auto peak = [&](const UpdateSize& size) {
+      RankMessages messages(place.mesh);
+      messages.Begin("update");
+      CountedRank rank(place, &messages);
+      const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
+      Optimizer optimizer(policy.get());
+      EvenUpdate(config, updates, kTokens, size).Run(policy.get(), &optimizer);
+      sent = TensorBytes(messages, "update");
+      return rank.backend().peak_bytes();
+    };
+    const UpdateSize least = LeastLike(kMany, sizes, updates, kTokens);
+    EXPECT_LT(least.leaves * least.microbatches, 5) << MeshText(sizes);
+    const int64_t of_least = peak(least);
+    EXPECT_EQ(of_least, peak(kMany)) << MeshText(sizes);
+    EXPECT_EQ(MessagesOf(config, place, updates, kTokens, kMany), sent) << MeshText(sizes);
+  }
+}
+
 TEST(Cluster, IsMachinesTimesDevices) {
   const auto cluster = ParseCluster("64x8xH800");
   ASSERT_TRUE(cluster.ok()) << cluster.status();
