@@ -144,13 +144,11 @@ void Largest(const LargestTask& task, Stream& stream) {
 
 void SumOfSquares(const SquaresTask& task, Stream& stream) {
   const int64_t pieces = PiecesOfSquares(task.n);
-  const auto launch = [&]<typename Kernel>() {
+  WideOrNot<SquaresKernel>(Wide(task.x), [&]<typename Kernel>() {
     Launch<Kernel>(
         stream, CeilOf(pieces, Kernel::kThreads / 32),
         {.count = task.n, .pieces = pieces, .x = {task.x, task.n}, .sums = {task.sums, pieces + 1}});
-  };
-  Wide(task.x) ? launch.template operator()<SquaresKernel<4>>()
-               : launch.template operator()<SquaresKernel<1>>();
+  });
   Launch<SumKernel>(stream, 1, {.pieces = pieces, .sums = {task.sums, pieces + 1}});
 }
 

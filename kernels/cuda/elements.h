@@ -25,6 +25,12 @@ inline bool AllWide(std::initializer_list<Matrix> all) {
   return wide;
 }
 
+// launch.operator()<Kernel<4>>() where all rows can be taken four at a time, else <Kernel<1>>.
+template <template <int> typename Kernel, typename LaunchKernel>
+void WideOrNot(bool wide, const LaunchKernel& launch) {
+  wide ? launch.template operator()<Kernel<4>>() : launch.template operator()<Kernel<1>>();
+}
+
 // A block takes kThreads * kEach columns of a row, or what is left of them.
 constexpr int kElementThreads = 256, kElementSteps = 4;
 template <int N>

@@ -249,6 +249,7 @@ struct SortKernel {
 template <int N>
 struct CombineKernel {
   static constexpr int kThreads = kElementThreads, kBlocks = 6;
+  static constexpr int kEach = N;
   struct Args {
     int64_t rows;
     int top_k, experts, first_range, ranges;
@@ -400,8 +401,8 @@ void LaunchCombine(const Combination& c, Stream& stream) {
   CheckRoute(c.shape);
   const ExpertRanges ranges = RangesOf(c.shape);
   const int64_t rows = c.out.rows, cols = c.out.cols, top_k = c.shape.top_k;
-  const auto launch = [&]<typename Kernel>(int64_t blocks) {
-    Launch<Kernel>(stream, rows * blocks,
+  WideOrNot<CombineKernel>(AllWide({c.y, c.shared, c.residual, c.out}), [&]<typename Kernel>() {
+    Launch<Kernel>(stream, rows * BlocksOfRow<Kernel::kEach>(cols),
                    {.rows = rows,
                     .top_k = c.shape.top_k,
                     .experts = c.shape.experts,
@@ -415,10 +416,7 @@ void LaunchCombine(const Combination& c, Stream& stream) {
                     .shared = ReadRows(c.shared),
                     .residual = ReadRows(c.residual),
                     .out = WriteRows(c.out)});
-  };
-  AllWide({c.y, c.shared, c.residual, c.out})
-      ? launch.template operator()<CombineKernel<4>>(BlocksOfRow<4>(cols))
-      : launch.template operator()<CombineKernel<1>>(BlocksOfRow<1>(cols));
+  });
 }
 
 }  // namespace
@@ -477,7 +475,7 @@ void CombineExperts(const CombineExpertsTask& task, Stream& stream) {
 void CombineExpertsBackward(const CombineExpertsBackwardTask& task, Stream& stream) {
   const int64_t slots = task.dout.rows * task.shape.top_k;
   const Routing& of = *task.routing;
-  const auto launch = [&]<typename Kernel>() {
+  WideOrNot<CombineBackwardKernel>(AllWide({task.dout, task.y, task.dy}), [&]<typename Kernel>() {
     Launch<Kernel>(stream, slots,
                    {.top_k = task.shape.top_k,
                     .entry = {of.entry, slots},
@@ -486,9 +484,7 @@ void CombineExpertsBackward(const CombineExpertsBackwardTask& task, Stream& stre
                     .y = ReadRows(task.y),
                     .dy = WriteRows(task.dy),
                     .dweights = {task.dweights, slots}});
-  };
-  AllWide({task.dout, task.y, task.dy}) ? launch.template operator()<CombineBackwardKernel<4>>()
-                                        : launch.template operator()<CombineBackwardKernel<1>>();
+  });
 }
 
 void ScatterExperts(const ScatterExpertsTask& task, Stream& stream) {

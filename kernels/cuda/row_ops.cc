@@ -461,16 +461,14 @@ void CopyHeads(const Heads& from, const Heads& to, Stream& stream) {
 
 void RmsNorm(const RmsNormTask& task, Stream& stream) {
   const int64_t rows = task.x.rows, cols = task.x.cols;
-  const auto launch = [&]<typename Kernel>() {
+  WideOrNot<NormKernel>(AllWide({task.x, task.y}) && Wide(task.weight), [&]<typename Kernel>() {
     Launch<Kernel>(stream, rows,
                    {.x = ReadRows(task.x),
                     .weight = {task.weight, cols},
                     .eps = Set(task.eps),
                     .y = WriteRows(task.y),
                     .rstd = {task.rstd, rows}});
-  };
-  AllWide({task.x, task.y}) && Wide(task.weight) ? launch.template operator()<NormKernel<4>>()
-                                                 : launch.template operator()<NormKernel<1>>();
+  });
 }
 
 void RmsNormBackward(const RmsNormBackwardTask& task, Stream& stream) {
@@ -482,7 +480,8 @@ void RmsNormBackward(const RmsNormBackwardTask& task, Stream& stream) {
                             .x = ReadRows(task.x),
                             .rstd = {task.rstd, rows},
                             .dweight = {task.dweight, cols}});
-  const auto launch = [&]<typename Kernel>() {
+  const bool wide = AllWide({task.dy, task.x, task.add, task.dx}) && Wide(task.weight);
+  WideOrNot<NormBackwardKernel>(wide, [&]<typename Kernel>() {
     Launch<Kernel>(stream, rows,
                    {.dy = ReadRows(task.dy),
                     .x = ReadRows(task.x),
@@ -490,10 +489,7 @@ void RmsNormBackward(const RmsNormBackwardTask& task, Stream& stream) {
                     .rstd = {task.rstd, rows},
                     .add = ReadRows(task.add),
                     .dx = WriteRows(task.dx)});
-  };
-  AllWide({task.dy, task.x, task.add, task.dx}) && Wide(task.weight)
-      ? launch.template operator()<NormBackwardKernel<4>>()
-      : launch.template operator()<NormBackwardKernel<1>>();
+  });
 }
 
 void Rotary(const RotaryTask& task, Stream& stream) {

@@ -52,6 +52,33 @@ Grid Logits(const RouteShape& s) {
   return logits;
 }
 
+// The CPU's routing of some logits.
+struct Routed {
+  Routed(TestBackend& cpu, const RouteShape& s)
+      : logits(Logits(s)), owned(s, kRows), routing(owned.routing()) {
+    cpu->Route({s, logits.matrix(), nullptr, &routing});
+  }
+  Grid logits;
+  Owned owned;
+  Routing routing;
+};
+
+// Who does tasks.
+struct OnCpu {
+  TestBackend& cpu;
+  void operator()(const GatherExpertsTask& task) { cpu->GatherExperts(task); }
+  void operator()(const CombineExpertsTask& task) { cpu->CombineExperts(task); }
+  void operator()(const CombineExpertsBackwardTask& task) { cpu->CombineExpertsBackward(task); }
+  void operator()(const ScatterExpertsTask& task) { cpu->ScatterExperts(task); }
+};
+struct OnDevice {
+  sim::Stream& stream;
+  void operator()(const GatherExpertsTask& task) { sim::GatherExperts(task, stream); }
+  void operator()(const CombineExpertsTask& task) { sim::CombineExperts(task, stream); }
+  void operator()(const CombineExpertsBackwardTask& task) { sim::CombineExpertsBackward(task, stream); }
+  void operator()(const ScatterExpertsTask& task) { sim::ScatterExperts(task, stream); }
+};
+
 TEST(SimulatedRoute, ChoicesWeightsAndEntriesAreTheCpus) {
   TestBackend cpu(1);
   for (const RouteShape& shape : kShapes) {
@@ -105,17 +132,14 @@ TEST(SimulatedRoute, EntriesOfManyRowsAreInTheirOrder) {
 TEST(SimulatedRoute, GradientsOfLogitsAreTheCpus) {
   TestBackend cpu(1);
   for (const RouteShape& shape : kShapes) {
-    Grid logits = Logits(shape);
-    Owned owned(shape, kRows);
-    Routing routing = owned.routing();
-    cpu->Route({shape, logits.matrix(), nullptr, &routing});
+    const Routed routed(cpu, shape);
     const std::vector<float> dweights = Numbers(kRows * shape.top_k, 3);
-    Grid expected = logits, out = logits;
-    cpu->RouteBackward({shape, &routing, dweights.data(), expected.matrix()});
+    Grid expected = routed.logits, out = expected;
+    cpu->RouteBackward({shape, &routed.routing, dweights.data(), expected.matrix()});
     UnderHostileStreams(
         [&](sim::Stream& stream) {
-          out = logits;
-          sim::RouteBackward({shape, &routing, dweights.data(), out.matrix()}, stream);
+          out = routed.logits;
+          sim::RouteBackward({shape, &routed.routing, dweights.data(), out.matrix()}, stream);
         },
         [&] { EXPECT_EQ(Differences(out.data, expected.data), 0) << shape.experts; });
   }
@@ -124,11 +148,11 @@ TEST(SimulatedRoute, GradientsOfLogitsAreTheCpus) {
 TEST(SimulatedRoute, RowsGoToExpertsAndComeBackAsOnTheCpu) {
   TestBackend cpu(1);
   for (const RouteShape& shape : kShapes) {
-    Grid logits = Logits(shape);
-    Owned owned(shape, kRows);
-    Routing routing = owned.routing();
-    cpu->Route({shape, logits.matrix(), nullptr, &routing});
+    Routed routed(cpu, shape);
+    const Routing& routing = routed.routing;
     const int64_t entries = routing.offsets.back();
+    // The arrays are as long as all slots, the entries fewer where other ranks have experts.
+    std::fill(routed.owned.row.begin() + entries, routed.owned.row.end(), 0);
     for (const auto& [cols, between] : {std::pair<int64_t, int64_t>{100, 0}, {1, 2}, {1033, 1}}) {
       if (cols > 1000 && shape.experts != 10) continue;
       Grid x(kRows, cols, 1, between), y(entries, cols, 2, between), shared(kRows, cols, 3, between),
@@ -150,22 +174,6 @@ TEST(SimulatedRoute, RowsGoToExpertsAndComeBackAsOnTheCpu) {
                                            to.dweights.data()});
         machine(ScatterExpertsTask{shape, &routing, y.matrix(), to.dx.matrix(), to.dx.matrix()});
       };
-      struct OnCpu {
-        TestBackend& cpu;
-        void operator()(const GatherExpertsTask& task) { cpu->GatherExperts(task); }
-        void operator()(const CombineExpertsTask& task) { cpu->CombineExperts(task); }
-        void operator()(const CombineExpertsBackwardTask& task) { cpu->CombineExpertsBackward(task); }
-        void operator()(const ScatterExpertsTask& task) { cpu->ScatterExperts(task); }
-      };
-      struct OnDevice {
-        sim::Stream& stream;
-        void operator()(const GatherExpertsTask& task) { sim::GatherExperts(task, stream); }
-        void operator()(const CombineExpertsTask& task) { sim::CombineExperts(task, stream); }
-        void operator()(const CombineExpertsBackwardTask& task) { sim::CombineExpertsBackward(task, stream); }
-        void operator()(const ScatterExpertsTask& task) { sim::ScatterExperts(task, stream); }
-      };
-      // The arrays are as long as all slots, the entries fewer where other ranks have experts.
-      for (int64_t e = entries; e < kRows * shape.top_k; ++e) owned.row[e] = 0;
       run(OnCpu{cpu}, expected);
       UnderHostileStreams([&](sim::Stream& stream) { run(OnDevice{stream}, out); },
                           [&] {
