@@ -35,6 +35,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kHosts[] = "{hosts}";
+constexpr absl::Duration kLeftOutFor = absl::Hours(1);  // by the next supervisor
 constexpr absl::Duration kBetweenChecks = absl::Milliseconds(500), kLongestPause = absl::Minutes(1);
 
 struct SuperviseOptions {
@@ -147,6 +148,7 @@ class Supervisor {
     const bool again = std::getenv("SLURM_RESTART_COUNT") != nullptr;
     if (!again) TheDisk().RemoveFile(StopPath(run_));  // of before
     supervision_.Hold();
+    RememberBad();
     TEMPER_RETURN_IF_ERROR(
         FolderIsFree(again ? absl::Minutes(options_.start_minutes) : absl::Seconds(options_.launcher_seconds))
             .status());
@@ -263,10 +265,29 @@ class Supervisor {
     return found.ok() && !found->text.empty() ? std::optional(*found) : std::nullopt;
   }
 
+  // What a supervisor before this one left out when it last started ranks, if that was lately.
+  void RememberBad() {
+    const auto journal = ReadJournal(run_);
+    if (!journal.ok()) return;
+    const auto last = std::find_if(journal->rbegin(), journal->rend(), [](const Json& event) {
+      return GetString(event, "event", "", "").value_or("") == "restart";
+    });
+    if (last == journal->rend()) return;
+    const double at = GetDouble(*last, "unix_seconds", "", 0).value_or(0);
+    const Json* const without = Find(*last, "without");
+    if (absl::Now() - absl::FromUnixMillis(static_cast<int64_t>(at * 1e3)) > kLeftOutFor ||
+        without == nullptr || !without->is_array())
+      return;
+    for (const std::string& host : hosts_)
+      if (std::find(without->begin(), without->end(), HostOf(host)) != without->end()) LeaveOut(HostOf(host));
+    if (!bad_.empty()) LogInfo("supervise: starts without ", absl::StrJoin(bad_, ", "), ", as lately");
+  }
+
   // The machine that the ranks named is left out from now on; of several that wait for each other the first.
-  // Where a start does not even begin, the next of those is in its place, or one of all that it was on: which
-  // of them nobody has reached is not known. Returns the ranks' words.
+  // Where a start does not even begin, the next of those is in its place, or one of all that it was on, first
+  // what had been left out before: which of them nobody has reached is not known. Returns the ranks' words.
   std::string NoteBad() {
+    if (begun_) tried_again_.clear();
     if (const auto found = Found()) {
       suspects_.clear();
       for (const std::string& named : found->hosts)
@@ -282,6 +303,9 @@ class Supervisor {
     } else {
       suspects_.clear();
       for (const std::string& host : GoodHosts(hosts_, bad_, Needed())) suspects_.push_back(HostOf(host));
+      std::stable_partition(suspects_.begin(), suspects_.end(), [&](const std::string& host) {
+        return std::find(tried_again_.begin(), tried_again_.end(), host) != tried_again_.end();
+      });
     }
     LeaveOut(suspects_[0]);
     return "";
@@ -291,7 +315,8 @@ class Supervisor {
   void LeaveOut(const std::string& host) {
     bad_.erase(std::remove(bad_.begin(), bad_.end(), host), bad_.end());
     bad_.push_back(host);
-    while (!bad_.empty() && bad_.size() + Needed() > hosts_.size()) bad_.erase(bad_.begin());
+    for (; !bad_.empty() && bad_.size() + Needed() > hosts_.size(); bad_.erase(bad_.begin()))
+      tried_again_.push_back(bad_[0]);
   }
 
   // Whether the last start left the word that it ended on request, by a signal of Slurm's to the ranks. A
@@ -346,6 +371,7 @@ class Supervisor {
   const std::string run_;
   const std::vector<std::string> command_;
   std::vector<std::string> hosts_, bad_;  // bad_: the latest last
+  std::vector<std::string> tried_again_;  // that had been left out, and are not known to work
   std::vector<std::string> suspects_;     // of whom one is bad, by what the ranks saw; the first is left out
   Supervision supervision_;
   std::string start_before_, start_;  // the journal's newest before this start, and now

@@ -96,6 +96,29 @@ TEST_F(Supervised, ListensToTheRanksOfItsOwnStartAlone) {
               AllOf(HasSubstr("code:0"), HasSubstr("starts:1"), Not(HasSubstr("their watchdog"))));
 }
 
+TEST_F(Supervised, LeavesOutAgainWhatHadAnotherChanceWhereAStartDoesNotBegin) {
+  const auto finds = [&](const char* start, const char* host) {
+    return absl::StrCat(Begins(start), "echo '{\"start\":\"", start,
+                        "\",\"unix_seconds\":1,\"rank\":1,\"hosts\":[\"", host,
+                        "\"],\"text\":\"lost\"}' >$run/.watch/", start, "/found.json; sleep 0.7; exit 75;; ");
+  };
+  EXPECT_THAT(Run(absl::StrCat("echo hosts$n:$H; case $n in 1) ", finds("s", "b"), "2) ", finds("t", "c"),
+                               "3) sleep 600;; esac"),
+                  "--pause-seconds 0.1 --start-minutes 0.02 --failures 9 --hosts a,b,c,d --nodes 3"),
+              AllOf(HasSubstr("hosts1:a,b,c"), HasSubstr("hosts2:a,c,d"), HasSubstr("hosts3:a,b,d"),
+                    HasSubstr("hosts4:a,c,d"), HasSubstr("code:0")));
+}
+
+TEST_F(Supervised, LeavesOutWhatWasLeftOutLately) {
+  const std::string does =
+      "echo hosts:$H; echo \"{\\\"event\\\":\\\"restart\\\",\\\"unix_seconds\\\":$when,"
+      "\\\"without\\\":[\\\"a\\\",\\\"gone\\\"]}\" >>$run/journal.jsonl";
+  const std::string hosts = "--hosts a:1,b:1,c:1 --nodes 2";
+  EXPECT_THAT(Run("when=$(date +%s); " + does, hosts), HasSubstr("hosts:a:1,b:1"));
+  EXPECT_THAT(Run("when=9; " + does, hosts), HasSubstr("hosts:b:1,c:1"));
+  EXPECT_THAT(Run("true; " + does, hosts), HasSubstr("hosts:a:1,b:1"));
+}
+
 TEST_F(Supervised, IsStoppedBetweenTwoStarts) {
   const Ended ended = Shell(absl::StrCat(
       "run=", run_, "; mkdir $run; touch $run/stop; $TEMPER supervise --run-dir $run --pause-seconds 20 -- ",
