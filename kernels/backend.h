@@ -41,8 +41,9 @@ class Backend {
   virtual void Zero(const Matrix& to) = 0;
   virtual void Copy(const Matrix& from, const Matrix& to) = 0;
   virtual void CopyHeads(const Heads& from, const Heads& to) = 0;
-  virtual void CopyToHost(const Matrix& from, float* to) = 0;  // rows one behind the other
-  virtual void CopyFromHost(const float* from, const Matrix& to) = 0;
+  // Of any type, rows one behind the other on the host.
+  virtual void CopyToHost(const Matrix& from, void* to) = 0;
+  virtual void CopyFromHost(const void* from, const Matrix& to) = 0;
   // to[i][j] = to[i][j] + from[i][j].
   virtual void Add(const Matrix& from, const Matrix& to) = 0;
   // to = from, each number rounded to the nearest bf16, ties to even. `to` is bf16, or f32 with such numbers;

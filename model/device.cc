@@ -10,6 +10,7 @@
 #include "core/status.h"
 #include "core/text.h"
 #include "kernels/backends/cpu.h"
+#include "kernels/backends/device.h"
 #include "model/torch_backend.h"
 
 namespace temper {
@@ -18,7 +19,13 @@ namespace {
 #ifdef TEMPER_GPU
 constexpr const char* kNoGpu = "there is no GPU on this machine";
 int GpuCount() { return static_cast<int>(at::getNumGPUs()); }
+
+// Null: the GPU is of another kind than our kernels are for.
+std::unique_ptr<kernels::Backend> OwnKernels(const at::Device& device, ThreadPool* pool) {
+  return kernels::sm90::MakeBackend(pool, {.number = device.index()});
+}
 #else
+std::unique_ptr<kernels::Backend> OwnKernels(const at::Device&, ThreadPool*) { return nullptr; }
 constexpr const char* kNoGpu = "this temper was built without CUDA: build it with cmake --preset gpu";
 int GpuCount() { return 0; }
 #endif
@@ -34,6 +41,7 @@ int LocalRank() {
 
 absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
   if (name == "cpu") return at::Device(at::kCPU);
+  if (name == "sim") return at::Device(at::kPrivateUse1);
   absl::string_view rest = name;
   int index = -1;
   const bool numbered = absl::ConsumePrefix(&rest, "cuda:");
@@ -50,6 +58,9 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
 absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool) {
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(name));
   if (device.is_cpu()) return std::make_unique<kernels::CpuBackend>(pool);
+  if (device.is_privateuseone()) return kernels::sim::MakeBackend(pool, {.stream = {.watched = false}});
+  std::unique_ptr<kernels::Backend> own = OwnKernels(device, pool);
+  if (own != nullptr) return own;
   return std::make_unique<TorchBackend>(device, pool);
 }
 

@@ -10,11 +10,13 @@
 
 namespace temper {
 
-// Where a policy lives: "cpu"; "cuda", of the machine's GPUs the one that is this rank's turn; "cuda:N".
-// Refuses other names, a GPU that is not there, and every GPU in a build without CUDA.
+// Where a policy lives: "cpu"; "cuda", of the machine's GPUs the one that is this rank's turn; "cuda:N";
+// "sim", the simulation of a GPU (kernels/cuda/simulator.h), for tests of small policies. Refuses other
+// names, a GPU that is not there, and every GPU in a build without CUDA.
 absl::StatusOr<at::Device> DeviceByName(const std::string& name);
 
-// The backend of a device, on the pool's threads; the same errors.
+// The backend of a device, on the pool's threads; the same errors. Of GPUs those of sm_90 have our kernels,
+// and the CPU's bits (kernels/backends/device.h); others have LibTorch's.
 absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool);
 
 // What a command that runs on the device says where the policy is not exact.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <thread>
 
 #include "ATen/ops/from_blob.h"
@@ -41,6 +42,35 @@ int64_t BytesOf(at::IntArrayRef sizes, at::ScalarType type) {
   return bytes;
 }
 
+// What a tensor of a backend keeps.
+struct Memory {
+  std::shared_ptr<void> bytes;
+  kernels::Backend* backend;
+};
+const Memory& MemoryOf(const at::Tensor& value) {
+  return *static_cast<const Memory*>(value.storage().data_ptr().get_context());
+}
+struct Numbers {
+  void* data;
+  at::IntArrayRef sizes;
+  at::ScalarType type;
+};
+at::Tensor TensorOver(Memory memory, const Numbers& numbers) {
+  const at::Device device(memory.backend->host_memory() ? at::kCPU : at::kPrivateUse1);
+  return at::for_blob(numbers.data, numbers.sizes)
+      .context(new Memory(std::move(memory)), [](void* gone) { delete static_cast<Memory*>(gone); })
+      .options(at::TensorOptions().dtype(numbers.type).device(device))
+      .target_device(device)
+      .make_tensor();
+}
+// All of its numbers as one row.
+kernels::Matrix Flat(const at::Tensor& value) {
+  kernels::Matrix matrix = MatrixOf(value);
+  matrix.cols = matrix.stride = matrix.rows * matrix.cols;
+  matrix.rows = 1;
+  return matrix;
+}
+
 // What the rank keeps of draws that go row by row through the whole weight.
 void FillNormal(const LayoutEntry& entry, uint64_t key, float deviation, float* data, ThreadPool& pool) {
   const bool matrix = entry.shape.size() == 2;
@@ -65,11 +95,36 @@ void FillNormal(const LayoutEntry& entry, uint64_t key, float deviation, float* 
 }  // namespace
 
 at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes, at::ScalarType type) {
-  std::shared_ptr<void> memory = backend.Allocate(BytesOf(sizes, type));
-  void* const data = memory.get();
-  return at::from_blob(
-      data, sizes, [memory](void*) {},
-      at::TensorOptions().dtype(type).device(backend.host_memory() ? at::kCPU : at::kCUDA));
+  Memory memory{backend.Allocate(BytesOf(sizes, type)), &backend};
+  void* const data = memory.bytes.get();
+  return TensorOver(std::move(memory), {data, sizes, type});
+}
+
+at::Tensor Elements(const at::Tensor& vector, int64_t first, int64_t count) {
+  TEMPER_CHECK(vector.dim() == 1 && vector.is_contiguous() && first + count <= vector.numel());
+  if (vector.is_cpu()) return vector.narrow(0, first, count);
+  char* const data = static_cast<char*>(vector.mutable_data_ptr());
+  return TensorOver(MemoryOf(vector), {data + first * vector.element_size(), {count}, vector.scalar_type()});
+}
+
+at::Tensor OnHost(const at::Tensor& value) {
+  if (value.is_cpu()) return value;
+  at::Tensor copy = NewHostTensor(value.sizes(), value.scalar_type());
+  CopyTensor(value, copy);
+  return copy;
+}
+
+void CopyTensor(const at::Tensor& from, const at::Tensor& to) {
+  TEMPER_CHECK(from.sizes() == to.sizes() && from.scalar_type() == to.scalar_type());
+  if (from.is_cpu() && to.is_cpu()) {
+    to.copy_(from);
+  } else if (from.is_cpu()) {
+    MemoryOf(to).backend->CopyFromHost(from.const_data_ptr(), Flat(to));
+  } else if (to.is_cpu()) {
+    MemoryOf(from).backend->CopyToHost(Flat(from), to.mutable_data_ptr());
+  } else {
+    MemoryOf(to).backend->Copy(Flat(from), Flat(to));
+  }
 }
 
 at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type) {
@@ -110,8 +165,8 @@ Parameters Parameters::Clone() const {
   std::vector<at::Tensor> copies;
   for (const Parameter& parameter : list_) {
     const at::Tensor& value = parameter.value;
-    copies.push_back(value.is_cpu() ? NewHostTensor(value.sizes(), value.scalar_type()).copy_(value)
-                                    : value.clone());
+    copies.push_back(NewHostTensor(value.sizes(), value.scalar_type()));
+    CopyTensor(value, copies.back());
   }
   return Parameters(layout_, std::move(copies));
 }

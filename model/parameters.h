@@ -12,9 +12,16 @@
 
 namespace temper {
 
-// A tensor in the backend's memory, or the host's, not cleared.
+// A tensor in the backend's memory, or the host's, not cleared. One in memory that is not the host's is of a
+// device that LibTorch computes nothing on; the backend outlives it.
 at::Tensor NewTensor(kernels::Backend& backend, at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
 at::Tensor NewHostTensor(at::IntArrayRef sizes, at::ScalarType type = at::kFloat);
+// The tensor itself, or a copy in the host's memory.
+at::Tensor OnHost(const at::Tensor& value);
+// Numbers [first, first + count) of a vector, where they lie.
+at::Tensor Elements(const at::Tensor& vector, int64_t first, int64_t count);
+// to = from, both contiguous and of one size and type, each wherever it lies.
+void CopyTensor(const at::Tensor& from, const at::Tensor& to);
 
 // A parameter as kernels see it; a vector is of one column.
 kernels::Matrix MatrixOf(const at::Tensor& value);
@@ -37,7 +44,7 @@ class Parameters {
   // A name that is not there is a broken invariant.
   const at::Tensor& operator[](std::string_view name) const;
   bool Has(std::string_view name) const { return layout_.Find(name) >= 0; }
-  // A deep copy.
+  // A deep copy, in the host's memory.
   Parameters Clone() const;
 
  private:

@@ -194,13 +194,14 @@ void TorchBackend::CopyHeads(const Heads& from, const Heads& to) {
   wrap(to).copy_(wrap(from));
 }
 
-void TorchBackend::CopyToHost(const Matrix& from, float* to) {
-  ToHost(Wrapper(device_)(from), at::kFloat, to);
+void TorchBackend::CopyToHost(const Matrix& from, void* to) {
+  const at::Tensor numbers = Wrapper(device_).AsItIs(from);
+  ToHost(numbers, numbers.scalar_type(), to);
 }
 
-void TorchBackend::CopyFromHost(const float* from, const Matrix& to) {
-  const Wrapper wrap(device_);
-  wrap(to).copy_(at::from_blob(const_cast<float*>(from), {to.rows, to.cols}, at::kFloat));
+void TorchBackend::CopyFromHost(const void* from, const Matrix& to) {
+  const at::Tensor numbers = Wrapper(device_).AsItIs(to);
+  numbers.copy_(at::from_blob(const_cast<void*>(from), {to.rows, to.cols}, numbers.scalar_type()));
 }
 
 void TorchBackend::Add(const Matrix& from, const Matrix& to) {

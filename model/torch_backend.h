@@ -19,8 +19,8 @@ class TorchBackend : public kernels::Backend {
   void Zero(const kernels::Matrix& to) override;
   void Copy(const kernels::Matrix& from, const kernels::Matrix& to) override;
   void CopyHeads(const kernels::Heads& from, const kernels::Heads& to) override;
-  void CopyToHost(const kernels::Matrix& from, float* to) override;
-  void CopyFromHost(const float* from, const kernels::Matrix& to) override;
+  void CopyToHost(const kernels::Matrix& from, void* to) override;
+  void CopyFromHost(const void* from, const kernels::Matrix& to) override;
   void Add(const kernels::Matrix& from, const kernels::Matrix& to) override;
   void RoundToBf16(const kernels::Matrix& from, const kernels::Matrix& to) override;
   void Products(absl::Span<const kernels::Product> products) override;

@@ -143,8 +143,10 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
                  Communicator* ranks)
     : parameters_(std::move(parameters)), backend_(backend) {
   for (Parameter& parameter : parameters_.list()) {
-    at::Tensor& value = parameter.value;
-    if (!backend->host_memory()) value = NewTensor(*backend, value.sizes(), value.scalar_type()).copy_(value);
+    if (backend->host_memory()) break;
+    const at::Tensor of_host = parameter.value;
+    parameter.value = NewTensor(*backend, of_host.sizes(), of_host.scalar_type());
+    CopyTensor(of_host, parameter.value);
   }
   if (rounded) {
     rounded_ = ForRounded(parameters_, *backend);

@@ -41,9 +41,10 @@ DOORS = {
     "data/tasks": "procedural.h tiny/",
     "data/tokenizer": "tokenizer.h folder.h",
     "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
-    "kernels/backends": "counting.h cpu.h",
+    "kernels/backends": "counting.h cpu.h device.h",
     "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
-    "kernels/cuda": "adamw.h attention.h gradient_sum.h products.h route.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
+    "kernels/cuda": "adamw.h attention.h driver/ gradient_sum.h products.h route.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
+    "kernels/cuda/driver": "driver.h memory.h",
     "comm": "check.h communicator.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h share_out.h config/ files/",
     "model/blocks": "blocks.h rope.h shared_sequence.h",
@@ -80,9 +81,9 @@ EXEMPT = {"model/torch_backend.cc", "cli/bench/product.cc"}
 # First name after at::, torch:: or c10::. Types and constants; then functions.
 SOURCE_NAMES = set("""
     Tensor TensorOptions ScalarType Device DeviceType DeviceIndex IntArrayRef ArrayRef Layout MemoryFormat Error
-    kCPU kCUDA kFloat kDouble kHalf kBFloat16 kFloat8_e4m3fn kByte kChar kInt kLong kBool
+    kCPU kCUDA kPrivateUse1 kFloat kDouble kHalf kBFloat16 kFloat8_e4m3fn kByte kChar kInt kLong kBool
     Half BFloat16 Float8_e4m3fn InferenceMode NoGradGuard
-    empty empty_like empty_strided zeros zeros_like from_blob elementSize toString
+    empty empty_like empty_strided zeros zeros_like from_blob for_blob elementSize toString
     set_num_threads set_num_interop_threads hasCUDA getNumGPUs
 """.split())
 # Structs of at::_ops, without the overload's name: empty stands for empty_memory_format too.

@@ -45,7 +45,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   session.mutable_state().reference = name;
   std::vector<Parameter>& mine = model_->parameters().list();
   const std::vector<Parameter>& theirs = session.model().weights().computed().list();
-  for (size_t i = 0; i < mine.size(); ++i) mine[i].value.copy_(theirs[i].value);
+  for (size_t i = 0; i < mine.size(); ++i) CopyTensor(theirs[i].value, mine[i].value);
   model_->WeightsChanged(session.model().version());
   return absl::OkStatus();
 }

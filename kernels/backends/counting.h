@@ -22,8 +22,8 @@ class CountingBackend final : public Backend {
   void Zero(const Matrix&) override {}
   void Copy(const Matrix&, const Matrix&) override {}
   void CopyHeads(const Heads&, const Heads&) override {}
-  void CopyToHost(const Matrix&, float*) override {}
-  void CopyFromHost(const float*, const Matrix&) override {}
+  void CopyToHost(const Matrix&, void*) override {}
+  void CopyFromHost(const void*, const Matrix&) override {}
   void Add(const Matrix&, const Matrix&) override {}
   void RoundToBf16(const Matrix&, const Matrix&) override {}
   void Products(absl::Span<const Product>) override {}

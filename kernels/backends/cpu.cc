@@ -46,6 +46,18 @@ void ForRuns(ThreadPool& pool, const Pair& pair, absl::FunctionRef<void(const fl
   });
 }
 
+// Numbers of any type.
+void CopyNumbers(const Pair& pair) {
+  const auto& [from, to] = pair;
+  const int64_t each = BytesOf(from.type);
+  for (int64_t row = 0; row < from.rows; ++row) {
+    std::memcpy(static_cast<char*>(to.data) + row * to.stride * each,
+                static_cast<const char*>(from.data) + row * from.stride * each, from.cols * each);
+  }
+}
+// The rows of a matrix one behind the other, somewhere else.
+Matrix Dense(void* data, const Matrix& like) { return {data, like.type, like.rows, like.cols, like.cols}; }
+
 void CopyRun(const float* from, int64_t count, float* to) { std::memcpy(to, from, count * sizeof(float)); }
 
 }  // namespace
@@ -72,9 +84,11 @@ void CpuBackend::CopyHeads(const Heads& from, const Heads& to) {
   });
 }
 
-void CpuBackend::CopyToHost(const Matrix& from, float* to) { Copy(from, F32(to, from.rows, from.cols)); }
+void CpuBackend::CopyToHost(const Matrix& from, void* to) { CopyNumbers({from, Dense(to, from)}); }
 
-void CpuBackend::CopyFromHost(const float* from, const Matrix& to) { Copy(F32(from, to.rows, to.cols), to); }
+void CpuBackend::CopyFromHost(const void* from, const Matrix& to) {
+  CopyNumbers({Dense(const_cast<void*>(from), to), to});
+}
 
 void CpuBackend::Add(const Matrix& from, const Matrix& to) {
   ForRuns(pool(), {from, to}, TEMPER_DISPATCH(AddRow));

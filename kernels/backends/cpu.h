@@ -16,8 +16,8 @@ class CpuBackend : public Backend {
   void Zero(const Matrix& to) override;
   void Copy(const Matrix& from, const Matrix& to) override;
   void CopyHeads(const Heads& from, const Heads& to) override;
-  void CopyToHost(const Matrix& from, float* to) override;
-  void CopyFromHost(const float* from, const Matrix& to) override;
+  void CopyToHost(const Matrix& from, void* to) override;
+  void CopyFromHost(const void* from, const Matrix& to) override;
   void Add(const Matrix& from, const Matrix& to) override;
   void RoundToBf16(const Matrix& from, const Matrix& to) override;
   void Products(absl::Span<const Product> products) override;

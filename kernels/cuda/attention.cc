@@ -27,6 +27,10 @@ struct AttentionArgs {
   }
 };
 
+WORD void* BlockOf(const AttentionSequence& sequence, int64_t block) {
+  return Global<void* const>(sequence.blocks, block + 1).At(block);
+}
+
 // A pair's place: rows of q and out, and its head.
 struct PairPlace {
   int64_t row, position;
@@ -66,12 +70,12 @@ struct TileAttention {
 
   // The numbers of a block of keys, as [qk_dim][64], then [64][v_dim].
   WORD static Rows<const E> KeysOf(const Tile& tile, int64_t block) {
-    const E* const all = static_cast<const E*>(tile.sequence.blocks[block]);
+    const E* const all = static_cast<const E*>(BlockOf(tile.sequence, block));
     const int64_t head = int64_t{kBlock} * tile.kv_head * (tile.args.qk_dim + tile.args.v_dim);
     return {all + head, tile.args.qk_dim, kBlock, kBlock};
   }
   WORD static Rows<const E> ValuesOf(const Tile& tile, int64_t block) {
-    const E* const all = static_cast<const E*>(tile.sequence.blocks[block]);
+    const E* const all = static_cast<const E*>(BlockOf(tile.sequence, block));
     const int64_t head = int64_t{kBlock} * tile.kv_head * (tile.args.qk_dim + tile.args.v_dim);
     return {all + head + int64_t{kBlock} * tile.args.qk_dim, kBlock, tile.args.v_dim, tile.args.v_dim};
   }
@@ -398,7 +402,7 @@ struct WriteKernel {
     const int rows = static_cast<int>((end < stop ? end : stop) - begin);
     if (rows <= 0) return;
     const int64_t at = int64_t{kAttentionBlock} * head * (args.qk_dim + args.v_dim);
-    const Global<T> keys(static_cast<T*>(sequence.blocks[block]) + at,
+    const Global<T> keys(static_cast<T*>(BlockOf(sequence, block)) + at,
                          int64_t{kAttentionBlock} * (args.qk_dim + args.v_dim));
     const Global<T> values = keys.From(int64_t{kAttentionBlock} * args.qk_dim);
     const int64_t first_row = sequence.first_row + begin - sequence.first_position;

@@ -11,6 +11,7 @@
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/simulator.h"
 
 namespace temper::kernels {
@@ -40,12 +41,17 @@ inline uint32_t Ballot(bool b) { return Now().Ballot(b); }
 inline uint32_t CountBits(uint32_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
 inline int LowestBit(uint32_t mask) { return std::countr_zero(mask); }
 
-// A pointer that knows where its memory ends.
+// A pointer that knows where its memory ends: no later than the allocation that it is of.
 template <typename T>
 class Global {
  public:
   Global() = default;
-  Global(T* data, int64_t count) : data_(data), count_(count) {}
+  Global(T* data, int64_t count) {
+    if (data == nullptr) return;
+    const Reached reached = Reach(data);
+    data_ = static_cast<T*>(reached.at);
+    count_ = std::min(count, reached.bytes / static_cast<int64_t>(sizeof(T)));
+  }
   explicit operator bool() const { return data_ != nullptr; }
 
   In<T> At(int64_t i) const {
@@ -74,7 +80,9 @@ class Global {
     if (reinterpret_cast<uintptr_t>(data_ + i) % (count == 1 ? alignof(T) : count * sizeof(T)) != 0)
       Now().Fail(
           absl::StrCat("an access to ", count, " elements of global memory is not aligned to their size"));
-    for (int j = 0; j < count; ++j) Now().OnGlobal(data_ + i + j, access);
+    if (Now().watches()) {
+      for (int j = 0; j < count; ++j) Now().OnGlobal(data_ + i + j, access);
+    }
   }
 
  private:
@@ -97,7 +105,9 @@ class Shared {
   }
   Shared From(int64_t i) const { return Shared(*array_, first_ + i); }
   T* data() const { return reinterpret_cast<T*>(array_->data.get()) + first_; }
-  Visits* visits() const { return array_->visits.data() + first_ * sizeof(T) / 4; }
+  Visits* visits() const {
+    return Now().watches() ? array_->visits.data() + first_ * sizeof(T) / 4 : nullptr;
+  }
 
   void Check(int64_t i, int count) const {
     const int64_t at = first_ + i;
@@ -108,6 +118,7 @@ class Shared {
   }
   void Check(int64_t i, int count, Access access) const {
     Check(i, count);
+    if (!Now().watches()) return;
     for (size_t word = 0; word < count * sizeof(T) / 4; ++word)
       Now().OnShared(*array_, visits()[i * sizeof(T) / 4 + word], access);
   }

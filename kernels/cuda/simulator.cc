@@ -361,7 +361,7 @@ SharedArray& Machine::NextShared(const char* name, size_t bytes) {
     array.name = name;
     array.bytes = bytes;
     std::memset(array.data.get(), 0xff, bytes);
-    array.visits.assign((bytes + 3) / 4, {});
+    array.visits.assign(stream_.watched ? (bytes + 3) / 4 : 0, {});
     size_t all = 0;
     for (size_t i = 0; i < shared_count_; ++i) all += shared_[i].bytes;
     if (all > kMostShared) Fail(absl::StrCat("takes ", all, " bytes of shared memory"));
@@ -446,7 +446,7 @@ void Land(const AsyncCopy& copy) {
 void Machine::Copy(AsyncCopy copy) {
   Fiber& fiber = fibers_[thread_];
   copy.group = fiber.group;
-  for (int i = 0; i < copy.bytes / 4; ++i) copy.visits[i].copying = thread_;
+  for (int i = 0; i < copy.bytes / 4 && stream_.watched; ++i) copy.visits[i].copying = thread_;
   if (!stream_.late_copies) Land(copy);
   fiber.copies.push_back(copy);
 }
@@ -456,7 +456,7 @@ void Machine::Wait(int groups) {
   std::erase_if(fiber.copies, [&](const AsyncCopy& copy) {
     if (copy.group >= fiber.group - groups) return false;
     if (stream_.late_copies) Land(copy);
-    for (int i = 0; i < copy.bytes / 4; ++i) {
+    for (int i = 0; i < copy.bytes / 4 && stream_.watched; ++i) {
       copy.visits[i].copying = -1;
       Visit(copy.visits[i], Access::kWrite);
     }

@@ -84,6 +84,7 @@ class Machine {
   // Of the thread that runs now.
   int thread() const { return thread_; }
   int block() const { return static_cast<int>(block_); }
+  bool watches() const { return stream_.watched; }
   void Sync();
   void WarpSync();
   // What lane `from` of the warp gives; all lanes give something.

@@ -29,6 +29,9 @@ struct Stream {
   Order order = Order::kAscending;
   bool late_copies = false;  // asynchronous copies come when they are waited for, else at once
   uint32_t seed = 1;
+  // Accesses to one place by several threads are compared. Without it a whole policy runs in its tests' time;
+  // the bounds and the order of everything else are watched all the same.
+  bool watched = true;
 };
 
 // Streams that together have shown every kind of fault of tests/kernels/cuda/simulator_test.cc.

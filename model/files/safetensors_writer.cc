@@ -137,8 +137,7 @@ absl::Status WriteSafetensors(const std::string& path, std::vector<NamedTensor> 
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsWriter> writer,
                           SafetensorsWriter::Create(path, std::move(infos), metadata));
   for (const TensorInfo& info : writer->tensors()) {
-    const at::Tensor& source = *values[info.name];
-    const at::Tensor value = (source.is_cpu() ? source : source.to(at::kCPU)).contiguous();
+    const at::Tensor value = values[info.name]->contiguous();
     TEMPER_RETURN_IF_ERROR(writer->Write(info.name, 0, value.const_data_ptr(), Bytes(value)));
   }
   return writer->Commit();

@@ -12,6 +12,7 @@
 #include "core/json/json.h"
 #include "core/status.h"
 #include "model/files/dtype.h"
+#include "model/parameters.h"
 
 namespace temper {
 namespace {
@@ -61,7 +62,7 @@ class Mover {
       at::Tensor mine;
       LayoutEntry part = piece.mine_is;
       if (rank == writer) {
-        mine = OnHost(piece, tensor);
+        mine = NumbersOf(piece, tensor);
       } else {
         // How ranks (Mesh::sharers) share out a weight hangs on all weights of their unit: each says what it
         // has.
@@ -97,7 +98,7 @@ class Mover {
   };
   void Send(const SharedTensor& tensor, const SharedPiece& piece, int writer) {
     const int64_t size = DtypeBytes(tensor.info.dtype);
-    const at::Tensor mine = OnHost(piece, tensor);
+    const at::Tensor mine = NumbersOf(piece, tensor);
     const Extent extent{piece.mine_is.first_element, piece.mine_is.elements};
     world_.Send(&extent, sizeof extent, writer);
     ForEachBlock(piece.mine_is, size, [&](const LayoutBlock& block) {
@@ -131,12 +132,12 @@ class Mover {
     }
   }
 
-  static at::Tensor OnHost(const SharedPiece& piece, const SharedTensor& tensor) {
+  static at::Tensor NumbersOf(const SharedPiece& piece, const SharedTensor& tensor) {
     const at::Tensor& mine = piece.mine;
     TEMPER_CHECK(mine.is_contiguous() && mine.numel() == piece.mine_is.elements &&
                      mine.element_size() == DtypeBytes(tensor.info.dtype),
                  tensor.info.name);
-    return mine.is_cpu() ? mine : mine.to(at::kCPU);
+    return OnHost(mine);
   }
 
   const ModelConfig& config_;

@@ -90,8 +90,10 @@ struct RecipeConfig {
             Between(0, 1024), Free());
     v.Field(
         "device", device,
-        "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. On a "
-        "GPU the run is not exact (docs/exactness.md).");
+        "Where policies live: cpu, cuda (each rank takes its turn among the machine's GPUs) or cuda:N. GPUs "
+        "of sm_90 (H100, H200) are to have the CPU's bits, on others the run is not exact "
+        "(docs/exactness.md). "
+        "sim: a simulated GPU, for tests of the smallest policies.");
     v.Choice("weights", weights, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
              "What policies compute with: bf16 is the nearest to each number that is trained, which itself "
              "stays f32, as do the optimizer's moments. Half the memory and time of reading weights, and the "

@@ -136,7 +136,7 @@ Json StateJson(const TrainingState& state, int64_t optimizer_steps, const Json& 
 
 absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
   const auto check = [](const std::string& what, const at::Tensor& tensor) -> absl::Status {
-    const at::Tensor host = tensor.is_cpu() ? tensor : tensor.to(at::kCPU);
+    const at::Tensor host = OnHost(tensor);
     const float* data = host.const_data_ptr<float>();
     // All ones in the exponent: infinite or NaN. In this form the compiler takes many at once.
     uint32_t bad = 0;

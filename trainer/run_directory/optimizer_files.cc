@@ -4,7 +4,6 @@
 #include <memory>
 #include <vector>
 
-#include "ATen/ops/empty.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +11,7 @@
 #include "core/status.h"
 #include "model/files/safetensors.h"
 #include "model/files/shared_tensors.h"
+#include "model/parameters.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -87,9 +87,9 @@ absl::Status ReadInto(const SafetensorsFile& file, const std::string& tensor, in
                       const LayoutEntry& entry, const at::Tensor& to) {
   const TensorInfo* const info = file.Find(tensor);
   if (info == nullptr) return Damaged(file, tensor, " is missing");
-  const at::Tensor host = to.is_cpu() ? to : at::empty(to.sizes(), at::kFloat);
+  const at::Tensor host = to.is_cpu() ? to : NewHostTensor(to.sizes());
   TEMPER_RETURN_IF_ERROR(ReadPart(file, *info, begin, entry, host.mutable_data_ptr<float>()));
-  if (!to.is_cpu()) to.copy_(host);
+  if (!to.is_cpu()) CopyTensor(host, to);
   return absl::OkStatus();
 }
 
@@ -114,7 +114,7 @@ absl::Status WriteOptimizer(const std::string& checkpoint, const OptimizerPart& 
         if (at < 0) return of;
         const LayoutEntry& entry = of.mine_is = layout.entries()[at];
         of.mine = moments == nullptr ? part.parameters.list()[at].value
-                                     : moments->narrow(0, entry.offset, entry.elements);
+                                     : Elements(*moments, entry.offset, entry.elements);
         return of;
       };
       m.pieces.push_back(piece(&part.m, offset));
@@ -144,7 +144,7 @@ absl::Status ReadOptimizer(const std::string& checkpoint, const OptimizerPart& m
       return Damaged(*part->file, "m", " ends inside a weight's moments");
     if (at < 0) continue;
     const LayoutEntry& entry = layout.entries()[at];
-    const auto of = [&](const at::Tensor& all) { return all.narrow(0, entry.offset, entry.elements); };
+    const auto of = [&](const at::Tensor& all) { return Elements(all, entry.offset, entry.elements); };
     TEMPER_RETURN_IF_ERROR(ReadInto(*part->file, "m", begin, entry, of(mine.m)));
     TEMPER_RETURN_IF_ERROR(ReadInto(*part->file, "v", begin, entry, of(mine.v)));
     if (!mine.rounded) continue;

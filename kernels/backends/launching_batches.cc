@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// Of the device's backend the tasks that are told of tokens by arrays of the host's.
+#include <algorithm>
+
+#include "core/check.h"
+#include "kernels/backends/launching.h"
+#include "kernels/cuda/products.h"
+#include "kernels/cuda/row_ops.h"
+#include "kernels/cuda/sample.h"
+#include "kernels/cuda/token_logprob.h"
+
+namespace temper::kernels {
+namespace TEMPER_DEVICE {
+namespace {
+
+// Blocks that keep a device busy: two on each of an H100's multiprocessors.
+constexpr int64_t kEnoughBlocks = 264;
+constexpr int64_t kPairsAtOnce = 64;  // of a row and a head
+
+int64_t PagesOf(const AttentionSequence& s) {
+  return s.rows == 0 ? 0 : (s.first_position + s.rows - 1) / kAttentionBlock + 1;
+}
+
+// Whether splits of the keys go to blocks of their own, because there are few others.
+bool SplitsApart(const AttentionTask& task) {
+  const int64_t group = task.shape.q_heads / task.shape.kv_heads;
+  int64_t pages = 0, blocks = 0;
+  for (const AttentionSequence& s : task.sequences) {
+    pages = std::max(pages, PagesOf(s));
+    blocks += (s.rows * group + kPairsAtOnce - 1) / kPairsAtOnce * task.shape.kv_heads;
+  }
+  return pages > kAttentionSplit / kAttentionBlock && blocks < kEnoughBlocks;
+}
+
+// Rows whose logits exist at once: up to 512 MiB. The head's gradient is read and written once for each tile.
+int64_t TileRows(int64_t vocab) {
+  return std::clamp<int64_t>((int64_t{512} << 20) / (4 * std::max<int64_t>(vocab, 1)), 1, 1024);
+}
+
+void CheckTarget(int32_t target, int64_t vocab) {
+  TEMPER_CHECK(target >= -1 && target < vocab, "target ", target, " of vocabulary ", vocab);
+}
+
+template <typename T>
+absl::Span<const T> Array(const T* data, int64_t count) {
+  return {data, static_cast<size_t>(count)};
+}
+
+}  // namespace
+
+void LaunchingBackend::Rotary(const RotaryTask& task) {
+  RotaryTask placed = task;
+  std::tie(placed.positions) = Send(Array(task.positions, task.x.rows.rows));
+  TEMPER_DEVICE::Rotary(placed, stream_);
+}
+
+void LaunchingBackend::GatherRows(const GatherRowsTask& task) {
+  GatherRowsTask placed = task;
+  std::tie(placed.rows) = Send(Array(task.rows, task.out.rows));
+  TEMPER_DEVICE::GatherRows(placed, stream_);
+}
+
+void LaunchingBackend::EmbeddingGradient(const EmbeddingGradientTask& task) {
+  EmbeddingGradientTask placed = task;
+  std::tie(placed.ids) = Send(Array(task.ids, task.dout.rows));
+  TEMPER_DEVICE::EmbeddingGradient(placed, stream_);
+}
+
+AttentionPlace LaunchingBackend::Place(absl::Span<const AttentionSequence> sequences) {
+  int64_t pages = 0;
+  for (const AttentionSequence& s : sequences) pages += PagesOf(s);
+  std::vector<AttentionSequence> placed(sequences.begin(), sequences.end());
+  const auto count = static_cast<int64_t>(placed.size());
+  staging_.Begin(count + 1, pages * static_cast<int64_t>(sizeof(void*)) +
+                                count * static_cast<int64_t>(sizeof(AttentionSequence)));
+  for (AttentionSequence& s : placed) s.blocks = staging_.Add(Array(s.blocks, PagesOf(s)));
+  const AttentionPlace place{.sequences = staging_.Add(absl::MakeConstSpan(placed))};
+  staging_.Send();
+  return place;
+}
+
+void LaunchingBackend::WriteBlocks(const WriteBlocksTask& task) {
+  TEMPER_DEVICE::WriteBlocks(task, Place(task.sequences), stream_);
+}
+
+void LaunchingBackend::Attention(const AttentionTask& task) {
+  AttentionPlace place = Place(task.sequences);
+  if (SplitsApart(task)) place.found = work_.Reserve<float>(FoundFloats(task));
+  TEMPER_DEVICE::Attention(task, place, stream_);
+}
+
+AttentionBackwardPlace LaunchingBackend::Place(const AttentionBackwardTask& task) {
+  std::vector<AttentionSequence> sequences(task.sequences.begin(), task.sequences.end());
+  for (AttentionSequence& s : sequences) s.blocks = nullptr;  // they are not read
+  AttentionBackwardPlace place;
+  std::tie(place.sequences) = Send(absl::MakeConstSpan(sequences));
+  place.deltas = work_.Reserve<float>(DeltaFloats(task));
+  return place;
+}
+
+void LaunchingBackend::AttentionBackward(const AttentionBackwardTask& task) {
+  TEMPER_DEVICE::AttentionBackward(task, Place(task), stream_);
+}
+
+void LaunchingBackend::KeySums(const KeySumsTask& task) {
+  TEMPER_DEVICE::KeySums(task, Place(task.queries), stream_);
+}
+
+void LaunchingBackend::JoinKeySums(const JoinKeySumsTask& task) { TEMPER_DEVICE::JoinKeySums(task, stream_); }
+
+void LaunchingBackend::TokenLogprobs(const TokenLogprobsTask& task) {
+  const int64_t vocab = task.head.rows, whole = task.part.whole > 0 ? task.part.whole : vocab;
+  std::vector<int32_t> rows, targets;  // that have a target
+  for (int64_t row = 0; row < task.hidden.rows; ++row) {
+    CheckTarget(task.targets[row], whole);
+    if (task.targets[row] >= 0) {
+      rows.push_back(static_cast<int32_t>(row));
+      targets.push_back(task.targets[row]);
+      continue;
+    }
+    if (task.parts != nullptr) continue;
+    task.logprob[row] = 0;
+    if (task.sums != nullptr) task.sums[row] = {};
+    if (task.entropy != nullptr) task.entropy[row] = 0;
+  }
+  const auto all = static_cast<int64_t>(rows.size()), tile = std::min(TileRows(vocab), all);
+  if (all == 0) return;
+  const auto [device_rows, device_targets] = Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets));
+  const Matrix inputs = F32(inputs_.Reserve<float>(tile * task.hidden.cols), tile, task.hidden.cols);
+  const Matrix logits = F32(logits_.Reserve<float>(tile * vocab), tile, vocab);
+  float* const chunk_sums = outputs_.Reserve<float>(tile * kChunks * 2);
+  // Of all rows: entropies, then parts or logprobs and sums.
+  auto* const entropies = results_.Reserve<double>(all + (3 * all + 1) / 2);
+  auto* const numbers = reinterpret_cast<float*>(entropies + all);
+  auto* const sums = reinterpret_cast<LogSumExp*>(numbers + all);
+  auto* const parts = reinterpret_cast<LogitPart*>(numbers);
+  for (int64_t begin = 0; begin < all; begin += tile) {
+    const int64_t count = std::min(tile, all - begin);
+    const Matrix in = inputs.Rows(0, count), out = logits.Rows(0, count);
+    TEMPER_DEVICE::GatherRows({task.hidden, device_rows + begin, in}, stream_);
+    TEMPER_DEVICE::Products({{.a = in, .b = task.head, .c = out}}, stream_);
+    TokenLogprobsTask placed = task;
+    placed.targets = device_targets + begin;
+    placed.logprob = task.parts == nullptr ? numbers + begin : nullptr;
+    placed.sums = task.parts == nullptr ? sums + begin : nullptr;
+    placed.entropy = task.entropy == nullptr ? nullptr : entropies + begin;
+    placed.parts = task.parts == nullptr ? nullptr : parts + begin;
+    TEMPER_DEVICE::TokenLogprobs(placed, {out, chunk_sums}, stream_);
+  }
+  if (task.parts != nullptr) {
+    const std::vector<LogitPart> read = Read(parts, all);
+    for (int64_t i = 0; i < all; ++i) task.parts[rows[i]] = read[i];
+    return;
+  }
+  const std::vector<float> read = Read(numbers, all);
+  for (int64_t i = 0; i < all; ++i) task.logprob[rows[i]] = read[i];
+  if (task.sums != nullptr) {
+    const std::vector<LogSumExp> read_sums = Read(sums, all);
+    for (int64_t i = 0; i < all; ++i) task.sums[rows[i]] = read_sums[i];
+  }
+  if (task.entropy != nullptr) {
+    const std::vector<double> read_entropies = Read(entropies, all);
+    for (int64_t i = 0; i < all; ++i) task.entropy[rows[i]] = read_entropies[i];
+  }
+}
+
+void LaunchingBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
+  const int64_t vocab = task.head.rows, cols = task.hidden.cols, all_rows = task.hidden.rows;
+  std::vector<int32_t> rows, targets, place(all_rows);  // that have a gradient; of each row among those
+  std::vector<LogSumExp> sums;
+  std::vector<float> dlogprobs;
+  for (int64_t row = 0; row < all_rows; ++row) {
+    CheckTarget(task.targets[row], task.part.whole > 0 ? task.part.whole : vocab);
+    place[row] = -1;
+    if (task.targets[row] < 0 || task.dlogprob[row] == 0.0f) continue;
+    place[row] = static_cast<int32_t>(rows.size());
+    rows.push_back(static_cast<int32_t>(row));
+    targets.push_back(task.targets[row]);
+    sums.push_back(task.sums[row]);
+    dlogprobs.push_back(task.dlogprob[row]);
+  }
+  const auto all = static_cast<int64_t>(rows.size()), tile = std::min(TileRows(vocab), all);
+  if (all == 0) return Zero(task.dhidden);
+  for (int32_t& at : place) at = at < 0 ? static_cast<int32_t>(all) : at;  // a row of zeros
+  const auto [device_rows, device_targets, device_place, device_sums, device_dlogprobs] =
+      Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets), absl::MakeConstSpan(place),
+           absl::MakeConstSpan(sums), absl::MakeConstSpan(dlogprobs));
+  const Matrix inputs = F32(inputs_.Reserve<float>(tile * cols), tile, cols);
+  const Matrix outputs = F32(outputs_.Reserve<float>((all + 1) * cols), all + 1, cols);
+  const Matrix all_logits = F32(logits_.Reserve<float>(tile * vocab), tile, vocab);
+  Zero(outputs.Rows(all, 1));
+  for (int64_t begin = 0; begin < all; begin += tile) {
+    const int64_t count = std::min(tile, all - begin);
+    const Matrix in = inputs.Rows(0, count), logits = all_logits.Rows(0, count);
+    TEMPER_DEVICE::GatherRows({task.hidden, device_rows + begin, in}, stream_);
+    TEMPER_DEVICE::Products({{.a = in, .b = task.head, .c = logits}}, stream_);
+    TokenLogprobsBackwardTask placed = task;
+    placed.targets = device_targets + begin;
+    placed.sums = device_sums + begin;
+    placed.dlogprob = device_dlogprobs + begin;
+    SoftmaxGradients(placed, logits, stream_);
+    TEMPER_DEVICE::Products({{.a = logits,
+                              .b = task.head,
+                              .b_transposed = false,
+                              .c = outputs.Rows(begin, count),
+                              .k_chunks = kChunks,
+                              .part = task.part}},
+                            stream_);
+    TEMPER_DEVICE::WeightGradients({{.dy = logits, .x = in, .dw = task.dhead}}, stream_);
+  }
+  TEMPER_DEVICE::GatherRows({outputs, device_place, task.dhidden}, stream_);
+}
+
+void LaunchingBackend::Sample(const SampleTask& task) {
+  const int64_t rows = task.logits.rows, vocab = task.logits.cols;
+  if (rows == 0) return;
+  std::vector<float> temperatures, top_p, min_p;
+  std::vector<int32_t> top_k, banned, banned_begin = {0};
+  for (const SampleParameters& s : task.parameters) {
+    temperatures.push_back(s.temperature);
+    top_p.push_back(s.top_p);
+    min_p.push_back(s.min_p);
+    top_k.push_back(s.top_k);
+    banned.insert(banned.end(), s.banned.begin(), s.banned.end());
+    banned_begin.push_back(static_cast<int32_t>(banned.size()));
+  }
+  DeviceSampleTask placed{.logits = task.logits};
+  std::tie(placed.temperatures, placed.top_p, placed.min_p, placed.top_k, placed.banned, placed.banned_begin,
+           placed.uniforms) =
+      Send(absl::MakeConstSpan(temperatures), absl::MakeConstSpan(top_p), absl::MakeConstSpan(min_p),
+           absl::MakeConstSpan(top_k), absl::MakeConstSpan(banned), absl::MakeConstSpan(banned_begin),
+           task.uniforms);
+  placed.tokens = results_.Reserve<SampledToken>(rows);
+  placed.scratch = work_.Reserve<char>(SampleScratchBytes(rows, vocab));
+  TEMPER_DEVICE::Sample(placed, stream_);
+  ReadBytes(placed.tokens, rows * static_cast<int64_t>(sizeof(SampledToken)), task.tokens.data());
+}
+
+}  // namespace TEMPER_DEVICE
+}  // namespace temper::kernels

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/driver/driver.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#if defined(__CUDACC__)
+#include <cuda_runtime.h>
+
+namespace temper::kernels::sm90 {
+namespace {
+
+void Check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+void Copy(const ByteRows& r, cudaMemcpyKind kind, Stream& stream) {
+  if (r.rows == 0 || r.bytes == 0) return;
+  Check(cudaMemcpy2DAsync(r.to, r.to_apart, r.from, r.from_apart, r.bytes, r.rows, kind,
+                          static_cast<cudaStream_t>(stream.handle)),
+        "a copy");
+}
+
+}  // namespace
+
+bool Use(int number) {
+  int major = 0;
+  Check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, number), "the GPU");
+  if (major != 9) return false;
+  Check(cudaSetDevice(number), "the GPU");
+  // What goes back is kept for the next to ask.
+  cudaMemPool_t pool = nullptr;
+  uint64_t all = ~uint64_t{0};
+  Check(cudaDeviceGetDefaultMemPool(&pool, number), "memory of the device");
+  Check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all), "memory of the device");
+  return true;
+}
+
+std::shared_ptr<void> AllocateMemory(int64_t bytes) {
+  void* memory = nullptr;
+  Check(cudaMallocAsync(&memory, bytes, nullptr), "memory of the device");
+  return {memory, [](void* gone) { cudaFreeAsync(gone, nullptr); }};
+}
+
+std::shared_ptr<void> AllocatePinned(int64_t bytes) {
+  void* memory = nullptr;
+  Check(cudaMallocHost(&memory, bytes), "pinned memory");
+  return {memory, [](void* gone) { cudaFreeHost(gone); }};
+}
+
+void CopyWithin(const ByteRows& rows, Stream& stream) { Copy(rows, cudaMemcpyDeviceToDevice, stream); }
+void CopyPinned(const ByteRows& rows, Stream& stream) { Copy(rows, cudaMemcpyHostToDevice, stream); }
+void CopyIn(const ByteRows& rows, Stream& stream) {
+  Copy(rows, cudaMemcpyHostToDevice, stream);
+  Wait(stream);
+}
+void CopyOut(const ByteRows& rows, Stream& stream) {
+  Copy(rows, cudaMemcpyDeviceToHost, stream);
+  Wait(stream);
+}
+
+void Clear(const ByteRows& rows, Stream& stream) {
+  if (rows.rows == 0 || rows.bytes == 0) return;
+  Check(cudaMemset2DAsync(rows.to, rows.to_apart, 0, rows.bytes, rows.rows,
+                          static_cast<cudaStream_t>(stream.handle)),
+        "clearing memory");
+}
+
+void Wait(Stream& stream) {
+  Check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)), "what the stream was given");
+}
+
+}  // namespace temper::kernels::sm90
+
+#else
+
+#include "kernels/cuda/driver/memory.h"
+
+namespace temper::kernels::sim {
+namespace {
+
+// Where the host finds a row of the device's memory, all of whose bytes are of one allocation.
+char* Row(const void* first, int64_t offset, int64_t bytes) {
+  const Reached row = Reach(static_cast<const char*>(first) + offset);
+  if (row.bytes < bytes)
+    throw std::out_of_range("a copy of " + std::to_string(bytes) +
+                            " bytes, of which the device's memory has " + std::to_string(row.bytes));
+  return static_cast<char*>(row.at);
+}
+
+}  // namespace
+
+bool Use(int) { return true; }
+
+std::shared_ptr<void> AllocatePinned(int64_t bytes) { return {std::malloc(bytes), std::free}; }
+
+void CopyWithin(const ByteRows& r, Stream&) {
+  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
+    std::memcpy(Row(r.to, i * r.to_apart, r.bytes), Row(r.from, i * r.from_apart, r.bytes), r.bytes);
+}
+void CopyPinned(const ByteRows& rows, Stream& stream) { CopyIn(rows, stream); }
+void CopyIn(const ByteRows& r, Stream&) {
+  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
+    std::memcpy(Row(r.to, i * r.to_apart, r.bytes), static_cast<const char*>(r.from) + i * r.from_apart,
+                r.bytes);
+}
+void CopyOut(const ByteRows& r, Stream&) {
+  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
+    std::memcpy(static_cast<char*>(r.to) + i * r.to_apart, Row(r.from, i * r.from_apart, r.bytes), r.bytes);
+}
+void Clear(const ByteRows& r, Stream&) {
+  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
+    std::memset(Row(r.to, i * r.to_apart, r.bytes), 0, r.bytes);
+}
+void Wait(Stream&) {}
+
+}  // namespace temper::kernels::sim
+#endif

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole policies on the simulated GPU, whose kernels are those of a real one: the CPU's bits, and no number
+// of the device's read by the host (kernels/cuda/driver/memory.h).
+#include <cmath>
+#include <cstring>
+
+#include "model/device.h"
+#include "tests/model/on_backend.h"
+
+namespace temper {
+namespace {
+
+struct SimulatedPolicy {
+  explicit SimulatedPolicy(const Json& json)
+      : pool(1),
+        backend(*BackendByName("sim", &pool)),
+        model(Parsed(json), RandomParameters(Parsed(json)), backend.get()) {}
+  ThreadPool pool;
+  std::unique_ptr<kernels::Backend> backend;
+  CausalLm model;
+};
+
+template <typename T>
+int64_t Unequal(const std::vector<T>& got, const std::vector<T>& expected) {
+  EXPECT_EQ(got.size(), expected.size());
+  int64_t unequal = 0;
+  for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i)
+    unequal += std::memcmp(&got[i], &expected[i], sizeof(T)) == 0 ? 0 : 1;
+  return unequal;
+}
+
+class OnSimulatedDevice : public ::testing::TestWithParam<Json> {
+ protected:
+  OnSimulatedDevice() : cpu(GetParam()), device(GetParam()) {}
+
+  Policy cpu;
+  SimulatedPolicy device;
+};
+INSTANTIATE_TEST_SUITE_P(Models, OnSimulatedDevice, ::testing::Values(OddDeepseek(), OddWindows()),
+                         [](const auto& info) { return std::string(info.param["model_type"]); });
+
+TEST_P(OnSimulatedDevice, HasTheCpusLogitsOverThePagedCache) {
+  EXPECT_TRUE(device.model.exact());
+  EXPECT_FALSE(device.model.backend().host_memory());
+  EXPECT_EQ(Unequal(Generate(device.model), Generate(cpu.model)), 0);
+}
+
+TEST_P(OnSimulatedDevice, HasTheCpusLogprobsEntropiesAndGradients) {
+  const std::vector<int64_t> lengths = {30, 1, 4};
+  const Results expected = Train(cpu.model, false, lengths), got = Train(device.model, true, lengths);
+  EXPECT_EQ(Unequal(got.logprobs, expected.logprobs), 0);
+  EXPECT_EQ(Unequal(got.entropies, expected.entropies), 0);
+  EXPECT_EQ(Unequal(got.gradients, expected.gradients), 0);
+}
+
+TEST_P(OnSimulatedDevice, SamplesTheCpusTokens) {
+  const int64_t rows = 9;
+  std::vector<float> logits(rows * kVocabulary);
+  RandomStream stream(RandomKey(2, "sample", 0, ""), Purpose::kTask);
+  for (float& z : logits) z = 2.0f * static_cast<float>(stream.NextNormal());
+  const std::vector<int32_t> banned = {3, 0, 11};
+  std::vector<kernels::SampleParameters> parameters;
+  std::vector<double> uniforms;
+  for (int64_t i = 0; i < rows; ++i) {
+    parameters.push_back({.temperature = 0.5f * static_cast<float>(i % 4),
+                          .top_k = i % 3 == 0 ? 30 : 0,
+                          .top_p = i % 2 == 0 ? 0.8f : 1.0f,
+                          .min_p = i % 5 == 0 ? 0.02f : 0.0f});
+    if (i % 2 == 0) parameters.back().banned = banned;
+    uniforms.push_back(stream.NextUniform());
+  }
+  const auto sample = [&](kernels::Backend& backend) {
+    const OnBackend z(backend, logits);
+    std::vector<kernels::SampledToken> tokens(rows);
+    backend.Sample({z.matrix(kVocabulary), parameters, uniforms, absl::MakeSpan(tokens)});
+    return tokens;
+  };
+  EXPECT_EQ(Unequal(sample(*device.backend), sample(*cpu.backend)), 0);
+}
+
+TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {
+  SimulatedPolicy device(With(OddQwen2(), "temper_cache", "bf16"));
+  for (const Parameter& parameter : device.model.parameters().list()) EXPECT_FALSE(parameter.value.is_cpu());
+  const Parameters copy = device.model.parameters().Clone(), made = RandomParameters(Parsed(OddQwen2()));
+  for (size_t i = 0; i < copy.list().size(); ++i) {
+    EXPECT_EQ(std::memcmp(copy.list()[i].value.const_data_ptr(), made.list()[i].value.const_data_ptr(),
+                          made.list()[i].value.nbytes()),
+              0)
+        << copy.list()[i].name;
+  }
+  const at::Tensor moments = NewTensor(*device.backend, {7}), host = NewHostTensor({3});
+  std::fill_n(host.mutable_data_ptr<float>(), 3, 2.5f);
+  CopyTensor(host, Elements(moments, 4, 3));
+  EXPECT_EQ(OnHost(moments).const_data_ptr<float>()[4], 2.5f);
+  EXPECT_TRUE(std::isnan(OnHost(moments).const_data_ptr<float>()[3])) << "memory begins as NaN";
+  EXPECT_DEATH(static_cast<void>(*static_cast<const volatile float*>(moments.const_data_ptr())), ".*");
+}
+
+}  // namespace
+}  // namespace temper
