@@ -165,7 +165,7 @@ absl::Status RunCollect(const StageContext& context) {
                  world));
   if (!mesh.is_first()) return absl::OkStatus();
   LogInfo(text);
-  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(DatasetPath(context.directory), dataset));
+  TEMPER_RETURN_IF_ERROR(WriteFileAtomic(DatasetPath(context.directory), dataset, context.lock));
   return context.sums->Add(DatasetPath(context.directory));
 }
 

@@ -439,7 +439,7 @@ class Runner {
   }
 
   absl::Status WriteTable(const Json& table) {
-    return WriteFileAtomic(SummaryPath(run_directory_), SummaryText(table));
+    return WriteFileAtomic(SummaryPath(run_directory_), SummaryText(table), own_.lock.get());
   }
 
   const RecipeConfig& recipe_;

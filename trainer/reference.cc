@@ -33,7 +33,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   Communicator& world = context.mesh->world();
   world.Announce("writes a reference", OnSlowDisk(4 * session.model().weights().TrainedFloats()));
   absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
-  if (context.mesh->is_first()) files = AtomicDirectory::Create(context.directory + "/" + name);
+  if (context.mesh->is_first()) files = AtomicDirectory::Create(context.directory + "/" + name, context.lock);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
   const std::string temporary =
       world.AllGather(context.mesh->is_first() ? (*files)->temporary() : std::string())[0];

@@ -304,9 +304,9 @@ absl::Status TrainingSession::Save() {
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
   TEMPER_ASSIGN_OR_RETURN(
       saving_,
-      BackgroundCheckpoint::Begin(CheckpointsDirectory(context_.directory),
-                                  {*model_, tokenizer_directory_, *optimizer_, state_},
-                                  {.keep_last = updates_.keep_last, .in_background = in_background}, world));
+      BackgroundCheckpoint::Begin(
+          CheckpointsDirectory(context_.directory), {*model_, tokenizer_directory_, *optimizer_, state_},
+          {.keep_last = updates_.keep_last, .lock = context_.lock, .in_background = in_background}, world));
   world.Announce("has copied what a checkpoint holds");
   saved_ = std::chrono::steady_clock::now();
   stalled_seconds_ += std::chrono::duration<double>(saved_ - began).count();
@@ -320,17 +320,19 @@ absl::Status TrainingSession::FinishSave() {
   Communicator& world = context_.mesh->world();
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
   const std::unique_ptr<BackgroundCheckpoint> saved = std::move(saving_);
-  // This start may have lost the folder while the files were written.
-  TEMPER_RETURN_IF_ERROR(
-      AllRanksOk(context_.mesh->is_first() ? context_.lock->Check() : absl::OkStatus(), world));
   TEMPER_RETURN_IF_ERROR(saved->Finish(world));
-  world.Announce("has written a checkpoint");
-  stalled_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(saved->step());
-  if (!context_.mesh->is_first()) return absl::OkStatus();
-  TEMPER_RETURN_IF_ERROR(
-      context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", saved->step()}}));
+  const absl::Status after = context_.mesh->is_first() ? AfterSave(saved->step()) : absl::OkStatus();
+  // The first rank was silent up to here: it removes and looks at many files.
+  world.Announce("has written a checkpoint");
+  stalled_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return after;
+}
+
+absl::Status TrainingSession::AfterSave(int64_t step) {
+  TEMPER_RETURN_IF_ERROR(context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", step}}));
+  TEMPER_RETURN_IF_ERROR(context_.lock->Check());
   TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory, state_.reference));
   TEMPER_RETURN_IF_ERROR(CheckThere(context_, state_));
   return finished() || stops_ ? absl::OkStatus() : CheckRoom();

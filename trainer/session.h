@@ -90,8 +90,9 @@ class TrainingSession {
   absl::Status FinishSave();
   // Whether there is memory for the copy, on every rank. Collective.
   bool InBackgroundHere();
-  // What the first rank sees to before.
+  // What the first rank sees to before, and when it stands.
   absl::Status BeforeSave();
+  absl::Status AfterSave(int64_t step);
   // Whether the next checkpoint has room, before updates that would be lost without it. ResourceExhausted.
   absl::Status CheckRoom() const;
 

@@ -110,16 +110,21 @@ std::string OwnerIn(int lock_file) {
   return got > 0 ? std::string(owner, static_cast<size_t>(got)) : "";
 }
 
-// "process 4711 on n2, start 5f0c01a2b3c4d5e6": no other process is called so.
-std::string ThisOwner() {
+// "5f0c01a2b3c4d5e6": drawn, so that no other process on any machine has it.
+std::string StartWord() {
   static const uint64_t word = [] {
     uint64_t drawn = 0;
     const bool is_drawn = getrandom(&drawn, sizeof(drawn), 0) == sizeof(drawn);
     return is_drawn ? drawn : static_cast<uint64_t>(time(nullptr));
   }();
+  return absl::StrCat(absl::Hex(word, absl::kZeroPad16));
+}
+
+// "process 4711 on n2, start 5f0c01a2b3c4d5e6".
+std::string ThisOwner() {
   char host[256] = "unknown";
   gethostname(host, sizeof(host) - 1);
-  return absl::StrCat("process ", getpid(), " on ", host, ", start ", absl::Hex(word, absl::kZeroPad16));
+  return absl::StrCat("process ", getpid(), " on ", host, ", start ", StartWord());
 }
 
 // Whether the open file or folder is what is at the path.
@@ -188,7 +193,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit) {
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(const std::string& path) {
   struct stat there;
   if (stat(path.c_str(), &there) == 0) TEMPER_RETURN_IF_ERROR(CheckRegular(path, there.st_mode));
-  std::string temporary = absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".tmp");
+  std::string temporary =
+      absl::StrCat(FolderOf(path), "/.", NameOf(path), ".", getpid(), ".", StartWord(), ".tmp");
   if (FileExists(temporary)) TheDisk().RemoveFile(temporary);
   const int file = Retry([&] {
     return TheDisk().Open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, new_file_mode);
@@ -212,17 +218,18 @@ absl::Status AtomicFile::WriteAt(int64_t offset, std::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::Status AtomicFile::Commit() {
+absl::Status AtomicFile::Commit(const RunLock* lock) {
   if (Retry([&] { return TheDisk().Sync(file_); }) != 0) return SystemError(path_, "sync");
+  if (lock != nullptr) TEMPER_RETURN_IF_ERROR(lock->Check());
   if (TheDisk().Rename(temporary_, path_) != 0) return SystemError(path_, "rename to it");
   committed_ = true;
   return SyncDirectory(FolderOf(path_));
 }
 
-absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes) {
+absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes, const RunLock* lock) {
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path));
   TEMPER_RETURN_IF_ERROR(file->WriteAt(0, bytes));
-  return file->Commit();
+  return file->Commit(lock);
 }
 
 void ShareNewFiles() {
@@ -342,13 +349,16 @@ absl::Status SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
-AtomicDirectory::AtomicDirectory(const std::string& path)
+AtomicDirectory::AtomicDirectory(const std::string& path, const RunLock* lock)
     : path_(Trimmed(path)),
-      temporary_(absl::StrCat(FolderOf(path_), "/.", NameOf(path_), ".tmp")),
+      lock_(lock),
+      temporary_(absl::StrCat(FolderOf(path_), "/.", NameOf(path_), lock == nullptr ? "" : ".",
+                              lock == nullptr ? "" : StartWord(), ".tmp")),
       old_(absl::StrCat(FolderOf(path_), "/.", NameOf(path_), ".old")) {}
 
-absl::StatusOr<std::unique_ptr<AtomicDirectory>> AtomicDirectory::Create(const std::string& path) {
-  auto directory = std::unique_ptr<AtomicDirectory>(new AtomicDirectory(path));
+absl::StatusOr<std::unique_ptr<AtomicDirectory>> AtomicDirectory::Create(const std::string& path,
+                                                                         const RunLock* lock) {
+  auto directory = std::unique_ptr<AtomicDirectory>(new AtomicDirectory(path, lock));
   TEMPER_RETURN_IF_ERROR(RecoverDirectory(path));
   TEMPER_RETURN_IF_ERROR(RemoveTree(directory->temporary_));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory->temporary_));
@@ -362,6 +372,7 @@ AtomicDirectory::~AtomicDirectory() {
 absl::Status AtomicDirectory::Commit() {
   TEMPER_CHECK(!committed_);
   TEMPER_RETURN_IF_ERROR(SyncTree(temporary_));
+  if (lock_ != nullptr) TEMPER_RETURN_IF_ERROR(lock_->Check());
   const bool replaces = FileExists(path_);
   if (replaces) TEMPER_RETURN_IF_ERROR(RenamePath(path_, old_));
   if (absl::Status status = RenamePath(temporary_, path_); !status.ok()) {

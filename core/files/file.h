@@ -30,15 +30,18 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t limit = in
 // Hands all bytes of a regular file to `piece`, in order, in pieces; its first error ends it.
 absl::Status ForEachPiece(const std::string& path, absl::FunctionRef<absl::Status(std::string_view)> piece);
 
-// A file that appears whole: bytes go to a temporary file beside `path`, which Commit fsyncs and renames,
-// then it fsyncs the folder. After a crash at any point `path` holds the old bytes or the new ones. Without a
-// Commit the temporary file is removed. Where the file has holes, they read as zeros.
+class RunLock;
+
+// A file that appears whole: bytes go to a temporary file beside `path`, whose name no other process uses and
+// which Commit fsyncs and renames, then it fsyncs the folder. After a crash at any point `path` holds the old
+// bytes or the new ones. Without a Commit the temporary file is removed. Where the file has holes, they read
+// as zeros. With a lock nothing is renamed unless its Check, directly before, is ok.
 class AtomicFile {
  public:
   static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(const std::string& path);
   ~AtomicFile();
   absl::Status WriteAt(int64_t offset, std::string_view bytes);
-  absl::Status Commit();
+  absl::Status Commit(const RunLock* lock = nullptr);
 
  private:
   AtomicFile(const std::string& path, std::string temporary, int file)
@@ -49,7 +52,7 @@ class AtomicFile {
 };
 
 // The bytes as an AtomicFile.
-absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes);
+absl::Status WriteFileAtomic(const std::string& path, std::string_view bytes, const RunLock* lock = nullptr);
 
 bool FileExists(const std::string& path);  // a file, folder or link of any kind
 // An error where this user may not read the file or folder; one that is not there is none.
@@ -71,16 +74,21 @@ absl::Status SyncDirectory(const std::string& path);
 // file and renamed by Commit, which replaces what is at `path` (a crash in between leaves the new one, or the
 // old one as
 // `.NAME.old`, which the next AtomicDirectory for the same path puts back). Without a Commit it is removed.
+// With a lock, which outlives it, nothing is renamed unless its Check, directly before, is ok; and it is made
+// as `.NAME.START.tmp`, so that a start that lost the folder and the one that has it now never write to the
+// same one.
 class AtomicDirectory {
  public:
-  static absl::StatusOr<std::unique_ptr<AtomicDirectory>> Create(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<AtomicDirectory>> Create(const std::string& path,
+                                                                 const RunLock* lock = nullptr);
   ~AtomicDirectory();
   const std::string& temporary() const { return temporary_; }
   absl::Status Commit();
 
  private:
-  explicit AtomicDirectory(const std::string& path);
+  AtomicDirectory(const std::string& path, const RunLock* lock);
   const std::string path_;
+  const RunLock* const lock_;
   std::string temporary_, old_;
   bool committed_ = false;
 };

@@ -25,11 +25,11 @@ std::string SealedJson(const std::string& before) {
   return absl::StrCat(before, kSeal, Crc32c(before), "}\n");
 }
 
-absl::Status WriteSealedJson(const std::string& path, const Json& object) {
+absl::Status WriteSealedJson(const std::string& path, const Json& object, const RunLock* lock) {
   TEMPER_CHECK(object.is_object() && !object.empty(), path);
   std::string text = DumpJson(object);
   text.pop_back();
-  return WriteFileAtomic(path, SealedJson(text));
+  return WriteFileAtomic(path, SealedJson(text), lock);
 }
 
 absl::StatusOr<Json> ReadSealedJson(const std::string& path) {

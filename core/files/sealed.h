@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/files/crc32c.h"
+#include "core/files/file.h"
 #include "core/json/json.h"
 
 namespace temper {
@@ -12,7 +13,7 @@ namespace temper {
 // which a single bit differs is DataLoss.
 
 // A JSON object whose last member, "crc32c", is that of the text before it, which is what is read.
-absl::Status WriteSealedJson(const std::string& path, const Json& object);
+absl::Status WriteSealedJson(const std::string& path, const Json& object, const RunLock* lock = nullptr);
 // Such a text, of an object's own text (with lines of its own, say) up to its last brace.
 std::string SealedJson(const std::string& before);
 absl::StatusOr<Json> ReadSealedJson(const std::string& path);

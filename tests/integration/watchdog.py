@@ -107,15 +107,19 @@ def snapshot(run):
             if path.is_file() and path.name not in ("status.json", ".lock", "report.html")}
 
 
-def stale(temper, folder, run, whole):
-    """Split brain: one start sleeps, another one takes the folder and finishes; the first wakes up."""
+def stale(temper, folder, run, whole, writing):
+    """Split brain: one start sleeps, after its first checkpoint or (writing) in the middle of one, another one takes the folder and
+    finishes; the first wakes up."""
     environment = dict(ENVIRONMENT, LD_PRELOAD=str(folder / "kill_at.so"), NO_LOCKS="1")
     command = [temper, "run", RECIPE, "--run-dir", str(run)]
-    old = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not list(run.glob("base/checkpoints/step-*")):
+    log = folder / "stopped"
+    stops = dict(KILL_PHASE="checkpoint", KILL_COUNT="3", KILL_STOP="1", KILL_LOG=str(log)) if writing else {}
+    old = subprocess.Popen(command, env=dict(environment, **stops), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (log.exists() if writing else list(run.glob("base/checkpoints/step-*"))):
         check(old.poll() is None, "it ended early")
         time.sleep(0.02)
-    os.kill(old.pid, signal.SIGSTOP)
+    if not writing:
+        os.kill(old.pid, signal.SIGSTOP)
     subprocess.run(command, env=environment, capture_output=True, check=True)
     left = snapshot(run)
     os.kill(old.pid, signal.SIGCONT)
@@ -137,8 +141,9 @@ def main():
         whole = digest(temper, folder / "whole")
         slow(temper, folder / "slow", whole)
         print(f"a slow rank, a job that sleeps: left alone, {whole.strip()[:12]}", flush=True)
-        stale(temper, folder, folder / "stale", whole)
-        print("a start that slept while another one finished the run: commits nothing", flush=True)
+        for writing in (False, True):
+            stale(temper, folder, folder / f"stale-{writing}", whole, writing)
+        print("a start that slept, once while it wrote a checkpoint, and another one finished the run: commits nothing", flush=True)
         for i, fault in enumerate(faults):
             run = folder / str(i)
             took, why = lost(temper, folder, run, fault)

@@ -107,10 +107,11 @@ OptimizerPart PartOf(const CausalLm& model, const Optimizer& optimizer) {
   return {model.config(), model.parameters(), model.weights().rounded(), optimizer.m(), optimizer.v()};
 }
 
-absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::string& directory, int64_t step) {
+absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::string& directory, int64_t step,
+                                                                 const RunLock* lock) {
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
-                          AtomicDirectory::Create(directory + "/" + CheckpointName(step)));
+                          AtomicDirectory::Create(directory + "/" + CheckpointName(step), lock));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(StateDirectory(files->temporary())));
   return files;
 }
@@ -172,7 +173,7 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
       new BackgroundCheckpoint(directory, state, optimizer.steps(), options.keep_last));
   TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(model, optimizer), world));
   absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
-  if (first) files = BeginCheckpoint(directory, state.step);
+  if (first) files = BeginCheckpoint(directory, state.step, options.lock);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
   begun->files_ = *std::move(files);
   begun->temporary_ = world.AllGather(first ? begun->files_->temporary() : std::string())[0];

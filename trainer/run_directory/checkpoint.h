@@ -65,7 +65,8 @@ struct CheckpointContents {
 struct CheckpointOptions {
   int64_t keep_last = 2;
   int64_t file_bytes = PolicyWriting().file_bytes;
-  bool in_background = true;  // of a BackgroundCheckpoint; not: its Begin writes all
+  const RunLock* lock = nullptr;  // the first rank's: without it nothing comes to stand (AtomicDirectory)
+  bool in_background = true;      // of a BackgroundCheckpoint; not: its Begin writes all
 };
 absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
                             const CheckpointOptions& options, Communicator& world);

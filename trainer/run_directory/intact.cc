@@ -242,7 +242,8 @@ absl::Status WriteFinished(const StageContext& context, const Json& row) {
                           {"sums", ExtentJson(context.sums->extent())},
                           {"checkpoint", NameIn(context.directory, checkpoint)},
                           {"state", state},
-                          {"row", row}});
+                          {"row", row}},
+                         context.lock);
 }
 
 absl::StatusOr<FinishedStage> ReadFinished(const std::string& stage_directory) {

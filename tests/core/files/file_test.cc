@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/files/disk.h"
 #include "core/files/regular_file.h"
 #include "core/json/json.h"
 #include "gmock/gmock.h"
@@ -330,6 +331,45 @@ TEST_F(Files, WhoseFolderAnotherProcessHadSinceCommitsNothing) {
   EXPECT_TRUE((*others)->Append("theirs\n").ok());
   EXPECT_FALSE((*lines)->Sync().ok());
   EXPECT_EQ(*ReadFile(At("lines")), "mine\ntheirs\n");
+}
+
+// Another start takes the folder while this one syncs what it is about to rename.
+class LosingDisk : public Disk {
+ public:
+  explicit LosingDisk(const std::string& folder) : lock_(folder + "/.lock") {}
+  int Sync(int file) override {
+    std::ofstream(lock_) << "process 7 on elsewhere, start 0123456789abcdef";
+    return Disk::Sync(file);
+  }
+
+ private:
+  const std::string lock_;
+};
+
+TEST_F(Files, WhoLosesTheFolderWhileItWritesRenamesNothing) {
+  auto lock = RunLock::Acquire(root_);
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  const std::string owner = *ReadFile(At(".lock")), word = owner.substr(owner.rfind(' ') + 1);
+  ASSERT_TRUE(WriteFileAtomic(At("f"), "mine", lock->get()).ok());
+  for (const bool lost : {false, true}) {
+    auto directory = AtomicDirectory::Create(At("d"), lock->get());
+    ASSERT_TRUE(directory.ok()) << directory.status();
+    EXPECT_EQ((*directory)->temporary(), At(".d." + word + ".tmp"));
+    ASSERT_TRUE(WriteFileAtomic((*directory)->temporary() + "/g", lost ? "late" : "mine").ok());
+    Disk kernels;
+    LosingDisk losing(root_);
+    const DiskInPlace in_place(lost ? &losing : &kernels);
+    const absl::Status whole = (*directory)->Commit();
+    EXPECT_EQ(whole.ok(), !lost) << whole;
+    std::ofstream(At(".lock")) << owner;
+    const absl::Status file = WriteFileAtomic(At("f"), lost ? "late" : "mine", lock->get());
+    EXPECT_EQ(file.ok(), !lost) << file;
+    for (const absl::Status& status : {whole, file})
+      EXPECT_THAT(Message(status), StartsWith(lost ? root_ + ": is another's by now (process 7 on" : ""));
+  }
+  EXPECT_EQ(*ReadFile(At("f")), "mine");
+  EXPECT_EQ(*ReadFile(At("d/g")), "mine");
+  EXPECT_THAT(List(root_), ElementsAre(".lock", "d", "f"));
 }
 
 TEST_F(Files, LinksAreNotWrittenThrough) {

@@ -5,9 +5,11 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <numeric>
 
 #include "comm/threads.h"
+#include "core/files/disk.h"
 #include "core/files/sealed.h"
 #include "gmock/gmock.h"
 #include "kernels/backends/cpu.h"
@@ -359,6 +361,60 @@ TEST_F(Checkpoint, OfAnotherFormatModelOrPlaceIsRefused) {
   Optimizer optimizer(&other.model);
   EXPECT_THAT(std::string(LoadOptimizer(Latest(), &other.model, &optimizer).message()),
               HasSubstr("state/optimizer.safetensors: tensor m has another size than the policy"));
+}
+
+// Another start takes the folder just before a file is synced, the `at`-th.
+class LosingDisk : public Disk {
+ public:
+  LosingDisk(std::string lock, int at) : lock_(std::move(lock)), at_(at) {}
+  int syncs() const { return syncs_; }
+  bool stood_too_late() const { return stood_too_late_; }
+  int Sync(int file) override {
+    if (syncs_++ == at_) std::ofstream(lock_) << "process 7 on elsewhere, start 0123456789abcdef";
+    return Disk::Sync(file);
+  }
+  int Rename(const std::string& from, const std::string& to) override {
+    stood_too_late_ |= syncs_ > at_ && to.ends_with("/step-000009");
+    return Disk::Rename(from, to);
+  }
+
+ private:
+  const std::string lock_;
+  const int at_;
+  int syncs_ = 0;
+  bool stood_too_late_ = false;
+};
+
+// The other start may be writing the checkpoint of the same update.
+TEST_F(Checkpoint, OfAStartThatLosesTheFolderWhileItIsWrittenDoesNotStand) {
+  ASSERT_TRUE(Save(8).ok());
+  const std::string others = folder_ / "checkpoints/.step-000009.0123456789abcdef.tmp/config.json";
+  const auto lock = RunLock::Acquire(folder_.path());
+  ASSERT_TRUE(lock.ok()) << lock.status();
+  const std::string owner = *ReadFile(folder_ / ".lock");
+  state_.step = 9;
+  int lost = 0;
+  for (int at = 0;; ++at) {
+    ASSERT_TRUE(MakeDirectories(std::filesystem::path(others).parent_path()).ok());
+    ASSERT_TRUE(WriteFileAtomic(others, "theirs").ok());
+    std::ofstream(folder_ / ".lock") << owner;
+    LosingDisk disk(folder_ / ".lock", at);
+    absl::Status status;
+    {
+      const DiskInPlace in_place(&disk);
+      status =
+          SaveCheckpoint(folder_ / "checkpoints", {policy_.model, "configs/tiny/base", optimizer_, state_},
+                         {.keep_last = 2, .lock = lock->get()}, Mesh::Single().world());
+    }
+    EXPECT_FALSE(disk.stood_too_late()) << at;
+    EXPECT_EQ(*ReadFile(others), "theirs") << at;
+    if (status.ok()) break;  // it stood before the folder was lost
+    ++lost;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(": is another's by now (process 7 on elsewhere"));
+    EXPECT_THAT(*ListDirectory(folder_ / "checkpoints"),
+                ::testing::ElementsAre(".step-000009.0123456789abcdef.tmp", "step-000008"));
+  }
+  EXPECT_GE(lost, 8);
 }
 
 TEST_F(Checkpoint, ThatCannotBeWrittenLeavesTheOlderOne) {
