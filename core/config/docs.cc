@@ -31,7 +31,8 @@ std::string TypeText(const Leaf& leaf) {
     }
     return "";
   };
-  return absl::StrCat(leaf.list ? "list of " : "", one(), leaf.optional ? ", or null" : "");
+  return absl::StrCat(leaf.list ? "list of " : "", one(),
+                      leaf.optional ? absl::StrCat(", or ", NoneText(leaf)) : "");
 }
 
 class Describer : public FieldVisitor {

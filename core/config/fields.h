@@ -27,6 +27,8 @@ struct Rule {
   bool repeated = false;  // as an option: one item each time, no commas
   bool free = false;      // reaches no bit of what is trained: may change when a run goes on
   bool place = false;     // says where files lie: what is in them counts, not the text
+  // Of an optional: the word for no value, "auto"; null: it is null.
+  const char* none = nullptr;
 };
 inline Rule AtLeast(double min) { return {.min = min}; }
 inline Rule MoreThan(double min) { return {.min = min, .above = true}; }
@@ -36,6 +38,7 @@ inline Rule Required() { return {.required = true}; }
 inline Rule Repeated() { return {.repeated = true}; }
 inline Rule Free() { return {.free = true}; }
 inline Rule Place() { return {.place = true}; }
+inline Rule None(const char* word) { return {.none = word}; }
 
 struct Scalar {
   bool boolean = false;
@@ -158,6 +161,7 @@ inline Rule FieldVisitor::Merge(std::initializer_list<Rule> rules) {
     all.repeated |= rule.repeated;
     all.free |= rule.free;
     all.place |= rule.place;
+    if (rule.none != nullptr) all.none = rule.none;
   }
   return all;
 }

@@ -70,7 +70,7 @@ class Reader : public FieldVisitor {
       if (leaf.rule.required) Error(nullptr, path, "is required");
       return;
     }
-    if (node->kind == YamlNode::kNull && leaf.optional) return leaf.set({});
+    if (leaf.optional && IsNone(leaf, *node)) return leaf.set({});
     std::vector<Scalar> scalars;
     const size_t errors = error_count_;
     if (!leaf.list) {
@@ -206,9 +206,17 @@ class Reader : public FieldVisitor {
     return absl::StrCat("\"", Printable(node.text, 60), "\"", node.quoted ? " in quotes" : "");
   }
 
+  static bool IsNone(const Leaf& leaf, const YamlNode& node) {
+    if (leaf.rule.none == nullptr) return node.kind == YamlNode::kNull;
+    return node.kind == YamlNode::kScalar && node.text == leaf.rule.none;
+  }
+
   void ReadScalar(const Leaf& leaf, const YamlNode& node, const std::string& path, std::vector<Scalar>& out) {
     const auto expected = [&](const std::string& what) {
-      Error(&node, path, absl::StrCat("expected ", what, ", found ", Describe(node)));
+      Error(&node, path,
+            absl::StrCat("expected ", what,
+                         leaf.rule.none == nullptr ? "" : absl::StrCat(" or ", leaf.rule.none), ", found ",
+                         Describe(node)));
     };
     const bool plain = node.kind == YamlNode::kScalar && !node.quoted;
     switch (leaf.type) {

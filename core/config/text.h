@@ -14,6 +14,7 @@ std::string RangeText(const Rule& rule);
 // A value as YAML that reads back to it.
 std::string ScalarText(Leaf::Type type, const Scalar& scalar);
 std::string LeafText(const Leaf& leaf);
+std::string NoneText(const Leaf& leaf);  // of an optional without one
 
 // "rl.learning_rate" -> "--rl.learning-rate".
 std::string OptionName(const std::string& path);

@@ -125,8 +125,10 @@ std::string LeafText(const Leaf& leaf) {
   std::vector<std::string> texts;
   for (const Scalar& scalar : WithoutSecrets(leaf)) texts.push_back(ScalarText(leaf.type, scalar));
   if (leaf.list) return absl::StrCat("[", absl::StrJoin(texts, ", "), "]");
-  return texts.empty() ? "null" : texts[0];
+  return texts.empty() ? NoneText(leaf) : texts[0];
 }
+
+std::string NoneText(const Leaf& leaf) { return leaf.rule.none == nullptr ? "null" : leaf.rule.none; }
 
 std::string WriteFields(VisitFields fields) {
   Writer writer;

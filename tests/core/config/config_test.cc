@@ -570,6 +570,31 @@ TEST(Config, ComparedNamesEachFieldThatDiffersAndWhetherItIsFree) {
                                             "stages.b.epochs: nothing -> 1"}));
 }
 
+struct Pauses {
+  std::optional<double> minutes = {};
+  template <class V>
+  void Fields(V& v) {
+    v.Field("minutes", minutes, "Between two.", AtLeast(0.0), None("auto"));
+  }
+};
+
+TEST(Config, AnOptionalMayHaveAWordForNone) {
+  Pauses pauses;
+  EXPECT_EQ(WriteConfig(pauses), "minutes: auto\n");
+  EXPECT_TRUE(ReadConfig("minutes: 2.5", "r.yaml", {}, pauses).ok());
+  EXPECT_EQ(pauses.minutes, 2.5);
+  EXPECT_TRUE(ReadConfig("minutes: 2.5", "r.yaml", {"minutes=auto"}, pauses).ok());
+  EXPECT_EQ(pauses.minutes, std::nullopt);
+  const auto error = [&](const std::string& text) {
+    return std::string(ReadConfig(text, "r.yaml", {}, pauses).message());
+  };
+  EXPECT_EQ(error("minutes: soon"), "r.yaml:1: minutes: expected a number or auto, found \"soon\"");
+  EXPECT_EQ(error("minutes: null"), "r.yaml:1: minutes: expected a number or auto, found nothing");
+  EXPECT_EQ(error("minutes: -1"), "r.yaml:1: minutes: must be at least 0, found -1");
+  EXPECT_THAT(MarkdownDocs(DescribeConfig<Pauses>(), "##"),
+              HasSubstr("| `minutes` | number, or auto | `auto` | at least 0 | Between two. |\n"));
+}
+
 TEST(Docs, HaveATableForTheTopAndOneForEachSection) {
   const std::string docs = MarkdownDocs(DescribeConfig<Recipe>(), "##");
   EXPECT_THAT(docs, StartsWith("\n| name | type | default | range | what |\n|---|---|---|---|---|\n"
