@@ -52,7 +52,9 @@ class ForgettingDisk : public Disk {
     constexpr double kKept[] = {0, 0.5, 0.9, 1};
     return Crash(*this, at, seed, kKept[Hash(seed, 1) % 4]).Left();
   }
-  // The same of what had to be kept alone.
+  // The same where a process was killed, and the power stays: all that was done before.
+  Tree AfterDeath(int64_t at) const { return Crash(*this, at, 0, 1).Left(); }
+  // And of what had to be kept alone.
   Tree Least(int64_t at) const { return Crash(*this, at, 0, 0).Left(); }
 
   static uint64_t Hash(uint64_t a, uint64_t b) { return RandomKey(a, "power", b, ""); }

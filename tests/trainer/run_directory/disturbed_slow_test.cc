@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All seeds of a loss of power, and a fault at each operation of a whole run.
+// All seeds of a loss of power, and a death and a fault at each operation of a whole run.
 #include "tests/trainer/run_directory/disturbed.h"
 
 namespace temper {
@@ -8,21 +8,43 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-TEST_F(Disturbed, ByALossOfPowerGoesOnToTheSameBitsForTenThousandSeeds) { LosePowers(300, 10'000, 25); }
+// In slices, which may run side by side: each has its share of the seeds, and every so-many-th operation.
+constexpr int kSlices = 10;
+class DisturbedSlice : public Disturbed, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(OfTen, DisturbedSlice, ::testing::Range(0, kSlices));
 
-// On one rank an operation has a number; on two, whose turns change, the numbers are spread over them.
-TEST_F(Disturbed, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
+TEST_P(DisturbedSlice, ByALossOfPowerGoesOnToTheSameBitsForAThousandSeeds) {
+  LosePowers(300 + 1000 * static_cast<uint64_t>(GetParam()), 1000, 25);
+}
+
+// What a process leaves that dies before an operation is what the undisturbed one had done by then.
+TEST_P(DisturbedSlice, ByADeathBeforeAnyOperationGoesOnToTheSameBits) {
+  ASSERT_GT(disk_->operations(), 500);
+  const std::string run = *made_ / "left";
+  for (int64_t at = GetParam(); at < disk_->operations() && !HasFailure(); at += kSlices) {
+    SCOPED_TRACE(absl::StrCat("operation ", at, " of ", disk_->operations()));
+    WriteTree(disk_->AfterDeath(at), run);
+    ExpectGoesOn(run, HowFarRunIs(PathsBelow(run)), true);
+  }
+}
+
+// On one rank an operation has a number, and gets one of the faults; on two, whose turns change, numbers are
+// spread over the operations, and every third does.
+TEST_P(DisturbedSlice, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
   FailingDisk counting;
   {
     const DiskInPlace in_place(&counting);
-    ASSERT_TRUE(Start(*made_ / "counted").ok());
+    ASSERT_TRUE(Start(*made_ / absl::StrCat("counted-", GetParam())).ok());
   }
   ASSERT_GT(counting.operations(), 500);
   const std::string run = *made_ / "failed";
-  for (int64_t at = 0; at < counting.operations() && !HasFailure(); ++at) {
+  for (int64_t at = GetParam(); at < counting.operations() && !HasFailure(); at += kSlices) {
+    const int64_t turn = at / kSlices + at;
     for (const int ranks : {1, 2}) {
+      if (ranks == 2 && turn % 3 != 0) continue;
       std::filesystem::remove_all(run);
-      FailingDisk disk(at, at % 2 == 0 ? Fault::kDeath : kFaults[at / 2 % 4]);
+      const Fault fault = ranks == 2 && turn % 2 == 0 ? Fault::kDeath : kFaults[turn % 4];
+      FailingDisk disk(at, fault);
       std::vector<absl::Status> statuses(ranks);
       {
         const DiskInPlace in_place(&disk);
@@ -35,17 +57,15 @@ TEST_F(Disturbed, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
         } catch (const std::exception&) {
         }
       }
-      SCOPED_TRACE(absl::StrCat("operation ", at, " of ", counting.operations(), ", ", ranks,
-                                " ranks: ", disk.failed()));
+      SCOPED_TRACE(absl::StrCat("operation ", at, " of ", counting.operations(), ", fault ",
+                                static_cast<int>(fault), ", ", ranks, " ranks: ", disk.failed()));
       for (const absl::Status& status : statuses) {
         EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
         if (!status.ok() && !absl::IsCancelled(status) && ranks == 1)
           EXPECT_THAT(std::string(status.message()), HasSubstr(run));
       }
-      if (FileExists(run)) {
-        const auto far = HowFarRunIs(PathsBelow(run));
-        ExpectGoesOn(run, far, true);
-      }
+      if (!FileExists(run)) continue;
+      ExpectGoesOn(run, HowFarRunIs(PathsBelow(run)), true);
     }
   }
 }
