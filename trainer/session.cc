@@ -270,8 +270,11 @@ absl::StatusOr<bool> TrainingSession::CheckpointDue(const Figures& figures) {
   const auto every = [&](int64_t updates) { return updates > 0 && state_.step % updates == 0; };
   state_.milestone = every(updates_.keep_every);
   TEMPER_ASSIGN_OR_RETURN(const bool best, IsBest(figures));
-  const std::chrono::duration<double, std::ratio<60>> minutes = std::chrono::steady_clock::now() - saved_;
-  const bool late = updates_.checkpoint_minutes > 0 && minutes.count() >= updates_.checkpoint_minutes;
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - saved_).count();
+  const absl::Duration between = updates_.checkpoint_minutes
+                                     ? absl::Minutes(*updates_.checkpoint_minutes)
+                                     : BetweenCheckpoints(saving_cost_, context_.mesh->world().size());
+  const bool late = between > absl::ZeroDuration() && absl::Seconds(seconds) >= between;
   return late || every(updates_.checkpoint_every) || state_.milestone || best;
 }
 
@@ -299,18 +302,24 @@ absl::Status TrainingSession::Save() {
   state_.seconds = seconds_before_ + std::chrono::duration<double>(began - started_).count();
   Communicator& world = context_.mesh->world();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(context_.mesh->is_first() ? BeforeSave() : absl::OkStatus(), world));
-  const bool in_background = InBackgroundHere();
+  // Where nothing is trained meanwhile a copy helps nobody.
+  const bool in_background = !finished() && !stops_ && InBackgroundHere();
   // Weights and two moments, written and read again.
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
-  TEMPER_ASSIGN_OR_RETURN(
-      saving_,
-      BackgroundCheckpoint::Begin(
-          CheckpointsDirectory(context_.directory), {*model_, tokenizer_directory_, *optimizer_, state_},
-          {.keep_last = updates_.keep_last, .lock = context_.lock, .in_background = in_background}, world));
+  absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> begun = BackgroundCheckpoint::Begin(
+      CheckpointsDirectory(context_.directory), {*model_, tokenizer_directory_, *optimizer_, state_},
+      {.keep_last = updates_.keep_last,
+       .lock = context_.lock,
+       .in_background = in_background,
+       .stands = [this, step = state_.step] { return NoteSaved(step); }},
+      world);
+  TEMPER_RETURN_IF_ERROR(OrLost(begun.status()));
+  saving_ = *std::move(begun);
   world.Announce("has copied what a checkpoint holds");
   saved_ = std::chrono::steady_clock::now();
-  stalled_seconds_ += std::chrono::duration<double>(saved_ - began).count();
-  return in_background && !finished() ? absl::OkStatus() : FinishSave();
+  saving_cost_ = absl::ZeroDuration();
+  NoteStall(began);
+  return in_background ? absl::OkStatus() : FinishSave();
 }
 
 absl::Status TrainingSession::FinishSave() {
@@ -320,18 +329,33 @@ absl::Status TrainingSession::FinishSave() {
   Communicator& world = context_.mesh->world();
   world.Announce("writes a checkpoint", OnSlowDisk(24 * model_->weights().TrainedFloats()));
   const std::unique_ptr<BackgroundCheckpoint> saved = std::move(saving_);
-  TEMPER_RETURN_IF_ERROR(saved->Finish(world));
+  TEMPER_RETURN_IF_ERROR(OrLost(saved->Finish(world)));
   // The files that were opened first may be gone by now.
   tokenizer_directory_ = CheckpointsDirectory(context_.directory) + "/" + CheckpointName(saved->step());
-  const absl::Status after = context_.mesh->is_first() ? AfterSave(saved->step()) : absl::OkStatus();
+  const absl::Status after = context_.mesh->is_first() ? AfterSave() : absl::OkStatus();
   // The first rank was silent up to here: it removes and looks at many files.
   world.Announce("has written a checkpoint");
-  stalled_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  NoteStall(began);
   return after;
 }
 
-absl::Status TrainingSession::AfterSave(int64_t step) {
-  TEMPER_RETURN_IF_ERROR(context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", step}}));
+void TrainingSession::NoteStall(std::chrono::steady_clock::time_point began) {
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  stalled_seconds_ += seconds;
+  saving_cost_ += absl::Seconds(seconds);
+}
+
+absl::Status TrainingSession::OrLost(const absl::Status& status) const {
+  if (status.ok() || !context_.mesh->is_first()) return status;
+  const absl::Status lost = context_.lock->Check();
+  return lost.ok() ? status : lost;
+}
+
+absl::Status TrainingSession::NoteSaved(int64_t step) const {
+  return context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", step}});
+}
+
+absl::Status TrainingSession::AfterSave() {
   TEMPER_RETURN_IF_ERROR(context_.lock->Check());
   TEMPER_RETURN_IF_ERROR(RemoveOldReferences(context_.directory, state_.reference));
   TEMPER_RETURN_IF_ERROR(CheckThere(context_, state_));
@@ -342,9 +366,8 @@ bool TrainingSession::InBackgroundHere() {
   Communicator& world = context_.mesh->world();
   const InBackground asked = updates_.checkpoint_in_background;
   if (asked != InBackground::kAuto) return asked == InBackground::kYes;
-  // The files are dealt to the ranks, and one rank may have them all.
   const FreeMemory free = MemoryThatIsFree(LocalRanks(world.size()));
-  return world.Sum(BytesOfCheckpoint(*model_) <= free.bytes / 2 ? 0 : 1) == 0;
+  return world.Sum(BytesOfCopy(*model_, world.rank()) <= free.bytes / 2 ? 0 : 1) == 0;
 }
 
 absl::Status TrainingSession::CheckRoom() const {

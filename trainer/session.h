@@ -10,6 +10,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "model/policy.h"
 #include "trainer/alarms.h"
 #include "trainer/stage.h"
@@ -90,9 +91,14 @@ class TrainingSession {
   absl::Status FinishSave();
   // Whether there is memory for the copy, on every rank. Collective.
   bool InBackgroundHere();
-  // What the first rank sees to before, and when it stands.
+  // What the first rank sees to before, once it stands (on any thread), and when all know that it does.
   absl::Status BeforeSave();
-  absl::Status AfterSave(int64_t step);
+  absl::Status NoteSaved(int64_t step) const;
+  absl::Status AfterSave();
+  // What went wrong; or that the folder is another start's by now, which is why.
+  absl::Status OrLost(const absl::Status& status) const;
+  // Training was held up by a checkpoint since then.
+  void NoteStall(std::chrono::steady_clock::time_point began);
   // Whether the next checkpoint has room, before updates that would be lost without it. ResourceExhausted.
   absl::Status CheckRoom() const;
 
@@ -114,6 +120,7 @@ class TrainingSession {
   TrainingState state_;
   std::unique_ptr<BackgroundCheckpoint> saving_;  // null: none is being written
   double stalled_seconds_ = 0;                    // by checkpoints, since the last line of metrics
+  absl::Duration saving_cost_;                    // by the newest one
   std::vector<Alarm> alarms_;                     // of the last update
   std::set<std::string> warned_;                  // of them, by figure
   std::chrono::steady_clock::time_point started_, saved_;

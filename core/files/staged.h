@@ -16,6 +16,11 @@ namespace temper {
 class StagedFiles {
  public:
   void Add(std::string path, std::string bytes) { files_.emplace_back(std::move(path), std::move(bytes)); }
+  int64_t bytes() const {
+    int64_t all = 0;
+    for (const auto& [path, bytes] : files_) all += static_cast<int64_t>(bytes.size());
+    return all;
+  }
   // Writes them in their order, each as an AtomicFile, and lets go of its bytes; returns the CRC-32C of each
   // by its path. The first error ends it.
   absl::StatusOr<std::map<std::string, uint32_t>> Write();

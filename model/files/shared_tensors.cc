@@ -171,6 +171,15 @@ std::vector<size_t> DealToFiles(const std::vector<int64_t>& bytes, int64_t file_
   return first;
 }
 
+int64_t BytesOfWriter(const std::vector<int64_t>& bytes, int64_t file_bytes, int rank, int ranks) {
+  const std::vector<size_t> first = DealToFiles(bytes, file_bytes);
+  int64_t mine = 0;
+  for (size_t file = static_cast<size_t>(rank); file < first.size(); file += static_cast<size_t>(ranks))
+    for (size_t i = first[file]; i < (file + 1 < first.size() ? first[file + 1] : bytes.size()); ++i)
+      mine += bytes[i];
+  return mine;
+}
+
 std::string FileOf(const std::string& stem, size_t file, size_t files) {
   return files == 1 ? stem + ".safetensors"
                     : absl::StrFormat("%s-%05d-of-%05d.safetensors", stem, file + 1, files);

@@ -48,6 +48,8 @@ absl::Status WriteShared(const ModelConfig& config, const MeshPlace& place,
 // How files of at most so many bytes (or one tensor) are made of weights in name order: the first weight of
 // each. `bytes` of a weight.
 std::vector<size_t> DealToFiles(const std::vector<int64_t>& bytes, int64_t file_bytes);
+// Of all bytes those that WriteShared has a rank write.
+int64_t BytesOfWriter(const std::vector<int64_t>& bytes, int64_t file_bytes, int rank, int ranks);
 // stem.safetensors, or stem-00001-of-00003.safetensors.
 std::string FileOf(const std::string& stem, size_t file, size_t files);
 // Of a model's: {"metadata": {"total_size": ..}, "weight_map": {tensor: file}}.

@@ -33,9 +33,8 @@ CHECKPOINT_EVERY = dict(base=5, cold_start=2)  # of the others 1
 def start(temper, directory, ranks, kill=None, background=False):
     """One start of the run; `kill`: what kill_at.c is told; `background`: checkpoints are written while it trains."""
     command = [temper, "run", RECIPE, "--run-dir", str(directory)]
-    if background:
-        for field in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
-            command += ["--set", f"{field}.checkpoint_in_background=true"]
+    for field in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
+        command += ["--set", f"{field}.checkpoint_in_background={str(background).lower()}"]
     if kill:
         command = ["env"] + [f"{key}={value}" for key, value in kill.items()] + command
     if ranks > 1:

@@ -17,6 +17,7 @@
 #include "trainer/plan/footprint.h"
 #include "trainer/plan/plan.h"
 #include "trainer/rl_metrics.h"
+#include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/stage_model.h"
 
 namespace temper {
@@ -154,6 +155,9 @@ class StageExercise {
     untouched += memory.workspaces - memory.activations;
     const int64_t updating = counted.backend().peak_bytes() - untouched;
     peaks_[rank] = beside == nullptr ? updating : std::max(sampling, updating + beside->backend().bytes());
+    // It lies beside the backend's memory, and where the policy does only on processors.
+    if (options_.cluster == nullptr && work_.updates->checkpoint_in_background == InBackground::kYes)
+      peaks_[rank] += BytesOfCopy(*policy, static_cast<int>(rank));
     return absl::OkStatus();
   }
 

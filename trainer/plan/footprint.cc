@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "trainer/run_directory/checkpoint.h"
 #include "trainer/weight_sync.h"
 
 namespace temper {
@@ -34,6 +35,7 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   Weights& weights = policy->weights();
   UpdateFootprint footprint{FootprintOf(rank, *policy)};
   footprint.trained = weights.TrainedFloats() * 4;
+  footprint.copied = BytesOfCopy(*policy, 0);
   Optimizer optimizer(policy.get());
   const int64_t before = rank.backend().bytes();
   const UpdateMemory memory = update.Run(policy.get(), &optimizer);

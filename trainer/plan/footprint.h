@@ -19,9 +19,10 @@ PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place)
 
 // And for updates of it, of which a rank has `size`. `activations` are of full microbatches (or the longest
 // sequence, if that is longer), as many as a pipeline holds at once; `gradients` of all leaves that are there
-// at once, and of their sum; `gathered` of the layer's weights that ranks have brought together.
+// at once, and of their sum; `gathered` of the layer's weights that ranks have brought together; `copied` of
+// a checkpoint that is written in the background, on the rank that writes most of it.
 struct UpdateFootprint : PolicyFootprint {
-  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0;
+  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0, copied = 0;
 };
 // The least of an update of `size` that takes as much memory: a pipeline is full with it, and sums of leaves
 // take no more from the third one on. `longest`: as below.

@@ -27,8 +27,11 @@
 namespace temper {
 namespace {
 
-// Pools that a policy on a GPU has beside it.
-constexpr char kHost[] = "host ";
+// Pools that a policy on a GPU has beside it, and those that are there where they have room.
+constexpr char kHost[] = "host ", kIfFree[] = "if free ";
+constexpr char kCopy[] = "copy of a checkpoint";
+
+bool IsBeside(std::string_view pool) { return pool.starts_with(kHost) || pool.starts_with(kIfFree); }
 
 PolicyPlace At(const RecipeConfig& recipe, const MeshPlace& mesh) {
   return {.mesh = mesh, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
@@ -63,17 +66,22 @@ std::string SftWords(const SftConfig& sft) {
 
 void Append(std::string* text, const StageConfig& stage, const std::string& words, const Pools& pools) {
   absl::StrAppend(text, "  ", stage.name, " (", NameIn(kStageKinds, stage.kind), "): ", words, "\n");
-  for (bool host : {false, true}) {
+  for (const std::string& where : {std::string(), std::string(kHost)}) {
     std::string list;
     int64_t sum = 0;
     for (const auto& [name, bytes] : pools) {
-      if (absl::StartsWith(name, kHost) != host) continue;
-      absl::StrAppend(&list, absl::StripPrefix(name, kHost), " ", BytesText(bytes), ", ");
+      if (IsBeside(name) ? where.empty() || !absl::StartsWith(name, where) : !where.empty()) continue;
+      absl::StrAppend(&list, absl::StripPrefix(name, where), " ", BytesText(bytes), ", ");
       sum += bytes;
     }
     if (!list.empty())
-      absl::StrAppend(text, host ? "    and of the host: " : "    memory a rank: ", list, "sum ",
+      absl::StrAppend(text, where.empty() ? "    memory a rank: " : "    and of the host: ", list, "sum ",
                       BytesText(sum), "\n");
+  }
+  for (const auto& [name, bytes] : pools) {
+    if (absl::StartsWith(name, kIfFree))
+      absl::StrAppend(text, "    and where twice as much is free: ", absl::StripPrefix(name, kIfFree), " ",
+                      BytesText(bytes), "\n");
   }
 }
 
@@ -81,7 +89,7 @@ void Append(std::string* text, const StageConfig& stage, const std::string& word
 
 int64_t SumOf(const Pools& pools) {
   int64_t bytes = 0;
-  for (const auto& [name, size] : pools) bytes += absl::StartsWith(name, kHost) ? 0 : size;
+  for (const auto& [name, size] : pools) bytes += IsBeside(name) ? 0 : size;
   return bytes;
 }
 
@@ -110,6 +118,12 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
                        FootprintOf(model, place).weights + footprint.packed + footprint.gathered);
   if (on_gpu && DataRanks(mesh) > 1 && footprint.gathered == 0)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
+  const InBackground background = work.updates->checkpoint_in_background;
+  if (background != InBackground::kNo) {
+    pools.emplace_back(
+        absl::StrCat(background == InBackground::kAuto ? kIfFree : "", on_gpu ? kHost : "", kCopy),
+        footprint.copied);
+  }
   return pools;
 }
 
@@ -249,6 +263,7 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
 std::string Remedy(std::string_view pool) {
   const std::string name(pool);
   if (absl::StartsWith(name, "gradients")) return "fewer gradient_leaves for each rank";
+  if (name == kCopy) return "checkpoint_in_background: false";
   if (name == kSampling) return "less sampling.max_batch";
   if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
@@ -275,7 +290,7 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
     int64_t sum = 0;
     const std::pair<std::string, int64_t>* largest = nullptr;
     for (const auto& pool : pools) {
-      if (on_gpu && !absl::StartsWith(pool.first, kHost)) continue;
+      if (on_gpu ? !absl::StartsWith(pool.first, kHost) : IsBeside(pool.first)) continue;
       sum += pool.second;
       if (largest == nullptr || pool.second > largest->second) largest = &pool;
     }

@@ -19,9 +19,10 @@ namespace temper {
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
-// names that begin with "host ", and the temporaries of LibTorch's ops come on top.
+// names that begin with "host ", and the temporaries of LibTorch's ops come on top. What is taken where there
+// is room for it, and where not is done without, has names that begin with "if free ".
 using Pools = std::vector<std::pair<std::string, int64_t>>;
-// Where the policy lies, without those.
+// Where the policy lies, without all those.
 int64_t SumOf(const Pools& pools);
 const std::pair<std::string, int64_t>& LargestOf(const Pools& pools);  // of at least one
 std::string Remedy(std::string_view pool);                             // what makes a pool smaller

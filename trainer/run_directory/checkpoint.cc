@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <filesystem>
+#include <set>
 #include <system_error>
 
 #include "absl/algorithm/container.h"
@@ -12,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "comm/check.h"
 #include "core/files/file.h"
 #include "core/files/leftovers.h"
@@ -19,6 +22,7 @@
 #include "core/json/json.h"
 #include "core/status.h"
 #include "model/files/hugging_face.h"
+#include "model/files/shared_tensors.h"
 #include "trainer/run_directory/optimizer_files.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/sums.h"
@@ -107,12 +111,16 @@ OptimizerPart PartOf(const CausalLm& model, const Optimizer& optimizer) {
   return {model.config(), model.parameters(), model.weights().rounded(), optimizer.m(), optimizer.v()};
 }
 
+// Below a folder that is not yet a checkpoint: what each rank's thread has written, {"PATH": its CRC-32C}.
+std::string NotesDirectory(const std::string& temporary) { return temporary + "/.written"; }
+
 absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::string& directory, int64_t step,
-                                                                 const RunLock* lock) {
+                                                                 const CheckpointOptions& options) {
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
-                          AtomicDirectory::Create(directory + "/" + CheckpointName(step), lock));
+                          AtomicDirectory::Create(directory + "/" + CheckpointName(step), options.lock));
   TEMPER_RETURN_IF_ERROR(MakeDirectories(StateDirectory(files->temporary())));
+  if (options.in_background) TEMPER_RETURN_IF_ERROR(MakeDirectories(NotesDirectory(files->temporary())));
   return files;
 }
 
@@ -169,11 +177,10 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
     Communicator& world) {
   const auto& [model, tokenizer_directory, optimizer, state] = contents;
   const bool first = world.rank() == 0;
-  std::unique_ptr<BackgroundCheckpoint> begun(
-      new BackgroundCheckpoint(directory, state, optimizer.steps(), options.keep_last));
+  std::unique_ptr<BackgroundCheckpoint> begun(new BackgroundCheckpoint(directory, contents, options));
   TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(model, optimizer), world));
   absl::StatusOr<std::unique_ptr<AtomicDirectory>> files = nullptr;
-  if (first) files = BeginCheckpoint(directory, state.step, options.lock);
+  if (first) files = BeginCheckpoint(directory, state.step, options);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(files.status(), world));
   begun->files_ = *std::move(files);
   begun->temporary_ = world.AllGather(first ? begun->files_->temporary() : std::string())[0];
@@ -182,30 +189,89 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
       WritePolicy(model.config(), model.weights().computed(), tokenizer_directory, begun->temporary_, how));
   TEMPER_RETURN_IF_ERROR(WriteOptimizer(begun->temporary_, PartOf(model, optimizer), how));
   begun->written_ = !options.in_background;
-  if (options.in_background) {
-    begun->thread_ = std::thread([checkpoint = begun.get()] {
-      checkpoint->sums_ = checkpoint->staged_.Write();
-      checkpoint->written_ = true;
-    });
-  }
+  if (!options.in_background) return begun;
+  begun->copied_bytes_ = begun->staged_.bytes();
+  const bool notes = begun->copied_bytes_ > 0 && !first;
+  if (notes) begun->note_ = absl::StrCat(NotesDirectory(begun->temporary_), "/rank-", world.rank(), ".json");
+  begun->others_ = static_cast<size_t>(world.Sum(notes ? 1 : 0));
+  begun->thread_ = std::thread(&BackgroundCheckpoint::Write, begun.get());
   return begun;
 }
 
 BackgroundCheckpoint::~BackgroundCheckpoint() {
+  hurries_ = true;
   if (thread_.joinable()) thread_.join();
 }
 
-absl::Status BackgroundCheckpoint::Finish(Communicator& world) {
-  if (thread_.joinable()) thread_.join();
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(sums_.status(), world));
-  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary_, world, *sums_));
-  absl::Status done;
-  if (files_ != nullptr) {
-    done = WriteSealedJson(StatePath(temporary_), StateJson(state_, optimizer_steps_, checksums));
-    if (done.ok()) done = files_->Commit();
-    if (done.ok()) done = RemoveOlder(directory_, state_, keep_last_);
+void BackgroundCheckpoint::Write() {
+  sums_ = staged_.Write();
+  if (sums_.ok() && !note_.empty()) {
+    if (absl::Status noted = WriteSealedJson(note_, Json(*sums_)); !noted.ok()) sums_ = noted;
   }
-  return AllRanksOk(done, world);
+  const bool makes_stand = sums_.ok() && files_ != nullptr;
+  written_ = true;
+  written_.notify_all();
+  if (!makes_stand) return;
+  const std::optional<Sums> all = AwaitAll();
+  if (!all) return;
+  absl::Status stood = RemoveTree(NotesDirectory(temporary_));
+  if (stood.ok()) {
+    SelfCommunicator self;
+    const absl::StatusOr<Json> checksums = SumsOfFolder(temporary_, self, *all);
+    stood = checksums.ok() ? MakeStand(*checksums) : checksums.status();
+  }
+  stood_ = stood;
+}
+
+std::optional<BackgroundCheckpoint::Sums> BackgroundCheckpoint::AwaitAll() const {
+  constexpr absl::Duration kFirst = absl::Milliseconds(5), kLongest = absl::Seconds(1);
+  Sums all = *sums_;
+  std::set<std::string> seen;
+  for (absl::Duration pause = kFirst; seen.size() < others_; pause = std::min(2 * pause, kLongest)) {
+    const bool last = hurries_;
+    const absl::StatusOr<std::vector<std::string>> names = ListDirectory(NotesDirectory(temporary_));
+    for (const std::string& name : names.value_or(std::vector<std::string>())) {
+      if (name[0] == '.' || seen.contains(name)) continue;
+      const absl::StatusOr<Json> note = ReadSealedJson(absl::StrCat(NotesDirectory(temporary_), "/", name));
+      if (!note.ok()) continue;  // it is not all here yet
+      for (const auto& [path, sum] : note->items()) all[path] = sum.get<uint32_t>();
+      seen.insert(name);
+    }
+    if (seen.size() == others_) break;
+    if (last) return std::nullopt;
+    absl::SleepFor(pause);
+  }
+  return all;
+}
+
+absl::Status BackgroundCheckpoint::MakeStand(const Json& checksums) {
+  TEMPER_RETURN_IF_ERROR(
+      WriteSealedJson(StatePath(temporary_), StateJson(state_, optimizer_steps_, checksums)));
+  TEMPER_RETURN_IF_ERROR(files_->Commit());
+  if (options_.stands) TEMPER_RETURN_IF_ERROR(options_.stands());
+  return RemoveOlder(directory_, state_, options_.keep_last);
+}
+
+absl::Status BackgroundCheckpoint::Finish(Communicator& world) {
+  written_.wait(false);
+  const absl::Status written = AllRanksOk(sums_.status(), world);
+  // What the others have written is on disk by now, or will not be.
+  hurries_ = true;
+  if (thread_.joinable()) thread_.join();
+  TEMPER_RETURN_IF_ERROR(written);
+  const bool tried = world.Sum(stood_ ? 1 : 0) > 0;
+  if (tried) return AllRanksOk(stood_.value_or(absl::OkStatus()), world);
+  // It was not asked to, or the disk did not show it what others had written.
+  const absl::Status removed = files_ != nullptr ? RemoveTree(NotesDirectory(temporary_)) : absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(AllRanksOk(removed, world));
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary_, world, *sums_));
+  return AllRanksOk(files_ != nullptr ? MakeStand(checksums) : absl::OkStatus(), world);
+}
+
+absl::Duration BetweenCheckpoints(absl::Duration cost, int ranks) {
+  constexpr absl::Duration kOfARank = absl::Hours(8000), kLeast = absl::Minutes(1), kMost = absl::Minutes(10);
+  const double seconds = std::sqrt(2 * absl::ToDoubleSeconds(cost) * absl::ToDoubleSeconds(kOfARank / ranks));
+  return std::clamp(absl::Seconds(seconds), kLeast, kMost);
 }
 
 int64_t BytesOfCheckpoint(const CausalLm& model) {
@@ -215,6 +281,18 @@ int64_t BytesOfCheckpoint(const CausalLm& model) {
   for (const LayoutEntry& entry : model.parameters().layout().whole())
     bytes += entry.elements * ((rounded ? 2 : 4) + (entry.trained ? (rounded ? 12 : 8) : 0));
   return bytes;
+}
+
+int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {
+  const bool rounded = model.weights().rounded();
+  const Layout& layout = model.parameters().layout();
+  const int ranks = static_cast<int>(RanksOf(layout.place().sizes));
+  std::vector<int64_t> weights, moments;
+  for (const LayoutEntry& entry : layout.whole()) {
+    weights.push_back(entry.elements * (rounded && entry.whole.size() == 2 ? 2 : 4));
+    if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
+  }
+  return BytesOfWriter(weights, file_bytes, rank, ranks) + BytesOfWriter(moments, file_bytes, rank, ranks);
 }
 
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {

@@ -200,13 +200,18 @@ absl::Status CheckThere(const StageContext& context, const TrainingState& state)
   }
   for (const auto& [file, sum] : state.reference_checksums.items())
     paths.push_back(absl::StrCat(context.directory, "/", state.reference, "/", file));
+  int64_t looked = 0;
+  const auto alive = [&] {
+    if (++looked % 64 == 0) context.stop();  // which is a sign of life
+  };
   for (const std::string& path : paths) {
+    alive();
     if (!FileExists(path)) return Missing(path, ", and the run goes on");
   }
   // Small, and what a start compares itself with.
   TEMPER_RETURN_IF_ERROR(ReadSealedYaml(paths[0]).status());
   TEMPER_RETURN_IF_ERROR(ReadSealedJson(paths[1]).status());
-  return context.sums->CheckThere();
+  return context.sums->CheckThere(alive);
 }
 
 absl::Status CheckFileOfFinished(const std::string& stage_directory, const std::string& path) {

@@ -89,7 +89,10 @@ absl::Status Journal::Open() {
     TEMPER_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
     whole = static_cast<int64_t>(text.rfind('\n') + 1);
   }
-  TEMPER_ASSIGN_OR_RETURN(file_, AppendFile::Open(path, whole));
+  {
+    const absl::MutexLock lock(&mutex_);
+    TEMPER_ASSIGN_OR_RETURN(file_, AppendFile::Open(path, whole));
+  }
   if (before.empty()) return absl::OkStatus();
   const std::string last = TextOf(before.back(), "event");
   if (last == "end" || last == "restart") return absl::OkStatus();
@@ -99,12 +102,17 @@ absl::Status Journal::Open() {
 absl::Status Journal::Add(const std::string& event, Json fields) {
   Json line = {{"event", event}, {"unix_seconds", Now()}};
   for (const auto& [name, value] : fields.items()) line[name] = value;
+  const absl::MutexLock lock(&mutex_);
   TEMPER_RETURN_IF_ERROR(file_->Append(DumpJson(line) + "\n"));
   return file_->Sync();
 }
 
 void Journal::End(const absl::Status& status) {
-  if (file_ == nullptr && (!absl::IsCancelled(status) || !Open().ok())) return;
+  const bool begun = [&] {
+    const absl::MutexLock lock(&mutex_);
+    return file_ != nullptr;
+  }();
+  if (!begun && (!absl::IsCancelled(status) || !Open().ok())) return;
   const char* const how = status.ok() ? "finished" : absl::IsCancelled(status) ? "stopped" : "failed";
   const absl::Status written =
       Add("end", {{"how", how}, {"why", Printable(std::string(status.message()), 1000)}});

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
@@ -29,7 +31,7 @@ namespace temper {
 //   end       how (finished, stopped, failed, or lost: it only fell silent), why; rank and hosts where its
 //             ranks found one that was lost
 // status.json is rewritten every few seconds and says what goes on. For the first rank, which holds the run's
-// lock; one thread.
+// lock; one thread, but for Add after Begin.
 class Journal {
  public:
   // Of a new start: forgets a request to stop, which is of an earlier one unless the run is supervised
@@ -54,7 +56,8 @@ class Journal {
   absl::Status Open();
   void WriteStatus(const Progress::State& at);
   const std::string run_directory_;
-  std::unique_ptr<AppendFile> file_;  // null: not begun
+  absl::Mutex mutex_;
+  std::unique_ptr<AppendFile> file_ ABSL_GUARDED_BY(mutex_);  // null: not begun
   absl::Time told_, looked_;
   Progress::State last_;
 };

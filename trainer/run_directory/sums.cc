@@ -162,8 +162,9 @@ absl::Status StageSums::AddRecords(const std::string& prefix) {
   return absl::OkStatus();
 }
 
-absl::Status StageSums::CheckThere() const {
+absl::Status StageSums::CheckThere(absl::FunctionRef<void()> alive) const {
   for (const auto& [name, extent] : files_) {
+    alive();
     const std::string path = absl::StrCat(directory_, "/", name);
     if (!FileExists(path)) return Gone(path);
     std::error_code error;

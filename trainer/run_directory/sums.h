@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "comm/communicator.h"
 #include "core/files/crc32c.h"
@@ -42,8 +43,8 @@ class StageSums {
   absl::Status AddRecords(const std::string& prefix);  // data/record_file.h
   absl::Status Sync() { return file_->Sync(); }
   const Extent& extent() const { return extent_; }
-  // Whether all are still there, in their size.
-  absl::Status CheckThere() const;
+  // Whether all are still there, in their size. Calls `alive` for each: they may be many, on a slow disk.
+  absl::Status CheckThere(absl::FunctionRef<void()> alive) const;
 
  private:
   StageSums(std::string directory, std::unique_ptr<AppendFile> file, const Extent& extent,

@@ -46,7 +46,7 @@ TEST(Exercise, MatchesAllMessagesOfAnyMesh) {
 TEST(Exercise, TakesTheMemoryOfThePlan) {
   using Set = std::vector<std::string>;
   for (const auto& [ranks, set] :
-       {std::pair(1, Set{}), std::pair(4, Set{"mesh.dp_shard=2"}),
+       {std::pair(1, Set{"rl.checkpoint_in_background=true"}), std::pair(4, Set{"mesh.dp_shard=2"}),
         std::pair(4, Set{"mesh.pp=2", "mesh.tp=2", "rollout.mesh={dp_replicate: 2, ep: 2}"}),
         std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}), std::pair(2, Set{"mesh.cp=2"}),
         std::pair(4, Set{"mesh.dp_shard=4", "rl.tokens_per_microbatch=560"}),

@@ -15,10 +15,12 @@
 #include "comm/threads.h"
 #include "gtest/gtest.h"
 #include "kernels/backends/cpu.h"
+#include "tests/core/test_folder.h"
 #include "tests/model/odd_models.h"
 #include "tests/model/slices.h"
 #include "trainer/plan/counted.h"
 #include "trainer/plan/plan.h"
+#include "trainer/run_directory/checkpoint.h"
 #include "trainer/update/step.h"
 
 namespace temper {
@@ -160,6 +162,23 @@ TEST(PlanMemory, OfARankOfAMeshIsWhatItAllocates) {
       EXPECT_NEAR(planned / taken, 1, 0.1) << MeshText(sizes) << ": " << planned << " planned, " << taken;
     });
   }
+}
+
+TEST(PlanMemory, OfACheckpointsCopyIsWhatTheSystemCounts) {
+  if (!kOwnMemory) GTEST_SKIP() << "a sanitizer's memory is not the program's";
+  Policy policy(Large());
+  Optimizer optimizer(&policy.model);
+  const TestFolder folder;
+  malloc_trim(0);
+  const int64_t before = Resident();
+  const Peak peak;
+  ASSERT_TRUE(BackgroundCheckpoint::Begin(folder / "checkpoints", {policy.model, "", optimizer, {}}, {},
+                                          Mesh::Single().world())
+                  .ok());
+  const auto taken = static_cast<double>(peak.bytes() - before);
+  const auto planned = static_cast<double>(BytesOfCopy(policy.model, 0));
+  EXPECT_GT(planned, 250e6);
+  EXPECT_NEAR(planned / taken, 1, 0.1) << planned << " planned, " << taken << " taken";
 }
 
 TEST(PlanMemory, OfAnUpdateIsWhatTheSystemCounts) { ExpectThePlan(TrainPass::Keep::kAll); }

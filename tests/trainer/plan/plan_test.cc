@@ -118,6 +118,35 @@ TEST_F(Memory, HasASecondCacheWhereAStageIsMeasuredAsItTrains) {
   EXPECT_THAT(plan("0"), Not(HasSubstr("cache of evaluation")));
 }
 
+// Where it is not asked for it is made where it has room, and a run without that room still begins.
+TEST_F(Memory, OfACheckpointsCopyIsAPoolOfItsOwn) {
+  const auto set = [](const char* background) {
+    return std::vector<std::string>{
+        absl::StrCat("stages.base.pretrain.checkpoint_in_background=", background), "evaluation.problems=0"};
+  };
+  const auto sum = [&](const char* background) {
+    RecipeConfig recipe = SmallRecipe(folder_ / "model", set(background));
+    recipe.stages.resize(1);
+    const ModelConfig model = ReadPolicyConfig(folder_ / "model").value();
+    return SumOf(PoolsOfStage(recipe, recipe.stages[0], model, 1).value());
+  };
+  const int64_t without = sum("false");
+  EXPECT_EQ(sum("auto"), without);
+  const ModelConfig model = ReadPolicyConfig(folder_ / "model").value();
+  EXPECT_EQ(sum("true"), without + 4 * Layout(model).elements() + 8 * Layout(model).trained_elements());
+  const auto plan = [&](const char* background) {
+    RecipeConfig recipe = SmallRecipe(folder_ / "model", set(background));
+    recipe.stages.resize(1);
+    return PlanText(recipe, 1).value();
+  };
+  EXPECT_THAT(plan("auto"), HasSubstr("\n    and where twice as much is free: copy of a checkpoint 0 MiB"));
+  EXPECT_THAT(plan("true"), HasSubstr(", copy of a checkpoint 0 MiB, sum "));
+  EXPECT_THAT(plan("false"), Not(HasSubstr("copy of a checkpoint")));
+  const std::set<std::string> others = {"zero", "cold_start", "collect", "sft", "reason", "final"};
+  EXPECT_TRUE(Check(set("auto"), without, 1, others).ok()) << Check(set("auto"), without, 1, others);
+  EXPECT_THAT(std::string(Check(set("true"), without, 1, others).message()), HasSubstr("stage base: takes "));
+}
+
 TEST_F(Memory, IsCheckedForTheEvaluationAfterAStageToo) {
   const std::vector<std::string> overrides = {
       "evaluation.during_every=0", "evaluation.sampling.max_batch=4096", "evaluation.sampling.cache_mib=64"};

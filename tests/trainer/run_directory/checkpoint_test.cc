@@ -3,11 +3,13 @@
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
 
+#include "absl/time/clock.h"
 #include "comm/threads.h"
 #include "core/files/disk.h"
 #include "core/files/sealed.h"
@@ -16,6 +18,7 @@
 #include "model/files/hugging_face.h"
 #include "model/policy.h"
 #include "tests/model/odd_models.h"
+#include "tests/model/slices.h"
 #include "tests/trainer/small_recipe.h"
 
 namespace temper {
@@ -171,7 +174,6 @@ TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHoldsWhatItBeganWith) {
   optimizer_.m().zero_();
   optimizer_.set_steps(42);
   policy_.model.parameters().list()[0].value.zero_();
-  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000008");
   EXPECT_TRUE((*saving)->Finish(world).ok());
   EXPECT_TRUE((*saving)->written());
   EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000009");
@@ -179,14 +181,146 @@ TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHoldsWhatItBeganWith) {
   EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
 }
 
-TEST_F(Checkpoint, ThatIsNotFinishedInTheBackgroundLeavesNothing) {
+// What a disk that ranks share does with the files of one of them.
+class TurningDisk : public Disk {
+ public:
+  enum Turn { kHolds, kIsFull, kHidesNotes };
+  explicit TurningDisk(Turn turn) : turn_(turn) {}
+  void LetGo() { held_ = false; }
+  int Open(const std::string& path, int flags, mode_t mode) override {
+    const bool theirs = path.find("optimizer-00002") != path.npos;
+    while (theirs && turn_ == kHolds && held_) absl::SleepFor(absl::Milliseconds(1));
+    errno = ENOSPC;
+    return theirs && turn_ == kIsFull ? -1 : Disk::Open(path, flags, mode);
+  }
+  int Rename(const std::string& from, const std::string& to) override {
+    return turn_ == kHidesNotes && to.find("/.written/") != to.npos ? 0 : Disk::Rename(from, to);
+  }
+
+ private:
+  const Turn turn_;
+  std::atomic<bool> held_ = true;
+};
+
+class Together : public Checkpoint {
+ protected:
+  static constexpr int kRanks = 3;
+  // Three ranks with the same policy save it, in files of which each has some; `meanwhile` is what the first
+  // does while the others wait for it.
+  void SaveTogether(bool in_background, const std::function<void(BackgroundCheckpoint&)>& meanwhile = {}) {
+    state_.step = 9;
+    ThreadWorld(kRanks).Run([&](Communicator& world) {
+      const Mesh mesh = Mesh::Create({.dp_replicate = kRanks}, world).value();
+      ThreadPool pool(1);
+      kernels::CpuBackend backend(&pool);
+      const ModelConfig& config = policy_.model.config();
+      CausalLm model(config, Slice(RandomParameters(config), Layout(config, mesh.place())), &backend,
+                     /*rounded=*/false, mesh);
+      Optimizer optimizer(&model);
+      const bool first = world.rank() == 0;
+      const auto stands = [this] {
+        ++stood_;
+        return absl::OkStatus();
+      };
+      auto saving = BackgroundCheckpoint::Begin(
+          folder_ / "checkpoints", {model, "configs/tiny/base", optimizer, state_},
+          {.file_bytes = kFileBytes, .in_background = in_background, .stands = stands}, world);
+      ASSERT_TRUE(saving.ok()) << saving.status();
+      if (in_background) {
+        const auto planned = static_cast<double>(BytesOfCopy(model, world.rank(), kFileBytes));
+        EXPECT_GT(planned, 0);
+        const auto copied = static_cast<double>((*saving)->copied_bytes());
+        EXPECT_GT(copied, planned);
+        EXPECT_LT(copied, 2 * planned) << "of tensors so small headers are a third";
+      }
+      if (first && meanwhile) meanwhile(**saving);
+      world.Barrier();
+      statuses_[world.rank()] = (*saving)->Finish(world);
+    });
+  }
+  std::map<std::string, std::string> Files() {
+    std::map<std::string, std::string> files;
+    const std::string checkpoint = Latest();
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(checkpoint)) {
+      const std::string path = entry.path().string();
+      files[path.substr(checkpoint.size())] = entry.is_directory() ? "" : *ReadFile(path);
+    }
+    return files;
+  }
+  static bool Waits(const std::function<bool()>& until) {
+    for (int i = 0; i < 2000 && !until(); ++i) absl::SleepFor(absl::Milliseconds(5));
+    return until();
+  }
+
+  static constexpr int64_t kFileBytes = 8'000;
+  absl::Status statuses_[kRanks];
+  std::atomic<int> stood_ = 0;
+};
+
+TEST_F(Together, WrittenInTheBackgroundStandsAsSoonAsAllHaveWritten) {
+  SaveTogether(/*in_background=*/false);
+  const auto expected = Files();
+  EXPECT_GE(expected.size(), 12u);
+  ASSERT_TRUE(RemoveTree(folder_ / "checkpoints").ok());
+  TurningDisk disk(TurningDisk::kHolds);
+  const DiskInPlace in_place(&disk);
+  stood_ = 0;
+  SaveTogether(/*in_background=*/true, [&](const BackgroundCheckpoint& first) {
+    EXPECT_TRUE(Waits([&] { return first.written(); }));
+    absl::SleepFor(absl::Milliseconds(30));
+    EXPECT_EQ(Latest(), "");
+    disk.LetGo();
+    EXPECT_TRUE(Waits([&] { return stood_ == 1; }));  // no rank has asked
+    EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000009");
+  });
+  for (const absl::Status& status : statuses_) EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(stood_, 1);
+  EXPECT_EQ(Files(), expected);
+  EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
+}
+
+TEST_F(Together, StandsWhereTheDiskDoesNotShowARankWhatOthersWrote) {
+  SaveTogether(/*in_background=*/false);
+  const auto expected = Files();
+  ASSERT_TRUE(RemoveTree(folder_ / "checkpoints").ok());
+  TurningDisk disk(TurningDisk::kHidesNotes);
+  const DiskInPlace in_place(&disk);
+  stood_ = 0;
+  SaveTogether(/*in_background=*/true);
+  for (const absl::Status& status : statuses_) EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(stood_, 1);
+  EXPECT_EQ(Files(), expected);
+}
+
+TEST_F(Together, WhatOneRankCannotWriteIsAllRanksError) {
+  TurningDisk disk(TurningDisk::kIsFull);
+  const DiskInPlace in_place(&disk);
+  SaveTogether(/*in_background=*/true);
+  for (const absl::Status& status : statuses_) EXPECT_FALSE(status.ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(statuses_[1])) << statuses_[1];
+  EXPECT_EQ(stood_, 0);
+  EXPECT_EQ(*ListDirectory(folder_ / "checkpoints"), std::vector<std::string>());
+}
+
+TEST_F(Checkpoint, ThatNobodyFinishesStandsWhereAllOfItWasCopied) {
   ASSERT_TRUE(Save(8).ok());
   state_.step = 9;
   ASSERT_TRUE(BackgroundCheckpoint::Begin(folder_ / "checkpoints",
                                           {policy_.model, "configs/tiny/base", optimizer_, state_}, {},
                                           Mesh::Single().world())
                   .ok());
-  EXPECT_EQ(*ListDirectory(folder_ / "checkpoints"), std::vector<std::string>{"step-000008"});
+  EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000009");
+  EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
+}
+
+TEST(BetweenCheckpoints, IsWhereSavingAndRepeatingTakeLeast) {
+  EXPECT_NEAR(absl::ToDoubleMinutes(BetweenCheckpoints(absl::Seconds(5), 1024)), 8.8, 0.1);
+  EXPECT_EQ(BetweenCheckpoints(absl::Seconds(5), 8), absl::Minutes(10));
+  EXPECT_EQ(BetweenCheckpoints(absl::ZeroDuration(), 8), absl::Minutes(1));
+  const absl::Duration once = BetweenCheckpoints(absl::Seconds(1), 2048);
+  EXPECT_GT(once, absl::Minutes(1));
+  EXPECT_DOUBLE_EQ(absl::FDivDuration(BetweenCheckpoints(absl::Seconds(4), 2048), once), 2);
+  EXPECT_DOUBLE_EQ(absl::FDivDuration(once, BetweenCheckpoints(absl::Seconds(1), 4 * 2048)), 2);
 }
 
 TEST_F(Checkpoint, OfAllItsFilesIsReadInTheTimeOfASlowDisk) {
