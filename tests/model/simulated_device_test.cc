@@ -3,6 +3,7 @@
 // of the device's read by the host (kernels/cuda/driver/memory.h).
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
 
 #include "model/device.h"
 #include "tests/model/on_backend.h"
@@ -94,6 +95,18 @@ TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {
   EXPECT_EQ(OnHost(moments).const_data_ptr<float>()[4], 2.5f);
   EXPECT_TRUE(std::isnan(OnHost(moments).const_data_ptr<float>()[3])) << "memory begins as NaN";
   EXPECT_DEATH(static_cast<void>(*static_cast<const volatile float*>(moments.const_data_ptr())), ".*");
+}
+
+TEST(SimulatedDevice, EndsALaunchOrACopyThatGoesBeyondItsMemory) {
+  ThreadPool pool(1);
+  const std::unique_ptr<kernels::Backend> device = *BackendByName("sim", &pool);
+  const OnBackend seven(*device, std::vector<float>(7, 1.5f));
+  const Matrix eight = kernels::F32(seven.data(), 1, 8);
+  float host[8] = {};
+  EXPECT_THROW(device->Zero(eight), std::runtime_error);
+  EXPECT_THROW(device->Largest(seven.data(), 8), std::runtime_error);
+  EXPECT_THROW(device->CopyToHost(eight, host), std::exception);
+  EXPECT_EQ(device->Largest(seven.data() + 6, 1), 1.5f);
 }
 
 }  // namespace
