@@ -160,10 +160,11 @@ void Deliver(const Mesh& sampled, const Mesh& owning, Contents contents, const s
              std::vector<Group>* groups) {
   TEMPER_CHECK(owners.size() == groups->size());
   Communicator& ranks = owning.world();
-  // Of ranks that have the same each sends to other ones.
+  // Of ranks that have the same each sends to other ones; where both meshes are one, to those of its place.
   const auto sends = [&](int from, int to) {
-    const Seat has = SeatOf(sampled, from);
-    return has.data_rank != SeatOf(sampled, to).data_rank && has.mate == SeatOf(owning, to).mate % has.mates;
+    const Seat has = SeatOf(sampled, from), needs = SeatOf(owning, to);
+    return has.data_rank != SeatOf(sampled, to).data_rank &&
+           has.mate == (needs.mate + needs.mates * needs.data_rank) % has.mates;
   };
   std::vector<std::string> messages;
   for (int distance = 1; distance < ranks.size(); ++distance) {

@@ -24,16 +24,14 @@ std::vector<KeptPart> KeptAt(const ModelConfig& config, const MeshPlace& place,
                              absl::Span<const LayoutEntry> unit) {
   std::vector<size_t> numbers;
   std::vector<LayoutEntry> parts;
-  LayoutEntry part;
+  const IndexRange experts = ExpertsOf(config, place);
   for (size_t i = 0; i < unit.size(); ++i) {
-    part = unit[i];
-    if (!CutTo(config, place, &part)) {
-      if (part.expert < 0) return {};  // of a unit a rank has all but experts, or nothing
-      continue;
-    }
+    if (unit[i].expert >= 0 && !experts.Has(unit[i].expert)) continue;  // a copy takes time
+    LayoutEntry part = unit[i];
+    if (!CutTo(config, place, &part)) return {};  // of a unit a rank has all but experts, or nothing
     part.elements = PartElements(part);
     numbers.push_back(i);
-    parts.push_back(part);
+    parts.push_back(std::move(part));
   }
   const PartPlace sharer = PlaceIn(MeshParts()[kSharersPart], place);
   ShareOut(absl::MakeSpan(parts), sharer.rank, sharer.ranks);
@@ -81,7 +79,7 @@ class WeightSync::Planner {
   }
 
   void Plan(WeightSync* sync) const {
-    const std::vector<LayoutEntry> all = Layout(config_).whole();
+    const std::vector<LayoutEntry>& all = to_.whole();  // where nothing goes along
     for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
       while (end < all.size() && all[end].layer == all[begin].layer) ++end;
       PlanUnit(absl::MakeSpan(all).subspan(begin, end - begin), sync);
@@ -111,15 +109,23 @@ class WeightSync::Planner {
   }
 
   Meetings For(const std::vector<KeptPart>& mine, absl::Span<const LayoutEntry> unit, int to) const {
-    const MeshPlace other = PlaceOf(from_.place().sizes, to);
-    if (mine.empty() || other[Axis::kDpReplicate] != from_.place()[Axis::kDpReplicate]) return {};
-    return MeetingsOf(mine, from_.place(), KeptAt(config_, PlaceOf(to_.place().sizes, to), unit), other);
+    const MeshPlace other = PlaceOf(from_.place().sizes, to), wants = PlaceOf(to_.place().sizes, to);
+    if (mine.empty() || !MayMeet(from_.place(), other, wants)) return {};
+    return MeetingsOf(mine, from_.place(), KeptAt(config_, wants, unit), other);
   }
 
   Meetings From(const std::vector<KeptPart>& wanted, absl::Span<const LayoutEntry> unit, int from) const {
     const MeshPlace other = PlaceOf(from_.place().sizes, from);
-    if (wanted.empty() || other[Axis::kDpReplicate] != from_.place()[Axis::kDpReplicate]) return {};
+    if (wanted.empty() || !MayMeet(other, from_.place(), to_.place())) return {};
     return MeetingsOf(KeptAt(config_, other, unit), other, wanted, from_.place());
+  }
+
+  // Whether SendsTo may hold of any weight, which most pairs of many ranks rule out.
+  bool MayMeet(const MeshPlace& sender, const MeshPlace& receiver, const MeshPlace& wants) const {
+    if (sender[Axis::kDpReplicate] != receiver[Axis::kDpReplicate]) return false;
+    if (sender[Axis::kEp] == receiver[Axis::kEp]) return true;
+    const IndexRange has = ExpertsOf(config_, sender), asks = ExpertsOf(config_, wants);
+    return has.begin < asks.end && asks.begin < has.end;
   }
 
   // Of what a sender keeps and a receiver, with their places in the sender's mesh.

@@ -43,18 +43,24 @@ std::string CostText(const RecipeConfig& recipe, double hours) {
   return price == 0 ? "" : absl::StrFormat(", at %g an hour %.0f", price, hours * price);
 }
 
-std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, const Cluster& cluster,
-                         const StageEstimate& estimate, const MeshSizes& mesh) {
-  const Workload work = WorkloadOf(stage);
-  if (work.updates == nullptr) return "";
-  std::vector<std::string> sent;
+// "tp 12 MiB (links), ..", or nothing.
+std::string SentText(const PartBytes& sent, const MeshSizes& mesh, const Cluster& cluster) {
+  std::vector<std::string> list;
   for (int i = 0; i < kMeshParts; ++i) {
-    if (estimate.sent[i] == 0) continue;
-    sent.push_back(absl::StrCat(MeshParts()[i].name, " ", BytesText(estimate.sent[i]),
+    if (sent[i] == 0) continue;
+    list.push_back(absl::StrCat(MeshParts()[i].name, " ", BytesText(sent[i]),
                                 IsOnOneMachine(MeshParts()[i], mesh, cluster) ? " (links)" : " (network)"));
   }
-  std::string text = absl::StrCat("  messages  a rank sends an update ",
-                                  sent.empty() ? "nothing" : absl::StrJoin(sent, ", "), "\n");
+  return list.empty() ? "nothing" : absl::StrJoin(list, ", ");
+}
+
+std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, const Cluster& cluster,
+                         const StageEstimate& estimate, const MeshSizes& mesh) {
+  const MeshSizes sampling_mesh = recipe.MeshApart(cluster.ranks()).value_or(std::nullopt).value_or(mesh);
+  const Workload work = WorkloadOf(stage);
+  if (work.updates == nullptr) return "";
+  std::string text =
+      absl::StrCat("  messages  a rank sends an update ", SentText(estimate.sent, mesh, cluster), "\n");
   absl::StrAppend(
       &text,
       absl::StrFormat("  update    %s%s: products %s, bubble %.0f%%, messages %s\n", Seconds(estimate.update),
@@ -68,13 +74,13 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
                     IsOnOneMachine(MeshParts()[kWorldPart], mesh, cluster) ? " (links)" : " (network)",
                     " to rollout.mesh\n");
   }
-  absl::StrAppend(
-      &text,
-      absl::StrFormat("  rollout   %s for %d updates: %.0f sequences a data rank, %.0f decode together\n",
-                      Seconds(estimate.rollout), stage.rl.updates_per_rollout, estimate.sequences,
-                      estimate.together),
-      absl::StrFormat("  stage     %d updates: %s, %.0f device hours%s\n", stage.rl.steps,
-                      Seconds(estimate.stage), hours, CostText(recipe, hours)));
+  absl::StrAppend(&text,
+                  absl::StrFormat("  rollout   %s for %d updates: %.0f sequences a data rank, %.0f decode "
+                                  "together, and a pass sends %s\n",
+                                  Seconds(estimate.rollout), stage.rl.updates_per_rollout, estimate.sequences,
+                                  estimate.together, SentText(estimate.decode_sent, sampling_mesh, cluster)),
+                  absl::StrFormat("  stage     %d updates: %s, %.0f device hours%s\n", stage.rl.steps,
+                                  Seconds(estimate.stage), hours, CostText(recipe, hours)));
   return text;
 }
 

@@ -50,10 +50,15 @@ struct Asked {
     return place;
   }
 
-  // Between ranks of this part of the mesh.
-  double BytesPerSecond(int part) const {
-    const bool inside = IsOnOneMachine(MeshParts()[part], mesh, cluster);
-    return (inside ? cluster.device.link_gbytes : cluster.device.network_gbytes) * 1e9 * kLinkShare;
+  // That messages between ranks of the mesh's parts take.
+  double SecondsOf(const PartBytes& sent, const MeshSizes& sizes) const {
+    double seconds = 0;
+    for (int i = 0; i < kMeshParts; ++i) {
+      const bool inside = IsOnOneMachine(MeshParts()[i], sizes, cluster);
+      const double rate = inside ? cluster.device.link_gbytes : cluster.device.network_gbytes;
+      seconds += static_cast<double>(sent[i]) / (rate * 1e9 * kLinkShare);
+    }
+    return seconds;
   }
   double flops() const { return cluster.device.f32_tflops * 1e12 * kComputeShare; }
 };
@@ -62,8 +67,7 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
   const UpdatesConfig& updates = *asked.work.updates;
   const UpdateSize size = asked.work.SizeOn(asked.mesh);
   estimate->sent = MessagesOf(asked.model, asked.first, updates, asked.work.longest, size);
-  for (int i = 0; i < kMeshParts; ++i)
-    estimate->messages += static_cast<double>(estimate->sent[i]) / asked.BytesPerSecond(i);
+  estimate->messages = asked.SecondsOf(estimate->sent, asked.mesh);
   const double rank_tokens =
       static_cast<double>(asked.work.tokens) / static_cast<double>(asked.cluster.ranks());
   const double passes = updates.keep == TrainPass::Keep::kInputs ? 4 : 3;
@@ -73,7 +77,8 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
   estimate->update = estimate->products / (1 - estimate->bubble) + estimate->messages;
 }
 
-// Every stage of a pipeline in turn, its weights streamed once a step.
+// Every stage of a pipeline in turn: its weights streamed once a step, and brought together where ranks share
+// them out.
 void EstimateRollout(const Asked& asked, const RlConfig& rl, StageEstimate* estimate) {
   const PolicyPlace first = asked.samples();
   const MeshSizes& mesh = first.mesh.sizes;
@@ -82,16 +87,26 @@ void EstimateRollout(const Asked& asked, const RlConfig& rl, StageEstimate* esti
       static_cast<double>(asked.work.samples * rl.updates_per_rollout) / static_cast<double>(DataRanks(mesh));
   estimate->together = std::min<double>(estimate->sequences, static_cast<double>(rl.sampling.max_batch));
   const double steps = std::max(1.0, estimate->sequences / estimate->together) * length;
-  const double weights = static_cast<double>(FootprintOf(asked.model, first).weights);
+  PolicyPlace whole = first;  // what it computes with, brought together
+  for (const Axis axis : {Axis::kDpShard, Axis::kCp}) {
+    whole.mesh.sizes.at(axis) = 1;
+    whole.mesh.at[static_cast<int>(axis)] = 0;
+  }
+  const double weights = static_cast<double>(FootprintOf(asked.model, whole).weights);
   const double cache = estimate->together * (length / 2) / kernels::kAttentionBlock *
                        static_cast<double>(KvCache::BytesPerPage(asked.model, first.mesh));
   const double stream = (weights + cache) / (asked.cluster.device.memory_gbytes * 1e9 * kMemoryShare);
   const double compute = estimate->together * FlopsPerToken(asked.model, length / 2) /
                          static_cast<double>(mesh.tp * mesh.pp) / asked.flops();
-  estimate->rollout = steps * static_cast<double>(mesh.pp) * std::max(stream, compute);
+  estimate->decode_sent =
+      DecodeMessagesOf(asked.model, first, std::max<int64_t>(1, static_cast<int64_t>(estimate->together)));
+  const double messages = asked.SecondsOf(estimate->decode_sent, mesh);
+  estimate->rollout = steps * static_cast<double>(mesh.pp) * (std::max(stream, compute) + messages);
   if (asked.apart) {
     estimate->published = PublishedBytes(asked.model, asked.first, first);
-    estimate->publish = static_cast<double>(estimate->published) / asked.BytesPerSecond(kWorldPart);
+    PartBytes sent = {};
+    sent[kWorldPart] = estimate->published;
+    estimate->publish = asked.SecondsOf(sent, asked.mesh);
   }
   const double updates = static_cast<double>(rl.steps);
   estimate->stage = updates * (estimate->update + (estimate->rollout + estimate->publish) /

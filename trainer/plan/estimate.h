@@ -24,6 +24,7 @@ struct StageEstimate {
   // A rollout, for as many updates as the recipe says: a data rank's sequences, and those that decode at
   // once.
   double sequences = 0, together = 0, rollout = 0;
+  PartBytes decode_sent = {};  // by the first rank, in a pass of those that decode
   // Before it, where what samples has a mesh of its own: the first rank's weights go there.
   int64_t published = 0;
   double publish = 0;

@@ -5,13 +5,14 @@
 #include <memory>
 #include <vector>
 
+#include "model/kv_cache.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/weight_sync.h"
 
 namespace temper {
 namespace {
 
-constexpr char kUpdatePhase[] = "update";
+constexpr char kUpdatePhase[] = "update", kDecodePhase[] = "decode";
 
 PolicyFootprint FootprintOf(CountedRank& rank, CausalLm& policy) {
   PolicyFootprint footprint{.weights = rank.backend().bytes()};
@@ -89,6 +90,24 @@ PartBytes TensorBytes(const RankMessages& messages, std::string_view phase) {
       bytes[m.part] += m.out_bytes;
   }
   return bytes;
+}
+
+PartBytes DecodeMessagesOf(const ModelConfig& config, const PolicyPlace& place, int64_t sequences) {
+  RankMessages messages(place.mesh);
+  messages.Begin(kDecodePhase);
+  CountedRank rank(place, &messages);
+  const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/false);
+  TokenBatch batch;
+  std::vector<int32_t> logit_rows;
+  const std::vector<int32_t> page(1);
+  for (int64_t sequence = 0; sequence < sequences; ++sequence) {
+    batch.sequences.push_back({.rows = 1, .pages = page});
+    batch.tokens.push_back(0);
+    logit_rows.push_back(static_cast<int32_t>(sequence));
+  }
+  const KvCache cache(config, 1, policy->backend(), place.mesh);  // nobody looks into it
+  policy->Forward(batch, cache, logit_rows);
+  return TensorBytes(messages, kDecodePhase);
 }
 
 int64_t PublishedBytes(const ModelConfig& config, const PolicyPlace& trains, const PolicyPlace& samples) {

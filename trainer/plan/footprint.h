@@ -38,6 +38,9 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
 using PartBytes = std::array<int64_t, kMeshParts>;
 PartBytes TensorBytes(const RankMessages& messages, std::string_view phase);
 
+// What it sends for a pass in which so many sequences decode: found in the same way.
+PartBytes DecodeMessagesOf(const ModelConfig& config, const PolicyPlace& place, int64_t sequences);
+
 // What it sends of its weights to the ranks of the mesh that samples (rollout.mesh), where it has the place
 // `samples`: to be published once. Found in the same way.
 int64_t PublishedBytes(const ModelConfig& config, const PolicyPlace& trains, const PolicyPlace& samples);

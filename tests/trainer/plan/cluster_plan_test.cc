@@ -8,6 +8,7 @@
 #include "comm/threads.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/kv_cache.h"
 #include "tests/model/odd_models.h"
 #include "tests/model/slices.h"
 #include "tests/trainer/small_recipe.h"
@@ -56,6 +57,27 @@ TEST(Footprint, CountsWhatRanksSendForAnUpdate) {
       });
     }
   }
+}
+
+TEST(Footprint, CountsWhatRanksSendForAPassThatDecodes) {
+  const ModelConfig config = Parsed(Shared());
+  ThreadWorld(4).Run([&](Communicator& world) {
+    const Mesh mesh = *Mesh::Create({.dp_shard = 2, .tp = 2}, world);
+    Policy policy(Shared(), mesh);
+    TokenBatch batch;
+    const std::vector<int32_t> pages = {0, 1, 2}, rows = {0, 1, 2};
+    for (const int32_t& page : pages) {
+      batch.sequences.push_back({.rows = 1, .pages = {&page, 1}});
+      batch.tokens.push_back(page + 3);
+    }
+    const KvCache cache(config, 3, policy.model.backend(), mesh.place());
+    const int64_t by_tp = mesh.axis(Axis::kTp).sent_bytes(), by_sharers = mesh.sharers().sent_bytes();
+    policy.model.Forward(batch, cache, rows);
+    const PartBytes sent = DecodeMessagesOf(config, {.mesh = mesh.place()}, 3);
+    EXPECT_EQ(sent[static_cast<int>(Axis::kTp)], mesh.axis(Axis::kTp).sent_bytes() - by_tp);
+    EXPECT_EQ(sent[kSharersPart], mesh.sharers().sent_bytes() - by_sharers);
+    EXPECT_GT(sent[kSharersPart], 4 * policy.model.parameters().layout().trained_elements() / 2);
+  });
 }
 
 // What is counted without other ranks is what goes to the mesh that samples.
@@ -170,8 +192,8 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
   recipe.rollout.mesh = RolloutMesh{{.ep = 2}};
   EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
               AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2; rollout.mesh: dp_replicate 4 ep 2\n"),
-                    HasSubstr("policy of rollout.mesh "), HasSubstr("  publish   "),
-                    HasSubstr(" before a rollout: the first rank sends "),
+                    HasSubstr(" decode together, and a pass sends ep "), HasSubstr("policy of rollout.mesh "),
+                    HasSubstr("  publish   "), HasSubstr(" before a rollout: the first rank sends "),
                     HasSubstr(" of weights (links) to rollout.mesh\n")));
   recipe.rollout.mesh.reset();
   recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 26;
