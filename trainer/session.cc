@@ -139,7 +139,7 @@ void TrainingSession::Publish() {
 OpenedPolicy TrainingSession::TakePolicy() {
   updater_.reset();
   optimizer_.reset();
-  Publish();
+  if (context_.stage->evaluation.HeldOutProblems() > 0) Publish();  // else nobody samples any more
   return {std::move(sampler_ != nullptr ? sampler_ : model_), std::move(tokenizer_)};
 }
 
@@ -229,14 +229,14 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
   stops_ = stop;
-  // So is whether to keep it: the first rank's clock decides.
+  // One that was begun stands once all ranks have written it.
+  if (saving_ != nullptr && context_.mesh->world().Sum(saving_->written() ? 0 : 1) == 0)
+    TEMPER_RETURN_IF_ERROR(FinishSave());
+  // Ranks agree on whether to keep this update, too: the first rank's clock decides.
   absl::StatusOr<bool> wanted = false;
   if (context_.mesh->is_first()) wanted = CheckpointDue(figures);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(wanted.status(), context_.mesh->world()));
   const bool due = context_.mesh->world().Sum(*wanted ? 1 : 0) > 0 || finished();
-  // One that was begun stands once all ranks have written it.
-  if (saving_ != nullptr && context_.mesh->world().Sum(saving_->written() ? 0 : 1) == 0)
-    TEMPER_RETURN_IF_ERROR(FinishSave());
   if (due) TEMPER_RETURN_IF_ERROR(Save());
   return stop && !finished() ? Stopped() : absl::OkStatus();
 }
@@ -274,7 +274,8 @@ absl::StatusOr<bool> TrainingSession::CheckpointDue(const Figures& figures) {
   const absl::Duration between = updates_.checkpoint_minutes
                                      ? absl::Minutes(*updates_.checkpoint_minutes)
                                      : BetweenCheckpoints(saving_cost_, context_.mesh->world().size());
-  const bool late = between > absl::ZeroDuration() && absl::Seconds(seconds) >= between;
+  // Nothing waits for a disk that is slower than that: by the clock none is due while one is being written.
+  const bool late = saving_ == nullptr && between > absl::ZeroDuration() && absl::Seconds(seconds) >= between;
   return late || every(updates_.checkpoint_every) || state_.milestone || best;
 }
 

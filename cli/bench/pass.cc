@@ -170,7 +170,7 @@ absl::Status BenchDecode(const BenchOptions& options) {
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
   const double peak = BenchPeak(*backend), flop = FlopOfToken(files.config);
-  const double read = backend->exact() ? kernels::PeakReadGbps(pool) : 0;
+  const double read = backend->host_memory() ? kernels::PeakReadGbps(pool) : 0;
   const auto model = PolicyOf(std::move(files), backend.get(), BenchUse(options, false));
   return ForShapes(options, *model, [&](int64_t batch, int64_t context) {
     Sequences sequences(model.get(), batch, context);

@@ -51,7 +51,7 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
 }
 
 double BenchPeak(const kernels::Backend& backend) {
-  return backend.exact() ? kernels::PeakGflops(backend.pool()) : 0;
+  return backend.host_memory() ? kernels::PeakGflops(backend.pool()) : 0;
 }
 
 // Two for each weight that a token meets, of products with weights alone.

@@ -33,8 +33,11 @@ constexpr char kCopy[] = "copy of a checkpoint";
 
 bool IsBeside(std::string_view pool) { return pool.starts_with(kHost) || pool.starts_with(kIfFree); }
 
+// A simulated one's memory is the host's.
+bool IsOnGpu(const RecipeConfig& recipe) { return recipe.device.starts_with("cuda"); }
+
 PolicyPlace At(const RecipeConfig& recipe, const MeshPlace& mesh) {
-  return {.mesh = mesh, .on_gpu = recipe.device != "cpu", .bf16 = recipe.bf16()};
+  return {.mesh = mesh, .on_gpu = IsOnGpu(recipe), .bf16 = recipe.bf16()};
 }
 
 // A rank in the mesh that trains and in the one that samples, for which there may be a second policy.
@@ -282,7 +285,7 @@ absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig
 absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
                          const std::function<bool(const std::string& stage)>& finished,
                          const std::string& run_directory) {
-  const bool on_gpu = recipe.device != "cpu";
+  const bool on_gpu = IsOnGpu(recipe);
   for (const StageConfig& stage : recipe.stages) {
     if (finished(stage.name)) continue;
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
@@ -308,7 +311,7 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
 
 absl::StatusOr<std::string> PlanText(const RecipeConfig& recipe, int ranks,
                                      const std::string& run_directory) {
-  const bool on_gpu = recipe.device != "cpu";
+  const bool on_gpu = IsOnGpu(recipe);
   std::string text = absl::StrCat("plan: seed ", recipe.seed, ", ", ranks, ranks == 1 ? " rank" : " ranks",
                                   on_gpu ? absl::StrCat(", device ", recipe.device) : "", "\n");
   for (const StageConfig& stage : recipe.stages) {

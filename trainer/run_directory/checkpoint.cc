@@ -205,9 +205,8 @@ BackgroundCheckpoint::~BackgroundCheckpoint() {
 
 void BackgroundCheckpoint::Write() {
   sums_ = staged_.Write();
-  if (sums_.ok() && !note_.empty()) {
-    if (absl::Status noted = WriteSealedJson(note_, Json(*sums_)); !noted.ok()) sums_ = noted;
-  }
+  // Where the note cannot be written, or is gone with its folder before it is synced, Finish asks the ranks.
+  if (sums_.ok() && !note_.empty()) WriteSealedJson(note_, Json(*sums_)).IgnoreError();
   const bool makes_stand = sums_.ok() && files_ != nullptr;
   written_ = true;
   written_.notify_all();

@@ -18,8 +18,10 @@ void Check(cudaError_t error, const char* what) {
 
 void Copy(const ByteRows& r, cudaMemcpyKind kind, Stream& stream) {
   if (r.rows == 0 || r.bytes == 0) return;
-  Check(cudaMemcpy2DAsync(r.to, r.to_apart, r.from, r.from_apart, r.bytes, r.rows, kind,
-                          static_cast<cudaStream_t>(stream.handle)),
+  const auto on = static_cast<cudaStream_t>(stream.handle);
+  // Rows apart by more than 2 GiB are refused, and a flat tensor is one row.
+  Check(r.rows == 1 ? cudaMemcpyAsync(r.to, r.from, r.bytes, kind, on)
+                    : cudaMemcpy2DAsync(r.to, r.to_apart, r.from, r.from_apart, r.bytes, r.rows, kind, on),
         "a copy");
 }
 
@@ -63,8 +65,9 @@ void CopyOut(const ByteRows& rows, Stream& stream) {
 
 void Clear(const ByteRows& rows, Stream& stream) {
   if (rows.rows == 0 || rows.bytes == 0) return;
-  Check(cudaMemset2DAsync(rows.to, rows.to_apart, 0, rows.bytes, rows.rows,
-                          static_cast<cudaStream_t>(stream.handle)),
+  const auto on = static_cast<cudaStream_t>(stream.handle);
+  Check(rows.rows == 1 ? cudaMemsetAsync(rows.to, 0, rows.bytes, on)
+                       : cudaMemset2DAsync(rows.to, rows.to_apart, 0, rows.bytes, rows.rows, on),
         "clearing memory");
 }
 
