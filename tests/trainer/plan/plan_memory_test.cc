@@ -108,13 +108,11 @@ void ExpectThePlan(TrainPass::Keep keep) {
   updates.keep = keep;
   TakenBy(Large(), updates);  // what threads and libraries take once is not in the plan
   const double taken = static_cast<double>(TakenBy(Large(), updates));
-  double planned = 0;
-  std::string pools;
   const Workload work{.updates = &updates, .tokens = 2 * 512};
-  for (const auto& [name, bytes] : UpdatePools(Parsed(Large()), work, {})) {
-    planned += static_cast<double>(bytes);
-    absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
-  }
+  const Pools planned_pools = UpdatePools(Parsed(Large()), work, {});
+  const auto planned = static_cast<double>(SumOf(planned_pools));
+  std::string pools;
+  for (const auto& [name, bytes] : planned_pools) absl::StrAppend(&pools, name, " ", bytes >> 20, " MiB\n");
   EXPECT_NEAR(planned / taken, 1, 0.05) << planned << " planned, " << taken << " taken; " << pools;
 }
 
@@ -156,9 +154,9 @@ TEST(PlanMemory, OfARankOfAMeshIsWhatItAllocates) {
       const UpdateMemory memory =
           EvenUpdate(config, updates, work.longest, work.SizeOn(sizes)).Run(&policy, &optimizer);
       const auto taken = static_cast<double>(backend.peak_bytes() - memory.workspaces + memory.activations);
-      double planned = 0;  // weights are there before
-      for (const auto& [name, bytes] : UpdatePools(config, work, {.mesh = mesh.place()}))
-        planned += name == "weights" ? 0 : static_cast<double>(bytes);
+      Pools pools = UpdatePools(config, work, {.mesh = mesh.place()});
+      std::erase_if(pools, [](const auto& pool) { return pool.first == "weights"; });  // there before
+      const auto planned = static_cast<double>(SumOf(pools));
       EXPECT_NEAR(planned / taken, 1, 0.1) << MeshText(sizes) << ": " << planned << " planned, " << taken;
     });
   }
