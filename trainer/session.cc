@@ -148,7 +148,12 @@ absl::StatusOr<StepResult> TrainingSession::Update(const Leaves& leaves, float t
   const double rate = learning_rate();
   StepResult result = updater_->Update(leaves, temperature, updates_.optimizer, rate, loss);
   if (!result.skipped) state_.out_of_range = result.applied ? 0 : state_.out_of_range + 1;
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckFinite(result, rate), context_.mesh->world()));
+  absl::Status finite = AllRanksOk(CheckFinite(result, rate), context_.mesh->world());
+  if (!finite.ok() && saving_ != nullptr) {
+    FinishSave().IgnoreError();  // if it comes to stand it is the last good state, to be named
+    finite = AllRanksOk(CheckFinite(result, rate), context_.mesh->world());
+  }
+  TEMPER_RETURN_IF_ERROR(finite);
   ++state_.step;
   model_->WeightsChanged(++state_.policy_version);
   published_ = false;
