@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -129,7 +130,8 @@ absl::StatusOr<KeptChild> KeptChild::Start(const std::vector<std::string>& comma
 KeptChild::Event KeptChild::Wait(absl::Duration most) {
   Event event;
   pollfd waits{SignalFile(), POLLIN, 0};
-  poll(&waits, 1, static_cast<int>(absl::ToInt64Milliseconds(most)));
+  // What is below zero would be without end.
+  poll(&waits, 1, static_cast<int>(std::max<int64_t>(absl::ToInt64Milliseconds(most), 0)));
   signalfd_siginfo info;
   while (read(SignalFile(), &info, sizeof(info)) == sizeof(info)) event.asked |= info.ssi_signo != SIGCHLD;
   int ended = 0;

@@ -146,12 +146,15 @@ class Supervisor {
     KeepSignalsAndOrphans();
     // A job that Slurm has queued again keeps a request, and its former ranks may still be there.
     const bool again = std::getenv("SLURM_RESTART_COUNT") != nullptr;
-    if (!again) TheDisk().RemoveFile(StopPath(run_));  // of before
     supervision_.Hold();
+    if (!again && !supervision_.held() && IsSupervised(run_))
+      return absl::FailedPreconditionError(absl::StrCat("another `temper supervise` stands over ", run_,
+                                                        ": end it with `temper stop ", run_, "`"));
+    if (!again) TheDisk().RemoveFile(StopPath(run_));  // of before
     RememberBad();
-    TEMPER_RETURN_IF_ERROR(
-        FolderIsFree(again ? absl::Minutes(options_.start_minutes) : absl::Seconds(options_.launcher_seconds))
-            .status());
+    const absl::Duration launcher =
+        std::max(absl::Seconds(options_.launcher_seconds), absl::Milliseconds(1));  // 0 would be without end
+    TEMPER_RETURN_IF_ERROR(FolderIsFree(again ? absl::Minutes(options_.start_minutes) : launcher).status());
     for (int64_t vain = 0;;) {
       if (Asked()) return absl::CancelledError("stopped on request before a start");
       const size_t before = WhatLasts(run_), journal_before = SignsOf({JournalPath(run_)});

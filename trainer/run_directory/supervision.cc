@@ -22,7 +22,8 @@ Supervision::~Supervision() {
 void Supervision::Hold() {
   if (file_ >= 0) return;
   const std::string path = SupervisedPath(run_directory_);
-  const int file = TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  const int file =
+      TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);  // others look at its lock
   if (file < 0) return;
   if (flock(file, LOCK_EX | LOCK_NB) == 0) {
     file_ = file;

@@ -18,6 +18,7 @@ class Supervision {
 
   // To be called now and then: holds it once the folder is there and nobody else does.
   void Hold();
+  bool held() const { return file_ >= 0; }
 
  private:
   const std::string run_directory_;

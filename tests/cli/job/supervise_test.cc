@@ -151,6 +151,16 @@ TEST_F(Supervised, DoesNotDependOnHowItWasStarted) {
               HasSubstr("none"));
 }
 
+TEST_F(Supervised, IsRefusedBesideAnotherAndLeavesARequestToThat) {
+  const std::string out =
+      Shell(absl::StrCat("run=", run_, "; mkdir $run; $TEMPER supervise --run-dir $run -- sleep 2 & ",
+                         "until [ -e $run/.supervised ]; do :; done; sleep 0.2; touch $run/stop; ",
+                         "$TEMPER supervise --run-dir $run -- true 2>&1; echo code:$?; ls $run/stop; wait"))
+          .out;
+  EXPECT_THAT(out, AllOf(HasSubstr("another `temper supervise` stands over"), HasSubstr("\ncode:2\n"),
+                         HasSubstr("run/stop\n")));
+}
+
 TEST_F(Supervised, WaitsForWhoHasTheFolderButNotWithoutEnd) {
   const std::string out =
       Shell(absl::StrCat(
