@@ -70,9 +70,15 @@ inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int 
   const int64_t ldb = t.factors[0].ldb;
   const E* b = static_cast<const E*>(t.factors[0].b) + column * ldb;
   __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+  // Meanwhile the rows after the next four are fetched as they lie in memory, as many lines as are read.
+  constexpr int kLine = 64;
+  const char* ahead = reinterpret_cast<const char*>(b + 8 * ldb);
   for (int64_t i = 0; i < steps; i += 4 * kInWord<E>) {
 #pragma GCC unroll 4
     for (int row = 0; row < 4; ++row) {
+      __builtin_prefetch(ahead, 0, 2);
+      __builtin_prefetch(ahead + kLine, 0, 2);
+      ahead += 2 * kLine;
       __m256 columns[4];
       LoadColumns(b + row * ldb + i, steps, columns);
 #pragma GCC unroll 8

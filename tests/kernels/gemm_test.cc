@@ -617,7 +617,8 @@ TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
   // And one that was packed for another instruction set's tile.
   for (Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
     IsaScope scope(isa);
-    PackedMatrix other = backend->Pack(x.Weight(), true, memory.data());
+    std::vector<float> tile_memory(backend->PackedFloats(40, 20));
+    PackedMatrix other = backend->Pack(x.Weight(), true, tile_memory.data());
     other.columns = 48 - other.columns;
     const Product q = x.Fill(&out, &other);
     EXPECT_ANY_THROW(backend->Products({&q, 1}));
