@@ -46,7 +46,8 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
   int index = -1;
   const bool numbered = absl::ConsumePrefix(&rest, "cuda:");
   if (name != "cuda" && (!numbered || !absl::SimpleAtoi(rest, &index) || index < 0 || rest[0] == '+'))
-    return absl::InvalidArgumentError(absl::StrCat(Printable(name), " is no device: cpu, cuda or cuda:N"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(Printable(name), " is no device: cpu, cuda, cuda:N or sim"));
   const int count = GpuCount();
   if (count == 0) return absl::InvalidArgumentError(absl::StrCat(Printable(name), ": ", kNoGpu));
   if (index >= count)
@@ -58,7 +59,8 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
 absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool) {
   TEMPER_ASSIGN_OR_RETURN(const at::Device device, DeviceByName(name));
   if (device.is_cpu()) return std::make_unique<kernels::CpuBackend>(pool);
-  if (device.is_privateuseone()) return kernels::sim::MakeBackend(pool, {.stream = {.watched = false}});
+  if (device.is_privateuseone())
+    return kernels::sim::MakeBackend(pool, {.stream = {.watched = false, .host_memory = false}});
   std::unique_ptr<kernels::Backend> own = OwnKernels(device, pool);
   if (own != nullptr) return own;
   return std::make_unique<TorchBackend>(device, pool);

@@ -57,7 +57,8 @@ struct BenchOptions {
             "prefill to grpo: a model directory (random weights where it has none); empty: a V3-like model "
             "of 5.2 million weights.");
     v.Field("device", device,
-            "prefill to grpo: where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
+            "prefill to grpo: where the policy lives: cpu, cuda or cuda:N. GPUs of sm_90 (H100, H200) are to "
+            "have the CPU's bits, others are not exact. sim: a simulated GPU, for the smallest models.");
     v.Choice("weights", weights, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},
              "prefill to grpo: what is computed with.");
     v.Choice("cache", cache, {{"f32", kernels::Type::kF32}, {"bf16", kernels::Type::kBf16}},

@@ -92,20 +92,23 @@ class Sequences {
     Forward();
     for (size_t page = 1; page < pages_.size(); ++page) cache_.CopyPage(0, static_cast<int64_t>(page));
   }
-  // Every sequence from its first token on, so many tokens at once.
+  // Every sequence from its first token on, so many tokens at once; done when it returns, on a device too.
   void Prefill(int64_t at_once) {
     int64_t room = at_once;
+    Matrix logits;
     for (int64_t s = 0; s < static_cast<int64_t>(pages_.size()) / pages_each_; ++s) {
       for (int64_t first = 0, count = 0; first < context_; first += count) {
         count = std::min(room, context_ - first);
         Add(s, first, count, first + count == context_);
         room -= count;
         if (room > 0) continue;
-        Forward();
+        logits = Forward();
         room = at_once;
       }
     }
-    if (room < at_once) Forward();
+    if (room < at_once) logits = Forward();
+    float one = 0;
+    model_.backend().CopyToHost(logits.Rows(0, 1).Columns(0, 1), &one);
   }
 
  private:

@@ -30,7 +30,9 @@ struct PolicyOptions {
             Required());
     v.Field("threads", threads, "Threads; 0: as many as there are cores. Changes speed, never bits.",
             Between(0, 1024));
-    v.Field("device", device, "Where the policy lives: cpu, cuda or cuda:N. Not exact on a GPU.");
+    v.Field("device", device,
+            "Where the policy lives: cpu, cuda or cuda:N. GPUs of sm_90 (H100, H200) are to have the CPU's "
+            "bits, others are not exact. sim: a simulated GPU, for the smallest models.");
   }
 };
 

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "kernels/backends/device.h"
 #include "kernels/cuda/attention.h"
 
@@ -111,6 +112,18 @@ class LaunchingBackend final : public Backend {
   }
   AttentionPlace Place(absl::Span<const AttentionSequence> sequences);
   AttentionBackwardPlace Place(const AttentionBackwardTask& task);
+  // Some rows of hidden[rows, cols] against head[vocab, cols]; which, the device knows.
+  struct HeadRows {
+    Matrix hidden, head;
+    const int32_t* rows;
+    int64_t count;
+  };
+  // Those of a tile, one behind the other, and their logits.
+  struct LogitsOfRows {
+    Matrix hidden, logits;
+  };
+  // body(begin, tile) for as many rows, from the begin-th on, as have their logits at once.
+  void ForTiles(const HeadRows& of, absl::FunctionRef<void(int64_t begin, const LogitsOfRows& tile)> body);
   // `count` numbers of the device's.
   template <typename T>
   std::vector<T> Read(const T* from, int64_t count) {

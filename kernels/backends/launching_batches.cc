@@ -108,6 +108,20 @@ void LaunchingBackend::KeySums(const KeySumsTask& task) {
 
 void LaunchingBackend::JoinKeySums(const JoinKeySumsTask& task) { TEMPER_DEVICE::JoinKeySums(task, stream_); }
 
+void LaunchingBackend::ForTiles(const HeadRows& of,
+                                absl::FunctionRef<void(int64_t begin, const LogitsOfRows& tile)> body) {
+  const int64_t cols = of.hidden.cols, vocab = of.head.rows, most = std::min(TileRows(vocab), of.count);
+  const Matrix hidden = F32(inputs_.Reserve<float>(most * cols), most, cols);
+  const Matrix logits = F32(logits_.Reserve<float>(most * vocab), most, vocab);
+  for (int64_t begin = 0; begin < of.count; begin += most) {
+    const int64_t count = std::min(most, of.count - begin);
+    const LogitsOfRows tile{hidden.Rows(0, count), logits.Rows(0, count)};
+    TEMPER_DEVICE::GatherRows({of.hidden, of.rows + begin, tile.hidden}, stream_);
+    TEMPER_DEVICE::Products({{.a = tile.hidden, .b = of.head, .c = tile.logits}}, stream_);
+    body(begin, tile);
+  }
+}
+
 void LaunchingBackend::TokenLogprobs(const TokenLogprobsTask& task) {
   const int64_t vocab = task.head.rows, whole = task.part.whole > 0 ? task.part.whole : vocab;
   std::vector<int32_t> rows, targets;  // that have a target
@@ -123,30 +137,24 @@ void LaunchingBackend::TokenLogprobs(const TokenLogprobsTask& task) {
     if (task.sums != nullptr) task.sums[row] = {};
     if (task.entropy != nullptr) task.entropy[row] = 0;
   }
-  const auto all = static_cast<int64_t>(rows.size()), tile = std::min(TileRows(vocab), all);
+  const auto all = static_cast<int64_t>(rows.size());
   if (all == 0) return;
   const auto [device_rows, device_targets] = Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets));
-  const Matrix inputs = F32(inputs_.Reserve<float>(tile * task.hidden.cols), tile, task.hidden.cols);
-  const Matrix logits = F32(logits_.Reserve<float>(tile * vocab), tile, vocab);
-  float* const chunk_sums = outputs_.Reserve<float>(tile * kChunks * 2);
+  float* const chunk_sums = outputs_.Reserve<float>(std::min(TileRows(vocab), all) * kChunks * 2);
   // Of all rows: entropies, then parts or logprobs and sums.
   auto* const entropies = results_.Reserve<double>(all + (3 * all + 1) / 2);
   auto* const numbers = reinterpret_cast<float*>(entropies + all);
   auto* const sums = reinterpret_cast<LogSumExp*>(numbers + all);
   auto* const parts = reinterpret_cast<LogitPart*>(numbers);
-  for (int64_t begin = 0; begin < all; begin += tile) {
-    const int64_t count = std::min(tile, all - begin);
-    const Matrix in = inputs.Rows(0, count), out = logits.Rows(0, count);
-    TEMPER_DEVICE::GatherRows({task.hidden, device_rows + begin, in}, stream_);
-    TEMPER_DEVICE::Products({{.a = in, .b = task.head, .c = out}}, stream_);
+  ForTiles({task.hidden, task.head, device_rows, all}, [&](int64_t begin, const LogitsOfRows& tile) {
     TokenLogprobsTask placed = task;
     placed.targets = device_targets + begin;
     placed.logprob = task.parts == nullptr ? numbers + begin : nullptr;
     placed.sums = task.parts == nullptr ? sums + begin : nullptr;
     placed.entropy = task.entropy == nullptr ? nullptr : entropies + begin;
     placed.parts = task.parts == nullptr ? nullptr : parts + begin;
-    TEMPER_DEVICE::TokenLogprobs(placed, {out, chunk_sums}, stream_);
-  }
+    TEMPER_DEVICE::TokenLogprobs(placed, {tile.logits, chunk_sums}, stream_);
+  });
   if (task.parts != nullptr) {
     const std::vector<LogitPart> read = Read(parts, all);
     for (int64_t i = 0; i < all; ++i) task.parts[rows[i]] = read[i];
@@ -179,57 +187,42 @@ void LaunchingBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& ta
     sums.push_back(task.sums[row]);
     dlogprobs.push_back(task.dlogprob[row]);
   }
-  const auto all = static_cast<int64_t>(rows.size()), tile = std::min(TileRows(vocab), all);
+  const auto all = static_cast<int64_t>(rows.size());
   if (all == 0) return Zero(task.dhidden);
   for (int32_t& at : place) at = at < 0 ? static_cast<int32_t>(all) : at;  // a row of zeros
   const auto [device_rows, device_targets, device_place, device_sums, device_dlogprobs] =
       Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets), absl::MakeConstSpan(place),
            absl::MakeConstSpan(sums), absl::MakeConstSpan(dlogprobs));
-  const Matrix inputs = F32(inputs_.Reserve<float>(tile * cols), tile, cols);
   const Matrix outputs = F32(outputs_.Reserve<float>((all + 1) * cols), all + 1, cols);
-  const Matrix all_logits = F32(logits_.Reserve<float>(tile * vocab), tile, vocab);
   Zero(outputs.Rows(all, 1));
-  for (int64_t begin = 0; begin < all; begin += tile) {
-    const int64_t count = std::min(tile, all - begin);
-    const Matrix in = inputs.Rows(0, count), logits = all_logits.Rows(0, count);
-    TEMPER_DEVICE::GatherRows({task.hidden, device_rows + begin, in}, stream_);
-    TEMPER_DEVICE::Products({{.a = in, .b = task.head, .c = logits}}, stream_);
+  ForTiles({task.hidden, task.head, device_rows, all}, [&](int64_t begin, const LogitsOfRows& tile) {
     TokenLogprobsBackwardTask placed = task;
     placed.targets = device_targets + begin;
     placed.sums = device_sums + begin;
     placed.dlogprob = device_dlogprobs + begin;
-    SoftmaxGradients(placed, logits, stream_);
-    TEMPER_DEVICE::Products({{.a = logits,
+    SoftmaxGradients(placed, tile.logits, stream_);
+    TEMPER_DEVICE::Products({{.a = tile.logits,
                               .b = task.head,
                               .b_transposed = false,
-                              .c = outputs.Rows(begin, count),
+                              .c = outputs.Rows(begin, tile.logits.rows),
                               .k_chunks = kChunks,
                               .part = task.part}},
                             stream_);
-    TEMPER_DEVICE::WeightGradients({{.dy = logits, .x = in, .dw = task.dhead}}, stream_);
-  }
+    TEMPER_DEVICE::WeightGradients({{.dy = tile.logits, .x = tile.hidden, .dw = task.dhead}}, stream_);
+  });
   TEMPER_DEVICE::GatherRows({outputs, device_place, task.dhidden}, stream_);
 }
 
 void LaunchingBackend::Sample(const SampleTask& task) {
   const int64_t rows = task.logits.rows, vocab = task.logits.cols;
   if (rows == 0) return;
-  std::vector<float> temperatures, top_p, min_p;
-  std::vector<int32_t> top_k, banned, banned_begin = {0};
-  for (const SampleParameters& s : task.parameters) {
-    temperatures.push_back(s.temperature);
-    top_p.push_back(s.top_p);
-    min_p.push_back(s.min_p);
-    top_k.push_back(s.top_k);
-    banned.insert(banned.end(), s.banned.begin(), s.banned.end());
-    banned_begin.push_back(static_cast<int32_t>(banned.size()));
-  }
+  const SampleArrays arrays(task.parameters);
   DeviceSampleTask placed{.logits = task.logits};
   std::tie(placed.temperatures, placed.top_p, placed.min_p, placed.top_k, placed.banned, placed.banned_begin,
            placed.uniforms) =
-      Send(absl::MakeConstSpan(temperatures), absl::MakeConstSpan(top_p), absl::MakeConstSpan(min_p),
-           absl::MakeConstSpan(top_k), absl::MakeConstSpan(banned), absl::MakeConstSpan(banned_begin),
-           task.uniforms);
+      Send(absl::MakeConstSpan(arrays.temperatures), absl::MakeConstSpan(arrays.top_p),
+           absl::MakeConstSpan(arrays.min_p), absl::MakeConstSpan(arrays.top_k),
+           absl::MakeConstSpan(arrays.banned), absl::MakeConstSpan(arrays.banned_begin), task.uniforms);
   placed.tokens = results_.Reserve<SampledToken>(rows);
   placed.scratch = work_.Reserve<char>(SampleScratchBytes(rows, vocab));
   TEMPER_DEVICE::Sample(placed, stream_);

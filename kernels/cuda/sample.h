@@ -2,6 +2,8 @@
 // The launch of kernels/sample.h. None has run on a device yet.
 #pragma once
 
+#include <vector>
+
 #include "kernels/cuda/stream.h"
 #include "kernels/gemm.h"
 #include "kernels/sample.h"
@@ -19,6 +21,22 @@ struct DeviceSampleTask {
   SampledToken* tokens = nullptr;
   void* scratch = nullptr;  // SampleScratchBytes, at a multiple of 8
 };
+// The parameters of some rows in those arrays, on the host.
+struct SampleArrays {
+  explicit SampleArrays(absl::Span<const SampleParameters> rows) {
+    for (const SampleParameters& row : rows) {
+      temperatures.push_back(row.temperature);
+      top_p.push_back(row.top_p);
+      min_p.push_back(row.min_p);
+      top_k.push_back(row.top_k);
+      banned.insert(banned.end(), row.banned.begin(), row.banned.end());
+      banned_begin.push_back(static_cast<int32_t>(banned.size()));
+    }
+  }
+  std::vector<float> temperatures, top_p, min_p;
+  std::vector<int32_t> top_k, banned, banned_begin = {0};
+};
+
 inline constexpr int64_t kMostSampled = int64_t{1} << 22;  // of a vocabulary
 inline int64_t SampleScratchBytes(int64_t rows, int64_t vocab) {
   return rows * (8 * ((vocab + kSampleBlock - 1) / kSampleBlock) + 8 * kChunks + 8 * vocab);

@@ -50,6 +50,7 @@ class Global {
     if (data == nullptr) return;
     const Reached reached = Reach(data);
     data_ = static_cast<T*>(reached.at);
+    host_ = reached.host;
     count_ = std::min(count, reached.bytes / static_cast<int64_t>(sizeof(T)));
   }
   explicit operator bool() const { return data_ != nullptr; }
@@ -68,12 +69,15 @@ class Global {
     if (data_ == nullptr) return {};
     Global out;
     out.data_ = data_ + i;
+    out.host_ = host_;
     out.count_ = std::min(count, count_ - i);
     return out;
   }
   T* data() const { return data_; }
 
   void Check(int64_t i, int count, Access access) const {
+    if (host_ && !Now().takes_host_memory())
+      Now().Fail(absl::StrCat(access == Access::kRead ? "reads" : "writes", " the host's memory"));
     if (i < 0 || i + count > count_)
       Now().Fail(absl::StrCat(access == Access::kRead ? "reads" : "writes", " elements ", i, " to ",
                               i + count - 1, " of global memory that has ", std::max<int64_t>(count_, 0)));
@@ -88,6 +92,7 @@ class Global {
  private:
   T* data_ = nullptr;
   int64_t count_ = 0;
+  bool host_ = false;  // the host's memory
 };
 
 template <typename T>

@@ -2,7 +2,8 @@
 // The machine behind namespace sim: a block's threads are fibers of the calling thread, which run until they
 // wait, in the order of the stream; blocks run one after another, in a hostile order too. It ends a launch
 // with a Fault that names kernel, block, thread and place, for:
-// - an access outside of the memory that a kernel was given, or not aligned to its size;
+// - an access outside of the memory that a kernel was given, or not aligned to its size; or to the host's
+//   memory, where the stream says that kernels have none of it;
 // - two accesses to one place by two threads, one of them a write, without a barrier between them: in shared
 //   memory, and in global memory, where nothing orders two blocks;
 // - an access to what a copy is still on its way to, or a copy that nobody waits for;
@@ -85,6 +86,7 @@ class Machine {
   int thread() const { return thread_; }
   int block() const { return static_cast<int>(block_); }
   bool watches() const { return stream_.watched; }
+  bool takes_host_memory() const { return stream_.host_memory; }
   void Sync();
   void WarpSync();
   // What lane `from` of the warp gives; all lanes give something.

@@ -32,6 +32,9 @@ struct Stream {
   // Accesses to one place by several threads are compared. Without it a whole policy runs in its tests' time;
   // the bounds and the order of everything else are watched all the same.
   bool watched = true;
+  // Kernels may be given the host's memory, as tests of one launch do. Else an access to it ends the launch,
+  // and a copy that takes it for the device's throws.
+  bool host_memory = true;
 };
 
 // Streams that together have shown every kind of fault of tests/kernels/cuda/simulator_test.cc.

@@ -225,7 +225,7 @@ TEST(Policy, OnADeviceThatIsNotThereIsRefused) {
   const std::string model = WriteModel(folder, TinyLlama());
   for (const char* command : {"sample", "logprobs"}) {
     EXPECT_EQ(ErrorOf(command, {"--model", model, "--device", "tpu"}, ""),
-              "--device: tpu is no device: cpu, cuda or cuda:N");
+              "--device: tpu is no device: cpu, cuda, cuda:N or sim");
     EXPECT_THAT(ErrorOf(command, {"--model", model, "--device", "cuda:99"}, ""),
                 StartsWith("--device: cuda:99: "));
     EXPECT_TRUE(RunCommand(command, {"--model", model, "--device", "cpu"}, "").status.ok());

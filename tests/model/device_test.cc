@@ -25,8 +25,8 @@ TEST(Device, HasAName) {
 TEST(Device, OfAnotherNameIsRefused) {
   for (const char* name :
        {"", "gpu", "CUDA", "cuda:", "cuda:-1", "cuda:+1", "cuda:1x", "cuda:0:1", "cpu:0", " cuda"})
-    EXPECT_THAT(Refusal(name), HasSubstr("is no device: cpu, cuda or cuda:N")) << name;
-  EXPECT_EQ(Refusal("a\nb"), "a\\x0ab is no device: cpu, cuda or cuda:N");
+    EXPECT_THAT(Refusal(name), HasSubstr("is no device: cpu, cuda, cuda:N or sim")) << name;
+  EXPECT_EQ(Refusal("a\nb"), "a\\x0ab is no device: cpu, cuda, cuda:N or sim");
 }
 
 TEST(Device, ThatIsNotThereIsRefusedInOneLine) {

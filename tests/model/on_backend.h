@@ -35,6 +35,20 @@ struct OnBackend {
   const int64_t size;
 };
 
+// What tokens are drawn with, row by row.
+struct Draws {
+  absl::Span<const kernels::SampleParameters> parameters;
+  absl::Span<const double> uniforms;
+};
+// A token of each row of these logits, which lie one row behind the other.
+inline std::vector<kernels::SampledToken> Sampled(kernels::Backend& backend, const std::vector<float>& logits,
+                                                  const Draws& draws) {
+  const OnBackend z(backend, logits);
+  std::vector<kernels::SampledToken> tokens(draws.parameters.size());
+  backend.Sample({z.matrix(kVocabulary), draws.parameters, draws.uniforms, absl::MakeSpan(tokens)});
+  return tokens;
+}
+
 struct Results {
   std::vector<float> logprobs;
   std::vector<double> entropies;

@@ -70,13 +70,9 @@ TEST_P(OnSimulatedDevice, SamplesTheCpusTokens) {
     if (i % 2 == 0) parameters.back().banned = banned;
     uniforms.push_back(stream.NextUniform());
   }
-  const auto sample = [&](kernels::Backend& backend) {
-    const OnBackend z(backend, logits);
-    std::vector<kernels::SampledToken> tokens(rows);
-    backend.Sample({z.matrix(kVocabulary), parameters, uniforms, absl::MakeSpan(tokens)});
-    return tokens;
-  };
-  EXPECT_EQ(Unequal(sample(*device.backend), sample(*cpu.backend)), 0);
+  EXPECT_EQ(Unequal(Sampled(*device.backend, logits, {parameters, uniforms}),
+                    Sampled(*cpu.backend, logits, {parameters, uniforms})),
+            0);
 }
 
 TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {
@@ -107,6 +103,20 @@ TEST(SimulatedDevice, EndsALaunchOrACopyThatGoesBeyondItsMemory) {
   EXPECT_THROW(device->Largest(seven.data(), 8), std::runtime_error);
   EXPECT_THROW(device->CopyToHost(eight, host), std::exception);
   EXPECT_EQ(device->Largest(seven.data() + 6, 1), 1.5f);
+}
+
+TEST(SimulatedDevice, EndsALaunchOrACopyThatTakesTheHostsMemoryForTheDevices) {
+  ThreadPool pool(1);
+  const std::unique_ptr<kernels::Backend> device = *BackendByName("sim", &pool);
+  const OnBackend seven(*device, std::vector<float>(7, 1.5f));
+  std::vector<float> host(7, 2.5f);
+  const Matrix there = kernels::F32(host.data(), 1, 7);
+  EXPECT_THROW(device->Largest(host.data(), 7), std::runtime_error);
+  EXPECT_THROW(device->Add(there, seven.flat()), std::runtime_error);
+  EXPECT_THROW(device->Add(seven.flat(), there), std::runtime_error);
+  EXPECT_THROW(device->CopyToHost(there, host.data()), std::invalid_argument);
+  EXPECT_THROW(device->CopyFromHost(host.data(), there), std::invalid_argument);
+  EXPECT_EQ(device->Largest(seven.data(), 7), 1.5f);
 }
 
 }  // namespace

@@ -230,13 +230,8 @@ TEST_P(TorchDevice, SamplesTheCpusTokens) {
     if (i % 4 == 0) parameters.back().banned = banned;
     uniforms.push_back(stream.NextUniform());
   }
-  const auto sample = [&](kernels::Backend& backend) {
-    const OnBackend z(backend, logits);
-    std::vector<kernels::SampledToken> tokens(rows);
-    backend.Sample({z.matrix(kVocabulary), parameters, uniforms, absl::MakeSpan(tokens)});
-    return tokens;
-  };
-  const std::vector<kernels::SampledToken> expected = sample(cpu), got = sample(library);
+  const std::vector<kernels::SampledToken> expected = Sampled(cpu, logits, {parameters, uniforms}),
+                                           got = Sampled(library, logits, {parameters, uniforms});
   int different = 0;  // where the uniform falls on a border of two ids
   for (int64_t i = 0; i < rows; ++i) {
     different += got[i].id != expected[i].id ? 1 : 0;

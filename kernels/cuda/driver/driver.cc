@@ -85,12 +85,20 @@ namespace temper::kernels::sim {
 namespace {
 
 // Where the host finds a row of the device's memory, all of whose bytes are of one allocation.
-char* Row(const void* first, int64_t offset, int64_t bytes) {
-  const Reached row = Reach(static_cast<const char*>(first) + offset);
+char* Row(const void* first, int64_t bytes, const Stream& stream) {
+  const Reached row = Reach(first);
+  if (row.host && !stream.host_memory)
+    throw std::invalid_argument("a copy takes memory of the host's for the device's");
   if (row.bytes < bytes)
     throw std::out_of_range("a copy of " + std::to_string(bytes) +
                             " bytes, of which the device's memory has " + std::to_string(row.bytes));
   return static_cast<char*>(row.at);
+}
+
+template <typename Body>
+void ForRows(const ByteRows& r, const Body& body) {
+  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
+    body(static_cast<char*>(r.to) + i * r.to_apart, static_cast<const char*>(r.from) + i * r.from_apart);
 }
 
 }  // namespace
@@ -99,23 +107,20 @@ bool Use(int) { return true; }
 
 std::shared_ptr<void> AllocatePinned(int64_t bytes) { return {std::malloc(bytes), std::free}; }
 
-void CopyWithin(const ByteRows& r, Stream&) {
-  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
-    std::memcpy(Row(r.to, i * r.to_apart, r.bytes), Row(r.from, i * r.from_apart, r.bytes), r.bytes);
+void CopyWithin(const ByteRows& r, Stream& stream) {
+  ForRows(r, [&](char* to, const char* from) {
+    std::memcpy(Row(to, r.bytes, stream), Row(from, r.bytes, stream), r.bytes);
+  });
 }
 void CopyPinned(const ByteRows& rows, Stream& stream) { CopyIn(rows, stream); }
-void CopyIn(const ByteRows& r, Stream&) {
-  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
-    std::memcpy(Row(r.to, i * r.to_apart, r.bytes), static_cast<const char*>(r.from) + i * r.from_apart,
-                r.bytes);
+void CopyIn(const ByteRows& r, Stream& stream) {
+  ForRows(r, [&](char* to, const char* from) { std::memcpy(Row(to, r.bytes, stream), from, r.bytes); });
 }
-void CopyOut(const ByteRows& r, Stream&) {
-  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
-    std::memcpy(static_cast<char*>(r.to) + i * r.to_apart, Row(r.from, i * r.from_apart, r.bytes), r.bytes);
+void CopyOut(const ByteRows& r, Stream& stream) {
+  ForRows(r, [&](char* to, const char* from) { std::memcpy(to, Row(from, r.bytes, stream), r.bytes); });
 }
-void Clear(const ByteRows& r, Stream&) {
-  for (int64_t i = 0; i < r.rows && r.bytes > 0; ++i)
-    std::memset(Row(r.to, i * r.to_apart, r.bytes), 0, r.bytes);
+void Clear(const ByteRows& r, Stream& stream) {
+  ForRows(r, [&](char* to, const char*) { std::memset(Row(to, r.bytes, stream), 0, r.bytes); });
 }
 void Wait(Stream&) {}
 

@@ -60,9 +60,9 @@ Reached Reach(const void* address) {
     const auto& [first, allocation] = *std::prev(behind);
     const auto offset = static_cast<int64_t>(at - first), apart = allocation.pages + kPage;
     if (offset < apart)
-      return {const_cast<char*>(static_cast<const char*>(address)) + apart, allocation.bytes - offset};
+      return {const_cast<char*>(static_cast<const char*>(address)) + apart, allocation.bytes - offset, false};
   }
-  return {const_cast<void*>(address), std::numeric_limits<int64_t>::max()};
+  return {const_cast<void*>(address), std::numeric_limits<int64_t>::max(), true};
 }
 
 }  // namespace temper::kernels::sim

@@ -13,6 +13,7 @@ namespace temper::kernels::sim {
 struct Reached {
   void* at;
   int64_t bytes;  // to its end; negative: the address lies behind it
+  bool host;      // the address is the host's own
 };
 // Where the numbers of an address of the device lie. One of the host's stays what it is, and has no end.
 Reached Reach(const void* address);

@@ -11,25 +11,16 @@ namespace {
 // Tokens of one batch of rows with these parameters and uniforms, as the device's task has them.
 std::vector<SampledToken> Simulated(const SampleTask& task, sim::Stream& stream) {
   const int64_t rows = task.logits.rows, vocab = task.logits.cols;
-  std::vector<float> temperatures, top_p, min_p;
-  std::vector<int32_t> top_k, banned, banned_begin = {0};
-  for (const SampleParameters& s : task.parameters) {
-    temperatures.push_back(s.temperature);
-    top_p.push_back(s.top_p);
-    min_p.push_back(s.min_p);
-    top_k.push_back(s.top_k);
-    banned.insert(banned.end(), s.banned.begin(), s.banned.end());
-    banned_begin.push_back(static_cast<int32_t>(banned.size()));
-  }
+  const SampleArrays arrays(task.parameters);
   std::vector<SampledToken> tokens(rows);
   std::vector<double> scratch(SampleScratchBytes(rows, vocab) / 8 + 1, -1.0);
   sim::Sample({.logits = task.logits,
-               .temperatures = temperatures.data(),
-               .top_p = top_p.data(),
-               .min_p = min_p.data(),
-               .top_k = top_k.data(),
-               .banned = banned.data(),
-               .banned_begin = banned_begin.data(),
+               .temperatures = arrays.temperatures.data(),
+               .top_p = arrays.top_p.data(),
+               .min_p = arrays.min_p.data(),
+               .top_k = arrays.top_k.data(),
+               .banned = arrays.banned.data(),
+               .banned_begin = arrays.banned_begin.data(),
                .uniforms = task.uniforms.data(),
                .tokens = tokens.data(),
                .scratch = scratch.data()},

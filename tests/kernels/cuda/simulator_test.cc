@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/driver/driver.h"
 
 namespace temper::kernels::sim {
 namespace {
@@ -161,6 +162,27 @@ TEST(Simulator, AnAccessOutsideOfMemoryOrNotAlignedIsCaught) {
 TEST(Simulator, BlocksMayNotMeetInGlobalMemory) {
   EXPECT_THAT(Said<Bug::kBlocksWriteOnePlace>(), Each(HasSubstr("of block ")));
   EXPECT_THAT(Said<Bug::kBlockReadsWhatAnotherWrites>(), Each(HasSubstr("of block ")));
+}
+
+// What a launch of the kernel without a fault says where kernels have none of the host's memory.
+std::string SaidOfMemory(float* in, float* out) {
+  Stream stream{.host_memory = false};
+  constexpr int64_t kAll = 2 * kTiles * kTile;
+  try {
+    Launch<Reverse<Bug::kNone>>(stream, 2, {{in, kAll}, {out, kAll}});
+    return "";
+  } catch (const Fault& fault) {
+    return fault.what();
+  }
+}
+
+TEST(Simulator, TheHostsMemoryIsNoneOfTheDevicesWhereTheStreamSaysSo) {
+  constexpr int64_t kBytes = 4 * 2 * kTiles * kTile;
+  const auto in = AllocateMemory(kBytes), out = AllocateMemory(kBytes);
+  float host[kBytes / 4] = {};
+  EXPECT_EQ(SaidOfMemory(static_cast<float*>(in.get()), static_cast<float*>(out.get())), "");
+  EXPECT_THAT(SaidOfMemory(host, static_cast<float*>(out.get())), HasSubstr("reads the host's memory"));
+  EXPECT_THAT(SaidOfMemory(static_cast<float*>(in.get()), host), HasSubstr("writes the host's memory"));
 }
 
 TEST(Simulator, SharedMemoryBeginsAsNaN) {
