@@ -153,7 +153,7 @@ function(temper_kernels room)
     endforeach()
   endif()
   if(TEMPER_GPU)
-    temper_sm90(temper_${room} ${cuda_sources} "${CMAKE_SOURCE_DIR}/${room}/cuda/driver/driver.cc")
+    temper_sm90(temper_${room} sm90 "${room}/cuda" ${cuda_sources} "${CMAKE_SOURCE_DIR}/${room}/cuda/driver/driver.cc")
     # The backend over these launches: what the simulation's is made of, once more.
     file(GLOB launching CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/backends/launching*.cc")
     add_library(temper_${room}_sm90 OBJECT ${launching})
@@ -163,12 +163,13 @@ function(temper_kernels room)
   endif()
 endfunction()
 
-# Adds what nvcc makes of kernels to a target: machine code of sm_90a and nothing that a driver would compile again. What it
-# says of each kernel, and its PTX, must pass scripts/check_kernels.py.
-function(temper_sm90 target)
+# temper_sm90(TARGET OUT FOLDER sources...): adds what nvcc makes of the kernels of a folder of the tree to a target: machine code
+# of sm_90a and nothing that a driver would compile again. What it says of each kernel, and its PTX, in OUT of the build folder, must
+# pass scripts/check_kernels.py.
+function(temper_sm90 target out folder)
   find_package(CUDAToolkit REQUIRED)
   find_program(TEMPER_NVCC nvcc HINTS "${CUDAToolkit_BIN_DIR}" REQUIRED)
-  set(out "${CMAKE_BINARY_DIR}/sm90")
+  set(out "${CMAKE_BINARY_DIR}/${out}")
   file(MAKE_DIRECTORY "${out}/kept")
   foreach(source ${ARGN})
     get_filename_component(name "${source}" NAME_WE)
@@ -185,9 +186,9 @@ function(temper_sm90 target)
     endif()
   endforeach()
   add_custom_command(OUTPUT "${out}/checked"
-    COMMAND python3 "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" --compiled "${out}"
+    COMMAND python3 "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" --compiled "${out}" --folder "${folder}"
     COMMAND ${CMAKE_COMMAND} -E touch "${out}/checked"
-    DEPENDS ${logs} "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" "${CMAKE_SOURCE_DIR}/kernels/cuda/resources.txt" VERBATIM)
+    DEPENDS ${logs} "${CMAKE_SOURCE_DIR}/scripts/check_kernels.py" "${CMAKE_SOURCE_DIR}/${folder}/resources.txt" VERBATIM)
   target_sources(${target} PRIVATE ${objects} "${out}/checked")
   target_link_libraries(${target} PUBLIC CUDA::cudart)
 endfunction()

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks how the kernels of kernels/cuda are written and compiled; prints FILE:LINE: and what is wrong, exits 1 if any.
 
-1. Only sm90.h and sim.h know a compiler: elsewhere stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
+1. Only sm90.h and sim.h know a compiler: elsewhere, in tests/kernels/gpu_check/device too, stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
    mathematics, and no number that has operators (float, double by value; .raw): what adds says how it rounds.
 2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, rcp (which
-   nvcc makes of 1 / x), fma and sqrt with .rn, the one step of a tensor core that is simulated, and nothing approximate; all is for sm_90a; no kernel spills, and its registers and
-   shared memory are no more than kernels/cuda/resources.txt has for it, which has every kernel. --write writes that file anew.
+   nvcc makes of 1 / x), fma and sqrt with .rn, the one step of a tensor core that is simulated, and nothing approximate; all is for sm_90a; no kernel spills; its registers and
+   shared memory are no more, and the warps that a multiprocessor then has are no fewer, than resources.txt of the kernels' folder has for it, which has every kernel; and as many
+   blocks as it asks for (kBlocks) fit. --write writes that file anew.
 3. --self-test: made-up files with each fault, each of which must be found.
 
-Usage: check_kernels.py [--root DIR] [--compiled DIR [--write]] | --self-test     Needs Python 3.9 and, for 2., c++filt. Takes a second.
+Usage: check_kernels.py [--root DIR] [--compiled DIR [--folder FOLDER] [--write]] | --self-test     Needs Python 3.9 and, for 2., c++filt. Takes a second.
 """
 import argparse
 import re
@@ -21,6 +22,7 @@ from pathlib import Path
 from check_layers import without_comments
 
 FOLDER = Path("kernels/cuda")
+FOLDERS = [FOLDER, Path("tests/kernels/gpu_check/device")]
 COMPILER_FILES = {"sm90.h", "sim.h", "simulator.h", "simulator.cc", "stream.h", "device.h"}
 FORBIDDEN = [
     (r"\b(?:threadIdx|blockIdx|blockDim|gridDim|warpSize)\b|<<<", "CUDA's own words"),
@@ -42,8 +44,12 @@ KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes
                     r"Used (\d+) registers(?:.*?(\d+) bytes smem)?", re.S)
 
 
+# Of a multiprocessor of sm_90 (CUDA C++ Programming Guide, compute capability 9.0).
+REGISTERS, SHARED, WARPS, BLOCKS, SHARED_OF_SYSTEM = 65536, 228 * 1024, 64, 32, 1024
+
+
 def source_faults(root):
-    for path in sorted((root / FOLDER).glob("*")):
+    for path in sorted(path for folder in FOLDERS for path in (root / folder).glob("*")):
         if path.suffix not in (".cc", ".h") or path.name in COMPILER_FILES:
             continue
         code = without_comments(path.read_text(), strings=True)
@@ -51,7 +57,7 @@ def source_faults(root):
             for match in re.finditer(pattern, code):
                 if PERMITTED.match(match.group(0)):
                     continue
-                yield f"{FOLDER / path.name}:{code.count(chr(10), 0, match.start()) + 1}: {match.group(0).strip()}: {what}"
+                yield f"{path.relative_to(root)}:{code.count(chr(10), 0, match.start()) + 1}: {match.group(0).strip()}: {what}"
 
 
 def ptx_faults(path):
@@ -70,11 +76,27 @@ def demangled(name):
     return re.sub(r"temper::kernels::(?:sm90::)?|\(anonymous namespace\)::|(?<=\d)[uUlL]+", "", text).strip()
 
 
+def sizes_of(ptx):
+    """{mangled kernel: (threads of a block, blocks that shall fit on a multiprocessor)}"""
+    text = ptx.read_text() if ptx.exists() else ""
+    return {match.group(1): (int(match.group(2)), int(match.group(3)))
+            for match in re.finditer(r"\.entry (\w+)\([^)]*\)\s*\.maxntid (\d+), 1, 1\s*\.minnctapersm (\d+)", text)}
+
+
+def blocks_that_fit(threads, registers, shared):
+    """On a multiprocessor: registers go to warps 256 at a time, shared memory to blocks 128 bytes at a time."""
+    warps = threads // 32
+    of_warp = (32 * registers + 255) // 256 * 256
+    of_block = (shared + 127) // 128 * 128 + SHARED_OF_SYSTEM
+    return min(BLOCKS, WARPS // warps, REGISTERS // of_warp // warps, SHARED // of_block)
+
+
 def resources_of(folder):
-    """{(file, kernel): (registers, shared bytes)} and faults."""
+    """{(file, kernel): (registers, shared bytes, warps on a multiprocessor)} and faults."""
     found, faults = {}, []
     for log in sorted(folder.glob("*.log")):
         blocks = log.read_text().split("ptxas info    : Compiling entry function ")[1:]
+        sizes = sizes_of(log.with_suffix(".ptx"))
         for block in blocks:
             match = KERNEL.search("Compiling entry function " + block)
             if not match:
@@ -85,40 +107,50 @@ def resources_of(folder):
                 faults.append(f"{log.name}:1: {name} is compiled for {match.group(2)}, not for sm_90a")
             if match.group(3) != "0" or match.group(4) != "0":
                 faults.append(f"{log.name}:1: {name} spills: {match.group(3)} bytes stored, {match.group(4)} loaded")
-            found[log.stem, name] = (int(match.group(5)), int(match.group(6) or 0))
+            registers, shared = int(match.group(5)), int(match.group(6) or 0)
+            if match.group(1) not in sizes:
+                faults.append(f"{log.name}:1: {name} does not say how many threads it has")
+                continue
+            threads, wanted = sizes[match.group(1)]
+            fit = blocks_that_fit(threads, registers, shared)
+            if fit < wanted:
+                faults.append(f"{log.name}:1: {name}: {fit} blocks fit on a multiprocessor, not {wanted}")
+            found[log.stem, name] = (registers, shared, fit * threads // 32)
     return found, faults
 
 
 def table_of(path):
     lines = [line.split("|") for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return {(file.strip(), kernel.strip()): (int(registers), int(shared)) for file, kernel, registers, shared in lines}
+    return {(file.strip(), kernel.strip()): tuple(map(int, numbers)) for file, kernel, *numbers in lines}
 
 
 def table_text(resources):
-    head = ("# What each kernel takes on sm_90a, at most: file | kernel | registers of a thread | bytes of shared memory of a block.\n"
+    head = ("# What each kernel takes on sm_90a, at most: file | kernel | registers of a thread | bytes of shared memory of a block |\n"
+            "# and at least: warps on a multiprocessor, of 64.\n"
             "# Written by scripts/check_kernels.py --compiled DIR --write (nvcc 13.0), which compares it in preset gpu.\n")
-    return head + "".join(f"{file} | {kernel} | {registers} | {shared}\n" for (file, kernel), (registers, shared) in sorted(resources.items()))
+    return head + "".join(" | ".join(map(str, (*kernel, *numbers))) + "\n" for kernel, numbers in sorted(resources.items()))
 
 
-def compiled_faults(root, folder, write):
-    names = {path.stem for path in (root / FOLDER).glob("*.cc")} - {"simulator"}
+def compiled_faults(root, folder, write, of=FOLDER):
+    """Of what nvcc left in a folder of the kernels that are in `of`."""
+    names = {path.stem for path in (root / of).glob("*.cc")} - {"simulator"}
     missing = [name for name in sorted(names) if not (folder / f"{name}.ptx").exists() or not (folder / f"{name}.log").exists()]
     faults = [f"{folder}:1: {name} was not compiled here" for name in missing]
     for ptx in sorted(folder.glob("*.ptx")):
         faults += ptx_faults(ptx)
     found, more = resources_of(folder)
     faults += more
-    table = root / FOLDER / "resources.txt"
+    table = root / of / "resources.txt"
     if write:
         table.write_text(table_text(found))
     limits = table_of(table) if table.exists() else {}
-    for key, (registers, shared) in sorted(found.items()):
+    for key, (registers, shared, warps) in sorted(found.items()):
         if key not in limits:
-            faults.append(f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} is not in it: --write")
-        elif registers > limits[key][0] or shared > limits[key][1]:
-            faults.append(f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} takes {registers} registers and {shared} bytes, more than "
-                          f"{limits[key][0]} and {limits[key][1]}")
-    faults += [f"{FOLDER}/resources.txt:1: {key[0]} | {key[1]} is no kernel: --write" for key in sorted(limits) if key not in found]
+            faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} is not in it: --write")
+        elif registers > limits[key][0] or shared > limits[key][1] or warps < limits[key][2]:
+            faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} takes {registers} registers and {shared} bytes, more than "
+                          f"{limits[key][0]} and {limits[key][1]}, or leaves {warps} warps of {limits[key][2]}")
+    faults += [f"{of}/resources.txt:1: {key[0]} | {key[1]} is no kernel: --write" for key in sorted(limits) if key not in found]
     return faults
 
 
@@ -133,6 +165,7 @@ BAD_PTX = ["\tex2.approx.f32 %f1, %f2;", "\tadd.f32 %f1, %f2, %f3;", "\tmad.f32 
 GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", "\tld.global.v4.f32 {%f1}, [%rd1];", "\tdiv.rn.f32 %f1, %f2, %f3;", "\trcp.rn.f64 %f1, %f2;",
             "\tcvt.rni.f32.f32 %f1, %f2;", "\tcvt.rni.s32.f32 %r1, %f2;",
             "\tmma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f1};"]
+ENTRY = ".visible .entry _Z1fv(\n\t.param .u32 p\n)\n{entry}\n{{\n"
 LOG = ("ptxas info    : Compiling entry function '_Z1fv' for '{arch}'\nptxas info    : Function properties for _Z1fv\n"
        "    0 bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, 64 bytes smem\n")
 
@@ -150,14 +183,16 @@ def self_test():
                 failures.append(f"source, {'not found' if bad else 'found'}: {text}")
         source.write_text("")
         cases = [(text, {}, True) for text in BAD_PTX] + [(text, {}, False) for text in GOOD_PTX]
-        cases += [("", {"arch": "sm_90"}, True), ("", {"spill": 8}, True), ("", {"registers": 41}, True), ("", {"registers": 40}, False)]
+        cases += [("", {"arch": "sm_90"}, True), ("", {"spill": 8}, True), ("", {"registers": 41}, True), ("", {"registers": 40}, False),
+                  ("", {"entry": ".maxntid 512"}, True), ("", {"entry": ".maxntid 256, 1, 1\n.minnctapersm 8"}, True),
+                  ("", {"entry": ".maxntid 1024, 1, 1\n.minnctapersm 1"}, True)]
         for text, log, bad in cases:
-            (compiled / "made_up.ptx").write_text(text + "\n")
-            (compiled / "made_up.log").write_text(LOG.format(**{"arch": "sm_90a", "spill": 0, "registers": 30, **log}))
-            (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "f()"): (40, 64)}))
+            (compiled / "made_up.ptx").write_text(ENTRY.format(**{"entry": ".maxntid 256, 1, 1\n.minnctapersm 6", **log}) + text + "\n")
+            (compiled / "made_up.log").write_text(LOG.format(**{"arch": "sm_90a", "spill": 0, "registers": 40, **log}))
+            (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "f()"): (40, 64, 48)}))
             if bool(compiled_faults(root, compiled, False)) != bad:
                 failures.append(f"compiled, {'not found' if bad else 'found'}: {text.strip()} {log} {compiled_faults(root, compiled, False)}")
-        (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64)}))
+        (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64, 48)}))
         if len(compiled_faults(root, compiled, False)) != 2:
             failures.append("compiled: a kernel that is not in the table, and one that is there alone")
     return failures
@@ -167,12 +202,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parent.parent)
     parser.add_argument("--compiled", type=Path)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--self-test", action="store_true")
     args = parser.parse_args()
     faults = self_test() if args.self_test else list(source_faults(args.root))
     if args.compiled:
-        faults += compiled_faults(args.root, args.compiled, args.write)
+        faults += compiled_faults(args.root, args.compiled, args.write, args.folder)
     for fault in faults:
         print(fault)
     return 1 if faults else 0

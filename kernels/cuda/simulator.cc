@@ -210,6 +210,7 @@ void Machine::Run(const Stream& stream, const LaunchSize& size, absl::FunctionRe
   TEMPER_CHECK(size.threads % 32 == 0 && size.threads > 0 && size.threads <= 1024, size.threads, " threads");
   stream_ = stream;
   size_ = size;
+  if (stream.launched != nullptr && size.blocks > 0) stream.launched->insert(size.kernel);
   body_ = &body;
   random_.seed(stream.seed);
   global_.clear();

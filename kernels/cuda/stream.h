@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
+#include <string>
 #include <vector>
 
 namespace temper::kernels {
@@ -35,6 +37,8 @@ struct Stream {
   // Kernels may be given the host's memory, as tests of one launch do. Else an access to it ends the launch,
   // and a copy that takes it for the device's throws.
   bool host_memory = true;
+  // Gets the mangled names of the kernels that are launched.
+  std::set<std::string>* launched = nullptr;
 };
 
 // Streams that together have shown every kind of fault of tests/kernels/cuda/simulator_test.cc.
