@@ -73,10 +73,20 @@ absl::Status FromLastWords(const std::string& words) {
 
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm) {
   if (comm.size() == 1) return mine;
-  const std::vector<std::string> failed = comm.AllGather(mine.ok() ? "" : "failed");
-  const auto first = std::find(failed.begin(), failed.end(), "failed");
-  if (first == failed.end() || first - failed.begin() == comm.rank()) return mine;
-  return absl::CancelledError(absl::StrCat("another rank cannot go on, of ", comm.size()));
+  const std::vector<std::string> words = comm.AllGather(mine.ok() ? "" : LastWords(mine));
+  absl::Status first;
+  int from = -1;
+  for (int rank = 0; rank < comm.size() && (first.ok() || absl::IsCancelled(first)); ++rank) {
+    if (words[rank].empty()) continue;
+    const absl::Status theirs = FromLastWords(words[rank]);
+    if (!first.ok() && absl::IsCancelled(theirs)) continue;
+    first = theirs;
+    from = rank;
+  }
+  if (from < 0 || from == comm.rank()) return mine;
+  if (absl::IsCancelled(first)) return first;
+  return absl::CancelledError(
+      absl::StrCat("rank ", from, " of ", comm.size(), " cannot go on: ", first.message()));
 }
 
 absl::Status AllRanksHold(const std::vector<Held>& mine, Communicator& comm) {

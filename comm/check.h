@@ -11,8 +11,9 @@
 
 namespace temper {
 
-// Ok where every rank's is. The first rank whose is not keeps its error; all others get Cancelled, which
-// gives way to it.
+// Ok where every rank's is. The first rank whose is an error keeps it; all others get Cancelled, which gives
+// way to it, with its words. A stop, which is Cancelled too, gives way to errors here, and is all ranks' as
+// it is where there is none.
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm);
 
 // A status as a rank's last words (Communicator::Leave), and back.

@@ -514,9 +514,12 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (recipe.shared) ShareNewFiles();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
   const Watched watched{progress, alive};
+  const auto end = [&](const absl::Status& status) {
+    if (own.journal != nullptr) own.journal->End(status, absl::IsCancelled(status) && stop());
+  };
   absl::StatusOr<RunFiles> files = Claim(recipe, run_directory, mesh, backend->exact(), watched);
   if (!files.ok()) {
-    if (own.journal != nullptr) own.journal->End(files.status());
+    end(files.status());
     return files.status();
   }
   const Json line = StartLine(recipe, world);
@@ -530,13 +533,13 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
                           *std::move(files), backend, watchdog.get()})
               .Run();
   } catch (const PeerLeft& left) {
-    if (own.journal != nullptr) own.journal->End(FromLastWords(left.words()));
+    end(FromLastWords(left.words()));
     throw;
   } catch (const std::exception& error) {
-    if (own.journal != nullptr) own.journal->End(absl::InternalError(error.what()));
+    end(absl::InternalError(error.what()));
     throw;
   }
-  if (own.journal != nullptr) own.journal->End(ran);
+  end(ran);
   watchdog.reset();
   if (mesh.is_first() && ran.ok()) RemoveTree(WatchDirectory(run_directory)).IgnoreError();
   return ran;

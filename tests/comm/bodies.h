@@ -324,9 +324,15 @@ inline void SameHeldBody(Communicator& comm) {
   EXPECT_NE(first.message().find("weights of rank 1 differs from rank 0's: 1, not 0"), std::string::npos);
   EXPECT_EQ(first.message().find("more ranks differ") != std::string::npos, comm.size() > 2) << first;
 
-  const absl::Status failed = AllRanksOk(is_odd ? absl::NotFoundError("no file") : absl::OkStatus(), comm);
-  EXPECT_EQ(absl::IsNotFound(failed), is_odd) << failed;
-  EXPECT_EQ(absl::IsCancelled(failed), !is_odd) << failed;
+  // An error is told to all, whoever was asked to stop meanwhile; a stop alone is all ranks' as it is.
+  const absl::Status stop = absl::CancelledError("stopped on request");
+  for (const absl::Status& others : {absl::OkStatus(), stop}) {
+    const absl::Status failed = AllRanksOk(is_odd ? absl::NotFoundError("no file") : others, comm);
+    const absl::Status expected =
+        absl::CancelledError(absl::StrCat("rank ", odd, " of ", comm.size(), " cannot go on: no file"));
+    EXPECT_EQ(failed, is_odd ? absl::NotFoundError("no file") : expected);
+  }
+  EXPECT_EQ(AllRanksOk(is_odd ? stop : absl::OkStatus(), comm), stop);
 }
 
 // One rank ends; the others wait for it, in another call each, and hear its last words there.

@@ -275,7 +275,7 @@ TEST_F(Recipe, InADirectoryThatIsInUseIsRefusedOnEveryRank) {
   world.Run([&](Communicator& comm) {
     const absl::Status status = RunRecipe(*recipe_, run, comm, Never);
     EXPECT_FALSE(status.ok());
-    const char* const what = comm.rank() == 0 ? "in-use" : "another rank cannot go on";
+    const char* const what = comm.rank() == 0 ? "in-use" : "rank 0 of 2 cannot go on: ";
     EXPECT_THAT(std::string(status.message()), HasSubstr(what));
   });
   EXPECT_FALSE(FileExists(run + "/config.yaml"));

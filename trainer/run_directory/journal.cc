@@ -26,16 +26,16 @@ double NumberOf(const Json& event, const char* key, double otherwise) {
   return GetDouble(event, key, "", otherwise).value_or(otherwise);
 }
 
-// When the start before this one was last heard of.
-double LastSign(const std::string& run_directory, double journal_says) {
+// When status.json was last written.
+double LastSign(const std::string& run_directory) {
   const auto text = ReadFile(StatusPath(run_directory), 1 << 20);
   const auto json = text.ok() ? ParseJson(*text, "") : text.status();
-  return json.ok() ? std::max(journal_says, NumberOf(*json, "unix_seconds", 0)) : journal_says;
+  return json.ok() ? NumberOf(*json, "unix_seconds", 0) : 0;
 }
 
 // Of a start that says nothing more: what its ranks found out, if they did.
-Json EndOfLost(const std::string& run_directory, const std::vector<Json>& journal) {
-  double at = LastSign(run_directory, NumberOf(journal.back(), "unix_seconds", 0));
+Json EndOfLost(const std::string& run_directory, const std::vector<Json>& journal, double last_sign) {
+  double at = std::max(last_sign, NumberOf(journal.back(), "unix_seconds", 0));
   const auto found = ReadFound(StartsWatchDirectory(run_directory, StartOf(journal)));
   if (!found.ok() || found->text.empty()) return {{"unix_seconds", at}, {"how", "lost"}, {"why", ""}};
   at = std::max(at, found->unix_seconds);
@@ -55,7 +55,10 @@ std::string StartOf(const std::vector<Json>& journal) {
 }
 
 Journal::Journal(std::string run_directory, bool new_start)
-    : run_directory_(std::move(run_directory)), told_(absl::Now()), looked_(absl::InfinitePast()) {
+    : run_directory_(std::move(run_directory)),
+      last_sign_(LastSign(run_directory_)),
+      told_(absl::Now()),
+      looked_(absl::InfinitePast()) {
   if (new_start && !IsSupervised(run_directory_)) TheDisk().RemoveFile(StopPath(run_directory_));
 }
 
@@ -96,7 +99,7 @@ absl::Status Journal::Open() {
   if (before.empty()) return absl::OkStatus();
   const std::string last = TextOf(before.back(), "event");
   if (last == "end" || last == "restart") return absl::OkStatus();
-  return Add("end", EndOfLost(run_directory_, before));
+  return Add("end", EndOfLost(run_directory_, before, last_sign_));
 }
 
 absl::Status Journal::Add(const std::string& event, Json fields) {
@@ -107,13 +110,14 @@ absl::Status Journal::Add(const std::string& event, Json fields) {
   return file_->Sync();
 }
 
-void Journal::End(const absl::Status& status) {
+void Journal::End(const absl::Status& status, bool asked) {
+  const bool stopped = absl::IsCancelled(status) && asked;
   const bool begun = [&] {
     const absl::MutexLock lock(&mutex_);
     return file_ != nullptr;
   }();
-  if (!begun && (!absl::IsCancelled(status) || !Open().ok())) return;
-  const char* const how = status.ok() ? "finished" : absl::IsCancelled(status) ? "stopped" : "failed";
+  if (!begun && (!stopped || !Open().ok())) return;
+  const char* const how = status.ok() ? "finished" : stopped ? "stopped" : "failed";
   const absl::Status written =
       Add("end", {{"how", how}, {"why", Printable(std::string(status.message()), 1000)}});
   if (!written.ok())
@@ -194,9 +198,12 @@ StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
       starting = false;
     } else if (kind == "restart") {
       kept = true;
-    } else if (inside && (kind == "saved" || kind == "finished" || kind == "end")) {
+    } else if (inside && kind == "saved") {
+      // What was done while it was being written is not in it.
+      add(std::clamp(NumberOf(event, "holds", at), std::min(since, at), at), step, false);
+    } else if (inside && (kind == "finished" || kind == "end")) {
       add(at, step, false);
-      inside = kind == "saved";
+      inside = false;
     }
     if (kind == "end") {
       ended = at;

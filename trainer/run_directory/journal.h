@@ -23,7 +23,7 @@ namespace temper {
 //   Slurm
 //             started it
 //   stage     stage; of one that trains also step, after which it goes on
-//   saved     stage, step: a checkpoint stands
+//   saved     stage, step: a checkpoint stands; holds: the time, in unix seconds, of what it holds
 //   finished  stage
 //   restart   of `temper supervise`, between two starts: code, with which the ranks ended, and seconds until
 //             the next ones begin; without: hosts that it leaves out
@@ -38,13 +38,14 @@ class Journal {
   // (supervision.h). Nothing is written before Begin, but for signs of life after some seconds.
   explicit Journal(std::string run_directory, bool new_start = true);
 
-  // A start begins. Where the one before has no end, its last sign of life becomes that, or what its ranks
-  // found out.
+  // A start begins. Where the one before has no end, its last sign of life before this object was made
+  // becomes that, or what its ranks found out.
   absl::Status Begin(const Json& start);
   // Durable when it returns.
   absl::Status Add(const std::string& event, Json fields);
-  // One that has not begun leaves a word only where it was stopped on request.
-  void End(const absl::Status& status);
+  // `asked`: whether the run was asked to stop. Without that Cancelled is no stop: another rank's error made
+  // it so. One that has not begun leaves a word only where it was stopped.
+  void End(const absl::Status& status, bool asked);
 
   // May be called often: at most every 5 s it is written. A file that cannot be is no error: it ends nothing.
   void SignOfLife(const Progress::State& at);
@@ -56,6 +57,7 @@ class Journal {
   absl::Status Open();
   void WriteStatus(const Progress::State& at);
   const std::string run_directory_;
+  const double last_sign_;  // in status.json, of the start before; 0: none
   absl::Mutex mutex_;
   std::unique_ptr<AppendFile> file_ ABSL_GUARDED_BY(mutex_);  // null: not begun
   absl::Time told_, looked_;

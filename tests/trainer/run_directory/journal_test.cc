@@ -25,6 +25,10 @@ Json Stage(double minute, const char* stage, int step) {
   return Event("stage", minute, {{"stage", stage}, {"step", step}});
 }
 Json Saved(double minute, int step) { return Event("saved", minute, {{"stage", "zero"}, {"step", step}}); }
+// What it holds is of an earlier minute.
+Json SavedOf(double holds, double minute, int step) {
+  return Event("saved", minute, {{"stage", "zero"}, {"step", step}, {"holds", 60 * holds}});
+}
 
 TEST(Hours, OfAnUndisturbedRunAreAllKept) {
   const std::vector<Json> journal = {Start(0, 6),           Stage(1, "zero", 0),  Saved(11, 5),
@@ -42,6 +46,15 @@ TEST(Hours, AfterTheCheckpointAreLostToAFaultAndSoIsTheNextStart) {
   const StageHours hours = HoursOf(journal, "zero");
   EXPECT_THAT(hours.held, DoubleEq(14 + 10));  // the time between is nobody's
   EXPECT_THAT(hours.lost, DoubleEq(4 + 2));
+}
+
+TEST(Hours, WhileACheckpointIsWrittenAreLostToAFault) {
+  const std::vector<Json> journal = {Start(0, 60),          Stage(0, "zero", 0),   SavedOf(10, 12, 5),
+                                     SavedOf(11, 13, 6),    Event("end", 14),      Start(100, 60),
+                                     Stage(100, "zero", 6), Event("finished", 110)};
+  const StageHours hours = HoursOf(journal, "zero");
+  EXPECT_THAT(hours.held, DoubleEq(14 + 10));
+  EXPECT_THAT(hours.lost, DoubleEq(3));
 }
 
 TEST(Hours, InWhichASupervisorKeepsTheMachinesAreLost) {
@@ -86,12 +99,20 @@ TEST_F(JournalTest, TellsWhatBecameOfAStart) {
   Journal journal(run_);
   ASSERT_TRUE(journal.Begin({{"ranks", 2}}).ok());
   ASSERT_TRUE(journal.Add("stage", {{"stage", "zero"}, {"step", 3}}).ok());
-  journal.End(absl::CancelledError("stopped\non request"));
+  journal.End(absl::CancelledError("stopped\non request"), /*asked=*/true);
   const std::vector<Json> events = Events();
   ASSERT_EQ(events.size(), 3);
   EXPECT_EQ(events[0]["ranks"], 2);
   EXPECT_EQ(events[1]["step"], 3);
   EXPECT_EQ(events[2]["how"], "stopped");
+}
+
+TEST_F(JournalTest, OfAStartThatAnotherRanksErrorEndsTellsOfNoStop) {
+  Journal journal(run_);
+  ASSERT_TRUE(journal.Begin({{"ranks", 2}}).ok());
+  journal.End(absl::CancelledError("rank 1 of 2 cannot go on: no file"), /*asked=*/false);
+  EXPECT_EQ(Events().back()["how"], "failed");
+  EXPECT_EQ(Events().back()["why"], "rank 1 of 2 cannot go on: no file");
 }
 
 TEST_F(JournalTest, OfAStartThatFellSilentHasItsLastSignAsItsEnd) {
@@ -102,7 +123,12 @@ TEST_F(JournalTest, OfAStartThatFellSilentHasItsLastSignAsItsEnd) {
           .ok());
   ASSERT_TRUE(
       WriteFileAtomic(JournalPath(run_), ReadFile(JournalPath(run_)).value() + "{\"event\":\"sav").ok());
-  ASSERT_TRUE(Journal(run_).Begin({{"ranks", 2}}).ok());
+  // What the next start says of itself while it still reads files is no sign of the one before.
+  Journal next(run_);
+  ASSERT_TRUE(
+      WriteFileAtomic(StatusPath(run_), absl::StrCat("{\"unix_seconds\":", FormatDouble(began + 900), "}"))
+          .ok());
+  ASSERT_TRUE(next.Begin({{"ranks", 2}}).ok());
   const std::vector<Json> events = Events();
   ASSERT_EQ(events.size(), 3);  // what the crash cut off is gone
   EXPECT_EQ(events[1]["how"], "lost");
@@ -127,9 +153,10 @@ TEST_F(JournalTest, OfASupervisedRunHearsARequestOfBeforeItsStart) {
 }
 
 TEST_F(JournalTest, OfAStartThatIsStoppedBeforeItBeginsHasAnEndAlone) {
-  Journal(run_).End(absl::NotFoundError("no such file"));
+  Journal(run_).End(absl::NotFoundError("no such file"), /*asked=*/false);
+  Journal(run_).End(absl::CancelledError("rank 1 of 2 cannot go on: no such file"), /*asked=*/false);
   EXPECT_TRUE(Events().empty());
-  Journal(run_).End(absl::CancelledError("stopped on request, before anything began"));
+  Journal(run_).End(absl::CancelledError("stopped on request, before anything began"), /*asked=*/true);
   ASSERT_EQ(Events().size(), 1);
   EXPECT_EQ(Events()[0]["how"], "stopped");
 }
