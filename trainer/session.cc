@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/session.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -25,7 +27,6 @@
 #include "core/trace.h"
 #include "data/tokenizer/folder.h"
 #include "trainer/inputs/inputs.h"
-#include "trainer/recipe.h"
 #include "trainer/run_directory/intact.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
@@ -234,9 +235,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
   // Ranks agree on stopping here, so that none waits for one that left.
   const bool stop = context_.mesh->world().Sum(context_.stop() ? 1 : 0) > 0;
   stops_ = stop;
-  // One that was begun stands once all ranks have written it.
-  if (saving_ != nullptr && context_.mesh->world().Sum(saving_->written() ? 0 : 1) == 0)
-    TEMPER_RETURN_IF_ERROR(FinishSave());
+  if (saving_ != nullptr && saving_->IsOver(context_.mesh->world())) TEMPER_RETURN_IF_ERROR(FinishSave());
   // Ranks agree on whether to keep this update, too: the first rank's clock decides.
   absl::StatusOr<bool> wanted = false;
   if (context_.mesh->is_first()) wanted = CheckpointDue(figures);
@@ -317,7 +316,7 @@ absl::Status TrainingSession::Save() {
       {.keep_last = updates_.keep_last,
        .lock = context_.lock,
        .in_background = in_background,
-       .stands = [this, step = state_.step] { return NoteSaved(step); }},
+       .stands = [this, step = state_.step, holds = absl::Now()] { return NoteSaved(step, holds); }},
       world);
   TEMPER_RETURN_IF_ERROR(OrLost(begun.status()));
   saving_ = *std::move(begun);
@@ -357,8 +356,10 @@ absl::Status TrainingSession::OrLost(const absl::Status& status) const {
   return lost.ok() ? status : lost;
 }
 
-absl::Status TrainingSession::NoteSaved(int64_t step) const {
-  return context_.journal->Add("saved", {{"stage", context_.stage->name}, {"step", step}});
+absl::Status TrainingSession::NoteSaved(int64_t step, absl::Time holds) const {
+  return context_.journal->Add("saved", {{"stage", context_.stage->name},
+                                         {"step", step},
+                                         {"holds", static_cast<double>(absl::ToUnixMillis(holds)) / 1e3}});
 }
 
 absl::Status TrainingSession::AfterSave() {
@@ -372,8 +373,9 @@ bool TrainingSession::InBackgroundHere() {
   Communicator& world = context_.mesh->world();
   const InBackground asked = updates_.checkpoint_in_background;
   if (asked != InBackground::kAuto) return asked == InBackground::kYes;
-  const FreeMemory free = MemoryThatIsFree(LocalRanks(world.size()));
-  return world.Sum(BytesOfCopy(*model_, world.rank()) <= free.bytes / 2 ? 0 : 1) == 0;
+  char host[256] = "unknown";
+  gethostname(host, sizeof(host) - 1);
+  return CopiesHaveRoom(BytesOfCopy(*model_, world.rank()), host, MemoryThatIsFree().bytes, world);
 }
 
 absl::Status TrainingSession::CheckRoom() const {

@@ -89,11 +89,11 @@ class TrainingSession {
   absl::Status Save();
   // Where one is being written in the background: waits until it stands.
   absl::Status FinishSave();
-  // Whether there is memory for the copy, on every rank. Collective.
+  // Whether there is memory for the copy, on every machine. Collective.
   bool InBackgroundHere();
   // What the first rank sees to before, once it stands (on any thread), and when all know that it does.
   absl::Status BeforeSave();
-  absl::Status NoteSaved(int64_t step) const;
+  absl::Status NoteSaved(int64_t step, absl::Time holds) const;
   absl::Status AfterSave();
   // What went wrong; or that the folder is another start's by now, which is why.
   absl::Status OrLost(const absl::Status& status) const;

@@ -80,7 +80,7 @@ class SafetensorsFile {
 class StagedFiles;
 
 // A file that is written piece by piece, and whole or not at all (core/files/file.h's AtomicFile), mode 0600;
-// or that is kept in memory, and goes to `staged` when it is whole.
+// or that is kept in memory, in `staged`, and there is whole once it is committed.
 // Same tensors and metadata, same bytes: the header is in name order, tensors lie in it by element size,
 // large first, then by name.
 class SafetensorsWriter {
@@ -104,7 +104,7 @@ class SafetensorsWriter {
   const std::string path_;
   const std::unique_ptr<AtomicFile> file_;  // null: staged
   StagedFiles* const staged_;
-  std::string bytes_;  // where it is staged
+  size_t staged_file_ = 0;  // of `staged`
   const std::vector<TensorInfo> tensors_;
   std::map<std::string_view, const TensorInfo*> by_name_;
   int64_t data_offset_ = 0, missing_ = 0;

@@ -94,8 +94,10 @@ absl::StatusOr<std::unique_ptr<SafetensorsWriter>> SafetensorsWriter::Create(
   }
   std::unique_ptr<SafetensorsWriter> writer(
       new SafetensorsWriter(path, std::move(file), staged, std::move(tensors)));
-  if (staged != nullptr)
-    writer->bytes_.resize(header.size() + (writer->tensors_.empty() ? 0 : writer->tensors_.back().end));
+  if (staged != nullptr) {
+    const int64_t data = writer->tensors_.empty() ? 0 : writer->tensors_.back().end;
+    writer->staged_file_ = staged->Add(path, static_cast<int64_t>(header.size()) + data);
+  }
   TEMPER_RETURN_IF_ERROR(writer->Put(0, header));
   writer->data_offset_ = static_cast<int64_t>(header.size());
   for (const TensorInfo& info : writer->tensors_) {
@@ -115,15 +117,13 @@ absl::Status SafetensorsWriter::Write(std::string_view name, int64_t first, cons
 
 absl::Status SafetensorsWriter::Put(int64_t at, std::string_view bytes) {
   if (staged_ == nullptr) return file_->WriteAt(at, bytes);
-  bytes.copy(bytes_.data() + at, bytes.size());
+  staged_->Put(staged_file_, at, bytes);
   return absl::OkStatus();
 }
 
 absl::Status SafetensorsWriter::Commit() {
   TEMPER_CHECK(missing_ == 0, missing_, " bytes were not written");
-  if (staged_ == nullptr) return file_->Commit();
-  staged_->Add(path_, std::move(bytes_));
-  return absl::OkStatus();
+  return staged_ == nullptr ? file_->Commit() : absl::OkStatus();
 }
 
 absl::Status WriteSafetensors(const std::string& path, std::vector<NamedTensor> tensors,

@@ -2,13 +2,20 @@
 // E3 and E4 of a whole recipe: the same digest on any number of ranks, and after any stop.
 #include "trainer/recipe.h"
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "absl/time/clock.h"
 #include "comm/threads.h"
+#include "core/files/disk.h"
 #include "core/json/json.h"
 #include "core/metrics.h"
 #include "gmock/gmock.h"
 #include "model/files/hugging_face.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {
@@ -230,6 +237,60 @@ TEST_F(Recipe, StoppedAgainAndAgainOnChangingRankCountsHasTheSameDigest) {
   EXPECT_TRUE(done);
   EXPECT_GT(starts, 5);
   EXPECT_EQ(Digest(run), *digest_);
+}
+
+// A disk on which the first checkpoint that a thread writes waits, before its weights and before it stands,
+// for two more updates.
+class DiskOfUpdates : public Disk {
+ public:
+  explicit DiskOfUpdates(std::string run) : run_(std::move(run)) {}
+  int waits() const { return waits_; }
+  bool in_vain() const { return in_vain_; }
+  int Open(const std::string& path, int flags, mode_t mode) override {
+    if (path.find("model.safetensors") != path.npos) AwaitUpdates(0);
+    return Disk::Open(path, flags, mode);
+  }
+  int Rename(const std::string& from, const std::string& to) override {
+    if (to.find("/checkpoints/step-") != to.npos) AwaitUpdates(1);
+    return Disk::Rename(from, to);
+  }
+
+ private:
+  int64_t Updates() const {
+    const std::string lines = ReadFile(MetricsPath(run_)).value_or("");
+    return std::count(lines.begin(), lines.end(), '\n');
+  }
+  void AwaitUpdates(int wait) {
+    if (std::this_thread::get_id() == trains_ || waits_ != wait) return;
+    const int64_t until = Updates() + 2;
+    for (int i = 0; i < 1000 && Updates() < until; ++i) absl::SleepFor(absl::Milliseconds(5));
+    in_vain_ = in_vain_ || Updates() < until;
+    ++waits_;
+  }
+
+  const std::string run_;
+  const std::thread::id trains_ = std::this_thread::get_id();
+  std::atomic<int> waits_ = 0;
+  std::atomic<bool> in_vain_ = false;
+};
+
+TEST_F(Recipe, GoesOnTrainingOnADiskThatIsSlowerThanTheIntervalOfCheckpoints) {
+  RecipeConfig recipe = *recipe_;
+  recipe.stages.resize(1);
+  PretrainConfig& pretrain = recipe.stages[0].pretrain;
+  pretrain.epochs = 1000;
+  pretrain.checkpoint_every = 0;
+  pretrain.checkpoint_minutes = 1e-6;
+  pretrain.checkpoint_in_background = InBackground::kYes;
+  const std::string run = *folder_ / "slow-disk";
+  DiskOfUpdates disk(run);
+  {
+    const DiskInPlace in_place(&disk);
+    const absl::Status status = RunAlone(recipe, run, [&] { return disk.waits() == 2; });
+    EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  }
+  EXPECT_EQ(disk.waits(), 2);
+  EXPECT_FALSE(disk.in_vain()) << "training waited for the disk";
 }
 
 TEST_F(Recipe, ThatIsDoneIsNotDoneAgain) {

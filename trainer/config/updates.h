@@ -70,8 +70,8 @@ struct UpdatesConfig {
     v.Choice("checkpoint_in_background", checkpoint_in_background,
              {{"auto", InBackground::kAuto}, {"true", InBackground::kYes}, {"false", InBackground::kNo}},
              "Whether a checkpoint is copied to memory and written while training goes on. auto: where on "
-             "every rank "
-             "the copy (`temper plan` says how large) takes at most half of the memory that is free then.",
+             "every machine what its ranks copy (`temper plan` says how much one does) takes together at "
+             "most half of the memory that is free then.",
              Free());
     v.Field("keep_last", keep_last,
             "Checkpoints that are kept, the newest; where the newest is damaged the run goes on from the one "

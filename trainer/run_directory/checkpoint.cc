@@ -144,14 +144,20 @@ Json StateJson(const TrainingState& state, int64_t optimizer_steps, const Json& 
 }
 
 absl::Status CheckFinite(const CausalLm& model, const Optimizer& optimizer) {
-  const auto check = [](const std::string& what, const at::Tensor& tensor) -> absl::Status {
+  ThreadPool& pool = model.backend().pool();
+  const auto check = [&pool](const std::string& what, const at::Tensor& tensor) -> absl::Status {
+    constexpr int64_t kPiece = int64_t{1} << 18;
     const at::Tensor host = OnHost(tensor);
     const float* data = host.const_data_ptr<float>();
-    // All ones in the exponent: infinite or NaN. In this form the compiler takes many at once.
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < host.numel(); ++i)
-      bad |= (std::bit_cast<uint32_t>(data[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
-    if (bad == 0) return absl::OkStatus();
+    std::atomic<bool> any = false;
+    pool.ParallelFor(host.numel(), kPiece, [&](int64_t begin, int64_t end) {
+      // All ones in the exponent: infinite or NaN. In this form the compiler takes many at once.
+      uint32_t bad = 0;
+      for (int64_t i = begin; i < end; ++i)
+        bad |= (std::bit_cast<uint32_t>(data[i]) & 0x7f800000u) == 0x7f800000u ? 1u : 0u;
+      if (bad != 0) any = true;
+    });
+    if (!any) return absl::OkStatus();
     return absl::InternalError(
         absl::StrCat(what, " has a number that is NaN or infinite: it is not saved as a checkpoint"));
   };
@@ -188,7 +194,7 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
   TEMPER_RETURN_IF_ERROR(
       WritePolicy(model.config(), model.weights().computed(), tokenizer_directory, begun->temporary_, how));
   TEMPER_RETURN_IF_ERROR(WriteOptimizer(begun->temporary_, PartOf(model, optimizer), how));
-  begun->written_ = !options.in_background;
+  begun->written_ = begun->ended_ = !options.in_background;
   if (!options.in_background) return begun;
   begun->copied_bytes_ = begun->staged_.bytes();
   const bool notes = begun->copied_bytes_ > 0 && !first;
@@ -199,13 +205,20 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
 }
 
 BackgroundCheckpoint::~BackgroundCheckpoint() {
-  hurries_ = true;
+  if (!told_.HasBeenNotified()) told_.Notify();
   if (thread_.joinable()) thread_.join();
 }
 
 void BackgroundCheckpoint::Write() {
-  sums_ = staged_.Write();
-  // Where the note cannot be written, or is gone with its folder before it is synced, Finish asks the ranks.
+  WriteAndMakeStand();
+  ended_ = true;
+}
+
+void BackgroundCheckpoint::WriteAndMakeStand() {
+  const absl::StatusOr<Sums> written = staged_.Write();
+  if (!written.ok()) sums_ = written.status();
+  for (const auto& [path, sum] : written.value_or(Sums())) (*sums_)[path.substr(temporary_.size() + 1)] = sum;
+  // Where the note cannot be written, or is gone with its folder before it is synced, the ranks tell.
   if (sums_.ok() && !note_.empty()) WriteSealedJson(note_, Json(*sums_)).IgnoreError();
   const bool makes_stand = sums_.ok() && files_ != nullptr;
   written_ = true;
@@ -213,7 +226,7 @@ void BackgroundCheckpoint::Write() {
   if (!makes_stand) return;
   const std::optional<Sums> all = AwaitAll();
   if (!all) return;
-  absl::Status stood = RemoveTree(NotesDirectory(temporary_));
+  absl::Status stood = RemoveNotes();
   if (stood.ok()) {
     SelfCommunicator self;
     const absl::StatusOr<Json> checksums = SumsOfFolder(temporary_, self, *all);
@@ -227,7 +240,7 @@ std::optional<BackgroundCheckpoint::Sums> BackgroundCheckpoint::AwaitAll() const
   Sums all = *sums_;
   std::set<std::string> seen;
   for (absl::Duration pause = kFirst; seen.size() < others_; pause = std::min(2 * pause, kLongest)) {
-    const bool last = hurries_;
+    const bool last = told_.HasBeenNotified();
     const absl::StatusOr<std::vector<std::string>> names = ListDirectory(NotesDirectory(temporary_));
     for (const std::string& name : names.value_or(std::vector<std::string>())) {
       if (name[0] == '.' || seen.contains(name)) continue;
@@ -237,10 +250,35 @@ std::optional<BackgroundCheckpoint::Sums> BackgroundCheckpoint::AwaitAll() const
       seen.insert(name);
     }
     if (seen.size() == others_) break;
-    if (last) return std::nullopt;
-    absl::SleepFor(pause);
+    if (last) return all_;
+    told_.WaitForNotificationWithTimeout(pause);
   }
   return all;
+}
+
+void BackgroundCheckpoint::TellAll(Communicator& world) {
+  if (told_.HasBeenNotified()) return;
+  const std::vector<std::string> written = world.Gather(sums_.ok() ? Json(*sums_).dump() : "", 0);
+  if (files_ != nullptr && absl::c_count(written, "") == 0) {
+    all_.emplace();
+    for (const std::string& one : written) all_->merge(Json::parse(one).get<Sums>());
+  }
+  told_.Notify();
+}
+
+bool BackgroundCheckpoint::IsOver(Communicator& world) {
+  if (world.Sum(written_ ? 0 : 1) > 0) return false;
+  TellAll(world);
+  return world.Sum(ended_ ? 0 : 1) == 0;
+}
+
+// Under another name at once: others may not see yet that a note in it is gone.
+absl::Status BackgroundCheckpoint::RemoveNotes() const {
+  const std::string notes = NotesDirectory(temporary_), gone = temporary_ + ".written.tmp";
+  if (!FileExists(notes)) return absl::OkStatus();
+  TEMPER_RETURN_IF_ERROR(RenamePath(notes, gone));
+  RemoveTree(gone).IgnoreError();
+  return absl::OkStatus();
 }
 
 absl::Status BackgroundCheckpoint::MakeStand(const Json& checksums) {
@@ -252,18 +290,14 @@ absl::Status BackgroundCheckpoint::MakeStand(const Json& checksums) {
 }
 
 absl::Status BackgroundCheckpoint::Finish(Communicator& world) {
-  written_.wait(false);
-  const absl::Status written = AllRanksOk(sums_.status(), world);
-  // What the others have written is on disk by now, or will not be.
-  hurries_ = true;
-  if (thread_.joinable()) thread_.join();
-  TEMPER_RETURN_IF_ERROR(written);
-  const bool tried = world.Sum(stood_ ? 1 : 0) > 0;
-  if (tried) return AllRanksOk(stood_.value_or(absl::OkStatus()), world);
-  // It was not asked to, or the disk did not show it what others had written.
-  const absl::Status removed = files_ != nullptr ? RemoveTree(NotesDirectory(temporary_)) : absl::OkStatus();
-  TEMPER_RETURN_IF_ERROR(AllRanksOk(removed, world));
-  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary_, world, *sums_));
+  if (options_.in_background) {
+    written_.wait(false);
+    TellAll(world);
+    if (thread_.joinable()) thread_.join();
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(sums_.status(), world));
+    return AllRanksOk(stood_.value_or(absl::OkStatus()), world);
+  }
+  TEMPER_ASSIGN_OR_RETURN(const Json checksums, SumsOfFolder(temporary_, world));
   return AllRanksOk(files_ != nullptr ? MakeStand(checksums) : absl::OkStatus(), world);
 }
 
@@ -280,6 +314,16 @@ int64_t BytesOfCheckpoint(const CausalLm& model) {
   for (const LayoutEntry& entry : model.parameters().layout().whole())
     bytes += entry.elements * ((rounded ? 2 : 4) + (entry.trained ? (rounded ? 12 : 8) : 0));
   return bytes;
+}
+
+bool CopiesHaveRoom(int64_t mine, const std::string& machine, int64_t free, Communicator& world) {
+  const Json own = {{"machine", machine}, {"bytes", mine}};
+  int64_t together = 0;
+  for (const std::string& one : world.AllGather(DumpJson(own))) {
+    const Json theirs = Json::parse(one);
+    if (theirs["machine"] == machine) together += theirs["bytes"].get<int64_t>();
+  }
+  return world.Sum(together <= free / 2 ? 0 : 1) == 0;
 }
 
 int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {

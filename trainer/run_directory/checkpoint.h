@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
 #include "comm/communicator.h"
 #include "core/files/crc32c.h"
@@ -79,7 +80,8 @@ absl::Status SaveCheckpoint(const std::string& directory, const CheckpointConten
 // The same, written while training goes on: the files with weights and moments are copied to the memory of
 // the ranks that write them, and a thread of each rank writes them. Threads speak to the disk alone: each
 // says there, in the folder that is not yet a checkpoint, that it has written, and as soon as all have the
-// first rank's makes it stand, whatever the ranks are at. One at a time.
+// first rank's makes it stand, whatever the ranks are at. A disk that does not show it what others wrote
+// delays that until the ranks call IsOver or Finish. One at a time.
 class BackgroundCheckpoint {
  public:
   // Collective: ok, or an error, on every rank. Of the contents nothing is needed any more when it returns.
@@ -94,22 +96,29 @@ class BackgroundCheckpoint {
   int64_t copied_bytes() const { return copied_bytes_; }
   // Whether this rank's files are on disk, or could not be written.
   bool written() const { return written_; }
-  // Waits until those of all ranks are. Collective: ok, when it stands, or an error, on every rank.
+  // Collective, and waits for no disk: whether it stands or never will, so that Finish does not wait either.
+  bool IsOver(Communicator& world);
+  // Waits until it does. Collective: ok, when it stands, or an error, on every rank.
   absl::Status Finish(Communicator& world);
 
  private:
-  using Sums = std::map<std::string, uint32_t>;  // by path
+  using Sums = std::map<std::string, uint32_t>;  // by path in the folder
 
   BackgroundCheckpoint(std::string directory, const CheckpointContents& contents, CheckpointOptions options)
       : directory_(std::move(directory)),
         state_(contents.state),
         optimizer_steps_(contents.optimizer.steps()),
-        options_(std::move(options)) {}
+        options_(std::move(options)),
+        staged_(&contents.model.backend().pool()) {}
 
   // What the thread does.
   void Write();
+  void WriteAndMakeStand();
   // The sums of what all ranks' threads have written; nothing where they have not and nobody waits any more.
   std::optional<Sums> AwaitAll() const;
+  // Collective, when all have written: tells the first rank's thread.
+  void TellAll(Communicator& world);
+  absl::Status RemoveNotes() const;
   absl::Status MakeStand(const Json& checksums);
 
   const std::string directory_;
@@ -125,8 +134,9 @@ class BackgroundCheckpoint {
   // The thread's: the first until it has written, the other until it has ended.
   absl::StatusOr<Sums> sums_ = Sums();
   std::optional<absl::Status> stood_;  // the first rank's, once it tried
-  std::atomic<bool> written_ = false;
-  std::atomic<bool> hurries_ = false;  // nobody waits for what is not on disk yet
+  std::atomic<bool> written_ = false, ended_ = false;
+  std::optional<Sums> all_;  // of all ranks, if they have told
+  absl::Notification told_;  // `all_` is what it will be
   std::thread thread_;
 };
 
@@ -141,6 +151,9 @@ int64_t BytesOfCheckpoint(const CausalLm& model);
 // And of it in the memory of a rank, of as many as the model is laid out for, when it is written in the
 // background.
 int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes = CheckpointOptions().file_bytes);
+// Whether on every machine what its ranks copy takes together at most half of what is free there. `mine` is
+// of this rank, `free` of its machine: one rank may copy all, and the others nothing. Collective.
+bool CopiesHaveRoom(int64_t mine, const std::string& machine, int64_t free, Communicator& world);
 
 // The complete checkpoints in DIRECTORY, oldest first. Leftovers of an interrupted save are ignored.
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory);

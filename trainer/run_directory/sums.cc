@@ -2,6 +2,7 @@
 #include "trainer/run_directory/sums.h"
 
 #include <filesystem>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -89,15 +90,17 @@ absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& wo
   absl::StatusOr<std::vector<std::string>> listed = std::vector<std::string>();
   if (world.rank() == 0) listed = FilesOfFolder(directory);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(listed.status(), world));
-  const Json files = Json::parse(world.AllGather(Json(*listed).dump())[0]);
+  listed = Json::parse(world.AllGather(Json(*listed).dump())[0]).get<std::vector<std::string>>();
   Json mine = Json::object();
-  for (const auto& [path, sum] : known) mine[path.substr(directory.size() + 1)] = sum;
+  for (const auto& [file, sum] : known) mine[file] = sum;
   const Json all_known = TogetherOf(mine, world);
+  // A listing of a network file system may be older than what another machine wrote.
+  std::set<std::string> names(listed->begin(), listed->end());
+  for (const auto& [file, sum] : all_known.items()) names.insert(file);
   absl::Status status;
   mine = Json::object();
   int turn = 0;
-  for (const Json& name : files) {
-    const auto file = name.get<std::string>();
+  for (const std::string& file : names) {
     if (all_known.contains(file) || turn++ % world.size() != world.rank() || !status.ok()) continue;
     const absl::StatusOr<uint32_t> sum = Crc32cOfFile(absl::StrCat(directory, "/", file));
     status = sum.status();
@@ -106,8 +109,7 @@ absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& wo
   TEMPER_RETURN_IF_ERROR(AllRanksOk(status, world));
   const Json all_read = TogetherOf(mine, world);
   Json sums = Json::object();  // in the order of the files, whoever read them
-  for (const Json& name : files) {
-    const auto file = name.get<std::string>();
+  for (const std::string& file : names) {
     sums[file] = all_known.contains(file) ? all_known[file] : all_read[file];
   }
   return sums;

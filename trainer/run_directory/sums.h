@@ -22,7 +22,7 @@ inline constexpr char kRestoreAdvice[] = "restore it from a copy, or use another
 
 // {"config.json": 123, "state/optimizer.safetensors": 456, ...} of all files of a folder and of those in it.
 // Collective: the ranks share out the files, which the first one lists, but for those whose sums one of them
-// has in `known`, by their paths.
+// has in `known`, by their paths in it: these are there, whether or not they are listed.
 absl::StatusOr<Json> SumsOfFolder(const std::string& directory, Communicator& world,
                                   const std::map<std::string, uint32_t>& known = {});
 

@@ -20,6 +20,7 @@
 #include "tests/model/odd_models.h"
 #include "tests/model/slices.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/run_directory/sums.h"
 
 namespace temper {
 namespace {
@@ -184,9 +185,10 @@ TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHoldsWhatItBeganWith) {
 // What a disk that ranks share does with the files of one of them.
 class TurningDisk : public Disk {
  public:
-  enum Turn { kHolds, kIsFull, kHidesNotes };
+  enum Turn { kHolds, kIsFull, kHidesNotes, kIsLateAfterNotes, kHoldsStanding };
   explicit TurningDisk(Turn turn) : turn_(turn) {}
   void LetGo() { held_ = false; }
+  int late() const { return late_; }  // notes that are synced only once the checkpoint stands
   int Open(const std::string& path, int flags, mode_t mode) override {
     const bool theirs = path.find("optimizer-00002") != path.npos;
     while (theirs && turn_ == kHolds && held_) absl::SleepFor(absl::Milliseconds(1));
@@ -194,20 +196,32 @@ class TurningDisk : public Disk {
     return theirs && turn_ == kIsFull ? -1 : Disk::Open(path, flags, mode);
   }
   int Rename(const std::string& from, const std::string& to) override {
-    return turn_ == kHidesNotes && to.find("/.written/") != to.npos ? 0 : Disk::Rename(from, to);
+    const bool note = to.find("/.written/") != to.npos;
+    while (to.ends_with("/step-000009") && turn_ == kHoldsStanding && held_)
+      absl::SleepFor(absl::Milliseconds(1));
+    if (turn_ == kHidesNotes && note) return 0;
+    const int renamed = Disk::Rename(from, to);
+    if (turn_ == kIsLateAfterNotes && note) {
+      const std::string stands = to.substr(0, to.find("/.step-")) + "/step-000009";
+      for (int i = 0; i < 2000 && !FileExists(stands); ++i) absl::SleepFor(absl::Milliseconds(5));
+      late_ += FileExists(stands) ? 1 : 0;
+    }
+    return renamed;
   }
 
  private:
   const Turn turn_;
   std::atomic<bool> held_ = true;
+  std::atomic<int> late_ = 0;
 };
 
 class Together : public Checkpoint {
  protected:
   static constexpr int kRanks = 3;
   // Three ranks with the same policy save it, in files of which each has some; `meanwhile` is what the first
-  // does while the others wait for it.
-  void SaveTogether(bool in_background, const std::function<void(BackgroundCheckpoint&)>& meanwhile = {}) {
+  // does while the others wait for it, `together` what all do then.
+  void SaveTogether(bool in_background, const std::function<void(BackgroundCheckpoint&)>& meanwhile = {},
+                    const std::function<void(BackgroundCheckpoint&, Communicator&)>& together = {}) {
     state_.step = 9;
     ThreadWorld(kRanks).Run([&](Communicator& world) {
       const Mesh mesh = Mesh::Create({.dp_replicate = kRanks}, world).value();
@@ -235,6 +249,7 @@ class Together : public Checkpoint {
       }
       if (first && meanwhile) meanwhile(**saving);
       world.Barrier();
+      if (together) together(**saving, world);
       statuses_[world.rank()] = (*saving)->Finish(world);
     });
   }
@@ -277,6 +292,65 @@ TEST_F(Together, WrittenInTheBackgroundStandsAsSoonAsAllHaveWritten) {
   EXPECT_EQ(stood_, 1);
   EXPECT_EQ(Files(), expected);
   EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
+}
+
+// A rank's note is seen, and its folder gone, before that rank has synced it.
+TEST_F(Together, StandsWithoutAnErrorOfARankWhoseNoteIsSyncedTooLate) {
+  TurningDisk disk(TurningDisk::kIsLateAfterNotes);
+  const DiskInPlace in_place(&disk);
+  SaveTogether(/*in_background=*/true);
+  EXPECT_EQ(disk.late(), kRanks - 1);
+  for (const absl::Status& status : statuses_) EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(stood_, 1);
+}
+
+TEST_F(Together, IsNotOverWhileItIsStillMadeToStand) {
+  TurningDisk disk(TurningDisk::kHoldsStanding);
+  const DiskInPlace in_place(&disk);
+  SaveTogether(
+      /*in_background=*/true, {}, [&](BackgroundCheckpoint& saving, Communicator& world) {
+        EXPECT_TRUE(Waits([&] { return saving.written(); }));
+        EXPECT_FALSE(saving.IsOver(world));
+        EXPECT_FALSE(saving.IsOver(world));
+        EXPECT_EQ(stood_, 0);
+        world.Barrier();
+        disk.LetGo();
+        EXPECT_TRUE(Waits([&] { return stood_ == 1; }));
+        bool is_over = false;
+        for (int i = 0; i < 2000 && !is_over; ++i) {
+          is_over = saving.IsOver(world);
+          absl::SleepFor(absl::Milliseconds(is_over ? 0 : 1));
+        }
+        EXPECT_TRUE(is_over);
+      });
+  for (const absl::Status& status : statuses_) EXPECT_TRUE(status.ok()) << status;
+}
+
+// One rank may copy all that those of its machine do.
+TEST(CopiesHaveRoom, WhereThoseOfEachMachineTakeHalfOfWhatIsFreeThere) {
+  const auto have_on = [](const std::vector<int64_t>& bytes, const std::vector<const char*>& machines) {
+    int64_t have = 0;
+    ThreadWorld(static_cast<int>(bytes.size())).Run([&](Communicator& world) {
+      const int rank = world.rank();
+      const int64_t all = world.Sum(CopiesHaveRoom(bytes[rank], machines[rank], 100, world) ? 1 : 0);
+      if (rank == 0) have = all;
+    });
+    EXPECT_TRUE(have == 0 || have == static_cast<int64_t>(bytes.size()));
+    return have > 0;
+  };
+  EXPECT_TRUE(have_on({50, 0, 0, 0}, {"a", "a", "a", "a"}));
+  EXPECT_FALSE(have_on({51, 0, 0, 0}, {"a", "a", "a", "a"}));
+  EXPECT_FALSE(have_on({26, 0, 25, 0}, {"a", "a", "a", "a"}));
+  EXPECT_TRUE(have_on({26, 0, 25, 0}, {"a", "a", "b", "b"}));
+  EXPECT_FALSE(have_on({0, 0, 0, 51}, {"a", "a", "b", "b"}));
+}
+
+TEST(SumsOfFolder, HasWhatWasWrittenWhereAListingDoesNotShowIt) {
+  const TestFolder folder;
+  ASSERT_TRUE(WriteFileAtomic(folder / "listed", "1").ok());
+  const auto sums = SumsOfFolder(folder.path(), Mesh::Single().world(), {{"hidden", 7}});
+  ASSERT_TRUE(sums.ok()) << sums.status();
+  EXPECT_EQ(*sums, Json({{"hidden", 7}, {"listed", Crc32c("1")}}));
 }
 
 TEST_F(Together, StandsWhereTheDiskDoesNotShowARankWhatOthersWrote) {
