@@ -22,7 +22,7 @@
 namespace temper {
 namespace {
 
-const absl::Duration kPatience = absl::Milliseconds(100);
+const absl::Duration kPatience = absl::Milliseconds(100), kLastPieces = absl::Seconds(2);
 
 std::string ErrorText(int code) {
   char text[MPI_MAX_ERROR_STRING];
@@ -199,10 +199,17 @@ Communicator::Note MpiCommunicator::HeardNote() {
 // Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
 struct MpiCommunicator::Started : Moving {
   explicit Started(const Message& of) : message(of) {}
-  // Or a late message would land in freed memory.
+  // Or a late message would land in freed memory, or be read from there. What has come in part, or goes, is
+  // waited for, but not for long: the peer may be gone.
   ~Started() override {
     for (size_t i = over; i < std::min(expected.size(), requests.size()); ++i)
       if (requests[i] != MPI_REQUEST_NULL) MPI_Cancel(&requests[i]);
+    const absl::Time limit = absl::Now() + kLastPieces;
+    while (over < requests.size() && absl::Now() < limit) {
+      int done = 1;
+      if (requests[over] != MPI_REQUEST_NULL) MPI_Test(&requests[over], &done, MPI_STATUS_IGNORE);
+      over += done != 0 ? 1 : 0;
+    }
   }
 
   const Message message;

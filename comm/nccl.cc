@@ -26,12 +26,14 @@ NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
   const ncclResult_t code = ncclCommInitRankConfig(&comm_, size(), id, rank(), &config);
   if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   Wait(operation);
-  const cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+  cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+  if (error == cudaSuccess) error = cudaEventCreateWithFlags(&before_, cudaEventDisableTiming);
   if (error != cudaSuccess) Fail(operation, cudaGetErrorString(error));
 }
 
 NcclCommunicator::~NcclCommunicator() {
   if (comm_ != nullptr) ncclCommAbort(comm_);  // all calls have ended: there is nothing to flush
+  if (before_ != nullptr) cudaEventDestroy(before_);
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
 
@@ -78,7 +80,9 @@ std::unique_ptr<Communicator::Moving> NcclCommunicator::StartMove(const Message&
   auto check = [&](ncclResult_t code) {
     if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   };
-  cuda(cudaDeviceSynchronize());
+  // The stream waits for the device's work, and this thread for neither that nor what was started before.
+  cuda(cudaEventRecord(before_, cudaStreamLegacy));
+  cuda(cudaStreamWaitEvent(stream_, before_, 0));
   check(ncclGroupStart());
   if (message.to >= 0) check(ncclSend(message.out, message.out_bytes, ncclChar, message.to, comm_, stream_));
   if (message.from >= 0)

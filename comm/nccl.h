@@ -13,10 +13,11 @@
 namespace temper {
 
 // The same ranks as `host`, moving device memory with ncclSend and ncclRecv; no ncclSum. Pointers are of the
-// device that is current when the object is made; calls run on its own stream, which first waits for the
-// device's work, and return when the bytes are there; what was only started goes on there beside the device's
-// later work, one message behind another. NCCL has no tags and no lengths on the wire: both ends
-// call in the same order.
+// device that is current when the object is made; calls run on its own stream, which first waits for the work
+// that the device's default stream was given, and return when the bytes are there; what was only started goes
+// on there beside the device's later work, one message behind another. To start one waits until NCCL has
+// taken it: the first time that two ranks speak, until both do. NCCL has no tags and no lengths on the wire:
+// both ends call in the same order.
 class NcclCommunicator final : public Communicator {
  public:
   // Collective over `host`, which carries NCCL's id. Throws CommError.
@@ -48,6 +49,7 @@ class NcclCommunicator final : public Communicator {
   Communicator& host_;
   ncclComm_t comm_ = nullptr;
   cudaStream_t stream_ = nullptr;
+  cudaEvent_t before_ = nullptr;  // on the default stream: what it was given before a message
 };
 
 }  // namespace temper

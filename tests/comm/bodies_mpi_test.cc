@@ -39,6 +39,24 @@ TEST(Mpi, LongMessagesGoInPieces) {
   IntegersBody(**pieces);
 }
 
+// A large message is on its way when both ends drop it.
+TEST(Mpi, WhatIsDroppedLandsInNoMemoryAnyMore) {
+  const auto door = MpiCommunicator::Open();  // of its own: it is good for nothing else then
+  ASSERT_TRUE(door.ok());
+  Communicator& ranks = **door;
+  const int n = ranks.size(), me = ranks.rank();
+  if (n == 1) return;
+  std::string out(16 << 20, static_cast<char>('a' + me)), in(out.size(), '-');
+  {
+    const auto moving =
+        ranks.Start({out.data(), out.size(), (me + 1) % n, in.data(), in.size(), (me + n - 1) % n, 4001});
+    world->Barrier();
+  }
+  const std::string then = in;
+  for (int i = 0; i < 100; ++i) world->Barrier();
+  EXPECT_TRUE(in == then);
+}
+
 TEST(Mpi, ARankThatEndsIsHeardWhereverOthersWaitForIt) {
   const auto door = MpiCommunicator::Open();  // of its own: what left it is gone
   ASSERT_TRUE(door.ok());
