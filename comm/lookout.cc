@@ -5,8 +5,11 @@
 #include <cmath>
 #include <map>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "core/status.h"
 #include "core/text.h"
 
@@ -15,12 +18,38 @@ namespace {
 
 constexpr size_t kNamed = 4;  // of the ranks that wait
 constexpr size_t kShown = 8;  // of all
+constexpr int kMostRanks = 1 << 20;
 // Before ranks in a ring are all blamed: others may still find out whom they do not hear.
 constexpr absl::Duration kForOthers = absl::Seconds(5);
 
 // "63 s".
 std::string Seconds(absl::Duration time) {
   return absl::StrCat(absl::ToInt64Seconds(absl::Ceil(time, absl::Seconds(1))), " s");
+}
+
+// "0-15,32": ranks of one machine mostly follow each other.
+std::string RangesText(const std::vector<int>& rising) {
+  std::string text;
+  for (size_t i = 0, end = 0; i < rising.size(); i = end) {
+    for (end = i + 1; end < rising.size() && rising[end] == rising[end - 1] + 1;) ++end;
+    absl::StrAppend(&text, text.empty() ? "" : ",", rising[i]);
+    if (end > i + 1) absl::StrAppend(&text, "-", rising[end - 1]);
+  }
+  return text;
+}
+
+absl::StatusOr<std::vector<int>> ParseRanges(const std::string& text, const std::string& name) {
+  std::vector<int> rising;
+  for (const absl::string_view part : absl::StrSplit(text, ',', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> ends = absl::StrSplit(part, '-');
+    int first = 0, last = 0;
+    const bool good = ends.size() <= 2 && absl::SimpleAtoi(ends.front(), &first) &&
+                      absl::SimpleAtoi(ends.back(), &last) && first > (rising.empty() ? -1 : rising.back()) &&
+                      last >= first && last < kMostRanks;
+    if (!good) return absl::InvalidArgumentError(absl::StrCat(name, ": unheard: names no ranks"));
+    for (int rank = first; rank <= last; ++rank) rising.push_back(rank);
+  }
+  return rising;
 }
 
 }  // namespace
@@ -39,7 +68,7 @@ std::string SightingText(const Sighting& s) {
                    {"number", s.state.number},
                    {"bytes", s.state.bytes},
                    {"waits_for", s.state.waits_for},
-                   {"unheard", s.unheard},
+                   {"unheard", RangesText(s.unheard)},
                    {"waited_ms", absl::ToInt64Milliseconds(s.state.waited)}});
 }
 
@@ -64,11 +93,8 @@ absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string&
   s.state.silence = absl::Milliseconds(silence);
   s.state.waits_for = static_cast<int>(waits_for);
   s.state.waited = absl::Milliseconds(waited);
-  const Json* const unheard = Find(json, "unheard");
-  if (unheard == nullptr || !unheard->is_array())
-    return absl::InvalidArgumentError(absl::StrCat(name, ": unheard: is no list"));
-  for (const Json& one : *unheard)
-    if (one.is_number_integer()) s.unheard.push_back(one.get<int>());
+  TEMPER_ASSIGN_OR_RETURN(const std::string unheard, GetString(json, "unheard", name));
+  TEMPER_ASSIGN_OR_RETURN(s.unheard, ParseRanges(unheard, name));
   return s;
 }
 
@@ -131,7 +157,7 @@ std::vector<int> Lookout::CutOff(absl::Duration deadline) const {
       const std::vector<int>& unheard = ranks_[other].seen.unheard;
       if (ranks_[other].seen.host == ranks_[r].seen.host) continue;
       ++elsewhere;
-      deaf += std::find(unheard.begin(), unheard.end(), r) != unheard.end();
+      deaf += std::binary_search(unheard.begin(), unheard.end(), r);
     }
     if (2 * deaf <= elsewhere) continue;
     cut.push_back(r);

@@ -20,7 +20,7 @@ struct Sighting {
   int64_t beats = 0;  // grows as long as its process runs, whatever its main thread does
   RankState state;
   // Ranks of which nothing has come over the network while this one has waited in vain, for most of the
-  // deadline; some of them where there are many. Who waits tells all others so several times in a deadline.
+  // deadline, in rising order. Who waits tells all others so several times in a deadline.
   std::vector<int> unheard;
 };
 std::string SightingText(const Sighting& sighting);  // a line of JSON

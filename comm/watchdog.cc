@@ -27,7 +27,6 @@ constexpr size_t kSightingBytes = 768;
 constexpr double kSlow = 0.5;  // of a minute that the others waited for one
 // Of the deadline; a rank that waits is heard of after a quarter of one, or 30 s (communicator.cc).
 constexpr double kUnheard = 0.6;
-constexpr size_t kMostUnheard = 16;
 constexpr absl::Duration kShortest = absl::Minutes(1), kLongest = absl::Minutes(10);
 constexpr absl::Duration kAfterTheFirst = absl::Seconds(5);  // others than rank 1 judge the first rank later
 constexpr absl::Duration kBetweenSeen = absl::Seconds(5);
@@ -45,7 +44,8 @@ absl::Duration BetweenLooks(absl::Duration deadline) {
   return std::clamp(deadline / 16, absl::Milliseconds(50), absl::Seconds(3));
 }
 
-// In place: one size, so that a file is whole whenever it is read; of signs of life none has to last.
+// In place: one size, unless there is very much to say, so that a file is whole whenever it is read; of signs
+// of life none has to last.
 bool Overwrite(const std::string& path, std::string text) {
   text.resize(std::max(text.size(), kSightingBytes - 1), ' ');
   text += '\n';
@@ -166,8 +166,7 @@ void Watchdog::Publish(absl::Duration passed) {
   heard.resize(heard_.size());
   for (size_t r = 0; r < heard.size(); ++r) {
     silent_[r] = stands_still && heard[r] == heard_[r] ? silent_[r] + passed : absl::ZeroDuration();
-    if (silent_[r] > kUnheard * deadline() && static_cast<int>(r) != options_.rank &&
-        mine_.unheard.size() < kMostUnheard)
+    if (silent_[r] > kUnheard * deadline() && static_cast<int>(r) != options_.rank)
       mine_.unheard.push_back(static_cast<int>(r));
   }
   heard_ = std::move(heard);

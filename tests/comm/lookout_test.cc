@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "comm/lookout.h"
 
+#include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -51,8 +52,9 @@ class World {
 };
 
 TEST(Lookout, WhatIsPublishedComesBack) {
-  Sighting mine{
-      .start = "3", .rank = 2, .host = "n\"2", .pid = 4711, .beats = 9, .state = {}, .unheard = {0, 7}};
+  Sighting mine{.start = "3", .rank = 2, .host = "n\"2", .pid = 4711, .beats = 9, .state = {}, .unheard = {}};
+  for (int r = 0; r < 40; ++r)
+    if (r != 1 && r != 2 && r != 38) mine.unheard.push_back(r);
   mine.state = {.signs = 77,
                 .phase = "writes a checkpoint",
                 .silence = absl::Milliseconds(1500),
@@ -65,7 +67,13 @@ TEST(Lookout, WhatIsPublishedComesBack) {
   const auto read = ParseSighting(SightingText(mine), "rank-0002");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(SightingText(*read), SightingText(mine));
+  EXPECT_EQ(read->unheard, mine.unheard);
   EXPECT_FALSE(ParseSighting(SightingText(mine).substr(0, 90), "rank-0002").ok());
+  for (const char* unheard : {"3-", "-3", "2,1", "5-4", "1-2147483647", "x"}) {
+    const std::string text = absl::StrReplaceAll(SightingText(mine), {{"0,3-37,39", unheard}});
+    EXPECT_THAT(ParseSighting(text, "rank-0002").status().message(), HasSubstr("rank-0002: unheard:"))
+        << text;
+  }
 }
 
 TEST(Lookout, RanksThatGiveSignsAreLeftAlone) {
