@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,14 +19,16 @@ Supervision::~Supervision() {
   close(file_);
 }
 
-// One that another has opened meanwhile and this one removes holds nobody off: each tries again.
+// A file that was removed between its opening and its locking, by the one that held it, holds nobody off.
 void Supervision::Hold() {
   if (file_ >= 0) return;
   const std::string path = SupervisedPath(run_directory_);
   const int file =
       TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);  // others look at its lock
   if (file < 0) return;
-  if (flock(file, LOCK_EX | LOCK_NB) == 0) {
+  struct stat mine, there;
+  if (flock(file, LOCK_EX | LOCK_NB) == 0 && fstat(file, &mine) == 0 && stat(path.c_str(), &there) == 0 &&
+      mine.st_ino == there.st_ino && mine.st_dev == there.st_dev) {
     file_ = file;
   } else {
     close(file);

@@ -152,6 +152,20 @@ TEST_F(JournalTest, OfASupervisedRunHearsARequestOfBeforeItsStart) {
   EXPECT_TRUE(Journal(run_).AskedToStop());
 }
 
+// Whoever held it removes it before he lets go.
+TEST_F(JournalTest, IsSupervisedByWhoHoldsTheFileThatIsThere) {
+  for (int round = 0; round < 300; ++round) {
+    auto first = std::make_unique<Supervision>(run_);
+    first->Hold();
+    ASSERT_TRUE(first->held());
+    std::thread ends([&] { first.reset(); });
+    Supervision second(run_);
+    while (!second.held()) second.Hold();
+    ends.join();
+    ASSERT_TRUE(IsSupervised(run_)) << round;
+  }
+}
+
 TEST_F(JournalTest, OfAStartThatIsStoppedBeforeItBeginsHasAnEndAlone) {
   Journal(run_).End(absl::NotFoundError("no such file"), /*asked=*/false);
   Journal(run_).End(absl::CancelledError("rank 1 of 2 cannot go on: no such file"), /*asked=*/false);
