@@ -46,7 +46,7 @@ struct RunState {
   const char* HowText() const;        // "running"
   double silent() const;              // seconds since the last sign of life
   std::optional<double> eta() const;  // seconds to the end of the stage's updates
-  bool lives() const { return how == kRunning || how == kSilent || (kept && how != kFinished); }
+  bool lives() const { return how == kRunning || how == kSilent || kept; }
 };
 
 // Errors: files of the run that cannot be read, or are damaged. A folder without a run, or none, is kNever.

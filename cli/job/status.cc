@@ -63,8 +63,12 @@ std::string More(const RunState& state) {
 
 std::string Text(const RunState& state) {
   const bool begins = state.lives() && state.how != RunState::kRunning && state.how != RunState::kSilent;
-  std::string text = absl::StrCat("run      ", Printable(state.directory, 1000), ": ", state.HowText(),
-                                  More(state), begins ? "; it is being started" : "", "\n");
+  std::string text =
+      absl::StrCat("run      ", Printable(state.directory, 1000), ": ", state.HowText(), More(state),
+                   !begins                            ? ""
+                   : state.how == RunState::kFinished ? "; its folder is in use"
+                                                      : "; it is being started",
+                   "\n");
   if (!state.job.empty())
     absl::StrAppend(&text, "job      ", state.job, state.job_state.empty() ? "" : ", ", state.job_state,
                     "\n");

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/job/stop.h"
 
+#include <optional>
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -12,6 +16,7 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "core/text.h"
+#include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -32,33 +37,45 @@ struct StopOptions {
   }
 };
 
-// Whether the state is one to wait for; where not, what it says.
-absl::Status Ended(const RunState& state) {
-  const std::string name = Printable(state.directory, 1000);
-  if (state.how == RunState::kFailed || state.how == RunState::kLost)
-    return absl::UnavailableError(absl::StrCat(name, ": ended by itself before it stopped: ", state.HowText(),
-                                               " ", state.why,
+// How it ended, in the run's words; one that ended by itself is an error.
+absl::Status Told(const std::string& directory, const std::string& how, const std::string& why) {
+  const std::string name = Printable(directory, 1000);
+  if (how == "failed" || how == "lost")
+    return absl::UnavailableError(absl::StrCat(name, ": ended by itself before it stopped: ", how, " ", why,
                                                "; the same command goes on from the last checkpoint"));
-  return WriteOut(absl::StrCat(name, ": ", state.HowText(), state.why.empty() ? "" : ": ", state.why, "\n"));
+  return WriteOut(absl::StrCat(name, ": ", how, why.empty() ? "" : ": ", why, "\n"));
 }
 
-absl::Status Wait(const RunState& before, double timeout) {
+// The first end of a start behind the journal's first `events`. A start that only fell silent has one that a
+// later start wrote.
+std::optional<Json> EndBehind(size_t events, const std::vector<Json>& journal) {
+  for (size_t i = events; i < journal.size(); ++i)
+    if (GetString(journal[i], "event", "", "").value_or("") == "end" &&
+        GetString(journal[i], "how", "", "").value_or("lost") != "lost")
+      return journal[i];
+  return std::nullopt;
+}
+
+// Until nobody has the folder, or the start that was there has ended and somebody has begun another one.
+absl::Status Wait(const std::string& directory, size_t events, double timeout) {
   const absl::Time began = absl::Now();
   absl::Time told = began;
-  int64_t starts = before.starts;
   for (;;) {
     absl::SleepFor(kBetweenLooks);
-    TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(before.directory));
-    const bool asked = FileExists(StopPath(before.directory));
-    if (!state.lives()) return Ended(state);
-    // One that took it for a request of before was begun by somebody since; else it was about to begin.
-    if (!asked && state.starts > starts) return Ended(before);
-    starts = state.starts;
-    if (!asked) TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(before.directory), ""));
+    TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(directory));
+    if (!state.lives()) return Told(directory, state.HowText(), state.why);
+    // Only a start takes a request away, for one of before: itself about to begin, or begun since by
+    // somebody.
+    if (!FileExists(StopPath(directory))) {
+      TEMPER_ASSIGN_OR_RETURN(const std::vector<Json> journal, ReadJournal(directory));
+      if (const std::optional<Json> end = EndBehind(events, journal))
+        return Told(directory, GetString(*end, "how", "", "").value_or(""),
+                    GetString(*end, "why", "", "").value_or(""));
+      TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(directory), ""));
+    }
     TEMPER_RETURN_IF_ERROR(CheckStop());
-    const std::string at =
-        absl::StrCat(Printable(before.directory, 1000), ": asked to stop, and ", state.HowText(),
-                     absl::StrFormat("; last sign of life %.0f s ago", state.silent()));
+    const std::string at = absl::StrCat(Printable(directory, 1000), ": asked to stop, and ", state.HowText(),
+                                        absl::StrFormat("; last sign of life %.0f s ago", state.silent()));
     if (timeout > 0 && absl::Now() - began > absl::Seconds(timeout)) return absl::DeadlineExceededError(at);
     if (absl::Now() - told < kBetweenLines) continue;
     told = absl::Now();
@@ -81,8 +98,9 @@ absl::Status RunStop(const CommandLine& line) {
   if (state.how == RunState::kNever && !state.kept)
     return absl::NotFoundError(absl::StrCat(name, ": no run has begun there"));
   if (!state.lives()) return WriteOut(absl::StrCat(name, ": is not running: ", state.HowText(), "\n"));
+  TEMPER_ASSIGN_OR_RETURN(const std::vector<Json> journal, ReadJournal(rest[0]));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(StopPath(rest[0]), ""));
-  return Wait(state, options.timeout);
+  return Wait(rest[0], journal.size(), options.timeout);
 }
 
 std::string StopHelp() { return HelpOf<StopOptions>(); }

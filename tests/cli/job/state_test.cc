@@ -117,6 +117,30 @@ TEST_F(RunFolder, ThatDoesNotRunIsNotStopped) {
   EXPECT_FALSE(FileExists(StopPath(folder_.path())));
 }
 
+// A loop of the user's own, whose next start takes the request away.
+TEST(Stop, EndsOneStartAndNotTheNextOne) {
+  const Folder folder;
+  const std::string says =
+      R"(says() { echo "{\"event\":\"$1\",\"unix_seconds\":$(date +%s),$2}" >>journal.jsonl; }; )";
+  const Ended stopped = Shell(absl::StrCat(
+      "cd ", folder.path(), "; ", says, "export -f says; says start '\"ranks\":1'; ",
+      R"(flock . bash -c 'until [ -e stop ]; do sleep 0.02; done; says end "\"how\":\"stopped\",\"why\":\"saved\""; )",
+      R"(rm stop; sleep 1.5; says start "\"ranks\":1"; sleep 1.5; [ ! -e stop ] && echo goes on' & )",
+      "until [ -s journal.jsonl ] && ! flock -n . true; do sleep 0.02; done; timeout 60 $TEMPER stop .; ",
+      "echo code:$?; wait"));
+  EXPECT_EQ(stopped.out, ".: stopped: saved\ncode:0\ngoes on\n") << stopped.err;
+}
+
+// Its folder is somebody's, who has not said so yet.
+TEST_F(RunFolder, ThatHasFinishedAndIsStartedAgainIsStopped) {
+  Start(100);
+  Event("end", 50, R"(,"how":"finished","why":"")");
+  const Ended stopped = Shell(
+      absl::StrCat("cd ", folder_.path(), "; flock . bash -c 'until [ -e stop ]; do sleep 0.02; done' & ",
+                   "while flock -n . true; do sleep 0.02; done; $TEMPER status .; $TEMPER stop ."));
+  EXPECT_THAT(stopped.out, AllOf(HasSubstr("; its folder is in use\n"), HasSubstr("\n.: finished\n")));
+}
+
 TEST(Status, OfAFolderWithoutARunIsAnError) {
   const Folder folder;
   EXPECT_THAT(ErrorOf("status", {folder.path()}), HasSubstr("no run has begun there"));
