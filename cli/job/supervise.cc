@@ -12,13 +12,16 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "cli/job/child.h"
 #include "cli/job/kept_child.h"
+#include "cli/job/machines.h"
 #include "cli/line/options.h"
 #include "comm/watchdog.h"
 #include "core/files/disk.h"
@@ -34,7 +37,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kHosts[] = "{hosts}";
+constexpr char kHosts[] = "{hosts}", kOfSlurm[] = "slurm";
 constexpr absl::Duration kLeftOutFor = absl::Hours(1);  // by the next supervisor
 constexpr absl::Duration kBetweenChecks = absl::Milliseconds(500), kLongestPause = absl::Minutes(1);
 
@@ -82,7 +85,8 @@ struct SuperviseOptions {
             Between(0.0, 60.0));
     v.Field("hosts", hosts,
             "HOST,HOST,..: machines to start on. {hosts} in a word of the command becomes those of `nodes` "
-            "that are not known as bad, in this order; HOST:SLOTS keeps its slots.");
+            "that are not known as bad, in this order; HOST:SLOTS keeps its slots. slurm: those that this "
+            "job has when a start begins.");
     v.Field("nodes", nodes, "How many of them; 0: all.", Between(0, 100'000));
   }
 };
@@ -126,10 +130,16 @@ size_t SignsOf(const std::vector<std::string>& paths) {
   return all;
 }
 
-std::string HostOf(const std::string& with_slots) { return with_slots.substr(0, with_slots.find(':')); }
-
-bool SameHost(const std::string& a, const std::string& b) {
-  return a == b || absl::StartsWith(a, b + ".") || absl::StartsWith(b, a + ".");
+// The machines that this Slurm job has now: one that went down is none of them any more.
+absl::StatusOr<std::vector<std::string>> MachinesOfTheJob() {
+  const char* const job = std::getenv("SLURM_JOB_ID");
+  if (job == nullptr)
+    return absl::FailedPreconditionError("--hosts=slurm: this is no job of Slurm's: SLURM_JOB_ID is not set");
+  TEMPER_ASSIGN_OR_RETURN(const std::string list,
+                          OutputOf({"squeue", "--noheader", "--format=%N", absl::StrCat("--jobs=", job)}));
+  TEMPER_ASSIGN_OR_RETURN(const std::string names, OutputOf({"scontrol", "show", "hostnames",
+                                                             std::string(absl::StripAsciiWhitespace(list))}));
+  return absl::StrSplit(names, '\n', absl::SkipWhitespace());
 }
 
 class Supervisor {
@@ -138,19 +148,20 @@ class Supervisor {
       : options_(std::move(options)),
         run_(options_.run_dir),
         command_(std::move(command)),
-        supervision_(run_) {
-    if (!options_.hosts.empty()) hosts_ = absl::StrSplit(options_.hosts, ',', absl::SkipEmpty());
-  }
+        machines_(absl::StrSplit(options_.hosts == kOfSlurm ? "" : options_.hosts, ',', absl::SkipEmpty()),
+                  static_cast<size_t>(options_.nodes)),
+        supervision_(run_) {}
 
   absl::Status Run() {
     KeepSignalsAndOrphans();
-    // A job that Slurm has queued again keeps a request, and its former ranks may still be there.
+    // A job that Slurm has queued again keeps a request to it, and its former ranks may still be there.
     const bool again = std::getenv("SLURM_RESTART_COUNT") != nullptr;
     supervision_.Hold();
     if (!again && !supervision_.held() && IsSupervised(run_))
       return absl::FailedPreconditionError(absl::StrCat("another `temper supervise` stands over ", run_,
                                                         ": end it with `temper stop ", run_, "`"));
-    if (!again) TheDisk().RemoveFile(StopPath(run_));  // of before
+    if (!again || !HasHadTheRun()) TheDisk().RemoveFile(StopPath(run_));  // of before
+    TEMPER_RETURN_IF_ERROR(FindMachines());
     RememberBad();
     const absl::Duration launcher =
         std::max(absl::Seconds(options_.launcher_seconds), absl::Milliseconds(1));  // 0 would be without end
@@ -177,8 +188,9 @@ class Supervisor {
       if (!Pause(vain)) return absl::CancelledError("stopped on request between two starts");
       TEMPER_RETURN_IF_ERROR(NoteInJournal(code, why));
       if (Asked()) return absl::CancelledError("stopped on request between two starts");
+      TEMPER_RETURN_IF_ERROR(FindMachines());
       LogWarning("supervise: the command ended with ", code, " after ", took, " s", why.empty() ? "" : ": ",
-                 why, "; it is started again", bad_.empty() ? "" : ", without ", absl::StrJoin(bad_, ", "));
+                 why, "; it is started again", Without());
     }
   }
 
@@ -188,19 +200,23 @@ class Supervisor {
     TEMPER_ASSIGN_OR_RETURN(KeptChild child, KeptChild::Start(Command()));
     size_t signs = SignsOf(SignsOfLife(run_, start_before_));
     begun_ = false;
-    absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration();
-    absl::Time looked = absl::Now(), asked_at = absl::InfiniteFuture();
+    absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration(), unheard = found_for;
+    absl::Time looked = absl::Now(), told_at = absl::InfiniteFuture();
+    // mpirun and srun hand the signal on, and do not end the ranks themselves.
+    const auto hand_on = [&] {
+      LogInfo("supervise: asked to stop");
+      asked_ = true;
+      child.Signal(SIGUSR1);
+      told_at = absl::Now();
+    };
     for (;;) {
       const KeptChild::Event event = child.Wait(kBetweenChecks);
       supervision_.Hold();  // the first start makes the folder
+      if (event.asked && told_at == absl::InfiniteFuture()) hand_on();
       if (event.code) {
-        if (event.asked && !std::exchange(asked_, true)) {
-          child.Signal(SIGUSR1);
-          asked_at = absl::Now();
-        }
         // A shell around the launcher ends by the signal, and what it started saves.
-        while (asked_ && KeptChild::AnyLeft() &&
-               absl::Now() - asked_at < absl::Seconds(options_.stop_seconds))
+        while (KeptChild::AnyLeft() && absl::Now() - told_at < absl::Seconds(options_.stop_seconds) &&
+               told_at != absl::InfiniteFuture())
           child.Wait(kBetweenChecks);
         return *event.code;
       }
@@ -208,14 +224,10 @@ class Supervisor {
       // Time for which this process was stopped is nobody's silence.
       const absl::Duration passed = std::clamp(now - looked, absl::ZeroDuration(), 4 * kBetweenChecks);
       looked = now;
-      if (event.asked && !std::exchange(asked_, true)) {
-        LogInfo("supervise: asked to stop");
-        child.Signal(SIGUSR1);  // mpirun and srun hand it on, and do not end the ranks themselves
-        asked_at = now;
-      }
-      // Ranks look for the request themselves once they have begun.
-      if (!begun_ && !asked_ && Asked()) asked_at = now;
-      if (now - asked_at > absl::Seconds(options_.stop_seconds)) return Kill("they were asked to stop");
+      // Ranks that have begun look for a request in the folder themselves, and take the time that they need.
+      unheard = !begun_ && Asked() ? unheard + passed : absl::ZeroDuration();
+      if (std::max(unheard, now - told_at) > absl::Seconds(options_.stop_seconds))
+        return Kill("they were asked to stop");
       found_for = Found() ? found_for + passed : absl::ZeroDuration();
       if (found_for > absl::Seconds(options_.launcher_seconds)) return Kill("their watchdog ended them");
       const std::string start = NewestStart();
@@ -236,17 +248,45 @@ class Supervisor {
     return asked_ ? kStoppedExit : 128 + SIGKILL;
   }
 
-  // Of the hosts.
-  size_t Needed() const {
-    const auto nodes = static_cast<size_t>(options_.nodes);
-    return nodes > 0 ? std::min(nodes, hosts_.size()) : hosts_.size();
+  // Where they are Slurm's, before each start.
+  absl::Status FindMachines() {
+    if (options_.hosts != kOfSlurm) return absl::OkStatus();
+    absl::StatusOr<std::vector<std::string>> hosts = MachinesOfTheJob();
+    if (!hosts.ok() && machines_.Chosen().empty()) return hosts.status();
+    if (!hosts.ok()) {  // its controller is away: as before
+      LogWarning("supervise: ", hosts.status().message());
+      return absl::OkStatus();
+    }
+    if (static_cast<int64_t>(hosts->size()) < options_.nodes)
+      return absl::UnavailableError(absl::StrCat("the job has ", hosts->size(), " machines left, of ",
+                                                 options_.nodes, " that are needed: not started again"));
+    machines_.Become(*std::move(hosts));
+    return absl::OkStatus();
   }
 
   std::vector<std::string> Command() const {
-    const std::string hosts = absl::StrJoin(GoodHosts(hosts_, bad_, Needed()), ",");
+    const std::string hosts = absl::StrJoin(machines_.Chosen(), ",");
     std::vector<std::string> command;
     for (const std::string& word : command_) command.push_back(absl::StrReplaceAll(word, {{kHosts, hosts}}));
     return command;
+  }
+
+  std::string Without() const {
+    const std::vector<std::string> out = machines_.LeftOut();
+    return out.empty() ? "" : absl::StrCat(", without ", absl::StrJoin(out, ", "));
+  }
+
+  // Whether this job of Slurm's was launched with the run, or has begun it before: else a machine failed
+  // first.
+  bool HasHadTheRun() const {
+    const char* const job = std::getenv("SLURM_JOB_ID");
+    const auto is_it = [&](const Json& json) {
+      return job == nullptr || GetString(json, "job", "", "").value_or("") == job;
+    };
+    const auto launched = ReadFile(LaunchedPath(run_), 1 << 20);
+    if (launched.ok() && is_it(ParseJson(*launched, "").value_or(Json::object()))) return true;
+    const std::vector<Json> journal = ReadJournal(run_).value_or(std::vector<Json>());
+    return std::any_of(journal.begin(), journal.end(), is_it);
   }
 
   // Whether somebody has asked to stop, by a signal or in the folder; that lasts.
@@ -281,45 +321,22 @@ class Supervisor {
     if (absl::Now() - absl::FromUnixMillis(static_cast<int64_t>(at * 1e3)) > kLeftOutFor ||
         without == nullptr || !without->is_array())
       return;
-    for (const std::string& host : hosts_)
-      if (std::find(without->begin(), without->end(), HostOf(host)) != without->end()) LeaveOut(HostOf(host));
-    if (!bad_.empty()) LogInfo("supervise: starts without ", absl::StrJoin(bad_, ", "), ", as lately");
+    std::vector<std::string> names;
+    for (auto name = without->rbegin(); name != without->rend(); ++name)
+      if (name->is_string()) names.push_back(name->get<std::string>());
+    machines_.Blame(names);
+    if (const std::string out = Without(); !out.empty()) LogInfo("supervise: starts", out, ", as lately");
   }
 
-  // The machine that the ranks named is left out from now on; of several that wait for each other the first.
-  // Where a start does not even begin, the next of those is in its place, or one of all that it was on, first
-  // what had been left out before: which of them nobody has reached is not known. Returns the ranks' words.
+  // What the last start tells of its machines; returns its ranks' words of the one that they found lost.
   std::string NoteBad() {
-    if (begun_) tried_again_.clear();
+    if (begun_) machines_.Began();
     if (const auto found = Found()) {
-      suspects_.clear();
-      for (const std::string& named : found->hosts)
-        for (const std::string& host : hosts_)
-          if (SameHost(HostOf(host), named)) suspects_.push_back(HostOf(host));
-      if (!suspects_.empty()) LeaveOut(suspects_[0]);
+      machines_.Blame(found->hosts);
       return found->text;
     }
-    if (begun_ || hosts_.size() <= Needed()) return "";
-    if (suspects_.size() > 1) {
-      std::rotate(suspects_.begin(), suspects_.begin() + 1, suspects_.end());
-      bad_.erase(std::remove(bad_.begin(), bad_.end(), suspects_.back()), bad_.end());
-    } else {
-      suspects_.clear();
-      for (const std::string& host : GoodHosts(hosts_, bad_, Needed())) suspects_.push_back(HostOf(host));
-      std::stable_partition(suspects_.begin(), suspects_.end(), [&](const std::string& host) {
-        return std::find(tried_again_.begin(), tried_again_.end(), host) != tried_again_.end();
-      });
-    }
-    LeaveOut(suspects_[0]);
+    if (!begun_) machines_.BlameOne();
     return "";
-  }
-
-  // Not all may be bad: those that were named first get another chance.
-  void LeaveOut(const std::string& host) {
-    bad_.erase(std::remove(bad_.begin(), bad_.end(), host), bad_.end());
-    bad_.push_back(host);
-    for (; !bad_.empty() && bad_.size() + Needed() > hosts_.size(); bad_.erase(bad_.begin()))
-      tried_again_.push_back(bad_[0]);
   }
 
   // Whether the last start left the word that it ended on request, by a signal of Slurm's to the ranks. A
@@ -365,7 +382,8 @@ class Supervisor {
     TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RunLock> lock,
                             FolderIsFree(absl::Minutes(options_.start_minutes)));
     if (lock == nullptr) return absl::OkStatus();
-    const absl::Status noted = NoteRestart(run_, {{"code", code}, {"why", why}, {"without", bad_}});
+    const absl::Status noted =
+        NoteRestart(run_, {{"code", code}, {"why", why}, {"without", machines_.LeftOut()}});
     if (!noted.ok()) LogWarning("supervise: ", noted.message());
     return absl::OkStatus();
   }
@@ -373,9 +391,7 @@ class Supervisor {
   const SuperviseOptions options_;
   const std::string run_;
   const std::vector<std::string> command_;
-  std::vector<std::string> hosts_, bad_;  // bad_: the latest last
-  std::vector<std::string> tried_again_;  // that had been left out, and are not known to work
-  std::vector<std::string> suspects_;     // of whom one is bad, by what the ranks saw; the first is left out
+  Machines machines_;
   Supervision supervision_;
   std::string start_before_, start_;  // the journal's newest before this start, and now
   size_t journal_signs_ = 0;
@@ -384,23 +400,6 @@ class Supervisor {
 };
 
 }  // namespace
-
-std::vector<std::string> GoodHosts(const std::vector<std::string>& hosts, const std::vector<std::string>& bad,
-                                   size_t count) {
-  const auto take = [&](size_t from) {
-    std::vector<std::string> good;
-    for (const std::string& host : hosts)
-      if (good.size() < count &&
-          std::find(bad.begin() + static_cast<int64_t>(from), bad.end(), HostOf(host)) == bad.end())
-        good.push_back(host);
-    return good;
-  };
-  for (size_t back = 0; back <= bad.size(); ++back) {
-    std::vector<std::string> good = take(back);
-    if (good.size() >= std::min(count, hosts.size())) return good;
-  }
-  return take(bad.size());
-}
 
 absl::Status RunSupervise(const CommandLine& line) {
   SuperviseOptions options;

@@ -9,20 +9,8 @@ namespace temper {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-TEST(GoodHosts, AreTheFirstThatAreNotKnownAsBad) {
-  const std::vector<std::string> hosts = {"a:2", "b:2", "c:2", "d:2"};
-  EXPECT_THAT(GoodHosts(hosts, {}, 2), ElementsAre("a:2", "b:2"));
-  EXPECT_THAT(GoodHosts(hosts, {"a"}, 2), ElementsAre("b:2", "c:2"));
-  EXPECT_THAT(GoodHosts(hosts, {"c", "a"}, 2), ElementsAre("b:2", "d:2"));
-  // Too few: who was named first is tried again.
-  EXPECT_THAT(GoodHosts(hosts, {"c", "a"}, 3), ElementsAre("b:2", "c:2", "d:2"));
-  EXPECT_THAT(GoodHosts(hosts, {"c", "a"}, 4), ElementsAre("a:2", "b:2", "c:2", "d:2"));
-  EXPECT_TRUE(GoodHosts({}, {}, 0).empty());
-}
 
 // Commands in place of a run; what they leave is what a run would.
 class Supervised : public ::testing::Test {
@@ -107,6 +95,44 @@ TEST_F(Supervised, LeavesOutAgainWhatHadAnotherChanceWhereAStartDoesNotBegin) {
                   "--pause-seconds 0.1 --start-minutes 0.02 --failures 9 --hosts a,b,c,d --nodes 3"),
               AllOf(HasSubstr("hosts1:a,b,c"), HasSubstr("hosts2:a,c,d"), HasSubstr("hosts3:a,b,d"),
                     HasSubstr("hosts4:a,c,d"), HasSubstr("code:0")));
+}
+
+TEST_F(Supervised, StartsOnTheMachinesThatItsSlurmJobHas) {
+  folder_.Write("squeue", "#!/bin/bash\ncat $(dirname $0)/has\n");
+  folder_.Write("scontrol", "#!/bin/bash\n[ $3 = 'n[1-3]' ] && seq -f n%g 3 || echo $3 | tr , '\\n'\n");
+  const std::string slurm = absl::StrCat("cd ", folder_.path(), "; chmod +x s*; echo 'n[1-3]' >has; ",
+                                         "export PATH=$PWD:$PATH SLURM_JOB_ID=7; ");
+  const auto supervise = [&](const std::string& does) {
+    return Shell(absl::StrCat(slurm,
+                              "$TEMPER supervise --run-dir run --hosts slurm --nodes 2 --pause-seconds 0.1 "
+                              "-- bash -c 'echo ",
+                              "on:{hosts}; ", does, "' 2>&1; echo code:$?"))
+        .out;
+  };
+  EXPECT_THAT(supervise("[ -e run ] || { mkdir run; echo n2,n3 >has; exit 1; }"),
+              AllOf(HasSubstr("on:n1,n2\n"), HasSubstr("started again\n"), HasSubstr("on:n2,n3\ncode:0\n")));
+  EXPECT_THAT(supervise("echo n3 >has; exit 1"),
+              AllOf(HasSubstr("on:n1,n2\n"), HasSubstr("the job has 1 machines left, of 2 that are needed"),
+                    HasSubstr("code:1\n")));
+}
+
+TEST_F(Supervised, KeepsARequestOfItsJobOfSlurmAlone) {
+  for (const std::string job : {"7", "8"}) {
+    const std::string out =
+        Shell(absl::StrCat("run=", run_, "; mkdir -p $run; echo '{\"job\":\"7\"}' >$run/launched.json; ",
+                           "touch $run/stop; SLURM_RESTART_COUNT=1 SLURM_JOB_ID=", job,
+                           " $TEMPER supervise --run-dir $run -- true 2>&1; echo code:$?"))
+            .out;
+    EXPECT_THAT(out, HasSubstr(job == "7" ? "code:75\n" : "code:0\n"));
+  }
+}
+
+// As an update takes; one that has not begun is killed.
+TEST_F(Supervised, LetsRanksThatHaveBegunTakeTheTimeThatAStopNeeds) {
+  const std::string hears = absl::StrCat("touch $run/stop; sleep 1; ", Begins("s"), "sleep 2; exit 75");
+  EXPECT_THAT(Run(hears, "--stop-seconds 2"), AllOf(HasSubstr("code:75"), Not(HasSubstr("it is killed"))));
+  EXPECT_THAT(Run("touch $run/stop; sleep 60", "--stop-seconds 0.5"),
+              AllOf(HasSubstr("code:75"), HasSubstr("it is killed")));
 }
 
 TEST_F(Supervised, LeavesOutWhatWasLeftOutLately) {

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace temper {
+
+// The machines that a run may be started on, of which it needs some: those that were blamed last are left
+// out, as many as there are beside the needed ones.
+class Machines {
+ public:
+  Machines() = default;
+  // `hosts`: HOST or HOST:SLOTS; `needed`: 0, or more than there are: all.
+  Machines(std::vector<std::string> hosts, size_t needed) : hosts_(std::move(hosts)), needed_(needed) {}
+
+  // Other machines than before; what those of the same names were blamed for stays.
+  void Become(std::vector<std::string> hosts) { hosts_ = std::move(hosts); }
+  // The next start is on these, in the order in which they were given.
+  std::vector<std::string> Chosen() const;
+  // Those that were blamed and are not among them, without slots, the latest last.
+  std::vector<std::string> LeftOut() const;
+
+  // The start on the chosen ones has begun: all of them can be reached.
+  void Began();
+  // They were named as bad, the likeliest first; a name with or without its domain.
+  void Blame(const std::vector<std::string>& names);
+  // The start on the chosen ones has not begun, and nobody knows why: one of them is blamed, which had been
+  // blamed before if there is such a one, and none twice before each of them has been.
+  void BlameOne();
+
+ private:
+  void LeaveOut(const std::string& name);
+
+  std::vector<std::string> hosts_;
+  size_t needed_ = 0;
+  std::vector<std::string> blamed_;     // and not known to work since; without slots, the latest last
+  std::vector<std::string> in_series_;  // of starts that did not begin: blamed for one of them
+};
+
+}  // namespace temper
