@@ -110,10 +110,12 @@ absl::Status Submit(const Job& job, bool shared) {
   const std::string id = lines.empty() ? "" : lines.back().substr(0, lines.back().find(';'));
   const Json json = {{"job", id}, {"nodes", job.cluster.nodes}};
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(LaunchedPath(job.run_directory), DumpJson(json) + "\n"));
+  const std::string spare =
+      job.cluster.spare_nodes > 0 ? absl::StrCat(" and ", job.cluster.spare_nodes, " to spare") : "";
   return WriteOut(absl::StrCat("job ", id, ": ", job.cluster.nodes * job.cluster.ranks_per_node, " ranks on ",
-                               job.cluster.nodes, " nodes, output in ", job.run_directory, "/launch-", id,
-                               ".out\ntemper status ", ShellWord(job.run_directory), "\ntemper stop ",
-                               ShellWord(job.run_directory), "\n"));
+                               job.cluster.nodes, " nodes", spare, ", output in ", job.run_directory,
+                               "/launch-", id, ".out\ntemper status ", ShellWord(job.run_directory),
+                               "\ntemper stop ", ShellWord(job.run_directory), "\n"));
 }
 
 }  // namespace

@@ -70,7 +70,7 @@ std::string Surroundings(const Job& job) {
 std::string Options(const Job& job) {
   const ClusterConfig& c = job.cluster;
   std::vector<std::string> options = {absl::StrCat("--job-name=", LastPart(job.run_directory)),
-                                      absl::StrCat("--nodes=", c.nodes),
+                                      absl::StrCat("--nodes=", c.nodes + c.spare_nodes),
                                       absl::StrCat("--ntasks-per-node=", c.ranks_per_node)};
   const auto say = [&](const char* option, const std::string& value) {
     if (!value.empty()) options.push_back(absl::StrCat(option, value));
@@ -87,7 +87,8 @@ std::string Options(const Job& job) {
   say("--chdir=", job.run_directory);
   say("--output=", "launch-%j.out");  // in that folder: in a path sbatch takes % and \\ for its own
   for (const char* option : {"--open-mode=append", "--requeue"}) options.push_back(option);
-  say("--signal=TERM@", absl::StrCat(c.stop_seconds));  // to the ranks, which end with 75
+  if (c.spare_nodes > 0) options.push_back("--no-kill");  // one that goes down does not end the job
+  say("--signal=TERM@", absl::StrCat(c.stop_seconds));    // to the ranks, which end with 75
   options.insert(options.end(), c.sbatch.begin(), c.sbatch.end());
   std::string text;
   for (const std::string& option : options) absl::StrAppend(&text, "#SBATCH ", SbatchWord(option), "\n");
@@ -99,7 +100,7 @@ std::vector<std::string> Supervised(const Job& job, std::vector<std::string> sta
                                     const std::vector<std::string>& hosts) {
   std::vector<std::string> words = {job.command[0], "supervise", "--run-dir", job.run_directory,
                                     absl::StrCat("--failures=", std::max<int64_t>(1, job.cluster.failures))};
-  if (hosts.size() > 1) {
+  if (!hosts.empty()) {
     words.push_back(absl::StrCat("--hosts=", absl::StrJoin(hosts, ",")));
     words.push_back(absl::StrCat("--nodes=", job.cluster.nodes));
   }
@@ -118,7 +119,7 @@ failures=0
 case $failures in ''|*[!0-9]*) failures=0 ;; esac
 # A job that Slurm starts again does not undo `temper stop`.
 if [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ]; then failures=0; elif [ -e "$run/stop" ]; then exit 75; fi
-echo "$failures" > "$count"
+echo "$failures" 1<> "$count"  # in place: on a full disk too
 
 )";
 constexpr char kAfter[] = R"(code=$?
@@ -128,7 +129,10 @@ case $code in 0|2) exit $code ;; esac
 if [ -e "$run/stop" ]; then exit $code; fi
 new=$(find "$run" -newer "$count" \( -name '*.records' -o -name state.json -o -name stage.json \) -print -quit)
 if [ -n "$new" ]; then failures=0; else failures=$((failures + 1)); fi
-echo "$failures" > "$count"
+if ! echo "$failures" 1<> "$count"; then
+  echo "launch: ended with $code; not queued again, since nobody would count how often" >&2
+  exit $code
+fi
 if [ "$failures" -ge "$limit" ]; then
   echo "launch: ended with $code, and $failures starts in a row left nothing new: not queued again" >&2
   exit $code
@@ -177,10 +181,18 @@ absl::StatusOr<std::string> SlurmScript(const Job& job) {
     srun.push_back(absl::StrCat("--cpus-per-task=", c.cpus_per_rank));
     srun.push_back("--cpu-bind=cores");
   }
+  std::vector<std::string> machines;
+  if (c.spare_nodes > 0) {
+    machines = {"slurm"};
+    srun.push_back(absl::StrCat("--nodes=", c.nodes));
+    srun.push_back(absl::StrCat("--ntasks=", c.nodes * c.ranks_per_node));
+    srun.push_back("--nodelist={hosts}");
+    srun.push_back("--overlap");  // a step that a dead machine belongs to ends late
+  }
   srun.insert(srun.end(), c.srun.begin(), c.srun.end());
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`; submitted anew by each launch.\n",
                       Options(job), "\nrun=", ShellWord(job.run_directory), "\nlimit=", c.failures, "\n",
-                      Surroundings(job), kBefore, Words(Supervised(job, srun, {})), " \\\n  ",
+                      Surroundings(job), kBefore, Words(Supervised(job, srun, machines)), " \\\n  ",
                       Words(job.command), "\n", kAfter);
 }
 
@@ -192,6 +204,9 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
   if (static_cast<int64_t>(hosts.size()) < c.nodes)
     return absl::InvalidArgumentError(absl::StrCat("nodes: ", c.nodes, " are asked for, and `hosts` names ",
                                                    c.hosts.size(), ": name more, or start with Slurm"));
+  if (c.spare_nodes > 0)
+    return absl::InvalidArgumentError(absl::StrCat("spare_nodes: ", c.spare_nodes,
+                                                   ": under mpirun `hosts` names more than `nodes` instead"));
   for (std::string& host : hosts) absl::StrAppend(&host, ":", c.ranks_per_node);
   std::string place = absl::StrCat("ppr:", c.ranks_per_node, ":node");
   if (c.cpus_per_rank > 0) absl::StrAppend(&place, ":PE=", c.cpus_per_rank);
@@ -210,7 +225,8 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
   }
   mpirun.insert(mpirun.end(), c.mpirun.begin(), c.mpirun.end());
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`.\n", Surroundings(job), "exec ",
-                      Words(Supervised(job, mpirun, hosts)), " \\\n  ", Words(job.command), "\n");
+                      Words(Supervised(job, mpirun, hosts.size() > 1 ? hosts : std::vector<std::string>())),
+                      " \\\n  ", Words(job.command), "\n");
 }
 
 }  // namespace temper

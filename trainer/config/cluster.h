@@ -16,6 +16,7 @@ enum class Starter { kAuto, kSlurm, kMpirun };
 struct ClusterConfig {
   Starter starter = Starter::kAuto;
   int64_t nodes = 1;
+  int64_t spare_nodes = 0;
   int64_t ranks_per_node = 1;
   int64_t cpus_per_rank = 0;
   std::string device = "cpu";
@@ -37,6 +38,10 @@ struct ClusterConfig {
         {{"auto", Starter::kAuto}, {"slurm", Starter::kSlurm}, {"mpirun", Starter::kMpirun}},
         "What starts the ranks. auto: mpirun where `hosts` are named or there is no sbatch, else Slurm.");
     v.Field("nodes", nodes, "Machines of a run, unless `launch --nodes` says.", Between(1, 100'000));
+    v.Field("spare_nodes", spare_nodes,
+            "Slurm: machines that are asked for beside those. Ranks are started again without one that turns "
+            "out bad or goes down, in the same job. Under mpirun `hosts` has them.",
+            Between(0, 1000));
     v.Field("ranks_per_node", ranks_per_node, "Ranks on each; with GPUs one for each.", Between(1, 1024));
     v.Field(
         "cpus_per_rank", cpus_per_rank,

@@ -61,6 +61,19 @@ TEST(SlurmScript, AsksForRanksGpusCoresAndTime) {
                        "--mpi=pmix --cpus-per-task=12 --cpu-bind=cores --label \\"));
 }
 
+TEST(SlurmScript, WithSpareMachinesStartsOnSomeOfThoseItAsksFor) {
+  Job job = SmallJob();
+  job.cluster.spare_nodes = 1;
+  const std::vector<std::string> lines = LinesOf(SlurmScript(job));
+  EXPECT_THAT(lines, AllOf(Contains("#SBATCH --nodes=3"), Contains("#SBATCH --no-kill")));
+  EXPECT_THAT(
+      lines,
+      Contains("temper supervise --run-dir /runs/zero --failures=3 --hosts=slurm --nodes=2 -- srun "
+               "--kill-on-bad-exit=1 --mpi=pmix --nodes=2 --ntasks=16 '--nodelist={hosts}' --overlap \\"));
+  job.cluster.hosts = {"a", "b"};
+  EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("`hosts` names more than `nodes` instead"));
+}
+
 TEST(SlurmScript, AsksForGpusTheWayTheClusterWants) {
   Job job = SmallJob();
   EXPECT_THAT(*SlurmScript(job), Not(AnyOf(HasSubstr("--gres"), HasSubstr("--gpus"))));
@@ -190,6 +203,8 @@ TEST_F(Ending, WithNothingNewIsQueuedAgainOnlySoOften) {
   EXPECT_THAT(Start(1),
               AllOf(HasSubstr("left nothing new"), HasSubstr("code:1"), Not(HasSubstr("scontrol"))));
   EXPECT_THAT(Start(1, "", /*restarts=*/0), HasSubstr("scontrol:requeue"));  // a launch counts anew
+  EXPECT_THAT(Start(1, "rm launch-failures; mkdir launch-failures"),
+              AllOf(HasSubstr("nobody would count"), HasSubstr("code:1"), Not(HasSubstr("scontrol"))));
 }
 
 TEST(MpirunScript, PlacesRanksOnTheFirstHosts) {
