@@ -69,6 +69,7 @@ std::string SightingText(const Sighting& s) {
                    {"bytes", s.state.bytes},
                    {"waits_for", s.state.waits_for},
                    {"unheard", RangesText(s.unheard)},
+                   {"over", s.over},
                    {"waited_ms", absl::ToInt64Milliseconds(s.state.waited)}});
 }
 
@@ -93,6 +94,7 @@ absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string&
   s.state.silence = absl::Milliseconds(silence);
   s.state.waits_for = static_cast<int>(waits_for);
   s.state.waited = absl::Milliseconds(waited);
+  TEMPER_ASSIGN_OR_RETURN(s.over, GetBool(json, "over", name));
   TEMPER_ASSIGN_OR_RETURN(const std::string unheard, GetString(json, "unheard", name));
   TEMPER_ASSIGN_OR_RETURN(s.unheard, ParseRanges(unheard, name));
   return s;
@@ -204,12 +206,16 @@ std::string Lookout::Waiting(int rank) const {
 }
 
 Finding Lookout::Found(int rank, const std::string& text) const {
-  return {rank, {ranks_[rank].seen.host}, absl::StrCat(Name(rank), text)};
+  return {rank, {ranks_[rank].seen.host}, absl::StrCat(Name(rank), text), ranks_[rank].died};
 }
 
 std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
   const int size = static_cast<int>(ranks_.size());
   for (int r = 0; r < size; ++r) {
+    if (ranks_[r].died)
+      return Found(r, absl::StrCat(" has ended without a word: it was killed, for lack of memory perhaps, or "
+                                   "its machine is gone; last seen: ",
+                                   At(r), Waiting(r)));
     if (!ranks_[r].expected || ranks_[r].quiet <= deadline) continue;
     if (r == rank_)
       return Found(r, absl::StrCat(" could not write in the run's folder for ", Seconds(ranks_[r].quiet)));

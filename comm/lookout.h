@@ -22,6 +22,7 @@ struct Sighting {
   // Ranks of which nothing has come over the network while this one has waited in vain, for most of the
   // deadline, in rising order. Who waits tells all others so several times in a deadline.
   std::vector<int> unheard;
+  bool over = false;  // it has come to its end, and says so before its process does
 };
 std::string SightingText(const Sighting& sighting);  // a line of JSON
 absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string& name);
@@ -31,6 +32,7 @@ struct Finding {
   int rank = 0;
   std::vector<std::string> hosts;  // its machine; of ranks that wait for each other all of theirs
   std::string text;                // "rank 1 (n2, process 4711) ..", one line
+  bool died = false;               // its process has, and its machine may be well
 };
 
 // Judges the ranks of a run by what one of them sees of the others: by changes alone, never by another
@@ -43,13 +45,15 @@ class Lookout {
   void See(const Sighting& sighting);
   // From now on the rank is to be seen: one that never is, is lost.
   void Expect(int rank) { ranks_[rank].expected = true; }
+  // Its process has ended before it said so.
+  void Died(int rank) { ranks_[rank].died = true; }
   // The watcher was awake for so long since it last looked.
   void Pass(absl::Duration passed);
 
-  // Somebody whose process shows no sign for longer than the deadline; else one that stands still for longer,
-  // and what it announced besides, while another waits for it, at the end of a chain of such; else, of ranks
-  // that wait for each other, those of which most others that wait hear nothing over the network, or, some
-  // seconds later, all of them where that tells nobody.
+  // Somebody whose process has died, or shows no sign for longer than the deadline; else one that stands
+  // still for longer, and what it announced besides, while another waits for it, at the end of a chain of
+  // such; else, of ranks that wait for each other, those of which most others that wait hear nothing over the
+  // network, or, some seconds later, all of them where that tells nobody.
   std::optional<Finding> Judge(absl::Duration deadline) const;
 
   // The rank that the others waited for longest in the last minute, and which part of that time, of 1.
@@ -64,7 +68,7 @@ class Lookout {
 
  private:
   struct Watched {
-    bool expected = false;
+    bool expected = false, died = false;
     Sighting seen;
     absl::Duration quiet = absl::ZeroDuration();  // since its process gave a sign
     absl::Duration still = absl::ZeroDuration();  // since its main thread did

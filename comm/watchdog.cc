@@ -24,6 +24,7 @@ namespace {
 constexpr int kExit = 75;  // the same command goes on
 constexpr size_t kSteps = 32;
 constexpr size_t kSightingBytes = 768;
+constexpr mode_t kMode = 0600;
 constexpr double kSlow = 0.5;  // of a minute that the others waited for one
 // Of the deadline; a rank that waits is heard of after a quarter of one, or 30 s (communicator.cc).
 constexpr double kUnheard = 0.6;
@@ -41,15 +42,16 @@ std::string FoundPath(const std::string& folder) { return folder + "/found.json"
 std::string SeenPath(const std::string& folder) { return folder + "/seen.json"; }
 
 absl::Duration BetweenLooks(absl::Duration deadline) {
-  return std::clamp(deadline / 16, absl::Milliseconds(50), absl::Seconds(3));
+  return std::clamp(deadline / 16, absl::Milliseconds(50), absl::Seconds(2));
 }
 
 // In place: one size, unless there is very much to say, so that a file is whole whenever it is read; of signs
 // of life none has to last.
-bool Overwrite(const std::string& path, std::string text) {
+bool Overwrite(const std::string& path, std::string text, bool make) {
   text.resize(std::max(text.size(), kSightingBytes - 1), ' ');
   text += '\n';
-  const int file = TheDisk().Open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+  constexpr int kFlags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const int file = TheDisk().Open(path, kFlags | O_WRONLY | (make ? O_CREAT : 0), kMode);
   if (file < 0) return false;
   const ssize_t size = static_cast<ssize_t>(text.size());
   const bool written = TheDisk().WriteAt(file, text, 0) == size && TheDisk().Cut(file, size) == 0;
@@ -66,6 +68,7 @@ Watchdog::Watchdog(const Pulse* pulse, Options options)
       lookout_(options_.rank, options_.size),
       heard_(static_cast<size_t>(options_.size)),
       silent_(static_cast<size_t>(options_.size)),
+      holds_(static_cast<size_t>(options_.size), false),
       warned_(static_cast<size_t>(options_.size), false),
       last_step_(absl::InfinitePast()) {
   mine_.start = options_.start;
@@ -90,6 +93,8 @@ Watchdog::~Watchdog() {
     changed_.SignalAll();
   }
   thread_.join();
+  mine_.over = true;
+  Say();
 }
 
 void Watchdog::Step() {
@@ -148,9 +153,8 @@ void Watchdog::Watch() {
         WriteSeen();
         wrote = now;
       }
-    } else if (OthersHaveFound()) {
-      return;
     }
+    if (OthersHaveFound()) return;  // and have ended themselves, without a word
     const absl::Duration late = options_.rank > 1 ? kAfterTheFirst : absl::ZeroDuration();
     if (const auto finding = lookout_.Judge(deadline() + late)) return Found(*finding);
   }
@@ -170,18 +174,43 @@ void Watchdog::Publish(absl::Duration passed) {
       mine_.unheard.push_back(static_cast<int>(r));
   }
   heard_ = std::move(heard);
-  if (Overwrite(PulsePath(options_.folder, options_.rank), SightingText(mine_))) lookout_.See(mine_);
+  if (Say()) lookout_.See(mine_);
+}
+
+// Into the file that it made when it took it, and no other: the folder of a start is removed at its end.
+bool Watchdog::Say() {
+  const std::string path = PulsePath(options_.folder, options_.rank);
+  if (held_ == nullptr) held_ = HeldFile::Take(path, kMode);
+  return Overwrite(path, SightingText(mine_), /*make=*/false);
+}
+
+void Watchdog::LookAround() {
+  for (int r = 0; r < (options_.rank == 0 ? options_.size : 1); ++r)
+    if (r != options_.rank) LookAt(r);
+}
+
+void Watchdog::LookAt(int rank) {
+  const auto r = static_cast<size_t>(rank);
+  const int64_t beats = lookout_.of(rank).beats;
+  const std::optional<Sighting> seen = SightingOf(rank);
+  if (seen) lookout_.See(*seen);
+  const bool lives = seen && seen->beats != beats;
+  if (options_.rank > 1 || (lives && holds_[r])) return;
+  if (IsLocked(PulsePath(options_.folder, rank))) {
+    holds_[r] = true;
+  } else if (holds_[r]) {
+    const std::optional<Sighting> last = SightingOf(rank);
+    if (last && !last->over) lookout_.Died(rank);
+  }
 }
 
 // One that cannot be read, or is half-written, is seen the next time.
-void Watchdog::LookAround() {
-  for (int r = 0; r < (options_.rank == 0 ? options_.size : 1); ++r) {
-    if (r == options_.rank) continue;
-    const auto text = ReadFile(PulsePath(options_.folder, r), 1 << 16);
-    if (!text.ok()) continue;
-    const auto seen = ParseSighting(*text, "");
-    if (seen.ok() && seen->start == options_.start && seen->rank == r) lookout_.See(*seen);
-  }
+std::optional<Sighting> Watchdog::SightingOf(int rank) const {
+  const auto text = ReadFile(PulsePath(options_.folder, rank), 1 << 16);
+  if (!text.ok()) return std::nullopt;
+  const auto seen = ParseSighting(*text, "");
+  if (!seen.ok() || seen->start != options_.start || seen->rank != rank) return std::nullopt;
+  return *seen;
 }
 
 bool Watchdog::OthersHaveFound() {
@@ -197,7 +226,7 @@ bool Watchdog::OthersHaveFound() {
 // Once a standstill is half way to its deadline, and of each rank that the others wait for most of a minute.
 void Watchdog::Warn() {
   const absl::Duration limit = deadline();
-  if (const auto finding = lookout_.Judge(limit / 2)) {
+  if (const auto finding = lookout_.Judge(limit / 2); finding && !finding->died) {
     const int64_t signs = lookout_.of(finding->rank).state.signs;
     if (std::exchange(warned_at_, signs) != signs)
       LogWarning(finding->text, "; the run ends when it lasts for ", absl::FormatDuration(limit));
@@ -222,13 +251,14 @@ void Watchdog::WriteSeen() {
                                     slowest.rank, Printable(lookout_.of(slowest.rank).host, 100),
                                     100 * slowest.share));
   for (const std::string& line : lookout_.Ranks()) lines.push_back(line);
-  Overwrite(SeenPath(options_.folder), DumpJson({{"start", options_.start}, {"lines", lines}}));
+  Overwrite(SeenPath(options_.folder), DumpJson({{"start", options_.start}, {"lines", lines}}), true);
 }
 
 void Watchdog::Found(const Finding& finding) {
   ended_ = true;
   const Json json = {{"start", options_.start}, {"unix_seconds", Now()}, {"rank", finding.rank},
-                     {"hosts", finding.hosts},  {"text", finding.text},  {"found_by", options_.rank}};
+                     {"hosts", finding.hosts},  {"text", finding.text},  {"found_by", options_.rank},
+                     {"died", finding.died}};
   WriteFileAtomic(FoundPath(options_.folder), DumpJson(json) + "\n").IgnoreError();
   if (!options_.end) EndProcess(finding.text);
   options_.end(finding.text);
@@ -250,6 +280,7 @@ absl::StatusOr<WatchdogReport> ReadFound(const std::string& folder) {
   TEMPER_ASSIGN_OR_RETURN(report.text, GetString(json, "text", path));
   TEMPER_ASSIGN_OR_RETURN(const int64_t rank, GetInt(json, "rank", path));
   TEMPER_ASSIGN_OR_RETURN(report.unix_seconds, GetDouble(json, "unix_seconds", path));
+  TEMPER_ASSIGN_OR_RETURN(report.died, GetBool(json, "died", path, false));
   report.rank = static_cast<int>(rank);
   const Json* const hosts = Find(json, "hosts");
   if (hosts == nullptr || !hosts->is_array()) return absl::DataLossError(path + ": has no hosts");

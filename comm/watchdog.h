@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "absl/time/time.h"
 #include "comm/lookout.h"
 #include "comm/pulse.h"
+#include "core/files/held_file.h"
 
 namespace temper {
 
@@ -19,7 +21,9 @@ namespace temper {
 // the others': the first rank at all, the others at the first. Where one is lost, stands still or is cut off
 // (comm/lookout.h) for longer than the deadline, its name, machine and what it was at go to standard error
 // and into the folder's `found.json`, and the process ends; so does that of each rank that reads there of its
-// own start. The main thread may be stuck in any call meanwhile: it only ever writes to the pulse.
+// own start. One whose process dies is named some two seconds later, where files' locks tell that: each rank
+// holds its file (core/files/held_file.h). The main thread may be stuck in any call meanwhile: it only ever
+// writes to the pulse.
 class Watchdog {
  public:
   struct Options {
@@ -32,7 +36,7 @@ class Watchdog {
   };
   // `pulse` outlives it.
   Watchdog(const Pulse* pulse, Options options);
-  ~Watchdog();  // nobody watches this rank any more: not before all have come to their end
+  ~Watchdog();  // nobody watches this rank any more: not before all have come to their end, or by an error
 
   // A step of training is over: the deadline is five times the median of the last ones, at least a minute and
   // at most ten, and ten before there is one, unless it was given.
@@ -51,7 +55,10 @@ class Watchdog {
  private:
   void Watch();
   void Publish(absl::Duration passed);
+  bool Say();
   void LookAround();
+  void LookAt(int rank);
+  std::optional<Sighting> SightingOf(int rank) const;
   bool OthersHaveFound();
   void Warn();
   void WriteSeen();
@@ -62,8 +69,10 @@ class Watchdog {
   const Options options_;
   Lookout lookout_;
   Sighting mine_;
+  std::unique_ptr<HeldFile> held_;      // where that says mine_
   std::vector<int64_t> heard_;          // by rank: how often, when it was heard of last
   std::vector<absl::Duration> silent_;  // by rank: for how long it was not, while this one stands still
+  std::vector<bool> holds_;             // by rank: whether it was seen to hold its file
   bool ended_ = false;                  // of the thread, which found something
   std::vector<bool> warned_;            // of slowness, by rank
   int64_t warned_at_ = -1;              // signs of the rank that was warned of
@@ -85,6 +94,7 @@ struct WatchdogReport {
   std::vector<std::string> hosts;
   int rank = -1;
   double unix_seconds = 0;
+  bool died = false;  // Finding::died
 };
 absl::StatusOr<WatchdogReport> ReadFound(const std::string& folder);
 // How the first rank saw the ranks lately, a line each: those that stand still longest. Empty: nobody

@@ -33,7 +33,7 @@ DOORS = {
     "core": "check.h deal.h huge_pages.h log.h memory.h metrics.h one_of.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h trace.h version.h "
             "config/ files/ json/",
     "core/config": "config.h fields.h redact.h text.h",
-    "core/files": "crc32c.h disk.h file.h folder_link.h leftovers.h lines.h regular_file.h rows_source.h sealed.h staged.h",
+    "core/files": "crc32c.h disk.h file.h folder_link.h held_file.h leftovers.h lines.h regular_file.h rows_source.h sealed.h staged.h",
     "core/json": "json.h python.h",
     "data": "trajectory.h record_file.h tokenizer/ dataset/dataset.h dataset/mixture.h tasks/",
     "data/chat/jinja": "jinja.h",

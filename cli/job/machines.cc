@@ -56,6 +56,13 @@ void Machines::Blame(const std::vector<std::string>& names) {
       if (IsSame(NameOf(host), *name)) LeaveOut(NameOf(host));
 }
 
+void Machines::Suspect(const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    for (const std::string& host : hosts_)
+      if (IsSame(NameOf(host), name) && !Has(blamed_, NameOf(host)))
+        blamed_.insert(blamed_.begin(), NameOf(host));
+}
+
 void Machines::BlameOne() {
   const std::vector<std::string> chosen = Chosen();
   if (chosen.size() == hosts_.size()) return;

@@ -26,6 +26,8 @@ class Machines {
   void Began();
   // They were named as bad, the likeliest first; a name with or without its domain.
   void Blame(const std::vector<std::string>& names);
+  // They may be bad: left out where that brings back none that is worse.
+  void Suspect(const std::vector<std::string>& names);
   // The start on the chosen ones has not begun, and nobody knows why: one of them is blamed, which had been
   // blamed before if there is such a one, and none twice before each of them has been.
   void BlameOne();

@@ -15,6 +15,7 @@
 #include "cli/report/run.h"
 #include "comm/watchdog.h"
 #include "core/files/file.h"
+#include "core/files/held_file.h"
 #include "core/status.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"

@@ -332,7 +332,11 @@ class Supervisor {
   std::string NoteBad() {
     if (begun_) machines_.Began();
     if (const auto found = Found()) {
-      machines_.Blame(found->hosts);
+      if (found->died) {  // of a lack of memory perhaps, or of an operator
+        machines_.Suspect(found->hosts);
+      } else {
+        machines_.Blame(found->hosts);
+      }
       return found->text;
     }
     if (!begun_) machines_.BlameOne();

@@ -97,6 +97,16 @@ TEST(Lookout, AStoppedOrLostProcessIsNamedWithWhoWaitsForIt) {
                       "dp, 64 bytes)")));
 }
 
+TEST(Lookout, WhoseProcessHasDiedIsNamedAtOnce) {
+  World world(3);
+  world.Waits(0, 1);
+  world.Go(1, {0, 2}, {2});
+  world.lookout.Died(1);
+  EXPECT_THAT(world.Judged(), AllOf(HasSubstr("1 n1: rank 1 (n1, process 101) has ended without a word"),
+                                    HasSubstr("last seen: updates; rank 0 waits for it")));
+  EXPECT_TRUE(world.lookout.Judge(kDeadline)->died);
+}
+
 TEST(Lookout, ARankThatIsNeverSeenIsLost) {
   Lookout lookout(0, 2);
   lookout.Expect(1);

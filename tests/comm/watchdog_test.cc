@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "comm/threads.h"
 #include "core/files/file.h"
+#include "core/files/held_file.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/core/test_folder.h"
@@ -71,6 +72,26 @@ TEST_F(Watchdogs, WhoseProcessIsGoneIsNamedByTheFirstRankAndAllEnd) {
   EXPECT_EQ(found->text, watched.said[0]);
 }
 
+TEST_F(Watchdogs, WhoseProcessDiesIsNamedLongBeforeTheDeadline) {
+  Watched watched(root_, 3, 8);
+  const std::string path = PulsePath(root_, 1);
+  const Sighting lives = {.start = "7", .rank = 1, .host = "n1", .pid = 4711, .beats = 1000, .state = {}};
+  absl::SleepFor(absl::Seconds(1));
+  watched.dogs[1].reset();  // as at an end: it says so
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_FALSE(watched.ended[0]);
+  ASSERT_TRUE(WriteFileAtomic(path, SightingText(lives)).ok());  // as another process of that rank
+  std::unique_ptr<HeldFile> held = HeldFile::Take(path, 0600);
+  ASSERT_NE(held, nullptr);
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_FALSE(watched.ended[0]);
+  held.reset();
+  ASSERT_TRUE(watched.Ends(0, absl::Seconds(4)));
+  EXPECT_THAT(watched.said[0], HasSubstr("rank 1 (n1, process 4711) has ended without a word"));
+  EXPECT_TRUE(ReadFound(root_)->died);
+  ASSERT_TRUE(watched.Ends(2, absl::Seconds(4)));
+}
+
 TEST_F(Watchdogs, TheFirstRankIsWatchedByTheSecond) {
   Watched watched(root_, 2, 0.4);
   absl::SleepFor(absl::Milliseconds(150));
@@ -97,6 +118,18 @@ TEST_F(Watchdogs, SayOfWhomTheyHearNothing) {
   others.insert(others.begin(), 1);
   EXPECT_EQ(unheard(0), others);
   EXPECT_EQ(unheard(2), std::vector<int>());  // does not wait
+}
+
+// As a first rank does that was stopped, and goes on once the others have ended.
+TEST_F(Watchdogs, WhatOthersHaveFoundStays) {
+  Watched watched(root_, 2, 8);
+  ASSERT_TRUE(
+      WriteFileAtomic(root_ + "/found.json",
+                      R"({"start":"7","hosts":["n"],"text":"rank 0 hangs","rank":0,"unix_seconds":1})")
+          .ok());
+  ASSERT_TRUE(watched.Ends(0, absl::Seconds(4)));
+  EXPECT_EQ(watched.said[0], "ends, since rank 0 hangs");
+  EXPECT_EQ(ReadFound(root_)->text, "rank 0 hangs");
 }
 
 TEST_F(Watchdogs, AnotherStartsFilesAreNoSign) {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <memory>
 #include <string>
+
+#include "core/files/held_file.h"
 
 namespace temper {
 
 // That somebody stands over a run's ranks and starts them again (`temper supervise`): as long as this holds
-// the file `.supervised` locked, a request to stop outlives its starts (trainer/run_directory/journal.h), and
-// `temper stop` waits for whoever holds it. The kernel lets go of it when the process dies. Where locks do
-// not reach other machines, those see nobody.
+// the file `.supervised`, a request to stop outlives its starts (trainer/run_directory/journal.h), and
+// `temper stop` waits for whoever holds it. Where locks do not reach other machines, those see nobody.
 class Supervision {
  public:
   explicit Supervision(std::string run_directory) : run_directory_(std::move(run_directory)) {}
@@ -18,18 +20,14 @@ class Supervision {
 
   // To be called now and then: holds it once the folder is there and nobody else does.
   void Hold();
-  bool held() const { return file_ >= 0; }
+  bool held() const { return file_ != nullptr; }
 
  private:
   const std::string run_directory_;
-  int file_ = -1;
+  std::unique_ptr<HeldFile> file_;
 };
 
 // Whether another process does.
 bool IsSupervised(const std::string& run_directory);
-
-// Whether another process, of this machine or where the file system tells of others of those too, has the
-// file or folder locked.
-bool IsLocked(const std::string& path);
 
 }  // namespace temper

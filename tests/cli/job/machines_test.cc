@@ -50,7 +50,7 @@ TEST(Machines, OfStartsThatDoNotBeginAreEachBlamedOnce) {
     tried.push_back(Chosen(machines));
     machines.BlameOne();
   }
-  EXPECT_THAT(tried, ElementsAre("a b d", "b c d", "a b d", "a b c", "a c d"));
+  EXPECT_THAT(tried, ElementsAre("a b d", "b c d", "a b d", "a c d", "a b c"));
   Machines needed({"a", "b"}, 2);
   needed.BlameOne();
   EXPECT_THAT(needed.LeftOut(), IsEmpty());
@@ -65,6 +65,19 @@ TEST(Machines, OnWhichAStartBeganAreNotBlamedAnyMore) {
   machines.BlameOne();  // a cable is pulled
   EXPECT_EQ(Chosen(machines), "b c");
   EXPECT_THAT(machines.LeftOut(), ElementsAre("a"));
+}
+
+TEST(Machines, ThatAreSuspectedAreLeftOutWhereNoWorseOneComesBack) {
+  Machines machines({"a", "b", "c"}, 2);
+  machines.Suspect({"a"});
+  EXPECT_EQ(Chosen(machines), "b c");
+  machines.Began();
+  machines.Blame({"b"});
+  EXPECT_EQ(Chosen(machines), "a c");
+  machines.Suspect({"c"});
+  EXPECT_EQ(Chosen(machines), "a c");
+  machines.BlameOne();
+  EXPECT_EQ(Chosen(machines), "b c");
 }
 
 TEST(Machines, ThatAreOthersKeepTheBlame) {

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/files/held_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "core/files/disk.h"
+
+namespace temper {
+
+// A file that was removed between its opening and its locking, by the one that held it, holds nobody off.
+std::unique_ptr<HeldFile> HeldFile::Take(const std::string& path, mode_t mode) {
+  const int file = TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+  if (file < 0) return nullptr;
+  struct stat mine, there;
+  if (flock(file, LOCK_EX | LOCK_NB) == 0 && fstat(file, &mine) == 0 && stat(path.c_str(), &there) == 0 &&
+      mine.st_ino == there.st_ino && mine.st_dev == there.st_dev)
+    return std::unique_ptr<HeldFile>(new HeldFile(file));
+  close(file);
+  return nullptr;
+}
+
+HeldFile::~HeldFile() { close(file_); }
+
+bool IsLocked(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (file < 0) return false;
+  const bool locked = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(file);
+  return locked;
+}
+
+}  // namespace temper

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+namespace temper {
+
+// A file that this process has locked (flock) as long as this lives; the kernel lets go of it when the
+// process dies, and children do not inherit it. Others see it by IsLocked, those on other machines where the
+// file system's locks reach so far: where they do not, it looks free.
+class HeldFile {
+ public:
+  // Makes the file where it is missing. Null: another has it, or it cannot be opened or locked.
+  static std::unique_ptr<HeldFile> Take(const std::string& path, mode_t mode);
+  ~HeldFile();
+  HeldFile(const HeldFile&) = delete;
+  HeldFile& operator=(const HeldFile&) = delete;
+
+ private:
+  explicit HeldFile(int file) : file_(file) {}
+  const int file_;
+};
+
+// Whether a process, this one too, has the file or folder locked.
+bool IsLocked(const std::string& path);
+
+}  // namespace temper
