@@ -179,9 +179,10 @@ TEST_F(Supervised, DoesNotDependOnHowItWasStarted) {
 
 TEST_F(Supervised, IsRefusedBesideAnotherAndLeavesARequestToThat) {
   const std::string out =
-      Shell(absl::StrCat("run=", run_, "; mkdir $run; $TEMPER supervise --run-dir $run -- sleep 2 & ",
-                         "until [ -e $run/.supervised ]; do :; done; sleep 0.2; touch $run/stop; ",
-                         "$TEMPER supervise --run-dir $run -- true 2>&1; echo code:$?; ls $run/stop; wait"))
+      Shell(absl::StrCat(
+                "run=", run_, "; mkdir $run; $TEMPER supervise --run-dir $run -- sleep 60 & ",
+                "until [ -e $run/.supervised ]; do :; done; sleep 0.2; touch $run/stop; ",
+                "$TEMPER supervise --run-dir $run -- true 2>&1; echo code:$?; ls $run/stop; kill $!; wait"))
           .out;
   EXPECT_THAT(out, AllOf(HasSubstr("another `temper supervise` stands over"), HasSubstr("\ncode:2\n"),
                          HasSubstr("run/stop\n")));
@@ -190,9 +191,9 @@ TEST_F(Supervised, IsRefusedBesideAnotherAndLeavesARequestToThat) {
 TEST_F(Supervised, WaitsForWhoHasTheFolderButNotWithoutEnd) {
   const std::string out =
       Shell(absl::StrCat(
-                "run=", run_, "; mkdir $run; flock $run sleep 3 & while flock -n $run true; do :; done; ",
+                "run=", run_, "; mkdir $run; flock $run sleep 60 & while flock -n $run true; do :; done; ",
                 "for limit in 0.6 60; do $TEMPER supervise --run-dir $run --launcher-seconds $limit -- ",
-                "true 2>&1; echo code:$?; done"))
+                "true 2>&1; echo code:$?; (sleep 1; pkill -P $!) & done"))
           .out;
   EXPECT_THAT(out, AllOf(HasSubstr("another process works in this folder"), HasSubstr("\ncode:1\n"),
                          ::testing::EndsWith("\ncode:0\n")));
