@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -58,6 +59,8 @@ std::string FirstDifference(const std::vector<Held>& first, const std::vector<He
   return "";
 }
 
+constexpr char kCannotGoOn[] = " cannot go on: ";
+
 }  // namespace
 
 std::string LastWords(const absl::Status& status) {
@@ -69,6 +72,10 @@ absl::Status FromLastWords(const std::string& words) {
   int code = 0;
   TEMPER_CHECK(space != std::string::npos && absl::SimpleAtoi(words.substr(0, space), &code), words);
   return absl::Status(static_cast<absl::StatusCode>(code), words.substr(space + 1));
+}
+
+bool IsStop(const absl::Status& status) {
+  return absl::IsCancelled(status) && !absl::StrContains(status.message(), kCannotGoOn);
 }
 
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm) {
@@ -85,8 +92,7 @@ absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm) {
   }
   if (from < 0 || from == comm.rank()) return mine;
   if (absl::IsCancelled(first)) return first;
-  return absl::CancelledError(
-      absl::StrCat("rank ", from, " of ", comm.size(), " cannot go on: ", first.message()));
+  return absl::CancelledError(absl::StrCat("rank ", from, " of ", comm.size(), kCannotGoOn, first.message()));
 }
 
 absl::Status AllRanksHold(const std::vector<Held>& mine, Communicator& comm) {

@@ -16,6 +16,9 @@ namespace temper {
 // it is where there is none.
 absl::Status AllRanksOk(const absl::Status& mine, Communicator& comm);
 
+// Whether somebody asked for what it tells of: Cancelled, and not for another rank's error.
+bool IsStop(const absl::Status& status);
+
 // A status as a rank's last words (Communicator::Leave), and back.
 std::string LastWords(const absl::Status& status);
 absl::Status FromLastWords(const std::string& words);

@@ -22,7 +22,7 @@
 namespace temper {
 namespace {
 
-const absl::Duration kPatience = absl::Milliseconds(100), kLastPieces = absl::Seconds(2);
+const absl::Duration kPatience = absl::Milliseconds(100);
 
 std::string ErrorText(int code) {
   char text[MPI_MAX_ERROR_STRING];
@@ -198,20 +198,25 @@ Communicator::Note MpiCommunicator::HeardNote() {
 
 // Pieces of one message keep their order: same ends, same tag. A message of no bytes is one piece.
 struct MpiCommunicator::Started : Moving {
-  explicit Started(const Message& of) : message(of) {}
+  Started(MpiCommunicator* with, const Message& of) : comm(with), message(of) {}
   // Or a late message would land in freed memory, or be read from there. What has come in part, or goes, is
-  // waited for, but not for long: the peer may be gone.
+  // waited for, but not for long, all messages that are dropped together: the peers may be gone.
   ~Started() override {
     for (size_t i = over; i < std::min(expected.size(), requests.size()); ++i)
       if (requests[i] != MPI_REQUEST_NULL) MPI_Cancel(&requests[i]);
-    const absl::Time limit = absl::Now() + kLastPieces;
-    while (over < requests.size() && absl::Now() < limit) {
+    const absl::Time began = absl::Now();
+    while (over < requests.size() && absl::Now() - began < comm->last_pieces_) {
       int done = 1;
-      if (requests[over] != MPI_REQUEST_NULL) MPI_Test(&requests[over], &done, MPI_STATUS_IGNORE);
+      if (requests[over] != MPI_REQUEST_NULL) {
+        CallWatch::Get().Made("MPI_Test", kCallSeconds,
+                              [&] { return MPI_Test(&requests[over], &done, MPI_STATUS_IGNORE); });
+      }
       over += done != 0 ? 1 : 0;
     }
+    comm->last_pieces_ -= absl::Now() - began;
   }
 
+  MpiCommunicator* const comm;
   const Message message;
   std::vector<MPI_Request> requests;
   std::vector<size_t> expected;  // bytes of each receive, which come first
@@ -224,7 +229,7 @@ void MpiCommunicator::Fail(const Message& message, const std::string& why) {
 }
 
 std::unique_ptr<Communicator::Moving> MpiCommunicator::StartMove(const Message& message) {
-  auto started = std::make_unique<Started>(message);
+  auto started = std::make_unique<Started>(this, message);
   CallWatch& watch = CallWatch::Get();
   auto* in = static_cast<char*>(message.in);
   auto* out = static_cast<const char*>(message.out);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "comm/communicator.h"
 
 namespace temper {
@@ -50,8 +51,9 @@ class MpiCommunicator final : public Communicator {
   struct Copied;
   struct Started;
   [[noreturn]] void Fail(const Message& message, const std::string& why);
-  std::deque<std::unique_ptr<Posted>> posted_;  // notes, which MPI reads until it has sent them
-  std::deque<std::unique_ptr<Copied>> copied_;  // likewise, of SendCopy
+  std::deque<std::unique_ptr<Posted>> posted_;     // notes, which MPI reads until it has sent them
+  std::deque<std::unique_ptr<Copied>> copied_;     // likewise, of SendCopy
+  absl::Duration last_pieces_ = absl::Seconds(2);  // for which dropped messages may still be waited for
   bool failed_ = false;
 };
 

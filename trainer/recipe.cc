@@ -281,7 +281,7 @@ class Runner {
 
   // A stop that came while a stage read, sampled or measured says where, as one between updates does.
   static absl::Status InStage(const StageConfig& stage, const absl::Status& status) {
-    if (!absl::IsCancelled(status) || !absl::StrContains(status.message(), "stopped") ||
+    if (!IsStop(status) || !absl::StrContains(status.message(), "stopped") ||
         absl::StrContains(status.message(), ", stage "))
       return status;
     return absl::CancelledError(
@@ -515,7 +515,7 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
   const Watched watched{progress, alive};
   const auto end = [&](const absl::Status& status) {
-    if (own.journal != nullptr) own.journal->End(status, absl::IsCancelled(status) && stop());
+    if (own.journal != nullptr) own.journal->End(status, /*asked=*/IsStop(status));
   };
   absl::StatusOr<RunFiles> files = Claim(recipe, run_directory, mesh, backend->exact(), watched);
   if (!files.ok()) {

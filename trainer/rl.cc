@@ -137,7 +137,7 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
     if (!all_have.ok()) {
       // Ranks save together; one that has an error of its own keeps it.
       const absl::Status stopped = session->Stopped();
-      return absl::IsCancelled(all_have) ? stopped : all_have;
+      return IsStop(all_have) ? stopped : all_have;
     }
     const RolloutRequest& request = *drawn;
     // A stage that resumes between the updates of a rollout has its sampler no more.

@@ -316,7 +316,10 @@ absl::Status TrainingSession::Save() {
       {.keep_last = updates_.keep_last,
        .lock = context_.lock,
        .in_background = in_background,
-       .stands = [this, step = state_.step, holds = absl::Now()] { return NoteSaved(step, holds); }},
+       // What is trained from here on is not in it.
+       .stands = [this, step = state_.step,
+                  holds = in_background ? absl::Now()
+                                        : absl::InfiniteFuture()] { return NoteSaved(step, holds); }},
       world);
   TEMPER_RETURN_IF_ERROR(OrLost(begun.status()));
   saving_ = *std::move(begun);
@@ -357,9 +360,10 @@ absl::Status TrainingSession::OrLost(const absl::Status& status) const {
 }
 
 absl::Status TrainingSession::NoteSaved(int64_t step, absl::Time holds) const {
-  return context_.journal->Add("saved", {{"stage", context_.stage->name},
-                                         {"step", step},
-                                         {"holds", static_cast<double>(absl::ToUnixMillis(holds)) / 1e3}});
+  return context_.journal->Add(
+      "saved", {{"stage", context_.stage->name},
+                {"step", step},
+                {"holds", static_cast<double>(absl::ToUnixMillis(std::min(holds, absl::Now()))) / 1e3}});
 }
 
 absl::Status TrainingSession::AfterSave() {

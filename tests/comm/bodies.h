@@ -331,7 +331,9 @@ inline void SameHeldBody(Communicator& comm) {
     const absl::Status expected =
         absl::CancelledError(absl::StrCat("rank ", odd, " of ", comm.size(), " cannot go on: no file"));
     EXPECT_EQ(failed, is_odd ? absl::NotFoundError("no file") : expected);
+    EXPECT_FALSE(IsStop(failed));
   }
+  EXPECT_TRUE(IsStop(stop));
   EXPECT_EQ(AllRanksOk(is_odd ? stop : absl::OkStatus(), comm), stop);
 }
 

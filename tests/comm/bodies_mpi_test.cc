@@ -57,6 +57,24 @@ TEST(Mpi, WhatIsDroppedLandsInNoMemoryAnyMore) {
   EXPECT_TRUE(in == then);
 }
 
+// Messages that nobody will ever take, as those of a rank that has an error.
+TEST(Mpi, ManyThatAreDroppedAreWaitedForTogether) {
+  const auto door = MpiCommunicator::Open();  // of its own: it is good for nothing else then
+  ASSERT_TRUE(door.ok());
+  Communicator& ranks = **door;
+  const int n = ranks.size(), me = ranks.rank();
+  if (n == 1) return;
+  const std::string out(1 << 20, 'x');
+  const absl::Time began = absl::Now();
+  {
+    std::vector<std::unique_ptr<Communicator::Moving>> moving;
+    for (int tag = 5000; tag < 5008; ++tag)
+      moving.push_back(ranks.Start({out.data(), out.size(), (me + 1) % n, nullptr, 0, -1, tag}));
+  }
+  EXPECT_LT(absl::Now() - began, absl::Seconds(8));  // each by itself: 16
+  world->Barrier();
+}
+
 TEST(Mpi, ARankThatEndsIsHeardWhereverOthersWaitForIt) {
   const auto door = MpiCommunicator::Open();  // of its own: what left it is gone
   ASSERT_TRUE(door.ok());
