@@ -8,7 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "core/files/file.h"
 #include "core/status.h"
@@ -165,10 +164,10 @@ class Checker {
     const absl::StatusOr<MeshSizes> sizes = Resolve(recipe_.mesh, ranks_);
     if (!sizes.ok()) return Fault("mesh", sizes.status().message());
     const auto apart = recipe_.MeshApart(ranks_);
-    if (!apart.ok()) return RolloutFault(apart.status().message());
+    if (!apart.ok()) return Fault("rollout.mesh", apart.status().message());
     if (*apart && recipe_.device != "cpu")
-      return RolloutFault(absl::StrCat("is another one than mesh on device ", recipe_.device,
-                                       ": ranks share weights out on the CPU only; leave it out"));
+      return Fault("rollout.mesh", absl::StrCat("is another one than mesh on device ", recipe_.device,
+                                                ": ranks share weights out on the CPU only; leave it out"));
     for (const Axis axis : {Axis::kDpShard, Axis::kPp, Axis::kTp, Axis::kEp, Axis::kCp}) {
       if ((*sizes)[axis] == 1 || recipe_.device == "cpu") continue;
       return Fault(absl::StrCat("mesh.", AxisName(axis)),
@@ -373,12 +372,11 @@ class Checker {
   // whatever the prompts are.
   absl::Status CheckModel(const StageConfig& stage) const {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe_, stage, run_directory_));
-    TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe_.mesh, ranks_));
-    if (const absl::Status cut = temper::CheckMesh(model, mesh); !cut.ok())
-      return Fault("mesh", absl::StrCat(cut.message(), " (stage ", stage.name, ")"));
-    TEMPER_ASSIGN_OR_RETURN(const auto apart, recipe_.MeshApart(ranks_));
-    if (const absl::Status cut = temper::CheckMesh(model, apart.value_or(mesh)); !cut.ok())
-      return RolloutFault(absl::StrCat(cut.message(), " (stage ", stage.name, ")"));
+    if (const absl::Status cut = CheckMeshes(recipe_, model, ranks_); !cut.ok()) {
+      const bool samples = absl::StartsWith(cut.message(), "rollout.");
+      return Fault(samples ? "rollout.mesh" : "mesh",
+                   absl::StrCat(cut.message(), " (stage ", stage.name, ")"));
+    }
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
         {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
@@ -412,11 +410,6 @@ class Checker {
     const std::string fallback = own.size() < key.size() ? absl::StrCat("rl.", own) : key;
     const bool has_default = absl::StartsWith(fallback, "rl.") || absl::StartsWith(key, "evaluation.");
     return Fault(has_default && !places_.Says(path) && places_.Says(fallback) ? fallback : path, what);
-  }
-
-  // What is said of a mesh's keys is of those of rollout.mesh.
-  absl::Status RolloutFault(absl::string_view what) const {
-    return Fault("rollout.mesh", absl::StrReplaceAll(what, {{"mesh.", "rollout.mesh."}}));
   }
 
   absl::Status Fault(const std::string& path, absl::string_view what) const {

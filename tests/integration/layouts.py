@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """E3 through the program: configs/tiny/short.yaml with five gradient leaves on every layout of ranks under mpirun ends with one digest, and the first
-rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples. The same from a
+rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples; weights
+went to a second policy where rollout.mesh asks for one, and nowhere else. The same from a
 Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
 Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2; behind a
@@ -92,6 +93,12 @@ def tokens(directory):
     return {(row["stage"], row["step"]): row["system/local_tokens"] for row in rows if row["system/leaves_taken_over"] == 0}
 
 
+def published(directory):
+    """Bytes of weights that the first rank sent to a policy that samples on another mesh."""
+    with open(os.path.join(directory, "metrics.jsonl")) as lines:
+        return sum(json.loads(line).get("system/published_bytes", 0) for line in lines)
+
+
 def refusals(temper, folder):
     """Yields what is wrong: two ranks of which one was given nothing to read, another recipe or another model, both end with 2."""
     other = os.path.join(folder, "other")
@@ -118,6 +125,8 @@ def layouts(temper, names, folder, init, long_tokens=8192):
     for name in names:
         directory = os.path.join(folder, f"{os.path.basename(init)}-{name.replace('/', '-')}-{long_tokens}")
         digests[name], work[name] = run(temper, name, directory, init, long_tokens), tokens(directory)
+        if (published(directory) > 0) != ("/" in name):
+            yield f"layout {name}: the first rank sent {published(directory):.0f} bytes of weights to what samples"
         print(f"{init}, long from {long_tokens} tokens, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
     if len(set(digests.values())) != 1:
         yield f"long from {long_tokens} tokens: the digests differ"

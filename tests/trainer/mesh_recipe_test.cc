@@ -9,7 +9,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "comm/threads.h"
+#include "core/metrics.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {
@@ -57,7 +59,20 @@ class MeshRecipe : public testing::Test {
   std::string DigestOn(const Meshes& meshes) {
     const std::string run = folder_ / absl::StrCat("run-", runs_++);
     Run(meshes, run);
+    ExpectPublished(meshes.samples.has_value(), run);
     return Digest(run);
+  }
+
+  // Whether what samples was a policy of its own, to which the first rank sent weights.
+  static void ExpectPublished(bool apart, const std::string& run) {
+    const auto lines = ReadMetrics(MetricsPath(run));
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    double bytes = 0;
+    for (const MetricsLine& line : *lines) {
+      const double* const sent = line.Find("system/published_bytes");
+      bytes += sent == nullptr ? 0 : *sent;
+    }
+    EXPECT_EQ(bytes > 0, apart) << run;
   }
 
   const TestFolder folder_;
@@ -85,6 +100,7 @@ TEST_F(MeshRecipe, GoesOnOnOtherMeshesForWhatTrainsAndWhatSamples) {
   const Meshes before = {{.dp_replicate = 1, .dp_shard = 2}, MeshSizes{.tp = 2}};
   Run(before, folder_ / "whole", absl::StatusCode::kOk, [&](int rank) { return rank == 0 && ++asked < 0; });
   EXPECT_EQ(Digest(folder_ / "whole"), expected);
+  ExpectPublished(true, folder_ / "whole");
   const int64_t third = asked / 3;
   asked = 0;
   Run(before, folder_ / "stopped", absl::StatusCode::kCancelled,

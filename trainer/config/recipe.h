@@ -140,13 +140,14 @@ struct RecipeConfig {
   bool bf16() const { return weights == kernels::Type::kBf16; }
 
   // The sizes of rollout.mesh on so many ranks, resolved; none where there is no other mesh than `mesh`, or
-  // one that cuts a policy alike. Resolve's errors.
+  // one of the same sizes. (cp shares a policy out as dp_shard does: where one has cp 2 and the other
+  // dp_shard 2 there are two policies all the same, for their ranks' samples are others.) Resolve's errors.
   absl::StatusOr<std::optional<MeshSizes>> MeshApart(int ranks) const {
     if (!rollout.mesh) return std::nullopt;
     const absl::StatusOr<MeshSizes> trains = Resolve(mesh, ranks);
     if (!trains.ok()) return trains.status();
     const absl::StatusOr<MeshSizes> samples = Resolve(rollout.mesh->sizes, ranks);
-    if (!samples.ok()) return samples.status();
+    if (!samples.ok()) return OfRolloutMesh(samples.status());
     bool alike = trains->chunks() == 1;
     for (int i = 0; i < kAxes; ++i)
       alike &= (*trains)[static_cast<Axis>(i)] == (*samples)[static_cast<Axis>(i)];

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_replace.h"
 #include "comm/mesh.h"
 #include "core/config/config.h"
 
@@ -29,6 +31,11 @@ struct RolloutMesh {
     v.Field("ep", sizes.ep, "Ranks with samples of their own that share the experts.", AtLeast(1), Free());
   }
 };
+
+// What an error says of a mesh's keys is said of those of rollout.mesh.
+inline absl::Status OfRolloutMesh(const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrReplaceAll(status.message(), {{"mesh.", "rollout.mesh."}}));
+}
 
 // Where samples are drawn: rollouts, collect stages, and evaluations.
 struct RolloutConfig {

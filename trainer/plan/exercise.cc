@@ -271,8 +271,7 @@ absl::StatusOr<std::string> ExerciseText(const RecipeConfig& recipe, const Exerc
   std::string text;
   for (const StageConfig& stage : recipe.stages) {
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage));
-    TEMPER_RETURN_IF_ERROR(CheckMesh(model, mesh));
-    TEMPER_RETURN_IF_ERROR(CheckMesh(model, sampling_mesh));
+    TEMPER_RETURN_IF_ERROR(CheckMeshes(recipe, model, options.ranks));
     TEMPER_ASSIGN_OR_RETURN(const std::string part,
                             StageExercise(recipe, stage, model, options, {mesh, sampling_mesh}).Text());
     text += part;

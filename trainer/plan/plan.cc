@@ -242,8 +242,7 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
                                     const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
   TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(ranks));
-  TEMPER_RETURN_IF_ERROR(CheckMesh(model, sizes));
-  TEMPER_RETURN_IF_ERROR(CheckMesh(model, apart.value_or(sizes)));
+  TEMPER_RETURN_IF_ERROR(CheckMeshes(recipe, model, ranks));
   std::vector<int64_t> candidates = LastOfStages(sizes);
   if (apart)
     for (const int64_t rank : LastOfStages(*apart)) candidates.push_back(rank);

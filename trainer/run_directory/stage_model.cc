@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/run_directory/stage_model.h"
 
+#include <optional>
+
+#include "core/status.h"
 #include "model/files/hugging_face.h"
+#include "model/parameters.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
@@ -26,6 +30,13 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
   }
   if (model.ok()) model->cache = recipe.cache;
   return model;
+}
+
+absl::Status CheckMeshes(const RecipeConfig& recipe, const ModelConfig& model, int ranks) {
+  TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe.mesh, ranks));
+  TEMPER_RETURN_IF_ERROR(CheckMesh(model, mesh));
+  TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(ranks));
+  return apart ? OfRolloutMesh(CheckMesh(model, *apart)) : absl::OkStatus();
 }
 
 std::string CheckpointInPlaceOf(const RecipeConfig& recipe, const StageConfig& stage,

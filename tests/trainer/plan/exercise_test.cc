@@ -13,6 +13,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 absl::StatusOr<std::string> Exercised(const std::vector<std::string>& set, const ExerciseOptions& options) {
   return ExerciseText(*ReadRecipeFields("configs/tiny/short.yaml", set), options);
@@ -77,6 +78,15 @@ TEST(Exercise, FindsAMessageThatIsSwallowed) {
                 {.ranks = 4, .spoil = [](MessageLog* log) { log->of(2).Forget(log->of(2).size() / 2); }});
   EXPECT_THAT(std::string(text.status().message()),
               AllOf(HasSubstr("stage base: rank "), HasSubstr(", update, message ")));
+}
+
+TEST(Exercise, NamesTheKeysOfTheMeshThatDoesNotCutTheModel) {
+  for (const char* const mesh : {"mesh", "rollout.mesh"}) {
+    const auto text = Exercised({absl::StrCat(mesh, "={tp: 3}")}, {.ranks = 3});
+    EXPECT_THAT(std::string(text.status().message()), StartsWith(absl::StrCat(mesh, ".tp is 3, but ")));
+    const auto ranks = Exercised({absl::StrCat(mesh, "={tp: 3}")}, {.ranks = 4});
+    EXPECT_THAT(std::string(ranks.status().message()), StartsWith(absl::StrCat(mesh, ".tp is 3, and 4 ")));
+  }
 }
 
 TEST(Exercise, SaysWhatDoesNotFitADevice) {
