@@ -217,8 +217,8 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
                                      place,
                                      "--bind-to",
                                      c.cpus_per_rank > 0 ? "core" : "none"};
-  // A checkpoint may take longer than the second that ranks have after a signal to mpirun.
-  for (const char* word : {"--mca", "odls_base_sigkill_timeout", "30"}) mpirun.push_back(word);
+  // Twice so long it waits before it ends the others of a rank that has ended; supervise asks ranks to save.
+  for (const char* word : {"--mca", "odls_base_sigkill_timeout", "0"}) mpirun.push_back(word);
   for (const std::string& one : c.environment) {
     mpirun.push_back("-x");
     mpirun.push_back(one.substr(0, one.find('=')));

@@ -47,7 +47,7 @@ struct SuperviseOptions {
   double silent_minutes = 30;
   double start_minutes = 15;
   double stop_seconds = 25;
-  double launcher_seconds = 10;
+  double launcher_seconds = 5;
   double pause_seconds = 1;
   std::string hosts;
   int64_t nodes = 0;

@@ -150,12 +150,17 @@ class Chaos:
         """The share of the time that was training."""
         status = json.loads(subprocess.run([self.temper, "status", str(self.run), "--json"], capture_output=True, text=True, check=True).stdout)
         useful = (status["device_hours"] - status["lost_device_hours"]) * 3600 / RANKS
-        waits, journal = [], self.journal()
-        for (when, _, _), (until, _, _) in zip(self.faults, [*self.faults[1:], (time.time(), "", "")]):
-            starts = [event["unix_seconds"] for event in journal if event["event"] == "start" and when < event["unix_seconds"] < until]
-            later = [event["unix_seconds"] for event in journal if event["event"] in ("saved", "end") and event["unix_seconds"] > max(starts, default=when)]
-            if starts:
-                waits.append(later[0] - when)
+        journal, waits = self.journal(), []
+        seconds_of = lambda event: event["unix_seconds"]
+        for (when, kind, where), (until, _, _) in zip(self.faults, [*self.faults[1:], (time.time(), "", "")]):
+            since = [event for event in journal if when < seconds_of(event) < until]
+            ends = [seconds_of(event) - when for event in since if event["event"] == "restart"]
+            starts = [seconds_of(event) - when for event in since if event["event"] == "start"]
+            saved = [seconds_of(event) - when for event in since if event["event"] in ("saved", "end") and seconds_of(event) - when > max(starts, default=0)]
+            if starts and saved:
+                waits.append(saved[0])
+                print(f"  {kind} {where}: ranks end after {', '.join(f'{one:.1f}' for one in ends)} s, begin after "
+                      f"{', '.join(f'{one:.1f}' for one in starts)} s, next checkpoint after {saved[0]:.1f} s")
         waits = sorted(waits) or [0]
         print(f"{len(self.faults)} faults in {seconds:.0f} s, {status['starts']} starts, {self.supervisors} supervisors; {useful / seconds:.1%} of the time "
               f"was training; from a fault to the checkpoint after it {waits[len(waits) // 2]:.1f} s in the median, {waits[-1]:.1f} s at most")

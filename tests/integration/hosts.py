@@ -80,7 +80,8 @@ class Hosts:
     def mpirun(self):
         net = f"{self.net}.0/24"
         return ["mpirun", "--mca", "plm", "rsh", "--mca", "plm_rsh_agent", str(self.agent), "--mca", "plm_rsh_no_tree_spawn", "1", "--mca",
-                "oob_tcp_if_include", net, "--mca", "btl_tcp_if_include", net, "--mca", "pml", "ob1", "--mca", "btl", "tcp,vader,self"]
+                "oob_tcp_if_include", net, "--mca", "btl_tcp_if_include", net, "--mca", "pml", "ob1", "--mca", "btl", "tcp,vader,self", "--mca",
+                "odls_base_sigkill_timeout", "0"]  # as launch does
 
     def processes(self, name, command):
         """Those of a machine that run the program `command`, as this machine numbers them."""

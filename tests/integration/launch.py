@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """`temper launch`, `status` and `stop` on a real Slurm of three machines that are namespaces of this one: a run on two of them ends
-with the digest of one rank; it goes on after a time limit, a preemption, a lost machine, a killed rank and scancel; `stop` ends it for good,
-also while it waits in the queue.
+with the digest of one rank; it goes on after a time limit, a preemption, a lost machine, a killed or stopped rank, a full disk and scancel, with a
+machine to spare in the same job; `stop` ends it for good, also while it waits in the queue. Says how long the ranks took to begin again.
 
 Usage: launch.py TEMPER [CASE ..]     Needs root, Slurm and its testbed, a script that $TEMPER_SLURM_TESTBED names (exit status 77 without). Takes
 about ten minutes.
@@ -24,7 +24,14 @@ class Cluster:
     def __init__(self, temper, folder):
         self.temper, self.folder = temper, pathlib.Path(folder)
         self.environment = dict(os.environ, SLT=str(self.folder / "slurm"), SLT_PREFIX=f"tl{os.getpid() % 1000}", SLT_NET="10.88.0", SLT_GPUS="0")
+        self.disk = self.folder / "disk"  # there before the machines, which see no later one
+        self.disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "none", str(self.disk)], check=True)
         self.do("up", "3")
+
+    def down(self):
+        self.do("down", check=False)
+        subprocess.run(["umount", "-l", str(self.disk)], check=False)
 
     def do(self, *words, check=True):
         """One command of the testbed; what it printed."""
@@ -36,10 +43,10 @@ class Cluster:
     def run(self, *words, check=True):
         return self.do("run", *words, check=check)
 
-    def launch(self, run, *words, stop_seconds=10):
+    def launch(self, run, *words, stop_seconds=10, spare=0):
         """The job's number."""
-        (self.folder / "ours.yaml").write_text(
-            f"starter: slurm\nnodes: 2\nranks_per_node: 1\ntime: '20'\nstop_seconds: {stop_seconds}\nfailures: 2\n")
+        (self.folder / "ours.yaml").write_text(f"starter: slurm\nnodes: 2\nspare_nodes: {spare}\nranks_per_node: 1\ntime: '20'\n"
+                                               f"stop_seconds: {stop_seconds}\nfailures: 2\n")
         said = self.run(self.temper, "launch", RECIPE, "--run-dir", str(run), "--cluster", str(self.folder / "ours.yaml"), *words)
         return said.split()[1].rstrip(":")
 
@@ -58,6 +65,10 @@ class Cluster:
                 raise AssertionError(f"{what}: waited {WAIT_SECONDS} s")
             time.sleep(0.3)
 
+    def signal(self, node, name):
+        """To the rank there."""
+        self.do("on", node, "bash", "-c", f"kill -{name} $(pgrep -x {pathlib.Path(self.temper).name})")
+
     def trained(self, run):
         """Waits until updates of the rl stage are saved."""
         self.until("trains", lambda: any('"saved","' in line and '"zero"' in line for line in self.journal(run)))
@@ -65,6 +76,17 @@ class Cluster:
     def journal(self, run):
         path = run / "journal.jsonl"
         return path.read_text().splitlines() if path.exists() else []
+
+    def begins_again(self, run, since, starts=2):
+        """Waits for the start of that number and its first checkpoint, and says how long that took."""
+        def seconds(event):
+            return [json.loads(line)["unix_seconds"] - since for line in self.journal(run) if f'"event":"{event}"' in line]
+        self.until("begins again", lambda: len(seconds("start")) >= starts)
+        began = seconds("start")[starts - 1]
+        self.until("saves again", lambda: any(at > began for at in seconds("saved") + seconds("end")))
+        saved = min(at for at in seconds("saved") + seconds("end") if at > began)
+        print(f"  ended after {max([at for at in seconds('end') if at < began], default=0):.1f} s, began again after {began:.1f} s, "
+              f"first checkpoint after {saved:.1f} s", flush=True)
 
     def finished(self, run):
         self.until("finishes", lambda: self.status(run)["state"] == "finished")
@@ -152,24 +174,86 @@ def waiting(cluster, run):
 
 
 def rank_killed(cluster, run):
-    cluster.launch(run)
+    job = cluster.launch(run)
     cluster.trained(run)
-    cluster.do("on", "n2", "bash", "-c", f"kill -9 $(pgrep -x {pathlib.Path(cluster.temper).name})")
-    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    cluster.signal("n2", "KILL")
+    cluster.begins_again(run, time.time())
     cluster.finished(run)
-    check(cluster.status(run)["after_fault"] == 1, cluster.status(run))
+    check(cluster.status(run)["after_fault"] == 1 and cluster.job(job) in ("RUNNING", "COMPLETING", "COMPLETED", ""), cluster.status(run))
+
+
+def rank_stopped(cluster, run):
+    """The others name it, and all begin again in the same job."""
+    settings = ["--set", "deadline_minutes=0.1"]
+    cluster.launch(run, *settings)
+    cluster.trained(run)
+    cluster.signal("n2", "STOP")
+    cluster.begins_again(run, time.time())
+    cluster.finished(run)
+    ends = [json.loads(line) for line in cluster.journal(run) if '"end"' in line]
+    check(ends[0]["how"] == "lost" and ends[0]["hosts"] == ["n2"] and "no sign of life" in ends[0]["why"], ends)
+    check(cluster.status(run)["starts"] == 2, cluster.status(run))
+    return settings
 
 
 def machine_lost(cluster, run):
     cluster.launch(run)
     cluster.trained(run)
     cluster.do("off", "n2")
-    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    since = time.time()
+    cluster.begins_again(run, since)
     cluster.do("boot", "n2")
     cluster.finished(run)
 
 
-CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, machine_lost]
+def with_a_spare(cluster, run, fault, cure):
+    """One of the job's machines is lost: the run goes on without it in the same job."""
+    settings = ["--set", "deadline_minutes=0.1"]
+    job = cluster.launch(run, *settings, spare=1)
+    cluster.trained(run)
+    cluster.do(fault, "n2")
+    cluster.begins_again(run, time.time())
+    check(cluster.job(job) in ("RUNNING", "COMPLETING", "COMPLETED", ""), cluster.job(job))
+    cluster.do(cure, "n2")
+    cluster.finished(run)
+    status = cluster.status(run)
+    check(status["hosts"] == {"n1": 1, "n3": 1} and status["starts"] == 2 and status["job"] == job, status)
+    return settings
+
+
+def machine_off_with_a_spare(cluster, run):
+    return with_a_spare(cluster, run, "off", "boot")
+
+
+def machine_hangs_with_a_spare(cluster, run):
+    return with_a_spare(cluster, run, "freeze", "thaw")
+
+
+def machine_cut_off_with_a_spare(cluster, run):
+    return with_a_spare(cluster, run, "cut", "heal")
+
+
+def full_disk(cluster, run):
+    """Filled by somebody else: the job ends with what is needed and is not queued again for ever; with room the next one goes on."""
+    job = cluster.launch(run)
+    cluster.trained(run)
+    filler = cluster.disk / "filler"
+    try:
+        with open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 16))
+    except OSError:
+        pass
+    cluster.until("the job gives up", lambda: cluster.job(job) in ("FAILED", ""))
+    said = (run / f"launch-{job}.out").read_text()
+    check("MiB are free" in said and "make room" in said, said)  # its last words are on that disk
+    filler.unlink()
+    cluster.launch(run)
+    cluster.finished(run)
+
+
+CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, rank_stopped, machine_lost, machine_off_with_a_spare,
+         machine_hangs_with_a_spare, machine_cut_off_with_a_spare, full_disk]
 
 
 def main():
@@ -183,7 +267,7 @@ def main():
             for case in CASES:
                 if len(sys.argv) > 2 and case.__name__ not in sys.argv[2:]:
                     continue
-                run, began = pathlib.Path(folder) / case.__name__, time.monotonic()
+                run, began = (cluster.disk if case is full_disk else pathlib.Path(folder)) / case.__name__, time.monotonic()
                 try:
                     settings = case(cluster, run) or []
                     alone = pathlib.Path(folder) / f"alone-{len(settings)}"
@@ -196,7 +280,7 @@ def main():
                     raise
                 print(f"{case.__name__}: {time.monotonic() - began:.0f} s", flush=True)
         finally:
-            cluster.do("down", check=False)
+            cluster.down()
     return 0
 
 

@@ -216,7 +216,7 @@ TEST(MpirunScript, PlacesRanksOnTheFirstHosts) {
               AllOf(HasSubstr("exec temper supervise --run-dir /runs/zero --failures=3 "
                               "--hosts=n1:8,n2:8,n3:8 --nodes=2 -- mpirun --host '{hosts}' "
                               "--map-by ppr:8:node:PE=4 --bind-to core"),
-                    HasSubstr(" -x A ")));
+                    HasSubstr(" --mca odls_base_sigkill_timeout 0 -x A ")));
   job.cluster.nodes = 4;
   EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("nodes: 4 are asked for, and `hosts` names 3"));
 }
