@@ -22,6 +22,13 @@ namespace {
 constexpr const char* kFile = "tests/kernels/gpu_check/digests.txt";
 constexpr const char* kHowTo = "; if kernels changed on purpose: gpu_check --device sim --write";
 
+// With a sanitizer threads of a block change slowly: it sees some of the cases.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 Digests Committed() {
   const absl::StatusOr<Digests> digests = ReadDigests(kFile);
   EXPECT_TRUE(digests.ok()) << digests.status();
@@ -60,11 +67,13 @@ TEST(GpuCheck, EveryCaseHasItsDigestOnTheSimulationAndOnTheCpuAndNoKernelIsLeftO
   for (const Case& one : Cases()) {
     const std::string key = absl::StrCat(one.name, " | ", one.shape);
     EXPECT_TRUE(keys.insert(key).second) << key << " twice";
+    if (kSanitized && keys.size() % 8 != 0) continue;
     const auto found = committed.find(key);
     const std::string there = found == committed.end() ? "none" : found->second;
     EXPECT_EQ(DigestOf(one, *sim), there) << "simulated " << key << kHowTo;
     EXPECT_EQ(DigestOf(one, cpu), there) << "the CPU's " << key;
   }
+  if (kSanitized) return;
   std::set<std::string> left_out = KernelsOfTheTable();
   EXPECT_GT(left_out.size(), 100u);
   for (const std::string& mangled : launched) left_out.erase(KernelName(mangled));
@@ -126,7 +135,7 @@ TEST(GpuCheck, ItsPartsAreRightOnTheSimulation) {
   Results results("");
   CheckTensorCore(device, &results);
   CheckLargeSizes(device, &results);
-  MeasureKernels(device, &results);
+  if (!kSanitized) MeasureKernels(device, &results);
   EXPECT_TRUE(results.all_right());
 }
 
