@@ -122,7 +122,11 @@ void Vocabulary::EmbedBackward(const Context& c, const std::vector<int32_t>& tok
   const Workspace::Mark mark = c.workspace->Here();
   const OwnedRows owned = TakeOwned(c, tokens, dx);
   if (c.stretches == nullptr) {
-    c.backend->EmbeddingGradient({owned.dx, owned.ids.data(), embedding.gradient});
+    if (TokenRows* const rows = weights_.embedding_rows()) {
+      rows->Add(owned.ids, owned.dx);
+    } else {
+      c.backend->EmbeddingGradient({owned.dx, owned.ids.data(), embedding.gradient});
+    }
     return c.workspace->Release(mark);
   }
   Communicator& pipeline = c.mesh->axis(Axis::kPp);

@@ -139,6 +139,44 @@ int64_t UnitGather::bytes() const {
   return bytes;
 }
 
+void TokenRows::Reserve(int64_t rows) {
+  if (rows <= reserved_) return;
+  const int64_t reserved = std::min(std::max(rows, 2 * reserved_), static_cast<int64_t>(place_of_.size()));
+  const std::shared_ptr<void> before = std::exchange(memory_, backend_.Allocate(reserved * cols_ * 4));
+  const auto first = [this](const std::shared_ptr<void>& memory) {
+    return kernels::F32(static_cast<float*>(memory.get()), reserved_, cols_);
+  };
+  if (before != nullptr) backend_.Copy(first(before), first(memory_));
+  reserved_ = reserved;
+}
+
+void TokenRows::Add(absl::Span<const int32_t> ids, const kernels::Matrix& dx) {
+  const auto used = static_cast<int64_t>(ids_.size());
+  std::vector<int32_t> places;
+  for (const int32_t id : ids) {
+    if (place_of_[id] < 0) {
+      place_of_[id] = static_cast<int32_t>(ids_.size());
+      ids_.push_back(id);
+    }
+    places.push_back(place_of_[id]);
+  }
+  if (places.empty()) return;
+  const auto now = static_cast<int64_t>(ids_.size());
+  Reserve(now);
+  const kernels::Matrix all = kernels::F32(static_cast<float*>(memory_.get()), now, cols_);
+  backend_.Zero(all.Rows(used, now - used));
+  backend_.EmbeddingGradient({dx, places.data(), all});
+}
+
+void TokenRows::MoveTo(const kernels::Matrix& whole) {
+  const auto rows = static_cast<int64_t>(ids_.size());
+  if (rows > 0)
+    backend_.EmbeddingGradient(
+        {kernels::F32(static_cast<float*>(memory_.get()), rows, cols_), ids_.data(), whole});
+  for (const int32_t id : ids_) place_of_[id] = -1;
+  ids_.clear();
+}
+
 Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Backend* backend, bool rounded,
                  Communicator* ranks)
     : parameters_(std::move(parameters)), backend_(backend) {
@@ -183,10 +221,11 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
   }
   if (tied_) used_whole_.push_back(&head_);
   packed_.resize(used_whole_.size());
-  if (shared_out) ShareOut(config.num_layers, ranks);
+  NumberUnits(config.num_layers);
+  if (shared_out) gather_ = std::make_unique<UnitGather>(&computed(), norm_unit_, backend_, ranks);
 }
 
-void Weights::ShareOut(int64_t layers, Communicator* ranks) {
+void Weights::NumberUnits(int64_t layers) {
   layer_units_.resize(layers, kNone);
   const Layout& layout = parameters_.layout();
   const int64_t norm = layout.Find("model.norm.weight"), embedding = layout.Find("model.embed_tokens.weight");
@@ -199,7 +238,6 @@ void Weights::ShareOut(int64_t layers, Communicator* ranks) {
     if (has(embedding)) embedding_unit_ = unit;
     if (has(head_entry_)) head_unit_ = unit;
   }
-  gather_ = std::make_unique<UnitGather>(&computed(), norm_unit_, backend_, ranks);
 }
 
 void Weights::Acquire(int64_t unit, int64_t next) {
@@ -225,21 +263,21 @@ void Weights::Release() {
 }
 
 void Weights::AcquireGradients(int64_t unit) {
-  if (gather_ == nullptr) return;
+  if (gather_ == nullptr && unit_gradients_ == nullptr) return;
   TEMPER_CHECK(unit_gradients_ != nullptr && gradients_of_ == kNone, "nobody takes gradients of unit ", unit);
   PlaceGradients(unit, unit_gradients_->Begin(unit));
   gradients_of_ = unit;
 }
 
 void Weights::ReleaseGradients(bool later) {
-  if (gather_ == nullptr) return;
+  if (unit_gradients_ == nullptr) return;
   const int64_t unit = std::exchange(gradients_of_, kNone);
   if (!later) unit_gradients_->End(unit);
   if (unit != UnitGradients::kTiedHead) PlaceGradients(unit, {});
 }
 
 void Weights::EndGradients(int64_t unit) {
-  if (gather_ != nullptr) unit_gradients_->End(unit);
+  if (unit_gradients_ != nullptr) unit_gradients_->End(unit);
 }
 
 void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers) {
@@ -248,6 +286,7 @@ void Weights::PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers
     head_.sum = buffers.sums.Part(0, head_.n() * head_.k());
     return;
   }
+  if (unit == embedding_unit_) embedding_rows_ = buffers.rows;
   const LayoutUnit& of = parameters_.layout().units()[unit];
   int64_t other = 0, expert = 0;
   for (int64_t i = of.begin; i < of.end; ++i) {
@@ -310,6 +349,7 @@ void Weights::Pack() {
 }
 
 void Weights::BindGradients(float* flat) {
+  unit_gradients_ = nullptr;
   const std::vector<LayoutEntry>& entries = parameters_.layout().entries();
   for (size_t i = 0; i < entries.size(); ++i) {
     Weight& weight = weights_[i];
@@ -330,19 +370,6 @@ void Weights::BindGradients(float* others, absl::Span<float* const> experts) {
       PlaceExpert(of_leaves, entry.offset - others_floats, &weights_[i]);
   }
   if (tied_) head_.gradient = kernels::F32(others + others_floats, head_.n(), head_.k());
-}
-
-void Weights::BindSums(const SumPlace& others, const SumPlace& experts) {
-  const int64_t others_floats = TrainedFloats() - ExpertFloats();
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    const LayoutEntry& entry = parameters_.layout().entries()[i];
-    Weight& weight = weights_[i];
-    if (!entry.trained) continue;
-    const bool apart = entry.expert >= 0 && !experts.sum.empty();
-    weight.sum = apart ? experts.Part(entry.offset - others_floats, entry.elements)
-                       : others.Part(entry.offset, entry.elements);
-    if (static_cast<int64_t>(i) == head_entry_) head_.sum = weight.sum;
-  }
 }
 
 void Weights::FoldTiedHead() {

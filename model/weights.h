@@ -75,7 +75,32 @@ class UnitGather {
   size_t current_ = 0, current_large_ = 0;  // what was gathered last, and that is not the norm
 };
 
-// Where the gradients of units are made, and who takes them when a unit's way back is over.
+// The gradient of an embedding in its tokens' rows alone, which are few beside the vocabulary: each the chain
+// that it is in the whole. So it takes little memory while the whole one has the gradient of a head that is
+// tied to the embedding.
+class TokenRows {
+ public:
+  // Of `rows` of `cols` numbers, in the memory of the backend, which outlives this.
+  TokenRows(int64_t rows, int64_t cols, kernels::Backend* backend)
+      : backend_(*backend), cols_(cols), place_of_(rows, -1) {}
+
+  // Row ids[i]'s chain goes on with row i of dx.
+  void Add(absl::Span<const int32_t> ids, const kernels::Matrix& dx);
+  // Each row is added to its own of `whole`, and is empty again.
+  void MoveTo(const kernels::Matrix& whole);
+
+ private:
+  void Reserve(int64_t rows);
+
+  kernels::Backend& backend_;
+  const int64_t cols_;
+  std::vector<int32_t> place_of_;  // of each row; -1: it has none
+  std::vector<int32_t> ids_;       // of each place
+  int64_t reserved_ = 0;           // places
+  std::shared_ptr<void> memory_;
+};
+
+// Where the gradients of units (LayoutUnit) are made, and who takes them when a unit's way back is over.
 class UnitGradients {
  public:
   virtual ~UnitGradients() = default;
@@ -88,6 +113,9 @@ class UnitGradients {
     std::vector<float*> experts = {};
     // In their place where each leaf, or each stretch of a long sequence, is added as soon as it is made.
     SumPlace sums = {}, expert_sums = {};
+    // Of a tied embedding whose head's gradient is made in `others`: where its own is, which is added once
+    // both are there.
+    TokenRows* rows = nullptr;
   };
   // To go on with. Stretches of a tied head go to the embedding's.
   virtual Buffers Begin(int64_t unit) = 0;
@@ -137,15 +165,16 @@ class Weights : public WeightSource {
   void Poll() {
     if (gather_ != nullptr) gather_->Poll();
   }
-  // On the way back likewise: its gradients go on where UnitGradients says, which takes them with the
-  // release, or, if some come `later`, with EndGradients. The tied head's own part has no unit.
+  // On the way back, wherever the weights are: a unit's gradients go on where UnitGradients says, which takes
+  // them with the release, or, if some come `later`, with EndGradients. The tied head's own part has no unit.
+  // Without UnitGradients these do nothing.
   void AcquireGradients(int64_t unit);
   void ReleaseGradients(bool later = false);
   void EndGradients(int64_t unit);
-  // Whether they do.
+  // Whether ranks share the weights out.
   bool shared_out() const { return gather_ != nullptr; }
   int64_t embedding_unit() const { return embedding_unit_; }
-  int64_t layer_unit(int64_t layer) const { return gather_ == nullptr ? kNone : layer_units_[layer]; }
+  int64_t layer_unit(int64_t layer) const { return layer_units_[layer]; }
   int64_t norm_unit() const { return norm_unit_; }
   int64_t head_unit() const { return head_unit_; }
   int64_t head_gradient_unit() const { return tied_ ? UnitGradients::kTiedHead : head_unit_; }
@@ -153,26 +182,26 @@ class Weights : public WeightSource {
   int64_t gathered_bytes() const { return gather_ == nullptr ? 0 : gather_->bytes(); }
   int64_t packed_bytes() const { return packed_floats_ * 4; }
 
-  // The gradient of every trained parameter, flat, at its offset of the layout; with tied embeddings the
-  // head's own part follows (GradientFloats). The buffer is the caller's, in the backend's memory, and is not
-  // cleared.
-  void BindGradients(float* flat);
-  // Where ranks share the weights out; outlives what follows.
+  // Who says where gradients are made, unit by unit; outlives what follows.
   void BindGradients(UnitGradients* units) { unit_gradients_ = units; }
+  // Or all lie in one buffer: the gradient of every trained parameter, flat, at its offset of the layout;
+  // with tied embeddings the head's own part follows (GradientFloats). The buffer is the caller's, in the
+  // backend's memory, and is not cleared.
+  void BindGradients(float* flat);
   // Where rows come to this rank's experts from several ranks (mesh.ep), each with a leaf at hand: in each
   // rank's buffer the gradients of its experts' weights one behind the other (ExpertFloats), in `others` all
   // other ones, then the tied head's own part.
   void BindGradients(float* others, absl::Span<float* const> experts);
   int64_t ExpertFloats() const { return parameters_.layout().expert_elements(); }
-  // Where stretches of long sequences are added: all numbers, or those of experts apart.
-  void BindSums(const SumPlace& others, const SumPlace& experts);
   int64_t TrainedFloats() const { return parameters_.layout().trained_elements(); }
   int64_t GradientFloats() const { return TrainedFloats() + (tied_ ? head_.n() * head_.k() : 0); }
   // Tied embedding: adds the head's part to the embedding's (head, then embedding), once a leaf.
   void FoldTiedHead();
+  // Where the embedding's own gradient is made; null: in `gradient` of embedding().
+  TokenRows* embedding_rows() const { return embedding_rows_; }
 
  private:
-  void ShareOut(int64_t layers, Communicator* ranks);
+  void NumberUnits(int64_t layers);
   // Where a unit's gradients are; none: nowhere.
   void PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers);
   void PlaceExpert(const std::vector<float*>& of_leaves, int64_t at, Weight* weight) const;
@@ -195,6 +224,7 @@ class Weights : public WeightSource {
   int64_t embedding_unit_ = kNone, norm_unit_ = kNone, head_unit_ = kNone;
   std::vector<int64_t> layer_units_;
   UnitGradients* unit_gradients_ = nullptr;
+  TokenRows* embedding_rows_ = nullptr;
 };
 
 }  // namespace temper

@@ -13,18 +13,39 @@
 namespace temper {
 
 absl::StatusOr<std::unique_ptr<ReferencePolicy>> ReferencePolicy::Open(TrainingSession& session) {
+  auto reference = std::make_unique<ReferencePolicy>();
+  if (session.context().stage->rl.reference_in_memory) TEMPER_RETURN_IF_ERROR(reference->Read(session));
+  return reference;
+}
+
+absl::StatusOr<CausalLm*> ReferencePolicy::Take(TrainingSession& session) {
+  if (model_ == nullptr) {
+    session.FreeGradients();
+    session.context().mesh->world().Announce("reads the reference",
+                                             OnSlowDisk(4 * session.model().weights().TrainedFloats()));
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(Read(session), session.context().mesh->world()));
+  }
+  return model_.get();
+}
+
+void ReferencePolicy::LetGo(const TrainingSession& session) {
+  if (!session.context().stage->rl.reference_in_memory) model_.reset();
+}
+
+absl::Status ReferencePolicy::Read(TrainingSession& session) {
   const StageContext& context = session.context();
   const std::string& name = session.state().reference;
-  // One that becomes the policy needs the policy's numbers.
-  const bool bf16 = context.recipe->bf16(), refreshed = context.stage->rl.reference_refresh_steps > 0;
+  // One that becomes the policy where it lies needs the policy's numbers.
+  const RlConfig& rl = context.stage->rl;
+  const bool bf16 = context.recipe->bf16(),
+             refreshed = rl.reference_in_memory && rl.reference_refresh_steps > 0;
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
                           ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name,
                                      {bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32,
                                       context.mesh->place()}));
-  auto reference = std::make_unique<ReferencePolicy>();
-  reference->model_ = PolicyOf(std::move(files), context.backend,
-                               {.bf16 = bf16, .cache = context.recipe->cache, .mesh = context.mesh});
-  return reference;
+  model_ = PolicyOf(std::move(files), context.backend,
+                    {.bf16 = bf16, .cache = context.recipe->cache, .mesh = context.mesh});
+  return absl::OkStatus();
 }
 
 absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
@@ -43,6 +64,7 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   TEMPER_RETURN_IF_ERROR(AllRanksOk(context.mesh->is_first() ? (*files)->Commit() : absl::OkStatus(), world));
   world.Announce("has written a reference");
   session.mutable_state().reference = name;
+  if (model_ == nullptr) return absl::OkStatus();
   std::vector<Parameter>& mine = model_->parameters().list();
   const std::vector<Parameter>& theirs = session.model().weights().computed().list();
   for (size_t i = 0; i < mine.size(); ++i) CopyTensor(theirs[i].value, mine[i].value);

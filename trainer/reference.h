@@ -14,16 +14,22 @@ namespace temper {
 // temperature.
 class ReferencePolicy {
  public:
-  // Reads the weights that the session's state names. Costs one more copy of them.
+  // Of the weights that the session's state names: read now, and one more copy of them for as long as this
+  // lives; or, if it is not to be in memory (RlConfig::reference_in_memory), whenever it is asked for.
   static absl::StatusOr<std::unique_ptr<ReferencePolicy>> Open(TrainingSession& session);
 
-  CausalLm& model() { return *model_; }
+  // The policy, until LetGo. Where it is read now the memory of the last update's gradient makes room for it.
+  absl::StatusOr<CausalLm*> Take(TrainingSession& session);
+  // It is not needed before the next update.
+  void LetGo(const TrainingSession& session);
 
   // The reference becomes the policy, and the session's state names it; the next checkpoint makes it lasting.
   absl::Status Refresh(TrainingSession& session);
 
  private:
-  std::unique_ptr<CausalLm> model_;
+  absl::Status Read(TrainingSession& session);
+
+  std::unique_ptr<CausalLm> model_;  // null: it is on disk alone
 };
 
 }  // namespace temper

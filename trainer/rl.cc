@@ -161,8 +161,11 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
       const auto began = std::chrono::steady_clock::now();
       figures.batch = std::move(batches[u]);
       const Leaves leaves = DealToLeaves(figures.batch, config.gradient_leaves);
-      if (reference != nullptr)
-        FillLogprobs(reference->model(), config, *context.mesh, &TrainSequence::ref_logprobs, &figures.batch);
+      if (reference != nullptr) {
+        TEMPER_ASSIGN_OR_RETURN(CausalLm * policy, reference->Take(*session));
+        FillLogprobs(*policy, config, *context.mesh, &TrainSequence::ref_logprobs, &figures.batch);
+        reference->LetGo(*session);
+      }
       figures.learning_rate = session->learning_rate();
       TEMPER_ASSIGN_OR_RETURN(
           figures.step, session->Update(leaves, temperature,

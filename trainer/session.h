@@ -57,6 +57,9 @@ class TrainingSession {
   // beyond sense is told once (trainer/alarms.h), and FinishStep keeps it.
   absl::StatusOr<StepResult> Update(const Leaves& leaves, float temperature, LossFunction loss);
 
+  // The memory in which an update's gradient is made goes back, until the next one.
+  void FreeGradients() { updater_->FreeGradients(); }
+
   // After an update: its metrics line and, where one is due, the checkpoint. Cancelled, with a checkpoint, if
   // a rank was asked to stop before the last update.
   absl::Status FinishStep(const Figures& figures, const std::string& status_text);

@@ -12,6 +12,16 @@
 #include "trainer/update/optimizer.h"
 
 namespace temper {
+namespace {
+
+StepOptions BenchStep(const BenchOptions& options) {
+  return {.tokens_per_microbatch = options.tokens_per_microbatch,
+          .gradient_leaves = options.gradient_leaves,
+          .keep = options.keep};
+}
+
+}  // namespace
+
 absl::Status BenchGenerate(const BenchOptions& options) {
   ThreadPool pool(static_cast<int>(options.threads));
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
@@ -73,6 +83,7 @@ absl::Status BenchGenerate(const BenchOptions& options) {
 }
 
 absl::Status BenchTrain(const BenchOptions& options) {
+  BeginPeakMemory();
   ThreadPool pool(static_cast<int>(options.threads));
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
@@ -81,7 +92,7 @@ absl::Status BenchTrain(const BenchOptions& options) {
   const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), BenchUse(options, true));
   CausalLm& model = *policy;
   Optimizer optimizer(&model);
-  Updater updater(&model, &optimizer, StepOptions(), Mesh::Single());
+  Updater updater(&model, &optimizer, BenchStep(options), Mesh::Single());
   // One token more than is put in: each input has a target.
   TEMPER_ASSIGN_OR_RETURN(
       auto lists, BenchTokens(options, options.sequences, options.sequence_tokens + 1, config.vocab_size));
@@ -93,7 +104,7 @@ absl::Status BenchTrain(const BenchOptions& options) {
     denominators.tokens += static_cast<double>(sequences[i].counted());
   }
   denominators.sequences = static_cast<double>(sequences.size());
-  const Leaves leaves = DealInTurn(sequences);
+  const Leaves leaves = DealInTurn(sequences, options.gradient_leaves);
   std::vector<double> seconds;
   for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up
     const double begin = Seconds();
@@ -109,10 +120,12 @@ absl::Status BenchTrain(const BenchOptions& options) {
                  .best_us = *std::min_element(seconds.begin(), seconds.end()) * 1e6,
                  .flop = 3 * flop * denominators.tokens,
                  .peak_gflops = peak,
-                 .tokens = denominators.tokens});
+                 .tokens = denominators.tokens,
+                 .peak_bytes = PeakMemory()});
 }
 
 absl::Status BenchGrpo(const BenchOptions& options) {
+  BeginPeakMemory();
   ThreadPool pool(static_cast<int>(options.threads));
   TEMPER_ASSIGN_OR_RETURN(const auto backend, BackendOfOption(options.device, &pool));
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, BenchPolicy(options));
@@ -123,7 +136,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
   const std::unique_ptr<CausalLm> policy = PolicyOf(std::move(files), backend.get(), BenchUse(options, true));
   CausalLm& model = *policy;
   Optimizer optimizer(&model);
-  const StepOptions step;
+  const StepOptions step = BenchStep(options);
   Updater updater(&model, &optimizer, step, Mesh::Single());
   Engine engine(&model, EngineOptions{.max_batch = options.prompts * options.samples});
   SamplingOptions sampling;
@@ -171,7 +184,7 @@ absl::Status BenchGrpo(const BenchOptions& options) {
                      [&](size_t i, absl::Span<const float> logprobs) {
                        sequences[i].ref_logprobs.assign(logprobs.begin(), logprobs.end());
                      });
-    updater.Update(DealInTurn(sequences), 1.0f, OptimizerConfig(), 1e-5,
+    updater.Update(DealInTurn(sequences, options.gradient_leaves), 1.0f, OptimizerConfig(), 1e-5,
                    [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
                        absl::Span<float> dlogprobs, LossSums* sums) {
                      PolicyLoss(PolicyLossConfig(), denominators, sequence, logprobs, dlogprobs, sums);
@@ -187,7 +200,8 @@ absl::Status BenchGrpo(const BenchOptions& options) {
                  .best_us = *std::min_element(seconds.begin(), seconds.end()) * 1e6,
                  .flop = 5 * flop * all,
                  .peak_gflops = peak,
-                 .tokens = tokens});
+                 .tokens = tokens,
+                 .peak_bytes = PeakMemory()});
 }
 
 }  // namespace temper

@@ -8,6 +8,7 @@
 
 #include "core/config/config.h"
 #include "kernels/matrix.h"
+#include "trainer/config/recipe.h"
 
 namespace temper {
 
@@ -50,6 +51,9 @@ struct BenchOptions {
   int64_t sequence_tokens = 128;
   int64_t prompts = 16;
   int64_t samples = 8;
+  int64_t gradient_leaves = UpdatesConfig().gradient_leaves;
+  int64_t tokens_per_microbatch = UpdatesConfig().tokens_per_microbatch;
+  TrainPass::Keep keep = UpdatesConfig().keep;
 
   template <class V>
   void Fields(V& v) {
@@ -88,6 +92,10 @@ struct BenchOptions {
     v.Field("sequence_tokens", sequence_tokens, "train: tokens of each sequence.", Between(2, 1 << 20));
     v.Field("prompts", prompts, "grpo: prompts of a step.", Between(1, 1 << 16));
     v.Field("samples", samples, "grpo: samples of each prompt.", Between(2, 1 << 16));
+    v.Field("gradient_leaves", gradient_leaves, "train, grpo: as in a recipe.", Between(1, 1024));
+    v.Field("tokens_per_microbatch", tokens_per_microbatch, "train, grpo: as in a recipe.",
+            Between(1, 1 << 24));
+    v.Choice("recompute", keep, kRecomputeNames, "train, grpo: as in a recipe.");
   }
 };
 

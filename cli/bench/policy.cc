@@ -106,8 +106,8 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> BenchTokens(const BenchOptions
   return lists;
 }
 
-Leaves DealInTurn(const std::vector<TrainSequence>& sequences) {
-  Leaves leaves(StepOptions().gradient_leaves);
+Leaves DealInTurn(const std::vector<TrainSequence>& sequences, int64_t count) {
+  Leaves leaves(count);
   for (size_t i = 0; i < sequences.size(); ++i)
     leaves[i * leaves.size() / sequences.size()].push_back(&sequences[i]);
   return leaves;

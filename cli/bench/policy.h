@@ -31,7 +31,7 @@ PolicyUse BenchUse(const BenchOptions& options, bool trained);
 absl::StatusOr<std::vector<std::vector<int32_t>>> BenchTokens(const BenchOptions& options, int64_t count,
                                                               int64_t length, int64_t vocab);
 
-// Sequences dealt to the default number of leaves.
-Leaves DealInTurn(const std::vector<TrainSequence>& sequences);
+// Sequences dealt to so many leaves.
+Leaves DealInTurn(const std::vector<TrainSequence>& sequences, int64_t count);
 
 }  // namespace temper

@@ -7,6 +7,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "absl/strings/str_format.h"
@@ -37,10 +40,22 @@ double Median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
+// Linux's: what was written there makes the high-water mark begin anew.
+void BeginPeakMemory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+int64_t PeakMemory() {
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.rfind("VmHWM:", 0) == 0) return std::atoll(line.c_str() + 6) * 1024;
+  }
+  return 0;
+}
+
 void ReportHeading() {
   absl::FPrintF(stderr, "instruction set: %s\n", kernels::Name(kernels::ActiveIsa()));
-  absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %8s %8s %10s %8s %8s\n", "bench", "shape", "median us",
-                "GFLOP/s", "of peak", "GB/s", "of peak", "tokens/s", "ratio", "of best");
+  absl::FPrintF(stderr, "%-16s %-28s %12s %10s %8s %8s %8s %10s %8s %8s %8s\n", "bench", "shape", "median us",
+                "GFLOP/s", "of peak", "GB/s", "of peak", "tokens/s", "ratio", "of best", "peak GB");
 }
 
 std::vector<double> CallSeconds(absl::FunctionRef<void()> call, int64_t rounds, double round_seconds) {
@@ -68,7 +83,8 @@ absl::Status Report(const Measurement& m) {
   json["median_us"] = ThreeDecimals(m.median_us);
   json["best_us"] = ThreeDecimals(m.best_us);
   json["gflops"] = ThreeDecimals(gflops);
-  std::string share = "-", memory = "-", memory_share = "-", tokens = "-", ratio = "-", best = "-";
+  std::string share = "-", memory = "-", memory_share = "-", tokens = "-", ratio = "-", best = "-",
+              peak = "-";
   if (m.peak_gflops > 0) {
     json["isa"] = std::string(kernels::Name(kernels::ActiveIsa()));
     json["peak_gflops"] = ThreeDecimals(m.peak_gflops);
@@ -95,8 +111,12 @@ absl::Status Report(const Measurement& m) {
     best = absl::StrFormat("%.2f", m.best_baseline_us / m.best_us);
     ratio = absl::StrFormat("%.2f", m.baseline_us / m.median_us);
   }
-  absl::FPrintF(stderr, "%-16s %-28s %12.1f %10.1f %8s %8s %8s %10s %8s %8s\n", m.bench, m.shape, m.median_us,
-                gflops, share, memory, memory_share, tokens, ratio, best);
+  if (m.peak_bytes > 0) {
+    json["peak_memory_bytes"] = m.peak_bytes;
+    peak = absl::StrFormat("%.2f", static_cast<double>(m.peak_bytes) / 1e9);
+  }
+  absl::FPrintF(stderr, "%-16s %-28s %12.1f %10.1f %8s %8s %8s %10s %8s %8s %8s\n", m.bench, m.shape,
+                m.median_us, gflops, share, memory, memory_share, tokens, ratio, best, peak);
   const std::string line = DumpJson(json) + "\n";
   if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0) {
     return absl::InternalError("standard output: cannot be written");

@@ -23,7 +23,8 @@ struct Measurement {
   double peak_gbps = 0;    // 0: not told
   double baseline_us = 0;  // 0: no other side
   double best_baseline_us = 0;
-  double tokens = 0;  // of one repetition; 0: none
+  double tokens = 0;       // of one repetition; 0: none
+  int64_t peak_bytes = 0;  // of memory, of the whole process; 0: not told
 };
 absl::Status Report(const Measurement& m);
 void ReportHeading();
@@ -32,6 +33,10 @@ void ReportHeading();
 void ChooseClock(int64_t threads);
 double Seconds();
 double Median(std::vector<double> values);
+
+// The most memory that the process had at once since the last BeginPeakMemory; 0: the system does not tell.
+void BeginPeakMemory();
+int64_t PeakMemory();
 
 // Seconds that a call takes, of each round: one call to warm up, then rounds of calls for `round_seconds`,
 // one at least.

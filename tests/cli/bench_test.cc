@@ -51,6 +51,7 @@ TEST(Bench, AStepCountsTheTokensItSampled) {
     const double counted =
         lines[i]["tokens_per_second"].get<double>() * lines[i]["median_us"].get<double>() / 1e6;
     EXPECT_NEAR(counted, tokens[i], 0.01) << lines[i];
+    if (i < 2) EXPECT_GT(lines[i]["peak_memory_bytes"], 1 << 20) << lines[i];
   }
 }
 

@@ -27,6 +27,7 @@ struct RlConfig : UpdatesConfig {
   bool skip_groups_without_spread = true;
   bool shuffle_rewards = false;
   int64_t reference_refresh_steps = 0;
+  bool reference_in_memory = true;
 
   template <class V>
   void Fields(V& v) {
@@ -74,6 +75,10 @@ struct RlConfig : UpdatesConfig {
         "reference_refresh_steps", reference_refresh_steps,
         "The reference becomes the policy every so many updates; 0: never. Where kl_coef is 0 there is none.",
         AtLeast(0));
+    v.Field("reference_in_memory", reference_in_memory,
+            "Whether the reference's weights stay in memory. false: each update reads them from disk, for a "
+            "pass, and then makes its gradient in that memory.",
+            Free());
   }
 };
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/config/config.h"
 #include "model/causal_lm.h"
@@ -12,6 +14,11 @@
 namespace temper {
 
 enum class InBackground { kAuto, kYes, kNo };
+
+inline constexpr std::initializer_list<std::pair<const char*, TrainPass::Keep>> kRecomputeNames = {
+    {"false", TrainPass::Keep::kAll},
+    {"mlp", TrainPass::Keep::kAttention},
+    {"true", TrainPass::Keep::kInputs}};
 
 // What every training stage says of its updates.
 struct UpdatesConfig {
@@ -49,10 +56,7 @@ struct UpdatesConfig {
             "A sequence of so many tokens or more is long: ranks of mesh.cp share it, and its gradient is "
             "made in 16 stretches, on one rank too; 0: none is.",
             AtLeast(0));
-    v.Choice("recompute", keep,
-             {{"false", TrainPass::Keep::kAll},
-              {"mlp", TrainPass::Keep::kAttention},
-              {"true", TrainPass::Keep::kInputs}},
+    v.Choice("recompute", keep, kRecomputeNames,
              "What runs again in the backward pass instead of being kept: nothing, the MLPs (whose "
              "activations are the largest), or all blocks. Same bits; each takes less memory and more time "
              "than the one before.",

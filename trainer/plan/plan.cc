@@ -116,9 +116,13 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
   pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
-  if (work.reference)
-    pools.emplace_back("reference",
-                       FootprintOf(model, place).weights + footprint.packed + footprint.gathered);
+  if (work.reference) {
+    const int64_t reference = FootprintOf(model, place).weights + footprint.packed + footprint.gathered;
+    // One that does not stay has the memory of gradients first, and what more it needs.
+    pools.emplace_back("reference", work.reference_stays
+                                        ? reference
+                                        : std::max<int64_t>(reference - footprint.gradients, 0));
+  }
   if (on_gpu && DataRanks(mesh) > 1 && footprint.gathered == 0)
     pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
   const InBackground background = work.updates->checkpoint_in_background;
@@ -271,7 +275,8 @@ std::string Remedy(std::string_view pool) {
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";
   if (name == kSampler) return "a rollout.mesh that cuts the policy more, or none, for one policy";
-  if (absl::StartsWith(name, "reference")) return "kl_coef: 0, which needs none";
+  if (absl::StartsWith(name, "reference"))
+    return "reference_in_memory: false, or kl_coef: 0, which needs none";
   return "mesh.tp, mesh.pp or mesh.dp_shard, by which ranks share the policy, or take a smaller model or a "
          "machine with more memory";
 }

@@ -44,7 +44,7 @@ int64_t LeastOf(const RecipeConfig& recipe, const SearchedStage& stage, const Me
   const int64_t trained = layout.trained_elements();
   const int64_t weight = recipe.bf16() ? 2 : 4;
   if (stage.work.updates == nullptr) return trained * weight;
-  return trained * ((recipe.bf16() ? weight : 0) + 4 + 4 + 8 + (stage.work.reference ? weight : 0));
+  return trained * ((recipe.bf16() ? weight : 0) + 4 + 4 + 8 + (stage.work.reference_stays ? weight : 0));
 }
 
 }  // namespace

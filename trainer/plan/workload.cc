@@ -31,7 +31,8 @@ Workload WorkloadOf(const StageConfig& stage) {
               .samples = samples,
               .tokens = samples * (kExpectedPrompt + static_cast<int64_t>(length)),
               .longest = kPromptAllowance + rl.sampling.max_new_tokens,
-              .reference = rl.loss.kl_coef != 0};
+              .reference = rl.loss.kl_coef != 0,
+              .reference_stays = rl.loss.kl_coef != 0 && rl.reference_in_memory};
     }
     case StageKind::kSft:
       return OfDocuments(stage.sft);

@@ -25,7 +25,7 @@ struct Workload {
   int64_t samples = 0;                       // of an update
   int64_t tokens = 0;                        // of an update; of documents a full microbatch a gradient leaf
   int64_t longest = 0;                       // sequence that it may have
-  bool reference = false;
+  bool reference = false, reference_stays = false;  // in memory
 
   UpdateSize SizeOn(const MeshSizes& mesh) const;
 };

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "model/causal_lm.h"
 
@@ -40,8 +42,35 @@ class LeafGradients {
   // flat by the layout, in the backend's memory; null where a value was out of range on one of them. The sum
   // is empty again.
   virtual std::shared_ptr<void> Take() = 0;
-  // That memory is not needed any more.
+  // That memory is not needed any more. It is kept for the next update.
   virtual void GiveBack(std::shared_ptr<void> gradient) = 0;
+  // What is kept so goes back. Between two updates.
+  virtual void Free() = 0;
+};
+
+// Memory in which the gradients of units are made, one after another.
+class UnitMemory {
+ public:
+  struct Piece {
+    int64_t floats = 0;
+    std::shared_ptr<void> begin;
+
+    explicit operator bool() const { return begin != nullptr; }
+    float* data() const { return static_cast<float*>(begin.get()); }
+  };
+  // In the memory of the backend, which outlives this.
+  explicit UnitMemory(kernels::Backend* backend) : backend_(*backend) {}
+
+  // All zeros: of what was given back the smallest that is large enough, or new memory in place of the
+  // largest.
+  Piece Zeros(int64_t floats);
+  void GiveBack(Piece piece) { spare_.push_back(std::move(piece)); }
+  // What was given back is kept no longer.
+  void Free() { spare_.clear(); }
+
+ private:
+  kernels::Backend& backend_;
+  std::vector<Piece> spare_;
 };
 
 // The policy outlives it.

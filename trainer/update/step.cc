@@ -78,6 +78,11 @@ Updater::Updater(CausalLm* model, Optimizer* optimizer, const StepOptions& optio
   TEMPER_CHECK(mesh.sizes().pp == model->mesh().sizes().pp, "a policy of another mesh");
 }
 
+void Updater::FreeGradients() {
+  leaves_->GiveBack(std::exchange(total_, nullptr));
+  leaves_->Free();
+}
+
 std::vector<float> Updater::gradient() const {
   std::vector<float> host(model_->weights().TrainedFloats());
   const auto size = static_cast<int64_t>(host.size());
@@ -216,7 +221,8 @@ void Updater::RunHandedOut(const Leaves& leaves, Run* run) {
       pieces.push_back(LongPiece(hand_out.leaves(), part->leaf, part->sequences[0], turn));
     } else {
       pieces = PiecesOf(hand_out.leaves(), part->leaf);
-      for (Piece& piece : pieces) piece.turn = {.leaf = turn, .last = &piece == &pieces.back()};
+      for (Piece& piece : pieces)
+        piece.turn = {.leaf = turn, .last = &piece == &pieces.back(), .only = pieces.size() == 1};
     }
     RunPieces(pieces, run);
     ++turn;

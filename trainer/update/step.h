@@ -60,6 +60,8 @@ class Updater {
   // no number, and gradient() zero.
   StepResult Update(const Leaves& leaves, float temperature, const OptimizerConfig& config,
                     double learning_rate, LossFunction loss);
+  // The memory of gradients, gradient()'s too, goes back until the next Update.
+  void FreeGradients();
   const Pipeline& pipeline() const { return pipeline_; }
   // The summed gradient of the last Update, flat, for tests.
   std::vector<float> gradient() const;

@@ -6,24 +6,28 @@ namespace {
 
 constexpr int kTiedTag = 4;
 
-bool Shared(CausalLm* model) { return model->weights().tied() && model->stack().pipeline().size() > 1; }
+bool Shared(const CausalLm& model) { return model.weights().tied() && model.mesh().sizes().pp > 1; }
 
 }  // namespace
 
+bool HasHeadBeside(const CausalLm& model) { return model.weights().tied() && !Shared(model); }
+
 void SendHeadGradient(CausalLm* model) {
-  if (Shared(model)) model->stack().SendRows(model->weights().head().gradient, 0, kTiedTag);
+  if (Shared(*model)) model->stack().SendRows(model->weights().head().gradient, 0, kTiedTag);
 }
 
 void AddHeadGradient(CausalLm* model) {
-  const Communicator& ranks = model->stack().pipeline();
-  if (!model->weights().tied() || ranks.rank() > 0) return;
-  if (ranks.size() > 1)
-    model->stack().ReceiveRows(model->weights().head().gradient, ranks.size() - 1, kTiedTag);
-  model->weights().FoldTiedHead();
+  Weights& weights = model->weights();
+  if (TokenRows* const rows = weights.embedding_rows()) return rows->MoveTo(weights.embedding().gradient);
+  if (!Shared(*model)) return;
+  weights.AcquireGradients(UnitGradients::kTiedHead);
+  model->stack().ReceiveRows(weights.head().gradient, model->stack().pipeline().size() - 1, kTiedTag);
+  weights.ReleaseGradients();
+  weights.FoldTiedHead();
 }
 
 void ShareTiedGradient(CausalLm* model, float* gradient) {
-  if (!Shared(model)) return;
+  if (!Shared(*model)) return;
   const Communicator& ranks = model->stack().pipeline();
   const Layout& layout = model->parameters().layout();
   const LayoutEntry& entry = layout.entries()[layout.Find("model.embed_tokens.weight")];

@@ -7,9 +7,12 @@
 
 namespace temper {
 
+// Whether a rank has both, so that the gradient of the head is made in the embedding's place and the
+// embedding's own beside it (UnitGradients::Buffers::rows).
+bool HasHeadBeside(const CausalLm& model);
 // On the rank that has the head: its gradient of a leaf is there.
 void SendHeadGradient(CausalLm* model);
-// On the rank that has the embedding: both are there, each in its place.
+// On the rank that has the embedding, while its gradient is acquired: both are there.
 void AddHeadGradient(CausalLm* model);
 // Of the sum of leaves, flat by the layout: both ranks get the embedding's.
 void ShareTiedGradient(CausalLm* model, float* gradient);

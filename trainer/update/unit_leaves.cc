@@ -10,7 +10,8 @@
 namespace temper {
 
 UnitLeaves::UnitLeaves(CausalLm* model, const kernels::QuantaRule& rule)
-    : model_(*model), weights_(model->weights()), rule_(rule) {
+    : model_(*model), weights_(model->weights()), rule_(rule), memory_(&model->backend()) {
+  if (HasHeadBeside(model_)) rows_.emplace(weights_.head().n(), weights_.head().k(), &model->backend());
   weights_.BindGradients(this);
 }
 
@@ -18,24 +19,6 @@ int64_t UnitLeaves::FloatsOf(int64_t unit) const {
   if (unit == kTiedHead) return weights_.head().n() * weights_.head().k();
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
   return of.others.elements + (AddsExperts() ? 2 : model_.mesh().sizes().ep) * of.experts.elements;
-}
-
-// In the smallest spare memory that is large enough, or in place of the largest.
-UnitLeaves::Memory UnitLeaves::Zeros(int64_t floats) {
-  std::sort(spare_.begin(), spare_.end(),
-            [](const Memory& a, const Memory& b) { return a.floats < b.floats; });
-  auto best = std::find_if(spare_.begin(), spare_.end(),
-                           [&](const Memory& memory) { return memory.floats >= floats; });
-  Memory memory;
-  if (best == spare_.end()) {
-    if (!spare_.empty()) spare_.pop_back();
-    memory = {floats, weights_.backend().Allocate(floats * 4)};
-  } else {
-    memory = std::move(*best);
-    spare_.erase(best);
-  }
-  weights_.backend().Zero(kernels::F32(static_cast<float*>(memory.begin.get()), 1, floats));
-  return memory;
 }
 
 void UnitLeaves::ClearSums() {
@@ -57,16 +40,18 @@ UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
     if (unit == kTiedHead && model_.stack().pipeline().size() > 1) return {};  // the first rank sums it
     if (unit == kTiedHead) unit = weights_.embedding_unit();
     const LayoutUnit& of = weights_.parameters().layout().units()[unit];
-    Memory& memory = made_[{turn_.leaf, unit}];
-    if (memory.begin == nullptr) memory = Zeros(2 * of.trained_elements());
-    float* const halves = static_cast<float*>(memory.begin.get());
+    UnitMemory::Piece& piece = made_[{turn_.leaf, unit}];
+    if (!piece) piece = memory_.Zeros(2 * of.trained_elements());
+    float* const halves = piece.data();
     return {.sums = SumIn(halves, of.others.elements),
             .expert_sums = SumIn(halves + 2 * of.others.elements, of.experts.elements)};
   }
-  Memory& memory = made_[{turn_.leaf, unit}];
-  if (memory.begin == nullptr) memory = Zeros(FloatsOf(unit));
-  Buffers buffers{static_cast<float*>(memory.begin.get())};
+  if (unit == kTiedHead && rows_) return {.others = Begin(weights_.embedding_unit()).others};
+  UnitMemory::Piece& piece = made_[{turn_.leaf, unit}];
+  if (!piece) piece = memory_.Zeros(FloatsOf(unit));
+  Buffers buffers{piece.data()};
   if (unit == kTiedHead) return buffers;
+  if (unit == weights_.embedding_unit() && rows_) buffers.rows = &*rows_;
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
   float* const experts = buffers.others + of.others.elements;
   if (AddsExperts()) {
@@ -80,13 +65,7 @@ UnitGradients::Buffers UnitLeaves::Begin(int64_t unit) {
 
 void UnitLeaves::End(int64_t unit) {
   if (!turn_.last || unit == kTiedHead) return;
-  if (unit == weights_.embedding_unit() && !turn_.is_long) {
-    if (weights_.tied() && model_.stack().pipeline().size() > 1) {  // the last rank's
-      weights_.AcquireGradients(kTiedHead);
-      weights_.ReleaseGradients();
-    }
-    AddHeadGradient(&model_);
-  }
+  if (unit == weights_.embedding_unit() && !turn_.is_long) AddHeadGradient(&model_);
   const Buffers made = Begin(unit);
   const LayoutUnit& of = weights_.parameters().layout().units()[unit];
   std::vector<kernels::LeafSum> experts;
@@ -96,7 +75,7 @@ void UnitLeaves::End(int64_t unit) {
   AddShares(of.others,
             {turn_.is_long ? made.sums.sum : kernels::LeafSum{rule_, of.others.elements, made.others}});
   AddShares(of.experts, experts);
-  spare_.push_back(std::move(made_.extract({turn_.leaf, unit}).mapped()));
+  memory_.GiveBack(std::move(made_.extract({turn_.leaf, unit}).mapped()));
 }
 
 void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernels::LeafSum> of_leaves) {
@@ -121,7 +100,7 @@ void UnitLeaves::AddShares(const LayoutUnit::Half& part, absl::Span<const kernel
 void UnitLeaves::EndLeaf(int64_t leaf) {
   const auto head = made_.find({leaf, kTiedHead});
   if (head == made_.end()) return;
-  spare_.push_back(std::move(head->second));
+  memory_.GiveBack(std::move(head->second));
   made_.erase(head);
 }
 
@@ -135,6 +114,11 @@ std::shared_ptr<void> UnitLeaves::Take() {
   TakePart({experts, n - experts}, mesh.axis(Axis::kDpReplicate));
   sums_ = nullptr;
   return in_range ? sums_memory_ : nullptr;
+}
+
+void UnitLeaves::Free() {
+  sums_memory_.reset();
+  memory_.Free();
 }
 
 // The gradient is made where the sums lie, of half their size: first each number at the beginning of its sum,

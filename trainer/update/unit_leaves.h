@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,20 +26,15 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   void EndLeaf(int64_t leaf) override;
   std::shared_ptr<void> Take() override;
   void GiveBack(std::shared_ptr<void>) override {}
+  void Free() override;
 
  private:
-  struct Memory {
-    int64_t floats = 0;
-    std::shared_ptr<void> begin;
-  };
   // Whether each leaf that rows of experts come from is added as soon as its gradient of a weight is made:
   // one that is a microbatch needs no memory of its own.
   bool AddsExperts() const { return turn_.only && model_.mesh().sizes().ep > 1; }
   // Of `n` numbers, in twice as many floats.
   SumPlace SumIn(float* halves, int64_t n);
-  // A tied head's own part is added to the embedding's, which comes after it.
   int64_t FloatsOf(int64_t unit) const;
-  Memory Zeros(int64_t floats);
   // All sums are 0, in memory that is there from the first time on, and is the gradient's in between.
   void ClearSums();
   // A part of a unit's gradient, of which each rank keeps its share, at `offset` of the sums.
@@ -49,8 +45,9 @@ class UnitLeaves final : public LeafGradients, public UnitGradients {
   Weights& weights_;
   kernels::QuantaRule rule_;
   LeafTurn turn_;
-  std::map<std::pair<int64_t, int64_t>, Memory> made_;  // by leaf and unit
-  std::vector<Memory> spare_;
+  std::optional<TokenRows> rows_;  // see Buffers
+  UnitMemory memory_;
+  std::map<std::pair<int64_t, int64_t>, UnitMemory::Piece> made_;  // by leaf and unit
   std::shared_ptr<void> sums_memory_;
   int64_t* sums_ = nullptr;  // of this rank's share, flat by the layout; null: none were added
   bool in_range_ = true;

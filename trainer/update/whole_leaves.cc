@@ -10,11 +10,17 @@ namespace temper {
 
 WholeLeaves::WholeLeaves(CausalLm* model, const kernels::QuantaRule& rule)
     : model_(*model),
+      weights_(model->weights()),
       ranks_(model->mesh().sizes().ep),
-      others_(&model->backend(),
-              model->weights().TrainedFloats() - (ExpertsAreApart() ? model->weights().ExpertFloats() : 0),
-              rule),
-      experts_(&model->backend(), model->weights().ExpertFloats(), rule) {}
+      others_(&model->backend(), OthersFloats(), rule),
+      experts_(&model->backend(), weights_.ExpertFloats(), rule),
+      memory_(&model->backend()) {
+  if (HasHeadBeside(model_)) rows_.emplace(weights_.head().n(), weights_.head().k(), &model->backend());
+}
+
+int64_t WholeLeaves::OthersFloats() const {
+  return weights_.TrainedFloats() - (ExpertsAreApart() ? weights_.ExpertFloats() : 0);
+}
 
 std::shared_ptr<void> WholeLeaves::Zeros(int64_t floats, GradientSum* sum) {
   std::shared_ptr<void> memory;
@@ -29,21 +35,14 @@ std::shared_ptr<void> WholeLeaves::Zeros(int64_t floats, GradientSum* sum) {
 }
 
 WholeLeaves::Leaf WholeLeaves::NewLeaf() {
-  const Weights& weights = model_.weights();
-  if (!ExpertsAreApart()) return {Zeros(weights.GradientFloats(), &others_), {}};
-  Leaf leaf{Zeros(weights.GradientFloats() - weights.ExpertFloats(), &others_), {}};
-  for (int64_t rank = 0; rank < ranks_; ++rank)
-    leaf.experts.push_back(Zeros(weights.ExpertFloats(), &experts_));
+  Leaf leaf{Zeros(OthersFloats(), &others_)};
+  for (int64_t rank = 0; rank < ranks_ && ExpertsAreApart(); ++rank)
+    leaf.experts.push_back(Zeros(weights_.ExpertFloats(), &experts_));
   return leaf;
 }
 
-void WholeLeaves::BindTo(const Leaf& leaf) {
-  float* const others = static_cast<float*>(leaf.others.get());
-  if (!ExpertsAreApart()) return model_.weights().BindGradients(others);
-  std::vector<float*> experts;
-  for (const std::shared_ptr<void>& of_rank : leaf.experts)
-    experts.push_back(static_cast<float*>(of_rank.get()));
-  model_.weights().BindGradients(others, experts);
+SumPlace WholeLeaves::SumOf(GradientSum* sum, int64_t first, int64_t n) {
+  return SumPlace{sum->halves(), sum->in_range()}.Part(first, n);
 }
 
 void WholeLeaves::Expect(int64_t values) {
@@ -58,22 +57,73 @@ void WholeLeaves::PushZeros() {
 }
 
 void WholeLeaves::Bind(const LeafTurn& turn) {
+  turn_ = turn;
+  weights_.BindGradients(this);
   if (turn.is_long) {
     while (!others_.has_halves()) PushZeros();
-    const SumPlace experts{experts_.halves(), experts_.in_range()};
-    const SumPlace others{others_.halves(), others_.in_range()};
-    return model_.weights().BindSums(others, ExpertsAreApart() ? experts : SumPlace());
+  } else if (leaves_.count(turn.leaf) == 0) {
+    const bool by_units = turn.only && others_.has_halves() && SumOfExperts().has_halves();
+    leaves_.emplace(turn.leaf, by_units ? Leaf() : NewLeaf());
   }
-  Leaf& leaf = leaves_[turn.leaf];
-  if (leaf.others == nullptr) leaf = NewLeaf();
-  BindTo(leaf);
+}
+
+UnitGradients::Buffers WholeLeaves::Begin(int64_t unit) {
+  if (unit == kTiedHead && (turn_.is_long || rows_)) {
+    if (!rows_) return {};  // the first rank sums it
+    Buffers of_embedding = Begin(weights_.embedding_unit());
+    of_embedding.rows = nullptr;
+    return of_embedding;
+  }
+  if (unit == kTiedHead) {
+    UnitMemory::Piece& piece = leaves_.at(turn_.leaf).units[unit];
+    if (!piece) piece = memory_.Zeros(weights_.head().n() * weights_.head().k());
+    return {.others = piece.data()};
+  }
+  const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  const int64_t first_expert = of.experts.offset - FirstOfExperts();
+  if (turn_.is_long)
+    return {.sums = SumOf(&others_, of.others.offset, of.others.elements),
+            .expert_sums = SumOf(&SumOfExperts(), first_expert, of.experts.elements)};
+  Leaf& leaf = leaves_.at(turn_.leaf);
+  Buffers buffers;
+  const auto floats = [](const std::shared_ptr<void>& memory) { return static_cast<float*>(memory.get()); };
+  if (leaf.others == nullptr) {
+    UnitMemory::Piece& piece = leaf.units[unit];
+    if (!piece) piece = memory_.Zeros(of.others.elements + ranks_ * of.experts.elements);
+    buffers.others = piece.data();
+    for (int64_t rank = 0; rank < ranks_; ++rank)
+      buffers.experts.push_back(piece.data() + of.others.elements + rank * of.experts.elements);
+  } else {
+    buffers.others = floats(leaf.others) + of.others.offset;
+    for (const std::shared_ptr<void>& of_rank : leaf.experts)
+      buffers.experts.push_back(floats(of_rank) + first_expert);
+    if (!ExpertsAreApart()) buffers.experts.push_back(floats(leaf.others) + first_expert);
+  }
+  if (unit == weights_.embedding_unit() && rows_) buffers.rows = &*rows_;
+  return buffers;
+}
+
+void WholeLeaves::End(int64_t unit) {
+  if (!turn_.last || turn_.is_long || unit == kTiedHead) return;
+  if (unit == weights_.embedding_unit()) AddHeadGradient(&model_);
+  Leaf& leaf = leaves_.at(turn_.leaf);
+  if (leaf.others != nullptr) return;
+  const Buffers made = Begin(unit);
+  const LayoutUnit& of = weights_.parameters().layout().units()[unit];
+  const auto add = [this](const SumPlace& place, float* numbers) {
+    if (place.sum.n > 0) place.Add(model_.backend(), kernels::F32(numbers, 1, place.sum.n));
+  };
+  add(SumOf(&others_, of.others.offset, of.others.elements), made.others);
+  for (float* of_leaf : made.experts)
+    add(SumOf(&SumOfExperts(), of.experts.offset - FirstOfExperts(), of.experts.elements), of_leaf);
+  memory_.GiveBack(std::move(leaf.units.extract(unit).mapped()));
 }
 
 void WholeLeaves::EndLeaf(int64_t number) {
   if (leaves_.count(number) == 0) return;  // a long sequence
   Leaf leaf = std::move(leaves_.extract(number).mapped());
-  BindTo(leaf);
-  AddHeadGradient(&model_);
+  for (auto& [unit, piece] : leaf.units) memory_.GiveBack(std::move(piece));  // the tied head's
+  if (leaf.others == nullptr) return;
   others_.Push(std::move(leaf.others));
   for (std::shared_ptr<void>& of_rank : leaf.experts) experts_.Push(std::move(of_rank));
 }
@@ -87,7 +137,7 @@ std::shared_ptr<void> WholeLeaves::Take() {
   const bool in_range = others != nullptr && experts != nullptr;
   std::shared_ptr<void> all;
   if (mesh.axis(Axis::kEp).Sum(in_range ? 0 : 1) == 0) {
-    const int64_t trained = model_.weights().TrainedFloats(), last = model_.weights().ExpertFloats();
+    const int64_t trained = weights_.TrainedFloats(), last = weights_.ExpertFloats();
     all = model_.backend().Allocate(trained * 4);
     const Matrix to = kernels::F32(static_cast<float*>(all.get()), trained, 1);
     model_.backend().Copy(kernels::F32(static_cast<float*>(others.get()), trained - last, 1),
@@ -102,6 +152,12 @@ std::shared_ptr<void> WholeLeaves::Take() {
 
 void WholeLeaves::GiveBack(std::shared_ptr<void> gradient) {
   if (gradient != nullptr && !ExpertsAreApart()) others_.spare().push_back(std::move(gradient));
+}
+
+void WholeLeaves::Free() {
+  others_.spare().clear();
+  experts_.spare().clear();
+  memory_.Free();
 }
 
 }  // namespace temper

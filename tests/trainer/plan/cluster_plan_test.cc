@@ -136,6 +136,35 @@ TEST(Footprint, IsOfTheUpdateThatTakesMost) {
   EXPECT_GE(gradients(1025, 1100, 8), gradients(1, 1100, 8) + all_layers / 4);
 }
 
+// On a rank that has its weights whole: of one leaf its gradient, of more the sum, which is two as large, and
+// from the third on what lies between a unit's first product and its last. A tied head takes nothing more but
+// its tokens' rows.
+TEST(Footprint, OfManyLeavesIsTheSumAndAUnit) {
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  for (const Json& json : {With(OddLlama(), "vocab_size", 20011), With(OddQwen2(), "vocab_size", 20011)}) {
+    const ModelConfig config = Parsed(json);
+    const Layout layout(config);
+    const auto gradients = [&](int64_t leaves, int64_t microbatches) {
+      return FootprintOf(config, {}, updates, 0, {leaves, microbatches}).gradients / 4;
+    };
+    int64_t largest = 0, layer = 0;
+    for (const LayoutUnit& unit : layout.units()) {
+      largest = std::max(largest, unit.trained_elements());
+      if (layout.entries()[unit.begin].layer == 0) layer = unit.trained_elements();
+    }
+    const bool tied = config.tie_word_embeddings;
+    const int64_t all = layout.trained_elements(), rows = tied ? 64 * config.hidden_size : 0;
+    const int64_t tables = gradients(1, 1) - all - rows;  // of the rotation
+    EXPECT_GE(tables, 0);
+    EXPECT_LT(tables, all / 50);
+    EXPECT_EQ(gradients(1, 2), all + rows + tables);
+    EXPECT_EQ(gradients(2, 1), 2 * all + rows + tables);
+    EXPECT_EQ(gradients(8, 1), 2 * all + rows + largest + (tied ? layer : 0) + tables);
+    EXPECT_EQ(gradients(8, 2), 3 * all + rows + tables);
+  }
+}
+
 // Long sequences go through the policy one by one and leave nothing but sums: the least update with its
 // pipeline full takes what one of many takes, and bytes go by their number.
 TEST(Footprint, OfFewLongSequencesIsThatOfMany) {

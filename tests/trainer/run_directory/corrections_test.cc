@@ -103,7 +103,8 @@ TEST_F(Corrections, OfWhatReachesNoBitLeaveTheDigestOnAnyRanks) {
   const std::string expected = Undisturbed({});
   const int64_t all = calls_;
   const std::vector<std::string> changes[] = {
-      {"stages.base.pretrain.tokens_per_microbatch=16", "rl.tokens_per_microbatch=48", "rl.recompute=true"},
+      {"stages.base.pretrain.tokens_per_microbatch=16", "rl.tokens_per_microbatch=48", "rl.recompute=true",
+       "rl.reference_in_memory=false"},
       {"rl.sampling.cache_mib=1", "rl.sampling.max_batch=2", "rl.sampling.draft_tokens=0",
        "evaluation.sampling.max_batch=3", "threads=2"},
       {"rl.checkpoint_every=3", "rl.keep_last=3", "rl.checkpoint_minutes=0.001"}};
