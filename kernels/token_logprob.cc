@@ -42,12 +42,60 @@ LogitPart PartOf(LogitRow row, int64_t target) {
   return {sums.max, sums.sum, target < 0 ? 0.0f : row.logits[target] / row.temperature};
 }
 
-// The tile's rows side by side, so that skipped rows cost nothing.
-Matrix Gather(const Matrix& from, absl::Span<const int64_t> rows, std::vector<float>& to) {
-  to.resize(rows.size() * from.cols);
-  for (size_t i = 0; i < rows.size(); ++i)
-    std::memcpy(&to[i * from.cols], from.Row(rows[i]), sizeof(float) * from.cols);
-  return F32(to.data(), static_cast<int64_t>(rows.size()), from.cols);
+// Some rows of a matrix side by side, so that skipped ones cost nothing: where they lie so anyway, or copied.
+class SideBySide {
+ public:
+  SideBySide(const Matrix& all, absl::Span<const int64_t> rows, FloatBuffer& buffer)
+      : all_(all), rows_(rows) {
+    const auto count = static_cast<int64_t>(rows.size());
+    as_they_lie_ = rows.back() - rows.front() + 1 == count;
+    matrix_ =
+        as_they_lie_ ? all.Rows(rows.front(), count) : F32(buffer.Reserve(count * all.cols), count, all.cols);
+  }
+  const Matrix& matrix() const { return matrix_; }
+
+  void Read(ThreadPool& pool) const {
+    Copy(pool, [this](int64_t i) { std::memcpy(matrix_.Row(i), all_.Row(rows_[i]), RowBytes()); });
+  }
+  void Write(ThreadPool& pool) const {
+    Copy(pool, [this](int64_t i) { std::memcpy(all_.Row(rows_[i]), matrix_.Row(i), RowBytes()); });
+  }
+
+ private:
+  size_t RowBytes() const { return sizeof(float) * all_.cols; }
+  template <class F>
+  void Copy(ThreadPool& pool, F row) const {
+    if (as_they_lie_) return;
+    pool.ParallelFor(matrix_.rows, 64, [&row](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) row(i);
+    });
+  }
+
+  const Matrix all_;
+  const absl::Span<const int64_t> rows_;
+  bool as_they_lie_ = false;
+  Matrix matrix_;
+};
+
+// Of a tile's rows of hidden, and of their gradients.
+FloatBuffer& HiddenMemory() {
+  static thread_local FloatBuffer buffer;
+  return buffer;
+}
+FloatBuffer& GradientMemory() {
+  static thread_local FloatBuffer buffer;
+  return buffer;
+}
+
+// Logits of `rows` rows, which a task has kept or are made tile by tile.
+struct Tiles {
+  int64_t rows;  // of one
+  float* memory;
+};
+Tiles TilesOf(const Matrix& kept, int64_t rows, int64_t vocab) {
+  if (!kept) return {std::min(TileRows(vocab), rows), TileMemory(std::min(TileRows(vocab), rows) * vocab)};
+  TEMPER_CHECK(kept.rows >= rows && kept.cols == vocab && kept.stride == vocab, "no memory for logits");
+  return {rows, kept.f32()};
 }
 
 // Where a target is among a part's logits; -1: it is no part of them.
@@ -117,13 +165,13 @@ void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
     if (task.sums != nullptr) task.sums[row] = {};
     if (task.entropy != nullptr) task.entropy[row] = 0;
   }
-  const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs;
-  float* const memory = TileMemory(tile * vocab);
-  for (size_t begin = 0; begin < active.size(); begin += tile) {
-    const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
-    const Matrix logits = F32(memory, static_cast<int64_t>(rows.size()), vocab);
-    Products({{.a = Gather(task.hidden, rows, inputs), .b = task.head, .packed = task.packed, .c = logits}});
+  const Tiles tiles = TilesOf(task.logits, static_cast<int64_t>(active.size()), vocab);
+  for (size_t begin = 0; begin < active.size(); begin += tiles.rows) {
+    const auto rows = absl::MakeConstSpan(active).subspan(begin, tiles.rows);
+    const Matrix logits = F32(tiles.memory, static_cast<int64_t>(rows.size()), vocab);
+    const SideBySide hidden(task.hidden, rows, HiddenMemory());
+    hidden.Read(pool());
+    Products({{.a = hidden.matrix(), .b = task.head, .packed = task.packed, .c = logits}});
     pool().ParallelFor(logits.rows, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t row = rows[i];
@@ -144,25 +192,33 @@ void CpuBackend::TokenLogprobs(const TokenLogprobsTask& task) {
 void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
   const int64_t vocab = task.head.rows, cols = task.hidden.cols;
   std::vector<int64_t> active;
+  std::vector<int64_t> kept;  // of each, which of the kept logits are its own
+  int64_t targets = 0;
   for (int64_t row = 0; row < task.hidden.rows; ++row) {
     CheckTarget(task.targets[row], task.part.whole > 0 ? task.part.whole : vocab);
     if (task.targets[row] >= 0 && task.dlogprob[row] != 0.0f) {
       active.push_back(row);
+      kept.push_back(targets);
     } else {
       std::fill_n(task.dhidden.Row(row), cols, 0.0f);
     }
+    targets += task.targets[row] >= 0 ? 1 : 0;
   }
   const float t = Temperature(task.temperature);
   const auto gradient = TEMPER_DISPATCH(SoftmaxGradient);
-  const int64_t tile = std::min<int64_t>(TileRows(vocab), active.size());
-  std::vector<float> inputs, outputs(tile * cols);
-  float* const memory = TileMemory(tile * vocab);
-  for (size_t begin = 0; begin < active.size(); begin += tile) {
-    const auto rows = absl::MakeConstSpan(active).subspan(begin, tile);
-    const int64_t count = static_cast<int64_t>(rows.size());
-    const Matrix hidden = Gather(task.hidden, rows, inputs), logits = F32(memory, count, vocab);
-    const Matrix dhidden = F32(outputs.data(), count, cols);
-    Products({{.a = hidden, .b = task.head, .c = logits}});
+  const Tiles tiles = TilesOf(task.logits, static_cast<int64_t>(active.size()), vocab);
+  for (size_t begin = 0; begin < active.size(); begin += tiles.rows) {
+    const auto rows = absl::MakeConstSpan(active).subspan(begin, tiles.rows);
+    const auto count = static_cast<int64_t>(rows.size());
+    const Matrix logits = F32(tiles.memory, count, vocab);
+    const SideBySide hidden(task.hidden, rows, HiddenMemory()), dhidden(task.dhidden, rows, GradientMemory());
+    hidden.Read(pool());
+    if (!task.logits) {
+      Products({{.a = hidden.matrix(), .b = task.head, .packed = task.packed, .c = logits}});
+    } else if (count < targets) {
+      for (int64_t i = 0; i < count; ++i)
+        std::memmove(logits.Row(i), task.logits.Row(kept[i]), sizeof(float) * vocab);
+    }
     pool().ParallelFor(count, 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t row = rows[i];
@@ -173,12 +229,11 @@ void CpuBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) {
     Products({{.a = logits,
                .b = task.head,
                .b_transposed = false,
-               .c = dhidden,
+               .c = dhidden.matrix(),
                .k_chunks = kChunks,
                .part = task.part}});
-    for (int64_t i = 0; i < count; ++i)
-      std::memcpy(task.dhidden.Row(rows[i]), dhidden.Row(i), sizeof(float) * cols);
-    WeightGradients({{.dy = logits, .x = hidden, .dw = task.dhead}});
+    dhidden.Write(pool());
+    WeightGradients({{.dy = logits, .x = hidden.matrix(), .dw = task.dhead}});
   }
 }
 

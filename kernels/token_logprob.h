@@ -49,9 +49,10 @@ struct JoinLogprobsTask {
 void JoinLogprobs(const JoinLogprobsTask& task);
 
 // The head over many tokens: hidden[rows, cols] against head[vocab, cols] (or its packed form); at most a
-// tile of rows' logits exists at once. Writes logprob[rows]; sums[rows] (for backward) and entropy[rows]
-// where not null. A target of -1 is skipped: logprob 0. All but hidden and head is on the host. Of a part of
-// the vocabulary only parts[rows] are written, those of skipped rows not.
+// tile of rows' logits exists at once, unless `logits` is memory for those of all rows that have a target:
+// the gradient then need not compute them again. Writes logprob[rows]; sums[rows] (for backward) and
+// entropy[rows] where not null. A target of -1 is skipped: logprob 0. All but hidden and head is on the host.
+// Of a part of the vocabulary only parts[rows] are written, those of skipped rows not.
 struct TokenLogprobsTask {
   Matrix hidden = {};
   Matrix head = {};
@@ -63,20 +64,24 @@ struct TokenLogprobsTask {
   double* entropy = nullptr;
   AxisPart part = {};
   LogitPart* parts = nullptr;
+  Matrix logits = {};
 };
 
 // From dlogprob[rows] (0 rows are skipped): dhidden[rows, cols] is overwritten (summed over the vocabulary in
 // kChunks chunks); dhead[vocab, cols] continues its chain over rows ascending. Logits are recomputed tile by
-// tile. Of a part of the vocabulary: dhidden is the sum over its chunks, a subtree.
+// tile, or, if TokenLogprobs has put them into `logits`, taken from there, which is overwritten. Of a part of
+// the vocabulary: dhidden is the sum over its chunks, a subtree.
 struct TokenLogprobsBackwardTask {
   Matrix hidden = {};
   Matrix head = {};
+  const PackedMatrix* packed = nullptr;
   const int32_t* targets = nullptr;
   float temperature = 1;
   const LogSumExp* sums = nullptr;
   const float* dlogprob = nullptr;
   Matrix dhidden = {}, dhead = {};
   AxisPart part = {};
+  Matrix logits = {};
 };
 
 }  // namespace temper::kernels

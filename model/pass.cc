@@ -12,6 +12,9 @@ namespace {
 
 constexpr int kTag = 3;  // of activations between the ranks of a pipeline
 
+// Of a microbatch's logits. The head's product costs a thirtieth of an update where the vocabulary is small.
+constexpr int64_t kKeptLogitBytes = int64_t{64} << 20;
+
 int64_t Blocks(int64_t positions) {
   return (positions + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
 }
@@ -159,7 +162,7 @@ void TrainPass::Begin(const Microbatch& batch) {
   batch_ = &batch;
   inputs_.clear();
   saved_.clear();
-  output_ = gradient_ = {};
+  output_ = gradient_ = logits_ = {};
   stretches_.reset();
   shared_.reset();
   PlaceSequences(batch);
@@ -204,6 +207,13 @@ Matrix TrainPass::Forward() {
   return output_ = x;
 }
 
+Matrix TrainPass::NewLogits() {
+  if (keep_ != Keep::kAll || stretches_ || !stack_.backend().host_memory()) return {};
+  const int64_t rows = std::ranges::count_if(batch_->targets, [](int32_t target) { return target >= 0; });
+  const int64_t vocab = stack_.weights().head().n();
+  return rows * vocab * 4 <= kKeptLogitBytes ? space_.NewRows(rows, vocab) : Matrix();
+}
+
 void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) {
   TEMPER_CHECK(chunk_.predicts && output_, "Logprobs before Forward");
   const Context c = In(&scratch_);
@@ -221,7 +231,9 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
     stack_.vocabulary().Logprobs(c, hidden_, {targets_, temperature, &sums_}, values_.data(), nullptr);
     GatherValues(*shared_, values_, logprobs, stack_.mesh().axis(Axis::kCp));
   } else {
-    stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_}, logprobs, entropies);
+    logits_ = NewLogits();
+    stack_.vocabulary().Logprobs(c, hidden_, {batch_->targets, temperature, &sums_, logits_}, logprobs,
+                                 entropies);
   }
   weights.Release();
 }
@@ -237,7 +249,7 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   weights.AcquireGradients(weights.head_gradient_unit());
   if (shared_) TakeValues(*shared_, dlogprobs, stack_.mesh().axis(Axis::kCp).rank(), &values_);
   stack_.vocabulary().LogprobsBackward(c, hidden_,
-                                       {shared_ ? targets_ : batch_->targets, temperature_, &sums_},
+                                       {shared_ ? targets_ : batch_->targets, temperature_, &sums_, logits_},
                                        shared_ ? values_.data() : dlogprobs, dx);
   weights.Release();
   weights.ReleaseGradients();

@@ -121,6 +121,8 @@ class TrainPass {
             .shares_rows = stack_.mesh().sizes().sequence_parallel};
   }
   BatchView View();
+  // Memory for logits that are kept; none: they take more than their product is worth.
+  Matrix NewLogits();
   // This rank's rows of a long sequence.
   void TakeShare(const Microbatch& batch);
 
@@ -147,6 +149,7 @@ class TrainPass {
   Matrix gradient_;  // of output_
   WeightQueue later_;
   std::vector<kernels::LogSumExp> sums_;
+  Matrix logits_;  // of the head, where they are kept for the way back
 };
 
 }  // namespace temper

@@ -171,7 +171,8 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
                                   .temperature = targets.temperature,
                                   .logprob = logprobs,
                                   .sums = targets.sums->data(),
-                                  .entropy = entropies};
+                                  .entropy = entropies,
+                                  .logits = targets.logits};
   if (ranks.size() == 1) return c.backend->TokenLogprobs(task);
   TEMPER_CHECK(entropies == nullptr, "entropies of a part of the vocabulary");
   if (rows == 0) return;
@@ -198,13 +199,15 @@ void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets
     TEMPER_CHECK(dhead, "no gradient buffer is bound");
     c.backend->TokenLogprobsBackward({.hidden = all.Rows(first, count),
                                       .head = head.value,
+                                      .packed = head.packed,
                                       .targets = targets.ids.data() + first,
                                       .temperature = targets.temperature,
                                       .sums = targets.sums->data() + first,
                                       .dlogprob = dlogprobs + first,
                                       .dhidden = dall.Rows(first, count),
                                       .dhead = dhead,
-                                      .part = head.part});
+                                      .part = head.part,
+                                      .logits = targets.logits});
   };
   if (c.stretches == nullptr) {
     back(0, rows, head.gradient);

@@ -30,6 +30,7 @@ class Vocabulary {
     absl::Span<const int32_t> ids;  // -1: none
     float temperature = 1;
     std::vector<kernels::LogSumExp>* sums = nullptr;  // what Backward needs
+    Matrix logits = {};  // likewise, of the tokens that have targets; none: it computes them again
   };
   // entropies may be null; ranks that share the vocabulary have none.
   void Logprobs(const Context& c, Matrix hidden, const Targets& targets, float* logprobs,

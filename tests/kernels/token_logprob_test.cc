@@ -240,28 +240,35 @@ struct Gradients {
   std::vector<float> dhidden, dhead;
 };
 
+// `kept`: with the logits that the way there left, and packed weights.
 Gradients Backward(const Head& h, float temperature, const std::vector<float>& dlogprob, int threads,
-                   int64_t step) {
+                   int64_t step, bool kept = false) {
   TestBackend backend(threads);
-  std::vector<float> logprob(h.rows);
+  std::vector<float> logprob(h.rows), logits(h.rows * h.vocab, 7);
   std::vector<LogSumExp> sums(h.rows);
-  backend->TokenLogprobs({.hidden = h.Hidden(),
-                          .head = h.Weight(),
-                          .targets = h.targets.data(),
-                          .temperature = temperature,
-                          .logprob = logprob.data(),
-                          .sums = sums.data()});
+  std::vector<float> panels(backend->PackedFloats(h.vocab, h.cols));
+  const PackedMatrix packed = backend->Pack(h.Weight(), true, panels.data());
   Gradients out{std::vector<float>(h.rows * h.cols, 9), std::vector<float>(h.vocab * h.cols)};
   for (int64_t row = 0; row < h.rows; row += step) {
     const int64_t count = std::min(step, h.rows - row);
+    const Matrix memory = kept ? F32(logits.data(), count, h.vocab) : Matrix();
+    backend->TokenLogprobs({.hidden = h.Hidden().Rows(row, count),
+                            .head = h.Weight(),
+                            .targets = &h.targets[row],
+                            .temperature = temperature,
+                            .logprob = &logprob[row],
+                            .sums = &sums[row],
+                            .logits = memory});
     backend->TokenLogprobsBackward({.hidden = h.Hidden().Rows(row, count),
                                     .head = h.Weight(),
+                                    .packed = kept ? &packed : nullptr,
                                     .targets = &h.targets[row],
                                     .temperature = temperature,
                                     .sums = &sums[row],
                                     .dlogprob = &dlogprob[row],
                                     .dhidden = F32(&out.dhidden[row * h.cols], count, h.cols),
-                                    .dhead = F32(out.dhead.data(), h.vocab, h.cols)});
+                                    .dhead = F32(out.dhead.data(), h.vocab, h.cols),
+                                    .logits = memory});
   }
   return out;
 }
@@ -312,10 +319,12 @@ TEST(TokenLogprobs, BackwardHasTheSameBitsHoweverTheRowsArePackedAndOnAnyThreads
   const std::vector<float> dlogprob = SparseNumbers(h.rows);
   const Gradients want = Backward(h, 1.0f, dlogprob, 1, 1000);
   for (int threads : {1, 2, 3}) {
-    for (int64_t step : {1, 64, 77}) {
-      const Gradients got = Backward(h, 1.0f, dlogprob, threads, step);
-      EXPECT_EQ(Differences(got.dhidden, want.dhidden), 0) << threads << " threads, " << step << " rows";
-      EXPECT_EQ(Differences(got.dhead, want.dhead), 0) << threads << " threads, " << step << " rows";
+    for (int64_t step : {1, 3, 64, 77, 300}) {
+      for (bool kept : {false, true}) {
+        const Gradients got = Backward(h, 1.0f, dlogprob, threads, step, kept);
+        EXPECT_EQ(Differences(got.dhidden, want.dhidden), 0) << threads << " threads, " << step << " rows";
+        EXPECT_EQ(Differences(got.dhead, want.dhead), 0) << threads << " threads, " << step << " rows";
+      }
     }
   }
 }

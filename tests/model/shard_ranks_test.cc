@@ -174,8 +174,9 @@ TEST(ShardRanks, BringTheNextLayersWeightsWhileOneComputes) {
     const Microbatch batch = Packed({RandomTokens(711, 9, 1)});
     std::vector<float> logprobs(batch.tokens.size());
     pass.Logprobs(batch, 1, logprobs.data());
-    // The embedding; three layers; the norm, which is small, and the head, whose products are last and first.
-    const std::string there = "sfs fspppp fspppp fspppp sffp", back = "pp spppp fspppp fpppp";
+    // The embedding; three layers; the norm, which is small, and the head, whose products are last and first
+    // (its logits are kept).
+    const std::string there = "sfs fspppp fspppp fspppp sffp", back = "p spppp fspppp fpppp";
     EXPECT_EQ(events, absl::StrReplaceAll(there, {{" ", ""}}));
     events.clear();
     pass.Backward(logprobs.data());
