@@ -44,8 +44,9 @@ struct RotaryTask {
 struct SwiGluTask {
   Matrix gate = {}, up = {}, out = {};
 };
+// Its gradients; and, where `out` is not none, what was given then, once more.
 struct SwiGluBackwardTask {
-  Matrix dout = {}, gate = {}, up = {}, dgate = {}, dup = {};
+  Matrix dout = {}, gate = {}, up = {}, dgate = {}, dup = {}, out = {};
 };
 
 // out[i] = x[rows[i]]; `rows` is on the host. An embedding is a gather from its table. x may be bf16.

@@ -293,6 +293,7 @@ void TorchBackend::SwiGluBackward(const kernels::SwiGluBackwardTask& t) {
   const at::Tensor g = wrap(t.gate), d = wrap(t.dout), s = at::sigmoid(g);
   const at::Tensor silu = g * s;
   const at::Tensor dg = d * wrap(t.up) * (s + silu * (1 - s));
+  if (t.out) wrap(t.out).copy_(silu * wrap(t.up));
   wrap(t.dup).copy_(d * silu);
   wrap(t.dgate).copy_(dg);
 }

@@ -148,6 +148,7 @@ void LaunchingBackend::RmsNormBackward(const RmsNormBackwardTask& task) {
 void LaunchingBackend::SwiGlu(const SwiGluTask& task) { TEMPER_DEVICE::SwiGlu(task, stream_); }
 void LaunchingBackend::SwiGluBackward(const SwiGluBackwardTask& task) {
   TEMPER_DEVICE::SwiGluBackward(task, stream_);
+  if (task.out) SwiGlu({task.gate, task.up, task.out});
 }
 
 void LaunchingBackend::RouteBackward(const RouteBackwardTask& task) {

@@ -156,11 +156,14 @@ void SwiGluBackwardRows(const SwiGluBackwardTask& task, int64_t begin, int64_t e
     const float *const dout = task.dout.Row(row), *const gate = task.gate.Row(row);
     const float* const up = task.up.Row(row);
     float *const dgate = task.dgate.Row(row), *const dup = task.dup.Row(row);
+    float* const out = task.out ? task.out.Row(row) : nullptr;
     Vectors(task.gate.cols, [&](int64_t i, int lanes) {
       const F16 d = Read(dout + i, lanes), g = Read(gate + i, lanes), u = Read(up + i, lanes);
       const F16 s = Sigmoid(g), one = Set(1.0f);
       Write(dgate + i, Mul(Mul(d, u), Mul(s, Fma(g, Sub(one, s), one))), lanes);
-      Write(dup + i, Mul(d, Mul(g, s)), lanes);
+      const F16 silu = Mul(g, s);
+      Write(dup + i, Mul(d, silu), lanes);
+      if (out != nullptr) Write(out + i, Mul(silu, u), lanes);
     });
   }
 }

@@ -46,16 +46,15 @@ class DenseMlp : public Block {
     Matrix dgate = c.workspace->NewRows(rows, mlp_.width());
     Matrix dup = c.workspace->NewRows(rows, mlp_.width());
     Matrix dnormed = c.workspace->NewRows(dy.rows, dy.cols);
-    // What is quickly made anew is not kept.
+    // What is quickly made anew is not kept: the norm, and `activated` beside its gradient.
     Matrix normed = c.workspace->NewRows(rows, dy.cols);
     Matrix activated = c.workspace->NewRows(rows, mlp_.width());
     norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
     GatherRows(c, normed);
-    c.backend->SwiGlu({keep.gate, keep.up, activated});
     Backprop back(c);
     back.Through({{mlp_.down, AllRows(c, dy, rows)}}, activated, dactivated);
     back.Inputs();
-    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
+    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup, activated});
     back.ThroughOwn({{mlp_.gate, dgate}, {mlp_.up, dup}}, normed, dnormed);
     back.Inputs();
     back.Weights();

@@ -154,19 +154,18 @@ class Moe : public Block {
       ReturnSlots(c, shape_, keep.rows, keep.routing, dslots.f32(), dweights);
     }
 
-    // What is quickly made anew is not kept.
+    // What is quickly made anew is not kept: the norm, and what was activated, beside its gradient.
     Matrix normed = space.NewRows(rows, dy.cols), entries_in = space.NewRows(entries, dy.cols),
            activated = space.NewRows(entries, width_);
     norm_.Forward(c, keep.x, OwnRows(c, normed), nullptr);
     GatherRows(c, normed);
     c.backend->GatherExperts({shape_, &routing, keep.rows_in ? keep.rows_in : normed, entries_in});
-    c.backend->SwiGlu({keep.gate, keep.up, activated});
 
     // Down projections.
     Matrix dactivated = space.NewRows(entries, width_), dgate = space.NewRows(entries, width_),
            dup = space.NewRows(entries, width_);
     Matrix dentries_in = space.NewRows(entries, dy.cols);
-    Matrix dshared_activated, dshared_gate, dshared_up;
+    Matrix shared_activated, dshared_activated, dshared_gate, dshared_up;
     Backprop back(c);
     ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
       back.Through({{expert.down, dentries_out.Rows(first, count)}}, activated.Rows(first, count),
@@ -176,15 +175,14 @@ class Moe : public Block {
       dshared_activated = space.NewRows(rows, shared_.width());
       dshared_gate = space.NewRows(rows, shared_.width());
       dshared_up = space.NewRows(rows, shared_.width());
-      Matrix shared_activated = space.NewRows(rows, shared_.width());
-      c.backend->SwiGlu({keep.shared_gate, keep.shared_up, shared_activated});
+      shared_activated = space.NewRows(rows, shared_.width());
       back.Through({{shared_.down, dout}}, shared_activated, dshared_activated);
     }
     back.Inputs();
-    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup});
+    c.backend->SwiGluBackward({dactivated, keep.gate, keep.up, dgate, dup, activated});
     if (shared_) {
       c.backend->SwiGluBackward(
-          {dshared_activated, keep.shared_gate, keep.shared_up, dshared_gate, dshared_up});
+          {dshared_activated, keep.shared_gate, keep.shared_up, dshared_gate, dshared_up, shared_activated});
     }
 
     // Gate and up projections, the router beside them.

@@ -270,7 +270,7 @@ TEST(SwiGlu, EqualsItsScalarFormulaForwardAndBackward) {
   Everywhere([](CpuBackend& cpu) {
     Sizes([&](int64_t rows, int64_t cols) {
       Rows gate(rows, cols, 1), up(rows, cols, 2), dout(rows, cols, 3), out(rows, cols, 4);
-      Rows dgate(rows, cols, 5), dup(rows, cols, 6);
+      Rows dgate(rows, cols, 5), dup(rows, cols, 6), again = out;
       for (float& g : gate.x) g *= 8;
       gate.x[0] = 100;
       gate.x.back() = -100;
@@ -284,8 +284,10 @@ TEST(SwiGlu, EqualsItsScalarFormulaForwardAndBackward) {
         }
       }
       cpu.SwiGlu({gate.matrix(), up.matrix(), out.matrix()});
-      cpu.SwiGluBackward({dout.matrix(), gate.matrix(), up.matrix(), dgate.matrix(), dup.matrix()});
+      cpu.SwiGluBackward(
+          {dout.matrix(), gate.matrix(), up.matrix(), dgate.matrix(), dup.matrix(), again.matrix()});
       EXPECT_EQ(Differences(out.x, reference.x), 0);
+      EXPECT_EQ(Differences(again.x, reference.x), 0);
       EXPECT_EQ(Differences(dgate.x, reference_dgate.x), 0);
       EXPECT_EQ(Differences(dup.x, reference_dup.x), 0);
     });
