@@ -21,10 +21,11 @@ bool IsSame(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-// Where too few are left, those that were blamed first get another chance.
+// Where too few are left, those that were suspected first get another chance, then those that were blamed
+// first.
 std::vector<std::string> Machines::Chosen() const {
   const size_t needed = needed_ == 0 ? hosts_.size() : std::min(needed_, hosts_.size());
-  std::vector<std::string> out = blamed_, chosen;
+  std::vector<std::string> out = Bad(), chosen;
   for (;; out.erase(out.begin())) {
     chosen.clear();
     for (const std::string& host : hosts_)
@@ -39,14 +40,13 @@ std::vector<std::string> Machines::LeftOut() const {
   for (const std::string& host : hosts_)
     if (!Has(chosen, NameOf(host))) others.push_back(NameOf(host));
   std::vector<std::string> out;
-  for (const std::string& name : blamed_)
+  for (const std::string& name : Bad())
     if (Has(others, name)) out.push_back(name);
   return out;
 }
 
 void Machines::Began() {
-  for (const std::string& host : Chosen())
-    blamed_.erase(std::remove(blamed_.begin(), blamed_.end(), NameOf(host)), blamed_.end());
+  for (const std::string& host : Chosen()) Forget(NameOf(host));
   in_series_.clear();
 }
 
@@ -57,10 +57,12 @@ void Machines::Blame(const std::vector<std::string>& names) {
 }
 
 void Machines::Suspect(const std::vector<std::string>& names) {
-  for (const std::string& name : names)
-    for (const std::string& host : hosts_)
-      if (IsSame(NameOf(host), name) && !Has(blamed_, NameOf(host)))
-        blamed_.insert(blamed_.begin(), NameOf(host));
+  for (auto name = names.rbegin(); name != names.rend(); ++name)
+    for (const std::string& host : hosts_) {
+      if (!IsSame(NameOf(host), *name) || Has(blamed_, NameOf(host))) continue;
+      Forget(NameOf(host));
+      suspected_.push_back(NameOf(host));
+    }
 }
 
 void Machines::BlameOne() {
@@ -74,14 +76,25 @@ void Machines::BlameOne() {
     return BlameOne();
   }
   std::string name = possible[0];
-  for (const std::string& one : blamed_)
+  for (const std::string& one : Bad())
     if (Has(possible, one)) name = one;
   in_series_.push_back(name);
   LeaveOut(name);
 }
 
+std::vector<std::string> Machines::Bad() const {
+  std::vector<std::string> bad = suspected_;
+  bad.insert(bad.end(), blamed_.begin(), blamed_.end());
+  return bad;
+}
+
+void Machines::Forget(const std::string& name) {
+  for (std::vector<std::string>* names : {&suspected_, &blamed_})
+    names->erase(std::remove(names->begin(), names->end(), name), names->end());
+}
+
 void Machines::LeaveOut(const std::string& name) {
-  blamed_.erase(std::remove(blamed_.begin(), blamed_.end(), name), blamed_.end());
+  Forget(name);
   blamed_.push_back(name);
 }
 

@@ -26,18 +26,24 @@ class Machines {
   void Began();
   // They were named as bad, the likeliest first; a name with or without its domain.
   void Blame(const std::vector<std::string>& names);
-  // They may be bad: left out where that brings back none that is worse.
+  // They may be bad, the likeliest first: left out where that brings back none that was blamed, nor one that
+  // was suspected later.
   void Suspect(const std::vector<std::string>& names);
   // The start on the chosen ones has not begun, and nobody knows why: one of them is blamed, which had been
   // blamed before if there is such a one, and none twice before each of them has been.
   void BlameOne();
 
  private:
+  // In the order in which they get another chance.
+  std::vector<std::string> Bad() const;
+  void Forget(const std::string& name);
   void LeaveOut(const std::string& name);
 
   std::vector<std::string> hosts_;
   size_t needed_ = 0;
-  std::vector<std::string> blamed_;     // and not known to work since; without slots, the latest last
+  std::vector<std::string>
+      suspected_;  // and neither blamed nor known to work since; without slots, the latest last
+  std::vector<std::string> blamed_;     // and not known to work since; the same
   std::vector<std::string> in_series_;  // of starts that did not begin: blamed for one of them
 };
 

@@ -76,8 +76,23 @@ TEST(Machines, ThatAreSuspectedAreLeftOutWhereNoWorseOneComesBack) {
   EXPECT_EQ(Chosen(machines), "a c");
   machines.Suspect({"c"});
   EXPECT_EQ(Chosen(machines), "a c");
-  machines.BlameOne();
+  machines.BlameOne();  // the one that is suspected lately is the likelier
+  EXPECT_EQ(Chosen(machines), "a b");
+}
+
+// A neighbour's memory may have killed the rank of the first; the second one kills its own again and again.
+TEST(Machines, ThatWereSuspectedLastAreLeftOutBeforeOthers) {
+  Machines machines({"a", "b", "c"}, 2);
+  machines.Suspect({"a"});
   EXPECT_EQ(Chosen(machines), "b c");
+  machines.Began();
+  machines.Suspect({"b"});
+  EXPECT_EQ(Chosen(machines), "a c");
+  EXPECT_THAT(machines.LeftOut(), ElementsAre("b"));
+  machines.Began();
+  machines.Suspect({"c", "a"});
+  machines.Suspect({"b"});
+  EXPECT_EQ(Chosen(machines), "a c");
 }
 
 TEST(Machines, ThatAreOthersKeepTheBlame) {
