@@ -116,8 +116,8 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
 void TrainingSession::OpenSampler() {
   const Mesh& mesh = *context_.sampling_mesh;
   if (&mesh == context_.mesh || !context_.stage->samples()) return;
-  Parameters parameters = WithoutNumbers(model_->config(), mesh.place(), *context_.backend);
-  if (context_.recipe->bf16()) parameters = ForRounded(parameters, *context_.backend);
+  Parameters parameters =
+      WithoutNumbers(model_->config(), mesh.place(), *context_.backend, context_.recipe->bf16());
   sync_ = std::make_unique<WeightSync>(model_->config(), model_->parameters().layout(), parameters.layout());
   sampler_ = std::make_unique<CausalLm>(model_->config(), std::move(parameters), context_.backend,
                                         /*rounded=*/false, mesh);

@@ -56,14 +56,27 @@ bool SendsTo(const ModelConfig& config, const MeshPlace& place, const MeshPlace&
          place[Axis::kPp] == (config.tie_word_embeddings && other[Axis::kPp] == last ? last : 0);
 }
 
+// The rank of a pipeline that has the layer.
+int64_t StageOf(const ModelConfig& config, const MeshSizes& sizes, int64_t layer) {
+  MeshPlace place{sizes, {}};
+  for (int64_t& stage = place.at[static_cast<int>(Axis::kPp)]; stage < sizes.pp; ++stage)
+    for (int64_t chunk = 0; chunk < sizes.chunks(); ++chunk)
+      if (LayersOf(config, place, chunk).Has(layer)) return stage;
+  return -1;
+}
+
 }  // namespace
 
-Parameters WithoutNumbers(const ModelConfig& config, const MeshPlace& place, kernels::Backend& backend) {
+Parameters WithoutNumbers(const ModelConfig& config, const MeshPlace& place, kernels::Backend& backend,
+                          bool rounded) {
   Layout layout(config, place);
   std::vector<at::Tensor> values;
-  for (const LayoutEntry& entry : layout.entries())
-    values.push_back(entry.elements == PartElements(entry) ? NewTensor(backend, entry.shape)
-                                                           : NewTensor(backend, {entry.elements}));
+  for (const LayoutEntry& entry : layout.entries()) {
+    const bool is_bf16 = rounded && entry.trained && entry.shape.size() == 2;
+    const std::vector<int64_t> flat = {entry.elements};
+    values.push_back(NewTensor(backend, entry.elements == PartElements(entry) ? entry.shape : flat,
+                               is_bf16 ? at::kBFloat16 : at::kFloat));
+  }
   return Parameters(std::move(layout), std::move(values));
 }
 
@@ -80,9 +93,17 @@ class WeightSync::Planner {
 
   void Plan(WeightSync* sync) const {
     const std::vector<LayoutEntry>& all = to_.whole();  // where nothing goes along
+    std::vector<absl::Span<const LayoutEntry>> firsts;  // unit of each kind
     for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
       while (end < all.size() && all[end].layer == all[begin].layer) ++end;
-      PlanUnit(absl::MakeSpan(all).subspan(begin, end - begin), sync);
+      const absl::Span<const LayoutEntry> unit = absl::MakeSpan(all).subspan(begin, end - begin);
+      const auto alike = std::find_if(firsts.begin(), firsts.end(),
+                                      [&](const auto& first) { return AreAlike(first, unit); });
+      sync->units_.push_back({static_cast<size_t>(alike - firsts.begin()), NumberOf(from_, unit[0].name),
+                              NumberOf(to_, unit[0].name)});
+      if (alike != firsts.end()) continue;
+      firsts.push_back(unit);
+      sync->kinds_.push_back(PlanUnit(unit));
     }
   }
 
@@ -90,11 +111,31 @@ class WeightSync::Planner {
   // What one rank has for another, as both see it.
   using Meetings = std::vector<std::pair<Patch, Patch>>;
 
-  void PlanUnit(absl::Span<const LayoutEntry> unit, WeightSync* sync) const {
+  // Of the rank's first weight that comes with this name or behind it.
+  static int64_t NumberOf(const Layout& layout, const std::string& name) {
+    const auto& entries = layout.entries();
+    return std::lower_bound(entries.begin(), entries.end(), name,
+                            [](const LayoutEntry& entry, const std::string& n) { return entry.name < n; }) -
+           entries.begin();
+  }
+
+  // Whether they are layers of the same weights, in the same order, on the same ranks.
+  bool AreAlike(absl::Span<const LayoutEntry> a, absl::Span<const LayoutEntry> b) const {
+    const auto is_layer = [&](int64_t layer) { return layer >= 0 && layer < config_.num_layers; };
+    if (a.size() != b.size() || !is_layer(a[0].layer) || !is_layer(b[0].layer)) return false;
+    for (const Layout* layout : {&from_, &to_}) {
+      const MeshSizes& sizes = layout->place().sizes;
+      if (StageOf(config_, sizes, a[0].layer) != StageOf(config_, sizes, b[0].layer)) return false;
+    }
+    return std::equal(a.begin(), a.end(), b.begin(), [](const LayoutEntry& x, const LayoutEntry& y) {
+      return x.expert == y.expert && x.sharing == y.sharing && x.trained == y.trained && x.whole == y.whole;
+    });
+  }
+
+  Kind PlanUnit(absl::Span<const LayoutEntry> unit) const {
     const std::vector<KeptPart> mine = KeptAt(config_, from_.place(), unit),
                                 wanted = KeptAt(config_, to_.place(), unit);
-    const Meetings own = MeetingsOf(mine, from_.place(), wanted, from_.place());
-    sync->own_.insert(sync->own_.end(), own.begin(), own.end());
+    Kind kind{MeetingsOf(mine, from_.place(), wanted, from_.place()), {}};
     for (int distance = 1; distance < ranks_; ++distance) {
       const int to = (rank_ + distance) % ranks_, from = (rank_ + ranks_ - distance) % ranks_;
       const std::vector<std::vector<Patch>> out = Pieces(For(mine, unit, to), &Meetings::value_type::first),
@@ -102,9 +143,24 @@ class WeightSync::Planner {
                                                         &Meetings::value_type::second);
       for (size_t i = 0; i < std::max(out.size(), in.size()); ++i) {
         const bool sends = i < out.size(), receives = i < in.size();
-        sync->rounds_.push_back({sends ? to : -1, receives ? from : -1, sends ? out[i] : std::vector<Patch>(),
-                                 receives ? in[i] : std::vector<Patch>()});
+        kind.rounds.push_back({sends ? to : -1, receives ? from : -1, sends ? out[i] : std::vector<Patch>(),
+                               receives ? in[i] : std::vector<Patch>()});
       }
+    }
+    MakeRelative(unit[0].name, &kind);
+    return kind;
+  }
+
+  // Numbers of weights count from their unit's first one.
+  void MakeRelative(const std::string& first, Kind* kind) const {
+    const int64_t from = NumberOf(from_, first), to = NumberOf(to_, first);
+    for (auto& [mine, copy] : kind->own) {
+      mine.parameter -= from;
+      copy.parameter -= to;
+    }
+    for (Round& round : kind->rounds) {
+      for (Patch& patch : round.out) patch.parameter -= from;
+      for (Patch& patch : round.in) patch.parameter -= to;
     }
   }
 
@@ -187,16 +243,17 @@ WeightSync::WeightSync(const ModelConfig& config, const Layout& from, const Layo
   Planner(config, from, to).Plan(this);
 }
 
-int64_t WeightSync::BytesOf(const std::vector<Patch>& patches, const Parameters& parameters) {
+int64_t WeightSync::BytesOf(const std::vector<Patch>& patches, const Parameters& parameters, int64_t first) {
   int64_t bytes = 0;
   for (const Patch& patch : patches)
-    bytes += patch.rows * patch.columns * parameters.list()[patch.parameter].value.element_size();
+    bytes += patch.rows * patch.columns * parameters.list()[first + patch.parameter].value.element_size();
   return bytes;
 }
 
 int64_t WeightSync::SentBytes(const Parameters& from) const {
   int64_t bytes = 0;
-  for (const Round& round : rounds_) bytes += BytesOf(round.out, from);
+  for (const Unit& unit : units_)
+    for (const Round& round : kinds_[unit.kind].rounds) bytes += BytesOf(round.out, from, unit.from);
   return bytes;
 }
 
@@ -208,49 +265,69 @@ void WeightSync::ForEachRow(const Patch& patch, const Body& body) {
   for (int64_t row = 0; row < rows; ++row) body(patch.begin + row * patch.stride, row * columns, columns);
 }
 
-void WeightSync::Copy(const Parameters& from, Communicator& world, Parameters* to) const {
-  const bool moves = !world.counts_only();
-  std::vector<char> out, in;
-  const auto pack = [&](const Patch& patch, char* at) {
-    const at::Tensor& value = from.list()[patch.parameter].value;
+// Of a unit: takes numbers out of where they are kept, and puts them where they are wanted.
+class WeightSync::Copier {
+ public:
+  Copier(const Parameters& from, const Parameters& to, const Unit& unit)
+      : from_(from), to_(to), unit_(unit) {}
+
+  const at::Tensor& From(const Patch& patch) const {
+    return from_.list()[unit_.from + patch.parameter].value;
+  }
+  const at::Tensor& To(const Patch& patch) const { return to_.list()[unit_.to + patch.parameter].value; }
+
+  // Each returns where the next patch is in the packed numbers.
+  char* Pack(const Patch& patch, char* at) const {
+    const at::Tensor& value = From(patch);
     const int64_t size = value.element_size();
     const char* const data = static_cast<const char*>(value.const_data_ptr());
     ForEachRow(patch, [&](int64_t begin, int64_t before, int64_t count) {
       std::memcpy(at + before * size, data + begin * size, count * size);
     });
     return at + patch.rows * patch.columns * size;
-  };
-  const auto unpack = [&](const Patch& patch, const char* at) {
-    const at::Tensor& value = to->list()[patch.parameter].value;
+  }
+  const char* Unpack(const Patch& patch, const char* at) const {
+    const at::Tensor& value = To(patch);
     const int64_t size = value.element_size();
     char* const data = static_cast<char*>(value.mutable_data_ptr());
     ForEachRow(patch, [&](int64_t begin, int64_t before, int64_t count) {
       std::memcpy(data + begin * size, at + before * size, count * size);
     });
     return at + patch.rows * patch.columns * size;
-  };
-  for (const auto& [mine, copy] : own_) {
-    TEMPER_CHECK(
-        from.list()[mine.parameter].value.element_size() == to->list()[copy.parameter].value.element_size(),
-        to->list()[copy.parameter].name);
-    if (!moves) continue;
-    out.resize(BytesOf({mine}, from));
-    pack(mine, out.data());
-    unpack(copy, out.data());
   }
-  for (const Round& round : rounds_) {
-    const auto out_bytes = static_cast<size_t>(BytesOf(round.out, from)),
-               in_bytes = static_cast<size_t>(BytesOf(round.in, *to));
-    if (moves) {
-      out.resize(out_bytes);
-      in.resize(in_bytes);
-      char* at = out.data();
-      for (const Patch& patch : round.out) at = pack(patch, at);
+
+ private:
+  const Parameters &from_, &to_;
+  const Unit& unit_;
+};
+
+void WeightSync::Copy(const Parameters& from, Communicator& world, Parameters* to) const {
+  const bool moves = !world.counts_only();
+  std::vector<char> out, in;
+  for (const Unit& unit : units_) {
+    const Copier copier(from, *to, unit);
+    for (const auto& [mine, copy] : kinds_[unit.kind].own) {
+      TEMPER_CHECK(copier.From(mine).element_size() == copier.To(copy).element_size(),
+                   to->list()[unit.to + copy.parameter].name);
+      if (!moves) continue;
+      out.resize(BytesOf({mine}, from, unit.from));
+      copier.Pack(mine, out.data());
+      copier.Unpack(copy, out.data());
     }
-    world.Finish(world.Start({out.data(), out_bytes, round.to, in.data(), in_bytes, round.from}));
-    const char* at = in.data();
-    if (moves)
-      for (const Patch& patch : round.in) at = unpack(patch, at);
+    for (const Round& round : kinds_[unit.kind].rounds) {
+      const auto out_bytes = static_cast<size_t>(BytesOf(round.out, from, unit.from)),
+                 in_bytes = static_cast<size_t>(BytesOf(round.in, *to, unit.to));
+      if (moves) {
+        out.resize(out_bytes);
+        in.resize(in_bytes);
+        char* at = out.data();
+        for (const Patch& patch : round.out) at = copier.Pack(patch, at);
+      }
+      world.Finish(world.Start({out.data(), out_bytes, round.to, in.data(), in_bytes, round.from}));
+      const char* at = in.data();
+      if (moves)
+        for (const Patch& patch : round.in) at = copier.Unpack(patch, at);
+    }
   }
 }
 

@@ -9,8 +9,10 @@
 
 namespace temper {
 
-// The parameters that the rank at this place has of a policy, without numbers, f32, in the backend's memory.
-Parameters WithoutNumbers(const ModelConfig& config, const MeshPlace& place, kernels::Backend& backend);
+// The parameters that the rank at this place has of a policy, without numbers, in the backend's memory: f32,
+// or, `rounded`, as ForRounded has them.
+Parameters WithoutNumbers(const ModelConfig& config, const MeshPlace& place, kernels::Backend& backend,
+                          bool rounded = false);
 
 // Takes the weights of a policy that ranks have between them by one mesh to a policy that the same ranks have
 // by another: from rank to rank, straight from the slice that one keeps to the slice that the other does. A
@@ -29,7 +31,8 @@ class WeightSync {
   int64_t SentBytes(const Parameters& from) const;
 
  private:
-  // A rectangle of what a rank keeps of a weight: rows of `columns` elements, `stride` from one to the next.
+  // A rectangle of what a rank keeps of a weight, which has this number among its unit's: rows of `columns`
+  // elements, `stride` from one to the next.
   struct Patch {
     int64_t parameter = 0, begin = 0, stride = 0, rows = 0, columns = 0;
   };
@@ -38,15 +41,27 @@ class WeightSync {
     int to = -1, from = -1;
     std::vector<Patch> out, in;
   };
+  // What is done for a unit of weights: the same for layers that are alike.
+  struct Kind {
+    std::vector<std::pair<Patch, Patch>> own;  // what the rank has already, and where it goes
+    std::vector<Round> rounds;
+  };
+  // Where a unit's weights begin in both layouts.
+  struct Unit {
+    size_t kind = 0;
+    int64_t from = 0, to = 0;
+  };
   class Planner;
+  class Copier;
 
-  static int64_t BytesOf(const std::vector<Patch>& patches, const Parameters& parameters);
+  // Of weights from number `first` on.
+  static int64_t BytesOf(const std::vector<Patch>& patches, const Parameters& parameters, int64_t first);
   // body(first element of a row, elements of the patch before it, elements of it).
   template <typename Body>
   static void ForEachRow(const Patch& patch, const Body& body);
 
-  std::vector<std::pair<Patch, Patch>> own_;  // what the rank has already, and where it goes
-  std::vector<Round> rounds_;
+  std::vector<Kind> kinds_;
+  std::vector<Unit> units_;
 };
 
 }  // namespace temper

@@ -71,8 +71,7 @@ std::vector<Outcome> Synced(const Json& json, const Pair& pair, bool rounded = f
     ThreadPool own_pool(1);
     kernels::CpuBackend own(&own_pool);
     const Parameters mine = Slice(whole, Layout(config, from));
-    Parameters copy = WithoutNumbers(config, to, own);
-    if (rounded) copy = ForRounded(copy, own);
+    Parameters copy = WithoutNumbers(config, to, own, rounded);
     for (const Parameter& parameter : copy.list()) parameter.value.fill_(std::nan(""));
     const WeightSync sync(config, mine.layout(), copy.layout());
     for (int time = 0; time < 2; ++time) {

@@ -21,8 +21,7 @@ CountedRank::CountedRank(const PolicyPlace& place, RankMessages* log)
       backend_(&pool_, /*packs=*/!place.on_gpu) {}
 
 std::unique_ptr<CausalLm> CountedRank::NewPolicy(const ModelConfig& config, bool trained) {
-  Parameters parameters = WithoutNumbers(config, mesh_.place(), backend_);
-  if (bf16_ && !trained) parameters = ForRounded(parameters, backend_);
+  Parameters parameters = WithoutNumbers(config, mesh_.place(), backend_, bf16_ && !trained);
   return std::make_unique<CausalLm>(config, std::move(parameters), &backend_, bf16_ && trained, mesh_);
 }
 

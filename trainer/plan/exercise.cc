@@ -19,6 +19,7 @@
 #include "trainer/rl_metrics.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/stage_model.h"
+#include "trainer/weight_sync.h"
 
 namespace temper {
 namespace {
@@ -41,6 +42,7 @@ class StageExercise {
         size_(SizeOf(work_, mesh_)),
         log_(mesh_),
         sampling_log_(sampling_mesh_),
+        syncs_(options.ranks),
         peaks_(options.ranks) {}
 
   absl::StatusOr<std::string> Text() {
@@ -127,9 +129,11 @@ class StageExercise {
     }
     if (apart_ && trains) {
       messages.Begin(kPublish);
-      const Parameters& weights = policy->weights().computed();
-      WeightSync(model_, policy->parameters().layout(), copy->parameters().layout())
-          .Copy(weights, counted.mesh().world(), &copy->parameters());
+      std::unique_ptr<WeightSync>& sync = syncs_[rank];
+      if (sync == nullptr)
+        sync =
+            std::make_unique<WeightSync>(model_, policy->parameters().layout(), copy->parameters().layout());
+      sync->Copy(policy->weights().computed(), counted.mesh().world(), &copy->parameters());
     }
     CausalLm& sampler = apart_ ? *copy : *policy;
     std::unique_ptr<Engine> engine;  // its cache stays
@@ -259,7 +263,8 @@ class StageExercise {
   const bool apart_;       // there are two policies
   const UpdateSize size_;  // of the update that is exercised
   MessageLog log_, sampling_log_;
-  std::vector<int64_t> peaks_;  // of each rank
+  std::vector<std::unique_ptr<WeightSync>> syncs_;  // of each rank, made when it runs first
+  std::vector<int64_t> peaks_;                      // likewise
 };
 
 }  // namespace

@@ -48,7 +48,7 @@ TEST(Exercise, TakesTheMemoryOfThePlan) {
   using Set = std::vector<std::string>;
   for (const auto& [ranks, set] :
        {std::pair(1, Set{"rl.checkpoint_in_background=true"}), std::pair(4, Set{"mesh.dp_shard=2"}),
-        std::pair(4, Set{"mesh.pp=2", "mesh.tp=2", "rollout.mesh={dp_replicate: 2, ep: 2}"}),
+        std::pair(4, Set{"mesh.pp=2", "mesh.tp=2", "rollout.mesh={dp_replicate: 2, ep: 2}", "weights=bf16"}),
         std::pair(4, Set{"mesh.ep=2", "mesh.dp_shard=2"}), std::pair(2, Set{"mesh.cp=2"}),
         std::pair(4, Set{"mesh.dp_shard=4", "rl.tokens_per_microbatch=560"}),
         std::pair(8, Set{"mesh.pp=2", "mesh.dp_shard=2", "mesh.ep=2", "mesh.pp_schedule=zero_bubble"})}) {
