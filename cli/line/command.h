@@ -39,5 +39,8 @@ const std::vector<Command>& Commands();
 // at once, with kStoppedExit, and what is on disk is always whole. A reader that is gone, or a file at its
 // size limit, makes an error of a write instead of ending the program.
 void HandleSignals();
+// From here on they end the program at once, with kStoppedExit: for a command that writes nothing to disk and
+// computes for minutes. Cancelled where one has come already.
+absl::Status EndOnSignals();
 
 }  // namespace temper

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <string_view>
 
 #include "cli/line/command.h"
 
@@ -15,6 +16,7 @@ namespace {
 
 // Launchers hand an interrupt on more than once: what comes within this time is the same one.
 constexpr int64_t kSamePressNs = 500'000'000;
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
 std::atomic<int64_t> interrupted_ns{0};  // when first; 0: not yet
 
@@ -29,6 +31,12 @@ void OnSignal(int signal) {
   if (ns - first > kSamePressNs) _exit(kStoppedExit);
 }
 
+void EndOnSignal(int) {
+  constexpr std::string_view kLine = "stopped on request\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kLine.data(), kLine.size());
+  _exit(kStoppedExit);
+}
+
 }  // namespace
 
 void HandleSignals() {
@@ -36,7 +44,7 @@ void HandleSignals() {
   action.sa_handler = OnSignal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2}) {
+  for (const int number : kStopSignals) {
     struct sigaction inherited {};
     sigaction(number, nullptr, &inherited);
     // `nohup` and a shell's background jobs want it ignored.
@@ -44,6 +52,18 @@ void HandleSignals() {
   }
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
+}
+
+absl::Status EndOnSignals() {
+  struct sigaction action {};
+  action.sa_handler = EndOnSignal;
+  sigemptyset(&action.sa_mask);
+  for (const int number : kStopSignals) {
+    struct sigaction before {};
+    sigaction(number, nullptr, &before);
+    if (before.sa_handler == OnSignal) sigaction(number, &action, nullptr);
+  }
+  return CheckStop();  // what came before
 }
 
 }  // namespace temper

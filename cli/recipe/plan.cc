@@ -42,6 +42,7 @@ struct PlanOptions {
 }  // namespace
 
 absl::Status RunPlan(const CommandLine& line) {
+  TEMPER_RETURN_IF_ERROR(EndOnSignals());
   PlanOptions options;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
   if (rest.size() != 1) {

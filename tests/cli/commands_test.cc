@@ -115,6 +115,16 @@ TEST(Program, EverySignalThatAsksToStopIsHeard) {
   EXPECT_THAT(ScoreAfter("kill -HUP $pid; eval \"exec ${COPROC[1]}>&-\"", "trap '' HUP;").code, 0);
 }
 
+// What a plan computes takes minutes on hundreds of ranks, and nothing of it is to be saved.
+TEST(Program, APlanEndsAtOnceOnRequest) {
+  const Ended ended = Shell(
+      "$TEMPER plan configs/tiny/short.yaml --exercise --ranks 20000 & pid=$!; sleep 1; kill -TERM $pid; "
+      "for i in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; "
+      "kill -KILL $pid 2>/dev/null; wait $pid; exit $?");
+  EXPECT_EQ(ended.code, kStoppedExit) << "within ten seconds, on a machine that does other work";
+  EXPECT_EQ(ended.err, "stopped on request\n");
+}
+
 TEST(Program, AReaderThatIsGoneEndsItQuietly) {
   const Ended ended = Shell(
       "row='{\"completion\":\"7\",\"answer\":\"7\"}'; (while echo \"$row\"; do :; done) 2>/dev/null | "
