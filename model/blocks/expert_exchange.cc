@@ -29,16 +29,19 @@ std::vector<int> OwnersOf(const Context& c, const kernels::RouteShape& shape) {
 // Of the rows that go to a rank: how many there are, or of a long sequence how many of each stretch.
 int64_t CountsOf(const Context& c) { return c.stretches == nullptr ? 1 : kStretches; }
 
-// Where ranks are not there each row goes to as many as it has experts, and every expert gets as many.
+int64_t DividedUp(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+// Where ranks are not there each row goes to as many as it has experts, and every expert gets as many: of a
+// few rows one more rather than one less.
 ExpertRows EvenRows(const Context& c, const kernels::RouteShape& shape, int64_t rows) {
   const int64_t ep = c.mesh->sizes().ep, owners = ep * c.mesh->sizes().tp;
-  const int64_t to_each = rows * std::min<int64_t>(shape.top_k, owners) / owners;
+  const int64_t to_each = DividedUp(rows * std::min<int64_t>(shape.top_k, owners), owners);
   ExpertRows even;
   even.even = true;
   even.sent.assign(ep, std::vector<int32_t>(to_each));
   for (int64_t q = 0; q <= ep; ++q) even.edges.push_back(q * to_each);
   even.count = even.edges.back();
-  const int64_t slots = even.count * shape.top_k, entries = rows * shape.top_k * ep / owners;
+  const int64_t slots = even.count * shape.top_k, entries = DividedUp(rows * shape.top_k * ep, owners);
   even.routing = {.ids = c.workspace->Ints(slots),
                   .weights = c.workspace->Floats(slots),
                   .scores = nullptr,
@@ -81,7 +84,8 @@ void FindReturned(const Context& c, const kernels::RouteShape& shape, const kern
   taken->returned.resize(sizes.ep);
   if (taken->even) {
     taken->own.offsets.assign(shape.experts + 1, slots / sizes.tp);
-    for (std::vector<int32_t>& of_rank : taken->returned) of_rank.resize(slots / (sizes.tp * sizes.ep));
+    for (std::vector<int32_t>& of_rank : taken->returned)
+      of_rank.resize(DividedUp(slots, sizes.tp * sizes.ep));
     return;
   }
   kernels::SortEntries(taken->own_shape, rows, &taken->own);

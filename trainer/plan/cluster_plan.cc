@@ -116,7 +116,12 @@ absl::StatusOr<std::string> ClusterPlanText(const RecipeConfig& recipe, const Cl
 
 absl::StatusOr<std::string> ClusterSearchText(const RecipeConfig& recipe, const Cluster& cluster) {
   TEMPER_ASSIGN_OR_RETURN(const LayoutSearch found, SearchLayouts(recipe, cluster));
-  std::string text = absl::StrCat(ClusterText(cluster), ": ");
+  std::string samples;
+  if (recipe.rollout.mesh) {
+    TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.rollout.mesh->sizes, cluster.ranks()));
+    samples = absl::StrCat("; rollout.mesh:", MeshText(sizes));
+  }
+  std::string text = absl::StrCat(ClusterText(cluster), samples, ": ");
   if (found.fit.empty()) {
     const LayoutProposal& nearest = found.nearest;
     return absl::StrCat(text, "none of ", found.layouts, " layouts fits; the nearest,",

@@ -14,14 +14,14 @@ namespace {
 
 constexpr char kUpdatePhase[] = "update", kDecodePhase[] = "decode";
 
+}  // namespace
+
 PolicyFootprint FootprintOf(CountedRank& rank, CausalLm& policy) {
   PolicyFootprint footprint{.weights = rank.backend().bytes()};
   policy.weights().Pack();
   footprint.packed = policy.weights().packed_bytes();
   return footprint;
 }
-
-}  // namespace
 
 PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place) {
   CountedRank rank(place);
@@ -48,10 +48,21 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
 
 int64_t DivideUp(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-// Microbatches of a rank's leaves that fill a pipeline. A long sequence of a rank of mesh.cp is all its
-// ranks'.
+// Microbatches of a rank's leaves that fill a pipeline: with several chunks of layers up to three groups of
+// as many as there are ranks are on their way (trainer/update/schedule.h). A long sequence of a rank of
+// mesh.cp is all its ranks'.
 int64_t FullPipeline(const MeshSizes& mesh, bool is_long) {
-  return DivideUp(2 * mesh.pp, is_long ? mesh.cp : 1);
+  return DivideUp((mesh.chunks() > 1 ? 3 : 2) * mesh.pp, is_long ? mesh.cp : 1);
+}
+
+// What a pipeline does again and again: with several chunks the first group is larger by what does not
+// divide, and as many more microbatches are like it.
+int64_t Period(const MeshSizes& mesh) { return mesh.chunks() > 1 ? mesh.pp : 1; }
+
+// The least number that is not below `least` (or n itself, where that is), and differs from n by whole
+// periods.
+int64_t LeastNumber(int64_t n, int64_t least, int64_t period) {
+  return n <= least ? n : least + (n - least) % period;
 }
 
 }  // namespace
@@ -60,9 +71,13 @@ int64_t FullPipeline(const MeshSizes& mesh, bool is_long) {
 UpdateSize LeastLike(const UpdateSize& size, const MeshSizes& mesh, const UpdatesConfig& updates,
                      int64_t longest) {
   const bool is_long = IsLong(updates, longest);
-  const int64_t full = FullPipeline(mesh, is_long), microbatches = std::min(size.microbatches, full);
-  const int64_t leaves = std::max<int64_t>(is_long ? 1 : 3, DivideUp(full, microbatches));
-  return {std::min(size.leaves, leaves), microbatches};
+  const int64_t full = FullPipeline(mesh, is_long), period = Period(mesh);
+  const int64_t microbatches = LeastNumber(size.microbatches, full, period);
+  const int64_t enough = std::max<int64_t>(is_long ? 1 : 3, DivideUp(full, microbatches));
+  int64_t leaves = std::min(size.leaves, enough);
+  const auto rest = [&](int64_t of_leaves) { return of_leaves * microbatches % period; };
+  while (leaves < size.leaves && rest(leaves) != rest(size.leaves)) ++leaves;
+  return {leaves, microbatches};
 }
 
 UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
@@ -128,17 +143,23 @@ PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const 
     EvenUpdate(config, updates, longest, run).Run(policy.get(), &optimizer);
     return TensorBytes(messages, kUpdatePhase);
   };
-  // Once a pipeline is full every microbatch sends the same, and every leaf, but those of long sequences
-  // alone send nothing.
+  // Once a pipeline is full every microbatch, or as many as it has ranks, sends the same, and every leaf, but
+  // those of long sequences alone send nothing.
+  const MeshSizes& mesh = place.mesh.sizes;
   const bool is_long = IsLong(updates, longest);
-  const int64_t full = FullPipeline(place.mesh.sizes, is_long);
-  if (size.leaves * size.microbatches <= 2 * full) return of(size);
-  const PartBytes one = of({1, full}), two = is_long ? one : of({2, full / 2}), more = of({1, full + 1});
-  PartBytes all;
-  for (size_t i = 0; i < all.size(); ++i) {
-    all[i] = one[i] + (size.leaves - 1) * (two[i] - one[i]) +
-             (size.leaves * size.microbatches - full) * (more[i] - one[i]);
+  const int64_t together = size.leaves * size.microbatches, full = FullPipeline(mesh, is_long);
+  if (together <= 2 * full) return of(size);
+  const int64_t period = Period(mesh), least = LeastNumber(together, full, period);
+  const PartBytes one = of({1, least}), more = of({1, least + period});
+  PartBytes leaf = {};  // what another leaf sends
+  if (!is_long && size.leaves > 1) {
+    const int64_t even = DivideUp(least, 2 * period) * 2 * period;
+    const PartBytes whole = even == least ? one : of({1, even}), halves = of({2, even / 2});
+    for (size_t i = 0; i < leaf.size(); ++i) leaf[i] = halves[i] - whole[i];
   }
+  PartBytes all;
+  for (size_t i = 0; i < all.size(); ++i)
+    all[i] = one[i] + (size.leaves - 1) * leaf[i] + (together - least) / period * (more[i] - one[i]);
   return all;
 }
 

@@ -16,6 +16,8 @@ struct PolicyFootprint {
   int64_t weights = 0, packed = 0;
 };
 PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place);
+// Of the only policy that the rank has.
+PolicyFootprint FootprintOf(CountedRank& rank, CausalLm& policy);
 
 // And for updates of it, of which a rank has `size`. `activations` are of full microbatches (or the longest
 // sequence, if that is longer), as many as a pipeline holds at once; `gradients` of all leaves that are there

@@ -103,6 +103,7 @@ const std::pair<std::string, int64_t>& LargestOf(const Pools& pools) {
 
 std::string BytesText(int64_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
+  if (bytes > 0 && mib < 0.5) return absl::StrFormat("%.3g KiB", static_cast<double>(bytes) / (1 << 10));
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
@@ -148,15 +149,16 @@ constexpr char kEvaluationCache[] = "cache of evaluation";
 constexpr char kSampling[] = "activations of sampling";
 constexpr char kSampler[] = "policy of rollout.mesh";
 
-// What an engine's largest pass takes, and of the weights that ranks bring together for it. All samples but
-// one decode beside as much of prompts as a pass takes.
-struct SamplingFootprint {
+// What a policy takes that samples: an engine's largest pass, and the weights that ranks bring together for
+// it. All samples but one decode beside as much of prompts as a pass takes.
+struct SamplingFootprint : PolicyFootprint {
   int64_t activations = 0, gathered = 0;
 };
 SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPlace& place,
                                       const SamplingConfig& sampling) {
   CountedRank rank(place);
   const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/false);
+  SamplingFootprint footprint{FootprintOf(rank, *policy)};
   const EngineOptions options = EngineOptionsOf(sampling);
   const int64_t longest = config.max_positions > 0 ? config.max_positions : options.prefill_tokens;
   const int64_t prompt = std::min(options.prefill_tokens, longest);
@@ -172,19 +174,20 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
   }
   const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
   policy->Forward(batch, cache, logit_rows);
-  return {policy->decode_pass().bytes(), policy->weights().gathered_bytes()};
+  footprint.activations = policy->decode_pass().bytes();
+  footprint.gathered = policy->weights().gathered_bytes();
+  return footprint;
 }
 
 // What a policy that only samples takes.
 Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingConfig& sampling,
                     const PolicyPlace& place) {
-  const PolicyFootprint footprint = FootprintOf(model, place);
+  const SamplingFootprint footprint = SamplingFootprintOf(model, place, sampling);
   Pools pools = {{"weights", footprint.weights}};
   if (!place.on_gpu) pools.emplace_back("packed weights", footprint.packed);
   pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
-  const SamplingFootprint of_passes = SamplingFootprintOf(model, place, sampling);
-  if (of_passes.gathered > 0) pools.emplace_back("gathered weights", of_passes.gathered);
-  pools.emplace_back(kSampling, of_passes.activations);
+  if (footprint.gathered > 0) pools.emplace_back("gathered weights", footprint.gathered);
+  pools.emplace_back(kSampling, footprint.activations);
   return pools;
 }
 
@@ -195,17 +198,19 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
   const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
   if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, samples);
   Pools pools = UpdatePools(model, work, places.trains);
-  SamplingFootprint passes;
-  if (work.sampling != nullptr) passes = SamplingFootprintOf(model, samples, *work.sampling);
-  if (places.apart && stage.samples()) {
-    const PolicyFootprint second = FootprintOf(model, samples);
-    pools.emplace_back(kSampler, second.weights + second.packed + passes.gathered);
-  }
-  if (work.sampling != nullptr) {
-    pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
-    pools.emplace_back(kSampling, passes.activations);
-  }
-  if (stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0)
+  SamplingFootprint passes;  // the policy makes one after another, in the same memory
+  const auto pass = [&](const SamplingConfig& sampling) {
+    const SamplingFootprint of_it = SamplingFootprintOf(model, samples, sampling);
+    if (of_it.activations > passes.activations) passes = of_it;
+  };
+  const bool measures = stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0;
+  if (work.sampling != nullptr) pass(*work.sampling);
+  if (measures) pass(stage.evaluation.sampling);
+  if (passes.activations == 0) return pools;
+  if (places.apart) pools.emplace_back(kSampler, passes.weights + passes.packed + passes.gathered);
+  if (work.sampling != nullptr) pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
+  pools.emplace_back(kSampling, passes.activations);
+  if (measures)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, samples.mesh));
   return pools;
 }
@@ -218,41 +223,43 @@ Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const R
   return SumOf(measured) > SumOf(pools) ? measured : pools;
 }
 
-// The last rank of each stage of the mesh's pipeline.
-std::vector<int64_t> LastOfStages(const MeshSizes& sizes) {
-  std::vector<int64_t> ranks;
-  for (int64_t stage = 1; stage <= sizes.pp; ++stage) ranks.push_back(RanksOf(sizes) / sizes.pp * stage - 1);
-  return ranks;
-}
-
-// What the layers are that the rank at this place has: equal of ranks that take as much as each other.
+// What the layers are that the rank at this place has, and of how many experts: equal of ranks that take as
+// much as each other.
 void AppendKinds(const ModelConfig& model, const MeshPlace& place, std::vector<int64_t>* kinds) {
   const int64_t stage = place[Axis::kPp];
-  kinds->insert(kinds->end(), {stage == 0, stage == place.sizes.pp - 1});
+  const IndexRange experts = ExpertsOf(model, place);
+  kinds->insert(kinds->end(), {stage == 0, stage == place.sizes.pp - 1, experts.end - experts.begin});
   for (int64_t chunk = 0; chunk < place.sizes.chunks(); ++chunk) {
     const IndexRange layers = LayersOf(model, place, chunk);
-    int64_t experts = 0;
+    int64_t moe_layers = 0;
     for (int64_t layer = layers.begin; layer < layers.end; ++layer)
-      experts += model.is_moe_layer(layer) ? 1 : 0;
-    kinds->insert(kinds->end(), {layers.end - layers.begin, experts});
+      moe_layers += model.is_moe_layer(layer) ? 1 : 0;
+    kinds->insert(kinds->end(), {layers.end - layers.begin, moe_layers});
   }
 }
 
+// Stage after stage of the mesh's pipeline, of each the last rank first.
+std::vector<int64_t> RanksByStage(const MeshSizes& sizes) {
+  std::vector<int64_t> ranks;
+  const int64_t each = RanksOf(sizes) / sizes.pp;
+  for (int64_t stage = 0; stage < sizes.pp; ++stage)
+    for (int64_t rank = each; rank-- > 0;) ranks.push_back(stage * each + rank);
+  return ranks;
+}
+
 // Of the rank that takes most: ranks of a pipeline have different layers, those of other axes as much as each
-// other, but for what does not divide, of which the last has more. Of ranks with layers of the same kinds
-// between a pipeline's ends the first holds most microbatches, and is counted alone.
+// other, but for experts that do not divide, and what else does not, of which the last has more. Of ranks
+// with layers of the same kinds between a pipeline's ends the first holds most microbatches; it is counted
+// alone.
 using PoolsOfRank = Pools (*)(const StageConfig&, const ModelConfig&, const RankPlaces&);
 absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfig& stage,
                                     const ModelConfig& model, int ranks, PoolsOfRank pools_of) {
   TEMPER_ASSIGN_OR_RETURN(const MeshSizes sizes, Resolve(recipe.mesh, ranks));
   TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(ranks));
   TEMPER_RETURN_IF_ERROR(CheckMeshes(recipe, model, ranks));
-  std::vector<int64_t> candidates = LastOfStages(sizes);
-  if (apart)
-    for (const int64_t rank : LastOfStages(*apart)) candidates.push_back(rank);
   Pools fullest;
   std::set<std::vector<int64_t>> counted;
-  for (const int64_t rank : candidates) {
+  for (const int64_t rank : RanksByStage(sizes)) {
     const MeshPlace trains = PlaceOf(sizes, rank), samples = PlaceOf(apart.value_or(sizes), rank);
     std::vector<int64_t> kinds;
     AppendKinds(model, trains, &kinds);

@@ -32,7 +32,7 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
 // says. A mesh that cannot be is an error.
 absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,
                                    const ModelConfig& model, int ranks);
-std::string BytesText(int64_t bytes);  // "12 MiB", "3.4 GiB"
+std::string BytesText(int64_t bytes);  // "80 KiB", "12 MiB", "3.4 GiB"
 // What each stage that is not finished takes at once on each of `ranks` ranks, `local` of them on this
 // machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
 // Errors name the stage, its largest pool and what to set.

@@ -24,8 +24,9 @@ struct LayoutSearch {
   std::vector<LayoutProposal> fit;  // whose memory fits, the fastest first
   LayoutProposal nearest;           // where none does, the one that takes least
 };
-// All layouts of the cluster's ranks, with the recipe's pipeline schedule; what samples has the same. Errors:
-// a config.json that cannot be read; ranks that no layout takes.
+// All layouts of the cluster's ranks, with the recipe's pipeline schedule. What samples has the recipe's
+// rollout.mesh, or where it has none the same. Errors: a config.json that cannot be read; ranks that no
+// layout takes; a rollout.mesh that cannot be.
 absl::StatusOr<LayoutSearch> SearchLayouts(const RecipeConfig& recipe, const Cluster& cluster);
 
 }  // namespace temper

@@ -80,6 +80,18 @@ TEST(Footprint, CountsWhatRanksSendForAPassThatDecodes) {
   });
 }
 
+// As many rows as ranks share out experts between them: none gets nothing.
+TEST(Footprint, CountsWhatAFewRowsSendToExpertsOfManyRanks) {
+  const ModelConfig config = Parsed(OddDeepseek());
+  const auto sent = [&](int64_t rows) {
+    return DecodeMessagesOf(config, {.mesh = PlaceOf({.dp_replicate = 1, .ep = 8}, 0)},
+                            rows)[static_cast<int>(Axis::kEp)];
+  };
+  // A row there and back, of one layer with experts, to each of seven.
+  EXPECT_GE(sent(1), 7 * 2 * 4 * config.hidden_size);
+  EXPECT_EQ(sent(8), sent(7));
+}
+
 // What is counted without other ranks is what goes to the mesh that samples.
 TEST(Footprint, CountsWhatARankPublishes) {
   const ModelConfig config = Parsed(Shared());
@@ -165,35 +177,62 @@ TEST(Footprint, OfManyLeavesIsTheSumAndAUnit) {
   }
 }
 
-// Long sequences go through the policy one by one and leave nothing but sums: the least update with its
-// pipeline full takes what one of many takes, and bytes go by their number.
+// An update that is counted, on one rank of a mesh.
+struct CountedUpdate {
+  int64_t peak = 0;
+  PartBytes sent = {};
+};
+CountedUpdate Counted(const ModelConfig& config, const MeshSizes& sizes, const UpdatesConfig& updates,
+                      int64_t longest, const UpdateSize& size) {
+  const PolicyPlace place{.mesh = PlaceOf(sizes, 0)};
+  RankMessages messages(place.mesh);
+  messages.Begin("update");
+  CountedRank rank(place, &messages);
+  const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
+  Optimizer optimizer(policy.get());
+  EvenUpdate(config, updates, longest, size).Run(policy.get(), &optimizer);
+  return {rank.backend().peak_bytes(), TensorBytes(messages, "update")};
+}
+
+// Long sequences go through the policy one by one and leave nothing but sums, and of others a pipeline has
+// only so many on their way: the least update with its pipeline full takes what one of many takes, and bytes
+// go by their number.
+void ExpectTheLeastIsLike(const UpdateSize& many, int64_t layers, const MeshSizes& sizes,
+                          const UpdatesConfig& updates) {
+  constexpr int64_t kTokens = 1100;
+  Json json = sizes.ep > 1 ? OddDeepseek() : Shared();
+  json["num_hidden_layers"] = layers;
+  const ModelConfig config = Parsed(json);
+  const UpdateSize least = LeastLike(many, sizes, updates, kTokens);
+  EXPECT_LT(least.leaves * least.microbatches, many.leaves * many.microbatches) << MeshText(sizes);
+  const CountedUpdate of_many = Counted(config, sizes, updates, kTokens, many);
+  EXPECT_EQ(Counted(config, sizes, updates, kTokens, least).peak, of_many.peak) << MeshText(sizes);
+  EXPECT_EQ(MessagesOf(config, {.mesh = PlaceOf(sizes, 0)}, updates, kTokens, many), of_many.sent)
+      << MeshText(sizes);
+}
+
 TEST(Footprint, OfFewLongSequencesIsThatOfMany) {
-  const ModelConfig config = Parsed(Shared());
   UpdatesConfig updates;
   updates.long_sequence_tokens = 1;
-  constexpr UpdateSize kMany{2, 5};
-  constexpr int64_t kTokens = 1100;
   for (const MeshSizes& sizes :
        {MeshSizes{.dp_replicate = 1}, MeshSizes{.dp_replicate = 1, .dp_shard = 2, .tp = 2, .cp = 2},
-        MeshSizes{.dp_replicate = 1, .pp = 2, .cp = 2}}) {
-    const PolicyPlace place{.mesh = PlaceOf(sizes, 0)};
-    PartBytes sent;
-    const auto peak = [&](const UpdateSize& size) {
-      RankMessages messages(place.mesh);
-      messages.Begin("update");
-      CountedRank rank(place, &messages);
-      const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
-      Optimizer optimizer(policy.get());
-      EvenUpdate(config, updates, kTokens, size).Run(policy.get(), &optimizer);
-      sent = TensorBytes(messages, "update");
-      return rank.backend().peak_bytes();
-    };
-    const UpdateSize least = LeastLike(kMany, sizes, updates, kTokens);
-    EXPECT_LT(least.leaves * least.microbatches, 5) << MeshText(sizes);
-    const int64_t of_least = peak(least);
-    EXPECT_EQ(of_least, peak(kMany)) << MeshText(sizes);
-    EXPECT_EQ(MessagesOf(config, place, updates, kTokens, kMany), sent) << MeshText(sizes);
-  }
+        MeshSizes{.dp_replicate = 1, .pp = 2, .cp = 2}, MeshSizes{.dp_replicate = 2, .pp = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 2, .pp_chunks = 2}, MeshSizes{.dp_replicate = 1, .pp = 2, .ep = 2},
+        MeshSizes{.dp_replicate = 2, .dp_shard = 2, .ep = 2, .cp = 2}})
+    ExpectTheLeastIsLike({3, 7}, 4, sizes, updates);
+}
+
+// Of a pipeline with chunks the first group of microbatches is larger by those that are left over.
+TEST(Footprint, OfAFullPipelineIsThatOfAnyMore) {
+  const UpdatesConfig updates;
+  for (const MeshSizes& sizes :
+       {MeshSizes{.dp_replicate = 1, .pp = 4}, MeshSizes{.dp_replicate = 1, .dp_shard = 2, .pp = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 4, .pp_chunks = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 4, .pp_chunks = 3},
+        MeshSizes{.dp_replicate = 1, .dp_shard = 2, .pp = 4, .pp_chunks = 2},
+        MeshSizes{.dp_replicate = 1, .pp = 4, .pp_chunks = 2, .pp_schedule = PipelineKind::kZeroBubble}})
+    for (const UpdateSize& many : {UpdateSize{1, 39}, UpdateSize{5, 27}, UpdateSize{6, 23}})
+      ExpectTheLeastIsLike(many, 12, sizes, updates);
 }
 
 TEST(Cluster, IsMachinesTimesDevices) {
@@ -233,6 +272,25 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
               HasSubstr("mesh.tp is 3, but it has to divide"));
 }
 
+TEST(ClusterPlan, SearchesWithTheMeshThatSamples) {
+  RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {"rollout.mesh={tp: 2}"});
+  recipe.device = "cuda";
+  recipe.stages.resize(2);
+  const Cluster cluster = *ParseCluster("1x4xh100");
+  const auto found = SearchLayouts(recipe, cluster);
+  ASSERT_TRUE(found.ok()) << found.status();
+  int alike = 0;
+  for (const LayoutProposal& layout : found->fit) {
+    const bool apart = std::any_of(layout.pools.begin(), layout.pools.end(),
+                                   [](const auto& pool) { return pool.first == "policy of rollout.mesh"; });
+    EXPECT_NE(apart, MeshText(layout.mesh) == " dp_replicate 2 tp 2") << MeshText(layout.mesh);
+    alike += apart ? 0 : 1;
+  }
+  EXPECT_EQ(alike, 1);
+  EXPECT_THAT(*ClusterSearchText(recipe, cluster),
+              HasSubstr("1 x 4 h100; rollout.mesh: dp_replicate 2 tp 2: "));
+}
+
 TEST(ClusterPlan, SearchesLayoutsThatFit) {
   RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {});
   recipe.device = "cuda";
@@ -250,6 +308,21 @@ TEST(ClusterPlan, SearchesLayoutsThatFit) {
   }
   EXPECT_THAT(*ClusterSearchText(recipe, cluster),
               AllOf(HasSubstr(" layouts fit; by the time "), HasSubstr("(")));
+  // Of a device that holds what half of them take: the same ones, though most of the others are not counted.
+  std::vector<int64_t> sums;
+  for (const LayoutProposal& layout : found->fit) sums.push_back(SumOf(layout.pools));
+  std::sort(sums.begin(), sums.end());
+  Cluster half = cluster;
+  const int64_t room = sums[sums.size() / 2] + (int64_t{1} << 10);
+  half.device.memory_gib = static_cast<double>(room) / (int64_t{1} << 30);
+  const auto some = SearchLayouts(recipe, half);
+  ASSERT_TRUE(some.ok()) << some.status();
+  std::vector<std::string> expected, got;
+  for (const LayoutProposal& layout : found->fit)
+    if (SumOf(layout.pools) <= half.device.memory_bytes()) expected.push_back(MeshText(layout.mesh));
+  for (const LayoutProposal& layout : some->fit) got.push_back(MeshText(layout.mesh));
+  EXPECT_GE(expected.size(), sums.size() / 2);
+  EXPECT_EQ(got, expected);
   // A device that holds a little less than the least of them takes.
   int64_t least = std::numeric_limits<int64_t>::max();
   for (const LayoutProposal& layout : found->fit) least = std::min(least, SumOf(layout.pools));

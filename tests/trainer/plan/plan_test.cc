@@ -10,6 +10,8 @@
 #include "rollout/engine.h"
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/plan/footprint.h"
+#include "trainer/plan/workload.h"
 #include "trainer/recipe.h"
 #include "trainer/rl_metrics.h"
 
@@ -92,12 +94,12 @@ TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
   };
   const std::string activations = told({"stages.base.pretrain.tokens_per_microbatch=100000"});
   EXPECT_THAT(activations, HasSubstr("stage base: takes "));
-  EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0 MiB: most of it are activations, "));
+  EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0.977 KiB: most of it are activations, "));
   EXPECT_THAT(activations, HasSubstr("set recompute: mlp or true, or fewer tokens_per_microbatch; --force"));
   EXPECT_THAT(told({"stages.base.pretrain.tokens_per_microbatch=1",
                     "stages.base.pretrain.gradient_leaves=1024", "evaluation.problems=0"}),
               HasSubstr("most of it are gradients, "));
-  EXPECT_THAT(told({}, 4), HasSubstr(" on each of 4 ranks here, and ulimit -v leaves 0 MiB for each: "));
+  EXPECT_THAT(told({}, 4), HasSubstr(" on each of 4 ranks here, and ulimit -v leaves 0.977 KiB for each: "));
 }
 
 TEST_F(Memory, OfStagesThatAreFinishedIsNotAsked) {
@@ -116,6 +118,47 @@ TEST_F(Memory, HasASecondCacheWhereAStageIsMeasuredAsItTrains) {
   };
   EXPECT_THAT(plan("2"), HasSubstr(", cache of evaluation 1 MiB, "));
   EXPECT_THAT(plan("0"), Not(HasSubstr("cache of evaluation")));
+}
+
+int64_t BytesIn(const Pools& pools, const std::string& name) {
+  for (const auto& [pool, bytes] : pools)
+    if (pool == name) return bytes;
+  return 0;
+}
+
+// Eight ranks that train a pipeline and sample with ten experts between them: the fourth has two of these,
+// and holds more microbatches than the eighth, which has two likewise.
+TEST_F(Memory, IsOfTheRankThatTakesMostOfBothMeshes) {
+  Json json = TinyDeepseek();
+  json.update(
+      Json::parse(R"({"vocab_size": 8, "hidden_size": 24, "num_hidden_layers": 8, "n_routed_experts": 10,
+      "n_group": 5, "topk_group": 2, "moe_intermediate_size": 2048, "num_nextn_predict_layers": 0})"));
+  const ModelConfig model = Parsed(json);
+  RecipeConfig recipe =
+      SmallRecipe(folder_ / "model",
+                  {"mesh.pp=8", "rollout.mesh={ep: 8}", "rl.recompute=true", "rl.tokens_per_microbatch=512",
+                   "evaluation.problems=0", "evaluation.during_every=0"});
+  const StageConfig& zero = recipe.stages[1];
+  const Pools pools = PoolsOfStage(recipe, zero, model, 8).value();
+  const PolicyPlace fourth{.mesh = PlaceOf({.dp_replicate = 1, .pp = 8}, 3)},
+      samples{.mesh = PlaceOf({.dp_replicate = 1, .ep = 8}, 3)};
+  const PolicyFootprint second = FootprintOf(model, samples);
+  EXPECT_EQ(BytesIn(pools, "policy of rollout.mesh"), second.weights + second.packed);
+  EXPECT_EQ(BytesIn(pools, "activations"),
+            BytesIn(UpdatePools(model, WorkloadOf(zero), fourth), "activations"));
+}
+
+// One that is measured when its training is over has nothing beside it then.
+TEST_F(Memory, HasAPolicyOfTheOtherMeshWhereItSamplesWhileItTrains) {
+  const ModelConfig model = ReadPolicyConfig(folder_ / "model").value();
+  const auto second = [&](size_t stage, const std::string& every) {
+    RecipeConfig recipe = SmallRecipe(
+        folder_ / "model", {"mesh.pp=2", "rollout.mesh={ep: 2}", "evaluation.during_every=" + every});
+    return BytesIn(PoolsOfStage(recipe, recipe.stages[stage], model, 2).value(), "policy of rollout.mesh");
+  };
+  EXPECT_GT(second(1, "0"), 0) << "rl";
+  EXPECT_EQ(second(0, "0"), 0) << "pretrain";
+  EXPECT_GT(second(0, "2"), 0);
 }
 
 // Where it is not asked for it is made where it has room, and a run without that room still begins.
@@ -139,8 +182,8 @@ TEST_F(Memory, OfACheckpointsCopyIsAPoolOfItsOwn) {
     recipe.stages.resize(1);
     return PlanText(recipe, 1).value();
   };
-  EXPECT_THAT(plan("auto"), HasSubstr("\n    and where twice as much is free: copy of a checkpoint 0 MiB"));
-  EXPECT_THAT(plan("true"), HasSubstr(", copy of a checkpoint 0 MiB, sum "));
+  EXPECT_THAT(plan("auto"), HasSubstr("\n    and where twice as much is free: copy of a checkpoint 304 KiB"));
+  EXPECT_THAT(plan("true"), HasSubstr(", copy of a checkpoint 304 KiB, sum "));
   EXPECT_THAT(plan("false"), Not(HasSubstr("copy of a checkpoint")));
   const std::set<std::string> others = {"zero", "cold_start", "collect", "sft", "reason", "final"};
   EXPECT_TRUE(Check(set("auto"), without, 1, others).ok()) << Check(set("auto"), without, 1, others);
