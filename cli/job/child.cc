@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,6 +34,14 @@ absl::Status CannotStart(const std::string& program, int error) {
       absl::StrCat(Printable(program, 200), ": cannot be started: ", std::strerror(error)));
 }
 
+std::string AllOfFile(int file) {
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got; (got = pread(file, buffer, sizeof(buffer), static_cast<off_t>(text.size()))) > 0;)
+    text.append(buffer, static_cast<size_t>(got));
+  return text;
+}
+
 }  // namespace
 
 bool IsOnPath(const std::string& program) {
@@ -47,11 +56,16 @@ bool IsOnPath(const std::string& program) {
 
 absl::StatusOr<std::string> OutputOf(const std::vector<std::string>& command) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return CannotStart(command[0], errno);
+  const int errors = memfd_create("errors", MFD_CLOEXEC);  // a program that succeeds may warn
+  if (errors < 0) return CannotStart(command[0], errno);
+  if (pipe2(ends, O_CLOEXEC) != 0) {
+    close(errors);
+    return CannotStart(command[0], errno);
+  }
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&files, ends[1], STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&files, errors, STDERR_FILENO);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   sigset_t usual;  // a program expects to end when its reader is gone
@@ -73,12 +87,14 @@ absl::StatusOr<std::string> OutputOf(const std::vector<std::string>& command) {
     if (got > 0) output.append(buffer, static_cast<size_t>(got));
   }
   close(ends[0]);
-  if (error != 0) return CannotStart(command[0], error);
   int ended = 0;
-  while (waitpid(child, &ended, 0) < 0 && errno == EINTR) {
+  while (error == 0 && waitpid(child, &ended, 0) < 0 && errno == EINTR) {
   }
+  const std::string said = absl::StrCat(output, "\n", AllOfFile(errors));
+  close(errors);
+  if (error != 0) return CannotStart(command[0], error);
   if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0) return output;
-  const std::vector<std::string> lines = absl::StrSplit(output, '\n', absl::SkipWhitespace());
+  const std::vector<std::string> lines = absl::StrSplit(said, '\n', absl::SkipWhitespace());
   const std::string last = lines.empty() ? "" : lines.back();
   return absl::FailedPreconditionError(
       absl::StrCat(Printable(command[0], 200), ": ended with ",

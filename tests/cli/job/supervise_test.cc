@@ -98,8 +98,10 @@ TEST_F(Supervised, LeavesOutAgainWhatHadAnotherChanceWhereAStartDoesNotBegin) {
 }
 
 TEST_F(Supervised, StartsOnTheMachinesThatItsSlurmJobHas) {
-  folder_.Write("squeue", "#!/bin/bash\ncat $(dirname $0)/has\n");
-  folder_.Write("scontrol", "#!/bin/bash\n[ $3 = 'n[1-3]' ] && seq -f n%g 3 || echo $3 | tr , '\\n'\n");
+  folder_.Write("squeue", "#!/bin/bash\necho warning: squeue >&2; cat $(dirname $0)/has\n");
+  folder_.Write(
+      "scontrol",
+      "#!/bin/bash\necho warning: scontrol >&2; [ $3 = 'n[1-3]' ] && seq -f n%g 3 || echo $3 | tr , '\\n'\n");
   const std::string slurm = absl::StrCat("cd ", folder_.path(), "; chmod +x s*; echo 'n[1-3]' >has; ",
                                          "export PATH=$PWD:$PATH SLURM_JOB_ID=7; ");
   const auto supervise = [&](const std::string& does) {
