@@ -21,6 +21,8 @@ constexpr size_t kShown = 8;  // of all
 constexpr int kMostRanks = 1 << 20;
 // Before ranks in a ring are all blamed: others may still find out whom they do not hear.
 constexpr absl::Duration kForOthers = absl::Seconds(5);
+constexpr absl::Duration kLately =
+    absl::Seconds(20);  // a lease of NFS 4 lasts for 90 s, with some servers for 30
 
 // "63 s".
 std::string Seconds(absl::Duration time) {
@@ -110,6 +112,8 @@ void Lookout::See(const Sighting& sighting) {
   const int peer = sighting.state.waits_for;
   if (peer >= static_cast<int>(ranks_.size()) || peer == sighting.rank) watched.seen.state.waits_for = -1;
 }
+
+void Lookout::LetGo(int rank) { ranks_[rank].died |= ranks_[rank].quiet <= kLately; }
 
 void Lookout::Pass(absl::Duration passed) {
   const double part = 1 - std::exp(-absl::FDivDuration(passed, absl::Minutes(1)));

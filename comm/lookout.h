@@ -45,8 +45,10 @@ class Lookout {
   void See(const Sighting& sighting);
   // From now on the rank is to be seen: one that never is, is lost.
   void Expect(int rank) { ranks_[rank].expected = true; }
-  // Its process has ended before it said so.
-  void Died(int rank) { ranks_[rank].died = true; }
+  // Its process has let go of its file before it said that it ends. Nothing where its last sign is so old
+  // that a file server may have taken the file from a machine that is gone: it is lost then, after the
+  // deadline.
+  void LetGo(int rank);
   // The watcher was awake for so long since it last looked.
   void Pass(absl::Duration passed);
 

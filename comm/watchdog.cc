@@ -69,6 +69,7 @@ Watchdog::Watchdog(const Pulse* pulse, Options options)
       heard_(static_cast<size_t>(options_.size)),
       silent_(static_cast<size_t>(options_.size)),
       holds_(static_cast<size_t>(options_.size), false),
+      let_go_(static_cast<size_t>(options_.size), false),
       warned_(static_cast<size_t>(options_.size), false),
       last_step_(absl::InfinitePast()) {
   mine_.start = options_.start;
@@ -189,19 +190,23 @@ void Watchdog::LookAround() {
     if (r != options_.rank) LookAt(r);
 }
 
+// One look that sees no lock may be a file server's fault, a second one in a row that sees no sign of life
+// either is not.
 void Watchdog::LookAt(int rank) {
   const auto r = static_cast<size_t>(rank);
   const int64_t beats = lookout_.of(rank).beats;
   const std::optional<Sighting> seen = SightingOf(rank);
   if (seen) lookout_.See(*seen);
   const bool lives = seen && seen->beats != beats;
+  const bool had_let_go = let_go_[r];
+  let_go_[r] = false;
   if (options_.rank > 1 || (lives && holds_[r])) return;
-  if (IsLocked(PulsePath(options_.folder, rank))) {
-    holds_[r] = true;
-  } else if (holds_[r]) {
-    const std::optional<Sighting> last = SightingOf(rank);
-    if (last && !last->over) lookout_.Died(rank);
-  }
+  const LockState lock = LockOf(PulsePath(options_.folder, rank));
+  if (lock == LockState::kLocked) holds_[r] = true;
+  if (lock != LockState::kFree || !holds_[r]) return;
+  let_go_[r] = true;
+  const std::optional<Sighting> last = SightingOf(rank);
+  if (had_let_go && last && !last->over) lookout_.LetGo(rank);
 }
 
 // One that cannot be read, or is half-written, is seen the next time.

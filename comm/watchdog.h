@@ -21,7 +21,7 @@ namespace temper {
 // the others': the first rank at all, the others at the first. Where one is lost, stands still or is cut off
 // (comm/lookout.h) for longer than the deadline, its name, machine and what it was at go to standard error
 // and into the folder's `found.json`, and the process ends; so does that of each rank that reads there of its
-// own start. One whose process dies is named some two seconds later, where files' locks tell that: each rank
+// own start. One whose process dies is named some five seconds later, where files' locks tell that: each rank
 // holds its file (core/files/held_file.h). The main thread may be stuck in any call meanwhile: it only ever
 // writes to the pulse.
 class Watchdog {
@@ -73,6 +73,7 @@ class Watchdog {
   std::vector<int64_t> heard_;          // by rank: how often, when it was heard of last
   std::vector<absl::Duration> silent_;  // by rank: for how long it was not, while this one stands still
   std::vector<bool> holds_;             // by rank: whether it was seen to hold its file
+  std::vector<bool> let_go_;            // by rank: whether the last look saw that it does no longer
   bool ended_ = false;                  // of the thread, which found something
   std::vector<bool> warned_;            // of slowness, by rank
   int64_t warned_at_ = -1;              // signs of the rank that was warned of

@@ -26,12 +26,12 @@ std::unique_ptr<HeldFile> HeldFile::Take(const std::string& path, mode_t mode) {
 
 HeldFile::~HeldFile() { close(file_); }
 
-bool IsLocked(const std::string& path) {
+LockState LockOf(const std::string& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-  if (file < 0) return false;
-  const bool locked = flock(file, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (file < 0) return LockState::kUnknown;
+  const int error = flock(file, LOCK_SH | LOCK_NB) == 0 ? 0 : errno;
   close(file);
-  return locked;
+  return error == 0 ? LockState::kFree : error == EWOULDBLOCK ? LockState::kLocked : LockState::kUnknown;
 }
 
 }  // namespace temper

@@ -9,7 +9,7 @@
 namespace temper {
 
 // A file that this process has locked (flock) as long as this lives; the kernel lets go of it when the
-// process dies, and children do not inherit it. Others see it by IsLocked, those on other machines where the
+// process dies, and children do not inherit it. Others see it by LockOf, those on other machines where the
 // file system's locks reach so far: where they do not, it looks free.
 class HeldFile {
  public:
@@ -24,7 +24,10 @@ class HeldFile {
   const int file_;
 };
 
-// Whether a process, this one too, has the file or folder locked.
-bool IsLocked(const std::string& path);
+// Whether a process, this one too, has the file or folder locked. kUnknown: it is not there or cannot be
+// opened, or the file system does not say, as a server of locks that starts again.
+enum class LockState { kLocked, kFree, kUnknown };
+LockState LockOf(const std::string& path);
+inline bool IsLocked(const std::string& path) { return LockOf(path) == LockState::kLocked; }
 
 }  // namespace temper

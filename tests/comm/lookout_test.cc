@@ -101,10 +101,21 @@ TEST(Lookout, WhoseProcessHasDiedIsNamedAtOnce) {
   World world(3);
   world.Waits(0, 1);
   world.Go(1, {0, 2}, {2});
-  world.lookout.Died(1);
+  world.lookout.LetGo(1);
   EXPECT_THAT(world.Judged(), AllOf(HasSubstr("1 n1: rank 1 (n1, process 101) has ended without a word"),
                                     HasSubstr("last seen: updates; rank 0 waits for it")));
   EXPECT_TRUE(world.lookout.Judge(kDeadline)->died);
+}
+
+// A file server lets go of its files too, later.
+TEST(Lookout, AMachineThatIsGoneIsNotTakenForAProcessThatDied) {
+  World world(3);
+  world.Go(30, {0, 2}, {2});
+  world.lookout.LetGo(1);
+  EXPECT_EQ(world.Judged(), "");
+  world.Go(31, {0, 2}, {2});
+  EXPECT_THAT(world.Judged(), HasSubstr("rank 1 (n1, process 101) has given no sign of life for 61 s"));
+  EXPECT_FALSE(world.lookout.Judge(kDeadline)->died);
 }
 
 TEST(Lookout, ARankThatIsNeverSeenIsLost) {

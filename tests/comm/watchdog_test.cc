@@ -85,6 +85,11 @@ TEST_F(Watchdogs, WhoseProcessDiesIsNamedLongBeforeTheDeadline) {
   ASSERT_NE(held, nullptr);
   absl::SleepFor(absl::Seconds(1));
   EXPECT_FALSE(watched.ended[0]);
+  std::filesystem::rename(path, root_ + "/elsewhere");  // a server that does not say who has the file
+  std::filesystem::create_symlink(root_ + "/elsewhere", path);
+  absl::SleepFor(absl::Seconds(1.6));
+  EXPECT_FALSE(watched.ended[0]);
+  std::filesystem::rename(root_ + "/elsewhere", path);
   held.reset();
   ASSERT_TRUE(watched.Ends(0, absl::Seconds(4)));
   EXPECT_THAT(watched.said[0], HasSubstr("rank 1 (n1, process 4711) has ended without a word"));
