@@ -178,10 +178,14 @@ void Watchdog::Publish(absl::Duration passed) {
   if (Say()) lookout_.See(mine_);
 }
 
-// Into the file that it made when it took it, and no other: the folder of a start is removed at its end.
+// Into the file that it made once, also where it could not lock it, and no other: the folder of a start is
+// removed at its end.
 bool Watchdog::Say() {
   const std::string path = PulsePath(options_.folder, options_.rank);
-  if (held_ == nullptr) held_ = HeldFile::Take(path, kMode);
+  if (!made_) {
+    held_ = HeldFile::Take(path, kMode);
+    made_ = held_ != nullptr || FileExists(path);
+  }
   return Overwrite(path, SightingText(mine_), /*make=*/false);
 }
 

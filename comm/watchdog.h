@@ -69,7 +69,8 @@ class Watchdog {
   const Options options_;
   Lookout lookout_;
   Sighting mine_;
-  std::unique_ptr<HeldFile> held_;      // where that says mine_
+  std::unique_ptr<HeldFile> held_;      // where that says mine_; null where locks do not work
+  bool made_ = false;                   // that file, once
   std::vector<int64_t> heard_;          // by rank: how often, when it was heard of last
   std::vector<absl::Duration> silent_;  // by rank: for how long it was not, while this one stands still
   std::vector<bool> holds_;             // by rank: whether it was seen to hold its file

@@ -125,6 +125,17 @@ TEST_F(Watchdogs, SayOfWhomTheyHearNothing) {
   EXPECT_EQ(unheard(2), std::vector<int>());  // does not wait
 }
 
+// Also where locks do not work, as for one that finds its file locked.
+TEST_F(Watchdogs, MakeNoFileAnewThatWasRemovedAtTheEnd) {
+  const std::string path = PulsePath(root_, 1);
+  const std::unique_ptr<HeldFile> held = HeldFile::Take(path, 0600);
+  Watched watched(root_, 2, 8);
+  while (ReadFile(path).value_or("").empty()) absl::SleepFor(absl::Milliseconds(5));
+  std::filesystem::remove(path);
+  watched.dogs[1].reset();
+  EXPECT_FALSE(FileExists(path));
+}
+
 // As a first rank does that was stopped, and goes on once the others have ended.
 TEST_F(Watchdogs, WhatOthersHaveFoundStays) {
   Watched watched(root_, 2, 8);
