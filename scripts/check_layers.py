@@ -42,7 +42,7 @@ DOORS = {
     "data/tokenizer": "tokenizer.h folder.h",
     "kernels": "attention.h backend.h convert.h isa.h matrix.h peak.h sample.h backends/",
     "kernels/backends": "counting.h cpu.h device.h",
-    "kernels/cpu": "adamw.h attention.h convert.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
+    "kernels/cpu": "adamw.h attention.h convert.h exponential.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
     "kernels/cuda": "adamw.h attention.h driver/ gradient_sum.h products.h route.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
     "kernels/cuda/driver": "driver.h memory.h",
     "comm": "check.h communicator.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",

@@ -14,6 +14,8 @@
 #pragma GCC diagnostic pop
 #include <stdint.h>
 
+#include "kernels/cpu/exponential.h"
+
 #ifndef TEMPER_ISA
 #error "kernels/cpu is compiled with -DTEMPER_ISA=plain|avx2|avx512"
 #endif
@@ -245,30 +247,9 @@ inline float MaxLanes(F16 a) {
 
 inline F16 Neg(F16 a) { return Sub(Set(0.0f), a); }
 
-// e^x, relative error below 2e-7; 0 below about -87.3 (results that would be denormal included), inf
-// above 88.7. Range reduction by ln 2 in two parts and the degree-6 polynomial of Cephes expf.
-inline F16 Exp(F16 x) {
-  const F16 low = Set(-87.33654f), high = Set(88.72283f);
-  const F16 c = Min(high, Max(low, x));  // in this order a NaN stays one
-  const F16 n = Round(Mul(c, Set(1.44269504088896341f)));
-  F16 r = Fma(n, Set(-0.693359375f), c);
-  r = Fma(n, Set(2.12194440e-4f), r);
-  F16 p = Set(1.9875691500e-4f);
-  p = Fma(p, r, Set(1.3981999507e-3f));
-  p = Fma(p, r, Set(8.3334519073e-3f));
-  p = Fma(p, r, Set(4.1665795894e-2f));
-  p = Fma(p, r, Set(1.6666665459e-1f));
-  p = Fma(p, r, Set(5.0000001201e-1f));
-  p = Fma(Mul(r, r), p, Add(r, Set(1.0f)));
-  // n may be 128 at the top: scale in two steps.
-  const F16 half = Round(Mul(n, Set(0.5f)));
-  F16 y = Mul(Mul(p, PowerOfTwo(half)), PowerOfTwo(Sub(n, half)));
-  y = Select(Less(x, low), Set(0.0f), y);
-  return Select(Less(high, x), Set(__builtin_inff()), y);
-}
-
-// 1 / (1 + e^-x).
-inline F16 Sigmoid(F16 x) { return Div(Set(1.0f), Add(Set(1.0f), Exp(Neg(x)))); }
+inline F16 Constant(F16, float value) { return Set(value); }
+inline F16 Exp(F16 x) { return ExpOf(x); }
+inline F16 Sigmoid(F16 x) { return SigmoidOf(x); }
 
 // One lane of Exp, for scalars: the same bits.
 inline float ExpOne(float x) {

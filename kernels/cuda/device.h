@@ -121,6 +121,11 @@ WORD T Select(bool which, T yes, T no) {
 WORD Float Max(Float a, Float b) { return Select(Less(b, a), a, b); }
 WORD Float Min(Float a, Float b) { return Select(Less(a, b), a, b); }
 WORD Float Neg(Float a) { return Sub(Set(0.0f), a); }
+// What kernels/cpu/exponential.h asks of a number.
+WORD Float Constant(Float, float value) { return Set(value); }
+WORD Double Constant(Double, double value) { return SetDouble(value); }
+WORD Double OfBits(Double, int64_t bits) { return DoubleFromBits(bits); }
+WORD Double OfInteger(Double, int64_t x) { return DoubleOfInteger(x); }
 
 // Where a lane's parts of an Mma lie. Word i of a: row MmaRow(i), steps MmaStep(i) and the next. Word i of b:
 // row MmaColumn(), steps MmaStep(2 i) and the next. Number i of c: row MmaRow(i / 2), column MmaStep(0) + i
