@@ -178,13 +178,13 @@ void Watchdog::Publish(absl::Duration passed) {
   if (Say()) lookout_.See(mine_);
 }
 
-// Into the file that it made once, also where it could not lock it, and no other: the folder of a start is
-// removed at its end.
+// Into the file that it made once, and no other: the folder of a start is removed at its end. Who looks at a
+// file has it locked for a moment, so the lock may be had only later.
 bool Watchdog::Say() {
   const std::string path = PulsePath(options_.folder, options_.rank);
-  if (!made_) {
-    held_ = HeldFile::Take(path, kMode);
-    made_ = held_ != nullptr || FileExists(path);
+  if (held_ == nullptr) {
+    held_ = HeldFile::Take(path, kMode, /*make=*/!made_);
+    made_ = made_ || held_ != nullptr || FileExists(path);
   }
   return Overwrite(path, SightingText(mine_), /*make=*/false);
 }

@@ -13,8 +13,9 @@
 namespace temper {
 
 // A file that was removed between its opening and its locking, by the one that held it, holds nobody off.
-std::unique_ptr<HeldFile> HeldFile::Take(const std::string& path, mode_t mode) {
-  const int file = TheDisk().Open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+std::unique_ptr<HeldFile> HeldFile::Take(const std::string& path, mode_t mode, bool make) {
+  const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (make ? O_CREAT : 0);
+  const int file = TheDisk().Open(path, flags, mode);
   if (file < 0) return nullptr;
   struct stat mine, there;
   if (flock(file, LOCK_EX | LOCK_NB) == 0 && fstat(file, &mine) == 0 && stat(path.c_str(), &there) == 0 &&

@@ -13,8 +13,8 @@ namespace temper {
 // file system's locks reach so far: where they do not, it looks free.
 class HeldFile {
  public:
-  // Makes the file where it is missing. Null: another has it, or it cannot be opened or locked.
-  static std::unique_ptr<HeldFile> Take(const std::string& path, mode_t mode);
+  // Makes the file where it is missing, if it may. Null: another has it, or it cannot be opened or locked.
+  static std::unique_ptr<HeldFile> Take(const std::string& path, mode_t mode, bool make = true);
   ~HeldFile();
   HeldFile(const HeldFile&) = delete;
   HeldFile& operator=(const HeldFile&) = delete;
