@@ -39,6 +39,7 @@ namespace fs = std::filesystem;
 
 constexpr char kHosts[] = "{hosts}", kOfSlurm[] = "slurm";
 constexpr absl::Duration kLeftOutFor = absl::Hours(1);  // by the next supervisor
+constexpr int kBeginnings = 5;
 constexpr absl::Duration kBetweenChecks = absl::Milliseconds(500), kLongestPause = absl::Minutes(1);
 
 struct SuperviseOptions {
@@ -46,6 +47,7 @@ struct SuperviseOptions {
   int64_t failures = 3;
   double silent_minutes = 30;
   double start_minutes = 15;
+  double restart_minutes = 1;
   double stop_seconds = 25;
   double launcher_seconds = 5;
   double pause_seconds = 1;
@@ -68,6 +70,12 @@ struct SuperviseOptions {
             "A start that shows no first sign in the folder for so long is killed: a launcher that cannot "
             "reach a machine may wait for ever. As long it waits itself for a process that still has the "
             "folder, such as one that was cut off. 0: never, and without end.",
+            Between(0.0, 1e6));
+    v.Field("restart_minutes", restart_minutes,
+            "A start after one that began is given five times as long as the longest of those took to their "
+            "first sign, at least this and at most start_minutes; one after a start that did not begin has "
+            "start_minutes. A machine's first start may take much longer than others: it reads the program "
+            "from a slow disk.",
             Between(0.0, 1e6));
     v.Field("stop_seconds", stop_seconds,
             "How long ranks that are asked to stop may take before they are killed: less than what this "
@@ -199,8 +207,10 @@ class Supervisor {
   absl::StatusOr<int> OneStart() {
     TEMPER_ASSIGN_OR_RETURN(KeptChild child, KeptChild::Start(Command()));
     size_t signs = SignsOf(SignsOfLife(run_, start_before_));
+    const absl::Duration begins_within = BeginsWithin();
     begun_ = false;
-    absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration(), unheard = found_for;
+    absl::Duration silent = absl::ZeroDuration(), found_for = absl::ZeroDuration(), unheard = found_for,
+                   waited = found_for;
     absl::Time looked = absl::Now(), told_at = absl::InfiniteFuture();
     // mpirun and srun hand the signal on, and do not end the ranks themselves.
     const auto hand_on = [&] {
@@ -235,9 +245,13 @@ class Supervisor {
       // A rank alone may be silent for as long as an update takes.
       const bool is_watched = start != start_before_ && FileExists(FirstRanksPulse(run_, start));
       silent = signs_now == signs ? silent + passed : absl::ZeroDuration();
-      begun_ |= signs_now != std::exchange(signs, signs_now);
-      const double limit = !begun_ ? options_.start_minutes : is_watched ? options_.silent_minutes : 0;
-      if (limit > 0 && silent > absl::Minutes(limit))
+      waited += passed;
+      if (signs_now != std::exchange(signs, signs_now) && !std::exchange(begun_, true))
+        longest_beginning_ = std::max(longest_beginning_, waited);
+      const absl::Duration limit = !begun_      ? begins_within
+                                   : is_watched ? absl::Minutes(options_.silent_minutes)
+                                                : absl::ZeroDuration();
+      if (limit > absl::ZeroDuration() && silent > limit)
         return Kill(begun_ ? "the run's folder has shown no sign of life" : "it has not begun");
     }
   }
@@ -246,6 +260,15 @@ class Supervisor {
     LogWarning("supervise: ", why, ", and the command has not ended: it is killed");
     KeptChild::KillAll();
     return asked_ ? kStoppedExit : 128 + SIGKILL;
+  }
+
+  // 0: there is no limit. A start that is killed sooner than start_minutes might have begun: the one after it
+  // has all the time.
+  absl::Duration BeginsWithin() const {
+    const absl::Duration most = absl::Minutes(options_.start_minutes);
+    if (!begun_ || most == absl::ZeroDuration()) return most;
+    return std::min(most,
+                    std::max(absl::Minutes(options_.restart_minutes), kBeginnings * longest_beginning_));
   }
 
   // Where they are Slurm's, before each start.
@@ -399,7 +422,8 @@ class Supervisor {
   Supervision supervision_;
   std::string start_before_, start_;  // the journal's newest before this start, and now
   size_t journal_signs_ = 0;
-  bool begun_ = false;  // the last start has shown a sign
+  bool begun_ = false;                                       // the last start has shown a sign
+  absl::Duration longest_beginning_ = absl::ZeroDuration();  // until a start showed one
   bool asked_ = false;
 };
 

@@ -44,7 +44,7 @@ class Chaos:
     def supervise(self):
         self.supervisors += 1
         names = ",".join(f"{name}:1" for name in self.hosts.names)
-        options = ["--run-dir", str(self.run), f"--hosts={names}", f"--nodes={RANKS}", "--start-minutes=0.4", "--launcher-seconds=3", "--failures=8"]
+        options = ["--run-dir", str(self.run), f"--hosts={names}", f"--nodes={RANKS}", "--start-minutes=0.4", "--restart-minutes=0.15", "--launcher-seconds=3", "--failures=8"]
         command = [self.temper, "supervise", *options, "--", *self.hosts.mpirun(), "--host", "{hosts}", "--map-by", "ppr:1:node", "--bind-to", "none",
                    self.temper, "run", RECIPE, "--run-dir", str(self.run), *self.settings]
         with self.said.open("a") as said:

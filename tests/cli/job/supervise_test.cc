@@ -2,6 +2,7 @@
 #include "cli/job/supervise.h"
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "tests/cli/program.h"
 
@@ -74,6 +75,16 @@ TEST_F(Supervised, KillsWhatHangsAndLeavesTheMachineOut) {
       AllOf(HasSubstr("shown no sign of life"), HasSubstr("code:0"), HasSubstr("starts:4")));
   EXPECT_THAT(Run("[ $n = 6 ] && exit 0; sleep 600", "--start-minutes 0.02"),
               AllOf(HasSubstr("it has not begun"), HasSubstr("code:0"), HasSubstr("starts:6")));
+}
+
+// The third one has all the time: the second one may only have been slow.
+TEST_F(Supervised, KillsAStartSoonerWhereTheOneBeforeItBegan) {
+  const absl::Time began = absl::Now();
+  EXPECT_THAT(
+      Run(absl::StrCat("case $n in 1) ", Begins("s"), "sleep 1; exit 75;; 2) sleep 600;; *) sleep 3; esac"),
+          "--start-minutes 5 --restart-minutes 0.01 --pause-seconds 0.1"),
+      AllOf(HasSubstr("it has not begun"), HasSubstr("code:0"), HasSubstr("starts:3")));
+  EXPECT_LT(absl::Now() - began, absl::Minutes(4));
 }
 
 // One of a start that was cut off, and writes when it is back.
