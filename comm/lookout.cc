@@ -213,13 +213,39 @@ Finding Lookout::Found(int rank, const std::string& text) const {
   return {rank, {ranks_[rank].seen.host}, absl::StrCat(Name(rank), text), ranks_[rank].died};
 }
 
+// The one that was seen last longest ago first: others may have died of that.
+std::vector<int> Lookout::Dead() const {
+  std::vector<int> dead;
+  for (int r = 0; r < static_cast<int>(ranks_.size()); ++r)
+    if (ranks_[r].died) dead.push_back(r);
+  std::stable_sort(dead.begin(), dead.end(), [&](int a, int b) { return ranks_[a].quiet > ranks_[b].quiet; });
+  return dead;
+}
+
+Finding Lookout::FoundDead(const std::vector<int>& dead) const {
+  const int first = dead[0];
+  std::vector<std::string> others;
+  for (size_t i = 1; i < std::min(dead.size(), kNamed); ++i) others.push_back(Name(dead[i]));
+  if (dead.size() > kNamed) others.push_back(absl::StrCat(dead.size() - kNamed, " ranks more"));
+  Finding finding = Found(
+      first, absl::StrCat(" has ended without a word",
+                          others.empty() ? "" : absl::StrCat(", with ", absl::StrJoin(others, ", ")),
+                          ": it was killed, for lack of memory perhaps, or its machine is gone; last seen: ",
+                          At(first), Waiting(first)));
+  AddHosts(dead, finding);
+  return finding;
+}
+
+void Lookout::AddHosts(const std::vector<int>& ranks, Finding& finding) const {
+  for (const int r : ranks)
+    if (std::find(finding.hosts.begin(), finding.hosts.end(), ranks_[r].seen.host) == finding.hosts.end())
+      finding.hosts.push_back(ranks_[r].seen.host);
+}
+
 std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
   const int size = static_cast<int>(ranks_.size());
+  if (const std::vector<int> dead = Dead(); !dead.empty()) return FoundDead(dead);
   for (int r = 0; r < size; ++r) {
-    if (ranks_[r].died)
-      return Found(r, absl::StrCat(" has ended without a word: it was killed, for lack of memory perhaps, or "
-                                   "its machine is gone; last seen: ",
-                                   At(r), Waiting(r)));
     if (!ranks_[r].expected || ranks_[r].quiet <= deadline) continue;
     if (r == rank_)
       return Found(r, absl::StrCat(" could not write in the run's folder for ", Seconds(ranks_[r].quiet)));
@@ -242,10 +268,7 @@ std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
                                                    ", and ranks of other machines hear nothing of it: its "
                                                    "machine's network is cut off; ",
                                                    At(cut[0]), Waiting(cut[0])));
-      for (const int one : cut)
-        if (std::find(finding.hosts.begin(), finding.hosts.end(), ranks_[one].seen.host) ==
-            finding.hosts.end())
-          finding.hosts.push_back(ranks_[one].seen.host);
+      AddHosts(cut, finding);
       return finding;
     }
     int inside = r;

@@ -30,9 +30,10 @@ absl::StatusOr<Sighting> ParseSighting(std::string_view text, const std::string&
 // A rank for which the others wait in vain, or that they have lost.
 struct Finding {
   int rank = 0;
-  std::vector<std::string> hosts;  // its machine; of ranks that wait for each other all of theirs
-  std::string text;                // "rank 1 (n2, process 4711) ..", one line
-  bool died = false;               // its process has, and its machine may be well
+  std::vector<std::string>
+      hosts;          // its machine; of ranks that died at one look, or wait for each other, all of theirs
+  std::string text;   // "rank 1 (n2, process 4711) ..", one line
+  bool died = false;  // its process has, and its machine may be well
 };
 
 // Judges the ranks of a run by what one of them sees of the others: by changes alone, never by another
@@ -52,10 +53,11 @@ class Lookout {
   // The watcher was awake for so long since it last looked.
   void Pass(absl::Duration passed);
 
-  // Somebody whose process has died, or shows no sign for longer than the deadline; else one that stands
-  // still for longer, and what it announced besides, while another waits for it, at the end of a chain of
-  // such; else, of ranks that wait for each other, those of which most others that wait hear nothing over the
-  // network, or, some seconds later, all of them where that tells nobody.
+  // Those whose processes have died, whoever was seen last longest ago first; else somebody who shows no sign
+  // for longer than the deadline; else one that stands still for longer, and what it announced besides, while
+  // another waits for it, at the end of a chain of such; else, of ranks that wait for each other, those of
+  // which most others that wait hear nothing over the network, or, some seconds later, all of them where that
+  // tells nobody.
   std::optional<Finding> Judge(absl::Duration deadline) const;
 
   // The rank that the others waited for longest in the last minute, and which part of that time, of 1.
@@ -85,6 +87,9 @@ class Lookout {
   std::string At(int rank) const;
   std::string Waiting(int rank) const;
   Finding Found(int rank, const std::string& text) const;
+  std::vector<int> Dead() const;
+  Finding FoundDead(const std::vector<int>& dead) const;
+  void AddHosts(const std::vector<int>& ranks, Finding& finding) const;
 
   const int rank_;
   std::vector<Watched> ranks_;

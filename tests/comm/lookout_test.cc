@@ -107,6 +107,17 @@ TEST(Lookout, WhoseProcessHasDiedIsNamedAtOnce) {
   EXPECT_TRUE(world.lookout.Judge(kDeadline)->died);
 }
 
+TEST(Lookout, OfSeveralThatHaveDiedTheOneSeenLastLongestAgoIsFirst) {
+  World world(4);
+  world.ranks[3].host = "n1";
+  world.Go(2, {0, 1, 3}, {0});
+  for (const int r : {1, 2, 3}) world.lookout.LetGo(r);
+  EXPECT_THAT(world.Judged(),
+              HasSubstr("2 n2: rank 2 (n2, process 102) has ended without a word, with rank 1 (n1, "
+                        "process 101), rank 3 (n1, process 103): it was killed"));
+  EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::ElementsAre("n2", "n1"));
+}
+
 // A file server lets go of its files too, later.
 TEST(Lookout, AMachineThatIsGoneIsNotTakenForAProcessThatDied) {
   World world(3);
