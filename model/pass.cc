@@ -208,9 +208,11 @@ Matrix TrainPass::Forward() {
 }
 
 Matrix TrainPass::NewLogits() {
-  if (keep_ != Keep::kAll || stretches_ || !stack_.backend().host_memory()) return {};
+  if (keep_ != Keep::kAll || stretches_) return {};
+  const Weight& head = stack_.weights().head();
+  if (stack_.backend().PackedFloats(head.n(), head.k()) == 0) return {};  // a device makes them anew
   const int64_t rows = std::ranges::count_if(batch_->targets, [](int32_t target) { return target >= 0; });
-  const int64_t vocab = stack_.weights().head().n();
+  const int64_t vocab = head.n();
   return rows * vocab * 4 <= kKeptLogitBytes ? space_.NewRows(rows, vocab) : Matrix();
 }
 

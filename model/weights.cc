@@ -141,13 +141,12 @@ int64_t UnitGather::bytes() const {
 
 void TokenRows::Reserve(int64_t rows) {
   if (rows <= reserved_) return;
-  const int64_t reserved = std::min(std::max(rows, 2 * reserved_), static_cast<int64_t>(place_of_.size()));
-  const std::shared_ptr<void> before = std::exchange(memory_, backend_.Allocate(reserved * cols_ * 4));
+  const std::shared_ptr<void> before = std::exchange(memory_, backend_.Allocate(rows * cols_ * 4));
   const auto first = [this](const std::shared_ptr<void>& memory) {
     return kernels::F32(static_cast<float*>(memory.get()), reserved_, cols_);
   };
   if (before != nullptr) backend_.Copy(first(before), first(memory_));
-  reserved_ = reserved;
+  reserved_ = rows;
 }
 
 void TokenRows::Add(absl::Span<const int32_t> ids, const kernels::Matrix& dx) {
@@ -162,6 +161,10 @@ void TokenRows::Add(absl::Span<const int32_t> ids, const kernels::Matrix& dx) {
   }
   if (places.empty()) return;
   const auto now = static_cast<int64_t>(ids_.size());
+  if (used == 0 && now > reserved_) {  // nothing is kept
+    memory_.reset();
+    reserved_ = 0;
+  }
   Reserve(now);
   const kernels::Matrix all = kernels::F32(static_cast<float*>(memory_.get()), now, cols_);
   backend_.Zero(all.Rows(used, now - used));

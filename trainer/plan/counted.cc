@@ -2,6 +2,8 @@
 #include "trainer/plan/counted.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 #include <utility>
 
 #include "trainer/weight_sync.h"
@@ -47,6 +49,14 @@ std::vector<const TrainSequence*> EvenUpdate::Leaf() const {
   for (int64_t m = 0; m < size_.microbatches; ++m)
     for (const TrainSequence& sequence : sequences_) leaf.push_back(&sequence);
   return leaf;
+}
+
+int64_t EvenUpdate::DifferentTokens(const IndexRange& ids) const {
+  std::set<int32_t> different;
+  for (const TrainSequence& sequence : sequences_)
+    different.insert(sequence.tokens.begin(), sequence.tokens.end() - 1);
+  return std::distance(different.lower_bound(static_cast<int32_t>(ids.begin)),
+                       different.lower_bound(static_cast<int32_t>(ids.end)));
 }
 
 UpdateMemory EvenUpdate::Run(CausalLm* policy, Optimizer* optimizer) const {

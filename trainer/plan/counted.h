@@ -61,6 +61,8 @@ class EvenUpdate {
   // The logprobs of a rank's sequences under this policy.
   void Score(CausalLm* policy) const;
   int64_t rows() const { return rows_; }
+  // How many ids of this range it puts through the policy.
+  int64_t DifferentTokens(const IndexRange& ids) const;
 
  private:
   std::vector<const TrainSequence*> Leaf() const;

@@ -86,7 +86,7 @@ class StageExercise {
   // the same memory.
   static UpdateSize SizeOf(const Workload& work, const MeshSizes& mesh) {
     if (work.updates == nullptr) return {};
-    const UpdateSize all = work.SizeOn(mesh);
+    const UpdateSize all = work.MostOn(mesh);
     return IsLong(*work.updates, work.longest) ? LeastLike(all, mesh, *work.updates, work.longest) : all;
   }
   absl::Status Fault(const std::string& what) const {
@@ -200,7 +200,7 @@ class StageExercise {
                       " sequences", work_.updates != nullptr ? ", then " : "");
     }
     if (work_.updates != nullptr) {
-      const UpdateSize all = work_.SizeOn(mesh_);
+      const UpdateSize all = work_.MostOn(mesh_);
       absl::StrAppend(&text, work_.reference ? "the reference's logprobs and " : "", "an update of ",
                       size_.leaves, " leaves of ", size_.microbatches, " microbatches of ",
                       EvenUpdate(model_, *work_.updates, work_.longest, size_).rows(), " tokens");

@@ -30,7 +30,19 @@ PolicyFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place)
 
 namespace {
 
-UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const EvenUpdate& update) {
+// Bytes that a tied embedding's rows (TokenRows) take of a leaf with so many tokens, beside those of the
+// update's: each token is another one as long as there are any, and rows that get more move to a new place.
+int64_t MoreRows(const CausalLm& policy, const EvenUpdate& update, int64_t leaf_tokens) {
+  if (!policy.weights().tied() || policy.mesh().sizes().pp > 1) return 0;
+  const Weight& head = policy.weights().head();
+  const int64_t counted = update.DifferentTokens({head.part.begin, head.part.begin + head.n()});
+  const int64_t rows = std::min(head.n(), leaf_tokens);
+  const int64_t most = leaf_tokens > update.rows() ? std::min(head.n(), 2 * rows) : rows;
+  return std::max<int64_t>(most - counted, 0) * head.k() * 4;
+}
+
+UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place, const EvenUpdate& update,
+                            int64_t leaf_tokens) {
   CountedRank rank(place);
   const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
   Weights& weights = policy->weights();
@@ -43,6 +55,7 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   footprint.activations = memory.activations;
   footprint.gathered = weights.gathered_bytes();
   footprint.gradients = rank.backend().peak_bytes() - before - memory.workspaces - footprint.gathered;
+  footprint.gradients += MoreRows(*policy, update, leaf_tokens);
   return footprint;
 }
 
@@ -84,14 +97,16 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
                             int64_t longest, const UpdateSize& size) {
   const auto of = [&](int64_t sequence, int64_t microbatches) {
     const UpdateSize least = LeastLike({size.leaves, microbatches}, place.mesh.sizes, updates, sequence);
-    return FootprintOf(config, place, EvenUpdate(config, updates, sequence, least));
+    return FootprintOf(config, place, EvenUpdate(config, updates, sequence, least), size.leaf_tokens);
   };
   const UpdateFootprint all = of(longest, size.microbatches);
   // Where sequences may be long, an update may still have none but others, which are packed.
   const int64_t long_tokens = updates.long_sequence_tokens;
   if (long_tokens <= 1 || longest < long_tokens) return all;
   const int64_t rows = std::max(updates.tokens_per_microbatch, long_tokens - 1);
-  const UpdateFootprint short_ones = of(long_tokens - 1, (size.microbatches * longest + rows - 1) / rows);
+  const UpdateFootprint short_ones =
+      of(long_tokens - 1,
+         std::max(std::min<int64_t>(size.microbatches, 2), DivideUp(size.microbatches * longest, rows)));
   const auto taken = [](const UpdateFootprint& each) { return each.activations + each.gradients; };
   return taken(short_ones) > taken(all) ? short_ones : all;
 }

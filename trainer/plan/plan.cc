@@ -109,7 +109,7 @@ std::string BytesText(int64_t bytes) {
 
 Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place) {
   const MeshSizes& mesh = place.mesh.sizes;
-  const UpdateFootprint footprint = FootprintOf(model, place, *work.updates, work.longest, work.SizeOn(mesh));
+  const UpdateFootprint footprint = FootprintOf(model, place, *work.updates, work.longest, work.MostOn(mesh));
   const bool on_gpu = place.on_gpu;
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);

@@ -2,6 +2,7 @@
 #include "trainer/plan/workload.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace temper {
 
@@ -9,6 +10,15 @@ UpdateSize Workload::SizeOn(const MeshSizes& mesh) const {
   const int64_t ranks = DataRanks(mesh), leaves = (updates->gradient_leaves + ranks - 1) / ranks;
   const int64_t rows = std::max(updates->tokens_per_microbatch, longest) * ranks * leaves;
   return {leaves, std::max<int64_t>((tokens + rows - 1) / rows, 1)};
+}
+
+UpdateSize Workload::MostOn(const MeshSizes& mesh) const {
+  UpdateSize size = SizeOn(mesh);
+  size.leaf_tokens = leaf_tokens > 0 ? leaf_tokens : std::numeric_limits<int64_t>::max();
+  const bool lies_whole = mesh.dp_shard * mesh.cp == 1;
+  if (lies_whole && size.leaf_tokens > std::max(updates->tokens_per_microbatch, longest))
+    size.microbatches = std::max<int64_t>(size.microbatches, 2);
+  return size;
 }
 
 namespace {
@@ -25,12 +35,16 @@ Workload WorkloadOf(const StageConfig& stage) {
     case StageKind::kRl: {
       const RlConfig& rl = stage.rl;
       const int64_t samples = rl.prompts_per_step * rl.samples_per_prompt;
+      const int64_t longest = kPromptAllowance + rl.sampling.max_new_tokens;
+      // The last group that is dealt to a leaf goes to the one with least.
+      const int64_t group = rl.samples_per_prompt * longest;
       const double length = kExpectedLength * static_cast<double>(rl.sampling.max_new_tokens);
       return {.updates = &rl,
               .sampling = &rl.sampling,
               .samples = samples,
               .tokens = samples * (kExpectedPrompt + static_cast<int64_t>(length)),
-              .longest = kPromptAllowance + rl.sampling.max_new_tokens,
+              .longest = longest,
+              .leaf_tokens = group + (rl.prompts_per_step - 1) * group / rl.gradient_leaves,
               .reference = rl.loss.kl_coef != 0,
               .reference_stays = rl.loss.kl_coef != 0 && rl.reference_in_memory};
     }

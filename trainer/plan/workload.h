@@ -16,6 +16,7 @@ inline constexpr double kExpectedLength = 0.5;
 // What a rank's updates are made of: its leaves, each of so many microbatches.
 struct UpdateSize {
   int64_t leaves = 1, microbatches = 1;
+  int64_t leaf_tokens = 0;  // that one may have at most, if that is more than so many microbatches have
 };
 
 // What a stage is expected to do.
@@ -25,9 +26,13 @@ struct Workload {
   int64_t samples = 0;                       // of an update
   int64_t tokens = 0;                        // of an update; of documents a full microbatch a gradient leaf
   int64_t longest = 0;                       // sequence that it may have
+  int64_t leaf_tokens = 0;                   // that a gradient leaf has at most; 0: nobody knows
   bool reference = false, reference_stays = false;  // in memory
 
   UpdateSize SizeOn(const MeshSizes& mesh) const;
+  // Of the memory that it may take: a leaf lies whole if it has a second microbatch, and what is dealt to one
+  // is more than expected now and then (trainer/update/whole_leaves.h).
+  UpdateSize MostOn(const MeshSizes& mesh) const;
 };
 Workload WorkloadOf(const StageConfig& stage);
 

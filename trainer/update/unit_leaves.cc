@@ -119,6 +119,7 @@ std::shared_ptr<void> UnitLeaves::Take() {
 void UnitLeaves::Free() {
   sums_memory_.reset();
   memory_.Free();
+  if (rows_) rows_.emplace(weights_.head().n(), weights_.head().k(), &model_.backend());
 }
 
 // The gradient is made where the sums lie, of half their size: first each number at the beginning of its sum,

@@ -158,6 +158,7 @@ void WholeLeaves::Free() {
   others_.spare().clear();
   experts_.spare().clear();
   memory_.Free();
+  if (rows_) rows_.emplace(weights_.head().n(), weights_.head().k(), &model_.backend());
 }
 
 }  // namespace temper

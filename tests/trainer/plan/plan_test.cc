@@ -10,6 +10,7 @@
 #include "rollout/engine.h"
 #include "tests/model/odd_models.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/plan/counted.h"
 #include "trainer/plan/footprint.h"
 #include "trainer/plan/workload.h"
 #include "trainer/recipe.h"
@@ -159,6 +160,127 @@ TEST_F(Memory, HasAPolicyOfTheOtherMeshWhereItSamplesWhileItTrains) {
   EXPECT_GT(second(1, "0"), 0) << "rl";
   EXPECT_EQ(second(0, "0"), 0) << "pretrain";
   EXPECT_GT(second(0, "2"), 0);
+}
+
+ModelConfig WithMany(const Json& json) {
+  Json many = json;
+  many["vocab_size"] = 20011;
+  return Parsed(many);
+}
+
+// From the third leaf on one lies whole if it has a second microbatch, as one of documents may, and one of
+// groups that may be longer than a microbatch.
+TEST(UpdatePools, AreOfLeavesThatTurnOutLonger) {
+  const ModelConfig config = WithMany(OddLlama());
+  StageConfig sft{.kind = StageKind::kSft};
+  sft.sft.tokens_per_microbatch = 64;
+  const auto taken = [&](const UpdatesConfig& updates, const Workload& work, int64_t microbatches) {
+    return FootprintOf(config, {}, updates, work.longest, {8, microbatches}).gradients;
+  };
+  const Workload documents = WorkloadOf(sft);
+  EXPECT_EQ(BytesIn(UpdatePools(config, documents, {}), "gradients"), taken(sft.sft, documents, 3));
+  StageConfig rl{.kind = StageKind::kRl};
+  rl.rl.prompts_per_step = 16;
+  rl.rl.samples_per_prompt = 2;
+  rl.rl.sampling.max_new_tokens = 20;
+  const Workload groups = WorkloadOf(rl);
+  EXPECT_GE(groups.leaf_tokens, 2 * 2 * groups.longest);
+  for (const bool fits : {true, false}) {
+    rl.rl.tokens_per_microbatch = groups.leaf_tokens - (fits ? 0 : 1);
+    EXPECT_EQ(BytesIn(UpdatePools(config, WorkloadOf(rl), {}), "gradients"),
+              taken(rl.rl, groups, fits ? 1 : 3))
+        << fits;
+  }
+}
+
+// A leaf of four microbatches in which no token comes twice, and its memory goes back.
+TEST(UpdatePools, AreOfAllTokensOfATiedEmbedding) {
+  const ModelConfig config = WithMany(OddQwen2());
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  updates.gradient_leaves = 1;
+  const auto planned = [&](int64_t leaf_tokens) {
+    const Workload work{.updates = &updates, .tokens = 64, .leaf_tokens = leaf_tokens};
+    return BytesIn(UpdatePools(config, work, {}), "gradients");
+  };
+  std::vector<TrainSequence> sequences(4);
+  Leaves leaves(1);
+  for (int32_t i = 0; i < 4; ++i) {
+    for (int32_t id = 0; id <= 64; ++id) sequences[i].tokens.push_back(64 * i + id);
+    sequences[i].CountFrom(1);
+    leaves[0].push_back(&sequences[i]);
+  }
+  CountedRank rank({});
+  const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
+  policy->weights().Pack();
+  Optimizer optimizer(policy.get());
+  Updater updater(policy.get(), &optimizer, {64, 1}, policy->mesh());
+  const int64_t before = rank.backend().bytes();
+  for (int update = 0; update < 2; ++update) {
+    updater.Update(leaves, 1, OptimizerConfig(), 0,
+                   [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+    const int64_t taken = rank.backend().peak_bytes() - before - updater.pipeline().workspace_bytes();
+    EXPECT_LE(taken, planned(256));
+    EXPECT_GE(taken, planned(128));
+    const int64_t all = 4 * Layout(config).trained_elements(), row = 4 * config.hidden_size,
+                  with = rank.backend().bytes();
+    updater.FreeGradients();
+    EXPECT_EQ(with - rank.backend().bytes(), all + 256 * row);
+  }
+  EXPECT_EQ(planned(0) - planned(64), (20011 - 64) * 4 * config.hidden_size);
+}
+
+// One that is read for a pass has the memory of gradients, which was given back, and what more it needs.
+TEST(UpdatePools, OfAReferenceThatDoesNotStayAreBesideNoGradient) {
+  const ModelConfig config = WithMany(OddLlama());
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  for (const int64_t leaves : {1, 2}) {
+    updates.gradient_leaves = leaves;
+    Workload work{.updates = &updates, .tokens = leaves * 64, .reference = true, .reference_stays = true};
+    const Pools stays = UpdatePools(config, work, {});
+    work.reference_stays = false;
+    const Pools goes = UpdatePools(config, work, {});
+    const int64_t reference = BytesIn(stays, "reference"), gradients = BytesIn(goes, "gradients");
+    EXPECT_EQ(reference > gradients, leaves == 1);
+    EXPECT_EQ(BytesIn(goes, "reference"), leaves == 1 ? reference - gradients : 0);
+
+    CountedRank rank({});
+    const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
+    policy->weights().Pack();
+    Optimizer optimizer(policy.get());
+    Updater updater(policy.get(), &optimizer, {64, leaves}, policy->mesh());
+    const int64_t before = rank.backend().bytes();
+    int64_t taken = 0;
+    std::vector<TrainSequence> sequences(leaves);
+    Leaves dealt(leaves);
+    for (int64_t i = 0; i < leaves; ++i) {
+      sequences[i].tokens.resize(65);
+      sequences[i].CountFrom(1);
+      dealt[i].push_back(&sequences[i]);
+    }
+    for (int update = 0; update < 2; ++update) {
+      updater.FreeGradients();
+      const std::unique_ptr<CausalLm> read = rank.NewPolicy(config, /*trained=*/false);
+      read->weights().Pack();
+      taken = rank.backend().bytes() - before - updater.pipeline().workspace_bytes();
+      EXPECT_NEAR(static_cast<double>(taken) / static_cast<double>(reference), 1, 0.02) << update;
+      if (update > 0) break;
+      updater.Update(dealt, 1, OptimizerConfig(), 0,
+                     [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+    }
+  }
+}
+
+// A device makes logits anew on the way back.
+TEST(UpdatePools, OfADeviceHoldNoLogits) {
+  const ModelConfig config = WithMany(OddLlama());
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  const auto activations = [&](bool on_gpu) {
+    return FootprintOf(config, {.mesh = {}, .on_gpu = on_gpu}, updates, 0).activations;
+  };
+  EXPECT_GE(activations(false) - activations(true), 64 * 20011 * 4);
 }
 
 // Where it is not asked for it is made where it has room, and a run without that room still begins.
