@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/bench/report.h"
 
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -13,6 +15,7 @@
 #include <thread>
 
 #include "absl/strings/str_format.h"
+#include "core/files/disk.h"
 #include "core/json/json.h"
 #include "kernels/isa.h"
 
@@ -41,7 +44,12 @@ double Median(std::vector<double> values) {
 }
 
 // Linux's: what was written there makes the high-water mark begin anew.
-void BeginPeakMemory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+void BeginPeakMemory() {
+  const int file = TheDisk().Open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC, 0);
+  if (file < 0) return;
+  TheDisk().Write(file, "5");
+  close(file);
+}
 
 int64_t PeakMemory() {
   std::ifstream status("/proc/self/status");

@@ -190,7 +190,7 @@ TEST(NotExact, PlanTellsTheGpusMemoryFromTheHosts) {
   ASSERT_TRUE(gpu.ok()) << gpu.status();
   EXPECT_THAT(*gpu, ::testing::StartsWith("plan: seed 7, 2 ranks, device cuda\n"));
   EXPECT_THAT(*gpu, ::testing::Not(HasSubstr("packed weights")));
-  EXPECT_THAT(*gpu, HasSubstr(" MiB, optimizer "));
+  EXPECT_THAT(*gpu, HasSubstr(" KiB, optimizer "));
   EXPECT_THAT(*gpu, HasSubstr("\n    and of the host: gradients of all ranks "));
 }
 

@@ -111,8 +111,9 @@ OptimizerPart PartOf(const CausalLm& model, const Optimizer& optimizer) {
   return {model.config(), model.parameters(), model.weights().rounded(), optimizer.m(), optimizer.v()};
 }
 
-// Below a folder that is not yet a checkpoint: what each rank's thread has written, {"PATH": its CRC-32C}.
-std::string NotesDirectory(const std::string& temporary) { return temporary + "/.written"; }
+// Beside a folder that is not yet a checkpoint: what each rank's thread has written, {"PATH": its CRC-32C}.
+// Not in it: a note that is late, or that others still see, is no file of the checkpoint.
+std::string NotesDirectory(const std::string& temporary) { return temporary + ".written.tmp"; }
 
 absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::string& directory, int64_t step,
                                                                  const CheckpointOptions& options) {
@@ -207,10 +208,12 @@ absl::StatusOr<std::unique_ptr<BackgroundCheckpoint>> BackgroundCheckpoint::Begi
 BackgroundCheckpoint::~BackgroundCheckpoint() {
   if (!told_.HasBeenNotified()) told_.Notify();
   if (thread_.joinable()) thread_.join();
+  RemoveNotes();  // where no thread did
 }
 
 void BackgroundCheckpoint::Write() {
   WriteAndMakeStand();
+  RemoveNotes();
   ended_ = true;
 }
 
@@ -226,13 +229,9 @@ void BackgroundCheckpoint::WriteAndMakeStand() {
   if (!makes_stand) return;
   const std::optional<Sums> all = AwaitAll();
   if (!all) return;
-  absl::Status stood = RemoveNotes();
-  if (stood.ok()) {
-    SelfCommunicator self;
-    const absl::StatusOr<Json> checksums = SumsOfFolder(temporary_, self, *all);
-    stood = checksums.ok() ? MakeStand(*checksums) : checksums.status();
-  }
-  stood_ = stood;
+  SelfCommunicator self;
+  const absl::StatusOr<Json> checksums = SumsOfFolder(temporary_, self, *all);
+  stood_ = checksums.ok() ? MakeStand(*checksums) : checksums.status();
 }
 
 std::optional<BackgroundCheckpoint::Sums> BackgroundCheckpoint::AwaitAll() const {
@@ -272,13 +271,9 @@ bool BackgroundCheckpoint::IsOver(Communicator& world) {
   return world.Sum(ended_ ? 0 : 1) == 0;
 }
 
-// Under another name at once: others may not see yet that a note in it is gone.
-absl::Status BackgroundCheckpoint::RemoveNotes() const {
-  const std::string notes = NotesDirectory(temporary_), gone = temporary_ + ".written.tmp";
-  if (!FileExists(notes)) return absl::OkStatus();
-  TEMPER_RETURN_IF_ERROR(RenamePath(notes, gone));
-  RemoveTree(gone).IgnoreError();
-  return absl::OkStatus();
+void BackgroundCheckpoint::RemoveNotes() const {
+  if (files_ != nullptr && options_.in_background)
+    RemoveTree(NotesDirectory(files_->temporary())).IgnoreError();
 }
 
 absl::Status BackgroundCheckpoint::MakeStand(const Json& checksums) {

@@ -118,7 +118,7 @@ class BackgroundCheckpoint {
   std::optional<Sums> AwaitAll() const;
   // Collective, when all have written: tells the first rank's thread.
   void TellAll(Communicator& world);
-  absl::Status RemoveNotes() const;
+  void RemoveNotes() const;
   absl::Status MakeStand(const Json& checksums);
 
   const std::string directory_;

@@ -196,7 +196,7 @@ class TurningDisk : public Disk {
     return theirs && turn_ == kIsFull ? -1 : Disk::Open(path, flags, mode);
   }
   int Rename(const std::string& from, const std::string& to) override {
-    const bool note = to.find("/.written/") != to.npos;
+    const bool note = to.find(".written.tmp/") != to.npos;
     while (to.ends_with("/step-000009") && turn_ == kHoldsStanding && held_)
       absl::SleepFor(absl::Milliseconds(1));
     if (turn_ == kHidesNotes && note) return 0;
