@@ -139,7 +139,9 @@ void LaunchingBackend::TokenLogprobs(const TokenLogprobsTask& task) {
   }
   const auto all = static_cast<int64_t>(rows.size());
   if (all == 0) return;
-  const auto [device_rows, device_targets] = Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets));
+  TokenLogprobsTask sent = task;
+  const int32_t* device_rows = nullptr;
+  std::tie(device_rows, sent.targets) = Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets));
   float* const chunk_sums = outputs_.Reserve<float>(std::min(TileRows(vocab), all) * kChunks * 2);
   // Of all rows: entropies, then parts or logprobs and sums.
   auto* const entropies = results_.Reserve<double>(all + (3 * all + 1) / 2);
@@ -147,8 +149,8 @@ void LaunchingBackend::TokenLogprobs(const TokenLogprobsTask& task) {
   auto* const sums = reinterpret_cast<LogSumExp*>(numbers + all);
   auto* const parts = reinterpret_cast<LogitPart*>(numbers);
   ForTiles({task.hidden, task.head, device_rows, all}, [&](int64_t begin, const LogitsOfRows& tile) {
-    TokenLogprobsTask placed = task;
-    placed.targets = device_targets + begin;
+    TokenLogprobsTask placed = sent;
+    placed.targets += begin;
     placed.logprob = task.parts == nullptr ? numbers + begin : nullptr;
     placed.sums = task.parts == nullptr ? sums + begin : nullptr;
     placed.entropy = task.entropy == nullptr ? nullptr : entropies + begin;
@@ -190,16 +192,18 @@ void LaunchingBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& ta
   const auto all = static_cast<int64_t>(rows.size());
   if (all == 0) return Zero(task.dhidden);
   for (int32_t& at : place) at = at < 0 ? static_cast<int32_t>(all) : at;  // a row of zeros
-  const auto [device_rows, device_targets, device_place, device_sums, device_dlogprobs] =
+  TokenLogprobsBackwardTask sent = task;
+  const int32_t *device_rows = nullptr, *device_place = nullptr;
+  std::tie(device_rows, sent.targets, device_place, sent.sums, sent.dlogprob) =
       Send(absl::MakeConstSpan(rows), absl::MakeConstSpan(targets), absl::MakeConstSpan(place),
            absl::MakeConstSpan(sums), absl::MakeConstSpan(dlogprobs));
   const Matrix outputs = F32(outputs_.Reserve<float>((all + 1) * cols), all + 1, cols);
   Zero(outputs.Rows(all, 1));
   ForTiles({task.hidden, task.head, device_rows, all}, [&](int64_t begin, const LogitsOfRows& tile) {
-    TokenLogprobsBackwardTask placed = task;
-    placed.targets = device_targets + begin;
-    placed.sums = device_sums + begin;
-    placed.dlogprob = device_dlogprobs + begin;
+    TokenLogprobsBackwardTask placed = sent;
+    placed.targets += begin;
+    placed.sums += begin;
+    placed.dlogprob += begin;
     SoftmaxGradients(placed, tile.logits, stream_);
     TEMPER_DEVICE::Products({{.a = tile.logits,
                               .b = task.head,
