@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_rmaps_base_oversubscribe="1",
@@ -46,7 +47,7 @@ def digest(temper, run):
 
 def check(holds, what):
     if not holds:
-        raise AssertionError(what)
+        raise AssertionError(f"{what}\n{str(what).splitlines()[0]}")  # again, since of what failed the last lines are shown
 
 
 def lost(temper, folder, run, fault):
@@ -59,7 +60,7 @@ def lost(temper, folder, run, fault):
     started = start(temper, run, ranks, ["env", *(f"{key}={value}" for key, value in kill.items())])
     _, said = started.communicate(timeout=120)
     took = time.time() - log.stat().st_mtime if log.exists() else -1
-    check(took >= 0, f"no rank was stopped: {said}")
+    check(took >= 0, f"no rank was stopped; it ended with {started.returncode}: {said}")
     status = json.loads(subprocess.run([temper, "status", str(run), "--json"], capture_output=True, text=True, check=True).stdout)
     if how == "kill":
         check(started.returncode == 137 and took < 5 + LAUNCHER, f"{started.returncode} after {took:.1f} s: {said}")
@@ -81,22 +82,33 @@ def goes_on(temper, run, whole, why=""):
 
 
 def slow(temper, run, whole):
-    """One rank sleeps for most of the deadline, then all sleep for twice as long."""
+    """One rank sleeps until there is a warning of it, then all sleep for twice the deadline."""
     started = start(temper, run, 2)
-    while not (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").stat().st_size == 0:
-        check(started.poll() is None, "it ended early")
-        time.sleep(0.02)
+    said = []
+
+    def read():
+        for line in started.stderr:
+            said.append(line)
+    reader = threading.Thread(target=read)
+    reader.start()
+
+    def wait_for(holds, what):
+        while not holds():
+            check(started.poll() is None, f"it ended with {started.returncode} before {what}: {''.join(said)}")
+            time.sleep(0.01)
+
+    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 0, "the first metrics")
     ranks = ranks_below(started.pid)
-    for which, seconds in ((ranks[-1:], 0.75 * DEADLINE), (ranks, 2 * DEADLINE)):
-        for one in which:
-            os.kill(one, signal.SIGSTOP)
+    os.kill(ranks[-1], signal.SIGSTOP)
+    wait_for(lambda: any("warning: rank 1 (" in line and "the run ends when it lasts for 3s" in line for line in said), "a warning")
+    os.kill(ranks[-1], signal.SIGCONT)
+    time.sleep(0.2)
+    for how, seconds in ((signal.SIGSTOP, 2 * DEADLINE), (signal.SIGCONT, 0)):
+        for rank in ranks:
+            os.kill(rank, how)
         time.sleep(seconds)
-        for one in which:
-            os.kill(one, signal.SIGCONT)
-        time.sleep(0.2)
-    _, said = started.communicate(timeout=120)
-    check(started.returncode == 0, f"{started.returncode}: {said}")
-    check("warning: rank 1 (" in said and "the run ends when it lasts for 3s" in said, said)
+    check(started.wait(timeout=120) == 0, f"{started.returncode}: {''.join(said)}")
+    reader.join()
     check(digest(temper, run) == whole, "another digest")
     check(not (run / ".watch").exists(), "the folder of signs is left")
 
