@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# A folder as scripts/gpu_check makes it, where there is no GPU: every part says that it was never run, and the status is 77.
+# A folder as scripts/gpu_check makes it, where there is no GPU: every part says that it was never run, and the status is 77. With made-up
+# programs in it, whose parts are all right: so is the recipe with one digest twice, and with an error twice, another digest or none it is wrong.
 # Usage: without_a_gpu.sh GPU_CHECK
 set -eu
 folder=$(mktemp -d)
@@ -12,3 +13,22 @@ echo "a test" >"$folder/commit"
 status=0
 "$folder/run" "$folder/results" >/dev/null || status=$?
 [ $status = 77 ] && [ "$(grep -c "never run on a device" "$folder/results")" = 7 ] || { cat "$folder/results"; echo "status $status"; exit 1; }
+
+# with_programs STATUS LINE COMMANDS: `temper inspect` does COMMANDS, the run ends with STATUS and says LINE.
+with_programs() {
+  rm -f "$folder/bin/"*
+  printf '#!/bin/sh\nexit 0\n' >"$folder/bin/gpu_check"
+  printf '#!/bin/sh\n[ "$1" = run ] && exit 0\n%s\n' "$3" >"$folder/bin/temper"
+  chmod +x "$folder/bin/"*
+  status=0
+  TEMPER_LIBTORCH=$folder/torch "$folder/run" "$folder/results" >/dev/null || status=$?
+  [ $status = "$1" ] && grep -q "$2" "$folder/results" || { cat "$folder/results"; echo "status $status, not $1 and: $2"; exit 1; }
+}
+mkdir -p "$folder/torch/lib"
+: >"$folder/torch/lib/libtorch_cuda.so"
+digest=$(printf '%064d' 7)
+with_programs 0 "^part recipe: right" "echo $digest"
+with_programs 1 "^wrong: part recipe: the digest" 'case $2 in *cuda) echo '"$digest"';; *) printf "%064d\n" 8;; esac'
+with_programs 1 "^wrong: part recipe: device cuda: no digest: error" 'echo error >&2; exit 1'
+with_programs 1 "^wrong: part recipe: device cuda: no digest: error" 'echo error'
+with_programs 1 "^wrong: part recipe: device cuda: no digest: $digest" "echo $digest; exit 1"
