@@ -7,7 +7,9 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/bin"
+pack() { tar -czf "$folder/programs.tar.gz" -C "$folder" bin; }
 ln -s "$1" "$folder/bin/gpu_check"
+pack
 cp "${0%/*}/digests.txt" "${0%/*}/run" "$folder"
 echo "a test" >"$folder/commit"
 status=0
@@ -20,6 +22,7 @@ with_programs() {
   printf '#!/bin/sh\nexit 0\n' >"$folder/bin/gpu_check"
   printf '#!/bin/sh\n[ "$1" = run ] && exit 0\n%s\n' "$3" >"$folder/bin/temper"
   chmod +x "$folder/bin/"*
+  pack
   status=0
   TEMPER_LIBTORCH=$folder/torch "$folder/run" "$folder/results" >/dev/null || status=$?
   [ $status = "$1" ] && grep -q "$2" "$folder/results" || { cat "$folder/results"; echo "status $status, not $1 and: $2"; exit 1; }
