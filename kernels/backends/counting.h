@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/backend.h"
+#include "kernels/backends/scratch.h"
 
 namespace temper::kernels {
 
@@ -9,12 +10,15 @@ namespace temper::kernels {
 // would take (memory plans). Its memory is of address space alone: who touches it, crashes.
 class CountingBackend final : public Backend {
  public:
-  // packs: weights take panels as on the CPU, else none.
+  // packs: weights take panels as on the CPU. Else none, and calls take what they do on a device of our
+  // kernels.
   CountingBackend(ThreadPool* pool, bool packs) : Backend(pool), packs_(packs) {}
 
   // Of all that is allocated now, and that was at once at most.
   int64_t bytes() const { return bytes_; }
   int64_t peak_bytes() const { return peak_bytes_; }
+  // Of the device's, what it has kept for calls so far; not of those above.
+  int64_t scratch_bytes() const { return packs_ ? 0 : kScratchWords + scratch_.sum() + staged_bytes_; }
 
   bool exact() const override { return true; }
   bool host_memory() const override { return true; }
@@ -33,15 +37,15 @@ class CountingBackend final : public Backend {
   PackedMatrix Pack(const Matrix&, bool, float*) override { return {}; }
   void RmsNorm(const RmsNormTask&) override {}
   void RmsNormBackward(const RmsNormBackwardTask&) override {}
-  void Rotary(const RotaryTask&) override {}
+  void Rotary(const RotaryTask& task) override { Stage({1, 4 * task.x.rows.rows}); }
   void SwiGlu(const SwiGluTask&) override {}
   void SwiGluBackward(const SwiGluBackwardTask&) override {}
-  void GatherRows(const GatherRowsTask&) override {}
-  void EmbeddingGradient(const EmbeddingGradientTask&) override {}
-  void WriteBlocks(const WriteBlocksTask&) override {}
-  void Attention(const AttentionTask&) override {}
-  void AttentionBackward(const AttentionBackwardTask&) override {}
-  void KeySums(const KeySumsTask&) override {}
+  void GatherRows(const GatherRowsTask& task) override { Stage({1, 4 * task.out.rows}); }
+  void EmbeddingGradient(const EmbeddingGradientTask& task) override { Stage({1, 4 * task.dout.rows}); }
+  void WriteBlocks(const WriteBlocksTask& task) override { Stage(StagedOf(task.sequences)); }
+  void Attention(const AttentionTask& task) override;
+  void AttentionBackward(const AttentionBackwardTask& task) override;
+  void KeySums(const KeySumsTask& task) override { AttentionBackward(task.queries); }
   void JoinKeySums(const JoinKeySumsTask&) override {}
   void Route(const RouteTask& task) override;  // the same number of tokens to every expert
   void RouteBackward(const RouteBackwardTask&) override {}
@@ -49,22 +53,33 @@ class CountingBackend final : public Backend {
   void CombineExperts(const CombineExpertsTask&) override {}
   void CombineExpertsBackward(const CombineExpertsBackwardTask&) override {}
   void ScatterExperts(const ScatterExpertsTask&) override {}
-  void TokenLogprobs(const TokenLogprobsTask&) override {}
-  void TokenLogprobsBackward(const TokenLogprobsBackwardTask&) override {}
-  void Sample(const SampleTask&) override {}
+  void TokenLogprobs(const TokenLogprobsTask& task) override;
+  // Of all rows that have a target.
+  void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) override;
+  void Sample(const SampleTask& task) override;
   bool AddLeaf(float* leaf, LeafSum* sum) override {
     if (sum->second == nullptr) sum->second = leaf;
     return true;
   }
-  bool AddQuanta(const LeafSum&, int64_t, absl::Span<int64_t>) override { return true; }
+  bool AddQuanta(const LeafSum& sum, int64_t, absl::Span<int64_t>) override {
+    scratch_.Grow(ScratchOfQuanta(sum.n));
+    return true;
+  }
   bool RoundGradient(const LeafSum&) override { return true; }
   AdamWOutcome AdamW(const AdamWTask&) override { return {}; }
-  double SumOfSquares(const float*, int64_t) override { return 0; }
+  double SumOfSquares(const float*, int64_t n) override {
+    scratch_.Grow(ScratchOfSquares(n));
+    return 0;
+  }
   float Largest(const float*, int64_t) override { return 0; }
 
  private:
+  void Stage(const StagedArrays& call) { staged_bytes_ = call.Grown(staged_bytes_); }
+
   const bool packs_;
   int64_t bytes_ = 0, peak_bytes_ = 0;
+  ScratchBytes scratch_;
+  int64_t staged_bytes_ = 0;
 };
 
 }  // namespace temper::kernels

@@ -25,4 +25,9 @@ TEMPER_DEVICE_BACKEND(sim)
 TEMPER_DEVICE_BACKEND(sm90)
 #undef TEMPER_DEVICE_BACKEND
 
+namespace sim {
+// Of all simulated devices' memory that is taken now, in this process.
+int64_t TakenBytes();
+}  // namespace sim
+
 }  // namespace temper::kernels

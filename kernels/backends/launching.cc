@@ -19,11 +19,10 @@ namespace temper::kernels {
 namespace TEMPER_DEVICE {
 namespace {
 
-constexpr int64_t kApart = 16;                       // arrays on their way begin at a multiple of it
-constexpr int64_t kStagedBytes = int64_t{1} << 20;   // at least
-constexpr int64_t kQuantaAtOnce = int64_t{1} << 22;  // 64-bit values beside the leaves
-
-int64_t RoundedUp(int64_t bytes) { return (bytes + kApart - 1) / kApart * kApart; }
+int64_t RoundedUp(int64_t bytes) {
+  constexpr int64_t kApart = StagedArrays::kApart;
+  return (bytes + kApart - 1) / kApart * kApart;
+}
 
 ByteRows BytesOf(const Matrix& from, const Matrix& to) {
   TEMPER_CHECK(from.rows == to.rows && from.cols == to.cols && from.type == to.type, from.rows, " x ",
@@ -57,13 +56,13 @@ void* Scratch::ReserveBytes(int64_t bytes) {
   return memory_.get();
 }
 
-void Staging::Begin(int64_t arrays, int64_t bytes) {
-  const int64_t most = bytes + arrays * kApart;
-  if (used_ + most > size_) {
+void Staging::Begin(const StagedArrays& call) {
+  if (used_ + call.most() > size_) {
     Wait(stream_);  // what was sent is there, and no kernel reads it any more
     used_ = 0;
-    if (most > size_) {
-      size_ = std::max(2 * most, kStagedBytes);
+    if (call.most() > size_) {
+      pinned_ = device_ = nullptr;
+      size_ = call.Grown(size_);
       pinned_ = AllocatePinned(size_);
       device_ = AllocateMemory(size_);
     }
@@ -102,6 +101,7 @@ void LaunchingBackend::ReadBytes(const void* from, int64_t bytes, void* to) {
 }
 
 uint32_t* LaunchingBackend::ClearedWords() {
+  static_assert(kScratchWords == 2 * sizeof(uint32_t));
   auto* const words = words_.Reserve<uint32_t>(2);
   Clear({.rows = 1, .bytes = 2 * sizeof(uint32_t), .to = words, .to_apart = 2 * sizeof(uint32_t)}, stream_);
   return words;
@@ -169,7 +169,7 @@ void LaunchingBackend::ScatterExperts(const ScatterExpertsTask& task) {
 void LaunchingBackend::Route(const RouteTask& task) {
   TEMPER_DEVICE::Route(task, stream_);
   const int64_t count = task.shape.experts + 1;
-  auto* const offsets = work_.Reserve<int64_t>(count);
+  auto* const offsets = work_.Reserve<int64_t>(ScratchOf(task.shape).work / 8);
   SortEntries({task.shape, task.logits.rows, task.routing, offsets}, stream_);
   task.routing->offsets = Read(offsets, count);
 }
@@ -183,7 +183,7 @@ bool LaunchingBackend::AddLeaf(float* leaf, LeafSum* sum) {
 bool LaunchingBackend::AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) {
   uint32_t* const words = ClearedWords();
   const auto all = static_cast<int64_t>(out.size());
-  auto* const quanta = work_.Reserve<int64_t>(std::min(all, kQuantaAtOnce));
+  auto* const quanta = work_.Reserve<int64_t>(ScratchOfQuanta(all).work / 8);
   for (int64_t begin = 0; begin < all; begin += kQuantaAtOnce) {
     const int64_t count = std::min(all - begin, kQuantaAtOnce), bytes = count * 8;
     Clear({.rows = 1, .bytes = bytes, .to = quanta, .to_apart = bytes}, stream_);
@@ -207,7 +207,7 @@ AdamWOutcome LaunchingBackend::AdamW(const AdamWTask& task) {
 
 double LaunchingBackend::SumOfSquares(const float* x, int64_t n) {
   if (n == 0) return 0;
-  auto* const sums = work_.Reserve<double>(1 + PiecesOfSquares(n));
+  auto* const sums = work_.Reserve<double>(ScratchOfSquares(n).work / 8);
   TEMPER_DEVICE::SumOfSquares({x, n, sums}, stream_);
   return Read(sums, 1)[0];
 }

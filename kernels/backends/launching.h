@@ -7,6 +7,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "kernels/backends/device.h"
+#include "kernels/backends/scratch.h"
 #include "kernels/cuda/attention.h"
 
 #ifndef TEMPER_DEVICE
@@ -37,8 +38,8 @@ class Staging {
  public:
   explicit Staging(Stream* stream) : stream_(*stream) {}
 
-  // Room for the next call's arrays: so many, of so many bytes in all.
-  void Begin(int64_t arrays, int64_t bytes);
+  // Room for the next call's arrays.
+  void Begin(const StagedArrays& call);
   // Where the array lies on the device from Send on, until the next Begin but some.
   template <typename T>
   T* Add(absl::Span<const T> array) {
@@ -105,7 +106,7 @@ class LaunchingBackend final : public Backend {
   // Where the arrays lie on the device.
   template <typename... T>
   std::tuple<T*...> Send(absl::Span<const T>... arrays) {
-    staging_.Begin(sizeof...(arrays), static_cast<int64_t>(((arrays.size() * sizeof(T)) + ...)));
+    staging_.Begin({sizeof...(arrays), static_cast<int64_t>(((arrays.size() * sizeof(T)) + ...))});
     const std::tuple<T*...> placed{staging_.Add(arrays)...};
     staging_.Send();
     return placed;

@@ -13,30 +13,6 @@ namespace temper::kernels {
 namespace TEMPER_DEVICE {
 namespace {
 
-// Blocks that keep a device busy: two on each of an H100's multiprocessors.
-constexpr int64_t kEnoughBlocks = 264;
-constexpr int64_t kPairsAtOnce = 64;  // of a row and a head
-
-int64_t PagesOf(const AttentionSequence& s) {
-  return s.rows == 0 ? 0 : (s.first_position + s.rows - 1) / kAttentionBlock + 1;
-}
-
-// Whether splits of the keys go to blocks of their own, because there are few others.
-bool SplitsApart(const AttentionTask& task) {
-  const int64_t group = task.shape.q_heads / task.shape.kv_heads;
-  int64_t pages = 0, blocks = 0;
-  for (const AttentionSequence& s : task.sequences) {
-    pages = std::max(pages, PagesOf(s));
-    blocks += (s.rows * group + kPairsAtOnce - 1) / kPairsAtOnce * task.shape.kv_heads;
-  }
-  return pages > kAttentionSplit / kAttentionBlock && blocks < kEnoughBlocks;
-}
-
-// Rows whose logits exist at once: up to 512 MiB. The head's gradient is read and written once for each tile.
-int64_t TileRows(int64_t vocab) {
-  return std::clamp<int64_t>((int64_t{512} << 20) / (4 * std::max<int64_t>(vocab, 1)), 1, 1024);
-}
-
 void CheckTarget(int32_t target, int64_t vocab) {
   TEMPER_CHECK(target >= -1 && target < vocab, "target ", target, " of vocabulary ", vocab);
 }
@@ -67,12 +43,8 @@ void LaunchingBackend::EmbeddingGradient(const EmbeddingGradientTask& task) {
 }
 
 AttentionPlace LaunchingBackend::Place(absl::Span<const AttentionSequence> sequences) {
-  int64_t pages = 0;
-  for (const AttentionSequence& s : sequences) pages += PagesOf(s);
   std::vector<AttentionSequence> placed(sequences.begin(), sequences.end());
-  const auto count = static_cast<int64_t>(placed.size());
-  staging_.Begin(count + 1, pages * static_cast<int64_t>(sizeof(void*)) +
-                                count * static_cast<int64_t>(sizeof(AttentionSequence)));
+  staging_.Begin(StagedOf(sequences));
   for (AttentionSequence& s : placed) s.blocks = staging_.Add(Array(s.blocks, PagesOf(s)));
   const AttentionPlace place{.sequences = staging_.Add(absl::MakeConstSpan(placed))};
   staging_.Send();
@@ -85,7 +57,7 @@ void LaunchingBackend::WriteBlocks(const WriteBlocksTask& task) {
 
 void LaunchingBackend::Attention(const AttentionTask& task) {
   AttentionPlace place = Place(task.sequences);
-  if (SplitsApart(task)) place.found = work_.Reserve<float>(FoundFloats(task));
+  if (const int64_t floats = ScratchOf(task).work / 4; floats > 0) place.found = work_.Reserve<float>(floats);
   TEMPER_DEVICE::Attention(task, place, stream_);
 }
 
@@ -94,7 +66,7 @@ AttentionBackwardPlace LaunchingBackend::Place(const AttentionBackwardTask& task
   for (AttentionSequence& s : sequences) s.blocks = nullptr;  // they are not read
   AttentionBackwardPlace place;
   std::tie(place.sequences) = Send(absl::MakeConstSpan(sequences));
-  place.deltas = work_.Reserve<float>(DeltaFloats(task));
+  place.deltas = work_.Reserve<float>(ScratchOf(task).work / 4);
   return place;
 }
 
@@ -218,7 +190,7 @@ void LaunchingBackend::TokenLogprobsBackward(const TokenLogprobsBackwardTask& ta
 }
 
 void LaunchingBackend::Sample(const SampleTask& task) {
-  const int64_t rows = task.logits.rows, vocab = task.logits.cols;
+  const int64_t rows = task.logits.rows;
   if (rows == 0) return;
   const SampleArrays arrays(task.parameters);
   DeviceSampleTask placed{.logits = task.logits};
@@ -228,7 +200,7 @@ void LaunchingBackend::Sample(const SampleTask& task) {
            absl::MakeConstSpan(arrays.min_p), absl::MakeConstSpan(arrays.top_k),
            absl::MakeConstSpan(arrays.banned), absl::MakeConstSpan(arrays.banned_begin), task.uniforms);
   placed.tokens = results_.Reserve<SampledToken>(rows);
-  placed.scratch = work_.Reserve<char>(SampleScratchBytes(rows, vocab));
+  placed.scratch = work_.Reserve<char>(ScratchOf(task).work);
   TEMPER_DEVICE::Sample(placed, stream_);
   ReadBytes(placed.tokens, rows * static_cast<int64_t>(sizeof(SampledToken)), task.tokens.data());
 }

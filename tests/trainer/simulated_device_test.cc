@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A run on the simulated GPU: the digest that the CPU's run has.
+#include <array>
+#include <numeric>
+
 #include "comm/threads.h"
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "gtest/gtest.h"
+#include "kernels/backends/device.h"
+#include "tests/model/on_backend.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/plan/counted.h"
 
 namespace temper {
 namespace {
@@ -39,6 +45,57 @@ TEST(SimulatedDevice, RunsARecipeToTheCpusDigest) {
     for (const Json& row : Json::parse(*text)) EXPECT_EQ(row["exact"], true) << row;
   }
   EXPECT_EQ(digests[1], digests[0]);
+}
+
+// What was taken for a microbatch, a sum of two leaves and a token behind 1,100 others, as long as this
+// lives.
+struct Work {
+  explicit Work(CausalLm* model)
+      : cache(model->config(), 18, model->backend()), pass(&model->stack(), TrainPass::Keep::kAll) {
+    kernels::Backend& backend = model->backend();
+    const int64_t floats = model->weights().GradientFloats();
+    for (std::shared_ptr<void>& leaf : leaves) leaf = backend.Allocate(4 * floats);
+    const auto leaf = [&](size_t i) { return static_cast<float*>(leaves[i].get()); };
+    for (size_t i = 0; i < leaves.size(); ++i) backend.Zero(kernels::F32(leaf(i), 1, floats));
+    model->weights().BindGradients(leaf(0));
+    const Microbatch batch = Packed({RandomTokens(kVocabulary, 70, 1), RandomTokens(kVocabulary, 9, 2)});
+    std::vector<float> logprobs(79), dlogprobs(79, 0.1f);
+    pass.Logprobs(batch, 1, logprobs.data());
+    pass.Backward(dlogprobs.data());
+    kernels::LeafSum sum{.rule = {.leaves = 2}, .n = floats, .first = leaf(0)};
+    backend.AddLeaf(leaf(1), &sum);
+    std::vector<int64_t> quanta(floats);
+    backend.AddQuanta(sum, 0, absl::MakeSpan(quanta));
+    backend.SumOfSquares(leaf(0), floats);
+    std::vector<int32_t> pages(18);
+    std::iota(pages.begin(), pages.end(), 0);
+    backend.Zero(kernels::F32(static_cast<float*>(cache.Block(0, 0)), 1, cache.bytes() / 4));
+    const Matrix logits = model->Forward({{5}, {{1, 1100, pages}}}, cache, {0});
+    const kernels::SampleParameters parameters[1] = {{.top_p = 0.9f}};
+    const double uniforms[1] = {0.5};
+    kernels::SampledToken token;
+    backend.Sample({logits, parameters, uniforms, {&token, 1}});
+  }
+  KvCache cache;
+  TrainPass pass;
+  std::array<std::shared_ptr<void>, 2> leaves;
+};
+
+TEST(SimulatedDevice, TakesWhatAPlanCounts) {
+  for (const Json& json : {OddDeepseek(), OddWindows()}) {
+    const ModelConfig config = Parsed(json);
+    const int64_t before = kernels::sim::TakenBytes();
+    ThreadPool pool(1);
+    const std::unique_ptr<kernels::Backend> device =
+        kernels::sim::MakeBackend(&pool, {.stream = {.watched = false, .host_memory = false}});
+    CausalLm model(config, RandomParameters(config), device.get());
+    const Work on_device(&model);
+    CountedRank rank({.on_gpu = true});
+    const std::unique_ptr<CausalLm> without_numbers = rank.NewPolicy(config, /*trained=*/true);
+    const Work counted(without_numbers.get());
+    EXPECT_EQ(rank.backend().bytes() + rank.backend().scratch_bytes(), kernels::sim::TakenBytes() - before);
+    EXPECT_GT(rank.backend().scratch_bytes(), 79 * kVocabulary * 4);
+  }
 }
 
 }  // namespace

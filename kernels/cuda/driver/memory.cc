@@ -52,6 +52,13 @@ std::shared_ptr<void> AllocateMemory(int64_t bytes) {
   return {memory, Free};
 }
 
+int64_t TakenBytes() {
+  absl::ReaderMutexLock lock(&mutex);
+  int64_t bytes = 0;
+  for (const auto& [first, allocation] : Allocations()) bytes += allocation.bytes;
+  return bytes;
+}
+
 Reached Reach(const void* address) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   absl::ReaderMutexLock lock(&mutex);

@@ -9,6 +9,9 @@
 
 namespace temper::kernels::sim {
 
+// Of all allocations that there are now.
+int64_t TakenBytes();
+
 // Of one allocation, in the host's addresses.
 struct Reached {
   void* at;
