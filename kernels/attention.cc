@@ -43,7 +43,7 @@ void WriteRows(const WriteBlocksTask& task, const AttentionPiece& piece) {
   for (int64_t row = piece.begin; row < piece.end; ++row) {
     const int64_t position = sequence.first_position + row;
     const int64_t lane = position % kAttentionBlock;
-    T* block = static_cast<T*>(sequence.blocks[position / kAttentionBlock]);
+    T* block = static_cast<T*>(sequence.Block(position / kAttentionBlock, task.layer_offset));
     const T* from_k = Stored(task.k.Row(sequence.first_row + row), s.kv_heads * s.qk_dim, keys);
     const T* from_v = Stored(task.v.Row(sequence.first_row + row), s.kv_heads * s.v_dim, values);
     for (int head = 0; head < s.kv_heads; ++head) {

@@ -44,12 +44,17 @@ inline int64_t BlockBytes(const AttentionShape& shape) {
 }
 
 // New tokens of one sequence in a batch: rows [first_row, first_row + rows) of q, k, v and out are its
-// positions [first_position, first_position + rows). blocks[b] is where positions 64b..64b+63 live.
+// positions [first_position, first_position + rows). blocks[b] is where positions 64b..64b+63 live in the
+// first layer; those of another lie a task's `layer_offset` bytes behind.
 struct AttentionSequence {
   int64_t first_row = 0;
   int64_t rows = 0;
   int64_t first_position = 0;
   void* const* blocks = nullptr;
+
+  [[gnu::always_inline]] void* Block(int64_t b, int64_t layer_offset) const {
+    return static_cast<char*>(blocks[b]) + layer_offset;
+  }
 };
 
 // Copies the new keys and values into their blocks, rounded to the nearest, ties to even, where those are
@@ -58,6 +63,7 @@ struct WriteBlocksTask {
   AttentionShape shape;
   absl::Span<const AttentionSequence> sequences;
   Matrix k = {}, v = {};
+  int64_t layer_offset = 0;
 };
 
 // out[row, h, :] over the keys up to each row's position; the new tokens' keys must be in the blocks already.
@@ -68,6 +74,7 @@ struct AttentionTask {
   absl::Span<const AttentionSequence> sequences;
   Matrix q = {}, out = {};
   float* lse = nullptr;
+  int64_t layer_offset = 0;
 };
 
 // Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "core/thread_pool.h"
 #include "kernels/adamw.h"
@@ -21,6 +22,19 @@
 #include "kernels/token_logprob.h"
 
 namespace temper::kernels {
+
+// Calls that a backend has noted, to be done again at once.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  // Does them. What they were given by value is what it was then; the host's arrays still lie where they lay,
+  // of the same length, and what is in them now counts: ids, positions, sequences, whose tables of blocks may
+  // be elsewhere. No sequence has more rows or positions than it had then.
+  virtual void Replay() = 0;
+  // Where the device is a simulation, built by g++: makes the calls once more, none of which is done, and
+  // throws if one is given anything else by value than then. Else it does nothing.
+  virtual void Compare(absl::FunctionRef<void()> calls) = 0;
+};
 
 class Backend {
  public:
@@ -79,12 +93,21 @@ class Backend {
   virtual void RouteBackward(const RouteBackwardTask& task) = 0;
   virtual void GatherExperts(const GatherExpertsTask& task) = 0;
   virtual void CombineExperts(const CombineExpertsTask& task) = 0;
+  // Where it records.
+  virtual void ExpertProducts(const ExpertProductsTask& task);
   virtual void CombineExpertsBackward(const CombineExpertsBackwardTask& task) = 0;
   virtual void ScatterExperts(const ScatterExpertsTask& task) = 0;
 
   virtual void TokenLogprobs(const TokenLogprobsTask& task) = 0;
   virtual void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) = 0;
   virtual void Sample(const SampleTask& task) = 0;
+
+  // Whether Record is worth its while: a call costs the host about as much as it costs to replay hundreds.
+  virtual bool records() const { return false; }
+  // Notes the calls that `calls` makes, none of which is done. They are those of a forward pass over the
+  // cache, with experts whose rows the host is not told (Routing::device_offsets), and without Sample. The
+  // recording does not outlive the backend.
+  virtual std::unique_ptr<Recording> Record(absl::FunctionRef<void()> calls) { return nullptr; }
 
   // Adds a leaf of sum->n floats to sums that are not empty, as integers (kernels/gradient_sum.h). A second
   // leaf's memory becomes sum->second and stays the caller's. Whether all values that it counts are in range:

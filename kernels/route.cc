@@ -228,6 +228,10 @@ void SortEntries(const RouteShape& shape, int64_t rows, Routing* to) {
   }
 }
 
+void Backend::ExpertProducts(const ExpertProductsTask&) {
+  TEMPER_CHECK(false, "this backend tells the host of experts' rows");
+}
+
 void CpuBackend::Route(const RouteTask& task) {
   const RouteShape& shape = task.shape;
   Routing& routing = *task.routing;

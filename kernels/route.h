@@ -46,6 +46,9 @@ struct Routing {
   int32_t* row = nullptr;        // [rows * top_k] the token's row of an entry
   int32_t* entry = nullptr;      // [rows * top_k] the entry of a slot; -1: another rank has the expert
   std::vector<int64_t> offsets;  // [experts + 1]
+  // The backend's memory for them in their place, where it records (Backend::Record): nobody waits for them
+  // then, and the experts' rows are multiplied by ExpertProducts. Null: they are the host's.
+  int64_t* device_offsets = nullptr;
 };
 
 // logits[rows, experts] -> the routing: selected ids, weights (of unbiased scores, normalised, scaled; sums
@@ -65,6 +68,17 @@ struct RouteBackwardTask {
   const Routing* routing = nullptr;
   const float* dweights = nullptr;
   Matrix dlogits = {};
+};
+
+// y[entry] = x[entry] w^T with the weight of the entry's expert, in the order of a Product; of a chunked one
+// all of the axis. For few entries an expert, whose number only the device knows (device_offsets).
+struct ExpertProductsTask {
+  const Routing* routing = nullptr;
+  int experts = 0;
+  const void* const* weights = nullptr;  // where each lies, on the host, for as long as a recording lives
+  Matrix like = {};                      // one of them; all are alike
+  Matrix x = {}, y = {};
+  int k_chunks = 1;
 };
 
 // out[entry] = x[row of the entry].

@@ -5,6 +5,7 @@
 
 #include "absl/types/span.h"
 #include "model/config/config.h"
+#include "model/decode/pass.h"
 #include "model/pass.h"
 
 namespace temper {

@@ -25,6 +25,8 @@ class KvCache {
   int64_t pages() const { return pages_; }
   int64_t bytes() const { return layers_ * pages_ * block_words_ * 4; }
   void* Block(int64_t layer, int64_t page) const { return Page(page).Row(layer); }
+  // From a page in one layer to the same page in the next.
+  int64_t layer_bytes() const { return pages_ * block_words_ * 4; }
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 

@@ -10,8 +10,6 @@
 namespace temper {
 namespace {
 
-constexpr int kTag = 3;  // of activations between the ranks of a pipeline
-
 // Of a microbatch's logits. The head's product costs a thirtieth of an update where the vocabulary is small.
 constexpr int64_t kKeptLogitBytes = int64_t{64} << 20;
 
@@ -20,85 +18,6 @@ int64_t Blocks(int64_t positions) {
 }
 
 }  // namespace
-
-Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
-                           absl::Span<const int32_t> logit_rows) {
-  Weights& weights = stack_.weights();
-  weights.Pack();
-  space_.Clear();
-  kernels::Backend& backend = stack_.backend();
-  const Context c{&backend, &space_, &stack_.mesh()};
-  const int64_t hidden = stack_.config().hidden_size;
-  const int64_t rows = static_cast<int64_t>(batch.tokens.size());
-
-  // Where every sequence's pages live, layer by layer: filled in anew for each layer below.
-  std::vector<int32_t> positions;
-  positions.reserve(rows);
-  std::vector<void*> pointers;
-  std::vector<kernels::AttentionSequence> sequences(batch.sequences.size());
-  size_t pages = 0;
-  for (const TokenBatch::Sequence& sequence : batch.sequences)
-    pages += Blocks(sequence.first_position + sequence.rows);
-  pointers.resize(pages);
-  size_t page = 0;
-  for (size_t s = 0; s < batch.sequences.size(); ++s) {
-    const TokenBatch::Sequence& from = batch.sequences[s];
-    const size_t count = Blocks(from.first_position + from.rows);
-    TEMPER_CHECK(from.pages.size() >= count, "sequence ", s, " has ", from.pages.size(), " pages and needs ",
-                 count);
-    sequences[s] = {static_cast<int64_t>(positions.size()), from.rows, from.first_position,
-                    pointers.data() + page};
-    page += count;
-    for (int64_t i = 0; i < from.rows; ++i)
-      positions.push_back(static_cast<int32_t>(from.first_position + i));
-  }
-  TEMPER_CHECK(static_cast<int64_t>(positions.size()) == rows);
-  const BatchView view = stack_.View(positions, sequences);
-
-  Matrix x = space_.NewRows(rows, hidden), y = space_.NewRows(rows, hidden);
-  const Workspace::Mark mark = space_.Here();
-  Communicator& ranks = stack_.pipeline();
-  for (const Stack::Chunk& chunk : stack_.chunks()) {
-    if (chunk.embeds) {
-      weights.Acquire(weights.embedding_unit(), stack_.UnitOf(chunk.begin));
-      stack_.vocabulary().Embed(c, batch.tokens, x);
-      weights.Release();
-    } else {
-      stack_.ReceiveRows(x, (ranks.rank() + ranks.size() - 1) % ranks.size(), kTag);
-    }
-    for (size_t block = chunk.begin; block < chunk.end; ++block) {
-      if (block % 2 == 0) {
-        weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk, block));
-        page = 0;
-        for (const TokenBatch::Sequence& sequence : batch.sequences) {
-          const int64_t count = Blocks(sequence.first_position + sequence.rows);
-          for (int64_t b = 0; b < count; ++b)
-            pointers[page++] = cache.Block(static_cast<int64_t>(block / 2), sequence.pages[b]);
-        }
-      }
-      stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
-      weights.Poll();
-      if (block % 2 == 1) weights.Release();
-      std::swap(x, y);
-      space_.Release(mark);
-    }
-    if (!chunk.predicts) stack_.SendRows(x, (ranks.rank() + 1) % ranks.size(), kTag);
-  }
-  if (!stack_.chunks().back().predicts) return {};
-
-  // Only the rows asked for reach the head. Ranks that share the weights out ask together.
-  const int64_t selected = static_cast<int64_t>(logit_rows.size());
-  if (selected == 0 && !weights.shared_out()) return {};
-  Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
-  backend.GatherRows({x, logit_rows.data(), last});
-  weights.Acquire(weights.norm_unit());
-  stack_.final_norm().Forward(c, last, normed, nullptr);
-  weights.Release();
-  weights.Acquire(weights.head_unit());
-  const Matrix logits = stack_.vocabulary().Logits(c, normed);
-  weights.Release();
-  return logits;
-}
 
 int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank) {
   const auto rows = static_cast<int64_t>(batch.tokens.size());

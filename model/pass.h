@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ways through the policy's stack, each with its own activations: several may be alive at once. Decode,
-// prefill and the packed forward run the same blocks over the same kernels (docs/exactness.md, E1). One
-// thread calls.
+// The way of whole sequences through the policy's stack, and back. Passes have their own activations: several
+// may be alive at once. Decode and prefill (model/decode/pass.h) and the packed forward run the same blocks
+// over the same kernels (docs/exactness.md, E1). One thread calls.
 #pragma once
 
 #include <cstdint>
@@ -16,18 +16,6 @@
 
 namespace temper {
 
-// New tokens for the paged cache: sequences one after another, their tokens row by row. A decode step has one
-// row a sequence, a prefill many; both may be in one batch.
-struct TokenBatch {
-  struct Sequence {
-    int64_t rows = 0;
-    int64_t first_position = 0;       // how many tokens of the sequence are in the cache already
-    absl::Span<const int32_t> pages;  // page b holds positions 64b..64b+63; covers the new tokens
-  };
-  std::vector<int32_t> tokens;
-  std::vector<Sequence> sequences;
-};
-
 // Whole sequences packed for training; targets[i] is the token after row i, or -1 where none counts.
 struct Microbatch {
   std::vector<int32_t> tokens;
@@ -39,25 +27,6 @@ struct Microbatch {
 };
 // Of its rows, those that a rank of the mesh puts through the policy.
 int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank);
-
-// Continues sequences whose keys and values are in a paged cache.
-class DecodePass {
- public:
-  // The stack outlives the pass.
-  explicit DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend()) {}
-
-  // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
-  // in the backend's memory until the next pass; of a pipeline on its last rank, and none on others. Its
-  // ranks call together.
-  Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
-
-  int64_t bytes() const { return space_.bytes(); }
-  int64_t allocated_bytes() const { return space_.allocated_bytes(); }
-
- private:
-  Stack& stack_;
-  Workspace space_;
-};
 
 // Whole sequences forward, and back where their gradients are wanted. Reused from microbatch to microbatch.
 class TrainPass {

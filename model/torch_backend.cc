@@ -100,13 +100,14 @@ KeysAndValues PartOf(const Wrapper& wrap, const AttentionShape& shape, const InB
                   {part.count, shape.kv_heads, shape.v_dim}, {shape.v_dim, head, 1})};
 }
 // Of a sequence, out of its blocks, as f32.
-KeysAndValues FromBlocks(const Wrapper& wrap, const AttentionShape& shape,
+KeysAndValues FromBlocks(const Wrapper& wrap, const kernels::AttentionTask& task,
                          const AttentionSequence& sequence) {
   const int64_t positions = sequence.first_position + sequence.rows, block = kernels::kAttentionBlock;
   std::vector<at::Tensor> keys, values;
   for (int64_t begin = 0; begin < positions; begin += block) {
     const KeysAndValues part =
-        PartOf(wrap, shape, {sequence.blocks[begin / block], 0, std::min(block, positions - begin)});
+        PartOf(wrap, task.shape,
+               {sequence.Block(begin / block, task.layer_offset), 0, std::min(block, positions - begin)});
     keys.push_back(part.keys);
     values.push_back(part.values);
   }
@@ -316,7 +317,8 @@ void TorchBackend::WriteBlocks(const kernels::WriteBlocksTask& t) {
     for (int64_t i = 0; i < sequence.rows;) {
       const int64_t position = sequence.first_position + i, offset = position % block;
       const int64_t count = std::min(sequence.rows - i, block - offset);
-      const KeysAndValues to = PartOf(wrap, shape, {sequence.blocks[position / block], offset, count});
+      const KeysAndValues to =
+          PartOf(wrap, shape, {sequence.Block(position / block, t.layer_offset), offset, count});
       const int64_t row = sequence.first_row + i;
       to.keys.copy_(wrap.Side(t.k.Rows(row, count), shape.kv_heads));
       to.values.copy_(wrap.Side(t.v.Rows(row, count), shape.kv_heads));
@@ -331,7 +333,7 @@ void TorchBackend::Attention(const kernels::AttentionTask& t) {
   const at::Tensor all_q = wrap.Side(t.q, shape.q_heads), all_out = wrap.Side(t.out, shape.q_heads);
   for (const AttentionSequence& s : t.sequences) {
     if (s.rows == 0) continue;
-    const KeysAndValues kv = FromBlocks(wrap, shape, s);
+    const KeysAndValues kv = FromBlocks(wrap, t, s);
     const Probabilities p = Softmax(shape, all_q.narrow(0, s.first_row, s.rows), kv.keys);
     const at::Tensor v = kv.values.repeat_interleave(shape.q_heads / shape.kv_heads, 1);
     all_out.narrow(0, s.first_row, s.rows).copy_(at::matmul(p.weights, v.transpose(0, 1)).transpose(0, 1));

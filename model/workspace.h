@@ -64,6 +64,8 @@ struct Context {
   WeightQueue* later = nullptr;
   const Stretches* stretches = nullptr;
   bool shares_rows = false;
+  // Nothing may be waited for: how many rows experts have, the backend alone knows (kernels::Routing).
+  bool never_waits = false;
 };
 
 }  // namespace temper

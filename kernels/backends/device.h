@@ -17,6 +17,8 @@ namespace temper::kernels {
   struct BackendOptions {                                                                         \
     int number = 0;                                                                               \
     Stream stream = {};                                                                           \
+    /* Whether calls may be recorded, and, of the simulation, what is replayed is compared. */    \
+    bool records = true, compares = true;                                                         \
   };                                                                                              \
   /* Null: the device is none that the kernels are for. Its errors throw std::runtime_error. */   \
   std::unique_ptr<Backend> MakeBackend(ThreadPool* pool, const BackendOptions& options);          \

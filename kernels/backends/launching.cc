@@ -44,7 +44,7 @@ Matrix Dense(const Matrix& like, const void* data) {
 
 std::unique_ptr<Backend> MakeBackend(ThreadPool* pool, const BackendOptions& options) {
   if (!Use(options.number)) return nullptr;
-  return std::make_unique<LaunchingBackend>(pool, options.stream);
+  return std::make_unique<LaunchingBackend>(pool, options);
 }
 
 void* Scratch::ReserveBytes(int64_t bytes) {
@@ -88,14 +88,20 @@ void Staging::Send() {
              stream_);
 }
 
-LaunchingBackend::LaunchingBackend(ThreadPool* pool, const Stream& stream)
-    : Backend(pool), stream_(stream), staging_(&stream_) {}
+LaunchingBackend::LaunchingBackend(ThreadPool* pool, const BackendOptions& options)
+    : Backend(pool), options_(options), stream_(options.stream), staging_(&stream_) {}
+
+Scratch& LaunchingBackend::Work() {
+  TEMPER_CHECK(recording_ == nullptr, "this call cannot be recorded");
+  return work_;
+}
 
 std::shared_ptr<void> LaunchingBackend::Allocate(int64_t bytes) {
   return AllocateMemory(std::max<int64_t>(bytes, 1));
 }
 
 void LaunchingBackend::ReadBytes(const void* from, int64_t bytes, void* to) {
+  TEMPER_CHECK(recording_ == nullptr, "a call that reads from the device cannot be recorded");
   CopyOut({.rows = 1, .bytes = bytes, .from = from, .from_apart = bytes, .to = to, .to_apart = bytes},
           stream_);
 }
@@ -168,8 +174,10 @@ void LaunchingBackend::ScatterExperts(const ScatterExpertsTask& task) {
 }
 void LaunchingBackend::Route(const RouteTask& task) {
   TEMPER_DEVICE::Route(task, stream_);
+  if (int64_t* const offsets = task.routing->device_offsets)
+    return SortEntries({task.shape, task.logits.rows, task.routing, offsets}, stream_);
   const int64_t count = task.shape.experts + 1;
-  auto* const offsets = work_.Reserve<int64_t>(ScratchOf(task.shape).work / 8);
+  auto* const offsets = Work().Reserve<int64_t>(ScratchOf(task.shape).work / 8);
   SortEntries({task.shape, task.logits.rows, task.routing, offsets}, stream_);
   task.routing->offsets = Read(offsets, count);
 }
@@ -183,7 +191,7 @@ bool LaunchingBackend::AddLeaf(float* leaf, LeafSum* sum) {
 bool LaunchingBackend::AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) {
   uint32_t* const words = ClearedWords();
   const auto all = static_cast<int64_t>(out.size());
-  auto* const quanta = work_.Reserve<int64_t>(ScratchOfQuanta(all).work / 8);
+  auto* const quanta = Work().Reserve<int64_t>(ScratchOfQuanta(all).work / 8);
   for (int64_t begin = 0; begin < all; begin += kQuantaAtOnce) {
     const int64_t count = std::min(all - begin, kQuantaAtOnce), bytes = count * 8;
     Clear({.rows = 1, .bytes = bytes, .to = quanta, .to_apart = bytes}, stream_);
@@ -207,7 +215,7 @@ AdamWOutcome LaunchingBackend::AdamW(const AdamWTask& task) {
 
 double LaunchingBackend::SumOfSquares(const float* x, int64_t n) {
   if (n == 0) return 0;
-  auto* const sums = work_.Reserve<double>(ScratchOfSquares(n).work / 8);
+  auto* const sums = Work().Reserve<double>(ScratchOfSquares(n).work / 8);
   TEMPER_DEVICE::SumOfSquares({x, n, sums}, stream_);
   return Read(sums, 1)[0];
 }

@@ -7,12 +7,8 @@
 
 #include "absl/functional/function_ref.h"
 #include "kernels/backends/device.h"
-#include "kernels/backends/scratch.h"
+#include "kernels/backends/launching_recording.h"
 #include "kernels/cuda/attention.h"
-
-#ifndef TEMPER_DEVICE
-#define TEMPER_DEVICE sim
-#endif
 
 namespace temper::kernels {
 namespace TEMPER_DEVICE {
@@ -57,7 +53,7 @@ class Staging {
 
 class LaunchingBackend final : public Backend {
  public:
-  LaunchingBackend(ThreadPool* pool, const Stream& stream);
+  LaunchingBackend(ThreadPool* pool, const BackendOptions& options);
 
   bool exact() const override { return true; }
   bool host_memory() const override { return false; }
@@ -90,11 +86,14 @@ class LaunchingBackend final : public Backend {
   void RouteBackward(const RouteBackwardTask& task) override;
   void GatherExperts(const GatherExpertsTask& task) override;
   void CombineExperts(const CombineExpertsTask& task) override;
+  void ExpertProducts(const ExpertProductsTask& task) override;
   void CombineExpertsBackward(const CombineExpertsBackwardTask& task) override;
   void ScatterExperts(const ScatterExpertsTask& task) override;
   void TokenLogprobs(const TokenLogprobsTask& task) override;
   void TokenLogprobsBackward(const TokenLogprobsBackwardTask& task) override;
   void Sample(const SampleTask& task) override;
+  bool records() const override { return options_.records; }
+  std::unique_ptr<Recording> Record(absl::FunctionRef<void()> calls) override;
   bool AddLeaf(float* leaf, LeafSum* sum) override;
   bool AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) override;
   bool RoundGradient(const LeafSum& sum) override;
@@ -103,15 +102,20 @@ class LaunchingBackend final : public Backend {
   float Largest(const float* x, int64_t n) override;
 
  private:
+  friend class RecordedCalls;
+
   // Where the arrays lie on the device.
   template <typename... T>
   std::tuple<T*...> Send(absl::Span<const T>... arrays) {
+    if (recording_ != nullptr) return std::tuple<T*...>{recording_->upload.Add(arrays)...};
     staging_.Begin({sizeof...(arrays), static_cast<int64_t>(((arrays.size() * sizeof(T)) + ...))});
     const std::tuple<T*...> placed{staging_.Add(arrays)...};
     staging_.Send();
     return placed;
   }
-  AttentionPlace Place(absl::Span<const AttentionSequence> sequences);
+  AttentionPlace Place(absl::Span<const AttentionSequence> sequences, int64_t layer_offset);
+  // Of a call that is not recorded.
+  Scratch& Work();
   AttentionBackwardPlace Place(const AttentionBackwardTask& task);
   // Some rows of hidden[rows, cols] against head[vocab, cols]; which, the device knows.
   struct HeadRows {
@@ -143,8 +147,12 @@ class LaunchingBackend final : public Backend {
   uint32_t* ClearedWords();
   Reported ReadWords();
 
+  const BackendOptions options_;
   Stream stream_;
   Staging staging_;
+  RecordedCalls* recording_ = nullptr;  // of the calls that are made now; null: they are done
+  std::shared_ptr<void> shared_;        // memory of recordings, each of which keeps what it was made with
+  int64_t shared_bytes_ = 0;
   Scratch words_, work_, inputs_, outputs_, logits_, results_;
 };
 

@@ -36,28 +36,42 @@ void LaunchingBackend::GatherRows(const GatherRowsTask& task) {
   TEMPER_DEVICE::GatherRows(placed, stream_);
 }
 
+void LaunchingBackend::ExpertProducts(const ExpertProductsTask& task) {
+  ExpertProductsTask placed = task;
+  std::tie(placed.weights) = Send(Array(task.weights, task.experts));
+  TEMPER_DEVICE::ExpertProducts(placed, stream_);
+}
+
 void LaunchingBackend::EmbeddingGradient(const EmbeddingGradientTask& task) {
   EmbeddingGradientTask placed = task;
   std::tie(placed.ids) = Send(Array(task.ids, task.dout.rows));
   TEMPER_DEVICE::EmbeddingGradient(placed, stream_);
 }
 
-AttentionPlace LaunchingBackend::Place(absl::Span<const AttentionSequence> sequences) {
+AttentionPlace LaunchingBackend::Place(absl::Span<const AttentionSequence> sequences, int64_t layer_offset) {
+  if (recording_ != nullptr) return {.sequences = recording_->Sequences(sequences, layer_offset, stream_)};
   std::vector<AttentionSequence> placed(sequences.begin(), sequences.end());
   staging_.Begin(StagedOf(sequences));
-  for (AttentionSequence& s : placed) s.blocks = staging_.Add(Array(s.blocks, PagesOf(s)));
+  std::vector<void*> blocks;
+  for (AttentionSequence& s : placed) {
+    blocks.clear();
+    for (int64_t b = 0; b < PagesOf(s); ++b) blocks.push_back(s.Block(b, layer_offset));
+    s.blocks = staging_.Add(absl::MakeConstSpan(blocks));
+  }
   const AttentionPlace place{.sequences = staging_.Add(absl::MakeConstSpan(placed))};
   staging_.Send();
   return place;
 }
 
 void LaunchingBackend::WriteBlocks(const WriteBlocksTask& task) {
-  TEMPER_DEVICE::WriteBlocks(task, Place(task.sequences), stream_);
+  TEMPER_DEVICE::WriteBlocks(task, Place(task.sequences, task.layer_offset), stream_);
 }
 
 void LaunchingBackend::Attention(const AttentionTask& task) {
-  AttentionPlace place = Place(task.sequences);
-  if (const int64_t floats = ScratchOf(task).work / 4; floats > 0) place.found = work_.Reserve<float>(floats);
+  AttentionPlace place = Place(task.sequences, task.layer_offset);
+  if (const int64_t floats = ScratchOf(task).work / 4; floats > 0) {
+    place.found = recording_ == nullptr ? Work().Reserve<float>(floats) : recording_->Floats(floats);
+  }
   TEMPER_DEVICE::Attention(task, place, stream_);
 }
 
@@ -66,7 +80,7 @@ AttentionBackwardPlace LaunchingBackend::Place(const AttentionBackwardTask& task
   for (AttentionSequence& s : sequences) s.blocks = nullptr;  // they are not read
   AttentionBackwardPlace place;
   std::tie(place.sequences) = Send(absl::MakeConstSpan(sequences));
-  place.deltas = work_.Reserve<float>(ScratchOf(task).work / 4);
+  place.deltas = Work().Reserve<float>(ScratchOf(task).work / 4);
   return place;
 }
 
@@ -200,7 +214,7 @@ void LaunchingBackend::Sample(const SampleTask& task) {
            absl::MakeConstSpan(arrays.min_p), absl::MakeConstSpan(arrays.top_k),
            absl::MakeConstSpan(arrays.banned), absl::MakeConstSpan(arrays.banned_begin), task.uniforms);
   placed.tokens = results_.Reserve<SampledToken>(rows);
-  placed.scratch = work_.Reserve<char>(ScratchOf(task).work);
+  placed.scratch = Work().Reserve<char>(ScratchOf(task).work);
   TEMPER_DEVICE::Sample(placed, stream_);
   ReadBytes(placed.tokens, rows * static_cast<int64_t>(sizeof(SampledToken)), task.tokens.data());
 }

@@ -119,12 +119,14 @@ void OverBlocks(Walk& walk, int64_t first, int64_t last) {
   Pairs& pairs = walk.pairs;
   const int padded = walk.padded;
   const int64_t head_offset = int64_t{64} * walk.piece.kv_head * (shape.qk_dim + shape.v_dim);
+  const auto of_head = [&](int64_t block) {
+    return static_cast<const E*>(walk.piece.sequence->Block(block, walk.task.layer_offset)) + head_offset;
+  };
   for (int64_t block = first; block <= last; ++block) {
-    const E* keys = static_cast<const E*>(walk.piece.sequence->blocks[block]) + head_offset;
+    const E* keys = of_head(block);
     const E* values = keys + 64 * shape.qk_dim;
     // The next block lies on another page, which no processor foresees.
-    const E* next =
-        block == last ? nullptr : static_cast<const E*>(walk.piece.sequence->blocks[block + 1]) + head_offset;
+    const E* next = block == last ? nullptr : of_head(block + 1);
     for (int i = 0; i < pairs.count; i += 4) {
       const int count = pairs.count - i < 4 ? pairs.count - i : 4;
       int valid[4], unseen[4], most = 0;

@@ -418,6 +418,30 @@ struct WriteKernel {
   }
 };
 
+struct ShiftKernel {
+  static constexpr int kThreads = 128, kBlocks = 8;
+  struct Args {
+    Global<const AttentionSequence> from;
+    Global<AttentionSequence> to;
+    void* const* from_blocks;
+    void** to_blocks;
+    int64_t blocks, layer_offset;
+  };
+  WORD static void Run(const Args& args) {
+    AttentionSequence sequence = args.from.At(Block());
+    const int64_t blocks =
+        sequence.rows == 0 ? 0 : (sequence.first_position + sequence.rows - 1) / kAttentionBlock + 1;
+    const int64_t first = sequence.blocks - args.from_blocks;
+    const Global<void* const> from(sequence.blocks, blocks);
+    const Global<void*> to(args.to_blocks, args.blocks);
+    for (int64_t b = Thread(); b < blocks; b += kThreads)
+      to.Put(first + b, static_cast<char*>(from.At(b)) + args.layer_offset);
+    if (Thread() > 0) return;
+    sequence.blocks = args.to_blocks + first;
+    args.to.Put(Block(), sequence);
+  }
+};
+
 struct Longest {
   int64_t rows = 0, blocks = 0, splits = 0;
 };
@@ -452,6 +476,16 @@ void WriteBlocks(const WriteBlocksTask& task, const AttentionPlace& place, Strea
   };
   s.stored == Type::kBf16 ? launch.template operator()<WriteKernel<uint16_t>>()
                           : launch.template operator()<WriteKernel<float>>();
+}
+
+void ShiftTables(const ShiftTablesTask& task, Stream& stream) {
+  Launch<ShiftKernel>(stream, task.sequences,
+                      {.from = {task.from, task.sequences},
+                       .to = {task.to, task.sequences},
+                       .from_blocks = task.from_blocks,
+                       .to_blocks = task.to_blocks,
+                       .blocks = task.blocks,
+                       .layer_offset = task.layer_offset});
 }
 
 void Attention(const AttentionTask& task, const AttentionPlace& place, Stream& stream) {

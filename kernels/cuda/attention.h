@@ -7,8 +7,9 @@
 
 namespace temper::kernels {
 
-// Where a launch finds the task's sequences on the device (the task's own are the host's, and say how large
-// the launch is), and whether each split has a block of its own: then `found` has FoundFloats of memory.
+// Where a launch finds the task's sequences on the device, with tables of the task's own layer (the task's
+// own are the host's, and say how large the launch is), and whether each split has a block of its own: then
+// `found` has FoundFloats of memory.
 struct AttentionPlace {
   const AttentionSequence* sequences = nullptr;
   float* found = nullptr;  // null: a block goes through all splits of its tile
@@ -35,11 +36,24 @@ inline int64_t DeltaFloats(const AttentionBackwardTask& task) { return task.q.ro
 // Parts of one JoinKeySums at most: ranks of `cp` have two stretches each, and of a stretch a few nodes.
 inline constexpr int kMostParts = 256;
 
+// Sequences `to` become those of `from`, with tables of the layer that lies `layer_offset` bytes behind,
+// which lie at to_blocks as the others do at from_blocks. There are as many blocks at most.
+struct ShiftTablesTask {
+  const AttentionSequence* from = nullptr;
+  AttentionSequence* to = nullptr;
+  int64_t sequences = 0;
+  void* const* from_blocks = nullptr;
+  void** to_blocks = nullptr;
+  int64_t blocks = 0, layer_offset = 0;
+};
+
 #define TEMPER_DEVICE_ATTENTION(DEVICE)                                                                      \
   namespace DEVICE {                                                                                         \
   /* 8 bytes a number (6 of bf16); a key's numbers lie 64 apart, in sectors that a page's rows share: 40%    \
      of the memory for whole pages. */                                                                       \
   void WriteBlocks(const WriteBlocksTask& task, const AttentionPlace& place, Stream& stream);                \
+  /* A block a sequence: 16 bytes a page. Latency: 2 us, of 1,024 pages a sequence 3. */                     \
+  void ShiftTables(const ShiftTablesTask& task, Stream& stream);                                             \
   /* A tile has 16, 32 or 64 pairs of a row and a head of one kv head; blocks of keys and values come 16     \
      dimensions or 8 to 16 keys at a time, in 2 stages of copies. 2 (qk_dim + v_dim) FLOPs a pair and key.   \
      Decode: with up to 16 pairs a kv head it reads each page once, 70% of 3.0 TB/s, given splits for 264    \

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/products.h"
 
+#include <algorithm>
+
 #include "core/check.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/product_pieces.h"
@@ -139,11 +141,15 @@ struct FewRowsKernel {
   using Walk = StepWalk<W, kFewSteps>;
 
   WORD static void Run(const Args& args) {
-    SHARED(float, a, kStages* kRows* kApartA);
-    SHARED(W, b, kStages * kColumns * kApartB);
     const ProductPiece<W>& piece = args.PieceOf(Block());
     const int tile = static_cast<int>(Block() - piece.first_block);
-    const int row = tile / piece.columns * kRows, column = tile % piece.columns * kColumns;
+    Of(piece, tile / piece.columns * kRows, tile % piece.columns * kColumns);
+  }
+
+  // The outputs from that row and column on.
+  WORD static void Of(const ProductPiece<W>& piece, int row, int column) {
+    SHARED(float, a, kStages* kRows* kApartA);
+    SHARED(W, b, kStages * kColumns * kApartB);
     const auto fetch = [&](int stage, const Walk& walk) {
       const Factors<W>& from = piece.factors[walk.factor];
       for (int i = Thread(); i < kRows * kFewSteps / kWide; i += kThreads) {
@@ -205,6 +211,52 @@ struct FewRowsKernel {
     if (piece.bias) sum = Add(sum, piece.bias.At(c));
     if (piece.add) sum = Add(sum, piece.add.Row(r).At(c));
     piece.c.Row(r).Put(c, sum);
+  }
+};
+
+// 16 outputs of 8 entries of one expert.
+template <typename W, int kWide>
+struct ExpertRowsKernel {
+  using Few = FewRowsKernel<W, kWide>;
+  static constexpr int kThreads = Few::kThreads, kBlocks = Few::kBlocks;
+  struct Args {
+    int experts;
+    int64_t stride;  // of a weight, in words
+    Global<const int64_t> offsets;
+    Global<const void* const> weights;
+    ProductPiece<W> all;  // as if all entries were one expert's
+  };
+
+  WORD static void Run(const Args& args) {
+    int tile = static_cast<int>(Block() / args.all.columns);
+    const int column = static_cast<int>(Block() % args.all.columns) * Few::kColumns;
+    for (int begin = 0; begin < args.experts; begin += 32) {
+      const int e = begin + Lane(), at = e < args.experts ? e : args.experts - 1;
+      const int first = static_cast<int>(args.offsets.At(at));
+      const int count = e < args.experts ? static_cast<int>(args.offsets.At(at + 1)) - first : 0;
+      // Of this lane's expert and those of lanes before it.
+      const int tiles = static_cast<int>(CeilOf(count, Few::kRows));
+      int through = tiles;
+      for (int apart = 1; apart < 32; apart *= 2) {
+        const int before = ShuffleFrom(through, Lane() >= apart ? Lane() - apart : 0);
+        if (Lane() >= apart) through += before;
+      }
+      const uint32_t found = Ballot(through - tiles <= tile && tile < through);
+      if (found == 0) {
+        tile -= ShuffleFrom(through, 31);
+        continue;
+      }
+      const int lane = LowestBit(found);
+      ProductPiece<W> piece = args.all;
+      Factors<W>& factors = piece.factors[0];
+      piece.m = ShuffleFrom(count, lane);
+      factors.a = factors.a.From(ShuffleFrom(first, lane), 0);
+      piece.c = piece.c.From(ShuffleFrom(first, lane), 0);
+      factors.b = {static_cast<const W*>(args.weights.At(begin + lane)), piece.n, factors.b.cols,
+                   args.stride};
+      Few::Of(piece, (tile - ShuffleFrom(through - tiles, lane)) * Few::kRows, column);
+      return;
+    }
   }
 };
 
@@ -379,6 +431,29 @@ void Products(absl::Span<const Product> products, Stream& stream) {
     for (end = begin + 1; end < products.size() && FormOf(products[end]) == form;) ++end;
     LaunchForm(form, products.subspan(begin, end - begin), stream);
   }
+}
+
+void ExpertProducts(const ExpertProductsTask& task, Stream& stream) {
+  const Product all{.a = task.x, .b = task.like, .c = task.y, .k_chunks = task.k_chunks};
+  Product few = all;  // of which form it is
+  few.a.rows = few.c.rows = 1;
+  const Form form = FormOf(few);
+  TEMPER_CHECK(form.few, "experts' weights of bf16 whose rows are no multiples of 16 bytes");
+  const auto launch = [&]<typename Kernel, typename W>(int of_word) {
+    const int64_t entries = task.x.rows, experts = task.experts, rows = Kernel::Few::kRows;
+    // Each expert with entries has a tile of its own that is not full.
+    const int64_t tiles = std::min(experts, entries) + entries / rows;
+    const ProductPiece<W> piece = PieceOf<W>(all, of_word, {rows, Kernel::Few::kColumns});
+    Launch<Kernel>(stream, tiles * piece.columns,
+                   {.experts = task.experts,
+                    .stride = task.like.stride / of_word,
+                    .offsets = {task.routing->device_offsets, experts + 1},
+                    .weights = {task.weights, experts},
+                    .all = piece});
+  };
+  if (form.bf16) return launch.template operator()<ExpertRowsKernel<uint32_t, 4>, uint32_t>(2);
+  form.wide ? launch.template operator()<ExpertRowsKernel<float, 4>, float>(1)
+            : launch.template operator()<ExpertRowsKernel<float, 1>, float>(1);
 }
 
 void WeightGradients(absl::Span<const WeightGradient> gradients, Stream& stream) {

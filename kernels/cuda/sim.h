@@ -11,6 +11,7 @@
 #include <typeinfo>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/cuda/driver/graph.h"
 #include "kernels/cuda/driver/memory.h"
 #include "kernels/cuda/simulator.h"
 
@@ -239,7 +240,10 @@ inline void Mma(Floats<4>& c, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 
 template <typename Kernel>
 void Launch(Stream& stream, int64_t blocks, const typename Kernel::Args& args) {
-  Now().Run(stream, {typeid(Kernel).name(), blocks, Kernel::kThreads}, [&] { Kernel::Run(args); });
+  const LaunchSize size{typeid(Kernel).name(), blocks, Kernel::kThreads};
+  if (stream.graph == nullptr) return Now().Run(stream, size, [&] { Kernel::Run(args); });
+  stream.graph->Add({size.kernel, blocks, PlainBytes(args),
+                     [size, args](Stream& on) { Now().Run(on, size, [&] { Kernel::Run(args); }); }});
 }
 
 }  // namespace sim

@@ -30,15 +30,6 @@ namespace {
 constexpr size_t kStackBytes = 256 << 10;
 constexpr size_t kMostShared = 48 << 10;  // of one block, without asking for more
 
-std::string Demangled(const char* name) {
-  int status = 0;
-  char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
-  std::string out = status == 0 ? text : name;
-  std::free(text);
-  const size_t last = out.find("sim::");
-  return last == std::string::npos ? out : out.substr(last + 5);
-}
-
 // A number that is not finite is told by `infinite` (its sign counts) or `nan`.
 struct Term {
   int64_t significand = 0;  // with its sign
@@ -83,6 +74,15 @@ float CutToFloat(int64_t sum, int exponent) {
 }
 
 }  // namespace
+
+std::string Demangled(const char* name) {
+  int status = 0;
+  char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+  std::string out = status == 0 ? text : name;
+  std::free(text);
+  const size_t last = out.find("sim::");
+  return last == std::string::npos ? out : out.substr(last + 5);
+}
 
 float FusedDot(const uint16_t (&a)[16], const uint16_t (&b)[16], float c) {
   Term terms[17];

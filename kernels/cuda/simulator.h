@@ -71,6 +71,9 @@ struct AsyncCopy {
   int64_t group;
 };
 
+// A kernel's name, for a person.
+std::string Demangled(const char* name);
+
 struct LaunchSize {
   const char* kernel;  // its type's name, mangled
   int64_t blocks;

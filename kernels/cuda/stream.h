@@ -26,6 +26,8 @@ enum class Order {
   kGreedyWarp,  // a warp goes on until all of its threads wait, then another, at random
 };
 
+class Graph;
+
 // How a simulated device goes about its work. All of it is within what a device may do.
 struct Stream {
   Order order = Order::kAscending;
@@ -39,6 +41,8 @@ struct Stream {
   bool host_memory = true;
   // Gets the mangled names of the kernels that are launched.
   std::set<std::string>* launched = nullptr;
+  // Gets what the stream is given, which is not done then (kernels/cuda/driver/graph.h).
+  Graph* graph = nullptr;
 };
 
 // Streams that together have shown every kind of fault of tests/kernels/cuda/simulator_test.cc.

@@ -23,12 +23,13 @@ struct SharedSequence {
 
 // The tokens of one forward pass, rows of every matrix in it.
 struct BatchView {
-  absl::Span<const int32_t> positions;                     // [rows]
-  absl::Span<const kernels::AttentionSequence> sequences;  // blocks of the layer at hand
-  const float* cosines = nullptr;                          // [max positions, rope dim / 2], on the device
+  absl::Span<const int32_t> positions;  // [rows]
+  absl::Span<const kernels::AttentionSequence> sequences;
+  const float* cosines = nullptr;  // [max positions, rope dim / 2], on the device
   const float* sines = nullptr;
   bool interleaved = false;                // pairs of the rotary embedding lie beside each other
   const SharedSequence* shared = nullptr;  // null: the rows are whole sequences, or all new ones of them
+  int64_t layer_offset = 0;                // from the blocks of the sequences to those of the layer at hand
 
   int64_t rows() const { return static_cast<int64_t>(positions.size()); }
 

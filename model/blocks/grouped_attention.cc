@@ -65,8 +65,8 @@ class GroupedAttention : public Block {
     }
     keep->k = GatherPositions(c, batch, keep->k);
     keep->v = GatherPositions(c, batch, keep->v);
-    c.backend->WriteBlocks({shape_, batch.keys(), keep->k, keep->v});
-    c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse});
+    c.backend->WriteBlocks({shape_, batch.keys(), keep->k, keep->v, batch.layer_offset});
+    c.backend->Attention({shape_, batch.sequences, keep->q, keep->out, keep->lse, batch.layer_offset});
     if (y) o_.Apply(c, keep->out, y, x);
     if (saved != nullptr) *saved = std::move(keep);
   }

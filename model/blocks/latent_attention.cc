@@ -92,8 +92,10 @@ class LatentAttention : public Block {
     c.backend->Rotary(batch.Rotary(RotatedOf(keep->q_latent, rank_)));
 
     keep->key = GatherPositions(c, batch, keep->key);
-    c.backend->WriteBlocks({shape_, batch.keys(), keep->key, keep->key.Columns(0, rank_)});
-    c.backend->Attention({shape_, batch.sequences, keep->q_latent, keep->out_latent, keep->lse});
+    c.backend->WriteBlocks(
+        {shape_, batch.keys(), keep->key, keep->key.Columns(0, rank_), batch.layer_offset});
+    c.backend->Attention(
+        {shape_, batch.sequences, keep->q_latent, keep->out_latent, keep->lse, batch.layer_offset});
     products.clear();
     for (int h = 0; h < heads_; ++h) {
       products.push_back(

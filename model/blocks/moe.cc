@@ -57,6 +57,8 @@ class Moe : public Block {
                      .row = space.Ints(slots),
                      .entry = space.Ints(slots),
                      .offsets = {}};
+    if (c.never_waits)
+      keep->routing.device_offsets = reinterpret_cast<int64_t*>(space.Floats(2 * (shape_.experts + 1)));
     int64_t entries = slots;
     const bool shared_out_experts = ExpertsAreShared(c);
     if (shared_out_experts) {
@@ -95,11 +97,16 @@ class Moe : public Block {
     // The routed and the shared experts' products side by side.
     const Matrix activated = space.NewRows(entries, width_);
     std::vector<Product> products;
-    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
-      const Matrix in = entries_in.Rows(first, count);
-      products.push_back(expert.gate.Forward(in, keep->gate.Rows(first, count)));
-      products.push_back(expert.up.Forward(in, keep->up.Rows(first, count)));
-    });
+    if (c.never_waits) {
+      OnDevice(c, &gates_, routing, entries_in, keep->gate);
+      OnDevice(c, &ups_, routing, entries_in, keep->up);
+    } else {
+      ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+        const Matrix in = entries_in.Rows(first, count);
+        products.push_back(expert.gate.Forward(in, keep->gate.Rows(first, count)));
+        products.push_back(expert.up.Forward(in, keep->up.Rows(first, count)));
+      });
+    }
     if (shared_) {
       products.push_back(shared_.gate.Forward(normed, keep->shared_gate));
       products.push_back(shared_.up.Forward(normed, keep->shared_up));
@@ -107,10 +114,14 @@ class Moe : public Block {
     c.backend->Products(products);
     c.backend->SwiGlu({keep->gate, keep->up, activated});
     products.clear();
-    ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
-      products.push_back(
-          expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
-    });
+    if (c.never_waits) {
+      OnDevice(c, &downs_, routing, activated, keep->entries_out);
+    } else {
+      ForEachExpert(routing, [&](const SwiGluLinears& expert, int64_t first, int64_t count) {
+        products.push_back(
+            expert.down.Forward(activated.Rows(first, count), keep->entries_out.Rows(first, count)));
+      });
+    }
     Matrix sums, shared_out;
     if (shared_out_experts && y) sums = space.NewRows(rows * (shared_ ? 2 : 1), x.cols);
     if (shared_ && y) {
@@ -226,11 +237,32 @@ class Moe : public Block {
     }
   }
 
+  // One of the experts' three linears, and where the weights of all lie, which stay there.
+  struct Places {
+    Linear SwiGluLinears::*linear;
+    std::vector<const void*> weights = {};
+  };
+  // Of entries that the backend alone can tell apart.
+  void OnDevice(const Context& c, Places* of, const kernels::Routing& routing, Matrix x, Matrix y) const {
+    const auto product = [&](const SwiGluLinears& expert) { return (expert.*of->linear).Forward(x, y); };
+    if (of->weights.empty())
+      for (const SwiGluLinears& expert : experts_) of->weights.push_back(product(expert).b.data);
+    const Product one = product(experts_[0]);
+    c.backend->ExpertProducts({.routing = &routing,
+                               .experts = shape_.experts,
+                               .weights = of->weights.data(),
+                               .like = one.b,
+                               .x = x,
+                               .y = y,
+                               .k_chunks = one.k_chunks});
+  }
+
   Norm norm_;
   Linear router_;
   const Weight* bias_;                  // e_score_correction_bias: steers the selection only
   const int64_t width_;                 // of a routed expert
   std::vector<SwiGluLinears> experts_;  // none where another rank has it
+  Places gates_{&SwiGluLinears::gate}, ups_{&SwiGluLinears::up}, downs_{&SwiGluLinears::down};
   SwiGluLinears shared_;
   kernels::RouteShape shape_;
 };

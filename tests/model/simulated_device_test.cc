@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole policies on the simulated GPU, whose kernels are those of a real one: the CPU's bits, and no number
 // of the device's read by the host (kernels/cuda/driver/memory.h).
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 
 #include "model/device.h"
@@ -28,6 +30,13 @@ int64_t Unequal(const std::vector<T>& got, const std::vector<T>& expected) {
   for (size_t i = 0; i < std::min(got.size(), expected.size()); ++i)
     unequal += std::memcmp(&got[i], &expected[i], sizeof(T)) == 0 ? 0 : 1;
   return unequal;
+}
+
+constexpr std::array<int64_t, 3> kDecoded = {61, 3, 1022};  // positions of sequences that go on
+std::vector<std::vector<int32_t>> DecodedPages() {
+  std::vector<std::vector<int32_t>> pages = {{0, 1}, {2}, {}};
+  for (int32_t page = 19; page > 2; --page) pages[2].push_back(page);
+  return pages;
 }
 
 class OnSimulatedDevice : public ::testing::TestWithParam<Json> {
@@ -73,6 +82,56 @@ TEST_P(OnSimulatedDevice, SamplesTheCpusTokens) {
   EXPECT_EQ(Unequal(Sampled(*device.backend, logits, {parameters, uniforms}),
                     Sampled(*cpu.backend, logits, {parameters, uniforms})),
             0);
+}
+
+// Logits of steps in which one to three sequences decode, the longest from 1,022 positions on, over a cache
+// that was filled on the CPU. The rotation's tables grow on the way.
+std::vector<float> Decode(CausalLm& model, const KvCache& filled) {
+  KvCache cache(model.config(), filled.pages(), model.backend());
+  model.backend().CopyFromHost(filled.Block(0, 0),
+                               kernels::F32(static_cast<float*>(cache.Block(0, 0)), 1, filled.bytes() / 4));
+  const std::vector<std::vector<int32_t>> pages = DecodedPages();
+  std::vector<int64_t> positions(kDecoded.begin(), kDecoded.end());
+  std::vector<float> all;
+  int32_t token = 0;
+  for (const int64_t live : {2, 2, 3, 3, 3, 3, 2}) {
+    TokenBatch batch;
+    std::vector<int32_t> rows(live);
+    std::iota(rows.begin(), rows.end(), 0);
+    for (int64_t s = 0; s < live; ++s) {
+      batch.tokens.push_back(token++);
+      batch.sequences.push_back({1, positions[s]++, pages[s]});
+    }
+    const Matrix logits = model.Forward(batch, cache, rows);
+    const size_t before = all.size();
+    all.resize(before + live * kVocabulary);
+    model.backend().CopyToHost(logits, all.data() + before);
+  }
+  return all;
+}
+
+class RecordedSteps : public ::testing::TestWithParam<Json> {};
+INSTANTIATE_TEST_SUITE_P(Models, RecordedSteps,
+                         ::testing::Values(With(OddWindows(), "temper_cache", "bf16"), OddDeepseek()),
+                         [](const auto& info) { return std::to_string(info.index); });
+
+TEST_P(RecordedSteps, HaveTheCpusLogits) {
+  Policy cpu(GetParam());
+  SimulatedPolicy device(GetParam());
+  KvCache filled(cpu.model.config(), 20, cpu.model.backend());
+  const std::vector<std::vector<int32_t>> pages = DecodedPages();
+  TokenBatch batch;
+  for (size_t s = 0; s < kDecoded.size(); ++s) {
+    const std::vector<int32_t> tokens = RandomTokens(kVocabulary, kDecoded[s], s + 1);
+    batch.tokens.insert(batch.tokens.end(), tokens.begin(), tokens.end());
+    batch.sequences.push_back({kDecoded[s], 0, pages[s]});
+  }
+  cpu.model.Forward(batch, filled, {});
+  const std::vector<float> expected = Decode(cpu.model, filled);
+  EXPECT_EQ(Unequal(Decode(device.model, filled), expected), 0);
+  // Of each size all but the first: two sequences, and again with new tables; three up to 1,024 positions,
+  // and beyond.
+  EXPECT_EQ(device.model.decode_pass().replayed(), 4);
 }
 
 TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <typeinfo>
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -79,6 +80,8 @@ void Wait(Stream& stream) {
 
 #else
 
+#include "core/check.h"
+#include "kernels/cuda/driver/graph.h"
 #include "kernels/cuda/driver/memory.h"
 
 namespace temper::kernels::sim {
@@ -101,28 +104,45 @@ void ForRows(const ByteRows& r, const Body& body) {
     body(static_cast<char*>(r.to) + i * r.to_apart, static_cast<const char*>(r.from) + i * r.from_apart);
 }
 
+// Does it, or notes it where the stream records.
+template <typename What>
+void Do(const ByteRows& rows, Stream& stream, const What& what) {
+  if (stream.graph == nullptr) return what(rows, stream);
+  stream.graph->Add(
+      {typeid(What).name(), rows.rows, PlainBytes(rows), [rows, what](Stream& on) { what(rows, on); }});
+}
+void CheckIsNow(const Stream& stream) {
+  TEMPER_CHECK(stream.graph == nullptr, "a stream that records is not waited for");
+}
+
 }  // namespace
 
 bool Use(int) { return true; }
 
 std::shared_ptr<void> AllocatePinned(int64_t bytes) { return {std::malloc(bytes), std::free}; }
 
-void CopyWithin(const ByteRows& r, Stream& stream) {
-  ForRows(r, [&](char* to, const char* from) {
-    std::memcpy(Row(to, r.bytes, stream), Row(from, r.bytes, stream), r.bytes);
+void CopyWithin(const ByteRows& rows, Stream& stream) {
+  Do(rows, stream, [](const ByteRows& r, Stream& on) {
+    ForRows(r, [&](char* to, const char* from) {
+      std::memcpy(Row(to, r.bytes, on), Row(from, r.bytes, on), r.bytes);
+    });
   });
 }
 void CopyPinned(const ByteRows& rows, Stream& stream) { CopyIn(rows, stream); }
 void CopyIn(const ByteRows& r, Stream& stream) {
+  CheckIsNow(stream);
   ForRows(r, [&](char* to, const char* from) { std::memcpy(Row(to, r.bytes, stream), from, r.bytes); });
 }
 void CopyOut(const ByteRows& r, Stream& stream) {
+  CheckIsNow(stream);
   ForRows(r, [&](char* to, const char* from) { std::memcpy(to, Row(from, r.bytes, stream), r.bytes); });
 }
-void Clear(const ByteRows& r, Stream& stream) {
-  ForRows(r, [&](char* to, const char*) { std::memset(Row(to, r.bytes, stream), 0, r.bytes); });
+void Clear(const ByteRows& rows, Stream& stream) {
+  Do(rows, stream, [](const ByteRows& r, Stream& on) {
+    ForRows(r, [&](char* to, const char*) { std::memset(Row(to, r.bytes, on), 0, r.bytes); });
+  });
 }
-void Wait(Stream&) {}
+void Wait(Stream& stream) { CheckIsNow(stream); }
 
 }  // namespace temper::kernels::sim
 #endif

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/products.h"
 
+#include <tuple>
+#include <vector>
+
 #include "tests/kernels/cuda/hostile.h"
 
 namespace temper::kernels {
@@ -169,6 +172,46 @@ TEST(SimulatedProducts, GradientsOfWeightsAndBiasesGoOn) {
           EXPECT_EQ(Differences(out.data, expected.data), 0) << m << " x " << n << " x " << k;
           EXPECT_EQ(Differences(bias, expected_bias), 0);
         });
+  }
+}
+
+// Experts without entries, with a tile's and with more than that; as many tiles as there may be, and fewer.
+TEST(SimulatedProducts, OfExpertsWhoseRowsTheDeviceAloneKnowsAreTheCpus) {
+  TestBackend cpu(1);
+  for (const std::vector<int64_t>& counts :
+       {std::vector<int64_t>{0, 3, 8, 0, 9}, {1, 1, 1, 1}, {21}, std::vector<int64_t>(34, 1)}) {
+    const auto experts = static_cast<int>(counts.size());
+    std::vector<int64_t> offsets = {0};
+    for (const int64_t count : counts) offsets.push_back(offsets.back() + count);
+    for (const auto& [n, k, type] : {std::tuple{17, 41, Type::kF32}, {16, 256, Type::kBf16}}) {
+      std::vector<Weights> weights;
+      std::vector<const void*> places;
+      for (int e = 0; e < experts; ++e) weights.emplace_back(n, k, e + 7, 0);
+      for (Weights& weight : weights) places.push_back(weight.matrix(type).data);
+      Grid x(offsets.back(), k, 1), expected(offsets.back(), n, 3), y = expected;
+      for (const int chunks : {1, kChunks}) {
+        for (int e = 0; e < experts; ++e) {
+          cpu->Products({{.a = x.matrix().Rows(offsets[e], counts[e]),
+                          .b = weights[e].matrix(type),
+                          .c = expected.matrix().Rows(offsets[e], counts[e]),
+                          .k_chunks = chunks}});
+        }
+        const Routing routing{.device_offsets = offsets.data()};
+        UnderTwoStreams(
+            [&](sim::Stream& stream) {
+              y.data.assign(y.data.size(), 7);
+              sim::ExpertProducts({.routing = &routing,
+                                   .experts = experts,
+                                   .weights = places.data(),
+                                   .like = weights[0].matrix(type),
+                                   .x = x.matrix(),
+                                   .y = y.matrix(),
+                                   .k_chunks = chunks},
+                                  stream);
+            },
+            [&] { EXPECT_EQ(Differences(y.data, expected.data), 0) << experts << " experts, " << n; });
+      }
+    }
   }
 }
 

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/decode/pass.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+
+namespace temper {
+namespace {
+
+constexpr int kTag = 3;            // of activations between the ranks of a pipeline
+constexpr size_t kMostSteps = 64;  // of sizes that are recorded
+constexpr int64_t kSplit = kernels::kAttentionSplit;
+
+int64_t CeilOf(int64_t n, int64_t each) { return (n + each - 1) / each; }
+
+int64_t Pages(const TokenBatch::Sequence& sequence) {
+  return CeilOf(sequence.first_position + sequence.rows, kernels::kAttentionBlock);
+}
+
+// Of a step that serves for so many sequences: products take 8 rows at a time.
+int64_t RowsFor(int64_t sequences) {
+  if (sequences <= 2) return sequences;
+  const int64_t each = sequences <= 4 ? 4 : sequences <= 64 ? 8 : sequences <= 256 ? 16 : 64;
+  return CeilOf(sequences, each) * each;
+}
+
+int64_t SplitsFor(const TokenBatch& batch) {
+  int64_t positions = 1, splits = 1;
+  for (const TokenBatch::Sequence& s : batch.sequences) positions = std::max(positions, s.first_position + 1);
+  while (splits * kSplit < positions) splits *= 2;
+  return splits;
+}
+
+}  // namespace
+
+DecodePass::DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend()) {
+  const ModelConfig& config = stack->config();
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) has_experts_ |= config.is_moe_layer(layer);
+  // Rows of bf16 are read in words of 16 bytes, from the beginning of each chunk of a sum on.
+  constexpr int64_t kWords = 8 * kernels::kChunks;
+  const bool whole = config.hidden_size % kWords == 0 && config.moe_intermediate_size % kWords == 0;
+  for (const Parameter& parameter : stack->weights().computed().list())
+    if (parameter.expert >= 0 && parameter.value.element_size() == 2) counts_experts_there_ &= whole;
+}
+
+Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
+                           absl::Span<const int32_t> logit_rows) {
+  stack_.weights().Pack();
+  if (IsStep(batch, logit_rows)) return ForwardStep(batch, cache, logit_rows);
+  Place(batch, cache, logit_rows, &rows_);
+  return Run(rows_, stack_.View(rows_.positions, rows_.sequences), cache);
+}
+
+void DecodePass::Place(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
+                       Rows* rows, int64_t spare) const {
+  const auto count = static_cast<int64_t>(batch.tokens.size());
+  rows->tokens.assign(batch.tokens.begin(), batch.tokens.end());
+  rows->logit_rows.assign(logit_rows.begin(), logit_rows.end());
+  rows->positions.clear();
+  rows->sequences.assign(batch.sequences.size() + spare, {});
+  int64_t pages = 0;
+  for (const TokenBatch::Sequence& sequence : batch.sequences) pages += Pages(sequence);
+  rows->blocks.resize(pages);
+  int64_t page = 0;
+  for (size_t s = 0; s < batch.sequences.size(); ++s) {
+    const TokenBatch::Sequence& from = batch.sequences[s];
+    const int64_t own = Pages(from);
+    TEMPER_CHECK(static_cast<int64_t>(from.pages.size()) >= own, "sequence ", s, " has ", from.pages.size(),
+                 " pages and needs ", own);
+    rows->sequences[s] = {static_cast<int64_t>(rows->positions.size()), from.rows, from.first_position,
+                          rows->blocks.data() + page};
+    for (int64_t b = 0; b < own; ++b) rows->blocks[page++] = cache.Block(0, from.pages[b]);
+    for (int64_t i = 0; i < from.rows; ++i)
+      rows->positions.push_back(static_cast<int32_t>(from.first_position + i));
+  }
+  TEMPER_CHECK(static_cast<int64_t>(rows->positions.size()) == count);
+  rows->tokens.resize(count + spare);
+  rows->positions.resize(count + spare);
+  rows->logit_rows.resize(logit_rows.size() + spare);
+}
+
+Matrix DecodePass::Run(const Rows& rows, BatchView view, const KvCache& cache, bool is_step) {
+  space_.Clear();
+  Weights& weights = stack_.weights();
+  kernels::Backend& backend = stack_.backend();
+  const Context c{.backend = &backend, .workspace = &space_, .mesh = &stack_.mesh(), .never_waits = is_step};
+  const int64_t hidden = stack_.config().hidden_size;
+  const auto count = static_cast<int64_t>(rows.tokens.size());
+
+  Matrix x = space_.NewRows(count, hidden), y = space_.NewRows(count, hidden);
+  const Workspace::Mark mark = space_.Here();
+  Communicator& ranks = stack_.pipeline();
+  for (const Stack::Chunk& chunk : stack_.chunks()) {
+    if (chunk.embeds) {
+      weights.Acquire(weights.embedding_unit(), stack_.UnitOf(chunk.begin));
+      stack_.vocabulary().Embed(c, rows.tokens, x);
+      weights.Release();
+    } else {
+      stack_.ReceiveRows(x, (ranks.rank() + ranks.size() - 1) % ranks.size(), kTag);
+    }
+    for (size_t block = chunk.begin; block < chunk.end; ++block) {
+      if (block % 2 == 0) weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk, block));
+      view.layer_offset = static_cast<int64_t>(block / 2) * cache.layer_bytes();
+      stack_.blocks()[block]->Forward(c, view, x, y, nullptr);
+      weights.Poll();
+      if (block % 2 == 1) weights.Release();
+      std::swap(x, y);
+      space_.Release(mark);
+    }
+    if (!chunk.predicts) stack_.SendRows(x, (ranks.rank() + 1) % ranks.size(), kTag);
+  }
+  if (!stack_.chunks().back().predicts) return {};
+
+  // Only the rows asked for reach the head. Ranks that share the weights out ask together.
+  const auto selected = static_cast<int64_t>(rows.logit_rows.size());
+  if (selected == 0 && !weights.shared_out()) return {};
+  Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
+  backend.GatherRows({x, rows.logit_rows.data(), last});
+  weights.Acquire(weights.norm_unit());
+  stack_.final_norm().Forward(c, last, normed, nullptr);
+  weights.Release();
+  weights.Acquire(weights.head_unit());
+  const Matrix logits = stack_.vocabulary().Logits(c, normed);
+  weights.Release();
+  return logits;
+}
+
+bool DecodePass::IsStep(const TokenBatch& batch, absl::Span<const int32_t> logit_rows) const {
+  if (!stack_.backend().records() || stack_.weights().shared_out() || stack_.pipeline().size() > 1)
+    return false;
+  if (!counts_experts_there_) return false;
+  const size_t rows = batch.tokens.size();
+  if (rows == 0 || batch.sequences.size() != rows || logit_rows.size() != rows) return false;
+  for (size_t i = 0; i < rows; ++i) {
+    if (batch.sequences[i].rows != 1 || logit_rows[i] != static_cast<int32_t>(i)) return false;
+  }
+  return true;
+}
+
+Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
+                               absl::Span<const int32_t> logit_rows) {
+  const auto live = static_cast<int64_t>(batch.tokens.size());
+  // A row to spare would have experts too.
+  const StepSize size{has_experts_ ? live : RowsFor(live), SplitsFor(batch)};
+  if (steps_.size() >= kMostSteps && steps_.count(size) == 0) steps_.clear();
+  Step& step = steps_[size];
+  const auto place = [&] { Place(batch, cache, logit_rows, &step.rows, size.rows - live); };
+  place();
+  for (int32_t token : batch.tokens)
+    TEMPER_CHECK(token >= 0 && token < stack_.config().vocab_size, "token ", token);
+  const BatchView view = stack_.View(step.rows.positions, step.rows.sequences);
+  // Where the kernels are not recorded yet they may still have to be brought to the device: not for a
+  // recording.
+  if (!step.seen) {
+    step.seen = true;
+    return Run(step.rows, view, cache, /*is_step=*/true).Rows(0, live);
+  }
+  // Launches are as large as the longest sequences that the step serves for need them.
+  const auto calls = [&] {
+    for (int64_t i = 0; i < size.rows; ++i) step.rows.sequences[i] = {i, 1, size.splits * kSplit - 1};
+    step.logits = Run(step.rows, view, cache, /*is_step=*/true);
+    place();
+  };
+  const Places places{cache.Block(0, 0), view.cosines, cache.layer_bytes()};
+  if (step.recording == nullptr || step.places != places) {
+    step.recording = nullptr;
+    step.recording = stack_.backend().Record(calls);
+    step.places = places;
+  } else {
+    step.recording->Compare(calls);
+  }
+  step.recording->Replay();
+  ++replayed_;
+  return step.logits.Rows(0, live);
+}
+
+}  // namespace temper
