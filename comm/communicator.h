@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "comm/device_ranks.h"
 
 namespace temper {
 
@@ -116,6 +117,10 @@ class Communicator {
   // come in one order. Not for device memory. `part`: what they are called, a literal.
   std::unique_ptr<Communicator> Split(int color, const char* part = "part");
 
+  // The same ranks with their devices' memory; null: what lies there goes through the host.
+  DeviceRanks* device() const { return device_.get(); }
+  void set_device(std::unique_ptr<DeviceRanks> device) { device_ = std::move(device); }
+
   // Where this rank notes its calls and what it announces (comm/pulse.h), those of parts that are split off
   // later too. It outlives them.
   void set_pulse(Pulse* pulse) { pulse_ = pulse; }
@@ -210,6 +215,7 @@ class Communicator {
   Pulse* pulse_ = nullptr;
   const char* part_ = "all";
   int64_t collectives_ = 0;  // that have begun
+  std::unique_ptr<DeviceRanks> device_;
 };
 
 // One rank: no peer to send to.

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -13,7 +14,6 @@
 namespace temper {
 
 NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
-  set_deadline(host.deadline());
   const std::string operation = absl::StrCat("rank ", rank(), " of ", size(), " (nccl): start");
   ncclUniqueId id = {};
   ncclResult_t made = ncclSuccess;
@@ -23,7 +23,11 @@ NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
   // Every call returns at once and is polled: only so can a lost peer be given up (NCCL's fault tolerance).
   ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
   config.blocking = 0;
-  const ncclResult_t code = ncclCommInitRankConfig(&comm_, size(), id, rank(), &config);
+  ncclResult_t code = ncclSuccess;
+  {
+    absl::MutexLock lock(&mutex_);
+    code = ncclCommInitRankConfig(&comm_, size(), id, rank(), &config);
+  }
   if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   Wait(operation);
   cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
@@ -32,7 +36,7 @@ NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
 }
 
 NcclCommunicator::~NcclCommunicator() {
-  if (comm_ != nullptr) ncclCommAbort(comm_);  // all calls have ended: there is nothing to flush
+  GiveUp();  // all calls have ended: there is nothing to flush
   if (before_ != nullptr) cudaEventDestroy(before_);
   if (stream_ != nullptr) cudaStreamDestroy(stream_);
 }
@@ -42,21 +46,37 @@ void NcclCommunicator::Abort(const std::string& message, int code) {
   std::abort();  // never reached; a virtual call's [[noreturn]] is not believed
 }
 
+void NcclCommunicator::GiveUp() {
+  absl::MutexLock lock(&mutex_);
+  if (ncclComm_t const comm = std::exchange(comm_, nullptr)) ncclCommAbort(comm);
+}
+
 void NcclCommunicator::Fail(const std::string& operation, const std::string& why) {
-  if (comm_ != nullptr) ncclCommAbort(comm_);
-  comm_ = nullptr;
+  GiveUp();
   throw CommError(absl::StrCat(operation, ": ", why));
 }
 
+ncclResult_t NcclCommunicator::Asked(const std::string& operation,
+                                     absl::FunctionRef<ncclResult_t(ncclComm_t)> ask) {
+  absl::MutexLock lock(&mutex_);
+  if (comm_ == nullptr) throw CommError(absl::StrCat(operation, ": this communicator was given up"));
+  return ask(comm_);
+}
+
+bool NcclCommunicator::HasTaken(const std::string& operation) {
+  ncclResult_t state = ncclSuccess;
+  const ncclResult_t asked =
+      Asked(operation, [&](ncclComm_t comm) { return ncclCommGetAsyncError(comm, &state); });
+  if (asked != ncclSuccess) Fail(operation, ncclGetErrorString(asked));
+  if (state != ncclSuccess && state != ncclInProgress) Fail(operation, ncclGetErrorString(state));
+  return state == ncclSuccess;
+}
+
 void NcclCommunicator::Wait(const std::string& operation) {
-  const absl::Time limit = absl::Now() + deadline();
-  while (true) {
-    ncclResult_t state = ncclSuccess;
-    const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
-    if (asked != ncclSuccess) Fail(operation, ncclGetErrorString(asked));
-    if (state == ncclSuccess) return;
-    if (state != ncclInProgress) Fail(operation, ncclGetErrorString(state));
-    if (absl::Now() > limit) Fail(operation, absl::StrCat("silent for ", absl::FormatDuration(deadline())));
+  const absl::Duration patience = host_.deadline();
+  const absl::Time limit = absl::Now() + patience;
+  while (!HasTaken(operation)) {
+    if (absl::Now() > limit) Fail(operation, absl::StrCat("silent for ", absl::FormatDuration(patience)));
     sched_yield();
   }
 }
@@ -66,41 +86,45 @@ struct NcclCommunicator::Started : Moving {
     if (over != nullptr) cudaEventDestroy(over);
   }
   std::string operation;
-  cudaEvent_t over = nullptr;  // on the stream, behind the message
+  cudaEvent_t over = nullptr;  // on the stream, behind the calls
 };
 
-std::unique_ptr<Communicator::Moving> NcclCommunicator::StartMove(const Message& message) {
+std::unique_ptr<NcclCommunicator::Started> NcclCommunicator::StartGroup(
+    const std::string& operation, absl::FunctionRef<ncclResult_t(ncclComm_t)> calls) {
   auto started = std::make_unique<Started>();
-  started->operation = Describe(message);
-  const std::string& operation = started->operation;
-  if (comm_ == nullptr) throw CommError(absl::StrCat(operation, ": this communicator was given up"));
+  started->operation = operation;
   auto cuda = [&](cudaError_t error) {
     if (error != cudaSuccess) Fail(operation, cudaGetErrorString(error));
-  };
-  auto check = [&](ncclResult_t code) {
-    if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   };
   // The stream waits for the device's work, and this thread for neither that nor what was started before.
   cuda(cudaEventRecord(before_, cudaStreamLegacy));
   cuda(cudaStreamWaitEvent(stream_, before_, 0));
-  check(ncclGroupStart());
-  if (message.to >= 0) check(ncclSend(message.out, message.out_bytes, ncclChar, message.to, comm_, stream_));
-  if (message.from >= 0)
-    check(ncclRecv(message.in, message.in_bytes, ncclChar, message.from, comm_, stream_));
-  check(ncclGroupEnd());
+  const ncclResult_t code = Asked(operation, [&](ncclComm_t comm) {
+    ncclResult_t result = ncclGroupStart();
+    if (result == ncclSuccess) result = calls(comm);
+    const ncclResult_t ended = ncclGroupEnd();
+    return result == ncclSuccess || result == ncclInProgress ? ended : result;
+  });
+  if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
   Wait(operation);
   cuda(cudaEventCreateWithFlags(&started->over, cudaEventDisableTiming));
   cuda(cudaEventRecord(started->over, stream_));
   return started;
 }
 
+std::unique_ptr<Communicator::Moving> NcclCommunicator::StartMove(const Message& message) {
+  return StartGroup(Describe(message), [&](ncclComm_t comm) {
+    ncclResult_t code = ncclSuccess;
+    if (message.to >= 0) code = ncclSend(message.out, message.out_bytes, ncclChar, message.to, comm, stream_);
+    if (message.from >= 0 && (code == ncclSuccess || code == ncclInProgress))
+      code = ncclRecv(message.in, message.in_bytes, ncclChar, message.from, comm, stream_);
+    return code;
+  });
+}
+
 bool NcclCommunicator::MoveIsOver(Moving* moving) {
   const auto& started = static_cast<const Started&>(*moving);
-  if (comm_ == nullptr) throw CommError(absl::StrCat(started.operation, ": this communicator was given up"));
-  ncclResult_t state = ncclSuccess;
-  const ncclResult_t asked = ncclCommGetAsyncError(comm_, &state);
-  if (asked != ncclSuccess) Fail(started.operation, ncclGetErrorString(asked));
-  if (state != ncclSuccess && state != ncclInProgress) Fail(started.operation, ncclGetErrorString(state));
+  HasTaken(started.operation);
   const cudaError_t done = cudaEventQuery(started.over);
   if (done != cudaSuccess && done != cudaErrorNotReady) Fail(started.operation, cudaGetErrorString(done));
   return done == cudaSuccess;
@@ -108,12 +132,21 @@ bool NcclCommunicator::MoveIsOver(Moving* moving) {
 
 void NcclCommunicator::FinishMove(Moving* moving) {
   const auto& started = static_cast<const Started&>(*moving);
-  const absl::Time limit = absl::Now() + deadline();
+  const absl::Duration patience = host_.deadline();
+  const absl::Time limit = absl::Now() + patience;
   while (!MoveIsOver(moving)) {
     if (absl::Now() > limit)
-      Fail(started.operation, absl::StrCat("silent for ", absl::FormatDuration(deadline())));
+      Fail(started.operation, absl::StrCat("silent for ", absl::FormatDuration(patience)));
     sched_yield();
   }
+}
+
+void NcclCommunicator::SumIntegers(int64_t* numbers, int64_t count) {
+  const std::string operation =
+      absl::StrCat("rank ", rank(), " of ", size(), " (nccl): a sum of ", count, " integers");
+  FinishMove(StartGroup(operation, [&](ncclComm_t comm) {
+               return ncclAllReduce(numbers, numbers, count, ncclInt64, ncclSum, comm, stream_);
+             }).get());
 }
 
 }  // namespace temper

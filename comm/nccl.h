@@ -7,18 +7,25 @@
 #include <nccl.h>
 
 #include <memory>
+#include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
 #include "comm/communicator.h"
+#include "comm/device_ranks.h"
 
 namespace temper {
 
-// The same ranks as `host`, moving device memory with ncclSend and ncclRecv; no ncclSum. Pointers are of the
-// device that is current when the object is made; calls run on its own stream, which first waits for the work
-// that the device's default stream was given, and return when the bytes are there; what was only started goes
-// on there beside the device's later work, one message behind another. To start one waits until NCCL has
-// taken it: the first time that two ranks speak, until both do. NCCL has no tags and no lengths on the wire:
-// both ends call in the same order.
-class NcclCommunicator final : public Communicator {
+// The same ranks as `host`, moving device memory with ncclSend and ncclRecv, and adding integers there; no
+// sum of floats. Pointers are of the device that is current when the object is made; calls run on its own
+// stream, which first waits for the work that the device's default stream was given, and return when the
+// bytes are there; what was only started goes on there beside the device's later work, one message behind
+// another. To start one waits until NCCL has taken it: the first time that two ranks speak, until both do.
+// NCCL has no tags and no lengths on the wire: both ends call in the same order. No call waits inside NCCL or
+// CUDA for a peer: it polls, up to the deadline of `host`, and GiveUp ends the work of a lost peer's partners
+// on the device.
+class NcclCommunicator final : public Communicator, public DeviceRanks {
  public:
   // Collective over `host`, which carries NCCL's id. Throws CommError.
   explicit NcclCommunicator(Communicator& host);
@@ -32,6 +39,9 @@ class NcclCommunicator final : public Communicator {
   bool device_memory() const override { return true; }
   [[noreturn]] void Abort(const std::string& message, int code) override;
 
+  void SumIntegers(int64_t* numbers, int64_t count) override;
+  void GiveUp() override;
+
  protected:
   void Move(const Message& message) override { FinishMove(StartMove(message).get()); }
   std::unique_ptr<Moving> StartMove(const Message& message) override;
@@ -42,14 +52,22 @@ class NcclCommunicator final : public Communicator {
 
  private:
   struct Started;
-  // Polls until NCCL has taken the work; aborts the communicator and throws otherwise.
+  // Gives NCCL a group of calls behind all that the device has to do.
+  std::unique_ptr<Started> StartGroup(const std::string& operation,
+                                      absl::FunctionRef<ncclResult_t(ncclComm_t comm)> calls);
+  // What `ask` says while nobody gives the communicator up; throws where that was done.
+  ncclResult_t Asked(const std::string& operation, absl::FunctionRef<ncclResult_t(ncclComm_t comm)> ask);
+  // Throws if NCCL says that something is wrong; whether it has taken all work.
+  bool HasTaken(const std::string& operation);
+  // Polls until it has.
   void Wait(const std::string& operation);
   [[noreturn]] void Fail(const std::string& operation, const std::string& why);
 
   Communicator& host_;
-  ncclComm_t comm_ = nullptr;
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t before_ = nullptr;  // on the default stream: what it was given before a message
+  cudaEvent_t before_ = nullptr;  // on the default stream: what it was given before a call
+  absl::Mutex mutex_;             // nobody holds it while a peer is waited for
+  ncclComm_t comm_ ABSL_GUARDED_BY(mutex_) = nullptr;  // null: given up
 };
 
 }  // namespace temper

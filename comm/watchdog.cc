@@ -6,11 +6,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "core/files/disk.h"
 #include "core/files/file.h"
@@ -22,6 +24,7 @@ namespace temper {
 namespace {
 
 constexpr int kExit = 75;  // the same command goes on
+constexpr absl::Duration kGivingUp = absl::Seconds(2);
 constexpr size_t kSteps = 32;
 constexpr size_t kSightingBytes = 768;
 constexpr mode_t kMode = 0600;
@@ -227,8 +230,7 @@ bool Watchdog::OthersHaveFound() {
   if (!report.ok() || report->start != options_.start) return false;
   ended_ = true;
   const std::string line = absl::StrCat("ends, since ", report->text);
-  if (!options_.end) EndProcess(line);
-  options_.end(line);
+  End(line);
   return true;
 }
 
@@ -269,14 +271,23 @@ void Watchdog::Found(const Finding& finding) {
                      {"hosts", finding.hosts},  {"text", finding.text},  {"found_by", options_.rank},
                      {"died", finding.died}};
   WriteFileAtomic(FoundPath(options_.folder), DumpJson(json) + "\n").IgnoreError();
-  if (!options_.end) EndProcess(finding.text);
-  options_.end(finding.text);
+  End(finding.text);
 }
 
 // Whoever started the ranks ends the others: mpirun in 2 s, srun with --kill-on-bad-exit.
-void Watchdog::EndProcess(const std::string& line) const {
-  LogError(line, "; the same command goes on from the last checkpoint");
-  _exit(kExit);
+void Watchdog::End(const std::string& line) const {
+  if (!options_.end) LogError(line, "; the same command goes on from the last checkpoint");
+  if (options_.give_up) {
+    // A driver may hang in it: the process ends all the same.
+    const auto given_up = std::make_shared<absl::Notification>();
+    std::thread([give_up = options_.give_up, given_up] {
+      give_up();
+      given_up->Notify();
+    }).detach();
+    given_up->WaitForNotificationWithTimeout(kGivingUp);
+  }
+  if (!options_.end) _exit(kExit);
+  options_.end(line);
 }
 
 absl::StatusOr<WatchdogReport> ReadFound(const std::string& folder) {

@@ -31,6 +31,9 @@ class Watchdog {
     std::string start;   // of these ranks, and of no other start
     int rank = 0, size = 1;
     double deadline_seconds = 0;  // 0: by the steps
+    // Before the end: gives up what this rank's device waits for. On a thread of its own, which is left alone
+    // if it takes longer than 2 s.
+    std::function<void()> give_up = {};
     // For tests; else it writes the line to standard error and ends the process with 75.
     std::function<void(const std::string& line)> end = {};
   };
@@ -62,7 +65,7 @@ class Watchdog {
   bool OthersHaveFound();
   void Warn();
   void WriteSeen();
-  [[noreturn]] void EndProcess(const std::string& line) const;
+  void End(const std::string& line) const;
   void Found(const Finding& finding);
 
   const Pulse& pulse_;

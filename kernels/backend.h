@@ -118,6 +118,11 @@ class Backend {
   virtual bool AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) = 0;
   // sum.first[i] = quanta of the sum [i] x 2^-bits. Whether all that it counts are in range, as above.
   virtual bool RoundGradient(const LeafSum& sum) = 0;
+  // The same of the quanta of many ranks: `across` makes of integers in the backend's memory the sums of all
+  // ranks', piece after piece, as many on every rank. In a device's memory only; ranks of the host's sum
+  // shares of AddQuanta.
+  virtual bool RoundGradientAcross(const LeafSum& sum,
+                                   absl::FunctionRef<void(int64_t* quanta, int64_t count)> across);
   virtual AdamWOutcome AdamW(const AdamWTask& task) = 0;
   // In f64: pieces of 65,536 elements, each one ascending chain, added ascending.
   virtual double SumOfSquares(const float* x, int64_t n) = 0;

@@ -38,6 +38,11 @@ QuantaScale ScaleOf(const QuantaRule& rule) {
           std::bit_cast<int64_t>(0x1p62 / static_cast<double>(rule.leaves))};
 }
 
+bool Backend::RoundGradientAcross(const LeafSum&, absl::FunctionRef<void(int64_t*, int64_t)>) {
+  TEMPER_CHECK(false, "ranks of this backend sum on the host");
+  return false;
+}
+
 bool CpuBackend::AddLeaf(float* leaf, LeafSum* sum) {
   TEMPER_CHECK(!sum->empty());
   const QuantaScale scale = ScaleOf(sum->rule);

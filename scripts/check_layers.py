@@ -45,7 +45,7 @@ DOORS = {
     "kernels/cpu": "adamw.h attention.h convert.h exponential.h gemm.h gradient_sum.h peak.h route.h row_ops.h token_logprob.h",
     "kernels/cuda": "adamw.h attention.h driver/ gradient_sum.h products.h route.h row_ops.h sample.h simulator.h stream.h token_logprob.h",
     "kernels/cuda/driver": "driver.h graph.h memory.h",
-    "comm": "check.h communicator.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",
+    "comm": "check.h communicator.h device_ranks.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h share_out.h config/ files/",
     "model/blocks": "blocks.h rope.h shared_sequence.h",
     "model/decode": "pass.h",

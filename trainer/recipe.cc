@@ -170,12 +170,15 @@ absl::StatusOr<std::unique_ptr<Watchdog>> BeginWatch(const RecipeConfig& recipe,
     made = MakeDirectories(folder);
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(made, world));
-  return std::make_unique<Watchdog>(&pulse,
-                                    Watchdog::Options{.folder = folder,
-                                                      .start = start,
-                                                      .rank = world.rank(),
-                                                      .size = world.size(),
-                                                      .deadline_seconds = 60 * recipe.deadline_minutes});
+  return std::make_unique<Watchdog>(
+      &pulse, Watchdog::Options{.folder = folder,
+                                .start = start,
+                                .rank = world.rank(),
+                                .size = world.size(),
+                                .deadline_seconds = 60 * recipe.deadline_minutes,
+                                .give_up = world.device() == nullptr ? std::function<void()>() : [&world] {
+                                  world.device()->GiveUp();
+                                }});
 }
 
 void NoteSlow(const std::vector<Watchdog::Slow>& slow, Journal* journal) {
@@ -506,6 +509,10 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   };
   TEMPER_RETURN_IF_ERROR(AllRanksHold(HeldOfRecipe(recipe, backend->exact()), world));
   TEMPER_ASSIGN_OR_RETURN(const Mesh mesh, Mesh::Create(recipe.mesh, world));
+  // Our kernels' numbers go from device to device.
+  if (absl::StartsWith(recipe.device, "cuda") && backend->exact() && world.size() > 1 &&
+      world.device() == nullptr)
+    world.set_device(OpenDeviceRanks(world));
   TEMPER_ASSIGN_OR_RETURN(const std::optional<MeshSizes> apart, recipe.MeshApart(world.size()));
   std::optional<Mesh> sampling_mesh;
   if (apart) {

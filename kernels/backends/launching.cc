@@ -207,6 +207,22 @@ bool LaunchingBackend::RoundGradient(const LeafSum& sum) {
   return !ReadWords().bad;
 }
 
+bool LaunchingBackend::RoundGradientAcross(const LeafSum& sum,
+                                           absl::FunctionRef<void(int64_t*, int64_t)> across) {
+  uint32_t* const words = ClearedWords();
+  auto* const quanta = Work().Reserve<int64_t>(ScratchOfQuanta(sum.n).work / 8);
+  for (int64_t begin = 0; begin < sum.n; begin += kQuantaAtOnce) {
+    const int64_t count = std::min(sum.n - begin, kQuantaAtOnce), bytes = count * 8;
+    const AddQuantaTask piece{sum, begin, count, quanta, words};
+    Clear({.rows = 1, .bytes = bytes, .to = quanta, .to_apart = bytes}, stream_);
+    TEMPER_DEVICE::AddQuanta(piece, stream_);
+    Wait(stream_);
+    across(quanta, count);
+    RoundQuanta(piece, stream_);
+  }
+  return !ReadWords().bad;
+}
+
 AdamWOutcome LaunchingBackend::AdamW(const AdamWTask& task) {
   TEMPER_DEVICE::AdamW(task, ClearedWords(), stream_);
   const Reported reported = ReadWords();

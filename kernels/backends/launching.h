@@ -97,6 +97,7 @@ class LaunchingBackend final : public Backend {
   bool AddLeaf(float* leaf, LeafSum* sum) override;
   bool AddQuanta(const LeafSum& sum, int64_t first, absl::Span<int64_t> out) override;
   bool RoundGradient(const LeafSum& sum) override;
+  bool RoundGradientAcross(const LeafSum& sum, absl::FunctionRef<void(int64_t*, int64_t)> across) override;
   AdamWOutcome AdamW(const AdamWTask& task) override;
   double SumOfSquares(const float* x, int64_t n) override;
   float Largest(const float* x, int64_t n) override;

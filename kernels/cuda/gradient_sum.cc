@@ -108,6 +108,19 @@ struct RoundGradientOp {
   }
 };
 
+struct RoundQuantaOp {
+  static constexpr bool kLargest = false;
+  using Args = SumArgs;
+  template <int N>
+  WORD static void Of(const Args& a, int64_t i, Met&) {
+    const Float quantum = Narrow(SetDouble(a.scale.quantum));
+    Floats<N> sums;
+    UNROLL_ALL
+    for (int j = 0; j < N; ++j) sums[j] = Mul(OfInteger(a.out.At(i + j)), quantum);
+    Write(a.first, i, sums);
+  }
+};
+
 template <template <bool> typename Op>
 void LaunchSum(Stream& stream, const SumArgs& args, bool one_leaf) {
   const bool wide = Wide(args.first.data()) && Wide(args.second.data()) && Wide(args.leaf.data());
@@ -124,6 +137,16 @@ SumArgs ArgsOf(const LeafSum& sum, uint32_t* words) {
           .words = {words, 1}};
 }
 
+SumArgs ArgsOf(const AddQuantaTask& task) {
+  LeafSum part = task.sum;
+  part.n = task.count;
+  part.first += task.first;
+  if (part.second != nullptr) part.second += task.first;
+  SumArgs args = ArgsOf(part, task.words);
+  args.out = {task.out, task.count};
+  return args;
+}
+
 }  // namespace
 
 void AddLeaf(const AddLeafTask& task, Stream& stream) {
@@ -133,14 +156,12 @@ void AddLeaf(const AddLeafTask& task, Stream& stream) {
 }
 
 void AddQuanta(const AddQuantaTask& task, Stream& stream) {
-  const bool one_leaf = task.sum.second == nullptr;
-  LeafSum part = task.sum;
-  part.n = task.count;
-  part.first += task.first;
-  if (!one_leaf) part.second += task.first;
-  SumArgs args = ArgsOf(part, task.words);
-  args.out = {task.out, task.count};
-  LaunchSum<AddQuantaOp>(stream, args, one_leaf);
+  LaunchSum<AddQuantaOp>(stream, ArgsOf(task), task.sum.second == nullptr);
+}
+
+void RoundQuanta(const AddQuantaTask& task, Stream& stream) {
+  const SumArgs args = ArgsOf(task);
+  LaunchRun<RoundQuantaOp>(stream, args, Wide(args.first.data()));
 }
 
 void RoundGradient(const LeafSum& sum, uint32_t* words, Stream& stream) {

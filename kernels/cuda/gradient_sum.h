@@ -31,6 +31,8 @@ struct AddQuantaTask {
   void AddLeaf(const AddLeafTask& task, Stream& stream);                                        \
   /* 24 bytes an element (20 of one leaf): memory, 85%. */                                      \
   void AddQuanta(const AddQuantaTask& task, Stream& stream);                                    \
+  /* sum.first[first + i] = out[i] x 2^-bits. 12 bytes an element: memory, 85%. */              \
+  void RoundQuanta(const AddQuantaTask& task, Stream& stream);                                  \
   /* 12 bytes an element (8 of one leaf): memory, 85%. */                                       \
   void RoundGradient(const LeafSum& sum, uint32_t* words, Stream& stream);                      \
   }

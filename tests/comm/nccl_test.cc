@@ -68,6 +68,25 @@ TEST(Nccl, RanksExchangeDeviceMemory) {
   });
 }
 
+TEST(Nccl, RanksSumIntegersWhereTheyAre) {
+  if (Gpus() < 2) GTEST_SKIP() << "fewer than two GPUs";
+  ThreadWorld(2).Run([](Communicator& comm) {
+    ASSERT_EQ(cudaSetDevice(comm.rank()), cudaSuccess);
+    const std::unique_ptr<DeviceRanks> device = OpenDeviceRanks(comm);
+    const int64_t large = int64_t{1} << 61;
+    std::vector<int64_t> numbers = {1, -large, large + 7 * comm.rank()};
+    void* memory = nullptr;
+    ASSERT_EQ(cudaMalloc(&memory, 24), cudaSuccess);
+    ASSERT_EQ(cudaMemcpy(memory, numbers.data(), 24, cudaMemcpyHostToDevice), cudaSuccess);
+    device->SumIntegers(static_cast<int64_t*>(memory), 3);
+    ASSERT_EQ(cudaMemcpy(numbers.data(), memory, 24, cudaMemcpyDeviceToHost), cudaSuccess);
+    EXPECT_EQ(numbers, (std::vector<int64_t>{2, -2 * large, 2 * large + 7}));
+    device->GiveUp();
+    EXPECT_THROW(device->SumIntegers(static_cast<int64_t*>(memory), 3), CommError);
+    cudaFree(memory);
+  });
+}
+
 }  // namespace
 }  // namespace temper
 

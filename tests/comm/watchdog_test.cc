@@ -23,18 +23,22 @@ using testing::HasSubstr;
 // Ranks with watchdogs in one folder, whose ends are noted.
 class Watched {
  public:
-  Watched(const std::string& folder, int size, double deadline) : pulses(size), said(size), ended(size) {
+  Watched(const std::string& folder, int size, double deadline)
+      : pulses(size), said(size), ended(size), gave_up(size) {
     for (int r = 0; r < size; ++r) {
-      dogs.push_back(
-          std::make_unique<Watchdog>(&pulses[r], Watchdog::Options{.folder = folder,
-                                                                   .start = "7",
-                                                                   .rank = r,
-                                                                   .size = size,
-                                                                   .deadline_seconds = deadline,
-                                                                   .end = [this, r](const std::string& line) {
-                                                                     said[r] = line;
-                                                                     ended[r] = true;
-                                                                   }}));
+      dogs.push_back(std::make_unique<Watchdog>(&pulses[r],
+                                                Watchdog::Options{.folder = folder,
+                                                                  .start = "7",
+                                                                  .rank = r,
+                                                                  .size = size,
+                                                                  .deadline_seconds = deadline,
+                                                                  .give_up = [this, r] { gave_up[r] = true; },
+                                                                  .end =
+                                                                      [this, r](const std::string& line) {
+                                                                        EXPECT_TRUE(gave_up[r]) << line;
+                                                                        said[r] = line;
+                                                                        ended[r] = true;
+                                                                      }}));
     }
   }
   bool Ends(int rank, absl::Duration within) {
@@ -45,7 +49,7 @@ class Watched {
 
   std::vector<Pulse> pulses;
   std::vector<std::string> said;
-  std::vector<std::atomic<bool>> ended;
+  std::vector<std::atomic<bool>> ended, gave_up;
   std::vector<std::unique_ptr<Watchdog>> dogs;
 };
 

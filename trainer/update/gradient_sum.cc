@@ -28,6 +28,9 @@ std::shared_ptr<void> GradientSum::Take(Communicator& ranks) {
   TEMPER_CHECK(!empty(), "no leaf was pushed");
   if (ranks.size() == 1) {
     in_range_ &= backend_.RoundGradient(sum_);
+  } else if (DeviceRanks* const device = ranks.device()) {
+    in_range_ &= backend_.RoundGradientAcross(
+        sum_, [device](int64_t* quanta, int64_t count) { device->SumIntegers(quanta, count); });
   } else {
     TakeFromRanks(ranks);
   }
