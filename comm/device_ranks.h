@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 namespace temper {
 
@@ -20,8 +21,11 @@ class DeviceRanks {
   virtual void GiveUp() = 0;
 };
 
-// NCCL's, of the device that is current; null in a build without CUDA. Collective over `host`, whose ranks
-// they are and which outlives them. Throws CommError.
+// NCCL's, of the device that is current; null in a build without CUDA, and on all ranks where two have one
+// device, which NCCL refuses: their numbers go through the host. Collective over `host`, which outlives it.
 std::unique_ptr<DeviceRanks> OpenDeviceRanks(Communicator& host);
+
+// Whether no two ranks have a device of the same name, and each says one. The same on all ranks; collective.
+bool HaveDevicesOfTheirOwn(std::string_view name, Communicator& host);
 
 }  // namespace temper

@@ -149,6 +149,14 @@ void NcclCommunicator::SumIntegers(int64_t* numbers, int64_t count) {
              }).get());
 }
 
+std::string NameOfDevice() {
+  int device = 0;
+  cudaDeviceProp properties = {};
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
+    return "";
+  return {properties.uuid.bytes, sizeof properties.uuid.bytes};
+}
+
 }  // namespace temper
 
 #endif  // TEMPER_GPU

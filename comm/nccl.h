@@ -70,6 +70,9 @@ class NcclCommunicator final : public Communicator, public DeviceRanks {
   ncclComm_t comm_ ABSL_GUARDED_BY(mutex_) = nullptr;  // null: given up
 };
 
+// Of the device that is current, and of no other in the world; "": CUDA does not say it.
+std::string NameOfDevice();
+
 }  // namespace temper
 
 #endif  // TEMPER_GPU

@@ -95,6 +95,15 @@ TEST(Threads, NobodyLeavesABarrierThatSomebodyHasNotReached) {
   }
 }
 
+TEST(Threads, RanksHaveDevicesOfTheirOwnWhereNoTwoAreOne) {
+  ThreadWorld(3).Run([](Communicator& comm) {
+    const std::string own(1, static_cast<char>(comm.rank()));
+    EXPECT_TRUE(HaveDevicesOfTheirOwn(own, comm));
+    EXPECT_FALSE(HaveDevicesOfTheirOwn(comm.rank() == 1 ? std::string(1, 2) : own, comm));
+    EXPECT_FALSE(HaveDevicesOfTheirOwn(comm.rank() == 1 ? "" : own, comm));
+  });
+}
+
 TEST(Threads, ALostRankIsNamedAndItsOwnErrorComesOut) {
   std::vector<std::string> seen(3);
   const std::string error = Thrown<std::runtime_error>([&] {
