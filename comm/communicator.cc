@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -291,11 +292,26 @@ void Communicator::Wait::Look(int peer) {
   comm_.announced_.clear();  // others know this rank as one that waits
 }
 
+void Communicator::WaitForDevices(int64_t bytes, absl::FunctionRef<bool()> is_over) {
+  constexpr int64_t kBetweenLooks = 64;  // polls
+  ++collectives_;
+  const int next = size() > 1 ? (rank() + 1) % size() : -1;
+  const Message message{.in_bytes = static_cast<size_t>(bytes), .from = next, .tag = kDevices};
+  const TraceSpan span("comm", OperationOf(message), {"bytes", bytes}, {"peer", next});
+  const Pulse::Call call(pulse_, OperationOf(message), part_, collectives_, bytes);
+  Wait wait(this, message);
+  for (int64_t polls = 1; !is_over(); ++polls) {
+    if (next >= 0 && polls % kBetweenLooks == 0) wait.Look(next);
+    std::this_thread::yield();
+  }
+}
+
 void Communicator::ThrowIfLeft(const Message& message) {
   HearNotes();
   if (left_.empty()) return;
-  for (int peer : {message.from, message.to}) {
-    if (peer < 0 || !left_[peer].left || absl::Now() - left_[peer].when < kLastMessages) continue;
+  for (int peer = 0; peer < size(); ++peer) {
+    const bool waited_for = peer == message.from || peer == message.to || message.tag == kDevices;
+    if (!waited_for || !left_[peer].left || absl::Now() - left_[peer].when < kLastMessages) continue;
     throw PeerLeft(absl::StrCat(Describe(message), ": rank ", peer, " has ended"), left_[peer].words);
   }
 }
@@ -338,6 +354,7 @@ const char* Communicator::OperationOf(const Message& m) {
   if (m.tag == kBroadcast) return "Broadcast";
   if (m.tag == kGather) return "Gather";
   if (m.tag == kSum) return "Sum";
+  if (m.tag == kDevices) return "Devices";
   return m.to < 0 ? "Receive" : m.from < 0 ? "Send" : "SendReceive";
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "comm/device_ranks.h"
 
@@ -117,6 +118,12 @@ class Communicator {
   // come in one order. Not for device memory. `part`: what they are called, a literal.
   std::unique_ptr<Communicator> Split(int color, const char* part = "part");
 
+  // A collective of the ranks' devices, which moves nothing here: waits until `is_over`, which is asked again
+  // and again, says so. Meanwhile it is a call as any other, which waits for the next rank: it is noted,
+  // others hear that this rank waits, and it throws where a rank has left or that one is lost. `bytes` are a
+  // rank's.
+  void WaitForDevices(int64_t bytes, absl::FunctionRef<bool()> is_over);
+
   // The same ranks with their devices' memory; null: what lies there goes through the host.
   DeviceRanks* device() const { return device_.get(); }
   void set_device(std::unique_ptr<DeviceRanks> device) { device_ = std::move(device); }
@@ -183,7 +190,7 @@ class Communicator {
 
  private:
   friend class SubCommunicator;
-  enum Tag { kBarrier = kUserTags, kBroadcast, kGather, kSum };
+  enum Tag { kBarrier = kUserTags, kBroadcast, kGather, kSum, kDevices };
   struct LastWords {
     bool left = false;
     std::string words;

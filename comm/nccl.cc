@@ -29,7 +29,7 @@ NcclCommunicator::NcclCommunicator(Communicator& host) : host_(host) {
     code = ncclCommInitRankConfig(&comm_, size(), id, rank(), &config);
   }
   if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
-  Wait(operation);
+  WaitAsHost(0, [&] { return HasTaken(operation); });
   cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
   if (error == cudaSuccess) error = cudaEventCreateWithFlags(&before_, cudaEventDisableTiming);
   if (error != cudaSuccess) Fail(operation, cudaGetErrorString(error));
@@ -89,7 +89,7 @@ struct NcclCommunicator::Started : Moving {
   cudaEvent_t over = nullptr;  // on the stream, behind the calls
 };
 
-std::unique_ptr<NcclCommunicator::Started> NcclCommunicator::StartGroup(
+std::unique_ptr<NcclCommunicator::Started> NcclCommunicator::GiveGroup(
     const std::string& operation, absl::FunctionRef<ncclResult_t(ncclComm_t)> calls) {
   auto started = std::make_unique<Started>();
   started->operation = operation;
@@ -106,25 +106,41 @@ std::unique_ptr<NcclCommunicator::Started> NcclCommunicator::StartGroup(
     return result == ncclSuccess || result == ncclInProgress ? ended : result;
   });
   if (code != ncclSuccess && code != ncclInProgress) Fail(operation, ncclGetErrorString(code));
-  Wait(operation);
-  cuda(cudaEventCreateWithFlags(&started->over, cudaEventDisableTiming));
-  cuda(cudaEventRecord(started->over, stream_));
   return started;
 }
 
+void NcclCommunicator::Mark(Started* started) {
+  cudaError_t error = cudaEventCreateWithFlags(&started->over, cudaEventDisableTiming);
+  if (error == cudaSuccess) error = cudaEventRecord(started->over, stream_);
+  if (error != cudaSuccess) Fail(started->operation, cudaGetErrorString(error));
+}
+
+void NcclCommunicator::WaitAsHost(int64_t bytes, absl::FunctionRef<bool()> is_over) {
+  try {
+    host_.WaitForDevices(bytes, is_over);
+  } catch (...) {
+    GiveUp();  // or whoever frees memory waits for what is still on its way
+    throw;
+  }
+}
+
 std::unique_ptr<Communicator::Moving> NcclCommunicator::StartMove(const Message& message) {
-  return StartGroup(Describe(message), [&](ncclComm_t comm) {
+  std::unique_ptr<Started> started = GiveGroup(Describe(message), [&](ncclComm_t comm) {
     ncclResult_t code = ncclSuccess;
     if (message.to >= 0) code = ncclSend(message.out, message.out_bytes, ncclChar, message.to, comm, stream_);
     if (message.from >= 0 && (code == ncclSuccess || code == ncclInProgress))
       code = ncclRecv(message.in, message.in_bytes, ncclChar, message.from, comm, stream_);
     return code;
   });
+  Wait(started->operation);
+  Mark(started.get());
+  return started;
 }
 
 bool NcclCommunicator::MoveIsOver(Moving* moving) {
-  const auto& started = static_cast<const Started&>(*moving);
-  HasTaken(started.operation);
+  auto& started = static_cast<Started&>(*moving);
+  if (!HasTaken(started.operation)) return false;
+  if (started.over == nullptr) Mark(&started);
   const cudaError_t done = cudaEventQuery(started.over);
   if (done != cudaSuccess && done != cudaErrorNotReady) Fail(started.operation, cudaGetErrorString(done));
   return done == cudaSuccess;
@@ -144,9 +160,10 @@ void NcclCommunicator::FinishMove(Moving* moving) {
 void NcclCommunicator::SumIntegers(int64_t* numbers, int64_t count) {
   const std::string operation =
       absl::StrCat("rank ", rank(), " of ", size(), " (nccl): a sum of ", count, " integers");
-  FinishMove(StartGroup(operation, [&](ncclComm_t comm) {
-               return ncclAllReduce(numbers, numbers, count, ncclInt64, ncclSum, comm, stream_);
-             }).get());
+  const std::unique_ptr<Started> started = GiveGroup(operation, [&](ncclComm_t comm) {
+    return ncclAllReduce(numbers, numbers, count, ncclInt64, ncclSum, comm, stream_);
+  });
+  WaitAsHost(8 * count, [&] { return MoveIsOver(started.get()); });
 }
 
 std::string NameOfDevice() {

@@ -18,13 +18,14 @@
 namespace temper {
 
 // The same ranks as `host`, moving device memory with ncclSend and ncclRecv, and adding integers there; no
-// sum of floats. Pointers are of the device that is current when the object is made; calls run on its own
-// stream, which first waits for the work that the device's default stream was given, and return when the
-// bytes are there; what was only started goes on there beside the device's later work, one message behind
-// another. To start one waits until NCCL has taken it: the first time that two ranks speak, until both do.
-// NCCL has no tags and no lengths on the wire: both ends call in the same order. No call waits inside NCCL or
-// CUDA for a peer: it polls, up to the deadline of `host`, and GiveUp ends the work of a lost peer's partners
-// on the device.
+// sum of floats. Pointers are of the device that is current when the object is made, which no other rank
+// has; calls run on its own stream, which first waits for the work that the device's default stream was
+// given, and return when the bytes are there; what was only started goes on there beside the device's later
+// work, one message behind another. To start one waits until NCCL has taken it: the first time that two ranks
+// speak, until both do. NCCL has no tags and no lengths on the wire: both ends call in the same order. No
+// call waits inside NCCL or CUDA for a peer: it polls, and GiveUp ends the work of a lost peer's partners on
+// the device. The constructor and SumIntegers wait as calls of `host` do (Communicator::WaitForDevices),
+// messages up to its deadline.
 class NcclCommunicator final : public Communicator, public DeviceRanks {
  public:
   // Collective over `host`, which carries NCCL's id. Throws CommError.
@@ -52,9 +53,13 @@ class NcclCommunicator final : public Communicator, public DeviceRanks {
 
  private:
   struct Started;
-  // Gives NCCL a group of calls behind all that the device has to do.
-  std::unique_ptr<Started> StartGroup(const std::string& operation,
-                                      absl::FunctionRef<ncclResult_t(ncclComm_t comm)> calls);
+  // Gives NCCL a group of calls behind all that the device has to do; does not wait until it has taken them.
+  std::unique_ptr<Started> GiveGroup(const std::string& operation,
+                                     absl::FunctionRef<ncclResult_t(ncclComm_t comm)> calls);
+  // Behind what NCCL has taken, so that its end is seen.
+  void Mark(Started* started);
+  // As a call of the host's, of so many bytes; gives up where that throws.
+  void WaitAsHost(int64_t bytes, absl::FunctionRef<bool()> is_over);
   // What `ask` says while nobody gives the communicator up; throws where that was done.
   ncclResult_t Asked(const std::string& operation, absl::FunctionRef<ncclResult_t(ncclComm_t comm)> ask);
   // Throws if NCCL says that something is wrong; whether it has taken all work.

@@ -352,6 +352,12 @@ inline void LeaveBody(Communicator& comm) {
       if (me == 0) comm.Receive(&got, sizeof got, first);
       if (me == 0) EXPECT_EQ(got, 42) << "what was sent before is not lost";
       if (me % 2 == 0) comm.Receive(&got, sizeof got, first, 3);
+      // Whichever rank has left: it is not the next one of all that wait for their devices.
+      const auto never = [] {
+        absl::SleepFor(absl::Milliseconds(1));
+        return false;
+      };
+      if (me == 1) comm.WaitForDevices(8, never);
       comm.SendReceive({&sent, sizeof sent, first, &got, sizeof got, first, 4});
       ADD_FAILURE() << "rank " << me << " went on";
     } catch (const PeerLeft& left) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "comm/pulse.h"
 #include "core/check.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -93,6 +94,31 @@ TEST(Threads, NobodyLeavesABarrierThatSomebodyHasNotReached) {
       });
     }
   }
+}
+
+TEST(Threads, RanksWhoseDevicesAreAtWorkWaitForTheNextOneUntilTheyAreDone) {
+  ThreadWorld(3).Run([](Communicator& comm) {
+    Pulse pulse;
+    comm.set_pulse(&pulse);
+    int asked = 0;
+    RankState seen;
+    comm.WaitForDevices(24, [&] {
+      seen = pulse.Read();
+      return ++asked > 100;
+    });
+    EXPECT_EQ(asked, 101);
+    EXPECT_EQ(seen.waits_for, (comm.rank() + 1) % 3);
+    EXPECT_EQ(seen.operation, "Devices");
+    EXPECT_EQ(seen.bytes, 24);
+    EXPECT_EQ(seen.number, 1);
+    EXPECT_EQ(pulse.Read().operation, "");
+    EXPECT_EQ(pulse.Read().waits_for, -1);
+    const auto given_up = []() -> bool { throw CommError("given up"); };
+    EXPECT_EQ(Thrown<CommError>([&] { comm.WaitForDevices(24, given_up); }), "given up");
+    EXPECT_EQ(pulse.Read().operation, "");
+    comm.set_pulse(nullptr);
+    comm.Barrier();  // calls go on
+  });
 }
 
 TEST(Threads, RanksHaveDevicesOfTheirOwnWhereNoTwoAreOne) {
