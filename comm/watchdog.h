@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -48,6 +49,10 @@ class Watchdog {
   void BetweenSteps();
   absl::Duration deadline() const;
 
+  // Whether it has found something, and so ends the process. An error that comes up from then on may be of
+  // what was given up for that.
+  bool ended() const { return ended_; }
+
   // What was noticed of slow ranks since the last call, a line each, for the journal.
   struct Slow {
     int rank = 0;
@@ -78,7 +83,7 @@ class Watchdog {
   std::vector<absl::Duration> silent_;  // by rank: for how long it was not, while this one stands still
   std::vector<bool> holds_;             // by rank: whether it was seen to hold its file
   std::vector<bool> let_go_;            // by rank: whether the last look saw that it does no longer
-  bool ended_ = false;                  // of the thread, which found something
+  std::atomic<bool> ended_ = false;     // of the thread, which found something
   std::vector<bool> warned_;            // of slowness, by rank
   int64_t warned_at_ = -1;              // signs of the rank that was warned of
   mutable absl::Mutex mutex_;

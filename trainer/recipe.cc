@@ -521,8 +521,10 @@ absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_direct
   if (recipe.shared) ShareNewFiles();
   TEMPER_RETURN_IF_ERROR(AllRanksOk(LockRun(recipe, run_directory, mesh, &own), world));
   const Watched watched{progress, alive};
+  // What the watchdog ends goes on: an error of a call that it gave up is not the run's end.
   const auto end = [&](const absl::Status& status) {
-    if (own.journal != nullptr) own.journal->End(status, /*asked=*/IsStop(status));
+    const bool goes_on = watchdog != nullptr && watchdog->ended();
+    if (own.journal != nullptr && !goes_on) own.journal->End(status, /*asked=*/IsStop(status));
   };
   absl::StatusOr<RunFiles> files = Claim(recipe, run_directory, mesh, backend->exact(), watched);
   if (!files.ok()) {

@@ -44,7 +44,9 @@ class Watched {
   bool Ends(int rank, absl::Duration within) {
     const absl::Time until = absl::Now() + within;
     while (!ended[rank] && absl::Now() < until) absl::SleepFor(absl::Milliseconds(5));
-    return ended[rank];
+    if (!ended[rank]) return false;
+    EXPECT_TRUE(dogs[static_cast<size_t>(rank)]->ended());
+    return true;
   }
 
   std::vector<Pulse> pulses;
