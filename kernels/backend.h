@@ -34,6 +34,9 @@ class Recording {
   // Where the device is a simulation, built by g++: makes the calls once more, none of which is done, and
   // throws if one is given anything else by value than then. Else it does nothing.
   virtual void Compare(absl::FunctionRef<void()> calls) = 0;
+  // Whether other calls have needed more of the memory that all share since: it keeps what is left for nobody
+  // else then, and is better dropped.
+  virtual bool IsOutgrown() const = 0;
 };
 
 class Backend {

@@ -20,6 +20,8 @@ class Scratch {
   T* Reserve(int64_t count) {
     return static_cast<T*>(ReserveBytes(count * static_cast<int64_t>(sizeof(T))));
   }
+  // All of it, for who goes on with it after it has grown.
+  const std::shared_ptr<void>& memory() const { return memory_; }
 
  private:
   void* ReserveBytes(int64_t bytes);
@@ -152,8 +154,6 @@ class LaunchingBackend final : public Backend {
   Stream stream_;
   Staging staging_;
   RecordedCalls* recording_ = nullptr;  // of the calls that are made now; null: they are done
-  std::shared_ptr<void> shared_;        // memory of recordings, each of which keeps what it was made with
-  int64_t shared_bytes_ = 0;
   Scratch words_, work_, inputs_, outputs_, logits_, results_;
 };
 

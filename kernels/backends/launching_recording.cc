@@ -139,15 +139,16 @@ const AttentionSequence* RecordedCalls::Sequences(absl::Span<const AttentionSequ
 float* RecordedCalls::Floats(int64_t count) {
   std::shared_ptr<void>& memory = floats_[count];
   if (memory == nullptr) {
-    // Recordings are done one after another, and so share it.
-    const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
-    if (bytes > backend_.shared_bytes_) {
-      backend_.shared_ = AllocateMemory(bytes);
-      backend_.shared_bytes_ = bytes;
-    }
-    memory = backend_.shared_;
+    // What is done one after another shares it.
+    backend_.work_.Reserve<float>(count);
+    memory = backend_.work_.memory();
   }
   return static_cast<float*>(memory.get());
+}
+
+bool RecordedCalls::IsOutgrown() const {
+  return std::ranges::any_of(floats_,
+                             [&](const auto& each) { return each.second != backend_.work_.memory(); });
 }
 
 std::unique_ptr<Recording> LaunchingBackend::Record(absl::FunctionRef<void()> calls) {

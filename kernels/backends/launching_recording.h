@@ -67,12 +67,14 @@ class RecordedCalls final : public Recording {
 
   void Replay() override;
   void Compare(absl::FunctionRef<void()> calls) override;
+  bool IsOutgrown() const override;
 
   // Where the sequences lie with the tables of the layer so far behind. The stream is what records.
   const AttentionSequence* Sequences(absl::Span<const AttentionSequence> sequences, int64_t layer_offset,
                                      Stream& stream);
 
-  // Of the device's memory, for the calls that are recorded: the same for as many, and for other recordings.
+  // Of the device's memory, for the calls that are recorded: the same for as many, for other recordings, and
+  // for calls that are not recorded.
   float* Floats(int64_t count);
 
   Upload upload;

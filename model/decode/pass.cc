@@ -2,14 +2,17 @@
 #include "model/decode/pass.h"
 
 #include <algorithm>
+#include <limits>
+#include <utility>
 
 #include "core/check.h"
 
 namespace temper {
 namespace {
 
-constexpr int kTag = 3;            // of activations between the ranks of a pipeline
-constexpr size_t kMostSteps = 64;  // of sizes that are recorded
+constexpr int kTag = 3;                // of activations between the ranks of a pipeline
+constexpr size_t kMostSteps = 64;      // of sizes that are recorded
+constexpr int64_t kMostOfExpert = 16;  // rows that products of few rows are for (kernels/cuda/products.h)
 constexpr int64_t kSplit = kernels::kAttentionSplit;
 
 int64_t CeilOf(int64_t n, int64_t each) { return (n + each - 1) / each; }
@@ -37,11 +40,13 @@ int64_t SplitsFor(const TokenBatch& batch) {
 DecodePass::DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend()) {
   const ModelConfig& config = stack->config();
   for (int64_t layer = 0; layer < config.num_layers; ++layer) has_experts_ |= config.is_moe_layer(layer);
+  most_rows_ = has_experts_ ? kMostOfExpert * config.routed_experts / config.experts_per_token
+                            : std::numeric_limits<int64_t>::max();
   // Rows of bf16 are read in words of 16 bytes, from the beginning of each chunk of a sum on.
   constexpr int64_t kWords = 8 * kernels::kChunks;
   const bool whole = config.hidden_size % kWords == 0 && config.moe_intermediate_size % kWords == 0;
   for (const Parameter& parameter : stack->weights().computed().list())
-    if (parameter.expert >= 0 && parameter.value.element_size() == 2) counts_experts_there_ &= whole;
+    if (parameter.expert >= 0 && parameter.value.element_size() == 2 && !whole) most_rows_ = 0;
 }
 
 Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
@@ -129,22 +134,34 @@ Matrix DecodePass::Run(const Rows& rows, BatchView view, const KvCache& cache, b
 bool DecodePass::IsStep(const TokenBatch& batch, absl::Span<const int32_t> logit_rows) const {
   if (!stack_.backend().records() || stack_.weights().shared_out() || stack_.pipeline().size() > 1)
     return false;
-  if (!counts_experts_there_) return false;
   const size_t rows = batch.tokens.size();
-  if (rows == 0 || batch.sequences.size() != rows || logit_rows.size() != rows) return false;
+  if (rows == 0 || static_cast<int64_t>(rows) > most_rows_ || batch.sequences.size() != rows ||
+      logit_rows.size() != rows)
+    return false;
   for (size_t i = 0; i < rows; ++i) {
     if (batch.sequences[i].rows != 1 || logit_rows[i] != static_cast<int32_t>(i)) return false;
   }
   return true;
 }
 
+DecodePass::Step& DecodePass::StepOf(const StepSize& size) {
+  if (steps_.size() >= kMostSteps && steps_.count(size) == 0)
+    steps_.erase(std::ranges::min_element(steps_, {}, [](const auto& each) { return each.second.last; }));
+  return steps_[size];
+}
+
+void DecodePass::DropOutgrown() {
+  for (auto& [size, step] : steps_)
+    if (step.recording != nullptr && step.recording->IsOutgrown()) step.recording = nullptr;
+}
+
 Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
                                absl::Span<const int32_t> logit_rows) {
   const auto live = static_cast<int64_t>(batch.tokens.size());
   // A row to spare would have experts too.
-  const StepSize size{has_experts_ ? live : RowsFor(live), SplitsFor(batch)};
-  if (steps_.size() >= kMostSteps && steps_.count(size) == 0) steps_.clear();
-  Step& step = steps_[size];
+  const StepSize size{has_experts_ ? live : RowsFor(live), SplitsFor(batch), cache.Block(0, 0)};
+  Step& step = StepOf(size);
+  const bool seen = std::exchange(step.last, ++made_) > 0;
   const auto place = [&] { Place(batch, cache, logit_rows, &step.rows, size.rows - live); };
   place();
   for (int32_t token : batch.tokens)
@@ -152,17 +169,15 @@ Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
   const BatchView view = stack_.View(step.rows.positions, step.rows.sequences);
   // Where the kernels are not recorded yet they may still have to be brought to the device: not for a
   // recording.
-  if (!step.seen) {
-    step.seen = true;
-    return Run(step.rows, view, cache, /*is_step=*/true).Rows(0, live);
-  }
+  if (!seen) return Run(step.rows, view, cache, /*is_step=*/true).Rows(0, live);
   // Launches are as large as the longest sequences that the step serves for need them.
   const auto calls = [&] {
     for (int64_t i = 0; i < size.rows; ++i) step.rows.sequences[i] = {i, 1, size.splits * kSplit - 1};
     step.logits = Run(step.rows, view, cache, /*is_step=*/true);
     place();
   };
-  const Places places{cache.Block(0, 0), view.cosines, cache.layer_bytes()};
+  DropOutgrown();
+  const Places places{view.cosines, view.sines, cache.layer_bytes()};
   if (step.recording == nullptr || step.places != places) {
     step.recording = nullptr;
     step.recording = stack_.backend().Record(calls);

@@ -35,7 +35,9 @@ struct TokenBatch {
 // and reaches to the next power of two of 1,024 positions; no bit depends on that, for rows do not meet. It
 // is recorded anew where the cache or the rotation's tables are not where they were; weights never move. How
 // many rows an expert has stays on the device, so that no layer waits for the host; a step with experts has
-// no rows to spare. Steps of ranks that share layers or weights go call by call.
+// no rows to spare, and one of so many rows that an expert has more than 16 of them goes call by call: larger
+// products read the weights less often. Call by call go also steps of ranks that share layers or weights, and
+// passes with drafts, of which a sequence has several rows (rollout's draft_tokens).
 class DecodePass {
  public:
   // The stack outlives the pass.
@@ -61,16 +63,17 @@ class DecodePass {
   // What the calls of a decode step depend on, and where what they use lies.
   struct StepSize {
     int64_t rows = 0, splits = 0;
+    const void* cache = nullptr;  // of several engines each has its own
     friend auto operator<=>(const StepSize&, const StepSize&) = default;
   };
   struct Places {
-    const void *cache = nullptr, *cosines = nullptr;
+    const void *cosines = nullptr, *sines = nullptr;
     int64_t layer_bytes = 0;
     friend bool operator==(const Places&, const Places&) = default;
   };
   struct Step {
     Rows rows;
-    bool seen = false;
+    int64_t last = 0;  // which step it was made for last; 0: none
     Places places;
     std::unique_ptr<kernels::Recording> recording;
     Matrix logits;
@@ -82,14 +85,18 @@ class DecodePass {
   Matrix Run(const Rows& rows, BatchView view, const KvCache& cache, bool is_step = false);
   bool IsStep(const TokenBatch& batch, absl::Span<const int32_t> logit_rows) const;
   Matrix ForwardStep(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
+  // The step of this size. A new one takes the place of the one that was not made for longest.
+  Step& StepOf(const StepSize& size);
+  // Those whose memory others have outgrown.
+  void DropOutgrown();
 
   Stack& stack_;
   Workspace space_;
   bool has_experts_ = false;
-  bool counts_experts_there_ = true;  // the backend can, without the host
+  int64_t most_rows_ = 0;  // of a step that is recorded
   Rows rows_;
   std::map<StepSize, Step> steps_;
-  int64_t replayed_ = 0;
+  int64_t made_ = 0, replayed_ = 0;  // steps
 };
 
 }  // namespace temper

@@ -182,6 +182,13 @@ TEST_F(Recordings, OfAttentionServeForSequencesOfAnyShorterLength) {
     EXPECT_EQ(std::memcmp(got.data(), expected.data(), numbers * 4), 0) << positions[0];
     EXPECT_EQ(recorded.cache.host(), fresh.cache.host());
   }
+  // Calls share one memory, whether they are recorded or not.
+  EXPECT_FALSE(recording->IsOutgrown());
+  EXPECT_FALSE(device->Record(longest)->IsOutgrown());
+  std::vector<int64_t> quanta(200);
+  device->AddQuanta({{50, 1}, 200, recorded.cache.data()}, 0, absl::MakeSpan(quanta));
+  EXPECT_TRUE(recording->IsOutgrown());
+  EXPECT_FALSE(device->Record(longest)->IsOutgrown());
   recorded.Place({4095, 4095, 4200});
   EXPECT_THROW(recording->Replay(), InternalError);
 }

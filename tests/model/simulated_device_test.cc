@@ -134,6 +134,29 @@ TEST_P(RecordedSteps, HaveTheCpusLogits) {
   EXPECT_EQ(device.model.decode_pass().replayed(), 4);
 }
 
+// Engines that take turns, as the one of a rollout and the one that measures.
+TEST_P(RecordedSteps, AreKeptForEachOfSeveralCaches) {
+  Policy cpu(GetParam());
+  SimulatedPolicy device(GetParam());
+  const auto decode = [](CausalLm& model) {
+    const std::vector<std::vector<int32_t>> pages = {{1}, {0}};
+    const KvCache caches[] = {{model.config(), 2, model.backend()}, {model.config(), 2, model.backend()}};
+    std::vector<float> all;
+    for (int64_t position = 0; position < 3; ++position) {
+      for (const KvCache& cache : caches) {
+        const auto token = static_cast<int32_t>(3 * position + (&cache - caches));
+        const TokenBatch batch{{token, token + 9}, {{1, position, pages[0]}, {1, position, pages[1]}}};
+        const Matrix logits = model.Forward(batch, cache, {0, 1});
+        all.resize(all.size() + 2 * kVocabulary);
+        model.backend().CopyToHost(logits, all.data() + all.size() - 2 * kVocabulary);
+      }
+    }
+    return all;
+  };
+  EXPECT_EQ(Unequal(decode(device.model), decode(cpu.model)), 0);
+  EXPECT_EQ(device.model.decode_pass().replayed(), 4);
+}
+
 TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {
   SimulatedPolicy device(With(OddQwen2(), "temper_cache", "bf16"));
   for (const Parameter& parameter : device.model.parameters().list()) EXPECT_FALSE(parameter.value.is_cpu());

@@ -196,7 +196,7 @@ TEST(SimulatedProducts, OfExpertsWhoseRowsTheDeviceAloneKnowsAreTheCpus) {
                           .c = expected.matrix().Rows(offsets[e], counts[e]),
                           .k_chunks = chunks}});
         }
-        const Routing routing{.device_offsets = offsets.data()};
+        const Routing routing{.offsets = {}, .device_offsets = offsets.data()};
         UnderTwoStreams(
             [&](sim::Stream& stream) {
               y.data.assign(y.data.size(), 7);
