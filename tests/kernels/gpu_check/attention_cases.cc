@@ -49,6 +49,34 @@ void Forward(Held& held, const AttentionShape& shape, const std::vector<Part>& p
   held.Wrote(lse, rows * shape.q_heads);
 }
 
+// Two decode in the second layer of a cache, one of them beyond a split; recorded, where calls are.
+void OfALayer(Held& held) {
+  const AttentionShape shape{.q_heads = 2, .kv_heads = 1, .qk_dim = 4, .v_dim = 4, .scale = 0.5f};
+  const int64_t positions[] = {1030, 5}, floats = BlockBytes(shape) / 4, pages = 18;
+  const Matrix cache = held.Numbers(2 * pages, floats, {1});
+  std::vector<std::vector<void*>> tables;
+  std::vector<AttentionSequence> sequences;
+  int64_t page = pages;
+  for (const int64_t position : positions) {
+    std::vector<void*>& table = tables.emplace_back();
+    for (int64_t b = 0; b <= position / kAttentionBlock; ++b) table.push_back(cache.Row(--page));
+    sequences.push_back({static_cast<int64_t>(sequences.size()), 1, position, table.data()});
+  }
+  const Matrix k = held.Numbers(2, 4, {2}), v = held.Numbers(2, 4, {3}), q = held.Numbers(2, 8, {4}),
+               out = held.Numbers(2, 8, {5});
+  const auto calls = [&] {
+    held.backend.WriteBlocks({shape, sequences, k, v, pages * floats * 4});
+    held.backend.Attention({shape, sequences, q, out, nullptr, pages * floats * 4});
+  };
+  if (!held.backend.records()) {
+    calls();
+  } else {
+    held.backend.Record(calls)->Replay();
+  }
+  held.Wrote(cache);
+  held.Wrote(out);
+}
+
 // Numbers of all that the gradients read; they need not be of one forward pass.
 AttentionBackwardTask Numbers(Held& held, const AttentionShape& shape, int64_t rows) {
   const auto numbers = [&](int heads, int dim, uint32_t seed) {
@@ -156,6 +184,7 @@ void AddAttentionCases(std::vector<Case>* all) {
   backward(
       {.q_heads = 4, .kv_heads = 1, .qk_dim = 4, .v_dim = 4, .scale = 0.5f, .all_heads = 16, .first_head = 8},
       {35});
+  all->push_back({"attention of a layer", "2 that decode", OfALayer});
   all->push_back({"key sums", "3 spans", Spans});
 }
 

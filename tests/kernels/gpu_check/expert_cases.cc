@@ -68,9 +68,48 @@ void Experts(Held& held, const Setting& setting) {
   held.Wrote(dweights, slots);
 }
 
+// Products of experts whose rows the device alone knows; where calls are not recorded the host knows them.
+void RowsOfExperts(Held& held, int64_t k, Type type) {
+  constexpr int64_t kCounts[] = {0, 3, 8, 0, 9, 1}, kOutputs = 17;
+  std::vector<int64_t> offsets = {0};
+  std::vector<Matrix> weights;
+  std::vector<const void*> places;
+  for (const int64_t count : kCounts) {
+    offsets.push_back(offsets.back() + count);
+    weights.push_back(held.Numbers(kOutputs, k, {static_cast<uint32_t>(offsets.size()), 0, 1, type}));
+    places.push_back(weights.back().data);
+  }
+  const Matrix x = held.Numbers(offsets.back(), k, {1});
+  Routing routing{.offsets = {}, .device_offsets = held.Place(offsets)};
+  for (const int chunks : {1, kChunks}) {
+    const Matrix y = held.Numbers(offsets.back(), kOutputs, {2, 3});
+    for (size_t e = 0; !held.backend.records() && e < weights.size(); ++e) {
+      held.backend.Products({{.a = x.Rows(offsets[e], kCounts[e]),
+                              .b = weights[e],
+                              .c = y.Rows(offsets[e], kCounts[e]),
+                              .k_chunks = chunks}});
+    }
+    if (held.backend.records()) {
+      held.backend.ExpertProducts({.routing = &routing,
+                                   .experts = static_cast<int>(weights.size()),
+                                   .weights = places.data(),
+                                   .like = weights[0],
+                                   .x = x,
+                                   .y = y,
+                                   .k_chunks = chunks});
+    }
+    held.Wrote(y);
+  }
+}
+
 }  // namespace
 
 void AddExpertCases(std::vector<Case>* all) {
+  for (const auto& [k, type] :
+       {std::pair{int64_t{41}, Type::kF32}, {int64_t{64}, Type::kF32}, {int64_t{256}, Type::kBf16}}) {
+    all->push_back({"rows of experts", absl::StrCat(k, type == Type::kBf16 ? ", bf16" : ""),
+                    [k = k, type = type](Held& held) { RowsOfExperts(held, k, type); }});
+  }
   for (const Setting& setting : kSettings) {
     const RouteShape& s = setting.shape;
     all->push_back(

@@ -31,6 +31,15 @@ void Leaves(Held& held, const Run& run, int leaves) {
   held.Wrote(sum.first, run.count);
 }
 
+// As ranks do whose devices add up integers, of one that is alone.
+void Across(Held& held, const Run& run) {
+  float* const leaf = held.Vector(run.count + run.first) + run.first;
+  const LeafSum sum{{50, 1}, run.count, leaf};
+  held.OnHost(held.backend.host_memory() ? held.backend.RoundGradient(sum)
+                                         : held.backend.RoundGradientAcross(sum, [](int64_t*, int64_t) {}));
+  held.Wrote(leaf, run.count);
+}
+
 void Step(Held& held, const Run& run) {
   float* numbers[4];
   for (uint32_t i = 0; i < 4; ++i) {
@@ -66,6 +75,7 @@ void AddOptimizerCases(std::vector<Case>* all) {
     for (const int leaves : {1, 2, 3})
       all->push_back({"sum of gradients", absl::StrCat(leaves, " of ", TextOf(run)),
                       [run, leaves](Held& held) { Leaves(held, run, leaves); }});
+    all->push_back({"sum across devices", TextOf(run), [run](Held& held) { Across(held, run); }});
     all->push_back({"adamw", TextOf(run), [run](Held& held) { Step(held, run); }});
     all->push_back({"figures", TextOf(run), [run](Held& held) { Figures(held, run); }});
   }
