@@ -185,12 +185,15 @@ TEST(NotExact, PlanTellsTheGpusMemoryFromTheHosts) {
   ASSERT_TRUE(cpu.ok()) << cpu.status();
   EXPECT_THAT(*cpu, ::testing::StartsWith("plan: seed 7, 2 ranks\n"));
   EXPECT_THAT(*cpu, ::testing::Not(HasSubstr("host")));
+  EXPECT_THAT(*cpu, ::testing::Not(HasSubstr("scratch")));
   recipe.device = "cuda";
   const auto gpu = PlanText(recipe, 2);
   ASSERT_TRUE(gpu.ok()) << gpu.status();
   EXPECT_THAT(*gpu, ::testing::StartsWith("plan: seed 7, 2 ranks, device cuda\n"));
   EXPECT_THAT(*gpu, ::testing::Not(HasSubstr("packed weights")));
   EXPECT_THAT(*gpu, HasSubstr(" KiB, optimizer "));
+  EXPECT_THAT(*gpu, HasSubstr(", scratch of kernels "));
+  EXPECT_THAT(*gpu, HasSubstr(", scratch of kernels that sample "));
   EXPECT_THAT(*gpu, HasSubstr("\n    and of the host: gradients of all ranks "));
 }
 

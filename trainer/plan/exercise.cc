@@ -143,9 +143,10 @@ class StageExercise {
     }
     // Workspaces take memory in large pieces, of which they use a part.
     int64_t untouched = sampler.decode_pass().allocated_bytes() - sampler.decode_pass().bytes();
-    const int64_t sampling = beside == nullptr
-                                 ? counted.backend().peak_bytes() - untouched
-                                 : counted.backend().bytes() + beside->backend().peak_bytes() - untouched;
+    const int64_t sampling =
+        (beside == nullptr ? counted.backend().peak_bytes()
+                           : counted.backend().bytes() + beside->backend().peak_bytes()) -
+        untouched + (beside == nullptr ? counted : *beside).backend().scratch_bytes();
     peaks_[rank] = sampling;
     if (!trains) return absl::OkStatus();
     const EvenUpdate update(model_, *work_.updates, work_.longest, size_);
@@ -157,8 +158,11 @@ class StageExercise {
     messages.Begin(kUpdate);
     const UpdateMemory memory = update.Run(policy.get(), optimizer.get());
     untouched += memory.workspaces - memory.activations;
-    const int64_t updating = counted.backend().peak_bytes() - untouched;
-    peaks_[rank] = beside == nullptr ? updating : std::max(sampling, updating + beside->backend().bytes());
+    const int64_t updating = counted.backend().peak_bytes() - untouched + counted.backend().scratch_bytes();
+    peaks_[rank] =
+        beside == nullptr
+            ? updating
+            : std::max(sampling, updating + beside->backend().bytes() + beside->backend().scratch_bytes());
     // It lies beside the backend's memory, and where the policy does only on processors.
     if (options_.cluster == nullptr && work_.updates->checkpoint_in_background == InBackground::kYes)
       peaks_[rank] += BytesOfCopy(*policy, static_cast<int>(rank));

@@ -22,9 +22,10 @@ PolicyFootprint FootprintOf(CountedRank& rank, CausalLm& policy);
 // And for updates of it, of which a rank has `size`. `activations` are of full microbatches (or the longest
 // sequence, if that is longer), as many as a pipeline holds at once; `gradients` of all leaves that are there
 // at once, and of their sum; `gathered` of the layer's weights that ranks have brought together; `copied` of
-// a checkpoint that is written in the background, on the rank that writes most of it.
+// a checkpoint that is written in the background, on the rank that writes most of it; `scratch` of what a
+// device keeps for its kernels' calls.
 struct UpdateFootprint : PolicyFootprint {
-  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0, copied = 0;
+  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0, copied = 0, scratch = 0;
 };
 // The least of an update of `size` that takes as much memory: a pipeline is full with it, and sums of leaves
 // take no more from the third one on. `longest`: as below.

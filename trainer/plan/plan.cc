@@ -2,6 +2,7 @@
 #include "trainer/plan/plan.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -117,6 +118,7 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
   pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
+  if (on_gpu) pools.emplace_back("scratch of kernels", footprint.scratch);
   if (work.reference) {
     const int64_t reference = FootprintOf(model, place).weights + footprint.packed + footprint.gathered;
     // One that does not stay has the memory of gradients first, and what more it needs.
@@ -147,13 +149,34 @@ namespace {
 
 constexpr char kEvaluationCache[] = "cache of evaluation";
 constexpr char kSampling[] = "activations of sampling";
+constexpr char kSamplingScratch[] = "scratch of kernels that sample";
 constexpr char kSampler[] = "policy of rollout.mesh";
 
 // What a policy takes that samples: an engine's largest pass, and the weights that ranks bring together for
 // it. All samples but one decode beside as much of prompts as a pass takes.
 struct SamplingFootprint : PolicyFootprint {
-  int64_t activations = 0, gathered = 0;
+  int64_t activations = 0, gathered = 0, scratch = 0;
 };
+
+// Has the policy's backend count what a device keeps for the calls by which up to so many sequences decode at
+// their longest: splits of few sequences go to blocks of their own. Steps are recorded for up to the next
+// power of two of splits (model/decode/pass.h).
+void CountDecoding(CausalLm* policy, const MeshPlace& place, int64_t most, int64_t longest) {
+  int64_t splits = 1;
+  while (splits * kernels::kAttentionSplit < longest) splits *= 2;
+  const int64_t position = splits * kernels::kAttentionSplit - 1;
+  const std::vector<int32_t> pages(position / kernels::kAttentionBlock + 1);
+  const KvCache cache(policy->config(), 1, policy->backend(), place);  // nobody looks into it
+  for (int64_t sequences = 1; sequences <= most; sequences *= 2) {
+    TokenBatch batch;
+    std::vector<int32_t> logit_rows(sequences);
+    std::iota(logit_rows.begin(), logit_rows.end(), 0);
+    batch.tokens.resize(sequences);
+    batch.sequences.assign(sequences, {.rows = 1, .first_position = position, .pages = pages});
+    policy->Forward(batch, cache, logit_rows);
+  }
+}
+
 SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPlace& place,
                                       const SamplingConfig& sampling) {
   CountedRank rank(place);
@@ -173,9 +196,17 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
     logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
   }
   const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
-  policy->Forward(batch, cache, logit_rows);
+  const auto logits = policy->Forward(batch, cache, logit_rows);
   footprint.activations = policy->decode_pass().bytes();
   footprint.gathered = policy->weights().gathered_bytes();
+  if (!place.on_gpu) return footprint;
+  const std::vector<kernels::SampleParameters> parameters(logits.rows);
+  const std::vector<double> uniforms(logits.rows);
+  std::vector<kernels::SampledToken> tokens(logits.rows);
+  rank.backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
+  CountDecoding(policy.get(), place.mesh, options.max_batch,
+                std::min(longest, prompt + sampling.max_new_tokens));
+  footprint.scratch = rank.backend().scratch_bytes();
   return footprint;
 }
 
@@ -188,6 +219,7 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
   pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
   if (footprint.gathered > 0) pools.emplace_back("gathered weights", footprint.gathered);
   pools.emplace_back(kSampling, footprint.activations);
+  if (place.on_gpu) pools.emplace_back(kSamplingScratch, footprint.scratch);
   return pools;
 }
 
@@ -201,7 +233,9 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
   SamplingFootprint passes;  // the policy makes one after another, in the same memory
   const auto pass = [&](const SamplingConfig& sampling) {
     const SamplingFootprint of_it = SamplingFootprintOf(model, samples, sampling);
+    const int64_t scratch = std::max(passes.scratch, of_it.scratch);
     if (of_it.activations > passes.activations) passes = of_it;
+    passes.scratch = scratch;
   };
   const bool measures = stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0;
   if (work.sampling != nullptr) pass(*work.sampling);
@@ -210,6 +244,7 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
   if (places.apart) pools.emplace_back(kSampler, passes.weights + passes.packed + passes.gathered);
   if (work.sampling != nullptr) pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
   pools.emplace_back(kSampling, passes.activations);
+  if (samples.on_gpu) pools.emplace_back(kSamplingScratch, passes.scratch);
   if (measures)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, samples.mesh));
   return pools;
@@ -277,7 +312,7 @@ std::string Remedy(std::string_view pool) {
   const std::string name(pool);
   if (absl::StartsWith(name, "gradients")) return "fewer gradient_leaves for each rank";
   if (name == kCopy) return "checkpoint_in_background: false";
-  if (name == kSampling) return "less sampling.max_batch";
+  if (name == kSampling || name == kSamplingScratch) return "less sampling.max_batch";
   if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";
