@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cuda/row_ops.h"
 
+#include <limits>
+
 #include "core/check.h"
 #include "kernels/cuda/arithmetic.h"
 #include "kernels/cuda/elements.h"
@@ -135,11 +137,16 @@ bool WideHeads(const Heads& heads) {
 constexpr int64_t kLine = 16384;
 
 Matrix Lines(const Matrix& m, int64_t first, int64_t count, int64_t each) {
-  return F32(m.f32() + first, count, each);
+  const Matrix all{m.data, m.type, 1, m.rows * m.cols, m.rows * m.cols};
+  return {all.Columns(first, each).data, m.type, count, each, each};
 }
+// Calls launch(from, to) of rows that have no more columns than an int tells.
 template <typename LaunchRows>
 void InLines(const Matrix& from, const Matrix& to, const LaunchRows& launch) {
-  if (from.stride != from.cols || to.stride != to.cols) return launch(from, to);
+  if (from.stride != from.cols || to.stride != to.cols) {
+    TEMPER_CHECK(from.cols <= std::numeric_limits<int>::max(), from.cols, " columns of rows that lie apart");
+    return launch(from, to);
+  }
   const int64_t all = from.rows * from.cols, lines = all / kLine, rest = all % kLine;
   launch(Lines(from, 0, lines, kLine), Lines(to, 0, lines, kLine));
   if (rest > 0) launch(Lines(from, lines * kLine, 1, rest), Lines(to, lines * kLine, 1, rest));
@@ -407,25 +414,32 @@ void SwiGluBackward(const SwiGluBackwardTask& task, Stream& stream) {
 }
 
 void Add(const Matrix& from, const Matrix& to, Stream& stream) {
-  LaunchElements<AddOp>(
-      stream,
-      {.rows = from.rows, .cols = static_cast<int>(from.cols), .from = ReadRows(from), .to = WriteRows(to)},
-      AllWide({from, to}));
+  InLines(from, to, [&](const Matrix& some, const Matrix& target) {
+    LaunchElements<AddOp>(stream,
+                          {.rows = some.rows,
+                           .cols = static_cast<int>(some.cols),
+                           .from = ReadRows(some),
+                           .to = WriteRows(target)},
+                          AllWide({some, target}));
+  });
 }
 
 void RoundToBf16(const Matrix& from, const Matrix& to, Stream& stream) {
-  const int cols = static_cast<int>(from.cols);
-  if (to.type == Type::kF32) {
-    return LaunchElements<RoundOp>(
-        stream, {.rows = from.rows, .cols = cols, .from = ReadRows(from), .to = WriteRows(to)},
-        AllWide({from, to}));
-  }
-  LaunchElements<HalvesOp>(stream,
-                           {.rows = from.rows,
-                            .cols = cols,
-                            .from = ReadRows(from),
-                            .to = {static_cast<uint16_t*>(to.data), to.rows, to.cols, to.stride}},
-                           AllWide({from}));
+  InLines(from, to, [&](const Matrix& some, const Matrix& target) {
+    const int cols = static_cast<int>(some.cols);
+    if (target.type == Type::kF32) {
+      return LaunchElements<RoundOp>(
+          stream, {.rows = some.rows, .cols = cols, .from = ReadRows(some), .to = WriteRows(target)},
+          AllWide({some, target}));
+    }
+    LaunchElements<HalvesOp>(
+        stream,
+        {.rows = some.rows,
+         .cols = cols,
+         .from = ReadRows(some),
+         .to = {static_cast<uint16_t*>(target.data), target.rows, target.cols, target.stride}},
+        AllWide({some}));
+  });
 }
 
 void Zero(const Matrix& to, Stream& stream) {

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "core/check.h"
 #include "tests/kernels/cuda/hostile.h"
 
 namespace temper::kernels {
@@ -193,6 +194,27 @@ TEST(SimulatedRowOps, AdditionsAndRoundingToBf16AreTheCpus) {
           EXPECT_EQ(halves, expected_halves);
         });
   }
+}
+
+TEST(SimulatedRowOps, OfMoreColumnsThanAnIntTellsGoInLinesOrNotAtAll) {
+  TestBackend cpu(1);
+  Grid x(5, 4101, 1), to(5, 4101, 2);
+  Grid expected = to, rounded = to;
+  cpu->Add(x.matrix(), expected.matrix());
+  cpu->RoundToBf16(x.matrix(), rounded.matrix());
+  sim::Stream stream;
+  std::vector<uint16_t> halves(x.data.size()), expected_halves(x.data.size());
+  cpu->RoundToBf16(x.matrix(), {expected_halves.data(), Type::kBf16, 5, 4101, 4101});
+  sim::RoundToBf16(x.matrix(), {halves.data(), Type::kBf16, 5, 4101, 4101}, stream);
+  EXPECT_EQ(halves, expected_halves);
+  sim::Add(x.matrix(), to.matrix(), stream);
+  EXPECT_EQ(Differences(to.data, expected.data), 0);
+  sim::RoundToBf16(x.matrix(), to.matrix(), stream);
+  EXPECT_EQ(Differences(to.data, rounded.data), 0);
+  const Matrix apart{x.data.data(), Type::kF32, 1, int64_t{1} << 31, (int64_t{1} << 31) + 4};
+  EXPECT_THROW(sim::Add(apart, apart, stream), InternalError);
+  EXPECT_THROW(sim::RoundToBf16(apart, apart, stream), InternalError);
+  EXPECT_THROW(sim::Copy(apart, apart, stream), InternalError);
 }
 
 TEST(SimulatedRowOps, CopiesAndZerosAreTheCpusAndTouchNothingElse) {

@@ -40,11 +40,14 @@ void CheckElements(const Checked& device, Results* results) {
   const float largest = backend.Largest(all.f32(), count);
   const double squares = backend.SumOfSquares(all.f32(), count);
   backend.Copy(all, copy);
-  float got = 0;
-  backend.CopyToHost(copy.Columns(count - 1, 1), &got);
-  results->Judge(largest == 3 && squares == 9 && got == 3,
-                 absl::StrCat("Zero, Largest, SumOfSquares and Copy of ", count, " numbers: ", largest, ", ",
-                              squares, ", ", got));
+  backend.Add(all, copy);
+  float sum = 0, rounded = 0;
+  backend.CopyToHost(copy.Columns(count - 1, 1), &sum);
+  backend.RoundToBf16(all, copy);
+  backend.CopyToHost(copy.Columns(count - 1, 1), &rounded);
+  results->Judge(largest == 3 && squares == 9 && sum == 6 && rounded == 3,
+                 absl::StrCat("Zero, Largest, SumOfSquares, Copy, Add and RoundToBf16 of ", count,
+                              " numbers: ", largest, ", ", squares, ", ", sum, ", ", rounded));
 }
 
 }  // namespace
