@@ -28,7 +28,7 @@ struct SortEntriesTask {
   /* A block an expert counts the slots of lower ones and places its own, all of them read twice from the  \
      cache: 8 bytes x slots x experts, 55 us of 131,072 slots and 256 experts. */                          \
   void SortEntries(const SortEntriesTask& task, Stream& stream);                                           \
-  /* A warp a row: 8 bytes an expert of a row: memory, 60%. */                                             \
+  /* A warp a row: 8 bytes an expert of a row (4 of sigmoids): memory, 60%. */                             \
   void RouteBackward(const RouteBackwardTask& task, Stream& stream);                                       \
   /* 8 bytes an element: memory, 85%. */                                                                   \
   void GatherExperts(const GatherExpertsTask& task, Stream& stream);                                       \

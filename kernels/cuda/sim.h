@@ -85,8 +85,12 @@ class Global {
     if (reinterpret_cast<uintptr_t>(data_ + i) % (count == 1 ? alignof(T) : count * sizeof(T)) != 0)
       Now().Fail(
           absl::StrCat("an access to ", count, " elements of global memory is not aligned to their size"));
-    if (Now().watches()) {
-      for (int j = 0; j < count; ++j) Now().OnGlobal(data_ + i + j, access);
+    Machine& machine = Now();
+    if (machine.watches()) {
+      for (int j = 0; j < count; ++j) machine.OnGlobal(data_ + i + j, access);
+    }
+    if (machine.counts()) {
+      for (int j = 0; j < count; ++j) machine.Count(data_ + i + j, sizeof(T), access);
     }
   }
 

@@ -214,6 +214,8 @@ void Machine::Run(const Stream& stream, const LaunchSize& size, absl::FunctionRe
   body_ = &body;
   random_.seed(stream.seed);
   global_.clear();
+  counted_.clear();
+  if (counts() && size.blocks > 0) stream.traffic->emplace_back();
   if (static_cast<int>(fibers_.size()) < size.threads) fibers_.resize(size.threads);
   std::vector<int64_t> blocks(size.blocks);
   std::iota(blocks.begin(), blocks.end(), 0);
@@ -429,6 +431,20 @@ void Machine::OnShared(const SharedArray& array, Visits& visits, Access access) 
   if (!fault.empty())
     Fail(absl::StrCat(access == Access::kRead ? "reads" : "writes", " word ", &visits - array.visits.data(),
                       " of shared memory ", array.name, " ", fault));
+}
+
+void Machine::Count(const void* address, int64_t bytes, Access access) {
+  Traffic& traffic = stream_.traffic->back();
+  Counted& counted = counted_[address];
+  traffic.accessed += bytes;
+  if (access != Access::kWrite && !counted.read && !counted.written) {
+    counted.read = true;
+    traffic.read += bytes;
+  }
+  if (access != Access::kRead && !counted.written) {
+    counted.written = true;
+    traffic.written += bytes;
+  }
 }
 
 void Machine::OnGlobal(const void* address, Access access) {

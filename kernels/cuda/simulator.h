@@ -89,6 +89,7 @@ class Machine {
   int thread() const { return thread_; }
   int block() const { return static_cast<int>(block_); }
   bool watches() const { return stream_.watched; }
+  bool counts() const { return stream_.traffic != nullptr; }
   bool takes_host_memory() const { return stream_.host_memory; }
   void Sync();
   void WarpSync();
@@ -99,6 +100,8 @@ class Machine {
   SharedArray& NextShared(const char* name, size_t bytes);
   void OnShared(const SharedArray& array, Visits& visits, Access access);
   void OnGlobal(const void* address, Access access);
+  // An element of so many bytes is accessed, of a stream that counts.
+  void Count(const void* address, int64_t bytes, Access access);
   void Copy(AsyncCopy copy);
   void Commit() { ++fibers_[thread_].group; }
   void Wait(int groups);
@@ -143,6 +146,10 @@ class Machine {
   std::deque<SharedArray> shared_;  // fibers point into it
   size_t shared_count_ = 0;
   std::unordered_map<uint64_t, Visits> global_;
+  struct Counted {
+    bool read = false, written = false;
+  };
+  std::unordered_map<const void*, Counted> counted_;  // places of global memory
   std::mt19937 random_;
   ucontext_t main_;
   jmp_buf main_jump_;

@@ -28,6 +28,12 @@ enum class Order {
 
 class Graph;
 
+// Bytes of global memory that a launch read and wrote: of each place once, what it wrote itself not read; and
+// of all accesses.
+struct Traffic {
+  int64_t read = 0, written = 0, accessed = 0;
+};
+
 // How a simulated device goes about its work. All of it is within what a device may do.
 struct Stream {
   Order order = Order::kAscending;
@@ -41,6 +47,8 @@ struct Stream {
   bool host_memory = true;
   // Gets the mangled names of the kernels that are launched.
   std::set<std::string>* launched = nullptr;
+  // Gets what each launch moves.
+  std::vector<Traffic>* traffic = nullptr;
   // Gets what the stream is given, which is not done then (kernels/cuda/driver/graph.h).
   Graph* graph = nullptr;
 };
