@@ -113,7 +113,10 @@ void Lookout::See(const Sighting& sighting) {
   if (peer >= static_cast<int>(ranks_.size()) || peer == sighting.rank) watched.seen.state.waits_for = -1;
 }
 
-void Lookout::LetGo(int rank) { ranks_[rank].died |= ranks_[rank].quiet <= kLately; }
+void Lookout::LetGo(int rank) {
+  const bool is_here = ranks_[rank].seen.host == ranks_[rank_].seen.host;
+  ranks_[rank].died |= is_here || ranks_[rank].quiet <= kLately;
+}
 
 void Lookout::Pass(absl::Duration passed) {
   const double part = 1 - std::exp(-absl::FDivDuration(passed, absl::Minutes(1)));

@@ -46,9 +46,9 @@ class Lookout {
   void See(const Sighting& sighting);
   // From now on the rank is to be seen: one that never is, is lost.
   void Expect(int rank) { ranks_[rank].expected = true; }
-  // Its process has let go of its file before it said that it ends. Nothing where its last sign is so old
-  // that a file server may have taken the file from a machine that is gone: it is lost then, after the
-  // deadline.
+  // Its process has let go of its file before it said that it ends. Nothing where it is of another machine
+  // and its last sign so old that a file server may have taken the file from a machine that is gone: it is
+  // lost then, after the deadline.
   void LetGo(int rank);
   // The watcher was awake for so long since it last looked.
   void Pass(absl::Duration passed);

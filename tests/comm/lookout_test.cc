@@ -129,6 +129,16 @@ TEST(Lookout, AMachineThatIsGoneIsNotTakenForAProcessThatDied) {
   EXPECT_FALSE(world.lookout.Judge(kDeadline)->died);
 }
 
+// Of the watcher's own machine files are let go of by its own kernel: also of one that had no memory for
+// long.
+TEST(Lookout, OfItsOwnMachineTakesOneThatHasDiedForThatAtAnyAge) {
+  World world(3);
+  world.ranks[1].host = "n0";
+  world.Go(30, {0, 2}, {2});
+  world.lookout.LetGo(1);
+  EXPECT_THAT(world.Judged(), HasSubstr("1 n0: rank 1 (n0, process 101) has ended without a word"));
+}
+
 TEST(Lookout, ARankThatIsNeverSeenIsLost) {
   Lookout lookout(0, 2);
   lookout.Expect(1);
