@@ -25,6 +25,8 @@ constexpr int64_t kFarRows = 512;
 constexpr int64_t kManyPages = 2048;
 // Floats of b that the second cache keeps.
 constexpr int64_t kStaysFloats = int64_t{1} << 18;
+// Columns of a piece of few rows whose b is [n, k].
+constexpr int64_t kFewColumns = 64;
 // Floats of a, and of b, packed at a time.
 constexpr int64_t kPackedFloats = int64_t{4} << 20;
 
@@ -70,9 +72,10 @@ Cut CutOf(const Product& p, int threads) {
   Cut cut;
   cut.width = tile.columns;
   if (p.packed == nullptr && p.m() <= DirectRows(p.b_transposed, p.b.stride)) {
-    // Rows of b [k, n] lie in pages of their own: of each as much as there is for a thread.
-    const int64_t shares = p.b_transposed ? 2 * threads : threads, whole = p.b_transposed ? 32 : 128;
-    cut.width = std::min<int64_t>(Ceil(Ceil(p.n(), shares), whole) * whole, kWide);
+    // Rows of b [k, n] lie in pages of their own: of each as much as there is for a thread. Of rows of b [n,
+    // k] the next piece's first are fetched while one is computed: so few that threads end together.
+    cut.width =
+        p.b_transposed ? kFewColumns : std::min<int64_t>(Ceil(Ceil(p.n(), threads), 128) * 128, kWide);
   } else if (p.packed != nullptr) {
     if (p.k() == p.a.cols) cut.width *= PanelsAtOnce(p.m());  // of several factors, one at a time
   } else if (!p.b_transposed && p.b.stride >= kManyPages && p.m() > kRowBlock / 2) {

@@ -135,30 +135,33 @@ void AlongRows(const PanelTask& t, float* scratch) {
   }
 }
 
+// At most kPackRows rows against one panel's columns.
+void PackRows(const PanelTask& t, float* scratch) {
+  WithRows<kPackRows>(t.rows, [&](auto rows) {
+    constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
+    PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);
+  });
+}
+
 // Few rows against columns that are read once.
 template <typename E>
 void Direct(const PanelTask& t, float* scratch) {
+  if (!t.b_transposed) {
+    return WithRows<kDirectRowsAlong>(t.rows,
+                                      [&](auto rows) { AlongRows<E, decltype(rows)::value>(t, scratch); });
+  }
   int column = 0;
 #if !defined(TEMPER_ISA_plain)
-  if (t.b_transposed) column = Transposed<E>(t, scratch);
+  column = Transposed<E>(t);
 #endif
-  for (; t.b_transposed && column < t.cols; column += kPanel) {
-    const PanelTask part = PartOf(t, column, kPanel);
-    WithRows<kDirectRows>(t.rows, [&](auto rows) { PackAsYouGo<decltype(rows)::value, 0>(part, scratch); });
-  }
-  if (t.b_transposed) return;
-  WithRows<kDirectRowsAlong>(t.rows, [&](auto rows) { AlongRows<E, decltype(rows)::value>(t, scratch); });
+  for (; column < t.cols; column += kPanel) PackRows(PartOf(t, column, kPanel), scratch);
 }
 
 }  // namespace
 
 void ComputeFewRows(const PanelTask& t, float* scratch) {
-  if (t.rows <= DirectRows(t.b_transposed, t.factors[0].ldb))
-    return t.b_bf16 ? Direct<Bf16>(t, scratch) : Direct<float>(t, scratch);
-  WithRows<kPackRows>(t.rows, [&](auto rows) {
-    constexpr int kRows = decltype(rows)::value, kFirst = kRows <= kTileRows ? kRows : (kRows + 1) / 2;
-    PackAsYouGo<kFirst, kRows - kFirst>(t, scratch);
-  });
+  if (t.rows > DirectRows(t.b_transposed, t.factors[0].ldb)) return PackRows(t, scratch);
+  t.b_bf16 ? Direct<Bf16>(t, scratch) : Direct<float>(t, scratch);
 }
 
 }  // namespace TEMPER_ISA

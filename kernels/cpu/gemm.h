@@ -11,12 +11,13 @@ namespace temper::kernels {
 struct TileShape {
   int rows, columns;
 };
-// Up to so many rows an unpacked operand is read once and not packed; the second where b is [k, n] and its
-// rows lie far apart.
-constexpr int kDirectRows = 4;
+// Up to so many rows an unpacked operand is read once and not packed: where b is [n, k], and where it is [k,
+// n], more if its rows lie far apart.
+constexpr int kDirectRows = 8;
 constexpr int kDirectRowsAlong = 8;
+constexpr int kDirectRowsNear = 4;
 inline int DirectRows(bool b_transposed, int64_t ldb) {
-  return b_transposed || ldb < 2048 ? kDirectRows : kDirectRowsAlong;
+  return b_transposed ? kDirectRows : ldb < 2048 ? kDirectRowsNear : kDirectRowsAlong;
 }
 // Columns that such a piece has, at most.
 constexpr int kWide = 1024;

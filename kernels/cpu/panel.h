@@ -50,6 +50,25 @@ inline const void* At(const PanelTask& t, const PanelFactors& x, int64_t column,
   return static_cast<const char*>(x.b) + at * t.b_bytes();
 }
 
+// Rows of b [n, k] of which a tile has many in few sets of the first cache: they lie half a page or a
+// multiple of it apart.
+template <typename E>
+inline bool InFewSets(int64_t ldb) {
+  return ldb * static_cast<int64_t>(sizeof(E)) % 2048 == 0;
+}
+
+// Fetches into the second cache a line of each of kRows rows of b [n, k], that many lines behind step i of
+// theirs as a core waits for at once; behind a row's end come those of the rows after them. No processor
+// foresees so many rows by itself. It is always_inline, for g++ drops calls of a function that only fetches.
+template <int kRows, typename E>
+[[gnu::always_inline]] inline void FetchAhead(const PanelFactors& x, const E* b, int64_t i) {
+  constexpr int64_t kAheadBytes = 1024;
+  i += kAheadBytes / static_cast<int64_t>(sizeof(E));
+  const E* from = i < x.k ? b + i : b + kRows * x.ldb + (i - x.k);
+#pragma GCC unroll 32
+  for (int row = 0; row < kRows; ++row) __builtin_prefetch(from + row * x.ldb, 0, 2);
+}
+
 // The columns of a task from `column` on, at most `cols` of them.
 inline PanelTask PartOf(const PanelTask& t, int column, int cols) {
   PanelTask part = t;

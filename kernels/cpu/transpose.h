@@ -12,13 +12,6 @@ namespace TEMPER_ISA {
 template <typename E>
 constexpr int kInWord = 4 / sizeof(E);
 
-// A line of each of so many rows is wanted soon: rows are short, so that no processor foresees the next ones.
-template <int kRows, typename E>
-inline void FetchLines(const E* in, int64_t ld) {
-#pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i) __builtin_prefetch(in + i * ld, 0, 2);
-}
-
 // The f32s of one word of each lane: with two in a word the first or the second, by the step's parity.
 template <typename E>
 inline __m256 InWord(__m256 words, int step) {
@@ -48,6 +41,18 @@ inline __m256 LoadWords(const void* p, int eighth = 0) {
   return _mm256_loadu_ps(static_cast<const float*>(p) + 8 * eighth);
 }
 
+// Four rows of 4 words in each quarter of the vectors, transposed.
+inline void TransposeFour(const __m512* r, __m512* t) {
+  const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1]));
+  const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1]));
+  const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3]));
+  const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+  t[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+  t[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+  t[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+  t[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+}
+
 // Sixteen rows of 16 words, all but the last step on the way to being transposed. t[8 h + 4 g + c] holds, 4
 // lanes each, columns 8h + c and 8h + c + 4 of rows 8g..8g+3, then the same of rows 8g+4..8g+7.
 struct Block16 {
@@ -55,17 +60,15 @@ struct Block16 {
 };
 
 // Half rows are paired as they are loaded, both halves of a row at once: rows a power of two apart share few
-// sets of the first cache.
-//
-// Rows 8..15 begin `second` numbers after rows 0..7.
+// sets of the first cache. Rows from `rows` on are zeros.
 template <typename E>
-inline Block16 LoadBlock(const E* in, int64_t ld, int rows, int64_t second) {
+inline Block16 LoadBlock(const E* in, int64_t ld, int rows = 16) {
   Block16 block;
   __m512 r[16];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     const int low = i < 4 ? i : i + 4, high = low + 4;
-    const E* from = in + (i < 4 ? i * ld : second + (i - 4) * ld);
+    const E* from = in + low * ld;
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
       __m512& pair = r[8 * h + i];
@@ -74,22 +77,8 @@ inline Block16 LoadBlock(const E* in, int64_t ld, int rows, int64_t second) {
     }
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
-    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
-    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
-    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
-    block.t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-    block.t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-    block.t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-    block.t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
-  }
+  for (int i = 0; i < 16; i += 4) TransposeFour(r + i, block.t + i);
   return block;
-}
-
-template <typename E>
-inline Block16 LoadBlock(const E* in, int64_t ld, int rows = 16) {
-  return LoadBlock(in, ld, rows, 8 * ld);
 }
 
 // Column `step` (a constant where it matters) of the rows loaded.
@@ -102,37 +91,32 @@ inline F16 Column(const Block16& block, int step) {
       step);
 }
 
-// v[i] has, lane by lane, word i of two rows' 8 chunks: of the row at `in` and the one `next` numbers on,
-// whose chunks lie `step` numbers apart.
+// Half of it: 8 words of sixteen rows.
+struct HalfBlock {
+  __m512 t[8];
+};
+
 template <typename E>
-inline void LoadChunks(const E* in, int64_t step, int64_t next, F16 (&v)[8]) {
+inline HalfBlock LoadHalfBlock(const E* in, int64_t ld) {
   __m512 r[8];
-  const E* second = in + next;
-  const int64_t step4 = 4 * step;
-  // Few addresses in registers, not one for each of 16 loads.
-  asm("" : "+r"(in), "+r"(second));
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    const E* from = (i < 4 ? in : second) + (i & 3) * step;
-    r[i] = _mm512_insertf32x8(_mm512_zextps256_ps512(LoadWords(from)), LoadWords(from + step4), 1);
+    const E* from = in + (i < 4 ? i : i + 4) * ld;
+    r[i] = _mm512_insertf32x8(_mm512_zextps256_ps512(LoadWords(from)), LoadWords(from + 4 * ld), 1);
   }
-  __m512 t[8];
-#pragma GCC unroll 2
-  for (int i = 0; i < 8; i += 4) {
-    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[i], r[i + 1]));
-    const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r[i], r[i + 1]));
-    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[i + 2], r[i + 3]));
-    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r[i + 2], r[i + 3]));
-    t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-    t[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-    t[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-    t[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    v[i].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0x88);
-    v[i + 4].v = _mm512_shuffle_f32x4(t[i], t[i + 4], 0xdd);
-  }
+  HalfBlock block;
+  TransposeFour(r, block.t);
+  TransposeFour(r + 4, block.t + 4);
+  return block;
+}
+
+template <typename E>
+inline F16 Column(const HalfBlock& block, int step) {
+  const int i = step / kInWord<E>;
+  const __m512 upper = block.t[i & 3], lower = block.t[4 + (i & 3)];
+  return InWord<E>(
+      (i & 4) == 0 ? _mm512_shuffle_f32x4(upper, lower, 0x88) : _mm512_shuffle_f32x4(upper, lower, 0xdd),
+      step);
 }
 
 }  // namespace TEMPER_ISA

@@ -9,24 +9,26 @@
 namespace temper::kernels {
 namespace TEMPER_ISA {
 
-// 16 kHalves rows of b from `column` on. Chunks have at least 4 words.
-template <typename E, int R, int kHalves>
+// 8 kEights rows of b from `column` on. Chunks have at least 4 words.
+template <typename E, int R, int kEights>
 inline void TransposedTile(const PanelTask& t, int column) {
-  constexpr int kSteps = 4 * kInWord<E>, kLine = 4 * kSteps;
+  constexpr int kSteps = 4 * kInWord<E>, kHalves = (kEights + 1) / 2;
+  const bool in_few_sets = InFewSets<E>(t.factors[0].ldb);
   const PanelFactors& x = t.factors[0];
-  const E* const b = static_cast<const E*>(x.b);
+  const E* const b = static_cast<const E*>(x.b) + column * x.ldb;
   ChunkTree<kHalves * R> tree;
   F16 acc[kHalves * R];
   // The last `steps` of the kSteps columns from i on, of 8 rows of b.
-  const auto four = [&](int64_t i, int half, bool high, int steps) {
+  const auto four = [&](int64_t i, int eight, int steps) __attribute__((always_inline)) {
     __m256 columns[4];
-    LoadColumns(b + (column + half * kLanes + (high ? 8 : 0)) * x.ldb + i, x.ldb, columns);
+    LoadColumns(b + 8 * eight * x.ldb + i, x.ldb, columns);
 #pragma GCC unroll 8
     for (int s = 0; s < kSteps; ++s) {
       if (s < kSteps - steps) continue;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
-        __m256& y = high ? acc[kHalves * r + half].hi : acc[kHalves * r + half].lo;
+        F16& both = acc[kHalves * r + eight / 2];
+        __m256& y = eight % 2 == 1 ? both.hi : both.lo;
         y = _mm256_fmadd_ps(_mm256_set1_ps(x.a[r * x.lda + i + s]), Column<E>(columns, s), y);
       }
     }
@@ -35,87 +37,49 @@ inline void TransposedTile(const PanelTask& t, int column) {
     Zero(acc);
     const int64_t end = ChunkBegin(t, x, c + 1);
     int64_t i = ChunkBegin(t, x, c);
-    // A line of each row at once: rows a power of two apart share few sets of the first cache.
-    for (; i + kLine <= end; i += kLine) {
-#pragma GCC unroll 2
-      for (int half = 0; half < kHalves; ++half) {
-        FetchLines<kLanes>(b + (column + (half + kHalves) * kLanes) * x.ldb + i, x.ldb);
+    // Of rows that share few sets of the first cache a line is read to its end.
+    constexpr int64_t kLine = 4 * kSteps;
+    for (; in_few_sets && i + kLine <= end; i += kLine) {
+      FetchAhead<8 * kEights>(x, b, i);
 #pragma GCC unroll 4
-        for (int q = 0; q < kLine; q += kSteps) four(i + q, half, false, kSteps);
+      for (int eight = 0; eight < kEights; ++eight) {
 #pragma GCC unroll 4
-        for (int q = 0; q < kLine; q += kSteps) four(i + q, half, true, kSteps);
+        for (int q = 0; q < kLine; q += kSteps) four(i + q, eight, kSteps);
       }
     }
-    for (; i < end; i += kSteps) {
-      const int steps = end - i < kSteps ? static_cast<int>(end - i) : kSteps;
-#pragma GCC unroll 2
-      for (int half = 0; half < kHalves; ++half) {
-        four(i + steps - kSteps, half, false, steps);
-        four(i + steps - kSteps, half, true, steps);
-      }
+    // The others' chains go side by side: one alone waits for its own sums.
+    for (; i + kSteps <= end; i += kSteps) {
+      if (i / kSteps % 4 == 0) FetchAhead<8 * kEights>(x, b, i);
+#pragma GCC unroll 4
+      for (int eight = 0; eight < kEights; ++eight) four(i, eight, kSteps);
+    }
+    if (i < end) {
+#pragma GCC unroll 4
+      for (int eight = 0; eight < kEights; ++eight) four(end - kSteps, eight, static_cast<int>(end - i));
     }
     tree.Push(c, t.chunks, acc);
   }
   for (int r = 0; r < R; ++r) {
     for (int half = 0; half < kHalves; ++half) {
-      FinishVector(t, r, column + half * kLanes, kLanes, acc[kHalves * r + half]);
+      const int lanes = kEights == 1 ? 8 : kLanes;
+      FinishVector(t, r, column + half * kLanes, lanes, acc[kHalves * r + half]);
     }
   }
-}
-
-// One row of a, b [n, k], four of its rows: lanes are the 8 chunks of a row, so that they lie in one piece of
-// memory. `steps` is a chunk's length, a multiple of 16; x holds a the same way, [steps][8].
-template <typename E>
-inline void ChunksOfRows(const PanelTask& t, int64_t steps, const float* x, int column) {
-  const int64_t ldb = t.factors[0].ldb;
-  const E* b = static_cast<const E*>(t.factors[0].b) + column * ldb;
-  __m256 acc[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  // Meanwhile the rows after the next four are fetched as they lie in memory, as many lines as are read.
-  constexpr int kLine = 64;
-  const char* ahead = reinterpret_cast<const char*>(b + 8 * ldb);
-  for (int64_t i = 0; i < steps; i += 4 * kInWord<E>) {
-#pragma GCC unroll 4
-    for (int row = 0; row < 4; ++row) {
-      __builtin_prefetch(ahead, 0, 2);
-      __builtin_prefetch(ahead + kLine, 0, 2);
-      ahead += 2 * kLine;
-      __m256 columns[4];
-      LoadColumns(b + row * ldb + i, steps, columns);
-#pragma GCC unroll 8
-      for (int s = 0; s < 4 * kInWord<E>; ++s) {
-        acc[row] = _mm256_fmadd_ps(_mm256_loadu_ps(x + 8 * (i + s)), Column<E>(columns, s), acc[row]);
-      }
-    }
-  }
-  // Neighbours add, three times: ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7)) of each row.
-  const __m256 fours = _mm256_hadd_ps(_mm256_hadd_ps(acc[0], acc[1]), _mm256_hadd_ps(acc[2], acc[3]));
-  __m128 y = _mm_add_ps(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1));
-  if (t.bias != nullptr) y = _mm_add_ps(y, _mm_loadu_ps(t.bias + column));
-  if (t.add != nullptr) y = _mm_add_ps(y, _mm_loadu_ps(t.add + column));
-  _mm_storeu_ps(t.c + column, y);
 }
 
 // Up to kDirectRows rows of a against rows of b. How many columns were done.
 template <typename E>
-inline int Transposed(const PanelTask& t, float* scratch) {
-  const PanelFactors& x = t.factors[0];
-  const int64_t steps = t.k / t.chunks;
+inline int Transposed(const PanelTask& t) {
   int column = 0;
-  if (steps < 4 * kInWord<E>) return 0;
-  if (t.rows == 1 && t.chunks == 8 && t.k % (8 * 16) == 0) {
-    for (int64_t i = 0; i < steps; i += 4) {
-      __m256 columns[4];
-      LoadColumns(x.a + i, steps, columns);
-#pragma GCC unroll 4
-      for (int s = 0; s < 4; ++s) _mm256_storeu_ps(scratch + 8 * (i + s), columns[s]);
-    }
-    for (; column + 4 <= t.cols; column += 4) ChunksOfRows<E>(t, steps, scratch, column);
-    return column;
-  }
+  if (t.k / t.chunks < 4 * kInWord<E>) return 0;
   WithRows<kDirectRows>(t.rows, [&](auto rows) {
-    constexpr int kCount = decltype(rows)::value, kHalves = kCount == 1 ? 2 : 1;
-    for (; column + kHalves * kLanes <= t.cols; column += kHalves * kLanes) {
-      TransposedTile<E, kCount, kHalves>(t, column);
+    // A row's chains of f32 keep up with memory 16 at a time; of Bf16, of which twice as many come, they do
+    // not.
+    constexpr int kCount = decltype(rows)::value, kEights = kCount == 1   ? 2 * kInWord<E>
+                                                            : kCount <= 4 ? 2
+                                                                          : 1;
+    for (; column + 8 * kEights <= t.cols; column += 8 * kEights) {
+      TransposedTile<E, kCount, kEights>(t, column);
     }
   });
   return column;

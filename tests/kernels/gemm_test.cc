@@ -250,7 +250,7 @@ TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBitsAndARowsAlone)
 TEST(Gemm, RowsAPageApartEqualTheChain) {
   auto pools = Pools({1, 2});
   int turn = 0;
-  for (int64_t m : {1, 2, 3, 4, 9}) {
+  for (int64_t m : {1, 2, 4, 8, 9}) {
     for (int64_t n : {5, 32, 135}) {
       for (int64_t k : {128, 384, 1000, 1024}) {
         for (int chunks : {1, kChunks}) {
