@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import disks
 import hosts as machines
 
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_btl_base_warn_component_unused="0")
@@ -33,10 +34,9 @@ def check(holds, what):
 
 
 class Chaos:
-    def __init__(self, options, folder):
-        self.temper, self.random, self.folder = os.path.abspath(options.temper), random.Random(options.seed), folder
-        self.disk = folder / "disk"
-        self.run, self.said = self.disk / "run", folder / "said"
+    def __init__(self, options, folder, disk):
+        self.temper, self.random, self.folder, self.disk = os.path.abspath(options.temper), random.Random(options.seed), folder, disk
+        self.run, self.said = disk.folder / "run", folder / "said"
         self.settings = ["--set", f"stages.zero.rl.steps={options.updates}", "--set", f"deadline_minutes={DEADLINE_SECONDS / 60}"]
         self.hosts = machines.Hosts(NODES, folder)
         self.supervisor, self.supervisors, self.cut, self.faults = None, 0, None, []
@@ -105,14 +105,9 @@ class Chaos:
         return ""
 
     def fill_disk(self):
-        filler = self.disk / "filler"
-        try:
-            with open(filler, "wb", buffering=0) as file:
-                while True:
-                    file.write(bytes(1 << 16))
-        except OSError:
-            time.sleep(SHORTLY)
-        filler.unlink()
+        self.disk.fill()
+        time.sleep(SHORTLY)
+        self.disk.free()
         return ""
 
     def kinds(self):
@@ -121,7 +116,7 @@ class Chaos:
 
     def go(self):
         """Seconds that it took."""
-        began, ahead = time.monotonic(), []
+        began, ahead, self.began = time.monotonic(), [], time.time()
         self.supervise()
         next_at = began + self.random.uniform(*BETWEEN)
         while True:
@@ -146,24 +141,56 @@ class Chaos:
     def journal(self):
         return [json.loads(line) for line in (self.run / "journal.jsonl").read_text().splitlines()]
 
+    def where_time_went(self, journal):
+        """Seconds that were not training, by what they went for."""
+        lost = dict.fromkeys(["until a fault was noticed", "until ranks began again", "until they went on", "on what was done again"], 0)
+        noticed, began_again, went_on, again = lost
+        ended, began, held = self.began, self.began, None
+        for event in journal:
+            at, kind = event["unix_seconds"], event["event"]
+            if kind == "start":
+                lost[began_again] += at - ended
+                began, held = at, None
+            elif kind == "stage":
+                lost[went_on] += at - began if held is None else 0
+                held = at
+            elif kind in ("saved", "finished"):
+                held = event.get("holds", at)
+            elif kind == "end":
+                ended = at
+                if event["how"] == "finished":
+                    continue
+                if held is None:
+                    lost[went_on] += at - began
+                    continue
+                fault = max([when for when, _, _ in self.faults if held < when < at], default=held)
+                lost[again] += fault - held
+                lost[noticed] += at - fault
+        return lost
+
     def report(self, seconds):
-        """The share of the time that was training."""
+        """The share of the time that was training; says where the rest of it went."""
         status = json.loads(subprocess.run([self.temper, "status", str(self.run), "--json"], capture_output=True, text=True, check=True).stdout)
         useful = (status["device_hours"] - status["lost_device_hours"]) * 3600 / RANKS
-        journal, waits = self.journal(), []
+        journal, waits, open_ended = self.journal(), [], 0
         seconds_of = lambda event: event["unix_seconds"]
         for (when, kind, where), (until, _, _) in zip(self.faults, [*self.faults[1:], (time.time(), "", "")]):
             since = [event for event in journal if when < seconds_of(event) < until]
             ends = [seconds_of(event) - when for event in since if event["event"] == "restart"]
             starts = [seconds_of(event) - when for event in since if event["event"] == "start"]
             saved = [seconds_of(event) - when for event in since if event["event"] in ("saved", "end") and seconds_of(event) - when > max(starts, default=0)]
-            if starts and saved:
-                waits.append(saved[0])
-                print(f"  {kind} {where}: ranks end after {', '.join(f'{one:.1f}' for one in ends)} s, begin after "
-                      f"{', '.join(f'{one:.1f}' for one in starts)} s, next checkpoint after {saved[0]:.1f} s")
+            if not starts and not ends:
+                continue  # it cost nobody anything
+            open_ended += not (starts and saved)
+            waits.append(saved[0] if starts and saved else until - when)
+            print(f"  {kind} {where}: ranks end after {', '.join(f'{one:.1f}' for one in ends)} s, begin after "
+                  f"{', '.join(f'{one:.1f}' for one in starts)} s, next checkpoint after "
+                  + (f"{saved[0]:.1f} s" if starts and saved else f"more than {until - when:.1f} s, when the next fault came"))
         waits = sorted(waits) or [0]
         print(f"{len(self.faults)} faults in {seconds:.0f} s, {status['starts']} starts, {self.supervisors} supervisors; {useful / seconds:.1%} of the time "
-              f"was training; from a fault to the checkpoint after it {waits[len(waits) // 2]:.1f} s in the median, {waits[-1]:.1f} s at most")
+              f"was training; from a fault to the checkpoint after it {waits[len(waits) // 2]:.1f} s in the median, {waits[-1]:.1f} s at most"
+              + (f", with {open_ended} after which the next fault came first" if open_ended else ""))
+        print("of the rest " + ", ".join(f"{what} {lost:.1f} s" for what, lost in self.where_time_went(journal).items()))
         for event in journal:
             if event["event"] == "end" and event["how"] in ("lost", "failed"):
                 print("  ", event["how"], event["why"][:260])
@@ -186,12 +213,10 @@ def main():
         print("namespaces: not allowed here: skipped")
         sys.exit(77)
     with tempfile.TemporaryDirectory(prefix="temper-chaos-") as name:
-        folder = pathlib.Path(name)
-        (folder / "disk").mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m", "none", str(folder / "disk")], check=True)
-        chaos = None
+        folder, chaos = pathlib.Path(name), None
+        disk = disks.Disk(folder / "disk", 400)
         try:
-            chaos = Chaos(options, folder)
+            chaos = Chaos(options, folder, disk)
             share = chaos.report(chaos.go())
             alone = [options.temper, "run", RECIPE, "--run-dir", str(folder / "alone"), *chaos.settings]
             subprocess.run(alone, capture_output=True, check=True)
@@ -208,7 +233,7 @@ def main():
                     chaos.supervisor.kill()
                     chaos.supervisor.wait()
                 chaos.hosts.down()
-            subprocess.run(["umount", "-l", str(folder / "disk")], check=False)
+            disk.down()
 
 
 if __name__ == "__main__":

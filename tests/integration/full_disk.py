@@ -9,10 +9,13 @@ Usage: full_disk.py TEMPER     Needs root (mount) and mpirun, else exit status 7
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+import disks
 
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
@@ -32,58 +35,46 @@ def start(temper, run, ranks):
 
 def start_and_fill(temper, disk, ranks):
     """Somebody else fills the disk once three updates are done."""
-    run = disk / "run"
+    run = disk.folder / "run"
     started = subprocess.Popen(command(temper, run, ranks), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     began = time.monotonic()
     metrics = run / "metrics.jsonl"
     while time.monotonic() - began < PATIENCE and not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 3):
         time.sleep(0.01)
-    try:
-        with open(disk / "filler", "wb", buffering=0) as filler:
-            while True:
-                filler.write(bytes(1 << 16))
-    except OSError:
-        pass
+    disk.fill()
     said = started.communicate(timeout=PATIENCE)[1]
     return started.returncode, said
-
-
-def mount(folder, mebibytes, again=False):
-    options = f"size={mebibytes}m" + (",remount" if again else "")
-    return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", str(folder)], capture_output=True).returncode == 0
 
 
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     temper, faults = sys.argv[1], []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to stop"))  # the disk is taken away
+    if not disks.are_allowed():
+        print("mount: needs root: skipped")
+        sys.exit(77)
     with tempfile.TemporaryDirectory() as name:
-        disk = pathlib.Path(name, "disk")
-        disk.mkdir()
-        if not mount(disk, 1):
-            print("mount: needs root: skipped")
-            sys.exit(77)
-        subprocess.run(["umount", disk], check=True)
         for ranks, mebibytes, fill in ((1, 1, False), (2, 60, False), (1, 100, True), (2, 100, True)):
-            mount(disk, mebibytes)
+            disk = disks.Disk(pathlib.Path(name, "disk"), mebibytes)
             try:
-                run, where = disk / "run", f"{ranks} rank(s), {mebibytes} MiB{', then filled' if fill else ''}"
+                run, where = disk.folder / "run", f"{ranks} rank(s), {mebibytes} MiB{', then filled' if fill else ''}"
                 code, said = start_and_fill(temper, disk, ranks) if fill else start(temper, run, ranks)
                 errors = [line for line in said.splitlines() if "error: " in line] or [said[-300:]]
                 print(f"{where}: exit status {code}: {errors[0][:300]}")
                 if code != 75 or len(errors) != 1 or not re.search(r"[0-9.]+ MiB are free.*make room", errors[0]):
                     faults.append(f"{where}: not 75, or not one line with what is free:\n{said}")
-                left = [str(path) for path in disk.rglob(".*.tmp")]
+                left = [str(path) for path in disk.folder.rglob(".*.tmp")]
                 if left:
                     faults.append(f"{where}: left {left}")
-                (disk / "filler").unlink(missing_ok=True)
-                mount(disk, 256, again=True)
+                disk.free()
+                disk.resize(256)
                 code, said = start(temper, run, ranks)
                 digest = subprocess.run([temper, "inspect", str(run), "--digest"], capture_output=True, text=True).stdout.strip()
                 if code != 0 or digest != DIGEST:
                     faults.append(f"{where}: with room: exit status {code}, digest {digest}\n{said}")
             finally:
-                subprocess.run(["umount", disk], check=True)
+                disk.down()
     for fault in faults:
         print(fault)
     sys.exit(1 if faults else 0)

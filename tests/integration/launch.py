@@ -10,10 +10,13 @@ about ten minutes.
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+import disks
 
 TESTBED = os.environ.get("TEMPER_SLURM_TESTBED", str(pathlib.Path(__file__).resolve().parents[3] / "shared/testbed/slurm_up.sh"))
 RECIPE = "configs/tiny/short.yaml"
@@ -24,14 +27,16 @@ class Cluster:
     def __init__(self, temper, folder):
         self.temper, self.folder = temper, pathlib.Path(folder)
         self.environment = dict(os.environ, SLT=str(self.folder / "slurm"), SLT_PREFIX=f"tl{os.getpid() % 1000}", SLT_NET="10.88.0", SLT_GPUS="0")
-        self.disk = self.folder / "disk"  # there before the machines, which see no later one
-        self.disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "none", str(self.disk)], check=True)
-        self.do("up", "3")
+        self.disk = disks.Disk(self.folder / "disk", 120)  # there before the machines, which see no later one
+        try:
+            self.do("up", "3")
+        except BaseException:
+            self.down()
+            raise
 
     def down(self):
         self.do("down", check=False)
-        subprocess.run(["umount", "-l", str(self.disk)], check=False)
+        self.disk.down()
 
     def do(self, *words, check=True):
         """One command of the testbed; what it printed."""
@@ -90,6 +95,10 @@ class Cluster:
 
     def finished(self, run):
         self.until("finishes", lambda: self.status(run)["state"] == "finished")
+
+    def was_queued_again(self, run, job):
+        """A job keeps its number then."""
+        return "queued again" in (run / f"launch-{job}.out").read_text()
 
 
 def digest(cluster, run):
@@ -179,21 +188,29 @@ def rank_killed(cluster, run):
     cluster.signal("n2", "KILL")
     cluster.begins_again(run, time.time())
     cluster.finished(run)
-    check(cluster.status(run)["after_fault"] == 1 and cluster.job(job) in ("RUNNING", "COMPLETING", "COMPLETED", ""), cluster.status(run))
+    check(cluster.status(run)["after_fault"] == 1 and not cluster.was_queued_again(run, job), cluster.status(run))
 
 
-def rank_stopped(cluster, run):
+def rank_is_stopped(cluster, run, node):
     """The others name it, and all begin again in the same job."""
     settings = ["--set", "deadline_minutes=0.1"]
-    cluster.launch(run, *settings)
+    job = cluster.launch(run, *settings)
     cluster.trained(run)
-    cluster.signal("n2", "STOP")
+    cluster.signal(node, "STOP")
     cluster.begins_again(run, time.time())
     cluster.finished(run)
     ends = [json.loads(line) for line in cluster.journal(run) if '"end"' in line]
-    check(ends[0]["how"] == "lost" and ends[0]["hosts"] == ["n2"] and "no sign of life" in ends[0]["why"], ends)
-    check(cluster.status(run)["starts"] == 2, cluster.status(run))
+    check(ends[0]["how"] == "lost" and ends[0]["hosts"] == [node] and "no sign of life" in ends[0]["why"], ends)
+    check(cluster.status(run)["starts"] == 2 and not cluster.was_queued_again(run, job), cluster.status(run))
     return settings
+
+
+def rank_stopped(cluster, run):
+    return rank_is_stopped(cluster, run, "n2")
+
+
+def first_rank_stopped(cluster, run):
+    return rank_is_stopped(cluster, run, "n1")
 
 
 def machine_lost(cluster, run):
@@ -237,22 +254,16 @@ def full_disk(cluster, run):
     """Filled by somebody else: the job ends with what is needed and is not queued again for ever; with room the next one goes on."""
     job = cluster.launch(run)
     cluster.trained(run)
-    filler = cluster.disk / "filler"
-    try:
-        with open(filler, "wb", buffering=0) as file:
-            while True:
-                file.write(bytes(1 << 16))
-    except OSError:
-        pass
+    cluster.disk.fill(leave=1 << 18)  # of which a checkpoint takes more, and what the job says less
     cluster.until("the job gives up", lambda: cluster.job(job) in ("FAILED", ""))
     said = (run / f"launch-{job}.out").read_text()
-    check("MiB are free" in said and "make room" in said, said)  # its last words are on that disk
-    filler.unlink()
+    check("MiB are free" in said and "make room" in said, said)
+    cluster.disk.free()
     cluster.launch(run)
     cluster.finished(run)
 
 
-CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, rank_stopped, machine_lost, machine_off_with_a_spare,
+CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, rank_stopped, first_rank_stopped, machine_lost, machine_off_with_a_spare,
          machine_hangs_with_a_spare, machine_cut_off_with_a_spare, full_disk]
 
 
@@ -261,13 +272,14 @@ def main():
     if os.geteuid() != 0 or not os.path.exists(TESTBED) or subprocess.run(["which", "slurmctld", "slurmd", "munged"], capture_output=True).returncode != 0:
         print(f"skipped: needs root, Slurm and {TESTBED}")
         return 77
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("asked to stop"))  # machines and mounts are taken away
     with tempfile.TemporaryDirectory(prefix="temper-launch-") as folder:
         cluster = Cluster(temper, folder)
         try:
             for case in CASES:
                 if len(sys.argv) > 2 and case.__name__ not in sys.argv[2:]:
                     continue
-                run, began = (cluster.disk if case is full_disk else pathlib.Path(folder)) / case.__name__, time.monotonic()
+                run, began = (cluster.disk.folder if case is full_disk else pathlib.Path(folder)) / case.__name__, time.monotonic()
                 try:
                     settings = case(cluster, run) or []
                     alone = pathlib.Path(folder) / f"alone-{len(settings)}"
