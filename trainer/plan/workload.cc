@@ -15,17 +15,22 @@ UpdateSize Workload::SizeOn(const MeshSizes& mesh) const {
 UpdateSize Workload::MostOn(const MeshSizes& mesh) const {
   UpdateSize size = SizeOn(mesh);
   size.leaf_tokens = leaf_tokens > 0 ? leaf_tokens : std::numeric_limits<int64_t>::max();
-  const bool lies_whole = mesh.dp_shard * mesh.cp == 1;
-  if (lies_whole && size.leaf_tokens > std::max(updates->tokens_per_microbatch, longest))
+  if (!single && size.leaf_tokens > std::max(updates->tokens_per_microbatch, longest))
     size.microbatches = std::max<int64_t>(size.microbatches, 2);
   return size;
 }
 
 namespace {
 
-// Nobody knows how long documents are before they are read.
+// Whether every sequence is a microbatch of its own, after which its gradient goes on in no other's.
+bool AllAreLong(const UpdatesConfig& updates) { return updates.long_sequence_tokens == 1; }
+
+// Nobody knows how long documents are before they are read. Where they are no more than the leaves each has
+// one.
 Workload OfDocuments(const SftConfig& sft) {
-  return {.updates = &sft, .tokens = sft.gradient_leaves * sft.tokens_per_microbatch};
+  return {.updates = &sft,
+          .tokens = sft.gradient_leaves * sft.tokens_per_microbatch,
+          .single = AllAreLong(sft) || sft.prompts_per_step <= sft.gradient_leaves};
 }
 
 }  // namespace
@@ -45,6 +50,7 @@ Workload WorkloadOf(const StageConfig& stage) {
               .tokens = samples * (kExpectedPrompt + static_cast<int64_t>(length)),
               .longest = longest,
               .leaf_tokens = group + (rl.prompts_per_step - 1) * group / rl.gradient_leaves,
+              .single = AllAreLong(rl),
               .reference = rl.loss.kl_coef != 0,
               .reference_stays = rl.loss.kl_coef != 0 && rl.reference_in_memory};
     }

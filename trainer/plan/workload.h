@@ -27,11 +27,12 @@ struct Workload {
   int64_t tokens = 0;                        // of an update; of documents a full microbatch a gradient leaf
   int64_t longest = 0;                       // sequence that it may have
   int64_t leaf_tokens = 0;                   // that a gradient leaf has at most; 0: nobody knows
+  bool single = false;                       // a leaf is one microbatch, however long
   bool reference = false, reference_stays = false;  // in memory
 
   UpdateSize SizeOn(const MeshSizes& mesh) const;
-  // Of the memory that it may take: a leaf lies whole if it has a second microbatch, and what is dealt to one
-  // is more than expected now and then (trainer/update/whole_leaves.h).
+  // Of the memory that it may take: the gradient of a leaf with a second microbatch is there whole, and what
+  // is dealt to one is more than expected now and then (trainer/update/leaf_gradients.h).
   UpdateSize MostOn(const MeshSizes& mesh) const;
 };
 Workload WorkloadOf(const StageConfig& stage);

@@ -14,10 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "comm/threads.h"
 #include "gtest/gtest.h"
-#include "kernels/backends/cpu.h"
 #include "tests/core/test_folder.h"
 #include "tests/model/odd_models.h"
 #include "tests/model/slices.h"
+#include "tests/trainer/counted_cpu.h"
 #include "trainer/plan/counted.h"
 #include "trainer/plan/plan.h"
 #include "trainer/run_directory/checkpoint.h"
@@ -116,30 +116,13 @@ void ExpectThePlan(TrainPass::Keep keep) {
   EXPECT_NEAR(planned / taken, 1, 0.05) << planned << " planned, " << taken << " taken; " << pools;
 }
 
-// The processor's, which knows how much of its memory was there at once.
-class CountedCpu final : public kernels::CpuBackend {
- public:
-  using CpuBackend::CpuBackend;
-  std::shared_ptr<void> Allocate(int64_t bytes) override {
-    std::shared_ptr<void> memory = CpuBackend::Allocate(bytes);
-    bytes_ += bytes;
-    peak_bytes_ = std::max(peak_bytes_, bytes_);
-    void* const begin = memory.get();
-    return {begin, [this, bytes, kept = std::move(memory)](void*) { bytes_ -= bytes; }};
-  }
-  int64_t peak_bytes() const { return peak_bytes_; }
-
- private:
-  int64_t bytes_ = 0, peak_bytes_ = 0;
-};
-
 // An update with numbers, on ranks that send each other messages.
 TEST(PlanMemory, OfARankOfAMeshIsWhatItAllocates) {
   const ModelConfig config = Parsed(Large());
   UpdatesConfig updates;
   updates.tokens_per_microbatch = 64;
   updates.gradient_leaves = 2;
-  const Workload work{.updates = &updates, .tokens = 2 * 64};
+  const Workload work{.updates = &updates, .tokens = 2 * 64, .leaf_tokens = 64};
   const Parameters whole = RandomParameters(config);
   for (const MeshSizes& sizes :
        {MeshSizes{.dp_replicate = 2}, MeshSizes{.dp_replicate = 1, .dp_shard = 2},

@@ -193,6 +193,25 @@ TEST(UpdatePools, AreOfLeavesThatTurnOutLonger) {
   }
 }
 
+// Where ranks share weights out the gradients of all of them are there, whole, until the last microbatch of
+// a leaf. One document, and a long sequence, is one microbatch.
+TEST(UpdatePools, AreOfDocumentsThatMakeASecondMicrobatch) {
+  const ModelConfig config = WithMany(OddLlama());
+  const PolicyPlace place{.mesh = PlaceOf({.dp_replicate = 1, .dp_shard = 2}, 0)};
+  const auto planned = [&](int64_t documents, int64_t long_tokens) {
+    StageConfig sft{.kind = StageKind::kSft};
+    sft.sft.tokens_per_microbatch = 64;
+    sft.sft.gradient_leaves = 8;
+    sft.sft.prompts_per_step = documents;
+    sft.sft.long_sequence_tokens = long_tokens;
+    return BytesIn(UpdatePools(config, WorkloadOf(sft), place), "gradients");
+  };
+  const int64_t all_layers = 4 * Layout(config).trained_elements(), one_each = planned(8, 0);
+  EXPECT_LT(one_each, 2 * all_layers);
+  EXPECT_GE(planned(9, 0), one_each + all_layers / 4);
+  EXPECT_EQ(planned(9, 1), one_each);
+}
+
 // A leaf of four microbatches in which no token comes twice, and its memory goes back.
 TEST(UpdatePools, AreOfAllTokensOfATiedEmbedding) {
   const ModelConfig config = WithMany(OddQwen2());
