@@ -182,11 +182,14 @@ class LayoutSearcher {
     if (!rank.apart && work.updates != nullptr) return bytes;
     return bytes + Layout(stage.model, rank.samples.mesh).trained_elements() * (recipe_.bf16() ? 2 : 4);
   }
-  // What few layers take beyond that all of them do.
+  // What few layers take beyond that all of them do. A reference that does not stay takes less beside the
+  // gradients of more layers.
   int64_t MoreOf(const SearchedStage& stage, const SearchedRank& rank) const {
     if (stage.work.updates == nullptr) return 0;
     const ModelConfig few = WithFewLayers(stage.model, rank.trains.mesh.sizes);
-    return SumOf(UpdatePools(few, stage.work, rank.trains)) - LeastOfUpdates(few, stage.work, rank.trains);
+    Workload work = stage.work;
+    work.reference &= work.reference_stays;
+    return SumOf(UpdatePools(few, work, rank.trains)) - LeastOfUpdates(few, work, rank.trains);
   }
   void FindLeast(Candidate* candidate) const {
     const SearchedRank rank = MiddleOf(candidate->mesh);
@@ -230,7 +233,8 @@ class LayoutSearcher {
       proposal.seconds += estimate.stage > 0 ? estimate.stage : estimate.update;
     }
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (taken < least_) {
+    // Of those that take the same it is the same one whichever was counted first.
+    if (std::pair(taken, MeshText(proposal.mesh)) < std::pair(least_, MeshText(search_.nearest.mesh))) {
       least_ = taken;
       search_.nearest = proposal;
     }

@@ -291,6 +291,29 @@ TEST(ClusterPlan, SearchesWithTheMeshThatSamples) {
               HasSubstr("1 x 4 h100; rollout.mesh: dp_replicate 2 tp 2: "));
 }
 
+// A policy that decodes is shared out by dp_shard and cp alike.
+TEST(ClusterPlan, OfLayoutsThatTakeTheSameAlwaysNamesTheSame) {
+  const TestFolder folder;
+  Json json = TinyLlama();
+  json.update(Json::parse(R"({"vocab_size": 1000, "hidden_size": 96, "num_hidden_layers": 3})"));
+  ASSERT_TRUE(WriteFileAtomic(folder / "config.json", json.dump()).ok());
+  RecipeConfig recipe = SmallRecipe(folder / "", {"evaluation.sampling={cache_mib: 1, max_batch: 1}"});
+  recipe.stages = {recipe.stages.back()};
+  recipe.stages[0].from = folder / "";
+  recipe.device = "cuda";
+  Cluster cluster = *ParseCluster("4x8xh100");
+  const auto all = SearchLayouts(recipe, cluster);
+  ASSERT_TRUE(all.ok()) << all.status();
+  std::vector<std::pair<int64_t, std::string>> sums;
+  for (const LayoutProposal& layout : all->fit) sums.emplace_back(SumOf(layout.pools), MeshText(layout.mesh));
+  std::sort(sums.begin(), sums.end());
+  ASSERT_EQ(sums[0].first, sums[1].first);
+  cluster.device.memory_gib = 0;
+  const auto none = SearchLayouts(recipe, cluster);
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_EQ(std::pair(SumOf(none->nearest.pools), MeshText(none->nearest.mesh)), sums[0]);
+}
+
 TEST(ClusterPlan, SearchesLayoutsThatFit) {
   RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {});
   recipe.device = "cuda";
