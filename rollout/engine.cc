@@ -29,6 +29,27 @@ std::vector<int32_t> Ends(const SamplingOptions& options, const ModelConfig& con
   return {ends.begin(), ends.end()};
 }
 
+struct CacheSize {
+  int64_t pages, page_bytes;
+};
+
+absl::Status CheckLength(const ModelConfig& config, const CacheSize& cache, int64_t given,
+                         int64_t to_sample) {
+  if (config.max_positions > 0 && given + to_sample > config.max_positions) {
+    return absl::InvalidArgumentError(absl::StrCat(given, " tokens and max_new_tokens ", to_sample,
+                                                   " exceed the model's max_position_embeddings ",
+                                                   config.max_positions));
+  }
+  const int64_t positions = given + to_sample - 1;  // nothing follows the last token
+  if (PagesFor(positions) <= cache.pages) return absl::OkStatus();
+  const double mib = 1 << 20, page = static_cast<double>(cache.page_bytes) / mib;
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "%d tokens and max_new_tokens %d need %d pages of the cache, %.1f MiB, and it has %d, %.1f MiB: raise "
+      "cache_mib, or lower max_new_tokens",
+      given, to_sample, PagesFor(positions), static_cast<double>(PagesFor(positions)) * page, cache.pages,
+      static_cast<double>(cache.pages) * page));
+}
+
 bool Has(const std::vector<int32_t>& ids, int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
@@ -54,44 +75,27 @@ int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& optio
   return std::min(pages, (options.max_batch + 8) * (PagesFor(positions) + 1));
 }
 
-absl::Status Engine::CheckLength(int64_t given, int64_t to_sample) const {
-  const ModelConfig& config = model_->config();
-  if (config.max_positions > 0 && given + to_sample > config.max_positions) {
-    return absl::InvalidArgumentError(absl::StrCat(given, " tokens and max_new_tokens ", to_sample,
-                                                   " exceed the model's max_position_embeddings ",
-                                                   config.max_positions));
-  }
-  const int64_t positions = given + to_sample - 1;  // nothing follows the last token
-  if (scheduler_.Fits(positions)) return absl::OkStatus();
-  const double mib = 1 << 20,
-               page = static_cast<double>(KvCache::BytesPerPage(config, model_->mesh().place())) / mib;
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "%d tokens and max_new_tokens %d need %d pages of the cache, %.1f MiB, and it has %d, %.1f MiB: raise "
-      "cache_mib, or lower max_new_tokens",
-      given, to_sample, PagesFor(positions), static_cast<double>(PagesFor(positions)) * page, cache_pages_,
-      static_cast<double>(cache_pages_) * page));
-}
-
-absl::Status Engine::Check(const Prompt& prompt, const SamplingOptions& options) const {
+absl::Status Engine::Check(const ModelConfig& config, const EngineOptions& engine, const MeshPlace& place,
+                           const Prompt& prompt, const SamplingOptions& options) {
   const auto check = [&] {
     if (options.max_new_tokens < 1) return absl::InvalidArgumentError("max_new_tokens must be at least 1");
-    for (int32_t id : options.stop_ids) {
-      if (id < 0 || id >= model_->config().vocab_size)
-        return OutsideVocabulary("stop token ", id, model_->config());
-    }
-    if (options.min_new_tokens > 0 &&
-        static_cast<int64_t>(Ends(options, model_->config()).size()) == model_->config().vocab_size)
+    for (int32_t id : options.stop_ids)
+      if (id < 0 || id >= config.vocab_size) return OutsideVocabulary("stop token ", id, config);
+    if (options.min_new_tokens > 0 && static_cast<int64_t>(Ends(options, config).size()) == config.vocab_size)
       return absl::InvalidArgumentError("min_new_tokens: every token of the model ends a completion");
     if (prompt.tokens.empty()) return absl::InvalidArgumentError("it has no tokens");
-    for (int32_t token : prompt.tokens) {
-      if (token < 0 || token >= model_->config().vocab_size)
-        return OutsideVocabulary("token ", token, model_->config());
-    }
-    return CheckLength(static_cast<int64_t>(prompt.tokens.size()), options.max_new_tokens);
+    for (int32_t token : prompt.tokens)
+      if (token < 0 || token >= config.vocab_size) return OutsideVocabulary("token ", token, config);
+    return CheckLength(config, {CachePages(config, engine, place), KvCache::BytesPerPage(config, place)},
+                       static_cast<int64_t>(prompt.tokens.size()), options.max_new_tokens);
   };
   const absl::Status status = check();
   if (status.ok()) return status;
   return absl::InvalidArgumentError(absl::StrCat("prompt ", Printable(prompt.id), ": ", status.message()));
+}
+
+absl::Status Engine::Check(const Prompt& prompt, const SamplingOptions& options) const {
+  return Check(model_->config(), options_, model_->mesh().place(), prompt, options);
 }
 
 absl::Status Engine::Submit(const SampleRequest& request) {
@@ -248,7 +252,10 @@ absl::Status Engine::Continue(int64_t id, absl::Span<const int32_t> tokens) {
     return absl::InvalidArgumentError(
         absl::StrCat("all ", request.sampling->max_new_tokens, " tokens of max_new_tokens are sampled"));
   }
-  TEMPER_RETURN_IF_ERROR(CheckLength(sequence.length() + static_cast<int64_t>(tokens.size()), left));
+  const ModelConfig& config = model_->config();
+  TEMPER_RETURN_IF_ERROR(CheckLength(config,
+                                     {cache_pages_, KvCache::BytesPerPage(config, model_->mesh().place())},
+                                     sequence.length() + static_cast<int64_t>(tokens.size()), left));
   trajectory.Extend(Segment::Kind::kGiven, version_, static_cast<int64_t>(tokens.size()));
   trajectory.tokens.insert(trajectory.tokens.end(), tokens.begin(), tokens.end());
   sequence.turn = trajectory.length();

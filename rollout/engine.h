@@ -54,6 +54,9 @@ class Engine {
 
   // Whether this prompt can be sampled: an InvalidArgument status names what does not fit.
   absl::Status Check(const Prompt& prompt, const SamplingOptions& options) const;
+  // The same before there is one.
+  static absl::Status Check(const ModelConfig& config, const EngineOptions& engine, const MeshPlace& place,
+                            const Prompt& prompt, const SamplingOptions& options);
 
   // Its samples wait for their turn: those submitted first have precedence. Fails as Check does.
   absl::Status Submit(const SampleRequest& request);
@@ -97,7 +100,6 @@ class Engine {
   void AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens);
   bool Append(Sequence* sequence, const kernels::SampledToken& token);  // whether it goes on
   void Finish(Sequence* sequence, StopReason stop);
-  absl::Status CheckLength(int64_t given, int64_t to_sample) const;
 
   CausalLm* model_;
   const EngineOptions options_;

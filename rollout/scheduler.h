@@ -63,8 +63,6 @@ class Scheduler {
   bool idle() const { return running_.empty() && waiting_.empty(); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  // Whether a sequence of so many positions can be finished.
-  bool Fits(int64_t positions) const { return PagesFor(positions) <= pages_.pages(); }
 
   // From now on it waits for its turn, with the pages that it has.
   void Add(Sequence* sequence);

@@ -11,31 +11,34 @@
 #include "trainer/run_directory/sums.h"
 
 namespace temper {
-Evaluator::Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer,
-                     Measure measure)
+Evaluator::Evaluator(const StageContext& context, const Tokenizer& tokenizer, Measure measure)
     : context_(context),
       config_(context.stage->evaluation),
-      model_(model),
       tokenizer_(tokenizer),
-      engine_(&model, EngineOptionsOf(config_.sampling)),
-      worker_(&engine_, &tokenizer, *context.sampling_mesh),
       measure_(std::move(measure)),
       held_out_{"held_out", &config_.source, config_.HeldOutProblems(), config_.samples_per_prompt},
       hard_{"hard", &config_.hard, config_.HardProblems(), config_.hard_samples_per_prompt} {}
 
-absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& context, CausalLm& model,
+absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& context,
+                                                           const ModelConfig& config,
                                                            const Tokenizer& tokenizer) {
   TEMPER_ASSIGN_OR_RETURN(Measure measure, Measure::Create(EvaluationReward(*context.recipe, *context.stage),
                                                            context.stage->evaluation.pass_rule));
-  auto evaluator = std::unique_ptr<Evaluator>(new Evaluator(context, model, tokenizer, std::move(measure)));
+  auto evaluator = std::unique_ptr<Evaluator>(new Evaluator(context, tokenizer, std::move(measure)));
   TEMPER_ASSIGN_OR_RETURN(evaluator->rewards_,
                           RewardPool::Create(evaluator->measure_.reward(), RewardThreads(context)));
-  TEMPER_RETURN_IF_ERROR(evaluator->Draw(&evaluator->held_out_));
-  TEMPER_RETURN_IF_ERROR(evaluator->Draw(&evaluator->hard_));
+  TEMPER_RETURN_IF_ERROR(evaluator->Draw(config, &evaluator->held_out_));
+  TEMPER_RETURN_IF_ERROR(evaluator->Draw(config, &evaluator->hard_));
   return evaluator;
 }
 
-absl::Status Evaluator::Draw(Level* level) {
+void Evaluator::Take(CausalLm* model) {
+  worker_.reset();
+  engine_.emplace(model, EngineOptionsOf(config_.sampling));
+  worker_.emplace(&*engine_, &tokenizer_, *context_.sampling_mesh);
+}
+
+absl::Status Evaluator::Draw(const ModelConfig& config, Level* level) {
   if (level->count == 0) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<ProblemSource> source,
                           context_.inputs->EvaluationProblems(*context_.stage, level->name));
@@ -43,7 +46,9 @@ absl::Status Evaluator::Draw(Level* level) {
   const int64_t count = source->size() < 0 ? level->count : std::min(level->count, source->size());
   TEMPER_ASSIGN_OR_RETURN(level->prompts, source->Take(0, count));
   const SamplingOptions sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
-  for (const Prompt& prompt : level->prompts) TEMPER_RETURN_IF_ERROR(engine_.Check(prompt, sampling));
+  const EngineOptions engine = EngineOptionsOf(config_.sampling);
+  for (const Prompt& prompt : level->prompts)
+    TEMPER_RETURN_IF_ERROR(Engine::Check(config, engine, context_.sampling_mesh->place(), prompt, sampling));
   return absl::OkStatus();
 }
 
@@ -96,13 +101,13 @@ absl::StatusOr<std::vector<Group>> Evaluator::Sample(const Level& level, int64_t
   count = std::min(count, static_cast<int64_t>(level.prompts.size()));
   request.prompts.assign(level.prompts.begin(), level.prompts.begin() + count);
   request.samples_per_prompt = samples;
-  request.policy_version = model_.version();
+  request.policy_version = engine_->model().version();
   request.sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   request.records = records;
   RolloutCounts counts;
   context_.mesh->world().Announce("measures");
   TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups,
-                          worker_.Collect(request, *rewards_, progress, context_.stop, &counts));
+                          worker_->Collect(request, *rewards_, progress, context_.stop, &counts));
   if (context_.sums != nullptr) TEMPER_RETURN_IF_ERROR(context_.sums->AddRecords(records));
   const Mesh& mesh = *context_.sampling_mesh;
   Deliver(mesh, mesh, Contents::kTexts, std::vector<int>(groups.size(), 0), &groups);

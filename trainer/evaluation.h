@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,12 @@ class Evaluator {
  public:
   // All of it outlives the evaluator. Draws the problems, so that what is wrong with them shows before a
   // stage trains.
-  static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context, CausalLm& model,
+  static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const StageContext& context,
+                                                         const ModelConfig& config,
                                                          const Tokenizer& tokenizer);
+  // The policy that it measures, of that config and on the mesh that samples, before it measures any. It
+  // outlives the evaluator.
+  void Take(CausalLm* model);
 
   // Whether there is a small evaluation after update `step` of a running stage.
   bool IsDue(int64_t step) const;
@@ -36,14 +41,14 @@ class Evaluator {
   absl::StatusOr<Json> AfterStage();
 
  private:
-  Evaluator(const StageContext& context, CausalLm& model, const Tokenizer& tokenizer, Measure measure);
+  Evaluator(const StageContext& context, const Tokenizer& tokenizer, Measure measure);
   struct Level {
     const char* name;  // of the draws: every stage and every evaluation has the same
     const ProblemsConfig* problems;
     int64_t count, samples;
     std::vector<Prompt> prompts = {};
   };
-  absl::Status Draw(Level* level);
+  absl::Status Draw(const ModelConfig& config, Level* level);
   // On the first `count` problems of the level; the texts are on the first rank.
   absl::StatusOr<std::vector<Group>> Sample(const Level& level, int64_t count, int64_t samples,
                                             const std::string& records,
@@ -53,10 +58,9 @@ class Evaluator {
 
   const StageContext& context_;
   const EvaluationConfig& config_;
-  CausalLm& model_;
   const Tokenizer& tokenizer_;
-  Engine engine_;
-  RolloutWorker worker_;
+  std::optional<Engine> engine_;  // of the policy
+  std::optional<RolloutWorker> worker_;
   const Measure measure_;
   std::unique_ptr<RewardPool> rewards_;
   Level held_out_, hard_;

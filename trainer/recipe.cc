@@ -405,8 +405,9 @@ class Runner {
             sampled.policy,
             OpenPolicy(context.from_directory, context.backend,
                        {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .mesh = context.sampling_mesh}));
-        TEMPER_ASSIGN_OR_RETURN(sampled.evaluator,
-                                Evaluator::Open(context, *sampled.policy.model, *sampled.policy.tokenizer));
+        TEMPER_ASSIGN_OR_RETURN(sampled.evaluator, Evaluator::Open(context, sampled.policy.model->config(),
+                                                                   *sampled.policy.tokenizer));
+        sampled.evaluator->Take(sampled.policy.model.get());
         break;
     }
     return sampled;

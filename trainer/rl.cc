@@ -114,7 +114,8 @@ absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,
                           RewardPool::Create(config.reward, RewardThreads(context)));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
-                          Evaluator::Open(context, session->sampler(), session->tokenizer()));
+                          Evaluator::Open(context, session->model().config(), session->tokenizer()));
+  evaluator->Take(&session->sampler());
   std::unique_ptr<ReferencePolicy> reference;
   if (config.loss.kl_coef != 0) {
     TEMPER_ASSIGN_OR_RETURN(reference, ReferencePolicy::Open(*session));

@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
   session->model_ = std::move(policy.model);
-  session->OpenSampler();
+  if (context.stage->kind == StageKind::kRl) session->OpenSampler();
   session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
   if (!checkpoint.empty())
     TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->model_.get(), session->optimizer_.get()));
@@ -115,7 +115,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
 
 void TrainingSession::OpenSampler() {
   const Mesh& mesh = *context_.sampling_mesh;
-  if (&mesh == context_.mesh || !context_.stage->samples()) return;
+  if (&mesh == context_.mesh || sampler_ != nullptr) return;
   Parameters parameters =
       WithoutNumbers(model_->config(), mesh.place(), *context_.backend, context_.recipe->bf16());
   sync_ = std::make_unique<WeightSync>(model_->config(), model_->parameters().layout(), parameters.layout());
@@ -140,7 +140,10 @@ void TrainingSession::Publish() {
 OpenedPolicy TrainingSession::TakePolicy() {
   updater_.reset();
   optimizer_.reset();
-  if (context_.stage->evaluation.HeldOutProblems() > 0) Publish();  // else nobody samples any more
+  if (context_.stage->evaluation.HeldOutProblems() > 0) {  // else nobody samples any more
+    OpenSampler();
+    Publish();
+  }
   return {std::move(sampler_ != nullptr ? sampler_ : model_), std::move(tokenizer_)};
 }
 

@@ -38,7 +38,7 @@ class TrainingSession {
 
   CausalLm& model() { return *model_; }
   // The policy that samples: this one, or where that has a mesh of its own (rollout.mesh) a copy of it there,
-  // as it was last published.
+  // as it was last published. Of rl stages: while others train, nobody samples.
   CausalLm& sampler() { return sampler_ != nullptr ? *sampler_ : *model_; }
   // Brings the sampler up to date. Collective.
   void Publish();
@@ -78,7 +78,7 @@ class TrainingSession {
 
  private:
   explicit TrainingSession(const StageContext& context) : context_(context) {}
-  // A policy for the mesh that samples, where it is another one and the stage does.
+  // A policy for the mesh that samples, where it is another one and there is none yet.
   void OpenSampler();
   absl::Status CheckFinite(const StepResult& result, double rate) const;
   // Of a gradient that is out of range.

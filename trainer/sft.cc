@@ -50,7 +50,7 @@ absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
                           DocumentSource::Open(context, config.documents, session->tokenizer()));
   // What the stage will be measured by: a problem that cannot be judged shows now, not after the training.
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<Evaluator> evaluator,
-                          Evaluator::Open(context, session->sampler(), session->tokenizer()));
+                          Evaluator::Open(context, session->model().config(), session->tokenizer()));
   const int64_t count = source->size();
   DocumentOrder order(count, config, context.recipe->seed, context.stage->name);
   session->set_total_steps(SftSteps(count, config));
@@ -80,7 +80,9 @@ absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
     TEMPER_RETURN_IF_ERROR(session->FinishStep(figures, absl::StrFormat("loss %.4f", step.sums.loss)));
   }
   context.progress->Finish();
-  return StagePolicy{session->TakePolicy(), std::move(evaluator), session->state().seconds};
+  OpenedPolicy policy = session->TakePolicy();
+  evaluator->Take(policy.model.get());
+  return StagePolicy{std::move(policy), std::move(evaluator), session->state().seconds};
 }
 
 }  // namespace temper

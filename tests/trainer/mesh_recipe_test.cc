@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "comm/threads.h"
 #include "core/metrics.h"
+#include "tests/trainer/counted_cpu.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/run_directory/run_directory.h"
 
@@ -90,6 +91,28 @@ TEST_F(MeshRecipe, HasTheDigestOfOneRank) {
       {{.dp_replicate = 1, .dp_shard = 2, .pp = 2}, MeshSizes{.dp_replicate = 2, .tp = 2}},
       {{.dp_replicate = 2, .tp = 2}, MeshSizes{.dp_shard = 2, .ep = 2}}};
   for (const Meshes& meshes : all) EXPECT_EQ(DigestOn(meshes), expected) << TextOf(meshes);
+}
+
+// What samples when its training is over takes no memory before that.
+TEST_F(MeshRecipe, HasOnePolicyWhileAStageOnlyTrains) {
+  recipe_ = SmallRecipe(folder_ / "model", {"evaluation.sampling={cache_mib: 1, max_batch: 4}",
+                                            "stages.base.pretrain.tokens_per_microbatch=1024"});
+  recipe_.stages.resize(1);
+  recipe_.mesh = {.dp_replicate = 1, .dp_shard = 2};
+  const auto peaks = [&](const std::string& run) {
+    std::vector<int64_t> bytes(2);
+    ThreadWorld(2).Run([&](Communicator& comm) {
+      ThreadPool pool(1);
+      CountedCpu backend(&pool);
+      EXPECT_TRUE(RunRecipe(recipe_, run, comm, Never, &backend).ok());
+      bytes[comm.rank()] = backend.peak_bytes();
+    });
+    return bytes;
+  };
+  const std::vector<int64_t> together = peaks(folder_ / "together");
+  recipe_.rollout.mesh = RolloutMesh{{.dp_replicate = 2}};
+  EXPECT_EQ(peaks(folder_ / "apart"), together);
+  EXPECT_EQ(Digest(folder_ / "apart"), Digest(folder_ / "together"));
 }
 
 // With weights rounded to bf16; a stop on one pair of meshes, after which it goes on on another.

@@ -38,7 +38,7 @@ struct EvaluationConfig {
             "Problems of the harder level; 0, or nothing that hard takes them from: none.", AtLeast(0));
     v.Field("hard_samples_per_prompt", hard_samples_per_prompt, "Samples of each.", Between(1, 4096));
     v.Field("during_every", during_every,
-            "Updates between the small evaluations of a running stage; 0: none.", AtLeast(0), Free());
+            "Updates between the small evaluations of a running rl stage; 0: none.", AtLeast(0), Free());
     v.Field("during_problems", during_problems, "Held-out problems of a small evaluation.", AtLeast(1),
             Free());
     v.Field("during_samples_per_prompt", during_samples_per_prompt, "Samples of each.", Between(1, 4096),

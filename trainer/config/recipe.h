@@ -43,11 +43,6 @@ struct StageConfig {
   CollectConfig collect;
   EvaluationConfig evaluation;
 
-  // Whether its policy samples: to train, for a dataset, or to be measured.
-  bool samples() const {
-    return kind == StageKind::kRl || kind == StageKind::kCollect || evaluation.HeldOutProblems() > 0;
-  }
-
   template <class V>
   void Fields(V& v) {
     v.Choice("kind", kind, kStageKinds, "What the stage does.");

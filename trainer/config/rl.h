@@ -77,7 +77,8 @@ struct RlConfig : UpdatesConfig {
         AtLeast(0));
     v.Field("reference_in_memory", reference_in_memory,
             "Whether the reference's weights stay in memory. false: each update reads them from disk, for a "
-            "pass, and then makes its gradient in that memory.",
+            "pass, and then makes its gradient in that memory; the files that the stage started from have to "
+            "stay until it ends.",
             Free());
   }
 };

@@ -223,13 +223,14 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
   return pools;
 }
 
-// What a stage takes while it runs. One that is measured as it trains has a second cache for that.
+// What a stage takes while it runs. An rl stage that is measured as it trains has a second cache for that.
 Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlaces& places) {
   const Workload work = WorkloadOf(stage);
   const PolicyPlace& samples = places.samples;
   const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
   if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, samples);
   Pools pools = UpdatePools(model, work, places.trains);
+  if (work.sampling == nullptr) return pools;
   SamplingFootprint passes;  // the policy makes one after another, in the same memory
   const auto pass = [&](const SamplingConfig& sampling) {
     const SamplingFootprint of_it = SamplingFootprintOf(model, samples, sampling);
@@ -238,11 +239,10 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
     passes.scratch = scratch;
   };
   const bool measures = stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0;
-  if (work.sampling != nullptr) pass(*work.sampling);
+  pass(*work.sampling);
   if (measures) pass(stage.evaluation.sampling);
-  if (passes.activations == 0) return pools;
   if (places.apart) pools.emplace_back(kSampler, passes.weights + passes.packed + passes.gathered);
-  if (work.sampling != nullptr) pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
+  pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
   pools.emplace_back(kSampling, passes.activations);
   if (samples.on_gpu) pools.emplace_back(kSamplingScratch, passes.scratch);
   if (measures)
@@ -250,12 +250,26 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
   return pools;
 }
 
+// The same of one that trained, as its weights go to the mesh that measures them, and nothing else is left.
+Pools PublishingPools(const Pools& trained, const ModelConfig& model, const PolicyPlace& samples) {
+  Pools pools;
+  for (const auto& pool : trained)
+    if (absl::EndsWith(pool.first, "weights")) pools.push_back(pool);
+  pools.emplace_back(kSampler, FootprintOf(model, samples).weights);
+  return pools;
+}
+
 // The same at most: while the stage runs, or when its policy is measured and nothing of the training is left.
 Pools LargestPoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlaces& places) {
-  const Pools pools = PoolsAt(stage, model, places);
-  if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return pools;
-  const Pools measured = SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, places.samples);
-  return SumOf(measured) > SumOf(pools) ? measured : pools;
+  Pools largest = PoolsAt(stage, model, places);
+  if (stage.kind == StageKind::kCollect || stage.evaluation.HeldOutProblems() == 0) return largest;
+  const auto or_these = [&largest](Pools pools) {
+    if (SumOf(pools) > SumOf(largest)) largest = std::move(pools);
+  };
+  if (places.apart && stage.kind != StageKind::kEval)
+    or_these(PublishingPools(largest, model, places.samples));
+  or_these(SamplingPools(model, kEvaluationCache, stage.evaluation.sampling, places.samples));
+  return largest;
 }
 
 // What the layers are that the rank at this place has, and of how many experts: equal of ranks that take as

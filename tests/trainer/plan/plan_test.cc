@@ -111,14 +111,15 @@ TEST_F(Memory, OfStagesThatAreFinishedIsNotAsked) {
 }
 
 TEST_F(Memory, HasASecondCacheWhereAStageIsMeasuredAsItTrains) {
-  const auto plan = [&](const std::string& every) {
+  const auto plan = [&](const std::string& every, size_t stages) {
     RecipeConfig recipe = SmallRecipe(
         folder_ / "model", {"evaluation.during_every=" + every, "evaluation.sampling.cache_mib=1"});
-    recipe.stages.resize(1);
+    recipe.stages.resize(stages);
     return PlanText(recipe, 1).value();
   };
-  EXPECT_THAT(plan("2"), HasSubstr(", cache of evaluation 1 MiB, "));
-  EXPECT_THAT(plan("0"), Not(HasSubstr("cache of evaluation")));
+  EXPECT_THAT(plan("2", 2), HasSubstr(", cache of evaluation 1 MiB, "));
+  EXPECT_THAT(plan("0", 2), Not(HasSubstr("cache of evaluation")));
+  EXPECT_THAT(plan("2", 1), Not(HasSubstr("cache of evaluation"))) << "pretrain is not";
 }
 
 int64_t BytesIn(const Pools& pools, const std::string& name) {
@@ -149,7 +150,6 @@ TEST_F(Memory, IsOfTheRankThatTakesMostOfBothMeshes) {
             BytesIn(UpdatePools(model, WorkloadOf(zero), fourth), "activations"));
 }
 
-// One that is measured when its training is over has nothing beside it then.
 TEST_F(Memory, HasAPolicyOfTheOtherMeshWhereItSamplesWhileItTrains) {
   const ModelConfig model = ReadPolicyConfig(folder_ / "model").value();
   const auto second = [&](size_t stage, const std::string& every) {
@@ -158,8 +158,28 @@ TEST_F(Memory, HasAPolicyOfTheOtherMeshWhereItSamplesWhileItTrains) {
     return BytesIn(PoolsOfStage(recipe, recipe.stages[stage], model, 2).value(), "policy of rollout.mesh");
   };
   EXPECT_GT(second(1, "0"), 0) << "rl";
-  EXPECT_EQ(second(0, "0"), 0) << "pretrain";
-  EXPECT_GT(second(0, "2"), 0);
+  EXPECT_EQ(second(0, "2"), 0) << "pretrain";
+}
+
+// A rank that has an eighth of what it trains, and all of what is measured, has both when its training is
+// over.
+TEST_F(Memory, HasBothPoliciesAsTheWeightsGoToTheMeshThatMeasures) {
+  Json json = TinyLlama();
+  json.update(Json::parse(
+      R"({"hidden_size": 768, "num_hidden_layers": 40, "intermediate_size": 4096, "max_position_embeddings": 64})"));
+  const ModelConfig model = Parsed(json);
+  RecipeConfig recipe = SmallRecipe(
+      folder_ / "model",
+      {"mesh.dp_shard=8", "rollout.mesh={dp_replicate: 8}", "stages.base.pretrain.gradient_leaves=8",
+       "stages.base.pretrain.tokens_per_microbatch=16", "stages.base.pretrain.recompute=true",
+       "evaluation.sampling={cache_mib: 1, max_batch: 4}"});
+  recipe.device = "cuda";
+  const Pools pools = PoolsOfStage(recipe, recipe.stages[0], model, 8).value();
+  const Layout all(model), share(model, PlaceOf({.dp_replicate = 1, .dp_shard = 8}, 7));
+  EXPECT_EQ(BytesIn(pools, "policy of rollout.mesh"), 4 * all.elements());
+  EXPECT_GE(BytesIn(pools, "weights"), 4 * share.elements());
+  EXPECT_GT(BytesIn(pools, "gathered weights"), 0);
+  EXPECT_EQ(pools.size(), 3) << "no optimizer, no gradients";
 }
 
 ModelConfig WithMany(const Json& json) {
