@@ -3,7 +3,7 @@
 """E3 through the program: configs/tiny/short.yaml with five gradient leaves on every layout of ranks under mpirun ends with one digest, and the first
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples; weights
 went to a second policy where rollout.mesh asks for one, and nowhere else. The same from a
-Qwen3 MoE, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
+Qwen3 MoE with 3 heads, 10 experts and a vocabulary of 711, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
 Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2; behind a
 slash those of rollout.mesh. Without one: each axis once. Needs mpirun. Takes about ten seconds for each layout.
@@ -28,7 +28,7 @@ ALL = EACH_AXIS + ["2", "4", "5", "tp=2", "dp_shard=3", "pp=2,dp_replicate=2", "
 LONG = ["1", "tp=2,cp=2,sequence_parallel=true"]
 ALL_LONG = LONG + ["cp=2", "cp=4", "dp_replicate=2,cp=2", "ep=2,cp=2", "dp_shard=2", "pp=2"]
 BASE = "configs/tiny/base"
-QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], hidden_size=100, num_hidden_layers=3,
+QWEN3_MOE = dict(model_type="qwen3_moe", architectures=["Qwen3MoeForCausalLM"], vocab_size=711, hidden_size=100, num_hidden_layers=3,
                  intermediate_size=90, num_attention_heads=3, num_key_value_heads=1, head_dim=34, num_experts=10,
                  num_experts_per_tok=3, moe_intermediate_size=27, mlp_only_layers=[0], norm_topk_prob=True, tie_word_embeddings=True,
                  rope_theta=10000.0)
