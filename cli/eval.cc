@@ -110,7 +110,8 @@ absl::Status RunEval(const CommandLine& line) {
     TEMPER_ASSIGN_OR_RETURN(const std::string model, ModelDirectory(options.model));
     TEMPER_ASSIGN_OR_RETURN(out, LinesFile::Create(options.output, {options.data, options.recipe, model}));
   }
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy, CommandPolicy::Open(options));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy,
+                          CommandPolicy::Open(options, options.mtp()));
   EvalProblems problems(options, of, *policy);
   TEMPER_ASSIGN_OR_RETURN(std::vector<Prompt> prompts, problems.Read());
   TEMPER_ASSIGN_OR_RETURN(const std::vector<Group> groups,

@@ -97,7 +97,8 @@ std::vector<SampleRequest> Requests(const std::vector<Prompt>& prompts, const Sa
 
 absl::Status RunSample(const CommandLine& line) {
   TEMPER_ASSIGN_OR_RETURN(const SampleOptions options, OptionsOf<SampleOptions>(line));
-  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy, CommandPolicy::Open(options));
+  TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<CommandPolicy> policy,
+                          CommandPolicy::Open(options, options.mtp()));
   TEMPER_ASSIGN_OR_RETURN(const SamplingOptions sampling, policy->Sampling(options));
   TEMPER_ASSIGN_OR_RETURN(const SamplePrompts input,
                           ReadSamplePrompts(options.prompts, options, policy->tokenizer(),

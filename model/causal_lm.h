@@ -43,6 +43,7 @@ class CausalLm {
   Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows) {
     return decode_.Forward(batch, cache, logit_rows);
   }
+  DecodePass& decode_pass() { return decode_; }
   const DecodePass& decode_pass() const { return decode_; }
   // TrainPass::Logprobs, by a pass that keeps nothing.
   void Logprobs(const Microbatch& batch, float temperature, float* logprobs, double* entropies = nullptr) {

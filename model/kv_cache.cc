@@ -28,7 +28,7 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPl
 
 KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place)
     : backend_(backend),
-      layers_(NumLayersOf(config, place)),
+      layers_(NumLayersOf(config, place) + (config.has_mtp() ? 1 : 0)),
       pages_(pages),
       block_words_(kernels::BlockBytes(AttentionShapeOf(config, place)) / 4) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
@@ -38,7 +38,8 @@ KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& bac
 void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
 
 int64_t KvCache::BytesPerPage(const ModelConfig& config, const MeshPlace& place) {
-  return MostLayers(config, place.sizes) * kernels::BlockBytes(AttentionShapeOf(config, place));
+  return (MostLayers(config, place.sizes) + (config.has_mtp() ? 1 : 0)) *
+         kernels::BlockBytes(AttentionShapeOf(config, place));
 }
 
 }  // namespace temper

@@ -14,8 +14,9 @@ namespace temper {
 // MLA the latent and the rotated key, shared by all heads.
 kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPlace& place = {});
 
-// The paged cache's storage: `pages` pages of 64 positions, each in every layer that the rank has. Who owns
-// which page is the engine's business (rollout/page_allocator.h). Its numbers are of the config's cache type.
+// The paged cache's storage: `pages` pages of 64 positions, each in every layer that the rank has, and behind
+// them in that of the MTP module where the policy has one. Who owns which page is the engine's business
+// (rollout/page_allocator.h). Its numbers are of the config's cache type.
 // Memory is not cleared: attention never reads a position that was not written.
 class KvCache {
  public:
@@ -27,6 +28,8 @@ class KvCache {
   void* Block(int64_t layer, int64_t page) const { return Page(page).Row(layer); }
   // From a page in one layer to the same page in the next.
   int64_t layer_bytes() const { return pages_ * block_words_ * 4; }
+  // From a page in the first layer to the same page in that of the MTP module.
+  int64_t mtp_offset() const { return (layers_ - 1) * layer_bytes(); }
   // Copies a page in every layer: copy on write of a prompt's last page that a group shares.
   void CopyPage(int64_t from, int64_t to);
 

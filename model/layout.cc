@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "comm/reduce.h"
 #include "core/check.h"
@@ -86,6 +87,7 @@ void GroupedAttention(const ModelConfig& c, const std::string& prefix, Entries* 
   }
 }
 
+// `layer`: whose its weights are.
 void MixtureOfExperts(const ModelConfig& c, int64_t layer, const std::string& prefix, Entries* entries) {
   entries->Linear(prefix + "gate", {c.routed_experts, c.hidden_size}, Sharing::kNone);
   if (c.sigmoid_scores) {
@@ -103,6 +105,31 @@ void MixtureOfExperts(const ModelConfig& c, int64_t layer, const std::string& pr
   }
 }
 
+// Layer `number` by name; its weights are those of `layer`.
+void DecoderLayer(const ModelConfig& c, int64_t number, int64_t layer, Entries* entries) {
+  entries->Begin(layer);
+  const std::string prefix = absl::StrCat("model.layers.", number, ".");
+  entries->Norm(prefix + "input_layernorm", c.hidden_size);
+  entries->Norm(prefix + "post_attention_layernorm", c.hidden_size);
+  c.is_mla() ? LatentAttention(c, prefix + "self_attn.", entries)
+             : GroupedAttention(c, prefix + "self_attn.", entries);
+  if (c.is_moe_layer(number)) {
+    MixtureOfExperts(c, layer, prefix + "mlp.", entries);
+  } else {
+    entries->Mlp(prefix + "mlp.", {c.intermediate_size, c.hidden_size, c.mlp_bias});
+  }
+}
+
+void MtpModule(const ModelConfig& c, Entries* entries) {
+  entries->Begin(MtpLayerOf(c));
+  const std::string prefix = absl::StrCat("model.layers.", c.num_layers, ".");
+  entries->Norm(prefix + "enorm", c.hidden_size);
+  entries->Norm(prefix + "hnorm", c.hidden_size);
+  entries->Linear(prefix + "eh_proj", {c.hidden_size, 2 * c.hidden_size}, Sharing::kNone);
+  entries->Norm(prefix + "shared_head.norm", c.hidden_size);
+  DecoderLayer(c, c.num_layers, MtpLayerOf(c), entries);
+}
+
 std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
   Entries entries;
   entries.Add({"model.embed_tokens.weight",
@@ -110,32 +137,23 @@ std::vector<LayoutEntry> EntriesOf(const ModelConfig& c) {
                Init::kEmbedding,
                /*trained=*/true,
                Sharing::kRows});
-  for (int64_t layer = 0; layer < c.num_layers; ++layer) {
-    entries.Begin(layer);
-    const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-    entries.Norm(prefix + "input_layernorm", c.hidden_size);
-    entries.Norm(prefix + "post_attention_layernorm", c.hidden_size);
-    c.is_mla() ? LatentAttention(c, prefix + "self_attn.", &entries)
-               : GroupedAttention(c, prefix + "self_attn.", &entries);
-    if (c.is_moe_layer(layer)) {
-      MixtureOfExperts(c, layer, prefix + "mlp.", &entries);
-    } else {
-      entries.Mlp(prefix + "mlp.", {c.intermediate_size, c.hidden_size, c.mlp_bias});
-    }
-  }
+  for (int64_t layer = 0; layer < c.num_layers; ++layer) DecoderLayer(c, layer, layer, &entries);
+  if (c.has_mtp()) MtpModule(c, &entries);
   entries.Begin(c.num_layers);
   entries.Norm("model.norm", c.hidden_size);
   if (!c.tie_word_embeddings) {
     entries.Add(
         {"lm_head.weight", {c.vocab_size, c.hidden_size}, Init::kHead, /*trained=*/true, Sharing::kRows});
   }
-  return std::move(entries).Take();
+  std::vector<LayoutEntry> list = std::move(entries).Take();
+  for (LayoutEntry& entry : list) entry.trained &= entry.layer != MtpLayerOf(c) || c.mtp == MtpUse::kTrained;
+  return list;
 }
 
 bool HasLayer(const ModelConfig& config, const MeshPlace& place, int64_t layer) {
   const bool first = place[Axis::kPp] == 0, last = place[Axis::kPp] == place.sizes.pp - 1;
   if (layer < 0) return first || (last && config.tie_word_embeddings);
-  if (layer == config.num_layers) return last;
+  if (layer >= config.num_layers) return last;
   for (int64_t chunk = 0; chunk < place.sizes.chunks(); ++chunk)
     if (LayersOf(config, place, chunk).Has(layer)) return true;
   return false;
@@ -292,6 +310,16 @@ bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
 }
 
 absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
+  const bool trains_mtp = c.mtp == MtpUse::kTrained;
+  if ((c.has_mtp() && sizes.pp > 1) || (trains_mtp && (sizes.cp > 1 || sizes.sequence_parallel))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "mesh.",
+        sizes.pp > 1   ? "pp"
+        : sizes.cp > 1 ? "cp"
+                       : "sequence_parallel",
+        " cuts no policy whose MTP module ", trains_mtp ? "is trained (mtp_weight)" : "drafts (drafts: mtp)",
+        ": leave one of them out"));
+  }
   const auto divides = [](int64_t size, std::initializer_list<int64_t> of) {
     return std::all_of(of.begin(), of.end(), [size](int64_t n) { return n % size == 0; });
   };
@@ -338,7 +366,7 @@ Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<La
       entry.shape = entry.whole;
       entry.trained = false;
       entry.along = number++;
-      entry.layer = config.num_layers + 1;  // no unit of what is computed with
+      entry.layer = MtpLayerOf(config) + 1;  // no unit of what is computed with
       all.push_back(std::move(entry));
     }
     Sort(&all);

@@ -26,7 +26,8 @@ struct LayoutEntry {
   Init init = Init::kLinear;
   bool trained = true;  // false: selection bias (e_score_correction_bias), what only goes along
   Sharing sharing = Sharing::kNone;
-  int64_t layer = -1;   // whose it is; -1: the embedding's, num_layers: the final norm's and the head's
+  int64_t layer = -1;   // whose it is; -1: the embedding's, num_layers: the final norm's and the head's,
+                        // MtpLayerOf: the MTP module's
   int64_t expert = -1;  // the routed expert whose it is; -1: none
   int64_t along = -1;   // its number among what only goes along, which one rank has; -1: none of that
   std::vector<int64_t> shape = {};          // of this rank's part, which begins at
@@ -71,6 +72,8 @@ struct LayoutUnit {
   int64_t trained_elements() const { return others.elements + experts.elements; }
   Half& HalfOf(const LayoutEntry& entry) { return entry.expert >= 0 ? experts : others; }
 };
+
+inline int64_t MtpLayerOf(const ModelConfig& config) { return config.num_layers + 1; }
 
 // What is wrong with cutting the policy of this config so: InvalidArgument names the key of the mesh, the
 // sizes that it does not divide, and the nearest size that it could be.

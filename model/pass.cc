@@ -82,10 +82,12 @@ void TrainPass::Begin(const Microbatch& batch) {
   inputs_.clear();
   saved_.clear();
   output_ = gradient_ = logits_ = {};
+  mtp_kept_ = {};
   stretches_.reset();
   shared_.reset();
   PlaceSequences(batch);
   if (batch.is_long) TakeShare(batch);
+  if (runs_mtp_) PlaceMtpRows();
   const Share own = OwnShare(In(&space_), static_cast<int64_t>(positions_.size()));
   inputs_.push_back(space_.NewRows(own.end - own.begin, stack_.config().hidden_size));
 }
@@ -107,7 +109,11 @@ Matrix TrainPass::Forward() {
   const Workspace::Mark layer = scratch_.Here();
   for (size_t i = 0; i < blocks; ++i) {
     const size_t block = chunk_.begin + i;
-    if (i % 2 == 0) weights.Acquire(stack_.UnitOf(block), stack_.UnitBehind(chunk_, block));
+    if (i % 2 == 0) {
+      const int64_t behind = stack_.UnitBehind(chunk_, block);
+      weights.Acquire(stack_.UnitOf(block),
+                      runs_mtp_ && block + 2 == chunk_.end ? weights.mtp_unit() : behind);
+    }
     const bool again = keep_ == Keep::kInputs && i % 2 == 0;  // the way back makes its output anew
     const Matrix y = spare ? spare : (again ? scratch_ : space_).NewRows(x.rows, x.cols);
     const Workspace::Mark mark = scratch_.Here();
@@ -130,7 +136,7 @@ Matrix TrainPass::NewLogits() {
   if (keep_ != Keep::kAll || stretches_) return {};
   const Weight& head = stack_.weights().head();
   if (stack_.backend().PackedFloats(head.n(), head.k()) == 0) return {};  // a device makes them anew
-  const int64_t rows = std::ranges::count_if(batch_->targets, [](int32_t target) { return target >= 0; });
+  const int64_t rows = std::ranges::count_if(HeadTargets(), [](int32_t target) { return target >= 0; });
   const int64_t vocab = head.n();
   return rows * vocab * 4 <= kKeptLogitBytes ? space_.NewRows(rows, vocab) : Matrix();
 }
@@ -140,13 +146,26 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
   const Context c = In(&scratch_);
   temperature_ = temperature;
   rstd_ = space_.Floats(output_.rows);
-  hidden_ = space_.NewRows(output_.rows, output_.cols);
+  if (runs_mtp_) {
+    TEMPER_CHECK(!shared_ && !c.shares_rows && entropies == nullptr);
+    pairs_ = space_.NewRows(output_.rows, 2 * output_.cols);
+    hidden_ = pairs_.Columns(0, output_.cols);
+  } else {
+    hidden_ = space_.NewRows(output_.rows, output_.cols);
+  }
   Weights& weights = stack_.weights();
   weights.Acquire(weights.norm_unit());
   stack_.final_norm().Forward(c, output_, hidden_, rstd_);
   weights.Release();
+  if (runs_mtp_) ForwardMtp();
   weights.Acquire(weights.head_unit());
-  if (shared_) {
+  if (runs_mtp_) {
+    logits_ = NewLogits();
+    values_.resize(targets_.size());
+    stack_.vocabulary().Logprobs(c, HeadRows(), {targets_, temperature, &sums_, logits_}, values_.data(),
+                                 nullptr);
+    TakeMtpLogprobs(logprobs);
+  } else if (shared_) {
     TEMPER_CHECK(entropies == nullptr, "entropies of a part of a sequence");
     values_.resize(targets_.size());
     stack_.vocabulary().Logprobs(c, hidden_, {targets_, temperature, &sums_}, values_.data(), nullptr);
@@ -164,16 +183,22 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   const Context c = In(&scratch_);
   const Matrix dy = gradient();
   const Workspace::Mark mark = scratch_.Here();
-  const Matrix dx = scratch_.NewRows(dy.rows, dy.cols);
+  const Matrix drows = scratch_.NewRows(dy.rows, (runs_mtp_ ? 2 : 1) * dy.cols);
+  const Matrix dx = drows.Columns(0, dy.cols);
   Weights& weights = stack_.weights();
-  weights.Acquire(weights.head_unit(), stack_.UnitOf(chunk_.end - 1));
+  weights.Acquire(weights.head_unit(), runs_mtp_ ? weights.mtp_unit() : stack_.UnitOf(chunk_.end - 1));
   weights.AcquireGradients(weights.head_gradient_unit());
   if (shared_) TakeValues(*shared_, dlogprobs, stack_.mesh().axis(Axis::kCp).rank(), &values_);
-  stack_.vocabulary().LogprobsBackward(c, hidden_,
-                                       {shared_ ? targets_ : batch_->targets, temperature_, &sums_, logits_},
-                                       shared_ ? values_.data() : dlogprobs, dx);
+  for (size_t i = 0; i < mtp_rows_.dlogprobs.size(); ++i) {
+    values_[2 * i] = dlogprobs[i];
+    values_[2 * i + 1] = mtp_rows_.dlogprobs[i];
+  }
+  const float* const of_head = shared_ || runs_mtp_ ? values_.data() : dlogprobs;
+  stack_.vocabulary().LogprobsBackward(c, HeadRows(), {HeadTargets(), temperature_, &sums_, logits_}, of_head,
+                                       kernels::F32(drows.f32(), HeadRows().rows, dy.cols));
   weights.Release();
   weights.ReleaseGradients();
+  if (runs_mtp_) BackwardMtp(drows.Columns(dy.cols, dy.cols), dx);
   weights.Acquire(weights.norm_unit());
   weights.AcquireGradients(weights.norm_unit());
   stack_.final_norm().Backward(c, {dx, output_, rstd_, dy, /*add=*/{}, /*own=*/true});
@@ -225,6 +250,7 @@ Matrix TrainPass::Backward(bool weights_later) {
     }
     scratch_.Release(mark);
   }
+  if (runs_mtp_) AddMtpEmbedded(dy);
   if (chunk_.embeds) {
     weights.AcquireGradients(weights.embedding_unit());
     stack_.vocabulary().EmbedBackward(In(&scratch_), shared_ ? tokens_ : batch_->tokens, dy);
@@ -232,6 +258,72 @@ Matrix TrainPass::Backward(bool weights_later) {
   }
   batch_ = nullptr;
   return dy;
+}
+
+void TrainPass::PlaceMtpRows() {
+  const auto rows = static_cast<int32_t>(batch_->targets.size());
+  next_row_.resize(rows);
+  targets_.resize(2 * rows);
+  int32_t row = 0;
+  for (const int64_t length : batch_->lengths) {
+    for (const auto end = row + static_cast<int32_t>(length); row < end; ++row) {
+      next_row_[row] = std::min(row + 1, end - 1);
+      targets_[2 * row] = batch_->targets[row];
+      targets_[2 * row + 1] = row + 1 < end ? batch_->targets[row + 1] : -1;
+    }
+  }
+}
+
+// The embedding of a row's next token is what the first layer reads in the next row. The last row of a
+// sequence has no target two tokens on, and nobody reads it.
+Mtp::Inputs TrainPass::MtpInputs() {
+  const Matrix embedded = scratch_.NewRows(hidden_.rows, hidden_.cols);
+  stack_.backend().GatherRows({inputs_.front(), next_row_.data(), embedded});
+  return {embedded, hidden_};
+}
+
+void TrainPass::ForwardMtp() {
+  const Workspace::Mark mark = scratch_.Here();
+  Weights& weights = stack_.weights();
+  weights.Acquire(weights.mtp_unit(), weights.head_unit());
+  mtp_kept_ = {.keeps_attention = Keeps(0), .keeps_mlp = Keeps(1)};
+  stack_.mtp()->Forward(In(&space_), In(&scratch_), View(), MtpInputs(),
+                        pairs_.Columns(hidden_.cols, hidden_.cols), &mtp_kept_);
+  weights.Release();
+  scratch_.Release(mark);
+}
+
+void TrainPass::TakeMtpLogprobs(float* logprobs) {
+  const size_t rows = targets_.size() / 2;
+  mtp_rows_.logprobs.resize(rows);
+  mtp_rows_.likeliest.resize(rows);
+  mtp_rows_.dlogprobs.assign(rows, 0);
+  for (size_t i = 0; i < rows; ++i) {
+    logprobs[i] = values_[2 * i];
+    mtp_rows_.logprobs[i] = values_[2 * i + 1];
+    mtp_rows_.likeliest[i] = targets_[2 * i + 1] >= 0 && values_[2 * i + 1] == -sums_[2 * i + 1].log_sum;
+  }
+}
+
+void TrainPass::BackwardMtp(Matrix dy, Matrix dhidden) {
+  const Context c = In(&scratch_);
+  Weights& weights = stack_.weights();
+  weights.Acquire(weights.mtp_unit(), stack_.UnitOf(chunk_.end - 1));
+  weights.AcquireGradients(weights.mtp_unit());
+  dembedded_ = space_.NewRows(hidden_.rows, hidden_.cols);
+  const Matrix more = scratch_.NewRows(hidden_.rows, hidden_.cols);
+  stack_.mtp()->Backward(c, View(), MtpInputs(), &mtp_kept_, {dy, {dembedded_, more}});
+  stack_.backend().Add(more, dhidden);
+  weights.Release();
+  weights.ReleaseGradients();
+}
+
+void TrainPass::AddMtpEmbedded(Matrix dx) {
+  int64_t row = 0;
+  for (const int64_t length : batch_->lengths) {
+    if (length > 1) stack_.backend().Add(dembedded_.Rows(row, length - 1), dx.Rows(row + 1, length - 1));
+    row += length;
+  }
 }
 
 void TrainPass::BackwardWeights() {

@@ -25,6 +25,14 @@ struct Microbatch {
   // (model/stretches.h). Each is given all of it.
   bool is_long = false;
 };
+// What the MTP module makes of a microbatch's rows: the logprob of the token after the next one, 0 where that
+// is no target; whether no other one is likelier; and, for the way back, the gradient of each logprob.
+struct MtpRows {
+  std::vector<float> logprobs;
+  std::vector<bool> likeliest;
+  std::vector<float> dlogprobs;
+};
+
 // Of its rows, those that a rank of the mesh puts through the policy.
 int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank);
 
@@ -41,6 +49,7 @@ class TrainPass {
       : stack_(*stack),
         chunk_(stack->chunks().at(chunk)),
         keep_(keep),
+        runs_mtp_(keep != Keep::kNothing && stack->config().mtp == MtpUse::kTrained),
         space_(&stack->backend()),
         own_scratch_(&stack->backend()),
         scratch_(scratch == nullptr ? own_scratch_ : *scratch) {}
@@ -59,6 +68,9 @@ class TrainPass {
   Matrix input() const { return inputs_.front(); }
   Matrix Forward();
   void Logprobs(float temperature, float* logprobs, double* entropies = nullptr);
+  // Behind Logprobs, of a policy that trains its MTP module: null where that is not so, or nothing is kept.
+  // Its dlogprobs, all 0 so far, count in StartBackward.
+  MtpRows* mtp_rows() { return runs_mtp_ ? &mtp_rows_ : nullptr; }
 
   // Gradients of sum_i dlogprobs[i] * logprobs[i] continue their chains in the bound buffers. Once after
   // each Logprobs.
@@ -94,10 +106,27 @@ class TrainPass {
   Matrix NewLogits();
   // This rank's rows of a long sequence.
   void TakeShare(const Microbatch& batch);
+  // The head reads, and gives targets to, each row of hidden_, then the same row of the MTP module: rows of
+  // one order, so that the head's gradient is one chain whatever the packing.
+  Matrix HeadRows() const {
+    return runs_mtp_ ? kernels::F32(pairs_.f32(), 2 * pairs_.rows, hidden_.cols) : hidden_;
+  }
+  absl::Span<const int32_t> HeadTargets() const {
+    return shared_ || runs_mtp_ ? targets_ : absl::Span<const int32_t>(batch_->targets);
+  }
+  void PlaceMtpRows();
+  Mtp::Inputs MtpInputs();
+  void ForwardMtp();
+  // Adds to the gradient of hidden_.
+  void BackwardMtp(Matrix dy, Matrix dhidden);
+  void TakeMtpLogprobs(float* logprobs);
+  // The gradients of embeddings that it read go to the rows that they stood in.
+  void AddMtpEmbedded(Matrix dx);
 
   Stack& stack_;
   const Stack::Chunk& chunk_;
   const Keep keep_;
+  const bool runs_mtp_;
   Workspace space_, own_scratch_;
   Workspace& scratch_;
   const Microbatch* batch_ = nullptr;
@@ -119,6 +148,12 @@ class TrainPass {
   WeightQueue later_;
   std::vector<kernels::LogSumExp> sums_;
   Matrix logits_;  // of the head, where they are kept for the way back
+  // Where the MTP module runs:
+  std::vector<int32_t> next_row_;  // of each row, in its sequence; of a last one itself
+  Matrix pairs_;                   // of each row what the head reads: hidden_, then the module's
+  Matrix dembedded_;
+  Mtp::Kept mtp_kept_;
+  MtpRows mtp_rows_;
 };
 
 }  // namespace temper

@@ -24,6 +24,7 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
                                         const PolicyUse& use) {
   OpenedPolicy policy;
   TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
+  config.mtp = use.mtp;
   if (!use.may_lack_tokenizer || HasTokenizerFiles(directory)) {
     TEMPER_ASSIGN_OR_RETURN(policy.tokenizer, TokenizerFor(config, directory));
   }

@@ -23,7 +23,8 @@ struct PolicyUse {
   bool trained = false;                     // its weights can be trained; else they stay as they are stored
   bool bf16 = false;                        // it computes with bf16 weights, whatever is stored
   std::optional<kernels::Type> cache = {};  // of keys and values; none: the config's
-  const Mesh* mesh = &Mesh::Single();       // whose ranks have it between them; outlives the policy
+  MtpUse mtp = MtpUse::kCarried;
+  const Mesh* mesh = &Mesh::Single();  // whose ranks have it between them; outlives the policy
 };
 
 // From a model directory. The tokenizer comes first: it is read in no time, and one that does not belong to

@@ -7,6 +7,7 @@
 
 #include "absl/types/span.h"
 #include "model/blocks/blocks.h"
+#include "model/blocks/mtp.h"
 #include "model/blocks/rope.h"
 #include "model/vocabulary.h"
 #include "model/weights.h"
@@ -52,6 +53,8 @@ class Stack {
   void ReceiveRows(Matrix rows, int from, int tag) const;
   // Of the last chunk's rank.
   const Norm& final_norm() const { return final_norm_; }
+  // Null where the policy has none (ModelConfig::mtp).
+  const Mtp* mtp() const { return mtp_.get(); }
 
   // The rotation's tables reach beyond every position; those of an older view die if they grow.
   BatchView View(const std::vector<int32_t>& positions,
@@ -66,6 +69,7 @@ class Stack {
   std::vector<int64_t> layers_;  // of each two blocks
   std::vector<Chunk> chunks_;
   Norm final_norm_;
+  std::unique_ptr<Mtp> mtp_;
   RopeTables rope_;
 };
 

@@ -224,11 +224,12 @@ Weights::Weights(const ModelConfig& config, Parameters parameters, kernels::Back
   }
   if (tied_) used_whole_.push_back(&head_);
   packed_.resize(used_whole_.size());
-  NumberUnits(config.num_layers);
+  NumberUnits(config);
   if (shared_out) gather_ = std::make_unique<UnitGather>(&computed(), norm_unit_, backend_, ranks);
 }
 
-void Weights::NumberUnits(int64_t layers) {
+void Weights::NumberUnits(const ModelConfig& config) {
+  const int64_t layers = config.num_layers;
   layer_units_.resize(layers, kNone);
   const Layout& layout = parameters_.layout();
   const int64_t norm = layout.Find("model.norm.weight"), embedding = layout.Find("model.embed_tokens.weight");
@@ -237,6 +238,7 @@ void Weights::NumberUnits(int64_t layers) {
     const auto has = [&of](int64_t entry) { return of.begin <= entry && entry < of.end; };
     const int64_t layer = layout.entries()[of.begin].layer;
     if (layer >= 0 && layer < layers) layer_units_[layer] = unit;
+    if (layer == MtpLayerOf(config)) mtp_unit_ = unit;
     if (has(norm)) norm_unit_ = unit;
     if (has(embedding)) embedding_unit_ = unit;
     if (has(head_entry_)) head_unit_ = unit;

@@ -177,6 +177,7 @@ class Weights : public WeightSource {
   int64_t layer_unit(int64_t layer) const { return layer_units_[layer]; }
   int64_t norm_unit() const { return norm_unit_; }
   int64_t head_unit() const { return head_unit_; }
+  int64_t mtp_unit() const { return mtp_unit_; }
   int64_t head_gradient_unit() const { return tied_ ? UnitGradients::kTiedHead : head_unit_; }
   // Of the units that lie here whole.
   int64_t gathered_bytes() const { return gather_ == nullptr ? 0 : gather_->bytes(); }
@@ -201,7 +202,7 @@ class Weights : public WeightSource {
   TokenRows* embedding_rows() const { return embedding_rows_; }
 
  private:
-  void NumberUnits(int64_t layers);
+  void NumberUnits(const ModelConfig& config);
   // Where a unit's gradients are; none: nowhere.
   void PlaceGradients(int64_t unit, const UnitGradients::Buffers& buffers);
   void PlaceExpert(const std::vector<float*>& of_leaves, int64_t at, Weight* weight) const;
@@ -221,7 +222,7 @@ class Weights : public WeightSource {
   int64_t packed_floats_ = 0;
   std::unique_ptr<UnitGather> gather_;  // null: each rank has all
   int64_t acquired_ = kNone, gradients_of_ = kNone;
-  int64_t embedding_unit_ = kNone, norm_unit_ = kNone, head_unit_ = kNone;
+  int64_t embedding_unit_ = kNone, norm_unit_ = kNone, head_unit_ = kNone, mtp_unit_ = kNone;
   std::vector<int64_t> layer_units_;
   UnitGradients* unit_gradients_ = nullptr;
   TokenRows* embedding_rows_ = nullptr;

@@ -54,6 +54,13 @@ bool Has(const std::vector<int32_t>& ids, int32_t id) {
   return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
+// How many of the drafts are the tokens that were drawn.
+size_t Right(const std::vector<int32_t>& drafts, absl::Span<const kernels::SampledToken> tokens) {
+  size_t right = 0;
+  while (right < drafts.size() && tokens[right].id == drafts[right]) ++right;
+  return right;
+}
+
 }  // namespace
 
 Engine::Engine(CausalLm* model, const EngineOptions& options)
@@ -64,7 +71,10 @@ Engine::Engine(CausalLm* model, const EngineOptions& options)
       scheduler_({.pages = cache_pages_,
                   .max_batch = options.max_batch,
                   .prefill_tokens = options.prefill_tokens,
-                  .draft_tokens = options.draft_tokens}) {}
+                  .draft_tokens = options.draft_tokens,
+                  .mtp = options.mtp}) {
+  TEMPER_CHECK(!options.mtp || model->config().has_mtp(), "the policy has no MTP module");
+}
 Engine::~Engine() = default;
 
 int64_t Engine::CachePages(const ModelConfig& config, const EngineOptions& options, const MeshPlace& place) {
@@ -144,16 +154,17 @@ void Engine::Step() {
       places.push_back({sequence, ahead});
     }
   }
-  const Matrix logits = model_->Forward(batch, *cache_, logit_rows);
+  const Matrix logits = model_->decode_pass().Forward(batch, *cache_, logit_rows, options_.mtp);
+  const std::vector<kernels::SampledToken> tokens = Draw(places, logits);
+  if (options_.mtp) RunMtp(plan, tokens);
   if (plan.empty()) return;  // it was for others
   scheduler_.Computed(plan);
   ++counts_.steps;
-  const std::vector<kernels::SampledToken> tokens = Draw(places, logits);
   int64_t row = 0;
   for (const Scheduler::Rows& rows : plan) {
     if (rows.sequence->missing() > 0) continue;
     SequenceGroup& group = *rows.sequence->group;
-    if (rows.sequence->trajectory.tokens.empty() && group.not_begun > 1) {
+    if (rows.sequence->trajectory.tokens.empty() && group.not_begun > 1 && !options_.mtp) {
       group.logits = model_->backend().Allocate(model_->config().vocab_size * 4);
       if (logits) model_->backend().Copy(logits.Rows(row, 1), LogitsOf(group));
     }
@@ -189,10 +200,45 @@ std::vector<kernels::SampledToken> Engine::Draw(absl::Span<const Place> places, 
   return tokens;
 }
 
+void Engine::RunMtp(absl::Span<const Scheduler::Rows> plan, absl::Span<const kernels::SampledToken> tokens) {
+  TokenBatch batch;
+  std::vector<int32_t> rows, logit_rows;  // of the policy's pass, and of this one
+  std::vector<Place> places;
+  std::vector<Sequence*> drafting;
+  // Beside more sequences the next pass has no room for drafts.
+  const bool may_draft = static_cast<int64_t>(plan.size()) < kRowsWithDrafts;
+  int32_t row = 0;
+  size_t drawn = 0;
+  for (const auto& [sequence, count, drafts] : plan) {
+    const bool draws = count == sequence->missing();
+    const auto of_sequence = tokens.subspan(drawn, draws ? 1 + drafts.size() : 0);
+    const size_t right = draws ? Right(drafts, of_sequence) : 0;
+    const int64_t first = sequence->computed, stand = count + static_cast<int64_t>(right);
+    for (int64_t i = 0; i < stand; ++i) {
+      const int64_t next = first + i + 1;
+      batch.tokens.push_back(next < sequence->length() ? sequence->token(next)
+                                                       : of_sequence[next - sequence->length()].id);
+      rows.push_back(row + static_cast<int32_t>(i));
+    }
+    batch.sequences.push_back({stand, first, sequence->pages});
+    if (draws && may_draft) {
+      logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
+      places.push_back({sequence, static_cast<int64_t>(right) + 1});
+      drafting.push_back(sequence);
+    }
+    sequence->mtp_draft = -1;
+    row += static_cast<int32_t>(count + static_cast<int64_t>(drafts.size()));
+    drawn += of_sequence.size();
+  }
+  const Matrix logits = model_->decode_pass().ForwardMtp(batch, rows, *cache_, logit_rows);
+  // By the uniform of the token that it drafts, so that the two agree where their distributions do.
+  const std::vector<kernels::SampledToken> guesses = Draw(places, logits);
+  for (size_t i = 0; i < drafting.size(); ++i) drafting[i]->mtp_draft = guesses[i].id;
+}
+
 void Engine::AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens) {
   const std::vector<int32_t>& drafts = rows.drafts;
-  size_t right = 0;
-  while (right < drafts.size() && tokens[right].id == drafts[right]) ++right;
+  const size_t right = Right(drafts, tokens);
   rows.sequence->drafter.Judge(static_cast<int64_t>(drafts.size()), static_cast<int64_t>(right));
   for (size_t i = 0; Append(rows.sequence, tokens[i]) && i < right; ++i) scheduler_.Accept(rows.sequence);
 }

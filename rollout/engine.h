@@ -18,9 +18,10 @@
 namespace temper {
 
 struct EngineOptions {
-  int64_t max_batch = 256;                 // sequences that decode together
-  int64_t prefill_tokens = 1024;           // tokens of prompts that a step takes along
-  int64_t draft_tokens = 0;                // tokens of a sample's draft in a step, at most
+  int64_t max_batch = 256;        // sequences that decode together
+  int64_t prefill_tokens = 1024;  // tokens of prompts that a step takes along
+  int64_t draft_tokens = 0;       // tokens of a sample's draft in a step, at most
+  bool mtp = false;  // the policy's MTP module drafts, one token a step, which its pass of each step costs
   int64_t cache_bytes = int64_t{1} << 30;  // of the paged cache, at most
   int64_t positions = 0;  // of the longest sequence that will be asked for; 0: as many as the model has
 };
@@ -96,6 +97,8 @@ class Engine {
     int64_t ahead;  // tokens before it that are not appended yet
   };
   std::vector<kernels::SampledToken> Draw(absl::Span<const Place> places, const Matrix& logits) const;
+  // The MTP module's pass behind the policy's: what follows the rows that stand, of which `tokens` are drawn.
+  void RunMtp(absl::Span<const Scheduler::Rows> plan, absl::Span<const kernels::SampledToken> tokens);
   // The first of the tokens drawn, and each that follows a draft that is right.
   void AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens);
   bool Append(Sequence* sequence, const kernels::SampledToken& token);  // whether it goes on

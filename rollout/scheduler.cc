@@ -19,9 +19,6 @@ int64_t Shareable(const Sequence& a, const Sequence& b) {
   return common == a.prompt_length() ? common : common / kPagePositions * kPagePositions;
 }
 
-// Passes of more rows get no drafts (docs/benchmarks.md, "Drafts").
-constexpr int64_t kRowsWithDrafts = 8;
-
 // At most so many tokens of the match. A page of which a token is to be computed is no whole one.
 void Shorten(int64_t tokens, PrefixCache::Match* match) {
   if (match->tokens <= tokens) return;
@@ -60,6 +57,7 @@ Scheduler::Admission Scheduler::Admit() {
         continue;
       }
       Shorten(sequence->length() - (sequence->drawable() ? 0 : 1), &match);
+      if (options_.mtp) Shorten(std::max<int64_t>(match.tokens - 1, 0), &match);
     }
     const int64_t missing = sequence->length() - std::max(sequence->computed, match.tokens);
     if (missing > 1 && backlog >= options_.prefill_tokens) break;
@@ -134,14 +132,19 @@ void Scheduler::AddDrafts(std::vector<Rows>* plan) {
     Sequence* const sequence = rows.sequence;
     const auto left = static_cast<int64_t>(plan->size() - i);  // that may have drafts, with this one
     if (sequence->missing() > 1 || sequence->trajectory.tokens.empty()) continue;
-    for (int64_t at = sequence->drafter.length(); at < sequence->length(); ++at)
+    for (int64_t at = sequence->drafter.length(); at < sequence->length() && !options_.mtp; ++at)
       sequence->drafter.Append(sequence->token(at));
     const bool page_is_free = pages_.free_pages() > static_cast<int64_t>(running_.size());
     const auto pages = static_cast<int64_t>(sequence->pages.size());
     const int64_t positions = (pages + (page_is_free ? 1 : 0)) * kPagePositions - sequence->length();
     // The last token that may be sampled is no row of any pass.
-    rows.drafts = sequence->drafter.Draft(std::min(
-        {options_.draft_tokens, (room + left - 1) / left, positions, sequence->left_to_sample() - 1}));
+    const int64_t most = std::min(
+        {options_.draft_tokens, (room + left - 1) / left, positions, sequence->left_to_sample() - 1});
+    if (!options_.mtp) {
+      rows.drafts = sequence->drafter.Draft(most);
+    } else if (most > 0 && sequence->mtp_draft >= 0) {
+      rows.drafts = {sequence->mtp_draft};
+    }
     const auto drafted = static_cast<int64_t>(rows.drafts.size());
     if (PagesFor(sequence->length() + drafted) > pages) sequence->pages.push_back(TakePage());
     counts_.drafted_tokens += drafted;

@@ -16,7 +16,11 @@ struct SchedulerOptions {
   int64_t max_batch = 256;        // sequences that run together
   int64_t prefill_tokens = 1024;  // tokens that a pass computes beside those of sequences that decode
   int64_t draft_tokens = 0;       // tokens of a draft, at most; none where a pass has many rows anyway
+  bool mtp = false;  // drafts are Sequence::mtp_draft, one token, and what a prompt shares is as below
 };
+
+// Passes of more rows get no drafts (docs/benchmarks.md, "Drafts").
+constexpr int64_t kRowsWithDrafts = 8;
 
 // Which sequences run, with which pages, and what each forward pass computes; no model is needed for that.
 //
@@ -30,7 +34,9 @@ struct SchedulerOptions {
 // group, and of any other. One whose prompt begins like one that is just being computed waits for that.
 //
 // Where a pass has few rows, sequences that decode take drafts of their next tokens along
-// (rollout/drafter.h), which get pages only where more are free than those that run will soon want.
+// (rollout/drafter.h), which get pages only where more are free than those that run will soon want. The MTP
+// module's keys of a position hang on the next token and on what the layers made of this one: so with it of a
+// prefix that is found the last token is computed again, in a page of the sequence's own.
 //
 // Sequences are the caller's and stay where they are until Remove. One thread.
 class Scheduler {

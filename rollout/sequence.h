@@ -41,8 +41,9 @@ struct Sequence {
   int64_t turn = 0;            // where in it the turn began that is being sampled
   std::vector<int32_t> pages;  // page b holds positions 64b to 64b + 63
   int64_t computed = 0;
-  int64_t furthest = 0;  // the most that was ever computed: up to there it is work done again
-  Drafter drafter;       // has the first tokens, as many as it was told
+  int64_t furthest = 0;    // the most that was ever computed: up to there it is work done again
+  Drafter drafter;         // has the first tokens, as many as it was told
+  int32_t mtp_draft = -1;  // of the next token, by the MTP module; -1: none
 
   const std::vector<int32_t>& prompt() const { return group->request->prompt->tokens; }
   int64_t prompt_length() const { return static_cast<int64_t>(prompt().size()); }

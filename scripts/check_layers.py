@@ -47,7 +47,7 @@ DOORS = {
     "kernels/cuda/driver": "driver.h graph.h memory.h",
     "comm": "check.h communicator.h device_ranks.h gather.h mesh.h message_log.h mpi.h parcels.h reduce.h watchdog.h",
     "model": "causal_lm.h device.h kv_cache.h parameters.h policy.h share_out.h config/ files/",
-    "model/blocks": "blocks.h rope.h shared_sequence.h",
+    "model/blocks": "blocks.h mtp.h rope.h shared_sequence.h",
     "model/decode": "pass.h",
     "model/config": "config.h quantization.h",
     "model/files": "fp8.h hugging_face.h safetensors.h shared_tensors.h weight_conversion.h weight_files.h",

@@ -110,10 +110,11 @@ absl::Status Keep(const Group& group, const CollectConfig& config, Asked& asked,
 absl::Status RunCollect(const StageContext& context) {
   const CollectConfig& config = context.stage->collect;
   const Mesh& mesh = *context.sampling_mesh;
-  TEMPER_ASSIGN_OR_RETURN(
-      const OpenedPolicy policy,
-      OpenPolicy(context.from_directory, context.backend,
-                 {.bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = &mesh}));
+  TEMPER_ASSIGN_OR_RETURN(const OpenedPolicy policy, OpenPolicy(context.from_directory, context.backend,
+                                                                {.bf16 = context.recipe->bf16(),
+                                                                 .cache = context.recipe->cache,
+                                                                 .mtp = context.stage->mtp(),
+                                                                 .mesh = &mesh}));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
                           context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(const std::unique_ptr<RewardPool> rewards,

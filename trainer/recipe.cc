@@ -401,10 +401,11 @@ class Runner {
         break;
       case StageKind::kEval:
         if (context.stage->evaluation.HeldOutProblems() == 0) break;
-        TEMPER_ASSIGN_OR_RETURN(
-            sampled.policy,
-            OpenPolicy(context.from_directory, context.backend,
-                       {.bf16 = recipe_.bf16(), .cache = recipe_.cache, .mesh = context.sampling_mesh}));
+        TEMPER_ASSIGN_OR_RETURN(sampled.policy, OpenPolicy(context.from_directory, context.backend,
+                                                           {.bf16 = recipe_.bf16(),
+                                                            .cache = recipe_.cache,
+                                                            .mtp = context.stage->mtp(),
+                                                            .mesh = context.sampling_mesh}));
         TEMPER_ASSIGN_OR_RETURN(sampled.evaluator, Evaluator::Open(context, sampled.policy.model->config(),
                                                                    *sampled.policy.tokenizer));
         sampled.evaluator->Take(sampled.policy.model.get());

@@ -377,6 +377,7 @@ class Checker {
       return Fault(samples ? "rollout.mesh" : "mesh",
                    absl::StrCat(cut.message(), " (stage ", stage.name, ")"));
     }
+    TEMPER_RETURN_IF_ERROR(CheckMtp(stage, model));
     const bool evaluated = stage.kind != StageKind::kCollect && stage.evaluation.HeldOutProblems() > 0;
     const std::pair<const char*, const SamplingConfig*> samplings[] = {
         {"rl", stage.kind == StageKind::kRl ? &stage.rl.sampling : nullptr},
@@ -401,6 +402,29 @@ class Checker {
                                   sampling->max_new_tokens, ", beside a prompt: a larger one"));
     }
     return absl::OkStatus();
+  }
+
+  // Whether there is a module to train or to draft with: the config's one, that a stage before has drawn or a
+  // directory's files have (which are read later).
+  absl::Status CheckMtp(const StageConfig& stage, const ModelConfig& model) const {
+    if (stage.mtp() == MtpUse::kCarried) return absl::OkStatus();
+    const char* const kind = NameIn(kStageKinds, stage.kind);
+    const bool draws =
+        stage.kind == StageKind::kCollect || (stage.kind == StageKind::kRl && stage.rl.sampling.by_mtp());
+    const std::string key = stage.mtp() == MtpUse::kTrained ? absl::StrCat(kind, ".mtp_weight")
+                            : draws                         ? absl::StrCat(kind, ".sampling.drafts")
+                                                            : "evaluation.sampling.drafts";
+    if (model.mtp_layers != 1) {
+      return Error(stage, key,
+                   absl::StrCat("its model has num_nextn_predict_layers ", model.mtp_layers,
+                                ": temper has modules of one layer, no other number"));
+    }
+    const StageConfig* first = &stage;
+    while (const StageConfig* before = recipe_.StageBefore(*first)) first = before;
+    if (!first->from.empty() || first->mtp() == MtpUse::kTrained) return absl::OkStatus();
+    return Error(stage, key,
+                 absl::StrCat("there is no MTP module in the policy that ", first->name,
+                              " draws: give it pretrain.mtp_weight too"));
   }
 
   // `key` of the stage, or of the recipe's defaults where the stage leaves it to them.

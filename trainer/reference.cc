@@ -39,8 +39,11 @@ absl::Status ReferencePolicy::Read(TrainingSession& session) {
   const RlConfig& rl = context.stage->rl;
   const bool bf16 = context.recipe->bf16(),
              refreshed = rl.reference_in_memory && rl.reference_refresh_steps > 0;
+  const std::string directory = name.empty() ? context.from_directory : context.directory + "/" + name;
+  TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
+  config.mtp = context.stage->mtp();  // the policy's weights, in its order
   TEMPER_ASSIGN_OR_RETURN(PolicyFiles files,
-                          ReadPolicy(name.empty() ? context.from_directory : context.directory + "/" + name,
+                          ReadPolicy(directory, std::move(config),
                                      {bf16 || !refreshed ? WeightNumbers::kAsStored : WeightNumbers::kF32,
                                       context.mesh->place()}));
   model_ = PolicyOf(std::move(files), context.backend,
@@ -67,7 +70,9 @@ absl::Status ReferencePolicy::Refresh(TrainingSession& session) {
   if (model_ == nullptr) return absl::OkStatus();
   std::vector<Parameter>& mine = model_->parameters().list();
   const std::vector<Parameter>& theirs = session.model().weights().computed().list();
-  for (size_t i = 0; i < mine.size(); ++i) CopyTensor(theirs[i].value, mine[i].value);
+  // What is not trained is what it was, and may lie here as it is stored.
+  for (size_t i = 0; i < mine.size(); ++i)
+    if (theirs[i].trained) CopyTensor(theirs[i].value, mine[i].value);
   model_->WeightsChanged(session.model().version());
   return absl::OkStatus();
 }

@@ -150,6 +150,7 @@ EngineOptions EngineOptionsOf(const SamplingConfig& config) {
   EngineOptions options;
   options.max_batch = config.max_batch;
   options.draft_tokens = config.draft_tokens;
+  options.mtp = config.by_mtp();
   options.cache_bytes = config.cache_mib << 20;
   return options;
 }

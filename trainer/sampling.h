@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/config/config.h"
@@ -12,6 +14,11 @@
 namespace temper {
 
 struct SamplingOptions;  // rollout/sampling.h
+
+// What drafts the next tokens of a sample.
+enum class Drafts { kRepeats, kMtp };
+inline constexpr std::initializer_list<std::pair<const char*, Drafts>> kDraftsNames = {
+    {"repeats", Drafts::kRepeats}, {"mtp", Drafts::kMtp}};
 
 // How completions are drawn, as recipes and commands say it.
 struct Sampling {
@@ -25,6 +32,7 @@ struct Sampling {
   std::vector<std::string> stop;
   std::vector<int64_t> stop_token_ids;
   int64_t draft_tokens = 8;
+  Drafts drafts = Drafts::kRepeats;
 
   template <class V>
   void Fields(V& v) {
@@ -56,7 +64,14 @@ struct Sampling {
             "Where few sequences decode, a step tries this many tokens at most that followed the same few "
             "tokens before, and keeps those that it draws itself; 0: none. Changes speed, never bits.",
             Between(0, 64), Free());
+    v.Choice(
+        "drafts", drafts, kDraftsNames,
+        "What these tokens come from. repeats: what followed the same few tokens before. mtp: DeepSeek-V3's "
+        "multi-token prediction module, one token a step, whose pass each step costs; it is to be trained "
+        "(mtp_weight). Changes speed, never bits.",
+        Free());
   }
+  bool by_mtp() const { return drafts == Drafts::kMtp && draft_tokens > 0; }
 
   // The same of a policy that ends with `eos_ids`; only `stop` needs the tokenizer, which outlives it.
   SamplingOptions For(std::vector<int32_t> eos_ids, const Tokenizer* tokenizer) const;

@@ -42,6 +42,7 @@ constexpr int64_t kMostOutOfRange = 10;
 absl::StatusOr<PolicyFiles> DrawPolicy(const InitConfig& init, const StageContext& context) {
   PolicyFiles files;
   TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(init.directory));
+  files.config.mtp = context.stage->mtp();
   const InitScales scales{static_cast<float>(init.embedding_std), static_cast<float>(init.linear_gain),
                           static_cast<float>(init.head_gain)};
   files.parameters =
@@ -78,8 +79,11 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->repeated_updates_ = context.repeated_updates;
   session->started_ = session->saved_ = std::chrono::steady_clock::now();
   const std::string& checkpoint = context.checkpoint;
-  const PolicyUse use = {
-      .trained = true, .bf16 = context.recipe->bf16(), .cache = context.recipe->cache, .mesh = context.mesh};
+  const PolicyUse use = {.trained = true,
+                         .bf16 = context.recipe->bf16(),
+                         .cache = context.recipe->cache,
+                         .mtp = context.stage->mtp(),
+                         .mesh = context.mesh};
   OpenedPolicy policy;
   if (!checkpoint.empty()) {
     session->state_ = context.state;
@@ -105,8 +109,9 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   if (!checkpoint.empty())
     TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->model_.get(), session->optimizer_.get()));
   session->model_->WeightsChanged(session->state_.policy_version);
-  const StepOptions options{updates.tokens_per_microbatch, updates.gradient_leaves, updates.keep,
-                            updates.gradient_bits, updates.long_sequence_tokens};
+  const StepOptions options{
+      updates.tokens_per_microbatch, updates.gradient_leaves,      updates.keep,
+      updates.gradient_bits,         updates.long_sequence_tokens, context.stage->mtp_weight()};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
   if (context.mesh->is_first() && !session->finished()) TEMPER_RETURN_IF_ERROR(session->CheckRoom());

@@ -36,6 +36,10 @@ Figures SftFigures(const StepResult& step, double learning_rate, double seconds)
                      {"system/leaves_taken_over", static_cast<double>(step.taken_over)},
                      {"system/microbatches", static_cast<double>(step.microbatches)}};
   if (step.bubble > 0) figures.emplace_back("time/bubble", step.bubble);
+  if (const LossSums& sums = step.sums; sums.mtp_tokens > 0) {
+    figures.insert(figures.begin() + 2, {{"mtp_loss", sums.mtp_nll / sums.mtp_tokens},
+                                         {"mtp_accuracy", sums.mtp_right / sums.mtp_tokens}});
+  }
   return figures;
 }
 

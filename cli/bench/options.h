@@ -46,6 +46,7 @@ struct BenchOptions {
   int64_t shared_tokens = 0;
   int64_t new_tokens = 128;
   int64_t draft_tokens = 0;
+  Drafts drafts = Drafts::kRepeats;
   double temperature = 1;
   int64_t sequences = 64;
   int64_t sequence_tokens = 128;
@@ -86,6 +87,7 @@ struct BenchOptions {
             Between(0, 1 << 20));
     v.Field("new_tokens", new_tokens, "generate, grpo: tokens drawn after each prompt.", Between(1, 1 << 20));
     v.Field("draft_tokens", draft_tokens, "generate: as in a recipe's sampling.", Between(0, 64));
+    v.Choice("drafts", drafts, kDraftsNames, "generate: as in a recipe's sampling.");
     v.Field("temperature", temperature, "generate: of the draws; random weights repeat themselves at 0.",
             Between(0.0, 100.0));
     v.Field("sequences", sequences, "train: sequences of an update.", Between(1, 1 << 16));

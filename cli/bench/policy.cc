@@ -34,10 +34,13 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   if (!options.model.empty()) {
     TEMPER_ASSIGN_OR_RETURN(directory, FindModel(options.model));
   }
+  const MtpUse mtp = options.drafts == Drafts::kMtp ? MtpUse::kDrafts : MtpUse::kCarried;
   const std::filesystem::path folder = directory;
   if (!directory.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
                              std::filesystem::exists(folder / "model.safetensors.index.json"))) {
-    return ReadPolicy(directory);
+    TEMPER_ASSIGN_OR_RETURN(ModelConfig config, ReadPolicyConfig(directory));
+    config.mtp = mtp;
+    return ReadPolicy(directory, std::move(config), {});
   }
   PolicyFiles files;
   if (options.model.empty()) {
@@ -45,6 +48,7 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   } else {
     TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(directory));
   }
+  files.config.mtp = mtp;
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   TEMPER_RETURN_IF_ERROR(CheckStop());
   return files;

@@ -33,14 +33,14 @@ absl::StatusOr<std::string> FindModel(const std::string& path) {
   return found;
 }
 
-absl::StatusOr<std::unique_ptr<CommandPolicy>> CommandPolicy::Open(const PolicyOptions& options) {
+absl::StatusOr<std::unique_ptr<CommandPolicy>> CommandPolicy::Open(const PolicyOptions& options, MtpUse mtp) {
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<CommandPolicy> policy(
       new CommandPolicy(options.threads > 0 ? static_cast<int>(options.threads) : static_cast<int>(cores)));
   TEMPER_ASSIGN_OR_RETURN(policy->backend_, BackendOfOption(options.device, &policy->pool_));
   TEMPER_ASSIGN_OR_RETURN(const std::string directory, FindModel(options.model));
-  TEMPER_ASSIGN_OR_RETURN(policy->policy_,
-                          OpenPolicy(directory, policy->backend_.get(), {.may_lack_tokenizer = true}));
+  TEMPER_ASSIGN_OR_RETURN(policy->policy_, OpenPolicy(directory, policy->backend_.get(),
+                                                      {.may_lack_tokenizer = true, .mtp = mtp}));
   return policy;
 }
 
@@ -58,6 +58,7 @@ absl::StatusOr<std::unique_ptr<Engine>> CommandPolicy::MakeEngine(const DrawOpti
   auto engine =
       std::make_unique<Engine>(policy_.model.get(), EngineOptions{.max_batch = options.max_batch,
                                                                   .draft_tokens = options.draft_tokens,
+                                                                  .mtp = options.by_mtp(),
                                                                   .cache_bytes = cache,
                                                                   .positions = positions});
   if (const int64_t needed = engine->cache_bytes(); needed > free && backend_->host_memory()) {

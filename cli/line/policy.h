@@ -45,6 +45,8 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendOfOption(const std::str
 
 // How a command draws completions.
 struct DrawOptions : Sampling {
+  // What the policy needs for it.
+  MtpUse mtp() const { return by_mtp() ? MtpUse::kDrafts : MtpUse::kCarried; }
   uint64_t seed = 0;
   int64_t max_batch = 256;
   int64_t cache_mib = 0;
@@ -64,7 +66,8 @@ struct DrawOptions : Sampling {
 class CommandPolicy {
  public:
   // A directory without tokenizer.json is fine: tokenizer() is null.
-  static absl::StatusOr<std::unique_ptr<CommandPolicy>> Open(const PolicyOptions& options);
+  static absl::StatusOr<std::unique_ptr<CommandPolicy>> Open(const PolicyOptions& options,
+                                                             MtpUse mtp = MtpUse::kCarried);
 
   CausalLm& model() { return *policy_.model; }
   const Tokenizer* tokenizer() const { return policy_.tokenizer.get(); }

@@ -27,6 +27,10 @@ struct RopeConfig {
   bool operator==(const RopeConfig&) const = default;
 };
 
+// What becomes of the multi-token prediction module behind the last layer (model/blocks/mtp.h): its weights
+// go along as they are; or the policy has it, for drafts; or trains it too.
+enum class MtpUse { kCarried, kDrafts, kTrained };
+
 // What config.json says of the policy, in our words. One struct for all families: what a family lacks is 0.
 struct ModelConfig {
   std::string model_type;  // one of KnownModelTypes()
@@ -71,7 +75,8 @@ struct ModelConfig {
   // bias, groups by their best.
   bool sigmoid_scores = true;
 
-  int64_t mtp_layers = 0;  // num_nextn_predict_layers: read, kept and written, not run
+  int64_t mtp_layers = 0;  // num_nextn_predict_layers; of these one can be used
+  MtpUse mtp = MtpUse::kCarried;
 
   RopeConfig rope;
   bool rope_interleaved = false;  // pairs (2j, 2j+1): deepseek_v2, deepseek_v3
@@ -86,6 +91,7 @@ struct ModelConfig {
   std::string json, generation_json;
 
   bool is_mla() const { return kv_lora_rank > 0; }
+  bool has_mtp() const { return mtp != MtpUse::kCarried; }
   bool is_moe_layer(int64_t layer) const {
     return routed_experts > 0 && layer >= first_dense_layers && (layer + 1) % sparse_step == 0 &&
            std::find(dense_layers.begin(), dense_layers.end(), layer) == dense_layers.end();

@@ -50,11 +50,32 @@ DecodePass::DecodePass(Stack* stack) : stack_(*stack), space_(&stack->backend())
 }
 
 Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
-                           absl::Span<const int32_t> logit_rows) {
+                           absl::Span<const int32_t> logit_rows, bool drafts) {
   stack_.weights().Pack();
-  if (IsStep(batch, logit_rows)) return ForwardStep(batch, cache, logit_rows);
+  if (!drafts && IsStep(batch, logit_rows)) return ForwardStep(batch, cache, logit_rows);
   Place(batch, cache, logit_rows, &rows_);
-  return Run(rows_, stack_.View(rows_.positions, rows_.sequences), cache);
+  return Run(rows_, stack_.View(rows_.positions, rows_.sequences), cache, {.drafts = drafts});
+}
+
+Matrix DecodePass::ForwardMtp(const TokenBatch& batch, absl::Span<const int32_t> rows, const KvCache& cache,
+                              absl::Span<const int32_t> logit_rows) {
+  const Context c{.backend = &stack_.backend(), .workspace = &space_, .mesh = &stack_.mesh()};
+  Weights& weights = stack_.weights();
+  Place(batch, cache, logit_rows, &mtp_rows_);
+  BatchView view = stack_.View(mtp_rows_.positions, mtp_rows_.sequences);
+  view.layer_offset = cache.mtp_offset();
+  TEMPER_CHECK(view.rows() == static_cast<int64_t>(rows.size()));
+  const Mtp::Inputs in{space_.NewRows(view.rows(), hidden_.cols), Selected(hidden_, rows)};
+  weights.Acquire(weights.embedding_unit());
+  stack_.vocabulary().Embed(c, mtp_rows_.tokens, in.embedded);
+  weights.Release();
+  const Matrix y = space_.NewRows(view.rows(), hidden_.cols);
+  const bool is_shared = stack_.config().mtp == MtpUse::kTrained;  // among who shares the weights out
+  if (is_shared) weights.Acquire(weights.mtp_unit(), weights.head_unit());
+  Mtp::Kept kept;
+  stack_.mtp()->Forward(c, c, view, in, y, &kept);
+  if (is_shared) weights.Release();
+  return Logits(c, Selected(y, mtp_rows_.logit_rows));
 }
 
 void DecodePass::Place(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
@@ -85,11 +106,12 @@ void DecodePass::Place(const TokenBatch& batch, const KvCache& cache, absl::Span
   rows->logit_rows.resize(logit_rows.size() + spare);
 }
 
-Matrix DecodePass::Run(const Rows& rows, BatchView view, const KvCache& cache, bool is_step) {
+Matrix DecodePass::Run(const Rows& rows, BatchView view, const KvCache& cache, const RunAs& as) {
   space_.Clear();
   Weights& weights = stack_.weights();
   kernels::Backend& backend = stack_.backend();
-  const Context c{.backend = &backend, .workspace = &space_, .mesh = &stack_.mesh(), .never_waits = is_step};
+  const Context c{
+      .backend = &backend, .workspace = &space_, .mesh = &stack_.mesh(), .never_waits = as.is_step};
   const int64_t hidden = stack_.config().hidden_size;
   const auto count = static_cast<int64_t>(rows.tokens.size());
 
@@ -117,16 +139,27 @@ Matrix DecodePass::Run(const Rows& rows, BatchView view, const KvCache& cache, b
   }
   if (!stack_.chunks().back().predicts) return {};
 
-  // Only the rows asked for reach the head. Ranks that share the weights out ask together.
-  const auto selected = static_cast<int64_t>(rows.logit_rows.size());
-  if (selected == 0 && !weights.shared_out()) return {};
-  Matrix last = space_.NewRows(selected, hidden), normed = space_.NewRows(selected, hidden);
-  backend.GatherRows({x, rows.logit_rows.data(), last});
+  // Only the rows asked for reach the head, and the norm where nobody reads the others.
+  if (rows.logit_rows.empty() && !weights.shared_out() && !as.drafts) return {};
+  if (!as.drafts) x = Selected(x, rows.logit_rows);
+  hidden_ = space_.NewRows(x.rows, hidden);
   weights.Acquire(weights.norm_unit());
-  stack_.final_norm().Forward(c, last, normed, nullptr);
+  stack_.final_norm().Forward(c, x, hidden_, nullptr);
   weights.Release();
+  return Logits(c, as.drafts ? Selected(hidden_, rows.logit_rows) : hidden_);
+}
+
+Matrix DecodePass::Selected(Matrix all, absl::Span<const int32_t> rows) {
+  const Matrix selected = space_.NewRows(static_cast<int64_t>(rows.size()), all.cols);
+  stack_.backend().GatherRows({all, rows.data(), selected});
+  return selected;
+}
+
+Matrix DecodePass::Logits(const Context& c, Matrix last) {
+  Weights& weights = stack_.weights();
+  if (last.rows == 0 && !weights.shared_out()) return {};
   weights.Acquire(weights.head_unit());
-  const Matrix logits = stack_.vocabulary().Logits(c, normed);
+  const Matrix logits = stack_.vocabulary().Logits(c, last);
   weights.Release();
   return logits;
 }
@@ -169,11 +202,11 @@ Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
   const BatchView view = stack_.View(step.rows.positions, step.rows.sequences);
   // Where the kernels are not recorded yet they may still have to be brought to the device: not for a
   // recording.
-  if (!seen) return Run(step.rows, view, cache, /*is_step=*/true).Rows(0, live);
+  if (!seen) return Run(step.rows, view, cache, {.is_step = true}).Rows(0, live);
   // Launches are as large as the longest sequences that the step serves for need them.
   const auto calls = [&] {
     for (int64_t i = 0; i < size.rows; ++i) step.rows.sequences[i] = {i, 1, size.splits * kSplit - 1};
-    step.logits = Run(step.rows, view, cache, /*is_step=*/true);
+    step.logits = Run(step.rows, view, cache, {.is_step = true});
     place();
   };
   DropOutgrown();

@@ -37,7 +37,8 @@ struct TokenBatch {
 // many rows an expert has stays on the device, so that no layer waits for the host; a step with experts has
 // no rows to spare, and one of so many rows that an expert has more than 16 of them goes call by call: larger
 // products read the weights less often. Call by call go also steps of ranks that share layers or weights, and
-// passes with drafts, of which a sequence has several rows (rollout's draft_tokens).
+// passes with drafts, of which a sequence has several rows (rollout's draft_tokens), or which an MTP module
+// follows.
 class DecodePass {
  public:
   // The stack outlives the pass.
@@ -45,8 +46,14 @@ class DecodePass {
 
   // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
   // in the backend's memory until the next pass; of a pipeline on its last rank, and none on others. Its
-  // ranks call together.
-  Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
+  // ranks call together. `drafts`: ForwardMtp follows.
+  Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
+                 bool drafts = false);
+  // The MTP module's pass over rows of the last Forward, rows[i] for row i of this batch, whose tokens are
+  // those that come after these rows'. Its keys go where those of the rows are. Logits as above: of the
+  // tokens after them.
+  Matrix ForwardMtp(const TokenBatch& batch, absl::Span<const int32_t> rows, const KvCache& cache,
+                    absl::Span<const int32_t> logit_rows);
 
   int64_t bytes() const { return space_.bytes(); }
   int64_t allocated_bytes() const { return space_.allocated_bytes(); }
@@ -82,7 +89,13 @@ class DecodePass {
   // `spare` rows and sequences more, which no token has.
   void Place(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows, Rows* rows,
              int64_t spare = 0) const;
-  Matrix Run(const Rows& rows, BatchView view, const KvCache& cache, bool is_step = false);
+  struct RunAs {
+    bool is_step = false, drafts = false;
+  };
+  Matrix Run(const Rows& rows, BatchView view, const KvCache& cache, const RunAs& as);
+  Matrix Selected(Matrix all, absl::Span<const int32_t> rows);
+  // Of these rows; where ranks share the weights out they ask together, for none too.
+  Matrix Logits(const Context& c, Matrix last);
   bool IsStep(const TokenBatch& batch, absl::Span<const int32_t> logit_rows) const;
   Matrix ForwardStep(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
   // The step of this size. A new one takes the place of the one that was not made for longest.
@@ -94,7 +107,8 @@ class DecodePass {
   Workspace space_;
   bool has_experts_ = false;
   int64_t most_rows_ = 0;  // of a step that is recorded
-  Rows rows_;
+  Rows rows_, mtp_rows_;
+  Matrix hidden_;  // of the last Forward, normed, where drafts follow
   std::map<StepSize, Step> steps_;
   int64_t made_ = 0, replayed_ = 0;  // steps
 };

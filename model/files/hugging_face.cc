@@ -39,7 +39,16 @@ bool IsInside(const std::string& name, const ModelConfig& config) {
     return absl::StartsWith(name, "model.") || absl::StartsWith(name, "lm_head.");
   int64_t layer = -1;
   const auto [stop, error] = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-  return error != std::errc() || layer < config.num_layers;
+  return error != std::errc() || layer < config.num_layers + (config.has_mtp() ? 1 : 0);
+}
+
+// Of a policy that has an MTP module: the names of its copies of the embedding and the head, which
+// DeepSeek-V3's files have for it, each with that of the weight itself.
+std::map<std::string, std::string> MtpCopies(const ModelConfig& config) {
+  if (!config.has_mtp()) return {};
+  const std::string prefix = absl::StrCat("model.layers.", config.num_layers, ".");
+  return {{prefix + "embed_tokens.weight", kEmbedding},
+          {prefix + "shared_head.head.weight", config.tie_word_embeddings ? kEmbedding : kHead}};
 }
 
 // What old checkpoints keep of the rotation, which the config says.
@@ -82,14 +91,35 @@ absl::Status HeadDiffers(const StoredWeight& head) {
                      "differs from model.embed_tokens.weight, but config.json has tie_word_embeddings true");
 }
 
+// Whether the stored one is the weight, as far as this rank has that.
+absl::StatusOr<bool> IsCopy(const StoredWeight& stored, const Parameter& weight) {
+  if (stored.shape != weight.whole) return false;
+  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(stored, weight, WeightNumbers::kF32));
+  const at::Tensor floats = weight.value.to(at::kFloat);
+  return memcmp(value.const_data_ptr(), floats.const_data_ptr(), value.numel() * sizeof(float)) == 0;
+}
+
 // A head that is stored although the config ties it must be the embedding: else one of the two is wrong.
-absl::Status CheckTiedHead(const StoredWeight& head, const LayoutEntry& entry, const at::Tensor& embedding) {
-  if (head.shape != entry.whole) return HeadDiffers(head);
-  TEMPER_ASSIGN_OR_RETURN(const at::Tensor value, ReadTensor(head, entry, WeightNumbers::kF32));
-  const at::Tensor floats = embedding.to(at::kFloat);
-  return memcmp(value.const_data_ptr(), floats.const_data_ptr(), value.numel() * sizeof(float)) == 0
-             ? absl::OkStatus()
-             : HeadDiffers(head);
+absl::Status CheckTiedHead(const StoredWeight& head, const Parameter& embedding) {
+  TEMPER_ASSIGN_OR_RETURN(const bool is_it, IsCopy(head, embedding));
+  return is_it ? absl::OkStatus() : HeadDiffers(head);
+}
+
+// The MTP module shares the policy's embedding and head: copies of its own are read to be compared, and are
+// written anew. They differ where a policy was trained without its module, say.
+absl::Status CompareMtpCopies(const ModelConfig& config, const StoredWeights& weights,
+                              const Parameters& parameters) {
+  if (config.mtp != MtpUse::kTrained) return absl::OkStatus();  // they go along
+  for (const auto& [copy, name] : MtpCopies(config)) {
+    const auto stored = weights.find(copy);
+    const int64_t at = parameters.layout().Find(name);
+    if (stored == weights.end() || at < 0) continue;
+    TEMPER_ASSIGN_OR_RETURN(const bool is_it, IsCopy(stored->second, parameters.list()[at]));
+    if (is_it) continue;
+    LogInfo(stored->second.stored.file->path(), ": ", copy, " is not ", name,
+            ", which the MTP module shares: it is left out");
+  }
+  return absl::OkStatus();
 }
 
 // What the policy takes of the weights: its own, and what goes along. All names and shapes first: a wrong
@@ -98,13 +128,16 @@ absl::StatusOr<Layout> LayoutOf(const ModelConfig& config, const std::string& na
                                 const StoredWeights& weights, const MeshPlace& place) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> others, CheckWeights(config, name, weights));
   std::vector<LayoutEntry> along;
+  const std::map<std::string, std::string> copies = MtpCopies(config);
   std::string first;
   int64_t count = 0;
   for (const std::string& other : others) {
     if (other == kHead && config.tie_word_embeddings) continue;
     if (IsRotaryBuffer(other)) continue;
+    const bool is_copy = copies.contains(other);
+    if (is_copy && config.mtp == MtpUse::kTrained) continue;
     const StoredWeight& source = weights.at(other);
-    if (IsInside(other, config)) {
+    if (IsInside(other, config) && !is_copy) {
       return TensorError(source.stored.file->path(), other,
                          absl::StrCat("a ", config.model_type, " of this config has no such tensor"));
     }
@@ -143,10 +176,10 @@ absl::StatusOr<Parameters> ReadParameters(const ModelConfig& config, const std::
   if (const auto head = weights.find(kHead); config.tie_word_embeddings && head != weights.end()) {
     const int64_t at = parameters.layout().Find(kEmbedding);
     if (at >= 0) {
-      const Parameter& embedding = parameters.list()[at];
-      TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, embedding, embedding.value));
+      TEMPER_RETURN_IF_ERROR(CheckTiedHead(head->second, parameters.list()[at]));
     }
   }
+  TEMPER_RETURN_IF_ERROR(CompareMtpCopies(config, weights, parameters));
   return parameters;
 }
 
@@ -195,7 +228,7 @@ absl::Status WriteBeside(const ModelConfig& config, WeightDtype dtype, const std
 }
 
 // What stands where a weight of the policy should, or what the config should have said.
-std::string WhyMissing(const std::string& name, const StoredWeights& weights) {
+std::string WhyMissing(const std::string& name, const ModelConfig& config, const StoredWeights& weights) {
   const std::string layer(absl::StripSuffix(name, ".weight"));
   if (weights.count(layer + ".qweight") > 0) {
     return absl::StrCat(", but ", layer,
@@ -206,6 +239,9 @@ std::string WhyMissing(const std::string& name, const StoredWeights& weights) {
     return absl::StrCat(", but stands below that of", kMergeAdapter);
   if (!weights.empty() && weights.count("model.embed_tokens.weight") == 0)
     return absl::StrCat("; the file has ", Printable(weights.begin()->first), ", ...");
+  if (absl::StartsWith(name, absl::StrCat("model.layers.", config.num_layers, ".")))
+    return absl::StrCat(": the MTP module is to ", config.mtp == MtpUse::kTrained ? "be trained" : "draft",
+                        ", and there is none");
   if (name == kHead) return ", and config.json has tie_word_embeddings false";
   return "";
 }
@@ -247,7 +283,8 @@ absl::StatusOr<std::vector<std::string>> CheckWeights(const ModelConfig& config,
   for (const LayoutEntry& entry : Layout(config).whole()) {
     const auto at = weights.find(entry.name);
     if (at == weights.end()) {
-      return TensorError(name, entry.name, absl::StrCat("is missing", WhyMissing(entry.name, weights)));
+      return TensorError(name, entry.name,
+                         absl::StrCat("is missing", WhyMissing(entry.name, config, weights)));
     }
     if (at->second.shape != entry.whole) {
       return TensorError(at->second.stored.file->path(), entry.name,
@@ -274,14 +311,18 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
   Communicator& world = how.world == nullptr ? Mesh::Single().world() : *how.world;
   const std::vector<bool> bf16 = AreBf16(parameters, world);
   const std::vector<LayoutEntry>& whole = parameters.layout().whole();
+  std::map<std::string, size_t> names;  // of the tensors, each with the weight that it is
+  for (size_t i = 0; i < whole.size(); ++i) names.emplace_hint(names.end(), whole[i].name, i);
+  if (config.mtp == MtpUse::kTrained)
+    for (const auto& [copy, name] : MtpCopies(config)) names.emplace(copy, names.at(name));
   std::vector<SharedTensor> tensors;
   std::vector<int64_t> bytes;
-  for (size_t i = 0; i < whole.size(); ++i) {
+  for (const auto& [name, i] : names) {
     const int64_t mine = parameters.layout().Find(whole[i].name);
     SharedPiece piece{.whole = &whole[i]};
     if (mine >= 0) piece.mine_is = parameters.list()[mine];
     if (mine >= 0) piece.mine = parameters.list()[mine].value;
-    tensors.push_back({{whole[i].name, bf16[i] ? "BF16" : "F32", whole[i].whole}, {std::move(piece)}});
+    tensors.push_back({{name, bf16[i] ? "BF16" : "F32", whole[i].whole}, {std::move(piece)}});
     bytes.push_back(whole[i].elements * (bf16[i] ? 2 : 4));
   }
   const std::vector<size_t> first = DealToFiles(bytes, how.file_bytes);
@@ -291,7 +332,7 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
     const std::string name = FileOf("model", f, first.size());
     SharedFile file{directory + "/" + name, {}, {{"format", "pt"}}};
     for (size_t i = first[f]; i < (f + 1 < first.size() ? first[f + 1] : tensors.size()); ++i) {
-      file_of[whole[i].name] = name;
+      file_of[tensors[i].info.name] = name;
       file.tensors.push_back(std::move(tensors[i]));
     }
     files.push_back(std::move(file));

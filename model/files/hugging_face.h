@@ -35,8 +35,9 @@ struct PolicyReading {
 // Memory: the rank's part of the weights, and a block row of the largest. Missing or misshapen tensors, those
 // of the model's own layers that it would have to compute with, and weights that are not finite, are errors
 // that name file and tensor. Other tensors go along untrained: MTP layers (model.layers.N from
-// num_hidden_layers on), heads of values or scores. Buffers of the rotation are left out. End tokens are
-// generation_config.json's, where it names some.
+// num_hidden_layers on), heads of values or scores. Where the config says that the policy has its MTP module,
+// that must be there; its copies of embedding and head are left out. Buffers of the rotation are left out.
+// End tokens are generation_config.json's, where it names some.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, const PolicyReading& options = {});
 // The same of a directory whose config has been read.
 absl::StatusOr<PolicyFiles> ReadPolicy(const std::string& directory, ModelConfig config,
@@ -62,7 +63,8 @@ struct PolicyWriting {
 };
 
 // Writes config.json, the weights as they are (f32, or matrices of bf16 and vectors of f32; one
-// model.safetensors, or several with their model.safetensors.index.json) and generation_config.json, and
+// model.safetensors, or several with their model.safetensors.index.json; with an MTP module its copies of
+// embedding and head, as DeepSeek-V3's files have them) and generation_config.json, and
 // copies the tokenizer's files (data/tokenizer/folder.h) from `tokenizer_directory` ("": none). The same
 // bytes for every layout of the ranks. The caller owns atomicity: `directory` exists and is a temporary one.
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,

@@ -66,9 +66,11 @@ inline Json With(Json json, const std::string& key, const Json& value) {
   return json;
 }
 
+// With "trains_mtp" the policy has its MTP module.
 inline ModelConfig Parsed(const Json& json) {
-  const auto config = ParseModelConfig(json.dump(), "config.json");
+  auto config = ParseModelConfig(json.dump(), "config.json");
   if (!config.ok()) throw std::runtime_error(config.status().ToString());
+  if (json.value("trains_mtp", false)) config->mtp = MtpUse::kTrained;
   return *config;
 }
 

@@ -36,26 +36,46 @@ class Reference {
   Tensor Logprobs(const std::vector<int32_t>& tokens, double temperature) {
     const Tensor ids = at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end()), at::kLong);
     Tensor x_TD = W("model.embed_tokens").index_select(0, ids);
-    for (int64_t layer = 0; layer < c_.num_layers; ++layer) {
-      prefix_ = "model.layers." + std::to_string(layer) + ".";
-      window_ = c_.window(layer);
-      const Tensor normed_TD = Norm(x_TD, W(prefix_ + "input_layernorm"));
-      x_TD = x_TD + (c_.is_mla() ? LatentAttention(normed_TD) : GroupedAttention(normed_TD));
-      const Tensor in_TD = Norm(x_TD, W(prefix_ + "post_attention_layernorm"));
-      x_TD = x_TD + (c_.is_moe_layer(layer) ? Moe(in_TD) : Mlp(in_TD, "mlp."));
-    }
-    const Tensor head = W(c_.tie_word_embeddings ? "model.embed_tokens" : "lm_head");
-    const Tensor logits_TV = Norm(x_TD, W("model.norm")).matmul(head.t()) / temperature;
-    const int64_t after = ids.size(0) - 1;
-    return logits_TV.log_softmax(-1)
-        .narrow(0, 0, after)
-        .gather(1, ids.narrow(0, 1, after).unsqueeze(1))
-        .squeeze(1);
+    for (int64_t layer = 0; layer < c_.num_layers; ++layer) x_TD = Layer(layer, x_TD);
+    hidden_TD_ = Norm(x_TD, W("model.norm"));
+    return HeadLogprobs(hidden_TD_, ids, 1, temperature);
+  }
+
+  // Of each token after the second, by the MTP module; behind Logprobs of the same tokens.
+  Tensor MtpLogprobs(const std::vector<int32_t>& tokens, double temperature) {
+    const Tensor ids = at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end()), at::kLong);
+    const int64_t rows = ids.size(0) - 1;
+    const std::string module = "model.layers." + std::to_string(c_.num_layers) + ".";
+    const Tensor embedded_TD = W("model.embed_tokens").index_select(0, ids.narrow(0, 1, rows));
+    const Tensor both = at::cat(
+        {Norm(embedded_TD, W(module + "enorm")), Norm(hidden_TD_.narrow(0, 0, rows), W(module + "hnorm"))},
+        1);
+    const Tensor x_TD = Layer(c_.num_layers, both.matmul(W(module + "eh_proj").t()));
+    return HeadLogprobs(Norm(x_TD, W(module + "shared_head.norm")), ids, 2, temperature);
   }
 
   Tensor Gradient(const std::string& name) { return weights_.at(name).grad(); }
 
  private:
+  Tensor Layer(int64_t layer, const Tensor& in_TD) {
+    prefix_ = "model.layers." + std::to_string(layer) + ".";
+    window_ = c_.window(layer);
+    const Tensor normed_TD = Norm(in_TD, W(prefix_ + "input_layernorm"));
+    const Tensor x_TD = in_TD + (c_.is_mla() ? LatentAttention(normed_TD) : GroupedAttention(normed_TD));
+    const Tensor mlp_in_TD = Norm(x_TD, W(prefix_ + "post_attention_layernorm"));
+    return x_TD + (c_.is_moe_layer(layer) ? Moe(mlp_in_TD) : Mlp(mlp_in_TD, "mlp."));
+  }
+  // Of the tokens `ahead` of each row.
+  Tensor HeadLogprobs(const Tensor& hidden_TD, const Tensor& ids, int64_t ahead, double temperature) {
+    const Tensor head = W(c_.tie_word_embeddings ? "model.embed_tokens" : "lm_head");
+    const int64_t rows = ids.size(0) - ahead;
+    const Tensor logits_TV = hidden_TD.matmul(head.t()) / temperature;
+    return logits_TV.log_softmax(-1)
+        .narrow(0, 0, rows)
+        .gather(1, ids.narrow(0, ahead, rows).unsqueeze(1))
+        .squeeze(1);
+  }
+
   Tensor W(const std::string& name) { return weights_.at(name + ".weight"); }
   Tensor Linear(const Tensor& x, const std::string& name) {
     const Tensor y = x.matmul(W(prefix_ + name).t());
@@ -164,6 +184,7 @@ class Reference {
   std::map<std::string, Tensor> weights_;
   std::string prefix_;
   int64_t window_ = 0;
+  Tensor hidden_TD_;
 };
 
 // The largest difference over the largest number.
@@ -185,6 +206,10 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
   model.weights().BindGradients(gradients.data());
   TrainPass pass(&model.stack(), TrainPass::Keep::kAll);
   pass.Logprobs(batch, 0.7f, logprobs.data());
+  MtpRows* const mtp = pass.mtp_rows();
+  ASSERT_EQ(mtp != nullptr, model.config().has_mtp());
+  for (size_t i = 0; mtp != nullptr && i < mtp->dlogprobs.size(); ++i)
+    mtp->dlogprobs[i] = 0.2f * static_cast<float>(i % 7) - 0.5f;
   pass.Backward(dlogprobs.data());
   model.weights().FoldTiedHead();
 
@@ -201,6 +226,17 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
     EXPECT_LT(RelativeError(at::tensor(got, at::kDouble), expected.detach()), 1e-5);
     const Tensor part = (expected * at::tensor(d, at::kDouble)).sum();
     loss = loss.defined() ? loss + part : part;
+    if (mtp != nullptr) {
+      const Tensor of_module = reference.MtpLogprobs(sequence, 0.7);
+      const auto rows = of_module.size(0);
+      const Tensor seen = at::tensor(at::ArrayRef<float>(mtp->logprobs.data() + first, rows), at::kFloat);
+      EXPECT_LT(RelativeError(seen, of_module.detach()), 1e-5);
+      loss =
+          loss +
+          (of_module *
+           at::tensor(at::ArrayRef<float>(mtp->dlogprobs.data() + first, rows), at::kFloat).to(at::kDouble))
+              .sum();
+    }
     first += static_cast<int64_t>(sequence.size());
   }
   loss.backward();
@@ -211,11 +247,20 @@ void ExpectTheGradientsOfAutograd(const Json& json, double tolerance = 2e-5) {
     const Tensor got = at::tensor(flat, at::kFloat).view(entry.shape);
     const Tensor expected = reference.Gradient(entry.name);
     ASSERT_TRUE(expected.defined()) << entry.name;
+    if (entry.expert >= 0 && expected.abs().max().item<double>() == 0) {  // it got no token
+      EXPECT_EQ(got.abs().max().item<float>(), 0) << entry.name;
+      continue;
+    }
     EXPECT_LT(RelativeError(got, expected), tolerance) << entry.name;
   }
 }
 
 TEST(Gradient, IsAutogradsForDeepseekV3) { ExpectTheGradientsOfAutograd(OddDeepseek()); }
+// Its loss also moves what it shares: the layers below, the embedding and the head.
+TEST(Gradient, IsAutogradsForDeepseekV3WithItsMtpModule) {
+  ExpectTheGradientsOfAutograd(OddMtp());
+  ExpectTheGradientsOfAutograd(With(OddMtp(), "tie_word_embeddings", true));
+}
 TEST(Gradient, IsAutogradsForDeepseekV3WithYarnAndAPlainQuery) { ExpectTheGradientsOfAutograd(OddYarn()); }
 TEST(Gradient, IsAutogradsForDeepseekV3WithWeightsThatAreNotNormalised) {
   ExpectTheGradientsOfAutograd(With(OddDeepseek(), "norm_topk_prob", false));

@@ -28,6 +28,9 @@ inline Json OddDeepseek() {
   return json;
 }
 
+// It trains its MTP module.
+inline Json OddMtp() { return With(OddDeepseek(), "trains_mtp", true); }
+
 inline Json OddYarn() {
   Json json = With(OddDeepseek(), "q_lora_rank", nullptr);
   json["rope_scaling"] =

@@ -21,7 +21,7 @@ namespace {
 void WriteSharedModel(const std::string& directory) {
   WriteSmallModel(directory);
   Json json = TinyDeepseek();
-  json.update(Json::parse(R"({"vocab_size": 357, "hidden_size": 24, "num_nextn_predict_layers": 0,
+  json.update(Json::parse(R"({"vocab_size": 357, "hidden_size": 24, "num_nextn_predict_layers": 1,
                               "bos_token_id": 1, "eos_token_id": 2, "num_attention_heads": 4,
                               "num_key_value_heads": 4, "moe_intermediate_size": 10})"));
   ASSERT_TRUE(WriteFileAtomic(directory + "/config.json", json.dump()).ok());
@@ -91,6 +91,10 @@ TEST_F(MeshRecipe, HasTheDigestOfOneRank) {
       {{.dp_replicate = 1, .dp_shard = 2, .pp = 2}, MeshSizes{.dp_replicate = 2, .tp = 2}},
       {{.dp_replicate = 2, .tp = 2}, MeshSizes{.dp_shard = 2, .ep = 2}}};
   for (const Meshes& meshes : all) EXPECT_EQ(DigestOn(meshes), expected) << TextOf(meshes);
+  for (StageConfig& stage : recipe_.stages) stage.pretrain.mtp_weight = stage.sft.mtp_weight = 0.3;
+  const std::string with_mtp = DigestOn({{.dp_replicate = 1}});
+  EXPECT_NE(with_mtp, expected);
+  EXPECT_EQ(DigestOn({{.dp_replicate = 1, .dp_shard = 2}, MeshSizes{.tp = 2}}), with_mtp);
 }
 
 // What samples when its training is over takes no memory before that.

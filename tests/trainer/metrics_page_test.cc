@@ -47,7 +47,8 @@ TEST(MetricsPage, HasEveryNameThatARunWrites) {
   WriteSmallModel(folder / "model");
   const RecipeConfig recipe = SmallRecipe(
       folder / "model",
-      {"rl.reward.rules=[{rule: number, requires: format}, {rule: format}, {rule: language}, {rule: length, "
+      {"stages.base.pretrain.mtp_weight=0.3",
+       "rl.reward.rules=[{rule: number, requires: format}, {rule: format}, {rule: language}, {rule: length, "
        "max_tokens: 8}]"});
   SelfCommunicator self;
   const absl::Status status = RunRecipe(recipe, folder / "run", self, Never);

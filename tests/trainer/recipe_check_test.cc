@@ -136,6 +136,23 @@ TEST_F(RecipeCheck, NamesFileLineAndKeyAsTheReaderDoes) {
     EXPECT_THAT(ErrorOf(mistake.from, mistake.to, {}, mistake.ranks), StartsWith(path_ + mistake.error));
 }
 
+TEST_F(RecipeCheck, AnMtpModuleIsTheConfigsOneAndDrawnBeforeItIsTrained) {
+  const std::string trains = "stages.last.sft.mtp_weight=0.1";
+  EXPECT_THAT(ErrorOf("rl:", "rl:", {trains}),
+              HasSubstr("mtp_weight=0.1: its model has num_nextn_predict_layers 0: temper has"));
+  WriteSmallModel(folder_ / "model");
+  const std::string model = "stages.base.pretrain.init.directory=" + (folder_ / "model"),
+                    draws = "stages.base.pretrain.mtp_weight=0.3";
+  EXPECT_THAT(ErrorOf("rl:", "rl:", {model, trains}),
+              HasSubstr("mtp_weight=0.1: there is no MTP module in the policy that base draws"));
+  EXPECT_EQ(ErrorOf("rl:", "rl:", {model, trains, draws}), "");
+  for (const std::string mesh : {"pp: 2", "cp: 2", "tp: 2, sequence_parallel: true"}) {
+    EXPECT_THAT(ErrorOf("rl:", "mesh: {" + mesh + "}\nrl:", {model, trains, draws}, 2),
+                HasSubstr("cuts no policy whose MTP module is trained (mtp_weight)"))
+        << mesh;
+  }
+}
+
 TEST_F(RecipeCheck, NamesTheOverrideThatSaidIt) {
   const std::pair<std::string, std::string> overrides[] = {
       {"stages.zero.rl.gradient_leaves=5", ": 5 leaves cannot be shared out among 6 ranks"},

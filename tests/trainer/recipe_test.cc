@@ -126,10 +126,15 @@ TEST_F(Recipe, HasTheSameDigestOnTwoAndFourRanks) {
   }
 }
 
-// The same promises hold of bf16 weights and a bf16 cache, and what is saved of them says so.
-TEST_F(Recipe, OfBf16WeightsAndCacheHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
+// The same promises hold of bf16 weights and a bf16 cache, and what is saved of them says so; and of an MTP
+// module that is drawn, trained, carried through rl and trained on.
+TEST_F(Recipe, OfBf16WeightsAndCacheAndMtpHasTheSameDigestOnTwoRanksAndStoppedAndResumed) {
   RecipeConfig recipe = *recipe_;
   recipe.weights = recipe.cache = kernels::Type::kBf16;
+  for (StageConfig& stage : recipe.stages) {
+    stage.pretrain.mtp_weight = 0.3;
+    stage.sft.mtp_weight = 0.1;
+  }
   const std::string whole = *folder_ / "bf16", ranks = *folder_ / "bf16-ranks",
                     stopped = *folder_ / "bf16-stopped";
   ASSERT_TRUE(RunAlone(recipe, whole, Never).ok());
@@ -137,12 +142,29 @@ TEST_F(Recipe, OfBf16WeightsAndCacheHasTheSameDigestOnTwoRanksAndStoppedAndResum
   ThreadWorld world(2);
   world.Run([&](Communicator& comm) { EXPECT_TRUE(RunRecipe(recipe, ranks, comm, Never).ok()); });
   EXPECT_EQ(Digest(ranks), Digest(whole));
+  // What is sampled there is drafted by the module.
+  for (StageConfig& stage : recipe.stages)
+    for (SamplingConfig* sampling :
+         {&stage.rl.sampling, &stage.collect.sampling, &stage.evaluation.sampling}) {
+      sampling->drafts = Drafts::kMtp;
+      sampling->max_batch = 3;
+    }
   for (absl::Status status = absl::CancelledError(); absl::IsCancelled(status);) {
     int64_t calls = 0;
     status = RunAlone(recipe, stopped, [&] { return ++calls >= calls_ / 5; });
     EXPECT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
   }
   EXPECT_EQ(Digest(stopped), Digest(whole));
+  double drafted = 0, accepted = 0;
+  const auto drafts = ReadMetrics(stopped + "/metrics.jsonl");
+  ASSERT_TRUE(drafts.ok()) << drafts.status();
+  for (const MetricsLine& line : *drafts) {
+    if (line.Find("system/drafted_tokens") == nullptr) continue;
+    drafted += *line.Find("system/drafted_tokens");
+    accepted += *line.Find("system/accepted_tokens");
+  }
+  EXPECT_GT(accepted, 0);
+  EXPECT_GT(drafted, accepted);
 
   const auto lines = ReadMetrics(whole + "/metrics.jsonl");
   ASSERT_TRUE(lines.ok()) << lines.status();
@@ -154,9 +176,18 @@ TEST_F(Recipe, OfBf16WeightsAndCacheHasTheSameDigestOnTwoRanksAndStoppedAndResum
     EXPECT_EQ(*line.Find("kl"), 0) << line.step;
   }
   EXPECT_GT(first, 0);
+  std::vector<double> losses;
+  for (const MetricsLine& line : *lines) {
+    const double* const loss = line.Find("mtp_loss");
+    EXPECT_EQ(loss != nullptr, line.Find("reward/mean") == nullptr) << line.stage;
+    if (line.stage == "base") losses.push_back(*loss);
+  }
+  ASSERT_GT(losses.size(), 3u);
+  EXPECT_LT(losses.back(), 0.9 * losses.front());
   const auto read = ReadPolicy(*LatestCheckpoint(whole + "/zero/checkpoints"), {WeightNumbers::kAsStored});
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->parameters["lm_head.weight"].scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(read->parameters.Has("model.layers.2.eh_proj.weight"));
   EXPECT_EQ(read->config.cache, kernels::Type::kBf16);
 
   // Of the cache alone: other bits, and no unequal token either.

@@ -17,11 +17,13 @@ TEST(Sampling, OfARecipeReachesTheEngineWhole) {
   SamplingConfig config;
   const absl::Status read = ReadConfig(
       "{max_new_tokens: 7, min_new_tokens: 4, temperature: 0.5, top_p: 0.75, top_k: 3, min_p: 0.125, "
-      "ignore_eos: true, stop: [a, \"b,c\"], stop_token_ids: [9, 4], draft_tokens: 3}",
+      "ignore_eos: true, stop: [a, \"b,c\"], stop_token_ids: [9, 4], draft_tokens: 3, "
+      "drafts: mtp}",
       "sampling", {}, config);
   ASSERT_TRUE(read.ok()) << read;
   const SamplingOptions options = config.For({2, 5}, nullptr);
   EXPECT_EQ(EngineOptionsOf(config).draft_tokens, 3);
+  EXPECT_TRUE(EngineOptionsOf(config).mtp);
   EXPECT_EQ(options.max_new_tokens, 7);
   EXPECT_EQ(options.min_new_tokens, 4);
   EXPECT_THAT(options.stop_ids, ElementsAre(9, 4));

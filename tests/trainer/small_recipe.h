@@ -18,7 +18,7 @@ namespace temper {
 inline void WriteSmallModel(const std::string& directory) {
   std::filesystem::create_directories(directory);
   Json json = TinyDeepseek();
-  json.update(Json::parse(R"({"vocab_size": 357, "hidden_size": 24, "num_nextn_predict_layers": 0,
+  json.update(Json::parse(R"({"vocab_size": 357, "hidden_size": 24, "num_nextn_predict_layers": 1,
                               "bos_token_id": 1, "eos_token_id": 2})"));
   ASSERT_TRUE(WriteFileAtomic(directory + "/config.json", json.dump()).ok());
   for (const char* name : {"tokenizer.json", "tokenizer_config.json"})

@@ -43,6 +43,19 @@ struct StageConfig {
   CollectConfig collect;
   EvaluationConfig evaluation;
 
+  // Of the MTP module's loss; 0: it is not trained.
+  double mtp_weight() const {
+    return kind == StageKind::kPretrain ? pretrain.mtp_weight : kind == StageKind::kSft ? sft.mtp_weight : 0;
+  }
+  MtpUse mtp() const {
+    if (mtp_weight() > 0) return MtpUse::kTrained;
+    const bool drafts = (kind == StageKind::kRl && rl.sampling.by_mtp()) ||
+                        (kind == StageKind::kCollect && collect.sampling.by_mtp()) ||
+                        (is_measured() && evaluation.sampling.by_mtp());
+    return drafts ? MtpUse::kDrafts : MtpUse::kCarried;
+  }
+  bool is_measured() const { return kind != StageKind::kCollect && evaluation.HeldOutProblems() > 0; }
+
   template <class V>
   void Fields(V& v) {
     v.Choice("kind", kind, kStageKinds, "What the stage does.");

@@ -62,11 +62,18 @@ struct DocumentsConfig {
 
 struct SftConfig : UpdatesConfig {
   int64_t epochs = 1;
+  double mtp_weight = 0;
   std::vector<DocumentsConfig> documents;
 
   template <class V>
   void Fields(V& v) {
     v.Field("epochs", epochs, "Passes over the documents, each in its own order.", AtLeast(1));
+    v.Field(
+        "mtp_weight", mtp_weight,
+        "DeepSeek-V3's multi-token prediction module (num_nextn_predict_layers: 1) is trained: so many times "
+        "its loss, the mean over the same tokens each predicted one token earlier, is added (V3: 0.3, then "
+        "0.1); pretrain draws it. 0: its weights go along as they are.",
+        Between(0.0, 100.0));
     UpdatesConfig::Fields(v);
     v.List("documents", documents, "What is trained on.");
   }

@@ -306,8 +306,12 @@ int64_t BytesOfCheckpoint(const CausalLm& model) {
   constexpr int64_t kBeside = 1 << 20;  // state.json, the config, a tokenizer's files
   const bool rounded = model.weights().rounded();
   int64_t bytes = kBeside;
+  const int64_t weight = rounded ? 2 : 4;
   for (const LayoutEntry& entry : model.parameters().layout().whole())
-    bytes += entry.elements * ((rounded ? 2 : 4) + (entry.trained ? (rounded ? 12 : 8) : 0));
+    bytes += entry.elements * (weight + (entry.trained ? (rounded ? 12 : 8) : 0));
+  const ModelConfig& config = model.config();
+  if (config.mtp == MtpUse::kTrained)
+    bytes += 2 * config.vocab_size * config.hidden_size * weight;  // its copies
   return bytes;
 }
 
@@ -330,6 +334,9 @@ int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {
     weights.push_back(entry.elements * (rounded && entry.whole.size() == 2 ? 2 : 4));
     if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
   }
+  const ModelConfig& config = model.config();
+  const int64_t copy = config.vocab_size * config.hidden_size * (rounded ? 2 : 4);
+  if (config.mtp == MtpUse::kTrained) weights.insert(weights.end(), 2, copy);
   return BytesOfWriter(weights, file_bytes, rank, ranks) + BytesOfWriter(moments, file_bytes, rank, ranks);
 }
 

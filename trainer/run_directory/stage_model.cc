@@ -28,7 +28,10 @@ absl::StatusOr<ModelConfig> ModelOf(const RecipeConfig& recipe, const StageConfi
     const std::string checkpoint = CheckpointInPlaceOf(recipe, stage, run_directory);
     if (!checkpoint.empty()) model = ReadPolicyConfig(checkpoint);
   }
-  if (model.ok()) model->cache = recipe.cache;
+  if (model.ok()) {
+    model->cache = recipe.cache;
+    model->mtp = stage.mtp();
+  }
   return model;
 }
 

@@ -63,6 +63,33 @@ void PolicyLoss(const PolicyLossConfig& config, const LossDenominators& denomina
   }
 }
 
+namespace {
+
+// Row i tells of token i + 2.
+template <typename Body>
+void ForEachMtpRow(const TrainSequence& sequence, const Body& body) {
+  for (const CountedRange& range : sequence.ranges)
+    for (int64_t token = std::max<int64_t>(range.begin, 2); token < range.end; ++token) body(token - 2);
+}
+
+}  // namespace
+
+int64_t MtpTokens(const TrainSequence& sequence) {
+  int64_t tokens = 0;
+  ForEachMtpRow(sequence, [&](int64_t) { ++tokens; });
+  return tokens;
+}
+
+void MtpLoss(const MtpLossTask& task, const TrainSequence& sequence, LossSums* sums) {
+  const double scale = task.scale * sequence.weight;
+  ForEachMtpRow(sequence, [&](int64_t row) {
+    task.dlogprobs[row] = static_cast<float>(-scale);
+    sums->mtp_nll -= task.logprobs[row];
+    sums->mtp_right += (*task.likeliest)[task.first + row] ? 1 : 0;
+    sums->mtp_tokens += 1;
+  });
+}
+
 void CrossEntropyLoss(const LossDenominators& denominators, const TrainSequence& sequence,
                       absl::Span<const float> logprobs, absl::Span<float> dlogprobs, LossSums* sums) {
   const double scale = sequence.weight / denominators.tokens;

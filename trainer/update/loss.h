@@ -44,6 +44,9 @@ struct LossSums {
   double tokens = 0;
   double unequal = 0;         // tokens whose logprob is not the stored one
   double max_difference = 0;  // of those
+  // Of the MTP module, where it is trained: the tokens that it predicts, -logprob summed over them, and those
+  // that it holds likeliest.
+  double mtp_tokens = 0, mtp_nll = 0, mtp_right = 0;
 };
 
 enum class RatioLevel { kToken, kSequence };
@@ -72,6 +75,19 @@ struct LossDenominators {
 void PolicyLoss(const PolicyLossConfig& config, const LossDenominators& denominators,
                 const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
                 LossSums* sums);
+
+// Counted tokens that the MTP module predicts: all but a sequence's first two.
+int64_t MtpTokens(const TrainSequence& sequence);
+// Of a sequence's rows in a microbatch, what the module says of the token two on.
+struct MtpLossTask {
+  double scale = 0;  // of a token's loss: the weight over the update's tokens that it predicts
+  absl::Span<const float> logprobs;
+  const std::vector<bool>* likeliest = nullptr;  // of the microbatch, this sequence's from `first` on
+  int64_t first = 0;
+  absl::Span<float> dlogprobs;  // all 0 so far
+};
+// Its cross-entropy.
+void MtpLoss(const MtpLossTask& task, const TrainSequence& sequence, LossSums* sums);
 
 // Cross-entropy, the mean over the update's counted tokens.
 void CrossEntropyLoss(const LossDenominators& denominators, const TrainSequence& sequence,

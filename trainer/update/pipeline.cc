@@ -88,7 +88,7 @@ void Pipeline::Run(absl::Span<const Microbatch> batches, float temperature, cons
         turn.logprobs.resize(batch.tokens.size());
         turn.dlogprobs.resize(batch.tokens.size());
         turn.pass->Logprobs(temperature, turn.logprobs.data());
-        update.loss(action.microbatch, turn.logprobs.data(), turn.dlogprobs.data());
+        update.loss(action.microbatch, turn.logprobs.data(), turn.dlogprobs.data(), turn.pass->mtp_rows());
         continue;
       case Kind::kSendActivations:
         Send(action, turn.output);

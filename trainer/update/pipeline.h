@@ -25,7 +25,8 @@ class Pipeline {
   // What is asked for on the way, by the microbatch's number.
   struct Update {
     // On the rank that has the head: the logprobs are there; fills in the loss's gradient, all zeros so far.
-    absl::FunctionRef<void(size_t batch, const float* logprobs, float* dlogprobs)> loss;
+    // `mtp`: TrainPass::mtp_rows.
+    absl::FunctionRef<void(size_t batch, const float* logprobs, float* dlogprobs, MtpRows* mtp)> loss;
     // Gradients of the microbatch are computed next: binds their buffers.
     absl::FunctionRef<void(size_t batch)> bind;
     // On the rank that has the head: it has its gradient of the microbatch. Comes before `done` on any rank.

@@ -24,6 +24,9 @@ void AddSums(const LossSums& from, LossSums* to) {
   to->tokens += from.tokens;
   to->unequal += from.unequal;
   to->max_difference = std::max(to->max_difference, from.max_difference);
+  to->mtp_tokens += from.mtp_tokens;
+  to->mtp_nll += from.mtp_nll;
+  to->mtp_right += from.mtp_right;
 }
 
 }  // namespace
@@ -174,8 +177,9 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
   const double seconds = pipeline_.seconds(), waited = pipeline_.waited_seconds();
   pipeline_.Run(batches, run->temperature,
                 {.loss =
-                     [&](size_t batch, const float* logprobs, float* dlogprobs) {
+                     [&](size_t batch, const float* logprobs, float* dlogprobs, MtpRows* mtp) {
                        const Piece& piece = pieces[batch];
+                       int64_t first = 0;
                        for (const size_t i : piece.sequences) {
                          const TrainSequence& sequence = *(*run->leaves)[piece.leaf][i];
                          LossSums sums;
@@ -183,9 +187,19 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                          dcounted.resize(counted.size());
                          run->loss(sequence, counted, absl::MakeSpan(dcounted), &sums);
                          ScatterCounted(sequence, dcounted, dlogprobs);
+                         const int64_t rows = sequence.length() - 1;
+                         if (mtp != nullptr) {
+                           MtpLoss({.scale = run->mtp_scale,
+                                    .logprobs = absl::MakeSpan(mtp->logprobs).subspan(first, rows),
+                                    .likeliest = &mtp->likeliest,
+                                    .first = first,
+                                    .dlogprobs = absl::MakeSpan(mtp->dlogprobs).subspan(first, rows)},
+                                   sequence, &sums);
+                         }
                          if (piece.counts) run->sums.push_back({piece.leaf, static_cast<int64_t>(i), sums});
-                         logprobs += sequence.length() - 1;
-                         dlogprobs += sequence.length() - 1;
+                         logprobs += rows;
+                         dlogprobs += rows;
+                         first += rows;
                        }
                      },
                  .bind =
@@ -266,6 +280,10 @@ StepResult Updater::Update(const Leaves& leaves, float temperature, const Optimi
   if (result.skipped) return result;
   leaves_->GiveBack(std::exchange(total_, nullptr));
   Run run{&leaves, temperature, loss, &result};
+  int64_t mtp_tokens = 0;
+  for (const std::vector<const TrainSequence*>& leaf : leaves)
+    for (const TrainSequence* sequence : leaf) mtp_tokens += MtpTokens(*sequence);
+  run.mtp_scale = mtp_tokens > 0 ? options_.mtp_weight / static_cast<double>(mtp_tokens) : 0;
   leaves_->Expect(ValuesOf(leaves));
   const int64_t long_tokens = options_.long_sequence_tokens;
   if (LeafHandOut::IsFor(mesh_)) {

@@ -27,6 +27,7 @@ struct StepOptions {
   TrainPass::Keep keep = TrainPass::Keep::kAll;
   int64_t gradient_bits = 50;        // of the recipe too: values of leaves count in 2^-bits
   int64_t long_sequence_tokens = 0;  // of the recipe too: see IsLong
+  double mtp_weight = 0;             // likewise: of the loss of the MTP module, where the policy trains it
 };
 
 // dlogprobs and sums of one sequence, from the logprobs of its counted tokens.
@@ -82,6 +83,7 @@ class Updater {
     LossFunction loss;
     StepResult* result;
     LeafHandOut* hand_out = nullptr;  // asks for parts come between microbatches
+    double mtp_scale = 0;             // MtpLossTask's
     std::vector<LeafSums> sums = {};
   };
 

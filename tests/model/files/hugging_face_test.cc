@@ -289,6 +289,39 @@ TEST_F(HuggingFace, MtpWeightsAreKeptAndNotTrained) {
   EXPECT_TRUE(SameBits(ReadPolicy(directory_)->parameters[mtp], projection));
 }
 
+// It shares the embedding and the head, of which files have copies: what they were is of no account.
+TEST_F(HuggingFace, OfAPolicyThatTrainsItsMtpModuleItsWeightsAreThePolicys) {
+  const Json json = With(TinyDeepseek(), "trains_mtp", true);
+  std::vector<NamedTensor> tensors = Tensors(json);
+  const std::string embedding = "model.layers.2.embed_tokens.weight",
+                    head = "model.layers.2.shared_head.head.weight";
+  tensors.push_back({embedding, At(tensors, "lm_head.weight").clone()});
+  WriteTensors(tensors);
+  const auto read = ReadPolicy(directory_, Parsed(json), {});
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_FALSE(read->parameters.Has(embedding));
+  EXPECT_TRUE(SameBits(read->parameters["model.layers.2.eh_proj.weight"],
+                       At(tensors, "model.layers.2.eh_proj.weight")));
+  for (const Parameter& p : read->parameters.list())
+    EXPECT_EQ(p.trained, !p.name.ends_with("e_score_correction_bias")) << p.name;
+  ASSERT_TRUE(WritePolicy(read->config, read->parameters, "", directory_).ok());
+  const auto carried = ReadPolicy(directory_);
+  ASSERT_TRUE(carried.ok()) << carried.status();
+  EXPECT_TRUE(SameBits(carried->parameters[embedding], At(tensors, "model.embed_tokens.weight")));
+  EXPECT_TRUE(SameBits(carried->parameters[head], At(tensors, "lm_head.weight")));
+  EXPECT_EQ(carried->parameters.list().size(), read->parameters.list().size() + 2);
+
+  std::erase_if(tensors, [](const NamedTensor& tensor) { return tensor.name.ends_with("enorm.weight"); });
+  WriteTensors(tensors);
+  EXPECT_THAT(std::string(ReadPolicy(directory_, Parsed(json), {}).status().message()),
+              HasSubstr("model.layers.2.enorm.weight: is missing: the MTP module is to be trained"));
+  tensors.push_back({"model.layers.2.other.weight", at::ones({1, 12}, at::kFloat)});
+  tensors.push_back({"model.layers.2.enorm.weight", at::ones({12}, at::kFloat)});
+  WriteTensors(tensors);
+  EXPECT_THAT(std::string(ReadPolicy(directory_, Parsed(json), {}).status().message()),
+              HasSubstr("model.layers.2.other.weight: a deepseek_v3 of this config has no such tensor"));
+}
+
 TEST_F(HuggingFace, TensorsBesideTheModelGoAlong) {
   std::vector<NamedTensor> tensors = Tensors(TinyLlama());
   const at::Tensor score = at::ones({1, 12}, at::kFloat);

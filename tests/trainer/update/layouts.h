@@ -87,6 +87,7 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
   const Sample sample(json, 0.2f, longer);
   StepOptions options{4096, leaves, TrainPass::Keep::kAll};
   options.long_sequence_tokens = 1025;
+  options.mtp_weight = 0.3;
   const RankOutcome alone = TwoUpdatesOnRank(json, sample, options, Mesh::Single());
   ASSERT_TRUE(alone.last.applied);
   for (const MeshSizes& sizes : meshes) {
@@ -108,6 +109,8 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
       EXPECT_EQ(got.last.growth, alone.last.growth) << what;
       EXPECT_EQ(got.last.largest, alone.last.largest) << what;
       EXPECT_EQ(got.last.sums.tokens, alone.last.sums.tokens) << what;
+      EXPECT_EQ(got.last.sums.mtp_nll, alone.last.sums.mtp_nll) << what;
+      EXPECT_EQ(got.last.sums.mtp_tokens > 0, Parsed(json).has_mtp()) << what;
       EXPECT_EQ(got.logprobs, alone.logprobs) << what;
       EXPECT_EQ(got.last.bubble > 0, sizes.pp > 1) << what;
       EXPECT_EQ(got.last.local_tokens<alone.last.local_tokens, mesh.dp_size()> 1) << what;

@@ -181,6 +181,28 @@ TEST(PolicyLoss, WithoutKlNeedsNoReference) {
   EXPECT_THROW(Losses({.kl_coef = 0.1}, drawn.sequence, drawn.logprobs), std::logic_error);
 }
 
+TEST(MtpLoss, IsOfTheTokensBehindTheFirstTwoEachTwoRowsOn) {
+  TrainSequence sequence;
+  sequence.tokens.assign(9, 0);
+  sequence.ranges = {{1, 4}, {7, 9}};  // the module predicts tokens 2, 3, 7 and 8
+  EXPECT_EQ(MtpTokens(sequence), 4);
+  const std::vector<float> logprobs = {-1, -2, -4, -8, -16, -32, -64, -128};
+  const std::vector<bool> likeliest = {true, true, false, true, true, true, false, true, false, true};
+  std::vector<float> dlogprobs(8);
+  LossSums sums;
+  MtpLoss({.scale = 0.25,
+           .logprobs = logprobs,
+           .likeliest = &likeliest,
+           .first = 2,
+           .dlogprobs = absl::MakeSpan(dlogprobs)},
+          sequence, &sums);
+  EXPECT_EQ(dlogprobs, (std::vector<float>{-0.25, -0.25, 0, 0, 0, -0.25, -0.25, 0}));
+  EXPECT_EQ(sums.mtp_nll, 1 + 2 + 32 + 64);
+  EXPECT_EQ(sums.mtp_tokens, 4);
+  EXPECT_EQ(sums.mtp_right, 2);  // rows 1 and 5, of the four
+  EXPECT_EQ(sums.loss, 0);
+}
+
 TEST(CrossEntropyLoss, IsTheMeanOverTheUpdatesTokens) {
   const Drawn drawn = Draw(7, 0);
   std::vector<float> gradient(drawn.logprobs.size());

@@ -27,6 +27,14 @@ TEST(UpdateOnShardRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
                                 {{.dp_replicate = 1, .dp_shard = 4}, {.dp_replicate = 2, .dp_shard = 2}});
 }
 
+// A tied head, leaves of several microbatches and of one, and a long sequence.
+TEST(UpdateOnShardRanks, OfAnMtpModuleHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(OddMtp(), {{.dp_replicate = 1, .dp_shard = 3}});
+  ExpectLayoutsHaveTheBitsOfOne(With(OddMtp(), "tie_word_embeddings", true),
+                                {{.dp_replicate = 1, .dp_shard = 2, .ep = 2}, {.dp_replicate = 3}},
+                                /*tokens=*/4096, /*leaves=*/5, {1100});
+}
+
 TEST(UpdateOnShardRanks, OfLeavesThatAreOneMicrobatchEachHasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(Wide(OddDeepseek()), {{.dp_replicate = 1, .dp_shard = 3}}, /*tokens=*/4096);
   ExpectLayoutsHaveTheBitsOfOne(Wide(OddQwen2()), {{.dp_replicate = 1, .dp_shard = 3}}, /*tokens=*/4096);

@@ -30,8 +30,9 @@ void Append(const at::Tensor& tensor, std::string* bytes) {
   bytes->append(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
 }
 
-Outcome TwoUpdates(const Json& json, const Sample& sample, const StepOptions& options, int threads,
-                   const Mesh& mesh, bool empty_between = false) {
+Outcome TwoUpdates(const Json& json, const Sample& sample, StepOptions options, int threads, const Mesh& mesh,
+                   bool empty_between = false) {
+  options.mtp_weight = 0.3;
   Policy policy(json, mesh, threads);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer, options, mesh);
@@ -238,8 +239,11 @@ TEST_P(Update, TakesNoMemoryThatTheOneBeforeHadNot) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Update,
                          ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(),
-                                           OddMistral()),
-                         [](const auto& info) { return std::string(info.param["model_type"]); });
+                                           OddMistral(), OddMtp()),
+                         [](const auto& info) {
+                           return std::string(info.param["model_type"]) +
+                                  (info.param.contains("trains_mtp") ? "_mtp" : "");
+                         });
 
 TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
   std::vector<TrainSequence> sequences(5);

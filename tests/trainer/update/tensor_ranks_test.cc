@@ -15,6 +15,10 @@ TEST(UpdateOnTensorRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
                                 {{.dp_replicate = 1, .tp = 4}, {.dp_replicate = 2, .tp = 2}});
 }
 
+TEST(UpdateOnTensorRanks, OfAnMtpModuleHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddMtp(), 8), {{.dp_replicate = 2, .tp = 2}});
+}
+
 TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddQwen2(), 4),
                                 {{.dp_replicate = 1, .tp = 2}, {.dp_replicate = 3, .tp = 2}});
