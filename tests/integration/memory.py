@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What ranks take under mpirun is what `temper plan` says: of a policy of 40 million weights (MLA, experts), first pretrained and then trained by rl with a
+"""What ranks take under mpirun is what `temper plan` says: of a policy of 53 million weights (MLA, experts), first pretrained and then trained by rl with a
 reference, the most that a rank's process had in memory at once (VmHWM), less what the program takes beside a policy, is within a tenth of the plan's sum on
 each mesh. What the program takes (libraries, threads, MPI's buffers) is what as many ranks take of the tiny policy beyond that one's plan. Activations are few,
 since layers run again: those are told apart in tests/trainer/plan.
 
-Usage: memory.py TEMPER [LAYOUT...]     A layout as in layouts.py. Needs mpirun, and 3 GB of memory. Takes ten seconds for each.
+Usage: memory.py TEMPER [LAYOUT...]     A layout as in layouts.py. Needs mpirun, and 5 GB of memory. Takes half a minute for each.
 """
 import json
 import os
@@ -21,7 +21,7 @@ from layouts import settings as settings_of
 
 LAYOUTS = ["1", "2", "dp_shard=2", "tp=2", "tp=2,sequence_parallel=true", "pp=2", "ep=2", "cp=2", "dp_shard=2,tp=2", "pp=2,ep=2", "dp_shard=2/tp=2",
            "dp_shard=2/dp_replicate=2"]
-LARGE = dict(hidden_size=512, num_hidden_layers=6, intermediate_size=1408, num_attention_heads=8, num_key_value_heads=8, q_lora_rank=192, kv_lora_rank=128,
+LARGE = dict(hidden_size=512, num_hidden_layers=8, intermediate_size=1408, num_attention_heads=8, num_key_value_heads=8, q_lora_rank=192, kv_lora_rank=128,
              qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, n_routed_experts=8, n_shared_experts=1, num_experts_per_tok=2,
              moe_intermediate_size=512, n_group=2, topk_group=1, first_k_dense_replace=1, num_nextn_predict_layers=0)
 UPDATES = "gradient_leaves: 4, tokens_per_microbatch: 64, recompute: true, checkpoint_in_background: false"
