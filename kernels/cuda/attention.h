@@ -56,10 +56,10 @@ struct ShiftTablesTask {
   void ShiftTables(const ShiftTablesTask& task, Stream& stream);                                             \
   /* A tile has 16, 32 or 64 pairs of a row and a head of one kv head; blocks of keys and values come 16     \
      dimensions or 8 to 16 keys at a time, in 2 stages of copies. 2 (qk_dim + v_dim) FLOPs a pair and key.   \
-     Decode: with up to 16 pairs a kv head it reads each page once, 70% of 3.0 TB/s, given splits for 264    \
-     blocks. Prefill and training: 64 pairs, 60% of the fma units' peak; the latent of DeepSeek-V3 (512      \
-     values): 32 pairs, 50%, with 128 pairs a token in decode too. Where splits are apart, a second launch   \
-     merges them: 8 v_dim bytes a pair and split. */                                                         \
+     Decode: with up to 16 pairs a kv head it is to read each page once (no test counts it): 70% of 3.0      \
+     TB/s, given splits for 264 blocks. Prefill and training: 64 pairs, 60% of the fma units' peak; the      \
+     latent of DeepSeek-V3 (512 values): 32 pairs, 50%, with 128 pairs a token in decode too. Where splits   \
+     are apart, a second launch merges them: 8 v_dim bytes a pair and split. */                              \
   void Attention(const AttentionTask& task, const AttentionPlace& place, Stream& stream);                    \
   /* Three launches. Deltas: 8 v_dim bytes a row and head: memory, 60%. dq: a block has 64 rows of a head    \
      and walks over its keys, 32 at a time: 4 qk_dim + 2 v_dim FLOPs a pair and key. dk and dv: a block has  \

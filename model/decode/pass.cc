@@ -200,8 +200,8 @@ Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
   for (int32_t token : batch.tokens)
     TEMPER_CHECK(token >= 0 && token < stack_.config().vocab_size, "token ", token);
   const BatchView view = stack_.View(step.rows.positions, step.rows.sequences);
-  // Where the kernels are not recorded yet they may still have to be brought to the device: not for a
-  // recording.
+  // The first of a size goes call by call: it brings kernels to the device, all but ShiftTables', which only
+  // recordings launch, and serves for a size that comes once.
   if (!seen) return Run(step.rows, view, cache, {.is_step = true}).Rows(0, live);
   // Launches are as large as the longest sequences that the step serves for need them.
   const auto calls = [&] {

@@ -28,17 +28,17 @@ struct TokenBatch {
 // Continues sequences whose keys and values are in a paged cache. One thread calls.
 //
 // Where the backend records (own kernels on a GPU) a decode step, in which each sequence has one new token
-// and logits, is recorded when it comes for the second time, and done at once from then on: one copy of
-// tokens, positions and tables to the device, and one launch. Call by call a dense layer is 11 kernels and 4
-// copies, each 2 to 4 us of the host's time: some 1 ms for the 24 layers of Qwen2.5-0.5B, whose weights an
-// H100 reads in 0.7. A step that is recorded has rows to spare, so that it serves for a few sequences less,
-// and reaches to the next power of two of 1,024 positions; no bit depends on that, for rows do not meet. It
-// is recorded anew where the cache or the rotation's tables are not where they were; weights never move. How
-// many rows an expert has stays on the device, so that no layer waits for the host; a step with experts has
-// no rows to spare, and one of so many rows that an expert has more than 16 of them goes call by call: larger
-// products read the weights less often. Call by call go also steps of ranks that share layers or weights, and
-// passes with drafts, of which a sequence has several rows (rollout's draft_tokens), or which an MTP module
-// follows.
+// and logits, is recorded when it comes for the second time, and done at once from then on: one launch, and a
+// copy to the device for each 64 KiB of tokens, positions and tables (24 bytes an expert of a layer too).
+// Call by call a dense layer is 11 kernels and 4 copies, each 2 to 4 us of the host's time: some 1 ms for the
+// 24 layers of Qwen2.5-0.5B, whose weights an H100 reads in 0.7. A step that is recorded has rows to spare,
+// so that it serves for a few sequences less, and reaches to the next power of two of 1,024 positions; rows
+// do not meet, so no bit depends on that. It is recorded anew where the cache or the rotation's tables have
+// moved; weights never do. How many rows an expert has stays on the device: no layer waits for the host. A
+// step with experts has no rows to spare, and goes call by call where they have more than 16 in the mean, or
+// are of bf16 and their sizes do not divide by 64. So do steps of ranks that share layers, heads, experts or
+// weights, and passes with drafts (of a sequence several rows: rollout's draft_tokens), or which an MTP
+// module follows.
 class DecodePass {
  public:
   // The stack outlives the pass.

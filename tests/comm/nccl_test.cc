@@ -81,6 +81,7 @@ TEST(Nccl, RanksSumIntegersWhereTheyAre) {
     device->SumIntegers(static_cast<int64_t*>(memory), 3);
     ASSERT_EQ(cudaMemcpy(numbers.data(), memory, 24, cudaMemcpyDeviceToHost), cudaSuccess);
     EXPECT_EQ(numbers, (std::vector<int64_t>{2, -2 * large, 2 * large + 7}));
+    comm.Barrier();  // nobody reads the other's memory any more
     device->GiveUp();
     EXPECT_THROW(device->SumIntegers(static_cast<int64_t*>(memory), 3), CommError);
     cudaFree(memory);
