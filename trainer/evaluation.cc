@@ -33,6 +33,7 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const StageContext& c
 }
 
 void Evaluator::Take(CausalLm* model) {
+  if (config_.HeldOutProblems() == 0) return;  // its policy may lack what only measuring would ask for
   worker_.reset();
   engine_.emplace(model, EngineOptionsOf(config_.sampling));
   worker_.emplace(&*engine_, &tokenizer_, *context_.sampling_mesh);

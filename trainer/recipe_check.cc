@@ -15,6 +15,7 @@
 #include "core/version.h"
 #include "data/tasks/procedural.h"
 #include "model/device.h"
+#include "model/files/weight_files.h"
 #include "model/parameters.h"
 #include "rewards/rule.h"
 #include "trainer/measure.h"
@@ -405,7 +406,7 @@ class Checker {
   }
 
   // Whether there is a module to train or to draft with: the config's one, that a stage before has drawn or a
-  // directory's files have (which are read later).
+  // directory's files have.
   absl::Status CheckMtp(const StageConfig& stage, const ModelConfig& model) const {
     if (stage.mtp() == MtpUse::kCarried) return absl::OkStatus();
     const char* const kind = NameIn(kStageKinds, stage.kind);
@@ -421,7 +422,15 @@ class Checker {
     }
     const StageConfig* first = &stage;
     while (const StageConfig* before = recipe_.StageBefore(*first)) first = before;
-    if (!first->from.empty() || first->mtp() == MtpUse::kTrained) return absl::OkStatus();
+    if (first->mtp() == MtpUse::kTrained) return absl::OkStatus();
+    if (!first->from.empty()) {
+      const auto files = OpenWeightFiles(ModelDirectory(first->from).value_or(first->from));
+      const std::string tensor = absl::StrCat("model.layers.", model.num_layers, ".enorm.weight");
+      if (!files.ok() || files->tensors.contains(tensor))
+        return absl::OkStatus();  // the first: told when read
+      return Error(stage, key,
+                   absl::StrCat("there is no MTP module in ", files->name, ": no tensor ", tensor));
+    }
     return Error(stage, key,
                  absl::StrCat("there is no MTP module in the policy that ", first->name,
                               " draws: give it pretrain.mtp_weight too"));

@@ -115,7 +115,7 @@ absl::Status CompareMtpCopies(const ModelConfig& config, const StoredWeights& we
     const int64_t at = parameters.layout().Find(name);
     if (stored == weights.end() || at < 0) continue;
     TEMPER_ASSIGN_OR_RETURN(const bool is_it, IsCopy(stored->second, parameters.list()[at]));
-    if (is_it) continue;
+    if (is_it || RankOf(parameters.layout().place()) != 0) continue;
     LogInfo(stored->second.stored.file->path(), ": ", copy, " is not ", name,
             ", which the MTP module shares: it is left out");
   }

@@ -9,6 +9,7 @@
 namespace temper {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -146,6 +147,16 @@ TEST_F(RecipeCheck, AnMtpModuleIsTheConfigsOneAndDrawnBeforeItIsTrained) {
   EXPECT_THAT(ErrorOf("rl:", "rl:", {model, trains}),
               HasSubstr("mtp_weight=0.1: there is no MTP module in the policy that base draws"));
   EXPECT_EQ(ErrorOf("rl:", "rl:", {model, trains, draws}), "");
+
+  // A directory whose config speaks of a module that its weights lack.
+  const std::string header = R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})";
+  const std::string size = {static_cast<char>(header.size()), 0, 0, 0, 0, 0, 0, 0};
+  ASSERT_TRUE(WriteFileAtomic(folder_ / "model/model.safetensors", size + header + std::string(4, 0)).ok());
+  EXPECT_THAT(ErrorOf("rl:", "rl:",
+                      {"stages.zero.from=" + (folder_ / "model"), "stages.zero.rl.sampling.drafts=mtp"}),
+              AllOf(HasSubstr("rl.sampling.drafts=mtp: there is no MTP module in "),
+                    HasSubstr("model.safetensors: no tensor model.layers.2.enorm.weight")));
+
   for (const std::string mesh : {"pp: 2", "cp: 2", "tp: 2, sequence_parallel: true"}) {
     EXPECT_THAT(ErrorOf("rl:", "mesh: {" + mesh + "}\nrl:", {model, trains, draws}, 2),
                 HasSubstr("cuts no policy whose MTP module is trained (mtp_weight)"))

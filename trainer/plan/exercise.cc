@@ -137,7 +137,7 @@ class StageExercise {
     }
     CausalLm& sampler = apart_ ? *copy : *policy;
     std::unique_ptr<Engine> engine;  // its cache stays
-    if (work_.sampling != nullptr) {
+    if (work_.sampling != nullptr && (stage_.kind != StageKind::kEval || stage_.is_measured())) {
       engine = std::make_unique<Engine>(&sampler, EngineOptionsOf(*work_.sampling));
       TEMPER_RETURN_IF_ERROR(Sample(engine.get(), apart_ ? &sampling_log_.of(rank) : &messages));
     }

@@ -306,9 +306,9 @@ int64_t BytesOfCheckpoint(const CausalLm& model) {
   constexpr int64_t kBeside = 1 << 20;  // state.json, the config, a tokenizer's files
   const bool rounded = model.weights().rounded();
   int64_t bytes = kBeside;
-  const int64_t weight = rounded ? 2 : 4;
+  const int64_t weight = rounded ? 2 : 4;  // of what is trained; the rest stays f32
   for (const LayoutEntry& entry : model.parameters().layout().whole())
-    bytes += entry.elements * (weight + (entry.trained ? (rounded ? 12 : 8) : 0));
+    bytes += entry.elements * (entry.trained ? weight + (rounded ? 12 : 8) : 4);
   const ModelConfig& config = model.config();
   if (config.mtp == MtpUse::kTrained)
     bytes += 2 * config.vocab_size * config.hidden_size * weight;  // its copies
@@ -331,7 +331,7 @@ int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {
   const int ranks = static_cast<int>(RanksOf(layout.place().sizes));
   std::vector<int64_t> weights, moments;
   for (const LayoutEntry& entry : layout.whole()) {
-    weights.push_back(entry.elements * (rounded && entry.whole.size() == 2 ? 2 : 4));
+    weights.push_back(entry.elements * (rounded && entry.trained && entry.whole.size() == 2 ? 2 : 4));
     if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
   }
   const ModelConfig& config = model.config();
