@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "core/check.h"
 #include "kernels/cuda/adamw.h"
@@ -61,10 +62,11 @@ void Staging::Begin(const StagedArrays& call) {
     Wait(stream_);  // what was sent is there, and no kernel reads it any more
     used_ = 0;
     if (call.most() > size_) {
+      const int64_t size = call.Grown(std::exchange(size_, 0));  // none until there is all of it
       pinned_ = device_ = nullptr;
-      size_ = call.Grown(size_);
-      pinned_ = AllocatePinned(size_);
-      device_ = AllocateMemory(size_);
+      pinned_ = AllocatePinned(size);
+      device_ = AllocateMemory(size);
+      size_ = size;
     }
   }
   first_ = used_;

@@ -86,6 +86,14 @@ void Upload::Send(Stream& stream) {
 RecordedCalls::RecordedCalls(LaunchingBackend* backend, absl::FunctionRef<void()> calls)
     : backend_(*backend), graph_(GraphOf(calls)) {}
 
+RecordedCalls::~RecordedCalls() {
+  try {
+    Wait(backend_.stream_);
+  } catch (const std::exception&) {
+    // The device has ended with an error, which whoever asks it next gets too.
+  }
+}
+
 std::shared_ptr<Graph> RecordedCalls::GraphOf(absl::FunctionRef<void()> calls) {
   TEMPER_CHECK(backend_.recording_ == nullptr, "a recording in a recording");
   for (auto& [sequences, shifted] : shifted_) shifted.layer_offset = 0;

@@ -64,6 +64,7 @@ class Upload {
 class RecordedCalls final : public Recording {
  public:
   RecordedCalls(LaunchingBackend* backend, absl::FunctionRef<void()> calls);
+  ~RecordedCalls() override;  // waits for what was replayed last: it reads pinned memory
 
   void Replay() override;
   void Compare(absl::FunctionRef<void()> calls) override;
