@@ -98,6 +98,8 @@ def slow(temper, run, whole):
             time.sleep(0.01)
 
     wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size > 0, "the first metrics")
+    # One that is stopped before its first sign is named without its machine.
+    wait_for(lambda: any(sign.stat().st_size > 0 for sign in (run / ".watch").rglob("rank-0001")), "a sign of rank 1")
     ranks = ranks_below(started.pid)
     os.kill(ranks[-1], signal.SIGSTOP)
     wait_for(lambda: any("warning: rank 1 (" in line and "the run ends when it lasts for 3s" in line for line in said), "a warning")
