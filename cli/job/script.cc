@@ -112,7 +112,7 @@ std::vector<std::string> Supervised(const Job& job, std::vector<std::string> sta
 // Whether the job goes on once srun has ended. No traps: bash loses signals that come together, and ranks get
 // theirs from Slurm itself.
 constexpr char kBefore[] = R"(
-# Starts in a row that left nothing new; its time is that of this start.
+# Starts in a row that left nothing new.
 count=$run/launch-failures
 failures=0
 [ -e "$count" ] && read -r failures < "$count"
@@ -120,6 +120,12 @@ case $failures in ''|*[!0-9]*) failures=0 ;; esac
 # A job that Slurm starts again does not undo `temper stop`.
 if [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ]; then failures=0; elif [ -e "$run/stop" ]; then exit 75; fi
 echo "$failures" 1<> "$count"  # in place: on a full disk too
+# As `temper supervise` sees it: a record file that is opened again is another file of the same bytes.
+lasts() {
+  find "$run" -name '*.records' -printf '%p %s\n' -o \( -name state.json -o -name stage.json \) -printf '%p %T@\n' |
+    sort | cksum
+}
+before=$(lasts)
 
 )";
 constexpr char kAfter[] = R"(code=$?
@@ -127,8 +133,8 @@ constexpr char kAfter[] = R"(code=$?
 # 0: finished; 2: the user's input, which another start does not mend.
 case $code in 0|2) exit $code ;; esac
 if [ -e "$run/stop" ]; then exit $code; fi
-new=$(find "$run" -newer "$count" \( -name '*.records' -o -name state.json -o -name stage.json \) -print -quit)
-if [ -n "$new" ]; then failures=0; else failures=$((failures + 1)); fi
+after=$(lasts)
+if [ "$after" = "$before" ]; then failures=$((failures + 1)); else failures=0; fi
 if ! echo "$failures" 1<> "$count"; then
   echo "launch: ended with $code; not queued again, since nobody would count how often" >&2
   exit $code
