@@ -27,7 +27,7 @@ class Cluster:
     def __init__(self, temper, folder):
         self.temper, self.folder = temper, pathlib.Path(folder)
         self.environment = dict(os.environ, SLT=str(self.folder / "slurm"), SLT_PREFIX=f"tl{os.getpid() % 1000}", SLT_NET="10.88.0", SLT_GPUS="0")
-        self.disk = disks.Disk(self.folder / "disk", 120)  # there before the machines, which see no later one
+        self.disk = disks.Disk(self.folder / "disk", 200)  # there before the machines, which see no later one
         try:
             self.do("up", "3")
         except BaseException:
