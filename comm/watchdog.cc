@@ -16,6 +16,7 @@
 #include "absl/time/clock.h"
 #include "core/files/disk.h"
 #include "core/files/file.h"
+#include "core/host.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -34,12 +35,6 @@ constexpr double kUnheard = 0.6;
 constexpr absl::Duration kShortest = absl::Minutes(1), kLongest = absl::Minutes(10);
 constexpr absl::Duration kAfterTheFirst = absl::Seconds(5);  // others than rank 1 judge the first rank later
 constexpr absl::Duration kBetweenSeen = absl::Seconds(5);
-
-std::string ThisHost() {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 std::string FoundPath(const std::string& folder) { return folder + "/found.json"; }
 std::string SeenPath(const std::string& folder) { return folder + "/seen.json"; }

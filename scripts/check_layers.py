@@ -30,7 +30,7 @@ ONLY_IN_COMM = {"mpi.h", "nccl.h"}
 LIBTORCH_HEADER = re.compile(r"(ATen|torch|c10|caffe2)/")
 # What other folders may include of a folder; a folder in it stands for its doors.
 DOORS = {
-    "core": "check.h deal.h huge_pages.h log.h memory.h metrics.h one_of.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h trace.h version.h "
+    "core": "check.h deal.h host.h huge_pages.h log.h memory.h metrics.h one_of.h progress.h random.h status.h stop.h terminal.h text.h thread_pool.h trace.h version.h "
             "config/ files/ json/",
     "core/config": "config.h fields.h redact.h text.h",
     "core/files": "crc32c.h disk.h file.h folder_link.h held_file.h leftovers.h lines.h regular_file.h rows_source.h sealed.h staged.h",

@@ -18,6 +18,7 @@
 #include "comm/watchdog.h"
 #include "core/files/file.h"
 #include "core/files/leftovers.h"
+#include "core/host.h"
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
@@ -37,6 +38,7 @@
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/model_directory.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 #include "trainer/sft.h"
 
 namespace temper {
@@ -146,14 +148,15 @@ absl::StatusOr<RunFiles> Claim(const RecipeConfig& recipe, const std::string& ru
 
 // The journal's line of this start. Collective.
 Json StartLine(const RecipeConfig& recipe, Communicator& world) {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
   Json hosts = Json::object();
-  for (const std::string& name : world.Gather(host, 0)) hosts[name] = hosts.value(name, 0) + 1;
+  for (const std::string& name : world.Gather(ThisHost(), 0)) hosts[name] = hosts.value(name, 0) + 1;
   const std::string word = absl::StrCat(absl::Hex(absl::ToUnixNanos(absl::Now())), "-", getpid());
   Json line = {{"start", world.AllGather(word)[0]}, {"ranks", world.size()}, {"hosts", hosts},
                {"device", recipe.device},           {"pid", getpid()},       {"temper", kVersion}};
   if (const char* const job = std::getenv("SLURM_JOB_ID")) line["job"] = job;
+  const auto used = static_cast<int64_t>(hosts.size());
+  if (const int64_t held = HeldMachines(); held > used && used > 0)
+    line["devices"] = static_cast<double>(world.size() * held) / static_cast<double>(used);
   return line;
 }
 

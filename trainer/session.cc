@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/session.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <set>
@@ -18,6 +16,7 @@
 #include "core/files/disk.h"
 #include "core/files/file.h"
 #include "core/files/leftovers.h"
+#include "core/host.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/random.h"
@@ -385,9 +384,7 @@ bool TrainingSession::InBackgroundHere() {
   Communicator& world = context_.mesh->world();
   const InBackground asked = updates_.checkpoint_in_background;
   if (asked != InBackground::kAuto) return asked == InBackground::kYes;
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  return CopiesHaveRoom(BytesOfCopy(*model_, world.rank()), host, MemoryThatIsFree().bytes, world);
+  return CopiesHaveRoom(BytesOfCopy(*model_, world.rank()), ThisHost(), MemoryThatIsFree().bytes, world);
 }
 
 absl::Status TrainingSession::CheckRoom() const {

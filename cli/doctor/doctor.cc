@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/doctor/doctor.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -14,6 +12,7 @@
 #include "cli/line/options.h"
 #include "cli/line/rows.h"
 #include "comm/check.h"
+#include "core/host.h"
 #include "core/json/json.h"
 #include "core/text.h"
 
@@ -111,9 +110,7 @@ absl::Status RunDoctor(const CommandLine& line) {
     if (config.ok()) device = config->device;
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(ready, world));
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  const std::vector<std::string> hosts = world.AllGather(host);
+  const std::vector<std::string> hosts = world.AllGather(ThisHost());
 
   Findings mine = CheckRanks(hosts, cluster ? &cluster->device : nullptr, world);
   if (options->ranks && world.size() == 1)

@@ -108,7 +108,7 @@ absl::Status Submit(const Job& job, bool shared) {
   TEMPER_ASSIGN_OR_RETURN(const std::string output, OutputOf({"sbatch", "--parsable", script}));
   const std::vector<std::string> lines = absl::StrSplit(output, '\n', absl::SkipWhitespace());
   const std::string id = lines.empty() ? "" : lines.back().substr(0, lines.back().find(';'));
-  const Json json = {{"job", id}, {"nodes", job.cluster.nodes}};
+  const Json json = {{"job", id}, {"nodes", job.cluster.nodes + job.cluster.spare_nodes}};
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(LaunchedPath(job.run_directory), DumpJson(json) + "\n"));
   const std::string spare =
       job.cluster.spare_nodes > 0 ? absl::StrCat(" and ", job.cluster.spare_nodes, " to spare") : "";

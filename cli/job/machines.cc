@@ -45,6 +45,15 @@ std::vector<std::string> Machines::LeftOut() const {
   return out;
 }
 
+std::vector<std::string> Machines::Unknown(const std::vector<std::string>& names) const {
+  std::vector<std::string> unknown;
+  for (const std::string& name : names)
+    if (std::none_of(hosts_.begin(), hosts_.end(),
+                     [&](const std::string& host) { return IsSame(NameOf(host), name); }))
+      unknown.push_back(name);
+  return unknown;
+}
+
 void Machines::Began() {
   for (const std::string& host : Chosen()) Forget(NameOf(host));
   in_series_.clear();

@@ -22,6 +22,9 @@ class Machines {
   // Those that were blamed and are not among them, without slots, the latest last.
   std::vector<std::string> LeftOut() const;
 
+  // Those of the names that are none of them.
+  std::vector<std::string> Unknown(const std::vector<std::string>& names) const;
+
   // The start on the chosen ones has begun: all of them can be reached.
   void Began();
   // They were named as bad, the likeliest first; a name with or without its domain.

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/job/state.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -16,6 +14,7 @@
 #include "comm/watchdog.h"
 #include "core/files/file.h"
 #include "core/files/held_file.h"
+#include "core/host.h"
 #include "core/status.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
@@ -44,12 +43,6 @@ std::string JobState(const std::string& job) {
   const auto output = OutputOf({"squeue", "--noheader", "--states=all", "--format=%T", "--jobs=" + job});
   if (!output.ok()) return "";
   return std::string(absl::StripAsciiWhitespace(*output));
-}
-
-std::string ThisHost() {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  return host;
 }
 
 void ReadEvents(const std::vector<Json>& journal, RunState* state) {

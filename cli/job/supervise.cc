@@ -28,6 +28,7 @@
 #include "core/files/file.h"
 #include "core/json/json.h"
 #include "core/log.h"
+#include "core/text.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/supervision.h"
@@ -283,6 +284,7 @@ class Supervisor {
     if (static_cast<int64_t>(hosts->size()) < options_.nodes)
       return absl::UnavailableError(absl::StrCat("the job has ", hosts->size(), " machines left, of ",
                                                  options_.nodes, " that are needed: not started again"));
+    SayHeldMachines(static_cast<int64_t>(hosts->size()));
     machines_.Become(*std::move(hosts));
     return absl::OkStatus();
   }
@@ -351,10 +353,20 @@ class Supervisor {
     if (const std::string out = Without(); !out.empty()) LogInfo("supervise: starts", out, ", as lately");
   }
 
+  // By another name than the one that it was started by a bad machine cannot be left out.
+  void WarnOfUnknown(const std::vector<std::string>& named) const {
+    const std::vector<std::string> unknown = machines_.Unknown(named);
+    if (options_.hosts.empty() || unknown.empty()) return;
+    LogWarning("supervise: the ranks name ", Printable(absl::StrJoin(unknown, ", "), 1000),
+               ", and the machines that they are started on are ", absl::StrJoin(machines_.Chosen(), ", "),
+               ": it is not left out; --hosts has to name machines as `hostname` does there");
+  }
+
   // What the last start tells of its machines; returns its ranks' words of the one that they found lost.
   std::string NoteBad() {
     if (begun_) machines_.Began();
     if (const auto found = Found()) {
+      WarnOfUnknown(found->hosts);
       if (found->died) {  // of a lack of memory perhaps, or of an operator
         machines_.Suspect(found->hosts);
       } else {

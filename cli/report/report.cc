@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/report/report.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -29,6 +27,7 @@
 #include "cli/report/text.h"
 #include "cli/report/timeline.h"
 #include "core/files/file.h"
+#include "core/host.h"
 #include "core/version.h"
 #include "trainer/run_directory/run_directory.h"
 
@@ -97,11 +96,9 @@ std::string Span(const ReportRun& run) {
 
 // What made this page, where and when.
 std::string Foot(const std::string& command) {
-  char host[256] = "";
-  gethostname(host, sizeof(host) - 1);
   return absl::StrCat("<p class=note>temper ", kVersion, ", ",
                       absl::FormatTime("%Y-%m-%d %H:%M UTC", absl::Now(), absl::UTCTimeZone()), ", on ",
-                      EscapeHtml(host), ": ", EscapeHtml(command), "</p>\n");
+                      EscapeHtml(ThisHost()), ": ", EscapeHtml(command), "</p>\n");
 }
 
 // A line for each stage that trained beyond sense.

@@ -19,6 +19,7 @@
 #include "core/check.h"
 #include "core/files/disk.h"
 #include "core/files/regular_file.h"
+#include "core/host.h"
 #include "core/text.h"
 
 namespace temper {
@@ -122,9 +123,7 @@ std::string StartWord() {
 
 // "process 4711 on n2, start 5f0c01a2b3c4d5e6".
 std::string ThisOwner() {
-  char host[256] = "unknown";
-  gethostname(host, sizeof(host) - 1);
-  return absl::StrCat("process ", getpid(), " on ", host, ", start ", StartWord());
+  return absl::StrCat("process ", getpid(), " on ", ThisHost(), ", start ", StartWord());
 }
 
 // Whether the open file or folder is what is at the path.

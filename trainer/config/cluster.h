@@ -38,10 +38,12 @@ struct ClusterConfig {
         {{"auto", Starter::kAuto}, {"slurm", Starter::kSlurm}, {"mpirun", Starter::kMpirun}},
         "What starts the ranks. auto: mpirun where `hosts` are named or there is no sbatch, else Slurm.");
     v.Field("nodes", nodes, "Machines of a run, unless `launch --nodes` says.", Between(1, 100'000));
-    v.Field("spare_nodes", spare_nodes,
-            "Slurm: machines that are asked for beside those. Ranks are started again without one that turns "
-            "out bad or goes down, in the same job. Under mpirun `hosts` has them.",
-            Between(0, 1000));
+    v.Field(
+        "spare_nodes", spare_nodes,
+        "Slurm: machines that are asked for beside those, and count in device hours and money. Ranks are "
+        "started again without one that turns out bad or goes down, in the same job. Under mpirun `hosts` "
+        "has them.",
+        Between(0, 1000));
     v.Field("ranks_per_node", ranks_per_node, "Ranks on each; with GPUs one for each.", Between(1, 1024));
     v.Field(
         "cpus_per_rank", cpus_per_rank,

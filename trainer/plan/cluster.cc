@@ -122,7 +122,8 @@ absl::StatusOr<ClusterConfig> ReadCluster(const std::string& name, const std::st
 std::optional<Cluster> ClusterOf(const ClusterConfig& config) {
   const DeviceSpec* const spec = FindDevice(config.device);
   if (spec == nullptr) return std::nullopt;
-  return Cluster{static_cast<int>(config.nodes), static_cast<int>(config.ranks_per_node), *spec};
+  return Cluster{static_cast<int>(config.nodes), static_cast<int>(config.ranks_per_node), *spec,
+                 static_cast<int>(config.spare_nodes)};
 }
 
 }  // namespace temper

@@ -29,8 +29,10 @@ const std::vector<DeviceSpec>& DeviceSpecs();
 struct Cluster {
   int nodes = 1, per_node = 1;
   DeviceSpec device;
+  int spare_nodes = 0;  // that are held beside those, and cost as much
 
   int ranks() const { return nodes * per_node; }
+  int devices() const { return (nodes + spare_nodes) * per_node; }
 };
 absl::StatusOr<Cluster> ParseCluster(std::string_view text);
 

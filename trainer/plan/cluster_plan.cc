@@ -67,7 +67,7 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
                       stage.kind == StageKind::kRl ? "" : " with a full microbatch a gradient leaf",
                       Seconds(estimate.products), 100 * estimate.bubble, Seconds(estimate.messages)));
   if (stage.kind != StageKind::kRl) return text;
-  const double hours = estimate.stage / 3600 * cluster.ranks();
+  const double hours = estimate.stage / 3600 * cluster.devices();
   if (estimate.published > 0) {
     absl::StrAppend(&text, "  publish   ", Seconds(estimate.publish),
                     " before a rollout: the first rank sends ", BytesText(estimate.published), " of weights",
@@ -94,7 +94,8 @@ std::string Assumptions(const Cluster& cluster) {
 }
 
 std::string ClusterText(const Cluster& cluster) {
-  return absl::StrFormat("%d x %d %s", cluster.nodes, cluster.per_node, cluster.device.name);
+  return absl::StrCat(cluster.nodes, " x ", cluster.per_node, " ", cluster.device.name,
+                      cluster.spare_nodes > 0 ? absl::StrCat(" and ", cluster.spare_nodes, " to spare") : "");
 }
 
 }  // namespace

@@ -181,7 +181,7 @@ StageHours HoursOf(const std::vector<Json>& journal, const std::string& stage) {
     const double at = NumberOf(event, "unix_seconds", 0), step = NumberOf(event, "step", -1);
     if (kind == "start") {
       ++starts;
-      ranks = NumberOf(event, "ranks", 1);
+      ranks = NumberOf(event, "devices", NumberOf(event, "ranks", 1));
       since = kept ? ended : at;
       starting = true;
       kept = false;

@@ -21,7 +21,7 @@ namespace temper {
 // Lines of journal.jsonl, each with its `event` and `unix_seconds`:
 //   start     start (its own word), ranks, hosts (how many of them where), device, pid, temper; job where
 //   Slurm
-//             started it
+//             started it; devices, where that job has machines to spare: all that it holds
 //   stage     stage; of one that trains also step, after which it goes on
 //   saved     stage, step: a checkpoint stands; holds: the time, in unix seconds, of what it holds
 //   finished  stage

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -29,5 +30,10 @@ class Supervision {
 
 // Whether another process does.
 bool IsSupervised(const std::string& run_directory);
+
+// How many machines are held for the ranks that this process starts, those to spare too, which ranks hear by
+// their environment. 0: nobody said.
+void SayHeldMachines(int64_t count);
+int64_t HeldMachines();
 
 }  // namespace temper

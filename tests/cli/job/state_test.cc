@@ -3,6 +3,7 @@
 #include "cli/job/state.h"
 
 #include "absl/time/clock.h"
+#include "core/host.h"
 #include "gmock/gmock.h"
 #include "tests/cli/program.h"
 #include "trainer/run_directory/run_directory.h"
@@ -77,9 +78,7 @@ TEST_F(RunFolder, WhoseUpdatesTakeLongIsNotSilentSoSoon) {
 }
 
 TEST_F(RunFolder, WhoseProcessIsGoneFromThisMachineIsLost) {
-  char host[256];
-  gethostname(host, sizeof host);
-  Start(3600, host);
+  Start(3600, ThisHost().c_str());
   Event("stage", 20, R"(,"stage":"zero","step":5)");
   EXPECT_THAT(Status(), HasSubstr(": lost: was killed, or its machine went down, at 2"));
 }
@@ -151,12 +150,13 @@ TEST(Status, OfAFolderWithoutARunIsAnError) {
 TEST(Stop, EndsARunThatGoesOnToTheSameBits) {
   const Folder folder;
   const std::string start = absl::StrCat("R=configs/tiny/short.yaml; D=", folder.path(), "/run; ");
-  const Ended stopped = Shell(
-      absl::StrCat(start, "$TEMPER run $R --run-dir $D 2>/dev/null & run=$!; ",
-                   "until [ -s $D/metrics.jsonl ] || ! kill -0 $run 2>/dev/null; do sleep 0.02; done; ",
-                   "timeout 300 $TEMPER stop $D; echo code:$?; wait $run; echo run:$?; $TEMPER status $D"));
+  const Ended stopped = Shell(absl::StrCat(
+      start, "SLURMD_NODENAME=n7 TEMPER_HELD_MACHINES=3 $TEMPER run $R --run-dir $D 2>/dev/null & run=$!; ",
+      "until [ -s $D/metrics.jsonl ] || ! kill -0 $run 2>/dev/null; do sleep 0.02; done; ",
+      "timeout 300 $TEMPER stop $D; echo code:$?; wait $run; echo run:$?; $TEMPER status $D"));
   EXPECT_THAT(stopped.out, AllOf(HasSubstr("stopped on request, stage "), HasSubstr("code:0\nrun:75\n"),
-                                 HasSubstr("/run: stopped at ")));
+                                 HasSubstr("/run: stopped at "), HasSubstr("1 on n7 (1), device cpu")));
+  EXPECT_THAT(folder.Read("run/journal.jsonl"), HasSubstr("\"devices\":3.0"));
   const Ended again =
       Shell(absl::StrCat(start, "$TEMPER run $R --run-dir $D 2>/dev/null && $TEMPER status $D; ",
                          "$TEMPER run $R --run-dir $D/../other 2>/dev/null; ",

@@ -119,14 +119,25 @@ TEST_F(Supervised, StartsOnTheMachinesThatItsSlurmJobHas) {
     return Shell(absl::StrCat(slurm,
                               "$TEMPER supervise --run-dir run --hosts slurm --nodes 2 --pause-seconds 0.1 "
                               "-- bash -c 'echo ",
-                              "on:{hosts}; ", does, "' 2>&1; echo code:$?"))
+                              "on:{hosts}, held:$TEMPER_HELD_MACHINES; ", does, "' 2>&1; echo code:$?"))
         .out;
   };
   EXPECT_THAT(supervise("[ -e run ] || { mkdir run; echo n2,n3 >has; exit 1; }"),
-              AllOf(HasSubstr("on:n1,n2\n"), HasSubstr("started again\n"), HasSubstr("on:n2,n3\ncode:0\n")));
+              AllOf(HasSubstr("on:n1,n2, held:3\n"), HasSubstr("started again\n"),
+                    HasSubstr("on:n2,n3, held:2\ncode:0\n")));
   EXPECT_THAT(supervise("echo n3 >has; exit 1"),
-              AllOf(HasSubstr("on:n1,n2\n"), HasSubstr("the job has 1 machines left, of 2 that are needed"),
-                    HasSubstr("code:1\n")));
+              AllOf(HasSubstr("on:n1,n2, held:3\n"),
+                    HasSubstr("the job has 1 machines left, of 2 that are needed"), HasSubstr("code:1\n")));
+}
+
+// As where Slurm's names are not the machines' own.
+TEST_F(Supervised, SaysWhereTheRanksNameAMachineThatItDoesNotKnow) {
+  EXPECT_THAT(Run(absl::StrCat("[ $n = 2 ] && exit 0; ", Begins("s"), "echo '", found_,
+                               "' >$run/.watch/s/found.json; exit 75"),
+                  "--hosts node1,node2,node3 --nodes 2"),
+              AllOf(HasSubstr("the ranks name b.cluster, and the machines that they are started on are "
+                              "node1, node2: it is not left out"),
+                    HasSubstr("starts:2")));
 }
 
 TEST_F(Supervised, KeepsARequestOfItsJobOfSlurmAlone) {

@@ -250,12 +250,18 @@ TEST(Cluster, IsMachinesTimesDevices) {
 TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
   RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {"mesh.tp=2"});
   recipe.device = "cuda";
+  recipe.cost_per_gpu_hour = 1e9;
+  const auto cost = [](const std::string& plan) {
+    const size_t at = plan.find("an hour ");
+    return at == plan.npos ? 0 : std::stod(plan.substr(at + 8));
+  };
   const auto text = ClusterPlanText(recipe, *ParseCluster("1x8xh100"));
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2\n"),
-                           HasSubstr("zero (rl)\n  memory    weights "),
-                           HasSubstr("a rank sends an update tp "), HasSubstr("  update    "),
-                           HasSubstr("  rollout   "), HasSubstr("device hours\n"), HasSubstr("Assumed: ")));
+  EXPECT_THAT(
+      *text,
+      AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2\n"), HasSubstr("zero (rl)\n  memory    weights "),
+            HasSubstr("a rank sends an update tp "), HasSubstr("  update    "), HasSubstr("  rollout   "),
+            HasSubstr(" device hours, at 1e+09 an hour "), HasSubstr("Assumed: ")));
   EXPECT_THAT(*text, Not(HasSubstr("publish")));
   recipe.rollout.mesh = RolloutMesh{{.ep = 2}};
   EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
@@ -265,8 +271,15 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
                     HasSubstr(" of weights (links) to rollout.mesh\n")));
   recipe.rollout.mesh.reset();
   recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 26;
-  EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
-              HasSubstr("DOES NOT FIT, most of it are activations; --search looks for a layout that does"));
+  Cluster with_a_spare = *ParseCluster("1x8xh100");
+  with_a_spare.spare_nodes = 1;
+  const std::string twice = *ClusterPlanText(recipe, with_a_spare);
+  EXPECT_THAT(
+      twice,
+      AllOf(HasSubstr("1 x 8 h100 and 1 to spare: dp_replicate 4 tp 2\n"),
+            HasSubstr("DOES NOT FIT, most of it are activations; --search looks for a layout that does")));
+  EXPECT_NEAR(cost(twice), 2 * cost(*text), 2);
+  EXPECT_GT(cost(*text), 1000);
   recipe.mesh.tp = 3;
   EXPECT_THAT(std::string(ClusterPlanText(recipe, *ParseCluster("1x9xh100")).status().message()),
               HasSubstr("mesh.tp is 3, but it has to divide"));

@@ -46,7 +46,11 @@ TEST_F(ClusterFile, IsFoundByItsNameAboveTheRecipe) {
   ASSERT_TRUE(cluster.has_value());
   EXPECT_EQ(cluster->ranks(), 24);
   EXPECT_STREQ(cluster->device.name, "h100");
+  EXPECT_EQ(cluster->devices(), 24);
   EXPECT_EQ(Read(folder_ / "clusters/ours.yaml")->nodes, 3);
+  Write("nodes: 3\nspare_nodes: 2\nranks_per_node: 8\ndevice: h100\n");
+  EXPECT_EQ(ClusterOf(*Read("ours"))->ranks(), 24);
+  EXPECT_EQ(ClusterOf(*Read("ours"))->devices(), 40);
 }
 
 TEST_F(ClusterFile, OfMachinesWithoutGpusIsPlannedAsRanksOnProcessors) {

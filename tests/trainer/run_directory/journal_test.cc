@@ -39,6 +39,12 @@ TEST(Hours, OfAnUndisturbedRunAreAllKept) {
   EXPECT_THAT(next.held, DoubleEq(1.0));
 }
 
+TEST(Hours, CountMachinesToSpare) {
+  const std::vector<Json> journal = {Event("start", 0, {{"ranks", 60}, {"devices", 90}}), Stage(0, "zero", 0),
+                                     Event("finished", 10)};
+  EXPECT_THAT(HoursOf(journal, "zero").held, DoubleEq(15));
+}
+
 TEST(Hours, AfterTheCheckpointAreLostToAFaultAndSoIsTheNextStart) {
   const std::vector<Json> journal = {Start(0, 60),          Stage(0, "zero", 0), Saved(10, 5),
                                      Event("end", 14),      Start(100, 60),      Stage(102, "zero", 5),
