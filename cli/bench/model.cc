@@ -47,9 +47,9 @@ absl::Status BenchGenerate(const BenchOptions& options) {
       all += static_cast<double>(static_cast<int64_t>(prompt.tokens.size()) + options.new_tokens - 1);
       requests.push_back({&prompt, {0}, RandomKey(1, "bench", 0, prompt.id), &sampling});
     }
-    Engine engine(&model, EngineOptions{.max_batch = batch,
-                                        .draft_tokens = options.draft_tokens,
-                                        .mtp = options.drafts == Drafts::kMtp && options.draft_tokens > 0});
+    Engine engine(
+        &model,
+        EngineOptions{.max_batch = batch, .draft_tokens = options.draft_tokens, .mtp = options.by_mtp()});
     std::vector<double> seconds;
     EngineCounts counts;
     for (int64_t round = 0; round <= options.rounds; ++round) {  // the first one warms up

@@ -56,6 +56,8 @@ struct BenchOptions {
   int64_t tokens_per_microbatch = UpdatesConfig().tokens_per_microbatch;
   TrainPass::Keep keep = UpdatesConfig().keep;
 
+  bool by_mtp() const { return drafts == Drafts::kMtp && draft_tokens > 0; }
+
   template <class V>
   void Fields(V& v) {
     v.Field("model", model,

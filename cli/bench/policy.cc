@@ -34,7 +34,7 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   if (!options.model.empty()) {
     TEMPER_ASSIGN_OR_RETURN(directory, FindModel(options.model));
   }
-  const MtpUse mtp = options.drafts == Drafts::kMtp ? MtpUse::kDrafts : MtpUse::kCarried;
+  const MtpUse mtp = options.by_mtp() ? MtpUse::kDrafts : MtpUse::kCarried;
   const std::filesystem::path folder = directory;
   if (!directory.empty() && (std::filesystem::exists(folder / "model.safetensors") ||
                              std::filesystem::exists(folder / "model.safetensors.index.json"))) {
