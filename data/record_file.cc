@@ -128,8 +128,7 @@ absl::StatusOr<int64_t> Scan(const std::string& path, bool any_tail, OnRecord re
 // Opens the file to go on after its last whole record; what a crash left after it is cut off.
 absl::StatusOr<std::unique_ptr<AppendFile>> OpenAfterRecords(const std::string& path) {
   if (!FileExists(path)) return AppendFile::Open(path);
-  TEMPER_ASSIGN_OR_RETURN(const int64_t end,
-                          Scan(path, true, [](const std::string&, int64_t) { return absl::OkStatus(); }));
+  TEMPER_ASSIGN_OR_RETURN(const int64_t end, EndOfRecords(path));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, AppendFile::Open(path));
   if (file->offset() == end) return file;
   LogWarning(Printable(path, 1000), ": cuts off the ", file->offset() - end,
@@ -364,6 +363,10 @@ absl::StatusOr<std::vector<std::string>> RecordFiles(const std::string& prefix) 
   std::vector<std::string> files;
   for (const int rank : ranks) files.push_back(RecordPath(prefix, rank));
   return files;
+}
+
+absl::StatusOr<int64_t> EndOfRecords(const std::string& path) {
+  return Scan(path, /*any_tail=*/true, [](const std::string&, int64_t) { return absl::OkStatus(); });
 }
 
 absl::Status CutTails(const std::string& prefix) {

@@ -44,6 +44,8 @@ class RecordWriter {
 absl::StatusOr<std::vector<Group>> ReadGroups(const std::string& prefix);
 // One file.
 absl::StatusOr<std::vector<Group>> ReadGroupFile(const std::string& path);
+// Where the last whole record of a file ends; what a crash left behind it is cut off when a writer opens it.
+absl::StatusOr<int64_t> EndOfRecords(const std::string& path);
 // Cuts off what a crash left at the ends of PREFIX.rank-*.records, as RecordWriter::Open does.
 absl::Status CutTails(const std::string& prefix);
 // The files PREFIX.rank-*.records that are there, by rank.

@@ -120,12 +120,7 @@ case $failures in ''|*[!0-9]*) failures=0 ;; esac
 # A job that Slurm starts again does not undo `temper stop`.
 if [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ]; then failures=0; elif [ -e "$run/stop" ]; then exit 75; fi
 echo "$failures" 1<> "$count"  # in place: on a full disk too
-# As `temper supervise` sees it: a record file that is opened again is another file of the same bytes.
-lasts() {
-  find "$run" -name '*.records' -printf '%p %s\n' -o \( -name state.json -o -name stage.json \) -printf '%p %T@\n' |
-    sort | cksum
-}
-before=$(lasts)
+before=$("$temper" status --lasts "$run")
 
 )";
 constexpr char kAfter[] = R"(code=$?
@@ -133,7 +128,7 @@ constexpr char kAfter[] = R"(code=$?
 # 0: finished; 2: the user's input, which another start does not mend.
 case $code in 0|2) exit $code ;; esac
 if [ -e "$run/stop" ]; then exit $code; fi
-after=$(lasts)
+after=$("$temper" status --lasts "$run")
 if [ "$after" = "$before" ]; then failures=$((failures + 1)); else failures=0; fi
 if ! echo "$failures" 1<> "$count"; then
   echo "launch: ended with $code; not queued again, since nobody would count how often" >&2
@@ -197,9 +192,9 @@ absl::StatusOr<std::string> SlurmScript(const Job& job) {
   }
   srun.insert(srun.end(), c.srun.begin(), c.srun.end());
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`; submitted anew by each launch.\n",
-                      Options(job), "\nrun=", ShellWord(job.run_directory), "\nlimit=", c.failures, "\n",
-                      Surroundings(job), kBefore, Words(Supervised(job, srun, machines)), " \\\n  ",
-                      Words(job.command), "\n", kAfter);
+                      Options(job), "\nrun=", ShellWord(job.run_directory), "\nlimit=", c.failures,
+                      "\ntemper=", ShellWord(job.command[0]), "\n", Surroundings(job), kBefore,
+                      Words(Supervised(job, srun, machines)), " \\\n  ", Words(job.command), "\n", kAfter);
 }
 
 absl::StatusOr<std::string> MpirunScript(const Job& job) {

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/job/state.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
+#include <functional>
 #include <map>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -16,6 +21,7 @@
 #include "core/files/held_file.h"
 #include "core/host.h"
 #include "core/status.h"
+#include "data/record_file.h"
 #include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
 #include "trainer/run_directory/supervision.h"
@@ -144,6 +150,37 @@ double RunState::silent() const { return last_sign == 0 ? 0 : std::max(0.0, now 
 std::optional<double> RunState::eta() const {
   if (how != kRunning || !update_seconds || updates <= update) return std::nullopt;
   return *update_seconds * static_cast<double>(updates - update);
+}
+
+std::string WhatLasts(const std::string& run_directory) {
+  std::vector<std::pair<std::string, struct stat>> records;
+  size_t all = 0;
+  int64_t newest = 0;  // of what stands, in seconds
+  const auto add = [&](const std::string& path, int64_t bytes, int64_t when) {
+    all += std::hash<std::string>()(absl::StrCat(path, " ", bytes, " ", when));
+  };
+  std::error_code error;
+  for (auto at = std::filesystem::recursive_directory_iterator(run_directory, error);
+       !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+    const std::string path = at->path(), name = at->path().filename();
+    const bool stands = name == "state.json" || name == "stage.json";
+    struct stat info;
+    if ((!stands && !absl::EndsWith(name, ".records")) || stat(path.c_str(), &info) != 0) continue;
+    if (!stands) {
+      records.emplace_back(path, info);
+      continue;
+    }
+    newest = std::max<int64_t>(newest, info.st_mtim.tv_sec);
+    add(path, info.st_size, info.st_mtim.tv_sec);
+  }
+  // A record file that is opened again is another file of the same records, without what a crash left behind
+  // them. Those that are older than the newest checkpoint have nothing more to come, and may be many.
+  for (const auto& [path, info] : records) {
+    const int64_t end =
+        info.st_mtim.tv_sec < newest ? info.st_size : EndOfRecords(path).value_or(info.st_size);
+    if (end > 0) add(path, end, 0);
+  }
+  return absl::StrCat(absl::Hex(all, absl::kZeroPad16));
 }
 
 absl::StatusOr<RunState> ReadRunState(const std::string& run_directory) {

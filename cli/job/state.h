@@ -52,4 +52,8 @@ struct RunState {
 // Errors: files of the run that cannot be read, or are damaged. A folder without a run, or none, is kNever.
 absl::StatusOr<RunState> ReadRunState(const std::string& run_directory);
 
+// All that a start can leave that lasts (samples, checkpoints, stages), as one word: another one where
+// anything of it is new.
+std::string WhatLasts(const std::string& run_directory);
+
 }  // namespace temper

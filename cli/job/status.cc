@@ -17,11 +17,14 @@ namespace temper {
 namespace {
 
 struct StatusOptions {
-  bool json = false;
+  bool json = false, lasts = false;
 
   template <class V>
   void Fields(V& v) {
     v.Field("json", json, "One JSON object on one line; times are Unix seconds.");
+    v.Field("lasts", lasts,
+            "Nothing but a word for what is there for good: another one once there is a new sample, "
+            "checkpoint or stage.");
   }
 };
 
@@ -147,6 +150,7 @@ absl::Status RunStatus(const CommandLine& line) {
   StatusOptions options;
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> rest, ParseOptions(line.arguments, options));
   if (rest.size() != 1) return absl::InvalidArgumentError("expected a run's folder: temper status RUN_DIR");
+  if (options.lasts) return WriteOut(WhatLasts(rest[0]) + "\n");
   TEMPER_ASSIGN_OR_RETURN(const RunState state, ReadRunState(rest[0]));
   if (state.how == RunState::kNever && state.job.empty() && !state.kept)
     return absl::NotFoundError(absl::StrCat(Printable(rest[0], 1000), ": no run has begun there"));

@@ -22,6 +22,7 @@
 #include "cli/job/child.h"
 #include "cli/job/kept_child.h"
 #include "cli/job/machines.h"
+#include "cli/job/state.h"
 #include "cli/line/options.h"
 #include "comm/watchdog.h"
 #include "core/files/disk.h"
@@ -100,23 +101,6 @@ struct SuperviseOptions {
   }
 };
 
-// All that a start can leave that lasts, as one number: another one where anything of it is new.
-size_t WhatLasts(const std::string& run_directory) {
-  size_t all = 0;
-  std::error_code error;
-  for (auto at = fs::recursive_directory_iterator(run_directory, error);
-       !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-    const std::string name = at->path().filename();
-    const bool lasts = absl::EndsWith(name, ".records") || name == "state.json" || name == "stage.json";
-    struct stat info;
-    if (!lasts || stat(at->path().c_str(), &info) != 0) continue;
-    // A record file that is opened again is another file of the same bytes.
-    const int64_t when = absl::EndsWith(name, ".records") ? 0 : info.st_mtim.tv_sec;
-    all += std::hash<std::string>()(absl::StrCat(at->path().string(), " ", info.st_size, " ", when));
-  }
-  return all;
-}
-
 // Which only a rank that others watch writes, and does all the time.
 std::string FirstRanksPulse(const std::string& run_directory, const std::string& start) {
   return PulsePath(StartsWatchDirectory(run_directory, start), 0);
@@ -177,7 +161,8 @@ class Supervisor {
     TEMPER_RETURN_IF_ERROR(FolderIsFree(again ? absl::Minutes(options_.start_minutes) : launcher).status());
     for (int64_t vain = 0;;) {
       if (Asked()) return absl::CancelledError("stopped on request before a start");
-      const size_t before = WhatLasts(run_), journal_before = SignsOf({JournalPath(run_)});
+      const std::string before = WhatLasts(run_);
+      const size_t journal_before = SignsOf({JournalPath(run_)});
       start_before_ = NewestStart();
       const absl::Time began = absl::Now();
       TEMPER_ASSIGN_OR_RETURN(const int code, OneStart());

@@ -16,6 +16,7 @@
 #include "cli/line/command.h"
 #include "comm/communicator.h"
 #include "core/files/file.h"
+#include "data/record_file.h"
 #include "gtest/gtest.h"
 
 namespace temper {
@@ -39,6 +40,13 @@ class Folder {
   static inline int count_ = 0;
   const std::string path_;
 };
+
+// A record file with a prompt.
+inline std::string WriteRecord(const std::string& path) {
+  const auto writer = RecordWriter::Open(path);
+  EXPECT_TRUE(writer.ok() && (*writer)->WritePrompt("zero", 0, {.id = "a", .tokens = {1, 2}}).ok());
+  return path;
+}
 
 struct Ran {
   absl::Status status;

@@ -34,7 +34,9 @@ std::string Played(const std::string& script, const std::string& stub, const std
   const Folder folder;
   for (const char* name : {"srun", "mpirun", "scontrol", "module", "sleep"})
     folder.Write(name, absl::StrCat("#!/bin/bash\nprintf '", name, ":%s\\n' \"$@\"\n", stub));
-  folder.Write("temper", "#!/bin/bash\nwhile [ \"$1\" != -- ]; do shift; done\nshift\nexec \"$@\"\n");
+  folder.Write("temper",
+               "#!/bin/bash\n[ \"$1\" = status ] && exec ${STATUS:-true} \"$@\"\nwhile [ \"$1\" != -- ]; do "
+               "shift; done\nshift\nexec \"$@\"\n");
   const std::string path = folder.Write("script", script);
   return Shell(absl::StrCat("cd ", folder.path(), "; chmod +x *; export PATH=$PWD:$PATH SLURM_JOB_ID=7; ",
                             before, "; bash ", path, " 2>&1; echo code:$?"))
@@ -171,10 +173,11 @@ class Ending : public ::testing::Test {
     return Played(SlurmScript(job_).value(),
                   absl::StrCat("[ \"$(basename $0)\" = srun ] || exit 0\ncd ", folder_.path(),
                                "; /bin/sleep 0.05; ", does, "\nexit ", code, "\n"),
-                  absl::StrCat("export SLURM_RESTART_COUNT=", restarts));
+                  absl::StrCat("export STATUS=", status_, " SLURM_RESTART_COUNT=", restarts));
   }
   const Folder folder_;
   Job job_ = SmallJob();
+  std::string status_ = "true";
 };
 
 TEST_F(Ending, OfAFinishedRunOrOfAUsersMistakeIsTheJobs) {
@@ -185,8 +188,9 @@ TEST_F(Ending, OfAFinishedRunOrOfAUsersMistakeIsTheJobs) {
 }
 
 TEST_F(Ending, OfAStoppedOrFailedRunQueuesTheJobAgain) {
+  job_.cluster.failures = 4;
   for (const int code : {75, 1, 137})
-    EXPECT_THAT(Start(code, "echo > state.json"), HasSubstr("scontrol:requeue\nscontrol:7\n")) << code;
+    EXPECT_THAT(Start(code), HasSubstr("scontrol:requeue\nscontrol:7\n")) << code;
 }
 
 TEST_F(Ending, ThatWasAskedForQueuesNothing) {
@@ -197,9 +201,12 @@ TEST_F(Ending, ThatWasAskedForQueuesNothing) {
 }
 
 TEST_F(Ending, WithNothingNewIsQueuedAgainOnlySoOften) {
+  status_ = "$TEMPER";
   EXPECT_THAT(Start(1), HasSubstr("scontrol:requeue"));
-  EXPECT_THAT(Start(1, "echo > a.records"), HasSubstr("scontrol:requeue"));
-  EXPECT_THAT(Start(1, "rm a.records; echo > a.records"), HasSubstr("scontrol:requeue"));
+  const std::string writes =
+      absl::StrCat("cat ", WriteRecord(folder_.path() + "/whole"), " - >a.records <<<");
+  EXPECT_THAT(Start(1, writes + "a"), HasSubstr("scontrol:requeue"));
+  EXPECT_THAT(Start(1, "rm a.records; " + writes + "torn"), HasSubstr("scontrol:requeue"));
   EXPECT_THAT(Start(1),
               AllOf(HasSubstr("left nothing new"), HasSubstr("code:1"), Not(HasSubstr("scontrol"))));
   EXPECT_THAT(Start(1, "", /*restarts=*/0), HasSubstr("scontrol:requeue"));  // a launch counts anew

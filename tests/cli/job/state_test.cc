@@ -2,6 +2,8 @@
 // `temper status` and `temper stop` on folders of runs, and on one run.
 #include "cli/job/state.h"
 
+#include <set>
+
 #include "absl/time/clock.h"
 #include "core/host.h"
 #include "gmock/gmock.h"
@@ -166,6 +168,31 @@ TEST(Stop, EndsARunThatGoesOnToTheSameBits) {
   const std::vector<std::string> lines = absl::StrSplit(again.out, '\n', absl::SkipEmpty());
   ASSERT_GE(lines.size(), 2);
   EXPECT_EQ(lines[lines.size() - 1], lines[lines.size() - 2]);
+}
+
+// What a start that dies leaves of a record, and a file without any, are no work: a job that dies at once is
+// not queued again for them.
+TEST_F(RunFolder, LastsByWholeRecordsCheckpointsAndStages) {
+  const auto word = [&] { return RunCommand("status", {folder_.path(), "--lasts"}).out; };
+  std::set<std::string> words = {word()};
+  const auto is_new = [&] { return words.insert(word()).second; };
+  const std::string records = folder_.path() + "/a.rank-0.records";
+  folder_.Write("a.rank-0.records", "");
+  EXPECT_FALSE(is_new());
+  for (int record = 1; record <= 2; ++record) {
+    WriteRecord(records);
+    EXPECT_TRUE(is_new()) << record;
+    const std::string whole = *ReadFile(records);
+    folder_.Write("a.rank-0.records", whole + whole.substr(0, whole.size() / record - 1));
+    EXPECT_FALSE(is_new()) << record;
+    ASSERT_TRUE(CutTails(folder_.path() + "/a").ok());
+    EXPECT_FALSE(is_new()) << record;
+    EXPECT_EQ(*ReadFile(records), whole);
+  }
+  for (const char* name : {"state.json", "stage.json"}) {
+    folder_.Write(name, "{}");
+    EXPECT_TRUE(is_new()) << name;
+  }
 }
 
 }  // namespace

@@ -37,13 +37,18 @@ class Supervised : public ::testing::Test {
 };
 
 TEST_F(Supervised, StartsAgainUntilTheRunIsDone) {
-  EXPECT_THAT(Run("echo $n >$run/$n.records; [ $n = 4 ] && exit 0; [ $n = 2 ] && kill -9 $$; exit 75"),
+  const std::string record = WriteRecord(folder_.path() + "/whole");
+  EXPECT_THAT(Run(absl::StrCat("cp ", record, " $run/$n.records; ",
+                               "[ $n = 4 ] && exit 0; [ $n = 2 ] && kill -9 $$; exit 75")),
               AllOf(HasSubstr("code:0"), HasSubstr("starts:4"), HasSubstr("ended with 137")));
 }
 
 TEST_F(Supervised, EndsAfterStartsThatLeaveNothingNew) {
-  EXPECT_THAT(Run("[ $n = 2 ] && echo >$run/state.json; exit 1"),
-              AllOf(HasSubstr("code:1"), HasSubstr("starts:5"),
+  EXPECT_THAT(Run("[ $n = 9 ] && exit 0; head -c $n /dev/zero >$run/a.records; exit 1",
+                  "--failures 2 --pause-seconds 0.1"),
+              AllOf(HasSubstr("code:1"), HasSubstr("starts:2")));
+  EXPECT_THAT(Run("[ $n = 4 ] && echo >$run/state.json; exit 1"),
+              AllOf(HasSubstr("code:1"), HasSubstr("starts:7"),
                     HasSubstr("ended with 1, and 3 starts in a row left nothing new")));
 }
 
