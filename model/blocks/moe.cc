@@ -3,6 +3,7 @@
 // experts, shared experts on every token. No capacity: every token gets its experts.
 #include <vector>
 
+#include "core/check.h"
 #include "model/across.h"
 #include "model/blocks/expert_exchange.h"
 #include "model/blocks/mlp.h"
@@ -248,6 +249,7 @@ class Moe : public Block {
     if (of->weights.empty())
       for (const SwiGluLinears& expert : experts_) of->weights.push_back(product(expert).b.data);
     const Product one = product(experts_[0]);
+    TEMPER_CHECK(one.bias == nullptr && !one.add, "experts with biases");
     c.backend->ExpertProducts({.routing = &routing,
                                .experts = shape_.experts,
                                .weights = of->weights.data(),

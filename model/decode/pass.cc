@@ -165,7 +165,9 @@ Matrix DecodePass::Logits(const Context& c, Matrix last) {
 }
 
 bool DecodePass::IsStep(const TokenBatch& batch, absl::Span<const int32_t> logit_rows) const {
-  if (!stack_.backend().records() || stack_.weights().shared_out() || stack_.pipeline().size() > 1)
+  const MeshSizes& mesh = stack_.mesh().sizes();
+  if (!stack_.backend().records() || stack_.weights().shared_out() || mesh.pp > 1 || mesh.tp > 1 ||
+      mesh.ep > 1)
     return false;
   const size_t rows = batch.tokens.size();
   if (rows == 0 || static_cast<int64_t>(rows) > most_rows_ || batch.sequences.size() != rows ||
