@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "comm/threads.h"
 #include "core/files/file.h"
@@ -167,6 +168,27 @@ TEST_F(Watchdogs, WhatOthersHaveFoundStays) {
   ASSERT_TRUE(watched.Ends(0, absl::Seconds(20)));
   EXPECT_EQ(watched.said[0], "ends, since rank 0 hangs");
   EXPECT_EQ(ReadFound(root_)->text, "rank 0 hangs");
+}
+
+TEST_F(Watchdogs, ADeviceThatHangsAsItIsGivenUpIsLeftAlone) {
+  const auto goes_on = std::make_shared<absl::Notification>();
+  ASSERT_TRUE(
+      WriteFileAtomic(root_ + "/found.json",
+                      R"({"start":"7","hosts":["n"],"text":"rank 1 hangs","rank":1,"unix_seconds":1})")
+          .ok());
+  Pulse pulse;
+  absl::Notification ended;
+  const absl::Time began = absl::Now();
+  const Watchdog dog(&pulse, {.folder = root_,
+                              .start = "7",
+                              .rank = 0,
+                              .size = 2,
+                              .deadline_seconds = 8,
+                              .give_up = [goes_on] { goes_on->WaitForNotification(); },
+                              .end = [&](const std::string&) { ended.Notify(); }});
+  EXPECT_TRUE(ended.WaitForNotificationWithTimeout(absl::Seconds(20)));
+  EXPECT_GE(absl::Now() - began, absl::Seconds(2));
+  goes_on->Notify();
 }
 
 TEST_F(Watchdogs, AnotherStartsFilesAreNoSign) {
