@@ -277,10 +277,11 @@ std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
     int inside = r;
     for (int steps = 0; steps < size; ++steps) inside = ranks_[inside].seen.state.waits_for;
     std::vector<std::string> texts, hosts;
-    bool all_still = true;
+    bool all_still = true, in_devices = true;
     int at = inside;
     do {
       all_still &= IsStill(at, deadline + std::min(deadline / 2, kForOthers));
+      in_devices &= ranks_[at].seen.state.operation == "Devices";
       const int peer = ranks_[at].seen.state.waits_for;
       if (std::find(hosts.begin(), hosts.end(), ranks_[at].seen.host) == hosts.end())
         hosts.push_back(ranks_[at].seen.host);
@@ -289,9 +290,12 @@ std::optional<Finding> Lookout::Judge(absl::Duration deadline) const {
     } while (at != inside);
     if (!all_still) continue;
     if (texts.size() > kNamed) texts.resize(kNamed);
+    const char* const cause = in_devices         ? ": their GPUs do not end what they do together"
+                              : hosts.size() > 1 ? ": the network between their machines is cut"
+                                                 : "";
     return Finding{inside, hosts,
-                   absl::StrCat("ranks wait for each other for ", Seconds(ranks_[inside].still),
-                                ": the network between their machines is cut: ", absl::StrJoin(texts, "; "))};
+                   absl::StrCat("ranks wait for each other for ", Seconds(ranks_[inside].still), cause, ": ",
+                                absl::StrJoin(texts, "; "))};
   }
   return std::nullopt;
 }

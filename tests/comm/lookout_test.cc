@@ -234,8 +234,26 @@ TEST(Lookout, OfTwoMachinesThatDoNotHearEachOtherNeitherIsNamedAlone) {
   world.Go(65, {0, 1}, {});
   EXPECT_EQ(world.Judged(), "");
   world.Go(1, {0, 1}, {});
-  EXPECT_THAT(world.Judged(), HasSubstr("ranks wait for each other for 66 s"));
+  EXPECT_THAT(world.Judged(), HasSubstr("ranks wait for each other for 66 s: the network between their "
+                                        "machines is cut: rank "));
   EXPECT_THAT(world.lookout.Judge(kDeadline)->hosts, testing::UnorderedElementsAre("n0", "n1"));
+}
+
+TEST(Lookout, RanksWhoseGpusDoNotEndASumAreNotSaidToBeCutOffFromEachOther) {
+  World world(2);
+  world.ranks[0].host = world.ranks[1].host = "n0";
+  world.Waits(0, 1);
+  world.Waits(1, 0);
+  world.Go(66, {0, 1}, {});
+  EXPECT_THAT(world.Judged(),
+              HasSubstr("ranks wait for each other for 66 s: rank 0 (n0, process 100) waits"));
+  world.ranks[0].state.operation = "Devices";
+  world.Go(1, {0, 1}, {});
+  EXPECT_THAT(world.Judged(), HasSubstr("for 67 s: rank 0 ")) << "one of them waits for the host";
+  world.ranks[1].state.operation = "Devices";
+  world.ranks[1].host = "n1";
+  world.Go(1, {0, 1}, {});
+  EXPECT_THAT(world.Judged(), HasSubstr("for 68 s: their GPUs do not end what they do together: rank 0 "));
 }
 
 TEST(Lookout, ARankThatOthersWaitForMostIsASlowOne) {
