@@ -37,6 +37,12 @@ void LaunchingBackend::GatherRows(const GatherRowsTask& task) {
 }
 
 void LaunchingBackend::ExpertProducts(const ExpertProductsTask& task) {
+  // The kernel reads all 16 bytes at a time where it can read `like` so.
+  const auto is_wide = [](const void* weight) { return reinterpret_cast<uintptr_t>(weight) % 16 == 0; };
+  if (is_wide(task.like.data) && task.like.stride * BytesOf(task.like.type) % 16 == 0) {
+    for (const void* weight : Array(task.weights, task.experts))
+      TEMPER_CHECK(is_wide(weight), "an expert's weights do not begin at a multiple of 16 bytes");
+  }
   ExpertProductsTask placed = task;
   std::tie(placed.weights) = Send(Array(task.weights, task.experts));
   TEMPER_DEVICE::ExpertProducts(placed, stream_);
