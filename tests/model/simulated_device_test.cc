@@ -7,17 +7,24 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "kernels/backends/device.h"
 #include "model/device.h"
 #include "tests/model/on_backend.h"
 
 namespace temper {
 namespace {
 
-struct SimulatedPolicy {
-  explicit SimulatedPolicy(const Json& json)
+// A policy, and whether it computes with bf16 weights.
+struct Odd {
+  Json json;
+  bool bf16 = false;
+};
+
+struct PolicyOn {
+  PolicyOn(const std::string& device, const Odd& odd)
       : pool(1),
-        backend(*BackendByName("sim", &pool)),
-        model(Parsed(json), RandomParameters(Parsed(json)), backend.get()) {}
+        backend(*BackendByName(device, &pool)),
+        model(Parsed(odd.json), RandomParameters(Parsed(odd.json)), backend.get(), odd.bf16) {}
   ThreadPool pool;
   std::unique_ptr<kernels::Backend> backend;
   CausalLm model;
@@ -39,15 +46,16 @@ std::vector<std::vector<int32_t>> DecodedPages() {
   return pages;
 }
 
-class OnSimulatedDevice : public ::testing::TestWithParam<Json> {
+class OnSimulatedDevice : public ::testing::TestWithParam<Odd> {
  protected:
-  OnSimulatedDevice() : cpu(GetParam()), device(GetParam()) {}
-
-  Policy cpu;
-  SimulatedPolicy device;
+  PolicyOn cpu{"cpu", GetParam()}, device{"sim", GetParam()};
 };
-INSTANTIATE_TEST_SUITE_P(Models, OnSimulatedDevice, ::testing::Values(OddDeepseek(), OddWindows()),
-                         [](const auto& info) { return std::string(info.param["model_type"]); });
+INSTANTIATE_TEST_SUITE_P(Models, OnSimulatedDevice,
+                         ::testing::Values(Odd{OddDeepseek()}, Odd{OddWindows()}, Odd{OddDeepseek(), true}),
+                         [](const auto& info) {
+                           return std::string(info.param.json["model_type"]) +
+                                  (info.param.bf16 ? "_bf16" : "");
+                         });
 
 TEST_P(OnSimulatedDevice, HasTheCpusLogitsOverThePagedCache) {
   EXPECT_TRUE(device.model.exact());
@@ -110,14 +118,17 @@ std::vector<float> Decode(CausalLm& model, const KvCache& filled) {
   return all;
 }
 
-class RecordedSteps : public ::testing::TestWithParam<Json> {};
+// Its rows of bf16 are read in words of 16 bytes.
+Json WholeDeepseek() { return With(With(OddDeepseek(), "hidden_size", 64), "moe_intermediate_size", 64); }
+
+class RecordedSteps : public ::testing::TestWithParam<Odd> {};
 INSTANTIATE_TEST_SUITE_P(Models, RecordedSteps,
-                         ::testing::Values(With(OddWindows(), "temper_cache", "bf16"), OddDeepseek()),
+                         ::testing::Values(Odd{With(OddWindows(), "temper_cache", "bf16")},
+                                           Odd{OddDeepseek()}, Odd{WholeDeepseek(), true}),
                          [](const auto& info) { return std::to_string(info.index); });
 
 TEST_P(RecordedSteps, HaveTheCpusLogits) {
-  Policy cpu(GetParam());
-  SimulatedPolicy device(GetParam());
+  PolicyOn cpu("cpu", GetParam()), device("sim", GetParam());
   KvCache filled(cpu.model.config(), 20, cpu.model.backend());
   const std::vector<std::vector<int32_t>> pages = DecodedPages();
   TokenBatch batch;
@@ -136,8 +147,7 @@ TEST_P(RecordedSteps, HaveTheCpusLogits) {
 
 // Engines that take turns, as the one of a rollout and the one that measures.
 TEST_P(RecordedSteps, AreKeptForEachOfSeveralCaches) {
-  Policy cpu(GetParam());
-  SimulatedPolicy device(GetParam());
+  PolicyOn cpu("cpu", GetParam()), device("sim", GetParam());
   const auto decode = [](CausalLm& model) {
     const std::vector<std::vector<int32_t>> pages = {{1}, {0}};
     const KvCache caches[] = {{model.config(), 2, model.backend()}, {model.config(), 2, model.backend()}};
@@ -157,8 +167,89 @@ TEST_P(RecordedSteps, AreKeptForEachOfSeveralCaches) {
   EXPECT_EQ(device.model.decode_pass().replayed(), 4);
 }
 
+// Logits of `sequences` sequences' first tokens, and of their second ones.
+std::vector<float> FirstTokens(CausalLm& model, int32_t sequences) {
+  const KvCache cache(model.config(), sequences, model.backend());
+  std::vector<std::vector<int32_t>> pages(sequences);
+  std::vector<int32_t> rows(sequences);
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<float> all;
+  for (int64_t position = 0; position < 2; ++position) {
+    TokenBatch batch;
+    for (int32_t s = 0; s < sequences; ++s) {
+      pages[s] = {s};
+      batch.tokens.push_back(s * 7 + static_cast<int32_t>(position));
+      batch.sequences.push_back({1, position, pages[s]});
+    }
+    const Matrix logits = model.Forward(batch, cache, rows);
+    all.resize(all.size() + sequences * kVocabulary);
+    model.backend().CopyToHost(logits, all.data() + all.size() - sequences * kVocabulary);
+  }
+  return all;
+}
+
+TEST(SimulatedDevice, RecordsNoStepWhoseExpertsHaveMoreRowsThanTheirProductsAreForOrLieOtherwise) {
+  Json all_experts = OddDeepseek();  // so that each has as many rows as there are
+  all_experts.update(Json::parse(R"({"n_routed_experts": 4, "num_experts_per_tok": 4, "n_group": 1,
+                                     "topk_group": 1})"));
+  const auto replayed = [](const Odd& odd, int32_t sequences) {
+    PolicyOn cpu("cpu", odd), device("sim", odd);
+    EXPECT_EQ(Unequal(FirstTokens(device.model, sequences), FirstTokens(cpu.model, sequences)), 0);
+    return device.model.decode_pass().replayed();
+  };
+  EXPECT_EQ(replayed({all_experts}, 16), 1);
+  EXPECT_EQ(replayed({all_experts}, 17), 0);
+  EXPECT_EQ(replayed({OddDeepseek(), true}, 2), 0);
+}
+
+TEST(SimulatedDevice, KeepsThe64StepsThatWereMadeLast) {
+  PolicyOn device("sim", {TinyLlama()});
+  std::vector<std::unique_ptr<KvCache>> caches;
+  const std::vector<int32_t> pages = {0};
+  const auto replays = [&](size_t cache) {
+    if (cache == caches.size())
+      caches.push_back(std::make_unique<KvCache>(device.model.config(), 1, device.model.backend()));
+    const int64_t before = device.model.decode_pass().replayed();
+    device.model.Forward({{5}, {{1, 0, pages}}}, *caches[cache], {0});
+    return device.model.decode_pass().replayed() - before;
+  };
+  for (size_t cache = 0; cache < 65; ++cache) {
+    EXPECT_EQ(replays(cache), 0) << cache;
+    EXPECT_EQ(replays(cache), 1) << cache;
+  }
+  EXPECT_EQ(replays(1), 1);
+  EXPECT_EQ(replays(0), 0) << "it made room for the last one";
+  EXPECT_EQ(replays(1), 1);
+  EXPECT_EQ(replays(2), 0) << "it made room for the first one";
+}
+
+// What a policy takes that decodes behind 1,100 positions, whose splits have memory of their own, when other
+// calls need more of it before, or in the middle.
+int64_t TakenBytes(bool before) {
+  const int64_t others = kernels::sim::TakenBytes();
+  PolicyOn device("sim", {OddWindows()});
+  kernels::Backend& backend = device.model.backend();
+  const KvCache cache(device.model.config(), 18, backend);
+  std::vector<int32_t> pages(18);
+  std::iota(pages.begin(), pages.end(), 0);
+  const OnBackend numbers(backend, std::vector<float>(5000, 0.5f));
+  std::vector<int64_t> quanta(numbers.size);
+  const auto steps = [&](int count) {
+    for (int i = 0; i < count; ++i) device.model.Forward({{5}, {{1, 1100, pages}}}, cache, {0});
+  };
+  if (!before) steps(2);
+  backend.AddQuanta({{50, 1}, numbers.size, numbers.data()}, 0, absl::MakeSpan(quanta));
+  steps(before ? 4 : 2);
+  EXPECT_EQ(device.model.decode_pass().replayed(), 3);
+  return kernels::sim::TakenBytes() - others;
+}
+
+TEST(SimulatedDevice, GivesBackTheMemoryThatARecordedStepHasOutgrown) {
+  EXPECT_EQ(TakenBytes(false), TakenBytes(true));
+}
+
 TEST(SimulatedDevice, KeepsTensorsWhereOnlyItsOwnCopiesReach) {
-  SimulatedPolicy device(With(OddQwen2(), "temper_cache", "bf16"));
+  PolicyOn device("sim", {With(OddQwen2(), "temper_cache", "bf16")});
   for (const Parameter& parameter : device.model.parameters().list()) EXPECT_FALSE(parameter.value.is_cpu());
   const Parameters copy = device.model.parameters().Clone(), made = RandomParameters(Parsed(OddQwen2()));
   for (size_t i = 0; i < copy.list().size(); ++i) {
