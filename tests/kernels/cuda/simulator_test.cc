@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -101,9 +104,9 @@ struct Reverse {
 
 // What the launch says under each of the streams; "" of a launch that gives the right numbers.
 template <Bug kBug>
-std::vector<std::string> Said() {
+std::vector<std::string> Said(const std::vector<Stream>& streams = HostileStreams()) {
   std::vector<std::string> said;
-  for (Stream stream : HostileStreams()) {
+  for (Stream stream : streams) {
     std::vector<float> in(2 * kTiles * kTile), out(in.size(), -1.0f);
     std::iota(in.begin(), in.end(), 0.0f);
     try {
@@ -163,6 +166,83 @@ TEST(Simulator, BlocksMayNotMeetInGlobalMemory) {
   EXPECT_THAT(Said<Bug::kBlocksWriteOnePlace>(), Each(HasSubstr("of block ")));
   EXPECT_THAT(Said<Bug::kBlockReadsWhatAnotherWrites>(), Each(HasSubstr("of block ")));
 }
+
+// Streams that compare no accesses show a fault by its numbers alone, where their order and copies let it
+// come to that.
+std::vector<Stream> Unwatched(bool late_copies) {
+  std::vector<Stream> streams;
+  for (const Order order : {Order::kAscending, Order::kDescending, Order::kRandom, Order::kGreedyWarp})
+    streams.push_back({.order = order, .late_copies = late_copies, .watched = false});
+  return streams;
+}
+
+TEST(Simulator, UnwatchedAWaitThatEndsTooSoonShowsWhereCopiesAreLate) {
+  EXPECT_THAT(Said<Bug::kWaitOffByOne>(Unwatched(true)), Each("wrong numbers"));
+  EXPECT_THAT(Said<Bug::kWaitOffByOne>(Unwatched(false)), Each(""));
+  EXPECT_THAT(Said<Bug::kNone>(Unwatched(true)), Each(""));
+}
+
+TEST(Simulator, UnwatchedABarrierThatIsGoneShowsWhereThreadsRunAhead) {
+  EXPECT_THAT(Said<Bug::kNoBarrierBehindWait>(Unwatched(true)), Each("wrong numbers"));
+  EXPECT_THAT(Said<Bug::kNoBarrierBeforeRefill>(Unwatched(false)), Each("wrong numbers"));
+}
+
+// When each thread came, before a barrier of its warp and behind it.
+struct Turns {
+  static constexpr int kThreads = 128, kBlocks = 1;
+  struct Args {
+    Global<float> before, behind;
+  };
+  static void Run(const Args& args) {
+    SHARED(uint32_t, counts, 2);  // all of their bits are set
+    args.before.Put(Thread(), OfInteger(static_cast<int>(AtomicAdd(counts, 0, 1) + 1)));
+    WarpSync();
+    args.behind.Put(Thread(), OfInteger(static_cast<int>(AtomicAdd(counts, 1, 1) + 1)));
+  }
+};
+std::pair<std::vector<float>, std::vector<float>> TurnsOf(Order order, uint32_t seed = 1) {
+  std::vector<float> before(Turns::kThreads), behind(Turns::kThreads);
+  Stream stream{.order = order, .seed = seed};
+  Launch<Turns>(stream, 1, {{before.data(), Turns::kThreads}, {behind.data(), Turns::kThreads}});
+  return {before, behind};
+}
+
+TEST(Simulator, ThreadsTakeTurnsAsTheStreamSays) {
+  std::vector<float> rising(Turns::kThreads);
+  std::iota(rising.begin(), rising.end(), 0.0f);
+  const std::vector<float> falling(rising.rbegin(), rising.rend());
+  EXPECT_EQ(TurnsOf(Order::kAscending).first, rising);
+  EXPECT_EQ(TurnsOf(Order::kDescending).first, falling);
+  EXPECT_NE(TurnsOf(Order::kRandom).first, rising);
+  EXPECT_NE(TurnsOf(Order::kRandom).first, TurnsOf(Order::kRandom, 2).first);
+  // A warp is behind its barrier before others begin, unless it has to wait.
+  std::set<float> firsts;
+  for (const uint32_t seed : {1u, 2u, 3u, 4u}) {
+    const auto [before, behind] = TurnsOf(Order::kGreedyWarp, seed);
+    for (int warp = 0; warp < 4; ++warp) {
+      const auto is_of_one_go = [&](const std::vector<float>& turns) {
+        const auto [least, most] = std::minmax_element(&turns[32 * warp], &turns[32 * warp] + 32);
+        return *most - *least == 31;
+      };
+      EXPECT_TRUE(is_of_one_go(before) && is_of_one_go(behind)) << seed;
+    }
+    firsts.insert(before[32]);
+  }
+  EXPECT_GT(firsts.size(), 1u) << "warps come in an order of the seed's";
+}
+
+// No operator says how it rounds, so numbers have none.
+template <typename T>
+concept HasOperators = requires(T a) {
+  a + a;
+}
+|| requires(T a) { a - a; }
+|| requires(T a) { a* a; }
+|| requires(T a) { a / a; }
+|| requires(T a) { -a; }
+|| requires(T a) { a < a; }
+|| requires(T a) { a == a; };
+static_assert(HasOperators<float> && HasOperators<double> && !HasOperators<Float> && !HasOperators<Double>);
 
 // What a launch of the kernel without a fault says where kernels have none of the host's memory.
 std::string SaidOfMemory(float* in, float* out) {
