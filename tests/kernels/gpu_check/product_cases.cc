@@ -35,20 +35,20 @@ void WithBiasAndAdd(Held& held, int64_t m) {
 }
 
 // The whole, or the second quarter of both axes.
-void OfFactors(Held& held, bool part) {
+void OfFactors(Held& held, bool part, Type type) {
   const Matrix c = held.Numbers(21, 30, {5});
   const auto pair = [&](const Matrix& a, const Matrix& b) {
     const int64_t whole = a.cols, begin = part ? whole / 4 : 0, count = part ? whole / 4 : whole;
     return FactorPair{a.Columns(begin, count), b.Rows(begin, count), {begin, part ? whole : 0}};
   };
-  const FactorPair first = pair(held.Numbers(21, 80, {1}), held.Numbers(80, 30, {2}));
+  const FactorPair first = pair(held.Numbers(21, 80, {1}), held.Numbers(80, 30, {2, 0, 1, type}));
   held.backend.Products({{.a = first.a,
                           .b = first.b,
                           .b_transposed = false,
                           .c = c,
                           .k_chunks = kChunks,
                           .part = first.part,
-                          .more = {pair(held.Numbers(21, 40, {3}), held.Numbers(40, 30, {4}))}}});
+                          .more = {pair(held.Numbers(21, 40, {3}), held.Numbers(40, 30, {4, 0, 1, type}))}}});
   held.Wrote(c);
 }
 
@@ -84,9 +84,11 @@ void AddProductCases(std::vector<Case>* all) {
     all->push_back({"products", TextOf(s), [s](Held& held) { Products(held, s); }});
   for (const int64_t m : {3, 20})
     all->push_back({"product, bias, add", SizeText(m, 37), [m](Held& held) { WithBiasAndAdd(held, m); }});
-  for (const bool part : {false, true}) {
-    all->push_back(
-        {"product of factors", part ? "a part" : "whole", [part](Held& held) { OfFactors(held, part); }});
+  for (const Type type : {Type::kF32, Type::kBf16}) {
+    for (const bool part : {false, true})
+      all->push_back({"product of factors",
+                      absl::StrCat(part ? "a part" : "whole", type == Type::kBf16 ? ", bf16" : ""),
+                      [part, type](Held& held) { OfFactors(held, part, type); }});
   }
   all->push_back({"products together", "20", ManyTogether});
   for (const Shape& s : {Shape{37, 130, 20, 1}, Shape{16, 64, 132, 4}})

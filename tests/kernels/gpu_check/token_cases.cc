@@ -9,11 +9,13 @@ namespace {
 struct Head {
   int64_t rows, cols, vocab;
   bool part;  // the third quarter of the vocabulary
+  Type type = Type::kF32;
 };
 
 void TokenLogprobs(Held& held, const Head& s) {
   const int64_t begin = s.part ? s.vocab / 2 : 0, end = s.part ? s.vocab / 4 * 3 : s.vocab;
-  const Matrix hidden = held.Numbers(s.rows, s.cols, {1}), head = held.Numbers(end - begin, s.cols, {2}),
+  const Matrix hidden = held.Numbers(s.rows, s.cols, {1}),
+               head = held.Numbers(end - begin, s.cols, {2, 0, 1, s.type}),
                dhidden = held.Numbers(s.rows, s.cols, {3}), dhead = held.Numbers(end - begin, s.cols, {4});
   std::vector<int32_t> targets;
   for (int64_t row = 0; row < s.rows; ++row)
@@ -76,9 +78,11 @@ const int32_t kBanned[] = {0, 1, 4, 4};
 }  // namespace
 
 void AddTokenCases(std::vector<Case>* all) {
-  for (const Head& s : {Head{7, 20, 711, false}, Head{2, 5, 8300, false}, Head{5, 12, 712, true}}) {
+  for (const Head& s : {Head{7, 20, 711, false}, Head{2, 5, 8300, false}, Head{5, 12, 712, true},
+                        Head{7, 20, 711, false, Type::kBf16}}) {
     all->push_back({"token logprobs",
-                    absl::StrCat(SizeText(s.rows, s.vocab), " of ", s.cols, s.part ? ", a part" : ""),
+                    absl::StrCat(SizeText(s.rows, s.vocab), " of ", s.cols, s.part ? ", a part" : "",
+                                 s.type == Type::kBf16 ? ", bf16" : ""),
                     [s](Held& held) { TokenLogprobs(held, s); }});
   }
   const std::vector<SampleParameters> parameters = {
