@@ -143,7 +143,9 @@ struct FewRowsKernel {
   WORD static void Run(const Args& args) {
     const ProductPiece<W>& piece = args.PieceOf(Block());
     const int tile = static_cast<int>(Block() - piece.first_block);
-    Of(piece, tile / piece.columns * kRows, tile % piece.columns * kColumns);
+    // Blocks of the same weights are neighbours, so that these come from memory once.
+    const int down = (piece.m + kRows - 1) / kRows;
+    Of(piece, tile % down * kRows, tile / down * kColumns);
   }
 
   // The outputs from that row and column on.
