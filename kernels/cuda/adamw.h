@@ -32,8 +32,9 @@ inline int64_t PiecesOfSquares(int64_t n) { return (n + kSquaresPiece - 1) / kSq
   void AdamW(const AdamWTask& task, uint32_t* words, Stream& stream);                                      \
   /* 4 bytes an element: memory, 90%. */                                                                   \
   void Largest(const LargestTask& task, Stream& stream);                                                   \
-  /* 4 bytes an element. A warp has a piece's chain of 65,536 steps of 8 clocks, 300 us however many there \
-     are: 4,224 at once (277 M elements) keep the memory 80% busy, 1.2 G elements take 1.7 ms. */          \
+  /* 4 bytes an element and 2 FLOPs of f64. A warp has a piece's chain of 65,536 steps of 8 clocks, 300 us \
+     however many there are: 4,224 at once (277 M elements) keep the memory 80% busy, 1.2 G elements take  \
+     1.7 ms. */                                                                                            \
   void SumOfSquares(const SquaresTask& task, Stream& stream);                                              \
   }
 TEMPER_DEVICE_ADAMW(sim)

@@ -47,35 +47,38 @@ struct ShiftTablesTask {
   int64_t blocks = 0, layer_offset = 0;
 };
 
-#define TEMPER_DEVICE_ATTENTION(DEVICE)                                                                      \
-  namespace DEVICE {                                                                                         \
-  /* 8 bytes a number (6 of bf16); a key's numbers lie 64 apart, in sectors that a page's rows share: 40%    \
-     of the memory for whole pages. */                                                                       \
-  void WriteBlocks(const WriteBlocksTask& task, const AttentionPlace& place, Stream& stream);                \
-  /* A block a sequence: 16 bytes a page. Latency: 2 us, of 1,024 pages a sequence 3. */                     \
-  void ShiftTables(const ShiftTablesTask& task, Stream& stream);                                             \
-  /* A tile has 16, 32 or 64 pairs of a row and a head of one kv head; blocks of keys and values come 16     \
-     dimensions or 8 to 16 keys at a time, in 2 stages of copies. 2 (qk_dim + v_dim) FLOPs a pair and key.   \
-     Decode: with up to 16 pairs a kv head it is to read each page once (no test counts it): 70% of 3.0      \
-     TB/s, given splits for 264 blocks. Prefill and training: 64 pairs, 60% of the fma units' peak; the      \
-     latent of DeepSeek-V3 (512 values): 32 pairs, 50%, with 128 pairs a token in decode too. Where splits   \
-     are apart, a second launch merges them: 8 v_dim bytes a pair and split. */                              \
-  void Attention(const AttentionTask& task, const AttentionPlace& place, Stream& stream);                    \
-  /* Three launches. Deltas: 8 v_dim bytes a row and head: memory, 60%. dq: a block has 64 rows of a head    \
-     and walks over its keys, 32 at a time: 4 qk_dim + 2 v_dim FLOPs a pair and key. dk and dv: a block has  \
-     32 keys of a kv head and walks over heads and rows, 64 at a time: 4 (qk_dim + v_dim). Probabilities are \
-     so computed twice, 7 products and not 5; no sum depends on which block is first. Copies come in 2       \
-     stages of 16 numbers of a dot product, 8 or 16 vectors of a chain. Arithmetic: 55% of the fma units'    \
-     peak for heads of 64 or 128 numbers (2 blocks on a multiprocessor), 50% for the latent of DeepSeek-V3,  \
-     576 and 512 (1 block). Sums of spans and ranges wait in a thread's local memory: 10 times what a block  \
-     has of dk and dv, written and read once a span and range; the driver sets 0.4 GB aside for it, 1.5 of   \
-     the latent. Up to 131,072 positions. */                                                                 \
-  void AttentionBackward(const AttentionBackwardTask& task, const AttentionBackwardPlace& place,             \
-                         Stream& stream);                                                                    \
-  /* For each node the second of those walks; deltas are made anew. `queries` may have no dq. */             \
-  void KeySums(const KeySumsTask& task, const AttentionBackwardPlace& place, Stream& stream);                \
-  /* 4 bytes a part, range and number of a key, 4 a result: memory, 70%. At most kMostParts with sums. */    \
-  void JoinKeySums(const JoinKeySumsTask& task, Stream& stream);                                             \
+#define TEMPER_DEVICE_ATTENTION(DEVICE)                                                                    \
+  namespace DEVICE {                                                                                       \
+  /* 8 bytes a number (6 of bf16); a key's numbers lie 64 apart, in sectors that a page's rows share: 40%  \
+     of the memory for whole pages. */                                                                     \
+  void WriteBlocks(const WriteBlocksTask& task, const AttentionPlace& place, Stream& stream);              \
+  /* A block a sequence: 16 bytes a page. Latency: 2 us, of 1,024 pages a sequence 3. */                   \
+  void ShiftTables(const ShiftTablesTask& task, Stream& stream);                                           \
+  /* A tile has 16, 32 or 64 pairs of a row and a head of one kv head; blocks of keys and values come 16   \
+     dimensions or 8 to 16 keys at a time, in 2 stages of copies. 2 (qk_dim + v_dim) FLOPs a pair and key, \
+     and some 30 of its exponential. Decode: with up to 16 pairs a kv head each page is read once, 4 bytes \
+     a number (2 of bf16), and the pairs' queries again with each page, from the cache: 70% of 3.0 TB/s,   \
+     given splits for 264 blocks. Prefill and training: 64 pairs, 60% of the fma units' peak; the latent   \
+     of DeepSeek-V3 (512 values): 32 pairs, 50%, with 128 pairs a token in decode too. Where splits are    \
+     apart, a second launch merges them: 8 v_dim bytes a pair and split. */                                \
+  void Attention(const AttentionTask& task, const AttentionPlace& place, Stream& stream);                  \
+  /* Three launches. Deltas: 8 v_dim bytes and 2 v_dim FLOPs a row and head: memory, 60%. dq: a block      \
+     has 64 rows of a head and walks over its keys, 32 at a time: 4 qk_dim + 2 v_dim FLOPs a pair and      \
+     key. dk and dv: a block has 32 keys of a kv head and walks over heads and rows, 64 at a time: 4       \
+     (qk_dim + v_dim). Both have some 30 of the exponential too, and a byte from the cache for some 11     \
+     FLOPs. Probabilities are so computed twice, 7 products and not 5; no sum depends on which block is    \
+     first. Copies come in 2 stages of 16 numbers of a dot product, 8 or 16 vectors of a chain.            \
+     Arithmetic: 55% of the fma units' peak for heads of 64 or 128 numbers (2 blocks on a                  \
+     multiprocessor), 50% for the latent of DeepSeek-V3, 576 and 512 (1 block). Sums of spans and ranges   \
+     wait in a thread's local memory: 10 times what a block has of dk and dv, written and read once a      \
+     span and range; the driver sets 0.4 GB aside for it, 1.5 of the latent. Up to 131,072 positions. */   \
+  void AttentionBackward(const AttentionBackwardTask& task, const AttentionBackwardPlace& place,           \
+                         Stream& stream);                                                                  \
+  /* For each node the third of those launches, with its FLOPs and its share; deltas are made anew.        \
+     `queries` may have no dq. */                                                                          \
+  void KeySums(const KeySumsTask& task, const AttentionBackwardPlace& place, Stream& stream);              \
+  /* 4 bytes a part, range and number of a key, 4 a result: memory, 70%. At most kMostParts with sums. */  \
+  void JoinKeySums(const JoinKeySumsTask& task, Stream& stream);                                           \
   }
 TEMPER_DEVICE_ATTENTION(sim)
 TEMPER_DEVICE_ATTENTION(sm90)

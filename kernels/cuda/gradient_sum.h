@@ -26,8 +26,8 @@ struct AddQuantaTask {
 
 #define TEMPER_DEVICE_GRADIENT_SUM(DEVICE)                                                      \
   namespace DEVICE {                                                                            \
-  /* 20 bytes an element (a second leaf: 16) and 7 f64 operations a value, of which a clock and \
-     multiprocessor 64 are done: memory, 85%; f64 would allow 2.4 times that. */                \
+  /* 20 bytes an element (a second leaf: 16) and 8 f64 operations a value, of which a clock and \
+     multiprocessor 64 are done: memory, 85%; f64 would allow 5 times that. */                  \
   void AddLeaf(const AddLeafTask& task, Stream& stream);                                        \
   /* 24 bytes an element (20 of one leaf): memory, 85%. */                                      \
   void AddQuanta(const AddQuantaTask& task, Stream& stream);                                    \

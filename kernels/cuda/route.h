@@ -22,8 +22,9 @@ struct SortEntriesTask {
 
 #define TEMPER_DEVICE_ROUTE(DEVICE)                                                                        \
   namespace DEVICE {                                                                                       \
-  /* Ids, weights and scores; no entries. A warp a row; of 256 experts 2 KB and some 1,500 instructions a  \
-     row, 8 choices by turns: 45% of the memory from some 4,000 rows on, 5 us of few. */                   \
+  /* Ids, weights and scores; no entries. A warp a row: 8 bytes an expert of a row, and some 1,500         \
+     instructions of 256 experts, 8 choices by turns: 45% of the memory from some 4,000 rows on, 5 us of   \
+     few. */                                                                                               \
   void Route(const RouteTask& task, Stream& stream);                                                       \
   /* A block an expert counts the slots of lower ones and places its own, all of them read twice from the  \
      cache: 8 bytes x slots x experts, 55 us of 131,072 slots and 256 experts. */                          \

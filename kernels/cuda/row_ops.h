@@ -16,10 +16,11 @@ namespace temper::kernels {
      decode step) the chains' latency bounds it: of 7,168 columns 448 steps of 4 clocks, and the row's way   \
      in, about 3 us. */                                                                                      \
   void RmsNorm(const RmsNormTask& task, Stream& stream);                                                     \
-  /* dx: 12 bytes an element (16 with `add`), 90% as above. dweight: 8 bytes an element; chains over rows    \
-     leave a thread a column: of 7,168 columns 40% at 16 rows on their way at a time. */                     \
+  /* dx: 12 bytes an element and 9 FLOPs (16 and 10 with `add`), 90% as above. dweight: 8 bytes an           \
+     element and 3 FLOPs; chains over rows leave a thread a column: of 7,168 columns 40% at 16 rows on       \
+     their way at a time. */                                                                                 \
   void RmsNormBackward(const RmsNormBackwardTask& task, Stream& stream);                                     \
-  /* 8 bytes an element and 3 FLOPs: memory, 85%. */                                                         \
+  /* 8 bytes an element and 3.5 FLOPs: memory, 85%. */                                                       \
   void Rotary(const RotaryTask& task, Stream& stream);                                                       \
   /* 12 bytes and some 30 instructions an element: memory, 90%; instructions would allow 1.5 times that. */  \
   void SwiGlu(const SwiGluTask& task, Stream& stream);                                                       \
@@ -27,8 +28,9 @@ namespace temper::kernels {
   void SwiGluBackward(const SwiGluBackwardTask& task, Stream& stream);                                       \
   /* 8 bytes an element (6 of bf16): memory, 85%. */                                                         \
   void GatherRows(const GatherRowsTask& task, Stream& stream);                                               \
-  /* 12 bytes an element. A block a row looks for its id among those before, and the first of an id adds     \
-     all of its rows up: 4 bytes a pair of rows of ids from the L2 cache, 128 us of 32,768 rows. */          \
+  /* 12 bytes an element and a FLOP: memory, 80%. A block a row looks for its id among those before, and     \
+     the first of an id adds all of its rows up: 4 bytes a pair of rows of ids from the L2 cache, 128 us     \
+     of 32,768 rows. */                                                                                      \
   void EmbeddingGradient(const EmbeddingGradientTask& task, Stream& stream);                                 \
   /* Backend's Zero, Copy and CopyHeads, of f32. 4 bytes an element: memory, 90% from some 1 MB on. */       \
   void Zero(const Matrix& to, Stream& stream);                                                               \
@@ -36,7 +38,7 @@ namespace temper::kernels {
   void Copy(const Matrix& from, const Matrix& to, Stream& stream);                                           \
   /* The same; heads of an odd number of elements go one element at a time, at about half of that. */        \
   void CopyHeads(const Heads& from, const Heads& to, Stream& stream);                                        \
-  /* to[i][j] = to[i][j] + from[i][j]. 12 bytes an element: memory, 90%. */                                  \
+  /* to[i][j] = to[i][j] + from[i][j]. 12 bytes an element and a FLOP: memory, 90%. */                       \
   void Add(const Matrix& from, const Matrix& to, Stream& stream);                                            \
   /* Backend::RoundToBf16. 6 bytes an element: memory, 90%. */                                               \
   void RoundToBf16(const Matrix& from, const Matrix& to, Stream& stream);                                    \

@@ -193,12 +193,16 @@ inline uint32_t AtomicAdd(const Shared<uint32_t>& to, int64_t i, uint32_t x) {
 }
 
 inline Float Set(float x) { return {x}; }
-inline Float Fma(Float a, Float b, Float c) { return {__builtin_fmaf(a.raw, b.raw, c.raw)}; }
-inline Float Add(Float a, Float b) { return {a.raw + b.raw}; }
-inline Float Sub(Float a, Float b) { return {a.raw - b.raw}; }
-inline Float Mul(Float a, Float b) { return {a.raw * b.raw}; }
-inline Float Div(Float a, Float b) { return {a.raw / b.raw}; }
-inline Float Sqrt(Float a) { return {std::sqrt(a.raw)}; }
+inline Float Counted(float x, int flop = 1) {
+  flops.f32 += flop;
+  return {x};
+}
+inline Float Fma(Float a, Float b, Float c) { return Counted(__builtin_fmaf(a.raw, b.raw, c.raw), 2); }
+inline Float Add(Float a, Float b) { return Counted(a.raw + b.raw); }
+inline Float Sub(Float a, Float b) { return Counted(a.raw - b.raw); }
+inline Float Mul(Float a, Float b) { return Counted(a.raw * b.raw); }
+inline Float Div(Float a, Float b) { return Counted(a.raw / b.raw); }
+inline Float Sqrt(Float a) { return Counted(std::sqrt(a.raw)); }
 inline Float Round(Float a) { return {std::nearbyint(a.raw)}; }
 inline bool Less(Float a, Float b) { return a.raw < b.raw; }
 inline bool Equal(Float a, Float b) { return a.raw == b.raw; }
@@ -213,11 +217,15 @@ inline Float PowerOfTwo(Float n) {
 }
 
 inline Double SetDouble(double x) { return {x}; }
-inline Double Fma(Double a, Double b, Double c) { return {std::fma(a.raw, b.raw, c.raw)}; }
-inline Double Add(Double a, Double b) { return {a.raw + b.raw}; }
-inline Double Sub(Double a, Double b) { return {a.raw - b.raw}; }
-inline Double Mul(Double a, Double b) { return {a.raw * b.raw}; }
-inline Double Div(Double a, Double b) { return {a.raw / b.raw}; }
+inline Double Counted(double x, int flop = 1) {
+  flops.f64 += flop;
+  return {x};
+}
+inline Double Fma(Double a, Double b, Double c) { return Counted(std::fma(a.raw, b.raw, c.raw), 2); }
+inline Double Add(Double a, Double b) { return Counted(a.raw + b.raw); }
+inline Double Sub(Double a, Double b) { return Counted(a.raw - b.raw); }
+inline Double Mul(Double a, Double b) { return Counted(a.raw * b.raw); }
+inline Double Div(Double a, Double b) { return Counted(a.raw / b.raw); }
 inline bool Less(Double a, Double b) { return a.raw < b.raw; }
 inline Double Abs(Double a) { return {std::fabs(a.raw)}; }
 inline int64_t BitsOf(Double a) { return std::bit_cast<int64_t>(a.raw); }

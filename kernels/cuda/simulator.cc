@@ -222,10 +222,14 @@ void Machine::Run(const Stream& stream, const LaunchSize& size, absl::FunctionRe
   if (stream.order == Order::kDescending) std::reverse(blocks.begin(), blocks.end());
   if (stream.order == Order::kRandom || stream.order == Order::kGreedyWarp)
     std::shuffle(blocks.begin(), blocks.end(), random_);
+  const Flops before = flops;
   for (const int64_t block : blocks) {
     block_ = block;
     RunBlock();
   }
+  if (!counts() || size.blocks == 0) return;
+  stream.traffic->back().f32 = flops.f32 - before.f32;
+  stream.traffic->back().f64 = flops.f64 - before.f64;
 }
 
 void Machine::RunBlock() {

@@ -36,6 +36,12 @@ namespace temper::kernels::sim {
 // [1, 4) of it. Beyond the largest f32 lies infinity; a NaN is 0x7fffffff.
 float FusedDot(const uint16_t (&a)[16], const uint16_t (&b)[16], float c);
 
+// What the words of arithmetic have done, of f32 and of f64: an fma counts as two.
+struct Flops {
+  int64_t f32 = 0, f64 = 0;
+};
+inline constinit thread_local Flops flops;
+
 struct Fault : std::runtime_error {
   using std::runtime_error::runtime_error;
 };

@@ -29,9 +29,10 @@ enum class Order {
 class Graph;
 
 // Bytes of global memory that a launch read and wrote: of each place once, what it wrote itself not read; and
-// of all accesses.
+// of all accesses. And its operations of f32 and of f64, of which an fma is two and a comparison none.
 struct Traffic {
   int64_t read = 0, written = 0, accessed = 0;
+  int64_t f32 = 0, f64 = 0;
 };
 
 // How a simulated device goes about its work. All of it is within what a device may do.

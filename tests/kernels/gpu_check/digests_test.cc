@@ -12,6 +12,7 @@
 #include "gtest/gtest.h"
 #include "kernels/backends/device.h"
 #include "kernels/log.h"
+#include "tests/kernels/cuda/said.h"
 #include "tests/kernels/gpu_check/cases.h"
 #include "tests/kernels/gpu_check/device/hash.h"
 #include "tests/kernels/gpu_check/parts.h"
@@ -135,8 +136,12 @@ TEST(GpuCheck, ItsPartsAreRightOnTheSimulation) {
   Results results("");
   CheckTensorCore(device, &results);
   CheckLargeSizes(device, &results);
-  if (!kSanitized) MeasureKernels(device, &results);
+  std::vector<HeaderWords> said;
+  if (!kSanitized) MeasureKernels(device, &results, &said);
   EXPECT_TRUE(results.all_right());
+  EXPECT_TRUE(kSanitized || said.size() > 20);
+  for (const HeaderWords& words : said)
+    EXPECT_THAT(SaidOf(words.header, words.function), ::testing::HasSubstr(words.words));
 }
 
 }  // namespace

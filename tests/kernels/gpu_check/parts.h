@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
@@ -57,7 +58,11 @@ void CheckFunctions(const Checked& device, const Digests& digests, Results* resu
 void CheckTensorCore(const Checked& device, Results* results);
 // Copies there and back, and kernels, beyond 2^31 bytes and elements.
 void CheckLargeSizes(const Checked& device, Results* results);
-// How long kernels take, beside what an H100 could do and what their headers promise.
-void MeasureKernels(const Checked& device, Results* results);
+// What a header of kernels/cuda says of a launch: "85% of the memory".
+struct HeaderWords {
+  const char *header, *function, *words;
+};
+// How long kernels take, beside what an H100 could do and what their headers say, which `said` gets.
+void MeasureKernels(const Checked& device, Results* results, std::vector<HeaderWords>* said = nullptr);
 
 }  // namespace temper::kernels

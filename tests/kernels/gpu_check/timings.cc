@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -17,14 +18,14 @@ constexpr double kBytesASecond = 3.0e12, kFlopASecond = 66.9e12;
 struct Timing {
   std::string name, shape;
   double bytes = 0, flop = 0;  // of a call, at least
-  int promised = 0;            // the share that the kernel's header gives, in percent; 0: it gives none
+  HeaderWords said = {};       // none of a call of several launches
   std::function<void()> call;
 };
 
 class Table {
  public:
-  Table(const Checked& device, Results* results)
-      : held(*device.backend), small_(device.small), results_(*results) {}
+  Table(const Checked& device, Results* results, std::vector<HeaderWords>* said)
+      : held(*device.backend), small_(device.small), results_(*results), said_(*said) {}
 
   // A size of the table; the simulation has a small one.
   int64_t Size(int64_t size) const { return small_ ? std::max<int64_t>(size / 256, 4) / 4 * 4 : size; }
@@ -71,7 +72,10 @@ class Table {
     if (timing.flop > 0)
       absl::StrAppendFormat(&line, " | %.1f TFLOP/s, %.0f%% of the f32 peak", timing.flop / median / 1e12,
                             100 * timing.flop / median / kFlopASecond);
-    if (timing.promised > 0) absl::StrAppend(&line, " | its header: ", timing.promised, "%");
+    if (timing.said.words != nullptr) {
+      absl::StrAppend(&line, " | its header: ", timing.said.words);
+      said_.push_back(timing.said);
+    }
     results_.Say(line);
   }
 
@@ -90,6 +94,7 @@ class Table {
 
   const bool small_;
   Results& results_;
+  std::vector<HeaderWords>& said_;
   const float* one_ = nullptr;
   std::vector<float> block_;
   std::vector<std::shared_ptr<void>> memory_;
@@ -108,9 +113,11 @@ void TimeProducts(Table& table) {
                      .shape = absl::StrCat(m, " x ", n, " of ", k, text),
                      .bytes = memory ? static_cast<double>(n * k * BytesOf(type)) : 0,
                      .flop = 2.0 * static_cast<double>(m * n * k),
-                     .promised = memory      ? 85
-                                 : rows > 64 ? (type == Type::kF32 ? 75 : 55)
-                                             : 0,
+                     .said = {"products.h", "Products",
+                              memory               ? "85% of the memory"
+                              : rows <= 64         ? nullptr
+                              : type == Type::kF32 ? "75% of the fma units' peak in f32"
+                                                   : "55% with weights of bf16"},
                      .call = [&] { backend.Products({{.a = a, .b = b, .c = c, .k_chunks = kChunks}}); }});
     }
   }
@@ -119,8 +126,14 @@ void TimeProducts(Table& table) {
   table.Measure({.name = "weight gradient",
                  .shape = absl::StrCat(n, " x ", k, " of ", m),
                  .flop = 2.0 * static_cast<double>(m * n * k),
-                 .promised = 75,
+                 .said = {"products.h", "WeightGradients", "75% of the fma units' peak"},
                  .call = [&] { backend.WeightGradients({{.dy = dy, .x = x, .dw = dw}}); }});
+  float* const dbias = table.Vector(k);
+  table.Measure({.name = "bias gradient",
+                 .shape = absl::StrCat(m, " x ", k),
+                 .bytes = 4.0 * static_cast<double>(m * k),
+                 .said = {"products.h", "BiasGradient", "20% of the memory"},
+                 .call = [&] { backend.BiasGradient(x, dbias); }});
 }
 
 struct AttentionTiming {
@@ -128,7 +141,7 @@ struct AttentionTiming {
   AttentionShape shape;
   int64_t sequences, position, rows;
   bool memory;  // is what bounds it
-  int promised;
+  const char* words;
 };
 
 void TimeAttention(Table& table, const AttentionTiming& t) {
@@ -153,7 +166,7 @@ void TimeAttention(Table& table, const AttentionTiming& t) {
                                          static_cast<double>(BlockBytes(t.shape))
                                    : 0,
                  .flop = 2.0 * keys * t.shape.q_heads * (t.shape.qk_dim + t.shape.v_dim),
-                 .promised = t.promised,
+                 .said = {"attention.h", "Attention", t.words},
                  .call = [&] {
                    table.held.backend.Attention({t.shape, sequences, q, out, nullptr});
                  }});
@@ -180,7 +193,7 @@ void TimeAttentionBackward(Table& table, const AttentionTiming& t) {
   table.Measure({.name = t.name,
                  .shape = absl::StrCat(count, " x ", each),
                  .flop = keys * s.q_heads * (4.0 * s.qk_dim + 2.0 * s.v_dim + 4.0 * (s.qk_dim + s.v_dim)),
-                 .promised = t.promised,
+                 .said = {"attention.h", "AttentionBackward", t.words},
                  .call = [&] { table.held.backend.AttentionBackward(task); }});
 }
 
@@ -190,15 +203,18 @@ void TimeAttentions(Table& table) {
       .q_heads = heads(32, 4), .kv_heads = heads(8, 1), .qk_dim = 128, .v_dim = 128, .scale = 0.09f};
   const AttentionShape latent{
       .q_heads = heads(128, 2), .kv_heads = 1, .qk_dim = 576, .v_dim = 512, .scale = 0.07f};
+  const char *const kDecode = "70% of 3.0 TB/s", *const kLatent = "32 pairs, 50%";
   AttentionShape narrow = grouped;
   narrow.stored = Type::kBf16;
-  TimeAttention(table, {"attention, decode", grouped, 64, 4096, 1, true, 70});
-  TimeAttention(table, {"attention, decode, bf16 pages", narrow, 64, 4096, 1, true, 70});
-  TimeAttention(table, {"attention of V3's latent, decode", latent, 16, 4096, 1, false, 50});
-  TimeAttention(table, {"attention, prefill", grouped, 2, 0, 4096, false, 60});
-  TimeAttention(table, {"attention of V3's latent, prefill", latent, 1, 0, 1024, false, 50});
-  TimeAttentionBackward(table, {"attention backward", grouped, 2, 0, 4096, false, 55});
-  TimeAttentionBackward(table, {"attention backward of V3's latent", latent, 1, 0, 1024, false, 50});
+  TimeAttention(table, {"attention, decode", grouped, 64, 4096, 1, true, kDecode});
+  TimeAttention(table, {"attention, decode, bf16 pages", narrow, 64, 4096, 1, true, kDecode});
+  TimeAttention(table, {"attention of V3's latent, decode", latent, 16, 4096, 1, false, kLatent});
+  TimeAttention(table, {"attention, prefill", grouped, 2, 0, 4096, false, "60% of the fma units' peak"});
+  TimeAttention(table, {"attention of V3's latent, prefill", latent, 1, 0, 1024, false, kLatent});
+  TimeAttentionBackward(table,
+                        {"attention backward", grouped, 2, 0, 4096, false, "55% of the fma units' peak"});
+  TimeAttentionBackward(
+      table, {"attention backward of V3's latent", latent, 1, 0, 1024, false, "50% for the latent"});
 }
 
 void TimeRows(Table& table) {
@@ -210,9 +226,11 @@ void TimeRows(Table& table) {
   {
     const Matrix x = numbers(), y = numbers();
     const float* const weight = table.Vector(cols);
-    table.Measure({.name = "norm", .shape = shape, .bytes = 8 * all, .promised = 90, .call = [&] {
-                     backend.RmsNorm({.x = x, .weight = weight, .eps = 1e-6f, .y = y});
-                   }});
+    table.Measure({.name = "norm",
+                   .shape = shape,
+                   .bytes = 8 * all,
+                   .said = {"row_ops.h", "RmsNorm", "90% from some 1,000 rows on"},
+                   .call = [&] { backend.RmsNorm({.x = x, .weight = weight, .eps = 1e-6f, .y = y}); }});
   }
   {
     const Matrix dy = numbers(), x = numbers(), dx = numbers();
@@ -225,21 +243,49 @@ void TimeRows(Table& table) {
   }
   {
     const Matrix gate = numbers(), up = numbers(), out = numbers();
-    table.Measure({.name = "swiglu", .shape = shape, .bytes = 12 * all, .promised = 90, .call = [&] {
+    table.Measure({.name = "swiglu",
+                   .shape = shape,
+                   .bytes = 12 * all,
+                   .said = {"row_ops.h", "SwiGlu", "memory, 90%"},
+                   .call = [&] {
                      backend.SwiGlu({gate, up, out});
                    }});
   }
   {
     const Matrix dout = numbers(), gate = numbers(), up = numbers(), dgate = numbers(), dup = numbers();
-    table.Measure({.name = "swiglu backward", .shape = shape, .bytes = 20 * all, .promised = 90, .call = [&] {
+    table.Measure({.name = "swiglu backward",
+                   .shape = shape,
+                   .bytes = 20 * all,
+                   .said = {"row_ops.h", "SwiGluBackward", "memory, 90%"},
+                   .call = [&] {
                      backend.SwiGluBackward({dout, gate, up, dgate, dup});
                    }});
   }
   {
-    const Matrix from = numbers(), to = numbers();
-    table.Measure({.name = "copy", .shape = shape, .bytes = 8 * all, .promised = 90, .call = [&] {
-                     backend.Copy(from, to);
-                   }});
+    const Matrix from = numbers(), to = numbers(), narrow = table.Numbers(rows, cols, Type::kBf16);
+    std::vector<int32_t> ids(rows);
+    std::iota(ids.begin(), ids.end(), 0);
+    struct Call {
+      const char *name, *function, *words;
+      double bytes;  // an element
+      std::function<void()> call;
+    };
+    for (const Call& each :
+         {Call{"add", "Add", "memory, 90%", 12, [&] { backend.Add(from, to); }},
+          Call{"round to bf16", "RoundToBf16", "memory, 90%", 6, [&] { backend.RoundToBf16(from, narrow); }},
+          Call{"gather rows", "GatherRows", "memory, 85%", 8, [&] {
+                 backend.GatherRows({from, ids.data(), to});
+               }}})
+      table.Measure({.name = each.name,
+                     .shape = shape,
+                     .bytes = each.bytes * all,
+                     .said = {"row_ops.h", each.function, each.words},
+                     .call = each.call});
+    table.Measure({.name = "copy",
+                   .shape = shape,
+                   .bytes = 8 * all,
+                   .said = {"row_ops.h", "Copy", "memory, 90%"},
+                   .call = [&] { backend.Copy(from, to); }});
   }
 }
 
@@ -259,10 +305,17 @@ void TimeExperts(Table& table) {
                    backend.Route({s, logits, nullptr, &routing});
                  }});
   const Matrix entries = table.Numbers(slots, cols), sums = table.Numbers(rows, cols);
+  table.Measure({.name = "gather rows of experts",
+                 .shape = absl::StrCat(slots, " x ", cols),
+                 .bytes = 8.0 * static_cast<double>(slots * cols),
+                 .said = {"route.h", "GatherExperts", "memory, 85%"},
+                 .call = [&] {
+                   backend.GatherExperts({s, &routing, sums, entries});
+                 }});
   table.Measure({.name = "combine experts",
                  .shape = absl::StrCat(rows, " x ", cols),
                  .bytes = 4.0 * static_cast<double>((slots + rows) * cols),
-                 .promised = 85,
+                 .said = {"route.h", "CombineExperts", "memory, 85%"},
                  .call = [&] {
                    backend.CombineExperts({s, &routing, entries, {}, {}, sums});
                  }});
@@ -304,7 +357,11 @@ void TimeOptimizer(Table& table) {
   float *const gradient = table.Vector(n), *const weight = table.Vector(n), *const m = table.Vector(n),
                *const v = table.Vector(n);
   backend.Zero(F32(v, 1, n));
-  table.Measure({.name = "adamw", .shape = shape, .bytes = 28 * all, .promised = 85, .call = [&] {
+  table.Measure({.name = "adamw",
+                 .shape = shape,
+                 .bytes = 28 * all,
+                 .said = {"adamw.h", "AdamW", "memory, 85%"},
+                 .call = [&] {
                    backend.AdamW({.step = {.learning_rate = 1e-5f, .step = 3},
                                   .n = n,
                                   .gradient = gradient,
@@ -315,24 +372,31 @@ void TimeOptimizer(Table& table) {
   float *const first = table.Vector(n), *const second = table.Vector(n), *const leaf = table.Vector(n);
   LeafSum sum{{30, 1 << 10}, n, first};
   backend.AddLeaf(second, &sum);
-  table.Measure({.name = "add a leaf", .shape = shape, .bytes = 20 * all, .promised = 85, .call = [&] {
-                   backend.AddLeaf(leaf, &sum);
-                 }});
+  table.Measure({.name = "add a leaf",
+                 .shape = shape,
+                 .bytes = 20 * all,
+                 .said = {"gradient_sum.h", "AddLeaf", "memory, 85%"},
+                 .call = [&] { backend.AddLeaf(leaf, &sum); }});
   const float* const x = table.Vector(n);
-  table.Measure({.name = "largest", .shape = shape, .bytes = 4 * all, .promised = 90, .call = [&] {
-                   backend.Largest(x, n);
-                 }});
+  table.Measure({.name = "largest",
+                 .shape = shape,
+                 .bytes = 4 * all,
+                 .said = {"adamw.h", "Largest", "memory, 90%"},
+                 .call = [&] { backend.Largest(x, n); }});
   const float* const squared = table.Vector(n);
-  table.Measure({.name = "sum of squares", .shape = shape, .bytes = 4 * all, .promised = 80, .call = [&] {
-                   backend.SumOfSquares(squared, n);
-                 }});
+  table.Measure({.name = "sum of squares",
+                 .shape = shape,
+                 .bytes = 4 * all,
+                 .said = {"adamw.h", "SumOfSquares", "memory 80% busy"},
+                 .call = [&] { backend.SumOfSquares(squared, n); }});
 }
 
 }  // namespace
 
-void MeasureKernels(const Checked& device, Results* results) {
+void MeasureKernels(const Checked& device, Results* results, std::vector<HeaderWords>* said) {
+  std::vector<HeaderWords> nobody_asks;
   for (const auto& some : {TimeProducts, TimeAttentions, TimeRows, TimeExperts, TimeTokens, TimeOptimizer}) {
-    Table table(device, results);
+    Table table(device, results, said == nullptr ? &nobody_asks : said);
     some(table);
   }
 }
