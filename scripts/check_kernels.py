@@ -4,16 +4,17 @@
 
 1. Only sm90.h and sim.h know a compiler: elsewhere, in tests/kernels/gpu_check/device too, stand the words of device.h, no CUDA, no assembly, no intrinsic, no library's
    mathematics, and no number that has operators (float, double by value; .raw): what adds says how it rounds.
-2. --compiled DIR, where nvcc left NAME.ptx (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, rcp (which
-   nvcc makes of 1 / x), fma and sqrt with .rn, the one step of a tensor core that is simulated, and nothing approximate; all is for sm_90a; no kernel spills; its registers and
-   shared memory are no more, and the warps that a multiprocessor then has are no fewer, than resources.txt of the kernels' folder has for it, which has every kernel; and as many
-   blocks as it asks for (kBlocks) fit. --write writes that file anew.
+2. --compiled DIR, where nvcc left NAME.ptx and kept/NAME.fatbin (-keep) and NAME.log (-Xptxas -v): arithmetic on floats is add, sub, mul, div, rcp (which
+   nvcc makes of 1 / x), fma and sqrt with .rn, the one step of a tensor core that is simulated, and nothing approximate; all is machine code for sm_90a, with no PTX beside it that
+   a driver would compile again; no kernel spills; its registers, shared memory and local memory are no more, and the warps that a multiprocessor then has are no fewer, than
+   resources.txt of the kernels' folder has for it, which has every kernel; and as many blocks as it asks for (kBlocks) fit. --write writes that file anew.
 3. --self-test: made-up files with each fault, each of which must be found.
 
 Usage: check_kernels.py [--root DIR] [--compiled DIR [--folder FOLDER] [--write]] | --self-test     Needs Python 3.9 and, for 2., c++filt. Takes a second.
 """
 import argparse
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ FLOAT = re.compile(r"\.(?:b?f16|b?f16x2|tf32|f32|f64)\b")
 EXACT_OP = re.compile(r"(?:add|sub|mul|div|fma|sqrt|rcp)\.rn\.f(?:32|64)|(?:abs|neg)\.f(?:32|64)|"
                       r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32|cvt\.rn\.f(?:32|64)\.[su](?:32|64)|cvt\.rn\.f32\.f64|cvt\.f64\.[fsu]32|cvt\.rni\.(?:f32|f64|s32|s64)\.f(?:32|64)")
 NOT_ARITHMETIC = re.compile(r"(?:setp|selp|slct|mov|ld|st|testp|shfl)\.")
-KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+KERNEL = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?"
                     r"Used (\d+) registers(?:.*?(\d+) bytes smem)?", re.S)
 
 
@@ -91,8 +92,25 @@ def blocks_that_fit(threads, registers, shared):
     return min(BLOCKS, WARPS // warps, REGISTERS // of_warp // warps, SHARED // of_block)
 
 
+def fatbin_faults(path):
+    """Of what a program gets: a header (magic, version, its size, the size of all), then parts (kind, version, header's size, size, .., architecture)."""
+    data = path.read_bytes()
+    magic, _, at, size = struct.unpack_from("<IHHQ", data)
+    if magic != 0xBA55ED50 or len(data) < at + size:
+        yield f"{path.name}:1: is no fatbin"
+        return
+    end = at + size
+    while at < end:
+        kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
+        if kind != 2:
+            yield f"{path.name}:1: holds PTX, which a driver would compile again"
+        if (architecture := struct.unpack_from("<I", data, at + 28)[0]) != 90:
+            yield f"{path.name}:1: holds code for sm_{architecture}"
+        at += header + size
+
+
 def resources_of(folder):
-    """{(file, kernel): (registers, shared bytes, warps on a multiprocessor)} and faults."""
+    """{(file, kernel): (registers, shared bytes, warps on a multiprocessor, local bytes)} and faults."""
     found, faults = {}, []
     for log in sorted(folder.glob("*.log")):
         blocks = log.read_text().split("ptxas info    : Compiling entry function ")[1:]
@@ -105,9 +123,9 @@ def resources_of(folder):
             name = demangled(match.group(1))
             if match.group(2) != "sm_90a":
                 faults.append(f"{log.name}:1: {name} is compiled for {match.group(2)}, not for sm_90a")
-            if match.group(3) != "0" or match.group(4) != "0":
-                faults.append(f"{log.name}:1: {name} spills: {match.group(3)} bytes stored, {match.group(4)} loaded")
-            registers, shared = int(match.group(5)), int(match.group(6) or 0)
+            if match.group(4) != "0" or match.group(5) != "0":
+                faults.append(f"{log.name}:1: {name} spills: {match.group(4)} bytes stored, {match.group(5)} loaded")
+            local, registers, shared = int(match.group(3)), int(match.group(6)), int(match.group(7) or 0)
             if match.group(1) not in sizes:
                 faults.append(f"{log.name}:1: {name} does not say how many threads it has")
                 continue
@@ -115,7 +133,7 @@ def resources_of(folder):
             fit = blocks_that_fit(threads, registers, shared)
             if fit < wanted:
                 faults.append(f"{log.name}:1: {name}: {fit} blocks fit on a multiprocessor, not {wanted}")
-            found[log.stem, name] = (registers, shared, fit * threads // 32)
+            found[log.stem, name] = (registers, shared, fit * threads // 32, local)
     return found, faults
 
 
@@ -125,8 +143,8 @@ def table_of(path):
 
 
 def table_text(resources):
-    head = ("# What each kernel takes on sm_90a, at most: file | kernel | registers of a thread | bytes of shared memory of a block |\n"
-            "# and at least: warps on a multiprocessor, of 64.\n"
+    head = ("# What each kernel takes on sm_90a: file | kernel | registers of a thread, at most | bytes of shared memory of a block, at most |\n"
+            "# warps on a multiprocessor, of 64, at least | bytes of local memory of a thread, at most.\n"
             "# Written by scripts/check_kernels.py --compiled DIR --write (nvcc 13.0), which compares it in preset gpu.\n")
     return head + "".join(" | ".join(map(str, (*kernel, *numbers))) + "\n" for kernel, numbers in sorted(resources.items()))
 
@@ -138,18 +156,23 @@ def compiled_faults(root, folder, write, of=FOLDER):
     faults = [f"{folder}:1: {name} was not compiled here" for name in missing]
     for ptx in sorted(folder.glob("*.ptx")):
         faults += ptx_faults(ptx)
+    for name in sorted(names):
+        fatbin = folder / "kept" / f"{name}.fatbin"
+        faults += fatbin_faults(fatbin) if fatbin.exists() else [f"{fatbin}:1: was not kept"]
     found, more = resources_of(folder)
     faults += more
     table = root / of / "resources.txt"
     if write:
         table.write_text(table_text(found))
     limits = table_of(table) if table.exists() else {}
-    for key, (registers, shared, warps) in sorted(found.items()):
-        if key not in limits:
-            faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} is not in it: --write")
-        elif registers > limits[key][0] or shared > limits[key][1] or warps < limits[key][2]:
-            faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} takes {registers} registers and {shared} bytes, more than "
-                          f"{limits[key][0]} and {limits[key][1]}, or leaves {warps} warps of {limits[key][2]}")
+    for key, numbers in sorted(found.items()):
+        if len(limits.get(key, ())) != len(numbers):
+            faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} is not in it whole: --write")
+            continue
+        for what, number, limit, is_worse in zip(("registers", "bytes of shared memory", "warps on a multiprocessor", "bytes of local memory"),
+                                                 numbers, limits[key], (int.__gt__, int.__gt__, int.__lt__, int.__gt__)):
+            if is_worse(number, limit):
+                faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} has {number} {what}, and {limit} there")
     faults += [f"{of}/resources.txt:1: {key[0]} | {key[1]} is no kernel: --write" for key in sorted(limits) if key not in found]
     return faults
 
@@ -167,7 +190,16 @@ GOOD_PTX = ["\tfma.rn.f32 %f1, %f2, %f3, %f4;", "\tsetp.lt.f32 %p1, %f1, %f2;", 
             "\tmma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%f1}, {%r1}, {%r2}, {%f1};"]
 ENTRY = ".visible .entry _Z1fv(\n\t.param .u32 p\n)\n{entry}\n{{\n"
 LOG = ("ptxas info    : Compiling entry function '_Z1fv' for '{arch}'\nptxas info    : Function properties for _Z1fv\n"
-       "    0 bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, 64 bytes smem\n")
+       "    {local} bytes stack frame, {spill} bytes spill stores, 0 bytes spill loads\nptxas info    : Used {registers} registers, {shared} bytes smem\n")
+PART = struct.pack("<HHIQIII", 2, 0x101, 32, 4, 0, 0, 0) + struct.pack("<I", 90) + b"code"
+
+
+def fatbin(*parts):
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, sum(map(len, parts))) + b"".join(parts)
+
+
+FATBINS = [(fatbin(PART), False), (fatbin(PART, PART), False), (fatbin(PART, b"\1" + PART[1:]), True),
+           (fatbin(PART, PART[:28] + struct.pack("<I", 80) + PART[32:]), True), (b"x" + fatbin(PART), True)]
 
 
 def self_test():
@@ -176,7 +208,8 @@ def self_test():
         root = Path(name)
         (root / FOLDER).mkdir(parents=True)
         source, compiled = root / FOLDER / "made_up.cc", root / "compiled"
-        compiled.mkdir()
+        (compiled / "kept").mkdir(parents=True)
+        kept = compiled / "kept" / "made_up.fatbin"
         for text, bad in [(text, True) for text in BAD_SOURCES] + [(text, False) for text in GOOD_SOURCES]:
             source.write_text(text + "\n")
             if bool(list(source_faults(root))) != bad:
@@ -184,15 +217,21 @@ def self_test():
         source.write_text("")
         cases = [(text, {}, True) for text in BAD_PTX] + [(text, {}, False) for text in GOOD_PTX]
         cases += [("", {"arch": "sm_90"}, True), ("", {"spill": 8}, True), ("", {"registers": 41}, True), ("", {"registers": 40}, False),
-                  ("", {"entry": ".maxntid 512"}, True), ("", {"entry": ".maxntid 256, 1, 1\n.minnctapersm 8"}, True),
-                  ("", {"entry": ".maxntid 1024, 1, 1\n.minnctapersm 1"}, True)]
+                  ("", {"shared": 65}, True), ("", {"local": 17}, True), ("", {"entry": ".maxntid 512"}, True),
+                  ("", {"entry": ".maxntid 256, 1, 1\n.minnctapersm 8"}, True), ("", {"entry": ".maxntid 1024, 1, 1\n.minnctapersm 1"}, True)]
+        kept.write_bytes(FATBINS[0][0])
         for text, log, bad in cases:
             (compiled / "made_up.ptx").write_text(ENTRY.format(**{"entry": ".maxntid 256, 1, 1\n.minnctapersm 6", **log}) + text + "\n")
-            (compiled / "made_up.log").write_text(LOG.format(**{"arch": "sm_90a", "spill": 0, "registers": 40, **log}))
-            (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "f()"): (40, 64, 48)}))
+            (compiled / "made_up.log").write_text(LOG.format(**{"arch": "sm_90a", "spill": 0, "registers": 40, "shared": 64, "local": 16, **log}))
+            (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "f()"): (40, 64, 48, 16)}))
             if bool(compiled_faults(root, compiled, False)) != bad:
                 failures.append(f"compiled, {'not found' if bad else 'found'}: {text.strip()} {log} {compiled_faults(root, compiled, False)}")
-        (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64, 48)}))
+        for number, (data, bad) in enumerate(FATBINS):
+            kept.write_bytes(data)
+            if bool(list(fatbin_faults(kept))) != bad:
+                failures.append(f"fatbin {number}, {'not found' if bad else 'found'}")
+        kept.write_bytes(FATBINS[0][0])
+        (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64, 48, 16)}))
         if len(compiled_faults(root, compiled, False)) != 2:
             failures.append("compiled: a kernel that is not in the table, and one that is there alone")
     return failures
