@@ -123,6 +123,18 @@ echo "$failures" 1<> "$count"  # in place: on a full disk too
 before=$("$temper" status --lasts "$run")
 
 )";
+// Of a job that --no-kill keeps.
+constexpr char kGuard[] =
+    R"(# Where this machine goes down nobody is left who goes on, and Slurm keeps the job all the same: up to three others look.
+guard='while sleep 10; do
+  names=$(squeue --noheader --format=%N --jobs="$SLURM_JOB_ID") && [ -n "$names" ] || continue
+  scontrol show hostnames "$names" | grep -qxF "$0" || scontrol requeue "$SLURM_JOB_ID"
+done'
+mapfile -t others < <(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "$SLURMD_NODENAME" | tail -n 3)
+srun --overlap --no-kill --mpi=none --nodes=${#others[@]} --ntasks=${#others[@]} --ntasks-per-node=1 \
+  --nodelist=$(IFS=,; echo "${others[*]}") bash -c "$guard" "$SLURMD_NODENAME" 2> /dev/null &
+
+)";
 constexpr char kAfter[] = R"(code=$?
 
 # 0: finished; 2: the user's input, which another start does not mend.
@@ -194,7 +206,8 @@ absl::StatusOr<std::string> SlurmScript(const Job& job) {
   return absl::StrCat("#!/bin/bash\n# Written by `temper launch`; submitted anew by each launch.\n",
                       Options(job), "\nrun=", ShellWord(job.run_directory), "\nlimit=", c.failures,
                       "\ntemper=", ShellWord(job.command[0]), "\n", Surroundings(job), kBefore,
-                      Words(Supervised(job, srun, machines)), " \\\n  ", Words(job.command), "\n", kAfter);
+                      c.spare_nodes > 0 ? kGuard : "", Words(Supervised(job, srun, machines)), " \\\n  ",
+                      Words(job.command), "\n", kAfter);
 }
 
 absl::StatusOr<std::string> MpirunScript(const Job& job) {

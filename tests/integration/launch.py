@@ -120,7 +120,7 @@ def whole(cluster, run):
 
 def time_limit(cluster, run):
     # Slurm asks up to a minute sooner than it was told, and looks twice a minute: here within 40 s. The run is a longer one.
-    settings = ["--set", "stages.zero.rl.steps=150"]
+    settings = ["--set", "stages.zero.rl.steps=500"]
     cluster.launch(run, "--time", "2", *settings, stop_seconds=50)
     cluster.finished(run)
     status = cluster.status(run)
@@ -250,6 +250,18 @@ def machine_cut_off_with_a_spare(cluster, run):
     return with_a_spare(cluster, run, "cut", "heal")
 
 
+def first_machine_off_with_a_spare(cluster, run):
+    """That of the job's script, with which nothing of the job is left but its machines: it is queued again once Slurm notices."""
+    job = cluster.launch(run, spare=1)
+    cluster.trained(run)
+    cluster.do("off", "n1")
+    since = time.time()
+    cluster.until("is queued again", lambda: cluster.job(job) == "PENDING")
+    cluster.do("boot", "n1")
+    cluster.begins_again(run, since)
+    cluster.finished(run)
+
+
 def full_disk(cluster, run):
     """Filled by somebody else: the job ends with what is needed and is not queued again for ever; with room the next one goes on."""
     job = cluster.launch(run)
@@ -264,7 +276,7 @@ def full_disk(cluster, run):
 
 
 CASES = [whole, signalled, time_limit, preempted, cancelled, stopped, waiting, rank_killed, rank_stopped, first_rank_stopped, machine_lost, machine_off_with_a_spare,
-         machine_hangs_with_a_spare, machine_cut_off_with_a_spare, full_disk]
+         machine_hangs_with_a_spare, machine_cut_off_with_a_spare, first_machine_off_with_a_spare, full_disk]
 
 
 def main():

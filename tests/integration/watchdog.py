@@ -24,6 +24,7 @@ ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROO
                    OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE, DEADLINE, LATE, LAUNCHER = "configs/tiny/short.yaml", 3, 10, 8
 WORDS = dict(rollout="samples", update="updates", checkpoint="writes a checkpoint", evaluation="measures")
+DELAYS_MS = (3, 30, 120, 250, 500, 1000, 60)  # behind what a rank wrote before an update: how soon it begins is up to the machine and the other ranks
 QUICK = [("rollout", 1, "stop", 2), ("checkpoint", 0, "stop", 3)]
 ALL = [(phase, rank, "stop", 3) for phase in WORDS for rank in (0, 1)] + [(phase, 1, "kill", 2) for phase in WORDS]
 
@@ -50,27 +51,28 @@ def check(holds, what):
         raise AssertionError(f"{what}\n{str(what).splitlines()[0]}")  # again, since of what failed the last lines are shown
 
 
-def lost(temper, folder, run, fault):
-    """A rank that is stopped or killed inside a phase: what is said of it, and when."""
+def lost(temper, folder, run, fault, delay_ms):
+    """A rank that is stopped or killed: when the run ended, what is said of it, and whether it was in the phase, if at all."""
     phase, rank, how, ranks = fault
     log = folder / f"{run.name}.log"
-    kill = dict(LD_PRELOAD=folder / "kill_at.so", KILL_PHASE=phase, KILL_COUNT=3, KILL_DELAY_US=3000, KILL_LOG=log, KILL_RANK=rank)
+    kill = dict(LD_PRELOAD=folder / "kill_at.so", KILL_PHASE=phase, KILL_COUNT=3, KILL_DELAY_US=1000 * delay_ms, KILL_LOG=log, KILL_RANK=rank)
     if how == "stop":
         kill["KILL_STOP"] = 1
     started = start(temper, run, ranks, ["env", *(f"{key}={value}" for key, value in kill.items())])
     _, said = started.communicate(timeout=120)
     took = time.time() - log.stat().st_mtime if log.exists() else -1
-    check(took >= 0, f"no rank was stopped; it ended with {started.returncode}: {said}")
+    if took < 0:
+        return took, f"no rank was stopped; it ended with {started.returncode}: {said}", False
     status = json.loads(subprocess.run([temper, "status", str(run), "--json"], capture_output=True, text=True, check=True).stdout)
     if how == "kill":
         check(started.returncode == 137 and took < 5 + LAUNCHER, f"{started.returncode} after {took:.1f} s: {said}")
-        return took, ""
+        return took, "", True
     check(started.returncode == 75, f"{started.returncode}: {said}")
     check(took < DEADLINE + LATE, f"it took {took:.1f} s: {said}")
     line = re.search(rf"error: (rank {rank} \({socket.gethostname()}, process \d+\) has given no sign of life for \d s.*)", said)
-    check(line and WORDS[phase] in line[1], f"not {WORDS[phase]}: {said}")
+    check(line, f"it is not named: {said}")
     check(status["state"] == "lost" and status["why"] and status["why"] in line[1], status)
-    return took, status["why"]
+    return took, status["why"], WORDS[phase] in line[1]
 
 
 def goes_on(temper, run, whole, why=""):
@@ -159,8 +161,12 @@ def main():
             stale(temper, folder, folder / f"stale-{writing}", whole, writing)
         print("a start that slept, once while it wrote a checkpoint, and another one finished the run: commits nothing", flush=True)
         for i, fault in enumerate(faults):
-            run = folder / str(i)
-            took, why = lost(temper, folder, run, fault)
+            for attempt, delay_ms in enumerate(DELAYS_MS if fault[0] == "update" else DELAYS_MS[:1]):
+                run = folder / f"{i}-{attempt}"
+                took, why, is_inside = lost(temper, folder, run, fault, delay_ms)
+                if is_inside:
+                    break
+            check(is_inside, f"not {WORDS[fault[0]]}: {why}")
             print(f"{fault[2]} rank {fault[1]} of {fault[3]} in {fault[0]}: ended after {took:.1f} s {why}", flush=True)
             if i == 0 or "--all" in sys.argv:
                 goes_on(temper, run, whole, why)

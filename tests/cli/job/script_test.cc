@@ -76,6 +76,29 @@ TEST(SlurmScript, WithSpareMachinesStartsOnSomeOfThoseItAsksFor) {
   EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("`hosts` names more than `nodes` instead"));
 }
 
+// --no-kill keeps a job that has lost the machine of its script.
+TEST(SlurmScript, WithSpareMachinesHasOthersQueueItAgainWhereItsFirstIsGone) {
+  const Folder folder;
+  Job job = SmallJob();
+  job.cluster.spare_nodes = 1;
+  job.run_directory = job.working_directory = folder.path();
+  const auto played = [&](const std::string& has) {
+    return Played(
+        SlurmScript(job).value(),
+        "[ \"$(basename $0)\" = srun ] || exit 0\nwhile [ $# -gt 0 ] && [ $1 != bash ]; do shift; done\n"
+        "[ $# -gt 0 ] && exec \"$@\"\n/bin/sleep 1\n",
+        absl::StrCat(
+            "export SLURM_JOB_NODELIST=n1,n10,n2,n3,n4 SLURMD_NODENAME=n1; squeue() { echo ", has,
+            "; }; scontrol() { case $1 in show) tr , '\\n' <<< $3;; *) echo again:$2; exit;; esac; }; "
+            "sleep() { ((++looks < 4)); }; export -f squeue scontrol sleep"));
+  };
+  EXPECT_THAT(played("n10,n2,n3,n4"),
+              AllOf(HasSubstr("srun:--nodes=3\n"), HasSubstr("srun:--nodelist=n2,n3,n4\n"),
+                    HasSubstr("\nagain:7\n")));
+  EXPECT_THAT(played("n1,n2"), Not(HasSubstr("again")));
+  EXPECT_THAT(played("''"), Not(HasSubstr("again")));
+}
+
 TEST(SlurmScript, AsksForGpusTheWayTheClusterWants) {
   Job job = SmallJob();
   EXPECT_THAT(*SlurmScript(job), Not(AnyOf(HasSubstr("--gres"), HasSubstr("--gpus"))));
