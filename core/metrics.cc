@@ -43,10 +43,7 @@ absl::Status MetricsWriter::Write(const MetricsLine& line) {
   return absl::OkStatus();
 }
 
-absl::Status MetricsWriter::Sync() {
-  absl::MutexLock lock(&mutex_);
-  return file_->Sync();
-}
+absl::Status MetricsWriter::Sync() { return file_->Sync(); }
 
 Extent MetricsWriter::extent() const {
   absl::MutexLock lock(&mutex_);

@@ -36,14 +36,14 @@ class MetricsWriter {
   // One line, in the file before it returns (durable after Sync). Names are paths ("reward/accuracy"), each
   // once, neither "stage" nor "step".
   absl::Status Write(const MetricsLine& line);
-  absl::Status Sync();
+  absl::Status Sync();    // no Write waits for it
   Extent extent() const;  // all lines so far
 
  private:
   MetricsWriter(std::unique_ptr<AppendFile> file, const Extent& extent)
       : file_(std::move(file)), extent_(extent) {}
   mutable absl::Mutex mutex_;
-  const std::unique_ptr<AppendFile> file_ ABSL_PT_GUARDED_BY(mutex_);
+  const std::unique_ptr<AppendFile> file_;  // written under the mutex
   Extent extent_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -323,6 +323,7 @@ absl::Status TrainingSession::Save() {
       {.keep_last = updates_.keep_last,
        .lock = context_.lock,
        .in_background = in_background,
+       .before = [this] { return SyncWhatItCounts(); },
        // What is trained from here on is not in it.
        .stands = [this, step = state_.step,
                   holds = in_background ? absl::Now()
@@ -366,6 +367,11 @@ absl::Status TrainingSession::OrLost(const absl::Status& status) const {
   return lost.ok() ? status : lost;
 }
 
+absl::Status TrainingSession::SyncWhatItCounts() const {
+  TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
+  return context_.sums->Sync();
+}
+
 absl::Status TrainingSession::NoteSaved(int64_t step, absl::Time holds) const {
   return context_.journal->Add(
       "saved", {{"stage", context_.stage->name},
@@ -401,8 +407,6 @@ absl::Status TrainingSession::CheckRoom() const {
 
 absl::Status TrainingSession::BeforeSave() {
   TEMPER_RETURN_IF_ERROR(context_.lock->Check());
-  TEMPER_RETURN_IF_ERROR(context_.metrics->Sync());
-  TEMPER_RETURN_IF_ERROR(context_.sums->Sync());
   state_.metrics = context_.metrics->extent();
   state_.sums = context_.sums->extent();
   for (const std::string& name : tokenizer_files_) {

@@ -94,8 +94,10 @@ class TrainingSession {
   absl::Status FinishSave();
   // Whether there is memory for the copy, on every machine. Collective.
   bool InBackgroundHere();
-  // What the first rank sees to before, once it stands (on any thread), and when all know that it does.
+  // What the first rank sees to before, just before and once it stands (both on any thread), and when all
+  // know that it does.
   absl::Status BeforeSave();
+  absl::Status SyncWhatItCounts() const;
   absl::Status NoteSaved(int64_t step, absl::Time holds) const;
   absl::Status AfterSave();
   // What went wrong; or that the folder is another start's by now, which is why.

@@ -71,6 +71,9 @@ std::string Trimmed(std::string path) {
   return path;
 }
 
+// What a start leaves behind only where it dies, or gives another name once it is whole.
+bool IsTemporary(const std::string& name) { return name[0] == '.' && name.ends_with(".tmp"); }
+
 absl::Status SyncTree(const std::string& path) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
   for (const std::string& name : names) {
@@ -287,11 +290,13 @@ absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may) {
 }
 
 absl::Status MakeDirectories(const std::string& path) {
+  bool lasts = true;
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end < path.size() && path[end] != '/') continue;
     const std::string part = path.substr(0, end);
+    if (IsTemporary(NameOf(Trimmed(part)))) lasts = false;
     if (TheDisk().MakeFolder(part, new_folder_mode) == 0) {
-      TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
+      if (lasts) TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
       continue;
     }
     const int error = errno;

@@ -63,8 +63,8 @@ absl::Status CheckNoLinks(const std::string& path);
 // users, or the group unless `group_may` or it is this user's own, may write, or which belongs, unless
 // `group_may`, to another user but root; no such path is none.
 absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may);
-absl::Status MakeDirectories(const std::string& path);                    // and those above it
-absl::Status RemoveTree(const std::string& path);                         // no error if it is not there
+absl::Status MakeDirectories(const std::string& path);  // and those above it; .NAME.tmp ones may not last
+absl::Status RemoveTree(const std::string& path);       // no error if it is not there
 absl::Status RenamePath(const std::string& from, const std::string& to);  // and fsyncs to's folder
 absl::StatusOr<std::vector<std::string>> ListDirectory(
     const std::string& path);  // names, sorted, without . and ..
@@ -96,9 +96,9 @@ class AtomicDirectory {
 // Puts back a folder whose replacement was cut off between two renames; call before looking for `path`.
 absl::Status RecoverDirectory(const std::string& path);
 
-// A file that only grows, is no link and has one name. Not thread safe. A failed Append leaves nothing
-// half-written: the file is cut back. One that was removed, renamed, replaced or opened by another since is
-// an error of Append and Sync.
+// A file that only grows, is no link and has one name. For one thread, beside which others may Sync. A
+// failed Append leaves nothing half-written: the file is cut back. One that was removed, renamed, replaced or
+// opened by another since is an error of Append and Sync.
 class AppendFile {
  public:
   // Makes `path`, or puts a copy in its place and opens that. offset >= 0: of so many bytes (else an error).

@@ -27,6 +27,10 @@ void StagedFiles::Put(size_t file, int64_t at, std::string_view bytes) {
   });
 }
 
+void StagedFiles::Add(std::string path, std::string_view bytes) {
+  Put(Add(std::move(path), static_cast<int64_t>(bytes.size())), 0, bytes);
+}
+
 int64_t StagedFiles::bytes() const {
   int64_t all = 0;
   for (const File& file : files_) all += file.bytes;
@@ -42,6 +46,12 @@ absl::StatusOr<std::map<std::string, uint32_t>> StagedFiles::Write() {
     file.memory = nullptr;
   }
   return sums;
+}
+
+absl::Status WriteOrStage(const std::string& path, std::string_view bytes, StagedFiles* staged) {
+  if (staged == nullptr) return WriteFileAtomic(path, bytes);
+  staged->Add(path, bytes);
+  return absl::OkStatus();
 }
 
 }  // namespace temper

@@ -23,6 +23,7 @@ class StagedFiles {
   size_t Add(std::string path, int64_t bytes);
   void Put(size_t file, int64_t at, std::string_view bytes);
   int64_t bytes() const;
+  void Add(std::string path, std::string_view bytes);  // a file that is these
   // Writes them in their order, each as an AtomicFile, and lets go of its bytes; returns the CRC-32C of each
   // by its path. The first error ends it.
   absl::StatusOr<std::map<std::string, uint32_t>> Write();
@@ -36,5 +37,8 @@ class StagedFiles {
   ThreadPool& pool_;
   std::vector<File> files_;
 };
+
+// Now as an AtomicFile; with `staged` it goes there.
+absl::Status WriteOrStage(const std::string& path, std::string_view bytes, StagedFiles* staged);
 
 }  // namespace temper

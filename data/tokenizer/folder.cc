@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/files/file.h"
 #include "core/files/folder_link.h"
+#include "core/files/staged.h"
 #include "core/one_of.h"
 #include "core/text.h"
 #include "data/tokenizer/json.h"
@@ -79,7 +80,7 @@ std::vector<std::string> TokenizerFileNames(const std::string& folder) {
 
 bool HasTokenizerFiles(const std::string& folder) { return !TokenizerFileNames(folder).empty(); }
 
-absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to) {
+absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to, StagedFiles* staged) {
   for (const std::string& name : TokenizerFileNames(from)) {
     const std::string target = absl::StrCat(to, "/", name);
     if (FileExists(target)) continue;
@@ -87,7 +88,7 @@ absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to) 
     TEMPER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(from, "/", name), kFileLimit));
     if (name.find('/') != name.npos)
       TEMPER_RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kMoreTemplates)));
-    TEMPER_RETURN_IF_ERROR(WriteFileAtomic(target, bytes));
+    TEMPER_RETURN_IF_ERROR(WriteOrStage(target, bytes, staged));
   }
   return absl::OkStatus();
 }

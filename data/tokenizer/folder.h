@@ -13,6 +13,8 @@
 
 namespace temper {
 
+class StagedFiles;
+
 // Where a folder keeps the chat templates beside the first (tool_use.jinja, ...).
 inline constexpr char kMoreTemplates[] = "additional_chat_templates";
 
@@ -22,8 +24,9 @@ inline constexpr char kMoreTemplates[] = "additional_chat_templates";
 std::vector<std::string> TokenizerFileNames(const std::string& folder);
 bool HasTokenizerFiles(const std::string& folder);
 
-// Copies them; what is in `to` already stays.
-absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to);
+// Copies them, or reads them into `staged`; what is in `to` already stays.
+absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to,
+                                StagedFiles* staged = nullptr);
 
 // A tokenizer's files that say what it does, by name, the tokenizer.json first.
 struct TokenizerFolder {

@@ -14,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "comm/check.h"
 #include "core/files/file.h"
+#include "core/files/staged.h"
 #include "core/json/python.h"
 #include "core/log.h"
 #include "core/status.h"
@@ -218,13 +219,14 @@ std::vector<bool> AreBf16(const Parameters& parameters, Communicator& world) {
 }
 
 absl::Status WriteBeside(const ModelConfig& config, WeightDtype dtype, const std::string& tokenizer_directory,
-                         const std::string& directory) {
+                         const std::string& directory, StagedFiles* staged) {
   TEMPER_ASSIGN_OR_RETURN(const std::string text, ConfigTextFor(config.json, dtype));
   TEMPER_RETURN_IF_ERROR(
-      WriteFileAtomic(directory + "/config.json", ConfigTextWithCache(text, config.cache)));
+      WriteOrStage(directory + "/config.json", ConfigTextWithCache(text, config.cache), staged));
   TEMPER_RETURN_IF_ERROR(
-      WriteFileAtomic(directory + "/generation_config.json", GenerationConfigText(config)));
-  return tokenizer_directory.empty() ? absl::OkStatus() : CopyTokenizerFiles(tokenizer_directory, directory);
+      WriteOrStage(directory + "/generation_config.json", GenerationConfigText(config), staged));
+  return tokenizer_directory.empty() ? absl::OkStatus()
+                                     : CopyTokenizerFiles(tokenizer_directory, directory, staged);
 }
 
 // What stands where a weight of the policy should, or what the config should have said.
@@ -341,14 +343,14 @@ absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters
   absl::Status beside;
   if (world.rank() == 0) {
     if (files.size() > 1) {
-      beside =
-          WriteFileAtomic(directory + "/model.safetensors.index.json",
-                          WeightIndexText(file_of, std::accumulate(bytes.begin(), bytes.end(), int64_t{0})));
+      const int64_t all = std::accumulate(bytes.begin(), bytes.end(), int64_t{0});
+      beside = WriteOrStage(directory + "/model.safetensors.index.json", WeightIndexText(file_of, all),
+                            how.staged);
     }
     if (beside.ok()) {
       const bool any = std::find(bf16.begin(), bf16.end(), true) != bf16.end();
-      beside =
-          WriteBeside(config, any ? WeightDtype::kBf16 : WeightDtype::kF32, tokenizer_directory, directory);
+      beside = WriteBeside(config, any ? WeightDtype::kBf16 : WeightDtype::kF32, tokenizer_directory,
+                           directory, how.staged);
     }
   }
   return AllRanksOk(beside, world);

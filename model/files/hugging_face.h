@@ -59,7 +59,7 @@ std::string GenerationConfigText(const ModelConfig& config);
 struct PolicyWriting {
   Communicator* world = nullptr;                // null: this rank has all
   int64_t file_bytes = int64_t{5'000'000'000};  // at most, of weights, where one is not larger alone
-  StagedFiles* staged = nullptr;                // the weights' files go there; null: they are written
+  StagedFiles* staged = nullptr;                // all files go there; null: they are written
 };
 
 // Writes config.json, the weights as they are (f32, or matrices of bf16 and vectors of f32; one

@@ -38,7 +38,9 @@ def ranks_below(pid):
 
 
 def start(temper, run, ranks, before=()):
-    command = ["mpirun", "-n", str(ranks), *before, temper, "run", RECIPE, "--run-dir", str(run), "--set", f"deadline_minutes={DEADLINE / 60}"]
+    # A checkpoint is written while the ranks stand still: else they are at something else meanwhile.
+    settings = [f"deadline_minutes={DEADLINE / 60}", "stages.base.pretrain.checkpoint_in_background=false"]
+    command = ["mpirun", "-n", str(ranks), *before, temper, "run", RECIPE, "--run-dir", str(run), *(word for one in settings for word in ("--set", one))]
     return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 

@@ -277,6 +277,7 @@ void BackgroundCheckpoint::RemoveNotes() const {
 }
 
 absl::Status BackgroundCheckpoint::MakeStand(const Json& checksums) {
+  if (options_.before) TEMPER_RETURN_IF_ERROR(options_.before());
   TEMPER_RETURN_IF_ERROR(
       WriteSealedJson(StatePath(temporary_), StateJson(state_, optimizer_steps_, checksums)));
   TEMPER_RETURN_IF_ERROR(files_->Commit());

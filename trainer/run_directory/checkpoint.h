@@ -70,15 +70,15 @@ struct CheckpointOptions {
   int64_t file_bytes = PolicyWriting().file_bytes;
   const RunLock* lock = nullptr;  // the first rank's: without it nothing comes to stand (AtomicDirectory)
   bool in_background = true;      // of a BackgroundCheckpoint; not: its Begin writes all
-  // The first rank's: called once, when it stands, before older ones are removed; by whichever thread made it
-  // stand.
-  std::function<absl::Status()> stands = nullptr;
+  // The first rank's, by whichever thread makes it stand: called once before it does, when all else is on the
+  // disk, and once when it does, before older ones are removed.
+  std::function<absl::Status()> before = nullptr, stands = nullptr;
 };
 absl::Status SaveCheckpoint(const std::string& directory, const CheckpointContents& contents,
                             const CheckpointOptions& options, Communicator& world);
 
-// The same, written while training goes on: the files with weights and moments are copied to the memory of
-// the ranks that write them, and a thread of each rank writes them. Threads speak to the disk alone: each
+// The same, written while training goes on: the files are copied to the memory of the ranks that write them,
+// and a thread of each rank writes them; no rank waits for a sync. Threads speak to the disk alone: each
 // says there, in the folder that is not yet a checkpoint, that it has written, and as soon as all have the
 // first rank's makes it stand, whatever the ranks are at. A disk that does not show it what others wrote
 // delays that until the ranks call IsOver or Finish. One at a time.

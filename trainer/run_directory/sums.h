@@ -32,7 +32,8 @@ absl::Status CheckFolder(const std::string& directory, const Json& sums,
                          const FileReader& reader = FileReader());
 
 // What a stage has finished and never changes again (record files of a rollout or an evaluation, a dataset):
-// each with its size and sum, a line of STAGE/sums.jsonl. For the first rank, one thread.
+// each with its size and sum, a line of STAGE/sums.jsonl. For the first rank: one thread, beside which others
+// may Sync.
 class StageSums {
  public:
   // Goes on after the beginning `at`, of a checkpoint; what follows it is cut off.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <numeric>
+#include <thread>
 
 #include "absl/time/clock.h"
 #include "comm/threads.h"
@@ -25,6 +26,7 @@
 namespace temper {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -180,6 +182,51 @@ TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHoldsWhatItBeganWith) {
   EXPECT_EQ(Latest(), folder_ / "checkpoints/step-000009");
   EXPECT_EQ(read(Latest()), expected);
   EXPECT_TRUE(CheckCheckpoint(Latest()).ok());
+}
+
+// Counts the syncs that a thread waits for.
+class WaitedFor : public Disk {
+ public:
+  int Sync(int file) override {
+    syncs_ += std::this_thread::get_id() == thread_ ? 1 : 0;
+    return Disk::Sync(file);
+  }
+  int syncs() const { return syncs_; }
+
+ private:
+  const std::thread::id thread_ = std::this_thread::get_id();
+  int syncs_ = 0;
+};
+
+TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHasNobodyWaitForTheDisk) {
+  ASSERT_TRUE(Save(8, 2).ok());
+  Communicator& world = Mesh::Single().world();
+  WaitedFor disk;
+  const DiskInPlace in_place(&disk);
+  std::vector<std::string> done;
+  state_.step = 9;
+  auto saving = BackgroundCheckpoint::Begin(folder_ / "checkpoints",
+                                            {policy_.model, "configs/tiny/base", optimizer_, state_},
+                                            {.file_bytes = 8'000,
+                                             .before =
+                                                 [&] {
+                                                   done.push_back("before " + Latest());
+                                                   return absl::OkStatus();
+                                                 },
+                                             .stands =
+                                                 [&] {
+                                                   done.push_back("stands " + Latest());
+                                                   return absl::OkStatus();
+                                                 }},
+                                            world);
+  ASSERT_TRUE(saving.ok()) << saving.status();
+  EXPECT_TRUE((*saving)->Finish(world).ok());
+  EXPECT_EQ(disk.syncs(), 0);
+  const std::string checkpoints = folder_ / "checkpoints";
+  EXPECT_THAT(
+      done, ElementsAre("before " + checkpoints + "/step-000008", "stands " + checkpoints + "/step-000009"));
+  EXPECT_TRUE(FileExists(Latest() + "/model.safetensors.index.json"));
+  EXPECT_TRUE(ReadAll(Latest()).ok());
 }
 
 // What a disk that ranks share does with the files of one of them.
