@@ -328,9 +328,7 @@ class Runner {
       TEMPER_ASSIGN_OR_RETURN(metrics, OpenMetrics(&context, context.state.metrics.bytes));
       if (context.checkpoint.empty() && context.repeated_updates > 0)
         LogWarning("stage ", stage.name, ": begins again, with the ", context.repeated_updates,
-                   " updates that it had done: ",
-                   FileExists(CheckpointsDirectory(context.directory)) ? "its checkpoints were removed"
-                                                                       : "it has no checkpoint");
+                   " updates that it had done: it has no checkpoint");
       TEMPER_ASSIGN_OR_RETURN(sums, StageSums::Open(context.directory, context.state.sums));
       context.lock = own_.lock.get();
       context.journal = own_.journal.get();

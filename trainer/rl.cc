@@ -108,7 +108,7 @@ double SecondsSince(std::chrono::steady_clock::time_point began) {
 absl::StatusOr<StagePolicy> RunRl(const StageContext& context) {
   const RlConfig& config = context.stage->rl;
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<TrainingSession> session, TrainingSession::Open(context, config));
-  session->set_total_steps(config.steps);
+  TEMPER_RETURN_IF_ERROR(session->SetTotalSteps(config.steps));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<ProblemSource> problems,
                           context.inputs->TrainProblems(*context.stage));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<RewardPool> rewards,

@@ -113,8 +113,13 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
       updates.gradient_bits,         updates.long_sequence_tokens, context.stage->mtp_weight()};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
-  if (context.mesh->is_first() && !session->finished()) TEMPER_RETURN_IF_ERROR(session->CheckRoom());
   return session;
+}
+
+absl::Status TrainingSession::SetTotalSteps(int64_t steps) {
+  total_steps_ = steps;
+  const bool looks = context_.mesh->is_first() && !finished();
+  return AllRanksOk(looks ? CheckRoom() : absl::OkStatus(), context_.mesh->world());
 }
 
 void TrainingSession::OpenSampler() {

@@ -33,8 +33,8 @@ class TrainingSession {
                                                                const InitConfig* init = nullptr);
 
   // How many updates the stage has; known to sft only once its documents are read. Call before anything
-  // below.
-  void set_total_steps(int64_t steps) { total_steps_ = steps; }
+  // below. ResourceExhausted, on every rank, where it has more to come and their checkpoint has no room.
+  absl::Status SetTotalSteps(int64_t steps);
 
   CausalLm& model() { return *model_; }
   // The policy that samples: this one, or where that has a mesh of its own (rollout.mesh) a copy of it there,

@@ -57,7 +57,7 @@ absl::StatusOr<StagePolicy> RunSft(const StageContext& context) {
                           Evaluator::Open(context, session->model().config(), session->tokenizer()));
   const int64_t count = source->size();
   DocumentOrder order(count, config, context.recipe->seed, context.stage->name);
-  session->set_total_steps(SftSteps(count, config));
+  TEMPER_RETURN_IF_ERROR(session->SetTotalSteps(SftSteps(count, config)));
   context.progress->Start(context.stage->name, session->total_steps(), session->state().step);
 
   while (!session->finished()) {

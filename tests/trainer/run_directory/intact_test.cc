@@ -352,8 +352,8 @@ TEST_F(Intact, AStageThatBeginsAgainSaysSo) {
     if (!folder_too) fs::create_directory(checkpoints);
     EXPECT_TRUE(Resume().ok());
     EXPECT_THAT(
-        said_, HasSubstr(absl::StrCat("stage zero: begins again, with the 3 updates that it had done: ",
-                                      folder_too ? "it has no checkpoint" : "its checkpoints were removed")));
+        said_,
+        HasSubstr("stage zero: begins again, with the 3 updates that it had done: it has no checkpoint"));
     EXPECT_EQ(Digest(run_), *digest_);
   }
 }
