@@ -71,8 +71,8 @@ class Cluster:
             time.sleep(0.3)
 
     def signal(self, node, name):
-        """To the rank there."""
-        self.do("on", node, "bash", "-c", f"kill -{name} $(pgrep -x {pathlib.Path(self.temper).name})")
+        """To the rank there, and not to the supervisor of the first machine."""
+        self.do("on", node, "bash", "-c", f"kill -{name} $(pgrep -f '^{self.temper} run ')")
 
     def trained(self, run):
         """Waits until updates of the rl stage are saved."""
