@@ -26,20 +26,40 @@ kernels::AttentionShape AttentionShapeOf(const ModelConfig& config, const MeshPl
   return shape;
 }
 
+namespace {
+
+// Of a page's rows that the MTP module reads.
+int64_t HiddenWords(const ModelConfig& config) { return kernels::kAttentionBlock * config.hidden_size; }
+
+// Which of a pipeline's ranks has the module.
+bool HasMtp(const ModelConfig& config, const MeshPlace& place) {
+  return config.has_mtp() && place[Axis::kPp] == place.sizes.pp - 1;
+}
+
+}  // namespace
+
 KvCache::KvCache(const ModelConfig& config, int64_t pages, kernels::Backend& backend, const MeshPlace& place)
     : backend_(backend),
-      layers_(NumLayersOf(config, place) + (config.has_mtp() ? 1 : 0)),
+      layers_(NumLayersOf(config, place) + (HasMtp(config, place) ? 1 : 0)),
       pages_(pages),
-      block_words_(kernels::BlockBytes(AttentionShapeOf(config, place)) / 4) {
+      block_words_(kernels::BlockBytes(AttentionShapeOf(config, place)) / 4),
+      hidden_words_(HasMtp(config, place) ? HiddenWords(config) : 0) {
   TEMPER_CHECK(pages > 0, "pages is ", pages);
   storage_ = backend.Allocate(bytes());
 }
 
-void KvCache::CopyPage(int64_t from, int64_t to) { backend_.Copy(Page(from), Page(to)); }
+void KvCache::CopyPage(int64_t from, int64_t to) {
+  backend_.Copy(Page(from), Page(to));
+  if (hidden_words_ == 0) return;
+  const auto rows = [this](int64_t page) {
+    return hidden().Rows(page * kernels::kAttentionBlock, kernels::kAttentionBlock);
+  };
+  backend_.Copy(rows(from), rows(to));
+}
 
 int64_t KvCache::BytesPerPage(const ModelConfig& config, const MeshPlace& place) {
-  return (MostLayers(config, place.sizes) + (config.has_mtp() ? 1 : 0)) *
-         kernels::BlockBytes(AttentionShapeOf(config, place));
+  const int64_t layer = kernels::BlockBytes(AttentionShapeOf(config, place));
+  return MostLayers(config, place.sizes) * layer + (config.has_mtp() ? layer + HiddenWords(config) * 4 : 0);
 }
 
 }  // namespace temper

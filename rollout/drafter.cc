@@ -44,4 +44,46 @@ void Drafter::Judge(int64_t drafted, int64_t right) {
   pauses_ = (int64_t{1} << std::clamp<int64_t>(all_wrong_ - 4, 0, 4)) - 1;
 }
 
+bool DraftPace::Drafts(int64_t sequences) const {
+  return sequences >= 1 && sequences <= kMostSequences && turns_[sequences].drafts;
+}
+
+void DraftPace::Took(const Step& step) {
+  if (step.sequences < 1 || step.sequences > kMostSequences || step.tokens < 1) return;
+  Turns& turns = turns_[step.sequences];
+  if (step.drafts != turns.drafts) return;
+  if (turns.is_new) {
+    turns.is_new = false;
+    return;
+  }
+  Way& way = turns.ways[step.drafts];
+  way.seconds = turns.left == kTry ? step.seconds : std::min(way.seconds, step.seconds);
+  way.steps += 1;
+  way.tokens += static_cast<double>(step.tokens);
+  if (--turns.left == 0) turns.Next();
+}
+
+void DraftPace::Turns::Next() {
+  const bool other_is_known = ways[!drafts].tokens > 0;
+  if (!is_try || !other_is_known) {
+    is_try = true;
+    Begin(!drafts, kTry);
+    return;
+  }
+  const bool now = SecondsPerToken(true) <= SecondsPerToken(false);
+  long_turn = now == better && long_turn > 0 ? std::min(2 * long_turn, kLongest) : kLong;
+  better = now;
+  is_try = false;
+  Begin(now, long_turn);
+}
+
+void DraftPace::Turns::Begin(bool with_drafts, int64_t steps) {
+  constexpr double kFade = 0.25;
+  is_new = with_drafts != drafts;
+  drafts = with_drafts;
+  left = steps;
+  ways[with_drafts].steps *= kFade;
+  ways[with_drafts].tokens *= kFade;
+}
+
 }  // namespace temper

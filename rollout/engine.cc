@@ -2,6 +2,7 @@
 #include "rollout/engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -15,6 +16,8 @@
 
 namespace temper {
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 absl::Status OutsideVocabulary(absl::string_view what, int32_t token, const ModelConfig& config) {
   return absl::InvalidArgumentError(
@@ -129,6 +132,7 @@ absl::Status Engine::Submit(const SampleRequest& request) {
 
 void Engine::Step() {
   TEMPER_CHECK(version_ == model_->version(), "the weights changed without Swap");
+  const Clock::time_point began = Clock::now();
   const TraceSpan span("engine", "step");
   if (cache_ == nullptr)
     cache_ =
@@ -147,6 +151,7 @@ void Engine::Step() {
     const int64_t first = sequence->computed, drafted = static_cast<int64_t>(drafts.size());
     for (int64_t i = first; i < first + count; ++i) batch.tokens.push_back(sequence->token(i));
     batch.sequences.push_back({count + drafted, first, sequence->pages});
+    sequence->mtp_draft = -1;
     if (count < sequence->missing()) continue;
     for (int64_t ahead = 0; ahead <= drafted; ++ahead) {
       if (ahead > 0) batch.tokens.push_back(drafts[ahead - 1]);
@@ -156,8 +161,23 @@ void Engine::Step() {
   }
   const Matrix logits = model_->decode_pass().Forward(batch, *cache_, logit_rows, options_.mtp);
   const std::vector<kernels::SampledToken> tokens = Draw(places, logits);
-  if (options_.mtp) RunMtp(plan, tokens);
-  if (plan.empty()) return;  // it was for others
+  const int64_t before = counts_.sampled_tokens;
+  if (!plan.empty()) Extend(plan, logits, tokens);  // else it was for others
+  if (!options_.mtp) return;
+  const bool runs = WantsMtp();
+  if (runs) RunMtp();
+  // Of steps that are like the next one.
+  const auto sequences = static_cast<int64_t>(plan.size());
+  const bool decode = std::ranges::all_of(plan, [](const Scheduler::Rows& rows) { return rows.count == 1; });
+  if (!decode || sequences != scheduler_.next()) return;
+  pace_.Took({.sequences = sequences,
+              .drafts = runs,
+              .seconds = std::chrono::duration<double>(Clock::now() - began).count(),
+              .tokens = counts_.sampled_tokens - before});
+}
+
+void Engine::Extend(const std::vector<Scheduler::Rows>& plan, const Matrix& logits,
+                    absl::Span<const kernels::SampledToken> tokens) {
   scheduler_.Computed(plan);
   ++counts_.steps;
   int64_t row = 0;
@@ -169,7 +189,7 @@ void Engine::Step() {
       if (logits) model_->backend().Copy(logits.Rows(row, 1), LogitsOf(group));
     }
     const size_t drawn = 1 + rows.drafts.size();
-    AppendRight(rows, absl::MakeSpan(tokens).subspan(row, drawn));
+    AppendRight(rows, tokens.subspan(row, drawn));
     row += static_cast<int64_t>(drawn);
   }
 }
@@ -200,37 +220,38 @@ std::vector<kernels::SampledToken> Engine::Draw(absl::Span<const Place> places, 
   return tokens;
 }
 
-void Engine::RunMtp(absl::Span<const Scheduler::Rows> plan, absl::Span<const kernels::SampledToken> tokens) {
+bool Engine::WantsMtp() const {
+  static_assert(DraftPace::kMostSequences + 1 == kRowsWithDrafts);
+  const int64_t sequences = scheduler_.next();
+  const bool may = sequences > 0 && sequences < kRowsWithDrafts;
+  const bool wants = may && (!options_.paced || pace_.Drafts(sequences));
+  // Clocks differ, also of ranks that have the same sequences.
+  Communicator& ranks = model_->mesh().holders();
+  return ranks.size() > 1 ? ranks.Sum(wants ? 1 : 0) > 0 : wants;
+}
+
+void Engine::RunMtp() {
   TokenBatch batch;
-  std::vector<int32_t> rows, logit_rows;  // of the policy's pass, and of this one
+  std::vector<int32_t> logit_rows;
   std::vector<Place> places;
   std::vector<Sequence*> drafting;
-  // Beside more sequences the next pass has no room for drafts.
-  const bool may_draft = static_cast<int64_t>(plan.size()) < kRowsWithDrafts;
-  int32_t row = 0;
-  size_t drawn = 0;
-  for (const auto& [sequence, count, drafts] : plan) {
-    const bool draws = count == sequence->missing();
-    const auto of_sequence = tokens.subspan(drawn, draws ? 1 + drafts.size() : 0);
-    const size_t right = draws ? Right(drafts, of_sequence) : 0;
-    const int64_t first = sequence->computed, stand = count + static_cast<int64_t>(right);
-    for (int64_t i = 0; i < stand; ++i) {
-      const int64_t next = first + i + 1;
-      batch.tokens.push_back(next < sequence->length() ? sequence->token(next)
-                                                       : of_sequence[next - sequence->length()].id);
-      rows.push_back(row + static_cast<int32_t>(i));
-    }
-    batch.sequences.push_back({stand, first, sequence->pages});
-    if (draws && may_draft) {
-      logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
-      places.push_back({sequence, static_cast<int64_t>(right) + 1});
-      drafting.push_back(sequence);
-    }
-    sequence->mtp_draft = -1;
-    row += static_cast<int32_t>(count + static_cast<int64_t>(drafts.size()));
-    drawn += of_sequence.size();
+  // As many rows as one pass of the policy has beside so few sequences.
+  int64_t room = options_.prefill_tokens + 2 * kRowsWithDrafts;
+  const bool is_room_for_drafts = scheduler_.next() < kRowsWithDrafts;
+  for (const auto& [id, sequence] : scheduler_.running_sequences()) {
+    const int64_t first = scheduler_.MtpKeys(*sequence), end = std::min(sequence->computed, first + room);
+    if (first == end || !is_room_for_drafts) continue;
+    for (int64_t i = first; i < end; ++i) batch.tokens.push_back(sequence->token(i + 1));
+    batch.sequences.push_back({end - first, first, sequence->pages});
+    scheduler_.SetMtpKeys(*sequence, end);
+    room -= end - first;
+    if (end < sequence->computed || sequence->missing() > 1 || sequence->trajectory.tokens.empty()) continue;
+    logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
+    places.push_back({sequence, 0});
+    drafting.push_back(sequence);
   }
-  const Matrix logits = model_->decode_pass().ForwardMtp(batch, rows, *cache_, logit_rows);
+  if (batch.tokens.empty() && model_->mesh().in_step().size() == 1) return;
+  const Matrix logits = model_->decode_pass().ForwardMtp(batch, *cache_, logit_rows);
   // By the uniform of the token that it drafts, so that the two agree where their distributions do.
   const std::vector<kernels::SampledToken> guesses = Draw(places, logits);
   for (size_t i = 0; i < drafting.size(); ++i) drafting[i]->mtp_draft = guesses[i].id;

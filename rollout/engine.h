@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "data/trajectory.h"
 #include "model/causal_lm.h"
+#include "rollout/drafter.h"
 #include "rollout/scheduler.h"
 #include "rollout/sequence.h"
 
@@ -21,7 +22,8 @@ struct EngineOptions {
   int64_t max_batch = 256;        // sequences that decode together
   int64_t prefill_tokens = 1024;  // tokens of prompts that a step takes along
   int64_t draft_tokens = 0;       // tokens of a sample's draft in a step, at most
-  bool mtp = false;  // the policy's MTP module drafts, one token a step, which its pass of each step costs
+  bool mtp = false;               // the policy's MTP module drafts, one token a step
+  bool paced = true;  // only where its passes are worth it, by the clock; else wherever there is room
   int64_t cache_bytes = int64_t{1} << 30;  // of the paged cache, at most
   int64_t positions = 0;  // of the longest sequence that will be asked for; 0: as many as the model has
 };
@@ -41,7 +43,11 @@ struct FinishedSample {
 // Continuous batching over the paged cache, a step at a time (rollout/scheduler.h). What is sampled depends
 // on weights, prompt, options and key alone (E2), never on who decodes beside, on the cache's size or on what
 // it holds. So a drafted token (rollout/drafter.h) is the sample's next one exactly where it equals the token
-// that its own position draws. One thread calls.
+// that its own position draws.
+//
+// The MTP module's pass of each step costs time: it is left out beside many sequences, whose next step has no
+// room for drafts, and where steps without drafts are faster (rollout/drafter.h). Its keys of what it left
+// out are made when it runs again. One thread calls.
 class Engine {
  public:
   Engine(CausalLm* model, const EngineOptions& options);
@@ -97,8 +103,13 @@ class Engine {
     int64_t ahead;  // tokens before it that are not appended yet
   };
   std::vector<kernels::SampledToken> Draw(absl::Span<const Place> places, const Matrix& logits) const;
-  // The MTP module's pass behind the policy's: what follows the rows that stand, of which `tokens` are drawn.
-  void RunMtp(absl::Span<const Scheduler::Rows> plan, absl::Span<const kernels::SampledToken> tokens);
+  // Appends what the pass over the plan's rows drew.
+  void Extend(const std::vector<Scheduler::Rows>& plan, const Matrix& logits,
+              absl::Span<const kernels::SampledToken> tokens);
+  // Whether the next step is to have drafts of the MTP module: on any rank, of those that step together.
+  bool WantsMtp() const;
+  // The MTP module's pass over what it has not seen of the sequences that run, and its drafts.
+  void RunMtp();
   // The first of the tokens drawn, and each that follows a draft that is right.
   void AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens);
   bool Append(Sequence* sequence, const kernels::SampledToken& token);  // whether it goes on
@@ -110,6 +121,7 @@ class Engine {
   int64_t version_;
   Scheduler scheduler_;
   std::unique_ptr<KvCache> cache_;  // from the first step on
+  DraftPace pace_;
   int64_t next_id_ = 0;
   std::map<int64_t, std::unique_ptr<Sequence>> sequences_;
   std::vector<FinishedSample> finished_;

@@ -5,7 +5,7 @@
 
 namespace temper {
 
-PageAllocator::PageAllocator(int64_t pages) : owners_(pages, 0), kept_(pages, false) {
+PageAllocator::PageAllocator(int64_t pages) : owners_(pages, 0), kept_(pages, false), mtp_keys_(pages, 0) {
   for (int64_t page = pages; page-- > 0;) free_.push_back(static_cast<int32_t>(page));
 }
 
@@ -14,6 +14,7 @@ int32_t PageAllocator::Take() {
   const int32_t page = free_.back();
   free_.pop_back();
   owners_[page] = 1;
+  mtp_keys_[page] = 0;
   return page;
 }
 

@@ -95,7 +95,10 @@ bool Scheduler::ComesIn(Sequence* sequence, const PrefixCache::Match& match, Adm
   }
   for (int64_t i = 0; i < needed; ++i) {
     sequence->pages.push_back(TakePage());
-    if (i == 0 && match.partial >= 0) admission->copies.push_back({match.partial, sequence->pages.back()});
+    if (i > 0 || match.partial < 0) continue;
+    const int32_t copy = sequence->pages.back();
+    admission->copies.push_back({match.partial, copy});
+    pages_.SetMtpKeys(copy, std::min(pages_.mtp_keys(match.partial), match.tokens % kPagePositions));
   }
   if (match.tokens > sequence->computed) {
     sequence->computed = match.tokens;
@@ -164,6 +167,21 @@ void Scheduler::Computed(const std::vector<Rows>& plan) {
     const int64_t known = after >= prompt ? prompt : after / kPagePositions * kPagePositions;
     prefixes_.Insert(absl::MakeSpan(sequence->prompt()).subspan(0, known), sequence->pages);
   }
+}
+
+int64_t Scheduler::MtpKeys(const Sequence& sequence) const {
+  int64_t keys = 0;
+  for (const int32_t page : sequence.pages) {
+    const int64_t here = pages_.mtp_keys(page);
+    keys += here;
+    if (here < kPagePositions) break;
+  }
+  return keys;
+}
+
+void Scheduler::SetMtpKeys(const Sequence& sequence, int64_t positions) {
+  for (int64_t page = 0, first = 0; first < positions; ++page, first += kPagePositions)
+    pages_.SetMtpKeys(sequence.pages[page], std::min(kPagePositions, positions - first));
 }
 
 void Scheduler::Accept(Sequence* sequence) {

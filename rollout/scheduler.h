@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -35,7 +36,7 @@ constexpr int64_t kRowsWithDrafts = 8;
 //
 // Where a pass has few rows, sequences that decode take drafts of their next tokens along
 // (rollout/drafter.h), which get pages only where more are free than those that run will soon want. The MTP
-// module's keys of a position hang on the next token and on what the layers made of this one: so with it of a
+// module's key of a position hangs on the next token and on what the layers made of this one: so with it of a
 // prefix that is found the last token is computed again, in a page of the sequence's own.
 //
 // Sequences are the caller's and stay where they are until Remove. One thread.
@@ -69,6 +70,8 @@ class Scheduler {
   bool idle() const { return running_.empty() && waiting_.empty(); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
+  // That the next pass can have, as far as slots go.
+  int64_t next() const { return std::min(options_.max_batch, running() + waiting()); }
 
   // From now on it waits for its turn, with the pages that it has.
   void Add(Sequence* sequence);
@@ -85,6 +88,13 @@ class Scheduler {
   void Remove(Sequence* sequence);
   // What was computed is worth nothing any more: running sequences wait to be computed again.
   void WeightsChanged();
+
+  // Sequences that run, by id.
+  const std::map<int64_t, Sequence*>& running_sequences() const { return running_; }
+  // Of how many of its positions, from the first on, the MTP module's keys are there: at most those that are
+  // computed. Sequences that share a page share these too.
+  int64_t MtpKeys(const Sequence& sequence) const;
+  void SetMtpKeys(const Sequence& sequence, int64_t positions);
 
   const Counts& counts() const { return counts_; }
   void ClearCounts() { counts_ = {}; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the tokenizer of the tiny policy and of its student: configs/tiny/{base,student}/tokenizer.json and
-tokenizer_config.json, the same bytes for both. Needs only Python 3; run it after changing the words below.
+"""Writes the tokenizer of the tiny policies: configs/tiny/{base,student,mtp}/tokenizer.json and
+tokenizer_config.json, the same bytes for all. Needs only Python 3; run it after changing the words below.
 
 Ids: <pad> 0, <bos> 1, <eos> 2; byte b is 3 + b; then one token a word, space in front included, so that the tokens of a
 prompt and of its completion, one after the other, are the tokens of the whole text.
@@ -53,7 +53,7 @@ def tokenizer():
 CONFIG = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<bos>", "eos_token": "<eos>",
           "pad_token": "<pad>", "clean_up_tokenization_spaces": False}
 
-for policy in ("base", "student"):
+for policy in ("base", "student", "mtp"):
     folder = pathlib.Path(__file__).resolve().parent.parent / "configs" / "tiny" / policy
     folder.mkdir(parents=True, exist_ok=True)
     for name, value in (("tokenizer.json", tokenizer()), ("tokenizer_config.json", CONFIG)):

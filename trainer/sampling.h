@@ -67,8 +67,10 @@ struct Sampling {
     v.Choice(
         "drafts", drafts, kDraftsNames,
         "What these tokens come from. repeats: what followed the same few tokens before. mtp: DeepSeek-V3's "
-        "multi-token prediction module, one token a step, whose pass each step costs; it is to be trained "
-        "(mtp_weight). Changes speed, never bits.",
+        "multi-token prediction module, one token a step; it is to be trained (mtp_weight). Its pass costs "
+        "time: it is made where steps are faster with it, which the engine tries by the clock. Changes "
+        "speed, "
+        "never bits.",
         Free());
   }
   bool by_mtp() const { return drafts == Drafts::kMtp && draft_tokens > 0; }

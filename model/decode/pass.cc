@@ -11,6 +11,7 @@ namespace temper {
 namespace {
 
 constexpr int kTag = 3;                // of activations between the ranks of a pipeline
+constexpr int kEmbeddedTag = 4;        // of what the MTP module reads, between its ends
 constexpr size_t kMostSteps = 64;      // of sizes that are recorded
 constexpr int64_t kMostOfExpert = 16;  // rows that products of few rows are for (kernels/cuda/products.h)
 constexpr int64_t kSplit = kernels::kAttentionSplit;
@@ -54,26 +55,55 @@ Matrix DecodePass::Forward(const TokenBatch& batch, const KvCache& cache,
   stack_.weights().Pack();
   if (!drafts && IsStep(batch, logit_rows)) return ForwardStep(batch, cache, logit_rows);
   Place(batch, cache, logit_rows, &rows_);
-  return Run(rows_, stack_.View(rows_.positions, rows_.sequences), cache, {.drafts = drafts});
+  const Matrix logits = Run(rows_, stack_.View(rows_.positions, rows_.sequences), cache, {.drafts = drafts});
+  if (drafts && stack_.chunks().back().predicts) KeepHidden(batch, cache);
+  return logits;
 }
 
-Matrix DecodePass::ForwardMtp(const TokenBatch& batch, absl::Span<const int32_t> rows, const KvCache& cache,
+void DecodePass::KeepHidden(const TokenBatch& batch, const KvCache& cache) {
+  constexpr int64_t kPage = kernels::kAttentionBlock;
+  int64_t row = 0;
+  for (const TokenBatch::Sequence& sequence : batch.sequences) {
+    const int64_t end = sequence.first_position + sequence.rows;
+    for (int64_t at = sequence.first_position, next; at < end; row += next - at, at = next) {
+      next = std::min(end, (at / kPage + 1) * kPage);
+      const Matrix to = cache.hidden().Rows(sequence.pages[at / kPage] * kPage + at % kPage, next - at);
+      stack_.backend().Copy(hidden_.Rows(row, next - at), to);
+    }
+  }
+}
+
+Matrix DecodePass::ForwardMtp(const TokenBatch& batch, const KvCache& cache,
                               absl::Span<const int32_t> logit_rows) {
+  space_.Clear();
   const Context c{.backend = &stack_.backend(), .workspace = &space_, .mesh = &stack_.mesh()};
+  const bool first = stack_.chunks().front().embeds, last = stack_.chunks().back().predicts;
   Weights& weights = stack_.weights();
+  const Matrix embedded =
+      space_.NewRows(static_cast<int64_t>(batch.tokens.size()), stack_.config().hidden_size);
+  if (first) {
+    weights.Acquire(weights.embedding_unit());
+    stack_.vocabulary().Embed(c, batch.tokens, embedded);
+    weights.Release();
+    if (!last) stack_.SendRows(embedded, stack_.pipeline().size() - 1, kEmbeddedTag);
+  } else if (last) {
+    stack_.ReceiveRows(embedded, 0, kEmbeddedTag);
+  }
+  if (!last) return {};
   Place(batch, cache, logit_rows, &mtp_rows_);
   BatchView view = stack_.View(mtp_rows_.positions, mtp_rows_.sequences);
   view.layer_offset = cache.mtp_offset();
-  TEMPER_CHECK(view.rows() == static_cast<int64_t>(rows.size()));
-  const Mtp::Inputs in{space_.NewRows(view.rows(), hidden_.cols), Selected(hidden_, rows)};
-  weights.Acquire(weights.embedding_unit());
-  stack_.vocabulary().Embed(c, mtp_rows_.tokens, in.embedded);
-  weights.Release();
-  const Matrix y = space_.NewRows(view.rows(), hidden_.cols);
+  constexpr int64_t kPage = kernels::kAttentionBlock;
+  std::vector<int32_t> rows;
+  for (const TokenBatch::Sequence& sequence : batch.sequences) {
+    for (int64_t i = 0, at = sequence.first_position; i < sequence.rows; ++i, ++at)
+      rows.push_back(static_cast<int32_t>(sequence.pages[at / kPage] * kPage + at % kPage));
+  }
+  const Matrix hidden = Selected(cache.hidden(), rows), y = space_.NewRows(hidden.rows, hidden.cols);
   const bool is_shared = stack_.config().mtp == MtpUse::kTrained;  // among who shares the weights out
   if (is_shared) weights.Acquire(weights.mtp_unit(), weights.head_unit());
   Mtp::Kept kept;
-  stack_.mtp()->Forward(c, c, view, in, y, &kept);
+  stack_.mtp()->Forward(c, c, view, {embedded, hidden}, y, &kept);
   if (is_shared) weights.Release();
   return Logits(c, Selected(y, mtp_rows_.logit_rows));
 }

@@ -46,14 +46,13 @@ class DecodePass {
 
   // Writes the new tokens' keys into the cache. The logits [logit_rows.size(), vocab] of the rows named lie
   // in the backend's memory until the next pass; of a pipeline on its last rank, and none on others. Its
-  // ranks call together. `drafts`: ForwardMtp follows.
+  // ranks call together. `drafts`: the cache keeps what ForwardMtp reads.
   Matrix Forward(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows,
                  bool drafts = false);
-  // The MTP module's pass over rows of the last Forward, rows[i] for row i of this batch, whose tokens are
-  // those that come after these rows'. Its keys go where those of the rows are. Logits as above: of the
-  // tokens after them.
-  Matrix ForwardMtp(const TokenBatch& batch, absl::Span<const int32_t> rows, const KvCache& cache,
-                    absl::Span<const int32_t> logit_rows);
+  // The MTP module's pass over positions of which the cache has the policy's rows; the batch's tokens are
+  // those that come one after these positions. Its keys go where those of the positions are. Logits as above:
+  // of the tokens after them.
+  Matrix ForwardMtp(const TokenBatch& batch, const KvCache& cache, absl::Span<const int32_t> logit_rows);
 
   int64_t bytes() const { return space_.bytes(); }
   int64_t allocated_bytes() const { return space_.allocated_bytes(); }
@@ -93,6 +92,8 @@ class DecodePass {
     bool is_step = false, drafts = false;
   };
   Matrix Run(const Rows& rows, BatchView view, const KvCache& cache, const RunAs& as);
+  // The rows of hidden_ go to where the batch's positions are.
+  void KeepHidden(const TokenBatch& batch, const KvCache& cache);
   Matrix Selected(Matrix all, absl::Span<const int32_t> rows);
   // Of these rows; where ranks share the weights out they ask together, for none too.
   Matrix Logits(const Context& c, Matrix last);
@@ -108,7 +109,7 @@ class DecodePass {
   bool has_experts_ = false;
   int64_t most_rows_ = 0;  // of a step that is recorded
   Rows rows_, mtp_rows_;
-  Matrix hidden_;  // of the last Forward, normed, where drafts follow
+  Matrix hidden_;  // of the last Forward, normed: the rows that have logits; all, where the cache keeps them
   std::map<StepSize, Step> steps_;
   int64_t made_ = 0, replayed_ = 0;  // steps
 };

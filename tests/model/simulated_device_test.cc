@@ -71,6 +71,38 @@ TEST_P(OnSimulatedDevice, HasTheCpusLogprobsEntropiesAndGradients) {
   EXPECT_EQ(Unequal(got.gradients, expected.gradients), 0);
 }
 
+// An MTP module trained, its rows beside the policy's, and drafting behind a pass.
+TEST(SimulatedDevice, RunsAnMtpModuleToTheCpusBits) {
+  const auto results = [](CausalLm& model) {
+    const Microbatch batch = Packed(
+        {RandomTokens(kVocabulary, 9, 1), RandomTokens(kVocabulary, 1, 2), RandomTokens(kVocabulary, 4, 3)});
+    const OnBackend gradients(model.backend(), std::vector<float>(model.weights().GradientFloats()));
+    model.weights().BindGradients(gradients.data());
+    TrainPass pass(&model.stack(), TrainPass::Keep::kInputs);
+    std::vector<float> all(14), dlogprobs(14, 0.25f);
+    pass.Logprobs(batch, 0.7f, all.data());
+    MtpRows& mtp = *pass.mtp_rows();
+    all.insert(all.end(), mtp.logprobs.begin(), mtp.logprobs.end());
+    for (size_t i = 0; i < mtp.dlogprobs.size(); ++i)
+      mtp.dlogprobs[i] = 0.3f - 0.1f * static_cast<float>(i % 4);
+    pass.Backward(dlogprobs.data());
+    const std::vector<float> gradient = gradients.host();
+    all.insert(all.end(), gradient.begin(), gradient.end());
+
+    const KvCache cache(model.config(), 2, model.backend());
+    const std::vector<int32_t> tokens = RandomTokens(kVocabulary, 66, 4), pages = {1, 0};
+    DecodePass& decode = model.decode_pass();
+    decode.Forward({tokens, {{66, 0, pages}}}, cache, {65}, /*drafts=*/true);
+    const Matrix logits =
+        decode.ForwardMtp({{tokens.begin() + 1, tokens.end()}, {{65, 0, pages}}}, cache, {3, 64});
+    all.resize(all.size() + 2 * kVocabulary);
+    model.backend().CopyToHost(logits, all.data() + all.size() - 2 * kVocabulary);
+    return all;
+  };
+  PolicyOn cpu("cpu", {OddMtp()}), device("sim", {OddMtp()});
+  EXPECT_EQ(Unequal(results(device.model), results(cpu.model)), 0);
+}
+
 TEST_P(OnSimulatedDevice, SamplesTheCpusTokens) {
   const int64_t rows = 9;
   std::vector<float> logits(rows * kVocabulary);

@@ -148,11 +148,11 @@ TEST(Drafts, OfAnMtpModuleSamplesAreThoseWithoutDraftsBitForBit) {
       const Outcomes expected = Sampled(plain, Requests(prompts, 2), options);
       EngineCounts counts;
       for (const EngineOptions& with :
-           {EngineOptions{.max_batch = 1, .draft_tokens = 1, .mtp = true},
+           {EngineOptions{.max_batch = 1, .draft_tokens = 1, .mtp = true, .paced = false},
             {.max_batch = 2, .prefill_tokens = 7, .draft_tokens = 3, .mtp = true},
-            {.max_batch = 5, .draft_tokens = 64, .mtp = true},
-            {.max_batch = 9, .draft_tokens = 8, .mtp = true, .cache_bytes = 4 * page},
-            {.max_batch = 3, .draft_tokens = 8, .mtp = true, .cache_bytes = 5 * page}}) {
+            {.max_batch = 5, .draft_tokens = 64, .mtp = true, .paced = false},
+            {.max_batch = 9, .draft_tokens = 8, .mtp = true, .paced = false, .cache_bytes = 4 * page},
+            {.max_batch = 3, .draft_tokens = 8, .mtp = true, .paced = false, .cache_bytes = 5 * page}}) {
         Engine engine(with.max_batch > 2 ? &policy.model : &other.model, with);
         EXPECT_EQ(Sampled(engine, Requests(prompts, 2), options, &counts), expected);
         EXPECT_LE(counts.accepted_tokens, counts.drafted_tokens);
@@ -193,11 +193,72 @@ TEST(Drafts, OfAnMtpModuleReadNoKeyThatNobodyWrote) {
   for (size_t p = 1; p < prompts.size(); ++p)
     std::copy_n(prompts[0].tokens.begin(), 64, prompts[p].tokens.begin());
   SamplingOptions options = Options(1, 1);
-  Engine engine(&model, {.max_batch = 2, .draft_tokens = 1, .mtp = true}), plain(&model, {.max_batch = 2});
+  Engine plain(&model, {.max_batch = 2});
+  Engine engine(&model, {.max_batch = 2, .draft_tokens = 1, .mtp = true, .paced = false});
+  // Beside so many sequences the module is left out until few are left.
+  Engine wide(&model, {.max_batch = 12, .draft_tokens = 1, .mtp = true, .paced = false});
   for (const int64_t tokens : {1, 2, 40}) {
     options.max_new_tokens = tokens;
-    EXPECT_EQ(Sampled(engine, Requests(prompts, 2), options), Sampled(plain, Requests(prompts, 2), options));
+    const Outcomes expected = Sampled(plain, Requests(prompts, 2), options);
+    EXPECT_EQ(Sampled(engine, Requests(prompts, 2), options), expected);
+    EngineCounts counts;
+    EXPECT_EQ(Sampled(wide, Requests(prompts, 2), options, &counts), expected);
+    EXPECT_EQ(counts.drafted_tokens > 0, tokens == 40);
   }
+}
+
+// Rows of the module that wait, and are computed together, as where steps were made without it.
+TEST(Drafts, OfAnMtpModuleThatRunsLaterHaveTheSameLogits) {
+  Policy policy(OddMtp());
+  DecodePass& pass = policy.model.decode_pass();
+  const std::vector<int32_t> tokens = RandomTokens(711, 70, 1), pages = {1, 0};
+  const int64_t rows = 69, vocabulary = 711;
+  const auto logits = [&](const std::vector<int64_t>& pieces) {
+    const KvCache cache(policy.model.config(), 2, *policy.backend);
+    pass.Forward({.tokens = tokens, .sequences = {{70, 0, pages}}}, cache, {}, /*drafts=*/true);
+    std::vector<float> all;
+    int64_t at = 0;
+    for (const int64_t piece : pieces) {
+      TokenBatch batch{.sequences = {{piece, at, pages}}};
+      std::vector<int32_t> last;
+      for (int64_t i = 0; i < piece; ++i) {
+        batch.tokens.push_back(tokens[++at]);
+        last.push_back(static_cast<int32_t>(i));
+      }
+      const Matrix got = pass.ForwardMtp(batch, cache, last);
+      all.insert(all.end(), got.f32(), got.f32() + piece * vocabulary);
+    }
+    return all;
+  };
+  const std::vector<float> together = logits({rows});
+  EXPECT_EQ(together.size(), rows * vocabulary);
+  EXPECT_EQ(logits(std::vector<int64_t>(rows, 1)), together);
+  EXPECT_EQ(logits({60, 7, 2}), together);
+}
+
+// Steps of so many sequences, which take so many seconds with drafts and without, for a token and a half with
+// them: how many of the last `of` had drafts.
+int64_t Drafted(DraftPace& pace, int64_t sequences, double with, double without, int64_t of) {
+  int64_t drafted = 0;
+  for (int64_t i = 0; i < of; ++i) {
+    const bool drafts = pace.Drafts(sequences);
+    drafted += drafts ? 1 : 0;
+    const double held_up = i % 5 == 1 ? 100 : 1;  // now and then, as on a busy machine
+    pace.Took(
+        {sequences, drafts, held_up * (drafts ? with : without), drafts ? 3 * sequences : 2 * sequences});
+  }
+  return drafted;
+}
+
+TEST(DraftPace, TakesTheWayThatIsFasterATokenAndTriesTheOtherNowAndThen) {
+  DraftPace pace;
+  EXPECT_EQ(Drafted(pace, 1, 1.4, 1, 9), 9) << "a first try";
+  EXPECT_EQ(Drafted(pace, 1, 1.4, 1, 9), 0);
+  EXPECT_GT(Drafted(pace, 1, 1.4, 1, 4000), 3900);
+  EXPECT_LT(Drafted(pace, 1, 1.6, 1, 4000), 2500) << "it is slower now";
+  EXPECT_LT(Drafted(pace, 1, 1.6, 1, 4000), 100);
+  EXPECT_GT(Drafted(pace, 4, 1.4, 1, 4000), 3800) << "of other numbers of sequences it knows nothing yet";
+  EXPECT_FALSE(pace.Drafts(DraftPace::kMostSequences + 1));
 }
 
 TEST(Drafts, TextThatRepeatsItselfTakesFewPasses) {
@@ -306,8 +367,10 @@ TEST(Drafts, ASampleThatEndedAmongThemGoesOn) {
   for (int64_t pages : {100, 6}) {
     EXPECT_EQ(sampled({.max_batch = 4, .draft_tokens = 8, .cache_bytes = pages * page}, &counts), expected);
     EXPECT_GT(counts.accepted_tokens, 0);
-    EXPECT_EQ(sampled({.max_batch = 4, .draft_tokens = 8, .mtp = true, .cache_bytes = pages * page}, &counts),
-              expected);
+    EXPECT_EQ(
+        sampled({.max_batch = 4, .draft_tokens = 8, .mtp = true, .paced = false, .cache_bytes = pages * page},
+                &counts),
+        expected);
     EXPECT_GT(counts.drafted_tokens, 0);
   }
 }

@@ -25,5 +25,21 @@ TEST(SimulatedDevice, SamplesTheCpusTokensAndLogprobsWithRecordedStepsAndWithout
   }
 }
 
+TEST(SimulatedDevice, SamplesTheCpusTokensWithDraftsOfAnMtpModule) {
+  const std::vector<Prompt> prompts = Prompts({9});
+  const SamplingOptions options = Options(0, 6);
+  Policy cpu(OddMtp());
+  Engine plain(&cpu.model, {.max_batch = 2});
+  const Outcomes expected = Sampled(plain, Requests(prompts, 2), options);
+  ThreadPool pool(1);
+  const std::unique_ptr<kernels::Backend> device =
+      kernels::sim::MakeBackend(&pool, {.stream = {.watched = false, .host_memory = false}});
+  CausalLm model(Parsed(OddMtp()), RandomParameters(Parsed(OddMtp())), device.get());
+  Engine engine(&model, {.max_batch = 2, .draft_tokens = 1, .mtp = true, .paced = false});
+  EngineCounts counts;
+  EXPECT_EQ(Sampled(engine, Requests(prompts, 2), options, &counts), expected);
+  EXPECT_GT(counts.drafted_tokens, 0);
+}
+
 }  // namespace
 }  // namespace temper
