@@ -310,15 +310,9 @@ bool Writes(const MeshPlace& place, const LayoutEntry& entry) {
 }
 
 absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
-  const bool trains_mtp = c.mtp == MtpUse::kTrained;
-  if ((c.has_mtp() && sizes.pp > 1) || (trains_mtp && (sizes.cp > 1 || sizes.sequence_parallel))) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "mesh.",
-        sizes.pp > 1   ? "pp"
-        : sizes.cp > 1 ? "cp"
-                       : "sequence_parallel",
-        " cuts no policy whose MTP module ", trains_mtp ? "is trained (mtp_weight)" : "drafts (drafts: mtp)",
-        ": leave one of them out"));
+  if (c.mtp == MtpUse::kTrained && sizes.cp > 1) {
+    return absl::InvalidArgumentError(
+        "mesh.cp cuts no policy whose MTP module is trained (mtp_weight): leave one of them out");
   }
   const auto divides = [](int64_t size, std::initializer_list<int64_t> of) {
     return std::all_of(of.begin(), of.end(), [size](int64_t n) { return n % size == 0; });

@@ -13,6 +13,9 @@ namespace {
 // Of a microbatch's logits. The head's product costs a thirtieth of an update where the vocabulary is small.
 constexpr int64_t kKeptLogitBytes = int64_t{64} << 20;
 
+// Of the embedding's rows and their gradients, between the ends of a pipeline.
+constexpr int kEmbeddedTag = 12, kEmbeddedGradientTag = 13;
+
 int64_t Blocks(int64_t positions) {
   return (positions + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
 }
@@ -105,6 +108,7 @@ Matrix TrainPass::Forward() {
     weights.Acquire(weights.embedding_unit(), stack_.UnitOf(chunk_.begin));
     stack_.vocabulary().Embed(c, shared_ ? tokens_ : batch_->tokens, x);
     weights.Release();
+    if (feeds_mtp()) stack_.SendRows(x, stack_.pipeline().size() - 1, kEmbeddedTag);
   }
   const Workspace::Mark layer = scratch_.Here();
   for (size_t i = 0; i < blocks; ++i) {
@@ -147,7 +151,7 @@ void TrainPass::Logprobs(float temperature, float* logprobs, double* entropies) 
   temperature_ = temperature;
   rstd_ = space_.Floats(output_.rows);
   if (runs_mtp_) {
-    TEMPER_CHECK(!shared_ && !c.shares_rows && entropies == nullptr);
+    TEMPER_CHECK(!shared_ && entropies == nullptr);
     pairs_ = space_.NewRows(output_.rows, 2 * output_.cols);
     hidden_ = pairs_.Columns(0, output_.cols);
   } else {
@@ -195,7 +199,7 @@ void TrainPass::StartBackward(const float* dlogprobs) {
   }
   const float* const of_head = shared_ || runs_mtp_ ? values_.data() : dlogprobs;
   stack_.vocabulary().LogprobsBackward(c, HeadRows(), {HeadTargets(), temperature_, &sums_, logits_}, of_head,
-                                       kernels::F32(drows.f32(), HeadRows().rows, dy.cols));
+                                       drows);
   weights.Release();
   weights.ReleaseGradients();
   if (runs_mtp_) BackwardMtp(drows.Columns(dy.cols, dy.cols), dx);
@@ -250,7 +254,7 @@ Matrix TrainPass::Backward(bool weights_later) {
     }
     scratch_.Release(mark);
   }
-  if (runs_mtp_) AddMtpEmbedded(dy);
+  if (trains_mtp_ && chunk_.embeds) AddMtpEmbedded(dy);
   if (chunk_.embeds) {
     weights.AcquireGradients(weights.embedding_unit());
     stack_.vocabulary().EmbedBackward(In(&scratch_), shared_ ? tokens_ : batch_->tokens, dy);
@@ -274,12 +278,22 @@ void TrainPass::PlaceMtpRows() {
   }
 }
 
+void TrainPass::TakeMtpEmbedded() {
+  embedded_ = inputs_.front();
+  if (chunk_.embeds) return;
+  embedded_ = space_.NewRows(output_.rows, output_.cols);
+  stack_.ReceiveRows(embedded_, 0, kEmbeddedTag);
+}
+
 // The embedding of a row's next token is what the first layer reads in the next row. The last row of a
 // sequence has no target two tokens on, and nobody reads it.
 Mtp::Inputs TrainPass::MtpInputs() {
-  const Matrix embedded = scratch_.NewRows(hidden_.rows, hidden_.cols);
-  stack_.backend().GatherRows({inputs_.front(), next_row_.data(), embedded});
-  return {embedded, hidden_};
+  const Context c = In(&scratch_);
+  const auto rows = static_cast<int64_t>(next_row_.size());
+  const Matrix next = scratch_.NewRows(hidden_.rows, hidden_.cols);
+  const Matrix all = AllRows(c, embedded_, rows);
+  stack_.backend().GatherRows({all, next_row_.data() + OwnShare(c, rows).begin, next});
+  return {next, hidden_};
 }
 
 void TrainPass::ForwardMtp() {
@@ -287,6 +301,7 @@ void TrainPass::ForwardMtp() {
   Weights& weights = stack_.weights();
   weights.Acquire(weights.mtp_unit(), weights.head_unit());
   mtp_kept_ = {.keeps_attention = Keeps(0), .keeps_mlp = Keeps(1)};
+  TakeMtpEmbedded();
   stack_.mtp()->Forward(In(&space_), In(&scratch_), View(), MtpInputs(),
                         pairs_.Columns(hidden_.cols, hidden_.cols), &mtp_kept_);
   weights.Release();
@@ -314,16 +329,29 @@ void TrainPass::BackwardMtp(Matrix dy, Matrix dhidden) {
   const Matrix more = scratch_.NewRows(hidden_.rows, hidden_.cols);
   stack_.mtp()->Backward(c, View(), MtpInputs(), &mtp_kept_, {dy, {dembedded_, more}});
   stack_.backend().Add(more, dhidden);
+  if (!chunk_.embeds) stack_.SendRows(dembedded_, 0, kEmbeddedGradientTag);
   weights.Release();
   weights.ReleaseGradients();
 }
 
 void TrainPass::AddMtpEmbedded(Matrix dx) {
+  const Context c = In(&scratch_);
+  const Workspace::Mark mark = scratch_.Here();
+  if (feeds_mtp()) {
+    dembedded_ = scratch_.NewRows(dx.rows, dx.cols);
+    stack_.ReceiveRows(dembedded_, stack_.pipeline().size() - 1, kEmbeddedGradientTag);
+  }
+  const auto rows = static_cast<int64_t>(batch_->tokens.size());
+  const Matrix all = AllRows(c, dembedded_, rows);
+  const Share own = OwnShare(c, rows);
   int64_t row = 0;
   for (const int64_t length : batch_->lengths) {
-    if (length > 1) stack_.backend().Add(dembedded_.Rows(row, length - 1), dx.Rows(row + 1, length - 1));
+    const int64_t begin = std::max(row + 1, own.begin), end = std::min(row + length, own.end);
+    if (begin < end)
+      stack_.backend().Add(all.Rows(begin - 1, end - begin), dx.Rows(begin - own.begin, end - begin));
     row += length;
   }
+  scratch_.Release(mark);
 }
 
 void TrainPass::BackwardWeights() {

@@ -49,7 +49,8 @@ class TrainPass {
       : stack_(*stack),
         chunk_(stack->chunks().at(chunk)),
         keep_(keep),
-        runs_mtp_(keep != Keep::kNothing && stack->config().mtp == MtpUse::kTrained),
+        trains_mtp_(keep != Keep::kNothing && stack->config().mtp == MtpUse::kTrained),
+        runs_mtp_(trains_mtp_ && chunk_.predicts),
         space_(&stack->backend()),
         own_scratch_(&stack->backend()),
         scratch_(scratch == nullptr ? own_scratch_ : *scratch) {}
@@ -108,25 +109,27 @@ class TrainPass {
   void TakeShare(const Microbatch& batch);
   // The head reads, and gives targets to, each row of hidden_, then the same row of the MTP module: rows of
   // one order, so that the head's gradient is one chain whatever the packing.
-  Matrix HeadRows() const {
-    return runs_mtp_ ? kernels::F32(pairs_.f32(), 2 * pairs_.rows, hidden_.cols) : hidden_;
-  }
+  Matrix HeadRows() const { return runs_mtp_ ? pairs_ : hidden_; }
   absl::Span<const int32_t> HeadTargets() const {
     return shared_ || runs_mtp_ ? targets_ : absl::Span<const int32_t>(batch_->targets);
   }
+  // Whether the module's chunk is another one than the embedding's, and this is that.
+  bool feeds_mtp() const { return trains_mtp_ && chunk_.embeds && !chunk_.predicts; }
   void PlaceMtpRows();
   Mtp::Inputs MtpInputs();
   void ForwardMtp();
   // Adds to the gradient of hidden_.
   void BackwardMtp(Matrix dy, Matrix dhidden);
   void TakeMtpLogprobs(float* logprobs);
+  // Of all of the embedding's rows, which the first rank of a pipeline sends.
+  void TakeMtpEmbedded();
   // The gradients of embeddings that it read go to the rows that they stood in.
   void AddMtpEmbedded(Matrix dx);
 
   Stack& stack_;
   const Stack::Chunk& chunk_;
   const Keep keep_;
-  const bool runs_mtp_;
+  const bool trains_mtp_, runs_mtp_;
   Workspace space_, own_scratch_;
   Workspace& scratch_;
   const Microbatch* batch_ = nullptr;
@@ -151,7 +154,7 @@ class TrainPass {
   // Where the MTP module runs:
   std::vector<int32_t> next_row_;  // of each row, in its sequence; of a last one itself
   Matrix pairs_;                   // of each row what the head reads: hidden_, then the module's
-  Matrix dembedded_;
+  Matrix embedded_, dembedded_;    // what the first layer reads; of each row the gradient of the next token's
   Mtp::Kept mtp_kept_;
   MtpRows mtp_rows_;
 };

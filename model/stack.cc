@@ -49,7 +49,7 @@ Stack::Stack(const ModelConfig& config, Weights* weights, const Mesh& mesh)
     chunk.predicts = c == chunks - 1 && pipeline().rank() == pipeline().size() - 1;
   }
   TEMPER_CHECK(chunks_.back().predicts == static_cast<bool>(final_norm_));
-  if (config.has_mtp())
+  if (config.has_mtp() && chunks_.back().predicts)
     mtp_ = std::make_unique<Mtp>(config, LayerWeights(*weights, config.num_layers), mesh.place());
 }
 

@@ -53,7 +53,7 @@ class Stack {
   void ReceiveRows(Matrix rows, int from, int tag) const;
   // Of the last chunk's rank.
   const Norm& final_norm() const { return final_norm_; }
-  // Null where the policy has none (ModelConfig::mtp).
+  // Likewise; null where the policy has none (ModelConfig::mtp).
   const Mtp* mtp() const { return mtp_.get(); }
 
   // The rotation's tables reach beyond every position; those of an older view die if they grow.

@@ -158,13 +158,20 @@ Matrix Vocabulary::Logits(const Context& c, Matrix hidden) const {
   return GatherColumns(c, logits, config_.vocab_size);
 }
 
+Matrix Vocabulary::ByTarget(Matrix hidden) const {
+  const int64_t width = config_.hidden_size;
+  if (hidden.cols == width) return hidden;
+  TEMPER_CHECK(hidden.stride == hidden.cols && hidden.cols % width == 0);
+  return kernels::F32(hidden.f32(), hidden.rows * (hidden.cols / width), width);
+}
+
 void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& targets, float* logprobs,
                           double* entropies) const {
   const Weight& head = weights_.head();
   Communicator& ranks = TensorRanks(c);
   const size_t rows = targets.ids.size();
   targets.sums->resize(rows);
-  kernels::TokenLogprobsTask task{.hidden = hidden,
+  kernels::TokenLogprobsTask task{.hidden = ByTarget(hidden),
                                   .head = head.value,
                                   .packed = head.packed,
                                   .targets = targets.ids.data(),
@@ -177,7 +184,7 @@ void Vocabulary::Logprobs(const Context& c, Matrix hidden, const Targets& target
   TEMPER_CHECK(entropies == nullptr, "entropies of a part of the vocabulary");
   if (rows == 0) return;
   const Workspace::Mark mark = c.workspace->Here();
-  task.hidden = AllRows(c, hidden, static_cast<int64_t>(rows));
+  task.hidden = ByTarget(AllRows(c, hidden, static_cast<int64_t>(rows) * config_.hidden_size / hidden.cols));
   std::vector<kernels::LogitPart> parts(rows * ranks.size());
   task.part = head.part;
   task.parts = parts.data() + rows * ranks.rank();
@@ -193,8 +200,9 @@ void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets
   const Weight& head = weights_.head();
   const auto rows = static_cast<int64_t>(targets.ids.size());
   const Workspace::Mark before = c.workspace->Here();
-  const Matrix all = AllRows(c, hidden, rows);
-  const Matrix dall = c.shares_rows ? c.workspace->NewRows(rows, hidden.cols) : dhidden;
+  const Matrix whole = AllRows(c, hidden, rows * config_.hidden_size / hidden.cols);
+  const Matrix dwhole = c.shares_rows ? c.workspace->NewRows(whole.rows, whole.cols) : dhidden;
+  const Matrix all = ByTarget(whole), dall = ByTarget(dwhole);
   const auto back = [&](int64_t first, int64_t count, Matrix dhead) {
     TEMPER_CHECK(dhead, "no gradient buffer is bound");
     c.backend->TokenLogprobsBackward({.hidden = all.Rows(first, count),
@@ -225,7 +233,7 @@ void Vocabulary::LogprobsBackward(const Context& c, Matrix hidden, const Targets
       c.workspace->Release(mark);
     });
   }
-  const Matrix sum = SumOwnRows(c, dall);
+  const Matrix sum = SumOwnRows(c, dwhole);
   if (c.shares_rows) c.backend->Copy(sum, dhidden);
   c.workspace->Release(before);
 }

@@ -11,7 +11,8 @@ namespace temper {
 
 // The two ends of the policy, whose rows are the vocabulary: the embedding and the head. Ranks of mesh.tp
 // share the rows; each looks up, and predicts, its own. Where they share the tokens too, x and hidden, and
-// their gradients, have a rank's own (model/across.h); tokens and targets are all ranks'.
+// their gradients, have a rank's own (model/across.h); tokens and targets are all ranks'. A row of hidden may
+// be several rows one behind the other, each with a target, where each token has so many.
 class Vocabulary {
  public:
   // Both outlive it.
@@ -58,6 +59,9 @@ class Vocabulary {
   // Of the embedding's rows those that each rank needs go there, and their gradients back.
   void EmbedOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix x) const;
   void SendOwn(const Context& c, absl::Span<const int32_t> tokens, Matrix dx, const OwnedRows& owned) const;
+
+  // The same numbers, a row for each target.
+  Matrix ByTarget(Matrix hidden) const;
 
   const ModelConfig& config_;
   const Weights& weights_;

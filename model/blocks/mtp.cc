@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/blocks/mtp.h"
 
+#include "model/across.h"
+
 namespace temper {
 
 Mtp::Mtp(const ModelConfig& config, const WeightSource& weights, const MeshPlace& rank)
@@ -45,7 +47,7 @@ void Mtp::Backward(const Context& c, const BatchView& view, const Inputs& in, Ke
   const Workspace::Mark begin = space.Here();
   const Matrix a = space.NewRows(rows, width), b = space.NewRows(rows, width);
   const Workspace::Mark mark = space.Here();
-  norm_.Backward(c, {gradients.dy, kept->out, kept->rstd, a});
+  norm_.Backward(c, {gradients.dy, kept->out, kept->rstd, a, /*add=*/{}, /*own=*/true});
   if (kept->mlp == nullptr) mlp_->Forward(c, view, kept->middle, {}, &kept->mlp);
   mlp_->Backward(c, view, *kept->mlp, a, b);
   kept->mlp.reset();
@@ -55,15 +57,17 @@ void Mtp::Backward(const Context& c, const BatchView& view, const Inputs& in, Ke
   kept->attention.reset();
   space.Release(mark);
 
-  const Matrix joined = space.NewRows(rows, 2 * width), djoined = space.NewRows(rows, 2 * width);
-  Join(c, in, joined, kept);  // the same again
+  const Matrix joined = space.NewRows(view.rows(), 2 * width), djoined = space.NewRows(rows, 2 * width);
+  Join(c, in, OwnRows(c, joined), kept);  // the same again
+  GatherRows(c, joined);
   Backprop back(c);
-  back.Through({{project_, a}}, joined, djoined);
+  back.ThroughOwn({{project_, AllRows(c, a, view.rows())}}, joined, djoined);
   back.Inputs();
   back.Weights();
+  const Matrix dembedded = djoined.Columns(0, width), dhidden = djoined.Columns(width, width);
   const Inputs& to = gradients.of_inputs;
-  embedded_norm_.Backward(c, {djoined.Columns(0, width), in.embedded, kept->embedded_rstd, to.embedded});
-  hidden_norm_.Backward(c, {djoined.Columns(width, width), in.hidden, kept->hidden_rstd, to.hidden});
+  embedded_norm_.Backward(c, {dembedded, in.embedded, kept->embedded_rstd, to.embedded, {}, /*own=*/true});
+  hidden_norm_.Backward(c, {dhidden, in.hidden, kept->hidden_rstd, to.hidden, {}, /*own=*/true});
   space.Release(begin);
 }
 

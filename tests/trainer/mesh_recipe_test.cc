@@ -64,16 +64,24 @@ class MeshRecipe : public testing::Test {
     return Digest(run);
   }
 
+  static double SumOf(const std::string& figure, const std::string& run) {
+    const auto lines = ReadMetrics(MetricsPath(run));
+    EXPECT_TRUE(lines.ok()) << lines.status();
+    double sum = 0;
+    for (const MetricsLine& line : *lines) {
+      const double* const value = line.Find(figure);
+      sum += value == nullptr ? 0 : *value;
+    }
+    return sum;
+  }
+  // Of the last run.
+  double SumOf(const std::string& figure) const {
+    return SumOf(figure, folder_ / absl::StrCat("run-", runs_ - 1));
+  }
+
   // Whether what samples was a policy of its own, to which the first rank sent weights.
   static void ExpectPublished(bool apart, const std::string& run) {
-    const auto lines = ReadMetrics(MetricsPath(run));
-    ASSERT_TRUE(lines.ok()) << lines.status();
-    double bytes = 0;
-    for (const MetricsLine& line : *lines) {
-      const double* const sent = line.Find("system/published_bytes");
-      bytes += sent == nullptr ? 0 : *sent;
-    }
-    EXPECT_EQ(bytes > 0, apart) << run;
+    EXPECT_EQ(SumOf("system/published_bytes", run) > 0, apart) << run;
   }
 
   const TestFolder folder_;
@@ -94,7 +102,19 @@ TEST_F(MeshRecipe, HasTheDigestOfOneRank) {
   for (StageConfig& stage : recipe_.stages) stage.pretrain.mtp_weight = stage.sft.mtp_weight = 0.3;
   const std::string with_mtp = DigestOn({{.dp_replicate = 1}});
   EXPECT_NE(with_mtp, expected);
-  EXPECT_EQ(DigestOn({{.dp_replicate = 1, .dp_shard = 2}, MeshSizes{.tp = 2}}), with_mtp);
+  for (StageConfig& stage : recipe_.stages)
+    for (SamplingConfig* const sampling :
+         {&stage.rl.sampling, &stage.collect.sampling, &stage.evaluation.sampling}) {
+      sampling->drafts = Drafts::kMtp;
+      sampling->max_batch = 3;
+    }
+  for (const Meshes& meshes :
+       std::vector<Meshes>{{{.dp_replicate = 1, .dp_shard = 2}, MeshSizes{.tp = 2}},
+                           {{.dp_replicate = 1, .pp = 2}},
+                           {{.dp_replicate = 2, .tp = 2}, MeshSizes{.dp_shard = 2, .ep = 2}}}) {
+    EXPECT_EQ(DigestOn(meshes), with_mtp) << TextOf(meshes);
+    EXPECT_GT(SumOf("system/accepted_tokens"), 0) << TextOf(meshes);
+  }
 }
 
 // What samples when its training is over takes no memory before that.

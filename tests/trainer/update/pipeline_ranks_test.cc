@@ -31,6 +31,18 @@ TEST(UpdateOnPipelineRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
                                  {.dp_replicate = 1, .pp = 2, .tp = 2}});
 }
 
+// The module is behind the last layer, and what it reads of the embedding comes from the first rank; a tied
+// head is on both.
+TEST(UpdateOnPipelineRanks, OfAnMtpModuleHasTheBitsOfOne) {
+  ExpectLayoutsHaveTheBitsOfOne(OddMtp(), {{.dp_replicate = 1, .pp = 2, .pp_schedule = kLate}});
+  Json json = Deep(OddMtp());
+  json.update(Json::parse(R"({"num_attention_heads": 4, "num_key_value_heads": 4, "intermediate_size": 92,
+                              "moe_intermediate_size": 28, "tie_word_embeddings": true})"));
+  ExpectLayoutsHaveTheBitsOfOne(
+      json, {{.dp_replicate = 1, .dp_shard = 2, .pp = 2, .pp_chunks = 2},
+             {.dp_replicate = 1, .pp = 2, .tp = 2, .pp_schedule = kLate, .sequence_parallel = true}});
+}
+
 // A value that is not finite on one rank alone makes no rank take the step.
 TEST(UpdateOnPipelineRanks, ThatIsOutOfRangeOnOneLeavesTheWeightsOfAll) {
   const Json json = Deep(OddQwen3());

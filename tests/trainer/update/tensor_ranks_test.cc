@@ -16,7 +16,9 @@ TEST(UpdateOnTensorRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
 }
 
 TEST(UpdateOnTensorRanks, OfAnMtpModuleHasTheBitsOfOne) {
-  ExpectLayoutsHaveTheBitsOfOne(SharedByFour(OddMtp(), 8), {{.dp_replicate = 2, .tp = 2}});
+  ExpectLayoutsHaveTheBitsOfOne(
+      SharedByFour(OddMtp(), 8),
+      {{.dp_replicate = 2, .tp = 2}, {.dp_replicate = 1, .tp = 4, .sequence_parallel = true}});
 }
 
 TEST(UpdateOnTensorRanks, OfGroupedAttentionAndATiedHeadHasTheBitsOfOne) {
