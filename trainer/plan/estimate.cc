@@ -11,9 +11,11 @@
 namespace temper {
 namespace {
 
-// Multiplications of a token, twice.
-double FlopsPerToken(const ModelConfig& config, double context) {
-  double weights = 0;
+// Multiplications of a token, twice. An MTP module has its part in updates that train it, whose head takes
+// two rows a token; what it drafts it drafts beside few sequences.
+double FlopsPerToken(ModelConfig config, double context, bool is_update) {
+  if (!is_update || config.mtp != MtpUse::kTrained) config.mtp = MtpUse::kCarried;
+  double weights = config.has_mtp() ? static_cast<double>(config.vocab_size * config.hidden_size) : 0;
   for (const LayoutEntry& entry : Layout(config).whole()) {
     if (entry.whole.size() != 2 || entry.init == LayoutEntry::Init::kEmbedding) continue;
     const double share = entry.expert < 0 ? 1
@@ -23,8 +25,8 @@ double FlopsPerToken(const ModelConfig& config, double context) {
   }
   if (config.tie_word_embeddings) weights += static_cast<double>(config.vocab_size * config.hidden_size);
   const kernels::AttentionShape shape = AttentionShapeOf(config);
-  const double attention =
-      static_cast<double>(config.num_layers) * shape.q_heads * (shape.qk_dim + shape.v_dim) * context;
+  const double attention = static_cast<double>(config.num_layers + (config.has_mtp() ? 1 : 0)) *
+                           shape.q_heads * (shape.qk_dim + shape.v_dim) * context;
   return 2 * (weights + attention);
 }
 
@@ -72,7 +74,7 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
       static_cast<double>(asked.work.tokens) / static_cast<double>(asked.cluster.ranks());
   const double passes = updates.keep == TrainPass::Keep::kInputs ? 4 : 3;
   const double context = static_cast<double>(std::max(asked.work.longest, int64_t{1})) / 2;
-  estimate->products = passes * FlopsPerToken(asked.model, context) * rank_tokens / asked.flops();
+  estimate->products = passes * FlopsPerToken(asked.model, context, true) * rank_tokens / asked.flops();
   estimate->bubble = Bubble(asked.mesh, size.leaves * size.microbatches);
   estimate->update = estimate->products / (1 - estimate->bubble) + estimate->messages;
 }
@@ -96,7 +98,7 @@ void EstimateRollout(const Asked& asked, const RlConfig& rl, StageEstimate* esti
   const double cache = estimate->together * (length / 2) / kernels::kAttentionBlock *
                        static_cast<double>(KvCache::BytesPerPage(asked.model, first.mesh));
   const double stream = (weights + cache) / (asked.cluster.device.memory_gbytes * 1e9 * kMemoryShare);
-  const double compute = estimate->together * FlopsPerToken(asked.model, length / 2) /
+  const double compute = estimate->together * FlopsPerToken(asked.model, length / 2, false) /
                          static_cast<double>(mesh.tp * mesh.pp) / asked.flops();
   estimate->decode_sent =
       DecodeMessagesOf(asked.model, first, std::max<int64_t>(1, static_cast<int64_t>(estimate->together)));

@@ -161,20 +161,33 @@ struct SamplingFootprint : PolicyFootprint {
 // Has the policy's backend count what a device keeps for the calls by which up to so many sequences decode at
 // their longest: splits of few sequences go to blocks of their own. Steps are recorded for up to the next
 // power of two of splits (model/decode/pass.h).
-void CountDecoding(CausalLm* policy, const MeshPlace& place, int64_t most, int64_t longest) {
+void CountDecoding(CausalLm* policy, const MeshPlace& place, const EngineOptions& options, int64_t longest) {
   int64_t splits = 1;
   while (splits * kernels::kAttentionSplit < longest) splits *= 2;
   const int64_t position = splits * kernels::kAttentionSplit - 1;
   const std::vector<int32_t> pages(position / kernels::kAttentionBlock + 1);
   const KvCache cache(policy->config(), 1, policy->backend(), place);  // nobody looks into it
-  for (int64_t sequences = 1; sequences <= most; sequences *= 2) {
+  for (int64_t sequences = 1; sequences <= options.max_batch; sequences *= 2) {
     TokenBatch batch;
     std::vector<int32_t> logit_rows(sequences);
     std::iota(logit_rows.begin(), logit_rows.end(), 0);
     batch.tokens.resize(sequences);
     batch.sequences.assign(sequences, {.rows = 1, .first_position = position, .pages = pages});
-    policy->Forward(batch, cache, logit_rows);
+    policy->decode_pass().Forward(batch, cache, logit_rows, options.mtp);
+    if (options.mtp && sequences < kRowsWithDrafts)
+      policy->decode_pass().ForwardMtp(batch, cache, logit_rows);
   }
+}
+
+// The largest pass of the MTP module: beside few sequences, each of which has two rows at most, a prompt's.
+void CountMtp(CausalLm* policy, const KvCache& cache, const TokenBatch::Sequence& prompt) {
+  constexpr int64_t kBeside = kRowsWithDrafts - 2;
+  TokenBatch batch{.sequences = {prompt}};
+  batch.sequences.insert(batch.sequences.end(), kBeside, {.rows = 2, .pages = prompt.pages});
+  batch.tokens.resize(prompt.rows + 2 * kBeside);
+  std::vector<int32_t> logit_rows(kBeside + 1);
+  std::iota(logit_rows.begin(), logit_rows.end(), 0);
+  policy->decode_pass().ForwardMtp(batch, cache, logit_rows);
 }
 
 SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPlace& place,
@@ -196,7 +209,8 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
     logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
   }
   const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
-  const auto logits = policy->Forward(batch, cache, logit_rows);
+  if (options.mtp) CountMtp(policy.get(), cache, batch.sequences[0]);
+  const auto logits = policy->decode_pass().Forward(batch, cache, logit_rows, options.mtp);
   footprint.activations = policy->decode_pass().bytes();
   footprint.gathered = policy->weights().gathered_bytes();
   if (!place.on_gpu) return footprint;
@@ -204,8 +218,7 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
   const std::vector<double> uniforms(logits.rows);
   std::vector<kernels::SampledToken> tokens(logits.rows);
   rank.backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
-  CountDecoding(policy.get(), place.mesh, options.max_batch,
-                std::min(longest, prompt + sampling.max_new_tokens));
+  CountDecoding(policy.get(), place.mesh, options, std::min(longest, prompt + sampling.max_new_tokens));
   footprint.scratch = rank.backend().scratch_bytes();
   return footprint;
 }

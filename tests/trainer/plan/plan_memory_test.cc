@@ -20,6 +20,7 @@
 #include "tests/trainer/counted_cpu.h"
 #include "trainer/plan/counted.h"
 #include "trainer/plan/plan.h"
+#include "trainer/rl_metrics.h"
 #include "trainer/run_directory/checkpoint.h"
 #include "trainer/update/step.h"
 
@@ -160,6 +161,40 @@ TEST(PlanMemory, OfACheckpointsCopyIsWhatTheSystemCounts) {
   const auto planned = static_cast<double>(BytesOfCopy(policy.model, 0));
   EXPECT_GT(planned, 250e6);
   EXPECT_NEAR(planned / taken, 1, 0.1) << planned << " planned, " << taken << " taken";
+}
+
+// The module's pass over a prompt takes more than the policy's own.
+TEST(PlanMemory, OfSamplesThatAnMtpModuleDraftsIsWhatTheirPassesTake) {
+  ModelConfig config = Parsed(With(Large(), "num_nextn_predict_layers", 1));
+  config.mtp = MtpUse::kDrafts;
+  StageConfig stage;
+  stage.kind = StageKind::kEval;
+  SamplingConfig& sampling = stage.evaluation.sampling;
+  sampling.drafts = Drafts::kMtp;
+  sampling.max_batch = 2;
+  sampling.cache_mib = 16;
+  const auto planned = [&] {
+    const Pools pools = PoolsOfStage({}, stage, config, 1).value();
+    int64_t bytes = 0;
+    for (const auto& [name, of_pool] : pools) bytes += name == "activations of sampling" ? of_pool : 0;
+    return static_cast<double>(bytes);
+  };
+  ThreadPool pool(1);
+  kernels::CpuBackend backend(&pool);
+  CausalLm policy(config, RandomParameters(config), &backend);
+  Engine engine(&policy, EngineOptionsOf(sampling));
+  Prompt prompt;
+  prompt.tokens = RandomTokens(config.vocab_size, 1024, 1);
+  SamplingOptions options;
+  options.max_new_tokens = 4;
+  const SampleRequest request{.prompt = &prompt, .samples = {0, 1}, .key = 1, .sampling = &options};
+  ASSERT_TRUE(engine.Submit(request).ok());
+  while (!engine.idle()) engine.Step();
+  EXPECT_GT(engine.TakeCounts().drafted_tokens, 0);
+  const auto taken = static_cast<double>(policy.decode_pass().bytes());
+  EXPECT_NEAR(planned() / taken, 1, 0.05) << planned() << ", " << taken;
+  sampling.drafts = Drafts::kRepeats;
+  EXPECT_LT(planned() / taken, 0.9);
 }
 
 TEST(PlanMemory, OfAnUpdateIsWhatTheSystemCounts) { ExpectThePlan(TrainPass::Keep::kAll); }
