@@ -25,7 +25,7 @@ constexpr char kTinyConfig[] = R"({"model_type": "deepseek_v3", "architectures":
   "n_routed_experts": 8, "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1, "first_k_dense_replace": 1,
   "kv_lora_rank": 64, "q_lora_rank": 96, "qk_rope_head_dim": 16, "v_head_dim": 32, "qk_nope_head_dim": 32,
   "max_position_embeddings": 4096, "routed_scaling_factor": 2.5, "rms_norm_eps": 1e-6, "rope_theta": 10000,
-  "tie_word_embeddings": false, "num_nextn_predict_layers": 0, "bos_token_id": 1, "eos_token_id": 2})";
+  "tie_word_embeddings": false, "num_nextn_predict_layers": 1, "bos_token_id": 1, "eos_token_id": 2})";
 
 }  // namespace
 
@@ -48,6 +48,10 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
   } else {
     TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(directory));
   }
+  if (options.by_mtp() && files.config.mtp_layers != 1)
+    return absl::InvalidArgumentError(absl::StrCat("--drafts mtp: ", directory,
+                                                   " has num_nextn_predict_layers ", files.config.mtp_layers,
+                                                   ": temper has modules of one layer, no other number"));
   files.config.mtp = mtp;
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   TEMPER_RETURN_IF_ERROR(CheckStop());

@@ -110,13 +110,14 @@ absl::Status CheckTiedHead(const StoredWeight& head, const Parameter& embedding)
 // written anew. They differ where a policy was trained without its module, say.
 absl::Status CompareMtpCopies(const ModelConfig& config, const StoredWeights& weights,
                               const Parameters& parameters) {
-  if (config.mtp != MtpUse::kTrained) return absl::OkStatus();  // they go along
+  // Else they go along. One rank tells, of its part.
+  if (config.mtp != MtpUse::kTrained || RankOf(parameters.layout().place()) != 0) return absl::OkStatus();
   for (const auto& [copy, name] : MtpCopies(config)) {
     const auto stored = weights.find(copy);
     const int64_t at = parameters.layout().Find(name);
     if (stored == weights.end() || at < 0) continue;
     TEMPER_ASSIGN_OR_RETURN(const bool is_it, IsCopy(stored->second, parameters.list()[at]));
-    if (is_it || RankOf(parameters.layout().place()) != 0) continue;
+    if (is_it) continue;
     LogInfo(stored->second.stored.file->path(), ": ", copy, " is not ", name,
             ", which the MTP module shares: it is left out");
   }
@@ -307,19 +308,24 @@ std::string GenerationConfigText(const ModelConfig& config) {
   return generation.dump(2) + "\n";
 }
 
+std::map<std::string, size_t> TensorsOf(const ModelConfig& config, const Layout& layout) {
+  std::map<std::string, size_t> tensors;
+  const std::vector<LayoutEntry>& whole = layout.whole();
+  for (size_t i = 0; i < whole.size(); ++i) tensors.emplace_hint(tensors.end(), whole[i].name, i);
+  if (config.mtp == MtpUse::kTrained)
+    for (const auto& [copy, name] : MtpCopies(config)) tensors.emplace(copy, tensors.at(name));
+  return tensors;
+}
+
 absl::Status WritePolicy(const ModelConfig& config, const Parameters& parameters,
                          const std::string& tokenizer_directory, const std::string& directory,
                          const PolicyWriting& how) {
   Communicator& world = how.world == nullptr ? Mesh::Single().world() : *how.world;
   const std::vector<bool> bf16 = AreBf16(parameters, world);
   const std::vector<LayoutEntry>& whole = parameters.layout().whole();
-  std::map<std::string, size_t> names;  // of the tensors, each with the weight that it is
-  for (size_t i = 0; i < whole.size(); ++i) names.emplace_hint(names.end(), whole[i].name, i);
-  if (config.mtp == MtpUse::kTrained)
-    for (const auto& [copy, name] : MtpCopies(config)) names.emplace(copy, names.at(name));
   std::vector<SharedTensor> tensors;
   std::vector<int64_t> bytes;
-  for (const auto& [name, i] : names) {
+  for (const auto& [name, i] : TensorsOf(config, parameters.layout())) {
     const int64_t mine = parameters.layout().Find(whole[i].name);
     SharedPiece piece{.whole = &whole[i]};
     if (mine >= 0) piece.mine_is = parameters.list()[mine];

@@ -62,6 +62,10 @@ struct PolicyWriting {
   StagedFiles* staged = nullptr;                // all files go there; null: they are written
 };
 
+// The names of the tensors that are written, in their order, each with the weight of Layout::whole() that it
+// is: of a policy that trains its MTP module two are there twice.
+std::map<std::string, size_t> TensorsOf(const ModelConfig& config, const Layout& layout);
+
 // Writes config.json, the weights as they are (f32, or matrices of bf16 and vectors of f32; one
 // model.safetensors, or several with their model.safetensors.index.json; with an MTP module its copies of
 // embedding and head, as DeepSeek-V3's files have them) and generation_config.json, and

@@ -331,13 +331,12 @@ int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {
   const Layout& layout = model.parameters().layout();
   const int ranks = static_cast<int>(RanksOf(layout.place().sizes));
   std::vector<int64_t> weights, moments;
-  for (const LayoutEntry& entry : layout.whole()) {
+  for (const auto& [name, i] : TensorsOf(model.config(), layout)) {
+    const LayoutEntry& entry = layout.whole()[i];
     weights.push_back(entry.elements * (rounded && entry.trained && entry.whole.size() == 2 ? 2 : 4));
-    if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
   }
-  const ModelConfig& config = model.config();
-  const int64_t copy = config.vocab_size * config.hidden_size * (rounded ? 2 : 4);
-  if (config.mtp == MtpUse::kTrained) weights.insert(weights.end(), 2, copy);
+  for (const LayoutEntry& entry : layout.whole())
+    if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
   return BytesOfWriter(weights, file_bytes, rank, ranks) + BytesOfWriter(moments, file_bytes, rank, ranks);
 }
 
