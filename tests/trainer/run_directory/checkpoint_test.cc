@@ -392,6 +392,25 @@ TEST(CopiesHaveRoom, WhereThoseOfEachMachineTakeHalfOfWhatIsFreeThere) {
   EXPECT_FALSE(have_on({0, 0, 0, 51}, {"a", "a", "b", "b"}));
 }
 
+TEST(StageSums, NameAFileThatIsNoMoreWhatItWasWhenItWasNoted) {
+  const TestFolder folder;
+  const std::string file = folder / "dataset.jsonl";
+  ASSERT_TRUE(WriteFileAtomic(file, "{}\n").ok());
+  const auto sums = StageSums::Open(folder.path(), {});
+  ASSERT_TRUE(sums.ok()) << sums.status();
+  ASSERT_TRUE((*sums)->Add(file).ok());
+  const Extent noted = (*sums)->extent();
+  EXPECT_TRUE((*sums)->Add(file).ok());
+  EXPECT_EQ((*sums)->extent(), noted);
+  EXPECT_TRUE((*sums)->CheckThere([] {}).ok());
+  ASSERT_TRUE(WriteFileAtomic(file, "[]\n").ok());
+  EXPECT_THAT(std::string((*sums)->Add(file).message()), HasSubstr("dataset.jsonl: is not what was written"));
+  ASSERT_TRUE(WriteFileAtomic(file, "{").ok());
+  EXPECT_THAT(std::string((*sums)->CheckThere([] {}).message()), HasSubstr("is not what was written"));
+  ASSERT_TRUE(RemoveTree(file).ok());
+  EXPECT_THAT(std::string((*sums)->CheckThere([] {}).message()), HasSubstr("is missing"));
+}
+
 TEST(SumsOfFolder, HasWhatWasWrittenWhereAListingDoesNotShowIt) {
   const TestFolder folder;
   ASSERT_TRUE(WriteFileAtomic(folder / "listed", "1").ok());

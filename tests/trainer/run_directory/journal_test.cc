@@ -141,6 +141,25 @@ TEST_F(JournalTest, OfAStartThatFellSilentHasItsLastSignAsItsEnd) {
   EXPECT_NEAR(events[1]["unix_seconds"].get<double>(), began + 7, 1e-3);
 }
 
+TEST_F(JournalTest, OfAStartThatItsRanksFoundLostTellsWhatTheyFound) {
+  ASSERT_TRUE(Journal(run_).Begin({{"start", "s"}}).ok());
+  const std::string found =
+      R"({"start":"s","unix_seconds":9e9,"rank":1,"hosts":["n2"],"text":"rank 1 (n2) has stood still","found_by":0})";
+  ASSERT_TRUE(MakeDirectories(StartsWatchDirectory(run_, "s")).ok());
+  ASSERT_TRUE(WriteFileAtomic(StartsWatchDirectory(run_, "s") + "/found.json", found).ok());
+  ASSERT_TRUE(NoteRestart(run_, {{"code", 75}}).ok());
+  ASSERT_TRUE(Journal(run_, /*new_start=*/false).Begin({{"start", "t"}}).ok());
+  const std::vector<Json> events = Events();
+  ASSERT_EQ(events.size(), 4);  // that it is to be started again is no life of it, and needs no second end
+  EXPECT_EQ(events[1]["event"], "end");
+  EXPECT_EQ(events[1]["how"], "lost");
+  EXPECT_EQ(events[1]["why"], "rank 1 (n2) has stood still");
+  EXPECT_EQ(events[1].value("hosts", Json()), Json({"n2"}));
+  EXPECT_EQ(events[1]["unix_seconds"], 9e9);
+  EXPECT_EQ(events[2]["event"], "restart");
+  EXPECT_EQ(events[3]["start"], "t");
+}
+
 TEST_F(JournalTest, HearsARequestToStopOfThisStartAlone) {
   ASSERT_TRUE(WriteFileAtomic(StopPath(run_), "").ok());
   Journal journal(run_);
