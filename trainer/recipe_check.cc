@@ -321,13 +321,9 @@ class Checker {
 
   absl::Status CheckUpdates(const StageConfig& stage, const std::string& key,
                             const UpdatesConfig& config) const {
-    const int64_t leaves = config.gradient_leaves;
     TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe_.mesh, ranks_));
-    const int64_t sharing = ranks_ / (mesh.tp * mesh.pp);  // those of tp and pp have the same leaves
-    if (leaves >= sharing) return absl::OkStatus();
-    return Error(stage, key + ".gradient_leaves",
-                 absl::StrCat(leaves, " leaves cannot be shared out among ", sharing, " ranks: use at most ",
-                              leaves, " ranks, or more leaves (which makes other bits)"));
+    const absl::Status shared_out = CheckLeaves(config, mesh);
+    return shared_out.ok() ? shared_out : Error(stage, key + ".gradient_leaves", shared_out.message());
   }
 
   absl::Status CheckReward(const StageConfig& stage, const std::string& key,

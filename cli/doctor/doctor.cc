@@ -106,8 +106,8 @@ absl::Status RunDoctor(const CommandLine& line) {
   if (ready.ok() && !options->cluster.empty()) {
     const absl::StatusOr<ClusterConfig> config = ReadCluster(options->cluster, "");
     ready = config.status();
-    if (config.ok()) cluster = ClusterOf(*config);
     if (config.ok()) device = config->device;
+    if (config.ok() && device != "cpu") cluster = ClusterOf(*config);
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(ready, world));
   const std::vector<std::string> hosts = world.AllGather(ThisHost());

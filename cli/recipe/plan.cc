@@ -24,10 +24,10 @@ struct PlanOptions {
 
   template <class V>
   void Fields(V& v) {
-    v.Field("cluster", cluster,
-            "MACHINESxDEVICESxNAME (h800, h100, h200, a100), a rank on each device, or a cluster file or its "
-            "name: "
-            "messages and time too.");
+    v.Field(
+        "cluster", cluster,
+        "MACHINESxDEVICESxNAME (h800, h100, h200, a100; cpu: a core), a rank on each device, or a cluster "
+        "file or its name: messages and time too.");
     v.Field("ranks", ranks, "Without a cluster: ranks on processors.", Between(1, 1'000'000));
     v.Field("search", search,
             "Instead: at most ten layouts of the cluster that fit, the fastest first, whatever mesh the "
@@ -38,6 +38,20 @@ struct PlanOptions {
     v.Field("set", set, "A field of the recipe, over what the file says: mesh.tp=8.", Repeated());
   }
 };
+
+// A start refuses what this refuses, too.
+absl::Status CheckLeavesOf(const RecipeConfig& recipe, int ranks) {
+  TEMPER_ASSIGN_OR_RETURN(const MeshSizes mesh, Resolve(recipe.mesh, ranks));
+  for (const StageConfig& stage : recipe.stages) {
+    const Workload work = WorkloadOf(stage);
+    const absl::Status status = work.updates != nullptr ? CheckLeaves(*work.updates, mesh) : absl::OkStatus();
+    if (!status.ok())
+      return absl::InvalidArgumentError(absl::StrCat("stages.", stage.name, ".",
+                                                     NameIn(kStageKinds, stage.kind),
+                                                     ".gradient_leaves: ", status.message()));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -57,17 +71,20 @@ absl::Status RunPlan(const CommandLine& line) {
   }
   TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipeFields(rest[0], options.set));
   if (recipe.cost_per_gpu_hour == 0) recipe.cost_per_gpu_hour = config.cost_per_gpu_hour;
-  const std::optional<Cluster> cluster = ClusterOf(config);
-  if (cluster) recipe.device = "cuda";
+  std::optional<Cluster> cluster;
+  if (!options.cluster.empty()) cluster = ClusterOf(config);
+  const bool gpus = cluster && cluster->device.gpu();
+  if (gpus) recipe.device = "cuda";
   const int ranks = cluster ? cluster->ranks() : static_cast<int>(options.ranks);
   absl::StatusOr<std::string> text;
   if (options.search && options.exercise) return absl::InvalidArgumentError("--search, --exercise: either");
-  if (options.search && !cluster)
-    return absl::InvalidArgumentError("--search: needs --cluster with devices, which it searches");
+  if (options.search && !gpus)
+    return absl::InvalidArgumentError("--search: needs --cluster with GPUs, whose memory it fills");
+  if (!options.search) TEMPER_RETURN_IF_ERROR(CheckLeavesOf(recipe, ranks));
   if (options.search) {
     text = ClusterSearchText(recipe, *cluster);
   } else if (options.exercise) {
-    text = ExerciseText(recipe, {.ranks = ranks, .cluster = cluster ? &*cluster : nullptr});
+    text = ExerciseText(recipe, {.ranks = ranks, .cluster = gpus ? &*cluster : nullptr});
   } else {
     text = cluster ? ClusterPlanText(recipe, *cluster) : PlanText(recipe, ranks);
   }

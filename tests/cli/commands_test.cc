@@ -118,7 +118,9 @@ TEST(Program, EverySignalThatAsksToStopIsHeard) {
 // What a plan computes takes minutes on hundreds of ranks, and nothing of it is to be saved.
 TEST(Program, APlanEndsAtOnceOnRequest) {
   const Ended ended = Shell(
-      "$TEMPER plan configs/tiny/short.yaml --exercise --ranks 20000 & pid=$!; "
+      "for key in rl stages.base.pretrain stages.cold_start.sft stages.sft.sft; do set -- \"$@\" --set "
+      "$key.gradient_leaves=1024; done; "
+      "$TEMPER plan configs/tiny/short.yaml --exercise --ranks 4096 --set mesh.tp=4 \"$@\" & pid=$!; "
       "for i in $(seq 600); do grep -q '^SigCgt:.*[4-7c-f]...$' /proc/$pid/status && break; sleep 0.1; done; "
       "sleep 1; kill -TERM $pid; "  // which it hears from then on
       "for i in $(seq 100); do kill -0 $pid 2>/dev/null || break; sleep 0.1; done; "

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "core/check.h"
 #include "core/files/file.h"
 #include "core/status.h"
 #include "core/text.h"
@@ -17,13 +18,12 @@ namespace temper {
 namespace fs = std::filesystem;
 
 // H800: an H100 SXM whose NVLink has 400 GB/s in both directions instead of 900. Networks: 400 Gbit/s a
-// device (A100: 200).
+// device (A100: 200). cpu: an AMD EPYC (Zen 4), ranks of one machine by Open MPI's shared memory, 10 Gbit/s.
 const std::vector<DeviceSpec>& DeviceSpecs() {
   static const std::vector<DeviceSpec>* const specs = new std::vector<DeviceSpec>{
-      {"h800", 79.6, 66.9, 3350, 200, 50},
-      {"h100", 79.6, 66.9, 3350, 450, 50},
-      {"h200", 140.4, 66.9, 4800, 450, 50},
-      {"a100", 79.2, 19.5, 2039, 300, 25},
+      {"h800", 79.6, 66.9, 3350, 200, 50},  {"h100", 79.6, 66.9, 3350, 450, 50},
+      {"h200", 140.4, 66.9, 4800, 450, 50}, {"a100", 79.2, 19.5, 2039, 300, 25},
+      {"cpu", 0, 0.118, 25, 5, 1.25},
   };
   return *specs;
 }
@@ -76,9 +76,12 @@ absl::StatusOr<Cluster> ParseCluster(std::string_view text) {
   const std::vector<std::string> parts = absl::StrSplit(std::string(text), 'x');
   const std::string names = DeviceNames();
   Cluster cluster;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &cluster.nodes) ||
-      !absl::SimpleAtoi(parts[1], &cluster.per_node) || cluster.nodes < 1 || cluster.per_node < 1 ||
-      cluster.nodes > 100'000 || cluster.per_node > 64) {
+  const auto is_plain = [](const std::string& digits) {  // no sign, no spaces
+    return std::all_of(digits.begin(), digits.end(), absl::ascii_isdigit);
+  };
+  if (parts.size() != 3 || !is_plain(parts[0]) || !is_plain(parts[1]) ||
+      !absl::SimpleAtoi(parts[0], &cluster.nodes) || !absl::SimpleAtoi(parts[1], &cluster.per_node) ||
+      cluster.nodes < 1 || cluster.per_node < 1 || cluster.nodes > 100'000 || cluster.per_node > 64) {
     return absl::InvalidArgumentError(absl::StrCat("--cluster ", Printable(std::string(text), 60),
                                                    ": is no MACHINESxDEVICESxNAME, as 64x8xh800; names are ",
                                                    names));
@@ -103,9 +106,9 @@ absl::StatusOr<ClusterConfig> ReadCluster(const std::string& name, const std::st
   TEMPER_ASSIGN_OR_RETURN(const std::string path, FindClusterFile(name, recipe));
   ConfigPlaces places;
   TEMPER_RETURN_IF_ERROR(ReadConfigFile(path, {}, config, &places));
-  if (config.device != "cpu" && FindDevice(config.device) == nullptr)
-    return absl::InvalidArgumentError(absl::StrCat(places.Of("device"), ": ", Printable(config.device, 40),
-                                                   " is none of cpu, ", DeviceNames()));
+  if (FindDevice(config.device) == nullptr)
+    return absl::InvalidArgumentError(
+        absl::StrCat(places.Of("device"), ": ", Printable(config.device, 40), " is none of ", DeviceNames()));
   for (size_t i = 0; i < config.environment.size(); ++i) {
     const std::string& one = config.environment[i];
     const size_t sign = one.find('=');
@@ -119,11 +122,17 @@ absl::StatusOr<ClusterConfig> ReadCluster(const std::string& name, const std::st
   return config;
 }
 
-std::optional<Cluster> ClusterOf(const ClusterConfig& config) {
+Cluster ClusterOf(const ClusterConfig& config) {
   const DeviceSpec* const spec = FindDevice(config.device);
-  if (spec == nullptr) return std::nullopt;
-  return Cluster{static_cast<int>(config.nodes), static_cast<int>(config.ranks_per_node), *spec,
-                 static_cast<int>(config.spare_nodes)};
+  TEMPER_CHECK(spec != nullptr);
+  Cluster cluster{static_cast<int>(config.nodes), static_cast<int>(config.ranks_per_node), *spec,
+                  static_cast<int>(config.spare_nodes)};
+  if (!spec->gpu()) {
+    const auto cores = static_cast<double>(std::max<int64_t>(config.cpus_per_rank, 1));
+    cluster.device.f32_tflops *= cores;
+    cluster.device.memory_gbytes *= cores;
+  }
+  return cluster;
 }
 
 }  // namespace temper

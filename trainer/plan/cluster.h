@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,15 +11,17 @@
 
 namespace temper {
 
-// What a device can do at most, by its maker's data sheet.
+// What a device can do at most, by its maker's data sheet; "cpu", which is no GPU: a core of the machine that
+// most of docs/benchmarks.md is from, as measured.
 struct DeviceSpec {
   const char* name;
-  double memory_gib;      // that a process can have
+  double memory_gib;      // that a process can have; 0: of a processor nobody knows
   double f32_tflops;      // of fused multiply-adds, which is what exact kernels do
   double memory_gbytes;   // a second
   double link_gbytes;     // a second to another device of the machine, one way,
   double network_gbytes;  // and of another machine
 
+  bool gpu() const { return memory_gib > 0; }
   int64_t memory_bytes() const { return static_cast<int64_t>(memory_gib * (int64_t{1} << 30)); }
 };
 const std::vector<DeviceSpec>& DeviceSpecs();
@@ -40,7 +41,7 @@ absl::StatusOr<Cluster> ParseCluster(std::string_view text);
 // `clusters` beside the recipe or in a folder above it, or in configs/clusters. Errors name file, line and
 // key, or list the names that there are.
 absl::StatusOr<ClusterConfig> ReadCluster(const std::string& name, const std::string& recipe);
-// As planned for; nothing where its device is cpu.
-std::optional<Cluster> ClusterOf(const ClusterConfig& config);
+// As planned for. One that ReadCluster gave.
+Cluster ClusterOf(const ClusterConfig& config);
 
 }  // namespace temper

@@ -27,10 +27,11 @@ std::string Seconds(double seconds) {
 std::string MemoryText(const Pools& pools, const Cluster& cluster) {
   std::vector<std::string> list;
   for (const auto& pool : pools) list.push_back(absl::StrCat(pool.first, " ", BytesText(pool.second)));
-  const double share = static_cast<double>(SumOf(pools)) / static_cast<double>(cluster.device.memory_bytes());
   std::string text =
-      absl::StrCat("  memory    ", absl::StrJoin(list, ", "), "; sum ", BytesText(SumOf(pools)),
-                   absl::StrFormat(": %.0f%% of a device", 100 * share));
+      absl::StrCat("  memory    ", absl::StrJoin(list, ", "), "; sum ", BytesText(SumOf(pools)));
+  if (!cluster.device.gpu()) return text + "\n";
+  const double share = static_cast<double>(SumOf(pools)) / static_cast<double>(cluster.device.memory_bytes());
+  absl::StrAppendFormat(&text, ": %.0f%% of a device", 100 * share);
   if (share > 1) {
     absl::StrAppend(&text, ": DOES NOT FIT, most of it are ", LargestOf(pools).first,
                     "; --search looks for a layout that does");
@@ -86,8 +87,8 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
 
 std::string Assumptions(const Cluster& cluster) {
   return absl::StrFormat(
-      "Assumed: products at %.0f%% of %.1f f32 TFLOP/s, weights and cache at %.0f%% of %.0f GB/s, messages "
-      "at %.0f%% of %.0f GB/s (links) or %.0f GB/s (network) and not hidden behind products, prompts of %d "
+      "Assumed: products at %.0f%% of %.3g f32 TFLOP/s, weights and cache at %.0f%% of %.0f GB/s, messages "
+      "at %.0f%% of %.3g GB/s (links) or %.3g GB/s (network) and not hidden behind products, prompts of %d "
       "tokens, completions half of max_new_tokens, no time for rewards.",
       100 * kComputeShare, cluster.device.f32_tflops, 100 * kMemoryShare, cluster.device.memory_gbytes,
       100 * kLinkShare, cluster.device.link_gbytes, cluster.device.network_gbytes, kExpectedPrompt);

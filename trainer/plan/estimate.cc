@@ -69,11 +69,21 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
   const UpdatesConfig& updates = *asked.work.updates;
   const UpdateSize size = asked.work.SizeOn(asked.mesh);
   estimate->sent = MessagesOf(asked.model, asked.first, updates, asked.work.longest, size);
+  if (asked.work.reference) {
+    const PartBytes reference =
+        MessagesOf(asked.model, asked.first, updates, asked.work.longest, size, PassOf::kReference);
+    for (int i = 0; i < kMeshParts; ++i) estimate->sent[i] += reference[i];
+  }
   estimate->messages = asked.SecondsOf(estimate->sent, asked.mesh);
   const double rank_tokens =
       static_cast<double>(asked.work.tokens) / static_cast<double>(asked.cluster.ranks());
-  const double passes = updates.keep == TrainPass::Keep::kInputs ? 4 : 3;
-  const double context = static_cast<double>(std::max(asked.work.longest, int64_t{1})) / 2;
+  // Forward, twice as much back, forward again for what is not kept, and the reference's.
+  const double passes =
+      3 + (updates.keep == TrainPass::Keep::kInputs ? 1 : 0) + (asked.work.reference ? 1 : 0);
+  // A token has half of its sequence before it; how long documents are nobody knows.
+  const double context = asked.work.samples == 0 ? 0
+                                                 : static_cast<double>(asked.work.tokens) /
+                                                       static_cast<double>(asked.work.samples) / 2;
   estimate->products = passes * FlopsPerToken(asked.model, context, true) * rank_tokens / asked.flops();
   estimate->bubble = Bubble(asked.mesh, size.leaves * size.microbatches);
   estimate->update = estimate->products / (1 - estimate->bubble) + estimate->messages;
@@ -130,7 +140,7 @@ StageEstimate EstimateOf(const RecipeConfig& recipe, const StageConfig& stage, c
                     cluster,
                     mesh,
                     WorkloadOf(stage),
-                    {.mesh = PlaceOf(mesh, 0), .on_gpu = true, .bf16 = recipe.bf16()},
+                    {.mesh = PlaceOf(mesh, 0), .on_gpu = cluster.device.gpu(), .bf16 = recipe.bf16()},
                     recipe.MeshApart(cluster.ranks()).value_or(std::nullopt)};
   StageEstimate estimate;
   if (asked.work.updates != nullptr) EstimateUpdate(asked, &estimate);

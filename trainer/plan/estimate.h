@@ -16,8 +16,8 @@ inline constexpr double kLinkShare = 0.7;     // of a link
 
 // How long a stage takes, in seconds.
 struct StageEstimate {
-  // An update: what its ranks' first one sends; ranks of an axis send as much as each other, but for the ends
-  // of a pipeline. Messages are not hidden behind products.
+  // An update, the reference's pass before it among it: what its ranks' first one sends; ranks of an axis
+  // send as much as each other, but for the ends of a pipeline. Messages are not hidden behind products.
   PartBytes sent = {};
   double products = 0, messages = 0, update = 0;
   double bubble = 0;  // the share of the pipeline's time

@@ -149,14 +149,19 @@ int64_t PublishedBytes(const ModelConfig& config, const PolicyPlace& trains, con
 }
 
 PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
-                     int64_t longest, const UpdateSize& size) {
+                     int64_t longest, const UpdateSize& size, PassOf pass) {
   const auto of = [&](const UpdateSize& run) {
     RankMessages messages(place.mesh);
     messages.Begin(kUpdatePhase);
     CountedRank rank(place, &messages);
-    const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, /*trained=*/true);
-    Optimizer optimizer(policy.get());
-    EvenUpdate(config, updates, longest, run).Run(policy.get(), &optimizer);
+    const EvenUpdate update(config, updates, longest, run);
+    const std::unique_ptr<CausalLm> policy = rank.NewPolicy(config, pass == PassOf::kUpdate);
+    if (pass == PassOf::kReference) {
+      update.Score(policy.get());
+    } else {
+      Optimizer optimizer(policy.get());
+      update.Run(policy.get(), &optimizer);
+    }
     return TensorBytes(messages, kUpdatePhase);
   };
   // Once a pipeline is full every microbatch, or as many as it has ranks, sends the same, and every leaf, but

@@ -48,8 +48,10 @@ PartBytes DecodeMessagesOf(const ModelConfig& config, const PolicyPlace& place, 
 // `samples`: to be published once. Found in the same way.
 int64_t PublishedBytes(const ModelConfig& config, const PolicyPlace& trains, const PolicyPlace& samples);
 
-// What it sends for an update, found in the same way.
+// What it sends for an update, or before it for the reference's pass over the same sequences, found in the
+// same way.
+enum class PassOf { kUpdate, kReference };
 PartBytes MessagesOf(const ModelConfig& config, const PolicyPlace& place, const UpdatesConfig& updates,
-                     int64_t longest, const UpdateSize& size);
+                     int64_t longest, const UpdateSize& size, PassOf pass = PassOf::kUpdate);
 
 }  // namespace temper

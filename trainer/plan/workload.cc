@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "absl/strings/str_cat.h"
+
 namespace temper {
 
 UpdateSize Workload::SizeOn(const MeshSizes& mesh) const {
@@ -64,6 +66,14 @@ Workload WorkloadOf(const StageConfig& stage) {
       return {.sampling = &stage.evaluation.sampling};
   }
   return {};
+}
+
+absl::Status CheckLeaves(const UpdatesConfig& updates, const MeshSizes& mesh) {
+  const int64_t leaves = updates.gradient_leaves, sharing = DataRanks(mesh);
+  if (leaves >= sharing) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(leaves, " leaves cannot be shared out among ", sharing,
+                                                 " ranks: use at most ", leaves,
+                                                 " ranks, or more leaves (which makes other bits)"));
 }
 
 }  // namespace temper

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "absl/status/status.h"
 #include "comm/mesh.h"
 #include "trainer/config/recipe.h"
 
@@ -36,5 +37,9 @@ struct Workload {
   UpdateSize MostOn(const MeshSizes& mesh) const;
 };
 Workload WorkloadOf(const StageConfig& stage);
+
+// Whether there is a leaf for each of the mesh's ranks that share out the samples; `mesh` is resolved. Errors
+// name no key.
+absl::Status CheckLeaves(const UpdatesConfig& updates, const MeshSizes& mesh);
 
 }  // namespace temper

@@ -13,6 +13,7 @@
 #include "tests/model/slices.h"
 #include "tests/trainer/small_recipe.h"
 #include "tests/trainer/update/sample.h"
+#include "trainer/plan/estimate.h"
 #include "trainer/plan/footprint.h"
 #include "trainer/plan/search.h"
 #include "trainer/recipe.h"
@@ -50,6 +51,10 @@ TEST(Footprint, CountsWhatRanksSendForAnUpdate) {
         EvenUpdate(config, updates, 0, size).Run(&policy.model, &optimizer);
         const PartBytes sent = MessagesOf(config, {.mesh = mesh.place()}, updates, 0, size);
         const int64_t by_tp = mesh.axis(Axis::kTp).sent_bytes() - before;
+        EvenUpdate(config, updates, 0, size).Score(&policy.model);
+        EXPECT_EQ(MessagesOf(config, {.mesh = mesh.place()}, updates, 0, size,
+                             PassOf::kReference)[static_cast<int>(Axis::kTp)],
+                  mesh.axis(Axis::kTp).sent_bytes() - before - by_tp);
         // Of ranks that have all weights one may have taken over the other's leaf.
         EXPECT_EQ(mesh.dp().Sum(sent[static_cast<int>(Axis::kTp)]), mesh.dp().Sum(by_tp));
         EXPECT_EQ(sent[kKeepersPart] > 0, sizes.dp_replicate > 1);
@@ -240,7 +245,8 @@ TEST(Cluster, IsMachinesTimesDevices) {
   ASSERT_TRUE(cluster.ok()) << cluster.status();
   EXPECT_EQ(cluster->ranks(), 512);
   EXPECT_STREQ(cluster->device.name, "h800");
-  for (const char* text : {"", "8xh100", "0x8xh100", "1x99xh100", "axbxh100", "1x8xh100x2", "-1x8xh100"})
+  for (const char* text :
+       {"", "8xh100", "0x8xh100", "1x99xh100", "axbxh100", "1x8xh100x2", "-1x8xh100", "1 x8xh100"})
     EXPECT_THAT(std::string(ParseCluster(text).status().message()), HasSubstr("is no MACHINESxDEVICESxNAME"))
         << text;
   EXPECT_THAT(std::string(ParseCluster("1x8xv100").status().message()),
@@ -283,6 +289,39 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
   recipe.mesh.tp = 3;
   EXPECT_THAT(std::string(ClusterPlanText(recipe, *ParseCluster("1x9xh100")).status().message()),
               HasSubstr("mesh.tp is 3, but it has to divide"));
+}
+
+TEST(Estimate, OfAnUpdatesProductsIsTheArithmeticByHand) {
+  const RecipeConfig recipe = SmallRecipe("model");
+  StageConfig stage = recipe.stages[1];
+  stage.rl.prompts_per_step = 3;
+  stage.rl.samples_per_prompt = 4;
+  stage.rl.sampling.max_new_tokens = 1600;
+  stage.rl.keep = TrainPass::Keep::kAll;
+  // Two layers of q, k, v, o and an MLP, the head, and in each layer 3 heads that look at 500 of 1,000
+  // tokens.
+  const double weights = 2 * (12 * (12 + 4 + 4 + 12) + 3 * 12 * 20) + 37 * 12,
+               attention = 2 * 3 * (4 + 4) * 500, tokens = 12 * (200 + 800),
+               pass = 2 * (weights + attention) * tokens / 4 / (0.6 * 66.9e12);
+  const auto products = [&] {
+    return EstimateOf(recipe, stage, Parsed(TinyLlama()), *ParseCluster("1x4xh100"), {.dp_replicate = 4})
+        .products;
+  };
+  EXPECT_DOUBLE_EQ(products(), 4 * pass);  // forward, back twice as much, and the reference's
+  stage.rl.keep = TrainPass::Keep::kInputs;
+  EXPECT_DOUBLE_EQ(products(), 5 * pass);
+  stage.rl.loss.kl_coef = 0;
+  EXPECT_DOUBLE_EQ(products(), 4 * pass);
+}
+
+// Whose memory nobody knows.
+TEST(ClusterPlan, OfProcessorsHasTheirPoolsAndTimeAndSaysNotWhatFits) {
+  const RecipeConfig recipe = *ReadRecipeFields("configs/tiny/short.yaml", {"mesh.tp=2"});
+  const auto text = ClusterPlanText(recipe, *ParseCluster("1x4xcpu"));
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, AllOf(HasSubstr("1 x 4 cpu: dp_replicate 2 tp 2\n"), HasSubstr("packed weights "),
+                           HasSubstr(" (links)\n  update    "), HasSubstr("  rollout   "),
+                           HasSubstr("of 0.118 f32 TFLOP/s"), Not(HasSubstr("of a device"))));
 }
 
 TEST(ClusterPlan, SearchesWithTheMeshThatSamples) {

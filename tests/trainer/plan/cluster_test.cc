@@ -32,9 +32,10 @@ class ClusterFile : public ::testing::Test {
 TEST(DeviceTable, IsThatOfTheDocs) {
   const std::string page = ReadFile("docs/cluster.md").value_or("");
   for (const DeviceSpec& d : DeviceSpecs()) {
+    const std::string memory = d.gpu() ? absl::StrFormat("%g", d.memory_gib) : "-";
     EXPECT_THAT(page,
-                HasSubstr(absl::StrFormat("| %s | %g | %g | %g | %g | %g |\n", d.name, d.memory_gib,
-                                          d.f32_tflops, d.memory_gbytes, d.link_gbytes, d.network_gbytes)));
+                HasSubstr(absl::StrFormat("| %s | %s | %g | %g | %g | %g |\n", d.name, memory, d.f32_tflops,
+                                          d.memory_gbytes, d.link_gbytes, d.network_gbytes)));
   }
 }
 
@@ -43,19 +44,23 @@ TEST_F(ClusterFile, IsFoundByItsNameAboveTheRecipe) {
   const auto config = Read("ours");
   ASSERT_TRUE(config.ok()) << config.status();
   const auto cluster = ClusterOf(*config);
-  ASSERT_TRUE(cluster.has_value());
-  EXPECT_EQ(cluster->ranks(), 24);
-  EXPECT_STREQ(cluster->device.name, "h100");
-  EXPECT_EQ(cluster->devices(), 24);
+  EXPECT_EQ(cluster.ranks(), 24);
+  EXPECT_STREQ(cluster.device.name, "h100");
+  EXPECT_EQ(cluster.devices(), 24);
   EXPECT_EQ(Read(folder_ / "clusters/ours.yaml")->nodes, 3);
   Write("nodes: 3\nspare_nodes: 2\nranks_per_node: 8\ndevice: h100\n");
-  EXPECT_EQ(ClusterOf(*Read("ours"))->ranks(), 24);
-  EXPECT_EQ(ClusterOf(*Read("ours"))->devices(), 40);
+  EXPECT_EQ(ClusterOf(*Read("ours")).ranks(), 24);
+  EXPECT_EQ(ClusterOf(*Read("ours")).devices(), 40);
 }
 
-TEST_F(ClusterFile, OfMachinesWithoutGpusIsPlannedAsRanksOnProcessors) {
-  Write("nodes: 3\n");
-  EXPECT_FALSE(ClusterOf(Read("ours").value()).has_value());
+TEST_F(ClusterFile, OfMachinesWithoutGpusHasRanksOfCores) {
+  Write("nodes: 3\ncpus_per_rank: 4\n");
+  const Cluster cluster = ClusterOf(Read("ours").value()), core = ClusterOf(Read("1x2xcpu").value());
+  EXPECT_FALSE(cluster.device.gpu());
+  EXPECT_EQ(cluster.ranks(), 3);
+  EXPECT_EQ(core.ranks(), 2);
+  EXPECT_EQ(cluster.device.f32_tflops, 4 * core.device.f32_tflops);
+  EXPECT_EQ(cluster.device.memory_gbytes, 4 * core.device.memory_gbytes);
 }
 
 TEST_F(ClusterFile, MayBeSaidInOneWord) {
@@ -75,8 +80,7 @@ TEST_F(ClusterFile, NamesFileLineAndKeyOfWhatIsWrong) {
   Write("nodes: 2\npartitoin: gpu\n");
   EXPECT_THAT(ErrorOf("ours"), AllOf(HasSubstr("ours.yaml:2: partitoin"), HasSubstr("partition")));
   Write("nodes: 2\n\ndevice: h1000\n");
-  EXPECT_THAT(ErrorOf("ours"),
-              AllOf(HasSubstr("ours.yaml:3: device"), HasSubstr("h1000 is none of cpu, h800")));
+  EXPECT_THAT(ErrorOf("ours"), AllOf(HasSubstr("ours.yaml:3: device"), HasSubstr("h1000 is none of h800")));
   Write("environment: [A=1, 'B C=2']\n");
   EXPECT_THAT(ErrorOf("ours"),
               AllOf(HasSubstr("ours.yaml:1: environment"), HasSubstr("B C=2 is no NAME=value")));
