@@ -32,6 +32,7 @@ absl::StatusOr<OpenedPolicy> OpenPolicy(const std::string& directory, kernels::B
       PolicyFiles files,
       ReadPolicy(directory, std::move(config),
                  {use.trained ? WeightNumbers::kF32 : WeightNumbers::kAsStored, use.mesh->place()}));
+  policy.bytes_read = files.bytes_read;
   policy.model = PolicyOf(std::move(files), backend, use);
   return policy;
 }

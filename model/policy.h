@@ -16,6 +16,7 @@ namespace temper {
 struct OpenedPolicy {
   std::unique_ptr<CausalLm> model;
   std::unique_ptr<Tokenizer> tokenizer;
+  int64_t bytes_read = 0;  // of the weights' files, on this rank
 };
 
 struct PolicyUse {

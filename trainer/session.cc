@@ -102,6 +102,7 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
   session->state_.rows = context.inputs->RowsOf(*context.stage);
   session->tokenizer_files_ = TokenizerFileNames(session->tokenizer_directory_);
   session->tokenizer_ = std::move(policy.tokenizer);
+  session->read_bytes_ = policy.bytes_read;
   session->model_ = std::move(policy.model);
   if (context.stage->kind == StageKind::kRl) session->OpenSampler();
   session->optimizer_ = std::make_unique<Optimizer>(session->model_.get());
@@ -239,6 +240,7 @@ absl::Status TrainingSession::FinishStep(const Figures& figures, const std::stri
       line.values.emplace_back("system/published_bytes",
                                static_cast<double>(std::exchange(published_bytes_, 0)));
     }
+    line.values.emplace_back("system/weights_read_bytes", static_cast<double>(std::exchange(read_bytes_, 0)));
     line.values.emplace_back("resume/repeated_updates", std::exchange(repeated_updates_, 0));
     TEMPER_RETURN_IF_ERROR(context_.metrics->Write(line));
   }

@@ -120,6 +120,7 @@ class TrainingSession {
   bool published_ = false;             // what it has is model_'s of that version
   double publish_seconds_ = 0;         // since the last line of metrics
   int64_t published_bytes_ = 0;        // likewise, sent by this rank
+  int64_t read_bytes_ = 0;             // likewise, read of the weights' files by this rank
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Updater> updater_;
   TrainingState state_;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // E3 of a whole recipe, every kind of stage, on ranks that share each layer's products, the vocabulary and
 // the experts: the digest of one rank.
+#include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <string>
@@ -10,8 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "comm/threads.h"
 #include "core/metrics.h"
+#include "model/files/hugging_face.h"
+#include "model/layout.h"
 #include "tests/trainer/counted_cpu.h"
 #include "tests/trainer/small_recipe.h"
+#include "trainer/run_directory/checkpoint.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -61,6 +66,8 @@ class MeshRecipe : public testing::Test {
     const std::string run = folder_ / absl::StrCat("run-", runs_++);
     Run(meshes, run);
     ExpectPublished(meshes.samples.has_value(), run);
+    if (recipe_.stages[0].pretrain.mtp_weight == 0)  // of whose files not all is the policy's
+      ExpectItsPartWasRead(PlaceOf(meshes.trains, 0), run);
     return Digest(run);
   }
 
@@ -77,6 +84,21 @@ class MeshRecipe : public testing::Test {
   // Of the last run.
   double SumOf(const std::string& figure) const {
     return SumOf(figure, folder_ / absl::StrCat("run-", runs_ - 1));
+  }
+
+  // By the first rank, of the weights that rl began with: nothing of what others keep, but the header.
+  static void ExpectItsPartWasRead(const MeshPlace& place, const std::string& run) {
+    const std::string from = LatestCheckpoint(run + "/base/checkpoints").value_or("");
+    const auto config = ReadPolicyConfig(from);
+    const auto lines = ReadMetrics(MetricsPath(run));
+    ASSERT_TRUE(config.ok() && lines.ok()) << config.status() << lines.status();
+    const auto first = std::find_if(lines->begin(), lines->end(),
+                                    [](const MetricsLine& line) { return line.stage == "zero"; });
+    ASSERT_NE(first, lines->end());
+    const auto file = static_cast<int64_t>(std::filesystem::file_size(from + "/model.safetensors"));
+    const int64_t others = Layout(*config).elements() - Layout(*config, place).elements();
+    EXPECT_EQ(*first->Find("system/weights_read_bytes"), static_cast<double>(file - 4 * others)) << run;
+    EXPECT_EQ(*std::next(first)->Find("system/weights_read_bytes"), 0) << run;
   }
 
   // Whether what samples was a policy of its own, to which the first rank sent weights.
