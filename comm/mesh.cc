@@ -2,6 +2,7 @@
 #include "comm/mesh.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_format.h"
 #include "comm/counting.h"
@@ -55,6 +56,11 @@ absl::StatusOr<MeshSizes> Resolve(MeshSizes sizes, int ranks) {
     others *= size;
   }
   const int64_t left = ranks / others;
+  if (sizes.dp_replicate > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("mesh.dp_replicate is %d, and %d ranks were started: set it to 0 for all",
+                        sizes.dp_replicate, ranks));
+  }
   if (sizes.dp_replicate != 0 && sizes.dp_replicate != left) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "mesh.dp_replicate is %d%s%s, and %d ranks were started: start %d ranks, or set it to 0 for all",

@@ -62,14 +62,17 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   };
   if (options.trace) BeginTrace();
   absl::Status ran = RunRecipe(recipe, options.run_dir, *line.world, stop);
-  if (options.trace)
-    ran.Update(WriteTrace(TracePath(options.run_dir, line.world->rank()), line.world->rank()));
+  if (options.trace) {
+    const absl::Status written =
+        WriteTrace(TracePath(options.run_dir, line.world->rank()), line.world->rank());
+    // Ranks that are at the end all wait here, until their traces are there for the report.
+    ran.Update(ran.ok() ? AllRanksOk(written, *line.world) : written);
+  }
   if (absl::IsResourceExhausted(ran))
     return absl::ResourceExhaustedError(absl::StrCat(ran.message(), "; the same command goes on then"));
   if (absl::IsCancelled(ran) && stop())
     return absl::CancelledError(absl::StrCat(ran.message(), "; the same command goes on"));
   TEMPER_RETURN_IF_ERROR(ran);
-  if (options.trace) line.world->Barrier();  // the report shows all ranks' traces
   if (!first) return absl::OkStatus();
   TEMPER_ASSIGN_OR_RETURN(const std::string report, WriteReport(options.run_dir));
   return WriteOut(report);

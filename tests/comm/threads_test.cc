@@ -284,6 +284,8 @@ TEST(Mesh, SizesThatDoNotMultiplyOutAreRefusedNamingTheKey) {
   EXPECT_EQ(Resolve({.dp_replicate = 4, .tp = 2}, 4).status().message(),
             "mesh.dp_replicate is 4, mesh.tp is 2, and 4 ranks were started: start 8 ranks, or set it to 0 "
             "for all");
+  EXPECT_EQ(Resolve({.dp_replicate = int64_t{1} << 62, .tp = 4}, 4).status().message(),
+            "mesh.dp_replicate is 4611686018427387904, and 4 ranks were started: set it to 0 for all");
   EXPECT_FALSE(Resolve({.dp_shard = int64_t{1} << 40, .tp = int64_t{1} << 40}, 4).ok());
   EXPECT_EQ(Resolve({.dp_shard = 2, .cp = 3}, 12)->dp_replicate, 2);
   EXPECT_EQ(Resolve({.dp_replicate = 2, .ep = 3}, 6)->dp_replicate, 2);
