@@ -3,7 +3,9 @@
 
 #include <regex>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "cli/line/command.h"
 #include "cli/report/text.h"
 #include "core/files/file.h"
@@ -13,6 +15,7 @@
 #include "data/tokenizer/tokenizer.h"
 #include "gmock/gmock.h"
 #include "tests/cli/synthetic_run.h"
+#include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {
@@ -112,6 +115,43 @@ TEST(WriteReport, SaysOnTopWhatHappened) {
           "to 36.9 tokens, and the share of completions that retry or check themselves goes from 16.0% to "
           "30.0%. The whole recipe ends with <b>final</b>, at 90.2 ± 1.2%, 4.2 times the base. On the harder "
           "level it solves 55.2 ± 1.6%, where <b>zero</b> solves 33.1 ± 1.6%."));
+}
+
+// Of a run with --trace, as core/trace.h writes it: the step of the last rollout, as long as its slowest rank
+// took. A message that a neighbour in the pipeline waits for is that wait, what goes on beside blocks is not
+// drawn.
+TEST(WriteReport, HasATimelineOfOneStepOfAllRanks) {
+  const SyntheticRun run = Written();
+  EXPECT_TRUE(DataOf(PageOf(run))["timeline"].is_null());
+  const auto write = [&](int rank, const std::vector<std::string>& spans) {
+    std::string text =
+        "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n{\"name\":\"process_name\",\"ph\":\"M\"}";
+    for (const std::string& span : spans) absl::StrAppend(&text, ",\n{\"name\":", span, ",\"args\":{}}");
+    ASSERT_TRUE(WriteFileAtomic(TracePath(run.directory, rank), text + "\n]}\n").ok());
+  };
+  const auto span = [](const char* name, const char* category, int64_t begin, int64_t length, int line = 0) {
+    return absl::StrCat("\"", name, "\",\"cat\":\"", category, "\",\"ph\":\"X\",\"ts\":", begin,
+                        ",\"dur\":", length, ",\"pid\":0,\"tid\":", line);
+  };
+  write(0, {span("update", "phase", 0, 100), span("rollout", "phase", 1000, 3000),
+            span("Receive", "comm", 4150, 300), span("ReceiveGradients", "pipeline", 4100, 400),
+            span("Sum", "comm", 4600, 200), span("Gather", "comm", 4000, 900, 1),
+            span("update", "phase", 4000, 1000)});
+  write(1, {span("update", "phase", 0, 100), span("rollout", "phase", 1000, 2500),
+            span("Backward", "pipeline", 4000, 1500), span("update", "phase", 4000, 2000)});
+  const Json timeline = DataOf(PageOf(run))["timeline"];
+  EXPECT_EQ(timeline["microseconds"], 5000);
+  EXPECT_EQ(timeline["ranks_left_out"], 0);
+  ASSERT_EQ(timeline["ranks"].size(), 2u);
+  EXPECT_EQ(
+      DumpJson(timeline["ranks"][0]["spans"]),
+      R"([[0,0,3000,"rollout",1],[0,3000,1000,"update",1],[4,3600,200,"Sum",1],[5,3100,400,"ReceiveGradients",1]])");
+  EXPECT_EQ(timeline["ranks"][0]["waits"], 0.1);
+  EXPECT_EQ(timeline["ranks"][0]["messages"], 0.05);
+  EXPECT_EQ(DumpJson(timeline["ranks"][1]["spans"]),
+            R"([[0,0,2500,"rollout",1],[0,3000,2000,"update",1],[2,3000,1500,"Backward",1]])");
+  ASSERT_TRUE(WriteFileAtomic(TracePath(run.directory, 1), "{\"name\" \"ph\":\"X\"").ok());
+  EXPECT_THAT(PageOf(run), HasSubstr("trace-0001.json:1"));
 }
 
 TEST(WriteReport, HasTheCurvesOfEachStage) {

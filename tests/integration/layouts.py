@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """E3 through the program: configs/tiny/short.yaml with five gradient leaves on every layout of ranks under mpirun ends with one digest, and the first
 rank put no more than its share of the tokens through the model: 1/n of them plus one gradient leaf, n the ranks that share the samples; weights
-went to a second policy where rollout.mesh asks for one, and nowhere else. The same from a
+went to a second policy where rollout.mesh asks for one, and nowhere else; each rank's trace (--trace) has all that it did, and the report its timeline. The same from a
 Qwen3 MoE with 3 heads, 10 experts and a vocabulary of 711, whose softmax router has no selection bias, on the first two of these layouts; and where sequences of 40 tokens are long, on some.
 
 Usage: layouts.py TEMPER [--all | LAYOUT...]     A layout is a number of ranks, or keys of the mesh: dp_shard=2,dp_replicate=2; behind a
@@ -11,6 +11,7 @@ slash those of rollout.mesh. Without one: each axis once. Needs mpirun. Takes ab
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def data_ranks(layout):
 
 
 def run(temper, layout, directory, init, long_tokens):
-    command = [temper, "run", RECIPE, "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
+    command = [temper, "run", RECIPE, "--trace", "--run-dir", directory, "--set", f"stages.base.pretrain.init.directory={init}"]
     for updates in ("rl", "stages.base.pretrain", "stages.cold_start.sft", "stages.sft.sft"):
         command += ["--set", f"{updates}.gradient_leaves={LEAVES}", "--set", f"{updates}.long_sequence_tokens={long_tokens}"]
     for setting in settings(layout):
@@ -97,6 +98,38 @@ def published(directory):
     """Bytes of weights that the first rank sent to a policy that samples on another mesh."""
     with open(os.path.join(directory, "metrics.jsonl")) as lines:
         return sum(json.loads(line).get("system/published_bytes", 0) for line in lines)
+
+
+def trace_faults(directory, layout):
+    """What is wrong with the traces of a run: one of each rank, of spans of which one is inside the other or behind it, with all that each rank does in an
+    update; in a pipeline, its actions, and the report's waits."""
+    pipeline, samples = axes(layout).get("pp", 1) > 1, "/" in layout
+    for rank in range(ranks_of(layout)):
+        with open(os.path.join(directory, f"trace-{rank:04}.json")) as file:
+            events = [event for event in json.load(file)["traceEvents"] if event["ph"] == "X"]
+        if not events or any(event["pid"] != rank or event["tid"] not in (0, 1) or event["dur"] < 0 for event in events):
+            return f"layout {layout}: trace-{rank:04}.json has no spans, or strange ones"
+        open_ends = []
+        for event in sorted((event for event in events if event["tid"] == 0), key=lambda event: (event["ts"], -event["dur"])):
+            while open_ends and open_ends[-1] <= event["ts"]:
+                open_ends.pop()
+            if open_ends and event["ts"] + event["dur"] > open_ends[-1]:
+                return f"layout {layout}: in trace-{rank:04}.json {event} begins in a span and ends behind it"
+            open_ends.append(event["ts"] + event["dur"])
+        there = {(event["cat"], event["name"]) for event in events}
+        wanted = {("phase", name) for name in ("rollout", "update", "optimizer", "checkpoint") + (("publish",) if samples else ())}
+        if pipeline:
+            first = rank < ranks_of(layout) // axes(layout)["pp"]
+            wanted |= {("pipeline", "Forward"), ("pipeline", "ReceiveGradients" if first else "ReceiveActivations")}
+        if not wanted <= there:
+            return f"layout {layout}: trace-{rank:04}.json lacks {wanted - there}"
+    with open(os.path.join(directory, "report.html")) as file:
+        timeline = json.loads(re.search(r'<script id=data type="application/json">(.*?)</script>', file.read(), re.DOTALL)[1])["timeline"]
+    if [row["rank"] for row in timeline["ranks"]] != list(range(ranks_of(layout))):
+        return f"layout {layout}: the report's timeline has not every rank"
+    if pipeline and not all(0 < row["waits"] < 1 for row in timeline["ranks"]):
+        return f"layout {layout}: no waits of a pipeline in the report's timeline"
+    return None
 
 
 def refusals(temper, folder):
@@ -127,6 +160,8 @@ def layouts(temper, names, folder, init, long_tokens=8192):
         digests[name], work[name] = run(temper, name, directory, init, long_tokens), tokens(directory)
         if (published(directory) > 0) != ("/" in name):
             yield f"layout {name}: the first rank sent {published(directory):.0f} bytes of weights to what samples"
+        if fault := trace_faults(directory, name):
+            yield fault
         print(f"{init}, long from {long_tokens} tokens, layout {name}: {digests[name]}, {sum(work[name].values()):.0f} tokens on the first rank")
     if len(set(digests.values())) != 1:
         yield f"long from {long_tokens} tokens: the digests differ"

@@ -152,6 +152,37 @@ TEST_P(ExpertRanks, HaveTheBitsOfOneForTheirRows) {
   }
 }
 
+// Every row has all experts, so that all are known: forward in each layer a row goes to each other rank, with
+// ids and weights, and comes back as one; or where ranges are cut, as one of each expert there.
+TEST(ExpertRanksOfAllExperts, SendWhatTheAxisSays) {
+  const auto rows_of = [](int64_t rank) { return 5 + 3 * rank; };
+  for (const int64_t ep : {2, 4, 16}) {
+    Json json = ep == 16 ? Qwen3MoeOfMany() : Qwen3Moe();
+    json["num_experts_per_tok"] = json["num_experts"];
+    const ModelConfig config = Parsed(json);
+    int64_t layers = 0;
+    for (int64_t layer = 0; layer < config.num_layers; ++layer) layers += config.is_moe_layer(layer) ? 1 : 0;
+    ASSERT_GT(layers, 0);
+    ThreadWorld(static_cast<int>(ep)).Run([&](Communicator& comm) {
+      const Mesh mesh = Mesh::Create({.dp_replicate = 1, .ep = ep}, comm).value();
+      Policy policy(json, mesh);
+      const Microbatch batch = Packed({RandomTokens(711, rows_of(comm.rank()), comm.rank())});
+      std::vector<float> logprobs(batch.tokens.size());
+      const Communicator& ranks = mesh.axis(Axis::kEp);
+      const int64_t before = ranks.sent_bytes();
+      policy.model.Logprobs(batch, 0.7f, logprobs.data());
+      const IndexRange experts = ExpertsOf(config, mesh.place());
+      const int64_t hidden = config.hidden_size, top_k = config.experts_per_token,
+                    of_each = ep == 16 ? experts.end - experts.begin : 1;
+      int64_t others = 0;
+      for (int64_t rank = 0; rank < ep; ++rank) others += rank == comm.rank() ? 0 : rows_of(rank);
+      const int64_t there = (ep - 1) * (8 + 4 * rows_of(comm.rank()) * (hidden + 2 * top_k)),
+                    back = 4 * others * of_each * hidden;
+      EXPECT_EQ(ranks.sent_bytes() - before, layers * (there + back)) << ep << ", rank " << comm.rank();
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Models, ExpertRanks,
     ::testing::Values(

@@ -16,6 +16,7 @@ struct Outcome {
   std::vector<double> entropies;
   Parameters gradients;
   std::vector<float> logits;
+  int64_t sent = 0;  // to its neighbours, but for the logits
 };
 
 // Prompts of 5, 70 and 1 tokens in the cache, then a token of each.
@@ -56,6 +57,7 @@ std::vector<float> Slopes(size_t count) {
 Outcome ThereAndBack(CausalLm& model, TrainPass::Keep keep, bool later) {
   Outcome outcome;
   Stack& stack = model.stack();
+  const int64_t sent = stack.pipeline().sent_bytes();
   const int ranks = stack.pipeline().size(), rank = stack.pipeline().rank();
   const int next = (rank + 1) % ranks, before = (rank + ranks - 1) % ranks;
   std::vector<float> gradients(model.weights().GradientFloats());
@@ -100,6 +102,7 @@ Outcome ThereAndBack(CausalLm& model, TrainPass::Keep keep, bool later) {
       if (later) pass->BackwardWeights();
     }
   }
+  outcome.sent = stack.pipeline().sent_bytes() - sent;
   if (ranks == 1) model.weights().FoldTiedHead();
   std::vector<at::Tensor> values;
   for (const LayoutEntry& entry : model.parameters().layout().entries()) {
@@ -146,6 +149,11 @@ TEST_P(PipelineRanks, HaveTheBitsOfOne) {
       const Mesh mesh = Mesh::Create(each.sizes, comm).value();
       Policy policy(json, mesh);
       const Outcome got = ThereAndBack(policy.model, each.keep, each.later);
+      // Of each of 244 tokens a row over each border between chunks, and one back.
+      int64_t borders = 0;
+      for (const Stack::Chunk& chunk : policy.model.stack().chunks())
+        borders += (chunk.predicts ? 0 : 1) + (chunk.embeds ? 0 : 1);
+      EXPECT_EQ(got.sent, borders * 244 * config.hidden_size * 4);
       const std::string what = std::to_string(comm.rank()) + " of " + std::to_string(ranks) + ": ";
       if (comm.rank() == ranks - 1) {
         EXPECT_EQ(got.logprobs, expected.logprobs) << what;
