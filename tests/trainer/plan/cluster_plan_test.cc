@@ -276,8 +276,9 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
                     HasSubstr("  publish   "), HasSubstr(" before a rollout: the first rank sends "),
                     HasSubstr(" of weights (links) to rollout.mesh\n")));
   recipe.rollout.mesh.reset();
-  recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 26;
+  recipe.stages[0].pretrain.tokens_per_microbatch = int64_t{1} << 16;
   Cluster with_a_spare = *ParseCluster("1x8xh100");
+  with_a_spare.device.memory_gib = 0.25;
   with_a_spare.spare_nodes = 1;
   const std::string twice = *ClusterPlanText(recipe, with_a_spare);
   EXPECT_THAT(
