@@ -73,6 +73,20 @@ function(temper_options target)
   endif()
 endfunction()
 
+# temper_unity(TARGET SIZE sources...): the files of a folder are compiled SIZE at a time: two thirds of a file's compile time is the
+# headers that its neighbours read too. The same files go together in every preset.
+function(temper_unity target size)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${TEMPER_UNITY} UNITY_BUILD_MODE GROUP)
+  foreach(source ${ARGN})
+    file(RELATIVE_PATH folder "${CMAKE_SOURCE_DIR}" "${source}/..")
+    list(LENGTH "files_${folder}" before)
+    list(APPEND "files_${folder}" "${source}")
+    math(EXPR batch "${before} / ${size}")
+    string(MAKE_C_IDENTIFIER "${folder}_${batch}" group)
+    set_property(SOURCE "${source}" PROPERTY UNITY_GROUP "${group}")
+  endforeach()
+endfunction()
+
 # temper_library(room DEPS rooms... LINK libs... [TORCH] [PROTO]): the room is every .cc in its folder
 # (and sub-folders), but for the programs and the Parquet library.
 function(temper_library room)
@@ -97,17 +111,7 @@ function(temper_library room)
   if(ARG_TORCH)
     target_link_libraries(temper_${room} PUBLIC LibTorch::LibTorch)
   endif()
-  # Two thirds of a file's compile time is the headers that its neighbours read too. Preset gpu compiles each file by
-  # itself, so that each includes what it uses.
-  set_target_properties(temper_${room} PROPERTIES UNITY_BUILD ${TEMPER_UNITY} UNITY_BUILD_MODE GROUP)
-  foreach(source ${sources})
-    file(RELATIVE_PATH folder "${CMAKE_SOURCE_DIR}" "${source}/..")
-    list(LENGTH "files_${folder}" before)
-    list(APPEND "files_${folder}" "${source}")
-    math(EXPR batch "${before} / 16")
-    string(MAKE_C_IDENTIFIER "${folder}_${batch}" group)
-    set_property(SOURCE "${source}" PROPERTY UNITY_GROUP "${group}")
-  endforeach()
+  temper_unity(temper_${room} 16 ${sources})
   # What lets LibTorch compute stays in objects of its own: check_layers.py looks at all others.
   set_source_files_properties("${CMAKE_SOURCE_DIR}/model/torch_backend.cc" PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   if(room MATCHES "^(rollout|trainer|cli)$")
@@ -138,6 +142,10 @@ function(temper_kernels room)
   file(GLOB cuda_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/cuda/*.cc")
   file(GLOB driver_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/${room}/cuda/driver/*.cc")
   list(APPEND sources ${cuda_sources} ${driver_sources})
+  if(TEMPER_SANITIZE MATCHES "fuzzer")  # readers of files convert numbers, and call no other kernel
+    list(FILTER sources INCLUDE REGEX "/${room}/(convert|isa|matrix)\\.cc$")
+    list(FILTER cpu_sources INCLUDE REGEX "/convert\\.cc$")
+  endif()
   add_library(temper_${room} STATIC ${sources})
   temper_options(temper_${room})
   target_link_libraries(temper_${room} PUBLIC temper_core)

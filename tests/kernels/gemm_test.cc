@@ -40,8 +40,8 @@ struct Shape {
 };
 
 // One product with its operands; Run writes a fresh c, the room beside its rows included.
-struct Case {
-  explicit Case(const Shape& shape)
+struct OneProduct {
+  explicit OneProduct(const Shape& shape)
       : s(shape),
         a(s.m, s.k, 1),
         b(s.ldb == 0 ? Operand(s.b_transposed ? s.n : s.k, s.b_transposed ? s.k : s.n, 2)
@@ -127,7 +127,7 @@ std::string Name(const Shape& s) {
 void ExpectTheChain(Shape s, const std::vector<Isa>& isas, std::vector<std::unique_ptr<TestBackend>>& pools) {
   for (Type weight : {Type::kF32, Type::kBf16}) {
     s.weight = weight;
-    const Case x(s);
+    const OneProduct x(s);
     const std::vector<float> reference = x.Reference();
     for (Isa isa : isas) {
       IsaScope scope(isa);
@@ -210,7 +210,7 @@ TEST(Gemm, FewRowsBehindWholeBlocksOfPackedOnesHaveTheBitsThatTheyHaveAlone) {
   };
   for (const Size& size : {Size{960, 1400}, {480, 17'000}, {240, 17'000}}) {
     for (int64_t over : {1, 2, 3, 12}) {
-      const Case x({.m = size.blocks + over, .n = 300, .k = size.k, .b_transposed = false});
+      const OneProduct x({.m = size.blocks + over, .n = 300, .k = size.k, .b_transposed = false});
       for (Isa isa : FastIsas()) {
         IsaScope scope(isa);
         const std::vector<float> whole = x.Run(backend);
@@ -231,7 +231,7 @@ TEST(Gemm, MoreColumnsThanArePackedAtATimeHaveThePackedWeightsBitsAndARowsAlone)
   for (bool transposed : {false, true}) {
     // Rows in several blocks, and all at once.
     for (auto [n, k] : {std::pair<int64_t, int64_t>{300, 17'000}, {620, 7'000}}) {
-      const Case x({490, n, k, kChunks, transposed, true, Add::kInPlace});
+      const OneProduct x({490, n, k, kChunks, transposed, true, Add::kInPlace});
       const std::vector<float> whole = x.Run(backend);
       EXPECT_EQ(Differences(whole, x.Run(backend, true)), 0) << k << " " << transposed;
       for (int64_t row : {0, 250, 489}) {
@@ -287,10 +287,10 @@ TEST(Gemm, ARowAloneHasTheBitsItHasInAnyBatch) {
   TestBackend backend(2);
   for (int chunks : {1, kChunks}) {
     for (bool pack : {false, true}) {
-      const Case all({.m = 65, .n = 100, .k = 333, .k_chunks = chunks});
+      const OneProduct all({.m = 65, .n = 100, .k = 333, .k_chunks = chunks});
       const std::vector<float> batch = all.Run(backend, pack);
       for (int64_t m = 1; m <= 65; ++m) {
-        Case some = all;
+        OneProduct some = all;
         some.s.m = m;
         some.a.numbers.erase(some.a.numbers.begin(), some.a.numbers.begin() + (65 - m) * all.a.ld);
         const std::vector<float> got = some.Run(backend, pack);
@@ -309,7 +309,7 @@ TEST(Gemm, WithoutAnAxisToSumTheProductIsZeroPlusBias) {
   TestBackend backend(2);
   for (int chunks : {1, kChunks}) {
     for (int64_t k : {0, 1, 3, 7}) {
-      const Case x({5, 40, k, chunks, true, true, Add::kNone});
+      const OneProduct x({5, 40, k, chunks, true, true, Add::kNone});
       for (bool pack : {false, true})
         EXPECT_EQ(Differences(x.Run(backend, pack), x.Reference()), 0) << k << chunks;
     }
@@ -318,7 +318,7 @@ TEST(Gemm, WithoutAnAxisToSumTheProductIsZeroPlusBias) {
 
 TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
   TestBackend backend(2);
-  std::vector<Case> cases;
+  std::vector<OneProduct> cases;
   for (int64_t i = 0; i < 40; ++i) {
     cases.emplace_back(Shape{i % 4 == 3 ? 0 : 1 + i * 7 % 100, 16 + i * 5, 32 + i * 3,
                              i % 2 == 0 ? 1 : kChunks, i % 3 != 0});
@@ -327,7 +327,7 @@ TEST(Gemm, ManyProductsInOneCallEqualEachAlone) {
   std::vector<PackedMatrix> packed(cases.size());
   std::vector<Product> products;
   for (size_t i = 0; i < cases.size(); ++i) {
-    const Case& x = cases[i];
+    const OneProduct& x = cases[i];
     if (i % 5 == 0) packed[i] = x.Packed(&panels[i], backend);
     products.push_back(x.Fill(&out[i], i % 5 == 0 ? &packed[i] : nullptr));
   }
@@ -377,8 +377,8 @@ TEST(Gemm, PartsOfAnAxisAddUpThroughTheTreeToTheWhole) {
                            {3, 5, 7},
                            {2, 9, 4}}) {
     for (bool transposed : {true, false}) {
-      Case x({size.m, size.n, size.k, kChunks, transposed, false, Add::kNone,
-              size.ldb == 0 ? 0 : std::max(size.ldb, size.k)});
+      OneProduct x({size.m, size.n, size.k, kChunks, transposed, false, Add::kNone,
+                    size.ldb == 0 ? 0 : std::max(size.ldb, size.k)});
       x.c = Operand(size.m, size.n, 3, size.n);
       const std::vector<float> want = x.Reference();
       for (Isa isa : size.m* size.n* size.k < 30'000 ? SupportedIsas() : FastIsas()) {
@@ -409,7 +409,7 @@ TEST(Gemm, PartsOfAnAxisAddUpThroughTheTreeToTheWhole) {
 
 TEST(Gemm, APartThatIsNoSubtreeOfTheChunksIsRefused) {
   TestBackend backend(1);
-  const Case x({.m = 2, .n = 5, .k = 80, .k_chunks = kChunks});
+  const OneProduct x({.m = 2, .n = 5, .k = 80, .k_chunks = kChunks});
   std::vector<float> out;
   const auto run = [&](int64_t begin, int64_t end, int64_t whole, int chunks) {
     Product p = x.Fill(&out);
@@ -565,7 +565,7 @@ TEST(Gemm, SeveralProductsByPartsOfTheirAxesAddUpToTheWhole) {
 TEST(Gemm, ANaNStaysInItsRowAndItsColumn) {
   TestBackend backend(2);
   for (bool pack : {false, true}) {
-    Case x({.m = 30, .n = 45, .k = 50, .k_chunks = kChunks});
+    OneProduct x({.m = 30, .n = 45, .k = 50, .k_chunks = kChunks});
     const std::vector<float> clean = x.Run(backend, pack);
     x.a.numbers[7 * x.a.ld + 20] = kNaN;
     x.b.numbers[44 * x.b.ld + 3] = kNaN;
@@ -585,7 +585,7 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
     IsaScope scope(isa);
     for (bool transposed : {true, false}) {
       for (int64_t k : {1, 3, 4, 19, 33}) {
-        const Case x({.m = 1, .n = 77, .k = k, .b_transposed = transposed});
+        const OneProduct x({.m = 1, .n = 77, .k = k, .b_transposed = transposed});
         const int64_t floats = backend->PackedFloats(77, k);
         std::vector<float> memory(floats + 1, kNaN);  // as left by a larger weight
         const PackedMatrix packed = backend->Pack(x.Weight(), transposed, memory.data());
@@ -607,7 +607,7 @@ TEST(Gemm, PanelsHoldTheWeightAndZeros) {
 
 TEST(Gemm, APanelPackedForAnotherShapeIsRefused) {
   TestBackend backend(1);
-  const Case x({.m = 2, .n = 40, .k = 20});
+  const OneProduct x({.m = 2, .n = 40, .k = 20});
   std::vector<float> memory(backend->PackedFloats(40, 20));
   const PackedMatrix packed = backend->Pack(x.Weight().Columns(0, 19), true, memory.data());
   std::vector<float> out;

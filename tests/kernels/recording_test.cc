@@ -21,7 +21,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::vector<float> Numbers(int64_t count, uint64_t name) {
+std::vector<float> NumbersOf(int64_t count, uint64_t name) {
   RandomStream stream(RandomKey(name, "recording", 0, ""), Purpose::kTask);
   std::vector<float> numbers(count);
   for (float& x : numbers) x = static_cast<float>(stream.NextNormal());
@@ -58,8 +58,8 @@ class Recordings : public ::testing::Test {
 // Some rows of x, and their norms.
 struct NormedRows {
   explicit NormedRows(Backend& on)
-      : x(on, Numbers(7 * 20, 1)),
-        weight(on, Numbers(20, 2)),
+      : x(on, NumbersOf(7 * 20, 1)),
+        weight(on, NumbersOf(20, 2)),
         rows(on, std::vector<float>(3 * 20, 7)),
         normed(rows) {
     normed.memory = on.Allocate(normed.count * 4);
@@ -121,7 +121,7 @@ TEST_F(Recordings, AnArgumentByValueThatChangesWouldGiveOtherNumbersAndIsCaught)
 }
 
 TEST_F(Recordings, RefuseCallsThatReadFromTheDevice) {
-  const Placed x(*device, Numbers(9, 1));
+  const Placed x(*device, NumbersOf(9, 1));
   EXPECT_THROW(device->Record([&] { device->Largest(x.data(), 9); }), InternalError);
   EXPECT_THROW(device->Record([&] { x.host(); }), InternalError);
   EXPECT_THROW(device->Record([&] { device->Record([] {}); }), InternalError);
@@ -138,10 +138,10 @@ TEST_F(Recordings, OfAttentionServeForSequencesOfAnyShorterLength) {
         : shape(of),
           block_floats(block),
           pages(all),
-          cache(on, Numbers(2 * block * all, 3)),
-          q(on, Numbers(3 * 8, 4)),
-          k(on, Numbers(3 * 4, 5)),
-          v(on, Numbers(3 * 4, 6)),
+          cache(on, NumbersOf(2 * block * all, 3)),
+          q(on, NumbersOf(3 * 8, 4)),
+          k(on, NumbersOf(3 * 4, 5)),
+          v(on, NumbersOf(3 * 4, 6)),
           out(on, std::vector<float>(3 * 8, 7)) {}
     void Place(const std::vector<int64_t>& positions) {
       tables.clear();

@@ -15,6 +15,8 @@
 
 namespace temper::kernels {
 
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
 // kernels/cpu/simd.h's Exp, one lane.
 inline float ReferenceExp(float x) {
   if (x < -87.33654f) return 0.0f;

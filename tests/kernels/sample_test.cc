@@ -15,8 +15,6 @@
 namespace temper::kernels {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 // Sorts all, adds one by one.
 int32_t ReferenceId(std::vector<float> row, const SampleParameters& s, double uniform) {
   for (int32_t id : s.banned) row[id] = -kInfinity;

@@ -10,8 +10,6 @@
 namespace temper::kernels {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 struct MaxSum {
   float max = -kInfinity, sum = 0;
 };

@@ -166,7 +166,7 @@ TEST(Layout, LatentAttentionsBiasesAreThreeAndSharedExpertsHaveTheirs) {
             0u);
 }
 
-MeshSizes Cut(int64_t tp, int64_t ep, int64_t pp) {
+MeshSizes SizesOf(int64_t tp, int64_t ep, int64_t pp) {
   return {.dp_replicate = 1, .pp = pp, .tp = tp, .ep = ep};
 }
 
@@ -181,8 +181,8 @@ TEST(Layout, RanksShareOutEveryWeight) {
   const MeshSizes shards = {.dp_replicate = 1, .dp_shard = 3};
   const MeshSizes sequences = {.dp_replicate = 1, .cp = 4};
   const MeshSizes all_axes = {.dp_replicate = 1, .dp_shard = 5, .pp = 2, .tp = 2, .ep = 2, .cp = 2};
-  for (const MeshSizes& sizes :
-       {Cut(2, 1, 1), Cut(1, 4, 1), Cut(1, 1, 2), Cut(2, 2, 2), Cut(2, 4, 2), shards, sequences, all_axes}) {
+  for (const MeshSizes& sizes : {SizesOf(2, 1, 1), SizesOf(1, 4, 1), SizesOf(1, 1, 2), SizesOf(2, 2, 2),
+                                 SizesOf(2, 4, 2), shards, sequences, all_axes}) {
     ASSERT_TRUE(CheckMesh(config, sizes).ok()) << CheckMesh(config, sizes);
     const int64_t ranks = RanksOf(sizes);
     std::map<std::string, std::vector<int>> owners, writers;
@@ -247,7 +247,7 @@ TEST(Layout, RanksThatShareUnitsKeepTheSameOfEach) {
 
 TEST(Layout, OutputsOfAHeadStayTogether) {
   const ModelConfig config = Parsed(With(TinyDeepseek(), "num_attention_heads", 4));
-  const Layout second(config, PlaceOf(Cut(2, 1, 1), 1));
+  const Layout second(config, PlaceOf(SizesOf(2, 1, 1), 1));
   const LayoutEntry& queries = second.entries()[second.Find("model.layers.0.self_attn.q_b_proj.weight")];
   EXPECT_THAT(queries.whole, ElementsAre(36, 7));
   EXPECT_THAT(queries.shape, ElementsAre(18, 7));
@@ -263,14 +263,15 @@ TEST(Layout, WhatCannotBeCutSoIsNamed) {
   const auto error = [&](const MeshSizes& sizes) {
     return std::string(CheckMesh(deepseek, sizes).message());
   };
-  EXPECT_EQ(error(Cut(1, 1, 1)), "");
-  EXPECT_THAT(error(Cut(2, 1, 1)), AllOf(StartsWith("mesh.tp is 2, but it has to divide 8 chunks, 3 heads"),
-                                         EndsWith("the nearest that works is 1")));
-  EXPECT_THAT(error(Cut(1, 3, 1)),
+  EXPECT_EQ(error(SizesOf(1, 1, 1)), "");
+  EXPECT_THAT(error(SizesOf(2, 1, 1)),
+              AllOf(StartsWith("mesh.tp is 2, but it has to divide 8 chunks, 3 heads"),
+                    EndsWith("the nearest that works is 1")));
+  EXPECT_THAT(error(SizesOf(1, 3, 1)),
               AllOf(StartsWith("mesh.ep is 3"), EndsWith("the nearest that works is 2")));
-  EXPECT_THAT(error(Cut(1, 8, 1)), EndsWith("the nearest that works is 4"));
-  EXPECT_THAT(error(Cut(1, 1, 3)), AllOf(StartsWith("mesh.pp is 3, but the policy has 2 layers"),
-                                         EndsWith("the nearest that works is 2")));
+  EXPECT_THAT(error(SizesOf(1, 8, 1)), EndsWith("the nearest that works is 4"));
+  EXPECT_THAT(error(SizesOf(1, 1, 3)), AllOf(StartsWith("mesh.pp is 3, but the policy has 2 layers"),
+                                             EndsWith("the nearest that works is 2")));
 }
 
 }  // namespace

@@ -33,12 +33,12 @@ TEST(StretchEdges, AreWholeSpansOnWhicheverRanks) {
   }
 }
 
-struct Model {
+struct SharedModel {
   const char* name;
   Json (*json)();
   int64_t key_floats;  // of a token, in a layer
 };
-class SequenceRanks : public ::testing::TestWithParam<Model> {};
+class SequenceRanks : public ::testing::TestWithParam<SharedModel> {};
 
 TEST_P(SequenceRanks, HaveTheirRowsAndTheLogprobsOfOne) {
   Microbatch batch = Packed({RandomTokens(711, 5000, 1)});
@@ -86,8 +86,8 @@ TEST_P(SequenceRanks, HaveTheirRowsAndTheLogprobsOfOne) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, SequenceRanks,
-                         ::testing::Values(Model{"latent", OddDeepseek, 21 + 6},
-                                           Model{"grouped", OddQwen2, 2 * 2 * 18}),
+                         ::testing::Values(SharedModel{"latent", OddDeepseek, 21 + 6},
+                                           SharedModel{"grouped", OddQwen2, 2 * 2 * 18}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -55,7 +55,7 @@ std::string Marked(const std::string& source, const Json& messages, size_t trust
   return marked;
 }
 
-std::string ErrorOf(const std::string& source) {
+std::string TemplateError(const std::string& source) {
   const absl::StatusOr<RenderedChat> chat = Render(source, ChatInput());
   if (chat.ok()) return "rendered " + chat->text.substr(0, 100);
   EXPECT_EQ(chat.status().code(), absl::StatusCode::kInvalidArgument);
@@ -121,7 +121,7 @@ TEST(ChatTemplateTest, ErrorsAreOneLineWithTheTemplateTheLineAndWhat) {
       {"{{ [].append(1) }}", "t.jinja:1: access to attribute 'append' of 'list' object is unsafe"},
       {"{{ 9223372036854775807 + 1 }}", "t.jinja:1: a whole number is beyond 64 bits"},
       {"{{ 'a\xff' }}", "t.jinja: the template is not UTF-8: byte 6"}};
-  for (const auto& [source, error] : cases) EXPECT_EQ(ErrorOf(source), error) << source;
+  for (const auto& [source, error] : cases) EXPECT_EQ(TemplateError(source), error) << source;
 }
 
 TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
@@ -196,7 +196,7 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
   for (const auto& [bound, sources] : cases) {
     for (const std::string& source : sources) {
       const auto begin = std::chrono::steady_clock::now();
-      EXPECT_THAT(ErrorOf(source), AllOf(StartsWith("t.jinja:1: "), HasSubstr(bound)))
+      EXPECT_THAT(TemplateError(source), AllOf(StartsWith("t.jinja:1: "), HasSubstr(bound)))
           << source.substr(0, 120);
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
       EXPECT_LT(seconds.count(), 60) << source.substr(0, 120);
@@ -206,7 +206,7 @@ TEST(ChatTemplateTest, HostileTemplatesEndSoonAndInAnError) {
 
 TEST(ChatTemplateTest, ATextMayHaveAsManyCharactersAsTheBoundSaysAndNoneMore) {
   EXPECT_EQ(Marked("{{ ('x' * 16777216) | length }}", Json::array()), "16777216");
-  EXPECT_THAT(ErrorOf("{{ ('x' * 16777217) | length }}"),
+  EXPECT_THAT(TemplateError("{{ ('x' * 16777217) | length }}"),
               HasSubstr("a text of more than 16777216 characters"));
 }
 
@@ -215,7 +215,7 @@ TEST(ChatTemplateTest, LookingAVariableUpAmongManyIsWorkThatCounts) {
   std::string many;
   for (int i = 0; i < 5000; ++i) absl::StrAppend(&many, "{% set v", i, " = 1 %}");
   EXPECT_EQ(Marked(lookups, Json::array()), "");
-  EXPECT_THAT(ErrorOf(many + lookups), HasSubstr("the template does more than"));
+  EXPECT_THAT(TemplateError(many + lookups), HasSubstr("the template does more than"));
 }
 
 // A tuple of two that are the same of two .., 60 deep: as many elements as 2^60, in 60 lists.
@@ -226,8 +226,8 @@ TEST(ChatTemplateTest, ANestOfSharedTuplesIsAKeyAtOnce) {
   EXPECT_EQ(Marked(nest + "{{ [n.a, n.a, n.a] | unique | list | length }}", Json::array()), "1");
   EXPECT_EQ(Marked(nest + "{{ [{'x': n.a}] | unique(attribute='x') | list | length }}", Json::array()), "1");
   EXPECT_EQ(Marked(nest + "{{ {}.get(n.a) }} {{ n.a in {'a': 1} }}", Json::array()), "None False");
-  EXPECT_THAT(ErrorOf(nest + "{{ {(n.a, [1]): 1} }}"), HasSubstr("tuple is no key of a dict"));
-  EXPECT_THAT(ErrorOf(nest + "{{ {}[n.a] }}"), HasSubstr("more than"));  // which its message would name
+  EXPECT_THAT(TemplateError(nest + "{{ {(n.a, [1]): 1} }}"), HasSubstr("tuple is no key of a dict"));
+  EXPECT_THAT(TemplateError(nest + "{{ {}[n.a] }}"), HasSubstr("more than"));  // which its message would name
 }
 
 TEST(ChatTemplateTest, AStopRequestEndsALongOne) {

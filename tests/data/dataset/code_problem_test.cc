@@ -8,7 +8,7 @@ namespace temper {
 namespace {
 
 // {what is asked, the fields it is of} as a recipe's problems have it.
-std::pair<std::string, std::string> Read(const std::string& row, const FieldNames& names = {}) {
+std::pair<std::string, std::string> ReadCodeRow(const std::string& row, const FieldNames& names = {}) {
   ProblemFields fields(names);
   DataRow data;
   data.name = "f:1";
@@ -21,30 +21,34 @@ std::pair<std::string, std::string> Read(const std::string& row, const FieldName
 TEST(CodeProblem, IsWhatRowsOfPublishedDataSetsAsk) {
   using Pair = std::pair<std::string, std::string>;
   EXPECT_EQ(
-      Read(R"({"text":"Add.","code":"def add","test_list":["assert add(1) == 2","assert add(2) == 3"]})"),
+      ReadCodeRow(
+          R"({"text":"Add.","code":"def add","test_list":["assert add(1) == 2","assert add(2) == 3"]})"),
       Pair("Add.\n\nYour code should pass these tests:\n\nassert add(1) == 2\nassert add(2) == 3",
            "text + test_list"));
-  EXPECT_EQ(Read(R"({"prompt":"Add.","test_list":["assert add(1) == 2"]})").second, "prompt + test_list");
-  EXPECT_EQ(Read(R"({"question_content":"Add.","starter_code":"","metadata":"{}"})"),
+  EXPECT_EQ(ReadCodeRow(R"({"prompt":"Add.","test_list":["assert add(1) == 2"]})").second,
+            "prompt + test_list");
+  EXPECT_EQ(ReadCodeRow(R"({"question_content":"Add.","starter_code":"","metadata":"{}"})"),
             Pair("Add.", "question_content"));
-  EXPECT_EQ(Read(R"({"question_content":"Add.","starter_code":"class S:\n  pass"})"),
+  EXPECT_EQ(ReadCodeRow(R"({"question_content":"Add.","starter_code":"class S:\n  pass"})"),
             Pair("Add.\n\nGo on from this code:\n\n```python\nclass S:\n  pass\n```",
                  "question_content + starter_code"));
-  EXPECT_EQ(Read(R"({"question":"Add.","input_output":"{}","starter_code":"x\n"})").second,
+  EXPECT_EQ(ReadCodeRow(R"({"question":"Add.","input_output":"{}","starter_code":"x\n"})").second,
             "question + starter_code");
-  EXPECT_EQ(Read(R"({"description":"Add.","public_tests":{}})").second, "description");
-  EXPECT_EQ(Read(R"({"prompt":"def f():\n","entry_point":"f","test":"x"})"), Pair("def f():\n", "prompt"));
-  EXPECT_EQ(Read(R"({"prompt":"Add.","reward_model":{"ground_truth":{"inputs":["1"],"outputs":["2"]}}})"),
-            Pair("Add.", "prompt"));
+  EXPECT_EQ(ReadCodeRow(R"({"description":"Add.","public_tests":{}})").second, "description");
+  EXPECT_EQ(ReadCodeRow(R"({"prompt":"def f():\n","entry_point":"f","test":"x"})"),
+            Pair("def f():\n", "prompt"));
+  EXPECT_EQ(
+      ReadCodeRow(R"({"prompt":"Add.","reward_model":{"ground_truth":{"inputs":["1"],"outputs":["2"]}}})"),
+      Pair("Add.", "prompt"));
 }
 
 TEST(CodeProblem, IsNotMadeOfOtherRows) {
-  EXPECT_EQ(Read(R"({"question":"1 + 1?","answer":"2","starter_code":"x"})").first, "1 + 1? ANSWER");
-  EXPECT_EQ(Read(R"({"text":"Add.","problem":"p","test_list":["a"]})",
-                 {.problem = "problem", .answer = "", .task = "", .id = "", .tests = ""})
+  EXPECT_EQ(ReadCodeRow(R"({"question":"1 + 1?","answer":"2","starter_code":"x"})").first, "1 + 1? ANSWER");
+  EXPECT_EQ(ReadCodeRow(R"({"text":"Add.","problem":"p","test_list":["a"]})",
+                        {.problem = "problem", .answer = "", .task = "", .id = "", .tests = ""})
                 .first,
             "p");
-  EXPECT_EQ(Read(R"({"description":"d"})").second, "");
+  EXPECT_EQ(ReadCodeRow(R"({"description":"d"})").second, "");
 }
 
 TEST(CodeProblem, TestsMayStandInAnyField) {

@@ -12,15 +12,15 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 
-std::string FileOf(const std::string& bytes) {
+std::string RowsFile(const std::string& bytes) {
   const auto* info = testing::UnitTest::GetInstance()->current_test_info();
   const std::string path = testing::TempDir() + "temper_row_file_" + info->name();
   EXPECT_TRUE(WriteFileAtomic(path, bytes).ok());
   return path;
 }
 
-std::string ErrorOf(const std::string& bytes) {
-  const auto file = RowFile::Open(FileOf(bytes));
+std::string RowError(const std::string& bytes) {
+  const auto file = RowFile::Open(RowsFile(bytes));
   if (!file.ok()) return std::string(file.status().message());
   for (int64_t i = 0; i < (*file)->size(); ++i) {
     if (const auto row = (*file)->Read(i); !row.ok()) return std::string(row.status().message());
@@ -29,7 +29,7 @@ std::string ErrorOf(const std::string& bytes) {
 }
 
 TEST(RowFile, NumbersLinesPassesOverBlankOnesAndReadsInAnyOrder) {
-  const std::string path = FileOf("\xEF\xBB\xBF{\"a\":1}\r\n\n  \t\r\n{\"a\":2}\n{\"a\":3}");
+  const std::string path = RowsFile("\xEF\xBB\xBF{\"a\":1}\r\n\n  \t\r\n{\"a\":2}\n{\"a\":3}");
   const auto file = RowFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ((*file)->size(), 3);
@@ -50,26 +50,26 @@ TEST(RowFile, FindsRowsAcrossThePiecesItReads) {
     bytes += rows.back() + (i % 7 == 0 ? "\n\n" : "\n");
   }
   ASSERT_GT(bytes.size(), size_t{2} << 20);
-  const auto file = RowFile::Open(FileOf(bytes));
+  const auto file = RowFile::Open(RowsFile(bytes));
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ((*file)->size(), 300);
   for (int64_t i = 0; i < 300; ++i) EXPECT_EQ(DumpJson((*file)->Read(i)->json), rows[i]);
 }
 
 TEST(RowFile, AStopRequestEndsItsOpening) {
-  const std::string lines = FileOf("{}\n{}\n");
+  const std::string lines = RowsFile("{}\n{}\n");
   ASSERT_TRUE(RowFile::Open(lines).ok());
   const StopForTest stop;
   EXPECT_TRUE(absl::IsCancelled(RowFile::Open(lines).status()));
-  EXPECT_TRUE(absl::IsCancelled(RowFile::Open(FileOf("[{},\n{}]\n")).status()));
+  EXPECT_TRUE(absl::IsCancelled(RowFile::Open(RowsFile("[{},\n{}]\n")).status()));
 }
 
 TEST(RowFile, NamesTheLineThatIsNoObject) {
-  EXPECT_THAT(ErrorOf("{}\n[1]\n"), EndsWith(":2: is not a JSON object"));
-  EXPECT_THAT(ErrorOf("{}\n\n{\"a\":\n"), HasSubstr(":3: byte 5: "));
-  EXPECT_THAT(ErrorOf("{\"a\":1,\"a\":2}\n"), HasSubstr(":1: byte "));
-  EXPECT_THAT(ErrorOf("{\"a\":\"\xFF\"}\n"), HasSubstr(":1: byte "));
-  EXPECT_EQ(ErrorOf(""), "");
+  EXPECT_THAT(RowError("{}\n[1]\n"), EndsWith(":2: is not a JSON object"));
+  EXPECT_THAT(RowError("{}\n\n{\"a\":\n"), HasSubstr(":3: byte 5: "));
+  EXPECT_THAT(RowError("{\"a\":1,\"a\":2}\n"), HasSubstr(":1: byte "));
+  EXPECT_THAT(RowError("{\"a\":\"\xFF\"}\n"), HasSubstr(":1: byte "));
+  EXPECT_EQ(RowError(""), "");
   EXPECT_THAT(std::string(RowFile::Open("/no/such").status().message()),
               HasSubstr("/no/such: cannot read: No such file"));
   EXPECT_THAT(std::string(RowFile::Open("configs").status().message()), HasSubstr("configs: is a folder"));
@@ -77,7 +77,7 @@ TEST(RowFile, NamesTheLineThatIsNoObject) {
 
 // json.dump(rows, file, indent=2), as Alpaca is published.
 TEST(RowFile, ReadsOneListOfObjects) {
-  const std::string path = FileOf(
+  const std::string path = RowsFile(
       "\xEF\xBB\xBF[\n  {\n    \"a\": \"x, ] } \\\" {\",\n    \"b\": [1, {\"c\": []}]\n  },\n  {\"a\": "
       "2}\n]\n");
   const auto file = RowFile::Open(path);
@@ -87,13 +87,13 @@ TEST(RowFile, ReadsOneListOfObjects) {
   EXPECT_EQ(DumpJson((*file)->Read(0)->json), R"({"a":"x, ] } \" {","b":[1,{"c":[]}]})");
   EXPECT_EQ((*file)->Read(1)->name, path + ":6");
   EXPECT_EQ(DumpJson((*file)->Read(1)->json), R"({"a":2})");
-  EXPECT_EQ((*RowFile::Open(FileOf("[]")))->size(), 0);
-  EXPECT_EQ((*RowFile::Open(FileOf("[ ]\n")))->size(), 0);
+  EXPECT_EQ((*RowFile::Open(RowsFile("[]")))->size(), 0);
+  EXPECT_EQ((*RowFile::Open(RowsFile("[ ]\n")))->size(), 0);
 }
 
 // pandas' to_json(orient="records") writes one line: names, and ids made of them, must differ.
 TEST(RowFile, RowsOfAListThatShareALineAreNumbered) {
-  const std::string path = FileOf("[{\"a\":1},{\"a\":2},\n{\"a\":3}]");
+  const std::string path = RowsFile("[{\"a\":1},{\"a\":2},\n{\"a\":3}]");
   const auto file = RowFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ((*file)->size(), 3);
@@ -101,19 +101,19 @@ TEST(RowFile, RowsOfAListThatShareALineAreNumbered) {
 }
 
 TEST(RowFile, NamesTheLineOfWhatIsWrongInAList) {
-  EXPECT_THAT(ErrorOf("[{\"a\":1},\n{\"a\":}\n]"), HasSubstr(":2: byte"));
-  EXPECT_THAT(ErrorOf("[{\"a\":1},\n]"), HasSubstr(":2: "));
-  EXPECT_THAT(ErrorOf("[{\"a\":1},\n7]"), EndsWith(":2: is not a JSON object"));
-  EXPECT_THAT(ErrorOf("[{\"a\":1} {\"a\":2}]"), HasSubstr(":1: "));
-  EXPECT_THAT(ErrorOf("[{\"a\":1},\n{\"a\":2}"),
+  EXPECT_THAT(RowError("[{\"a\":1},\n{\"a\":}\n]"), HasSubstr(":2: byte"));
+  EXPECT_THAT(RowError("[{\"a\":1},\n]"), HasSubstr(":2: "));
+  EXPECT_THAT(RowError("[{\"a\":1},\n7]"), EndsWith(":2: is not a JSON object"));
+  EXPECT_THAT(RowError("[{\"a\":1} {\"a\":2}]"), HasSubstr(":1: "));
+  EXPECT_THAT(RowError("[{\"a\":1},\n{\"a\":2}"),
               EndsWith(":2: the file is a JSON list that does not end, or something follows it"));
-  EXPECT_THAT(ErrorOf("[{\"a\":1}]\n{\"a\":2}"), HasSubstr("something follows it"));
+  EXPECT_THAT(RowError("[{\"a\":1}]\n{\"a\":2}"), HasSubstr("something follows it"));
 }
 
 TEST(RowFile, SaysWhatAFileIsThatHasNoRows) {
-  EXPECT_THAT(ErrorOf("question,answer\n1?,2\n"), HasSubstr(":1: "));
-  EXPECT_THAT(ErrorOf("question,answer\n1?,2\n"), HasSubstr("CSV becomes such with pandas"));
-  EXPECT_THAT(ErrorOf("\x1F\x8B\b rest\n"), HasSubstr("packed with gzip"));
+  EXPECT_THAT(RowError("question,answer\n1?,2\n"), HasSubstr(":1: "));
+  EXPECT_THAT(RowError("question,answer\n1?,2\n"), HasSubstr("CSV becomes such with pandas"));
+  EXPECT_THAT(RowError("\x1F\x8B\b rest\n"), HasSubstr("packed with gzip"));
 }
 
 TEST(RowFile, ReadsNoEndlessLineToItsEnd) {
@@ -126,7 +126,7 @@ TEST(RowFile, ReadsNoEndlessLineToItsEnd) {
 }
 
 TEST(RowFile, SaysThatTheFileWasCutWhileItWasInUse) {
-  const std::string path = FileOf("{\"a\":1}\n{\"a\":2}\n");
+  const std::string path = RowsFile("{\"a\":1}\n{\"a\":2}\n");
   const auto file = RowFile::Open(path);
   ASSERT_TRUE(file.ok()) << file.status();
   ASSERT_EQ(truncate(path.c_str(), 10), 0);
@@ -152,16 +152,16 @@ TEST(RowFile, ReadsParquetAsTheSameRows) {
 
 TEST(RowFile, SaysWhatIsWrongWithDamagedParquet) {
   const std::string whole = ReadFile("tests/data/dataset/parquet_case.parquet").value();
-  if (ErrorOf(whole).find("without Apache Arrow") != std::string::npos) GTEST_SKIP() << "no Apache Arrow";
-  EXPECT_EQ(ErrorOf(whole), "");
-  EXPECT_NE(ErrorOf("PAR1"), "");
+  if (RowError(whole).find("without Apache Arrow") != std::string::npos) GTEST_SKIP() << "no Apache Arrow";
+  EXPECT_EQ(RowError(whole), "");
+  EXPECT_NE(RowError("PAR1"), "");
   for (size_t size : {size_t{8}, whole.size() / 2, whole.size() - 1})
-    EXPECT_THAT(ErrorOf(whole.substr(0, size)), HasSubstr("SaysWhatIsWrongWithDamagedParquet: "));
+    EXPECT_THAT(RowError(whole.substr(0, size)), HasSubstr("SaysWhatIsWrongWithDamagedParquet: "));
   for (size_t at = 4; at < whole.size();
        at += 61) {  // a bit here and there: an error or other values, no crash
     std::string flipped = whole;
     flipped[at] = static_cast<char>(flipped[at] ^ 0x20);
-    ErrorOf(flipped);
+    RowError(flipped);
   }
 }
 

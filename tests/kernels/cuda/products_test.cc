@@ -41,12 +41,12 @@ struct Shape {
 };
 
 // One row; the edges of few rows; one more than a small tile, more than a tile; nothing divides, or all does.
-constexpr Shape kShapes[] = {{1, 17, 300, 0},  {9, 33, 41, 1},   {17, 20, 35, 3},
-                             {65, 130, 21, 1}, {16, 16, 256, 8}, {80, 8, 64, 0}};
+constexpr Shape kProductShapes[] = {{1, 17, 300, 0},  {9, 33, 41, 1},   {17, 20, 35, 3},
+                                    {65, 130, 21, 1}, {16, 16, 256, 8}, {80, 8, 64, 0}};
 
 TEST(SimulatedProducts, AreTheCpusInEveryForm) {
   TestBackend cpu(1);
-  for (const auto& [m, n, k, between] : kShapes) {
+  for (const auto& [m, n, k, between] : kProductShapes) {
     for (const bool transposed : {true, false}) {
       Grid a(m, k, 1, between);
       Weights b(transposed ? n : k, transposed ? k : n, 2, between);

@@ -27,8 +27,8 @@ struct Bytes {
 };
 
 template <class T>
-Bytes Tensor(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
-             const std::vector<T>& values) {
+Bytes TensorBytes(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
+                  const std::vector<T>& values) {
   return {{name, dtype, shape},
           std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T))};
 }
@@ -94,9 +94,10 @@ class StoredWeights : public ::testing::Test {
 };
 
 TEST_F(StoredWeights, StackedExpertsAreOneWeightEachGateBeforeUp) {
-  const std::vector<Bytes> tensors = {Tensor("a.mlp.experts.gate_up_proj", "F32", {2, 6, 2}, Counted(24)),
-                                      Tensor("a.mlp.experts.down_proj", "F32", {2, 2, 3}, Counted(12, 101)),
-                                      Tensor("a.mlp.gate.weight", "F32", {2, 2}, Counted(4))};
+  const std::vector<Bytes> tensors = {
+      TensorBytes("a.mlp.experts.gate_up_proj", "F32", {2, 6, 2}, Counted(24)),
+      TensorBytes("a.mlp.experts.down_proj", "F32", {2, 2, 3}, Counted(12, 101)),
+      TensorBytes("a.mlp.gate.weight", "F32", {2, 2}, Counted(4))};
   const auto weights = Find(tensors);
   ASSERT_TRUE(weights.ok()) << weights.status();
   std::vector<std::string> names;
@@ -120,8 +121,9 @@ TEST_F(StoredWeights, StackedExpertsAreOneWeightEachGateBeforeUp) {
 
 TEST_F(StoredWeights, ManyDtypesAndNoDimensionsAreRead) {
   const auto weights =
-      Find({Tensor<uint16_t>("half", "F16", {2}, {0x3c00, 0xc000}), Tensor<float>("scalar", "F32", {}, {5}),
-            Tensor<float>("none", "F32", {0, 3}, {}), Tensor<float>("narrow", "F32", {3, 0}, {})});
+      Find({TensorBytes<uint16_t>("half", "F16", {2}, {0x3c00, 0xc000}),
+            TensorBytes<float>("scalar", "F32", {}, {5}), TensorBytes<float>("none", "F32", {0, 3}, {}),
+            TensorBytes<float>("narrow", "F32", {3, 0}, {})});
   ASSERT_TRUE(weights.ok());
   EXPECT_THAT(Read(weights->at("half"), 0, 1), ElementsAre(1, -2));
   EXPECT_THAT(Read(weights->at("scalar"), 0, 1), ElementsAre(5));
@@ -137,15 +139,15 @@ TEST_F(StoredWeights, Fp8HasAScaleForEachBlockOfEachMatrixAndAnyRowsCanBeRead) {
   const std::vector<float> scales = {0.5f, 3, 0.1f, 7, 1e-3f, 11, 13, 1e-9f};
   for (const char* dtype : {"F32", "BF16"}) {
     std::vector<float> used = scales;
-    Bytes stored = Tensor("e.experts.gate_up_proj_scale_inv", dtype, {2, 2, 2}, scales);
+    Bytes stored = TensorBytes("e.experts.gate_up_proj_scale_inv", dtype, {2, 2, 2}, scales);
     if (stored.info.dtype == "BF16") {
       std::vector<uint16_t> words(8);
       ASSERT_TRUE(EncodeBf16(scales.data(), 8, words.data()));
       DecodeFloats("BF16", words.data(), 8, used.data());
-      stored = Tensor("e.experts.gate_up_proj_scale_inv", dtype, {2, 2, 2}, words);
+      stored = TensorBytes("e.experts.gate_up_proj_scale_inv", dtype, {2, 2, 2}, words);
     }
     const auto weights =
-        Find({Tensor("e.experts.gate_up_proj", kFp8Dtype, {2, kRows, kColumns}, codes), stored});
+        Find({TensorBytes("e.experts.gate_up_proj", kFp8Dtype, {2, kRows, kColumns}, codes), stored});
     ASSERT_TRUE(weights.ok()) << weights.status();
     for (int64_t expert = 0; expert < 2; ++expert) {
       for (int64_t half = 0; half < 2; ++half) {
@@ -175,10 +177,10 @@ TEST_F(StoredWeights, PartsAreThoseOfTheWhole) {
     codes[i] = static_cast<uint8_t>(i * 37 % 0x7f);
     halves[i] = static_cast<uint16_t>(0x3f80 + i % 1000);
   }
-  const auto weights =
-      Find({Tensor("a", kFp8Dtype, {kRows, kColumns}, codes),
-            Tensor("a_scale_inv", "F32", {2, 3}, Counted(6)), Tensor("b", "BF16", {kRows, kColumns}, halves),
-            Tensor("c", "F32", {kRows, kColumns}, Counted(kRows * kColumns))});
+  const auto weights = Find({TensorBytes("a", kFp8Dtype, {kRows, kColumns}, codes),
+                             TensorBytes("a_scale_inv", "F32", {2, 3}, Counted(6)),
+                             TensorBytes("b", "BF16", {kRows, kColumns}, halves),
+                             TensorBytes("c", "F32", {kRows, kColumns}, Counted(kRows * kColumns))});
   ASSERT_TRUE(weights.ok()) << weights.status();
   for (const auto& [name, weight] : *weights) {
     const std::vector<float> whole = Read(weight, 0, kRows);
@@ -206,9 +208,9 @@ TEST_F(StoredWeights, PartsAreThoseOfTheWhole) {
 }
 
 TEST_F(StoredWeights, Fp8WithoutItsScalesOrWithStrangeOnesIsRefused) {
-  const Bytes weight = Tensor("w", kFp8Dtype, {130, 2}, std::vector<uint8_t>(260, 0x38));
+  const Bytes weight = TensorBytes("w", kFp8Dtype, {130, 2}, std::vector<uint8_t>(260, 0x38));
   const auto with = [&](const std::string& dtype, const std::vector<int64_t>& shape, auto values) {
-    return std::vector<Bytes>{weight, Tensor("w_scale_inv", dtype, shape, values)};
+    return std::vector<Bytes>{weight, TensorBytes("w_scale_inv", dtype, shape, values)};
   };
   using F = std::vector<float>;
   EXPECT_EQ(ErrorOf(with("F32", {2, 1}, F{1, 2})), "");
@@ -223,23 +225,24 @@ TEST_F(StoredWeights, Fp8WithoutItsScalesOrWithStrangeOnesIsRefused) {
   for (const float bad : {0.0f, -1.0f, NAN, INFINITY}) {
     EXPECT_THAT(ErrorOf(with("F32", {2, 1}, F{1, bad})), HasSubstr("w_scale_inv: element 1 is "));
   }
-  EXPECT_THAT(ErrorOf({Tensor("w_scale_inv", "F32", {1}, F{1})}), HasSubstr("is the scale of no FP8 tensor"));
-  EXPECT_THAT(ErrorOf({Tensor("w", "F32", {1}, F{1}), Tensor("w_scale_inv", "F32", {1}, F{1})}),
+  EXPECT_THAT(ErrorOf({TensorBytes("w_scale_inv", "F32", {1}, F{1})}),
+              HasSubstr("is the scale of no FP8 tensor"));
+  EXPECT_THAT(ErrorOf({TensorBytes("w", "F32", {1}, F{1}), TensorBytes("w_scale_inv", "F32", {1}, F{1})}),
               HasSubstr("w_scale_inv: is the scale of no FP8 tensor"));
-  EXPECT_THAT(ErrorOf({Tensor("w", kFp8Dtype, {2}, std::vector<uint8_t>{1, 2})}),
+  EXPECT_THAT(ErrorOf({TensorBytes("w", kFp8Dtype, {2}, std::vector<uint8_t>{1, 2})}),
               HasSubstr("w: [2] is no matrix"));
 
   std::vector<Bytes> broken = with("F32", {2, 1}, F{1, 2});
   broken[0].bytes[258] = 0x7f;
   EXPECT_THAT(ErrorOf(broken), HasSubstr("w: element 258 is nan; weights must be finite"));
-  EXPECT_THAT(ErrorOf({Tensor("w", kFp8Dtype, {1, 1}, std::vector<uint8_t>{0x7e}),
-                       Tensor("w_scale_inv", "F32", {1, 1}, F{1e37f})}),
+  EXPECT_THAT(ErrorOf({TensorBytes("w", kFp8Dtype, {1, 1}, std::vector<uint8_t>{0x7e}),
+                       TensorBytes("w_scale_inv", "F32", {1, 1}, F{1e37f})}),
               HasSubstr("w: element 0 is inf"));
 }
 
 TEST_F(StoredWeights, StackedExpertsOfStrangeShapeOrStoredTwiceAreRefused) {
   const auto stacked = [](const std::vector<int64_t>& shape, int64_t count) {
-    return Tensor("m.experts.gate_up_proj", "F32", shape, Counted(count));
+    return TensorBytes("m.experts.gate_up_proj", "F32", shape, Counted(count));
   };
   EXPECT_EQ(ErrorOf({stacked({1, 2, 1}, 2)}), "");
   EXPECT_THAT(ErrorOf({stacked({1, 3, 1}, 3)}), HasSubstr("[1, 3, 1]; stacked experts are [experts, 2 size"));
@@ -247,7 +250,7 @@ TEST_F(StoredWeights, StackedExpertsOfStrangeShapeOrStoredTwiceAreRefused) {
   EXPECT_THAT(ErrorOf({stacked({5000, 2, 0}, 0)}), HasSubstr("has shape [5000, 2, 0]; stacked"));
   EXPECT_THAT(ErrorOf({stacked({int64_t{1} << 40, 2, 0}, 0)}), HasSubstr("; stacked"));
   EXPECT_THAT(
-      ErrorOf({stacked({1, 2, 1}, 2), Tensor("m.experts.0.up_proj.weight", "F32", {1, 1}, Counted(1))}),
+      ErrorOf({stacked({1, 2, 1}, 2), TensorBytes("m.experts.0.up_proj.weight", "F32", {1, 1}, Counted(1))}),
       HasSubstr("has m.experts.0.up_proj.weight, which"));
 }
 

@@ -25,16 +25,16 @@ unsigned Bit(End end) {
                                 : kMemory;
 }
 
-struct Attack {
+struct Excess {
   const char* name;
   const char* code;
   unsigned ends;           // any of these
   const char* output = 0;  // all that is printed, if it says so
 };
 
-void PrintTo(const Attack& attack, std::ostream* out) { *out << attack.name; }
+void PrintTo(const Excess& excess, std::ostream* out) { *out << excess.name; }
 
-const Attack kAttacks[] = {
+const Excess kExcesses[] = {
     {"A01InfiniteLoop", "while True: pass", kTimeout},
     {"A02Sleep", "import time; time.sleep(60)", kTimeout},
     {"A03AllocationOf4GiB", "try: x = bytearray(4 << 30)\nexcept MemoryError: print('refused')", kExit,
@@ -84,7 +84,7 @@ const Attack kAttacks[] = {
      "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\nprint('goes on')", kExit, "goes on\n"},
 };
 
-class SandboxLimit : public testing::TestWithParam<std::tuple<Who, Attack>> {};
+class SandboxLimit : public testing::TestWithParam<std::tuple<Who, Excess>> {};
 
 TEST_P(SandboxLimit, Holds) {
   const auto& [who, attack] = GetParam();
@@ -102,7 +102,7 @@ TEST_P(SandboxLimit, Holds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    , SandboxLimit, testing::Combine(testing::Values(Who::kRoot, Who::kUser), testing::ValuesIn(kAttacks)),
+    , SandboxLimit, testing::Combine(testing::Values(Who::kRoot, Who::kUser), testing::ValuesIn(kExcesses)),
     [](const auto& info) { return WhoName(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name; });
 
 class SandboxEnd : public testing::TestWithParam<Who> {};

@@ -16,14 +16,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-struct Case {
+struct InstructionCase {
   const char* id;
   const char* kwargs;
   const char* followed;
   const char* not_followed;
 };
 
-const Case kCases[] = {
+const InstructionCase kCases[] = {
     {"keywords:existence", R"({"keywords":["tide","Moon"]})", "The moon makes the TIDES.",
      "The moon is high."},
     {"keywords:frequency", R"({"keyword":"sea","frequency":2,"relation":"at least"})", "Sea by sea",
@@ -80,7 +80,7 @@ Prompt Row(const std::string& ids, const std::string& kwargs) {
 
 TEST(Instructions, AreFollowedOrNotByKind) {
   std::set<std::string> seen;
-  for (const Case& c : kCases) {
+  for (const InstructionCase& c : kCases) {
     seen.insert(c.id);
     const Prompt prompt = Row("[\"" + std::string(c.id) + "\"]", "[" + std::string(c.kwargs) + "]");
     EXPECT_TRUE(Rule(Config("instructions"))->CheckAnswer(prompt).ok()) << c.id;
@@ -177,7 +177,7 @@ TEST(Instructions, ThatCannotBeCheckedAreErrorsOfTheDataset) {
 
 TEST(Instructions, JudgeHostileBytes) {
   std::string ids, kwargs;
-  for (const Case& c : kCases) {
+  for (const InstructionCase& c : kCases) {
     ids += (ids.empty() ? "[\"" : ",\"") + std::string(c.id) + "\"";
     kwargs += (kwargs.empty() ? "[" : ",") + std::string(c.kwargs);
   }
@@ -200,7 +200,7 @@ double CpuSeconds() {
 }
 
 TEST(Instructions, JudgeALongAnswerInLinearTime) {
-  for (const Case& c : kCases) {
+  for (const InstructionCase& c : kCases) {
     const Prompt prompt = Row("[\"" + std::string(c.id) + "\"]", "[" + std::string(c.kwargs) + "]");
     for (const char* piece : {"*", "[", "P.", "a. ", "<<", "sea ", "***", "PART 1", "\n", "\""}) {
       const auto judge = [&](size_t bytes) {

@@ -14,6 +14,8 @@
 
 namespace temper {
 
+inline constexpr PipelineKind kLate = PipelineKind::kZeroBubble;
+
 // With sizes that four ranks share; the MLPs' down projections take more than one piece of the norm.
 inline Json SharedByFour(Json json, int64_t key_heads) {
   json.update(

@@ -6,8 +6,6 @@
 namespace temper {
 namespace {
 
-constexpr PipelineKind kLate = PipelineKind::kZeroBubble;
-
 // Sizes that two ranks share, and ten experts, which the ranks of mesh.ep have unlike numbers of.
 Json Deep(Json json, int64_t key_heads) {
   json.update(Json::parse(R"({"num_attention_heads": 4, "intermediate_size": 92, "moe_intermediate_size": 28,

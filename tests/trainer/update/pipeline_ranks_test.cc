@@ -13,8 +13,6 @@ Json Deep(Json json) {
   return json;
 }
 
-constexpr PipelineKind kLate = PipelineKind::kZeroBubble;
-
 TEST(UpdateOnPipelineRanks, OfLatentAttentionAndExpertsHasTheBitsOfOne) {
   ExpectLayoutsHaveTheBitsOfOne(Deep(OddDeepseek()),
                                 {{.dp_replicate = 1, .pp = 2},

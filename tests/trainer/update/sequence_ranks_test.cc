@@ -7,8 +7,6 @@
 namespace temper {
 namespace {
 
-constexpr PipelineKind kLate = PipelineKind::kZeroBubble;
-
 Json Sized(Json json, int64_t heads, int64_t key_heads) {
   json.update(Json::parse(R"({"intermediate_size": 92, "moe_intermediate_size": 28})"));
   json["num_attention_heads"] = heads;
