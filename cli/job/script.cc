@@ -125,10 +125,16 @@ before=$("$temper" status --lasts "$run")
 )";
 // Of a job that --no-kill keeps.
 constexpr char kGuard[] =
-    R"(# Where this machine goes down nobody is left who goes on, and Slurm keeps the job all the same: up to three others look.
-guard='while sleep 10; do
-  names=$(squeue --noheader --format=%N --jobs="$SLURM_JOB_ID") && [ -n "$names" ] || continue
-  scontrol show hostnames "$names" | grep -qxF "$0" || scontrol requeue "$SLURM_JOB_ID"
+    R"(# Where this machine goes down nobody is left who goes on, and Slurm keeps the job all the same: up to three others look,
+# until it is no longer this start of the job that runs.
+guard='ask() { squeue --noheader --states=running --jobs="$SLURM_JOB_ID" "$@"; }
+missed=0
+while sleep 20; do
+  start=$(ask --Format=RestartCnt) && names=$(ask --format=%N) && names=$(scontrol show hostnames "$names") || continue
+  [ -n "$start" ] && [ -n "$names" ] || continue
+  [ $start -eq ${SLURM_RESTART_COUNT:-0} ] || exit 0
+  mapfile -t hosts <<< "$names"
+  if [[ " ${hosts[*]} " = *" $0 "* ]]; then missed=0; elif ((++missed == 2)); then scontrol requeue "$SLURM_JOB_ID"; fi
 done'
 mapfile -t others < <(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "$SLURMD_NODENAME" | tail -n 3)
 srun --overlap --no-kill --mpi=none --nodes=${#others[@]} --ntasks=${#others[@]} --ntasks-per-node=1 \

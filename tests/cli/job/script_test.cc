@@ -39,7 +39,7 @@ std::string Played(const std::string& script, const std::string& stub, const std
                "shift; done\nshift\nexec \"$@\"\n");
   const std::string path = folder.Write("script", script);
   return Shell(absl::StrCat("cd ", folder.path(), "; chmod +x *; export PATH=$PWD:$PATH SLURM_JOB_ID=7; ",
-                            before, "; bash ", path, " 2>&1; echo code:$?"))
+                            before, "; bash ", path, " 2>&1 | cat; echo code:${PIPESTATUS[0]}"))
       .out;
 }
 
@@ -82,21 +82,29 @@ TEST(SlurmScript, WithSpareMachinesHasOthersQueueItAgainWhereItsFirstIsGone) {
   Job job = SmallJob();
   job.cluster.spare_nodes = 1;
   job.run_directory = job.working_directory = folder.path();
-  const auto played = [&](const std::string& has) {
+  const auto played = [&](const std::string& start, const std::string& has) {
     return Played(
         SlurmScript(job).value(),
-        "[ \"$(basename $0)\" = srun ] || exit 0\nwhile [ $# -gt 0 ] && [ $1 != bash ]; do shift; done\n"
-        "[ $# -gt 0 ] && exec \"$@\"\n/bin/sleep 1\n",
+        "[ \"$(basename $0)\" = srun ] || exit 0\nwhile [ $# -gt 0 ] && [ $1 != bash ]; do shift; "
+        "done\n[ $# -eq 0 ] || exec \"$@\"\n",
         absl::StrCat(
-            "export SLURM_JOB_NODELIST=n1,n10,n2,n3,n4 SLURMD_NODENAME=n1; squeue() { echo ", has,
-            "; }; scontrol() { case $1 in show) tr , '\\n' <<< $3;; *) echo again:$2; exit;; esac; }; "
-            "sleep() { ((++looks < 4)); }; export -f squeue scontrol sleep"));
+            "export SLURM_JOB_NODELIST=n1,n10,n2,n3,n4 SLURMD_NODENAME=n1; squeue() { case \"$*\" in "
+            "*RestartCnt) echo ",
+            start, ";; *) echo ", has,
+            ";; esac; }; scontrol() { case $1 in show) tr , '\\n' <<< $3;; *) echo again:$2;; esac; }; "
+            "sleep() { echo look; ((++looks < 5)); }; export -f squeue scontrol sleep"));
   };
-  EXPECT_THAT(played("n10,n2,n3,n4"),
+  const auto looks = [](int count) {
+    std::string all;
+    for (int i = 0; i < count; ++i) all += "look\n";
+    return AllOf(HasSubstr(all), Not(HasSubstr(all + "look\n")));
+  };
+  EXPECT_THAT(played("0", "n10,n2,n3,n4"),
               AllOf(HasSubstr("srun:--nodes=3\n"), HasSubstr("srun:--nodelist=n2,n3,n4\n"),
-                    HasSubstr("\nagain:7\n")));
-  EXPECT_THAT(played("n1,n2"), Not(HasSubstr("again")));
-  EXPECT_THAT(played("''"), Not(HasSubstr("again")));
+                    HasSubstr("look\nlook\nagain:7\nlook\n")));
+  for (const char* has : {"n1,n2", "''"})
+    EXPECT_THAT(played("0", has), AllOf(looks(5), Not(HasSubstr("again")))) << has;
+  EXPECT_THAT(played("1", "n10,n2"), AllOf(looks(1), Not(HasSubstr("again"))));  // of a start that is over
 }
 
 TEST(SlurmScript, AsksForGpusTheWayTheClusterWants) {
