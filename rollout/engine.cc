@@ -225,9 +225,10 @@ bool Engine::WantsMtp() const {
   const int64_t sequences = scheduler_.next();
   const bool may = sequences > 0 && sequences < kRowsWithDrafts;
   const bool wants = may && (!options_.paced || pace_.Drafts(sequences));
-  // Clocks differ, also of ranks that have the same sequences.
+  // Clocks differ, also of ranks that have the same sequences. One that is outvoted stays in its turn until
+  // the others come to theirs.
   Communicator& ranks = model_->mesh().holders();
-  return ranks.size() > 1 ? ranks.Sum(wants ? 1 : 0) > 0 : wants;
+  return ranks.size() > 1 ? ranks.Sum(wants ? 1 : may ? -1 : 0) > 0 : wants;
 }
 
 void Engine::RunMtp() {

@@ -106,7 +106,7 @@ class Engine {
   // Appends what the pass over the plan's rows drew.
   void Extend(const std::vector<Scheduler::Rows>& plan, const Matrix& logits,
               absl::Span<const kernels::SampledToken> tokens);
-  // Whether the next step is to have drafts of the MTP module: on any rank, of those that step together.
+  // Whether the next step is to have drafts of the MTP module: by most of the ranks that step together.
   bool WantsMtp() const;
   // The MTP module's pass over what it has not seen of the sequences that run, and its drafts.
   void RunMtp();

@@ -49,9 +49,9 @@ absl::StatusOr<PolicyFiles> BenchPolicy(const BenchOptions& options) {
     TEMPER_ASSIGN_OR_RETURN(files.config, ReadPolicyConfig(directory));
   }
   if (options.by_mtp() && files.config.mtp_layers != 1)
-    return absl::InvalidArgumentError(absl::StrCat("--drafts mtp: ", directory,
-                                                   " has num_nextn_predict_layers ", files.config.mtp_layers,
-                                                   ": temper has modules of one layer, no other number"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--drafts mtp: ", directory, " has num_nextn_predict_layers ", files.config.mtp_layers,
+                     ": leave --drafts mtp out, or name a directory that has 1"));
   files.config.mtp = mtp;
   files.parameters = InitializeParameters(files.config, 1, InitScales());
   TEMPER_RETURN_IF_ERROR(CheckStop());

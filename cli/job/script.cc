@@ -134,7 +134,7 @@ while sleep 20; do
   [ -n "$start" ] && [ -n "$names" ] || continue
   [ $start -eq ${SLURM_RESTART_COUNT:-0} ] || exit 0
   mapfile -t hosts <<< "$names"
-  if [[ " ${hosts[*]} " = *" $0 "* ]]; then missed=0; elif ((++missed == 2)); then scontrol requeue "$SLURM_JOB_ID"; fi
+  if [[ " ${hosts[*]} " = *" $0 "* ]]; then missed=0; elif ((++missed >= 2)); then scontrol requeue "$SLURM_JOB_ID"; fi
 done'
 mapfile -t others < <(scontrol show hostnames "$SLURM_JOB_NODELIST" | grep -vxF "$SLURMD_NODENAME" | tail -n 3)
 srun --overlap --no-kill --mpi=none --nodes=${#others[@]} --ntasks=${#others[@]} --ntasks-per-node=1 \

@@ -49,7 +49,7 @@ void ForEachMesh(int64_t ranks, int axis, MeshSizes sizes, const std::function<v
   }
 }
 
-// Every other one of those with tp shares the tokens, of those with pp has dW apart.
+// About half of those with tp share the tokens, of those with pp have dW apart.
 std::vector<RecipeLayout> AllLayouts(const ModelConfig& model) {
   std::vector<RecipeLayout> all;
   for (const int64_t ranks : {1, 2, 3, 4, 6, 8}) {

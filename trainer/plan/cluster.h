@@ -12,7 +12,7 @@
 namespace temper {
 
 // What a device can do at most, by its maker's data sheet; "cpu", which is no GPU: a core of the machine that
-// most of docs/benchmarks.md is from, as measured.
+// most of docs/benchmarks.md is from: FLOP/s and memory as measured, links and network assumed.
 struct DeviceSpec {
   const char* name;
   double memory_gib;      // that a process can have; 0: of a processor nobody knows
