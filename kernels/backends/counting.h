@@ -18,7 +18,8 @@ class CountingBackend final : public Backend {
   int64_t bytes() const { return bytes_; }
   int64_t peak_bytes() const { return peak_bytes_; }
   // Of the device's, what it has kept for calls so far; not of those above.
-  int64_t scratch_bytes() const { return packs_ ? 0 : kScratchWords + scratch_.sum() + staged_bytes_; }
+  ScratchBytes scratch() const { return packs_ ? ScratchBytes() : scratch_; }
+  int64_t scratch_bytes() const { return scratch().sum(); }
 
   bool exact() const override { return true; }
   bool host_memory() const override { return true; }
@@ -74,12 +75,11 @@ class CountingBackend final : public Backend {
   float Largest(const float*, int64_t) override { return 0; }
 
  private:
-  void Stage(const StagedArrays& call) { staged_bytes_ = call.Grown(staged_bytes_); }
+  void Stage(const StagedArrays& call) { scratch_.staged = call.Grown(scratch_.staged); }
 
   const bool packs_;
   int64_t bytes_ = 0, peak_bytes_ = 0;
-  ScratchBytes scratch_;
-  int64_t staged_bytes_ = 0;
+  ScratchBytes scratch_{.words = kScratchWords};
 };
 
 }  // namespace temper::kernels

@@ -13,17 +13,19 @@
 
 namespace temper::kernels {
 
-// In bytes, by use. It is kept, as much of each as any call took.
+// In bytes, by use; `staged` of the host's arrays. It is kept, as much of each as any call took.
 struct ScratchBytes {
-  int64_t work = 0, inputs = 0, outputs = 0, logits = 0, results = 0;
+  int64_t work = 0, inputs = 0, outputs = 0, logits = 0, results = 0, words = 0, staged = 0;
 
-  int64_t sum() const { return work + inputs + outputs + logits + results; }
+  int64_t sum() const { return work + inputs + outputs + logits + results + words + staged; }
   void Grow(const ScratchBytes& call) {
     work = std::max(work, call.work);
     inputs = std::max(inputs, call.inputs);
     outputs = std::max(outputs, call.outputs);
     logits = std::max(logits, call.logits);
     results = std::max(results, call.results);
+    words = std::max(words, call.words);
+    staged = std::max(staged, call.staged);
   }
 };
 

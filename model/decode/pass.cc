@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/check.h"
+#include "model/decode/step_rows.h"
 
 namespace temper {
 namespace {
@@ -20,13 +21,6 @@ int64_t CeilOf(int64_t n, int64_t each) { return (n + each - 1) / each; }
 
 int64_t Pages(const TokenBatch::Sequence& sequence) {
   return CeilOf(sequence.first_position + sequence.rows, kernels::kAttentionBlock);
-}
-
-// Of a step that serves for so many sequences: products take 8 rows at a time.
-int64_t RowsFor(int64_t sequences) {
-  if (sequences <= 2) return sequences;
-  const int64_t each = sequences <= 4 ? 4 : sequences <= 64 ? 8 : sequences <= 256 ? 16 : 64;
-  return CeilOf(sequences, each) * each;
 }
 
 int64_t SplitsFor(const TokenBatch& batch) {
@@ -224,7 +218,7 @@ Matrix DecodePass::ForwardStep(const TokenBatch& batch, const KvCache& cache,
                                absl::Span<const int32_t> logit_rows) {
   const auto live = static_cast<int64_t>(batch.tokens.size());
   // A row to spare would have experts too.
-  const StepSize size{has_experts_ ? live : RowsFor(live), SplitsFor(batch), cache.Block(0, 0)};
+  const StepSize size{has_experts_ ? live : StepRows(live), SplitsFor(batch), cache.Block(0, 0)};
   Step& step = StepOf(size);
   const bool seen = std::exchange(step.last, ++made_) > 0;
   const auto place = [&] { Place(batch, cache, logit_rows, &step.rows, size.rows - live); };

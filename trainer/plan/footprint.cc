@@ -54,7 +54,7 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   const UpdateMemory memory = update.Run(policy.get(), &optimizer);
   footprint.activations = memory.activations;
   footprint.gathered = weights.gathered_bytes();
-  footprint.scratch = rank.backend().scratch_bytes();
+  footprint.scratch = rank.backend().scratch();
   footprint.gradients = rank.backend().peak_bytes() - before - memory.workspaces - footprint.gathered;
   footprint.gradients += MoreRows(*policy, update, leaf_tokens);
   return footprint;

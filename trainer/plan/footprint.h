@@ -25,7 +25,8 @@ PolicyFootprint FootprintOf(CountedRank& rank, CausalLm& policy);
 // a checkpoint that is written in the background, on the rank that writes most of it; `scratch` of what a
 // device keeps for its kernels' calls.
 struct UpdateFootprint : PolicyFootprint {
-  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0, copied = 0, scratch = 0;
+  int64_t trained = 0, gradients = 0, activations = 0, gathered = 0, copied = 0;
+  kernels::ScratchBytes scratch;
 };
 // The least of an update of `size` that takes as much memory: a pipeline is full with it, and sums of leaves
 // take no more from the third one on. `longest`: as below.

@@ -19,6 +19,7 @@
 #include "trainer/inputs/documents.h"
 #include "trainer/plan/counted.h"
 #include "trainer/plan/footprint.h"
+#include "trainer/plan/splits.h"
 #include "trainer/plan/workload.h"
 #include "trainer/recipe.h"
 #include "trainer/rl_metrics.h"
@@ -108,9 +109,16 @@ std::string BytesText(int64_t bytes) {
   return mib < 1024 ? absl::StrFormat("%.0f MiB", mib) : absl::StrFormat("%.1f GiB", mib / 1024);
 }
 
-Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place) {
+namespace {
+
+constexpr char kScratch[] = "scratch of kernels";
+
+// `sampling`: what the same device keeps for sampling, which has the same memory.
+Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place,
+                  const kernels::ScratchBytes& sampling) {
   const MeshSizes& mesh = place.mesh.sizes;
-  const UpdateFootprint footprint = FootprintOf(model, place, *work.updates, work.longest, work.MostOn(mesh));
+  UpdateFootprint footprint = FootprintOf(model, place, *work.updates, work.longest, work.MostOn(mesh));
+  footprint.scratch.Grow(sampling);
   const bool on_gpu = place.on_gpu;
   Pools pools = {{"weights", footprint.weights}};
   if (!on_gpu) pools.emplace_back("packed weights", footprint.packed);
@@ -118,7 +126,7 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
   pools.emplace_back("gradients", footprint.gradients);
   pools.emplace_back("optimizer", footprint.trained * 2);
   pools.emplace_back("activations", footprint.activations);
-  if (on_gpu) pools.emplace_back("scratch of kernels", footprint.scratch);
+  if (on_gpu) pools.emplace_back(kScratch, footprint.scratch.sum());
   if (work.reference) {
     const int64_t reference = FootprintOf(model, place).weights + footprint.packed + footprint.gathered;
     // One that does not stay has the memory of gradients first, and what more it needs.
@@ -135,6 +143,12 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
         footprint.copied);
   }
   return pools;
+}
+
+}  // namespace
+
+Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place) {
+  return UpdatePools(model, work, place, {});
 }
 
 int64_t CachePool(const ModelConfig& model, const SamplingConfig& sampling, const MeshPlace& place) {
@@ -155,29 +169,9 @@ constexpr char kSampler[] = "policy of rollout.mesh";
 // What a policy takes that samples: an engine's largest pass, and the weights that ranks bring together for
 // it. All samples but one decode beside as much of prompts as a pass takes.
 struct SamplingFootprint : PolicyFootprint {
-  int64_t activations = 0, gathered = 0, scratch = 0;
+  int64_t activations = 0, gathered = 0;
+  kernels::ScratchBytes scratch;
 };
-
-// Has the policy's backend count what a device keeps for the calls by which up to so many sequences decode at
-// their longest: splits of few sequences go to blocks of their own. Steps are recorded for up to the next
-// power of two of splits (model/decode/pass.h).
-void CountDecoding(CausalLm* policy, const MeshPlace& place, const EngineOptions& options, int64_t longest) {
-  int64_t splits = 1;
-  while (splits * kernels::kAttentionSplit < longest) splits *= 2;
-  const int64_t position = splits * kernels::kAttentionSplit - 1;
-  const std::vector<int32_t> pages(position / kernels::kAttentionBlock + 1);
-  const KvCache cache(policy->config(), 1, policy->backend(), place);  // nobody looks into it
-  for (int64_t sequences = 1; sequences <= options.max_batch; sequences *= 2) {
-    TokenBatch batch;
-    std::vector<int32_t> logit_rows(sequences);
-    std::iota(logit_rows.begin(), logit_rows.end(), 0);
-    batch.tokens.resize(sequences);
-    batch.sequences.assign(sequences, {.rows = 1, .first_position = position, .pages = pages});
-    policy->decode_pass().Forward(batch, cache, logit_rows, options.mtp);
-    if (options.mtp && sequences < kRowsWithDrafts)
-      policy->decode_pass().ForwardMtp(batch, cache, logit_rows);
-  }
-}
 
 // The largest pass of the MTP module: beside few sequences, each of which has two rows at most, a prompt's.
 void CountMtp(CausalLm* policy, const KvCache& cache, const TokenBatch::Sequence& prompt) {
@@ -218,8 +212,14 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
   const std::vector<double> uniforms(logits.rows);
   std::vector<kernels::SampledToken> tokens(logits.rows);
   rank.backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
-  CountDecoding(policy.get(), place.mesh, options, std::min(longest, prompt + sampling.max_new_tokens));
-  footprint.scratch = rank.backend().scratch_bytes();
+  const int64_t drafts = options.max_batch * std::max<int64_t>(options.draft_tokens, options.mtp ? 1 : 0);
+  CountSplits(AttentionShapeOf(config, place.mesh),
+              {.prompt_rows = options.prefill_tokens + drafts,
+               .sequences = options.max_batch,
+               .positions = std::min(longest, prompt + sampling.max_new_tokens),
+               .spare_rows = config.routed_experts == 0},
+              &rank.backend());
+  footprint.scratch = rank.backend().scratch();
   return footprint;
 }
 
@@ -232,7 +232,7 @@ Pools SamplingPools(const ModelConfig& model, const char* cache, const SamplingC
   pools.emplace_back(cache, CachePool(model, sampling, place.mesh));
   if (footprint.gathered > 0) pools.emplace_back("gathered weights", footprint.gathered);
   pools.emplace_back(kSampling, footprint.activations);
-  if (place.on_gpu) pools.emplace_back(kSamplingScratch, footprint.scratch);
+  if (place.on_gpu) pools.emplace_back(kSamplingScratch, footprint.scratch.sum());
   return pools;
 }
 
@@ -242,22 +242,25 @@ Pools PoolsAt(const StageConfig& stage, const ModelConfig& model, const RankPlac
   const PolicyPlace& samples = places.samples;
   const char* const cache = stage.kind == StageKind::kEval ? kEvaluationCache : "cache";
   if (work.updates == nullptr) return SamplingPools(model, cache, *work.sampling, samples);
-  Pools pools = UpdatePools(model, work, places.trains);
-  if (work.sampling == nullptr) return pools;
+  if (work.sampling == nullptr) return UpdatePools(model, work, places.trains);
   SamplingFootprint passes;  // the policy makes one after another, in the same memory
   const auto pass = [&](const SamplingConfig& sampling) {
     const SamplingFootprint of_it = SamplingFootprintOf(model, samples, sampling);
-    const int64_t scratch = std::max(passes.scratch, of_it.scratch);
+    kernels::ScratchBytes scratch = passes.scratch;
+    scratch.Grow(of_it.scratch);
     if (of_it.activations > passes.activations) passes = of_it;
     passes.scratch = scratch;
   };
   const bool measures = stage.evaluation.during_every > 0 && stage.evaluation.HeldOutProblems() > 0;
   pass(*work.sampling);
   if (measures) pass(stage.evaluation.sampling);
+  // One backend has one memory for its calls, whatever they are for.
+  Pools pools =
+      UpdatePools(model, work, places.trains, places.apart ? kernels::ScratchBytes() : passes.scratch);
   if (places.apart) pools.emplace_back(kSampler, passes.weights + passes.packed + passes.gathered);
   pools.emplace_back(cache, CachePool(model, *work.sampling, samples.mesh));
   pools.emplace_back(kSampling, passes.activations);
-  if (samples.on_gpu) pools.emplace_back(kSamplingScratch, passes.scratch);
+  if (samples.on_gpu && places.apart) pools.emplace_back(kSamplingScratch, passes.scratch.sum());
   if (measures)
     pools.emplace_back(kEvaluationCache, CachePool(model, stage.evaluation.sampling, samples.mesh));
   return pools;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trainer/plan/plan.h"
 
+#include <algorithm>
 #include <set>
 
 #include "gmock/gmock.h"
@@ -180,6 +181,23 @@ TEST_F(Memory, HasBothPoliciesAsTheWeightsGoToTheMeshThatMeasures) {
   EXPECT_GE(BytesIn(pools, "weights"), 4 * share.elements());
   EXPECT_GT(BytesIn(pools, "gathered weights"), 0);
   EXPECT_EQ(pools.size(), 3) << "no optimizer, no gradients";
+}
+
+TEST_F(Memory, OfAGpusKernelsIsOneForUpdatesAndSamplingOfOnePolicy) {
+  const ModelConfig model = ReadPolicyConfig(folder_ / "model").value();
+  const auto pools = [&](std::vector<std::string> set) {
+    set.push_back("mesh.dp_shard=2");
+    RecipeConfig recipe = SmallRecipe(folder_ / "model", set);
+    recipe.device = "cuda";
+    return PoolsOfStage(recipe, recipe.stages[1], model, 2).value();
+  };
+  const char* const updates = "scratch of kernels";
+  const char* const samples = "scratch of kernels that sample";
+  const Pools apart = pools({"rollout.mesh={dp_replicate: 2}"}), one = pools({});
+  EXPECT_GT(BytesIn(apart, samples), 0);
+  EXPECT_EQ(BytesIn(one, samples), 0);
+  EXPECT_GE(BytesIn(one, updates), std::max(BytesIn(apart, updates), BytesIn(apart, samples)));
+  EXPECT_LT(BytesIn(one, updates), BytesIn(apart, updates) + BytesIn(apart, samples));
 }
 
 ModelConfig WithMany(const Json& json) {
