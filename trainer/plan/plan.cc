@@ -135,7 +135,8 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
                                         : std::max<int64_t>(reference - footprint.gradients, 0));
   }
   if (on_gpu && DataRanks(mesh) > 1 && footprint.gathered == 0)
-    pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks"), footprint.trained);
+    pools.emplace_back(absl::StrCat(kHost, "gradients of all ranks (none where NCCL adds them)"),
+                       footprint.trained);
   const InBackground background = work.updates->checkpoint_in_background;
   if (background != InBackground::kNo) {
     pools.emplace_back(
@@ -340,7 +341,7 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
 
 std::string Remedy(std::string_view pool) {
   const std::string name(pool);
-  if (absl::StartsWith(name, "gradients")) return "fewer gradient_leaves for each rank";
+  if (name == "gradients") return "fewer gradient_leaves for each rank";
   if (name == kCopy) return "checkpoint_in_background: false";
   if (name == kSampling || name == kSamplingScratch) return "less sampling.max_batch";
   if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";

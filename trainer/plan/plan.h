@@ -19,8 +19,9 @@ namespace temper {
 
 // What a training stage takes on each rank, in bytes by pool, in the order of a table. Activations are of a
 // full microbatch (or the longest sequence, if that is longer). Of a policy on a GPU what stays beside it has
-// names that begin with "host ", and the temporaries of LibTorch's ops come on top. What is taken where there
-// is room for it, and where not is done without, has names that begin with "if free ".
+// names that begin with "host ". Not counted there are NCCL's buffers, what recorded steps have of their own
+// (model/decode/pass.h), and of LibTorch's ops, where kernels are not ours, their temporaries. What is taken
+// where there is room for it, and where not is done without, has names that begin with "if free ".
 using Pools = std::vector<std::pair<std::string, int64_t>>;
 // Where the policy lies, without all those.
 int64_t SumOf(const Pools& pools);
