@@ -43,6 +43,7 @@ void Scheduler::Add(Sequence* sequence) {
 
 Scheduler::Admission Scheduler::Admit() {
   Admission admission;
+  lacks_pages_ = false;
   int64_t backlog = 0;  // tokens of running sequences that passes to come will compute
   for (const auto& [id, sequence] : running_) backlog += sequence->missing() > 1 ? sequence->missing() : 0;
   // One that waits for a prefix is passed over, and its slot stays free for it.
@@ -61,7 +62,8 @@ Scheduler::Admission Scheduler::Admit() {
     }
     const int64_t missing = sequence->length() - std::max(sequence->computed, match.tokens);
     if (missing > 1 && backlog >= options_.prefill_tokens) break;
-    if (!ComesIn(sequence, match, &admission)) break;
+    lacks_pages_ = !ComesIn(sequence, match, &admission);
+    if (lacks_pages_) break;
     next = waiting_.erase(next);
     running_.emplace(sequence->id, sequence);
     if (missing == 0) admission.drawable.push_back(sequence);

@@ -70,8 +70,10 @@ class Scheduler {
   bool idle() const { return running_.empty() && waiting_.empty(); }
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  // That the next pass can have, as far as slots go.
-  int64_t next() const { return std::min(options_.max_batch, running() + waiting()); }
+  // That the next pass can have, as far as slots go and, as those that came in last found, pages.
+  int64_t next() const {
+    return lacks_pages_ ? running() : std::min(options_.max_batch, running() + waiting());
+  }
 
   // From now on it waits for its turn, with the pages that it has.
   void Add(Sequence* sequence);
@@ -117,6 +119,7 @@ class Scheduler {
   PrefixCache prefixes_;
   std::map<int64_t, Sequence*> running_, waiting_;  // by id
   std::map<int64_t, Sequence*> resting_;            // have pages and do not run: paused, or waiting again
+  bool lacks_pages_ = false;                        // for the next one that would come in
   Counts counts_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -205,6 +206,25 @@ TEST(Drafts, OfAnMtpModuleReadNoKeyThatNobodyWrote) {
     EXPECT_EQ(Sampled(wide, Requests(prompts, 2), options, &counts), expected);
     EXPECT_EQ(counts.drafted_tokens > 0, tokens == 40);
   }
+}
+
+TEST(Drafts, OfAnMtpModuleAreMadeWhereTheCacheHasRoomForFewHoweverManyWait) {
+  Policy policy(OddMtp());
+  SamplingOptions options = Options(1, 1);
+  options.max_new_tokens = 20;
+  std::vector<int64_t> lengths(24);
+  std::iota(lengths.begin(), lengths.end(), 70);
+  const std::vector<Prompt> prompts = Prompts(lengths);
+  Engine plain(&policy.model, {.max_batch = 2});
+  Engine engine(&policy.model, {.max_batch = 24,
+                                .draft_tokens = 1,
+                                .mtp = true,
+                                .paced = false,
+                                .cache_bytes = 6 * KvCache::BytesPerPage(policy.model.config())});
+  EngineCounts counts;
+  EXPECT_EQ(Sampled(engine, Requests(prompts, 1), options, &counts),
+            Sampled(plain, Requests(prompts, 1), options));
+  EXPECT_GT(2 * counts.drafted_tokens, counts.sampled_tokens);
 }
 
 // Rows of the module that wait, and are computed together, as where steps were made without it.
