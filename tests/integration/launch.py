@@ -132,8 +132,9 @@ def signalled(cluster, run):
     """What --signal=TERM sends at the end of the time: to ranks alone."""
     job = cluster.launch(run)
     cluster.trained(run)
+    since = time.time()
     cluster.run("scancel", "--signal=TERM", f"{job}.0")
-    cluster.until("is queued again", lambda: cluster.status(run)["starts"] > 1)
+    cluster.begins_again(run, since)
     cluster.finished(run)
     check(cluster.status(run)["after_stop"] == 1, cluster.status(run))
 
@@ -214,10 +215,12 @@ def first_rank_stopped(cluster, run):
 
 
 def machine_lost(cluster, run):
-    cluster.launch(run)
+    job = cluster.launch(run)
     cluster.trained(run)
     cluster.do("off", "n2")
     since = time.time()
+    cluster.until("Slurm notices", lambda: cluster.job(job) == "PENDING")
+    print(f"  Slurm noticed after {time.time() - since:.1f} s", flush=True)
     cluster.begins_again(run, since)
     cluster.do("boot", "n2")
     cluster.finished(run)
