@@ -164,12 +164,13 @@ void Engine::Step() {
   const int64_t before = counts_.sampled_tokens;
   if (!plan.empty()) Extend(plan, logits, tokens);  // else it was for others
   if (!options_.mtp) return;
-  const bool runs = WantsMtp();
-  if (runs) RunMtp();
+  const int64_t next = scheduler_.next();
+  const bool runs = WantsMtp(next);
+  if (runs) RunMtp(next);
   // Of steps that are like the next one.
   const auto sequences = static_cast<int64_t>(plan.size());
   const bool decode = std::ranges::all_of(plan, [](const Scheduler::Rows& rows) { return rows.count == 1; });
-  if (!decode || sequences != scheduler_.next()) return;
+  if (!decode || sequences != next) return;
   pace_.Took({.sequences = sequences,
               .drafts = runs,
               .seconds = std::chrono::duration<double>(Clock::now() - began).count(),
@@ -220,9 +221,8 @@ std::vector<kernels::SampledToken> Engine::Draw(absl::Span<const Place> places, 
   return tokens;
 }
 
-bool Engine::WantsMtp() const {
+bool Engine::WantsMtp(int64_t sequences) const {
   static_assert(DraftPace::kMostSequences + 1 == kRowsWithDrafts);
-  const int64_t sequences = scheduler_.next();
   const bool may = sequences > 0 && sequences < kRowsWithDrafts;
   const bool wants = may && (!options_.paced || pace_.Drafts(sequences));
   // Clocks differ, also of ranks that have the same sequences. One that is outvoted stays in its turn until
@@ -231,14 +231,14 @@ bool Engine::WantsMtp() const {
   return ranks.size() > 1 ? ranks.Sum(wants ? 1 : may ? -1 : 0) > 0 : wants;
 }
 
-void Engine::RunMtp() {
+void Engine::RunMtp(int64_t sequences) {
   TokenBatch batch;
   std::vector<int32_t> logit_rows;
   std::vector<Place> places;
   std::vector<Sequence*> drafting;
   // As many rows as one pass of the policy has beside so few sequences.
   int64_t room = options_.prefill_tokens + 2 * kRowsWithDrafts;
-  const bool is_room_for_drafts = scheduler_.next() < kRowsWithDrafts;
+  const bool is_room_for_drafts = sequences < kRowsWithDrafts;
   for (const auto& [id, sequence] : scheduler_.running_sequences()) {
     const int64_t first = scheduler_.MtpKeys(*sequence), end = std::min(sequence->computed, first + room);
     if (first == end || !is_room_for_drafts) continue;

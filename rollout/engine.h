@@ -106,10 +106,11 @@ class Engine {
   // Appends what the pass over the plan's rows drew.
   void Extend(const std::vector<Scheduler::Rows>& plan, const Matrix& logits,
               absl::Span<const kernels::SampledToken> tokens);
-  // Whether the next step is to have drafts of the MTP module: by most of the ranks that step together.
-  bool WantsMtp() const;
+  // Whether the next step, of so many sequences, is to have drafts of the MTP module: by most of the ranks
+  // that step together.
+  bool WantsMtp(int64_t sequences) const;
   // The MTP module's pass over what it has not seen of the sequences that run, and its drafts.
-  void RunMtp();
+  void RunMtp(int64_t sequences);
   // The first of the tokens drawn, and each that follows a draft that is right.
   void AppendRight(const Scheduler::Rows& rows, absl::Span<const kernels::SampledToken> tokens);
   bool Append(Sequence* sequence, const kernels::SampledToken& token);  // whether it goes on
