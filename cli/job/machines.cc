@@ -55,14 +55,20 @@ std::vector<std::string> Machines::Unknown(const std::vector<std::string>& names
 }
 
 void Machines::Began() {
-  for (const std::string& host : Chosen()) Forget(NameOf(host));
-  in_series_.clear();
+  for (const std::string& host : Chosen()) {
+    Forget(NameOf(host));
+    in_vain_.erase(NameOf(host));
+  }
+  for (auto& [name, starts] : in_vain_) starts = 1;
 }
 
 void Machines::Blame(const std::vector<std::string>& names) {
   for (auto name = names.rbegin(); name != names.rend(); ++name)
     for (const std::string& host : hosts_)
-      if (IsSame(NameOf(host), *name)) LeaveOut(NameOf(host));
+      if (IsSame(NameOf(host), *name)) {
+        LeaveOut(NameOf(host));
+        ++in_vain_[NameOf(host)];
+      }
 }
 
 void Machines::Suspect(const std::vector<std::string>& names) {
@@ -77,17 +83,14 @@ void Machines::Suspect(const std::vector<std::string>& names) {
 void Machines::BlameOne() {
   const std::vector<std::string> chosen = Chosen();
   if (chosen.size() == hosts_.size()) return;
-  std::vector<std::string> possible;
+  int most = 0;
+  for (const std::string& host : chosen) most = std::max(most, ++in_vain_[NameOf(host)]);
+  std::vector<std::string> likely;
   for (const std::string& host : chosen)
-    if (!Has(in_series_, NameOf(host))) possible.push_back(NameOf(host));
-  if (possible.empty()) {
-    in_series_.clear();
-    return BlameOne();
-  }
-  std::string name = possible[0];
+    if (in_vain_[NameOf(host)] == most) likely.push_back(NameOf(host));
+  std::string name = likely[0];
   for (const std::string& one : Bad())
-    if (Has(possible, one)) name = one;
-  in_series_.push_back(name);
+    if (Has(likely, one)) name = one;
   LeaveOut(name);
 }
 

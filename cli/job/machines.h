@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -32,8 +33,9 @@ class Machines {
   // They may be bad, the likeliest first: left out where that brings back none that was blamed, nor one that
   // was suspected later.
   void Suspect(const std::vector<std::string>& names);
-  // The start on the chosen ones has not begun, and nobody knows why: one of them is blamed, which had been
-  // blamed before if there is such a one, and none twice before each of them has been.
+  // The start on the chosen ones has not begun, and nobody knows why: that one of them is blamed which was in
+  // the most of such starts in a row, where to have been named as bad counts as one; of equals who was blamed
+  // last, else who is first.
   void BlameOne();
 
  private:
@@ -47,7 +49,7 @@ class Machines {
   std::vector<std::string>
       suspected_;  // and neither blamed nor known to work since; without slots, the latest last
   std::vector<std::string> blamed_;     // and not known to work since; the same
-  std::vector<std::string> in_series_;  // of starts that did not begin: blamed for one of them
+  std::map<std::string, int> in_vain_;  // in how many starts that did not begin, as BlameOne counts
 };
 
 }  // namespace temper

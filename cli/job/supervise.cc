@@ -178,7 +178,7 @@ class Supervisor {
       if (vain >= options_.failures)
         return absl::UnavailableError(absl::StrCat("the command ended with ", code, ", and ", vain,
                                                    " starts in a row left nothing new: not started again"));
-      const std::string why = NoteBad();
+      const std::string why = NoteBad(code);
       if (!Pause(vain)) return absl::CancelledError("stopped on request between two starts");
       TEMPER_RETURN_IF_ERROR(NoteInJournal(code, why));
       if (Asked()) return absl::CancelledError("stopped on request between two starts");
@@ -348,7 +348,7 @@ class Supervisor {
   }
 
   // What the last start tells of its machines; returns its ranks' words of the one that they found lost.
-  std::string NoteBad() {
+  std::string NoteBad(int code) {
     if (begun_) machines_.Began();
     if (const auto found = Found()) {
       WarnOfUnknown(found->hosts);
@@ -359,7 +359,8 @@ class Supervisor {
       }
       return found->text;
     }
-    if (!begun_) machines_.BlameOne();
+    // Ranks that say why they end, as on a full disk, were reached.
+    if (!begun_ && code != kStoppedExit) machines_.BlameOne();
     return "";
   }
 

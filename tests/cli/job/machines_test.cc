@@ -42,7 +42,7 @@ TEST(Machines, ThatWaitForEachOtherAreAllLeftOutWhereOthersAreEnough) {
 }
 
 // Of which nobody knows which one cannot be reached.
-TEST(Machines, OfStartsThatDoNotBeginAreEachBlamedOnce) {
+TEST(Machines, OfStartsThatDoNotBeginAreEachBlamedAtLast) {
   Machines machines({"a", "b", "c", "d"}, 3);
   machines.Blame({"c"});
   std::vector<std::string> tried;
@@ -54,6 +54,21 @@ TEST(Machines, OfStartsThatDoNotBeginAreEachBlamedOnce) {
   Machines needed({"a", "b"}, 2);
   needed.BlameOne();
   EXPECT_THAT(needed.LeftOut(), IsEmpty());
+}
+
+// The first start may have failed of itself, and the machine that was named is bad.
+TEST(Machines, InTheMostStartsThatDidNotBeginAreBlamedAndOfThoseWhoWasNamed) {
+  Machines machines({"a", "b", "c", "d"}, 3);
+  machines.Blame({"d"});
+  machines.Began();
+  machines.BlameOne();
+  EXPECT_EQ(Chosen(machines), "b c d");
+  machines.BlameOne();
+  EXPECT_EQ(Chosen(machines), "a b c");
+  machines.BlameOne();  // it is another one
+  EXPECT_EQ(Chosen(machines), "a c d");
+  machines.BlameOne();
+  EXPECT_EQ(Chosen(machines), "a b d");
 }
 
 TEST(Machines, OnWhichAStartBeganAreNotBlamedAnyMore) {

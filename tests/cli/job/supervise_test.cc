@@ -113,6 +113,12 @@ TEST_F(Supervised, LeavesOutAgainWhatHadAnotherChanceWhereAStartDoesNotBegin) {
                     HasSubstr("hosts4:a,c,d"), HasSubstr("code:0")));
 }
 
+// Where the disk is full, say.
+TEST_F(Supervised, LeavesNoMachineOutForRanksThatEndResumableBeforeTheyBegin) {
+  EXPECT_THAT(Run("echo hosts$n:$H; [ $n = 2 ] || exit 75", "--pause-seconds 0.1 --hosts a,b,c --nodes 2"),
+              AllOf(HasSubstr("hosts1:a,b"), HasSubstr("hosts2:a,b"), HasSubstr("code:0")));
+}
+
 TEST_F(Supervised, StartsOnTheMachinesThatItsSlurmJobHas) {
   folder_.Write("squeue", "#!/bin/bash\necho warning: squeue >&2; cat $(dirname $0)/has\n");
   folder_.Write(
