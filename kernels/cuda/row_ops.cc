@@ -356,30 +356,42 @@ struct GatherKernel {
 
 struct EmbeddingKernel {
   static constexpr int kThreads = 128, kBlocks = 8;
+  static constexpr int kWords = 32, kTogether = 32 * kWords;  // rows that are looked at between two barriers
   struct Args {
     int64_t rows;
     Rows<const float> dout;
     Global<const int32_t> ids;
     Rows<float> dtable;
   };
-  // Bit t % 32 of masks[t / 32]: thread t's row is one of the id. Of rows [begin, begin + kThreads).
-  WORD static void Match(const Args& args, const Shared<uint32_t>& masks, int64_t begin) {
-    const int64_t row = begin + Thread();
-    const uint32_t mask = Ballot(row < args.rows && args.ids.At(row) == args.ids.At(Block()));
-    if (Lane() == 0) masks.Put(Warp(), mask);
+  // Bit t of masks[w]: row begin + 32 w + t is one of the id.
+  WORD static void Match(const Args& args, const Shared<uint32_t>& masks, int64_t begin, int32_t id) {
+    constexpr int kWarps = kThreads / 32, kEach = kWords / kWarps;
+    bool is_of_id[kEach];
+    UNROLL_ALL
+    for (int i = 0; i < kEach; ++i) {
+      const int64_t row = begin + 32 * (kWarps * i + Warp()) + Lane();
+      is_of_id[i] = row < args.rows && args.ids.At(row) == id;
+    }
+    UNROLL_ALL
+    for (int i = 0; i < kEach; ++i) {
+      const uint32_t mask = Ballot(is_of_id[i]);
+      if (Lane() == 0) masks.Put(kWarps * i + Warp(), mask);
+    }
     Sync();
   }
   WORD static void Run(const Args& args) {
-    SHARED(uint32_t, masks, kThreads / 32);
+    SHARED(uint32_t, masks, kWords);
     const int64_t own = Block();
-    for (int64_t begin = 0; begin < args.rows; begin += kThreads) {
-      Match(args, masks, begin);
-      for (int w = 0; w < kThreads / 32; ++w) {
+    const int32_t id = args.ids.At(own);
+    const Global<float> to = args.dtable.Row(id);
+    for (int64_t begin = 0; begin < args.rows; begin += kTogether) {
+      Match(args, masks, begin, id);
+      for (uint32_t words = Ballot(masks.At(Lane()) != 0); words != 0; words &= words - 1) {
+        const int w = LowestBit(words);
         for (uint32_t mask = masks.At(w); mask != 0; mask &= mask - 1) {
           const int64_t row = begin + 32 * w + LowestBit(mask);
           if (row < own) return;  // that row's block adds this one's up
           const Global<const float> from = args.dout.Row(row);
-          const Global<float> to = args.dtable.Row(args.ids.At(own));
           UNROLL(4)
           for (int i = Thread(); i < args.dout.cols; i += kThreads) to.Put(i, Add(to.At(i), from.At(i)));
         }

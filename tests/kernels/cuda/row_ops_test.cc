@@ -164,6 +164,19 @@ TEST(SimulatedRowOps, RowsAreGatheredAlsoOfBf16AndTheirGradientsAddUpInTheirOrde
   }
 }
 
+// Ids that come once, again after few rows, and after more than are looked at between two barriers.
+TEST(SimulatedRowOps, GradientsOfManyRowsAddUpInTheirOrder) {
+  TestBackend cpu(1);
+  constexpr int64_t kMany = 1100;
+  Grid dout(kMany, 3, 1), expected(1060, 3, 2), sums = expected;
+  std::vector<int32_t> ids(kMany);
+  for (int32_t i = 0; i < kMany; ++i) ids[i] = i < 20 ? i / 2 : i % 1060;
+  cpu->EmbeddingGradient({dout.matrix(), ids.data(), expected.matrix()});
+  sim::Stream stream{sim::Order::kGreedyWarp, true, 6};
+  sim::EmbeddingGradient({dout.matrix(), ids.data(), sums.matrix()}, stream);
+  EXPECT_EQ(Differences(sums.data, expected.data), 0);
+}
+
 TEST(SimulatedRowOps, AdditionsAndRoundingToBf16AreTheCpus) {
   TestBackend cpu(1);
   for (const auto& [rows, cols, between] : kSizes) {
