@@ -59,8 +59,8 @@ struct ShiftTablesTask {
      and some 30 of its exponential. Decode: with up to 16 pairs a kv head each page is read once, 4 bytes \
      a number (2 of bf16), and the pairs' queries again with each page, from the cache: 70% of 3.0 TB/s,   \
      given splits for 264 blocks. Prefill and training: 64 pairs, 60% of the fma units' peak; the latent   \
-     of DeepSeek-V3 (512 values): 32 pairs, 50%, with 128 pairs a token in decode too. Where splits are    \
-     apart, a second launch merges them: 8 v_dim bytes a pair and split. */                                \
+     of DeepSeek-V3 (512 values): 32 pairs, 50%, with 128 pairs a token in decode too. Splits that are     \
+     apart write 4 v_dim bytes a pair and split, which a second launch reads and merges. */                \
   void Attention(const AttentionTask& task, const AttentionPlace& place, Stream& stream);                  \
   /* Three launches. Deltas: 8 v_dim bytes and 2 v_dim FLOPs a row and head: memory, 60%. dq: a block      \
      has 64 rows of a head and walks over its keys, 32 at a time: 4 qk_dim + 2 v_dim FLOPs a pair and      \

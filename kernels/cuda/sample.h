@@ -33,6 +33,16 @@ struct SampleArrays {
       banned_begin.push_back(static_cast<int32_t>(banned.size()));
     }
   }
+  // The task with these arrays, where they lie here.
+  DeviceSampleTask With(DeviceSampleTask task) const {
+    task.temperatures = temperatures.data();
+    task.top_p = top_p.data();
+    task.min_p = min_p.data();
+    task.top_k = top_k.data();
+    task.banned = banned.data();
+    task.banned_begin = banned_begin.data();
+    return task;
+  }
   std::vector<float> temperatures, top_p, min_p;
   std::vector<int32_t> top_k, banned, banned_begin = {0};
 };

@@ -8,22 +8,16 @@
 namespace temper::kernels {
 namespace {
 
-// Tokens of one batch of rows with these parameters and uniforms, as the device's task has them.
+// The tokens that the simulation draws for a task of the host's.
 std::vector<SampledToken> Simulated(const SampleTask& task, sim::Stream& stream) {
   const int64_t rows = task.logits.rows, vocab = task.logits.cols;
   const SampleArrays arrays(task.parameters);
   std::vector<SampledToken> tokens(rows);
   std::vector<double> scratch(SampleScratchBytes(rows, vocab) / 8 + 1, -1.0);
-  sim::Sample({.logits = task.logits,
-               .temperatures = arrays.temperatures.data(),
-               .top_p = arrays.top_p.data(),
-               .min_p = arrays.min_p.data(),
-               .top_k = arrays.top_k.data(),
-               .banned = arrays.banned.data(),
-               .banned_begin = arrays.banned_begin.data(),
-               .uniforms = task.uniforms.data(),
-               .tokens = tokens.data(),
-               .scratch = scratch.data()},
+  sim::Sample(arrays.With({.logits = task.logits,
+                           .uniforms = task.uniforms.data(),
+                           .tokens = tokens.data(),
+                           .scratch = scratch.data()}),
               stream);
   return tokens;
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bytes and FLOPs that the headers of kernels/cuda say of a launch are those that the simulation counts.
+#include <filesystem>
 #include <functional>
 #include <numeric>
 #include <regex>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "gmock/gmock.h"
 #include "kernels/cuda/adamw.h"
 #include "kernels/cuda/attention.h"
@@ -115,17 +117,36 @@ TEST_F(SimulatedTraffic, OfRowOpsIsWhatTheirHeaderSays) {
   Holds("row_ops.h", "GatherRows", {"(6 of bf16)", 6, kAll}, [&](sim::Stream& stream) {
     sim::GatherRows({narrow, ids.data(), b.matrix()}, stream);
   });
-  Holds("row_ops.h", "EmbeddingGradient", {"12 bytes an element", 12, kAll}, [&](sim::Stream& stream) {
+  const auto embedding = [&](sim::Stream& stream) {
     sim::EmbeddingGradient({a.matrix(), ids.data(), b.matrix()}, stream);
-  });
+  };
+  Holds("row_ops.h", "EmbeddingGradient", {"12 bytes an element", 12, kAll}, embedding);
+  Holds("row_ops.h", "EmbeddingGradient", {"12 bytes an element and a FLOP", 1, kAll, Of::kF32}, embedding);
   Holds("row_ops.h", "Zero", {"4 bytes an element", 4, kAll},
         [&](sim::Stream& stream) { sim::Zero(a.matrix(), stream); });
   Holds("row_ops.h", "Copy", {"8 bytes an element", 8, kAll},
         [&](sim::Stream& stream) { sim::Copy(b.matrix(), a.matrix(), stream); });
-  Holds("row_ops.h", "Add", {"12 bytes an element", 12, kAll},
-        [&](sim::Stream& stream) { sim::Add(b.matrix(), a.matrix(), stream); });
+  Holds("row_ops.h", "CopyHeads", {"The same", 8, kAll}, [&](sim::Stream& stream) {
+    sim::CopyHeads({b.matrix(), 4, 64, 64}, {a.matrix(), 4, 64, 64}, stream);
+  });
+  const auto add = [&](sim::Stream& stream) { sim::Add(b.matrix(), a.matrix(), stream); };
+  Holds("row_ops.h", "Add", {"12 bytes an element and a FLOP", 12, kAll}, add);
+  Holds("row_ops.h", "Add", {"12 bytes an element and a FLOP", 1, kAll, Of::kF32}, add);
   Holds("row_ops.h", "RoundToBf16", {"6 bytes an element", 6, kAll},
         [&](sim::Stream& stream) { sim::RoundToBf16(b.matrix(), narrow, stream); });
+}
+
+TEST_F(SimulatedTraffic, OfTheSearchForRowsOfAnIdIsWhatItsHeaderSays) {
+  constexpr int64_t kMany = 256, kFew = 4;
+  Grid dout(kMany, kFew, 1), dtable(kMany, kFew, 2);
+  std::vector<int32_t> tokens(kMany);
+  std::iota(tokens.begin(), tokens.end(), 0);
+  const double beside = kMany * (12 * kFew + 4 * 128);  // the sums, and the row's own id of all threads
+  Holds("row_ops.h", "EmbeddingGradient",
+        {"4 bytes a pair of rows", 4, static_cast<double>(kMany * kMany), Of::kCache, -1, beside},
+        [&](sim::Stream& stream) {
+          sim::EmbeddingGradient({dout.matrix(), tokens.data(), dtable.matrix()}, stream);
+        });
 }
 
 TEST_F(SimulatedTraffic, OfNormsIsTheFlopsThatTheirHeaderSays) {
@@ -345,16 +366,10 @@ TEST_F(SimulatedTraffic, OfSamplingIsWhatItsHeaderSays) {
   const double sums = 2 * 256 * 8.0 * (kVocab / kSampleBlock);
   Holds("sample.h", "Sample", {"20 bytes a logit", 20, kVocab, Of::kCache, -1, sums},
         [&](sim::Stream& stream) {
-          sim::Sample({.logits = logits.matrix(),
-                       .temperatures = arrays.temperatures.data(),
-                       .top_p = arrays.top_p.data(),
-                       .min_p = arrays.min_p.data(),
-                       .top_k = arrays.top_k.data(),
-                       .banned = arrays.banned.data(),
-                       .banned_begin = arrays.banned_begin.data(),
-                       .uniforms = uniforms.data(),
-                       .tokens = tokens.data(),
-                       .scratch = scratch.data()},
+          sim::Sample(arrays.With({.logits = logits.matrix(),
+                                   .uniforms = uniforms.data(),
+                                   .tokens = tokens.data(),
+                                   .scratch = scratch.data()}),
                       stream);
         });
 }
@@ -401,6 +416,27 @@ TEST_F(SimulatedTraffic, OfAttentionIsWhatItsHeaderSays) {
   }
 }
 
+TEST_F(SimulatedTraffic, OfSplitsThatAreApartIsWhatTheirHeaderSays) {
+  constexpr int kPairs = 4, kQk = 16, kV = 32;
+  constexpr int64_t kSplits = 3, kKeys = kSplits * kAttentionSplit;
+  const AttentionShape shape{.q_heads = kPairs, .kv_heads = 1, .qk_dim = kQk, .v_dim = kV, .scale = 0.1f};
+  std::vector<char> page(BlockBytes(shape));  // one for all
+  std::vector<void*> table(kKeys / kAttentionBlock, page.data());
+  const std::vector<AttentionSequence> sequences = {{0, 1, kKeys - 1, table.data()}};
+  Grid q(1, kPairs * kQk, 1), out(1, kPairs * kV, 2);
+  const AttentionTask task{shape, sequences, q.matrix(), out.matrix()};
+  std::vector<float> found(FoundFloats(task));
+  const auto launch = [&](sim::Stream& stream) {
+    sim::Attention(task, {sequences.data(), found.data()}, stream);
+  };
+  // Of each pair and split a maximum and a sum too; both launches read the sequence.
+  const double pairs = kPairs, all = pairs * kSplits, beside = 8 * all + sizeof(AttentionSequence);
+  const double inputs = static_cast<double>(page.size() + 8 * table.size()) + 4 * pairs * kQk;
+  const std::string words = "4 v_dim bytes a pair and split, which a second launch reads";
+  Holds("attention.h", "Attention", {words, 4 * kV, all, Of::kMemory, 0, beside + inputs}, launch);
+  Holds("attention.h", "Attention", {words, 4 * kV, all, Of::kMemory, 1, beside + 4 * pairs * kV}, launch);
+}
+
 TEST_F(SimulatedTraffic, OfTheGradientsOfAttentionIsWhatTheirHeaderSays) {
   constexpr int64_t kAll = 128, kDim = 64;
   const AttentionShape shape{.q_heads = 1, .kv_heads = 1, .qk_dim = kDim, .v_dim = kDim, .scale = 0.1f};
@@ -434,10 +470,32 @@ TEST_F(SimulatedTraffic, OfTheGradientsOfAttentionIsWhatTheirHeaderSays) {
   constexpr double kTiles = 3 * 64 * 64, kSeen = 128 * 129 / 2.0;
   holds({"4 qk_dim + 2 v_dim FLOPs a pair and key", 6 * kDim, (4 * kTiles + 2 * kSeen) / 6, Of::kF32, 1,
          30 * kTiles});
-  holds({"4 (qk_dim + v_dim). Both have some 30 of the exponential", 8 * kDim, (kTiles + kSeen) / 2, Of::kF32,
-         2, 30 * kTiles});
-  holds({"a byte from the cache for some 11 FLOPs", 1 / 11.0, kTiles * 8 * kDim, Of::kCache, 2,
-         2 * 4 * kAll * kDim});
+  const Promise of_keys{"4 (qk_dim + v_dim). Both have some 30 of the exponential",
+                        8 * kDim,
+                        (kTiles + kSeen) / 2,
+                        Of::kF32,
+                        2,
+                        30 * kTiles};
+  holds(of_keys);
+  const std::string of_cache = "a byte from the cache for some 11 FLOPs";
+  holds({of_cache, 1 / 11.5, kTiles * 6 * kDim, Of::kCache, 1, 4 * kAll * kDim});
+  holds({of_cache, 1 / 11.0, kTiles * 8 * kDim, Of::kCache, 2, 2 * 4 * kAll * kDim});
+
+  AttentionBackwardTask queries = task;
+  queries.of_whole = true;
+  const std::vector<SpanNode> nodes = {{0, 0}, {0, 0}};  // one twice, each with a launch
+  Grid sums(2 * kAll, 2 * kDim, 10);
+  const auto holds_of_nodes = [&](Promise promise, const std::string& words, int launch) {
+    promise.words = words;
+    promise.launch = launch;
+    Holds("attention.h", "KeySums", promise, [&](sim::Stream& stream) {
+      sim::KeySums({queries, nodes, 0, kAll, sums.matrix()}, {sequences.data(), deltas.data()}, stream);
+    });
+  };
+  holds_of_nodes({.number = 8 * kDim, .of = kAll}, "deltas are made anew", 0);
+  for (const int node : {0, 1}) {
+    holds_of_nodes(of_keys, "For each node the third of those launches, with its FLOPs", 1 + node);
+  }
 }
 
 TEST_F(SimulatedTraffic, OfSumsOfKeysIsWhatTheirHeaderSays) {
@@ -497,9 +555,11 @@ TEST_F(SimulatedTraffic, OfPagesIsWhatTheirHeaderSays) {
 // A share of the memory or of the fma units, or a time, behind bytes; or that it is as another.
 TEST(LaunchHeaders, SayOfEachLaunchWhatItMovesAndHowMuchOfAnH100ItShouldReach) {
   int launches = 0;
-  for (const char* header : {"adamw.h", "attention.h", "gradient_sum.h", "products.h", "route.h", "row_ops.h",
-                             "sample.h", "token_logprob.h"}) {
+  for (const auto& file : std::filesystem::directory_iterator("kernels/cuda")) {
+    const std::string header = file.path().filename();
+    if (file.path().extension() != ".h") continue;
     const std::string text = HeaderText(header);
+    if (!absl::StrContains(text, "#define TEMPER_DEVICE_")) continue;
     const std::regex launch("  void (\\w+)\\(");
     for (std::sregex_iterator it(text.begin(), text.end(), launch), end; it != end; ++it, ++launches) {
       const std::string said = SaidOf(header, (*it)[1]);
@@ -510,6 +570,13 @@ TEST(LaunchHeaders, SayOfEachLaunchWhatItMovesAndHowMuchOfAnH100ItShouldReach) {
     }
   }
   EXPECT_GE(launches, 39);
+}
+
+TEST(LaunchHeaders, WithoutACommentOfItsOwnALaunchHasNotThatOfTheOneBefore) {
+  const std::string text = "  /* 4 bytes: 90%. */ \\\n  void First(int n); \\\n  void Second(int n); \\\n";
+  EXPECT_EQ(SaidIn(text, "First"), "/* 4 bytes: 90%. */");
+  EXPECT_EQ(SaidIn(text, "Second"), "");
+  EXPECT_EQ(SaidIn(text, "Third"), "");
 }
 
 }  // namespace
