@@ -25,6 +25,7 @@ from check_layers import without_comments
 FOLDER = Path("kernels/cuda")
 FOLDERS = [FOLDER, Path("tests/kernels/gpu_check/device")]
 COMPILER_FILES = {"sm90.h", "sim.h", "simulator.h", "simulator.cc", "stream.h", "device.h"}
+SIMULATION = {"simulator", "memory"}  # .cc of the simulation's alone
 FORBIDDEN = [
     (r"\b(?:threadIdx|blockIdx|blockDim|gridDim|warpSize)\b|<<<", "CUDA's own words"),
     (r"\b__\w+|\basm\b|\b_mm\w+", "an intrinsic, an attribute or assembly"),
@@ -95,18 +96,23 @@ def blocks_that_fit(threads, registers, shared):
 def fatbin_faults(path):
     """Of what a program gets: a header (magic, version, its size, the size of all), then parts (kind, version, header's size, size, .., architecture)."""
     data = path.read_bytes()
-    magic, _, at, size = struct.unpack_from("<IHHQ", data)
-    if magic != 0xBA55ED50 or len(data) < at + size:
+    try:
+        magic, _, at, size = struct.unpack_from("<IHHQ", data)
+        end = at + size
+        if magic != 0xBA55ED50 or len(data) < end:
+            raise struct.error
+        while at < end:
+            kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
+            architecture = struct.unpack_from("<I", data, at + 28)[0]
+            if header < 32:
+                raise struct.error
+            if kind != 2:
+                yield f"{path.name}:1: holds PTX, which a driver would compile again"
+            if architecture != 90:
+                yield f"{path.name}:1: holds code for sm_{architecture}"
+            at += header + size
+    except struct.error:
         yield f"{path.name}:1: is no fatbin"
-        return
-    end = at + size
-    while at < end:
-        kind, _, header, size = struct.unpack_from("<HHIQ", data, at)
-        if kind != 2:
-            yield f"{path.name}:1: holds PTX, which a driver would compile again"
-        if (architecture := struct.unpack_from("<I", data, at + 28)[0]) != 90:
-            yield f"{path.name}:1: holds code for sm_{architecture}"
-        at += header + size
 
 
 def resources_of(folder):
@@ -138,8 +144,17 @@ def resources_of(folder):
 
 
 def table_of(path):
-    lines = [line.split("|") for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return {(file.strip(), kernel.strip()): tuple(map(int, numbers)) for file, kernel, *numbers in lines}
+    """Its kernels, and faults."""
+    table, faults = {}, []
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            file, kernel, *numbers = map(str.strip, line.split("|"))
+            table[file, kernel] = tuple(map(int, numbers))
+        except ValueError:
+            faults.append(f"{path.name}:{number}: is no line of file | kernel | numbers: --write")
+    return table, faults
 
 
 def table_text(resources):
@@ -151,7 +166,7 @@ def table_text(resources):
 
 def compiled_faults(root, folder, write, of=FOLDER):
     """Of what nvcc left in a folder of the kernels that are in `of`."""
-    names = {path.stem for path in (root / of).glob("*.cc")} - {"simulator"}
+    names = {path.stem for path in (root / of).rglob("*.cc")} - SIMULATION
     missing = [name for name in sorted(names) if not (folder / f"{name}.ptx").exists() or not (folder / f"{name}.log").exists()]
     faults = [f"{folder}:1: {name} was not compiled here" for name in missing]
     for ptx in sorted(folder.glob("*.ptx")):
@@ -164,7 +179,8 @@ def compiled_faults(root, folder, write, of=FOLDER):
     table = root / of / "resources.txt"
     if write:
         table.write_text(table_text(found))
-    limits = table_of(table) if table.exists() else {}
+    limits, more = table_of(table) if table.exists() else ({}, [])
+    faults += more
     for key, numbers in sorted(found.items()):
         if len(limits.get(key, ())) != len(numbers):
             faults.append(f"{of}/resources.txt:1: {key[0]} | {key[1]} is not in it whole: --write")
@@ -199,7 +215,8 @@ def fatbin(*parts):
 
 
 FATBINS = [(fatbin(PART), False), (fatbin(PART, PART), False), (fatbin(PART, b"\1" + PART[1:]), True),
-           (fatbin(PART, PART[:28] + struct.pack("<I", 80) + PART[32:]), True), (b"x" + fatbin(PART), True)]
+           (fatbin(PART, PART[:28] + struct.pack("<I", 80) + PART[32:]), True), (b"x" + fatbin(PART), True), (b"", True), (fatbin(PART)[:-1], True),
+           (fatbin(PART[:20]), True), (fatbin(PART, bytes(32)), True)]
 
 
 def self_test():
@@ -234,6 +251,13 @@ def self_test():
         (root / FOLDER / "resources.txt").write_text(table_text({("made_up", "g()"): (40, 64, 48, 16)}))
         if len(compiled_faults(root, compiled, False)) != 2:
             failures.append("compiled: a kernel that is not in the table, and one that is there alone")
+        (root / FOLDER / "resources.txt").write_text("made_up | f() | 40 | 64 | 32 | 16\nmade_up | f() | many\nmade_up\n")
+        if len(compiled_faults(root, compiled, False)) != 2:
+            failures.append("compiled: two lines of the table that are none")
+        (root / FOLDER / "driver").mkdir()
+        (root / FOLDER / "driver" / "left_out.cc").write_text("")
+        if len(compiled_faults(root, compiled, False)) != 4:
+            failures.append("compiled: a file of the driver that was not compiled, and whose fatbin was not kept")
     return failures
 
 
