@@ -40,8 +40,9 @@ void LaunchingBackend::ExpertProducts(const ExpertProductsTask& task) {
   // The kernel reads all 16 bytes at a time where it can read `like` so.
   const auto is_wide = [](const void* weight) { return reinterpret_cast<uintptr_t>(weight) % 16 == 0; };
   if (is_wide(task.like.data) && task.like.stride * BytesOf(task.like.type) % 16 == 0) {
-    for (const void* weight : Array(task.weights, task.experts))
-      TEMPER_CHECK(is_wide(weight), "an expert's weights do not begin at a multiple of 16 bytes");
+    for (int e = 0; e < task.experts; ++e)
+      TEMPER_CHECK(is_wide(task.weights[e]), "the weights of expert ", e, " of ", task.experts,
+                   " do not begin at a multiple of 16 bytes");
   }
   ExpertProductsTask placed = task;
   std::tie(placed.weights) = Send(Array(task.weights, task.experts));

@@ -128,6 +128,27 @@ TEST_F(Recordings, RefuseCallsThatReadFromTheDevice) {
   EXPECT_EQ(device->Largest(x.data() + 8, 1), std::fabs(x.host()[8])) << "calls are done again";
 }
 
+TEST_F(Recordings, RefuseAnExpertWhoseWeightsLieOtherwiseThanTheFirstOnes) {
+  const Placed x(*device, NumbersOf(2 * 4, 1)), weights(*device, NumbersOf(20, 2)),
+      y(*device, NumbersOf(10, 3));
+  const std::shared_ptr<void> offsets = device->Allocate(3 * sizeof(int64_t));
+  const Routing routing{.offsets = {}, .device_offsets = static_cast<int64_t*>(offsets.get())};
+  const void* const places[] = {weights.data(), weights.data() + 5};
+  const ExpertProductsTask task{.routing = &routing,
+                                .experts = 2,
+                                .weights = places,
+                                .like = F32(weights.data(), 2, 4),
+                                .x = x.rows(4),
+                                .y = y.rows(2)};
+  try {
+    device->Record([&] { device->ExpertProducts(task); });
+    FAIL() << "it reads 16 bytes at a time";
+  } catch (const InternalError& error) {
+    EXPECT_THAT(error.what(),
+                HasSubstr("the weights of expert 1 of 2 do not begin at a multiple of 16 bytes"));
+  }
+}
+
 // A decode step's attention, recorded for up to 4,096 positions, over a cache of two layers.
 TEST_F(Recordings, OfAttentionServeForSequencesOfAnyShorterLength) {
   const AttentionShape shape{.q_heads = 2, .kv_heads = 1, .qk_dim = 4, .v_dim = 4, .scale = 0.5f};
