@@ -27,8 +27,9 @@ void Products(Held& held, const Shape& s) {
   }
 }
 
-void WithBiasAndAdd(Held& held, int64_t m) {
-  const Matrix a = held.Numbers(m, 50, {1}), b = held.Numbers(37, 50, {2}), c = held.Numbers(m, 37, {3});
+void WithBiasAndAdd(Held& held, int64_t m, Type type) {
+  const Matrix a = held.Numbers(m, 50, {1}), b = held.Numbers(37, 50, {2, 0, 1, type}),
+               c = held.Numbers(m, 37, {3});
   held.backend.Products(
       {{.a = a, .b = b, .c = c, .k_chunks = kChunks, .bias = held.Vector(37, {4}), .add = c}});
   held.Wrote(c);
@@ -57,7 +58,7 @@ void ManyTogether(Held& held) {
   for (uint32_t i = 0; i < 20; ++i) {
     const int64_t rows = i % 5 * (i % 2 != 0 ? 1 : 6);
     products.push_back({.a = held.Numbers(rows, 24, {i + 1}),
-                        .b = held.Numbers(24, 10 + i, {i + 2}),
+                        .b = held.Numbers(24, 10 + i, {i + 2, 0, 1, i % 3 == 0 ? Type::kBf16 : Type::kF32}),
                         .b_transposed = false,
                         .c = held.Numbers(rows, 10 + i, {i + 3})});
   }
@@ -82,12 +83,13 @@ std::string TextOf(const Shape& s) { return absl::StrCat(SizeText(s.m, s.n, s.be
 void AddProductCases(std::vector<Case>* all) {
   for (const Shape& s : kShapes)
     all->push_back({"products", TextOf(s), [s](Held& held) { Products(held, s); }});
-  for (const int64_t m : {3, 20})
-    all->push_back({"product, bias, add", SizeText(m, 37), [m](Held& held) { WithBiasAndAdd(held, m); }});
   for (const Type type : {Type::kF32, Type::kBf16}) {
+    const std::string text = type == Type::kBf16 ? ", bf16" : "";
+    for (const int64_t m : {3, 20})
+      all->push_back({"product, bias, add", absl::StrCat(SizeText(m, 37), text),
+                      [m, type](Held& held) { WithBiasAndAdd(held, m, type); }});
     for (const bool part : {false, true})
-      all->push_back({"product of factors",
-                      absl::StrCat(part ? "a part" : "whole", type == Type::kBf16 ? ", bf16" : ""),
+      all->push_back({"product of factors", absl::StrCat(part ? "a part" : "whole", text),
                       [part, type](Held& held) { OfFactors(held, part, type); }});
   }
   all->push_back({"products together", "20", ManyTogether});

@@ -43,6 +43,9 @@ void SwiGlus(Held& held, const Size& s) {
   held.backend.SwiGlu({gate, up, out});
   held.backend.SwiGluBackward({dout, gate, up, dgate, dup});
   for (const Matrix& m : {out, dgate, dup}) held.Wrote(m);
+  const Matrix again = held.Numbers(s.rows, s.cols, {7, s.between});
+  held.backend.SwiGluBackward({dout, gate, up, dgate, dup, again});
+  held.Wrote(again);
 }
 
 void Moves(Held& held, const Size& s) {
@@ -54,6 +57,16 @@ void Moves(Held& held, const Size& s) {
   held.backend.Add(from, sum);
   held.backend.Zero(zero);
   for (const Matrix& m : {to, sum, zero}) held.Wrote(m);
+}
+
+// From the device to the host and back.
+void HostCopies(Held& held, const Size& s, Type type) {
+  const Matrix from = held.Numbers(s.rows, s.cols, {1, s.between, 1, type}),
+               to = held.Numbers(s.rows, s.cols, {2, s.between, 1, type});
+  std::vector<char> host(s.rows * s.cols * BytesOf(type));
+  held.backend.CopyToHost(from, host.data());
+  held.backend.CopyFromHost(host.data(), to);
+  held.Wrote(to);
 }
 
 void Rounding(Held& held, const Size& s) {
@@ -112,6 +125,9 @@ void AddRowCases(std::vector<Case>* all) {
     all->push_back({"norms", shape, [s](Held& held) { Norms(held, s); }});
     all->push_back({"swiglu", shape, [s](Held& held) { SwiGlus(held, s); }});
     all->push_back({"copy, add, zero", shape, [s](Held& held) { Moves(held, s); }});
+    for (const Type type : {Type::kF32, Type::kBf16})
+      all->push_back({"to the host and back", absl::StrCat(shape, type == Type::kBf16 ? ", bf16" : ""),
+                      [s, type](Held& held) { HostCopies(held, s, type); }});
     all->push_back({"round to bf16", SizeText(s.rows, s.cols), [s](Held& held) { Rounding(held, s); }});
   }
   for (const int dim : {6, 64}) {

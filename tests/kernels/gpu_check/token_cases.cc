@@ -79,7 +79,7 @@ const int32_t kBanned[] = {0, 1, 4, 4};
 
 void AddTokenCases(std::vector<Case>* all) {
   for (const Head& s : {Head{7, 20, 711, false}, Head{2, 5, 8300, false}, Head{5, 12, 712, true},
-                        Head{7, 20, 711, false, Type::kBf16}}) {
+                        Head{7, 20, 711, false, Type::kBf16}, Head{5, 12, 712, true, Type::kBf16}}) {
     all->push_back({"token logprobs",
                     absl::StrCat(SizeText(s.rows, s.vocab), " of ", s.cols, s.part ? ", a part" : "",
                                  s.type == Type::kBf16 ? ", bf16" : ""),
