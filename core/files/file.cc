@@ -71,8 +71,15 @@ std::string Trimmed(std::string path) {
   return path;
 }
 
-// What a start leaves behind only where it dies, or gives another name once it is whole.
-bool IsTemporary(const std::string& name) { return name[0] == '.' && name.ends_with(".tmp"); }
+// Whether it has been made; one that was there before is no error.
+absl::StatusOr<bool> MakeOne(const std::string& path) {
+  if (TheDisk().MakeFolder(path, new_folder_mode) == 0) return true;
+  const int error = errno;
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return false;
+  errno = error;
+  return SystemError(path, "make the folder");
+}
 
 absl::Status SyncTree(const std::string& path) {
   TEMPER_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(path));
@@ -290,23 +297,16 @@ absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may) {
 }
 
 absl::Status MakeDirectories(const std::string& path) {
-  bool lasts = true;
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end < path.size() && path[end] != '/') continue;
     const std::string part = path.substr(0, end);
-    if (IsTemporary(NameOf(Trimmed(part)))) lasts = false;
-    if (TheDisk().MakeFolder(part, new_folder_mode) == 0) {
-      if (lasts) TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
-      continue;
-    }
-    const int error = errno;
-    struct stat info;
-    if (stat(part.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) continue;
-    errno = error;
-    return SystemError(part, "make the folder");
+    TEMPER_ASSIGN_OR_RETURN(const bool made, MakeOne(part));
+    if (made) TEMPER_RETURN_IF_ERROR(SyncDirectory(FolderOf(Trimmed(part))));
   }
   return absl::OkStatus();
 }
+
+absl::Status MakePassingDirectory(const std::string& path) { return MakeOne(path).status(); }
 
 absl::Status RemoveTree(const std::string& path) {
   struct stat info;
@@ -365,7 +365,8 @@ absl::StatusOr<std::unique_ptr<AtomicDirectory>> AtomicDirectory::Create(const s
   auto directory = std::unique_ptr<AtomicDirectory>(new AtomicDirectory(path, lock));
   TEMPER_RETURN_IF_ERROR(RecoverDirectory(path));
   TEMPER_RETURN_IF_ERROR(RemoveTree(directory->temporary_));
-  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory->temporary_));
+  TEMPER_RETURN_IF_ERROR(MakeDirectories(FolderOf(directory->temporary_)));
+  TEMPER_RETURN_IF_ERROR(MakePassingDirectory(directory->temporary_));
   return directory;
 }
 

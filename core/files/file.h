@@ -63,8 +63,11 @@ absl::Status CheckNoLinks(const std::string& path);
 // users, or the group unless `group_may` or it is this user's own, may write, or which belongs, unless
 // `group_may`, to another user but root; no such path is none.
 absl::Status CheckOnlyOursToWrite(const std::string& path, bool group_may);
-absl::Status MakeDirectories(const std::string& path);  // and those above it; .NAME.tmp ones may not last
-absl::Status RemoveTree(const std::string& path);       // no error if it is not there
+absl::Status MakeDirectories(const std::string& path);  // and those above it; durable
+// One folder, and nothing is synced: in what an AtomicDirectory syncs when it commits, or what nobody needs
+// after a crash.
+absl::Status MakePassingDirectory(const std::string& path);
+absl::Status RemoveTree(const std::string& path);                         // no error if it is not there
 absl::Status RenamePath(const std::string& from, const std::string& to);  // and fsyncs to's folder
 absl::StatusOr<std::vector<std::string>> ListDirectory(
     const std::string& path);  // names, sorted, without . and ..

@@ -87,7 +87,7 @@ absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to, 
     TEMPER_RETURN_IF_ERROR(CheckLink(from, name));
     TEMPER_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(absl::StrCat(from, "/", name), kFileLimit));
     if (name.find('/') != name.npos)
-      TEMPER_RETURN_IF_ERROR(MakeDirectories(absl::StrCat(to, "/", kMoreTemplates)));
+      TEMPER_RETURN_IF_ERROR(MakePassingDirectory(absl::StrCat(to, "/", kMoreTemplates)));
     TEMPER_RETURN_IF_ERROR(WriteOrStage(target, bytes, staged));
   }
   return absl::OkStatus();

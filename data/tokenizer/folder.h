@@ -24,7 +24,8 @@ inline constexpr char kMoreTemplates[] = "additional_chat_templates";
 std::vector<std::string> TokenizerFileNames(const std::string& folder);
 bool HasTokenizerFiles(const std::string& folder);
 
-// Copies them, or reads them into `staged`; what is in `to` already stays.
+// Copies them, or reads them into `staged`; what is in `to` already stays. A folder that it makes there is
+// not synced: `to` is an AtomicDirectory's.
 absl::Status CopyTokenizerFiles(const std::string& from, const std::string& to,
                                 StagedFiles* staged = nullptr);
 

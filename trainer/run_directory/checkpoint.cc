@@ -120,8 +120,8 @@ absl::StatusOr<std::unique_ptr<AtomicDirectory>> BeginCheckpoint(const std::stri
   TEMPER_RETURN_IF_ERROR(MakeDirectories(directory));
   TEMPER_ASSIGN_OR_RETURN(std::unique_ptr<AtomicDirectory> files,
                           AtomicDirectory::Create(directory + "/" + CheckpointName(step), options.lock));
-  TEMPER_RETURN_IF_ERROR(MakeDirectories(StateDirectory(files->temporary())));
-  if (options.in_background) TEMPER_RETURN_IF_ERROR(MakeDirectories(NotesDirectory(files->temporary())));
+  TEMPER_RETURN_IF_ERROR(MakePassingDirectory(StateDirectory(files->temporary())));
+  if (options.in_background) TEMPER_RETURN_IF_ERROR(MakePassingDirectory(NotesDirectory(files->temporary())));
   return files;
 }
 

@@ -78,7 +78,7 @@ TEST(ADiskThatFails, LeavesAnAtomicFileWithTheOldBytesOrTheNew) {
 
 absl::Status WriteDirectory(const std::string& folder, const std::string& bytes) {
   TEMPER_ASSIGN_OR_RETURN(const auto directory, AtomicDirectory::Create(folder + "/d"));
-  TEMPER_RETURN_IF_ERROR(MakeDirectories(directory->temporary() + "/state"));
+  TEMPER_RETURN_IF_ERROR(MakePassingDirectory(directory->temporary() + "/state"));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory->temporary() + "/a", bytes));
   TEMPER_RETURN_IF_ERROR(WriteFileAtomic(directory->temporary() + "/state/b", bytes));
   return directory->Commit();
@@ -184,13 +184,13 @@ TEST(ALossOfPower, LeavesWhatWasThereWhenTheCallReturned) {
     EXPECT_EQ(*ReadFile(folder + "/f"), std::string(3000, 'o')) << what;
   });
   const auto append = [](const std::string& folder) -> absl::Status {
-    TEMPER_RETURN_IF_ERROR(MakeDirectories(folder + "/a/b"));
-    TEMPER_ASSIGN_OR_RETURN(const auto file, AppendFile::Open(folder + "/a/b/g"));
+    TEMPER_RETURN_IF_ERROR(MakeDirectories(folder + "/.a.tmp/b"));
+    TEMPER_ASSIGN_OR_RETURN(const auto file, AppendFile::Open(folder + "/.a.tmp/b/g"));
     TEMPER_RETURN_IF_ERROR(file->Append(std::string(5000, 'g')));
     return file->Sync();
   };
   ForEachCrash(append, nothing, [](const std::string& folder, int64_t, const std::string& what) {
-    EXPECT_EQ(*ReadFile(folder + "/a/b/g"), std::string(5000, 'g')) << what;
+    EXPECT_EQ(*ReadFile(folder + "/.a.tmp/b/g"), std::string(5000, 'g')) << what;
   });
 }
 
