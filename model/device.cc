@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/device.h"
 
-#include <cstdlib>
-
 #include "ATen/Context.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "core/host.h"
 #include "core/status.h"
 #include "core/text.h"
 #include "kernels/backends/cpu.h"
@@ -30,13 +29,6 @@ constexpr const char* kNoGpu = "this temper was built without CUDA: build it wit
 int GpuCount() { return 0; }
 #endif
 
-// This rank's number among those of its machine.
-int LocalRank() {
-  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_RANK");
-  int rank = 0;
-  return text != nullptr && absl::SimpleAtoi(text, &rank) && rank >= 0 ? rank : 0;
-}
-
 }  // namespace
 
 absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
@@ -53,7 +45,9 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
   if (index >= count)
     return absl::InvalidArgumentError(
         absl::StrCat(Printable(name), ": this machine has GPUs 0 to ", count - 1));
-  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index >= 0 ? index : LocalRank() % count));
+  return at::Device(at::kCUDA,
+                    static_cast<at::DeviceIndex>(
+                        index >= 0 ? index : ThisLocalPlace().value_or(LocalPlace()).number % count));
 }
 
 absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::string& name, ThreadPool* pool) {

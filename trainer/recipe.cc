@@ -9,9 +9,9 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "comm/check.h"
 #include "comm/mesh.h"
@@ -476,10 +476,8 @@ int RankThreads(int64_t configured, int ranks, const Cores& cores) {
 }
 
 int LocalRanks(int ranks) {
-  int local = ranks;
-  const char* text = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  if (text != nullptr && !absl::SimpleAtoi(text, &local)) local = ranks;
-  return std::max(1, local);
+  const std::optional<LocalPlace> place = ThisLocalPlace();
+  return place ? std::min(place->count, ranks) : ranks;
 }
 
 absl::Status RunRecipe(const RecipeConfig& recipe, const std::string& run_directory, Communicator& world,

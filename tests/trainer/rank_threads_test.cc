@@ -32,6 +32,8 @@ TEST_F(RankThreadsOf, SeveralMachinesCountTheRanksOfTheirOwn) {
   EXPECT_EQ(RankThreads(0, 64, {.mine = 16, .all = 16}), 8);
   setenv(kLocal, "many", 1);
   EXPECT_EQ(RankThreads(0, 4, {.mine = 16, .all = 16}), 4);
+  setenv(kLocal, "8", 1);  // of whoever started this one alone
+  EXPECT_EQ(RankThreads(0, 1, {.mine = 16, .all = 16}), 16);
 }
 
 TEST_F(RankThreadsOf, CoresThatAreTheRanksOwnAreNotSharedOutAgain) {
