@@ -14,7 +14,7 @@ add_library(LibTorch::LibTorch INTERFACE IMPORTED)
 target_compile_options(LibTorch::LibTorch INTERFACE -idirafter ${_torch}/include)
 target_link_libraries(LibTorch::LibTorch INTERFACE ${_torch}/lib/libtorch_cpu.so ${_torch}/lib/libc10.so)
 if(TEMPER_GPU)
-  find_package(CUDAToolkit REQUIRED)
+  find_package(CUDAToolkit 13 REQUIRED)
   target_link_libraries(LibTorch::LibTorch INTERFACE -Wl,--no-as-needed ${_torch}/lib/libtorch_cuda.so
                         ${_torch}/lib/libc10_cuda.so -Wl,--as-needed CUDA::cudart)
 endif()

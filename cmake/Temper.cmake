@@ -181,7 +181,7 @@ endfunction()
 # of sm_90a and nothing that a driver would compile again. What it says of each kernel, and its PTX, in OUT of the build folder, must
 # pass scripts/check_kernels.py.
 function(temper_sm90 target out folder)
-  find_package(CUDAToolkit REQUIRED)
+  find_package(CUDAToolkit 13 REQUIRED)
   find_program(TEMPER_NVCC nvcc HINTS "${CUDAToolkit_BIN_DIR}" REQUIRED)
   set(out "${CMAKE_BINARY_DIR}/${out}")
   file(MAKE_DIRECTORY "${out}/kept")
