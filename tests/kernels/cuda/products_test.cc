@@ -40,9 +40,10 @@ struct Shape {
   int64_t m, n, k, between;
 };
 
-// One row; the edges of few rows; one more than a small tile, more than a tile; nothing divides, or all does.
-constexpr Shape kProductShapes[] = {{1, 17, 300, 0},  {9, 33, 41, 1},   {17, 20, 35, 3},
-                                    {65, 130, 21, 1}, {16, 16, 256, 8}, {80, 8, 64, 0}};
+// One row; the edges of few rows; one more than a small tile, more than a large one; nothing divides, or all
+// does.
+constexpr Shape kProductShapes[] = {{1, 17, 300, 0},  {9, 33, 41, 1}, {17, 20, 35, 3}, {65, 130, 21, 1},
+                                    {16, 16, 256, 8}, {80, 8, 64, 0}, {130, 8, 20, 1}};
 
 TEST(SimulatedProducts, AreTheCpusInEveryForm) {
   TestBackend cpu(1);

@@ -9,9 +9,10 @@ namespace {
 struct Shape {
   int64_t m, n, k, between;
 };
-// One row; the edges of few rows; one more than a small tile, more than a tile; nothing divides, or all does.
+// One row; the edges of few rows; one more than a small tile, more than a large one; nothing divides, or all
+// does.
 constexpr Shape kShapes[] = {{1, 17, 300, 0},  {9, 33, 41, 1},  {17, 20, 35, 3}, {65, 130, 21, 1},
-                             {16, 16, 256, 8}, {20, 12, 64, 4}, {80, 8, 64, 0}};
+                             {16, 16, 256, 8}, {20, 12, 64, 4}, {80, 8, 64, 0},  {130, 8, 20, 1}};
 
 void Products(Held& held, const Shape& s) {
   const Matrix a = held.Numbers(s.m, s.k, {1, s.between});
