@@ -24,21 +24,23 @@ inline int Warp() { return Thread() / 32; }
 inline int Block() { return Now().block(); }
 
 inline void Sync() { Now().Sync(); }
-inline void WarpSync() { Now().WarpSync(); }
+inline void WarpSync(const Meeting& meeting = Meeting::Of("WarpSync")) { Now().WarpSync(meeting); }
 template <typename T>
-T ShuffleFrom(T x, int lane) {
+T ShuffleFrom(T x, int lane, const Meeting& meeting = Meeting::Of("ShuffleFrom")) {
   uint64_t bits = 0;
   static_assert(sizeof(T) <= sizeof bits);
   std::memcpy(&bits, &x, sizeof x);
-  bits = Now().Exchange(bits, lane);
+  bits = Now().Exchange(bits, lane, meeting);
   std::memcpy(&x, &bits, sizeof x);
   return x;
 }
 template <typename T>
-T ShuffleXor(T x, int mask) {
-  return ShuffleFrom(x, Lane() ^ mask);
+T ShuffleXor(T x, int mask, const Meeting& meeting = Meeting::Of("ShuffleXor")) {
+  return ShuffleFrom(x, Lane() ^ mask, meeting);
 }
-inline uint32_t Ballot(bool b) { return Now().Ballot(b); }
+inline uint32_t Ballot(bool b, const Meeting& meeting = Meeting::Of("Ballot")) {
+  return Now().Ballot(b, meeting);
+}
 inline uint32_t CountBits(uint32_t mask) { return static_cast<uint32_t>(std::popcount(mask)); }
 inline int LowestBit(uint32_t mask) { return std::countr_zero(mask); }
 
@@ -234,7 +236,14 @@ inline Double DoubleOfInteger(int64_t x) { return {static_cast<double>(x)}; }
 inline Double Widen(Float a) { return {static_cast<double>(a.raw)}; }
 inline Float Narrow(Double a) { return {static_cast<float>(a.raw)}; }
 
-inline void Mma(Floats<4>& c, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+// The sums of an Mma, and the line that has it.
+struct MmaSums {
+  MmaSums(Floats<4>& numbers, const Meeting& line = Meeting::Of("Mma")) : c(numbers), meeting(line) {}
+  Floats<4>& c;
+  Meeting meeting;
+};
+inline void Mma(const MmaSums& sums, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  const auto& [c, meeting] = sums;
   // Lanes [4 r, 4 r + 4) have rows r and r + 8 of a, and row r of b.
   const int row = Lane() / 4, column = 2 * (Lane() % 4);
   uint16_t rows[2][16], columns[2][16];
@@ -243,9 +252,10 @@ inline void Mma(Floats<4>& c, const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     to[1] = static_cast<uint16_t>(word >> 16);
   };
   for (int t = 0; t < 4; ++t) {
-    for (int i = 0; i < 4; ++i) take(ShuffleFrom(a[i], 4 * row + t), &rows[i % 2][2 * t + 8 * (i / 2)]);
     for (int i = 0; i < 4; ++i)
-      take(ShuffleFrom(b[i / 2], 4 * (column + i % 2) + t), &columns[i % 2][2 * t + 8 * (i / 2)]);
+      take(ShuffleFrom(a[i], 4 * row + t, meeting), &rows[i % 2][2 * t + 8 * (i / 2)]);
+    for (int i = 0; i < 4; ++i)
+      take(ShuffleFrom(b[i / 2], 4 * (column + i % 2) + t, meeting), &columns[i % 2][2 * t + 8 * (i / 2)]);
   }
   for (int i = 0; i < 4; ++i) c[i] = {FusedDot(rows[i / 2], columns[i % 2], c[i].raw)};
 }

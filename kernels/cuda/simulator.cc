@@ -73,6 +73,16 @@ float CutToFloat(int64_t sum, int exponent) {
                               (shifted(24 - digits) & 0x7fffffu));
 }
 
+bool AreSame(const char* a, const char* b) { return a == b || std::strcmp(a, b) == 0; }
+bool AreOne(const Meeting& a, const Meeting& b) {
+  return a.line == b.line && AreSame(a.word, b.word) && AreSame(a.file, b.file);
+}
+std::string TextOf(const Meeting& meeting) {
+  const char* const slash = std::strrchr(meeting.file, '/');
+  return absl::StrCat(meeting.word, " (", slash == nullptr ? meeting.file : slash + 1, ":", meeting.line,
+                      ")");
+}
+
 }  // namespace
 
 std::string Demangled(const char* name) {
@@ -240,6 +250,7 @@ void Machine::RunBlock() {
   greedy_warp_ = 0;
   thread_ = stream_.order == Order::kDescending ? threads - 1 : 0;
   waiting_in_warp_.assign(warps, 0);
+  meetings_.resize(warps);
   warp_syncs_.assign(warps, 0);
   exchange_turn_.assign(threads, 0);
   for (std::vector<uint64_t>& values : exchanged_) values.assign(threads, 0);
@@ -322,36 +333,42 @@ void Machine::Sync() {
   Yield();
 }
 
-void Machine::Arrive(State at, int first, int count) {
-  int& waiting = waiting_in_warp_[first / 32];
-  if (++waiting == count) {
+void Machine::Arrive(const Meeting& meeting) {
+  const int warp = thread_ / 32;
+  int& waiting = waiting_in_warp_[warp];
+  Meeting& others = meetings_[warp];
+  if (waiting == 0) others = meeting;
+  if (!AreOne(meeting, others))
+    Fail(absl::StrCat("comes to ", TextOf(meeting), " where other lanes of its warp wait at ",
+                      TextOf(others)));
+  if (++waiting == 32) {
     waiting = 0;
-    for (int t = first; t < first + count; ++t) fibers_[t].state = State::kReady;
+    for (int t = 32 * warp; t < 32 * warp + 32; ++t) fibers_[t].state = State::kReady;
   } else {
-    fibers_[thread_].state = at;
+    fibers_[thread_].state = State::kAtWarpBarrier;
     Yield();
   }
 }
 
-void Machine::WarpSync() {
+void Machine::WarpSync(const Meeting& meeting) {
   const int warp = thread_ / 32;
   if (waiting_in_warp_[warp] == 31) ++warp_syncs_[warp];
-  Arrive(State::kAtWarpBarrier, 32 * warp, 32);
+  Arrive(meeting);
 }
 
 // A shuffle is no barrier for memory. Two places by turns: a thread cannot be two exchanges ahead.
-uint64_t Machine::Exchange(uint64_t value, int from) {
+uint64_t Machine::Exchange(uint64_t value, int from, const Meeting& meeting) {
   const int first = thread_ / 32 * 32, turn = exchange_turn_[thread_] ^= 1;
   exchanged_[turn][thread_] = value;
-  Arrive(State::kAtWarpBarrier, first, 32);
+  Arrive(meeting);
   if (from < 0 || from > 31) Fail(absl::StrCat("asks lane ", from, " of its warp"));
   return exchanged_[turn][first + from];
 }
 
-uint32_t Machine::Ballot(bool b) {
+uint32_t Machine::Ballot(bool b, const Meeting& meeting) {
   const int first = thread_ / 32 * 32, turn = exchange_turn_[thread_] ^= 1;
   exchanged_[turn][thread_] = b;
-  Arrive(State::kAtWarpBarrier, first, 32);
+  Arrive(meeting);
   uint32_t votes = 0;
   for (int lane = 0; lane < 32; ++lane)
     votes |= static_cast<uint32_t>(exchanged_[turn][first + lane]) << lane;

@@ -7,7 +7,8 @@
 // - two accesses to one place by two threads, one of them a write, without a barrier between them: in shared
 //   memory, and in global memory, where nothing orders two blocks;
 // - an access to what a copy is still on its way to, or a copy that nobody waits for;
-// - a barrier, a shuffle or a vote that some threads never come to.
+// - a barrier, a shuffle or a vote that some threads never come to, or for which lanes of one warp come from
+//   different lines of the kernel: a device does not take them for one.
 // Shared memory begins as NaN in each block.
 #pragma once
 
@@ -77,6 +78,17 @@ struct AsyncCopy {
   int64_t group;
 };
 
+// A word for which all lanes of a warp come together, and the line that has it.
+struct Meeting {
+  // As a default argument: the line of the caller.
+  static Meeting Of(const char* word, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {word, file, line};
+  }
+  const char* word = nullptr;
+  const char* file = nullptr;
+  int line = 0;
+};
+
 // A kernel's name, for a person.
 std::string Demangled(const char* name);
 
@@ -98,10 +110,10 @@ class Machine {
   bool counts() const { return stream_.traffic != nullptr; }
   bool takes_host_memory() const { return stream_.host_memory; }
   void Sync();
-  void WarpSync();
+  void WarpSync(const Meeting& meeting);
   // What lane `from` of the warp gives; all lanes give something.
-  uint64_t Exchange(uint64_t value, int from);
-  uint32_t Ballot(bool b);
+  uint64_t Exchange(uint64_t value, int from, const Meeting& meeting);
+  uint32_t Ballot(bool b, const Meeting& meeting);
   // The thread's next array, the same for all threads.
   SharedArray& NextShared(const char* name, size_t bytes);
   void OnShared(const SharedArray& array, Visits& visits, Access access);
@@ -135,7 +147,8 @@ class Machine {
   void Resume(int thread);
   void Leap();
   void Yield();
-  void Arrive(State at, int first, int count);
+  // Of the running thread's warp: waits until all of its lanes are there.
+  void Arrive(const Meeting& meeting);
   bool Ordered(int thread, uint32_t sync, uint32_t warp_sync) const;
   // A word on what is wrong with the access; empty if nothing is.
   std::string Visit(Visits& visits, Access access);
@@ -146,6 +159,7 @@ class Machine {
   const absl::FunctionRef<void()>* body_ = nullptr;
   std::deque<Fiber> fibers_;  // a context does not bear being moved
   std::vector<int> waiting_in_warp_;
+  std::vector<Meeting> meetings_;  // of each warp, what those that wait have come for
   std::vector<uint32_t> warp_syncs_;
   std::vector<std::vector<uint64_t>> exchanged_ = std::vector<std::vector<uint64_t>>(2);
   std::vector<uint8_t> exchange_turn_;

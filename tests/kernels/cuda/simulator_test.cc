@@ -25,6 +25,10 @@ enum class Bug {
   kNobodyWaits,
   kThreadMissesBarrier,
   kLanesMissShuffle,
+  kShuffleMeetsBarrier,
+  kShuffleMeetsVote,
+  kShuffleMeetsAnother,
+  kMmaMeetsAnother,
   kOneBeyondTheEnd,
   kOneBeforeTheBegin,
   kBeyondSharedMemory,
@@ -75,6 +79,14 @@ struct Reverse {
       if (kBug != Bug::kNoBarrierBeforeRefill) Sync();
     }
     if (kBug == Bug::kLanesMissShuffle && Lane() < 16) ShuffleXor(Set(1.0f), 1);
+    if (kBug == Bug::kShuffleMeetsBarrier) Lane() < 16 ? void(ShuffleXor(Set(1.0f), 1)) : WarpSync();
+    if (kBug == Bug::kShuffleMeetsVote) Lane() < 16 ? void(ShuffleXor(Set(1.0f), 1)) : void(Ballot(true));
+    if (kBug == Bug::kShuffleMeetsAnother && Lane() < 16) ShuffleXor(Set(1.0f), 1);
+    if (kBug == Bug::kShuffleMeetsAnother && Lane() >= 16) ShuffleXor(Set(1.0f), 2);
+    Floats<4> sums = {};
+    const uint32_t a[4] = {}, b[2] = {};
+    if (kBug == Bug::kMmaMeetsAnother && Lane() < 16) Mma(sums, a, b);
+    if (kBug == Bug::kMmaMeetsAnother && Lane() >= 16) Mma(sums, a, b);
     if (kBug == Bug::kOneBeyondTheEnd) args.in.At(first + kTiles * kTile + Thread());
     if (kBug == Bug::kOneBeforeTheBegin) args.in.From(first).At(-1);
     if (kBug == Bug::kMisalignedVector && Thread() == 0) Read<4>(args.in, first + 1);
@@ -152,6 +164,17 @@ TEST(Simulator, ABarrierOrAShuffleThatSomeNeverReachIsNamed) {
   EXPECT_THAT(Said<Bug::kThreadMissesBarrier>(),
               Each(AllOf(HasSubstr("63 threads wait for their block"), HasSubstr("(thread 5 is one)"))));
   EXPECT_THAT(Said<Bug::kLanesMissShuffle>(), Each(HasSubstr("for their warp")));
+}
+
+TEST(Simulator, LanesThatMeetFromTwoPlacesAreCaught) {
+  const auto both = [](const char* one, const char* other) {
+    return Each(AllOf(HasSubstr("where other lanes of its warp wait at "), HasSubstr(one), HasSubstr(other),
+                      HasSubstr("simulator_test.cc:")));
+  };
+  EXPECT_THAT(Said<Bug::kShuffleMeetsBarrier>(), both("ShuffleXor (", "WarpSync ("));
+  EXPECT_THAT(Said<Bug::kShuffleMeetsVote>(), both("ShuffleXor (", "Ballot ("));
+  EXPECT_THAT(Said<Bug::kShuffleMeetsAnother>(), both("comes to ShuffleXor (", "wait at ShuffleXor ("));
+  EXPECT_THAT(Said<Bug::kMmaMeetsAnother>(), both("comes to Mma (", "wait at Mma ("));
 }
 
 TEST(Simulator, AnAccessOutsideOfMemoryOrNotAlignedIsCaught) {
