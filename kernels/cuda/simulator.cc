@@ -218,6 +218,9 @@ void Machine::Yield() {
 
 void Machine::Run(const Stream& stream, const LaunchSize& size, absl::FunctionRef<void()> body) {
   TEMPER_CHECK(size.threads % 32 == 0 && size.threads > 0 && size.threads <= 1024, size.threads, " threads");
+  if (size.blocks > kMostBlocks)
+    throw std::length_error(
+        absl::StrCat("kernel ", Demangled(size.kernel), ": ", size.blocks, " blocks, and 2^31 are too many"));
   stream_ = stream;
   size_ = size;
   if (stream.launched != nullptr && size.blocks > 0) stream.launched->insert(size.kernel);

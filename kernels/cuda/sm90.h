@@ -187,6 +187,9 @@ template <typename Kernel>
 void Launch(Stream& stream, int64_t blocks, const typename Kernel::Args& args) {
   static_assert(Kernel::kThreads % 32 == 0 && Kernel::kThreads <= 1024);
   if (blocks == 0) return;
+  if (blocks > kMostBlocks)
+    throw std::length_error("a kernel's launch: " + std::to_string(blocks) +
+                            " blocks, and 2^31 are too many");
   Enter<Kernel>
       <<<static_cast<unsigned>(blocks), Kernel::kThreads, 0, static_cast<cudaStream_t>(stream.handle)>>>(
           args);

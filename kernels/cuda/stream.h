@@ -8,6 +8,10 @@
 #include <vector>
 
 namespace temper::kernels {
+
+// Blocks of a launch, at most.
+inline constexpr int64_t kMostBlocks = (int64_t{1} << 31) - 1;
+
 namespace sm90 {
 
 // A stream of the current CUDA device. Launches return at once; one that the device refuses throws.

@@ -254,6 +254,11 @@ TEST(Simulator, ThreadsTakeTurnsAsTheStreamSays) {
   EXPECT_GT(firsts.size(), 1u) << "warps come in an order of the seed's";
 }
 
+TEST(Simulator, ALaunchOfMoreBlocksThanADeviceTakesIsAnError) {
+  Stream stream;
+  EXPECT_THROW(Launch<Turns>(stream, kMostBlocks + 1, {}), std::length_error);
+}
+
 // No operator says how it rounds, so numbers have none.
 template <typename T>
 concept HasOperators = requires(T a) {
