@@ -128,6 +128,21 @@ TEST(GpuCheck, FunctionsHaveTheirDigestsOnTheSimulationAndByTheirReferences) {
   }
 }
 
+TEST(GpuCheck, NoPieceBeginsThatWouldNotEndInTime) {
+  absl::Time now = absl::UnixEpoch();
+  // In 12 s, of pieces that take so long.
+  const auto done = [&](const std::vector<int>& seconds) {
+    return PiecesInTime(
+        static_cast<int>(seconds.size()), absl::Seconds(12),
+        [&](int piece) { now += absl::Seconds(seconds[piece]); }, [&] { return now; });
+  };
+  EXPECT_EQ(done({5, 5, 5}), 2);
+  EXPECT_EQ(done({4, 4, 4, 4}), 3);
+  EXPECT_EQ(done({5, 1, 1, 1, 1, 1}), 4) << "as long as the longest";
+  EXPECT_EQ(done({40, 1}), 1);
+  EXPECT_EQ(done({1, 1}), 2);
+}
+
 // The other parts of gpu_check, in small.
 TEST(GpuCheck, ItsPartsAreRightOnTheSimulation) {
   ThreadPool pool(1);

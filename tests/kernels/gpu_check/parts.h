@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "kernels/backend.h"
 #include "tests/kernels/gpu_check/device/words.h"
 
@@ -51,6 +54,11 @@ std::string FunctionKey(WordFunction function);
 std::string FunctionDigest(const Checked& device, WordFunction function);
 // The simulation's sum, on the pool's threads.
 uint64_t SimulatedSum(const FunctionTask& task, ThreadPool* pool);
+
+// Does the first of `count` pieces, and on as long as one that takes as long as the longest so far ends
+// within the limit: how many. `now` is the time.
+int PiecesInTime(int count, absl::Duration limit, absl::FunctionRef<void(int piece)> piece,
+                 absl::FunctionRef<absl::Time()> now = absl::Now);
 
 void CheckCases(const Checked& device, const Digests& digests, Results* results);
 void CheckFunctions(const Checked& device, const Digests& digests, Results* results);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <stdexcept>
@@ -6,8 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
-#include "absl/time/time.h"
 #include "core/files/file.h"
 #include "core/status.h"
 #include "tests/kernels/gpu_check/cases.h"
@@ -73,6 +72,19 @@ void Compare(const Digests& digests, const std::string& key, const std::string& 
 
 }  // namespace
 
+int PiecesInTime(int count, absl::Duration limit, absl::FunctionRef<void(int piece)> piece,
+                 absl::FunctionRef<absl::Time()> now) {
+  const absl::Time end = now() + limit;
+  absl::Duration longest;
+  int done = 0;
+  for (absl::Time begin = now(); done < count && (done == 0 || begin + longest <= end);) {
+    piece(done++);
+    longest = std::max(longest, now() - begin);
+    begin = now();
+  }
+  return done;
+}
+
 void CheckCases(const Checked& device, const Digests& digests, Results* results) {
   for (const Case& one : Cases())
     Compare(digests, absl::StrCat(one.name, " | ", one.shape), DigestOf(one, *device.backend), results);
@@ -82,18 +94,16 @@ namespace {
 
 // Every f32, beside the host's simulation, for as long as there is time: on 16 cores all of them.
 void CompareAllInputs(const Checked& device, WordFunction function, Results* results) {
-  constexpr int kPieces = 64, kSeconds = 12;
+  constexpr int kPieces = 64;
   constexpr int64_t kPiece = (int64_t{1} << 32) / kPieces;
-  const absl::Time end = absl::Now() + absl::Seconds(kSeconds);
-  int compared = 0;
   std::string unequal;
-  for (; compared < kPieces && absl::Now() < end; ++compared) {
+  const int compared = PiecesInTime(kPieces, absl::Seconds(12), [&](int i) {
     // 29 has no factor in common with the pieces: they are taken from all over.
-    const auto first = static_cast<uint32_t>(29 * compared % kPieces * kPiece);
+    const auto first = static_cast<uint32_t>(29 * i % kPieces * kPiece);
     const FunctionTask piece{.function = function, .first = first, .count = kPiece};
     if (device.sum_function(piece) != SimulatedSum(piece, &device.backend->pool()))
       absl::StrAppendFormat(&unequal, "%s%08x", unequal.empty() ? ", not from these bits on: " : " ", first);
-  }
+  });
   results->Judge(unequal.empty(),
                  absl::StrCat(kWordFunctions[static_cast<int>(function)], " | every f32, ", compared, " of ",
                               kPieces, " parts compared in time", unequal));
