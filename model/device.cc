@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/device.h"
 
+#include <optional>
+
 #include "ATen/Context.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -29,17 +31,29 @@ constexpr const char* kNoGpu = "this temper was built without CUDA: build it wit
 int GpuCount() { return 0; }
 #endif
 
+// N of "cuda:N", -1 of "cuda"; nothing: it is the name of no GPU.
+std::optional<int> NumberOfGpu(const std::string& name) {
+  absl::string_view rest = name;
+  int number = -1;
+  if (name == "cuda") return number;
+  if (!absl::ConsumePrefix(&rest, "cuda:") || !absl::SimpleAtoi(rest, &number) || number < 0 ||
+      rest[0] == '+')
+    return std::nullopt;
+  return number;
+}
+
 }  // namespace
 
+absl::Status CheckDeviceName(const std::string& name) {
+  if (name == "cpu" || name == "sim" || NumberOfGpu(name)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(Printable(name), " is no device: cpu, cuda, cuda:N or sim"));
+}
+
 absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
+  TEMPER_RETURN_IF_ERROR(CheckDeviceName(name));
   if (name == "cpu") return at::Device(at::kCPU);
   if (name == "sim") return at::Device(at::kPrivateUse1);
-  absl::string_view rest = name;
-  int index = -1;
-  const bool numbered = absl::ConsumePrefix(&rest, "cuda:");
-  if (name != "cuda" && (!numbered || !absl::SimpleAtoi(rest, &index) || index < 0 || rest[0] == '+'))
-    return absl::InvalidArgumentError(
-        absl::StrCat(Printable(name), " is no device: cpu, cuda, cuda:N or sim"));
+  const int index = *NumberOfGpu(name);
   const int count = GpuCount();
   if (count == 0) return absl::InvalidArgumentError(absl::StrCat(Printable(name), ": ", kNoGpu));
   if (index >= count)

@@ -12,7 +12,10 @@ namespace temper {
 
 // Where a policy lives: "cpu"; "cuda", of the machine's GPUs the one that is this rank's turn; "cuda:N";
 // "sim", the simulation of a GPU (kernels/cuda/simulator.h), for tests of small policies. Refuses other
-// names, a GPU that is not there, and every GPU in a build without CUDA.
+// names, and asks nothing of this machine.
+absl::Status CheckDeviceName(const std::string& name);
+
+// The device of that name here. Refuses a GPU that is not there too, and every GPU in a build without CUDA.
 absl::StatusOr<at::Device> DeviceByName(const std::string& name);
 
 // The backend of a device, on the pool's threads; the same errors. Of GPUs those of sm_90 have our kernels,

@@ -14,7 +14,8 @@ namespace temper {
 
 // Reads a recipe and checks what a single field cannot: stages that name later ones, gradient leaves that the
 // ranks cannot share, files that are not there. A relative path in it is looked for beside the recipe, then
-// in the working directory, and is absolute in what is returned, so that a run goes on from any folder.
+// in the working directory, and is absolute in what is returned, so that a run goes on from any folder. Its
+// device need not be on this machine.
 // `notes` (or null): what a person should know, such as an override that a stage's own field hides.
 absl::StatusOr<RecipeConfig> ReadRecipe(const std::string& path, const std::vector<std::string>& overrides,
                                         int ranks, std::vector<std::string>* notes = nullptr,

@@ -127,8 +127,8 @@ class Checker {
       return Fault("numerics",
                    absl::StrCat("is ", recipe_.numerics, ", and this temper has numerics ", kNumerics,
                                 ", other bits: leave it out, or use the temper that has them"));
-    if (const auto device = DeviceByName(recipe_.device); !device.ok())
-      return Fault("device", device.status().message());
+    if (const absl::Status device = CheckDeviceName(recipe_.device); !device.ok())
+      return Fault("device", device.message());
     if (!recipe_.date.empty() && !recipe_.Date())
       return Fault("date", absl::StrCat(Printable(recipe_.date, 60), " is no day: YYYY-MM-DD"));
     TEMPER_RETURN_IF_ERROR(CheckMesh());

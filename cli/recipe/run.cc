@@ -9,12 +9,23 @@
 #include "core/log.h"
 #include "core/stop.h"
 #include "core/trace.h"
+#include "model/device.h"
 #include "trainer/plan/plan.h"
 #include "trainer/recipe.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
 namespace {
+
+// Each rank's own: `launch` checks a recipe where none of its GPUs is.
+absl::StatusOr<RecipeConfig> ReadHere(const std::string& path, const RunOptions& options, int ranks,
+                                      std::vector<std::string>* notes) {
+  TEMPER_ASSIGN_OR_RETURN(RecipeConfig recipe, ReadRecipe(path, options.set, ranks, notes, options.run_dir));
+  const absl::Status status = DeviceByName(recipe.device).status();
+  if (!status.ok())
+    return absl::Status(status.code(), absl::StrCat(Printable(path, 1000), ": device: ", status.message()));
+  return recipe;
+}
 
 // The machine has the memory, and the run's folder is nobody else's to write.
 absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks) {
@@ -38,8 +49,7 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
                      : absl::StrCat("unexpected argument ", Printable(rest[1]), "; see --help"));
   }
   std::vector<std::string> notes;
-  const absl::StatusOr<RecipeConfig> read =
-      ReadRecipe(rest[0], options.set, line.world->size(), &notes, options.run_dir);
+  const absl::StatusOr<RecipeConfig> read = ReadHere(rest[0], options, line.world->size(), &notes);
   TEMPER_RETURN_IF_ERROR(AllRanksOk(read.status(), *line.world));
   const RecipeConfig& recipe = *read;
   const bool first = line.world->rank() == 0;

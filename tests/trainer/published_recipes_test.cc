@@ -89,7 +89,7 @@ TEST_F(PublishedRecipes, AreReadCheckedAndFitOnTheClusterOfTheirNames) {
     ASSERT_TRUE(fields.ok()) << fields.status();
     WriteData(*fields);
     std::vector<std::string> notes;
-    // This machine has no GPU that a check could find.
+    // Ranks share weights out on the CPU only.
     absl::StatusOr<RecipeConfig> recipe = ReadRecipe(PathOf(name), {"device=cpu"}, cluster.ranks(), &notes);
     ASSERT_TRUE(recipe.ok()) << recipe.status();
     EXPECT_THAT(notes, IsEmpty());

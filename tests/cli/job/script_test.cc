@@ -261,6 +261,22 @@ TEST(MpirunScript, PlacesRanksOnTheFirstHosts) {
   EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("nodes: 4 are asked for, and `hosts` names 3"));
 }
 
+// Who submits sits on a machine without GPUs; the ranks look for theirs.
+TEST(Launch, OnGpusIsCheckedWhereThereAreNone) {
+  const std::vector<std::string> at = {"configs/tiny/short.yaml", "--run-dir", "no/run"};
+  std::vector<std::string> launch = at, run = at;
+  launch.insert(launch.end(), {"--cluster=slurm_8xh100", "--ranks-per-node=4", "--dry-run"});
+  EXPECT_THAT(Lines("launch", launch),
+              AllOf(Contains("#SBATCH --gpus-per-node=4"), Contains(HasSubstr("short.yaml --run-dir ")),
+                    Contains(HasSubstr(" --set device=cuda"))));
+  run.push_back("--set=device=cuda:999");
+  const Ran ran = RunCommand("run", run);
+  EXPECT_TRUE(IsUsers(ran.status)) << ran.status;
+  EXPECT_THAT(ran.status.message(), HasSubstr("configs/tiny/short.yaml: device: cuda:999: "));
+  launch.push_back("--set=device=cuda:x");
+  EXPECT_THAT(ErrorOf("launch", launch), HasSubstr("cuda:x is no device: cpu, cuda, cuda:N or sim"));
+}
+
 TEST(TimeLimits, AreReadAsSlurmReadsThem) {
   EXPECT_EQ(*SecondsOfTimeLimit("90"), 5400);
   EXPECT_EQ(*SecondsOfTimeLimit("1:30"), 90);
