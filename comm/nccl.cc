@@ -6,10 +6,12 @@
 #include <sched.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "core/host.h"
 
 namespace temper {
 
@@ -168,10 +170,13 @@ void NcclCommunicator::SumIntegers(int64_t* numbers, int64_t count) {
 
 std::string NameOfDevice() {
   int device = 0;
-  cudaDeviceProp properties = {};
-  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&properties, device) != cudaSuccess)
+  char bus[32] = {};
+  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetPCIBusId(bus, sizeof bus, device) != cudaSuccess)
     return "";
-  return {properties.uuid.bytes, sizeof properties.uuid.bytes};
+  // Containers on one machine have host names of their own, and one start of the kernel.
+  std::string machine;
+  if (!std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), machine)) machine = ThisHost();
+  return absl::StrCat(machine, " ", bus);
 }
 
 }  // namespace temper

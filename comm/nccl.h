@@ -75,7 +75,8 @@ class NcclCommunicator final : public Communicator, public DeviceRanks {
   ncclComm_t comm_ ABSL_GUARDED_BY(mutex_) = nullptr;  // null: given up
 };
 
-// Of the device that is current, and of no other in the world; "": CUDA does not say it.
+// Of the GPU that the current device is, or is a part of (MIG): of its machine and its place on the bus, by
+// which NCCL refuses two ranks on one. "": CUDA does not say it.
 std::string NameOfDevice();
 
 }  // namespace temper

@@ -125,9 +125,16 @@ TEST(Threads, RanksHaveDevicesOfTheirOwnWhereNoTwoAreOne) {
   ThreadWorld(3).Run([](Communicator& comm) {
     const std::string own(1, static_cast<char>(comm.rank()));
     EXPECT_TRUE(HaveDevicesOfTheirOwn(own, comm));
+  });
+  testing::internal::CaptureStderr();
+  ThreadWorld(3).Run([](Communicator& comm) {
+    const std::string own(1, static_cast<char>(comm.rank()));
     EXPECT_FALSE(HaveDevicesOfTheirOwn(comm.rank() == 1 ? std::string(1, 2) : own, comm));
     EXPECT_FALSE(HaveDevicesOfTheirOwn(comm.rank() == 1 ? "" : own, comm));
   });
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, testing::HasSubstr("ranks 1 and 2 share a GPU: "));
+  EXPECT_THAT(said, testing::HasSubstr("CUDA does not say which GPU rank 1 has: "));
 }
 
 TEST(Threads, ALostRankIsNamedAndItsOwnErrorComesOut) {
