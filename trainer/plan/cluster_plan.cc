@@ -18,6 +18,9 @@
 namespace temper {
 namespace {
 
+// On others of the device table's GPUs LibTorch's ops compute (model/torch_backend.h).
+bool HasOwnKernels(const DeviceSpec& gpu) { return absl::string_view(gpu.name) != "a100"; }
+
 std::string Seconds(double seconds) {
   if (seconds < 120) return absl::StrFormat("%.3g s", seconds);
   if (seconds < 7200) return absl::StrFormat("%.3g min", seconds / 60);
@@ -86,12 +89,18 @@ std::string EstimateText(const RecipeConfig& recipe, const StageConfig& stage, c
 }
 
 std::string Assumptions(const Cluster& cluster) {
-  return absl::StrFormat(
+  std::string text = absl::StrFormat(
       "Assumed: products at %.0f%% of %.3g f32 TFLOP/s, weights and cache at %.0f%% of %.0f GB/s, messages "
       "at %.0f%% of %.3g GB/s (links) or %.3g GB/s (network) and not hidden behind products, prompts of %d "
       "tokens, completions half of max_new_tokens, no time for rewards.",
       100 * kComputeShare, cluster.device.f32_tflops, 100 * kMemoryShare, cluster.device.memory_gbytes,
       100 * kLinkShare, cluster.device.link_gbytes, cluster.device.network_gbytes, kExpectedPrompt);
+  if (cluster.device.gpu() && !HasOwnKernels(cluster.device))
+    absl::StrAppend(
+        &text, " Not counted on ", cluster.device.name,
+        ": what LibTorch's ops take beside, of attention alone 4 bytes for each head, row and key "
+        "of a sequence, and an f32 copy of the bf16 weights of a product.");
+  return text;
 }
 
 std::string ClusterText(const Cluster& cluster) {

@@ -268,7 +268,9 @@ TEST(ClusterPlan, TellsMemoryMessagesAndTimeOfEachStage) {
       AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2\n"), HasSubstr("zero (rl)\n  memory    weights "),
             HasSubstr("a rank sends an update tp "), HasSubstr("  update    "), HasSubstr("  rollout   "),
             HasSubstr(" device hours, at 1e+09 an hour "), HasSubstr("Assumed: ")));
-  EXPECT_THAT(*text, Not(HasSubstr("publish")));
+  EXPECT_THAT(*text, AllOf(Not(HasSubstr("publish")), Not(HasSubstr("Not counted"))));
+  EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xa100")),
+              HasSubstr(" rewards. Not counted on a100: what LibTorch's ops take beside, "));
   recipe.rollout.mesh = RolloutMesh{{.ep = 2}};
   EXPECT_THAT(*ClusterPlanText(recipe, *ParseCluster("1x8xh100")),
               AllOf(HasSubstr("1 x 8 h100: dp_replicate 4 tp 2; rollout.mesh: dp_replicate 4 ep 2\n"),
