@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/device.h"
 
+#include <cstdlib>
 #include <optional>
 
-#include "ATen/Context.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -14,12 +14,32 @@
 #include "kernels/backends/device.h"
 #include "model/torch_backend.h"
 
+#ifdef TEMPER_GPU
+#include <cuda_runtime_api.h>
+#endif
+
 namespace temper {
 namespace {
 
 #ifdef TEMPER_GPU
-constexpr const char* kNoGpu = "there is no GPU on this machine";
-int GpuCount() { return static_cast<int>(at::getNumGPUs()); }
+int GpuCount() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
+// Why CUDA shows none, in its words and with what else a person would look for.
+std::string NoGpuText() {
+  int count = 0, driver = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  cudaDriverGetVersion(&driver);
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return absl::StrCat(
+      "there is no GPU on this machine for CUDA ", CUDART_VERSION / 1000, ": ", cudaGetErrorString(error),
+      driver == 0 ? "; no NVIDIA driver is loaded"
+                  : absl::StrCat("; the driver is of CUDA ", driver / 1000, ".", driver % 1000 / 10,
+                                 driver < 13'000 ? ", take 580 or newer" : ""),
+      visible == nullptr ? "" : absl::StrCat("; CUDA_VISIBLE_DEVICES is '", Printable(visible), "'"));
+}
 
 // Null: the GPU is of another kind than our kernels are for.
 std::unique_ptr<kernels::Backend> OwnKernels(const at::Device& device, ThreadPool* pool) {
@@ -27,8 +47,8 @@ std::unique_ptr<kernels::Backend> OwnKernels(const at::Device& device, ThreadPoo
 }
 #else
 std::unique_ptr<kernels::Backend> OwnKernels(const at::Device&, ThreadPool*) { return nullptr; }
-constexpr const char* kNoGpu = "this temper was built without CUDA: build it with cmake --preset gpu";
 int GpuCount() { return 0; }
+std::string NoGpuText() { return "this temper was built without CUDA: build it with cmake --preset gpu"; }
 #endif
 
 // N of "cuda:N", -1 of "cuda"; nothing: it is the name of no GPU.
@@ -55,7 +75,7 @@ absl::StatusOr<at::Device> DeviceByName(const std::string& name) {
   if (name == "sim") return at::Device(at::kPrivateUse1);
   const int index = *NumberOfGpu(name);
   const int count = GpuCount();
-  if (count == 0) return absl::InvalidArgumentError(absl::StrCat(Printable(name), ": ", kNoGpu));
+  if (count == 0) return absl::InvalidArgumentError(absl::StrCat(Printable(name), ": ", NoGpuText()));
   if (index >= count)
     return absl::InvalidArgumentError(
         absl::StrCat(Printable(name), ": this machine has GPUs 0 to ", count - 1));
@@ -72,6 +92,28 @@ absl::StatusOr<std::unique_ptr<kernels::Backend>> BackendByName(const std::strin
   std::unique_ptr<kernels::Backend> own = OwnKernels(device, pool);
   if (own != nullptr) return own;
   return std::make_unique<TorchBackend>(device, pool);
+}
+
+std::vector<Gpu> GpusHere() {
+  std::vector<Gpu> gpus;
+#ifdef TEMPER_GPU
+  for (int number = 0; number < GpuCount(); ++number) {
+    cudaDeviceProp said = {};
+    if (cudaGetDeviceProperties(&said, number) != cudaSuccess) said = {};
+    gpus.push_back({said.name, {said.uuid.bytes, sizeof said.uuid.bytes}, said.major == 9});
+  }
+#endif
+  return gpus;
+}
+
+int64_t FreeBytesOn(const at::Device& device) {
+#ifdef TEMPER_GPU
+  size_t free = 0, all = 0;
+  if (device.is_cuda() && cudaSetDevice(device.index()) == cudaSuccess &&
+      cudaMemGetInfo(&free, &all) == cudaSuccess)
+    return static_cast<int64_t>(free);
+#endif
+  return INT64_MAX;
 }
 
 std::string NotExactText(const std::string& name) {
