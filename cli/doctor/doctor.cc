@@ -102,12 +102,12 @@ absl::Status RunDoctor(const CommandLine& line) {
   const absl::StatusOr<DoctorOptions> options = OptionsOf<DoctorOptions>(line);
   absl::Status ready = options.status();
   std::optional<Cluster> cluster;
-  std::string device = "cpu";
+  GpusWanted wanted;
   if (ready.ok() && !options->cluster.empty()) {
     const absl::StatusOr<ClusterConfig> config = ReadCluster(options->cluster, "");
     ready = config.status();
-    if (config.ok()) device = config->device;
-    if (config.ok() && device != "cpu") cluster = ClusterOf(*config);
+    if (config.ok()) wanted = {config->device, config->ranks_per_node};
+    if (config.ok() && wanted.device != "cpu") cluster = ClusterOf(*config);
   }
   TEMPER_RETURN_IF_ERROR(AllRanksOk(ready, world));
   const std::vector<std::string> hosts = world.AllGather(ThisHost());
@@ -117,7 +117,7 @@ absl::Status RunDoctor(const CommandLine& line) {
     mine.push_back(
         {"ranks", Finding::kFail,
          "one rank alone: start with mpirun -n N, or srun --mpi=pmix (srun --mpi=list says what there is)"});
-  for (Finding& finding : CheckHost(device, world)) mine.push_back(std::move(finding));
+  for (Finding& finding : CheckHost(wanted, world)) mine.push_back(std::move(finding));
   world.Barrier();
   for (Finding& finding : CheckFolder(options->run_dir, world)) mine.push_back(std::move(finding));
 

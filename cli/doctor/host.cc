@@ -7,11 +7,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "cli/doctor/checks.h"
-#include "core/files/file.h"
 #include "core/memory.h"
-#include "model/device.h"
 #include "rewards/sandbox/sandbox.h"
 #include "trainer/recipe.h"
 
@@ -19,28 +16,6 @@ namespace temper {
 namespace {
 
 constexpr double kGibibyte = 1 << 30;
-
-// The first line of what the kernel's driver says of itself; empty: there is none.
-std::string DriverText() {
-  const auto text = ReadFile("/proc/driver/nvidia/version", 1 << 16);
-  if (!text.ok()) return "";
-  const std::vector<std::string> lines = absl::StrSplit(*text, '\n');
-  return lines[0];
-}
-
-Finding CheckGpus(const std::string& device) {
-  const std::string driver = DriverText();
-  const absl::Status usable = DeviceByName("cuda").status();
-  const bool wanted = device != "cpu";
-  if (usable.ok()) return {"GPUs", Finding::kOk, absl::StrCat("there are some; ", driver)};
-  if (wanted)
-    return {"GPUs", Finding::kFail,
-            absl::StrCat("the cluster file says ", device, ", and ", usable.message(),
-                         driver.empty() ? "; no NVIDIA driver is loaded (nvidia-smi, module nvidia)" : "")};
-  if (!driver.empty())
-    return {"GPUs", Finding::kWarn, absl::StrCat("not used: ", usable.message(), "; ", driver)};
-  return {"GPUs", Finding::kOk, "none, and no NVIDIA driver: recipes run with device: cpu"};
-}
 
 Finding CheckMemory(int ranks) {
   const FreeMemory free = MemoryThatIsFree(LocalRanks(ranks));
@@ -97,10 +72,10 @@ Finding CheckSandbox() {
 
 }  // namespace
 
-Findings CheckHost(const std::string& device, const Communicator& world) {
+Findings CheckHost(const GpusWanted& wanted, Communicator& world) {
   const int ranks = world.size();
-  return {CheckGpus(device), CheckMemory(ranks), CheckLimits(device != "cpu"), CheckCores(ranks),
-          CheckSandbox()};
+  return {CheckGpus(wanted, world), CheckMemory(ranks), CheckLimits(wanted.device != "cpu"),
+          CheckCores(ranks), CheckSandbox()};
 }
 
 }  // namespace temper
