@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/recipe/run.h"
 
+#include <algorithm>
+
 #include "cli/line/options.h"
 #include "cli/line/rows.h"
 #include "cli/report/report.h"
@@ -27,13 +29,28 @@ absl::StatusOr<RecipeConfig> ReadHere(const std::string& path, const RunOptions&
   return recipe;
 }
 
+// Of this rank. Collective: ranks that have one GPU share what is free there.
+FreeForRank FreeHere(const RecipeConfig& recipe, int local, Communicator& world) {
+  FreeForRank free{.host = MemoryThatIsFree(local)};
+  const absl::StatusOr<at::Device> device = DeviceByName(recipe.device);
+  const bool on_gpu = device.ok() && device->is_cuda();
+  const Gpu gpu = on_gpu ? GpusHere()[device->index()] : Gpu{};
+  const std::vector<std::string> all = world.AllGather(gpu.uuid);
+  if (!on_gpu) return free;
+  const int64_t sharing = gpu.uuid.empty() ? 1 : std::count(all.begin(), all.end(), gpu.uuid);
+  const int64_t bytes = FreeBytesOn(*device);
+  if (bytes != INT64_MAX)
+    free.device = {bytes / sharing, absl::StrCat("GPU ", device->index(), " (", Printable(gpu.name), ")")};
+  return free;
+}
+
 // The machine has the memory, and the run's folder is nobody else's to write.
-absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks) {
-  const int local = LocalRanks(ranks);
+absl::Status CheckMachine(const RecipeConfig& recipe, const std::string& run_dir, int ranks,
+                          const FreeForRank& free) {
   const auto finished = [&](const std::string& stage) {
     return FileExists(StageDonePath(StageDirectory(run_dir, stage)));
   };
-  TEMPER_RETURN_IF_ERROR(CheckMemory(recipe, ranks, local, MemoryThatIsFree(local), finished, run_dir));
+  TEMPER_RETURN_IF_ERROR(CheckMemory(recipe, ranks, LocalRanks(ranks), free, finished, run_dir));
   const absl::Status status = CheckOnlyOursToWrite(run_dir, recipe.shared);
   return status.ok() ? status : absl::Status(status.code(), absl::StrCat(status.message(), "; or --force"));
 }
@@ -58,9 +75,11 @@ absl::Status RunRecipeCommand(const CommandLine& line) {
   for (const std::string& note : notes) {
     if (first) LogWarning(note);
   }
-  if (!options.force)
-    TEMPER_RETURN_IF_ERROR(
-        AllRanksOk(CheckMachine(recipe, options.run_dir, line.world->size()), *line.world));
+  if (!options.force) {
+    const int ranks = line.world->size();
+    const FreeForRank free = FreeHere(recipe, LocalRanks(ranks), *line.world);
+    TEMPER_RETURN_IF_ERROR(AllRanksOk(CheckMachine(recipe, options.run_dir, ranks, free), *line.world));
+  }
   // Whichever rank is asked to stop, all hear of it.
   const auto stop = [&] {
     if (StopRequested()) {

@@ -337,9 +337,22 @@ absl::StatusOr<Pools> OfFullestRank(const RecipeConfig& recipe, const StageConfi
   return fullest;
 }
 
+// `local` ranks of this machine take the pools each.
+absl::Status CheckFits(const std::string& stage, const Pools& pools, int local, const FreeMemory& free,
+                       bool on_gpu) {
+  const int64_t sum = SumOf(pools);
+  if (pools.empty() || sum <= free.bytes) return absl::OkStatus();
+  const auto& [name, bytes] = LargestOf(pools);
+  return absl::FailedPreconditionError(
+      absl::StrCat("stage ", stage, ": takes ", BytesText(sum),
+                   local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ", free.bound,
+                   " leaves ", BytesText(free.bytes), local > 1 ? " for each" : "", ": most of it are ", name,
+                   ", ", BytesText(bytes), ": set ", Remedy(name, on_gpu), "; --force tries all the same"));
+}
+
 }  // namespace
 
-std::string Remedy(std::string_view pool) {
+std::string Remedy(std::string_view pool, bool on_gpu) {
   const std::string name(pool);
   if (name == "gradients") return "fewer gradient_leaves for each rank";
   if (name == kCopy) return "checkpoint_in_background: false";
@@ -350,6 +363,8 @@ std::string Remedy(std::string_view pool) {
   if (name == kSampler) return "a rollout.mesh that cuts the policy more, or none, for one policy";
   if (absl::StartsWith(name, "reference"))
     return "reference_in_memory: false, or kl_coef: 0, which needs none";
+  if (on_gpu)
+    return "device: cpu, where ranks share the policy, or take a smaller model or a GPU with more memory";
   return "mesh.tp, mesh.pp or mesh.dp_shard, by which ranks share the policy, or take a smaller model or a "
          "machine with more memory";
 }
@@ -359,7 +374,7 @@ absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig
   return OfFullestRank(recipe, stage, model, ranks, LargestPoolsAt);
 }
 
-absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
+absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeForRank& free,
                          const std::function<bool(const std::string& stage)>& finished,
                          const std::string& run_directory) {
   const bool on_gpu = IsOnGpu(recipe);
@@ -367,21 +382,13 @@ absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const
     if (finished(stage.name)) continue;
     TEMPER_ASSIGN_OR_RETURN(const ModelConfig model, ModelOf(recipe, stage, run_directory));
     TEMPER_ASSIGN_OR_RETURN(const Pools pools, PoolsOfStage(recipe, stage, model, ranks));
-    int64_t sum = 0;
-    const std::pair<std::string, int64_t>* largest = nullptr;
-    for (const auto& pool : pools) {
-      if (on_gpu ? !absl::StartsWith(pool.first, kHost) : IsBeside(pool.first)) continue;
-      sum += pool.second;
-      if (largest == nullptr || pool.second > largest->second) largest = &pool;
+    Pools host, device;
+    for (const auto& [name, bytes] : pools) {
+      if (!IsBeside(name)) (on_gpu ? device : host).emplace_back(name, bytes);
+      if (on_gpu && absl::StartsWith(name, kHost)) host.emplace_back(absl::StripPrefix(name, kHost), bytes);
     }
-    if (largest == nullptr || sum <= free.bytes) continue;
-    const absl::string_view name = absl::StripPrefix(largest->first, kHost);
-    return absl::FailedPreconditionError(
-        absl::StrCat("stage ", stage.name, ": takes ", BytesText(sum),
-                     local > 1 ? absl::StrCat(" on each of ", local, " ranks here") : "", ", and ",
-                     free.bound, " leaves ", BytesText(free.bytes), local > 1 ? " for each" : "",
-                     ": most of it are ", name, ", ", BytesText(largest->second), ": set ",
-                     Remedy(std::string_view(name.data(), name.size())), "; --force tries all the same"));
+    TEMPER_RETURN_IF_ERROR(CheckFits(stage.name, host, local, free.host, on_gpu));
+    TEMPER_RETURN_IF_ERROR(CheckFits(stage.name, device, local, free.device, on_gpu));
   }
   return absl::OkStatus();
 }

@@ -26,7 +26,8 @@ using Pools = std::vector<std::pair<std::string, int64_t>>;
 // Where the policy lies, without all those.
 int64_t SumOf(const Pools& pools);
 const std::pair<std::string, int64_t>& LargestOf(const Pools& pools);  // of at least one
-std::string Remedy(std::string_view pool);                             // what makes a pool smaller
+// What makes a pool smaller.
+std::string Remedy(std::string_view pool, bool on_gpu = false);
 // Of work that has updates.
 Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPlace& place);
 // What a stage takes on the rank that takes most of `ranks` ranks, which share the work as the recipe's mesh
@@ -34,10 +35,13 @@ Pools UpdatePools(const ModelConfig& model, const Workload& work, const PolicyPl
 absl::StatusOr<Pools> PoolsOfStage(const RecipeConfig& recipe, const StageConfig& stage,
                                    const ModelConfig& model, int ranks);
 std::string BytesText(int64_t bytes);  // "80 KiB", "12 MiB", "3.4 GiB"
+// What is free for a rank: on the host (core/memory.h), and for a policy on a GPU there.
+struct FreeForRank {
+  FreeMemory host, device = {INT64_MAX, "the GPU"};
+};
 // What each stage that is not finished takes at once on each of `ranks` ranks, `local` of them on this
-// machine, is within the memory that is free here (core/memory.h; of a run on a GPU what lies on the host).
-// Errors name the stage, its largest pool and what to set.
-absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeMemory& free,
+// machine, is free. Errors name the stage, its largest pool and what to set.
+absl::Status CheckMemory(const RecipeConfig& recipe, int ranks, int local, const FreeForRank& free,
                          const std::function<bool(const std::string& stage)>& finished,
                          const std::string& run_directory = "");
 

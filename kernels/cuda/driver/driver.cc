@@ -43,7 +43,15 @@ bool Use(int number) {
 
 std::shared_ptr<void> AllocateMemory(int64_t bytes) {
   void* memory = nullptr;
-  Check(cudaMallocAsync(&memory, bytes, nullptr), "memory of the device");
+  const cudaError_t error = cudaMallocAsync(&memory, bytes, nullptr);
+  if (error != cudaSuccess) {
+    size_t free = 0, all = 0;
+    cudaMemGetInfo(&free, &all);
+    const auto mib = [](size_t size) { return std::to_string(size >> 20) + " MiB"; };
+    Check(error, ("memory of the device, " + mib(bytes) + " where " + mib(free) + " of " + mib(all) +
+                  " are free (temper plan says what a recipe takes)")
+                     .c_str());
+  }
   return {memory, [](void* gone) { cudaFreeAsync(gone, nullptr); }};
 }
 

@@ -19,6 +19,7 @@
 namespace temper {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -79,7 +80,7 @@ class Memory : public ::testing::Test {
   Memory() { WriteSmallModel(folder_ / "model"); }
   absl::Status Check(const std::vector<std::string>& overrides, int64_t bytes, int ranks = 1,
                      const std::set<std::string>& finished = {}) {
-    return CheckMemory(SmallRecipe(folder_ / "model", overrides), ranks, ranks, {bytes, "ulimit -v"},
+    return CheckMemory(SmallRecipe(folder_ / "model", overrides), ranks, ranks, {{bytes, "ulimit -v"}},
                        [&](const std::string& stage) { return finished.count(stage) > 0; });
   }
   TestFolder folder_;
@@ -180,6 +181,29 @@ TEST_F(Memory, HasBothPoliciesAsTheWeightsGoToTheMeshThatMeasures) {
   EXPECT_GE(BytesIn(pools, "weights"), 4 * share.elements());
   EXPECT_GT(BytesIn(pools, "gathered weights"), 0);
   EXPECT_EQ(pools.size(), 3) << "no optimizer, no gradients";
+}
+
+TEST_F(Memory, OfAGpuIsAskedThereAndWhatStaysOnTheHostHere) {
+  RecipeConfig recipe =
+      SmallRecipe(folder_ / "model", {"stages.base.pretrain.checkpoint_in_background=true"});
+  recipe.device = "cuda";
+  const Pools pools =
+      PoolsOfStage(recipe, recipe.stages[0], ReadPolicyConfig(folder_ / "model").value(), 1).value();
+  const int64_t copy = BytesIn(pools, "host copy of a checkpoint"), plenty = int64_t{1} << 40;
+  EXPECT_GT(copy, 0);
+  EXPECT_GT(SumOf(pools), copy);
+  const auto told = [&](int64_t host, int64_t device) {
+    const FreeForRank free{.host = {host, "ulimit -v"}, .device = {device, "GPU 0 (NVIDIA H100)"}};
+    return std::string(CheckMemory(recipe, 1, 1, free, [](const std::string&) { return false; }).message());
+  };
+  EXPECT_EQ(told(plenty, plenty), "");
+  EXPECT_THAT(told(copy - 1, plenty), AllOf(HasSubstr(", and ulimit -v leaves "),
+                                            HasSubstr("set checkpoint_in_background: false; --force")));
+  EXPECT_THAT(told(plenty, SumOf(pools) - 1), AllOf(HasSubstr("stage base: takes " + BytesText(SumOf(pools)) +
+                                                              ", and GPU 0 (NVIDIA H100) leaves "),
+                                                    Not(HasSubstr("mesh."))));
+  recipe.device = "cpu";
+  EXPECT_EQ(told(plenty, 0), "");
 }
 
 TEST_F(Memory, OfAGpusKernelsIsOneForUpdatesAndSamplingOfOnePolicy) {
