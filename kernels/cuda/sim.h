@@ -23,7 +23,7 @@ inline int Lane() { return Thread() % 32; }
 inline int Warp() { return Thread() / 32; }
 inline int Block() { return Now().block(); }
 
-inline void Sync() { Now().Sync(); }
+inline void Sync(const Meeting& meeting = Meeting::Of("Sync")) { Now().Sync(meeting); }
 inline void WarpSync(const Meeting& meeting = Meeting::Of("WarpSync")) { Now().WarpSync(meeting); }
 template <typename T>
 T ShuffleFrom(T x, int lane, const Meeting& meeting = Meeting::Of("ShuffleFrom")) {

@@ -325,7 +325,10 @@ std::string Machine::Deadlock() const {
                       " have ended", ended < 0 ? "" : absl::StrCat(" (thread ", ended, " is one)"));
 }
 
-void Machine::Sync() {
+void Machine::Sync(const Meeting& meeting) {
+  if (waiting_ == 0) barrier_ = meeting;
+  if (!AreOne(meeting, barrier_))
+    Fail(absl::StrCat("comes to ", TextOf(meeting), " where others of its block wait at ", TextOf(barrier_)));
   if (++waiting_ == size_.threads) {
     waiting_ = 0;
     ++syncs_;
@@ -342,8 +345,7 @@ void Machine::Arrive(const Meeting& meeting) {
   Meeting& others = meetings_[warp];
   if (waiting == 0) others = meeting;
   if (!AreOne(meeting, others))
-    Fail(absl::StrCat("comes to ", TextOf(meeting), " where other lanes of its warp wait at ",
-                      TextOf(others)));
+    Fail(absl::StrCat("comes to ", TextOf(meeting), " where others of its warp wait at ", TextOf(others)));
   if (++waiting == 32) {
     waiting = 0;
     for (int t = 32 * warp; t < 32 * warp + 32; ++t) fibers_[t].state = State::kReady;

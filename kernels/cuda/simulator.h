@@ -7,8 +7,8 @@
 // - two accesses to one place by two threads, one of them a write, without a barrier between them: in shared
 //   memory, and in global memory, where nothing orders two blocks;
 // - an access to what a copy is still on its way to, or a copy that nobody waits for;
-// - a barrier, a shuffle or a vote that some threads never come to, or for which lanes of one warp come from
-//   different lines of the kernel: a device does not take them for one.
+// - a barrier, a shuffle or a vote that some threads never come to, or for which those that it is for come
+//   from different lines of the kernel: a device does not take them for one.
 // Shared memory begins as NaN in each block.
 #pragma once
 
@@ -78,7 +78,7 @@ struct AsyncCopy {
   int64_t group;
 };
 
-// A word for which all lanes of a warp come together, and the line that has it.
+// A word for which all lanes of a warp, or all threads of a block, come together, and the line that has it.
 struct Meeting {
   // As a default argument: the line of the caller.
   static Meeting Of(const char* word, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
@@ -109,7 +109,7 @@ class Machine {
   bool watches() const { return stream_.watched; }
   bool counts() const { return stream_.traffic != nullptr; }
   bool takes_host_memory() const { return stream_.host_memory; }
-  void Sync();
+  void Sync(const Meeting& meeting);
   void WarpSync(const Meeting& meeting);
   // What lane `from` of the warp gives; all lanes give something.
   uint64_t Exchange(uint64_t value, int from, const Meeting& meeting);
@@ -160,6 +160,7 @@ class Machine {
   std::deque<Fiber> fibers_;  // a context does not bear being moved
   std::vector<int> waiting_in_warp_;
   std::vector<Meeting> meetings_;  // of each warp, what those that wait have come for
+  Meeting barrier_;                // and of the block
   std::vector<uint32_t> warp_syncs_;
   std::vector<std::vector<uint64_t>> exchanged_ = std::vector<std::vector<uint64_t>>(2);
   std::vector<uint8_t> exchange_turn_;

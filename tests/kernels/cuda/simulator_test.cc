@@ -29,6 +29,7 @@ enum class Bug {
   kShuffleMeetsVote,
   kShuffleMeetsAnother,
   kMmaMeetsAnother,
+  kBarrierMeetsAnother,
   kOneBeyondTheEnd,
   kOneBeforeTheBegin,
   kBeyondSharedMemory,
@@ -87,6 +88,8 @@ struct Reverse {
     const uint32_t a[4] = {}, b[2] = {};
     if (kBug == Bug::kMmaMeetsAnother && Lane() < 16) Mma(sums, a, b);
     if (kBug == Bug::kMmaMeetsAnother && Lane() >= 16) Mma(sums, a, b);
+    if (kBug == Bug::kBarrierMeetsAnother && Lane() < 16) Sync();
+    if (kBug == Bug::kBarrierMeetsAnother && Lane() >= 16) Sync();
     if (kBug == Bug::kOneBeyondTheEnd) args.in.At(first + kTiles * kTile + Thread());
     if (kBug == Bug::kOneBeforeTheBegin) args.in.From(first).At(-1);
     if (kBug == Bug::kMisalignedVector && Thread() == 0) Read<4>(args.in, first + 1);
@@ -166,15 +169,16 @@ TEST(Simulator, ABarrierOrAShuffleThatSomeNeverReachIsNamed) {
   EXPECT_THAT(Said<Bug::kLanesMissShuffle>(), Each(HasSubstr("for their warp")));
 }
 
-TEST(Simulator, LanesThatMeetFromTwoPlacesAreCaught) {
+TEST(Simulator, ThreadsThatMeetFromTwoPlacesAreCaught) {
   const auto both = [](const char* one, const char* other) {
-    return Each(AllOf(HasSubstr("where other lanes of its warp wait at "), HasSubstr(one), HasSubstr(other),
+    return Each(AllOf(HasSubstr(" where others of its "), HasSubstr(one), HasSubstr(other),
                       HasSubstr("simulator_test.cc:")));
   };
   EXPECT_THAT(Said<Bug::kShuffleMeetsBarrier>(), both("ShuffleXor (", "WarpSync ("));
   EXPECT_THAT(Said<Bug::kShuffleMeetsVote>(), both("ShuffleXor (", "Ballot ("));
   EXPECT_THAT(Said<Bug::kShuffleMeetsAnother>(), both("comes to ShuffleXor (", "wait at ShuffleXor ("));
   EXPECT_THAT(Said<Bug::kMmaMeetsAnother>(), both("comes to Mma (", "wait at Mma ("));
+  EXPECT_THAT(Said<Bug::kBarrierMeetsAnother>(), both("comes to Sync (", "block wait at Sync ("));
 }
 
 TEST(Simulator, AnAccessOutsideOfMemoryOrNotAlignedIsCaught) {
