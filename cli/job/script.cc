@@ -227,7 +227,13 @@ absl::StatusOr<std::string> MpirunScript(const Job& job) {
   if (c.spare_nodes > 0)
     return absl::InvalidArgumentError(absl::StrCat("spare_nodes: ", c.spare_nodes,
                                                    ": under mpirun `hosts` names more than `nodes` instead"));
-  for (std::string& host : hosts) absl::StrAppend(&host, ":", c.ranks_per_node);
+  for (std::string& host : hosts) {
+    if (host.empty() || host.find_first_of(":,") != host.npos)
+      return absl::InvalidArgumentError(
+          absl::StrCat("hosts: ", Printable(host, 100),
+                       ": a machine's name alone; ranks_per_node says how many ranks it has"));
+    absl::StrAppend(&host, ":", c.ranks_per_node);
+  }
   std::string place = absl::StrCat("ppr:", c.ranks_per_node, ":node");
   if (c.cpus_per_rank > 0) absl::StrAppend(&place, ":PE=", c.cpus_per_rank);
   std::vector<std::string> mpirun = {"mpirun",

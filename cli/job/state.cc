@@ -137,6 +137,9 @@ void JudgeSilence(RunState* state) {
   }
 }
 
+// Of a record file: "PREFIX" of "PREFIX.rank-3.records".
+std::string BeforeRank(const std::string& path) { return path.substr(0, path.rfind(".rank-")); }
+
 }  // namespace
 
 const char* RunState::HowText() const {
@@ -154,6 +157,7 @@ std::optional<double> RunState::eta() const {
 
 std::string WhatLasts(const std::string& run_directory) {
   std::vector<std::pair<std::string, struct stat>> records;
+  std::map<std::string, std::string> last;  // of each folder's records, by name: up to the rank
   size_t all = 0;
   int64_t newest = 0;  // of what stands, in seconds
   const auto add = [&](const std::string& path, int64_t bytes, int64_t when) {
@@ -168,16 +172,20 @@ std::string WhatLasts(const std::string& run_directory) {
     if ((!stands && !absl::EndsWith(name, ".records")) || stat(path.c_str(), &info) != 0) continue;
     if (!stands) {
       records.emplace_back(path, info);
+      std::string& greatest = last[at->path().parent_path()];
+      greatest = std::max(greatest, BeforeRank(path));
       continue;
     }
     newest = std::max<int64_t>(newest, info.st_mtim.tv_sec);
     add(path, info.st_size, info.st_mtim.tv_sec);
   }
   // A record file that is opened again is another file of the same records, without what a crash left behind
-  // them. Those that are older than the newest checkpoint have nothing more to come, and may be many.
+  // them. Those that are older than the newest checkpoint, and not of their folder's last rollout, have
+  // nothing more to come, and may be many.
   for (const auto& [path, info] : records) {
-    const int64_t end =
-        info.st_mtim.tv_sec < newest ? info.st_size : EndOfRecords(path).value_or(info.st_size);
+    const bool is_over =
+        info.st_mtim.tv_sec < newest && BeforeRank(path) != last[std::filesystem::path(path).parent_path()];
+    const int64_t end = is_over ? info.st_size : EndOfRecords(path).value_or(info.st_size);
     if (end > 0) add(path, end, 0);
   }
   return absl::StrCat(absl::Hex(all, absl::kZeroPad16));

@@ -47,7 +47,7 @@ const DeviceSpec* FindDevice(const std::string& name) {
 std::vector<fs::path> ClusterFolders(const std::string& recipe) {
   std::vector<fs::path> folders;
   std::error_code error;
-  fs::path at = fs::absolute(recipe, error).lexically_normal();
+  fs::path at = fs::absolute(recipe.empty() ? "./" : recipe, error).lexically_normal();
   while (at != at.parent_path()) folders.push_back((at = at.parent_path()) / "clusters");
   folders.push_back("configs/clusters");
   return folders;

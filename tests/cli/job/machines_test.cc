@@ -119,5 +119,26 @@ TEST(Machines, ThatAreOthersKeepTheBlame) {
   EXPECT_EQ(Chosen(machines), "b");
 }
 
+TEST(Machines, ThatWereBlamedStaySoWhereTheyAreSuspectedToo) {
+  Machines machines({"a", "b", "c"}, 2);
+  machines.Blame({"a"});
+  machines.Blame({"a"});
+  EXPECT_THAT(machines.LeftOut(), ElementsAre("a"));
+  machines.Suspect({"a"});
+  machines.Suspect({"b"});
+  EXPECT_THAT(machines.Chosen(), ElementsAre("b", "c"));
+}
+
+TEST(Machines, OfASeriesThatEndedWithAStartThatBeganMayBeBlamedAgain) {
+  Machines machines({"a", "b", "c"}, 2);
+  machines.BlameOne();
+  EXPECT_THAT(machines.Chosen(), ElementsAre("b", "c"));
+  machines.Began();
+  machines.Blame({"b"});
+  EXPECT_THAT(machines.Chosen(), ElementsAre("a", "c"));
+  machines.BlameOne();
+  EXPECT_THAT(machines.Chosen(), ElementsAre("b", "c"));
+}
+
 }  // namespace
 }  // namespace temper

@@ -259,6 +259,10 @@ TEST(MpirunScript, PlacesRanksOnTheFirstHosts) {
                     HasSubstr(" --mca odls_base_sigkill_timeout 0 -x A ")));
   job.cluster.nodes = 4;
   EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("nodes: 4 are asked for, and `hosts` names 3"));
+  for (const char* host : {"n1:8", "n1,n2", ""}) {  // mpirun would take them apart in its own way
+    job.cluster.hosts = {"n1", "n2", "n3", host};
+    EXPECT_THAT(MpirunScript(job).status().message(), HasSubstr("a machine's name alone")) << host;
+  }
 }
 
 // Who submits sits on a machine without GPUs; the ranks look for theirs.

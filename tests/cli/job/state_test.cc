@@ -2,6 +2,8 @@
 // `temper status` and `temper stop` on folders of runs, and on one run.
 #include "cli/job/state.h"
 
+#include <chrono>
+#include <filesystem>
 #include <set>
 
 #include "absl/time/clock.h"
@@ -9,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "tests/cli/program.h"
 #include "trainer/run_directory/run_directory.h"
+#include "trainer/run_directory/supervision.h"
 
 namespace temper {
 namespace {
@@ -118,6 +121,13 @@ TEST_F(RunFolder, ThatDoesNotRunIsNotStopped) {
   EXPECT_FALSE(FileExists(StopPath(folder_.path())));
 }
 
+TEST_F(RunFolder, ThatASupervisorKeepsIsAskedToStopBeforeItsFirstStart) {
+  Supervision supervision(folder_.path());
+  supervision.Hold();
+  EXPECT_THAT(ErrorOf("stop", {folder_.path(), "--timeout=0.1"}), Not(HasSubstr("no run has begun")));
+  EXPECT_TRUE(FileExists(StopPath(folder_.path())));
+}
+
 // A loop of the user's own, whose next start takes the request away.
 TEST(Stop, EndsOneStartAndNotTheNextOne) {
   const Folder folder;
@@ -193,6 +203,13 @@ TEST_F(RunFolder, LastsByWholeRecordsCheckpointsAndStages) {
     folder_.Write(name, "{}");
     EXPECT_TRUE(is_new()) << name;
   }
+  // Who wrote it may have died before the newest checkpoint stood.
+  folder_.Write("a.rank-0.records", *ReadFile(records) + "torn");
+  std::filesystem::last_write_time(records,
+                                   std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  EXPECT_FALSE(is_new());
+  ASSERT_TRUE(CutTails(folder_.path() + "/a").ok());
+  EXPECT_FALSE(is_new());
 }
 
 }  // namespace

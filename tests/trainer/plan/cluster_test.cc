@@ -51,6 +51,12 @@ TEST_F(ClusterFile, IsFoundByItsNameAboveTheRecipe) {
   Write("nodes: 3\nspare_nodes: 2\nranks_per_node: 8\ndevice: h100\n");
   EXPECT_EQ(ClusterOf(*Read("ours")).ranks(), 24);
   EXPECT_EQ(ClusterOf(*Read("ours")).devices(), 40);
+  // Without a recipe, as for `temper doctor`, above where one stands.
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder_ / "math");
+  const auto here = ReadCluster("ours", "");
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(here.ok()) << here.status();
 }
 
 TEST_F(ClusterFile, OfMachinesWithoutGpusHasRanksOfCores) {
