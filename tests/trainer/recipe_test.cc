@@ -15,6 +15,7 @@
 #include "model/files/hugging_face.h"
 #include "tests/trainer/small_recipe.h"
 #include "trainer/run_directory/checkpoint.h"
+#include "trainer/run_directory/journal.h"
 #include "trainer/run_directory/run_directory.h"
 
 namespace temper {
@@ -327,6 +328,16 @@ TEST_F(Recipe, GoesOnTrainingOnADiskThatIsSlowerThanTheIntervalOfCheckpoints) {
   }
   EXPECT_EQ(disk.waits(), 2);
   EXPECT_FALSE(disk.in_vain()) << "training waited for the disk";
+  // What was trained while the disk was waited for is not in that checkpoint.
+  const std::vector<Json> journal = ReadJournal(run).value();
+  const auto saved =
+      std::ranges::find_if(journal, [](const Json& event) { return event["event"] == "saved"; });
+  ASSERT_NE(saved, journal.end());
+  const std::vector<MetricsLine> lines = ReadMetrics(MetricsPath(run)).value();
+  for (const MetricsLine& line : lines) {
+    if (line.step == (*saved)["step"].get<int64_t>() + 1)
+      EXPECT_LE((*saved)["holds"].get<double>(), *line.Find("time/unix_seconds"));
+  }
 }
 
 TEST_F(Recipe, ThatIsDoneIsNotDoneAgain) {

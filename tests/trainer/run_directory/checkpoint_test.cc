@@ -233,11 +233,12 @@ TEST_F(Checkpoint, ThatIsWrittenInTheBackgroundHasNobodyWaitForTheDisk) {
 class TurningDisk : public Disk {
  public:
   enum Turn { kHolds, kIsFull, kHidesNotes, kIsLateAfterNotes, kHoldsStanding };
-  explicit TurningDisk(Turn turn) : turn_(turn) {}
+  explicit TurningDisk(Turn turn, int of_rank = 1)
+      : turn_(turn), theirs_(absl::StrCat("optimizer-0000", of_rank + 1)) {}
   void LetGo() { held_ = false; }
   int late() const { return late_; }  // notes that are synced only once the checkpoint stands
   int Open(const std::string& path, int flags, mode_t mode) override {
-    const bool theirs = path.find("optimizer-00002") != path.npos;
+    const bool theirs = path.find(theirs_) != path.npos;
     while (theirs && turn_ == kHolds && held_) absl::SleepFor(absl::Milliseconds(1));
     errno = ENOSPC;
     return theirs && turn_ == kIsFull ? -1 : Disk::Open(path, flags, mode);
@@ -258,6 +259,7 @@ class TurningDisk : public Disk {
 
  private:
   const Turn turn_;
+  const std::string theirs_;
   std::atomic<bool> held_ = true;
   std::atomic<int> late_ = 0;
 };
@@ -433,13 +435,15 @@ TEST_F(Together, StandsWhereTheDiskDoesNotShowARankWhatOthersWrote) {
 }
 
 TEST_F(Together, WhatOneRankCannotWriteIsAllRanksError) {
-  TurningDisk disk(TurningDisk::kIsFull);
-  const DiskInPlace in_place(&disk);
-  SaveTogether(/*in_background=*/true);
-  for (const absl::Status& status : statuses_) EXPECT_FALSE(status.ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(statuses_[1])) << statuses_[1];
-  EXPECT_EQ(stood_, 0);
-  EXPECT_EQ(*ListDirectory(folder_ / "checkpoints"), std::vector<std::string>());
+  for (const int rank : {0, 1}) {
+    TurningDisk disk(TurningDisk::kIsFull, rank);
+    const DiskInPlace in_place(&disk);
+    SaveTogether(/*in_background=*/true);
+    for (const absl::Status& status : statuses_) EXPECT_FALSE(status.ok());
+    EXPECT_TRUE(absl::IsResourceExhausted(statuses_[rank])) << statuses_[rank];
+    EXPECT_EQ(stood_, 0);
+    EXPECT_EQ(*ListDirectory(folder_ / "checkpoints"), std::vector<std::string>());
+  }
 }
 
 TEST_F(Checkpoint, ThatNobodyFinishesStandsWhereAllOfItWasCopied) {
@@ -497,6 +501,10 @@ TEST_F(Checkpoint, ThatIsAMilestoneTheBestOrOneOfTheLastIsKept) {
   EXPECT_EQ(Steps(), (std::vector<int64_t>{4, 5, 8, 9}));  // a milestone, the best, two of the last
   EXPECT_EQ(ReadTrainingState(Latest())->best.figure, "eval/pass@1");
   EXPECT_EQ(ReadTrainingState(Latest())->best.value, 0.5);
+  // A run that went back to an older one, of which the next is one of the last all the same.
+  state_.milestone = false;
+  ASSERT_TRUE(Save(7, /*keep_last=*/2).ok());
+  EXPECT_EQ(Steps(), (std::vector<int64_t>{4, 5, 7, 8, 9}));
 }
 
 TEST_F(Checkpoint, IsFoundBesideTheLeftoversOfAnInterruptedSave) {

@@ -248,14 +248,22 @@ TEST_F(Corrections, LeaveAFinishedStageTheFieldsItWasMadeWith) {
 }
 
 TEST_F(Corrections, ARunKeepsItsMilestonesItsBestAndTheLastTwo) {
-  const std::vector<std::string> keep = {"rl.checkpoint_every=1", "rl.checkpoint_minutes=0", "rl.steps=8",
-                                         "stages.zero.rl.keep_every=3", "rl.keep_best=reward/mean"};
+  const std::vector<std::string> keep = {"rl.checkpoint_every=1",
+                                         "rl.checkpoint_minutes=0",
+                                         "rl.steps=8",
+                                         "stages.zero.rl.keep_every=3",
+                                         "rl.keep_best=reward/mean",
+                                         "stages.base.pretrain.checkpoint_in_background=false"};
   ASSERT_TRUE(Run(keep, "kept").ok());
   const auto lines = ReadMetrics(folder_ / "kept/metrics.jsonl");
   ASSERT_TRUE(lines.ok()) << lines.status();
   int64_t best = 0;
   double value = 0;
   for (const MetricsLine& line : *lines) {
+    // What a checkpoint, after each second update, kept waiting is in the line of the next one alone.
+    if (line.stage == "base") {
+      EXPECT_EQ(*line.Find("time/checkpoint_stall") > 0, line.step > 1 && line.step % 2 == 1) << line.step;
+    }
     if (line.stage != "zero" || (best != 0 && *line.Find("reward/mean") <= value)) continue;
     best = line.step;
     value = *line.Find("reward/mean");
@@ -264,8 +272,16 @@ TEST_F(Corrections, ARunKeepsItsMilestonesItsBestAndTheLastTwo) {
                                     absl::StrFormat("step-%06d", best)};
   EXPECT_THAT(CheckpointsOf("kept/zero"), ::testing::ElementsAreArray(expected));
   // By the clock alone none is due in so short a stage but the one at its end.
-  ASSERT_TRUE(Run({"rl.checkpoint_every=0"}, "clock").ok());
+  ASSERT_TRUE(Run({"rl.checkpoint_every=0", "stages.base.pretrain.checkpoint_every=0",
+                   "stages.base.pretrain.keep_every=4", "stages.base.pretrain.keep_best=-learning_rate",
+                   "stages.base.pretrain.optimizer.schedule=constant",
+                   "stages.base.pretrain.optimizer.warmup_steps=100"},
+                  "clock")
+                  .ok());
   EXPECT_THAT(CheckpointsOf("clock/zero"), ::testing::ElementsAre("step-000004"));
+  EXPECT_THAT(
+      CheckpointsOf("clock/base"),
+      ::testing::ElementsAre("step-000001", "step-000004", "step-000006"));  // the best, a milestone, the end
   // A figure that no update has is told before anything trains, with the one that was meant.
   const absl::Status status = Run({"rl.keep_best=reward/maen"}, "wrong");
   EXPECT_THAT(std::string(status.message()),

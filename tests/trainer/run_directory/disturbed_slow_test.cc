@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // All seeds of a loss of power, and a death and a fault at each operation of a whole run.
+#include <utility>
+
 #include "tests/trainer/run_directory/disturbed.h"
 
 namespace temper {
@@ -28,8 +30,9 @@ TEST_P(DisturbedSlice, ByADeathBeforeAnyOperationGoesOnToTheSameBits) {
   }
 }
 
-// On one rank an operation has a number, and gets one of the faults; on two, whose turns change, numbers are
-// spread over the operations, and every third does.
+// On one rank an operation has a number, and gets one of the faults; on two, whose turns change, and where
+// checkpoints are written while training goes on, numbers are spread over the operations, and every third
+// does.
 TEST_P(DisturbedSlice, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
   FailingDisk counting;
   {
@@ -40,10 +43,16 @@ TEST_P(DisturbedSlice, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
   const std::string run = *made_ / "failed";
   for (int64_t at = GetParam(); at < counting.operations() && !HasFailure(); at += kSlices) {
     const int64_t turn = at / kSlices + at;
-    for (const int ranks : {1, 2}) {
-      if (ranks == 2 && turn % 3 != 0) continue;
+    for (const auto& [ranks, in_background] :
+         {std::pair(1, false), std::pair(2, false), std::pair(1, true)}) {
+      if ((ranks == 2 || in_background) && turn % 3 != 0) continue;
       std::filesystem::remove_all(run);
-      const Fault fault = ranks == 2 && turn % 2 == 0 ? Fault::kDeath : kFaults[turn % 4];
+      RecipeConfig recipe = *recipe_;
+      for (StageConfig& stage : recipe.stages)
+        stage.rl.checkpoint_in_background = stage.pretrain.checkpoint_in_background =
+            in_background ? InBackground::kYes : InBackground::kNo;
+      const bool dies = (ranks == 2 || in_background) && turn % 2 == 0;
+      const Fault fault = dies ? Fault::kDeath : kFaults[turn % 4];
       FailingDisk disk(at, fault);
       std::vector<absl::Status> statuses(ranks);
       {
@@ -51,14 +60,15 @@ TEST_P(DisturbedSlice, ByAFaultAtAnyOperationGoesOnToTheSameBits) {
         ThreadWorld world(ranks);
         try {
           world.Run([&](Communicator& comm) {
-            statuses[comm.rank()] = RunRecipe(*recipe_, run, comm, Never);
+            statuses[comm.rank()] = RunRecipe(recipe, run, comm, Never);
             if (!statuses[comm.rank()].ok()) throw std::runtime_error("gives up");  // as cli/main.cc does
           });
         } catch (const std::exception&) {
         }
       }
       SCOPED_TRACE(absl::StrCat("operation ", at, " of ", counting.operations(), ", fault ",
-                                static_cast<int>(fault), ", ", ranks, " ranks: ", disk.failed()));
+                                static_cast<int>(fault), ", ", ranks, " ranks",
+                                in_background ? ", in the background: " : ": ", disk.failed()));
       for (const absl::Status& status : statuses) {
         EXPECT_THAT(std::string(status.message()), Not(HasSubstr("\n")));
         // The folder above the run's is synced when that is made.
