@@ -87,6 +87,22 @@ TEST(SimulatedDevice, RunsARecipeOnTwoRanksToTheDigestOfOneOfTheCpu) {
   for (const Json& row : Json::parse(*text)) EXPECT_EQ(row["exact"], true) << row;
 }
 
+TEST(SimulatedDevice, RunsARecipeOfBf16WeightsToTheDigestOfTheCpu) {
+  const TestFolder folder;
+  WriteSmallModel(folder / "model");
+  const auto digest = [&](const std::string& device) {
+    RecipeConfig recipe = Recipe(folder / "model", device);
+    recipe.weights = recipe.cache = kernels::Type::kBf16;
+    recipe.stages.resize(2);
+    recipe.stages[1].rl.steps = 1;
+    SelfCommunicator self;
+    const absl::Status status = RunRecipe(recipe, folder / device, self, Never);
+    EXPECT_TRUE(status.ok()) << status;
+    return Digest(folder / device);
+  };
+  EXPECT_EQ(digest("sim"), digest("cpu"));
+}
+
 // What was taken for a microbatch, a sum of two leaves and a token behind 1,100 others, as long as this
 // lives.
 struct Work {
