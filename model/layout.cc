@@ -346,7 +346,7 @@ absl::Status CheckMesh(const ModelConfig& c, const MeshSizes& sizes) {
   const std::string chunks =
       sizes.chunks() > 1 ? absl::StrFormat("with mesh.pp_chunks %d ", sizes.chunks()) : "";
   return CheckAxis(Axis::kPp, sizes.pp, absl::StrCat(chunks, "the policy has ", c.num_layers, " layers"),
-                   [&](int64_t size) { return size * (size == 1 ? 1 : sizes.chunks()) <= c.num_layers; });
+                   [&](int64_t size) { return (size == 1 ? 1 : sizes.chunks()) <= c.num_layers / size; });
 }
 
 Layout::Layout(const ModelConfig& config, const MeshPlace& place, std::vector<LayoutEntry> along)

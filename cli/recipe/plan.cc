@@ -74,7 +74,7 @@ absl::Status RunPlan(const CommandLine& line) {
   std::optional<Cluster> cluster;
   if (!options.cluster.empty()) cluster = ClusterOf(config);
   const bool gpus = cluster && cluster->device.gpu();
-  if (gpus) recipe.device = "cuda";
+  if (cluster) recipe.device = gpus ? "cuda" : "cpu";  // whatever the recipe says
   const int ranks = cluster ? cluster->ranks() : static_cast<int>(options.ranks);
   absl::StatusOr<std::string> text;
   if (options.search && options.exercise) return absl::InvalidArgumentError("--search, --exercise: either");

@@ -196,6 +196,52 @@ TEST_F(DamagedRun, OfAnotherRecipeIsLeftAlone) {
   EXPECT_EQ(FilesOf(run_), before);
 }
 
+TEST(BadPlan, IsRefusedInOneLine) {
+  const Folder folder;
+  const auto file = [&](const std::string& text) { return folder.Write("c.yaml", text); };
+  struct Mistake {
+    std::vector<std::string> arguments;
+    std::string message;
+  };
+  const auto cluster = [](const std::string& name) { return std::vector<std::string>{"--cluster", name}; };
+  const auto mesh = [](const std::string& set) {
+    return std::vector<std::string>{"--ranks", "4", "--set", set};
+  };
+  const std::string most = std::to_string(std::numeric_limits<int64_t>::max());
+  const Mistake mistakes[] = {
+      {cluster("0x8xh800"), "--cluster 0x8xh800: is no MACHINESxDEVICESxNAME"},
+      {cluster("100001x8xh800"), "is no MACHINESxDEVICESxNAME"},
+      {cluster("64x8xh900"), "h900 is none of h800"},
+      {cluster("-1x8xh800"), "is neither a file, nor the name of one"},
+      {cluster(folder.path() + "/none.yaml"), "none.yaml: cannot read"},
+      {cluster(file("nodes: 0\n")), "c.yaml:1: nodes: must be"},
+      {cluster(file("nodes: 1\ndevice: 5\n")), "c.yaml:2: device: 5 is none of"},
+      {cluster(file("devices: 8\n")), "c.yaml:1: devices: unknown key"},
+      {cluster(file(std::string("\x00\xff", 2))), "c.yaml:1: "},
+      {mesh("mesh.tp=0"), "mesh.tp: must be"},
+      {mesh("mesh.tp=3"), "mesh.tp is 3, and 4 ranks"},
+      {mesh("mesh.tp=" + most), "mesh.tp is " + most},
+      {mesh("mesh={tp: 2, dp_replicate: " + most + "}"), "mesh.dp_replicate is " + most},
+      {mesh("mesh={tp: 65536, pp: 65536, ep: 65536, cp: 65536}"), "mesh.pp is 65536"},
+      {mesh("mesh={pp: 2, pp_chunks: " + most + "}"), "mesh.pp is 2, but with mesh.pp_chunks " + most},
+      {mesh("rollout.mesh={tp: 3}"), "rollout.mesh.tp is 3, and 4 ranks"},
+      {mesh("rollout.mesh={cp: 2}"), "rollout.mesh.cp: "},
+      {mesh("rollout.mesh={ep: 4, dp_replicate: " + most + "}"), "rollout.mesh.dp_replicate is " + most},
+  };
+  for (const auto& [arguments, message] : mistakes) {
+    std::vector<std::string> all = {"configs/tiny/short.yaml"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    const Ran ran = RunCommand("plan", all);
+    EXPECT_TRUE(IsUsers(ran.status)) << ran.status;
+    EXPECT_THAT(std::string(ran.status.message()), HasSubstr(message)) << arguments.back();
+  }
+  // The cluster says what there is, not the recipe.
+  const auto of_cpus = [](const std::string& device) {
+    return Lines("plan", {"configs/tiny/short.yaml", "--cluster", "1x4xcpu", "--set", "device=" + device});
+  };
+  EXPECT_EQ(of_cpus("cuda"), of_cpus("cpu"));
+}
+
 class BadRows : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {

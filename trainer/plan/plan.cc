@@ -2,7 +2,6 @@
 #include "trainer/plan/plan.h"
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 #include <set>
 
@@ -174,16 +173,30 @@ struct SamplingFootprint : PolicyFootprint {
   kernels::ScratchBytes scratch;
 };
 
-// The largest pass of the MTP module: beside few sequences, each of which has two rows at most, a prompt's.
-void CountMtp(CausalLm* policy, const KvCache& cache, const TokenBatch::Sequence& prompt) {
-  constexpr int64_t kBeside = kRowsWithDrafts - 2;
-  TokenBatch batch{.sequences = {prompt}};
-  batch.sequences.insert(batch.sequences.end(), kBeside, {.rows = 2, .pages = prompt.pages});
-  batch.tokens.resize(prompt.rows + 2 * kBeside);
-  std::vector<int32_t> logit_rows(kBeside + 1);
-  std::iota(logit_rows.begin(), logit_rows.end(), 0);
-  policy->decode_pass().ForwardMtp(batch, cache, logit_rows);
-}
+// So many rows that are dealt to sequences, as many as the first ones can have of at most `longest`, and one
+// to each of the others at least.
+class DealtRows {
+ public:
+  DealtRows(int64_t rows, int64_t sequences, int64_t longest)
+      : pages_(PagesFor(std::min(rows, longest))), logit_rows_(sequences) {
+    for (int64_t s = 0; s < sequences; ++s) {
+      const int64_t left = rows - static_cast<int64_t>(batch_.tokens.size()) - (sequences - 1 - s);
+      batch_.sequences.push_back({.rows = std::min(left, longest), .pages = pages_});
+      batch_.tokens.resize(batch_.tokens.size() + batch_.sequences[s].rows);
+      logit_rows_[s] = static_cast<int32_t>(batch_.tokens.size()) - 1;
+    }
+  }
+  DealtRows(const DealtRows&) = delete;  // its batch points to its pages
+
+  const TokenBatch& batch() const { return batch_; }
+  absl::Span<const int32_t> logit_rows() const { return logit_rows_; }  // the last row of each sequence
+  int64_t pages() const { return static_cast<int64_t>(pages_.size()); }
+
+ private:
+  std::vector<int32_t> pages_;
+  TokenBatch batch_;
+  std::vector<int32_t> logit_rows_;
+};
 
 SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPlace& place,
                                       const SamplingConfig& sampling) {
@@ -192,20 +205,15 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
   SamplingFootprint footprint{FootprintOf(rank, *policy)};
   const EngineOptions options = EngineOptionsOf(sampling);
   const int64_t longest = config.max_positions > 0 ? config.max_positions : options.prefill_tokens;
-  const int64_t prompt = std::min(options.prefill_tokens, longest);
-  TokenBatch batch;
-  std::vector<int32_t> logit_rows;
-  const int64_t pages = (prompt + kernels::kAttentionBlock - 1) / kernels::kAttentionBlock;
-  const std::vector<int32_t> first_pages(pages);
-  for (int64_t sequence = 0; sequence < options.max_batch; ++sequence) {
-    const int64_t rows = sequence == 0 ? prompt : 1;
-    batch.sequences.push_back({.rows = rows, .pages = first_pages});
-    batch.tokens.insert(batch.tokens.end(), rows, 0);
-    logit_rows.push_back(static_cast<int32_t>(batch.tokens.size()) - 1);
-  }
-  const KvCache cache(config, pages, policy->backend(), place.mesh);  // nobody looks into it
-  if (options.mtp) CountMtp(policy.get(), cache, batch.sequences[0]);
-  const auto logits = policy->decode_pass().Forward(batch, cache, logit_rows, options.mtp);
+  // Prompts have as many rows as a pass takes of them, and each sequence beside them has one.
+  const int64_t prompts = std::min(options.max_batch, (options.prefill_tokens + longest - 1) / longest);
+  const DealtRows pass(options.prefill_tokens + options.max_batch - prompts, options.max_batch, longest);
+  // The MTP module's beside few sequences, of as many rows as Engine gives it.
+  const DealtRows drafts(options.prefill_tokens + 2 * kRowsWithDrafts,
+                         std::min(options.max_batch, kRowsWithDrafts - 1), longest);
+  const KvCache cache(config, drafts.pages(), policy->backend(), place.mesh);  // nobody looks into it
+  if (options.mtp) policy->decode_pass().ForwardMtp(drafts.batch(), cache, drafts.logit_rows());
+  const auto logits = policy->decode_pass().Forward(pass.batch(), cache, pass.logit_rows(), options.mtp);
   footprint.activations = policy->decode_pass().bytes();
   footprint.gathered = policy->weights().gathered_bytes();
   if (!place.on_gpu) return footprint;
@@ -213,11 +221,11 @@ SamplingFootprint SamplingFootprintOf(const ModelConfig& config, const PolicyPla
   const std::vector<double> uniforms(logits.rows);
   std::vector<kernels::SampledToken> tokens(logits.rows);
   rank.backend().Sample({logits, parameters, uniforms, absl::MakeSpan(tokens)});
-  const int64_t drafts = options.max_batch * std::max<int64_t>(options.draft_tokens, options.mtp ? 1 : 0);
+  const int64_t drafted = options.max_batch * std::max<int64_t>(options.draft_tokens, options.mtp ? 1 : 0);
   CountSplits(AttentionShapeOf(config, place.mesh),
-              {.prompt_rows = options.prefill_tokens + drafts,
+              {.prompt_rows = options.prefill_tokens + drafted,
                .sequences = options.max_batch,
-               .positions = std::min(longest, prompt + sampling.max_new_tokens),
+               .positions = std::min(longest, options.prefill_tokens + sampling.max_new_tokens),
                .spare_rows = config.routed_experts == 0},
               &rank.backend());
   footprint.scratch = rank.backend().scratch();
