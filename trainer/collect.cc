@@ -10,6 +10,7 @@
 #include "core/json/json.h"
 #include "core/log.h"
 #include "core/status.h"
+#include "core/trace.h"
 #include "rollout/exchange.h"
 #include "rollout/worker.h"
 #include "trainer/inputs/documents.h"
@@ -147,6 +148,7 @@ absl::Status RunCollect(const StageContext& context) {
     request.sampling = config.sampling.For(policy.tokenizer->eos_ids(), policy.tokenizer.get());
     request.records = RolloutRecords(context.directory, rollout);
     RolloutCounts counts;
+    const TraceSpan span("phase", "collect");
     TEMPER_ASSIGN_OR_RETURN(
         std::vector<Group> groups,
         worker.Collect(request, *rewards, RolloutProgress(context), context.stop, &counts));

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/status.h"
+#include "core/trace.h"
 #include "rollout/exchange.h"
 #include "trainer/inputs/inputs.h"
 #include "trainer/rl_metrics.h"
@@ -106,6 +107,7 @@ absl::StatusOr<std::vector<Group>> Evaluator::Sample(const Level& level, int64_t
   request.sampling = config_.sampling.For(tokenizer_.eos_ids(), &tokenizer_);
   request.records = records;
   RolloutCounts counts;
+  const TraceSpan span("phase", "evaluation");
   context_.mesh->world().Announce("measures");
   TEMPER_ASSIGN_OR_RETURN(std::vector<Group> groups,
                           worker_->Collect(request, *rewards_, progress, context_.stop, &counts));

@@ -2,6 +2,7 @@
 #include "cli/report/timeline.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <string>
 #include <utility>
@@ -89,12 +90,22 @@ class RankTrace {
   size_t left_ = 0;  // lines that were not looked at
 };
 
+// The rollout that the update came after: the last one that is none of an evaluation or of a collect stage.
+// Null where there is none.
+const TracedSpan* RolloutOf(const std::vector<TracedSpan>& step) {
+  int64_t others_from = std::numeric_limits<int64_t>::max();  // where the last of these begins
+  for (const TracedSpan& span : step) {
+    if (span.category != "phase") continue;
+    if (span.name == "evaluation" || span.name == "collect") others_from = span.begin;
+    if (span.name == kRollout && span.end <= others_from) return &span;
+  }
+  return nullptr;
+}
+
 // The time of a step: from its rollout on, or from its update on.
 std::pair<int64_t, int64_t> Window(const std::vector<TracedSpan>& step) {
-  std::pair<int64_t, int64_t> window = {step.front().begin, step.front().end};
-  for (const TracedSpan& span : step)
-    if (span.category == "phase" && span.name == kRollout) window.first = std::min(window.first, span.begin);
-  return window;
+  const TracedSpan* const rollout = RolloutOf(step);
+  return {rollout == nullptr ? step.front().begin : rollout->begin, step.front().end};
 }
 
 // Where a rank of the given time was in it, drawn.
@@ -161,9 +172,7 @@ absl::StatusOr<Json> TimelineOf(const ReportRun& run) {
       for (;; ++steps) {
         TEMPER_ASSIGN_OR_RETURN(std::vector<TracedSpan> spans, trace.StepBefore());
         if (spans.empty()) break;
-        const bool sampled = std::any_of(spans.begin(), spans.end(), [](const TracedSpan& span) {
-          return span.category == "phase" && span.name == kRollout;
-        });
+        const bool sampled = RolloutOf(spans) != nullptr;
         if (number >= 0 && !sampled) continue;
         number = steps;
         step = std::move(spans);

@@ -117,9 +117,9 @@ TEST(WriteReport, SaysOnTopWhatHappened) {
           "level it solves 55.2 ± 1.6%, where <b>zero</b> solves 33.1 ± 1.6%."));
 }
 
-// Of a run with --trace, as core/trace.h writes it: the step of the last rollout, as long as its slowest rank
-// took. A message that a neighbour in the pipeline waits for is that wait, what goes on beside blocks is not
-// drawn.
+// Of a run with --trace, as core/trace.h writes it: the step of the last rollout that is none of an
+// evaluation or of a collect stage, as long as its slowest rank took. A message that a neighbour in the
+// pipeline waits for is that wait, what goes on beside blocks is not drawn.
 TEST(WriteReport, HasATimelineOfOneStepOfAllRanks) {
   const SyntheticRun run = Written();
   EXPECT_TRUE(DataOf(PageOf(run))["timeline"].is_null());
@@ -133,12 +133,18 @@ TEST(WriteReport, HasATimelineOfOneStepOfAllRanks) {
     return absl::StrCat("\"", name, "\",\"cat\":\"", category, "\",\"ph\":\"X\",\"ts\":", begin,
                         ",\"dur\":", length, ",\"pid\":0,\"tid\":", line);
   };
-  write(0, {span("update", "phase", 0, 100), span("rollout", "phase", 1000, 3000),
-            span("Receive", "comm", 4150, 300), span("ReceiveGradients", "pipeline", 4100, 400),
-            span("Sum", "comm", 4600, 200), span("Gather", "comm", 4000, 900, 1),
-            span("update", "phase", 4000, 1000)});
+  const auto measured = [&](const char* what, int64_t begin) {  // on its way
+    return absl::StrCat(span("rollout", "phase", begin, 80),
+                        ",\"args\":{}},\n{\"name\":", span(what, "phase", begin - 10, 100));
+  };
+  write(0, {span("update", "phase", 0, 100), measured("evaluation", 500),
+            span("rollout", "phase", 1000, 3000), span("Receive", "comm", 4150, 300),
+            span("ReceiveGradients", "pipeline", 4100, 400), span("Sum", "comm", 4600, 200),
+            span("Gather", "comm", 4000, 900, 1), span("update", "phase", 4000, 1000),
+            measured("collect", 6500), measured("evaluation", 7000), span("update", "phase", 8000, 100)});
   write(1, {span("update", "phase", 0, 100), span("rollout", "phase", 1000, 2500),
-            span("Backward", "pipeline", 4000, 1500), span("update", "phase", 4000, 2000)});
+            span("Backward", "pipeline", 4000, 1500), span("update", "phase", 4000, 2000),
+            measured("collect", 6500), measured("evaluation", 7000), span("update", "phase", 8000, 100)});
   const Json timeline = DataOf(PageOf(run))["timeline"];
   EXPECT_EQ(timeline["microseconds"], 5000);
   EXPECT_EQ(timeline["ranks_left_out"], 0);
