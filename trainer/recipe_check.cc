@@ -421,11 +421,15 @@ class Checker {
     if (first->mtp() == MtpUse::kTrained) return absl::OkStatus();
     if (!first->from.empty()) {
       const auto files = OpenWeightFiles(ModelDirectory(first->from).value_or(first->from));
-      const std::string tensor = absl::StrCat("model.layers.", model.num_layers, ".enorm.weight");
-      if (!files.ok() || files->tensors.contains(tensor))
-        return absl::OkStatus();  // the first: told when read
-      return Error(stage, key,
-                   absl::StrCat("there is no MTP module in ", files->name, ": no tensor ", tensor));
+      if (!files.ok()) return absl::OkStatus();  // told when it is read
+      ModelConfig with_module = model;
+      with_module.mtp = stage.mtp();
+      for (const LayoutEntry& entry : Layout(with_module).entries()) {
+        if (entry.layer == MtpLayerOf(model) && !files->tensors.contains(entry.name))
+          return Error(stage, key,
+                       absl::StrCat("there is no MTP module in ", files->name, ": no tensor ", entry.name));
+      }
+      return absl::OkStatus();
     }
     return Error(stage, key,
                  absl::StrCat("there is no MTP module in the policy that ", first->name,
