@@ -303,17 +303,29 @@ absl::Duration BetweenCheckpoints(absl::Duration cost, int ranks) {
   return std::clamp(absl::Seconds(seconds), kLeast, kMost);
 }
 
+namespace {
+
+// Of each tensor of the weights' files, and of what the optimizer's have of each weight.
+struct BytesOfTensors {
+  explicit BytesOfTensors(const CausalLm& model) {
+    const bool rounded = model.weights().rounded();
+    const Layout& layout = model.parameters().layout();
+    for (const auto& [name, i] : TensorsOf(model.config(), layout)) {
+      const LayoutEntry& entry = layout.whole()[i];
+      weights.push_back(entry.elements * (rounded && entry.trained && entry.whole.size() == 2 ? 2 : 4));
+    }
+    for (const LayoutEntry& entry : layout.whole())
+      if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
+  }
+  std::vector<int64_t> weights, moments;
+};
+
+}  // namespace
+
 int64_t BytesOfCheckpoint(const CausalLm& model) {
   constexpr int64_t kBeside = 1 << 20;  // state.json, the config, a tokenizer's files
-  const bool rounded = model.weights().rounded();
-  int64_t bytes = kBeside;
-  const int64_t weight = rounded ? 2 : 4;  // of what is trained; the rest stays f32
-  for (const LayoutEntry& entry : model.parameters().layout().whole())
-    bytes += entry.elements * (entry.trained ? weight + (rounded ? 12 : 8) : 4);
-  const ModelConfig& config = model.config();
-  if (config.mtp == MtpUse::kTrained)
-    bytes += 2 * config.vocab_size * config.hidden_size * weight;  // its copies
-  return bytes;
+  const BytesOfTensors bytes(model);
+  return absl::c_accumulate(bytes.moments, absl::c_accumulate(bytes.weights, kBeside));
 }
 
 bool CopiesHaveRoom(int64_t mine, const std::string& machine, int64_t free, Communicator& world) {
@@ -327,17 +339,10 @@ bool CopiesHaveRoom(int64_t mine, const std::string& machine, int64_t free, Comm
 }
 
 int64_t BytesOfCopy(const CausalLm& model, int rank, int64_t file_bytes) {
-  const bool rounded = model.weights().rounded();
-  const Layout& layout = model.parameters().layout();
-  const int ranks = static_cast<int>(RanksOf(layout.place().sizes));
-  std::vector<int64_t> weights, moments;
-  for (const auto& [name, i] : TensorsOf(model.config(), layout)) {
-    const LayoutEntry& entry = layout.whole()[i];
-    weights.push_back(entry.elements * (rounded && entry.trained && entry.whole.size() == 2 ? 2 : 4));
-  }
-  for (const LayoutEntry& entry : layout.whole())
-    if (entry.trained) moments.push_back(entry.elements * (rounded ? 12 : 8));
-  return BytesOfWriter(weights, file_bytes, rank, ranks) + BytesOfWriter(moments, file_bytes, rank, ranks);
+  const int ranks = static_cast<int>(RanksOf(model.parameters().layout().place().sizes));
+  const BytesOfTensors bytes(model);
+  return BytesOfWriter(bytes.weights, file_bytes, rank, ranks) +
+         BytesOfWriter(bytes.moments, file_bytes, rank, ranks);
 }
 
 absl::StatusOr<std::vector<std::string>> Checkpoints(const std::string& directory) {

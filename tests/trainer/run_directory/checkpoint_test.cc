@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <numeric>
@@ -57,6 +58,18 @@ class Checkpoint : public ::testing::Test {
     EXPECT_TRUE(latest.ok()) << latest.status();
     return latest.value_or("");
   }
+  // Of the newest checkpoint's tensors.
+  int64_t BytesOfTensors() {
+    int64_t bytes = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(Latest())) {
+      if (entry.path().extension() != ".safetensors") continue;
+      const std::string text = *ReadFile(entry.path());
+      int64_t header = 0;
+      std::memcpy(&header, text.data(), sizeof header);
+      bytes += static_cast<int64_t>(text.size()) - 8 - header;
+    }
+    return bytes;
+  }
   // What reading all of a checkpoint says, policy, state and optimizer.
   absl::Status ReadAll(const std::string& checkpoint) {
     TEMPER_ASSIGN_OR_RETURN(PolicyFiles files, ReadPolicy(checkpoint));
@@ -104,6 +117,7 @@ TEST_F(Checkpoint, OfRoundedWeightsHasBothAndReadsBackToTheSameBits) {
   ASSERT_TRUE(
       SaveCheckpoint(folder_ / "checkpoints", {*policy, "", optimizer, state_}, {}, Mesh::Single().world())
           .ok());
+  EXPECT_EQ(BytesOfCheckpoint(*policy) - (1 << 20), BytesOfTensors());
   const auto read = ReadPolicy(Latest(), {WeightNumbers::kAsStored});
   ASSERT_TRUE(read.ok()) << read.status();
   for (const Parameter& parameter : policy->weights().computed().list())
@@ -131,6 +145,7 @@ TEST_F(Checkpoint, ReadsBackToTheSameBits) {
   ASSERT_TRUE(Save(9).ok());
   const std::string checkpoint = Latest();
   EXPECT_EQ(checkpoint, folder_ / "checkpoints/step-000009");
+  EXPECT_EQ(BytesOfCheckpoint(policy_.model) - (1 << 20), BytesOfTensors());
   const auto state = ReadTrainingState(checkpoint);
   ASSERT_TRUE(state.ok()) << state.status();
   EXPECT_EQ(state->step, 9);
