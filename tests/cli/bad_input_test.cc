@@ -198,7 +198,10 @@ TEST_F(DamagedRun, OfAnotherRecipeIsLeftAlone) {
 
 TEST(BadPlan, IsRefusedInOneLine) {
   const Folder folder;
-  const auto file = [&](const std::string& text) { return folder.Write("c.yaml", text); };
+  int files = 0;
+  const auto file = [&](const std::string& text) {
+    return folder.Write(absl::StrCat("c", files++, ".yaml"), text);
+  };
   struct Mistake {
     std::vector<std::string> arguments;
     std::string message;
@@ -214,18 +217,18 @@ TEST(BadPlan, IsRefusedInOneLine) {
       {cluster("64x8xh900"), "h900 is none of h800"},
       {cluster("-1x8xh800"), "is neither a file, nor the name of one"},
       {cluster(folder.path() + "/none.yaml"), "none.yaml: cannot read"},
-      {cluster(file("nodes: 0\n")), "c.yaml:1: nodes: must be"},
-      {cluster(file("nodes: 1\ndevice: 5\n")), "c.yaml:2: device: 5 is none of"},
-      {cluster(file("devices: 8\n")), "c.yaml:1: devices: unknown key"},
-      {cluster(file(std::string("\x00\xff", 2))), "c.yaml:1: "},
-      {mesh("mesh.tp=0"), "mesh.tp: must be"},
+      {cluster(file("nodes: 0\n")), "c0.yaml:1: nodes: must be"},
+      {cluster(file("nodes: 1\ndevice: 5\n")), "c1.yaml:2: device: 5 is none of"},
+      {cluster(file("devices: 8\n")), "c2.yaml:1: devices: unknown key"},
+      {cluster(file(std::string("\x00\xff", 2))), "c3.yaml:1: "},
+      {mesh("mesh.tp=0"), "--set mesh.tp=0: must be at least 1"},
       {mesh("mesh.tp=3"), "mesh.tp is 3, and 4 ranks"},
       {mesh("mesh.tp=" + most), "mesh.tp is " + most},
       {mesh("mesh={tp: 2, dp_replicate: " + most + "}"), "mesh.dp_replicate is " + most},
       {mesh("mesh={tp: 65536, pp: 65536, ep: 65536, cp: 65536}"), "mesh.pp is 65536"},
       {mesh("mesh={pp: 2, pp_chunks: " + most + "}"), "mesh.pp is 2, but with mesh.pp_chunks " + most},
       {mesh("rollout.mesh={tp: 3}"), "rollout.mesh.tp is 3, and 4 ranks"},
-      {mesh("rollout.mesh={cp: 2}"), "rollout.mesh.cp: "},
+      {mesh("rollout.mesh={cp: 2}"), "--set rollout.mesh={cp: 2}: unknown key"},
       {mesh("rollout.mesh={ep: 4, dp_replicate: " + most + "}"), "rollout.mesh.dp_replicate is " + most},
   };
   for (const auto& [arguments, message] : mistakes) {
