@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "core/check.h"
@@ -95,6 +96,41 @@ std::vector<AttentionPiece> SplitsOf(const AttentionTask& task, std::vector<Atte
 
 }  // namespace
 
+std::vector<Bundle> BundlesOf(absl::Span<const AttentionSequence> sequences) {
+  std::vector<Bundle> bundles;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const AttentionSequence& s = sequences[i];
+    if (s.first_position == 0) {
+      bundles.push_back({sequences.subspan(i, 1), s.rows});
+      continue;
+    }
+    TEMPER_CHECK(!bundles.empty(), "a sequence that begins at position ", s.first_position, " has no prefix");
+    Bundle& bundle = bundles.back();
+    const AttentionSequence& prefix = bundle.sequences.front();
+    TEMPER_CHECK(s.first_position == prefix.rows && s.first_row == prefix.first_row + bundle.rows,
+                 "a sequence that begins at position ", s.first_position, ", in row ", s.first_row,
+                 ", behind a prefix of ", prefix.rows, " and ", bundle.rows, " rows of the bundle");
+    bundle.sequences = {bundle.sequences.data(), bundle.sequences.size() + 1};
+    bundle.rows += s.rows;
+  }
+  return bundles;
+}
+
+std::vector<AttentionStrip> StripsOf(const Bundle& bundle) {
+  std::vector<AttentionStrip> strips;
+  int64_t row = 0;
+  for (size_t i = 0; i < bundle.sequences.size(); ++i) {
+    const AttentionSequence& s = bundle.sequences[i];
+    for (const int64_t first = row, end = row + s.rows; row < end; row += strips.back().count) {
+      const int64_t count =
+          std::min({int64_t{kAttentionBlock}, end - row, kAttentionSpan - row % kAttentionSpan});
+      strips.push_back(
+          {row, s.first_position + row - first, static_cast<int>(count), static_cast<int64_t>(i)});
+    }
+  }
+  return strips;
+}
+
 AttentionBackwardPiece BackwardPiece(const AttentionBackwardTask& task, const AttentionSequence& sequence,
                                      int kv_head) {
   const AttentionShape& s = task.shape;
@@ -163,59 +199,94 @@ void CpuBackend::Attention(const AttentionTask& task) {
   run(pieces, TEMPER_DISPATCH(AttentionMerge));
 }
 
+namespace {
+
+// What one call goes through: all of a bundle, or one of the parts that ranks share out of a whole sequence.
+struct BackwardRows {
+  AttentionSequence rows;  // as BackwardPiece takes them
+  std::vector<AttentionStrip> strips;
+  int64_t begin, end;  // of the strips, its own rows'
+
+  // Pairs of queries and keys, twice.
+  double Cost() const {
+    double cost = 0;
+    for (int64_t s = begin; s < end; ++s)
+      cost += static_cast<double>(strips[s].count) * static_cast<double>(2 * strips[s].position + 64);
+    return cost;
+  }
+};
+
+std::vector<BackwardRows> RowsOf(const AttentionBackwardTask& task) {
+  std::vector<BackwardRows> all;
+  if (!task.of_whole) {
+    for (const Bundle& bundle : BundlesOf(task.sequences)) {
+      std::vector<AttentionStrip> strips = StripsOf(bundle);
+      const auto count = static_cast<int64_t>(strips.size());
+      all.push_back({{bundle.first_row(), bundle.rows, 0}, std::move(strips), 0, count});
+    }
+    return all;
+  }
+  const AttentionSequence whole{0, task.k.rows, 0};
+  for (const AttentionSequence& part : task.sequences) {
+    const int64_t end = part.first_position + part.rows;
+    all.push_back({part, StripsOf({{&whole, 1}, whole.rows}), part.first_position / kAttentionBlock,
+                   (end + kAttentionBlock - 1) / kAttentionBlock});
+  }
+  return all;
+}
+
+}  // namespace
+
 void CpuBackend::AttentionBackward(const AttentionBackwardTask& task) {
   const AttentionShape& shape = task.shape;
-  const absl::Span<const AttentionSequence> sequences = task.sequences;
   CheckShape(shape);
-  // A piece is a whole sequence and kv head, unless one of them is more than a thread's share: then dk and dv
-  // go by blocks of keys and dq by tiles of rows, at the price of computing the probabilities twice. The
+  // A piece is a whole bundle and kv head, unless one of them is more than a thread's share: then dk and dv
+  // go by strips of keys and dq by strips of queries, at the price of computing the probabilities twice. The
   // chains are the same.
+  const std::vector<BackwardRows> all = RowsOf(task);
   double longest = 0, total = 0;
-  for (const AttentionSequence& sequence : sequences) {
-    TEMPER_CHECK(task.of_whole || sequence.first_position == 0,
-                 "AttentionBackward takes whole sequences, not position ", sequence.first_position);
-    const double cost = static_cast<double>(sequence.rows) * static_cast<double>(sequence.rows);
-    longest = std::max(longest, cost);
-    total += cost * shape.kv_heads;
+  for (const BackwardRows& rows : all) {
+    longest = std::max(longest, rows.Cost());
+    total += rows.Cost() * shape.kv_heads;
   }
   const bool split = task.of_whole || (pool().threads() > 1 && longest * pool().threads() > total);
   enum Part { kAll, kKeys, kRows };
   struct Work {
-    AttentionPiece piece;
+    const BackwardRows* of;
+    int kv_head;
+    int64_t begin, end;  // strips
     Part part;
   };
   std::vector<Work> work;
-  for (const AttentionSequence& sequence : sequences) {
-    if (sequence.rows == 0) continue;
-    const int64_t tiles = (sequence.rows + kAttentionBlock - 1) / kAttentionBlock;
+  for (const BackwardRows& rows : all) {
+    if (rows.begin == rows.end) continue;
     for (int kv_head = 0; kv_head < shape.kv_heads; ++kv_head) {
       if (!split) {
-        work.push_back({{&sequence, kv_head, 0, tiles}, kAll});
+        work.push_back({&rows, kv_head, rows.begin, rows.end, kAll});
         continue;
       }
-      for (int64_t i = 0; i < tiles; ++i) {
-        if (!task.of_whole) work.push_back({{&sequence, kv_head, i, i + 1}, kKeys});
-        work.push_back({{&sequence, kv_head, tiles - 1 - i, tiles - i}, kRows});
+      for (int64_t i = rows.begin; i < rows.end; ++i) {
+        const int64_t last = rows.begin + rows.end - 1 - i;
+        if (!task.of_whole) work.push_back({&rows, kv_head, i, i + 1, kKeys});
+        work.push_back({&rows, kv_head, last, last + 1, kRows});
       }
     }
   }
   const auto block = TEMPER_DISPATCH(AttentionBackwardBlock);
-  pool().ParallelFor(work.size(), 1, [&](int64_t begin, int64_t end) {
+  pool().ParallelFor(static_cast<int64_t>(work.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const AttentionPiece& piece = work[i].piece;
-      const Part part = work[i].part;
-      const int64_t rows = piece.sequence->rows, tiles = (rows + kAttentionBlock - 1) / kAttentionBlock;
-      const AttentionBackwardPiece whole = BackwardPiece(task, *piece.sequence, piece.kv_head);
-      float* const scratch = Scratch(AttentionBackwardScratch(whole));
-      const int64_t first = kAttentionBlock * piece.begin;
-      const int64_t count = std::min(rows, kAttentionBlock * piece.end) - first;
-      if (part != kKeys) ZeroRows(whole.dq.Rows(first, count));
+      const auto& [of, kv_head, first, behind, part] = work[i];
+      AttentionBackwardPiece piece = BackwardPiece(task, of->rows, kv_head);
+      piece.strips = of->strips.data();
+      float* const scratch = Scratch(AttentionBackwardScratch(piece));
+      const AttentionStrip &from = of->strips[first], &to = of->strips[behind - 1];
+      if (part != kKeys) ZeroRows(piece.dq.Rows(from.row - piece.first, to.row + to.count - from.row));
       if (part == kRows) {
-        const int64_t tile = whole.first / kAttentionBlock + piece.begin;
-        for (int64_t key = 0; key <= tile; ++key) block(whole, {key, tile, tile + 1, true, false}, scratch);
+        for (int64_t keys = 0; keys <= first; ++keys)
+          block(piece, {keys, first, behind, true, false}, scratch);
       } else {
-        for (int64_t key = piece.begin; key < piece.end; ++key)
-          block(whole, {key, 0, tiles, part == kAll, true}, scratch);
+        for (int64_t keys = first; keys < behind; ++keys)
+          block(piece, {keys, keys, of->end, part == kAll, true}, scratch);
       }
     }
   });

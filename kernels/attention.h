@@ -19,7 +19,7 @@ namespace temper::kernels {
 
 inline constexpr int kAttentionBlock = 64;    // keys of a block, tokens of a cache page
 inline constexpr int kAttentionSplit = 1024;  // keys of a split
-inline constexpr int kAttentionSpan = 1024;   // queries of a span
+inline constexpr int kAttentionSpan = 1024;   // rows of a span
 inline constexpr int kHeadRanges = 8;         // of all query heads
 
 struct AttentionShape {
@@ -77,12 +77,24 @@ struct AttentionTask {
   int64_t layer_offset = 0;
 };
 
-// Gradients for whole sequences (first_position 0; blocks not read): q, k, v, out, lse as in the forward
-// pass. Overwrites dq, dk, dv. dq: one chain, keys ascending. dk and dv of a key and kv head: query heads in
-// 8 ranges [floor(r q_heads / 8), floor((r + 1) q_heads / 8)), queries in spans of 1,024 from position 0. Of
-// a range and a span there is one chain, heads ascending, in a head queries ascending; the spans of a range
-// are combined as a binary tree over the sequence's spans (neighbours add; without a neighbour a sum goes up
-// as it is), the ranges as a binary tree. What has no head or no query that sees the key counts as 0. The
+// Sequences of which the first begins at position 0 and is the beginning of all others: their prefix. Each of
+// those has the rows behind it and sees the prefix's and its own; they lie one behind another. A sequence
+// that shares nothing is a bundle of its own.
+struct Bundle {
+  absl::Span<const AttentionSequence> sequences;
+  int64_t rows = 0;
+
+  int64_t first_row() const { return sequences.front().first_row; }
+};
+// A sequence behind position 0 goes on with the last one from there.
+std::vector<Bundle> BundlesOf(absl::Span<const AttentionSequence> sequences);
+
+// Gradients for bundles of whole sequences (blocks not read): q, k, v, out, lse as in the forward pass.
+// Overwrites dq, dk, dv. dq: one chain, keys ascending. dk and dv of a key and kv head: query heads in 8
+// ranges [floor(r q_heads / 8), floor((r + 1) q_heads / 8)), queries in spans of 1,024 rows from the bundle's
+// first. Of a range and a span there is one chain, heads ascending, in a head rows ascending; the spans of a
+// range are combined as a binary tree over the bundle's spans (neighbours add; without a neighbour a sum goes
+// up as it is), the ranges as a binary tree. What has no head or no query that sees the key counts as 0. The
 // heads are those of all ranks; where ranks have different heads of one key, each has whole ranges, `ranges`
 // of them, and dk and dv are the sum over that subtree.
 struct AttentionBackwardTask {
@@ -107,10 +119,10 @@ struct SpanNode {
   friend bool operator==(const SpanNode&, const SpanNode&) = default;
 };
 
-// Levels of the tree over the spans of a sequence.
-[[gnu::always_inline]] inline int SpanLevels(int64_t positions) {
+// Levels of the tree over the spans of so many rows.
+[[gnu::always_inline]] inline int SpanLevels(int64_t rows) {
   int levels = 0;
-  while ((int64_t{kAttentionSpan} << levels) < positions) ++levels;
+  while ((int64_t{kAttentionSpan} << levels) < rows) ++levels;
   return levels;
 }
 

@@ -148,6 +148,8 @@ void CpuBackend::KeySums(const KeySumsTask& task) {
                task.sums.cols == static_cast<int64_t>(slots.size()) * width);
   Zero(task.sums);
   const auto block = TEMPER_DISPATCH(AttentionBackwardBlock);
+  const AttentionSequence whole{0, queries.k.rows, 0};
+  const std::vector<AttentionStrip> strips = StripsOf({{&whole, 1}, whole.rows});
   const int64_t all = nodes * static_cast<int64_t>(slots.size()) * blocks;
   pool().ParallelFor(all, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -160,6 +162,7 @@ void CpuBackend::KeySums(const KeySumsTask& task) {
           });
       TEMPER_CHECK(sequence != queries.sequences.end());
       AttentionBackwardPiece piece = BackwardPiece(queries, *sequence, slots[slot].kv_head);
+      piece.strips = strips.data();
       const Matrix sums =
           task.sums.Rows(i / blocks / slots.size() * task.keys, task.keys).Columns(slot * width, width);
       piece.dk = sums.Columns(0, shape.qk_dim);
@@ -167,9 +170,9 @@ void CpuBackend::KeySums(const KeySumsTask& task) {
       piece.first_key = task.first_key;
       const int64_t key = task.first_key / kAttentionBlock + i % blocks;
       block(piece,
-            {.key_block = key,
-             .row_tile_begin = piece.first / kAttentionBlock,
-             .row_tile_end = BlocksOf(piece.first + piece.q.rows),
+            {.keys = key,
+             .begin = piece.first / kAttentionBlock,
+             .end = BlocksOf(piece.first + piece.q.rows),
              .dq = false,
              .dkv = true,
              .node = {(int64_t{slots[slot].range} << levels) + node.first, node.level}},

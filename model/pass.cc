@@ -31,21 +31,36 @@ int64_t RowsOf(const Microbatch& batch, const MeshPlace& rank) {
 void TrainPass::PlaceSequences(const Microbatch& batch) {
   positions_.clear();
   sequences_.clear();
+  written_.clear();
   // One set of blocks serves all layers: the backward pass does not read them.
   const int64_t block_floats =
       kernels::BlockBytes(AttentionShapeOf(stack_.config(), stack_.mesh().place())) / 4;
-  int64_t blocks = 0;
-  for (int64_t length : batch.lengths) blocks += Blocks(length);
-  float* storage = space_.Floats(blocks * block_floats);
-  block_pointers_.resize(blocks);
-  for (int64_t b = 0; b < blocks; ++b) block_pointers_[b] = storage + b * block_floats;
-  int64_t block = 0;
-  for (int64_t length : batch.lengths) {
-    sequences_.push_back(
-        {static_cast<int64_t>(positions_.size()), length, 0, block_pointers_.data() + block});
-    block += Blocks(length);
-    for (int64_t i = 0; i < length; ++i) positions_.push_back(static_cast<int32_t>(i));
+  const auto begin = [&batch](size_t i) { return batch.positions.empty() ? 0 : batch.positions[i]; };
+  int64_t pointers = 0, blocks = 0;
+  for (size_t i = 0; i < batch.lengths.size(); ++i) {
+    const int64_t all = Blocks(begin(i) + batch.lengths[i]);
+    pointers += all;
+    blocks += all - begin(i) / kernels::kAttentionBlock;
   }
+  float* storage = space_.Floats(blocks * block_floats);
+  block_pointers_.resize(pointers);
+  void** table = block_pointers_.data();
+  kernels::AttentionSequence prefix;
+  for (size_t i = 0; i < batch.lengths.size(); ++i) {
+    const int64_t first = begin(i), length = batch.lengths[i], all = Blocks(first + length);
+    sequences_.push_back({static_cast<int64_t>(positions_.size()), length, first, table});
+    if (first == 0) prefix = sequences_.back();
+    TEMPER_CHECK(first == 0 || first == prefix.rows);
+    // Whole blocks of its prefix are the same; of the one in which it begins it has a copy.
+    const int64_t shared = first / kernels::kAttentionBlock, in_block = first % kernels::kAttentionBlock;
+    std::copy_n(prefix.blocks, shared, table);
+    for (int64_t b = shared; b < all; ++b, storage += block_floats) table[b] = storage;
+    if (in_block > 0)
+      written_.push_back({prefix.first_row + first - in_block, in_block, first - in_block, table});
+    table += all;
+    for (int64_t p = first; p < first + length; ++p) positions_.push_back(static_cast<int32_t>(p));
+  }
+  written_.insert(written_.end(), sequences_.begin(), sequences_.end());
   TEMPER_CHECK(positions_.size() == batch.tokens.size());
 }
 
@@ -72,6 +87,7 @@ void TrainPass::TakeShare(const Microbatch& batch) {
 
 BatchView TrainPass::View() {
   BatchView view = stack_.View(positions_, sequences_);
+  view.written = shared_ ? absl::MakeConstSpan(shared_->whole) : absl::MakeConstSpan(written_);
   view.shared = shared_ ? &*shared_ : nullptr;
   return view;
 }
@@ -79,6 +95,9 @@ BatchView TrainPass::View() {
 void TrainPass::Begin(const Microbatch& batch) {
   TEMPER_CHECK(batch.targets.size() == batch.tokens.size());
   TEMPER_CHECK(!batch.is_long || batch.lengths.size() <= 1, "a long sequence beside others");
+  // The module's last row of a prefix would need a target and a next token in each sequence that goes on.
+  TEMPER_CHECK(!trains_mtp_ || std::ranges::all_of(batch.positions, [](int64_t first) { return first == 0; }),
+               "an MTP module is trained on sequences that share no rows");
   stack_.weights().Pack();
   space_.Clear();
   batch_ = &batch;

@@ -20,7 +20,10 @@ namespace temper {
 struct Microbatch {
   std::vector<int32_t> tokens;
   std::vector<int32_t> targets;
-  std::vector<int64_t> lengths;  // of the sequences, in order
+  std::vector<int64_t> lengths;  // rows of the sequences, in order
+  // Of each the position of its first row; none: all begin at 0. One that begins later goes on with the last
+  // that began at 0 (kernels::Bundle), whose rows it does not repeat.
+  std::vector<int64_t> positions = {};
   // It is one sequence, so long that its gradient is made in stretches, and that ranks of mesh.cp share it
   // (model/stretches.h). Each is given all of it.
   bool is_long = false;
@@ -142,6 +145,7 @@ class TrainPass {
   std::vector<int32_t> positions_;
   std::vector<void*> block_pointers_;
   std::vector<kernels::AttentionSequence> sequences_;
+  std::vector<kernels::AttentionSequence> written_;  // whose keys go to blocks
   std::vector<Matrix> inputs_;  // of each block, or layer (kInputs); without Backward of the first alone
   std::vector<std::unique_ptr<Saved>> saved_;
   Matrix output_;  // of the last block

@@ -349,22 +349,37 @@ void TorchBackend::AttentionBackward(const kernels::AttentionBackwardTask& t) {
   const auto fold = [&](const at::Tensor& x) {  // [heads, rows, dim] -> [rows, kv_heads, dim]
     return x.view({shape.kv_heads, repeat, x.size(1), x.size(2)}).sum(1).transpose(0, 1);
   };
-  for (const AttentionSequence& s : t.sequences) {
-    if (s.rows == 0) continue;
-    const auto queries = [&](const Matrix& m) {
-      return wrap.Side(m.Rows(s.first_row, s.rows), shape.q_heads);
+  for (const kernels::Bundle& bundle : kernels::BundlesOf(t.sequences)) {
+    const AttentionSequence& prefix = bundle.sequences.front();
+    const auto of_prefix = [&](const Matrix& m) {
+      return wrap.Side(m.Rows(prefix.first_row, prefix.rows), shape.kv_heads);
     };
-    const auto keys = [&](const Matrix& m) { return wrap.Side(m.Rows(s.first_row, s.rows), shape.kv_heads); };
-    const at::Tensor q_HRD = queries(t.q).transpose(0, 1), k_RGD = keys(t.k);
-    const at::Tensor k_HRD = k_RGD.repeat_interleave(repeat, 1).transpose(0, 1);
-    const at::Tensor v_HRD = keys(t.v).repeat_interleave(repeat, 1).transpose(0, 1);
-    const at::Tensor d_HRD = queries(t.dout).transpose(0, 1), o_HRD = queries(t.out).transpose(0, 1);
-    const at::Tensor p = Softmax(shape, q_HRD.transpose(0, 1), k_RGD).weights;
-    const at::Tensor dp = at::matmul(d_HRD, v_HRD.transpose(1, 2));
-    const at::Tensor ds = p * (dp - (d_HRD * o_HRD).sum(-1, true)) * shape.scale;
-    queries(t.dq).copy_(at::matmul(ds, k_HRD).transpose(0, 1));
-    keys(t.dk).copy_(fold(at::matmul(ds.transpose(1, 2), q_HRD)));
-    keys(t.dv).copy_(fold(at::matmul(p.transpose(1, 2), d_HRD)));
+    for (const AttentionSequence& s : bundle.sequences) {
+      if (s.rows == 0) continue;
+      const auto queries = [&](const Matrix& m) {
+        return wrap.Side(m.Rows(s.first_row, s.rows), shape.q_heads);
+      };
+      const auto own = [&](const Matrix& m) {
+        return wrap.Side(m.Rows(s.first_row, s.rows), shape.kv_heads);
+      };
+      const auto keys = [&](const Matrix& m) {
+        return s.first_position == 0 ? own(m) : at::cat({of_prefix(m), own(m)});
+      };
+      const at::Tensor q_HRD = queries(t.q).transpose(0, 1), k_KGD = keys(t.k);
+      const at::Tensor k_HKD = k_KGD.repeat_interleave(repeat, 1).transpose(0, 1);
+      const at::Tensor v_HKD = keys(t.v).repeat_interleave(repeat, 1).transpose(0, 1);
+      const at::Tensor d_HRD = queries(t.dout).transpose(0, 1), o_HRD = queries(t.out).transpose(0, 1);
+      const at::Tensor p = Softmax(shape, q_HRD.transpose(0, 1), k_KGD).weights;
+      const at::Tensor dp = at::matmul(d_HRD, v_HKD.transpose(1, 2));
+      const at::Tensor ds = p * (dp - (d_HRD * o_HRD).sum(-1, true)) * shape.scale;
+      queries(t.dq).copy_(at::matmul(ds, k_HKD).transpose(0, 1));
+      const auto give = [&](const Matrix& to, const at::Tensor& gradient) {
+        own(to).copy_(gradient.narrow(0, s.first_position, s.rows));
+        if (s.first_position > 0) of_prefix(to).add_(gradient.narrow(0, 0, s.first_position));
+      };
+      give(t.dk, fold(at::matmul(ds.transpose(1, 2), q_HRD)));
+      give(t.dv, fold(at::matmul(p.transpose(1, 2), d_HRD)));
+    }
   }
 }
 

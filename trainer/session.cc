@@ -110,8 +110,9 @@ absl::StatusOr<std::unique_ptr<TrainingSession>> TrainingSession::Open(const Sta
     TEMPER_RETURN_IF_ERROR(LoadOptimizer(checkpoint, session->model_.get(), session->optimizer_.get()));
   session->model_->WeightsChanged(session->state_.policy_version);
   const StepOptions options{
-      updates.tokens_per_microbatch, updates.gradient_leaves,      updates.keep,
-      updates.gradient_bits,         updates.long_sequence_tokens, context.stage->mtp_weight()};
+      updates.tokens_per_microbatch,   updates.gradient_leaves,      updates.keep,
+      updates.gradient_bits,           updates.long_sequence_tokens, context.stage->mtp_weight(),
+      updates.tokens_per_shared_prompt};
   session->updater_ =
       std::make_unique<Updater>(session->model_.get(), session->optimizer_.get(), options, *context.mesh);
   return session;

@@ -73,7 +73,9 @@ UpdateBatch MakeUpdateBatch(const std::vector<Group>& groups, const Rewards& rew
       batch.denominators.tokens += static_cast<double>(trajectory.sampled());
       if (skip && config.skip_groups_without_spread) continue;
       TrainSequence sequence;
-      sequence.ranges = SampledRanges(trajectory, static_cast<int64_t>(group.prompt.tokens.size()));
+      sequence.group = static_cast<int64_t>(index);
+      sequence.prompt_tokens = static_cast<int64_t>(group.prompt.tokens.size());
+      sequence.ranges = SampledRanges(trajectory, sequence.prompt_tokens);
       sequence.advantage = static_cast<float>(advantages[i]);
       batch.sequences.push_back(std::move(sequence));
       batch.group_of.push_back(static_cast<int64_t>(index));
@@ -156,7 +158,8 @@ void FillLogprobs(CausalLm& model, const RlConfig& config, const Mesh& mesh,
   TrainSequence* const first = batch->sequences.data();
   const Leaves leaves = DealToLeaves(*batch, config.gradient_leaves);
   const int64_t long_tokens = config.long_sequence_tokens;
-  const ForwardOptions options{config.tokens_per_microbatch, config.sampling.temperature, long_tokens};
+  const ForwardOptions options{config.tokens_per_microbatch, config.sampling.temperature, long_tokens,
+                               config.tokens_per_shared_prompt};
   // Leaf by leaf their short sequences; then the long ones that this rank has a share of.
   std::vector<std::vector<const TrainSequence*>> turns;
   const std::vector<int64_t> mine = LeavesOfRanks(leaves, mesh, long_tokens)[mesh.dp_rank()];

@@ -17,7 +17,8 @@ namespace {
 StepOptions BenchStep(const BenchOptions& options) {
   return {.tokens_per_microbatch = options.tokens_per_microbatch,
           .gradient_leaves = options.gradient_leaves,
-          .keep = options.keep};
+          .keep = options.keep,
+          .tokens_per_shared_prompt = options.tokens_per_shared_prompt};
 }
 
 }  // namespace
@@ -164,6 +165,8 @@ absl::Status BenchGrpo(const BenchOptions& options) {
       TrainSequence sequence;
       sequence.tokens = request.prompt->tokens;
       const auto prompt = static_cast<int64_t>(sequence.tokens.size());
+      sequence.group = &request - requests.data();
+      sequence.prompt_tokens = prompt;
       sequence.tokens.insert(sequence.tokens.end(), trajectory.tokens.begin(), trajectory.tokens.end());
       sequence.CountFrom(prompt);
       sequence.old_logprobs = std::move(trajectory.logprobs);
@@ -172,25 +175,30 @@ absl::Status BenchGrpo(const BenchOptions& options) {
       sequences.push_back(std::move(sequence));
     };
     TEMPER_RETURN_IF_ERROR(SampleAll(engine, requests, collect, [] { return false; }));
+    std::stable_sort(sequences.begin(), sequences.end(),
+                     [](const TrainSequence& a, const TrainSequence& b) { return a.group < b.group; });
     LossDenominators denominators;
-    tokens = all = 0;
+    tokens = 0;
     std::vector<const TrainSequence*> in_order;
     for (const TrainSequence& sequence : sequences) {
       tokens += static_cast<double>(sequence.counted());
-      all += static_cast<double>(sequence.tokens.size() - 1);
       in_order.push_back(&sequence);
     }
     denominators.sequences = static_cast<double>(sequences.size());
     denominators.tokens = tokens;
-    SequenceLogprobs(*reference, in_order, {.tokens_per_microbatch = step.tokens_per_microbatch},
+    SequenceLogprobs(*reference, in_order,
+                     {.tokens_per_microbatch = step.tokens_per_microbatch,
+                      .tokens_per_shared_prompt = step.tokens_per_shared_prompt},
                      [&](size_t i, absl::Span<const float> logprobs) {
                        sequences[i].ref_logprobs.assign(logprobs.begin(), logprobs.end());
                      });
-    updater.Update(DealInTurn(sequences, options.gradient_leaves), 1.0f, OptimizerConfig(), 1e-5,
-                   [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
-                       absl::Span<float> dlogprobs, LossSums* sums) {
-                     PolicyLoss(PolicyLossConfig(), denominators, sequence, logprobs, dlogprobs, sums);
-                   });
+    const StepResult trained =
+        updater.Update(DealInTurn(sequences, options.gradient_leaves), 1.0f, OptimizerConfig(), 1e-5,
+                       [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
+                           absl::Span<float> dlogprobs, LossSums* sums) {
+                         PolicyLoss(PolicyLossConfig(), denominators, sequence, logprobs, dlogprobs, sums);
+                       });
+    all = static_cast<double>(trained.local_tokens);
     model.WeightsChanged(round + 1);
     engine.Swap(round + 1);
     if (round > 0) seconds.push_back(Seconds() - begin);

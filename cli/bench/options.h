@@ -54,6 +54,7 @@ struct BenchOptions {
   int64_t samples = 8;
   int64_t gradient_leaves = UpdatesConfig().gradient_leaves;
   int64_t tokens_per_microbatch = UpdatesConfig().tokens_per_microbatch;
+  int64_t tokens_per_shared_prompt = RlConfig().tokens_per_shared_prompt;
   TrainPass::Keep keep = UpdatesConfig().keep;
 
   bool by_mtp() const { return drafts == Drafts::kMtp && draft_tokens > 0; }
@@ -99,6 +100,8 @@ struct BenchOptions {
     v.Field("gradient_leaves", gradient_leaves, "train, grpo: as in a recipe.", Between(1, 1024));
     v.Field("tokens_per_microbatch", tokens_per_microbatch, "train, grpo: as in a recipe.",
             Between(1, 1 << 24));
+    v.Field("tokens_per_shared_prompt", tokens_per_shared_prompt, "grpo: as in a recipe.",
+            Between(0, 1 << 24));
     v.Choice("recompute", keep, kRecomputeNames, "train, grpo: as in a recipe.");
   }
 };

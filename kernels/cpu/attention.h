@@ -29,9 +29,20 @@ inline int64_t AttentionScratch(int v_dim) {
   return int64_t{kAttentionTile} * (64 + 2 * ((v_dim + 15) / 16 * 16));
 }
 
-// Of a task: one sequence's rows, the columns of one kv head and of its group of query heads. k and v are of
-// the whole sequence; the rows of q, out, dout, dq and lse begin at position `first`, those of dk and dv at
-// `first_key`, both multiples of 64.
+// Up to 64 rows of a bundle that are neighbours in one of its sequences and in one span, as queries or as
+// keys.
+struct AttentionStrip {
+  int64_t row;       // the first, of the bundle
+  int64_t position;  // of that
+  int count;
+  int64_t sequence;  // of the bundle
+};
+// All of a bundle, ascending.
+std::vector<AttentionStrip> StripsOf(const Bundle& bundle);
+
+// Of a task: one bundle's rows, the columns of one kv head and of its group of query heads. k and v are of
+// the whole bundle; the rows of q, out, dout, dq and lse begin at row `first`, those of dk and dv at
+// `first_key`, both of which begin a strip.
 struct AttentionBackwardPiece {
   const AttentionShape& shape;
   int64_t first_head;  // the group's first query head, of those of all ranks
@@ -39,8 +50,10 @@ struct AttentionBackwardPiece {
   const float* lse;  // [rows][q_heads], from the group's first head on
   int ranges;        // of heads, that dk and dv are the sum over
   int64_t first = 0, first_key = 0;
+  const AttentionStrip* strips = nullptr;
 };
-AttentionBackwardPiece BackwardPiece(const AttentionBackwardTask& task, const AttentionSequence& sequence,
+// `rows`: the task's, as of a sequence that has all of the bundle, whose strips the caller adds.
+AttentionBackwardPiece BackwardPiece(const AttentionBackwardTask& task, const AttentionSequence& rows,
                                      int kv_head);
 
 // Levels of the tree over the ranges of heads.
@@ -53,13 +66,13 @@ inline int64_t AttentionBackwardScratch(const AttentionBackwardPiece& piece) {
   return 64 * (both * (1 + waiting) + 128);
 }
 
-// Which part of a piece's gradients: what the 64 keys of block `key_block` and the 64-row tiles
-// [row_tile_begin, row_tile_end) give to dq (if `dq`); and dk, dv of the keys (if `dkv`, which needs all the
-// row tiles). With a node, whose leaves are the spans inside the ranges of heads, dk and dv are its sum
-// alone; where nothing belongs to it they stay.
+// Which part of a piece's gradients: what the keys of strip `keys` and the queries of the strips [begin, end)
+// give to dq (if `dq`); and dk, dv of the keys (if `dkv`, which needs all strips of queries). With a node,
+// whose leaves are the spans inside the ranges of heads, dk and dv are its sum alone; where nothing belongs
+// to it they stay.
 struct AttentionBackwardPart {
-  int64_t key_block;
-  int64_t row_tile_begin, row_tile_end;
+  int64_t keys;
+  int64_t begin, end;
   bool dq, dkv;
   SpanNode node = {0, -1};
 };

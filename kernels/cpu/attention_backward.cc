@@ -25,34 +25,43 @@ float DotRow(const float* a, const float* b, int n) {
   return SumLanes(sum);
 }
 
-// Rows [row, row + count) of one head against the block of keys from `key` on, which are transposed.
+// Queries of one head against keys, which are transposed.
 struct BackwardTile {
-  int64_t row;
-  int count, head;
-  int64_t key;
+  const AttentionStrip& rows;
+  const AttentionStrip& of_keys;
+  int head;
   const float *keys, *values;
+
+  // Which of the keys a query at a position sees: [SeenFrom, SeenTo).
+  int SeenTo(int64_t position) const { return Clamped(position + 1 - of_keys.position); }
+  int SeenFrom(int64_t position, int64_t window) const {
+    return Clamped(FirstKey(position, window) - of_keys.position);
+  }
+  int Clamped(int64_t key) const {
+    return key < 0 ? 0 : key > of_keys.count ? of_keys.count : static_cast<int>(key);
+  }
 };
 
 // P and dS, both [64][64], of a tile; 0 where the row does not see the key.
 void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, float* p, float* ds) {
   const AttentionShape& shape = piece.shape;
-  const int64_t row = at.row, key = at.key;
-  const int count = at.count, head = at.head;
+  const int64_t row = at.rows.row - piece.first;
+  const int count = at.rows.count, head = at.head;
   for (int i = 0; i < count; i += 4) {
     const int tile = count - i < 4 ? count - i : 4;
     const float *q[4], *dout[4];
     for (int t = 0; t < tile; ++t) {
-      q[t] = piece.q.Row(row + i + t - piece.first) + head * shape.qk_dim;
-      dout[t] = piece.dout.Row(row + i + t - piece.first) + head * shape.v_dim;
+      q[t] = piece.q.Row(row + i + t) + head * shape.qk_dim;
+      dout[t] = piece.dout.Row(row + i + t) + head * shape.v_dim;
     }
-    const int most = Valid(row + i + tile - 1, key / 64);
+    const int most = at.SeenTo(at.rows.position + i + tile - 1);
     Dots<float>(tile, {q, at.keys, shape.qk_dim, shape.scale, most}, p + 64 * i);
     Dots<float>(tile, {dout, at.values, shape.v_dim, 1.0f, most}, ds + 64 * i);
     for (int t = 0; t < tile; ++t) {
-      const int64_t r = row + i + t;
-      const F16 lse = Set(piece.lse[(r - piece.first) * shape.q_heads + head]);
-      const F16 d = Set(DotRow(dout[t], piece.out.Row(r - piece.first) + head * shape.v_dim, shape.v_dim));
-      const int valid = Valid(r, key / 64);
+      const int64_t r = row + i + t, position = at.rows.position + i + t;
+      const F16 lse = Set(piece.lse[r * shape.q_heads + head]);
+      const F16 d = Set(DotRow(dout[t], piece.out.Row(r) + head * shape.v_dim, shape.v_dim));
+      const int valid = at.SeenTo(position);
       for (int c = 0; c < 64; c += kLanes) {
         const int lanes = valid - c < 0 ? 0 : valid - c < kLanes ? valid - c : kLanes;
         float* pc = p + 64 * (i + t) + c;
@@ -62,13 +71,13 @@ void Probabilities(const AttentionBackwardPiece& piece, const BackwardTile& at, 
         Store(pc, Select(FirstLanes(lanes), probability, Set(0.0f)));
         Store(dsc, Select(FirstLanes(lanes), gradient, Set(0.0f)));
       }
-      const int unseen = Unseen(FirstKey(r, shape.window), key / 64);
+      const int unseen = at.SeenFrom(position, shape.window);
       for (int c = 0; c < unseen; ++c) p[64 * (i + t) + c] = ds[64 * (i + t) + c] = 0.0f;
     }
   }
 }
 
-// The rows of a tile and the keys of a block. `ahead`: the tile's first row less the block's first key.
+// So many queries and keys. `ahead`: the first one's position less that of the other.
 struct RowsAndKeys {
   int count, keys;
   int64_t ahead, window;
@@ -93,61 +102,82 @@ void AddToKeys(const RowsAndKeys& at, const Chain<float>& all) {
   }
 }
 
-// Sums of a block's keys, one a row.
+// Sums of a strip's keys, one a row.
 struct Sums {
   Matrix dk, dv;
 };
 
-// A block of keys.
-struct KeyBlock {
+// A strip of keys.
+struct KeyStrip {
   const AttentionBackwardPiece& piece;
   const AttentionBackwardPart& part;
-  int64_t tile_end;  // behind the last tile of rows that sees a key
-  int key_count;
+  const AttentionStrip& of_keys;
+  int64_t begin, end;  // strips of queries; the last one sees a key
   int span_levels;
   float *keys, *values, *p, *ds;
   float* waiting;      // of each level of the tree the left sums: [64][qk_dim], [64][v_dim]
   int64_t leaves = 0;  // that were summed
 };
 
-// Query heads of the group and tiles of rows.
-struct HeadsAndTiles {
-  int64_t head, head_end;
-  int64_t tile, tile_end;
+// Whether there is a query that sees a key.
+bool Sees(const AttentionStrip& queries, const AttentionStrip& keys, int64_t window) {
+  return (keys.sequence == 0 || keys.sequence == queries.sequence) && keys.row <= queries.row &&
+         (window == 0 || queries.position < keys.position + keys.count - 1 + window);
+}
 
-  bool empty() const { return head >= head_end || tile >= tile_end; }
+// The first strip that begins at a row of the bundle or behind it, of those between `begin` and `end`.
+int64_t StripFrom(const AttentionStrip* strips, int64_t row, int64_t begin, int64_t end) {
+  while (begin < end) {
+    const int64_t middle = (begin + end) / 2;
+    if (strips[middle].row < row) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
+}
+
+// Query heads of the group and strips of queries.
+struct HeadsAndStrips {
+  int64_t head, head_end;
+  int64_t begin, end;
+
+  bool empty() const { return head >= head_end || begin >= end; }
 };
 
 // What they give to dq and to the keys' sums, which go on.
-void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
+void AddStrips(const KeyStrip& at, const HeadsAndStrips& all, const Sums& sums) {
   const AttentionBackwardPiece& piece = at.piece;
   const AttentionBackwardPart& part = at.part;
   const AttentionShape& shape = piece.shape;
-  const int64_t key_block = part.key_block, key = 64 * key_block;
+  const AttentionStrip& keys = at.of_keys;
   for (int head = static_cast<int>(all.head); head < all.head_end; ++head) {
-    for (int64_t tile = all.tile; tile < all.tile_end; ++tile) {
-      const int64_t row = 64 * tile;
-      const int64_t at_row = row - piece.first, left = piece.q.rows - at_row;
-      const int count = left < 64 ? static_cast<int>(left) : 64;
-      Probabilities(piece, {row, count, head, key, at.keys, at.values}, at.p, at.ds);
+    for (int64_t strip = all.begin; strip < all.end; ++strip) {
+      const AttentionStrip& queries = piece.strips[strip];
+      if (!Sees(queries, keys, shape.window)) continue;
+      const int64_t at_row = queries.row - piece.first;
+      const int count = queries.count;
+      const BackwardTile tile{queries, keys, head, at.keys, at.values};
+      Probabilities(piece, tile, at.p, at.ds);
       for (int i = 0; part.dq && i < count; i += 4) {
         Chain<float> chain{.coefficients = at.ds + 64 * i,
                            .per_output = 64,
                            .per_step = 1,
-                           .x = piece.k.Row(key),
+                           .x = piece.k.Row(keys.row),
                            .ldx = piece.k.stride,
                            .out = piece.dq.Row(at_row + i) + head * shape.qk_dim,
                            .ldout = piece.dq.stride,
                            .width = shape.qk_dim,
                            .count = count - i < 4 ? count - i : 4};
         for (int t = 0; t < chain.count; ++t) {
-          chain.begin[t] = Unseen(FirstKey(row + i + t, shape.window), key_block);
-          chain.end[t] = Valid(row + i + t, key_block);
+          chain.begin[t] = tile.SeenFrom(queries.position + i + t, shape.window);
+          chain.end[t] = tile.SeenTo(queries.position + i + t);
         }
         Accumulate(chain);
       }
       if (!part.dkv) continue;
-      const RowsAndKeys rows{count, at.key_count, row - key, shape.window};
+      const RowsAndKeys rows{count, keys.count, queries.position - keys.position, shape.window};
       AddToKeys(rows, {.coefficients = at.ds,
                        .per_output = 1,
                        .per_step = 64,
@@ -171,9 +201,8 @@ void AddTiles(const KeyBlock& at, const HeadsAndTiles& all, const Sums& sums) {
 // A node of the tree, whose leaves are the spans inside the ranges of heads.
 using Node = SpanNode;
 
-// What belongs to a node. Empty where no head or no row that sees a key does.
-HeadsAndTiles Of(const KeyBlock& at, const Node& node) {
-  constexpr int64_t kTiles = kAttentionSpan / 64;
+// What belongs to a node. Empty where no head or no query that sees a key does.
+HeadsAndStrips Of(const KeyStrip& at, const Node& node) {
   const AttentionShape& shape = at.piece.shape;
   const int64_t group = shape.q_heads / shape.kv_heads, end = node.first + (int64_t{1} << node.level);
   const int64_t range = node.first >> at.span_levels, range_end = ((end - 1) >> at.span_levels) + 1;
@@ -181,11 +210,10 @@ HeadsAndTiles Of(const KeyBlock& at, const Node& node) {
                 span_end = end - ((range_end - 1) << at.span_levels);
   const int64_t head = range * shape.whole_heads() / kHeadRanges - at.piece.first_head;
   const int64_t head_end = range_end * shape.whole_heads() / kHeadRanges - at.piece.first_head;
-  const int64_t tile = span * kTiles, tile_end = span_end * kTiles;
   return {.head = head < 0 ? 0 : head,
           .head_end = head_end < group ? head_end : group,
-          .tile = tile < at.part.key_block ? at.part.key_block : tile,
-          .tile_end = tile_end < at.tile_end ? tile_end : at.tile_end};
+          .begin = StripFrom(at.piece.strips, span * kAttentionSpan, at.begin, at.end),
+          .end = StripFrom(at.piece.strips, span_end * kAttentionSpan, at.begin, at.end)};
 }
 
 // row[c] = sum(row[c], left[c]) for all sums.
@@ -204,12 +232,12 @@ inline void ForSums(const Sums& sums, const Sums& left, const Sum& sum) {
 }
 
 // The sums over a node that is not empty.
-void SumNode(KeyBlock& at, const Node& node, const Sums& sums) {
-  const HeadsAndTiles own = Of(at, node);
+void SumNode(KeyStrip& at, const Node& node, const Sums& sums) {
+  const HeadsAndStrips own = Of(at, node);
   if (node.level == 0) {
     ++at.leaves;
     ForSums(sums, sums, [](F16, F16) { return Set(0.0f); });
-    return AddTiles(at, own, sums);
+    return AddStrips(at, own, sums);
   }
   const int below = node.level - 1;
   const Node left{node.first, below}, right{node.first + (int64_t{1} << below), below};
@@ -217,7 +245,8 @@ void SumNode(KeyBlock& at, const Node& node, const Sums& sums) {
   if (Of(at, right).empty()) return SumNode(at, left, sums);
   const int64_t qk_dim = sums.dk.cols, v_dim = sums.dv.cols;
   float* const waiting = at.waiting + 64 * below * (qk_dim + v_dim);
-  const Sums left_sums{F32(waiting, at.key_count, qk_dim), F32(waiting + 64 * qk_dim, at.key_count, v_dim)};
+  const int keys = at.of_keys.count;
+  const Sums left_sums{F32(waiting, keys, qk_dim), F32(waiting + 64 * qk_dim, keys, v_dim)};
   SumNode(at, left, left_sums);
   SumNode(at, right, sums);
   ForSums(sums, left_sums, [](F16 mine, F16 others) { return Add(others, mine); });
@@ -228,38 +257,35 @@ void SumNode(KeyBlock& at, const Node& node, const Sums& sums) {
 void AttentionBackwardBlock(const AttentionBackwardPiece& piece, const AttentionBackwardPart& part,
                             float* scratch) {
   const AttentionShape& shape = piece.shape;
-  const int64_t key = 64 * part.key_block, rows = piece.k.rows;
-  const int key_count = rows - key < 64 ? static_cast<int>(rows - key) : 64;
+  const AttentionStrip& of_keys = piece.strips[part.keys];
+  const int64_t begin = part.begin < part.keys ? part.keys : part.begin;
+  int64_t end = part.end;
+  while (end > begin && !Sees(piece.strips[end - 1], of_keys, shape.window)) --end;
+  if (begin >= end) return;
   float *const values = scratch + 64 * shape.qk_dim, *const p = values + 64 * shape.v_dim;
-  KeyBlock at{.piece = piece,
+  KeyStrip at{.piece = piece,
               .part = part,
-              .tile_end = part.row_tile_end,
-              .key_count = key_count,
-              .span_levels = SpanLevels(rows),
+              .of_keys = of_keys,
+              .begin = begin,
+              .end = end,
+              .span_levels = SpanLevels(piece.k.rows),
               .keys = scratch,
               .values = values,
               .p = p,
               .ds = p + 64 * 64,
               .waiting = p + 2 * 64 * 64};
-  if (shape.window > 0) {
-    // Tiles after the last row that sees the last key.
-    const int64_t end = (key + 63 + shape.window - 1) / 64 + 1;
-    at.tile_end = end < at.tile_end ? end : at.tile_end;
-  }
-  const int64_t tile = part.row_tile_begin < part.key_block ? part.key_block : part.row_tile_begin;
-  if (tile >= at.tile_end) return;
-  TransposeBlock(piece.k.Rows(key, key_count), at.keys);
-  TransposeBlock(piece.v.Rows(key, key_count), at.values);
-  if (!part.dkv) return AddTiles(at, {0, shape.q_heads / shape.kv_heads, tile, at.tile_end}, {});
-  const Sums sums{piece.dk.Rows(key - piece.first_key, key_count),
-                  piece.dv.Rows(key - piece.first_key, key_count)};
+  const int64_t row = of_keys.row, count = of_keys.count;
+  TransposeBlock(piece.k.Rows(row, count), at.keys);
+  TransposeBlock(piece.v.Rows(row, count), at.values);
+  if (!part.dkv) return AddStrips(at, {0, shape.q_heads / shape.kv_heads, begin, end}, {});
+  const Sums sums{piece.dk.Rows(row - piece.first_key, count), piece.dv.Rows(row - piece.first_key, count)};
   if (part.node.level >= 0) {
     if (!Of(at, part.node).empty()) SumNode(at, part.node, sums);
     return;
   }
   SumNode(at, {0, at.span_levels + kRangeLevels}, sums);
   // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
-  const int64_t spans = (rows + kAttentionSpan - 1) / kAttentionSpan;
+  const int64_t spans = (piece.k.rows + kAttentionSpan - 1) / kAttentionSpan;
   if (at.leaves < piece.ranges * spans) ForSums(sums, sums, [](F16 sum, F16) { return Add(sum, Set(0.0f)); });
 }
 

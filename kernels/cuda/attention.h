@@ -69,9 +69,10 @@ struct ShiftTablesTask {
      FLOPs. Probabilities are so computed twice, 7 products and not 5; no sum depends on which block is    \
      first. Copies come in 2 stages of 16 numbers of a dot product, 8 or 16 vectors of a chain.            \
      Arithmetic: 55% of the fma units' peak for heads of 64 or 128 numbers (2 blocks on a                  \
-     multiprocessor), 50% for the latent of DeepSeek-V3, 576 and 512 (1 block). Sums of spans and ranges   \
-     wait in a thread's local memory: 10 times what a block has of dk and dv, written and read once a      \
-     span and range; the driver sets 0.4 GB aside for it, 1.5 of the latent. Up to 131,072 positions. */   \
+     multiprocessor), 50% for the latent of DeepSeek-V3, 576 and 512 (1 block). A tile ends where its      \
+     sequence of a bundle does. Sums of spans and ranges wait in a thread's local memory: 10 times         \
+     what a block has of dk and dv, written and read once a span and range; the driver sets 0.4 GB         \
+     aside for it, 1.5 of the latent. Up to 131,072 rows. */                                               \
   void AttentionBackward(const AttentionBackwardTask& task, const AttentionBackwardPlace& place,           \
                          Stream& stream);                                                                  \
   /* For each node the third of those launches, with its FLOPs and its share; deltas are made anew.        \

@@ -40,6 +40,15 @@ struct DeltaKernel {
   }
 };
 
+WORD int FewerOf(int64_t left, int most) { return left < most ? static_cast<int>(left) : most; }
+
+// The first row of what a sequence, which is at `at`, goes on with; its own where it begins at position 0.
+WORD int64_t FirstRowOf(const Global<const AttentionSequence>& sequences, AttentionSequence sequence,
+                        int at) {
+  while (sequence.first_position > 0) sequence = sequences.At(--at);
+  return sequence.first_row;
+}
+
 // dq of 64 rows of a head: one chain, keys ascending.
 template <typename Tile>
 struct QueryGradientKernel {
@@ -56,50 +65,55 @@ struct QueryGradientKernel {
     const BackwardArgs& all = args.all;
     // Those that see the most keys come first.
     const int of_tile = args.count * all.q_heads, at = Block() % of_tile;
-    const int64_t first = int64_t{Tile::kRows} * (args.tiles - 1 - Block() / of_tile);
+    const int first = Tile::kRows * (args.tiles - 1 - Block() / of_tile);
     const AttentionSequence sequence = args.sequences.At(at / all.q_heads);
     if (first >= sequence.rows) return;
     const int head = at % all.q_heads;
-    const int64_t row = sequence.first_position + first;
-    const int64_t last = sequence.first_position +
-                         (first + Tile::kRows < sequence.rows ? first + Tile::kRows : sequence.rows) - 1;
+    // Keys before position `own` are its prefix's. A key's row is so many behind its position.
+    const int own = all.whole > 0 ? 0 : static_cast<int>(sequence.first_position);
+    const int own_ahead = all.whole > 0 ? 0 : static_cast<int>(sequence.first_row) - own;
+    const int prefix_ahead =
+        own == 0 ? 0 : static_cast<int>(FirstRowOf(args.sequences, sequence, at / all.q_heads));
+    const RowsAt queries{static_cast<int>(sequence.first_row) + first,
+                         static_cast<int>(sequence.first_position) + first,
+                         FewerOf(sequence.rows - first, Tile::kRows)};
 
     typename Tile::template Outputs<false, Tile::kOfQk> dq;
     dq.Clear();
-    int64_t key = FirstKeyOf(row, all.window) / Tile::kKeys * Tile::kKeys;
+    int key = static_cast<int>(FirstKeyOf(queries.position, all.window)) / Tile::kKeys * Tile::kKeys;
     UNROLL(1)
-    for (; key <= last; key += Tile::kKeys) {
-      const Tile tile(all, sequence, {head, row, key});
+    while (key < queries.position + queries.count) {
+      const bool of_prefix = key < own;
+      const int end = of_prefix ? own : queries.position + queries.count;
+      const RowsAt keys{key + (of_prefix ? prefix_ahead : own_ahead), key, FewerOf(end - key, Tile::kKeys)};
+      const Tile tile(all, {head, queries, keys});
       Float p[Tile::kEachRow][Tile::kEachKey], ds[Tile::kEachRow][Tile::kEachKey];
       tile.Scores(stages, p, ds);
       tile.template Keep<false>(scores, ds);
       tile.Chain(stages, scores, tile.k, all.qk_dim, dq);
+      key += keys.count;
     }
-    const Rows<float> to = args.dq.From(sequence.first_row + first, int64_t{head} * all.qk_dim);
-    dq.ForEach(static_cast<int>(last - row + 1), all.qk_dim,
-               [&](int i, int column, int j) { to.Row(i).Put(column, dq.v[j]); });
+    const Rows<float> to = args.dq.From(queries.row, int64_t{head} * all.qk_dim);
+    dq.ForEach(queries.count, all.qk_dim, [&](int i, int column, int j) { to.Row(i).Put(column, dq.v[j]); });
   }
 };
 
-// What query heads and tiles of rows give to some keys: a leaf of the tree over ranges and spans.
-struct KeyLeaf {
-  HeadRange heads;
-  int64_t tile, tile_end;
-  WORD bool none() const { return heads.none() || tile >= tile_end; }
-};
-
-// Keys of a kv head, which node of the tree over their ranges and spans is asked for, and where its sums go.
+// Keys of a kv head, whose queries see them, which node of the tree over their ranges and spans is asked for,
+// and where its sums go.
 struct KeyPlace {
-  AttentionSequence sequence;
+  RowsAt keys, own;  // own: all of their sequence
   int kv_head;
+  int of, end;        // sequences, the keys' own first
+  int64_t first_row;  // where spans are counted from
+  int64_t rows;       // of all spans
   SpanNode node;
-  int64_t key;
   Rows<float> dk, dv;  // from the first key and column on
 };
 
 struct KeyArgs {
   BackwardArgs all;
   Global<const AttentionSequence> sequences;
+  int count;     // of them
   int together;  // blocks of each tile of keys
   int ranges;
   Rows<float> dk, dv;
@@ -110,27 +124,51 @@ struct KeyArgs {
   int64_t first_key;
 };
 
+WORD RowsAt AllOf(const AttentionSequence& sequence) {
+  return {static_cast<int>(sequence.first_row), static_cast<int>(sequence.first_position),
+          static_cast<int>(sequence.rows)};
+}
+
+// Rows [begin, end) of a sequence.
+struct OwnRows {
+  int64_t begin, end;
+};
+
 // dk and dv of 32 keys of a kv head.
 template <typename Tile>
 struct KeyGradientKernel {
   static constexpr int kThreads = kTileThreads, kBlocks = Tile::kBlocks;
-  static constexpr int64_t kSpanTiles = kAttentionSpan / Tile::kRows;
   using Args = KeyArgs;
 
-  WORD static KeyPlace PlaceOf(const Args& args) {
+  // False: this block has none.
+  WORD static bool Find(const Args& args, KeyPlace& place) {
     const BackwardArgs& all = args.all;
     const int at = Block() % args.together;
     const int64_t first = int64_t{Tile::kKeys} * (Block() / args.together);
     if (!args.of_node) {
-      const AttentionSequence sequence = args.sequences.At(at / all.kv_heads);
-      const int kv_head = at % all.kv_heads;
-      return {.sequence = sequence,
-              .kv_head = kv_head,
-              .node = {0, kTreeRangeLevels + SpanLevelsOf(sequence.rows)},
-              .key = first,
-              .dk = args.dk.From(sequence.first_row + first, int64_t{kv_head} * all.qk_dim),
-              .dv = args.dv.From(sequence.first_row + first, int64_t{kv_head} * all.v_dim)};
+      place.of = at / all.kv_heads;
+      place.end = place.of + 1;
+      place.kv_head = at % all.kv_heads;
+      const AttentionSequence sequence = args.sequences.At(place.of);
+      if (first >= sequence.rows) return false;
+      place.own = AllOf(sequence);
+      place.first_row = FirstRowOf(args.sequences, sequence, place.of);
+      AttentionSequence last = sequence;
+      int behind = place.end;
+      for (; behind < args.count && args.sequences.At(behind).first_position > 0; ++behind)
+        last = args.sequences.At(behind);
+      if (sequence.first_position == 0) place.end = behind;  // all that go on with it
+      place.rows = last.first_row + last.rows - place.first_row;
+      place.node = {0, kTreeRangeLevels + SpanLevelsOf(place.rows)};
+      place.keys = {static_cast<int>(sequence.first_row + first),
+                    static_cast<int>(sequence.first_position + first),
+                    FewerOf(sequence.rows - first, Tile::kKeys)};
+      place.dk = args.dk.From(place.keys.row, int64_t{place.kv_head} * all.qk_dim);
+      place.dv = args.dv.From(place.keys.row, int64_t{place.kv_head} * all.v_dim);
+      return true;
     }
+    const int64_t key = args.first_key + first;
+    if (key >= all.whole) return false;
     // Slot `at` of those of HeadSlots.
     int kv_head = 0, range = 0;
     for (int slot = 0;; ++range) {
@@ -141,28 +179,48 @@ struct KeyGradientKernel {
       if (!HeadsOf(all, kv_head, range).none() && slot++ == at) break;
     }
     const int64_t column = int64_t{at} * (all.qk_dim + all.v_dim);
-    return {
-        .sequence = args.own,
-        .kv_head = kv_head,
-        .node = {(int64_t{range} << SpanLevelsOf(all.whole)) + args.node.first, args.node.level},
-        .key = args.first_key + first,
-        .dk = args.dk.From(first, column),
-        .dv = args.dk.From(first, column + all.qk_dim),
-    };
+    place.keys = {static_cast<int>(key), static_cast<int>(key), FewerOf(all.whole - key, Tile::kKeys)};
+    place.own = AllOf(args.own);
+    place.kv_head = kv_head;
+    place.of = 0;
+    place.end = 1;
+    place.first_row = args.own.first_row - args.own.first_position;
+    place.rows = all.whole;
+    place.node = {(int64_t{range} << SpanLevelsOf(all.whole)) + args.node.first, args.node.level};
+    place.dk = args.dk.From(first, column);
+    place.dv = args.dk.From(first, column + all.qk_dim);
+    return true;
   }
 
-  WORD static KeyLeaf LeafOf(const Args& args, const KeyPlace& place, int64_t leaf) {
-    const AttentionSequence& sequence = place.sequence;
-    const int levels = SpanLevelsOf(args.all.Positions(sequence));
-    const int64_t block = place.key / kAttentionBlock, span = leaf & ((int64_t{1} << levels) - 1);
-    int64_t end = CeilOf(sequence.first_position + sequence.rows, Tile::kRows);
-    // Behind the last row that sees the block's last key.
-    const int64_t seeing = ((block + 1) * kAttentionBlock + args.all.window - 2) / Tile::kRows + 1;
-    if (args.all.window > 0 && seeing < end) end = seeing;
-    const int64_t begin = span * kSpanTiles, behind = begin + kSpanTiles;
-    return {.heads = HeadsOf(args.all, place.kv_head, leaf >> levels),
-            .tile = begin < block ? block : begin,
-            .tile_end = behind < end ? behind : end};
+  WORD static RowsAt SequenceAt(const Args& args, const KeyPlace& place, int at) {
+    return at == place.of ? place.own : AllOf(args.sequences.At(at));
+  }
+
+  // Those of a sequence in a span, as far as they may see the keys.
+  WORD static OwnRows RowsOf(const Args& args, const KeyPlace& place, const RowsAt& sequence, int64_t span) {
+    OwnRows rows;
+    rows.begin = span * kAttentionSpan - (sequence.row - place.first_row);
+    rows.end = rows.begin + kAttentionSpan;
+    // From the block of the keys on (of a later sequence all), up to the last row that sees the last of them.
+    const int block = (place.keys.position - sequence.position) / Tile::kRows * Tile::kRows;
+    const int first = block > 0 ? block : 0;
+    if (rows.begin < first) rows.begin = first;
+    if (rows.end > sequence.count) rows.end = sequence.count;
+    const int64_t seeing = place.keys.position + place.keys.count - 1 + args.all.window - sequence.position;
+    if (args.all.window > 0 && rows.end > seeing) rows.end = seeing;
+    return rows;
+  }
+
+  // Whether no query head, or no row that may see the keys, is in a leaf of the tree over ranges and spans.
+  WORD static bool HasNone(const Args& args, const KeyPlace& place, int64_t leaf) {
+    const int levels = SpanLevelsOf(place.rows);
+    if (HeadsOf(args.all, place.kv_head, leaf >> levels).none()) return true;
+    const int64_t span = leaf & ((int64_t{1} << levels) - 1);
+    for (int at = place.of; at < place.end; ++at) {
+      const OwnRows rows = RowsOf(args, place, SequenceAt(args, place, at), span);
+      if (rows.begin < rows.end) return false;
+    }
+    return true;
   }
 
   WORD static void Run(const Args& args) {
@@ -171,15 +229,12 @@ struct KeyGradientKernel {
     using Dk = typename Tile::template Outputs<true, Tile::kOfQk>;
     using Dv = typename Tile::template Outputs<true, Tile::kOfV>;
     const BackwardArgs& all = args.all;
-    const KeyPlace place = PlaceOf(args);
-    const int64_t positions = all.Positions(place.sequence);
-    if (place.key >= positions) return;
-    const int keys =
-        static_cast<int>(positions - place.key < Tile::kKeys ? positions - place.key : Tile::kKeys);
-
+    KeyPlace place{};
+    if (!Find(args, place)) return;
+    const int levels = SpanLevelsOf(place.rows);
     const int64_t end = place.node.first + (int64_t{1} << place.node.level);
     const auto next_leaf = [&](int64_t leaf) {
-      while (leaf < end && LeafOf(args, place, leaf).none()) ++leaf;
+      while (leaf < end && HasNone(args, place, leaf)) ++leaf;
       return leaf;
     };
     Dk dk;
@@ -191,21 +246,28 @@ struct KeyGradientKernel {
     int64_t leaves = 0;
     UNROLL(1)
     for (int64_t leaf = next_leaf(place.node.first), next; leaf < end; leaf = next) {
-      const KeyLeaf of = LeafOf(args, place, leaf);
+      const HeadRange heads = HeadsOf(all, place.kv_head, leaf >> levels);
       dk.Clear();
       dv.Clear();
       UNROLL(1)
-      for (int head = of.heads.head; head < of.heads.end; ++head) {
+      for (int head = heads.head; head < heads.end; ++head) {
         UNROLL(1)
-        for (int64_t row = of.tile; row < of.tile_end; ++row) {
-          const Tile tile(all, place.sequence,
-                          {place.kv_head * all.group + head, row * Tile::kRows, place.key});
-          Float p[Tile::kEachRow][Tile::kEachKey], ds[Tile::kEachRow][Tile::kEachKey];
-          tile.Scores(stages, p, ds);
-          tile.template Keep<true>(scores, p);
-          tile.Chain(stages, scores, tile.dout, all.v_dim, dv);
-          tile.template Keep<true>(scores, ds);
-          tile.Chain(stages, scores, tile.q, all.qk_dim, dk);
+        for (int at = place.of; at < place.end; ++at) {
+          const RowsAt sequence = SequenceAt(args, place, at);
+          const OwnRows rows = RowsOf(args, place, sequence, leaf & ((int64_t{1} << levels) - 1));
+          UNROLL(1)
+          for (int64_t row = rows.begin; row < rows.end; row += Tile::kRows) {
+            const RowsAt queries{sequence.row + static_cast<int>(row),
+                                 sequence.position + static_cast<int>(row),
+                                 FewerOf(rows.end - row, Tile::kRows)};
+            const Tile tile(all, {place.kv_head * all.group + head, queries, place.keys});
+            Float p[Tile::kEachRow][Tile::kEachKey], ds[Tile::kEachRow][Tile::kEachKey];
+            tile.Scores(stages, p, ds);
+            tile.template Keep<true>(scores, p);
+            tile.Chain(stages, scores, tile.dout, all.v_dim, dv);
+            tile.template Keep<true>(scores, ds);
+            tile.Chain(stages, scores, tile.q, all.qk_dim, dk);
+          }
         }
       }
       next = next_leaf(leaf + 1);
@@ -214,12 +276,14 @@ struct KeyGradientKernel {
       dv_sums.Push({leaf, 0}, next, place.node.level, dv.v);
     }
     // An empty leaf counts as 0, which makes a -0 of the others 0 and nothing else.
-    const bool zeros = !args.of_node && leaves < args.ranges * CeilOf(positions, kAttentionSpan);
+    const bool zeros = !args.of_node && leaves < args.ranges * CeilOf(place.rows, kAttentionSpan);
     const auto put = [&](const Rows<float>& to, int i, int column, Float x) {
       to.Row(i).Put(column, zeros ? Add(x, Set(0.0f)) : x);
     };
-    Dk::ForEach(keys, all.qk_dim, [&](int i, int column, int j) { put(place.dk, i, column, dk.v[j]); });
-    Dv::ForEach(keys, all.v_dim, [&](int i, int column, int j) { put(place.dv, i, column, dv.v[j]); });
+    Dk::ForEach(place.keys.count, all.qk_dim,
+                [&](int i, int column, int j) { put(place.dk, i, column, dk.v[j]); });
+    Dv::ForEach(place.keys.count, all.v_dim,
+                [&](int i, int column, int j) { put(place.dv, i, column, dv.v[j]); });
   }
 };
 
@@ -344,9 +408,9 @@ void WithTile(const AttentionBackwardTask& task, const LaunchTile& launch) {
                  : launch_as.template operator()<576, 512>();
 }
 
-void CheckPositions(int64_t positions) {
-  TEMPER_CHECK(SpanLevels(positions) <= kMostSpanLevels, positions,
-               " positions: the gradients of attention know 131,072 on a GPU");
+void CheckRows(int64_t rows) {
+  TEMPER_CHECK(SpanLevels(rows) <= kMostSpanLevels, rows,
+               " rows of a bundle: the gradients of attention know 131,072 on a GPU");
 }
 
 }  // namespace
@@ -358,7 +422,10 @@ void AttentionBackward(const AttentionBackwardTask& task, const AttentionBackwar
   int64_t longest = 0;
   for (const AttentionSequence& sequence : task.sequences) longest = std::max(longest, sequence.rows);
   if (longest == 0) return;
-  CheckPositions(task.of_whole ? task.k.rows : longest);
+  int64_t most = task.of_whole ? task.k.rows : 0;
+  if (!task.of_whole)
+    for (const Bundle& bundle : BundlesOf(task.sequences)) most = std::max(most, bundle.rows);
+  CheckRows(most);
   LaunchDeltas(task, place.deltas, stream);
   const BackwardArgs args = ArgsOf(task, place);
   const Global<const AttentionSequence> sequences(place.sequences, count);
@@ -375,6 +442,7 @@ void AttentionBackward(const AttentionBackwardTask& task, const AttentionBackwar
     Launch<KeyGradientKernel<Tile>>(stream, CeilOf(longest, Tile::kKeys) * together,
                                     {.all = args,
                                      .sequences = sequences,
+                                     .count = count,
                                      .together = together,
                                      .ranges = task.ranges,
                                      .dk = WriteRows(task.dk),
@@ -392,7 +460,7 @@ void KeySums(const KeySumsTask& task, const AttentionBackwardPlace& place, Strea
   const int64_t width = queries.shape.qk_dim + queries.shape.v_dim;
   TEMPER_CHECK(queries.of_whole && task.first_key % kAttentionSpan == 0 && task.sums.cols == slots * width &&
                task.sums.rows == static_cast<int64_t>(task.nodes.size()) * task.keys);
-  CheckPositions(queries.k.rows);
+  CheckRows(queries.k.rows);
   LaunchDeltas(queries, place.deltas, stream);
   const BackwardArgs args = ArgsOf(queries, place);
   for (size_t n = 0; n < task.nodes.size(); ++n) {
@@ -408,6 +476,7 @@ void KeySums(const KeySumsTask& task, const AttentionBackwardPlace& place, Strea
       Launch<KeyGradientKernel<Tile>>(stream, CeilOf(task.keys, Tile::kKeys) * slots,
                                       {.all = args,
                                        .sequences = {},
+                                       .count = 0,
                                        .together = slots,
                                        .ranges = queries.ranges,
                                        .dk = WriteRows(sums),
@@ -422,7 +491,7 @@ void KeySums(const KeySumsTask& task, const AttentionBackwardPlace& place, Strea
 
 void JoinKeySums(const JoinKeySumsTask& task, Stream& stream) {
   const AttentionShape& s = task.shape;
-  CheckPositions(task.positions);
+  CheckRows(task.positions);
   JoinKernel::Args args = {};
   args.all = ArgsOf(s, task.positions);
   args.ranges = task.ranges;

@@ -75,18 +75,19 @@ struct BackwardArgs {
   Float scale;
   int64_t window;
   int64_t all_heads, first_head;  // of all ranks
-  int64_t whole;                  // positions of the one sequence that ranks share; 0: each has its own keys
+  int64_t whole;                  // positions of the one sequence that ranks share; 0: bundles
   Rows<const float> q, k, v, dout;
   Global<const float> lse, deltas;  // of a row's heads one behind the other
-
-  WORD int64_t Positions(const AttentionSequence& s) const { return whole > 0 ? whole : s.rows; }
-  WORD int64_t FirstKeyRow(const AttentionSequence& s) const { return whole > 0 ? 0 : s.first_row; }
 };
 
-// Where a tile is: its query head, and the positions of its first row and its first key.
+// Some rows, as queries or as keys: where the first one is, its position, and how many there are.
+struct RowsAt {
+  int row, position, count;
+};
+// Where a tile is.
 struct TileAt {
-  int head;
-  int64_t row, key;
+  int head;  // of queries
+  RowsAt queries, keys;
 };
 
 // Calls fetch(to, step), which begins copies, and use(from, step) for each step, which all threads take
@@ -124,29 +125,27 @@ struct BackwardTile {
 
   const BackwardArgs& args;
   Rows<const float> q, dout, k, v;  // from the tile's first row, key and column on
-  int64_t row, key, pair;           // pair: the first one's place in lse and deltas
-  int rows, keys;
+  int64_t pair;                     // the first one's place in lse and deltas
+  int row, key, rows, keys;         // positions, and how many there are
 
-  WORD BackwardTile(const BackwardArgs& of, const AttentionSequence& sequence, const TileAt& at)
-      : args(of), row(at.row), key(at.key) {
-    const int64_t first = sequence.first_row + at.row - sequence.first_position;
-    const int64_t first_key = args.FirstKeyRow(sequence) + at.key;
+  WORD BackwardTile(const BackwardArgs& of, const TileAt& at)
+      : args(of),
+        pair(int64_t{at.queries.row} * of.q_heads + at.head),
+        row(at.queries.position),
+        key(at.keys.position),
+        rows(at.queries.count),
+        keys(at.keys.count) {
     const int kv_head = at.head / args.group;
-    q = args.q.From(first, int64_t{at.head} * args.qk_dim);
-    dout = args.dout.From(first, int64_t{at.head} * args.v_dim);
-    k = args.k.From(first_key, int64_t{kv_head} * args.qk_dim);
-    v = args.v.From(first_key, int64_t{kv_head} * args.v_dim);
-    pair = first * args.q_heads + at.head;
-    const int64_t left = sequence.first_position + sequence.rows - at.row;
-    const int64_t keys_left = args.Positions(sequence) - at.key;
-    rows = left < kRows ? static_cast<int>(left) : kRows;
-    keys = keys_left < kKeys ? static_cast<int>(keys_left) : kKeys;
+    q = args.q.From(at.queries.row, int64_t{at.head} * args.qk_dim);
+    dout = args.dout.From(at.queries.row, int64_t{at.head} * args.v_dim);
+    k = args.k.From(at.keys.row, int64_t{kv_head} * args.qk_dim);
+    v = args.v.From(at.keys.row, int64_t{kv_head} * args.v_dim);
   }
 
   // Keys of the tile that row i sees; rows of the tile that see key j.
   WORD Seen SeenBy(int i) const {
     if (i >= rows) return {0, 0};
-    const int64_t end = row + i + 1 - key;
+    const int end = row + i + 1 - key;
     return {Clamped(FirstKeyOf(row + i, args.window) - key), Clamped(end < keys ? end : keys)};
   }
   WORD Seen Seeing(int j) const {
@@ -328,7 +327,7 @@ struct BackwardTile {
 
 constexpr int kTreeRangeLevels = 3;
 static_assert(1 << kTreeRangeLevels == kHeadRanges);
-constexpr int kMostSpanLevels = 7;  // 131,072 positions
+constexpr int kMostSpanLevels = 7;  // 131,072 rows
 
 WORD int SpanLevelsOf(int64_t positions) {
   int levels = 0;

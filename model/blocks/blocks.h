@@ -27,16 +27,15 @@ struct BatchView {
   absl::Span<const kernels::AttentionSequence> sequences;
   const float* cosines = nullptr;  // [max positions, rope dim / 2], on the device
   const float* sines = nullptr;
-  bool interleaved = false;                // pairs of the rotary embedding lie beside each other
+  bool interleaved = false;  // pairs of the rotary embedding lie beside each other
+  // Whose keys are written; none: those of the sequences.
+  absl::Span<const kernels::AttentionSequence> written = {};
   const SharedSequence* shared = nullptr;  // null: the rows are whole sequences, or all new ones of them
   int64_t layer_offset = 0;                // from the blocks of the sequences to those of the layer at hand
 
   int64_t rows() const { return static_cast<int64_t>(positions.size()); }
 
-  // Whose keys are written.
-  absl::Span<const kernels::AttentionSequence> keys() const {
-    return shared == nullptr ? sequences : absl::Span<const kernels::AttentionSequence>(shared->whole);
-  }
+  absl::Span<const kernels::AttentionSequence> keys() const { return written.empty() ? sequences : written; }
   // The task that turns heads to their positions; `inverse`: back.
   kernels::RotaryTask Rotary(const kernels::Heads& x, bool inverse = false) const {
     return {.x = x,

@@ -20,7 +20,7 @@ import disks
 ENVIRONMENT = dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                    OMPI_MCA_rmaps_base_oversubscribe="1", OMPI_MCA_btl_vader_single_copy_mechanism="none")
 RECIPE = "configs/tiny/short.yaml"
-DIGEST = "4910e110d42d2556a700fccd8e6afb857c3ba795661262743ed50251d60ed8a8"
+DIGEST = "902e34af1152a3e9156dbe97c314f3508a667c071de26ed88343e956af91f937"
 PATIENCE = 300
 
 

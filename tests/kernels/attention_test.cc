@@ -80,10 +80,11 @@ float ReferenceAttention(const Query& query, float* out) {
   return static_cast<float>(static_cast<double>(all.max) + Log(all.sum));
 }
 
-// Sequences side by side in one packed buffer, their blocks in shuffled memory full of NaN.
+// Sequences side by side in one packed buffer, their blocks in shuffled memory full of NaN. One that begins
+// at a later position than 0 goes on with the last one from there (Bundle).
 struct Batch {
   AttentionShape shape;
-  std::vector<int64_t> lengths, first;
+  std::vector<int64_t> lengths, first, begins;
   int64_t rows = 0;
   std::vector<float> q, k, v;
   std::vector<char> memory;
@@ -94,7 +95,9 @@ struct Batch {
   int64_t ldv() const { return shape.kv_heads * shape.v_dim + 2; }
   int64_t ldout() const { return shape.q_heads * shape.v_dim; }
 
-  Batch(const AttentionShape& s, std::vector<int64_t> l, uint32_t seed) : shape(s), lengths(std::move(l)) {
+  Batch(const AttentionShape& s, std::vector<int64_t> l, uint32_t seed, std::vector<int64_t> at = {})
+      : shape(s), lengths(std::move(l)), begins(std::move(at)) {
+    begins.resize(lengths.size());
     for (int64_t length : lengths) {
       first.push_back(rows);
       rows += length;
@@ -107,25 +110,43 @@ struct Batch {
 
   void ClearBlocks(uint32_t seed) {
     int64_t count = 0;
-    for (int64_t length : lengths) count += (length + 63) / 64;
+    for (size_t i = 0; i < lengths.size(); ++i) count += Blocks(i);
     memory.assign(count * BlockBytes(shape), '\xFF');  // NaN, as f32 and as bf16
     std::vector<int64_t> order(count);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), std::mt19937(seed));
     blocks.clear();
     size_t next = 0;
-    for (int64_t length : lengths) {
+    for (size_t i = 0; i < lengths.size(); ++i) {
       auto& mine = blocks.emplace_back();
-      for (int64_t b = 0; b < (length + 63) / 64; ++b)
+      for (int64_t b = 0; b < Blocks(i); ++b)
         mine.push_back(memory.data() + order[next++] * BlockBytes(shape));
     }
   }
+  int64_t Blocks(size_t i) const { return (begins[i] + lengths[i] + 63) / 64; }
 
   AttentionSequence Piece(int sequence, int64_t position, int64_t count) const {
     return {.first_row = first[sequence] + position,
             .rows = count,
-            .first_position = position,
+            .first_position = begins[sequence] + position,
             .blocks = blocks[sequence].data()};
+  }
+  // The sequence that it goes on with, itself where that is none.
+  size_t PrefixOf(size_t i) const {
+    while (begins[i] > 0) --i;
+    return i;
+  }
+  size_t SequenceOf(int64_t row) const {
+    size_t i = 0;
+    while (row >= first[i] + lengths[i]) ++i;
+    return i;
+  }
+  bool Sees(int64_t row, int64_t key) const {
+    const size_t query_of = SequenceOf(row), key_of = SequenceOf(key);
+    const int64_t position = begins[query_of] + row - first[query_of];
+    const int64_t behind = position - (begins[key_of] + key - first[key_of]);
+    return (key_of == query_of || key_of == PrefixOf(query_of)) && behind >= 0 &&
+           (shape.window == 0 || behind < shape.window);
   }
 
   Matrix Q() const { return F32(q.data(), rows, shape.q_heads * shape.qk_dim).Strided(ldq()); }
@@ -138,6 +159,11 @@ struct Batch {
     std::vector<float> out(rows * ldout(), kNaN);
     if (lse != nullptr) lse->assign(rows * shape.q_heads, kNaN);
     const int64_t longest = *std::max_element(lengths.begin(), lengths.end());
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      AttentionSequence prefix = Piece(PrefixOf(i), 0, begins[i]);
+      prefix.blocks = blocks[i].data();
+      backend->WriteBlocks({shape, {&prefix, 1}, K(), V()});
+    }
     for (int64_t position = 0; position < longest; position += chunk) {
       std::vector<AttentionSequence> step;
       for (size_t i = 0; i < lengths.size(); ++i) {
@@ -375,17 +401,20 @@ struct Gradients {
 
 std::vector<float> Dout(const Batch& b) { return Numbers(b.rows * b.ldout(), 1234); }
 
-// The batch's gradients; the sequences in calls of `calls` at a time.
-Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
-  TestBackend backend(threads);
-  std::vector<float> lse;
-  const std::vector<float> out = b.Run(5000, backend, &lse), dout = Dout(b);
+// Of a forward pass, and the gradient of its outputs.
+struct ForwardOutputs {
+  std::vector<float> out, lse, dout;
+};
+
+// The batch's gradients; the sequences in calls of `calls` at a time, or more where a bundle has more.
+Gradients BackwardOf(Batch& b, TestBackend& backend, const ForwardOutputs& from, size_t calls = 1000) {
   Gradients g{std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
               std::vector<float>(b.rows * b.ldv(), 5)};
   std::vector<AttentionSequence> sequences;
   for (size_t i = 0; i < b.lengths.size(); ++i) {
-    sequences.push_back({.first_row = b.first[i], .rows = b.lengths[i]});
-    if (sequences.size() < calls && i + 1 < b.lengths.size()) continue;
+    sequences.push_back({.first_row = b.first[i], .rows = b.lengths[i], .first_position = b.begins[i]});
+    const bool is_last = i + 1 == b.lengths.size();
+    if (!is_last && (sequences.size() < calls || b.begins[i + 1] > 0)) continue;
     const auto like = [](const Matrix& x, std::vector<float>& dx) {
       return F32(dx.data(), x.rows, x.cols).Strided(x.stride);
     };
@@ -394,15 +423,22 @@ Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
                                 .q = b.Q(),
                                 .k = b.K(),
                                 .v = b.V(),
-                                .out = b.Out(out),
-                                .lse = lse.data(),
-                                .dout = b.Out(dout),
+                                .out = b.Out(from.out),
+                                .lse = from.lse.data(),
+                                .dout = b.Out(from.dout),
                                 .dq = like(b.Q(), g.dq),
                                 .dk = like(b.K(), g.dk),
                                 .dv = like(b.V(), g.dv)});
     sequences.clear();
   }
   return g;
+}
+
+Gradients Backward(Batch& b, int threads, size_t calls = 1000) {
+  TestBackend backend(threads);
+  ForwardOutputs of{.out = {}, .lse = {}, .dout = Dout(b)};
+  of.out = b.Run(5000, backend, &of.lse);
+  return BackwardOf(b, backend, of, calls);
 }
 
 // Neighbours add; without a neighbour a sum goes up as it is.
@@ -435,7 +471,12 @@ struct BackwardReference {
       for (int h = 0; h < s.q_heads; ++h) deltas.push_back(Delta(h, i));
     g = {std::vector<float>(b.rows * b.ldq(), 5), std::vector<float>(b.rows * b.ldk(), 5),
          std::vector<float>(b.rows * b.ldv(), 5)};
-    for (size_t n = 0; n < b.lengths.size(); ++n) Sequence(b.first[n], b.lengths[n]);
+    for (size_t n = 0; n < b.lengths.size(); ++n) {
+      int64_t rows = b.lengths[n];
+      const size_t begin = n;
+      while (n + 1 < b.lengths.size() && b.begins[n + 1] > 0) rows += b.lengths[++n];
+      OfBundle(b.first[begin], rows);
+    }
   }
 
   float Delta(int h, int64_t i) const {
@@ -456,11 +497,14 @@ struct BackwardReference {
     return {p, p * (dp - deltas[i * s.q_heads + h]) * s.scale};
   }
 
-  void Sequence(int64_t first, int64_t length) {
+  void OfBundle(int64_t first, int64_t length) {
     const int64_t spans = (length + 1023) / 1024;
     for (int64_t i = first; i < first + length; ++i)
       std::fill_n(&g.dq[i * b.ldq()], s.q_heads * s.qk_dim, 0.0f);
     for (int64_t j = first; j < first + length; ++j) {
+      std::vector<int64_t> seeing;
+      for (int64_t i = j; i < first + length; ++i)
+        if (b.Sees(i, j)) seeing.push_back(i);
       for (int kv = 0; kv < s.kv_heads; ++kv) {
         // [feature][range][span]
         using Sums = std::vector<std::vector<std::vector<float>>>;
@@ -469,7 +513,7 @@ struct BackwardReference {
         for (int range = 0; range < 8; ++range) {
           for (int h = range * s.q_heads / 8; h < (range + 1) * s.q_heads / 8; ++h) {
             if (h / group != kv) continue;
-            for (int64_t i = j; i < first + length && (s.window == 0 || i - j < s.window); ++i) {
+            for (const int64_t i : seeing) {
               const int64_t span = (i - first) / 1024;
               const auto [p, ds] = Score(h, i, j);
               for (int c = 0; c < s.qk_dim; ++c) {
@@ -533,6 +577,90 @@ TEST(AttentionBackward, PastSpansOfQueriesEqualsTheReference) {
   }
   Batch batch(Shape(1, 1, 2, 1), {4110}, 29);
   ExpectSame(Backward(batch, 2), ReferenceBackward(batch), "five spans");
+}
+
+TEST(AttentionBackward, OfABundleEqualsTheReferenceWithEveryInstructionSet) {
+  // Beside a sequence that shares nothing: prefixes of a row, in a block and past one.
+  const std::vector<int64_t> lengths = {1, 3, 1, 66, 70, 3, 64, 2, 64, 5, 60},
+                             begins = {0, 1, 1, 0, 0, 70, 70, 70, 0, 64, 64};
+  for (const AttentionShape& shape : {Shape(4, 1, 80, 64), Shape(6, 2, 33, 20), Shape(3, 3, 5, 1),
+                                      Windowed(Shape(4, 2, 9, 20), 1), Windowed(Shape(6, 2, 20, 7), 5),
+                                      Windowed(Shape(2, 1, 20, 7), 64), Windowed(Shape(2, 1, 20, 7), 100)}) {
+    Batch batch(shape, lengths, 7, begins);
+    const Gradients want = ReferenceBackward(batch);
+    for (Isa isa : SupportedIsas()) {
+      IsaScope scope(isa);
+      for (int threads : {1, 2})
+        ExpectSame(Backward(batch, threads), want,
+                   std::string(Name(isa)) + " window " + std::to_string(shape.window));
+    }
+  }
+}
+
+TEST(AttentionBackward, OfABundlePastSpansOfItsRowsEqualsTheReference) {
+  struct Form {
+    AttentionShape shape;
+    std::vector<int64_t> lengths;
+  };
+  for (const auto& [shape, lengths] :
+       {Form{Shape(9, 1, 2, 1), {20, 500, 503}}, Form{Shape(2, 1, 2, 1), {20, 500, 504}},
+        Form{Shape(2, 1, 2, 1), {20, 500, 505}}, Form{Shape(3, 1, 1, 2), {1030, 2, 1, 1016}},
+        Form{Windowed(Shape(2, 2, 2, 1), 300), {400, 100, 500, 24, 100}}}) {
+    std::vector<int64_t> begins(lengths.size(), lengths[0]);
+    begins[0] = 0;
+    Batch batch(shape, lengths, 29, begins);
+    const Gradients want = ReferenceBackward(batch);
+    for (Isa isa : FastIsas()) {
+      IsaScope scope(isa);
+      for (int threads : {1, 3})
+        ExpectSame(Backward(batch, threads), want, std::string(Name(isa)) + " " + std::to_string(batch.rows));
+    }
+  }
+}
+
+TEST(AttentionBackward, OfABundleIsTheSumOverItsSequencesApart) {
+  // Each sequence of a bundle with a prefix of its own; the same numbers.
+  constexpr int64_t kPrefix = 75;
+  for (const int64_t window : {0, 40}) {
+    const AttentionShape shape = Windowed(Shape(4, 2, 12, 7), window);
+    Batch bundle(shape, {kPrefix, 30, 1, 90}, 7, {0, kPrefix, kPrefix, kPrefix});
+    Batch apart(shape, {kPrefix + 30, kPrefix + 1, kPrefix + 90}, 7);
+    std::vector<std::vector<int64_t>> copies(bundle.rows);  // of each row
+    for (size_t i = 0; i < apart.lengths.size(); ++i) {
+      for (int64_t p = 0; p < apart.lengths[i]; ++p) {
+        const int64_t from = p < kPrefix ? p : bundle.first[i + 1] + p - kPrefix, to = apart.first[i] + p;
+        copies[from].push_back(to);
+        std::copy_n(&bundle.q[from * bundle.ldq()], bundle.ldq(), &apart.q[to * apart.ldq()]);
+        std::copy_n(&bundle.k[from * bundle.ldk()], bundle.ldk(), &apart.k[to * apart.ldk()]);
+        std::copy_n(&bundle.v[from * bundle.ldv()], bundle.ldv(), &apart.v[to * apart.ldv()]);
+      }
+    }
+    const Gradients got = Backward(bundle, 2);
+    // The prefix's rows have a gradient of their own in each copy, of which they have the sum here.
+    std::vector<float> shares = Dout(bundle);
+    TestBackend backend(1);
+    std::vector<float> lse;
+    const std::vector<float> out = apart.Run(5000, backend, &lse);
+    std::vector<float> dout(apart.rows * apart.ldout());
+    for (int64_t row = 0; row < bundle.rows; ++row) {
+      for (int64_t c = 0; c < bundle.ldout(); ++c)
+        dout[copies[row][0] * apart.ldout() + c] = shares[row * bundle.ldout() + c];
+    }
+    const Gradients parts = BackwardOf(apart, backend, {out, lse, dout});
+    const auto expect_sums = [&](const std::vector<float>& of_bundle, const std::vector<float>& of_parts,
+                                 int64_t width) {
+      for (int64_t row = 0; row < bundle.rows; ++row) {
+        for (int64_t c = 0; c + 3 < width; ++c) {
+          double sum = 0;
+          for (const int64_t copy : copies[row]) sum += of_parts[copy * width + c];
+          ASSERT_NEAR(of_bundle[row * width + c], sum, 1e-5) << row;
+        }
+      }
+    };
+    expect_sums(got.dq, parts.dq, bundle.ldq());
+    expect_sums(got.dk, parts.dk, bundle.ldk());
+    expect_sums(got.dv, parts.dv, bundle.ldv());
+  }
 }
 
 TEST(AttentionBackward, HeadsInEveryRangeAndInFewEqualTheReference) {

@@ -61,6 +61,10 @@ inline Results Train(CausalLm& model, bool recompute, const std::vector<int64_t>
   for (const int64_t length : lengths)
     sequences.push_back(RandomTokens(kVocabulary, length, sequences.size() + 1));
   Microbatch batch = Packed(sequences);
+  // The second sequence goes on with the first, and so does the third of four.
+  batch.positions.resize(lengths.size());
+  for (size_t i = 1; i < lengths.size() - 1; ++i)
+    if (i == 1 || lengths.size() > 3) batch.positions[i] = lengths[0];
   for (size_t i = 0; i < batch.targets.size(); i += 3) batch.targets[i] = -1;
   Results results;
   results.logprobs.resize(batch.tokens.size(), 7.0f);

@@ -139,13 +139,17 @@ TEST_P(GrpoGolden, TwoUpdatesAreThoseOfPyTorchInF64) {
   kernels::CpuBackend backend(&pool);
   CausalLm model(policy->config, policy->parameters, &backend);
   Optimizer optimizer(&model);
-  Updater updater(&model, &optimizer, {config.tokens_per_microbatch, config.gradient_leaves}, Mesh::Single());
+  StepOptions options{config.tokens_per_microbatch, config.gradient_leaves};
+  options.tokens_per_shared_prompt = config.tokens_per_shared_prompt;
+  Updater updater(&model, &optimizer, options, Mesh::Single());
   UpdateBatch batch = MakeUpdateBatch(samples.groups, samples.rewards, {0, 1, 2}, config);
   FillTokens(samples.groups, &batch);
   ASSERT_EQ(batch.sequences.size(), samples.ref_logprobs.size());
   for (size_t i = 0; i < batch.sequences.size(); ++i)
     batch.sequences[i].ref_logprobs = samples.ref_logprobs[i];
   const Leaves leaves = DealToLeaves(batch, config.gradient_leaves);
+  int64_t tokens = 0;
+  for (const TrainSequence& sequence : batch.sequences) tokens += sequence.length() - 1;
   const auto loss = [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
                         absl::Span<float> dlogprobs, LossSums* sums) {
     PolicyLoss(config.loss, batch.denominators, sequence, logprobs, dlogprobs, sums);
@@ -157,6 +161,7 @@ TEST_P(GrpoGolden, TwoUpdatesAreThoseOfPyTorchInF64) {
     const StepResult result =
         updater.Update(leaves, golden["config"]["temperature"].get<float>(), config.optimizer,
                        LearningRate(config.optimizer, version, 0), loss);
+    EXPECT_LT(result.local_tokens, tokens) << "each group's prompt goes through once";
     ExpectNear(result.sums.loss, expected["loss"], "loss");
     ExpectNear(result.sums.kl / result.sums.tokens, expected["kl"], "kl");
     EXPECT_DOUBLE_EQ(result.sums.clipped / result.sums.tokens, expected["clip_share"].get<double>());

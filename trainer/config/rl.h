@@ -15,6 +15,8 @@ namespace temper {
 enum class TruncatedCompletions { kScored, kMasked };
 
 struct RlConfig : UpdatesConfig {
+  RlConfig() { tokens_per_shared_prompt = 4096; }
+
   int64_t steps = 60;
   int64_t samples_per_prompt = 8;
   int64_t updates_per_rollout = 1;
@@ -34,6 +36,11 @@ struct RlConfig : UpdatesConfig {
     v.Field("steps", steps, "Updates of the stage.", AtLeast(1));
     UpdatesConfig::Fields(v);
     v.Field("samples_per_prompt", samples_per_prompt, "Completions of a group.", Between(2, 1 << 16));
+    v.Field("tokens_per_shared_prompt", tokens_per_shared_prompt,
+            "The samples of a group go through the model together in updates, their prompt once, forward and "
+            "back: as many neighbours as have at most so many tokens with the prompt, which may be more than "
+            "tokens_per_microbatch; 0: each sample brings its prompt. A gradient's bits depend on it.",
+            Between(0, 1 << 24));
     v.Field("updates_per_rollout", updates_per_rollout,
             "A rollout of prompts_per_step x updates_per_rollout prompts is split at random into this many "
             "updates.",

@@ -27,6 +27,7 @@ struct UpdatesConfig {
   int64_t gradient_leaves = 8;
   int64_t gradient_bits = 50;
   int64_t long_sequence_tokens = 8192;
+  int64_t tokens_per_shared_prompt = 0;  // rl has the field
   TrainPass::Keep keep = TrainPass::Keep::kAll;
   std::optional<double> checkpoint_minutes = std::nullopt;  // BetweenCheckpoints says
   int64_t checkpoint_every = 0;

@@ -11,8 +11,9 @@
 namespace temper {
 namespace {
 
-// Memory of a microbatch hardly depends on where its sequences end: these end here, at the latest.
-constexpr int64_t kCountedSequence = 4096;
+// Memory of a microbatch hardly depends on where its sequences end: these end here, at the latest. Where
+// samples share prompts each has a block of keys more, that of the prompt's end: so these do.
+constexpr int64_t kCountedSequence = 4096, kCountedSample = kernels::kAttentionBlock + 1;
 
 }  // namespace
 
@@ -31,15 +32,16 @@ EvenUpdate::EvenUpdate(const ModelConfig& config, const UpdatesConfig& updates, 
                        const UpdateSize& size)
     : updates_(updates),
       is_long_(IsLong(updates, longest)),
-      rows_(is_long_ ? longest : std::max(updates.tokens_per_microbatch, longest)),
+      rows_(is_long_ ? longest : MostRows(updates, longest)),
       size_(size) {
-  int64_t length = is_long_ ? rows_ : std::min(rows_, kCountedSequence);
+  const int64_t most = updates.tokens_per_shared_prompt > 0 ? kCountedSample : kCountedSequence;
+  int64_t length = is_long_ ? rows_ : std::min(rows_, most);
   if (config.max_positions > 0) length = std::min(length, config.max_positions);
   for (int64_t row = 0; row < rows_; row += length) {
     TrainSequence& sequence = sequences_.emplace_back();
     const int64_t tokens = std::min(length, rows_ - row) + 1;  // the last one is no input
     for (int64_t i = 0; i < tokens; ++i)
-      sequence.tokens.push_back(static_cast<int32_t>(i * config.vocab_size / tokens));
+      sequence.tokens.push_back(static_cast<int32_t>((row + i) * config.vocab_size / (rows_ + 1)));
     sequence.CountFrom(1);
   }
 }

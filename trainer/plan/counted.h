@@ -53,7 +53,7 @@ inline bool IsLong(const UpdatesConfig& updates, int64_t longest) {
 // full microbatches, whose tokens are spread over the vocabulary.
 class EvenUpdate {
  public:
-  // Microbatches are full, or the longest sequence, if that is longer, or IsLong.
+  // Microbatches have MostRows, or are the longest sequence where that IsLong.
   EvenUpdate(const ModelConfig& config, const UpdatesConfig& updates, int64_t longest,
              const UpdateSize& size);
 

@@ -80,11 +80,8 @@ void EstimateUpdate(const Asked& asked, StageEstimate* estimate) {
   // Forward, twice as much back, forward again for what is not kept, and the reference's.
   const double passes =
       3 + (updates.keep == TrainPass::Keep::kInputs ? 1 : 0) + (asked.work.reference ? 1 : 0);
-  // A token has half of its sequence before it; how long documents are nobody knows.
-  const double context = asked.work.samples == 0 ? 0
-                                                 : static_cast<double>(asked.work.tokens) /
-                                                       static_cast<double>(asked.work.samples) / 2;
-  estimate->products = passes * FlopsPerToken(asked.model, context, true) * rank_tokens / asked.flops();
+  estimate->products =
+      passes * FlopsPerToken(asked.model, asked.work.context, true) * rank_tokens / asked.flops();
   estimate->bubble = Bubble(asked.mesh, size.leaves * size.microbatches);
   estimate->update = estimate->products / (1 - estimate->bubble) + estimate->messages;
 }

@@ -104,7 +104,7 @@ UpdateFootprint FootprintOf(const ModelConfig& config, const PolicyPlace& place,
   // Where sequences may be long, an update may still have none but others, which are packed.
   const int64_t long_tokens = updates.long_sequence_tokens;
   if (long_tokens <= 1 || longest < long_tokens) return all;
-  const int64_t rows = std::max(updates.tokens_per_microbatch, long_tokens - 1);
+  const int64_t rows = MostRows(updates, long_tokens - 1);
   const UpdateFootprint short_ones =
       of(long_tokens - 1,
          std::max(std::min<int64_t>(size.microbatches, 2), DivideUp(size.microbatches * longest, rows)));

@@ -50,10 +50,10 @@ struct RankPlaces {
 std::string RlWords(const RlConfig& rl) {
   return absl::StrFormat(
       "%d updates; prompts_per_step %d x samples_per_prompt %d; rollout_batch %d (updates_per_rollout %d); "
-      "tokens_per_microbatch %d; max_new_tokens %d",
+      "tokens_per_microbatch %d; tokens_per_shared_prompt %d; max_new_tokens %d",
       rl.steps, rl.prompts_per_step, rl.samples_per_prompt,
       rl.prompts_per_step * rl.updates_per_rollout * rl.samples_per_prompt, rl.updates_per_rollout,
-      rl.tokens_per_microbatch, rl.sampling.max_new_tokens);
+      rl.tokens_per_microbatch, rl.tokens_per_shared_prompt, rl.sampling.max_new_tokens);
 }
 
 std::string SftWords(const SftConfig& sft) {
@@ -365,7 +365,9 @@ std::string Remedy(std::string_view pool, bool on_gpu) {
   if (name == "gradients") return "fewer gradient_leaves for each rank";
   if (name == kCopy) return "checkpoint_in_background: false";
   if (name == kSampling || name == kSamplingScratch) return "less sampling.max_batch";
-  if (absl::StartsWith(name, "activations")) return "recompute: mlp or true, or fewer tokens_per_microbatch";
+  if (absl::StartsWith(name, "activations")) {
+    return "recompute: mlp or true, or fewer tokens_per_microbatch (rl: and tokens_per_shared_prompt)";
+  }
   if (name == kEvaluationCache) return "less evaluation.sampling.cache_mib or max_new_tokens";
   if (absl::StartsWith(name, "cache")) return "less sampling.cache_mib or max_new_tokens";
   if (name == kSampler) return "a rollout.mesh that cuts the policy more, or none, for one policy";

@@ -8,9 +8,13 @@
 
 namespace temper {
 
+int64_t MostRows(const UpdatesConfig& updates, int64_t longest) {
+  return std::max({updates.tokens_per_microbatch, longest, updates.tokens_per_shared_prompt});
+}
+
 UpdateSize Workload::SizeOn(const MeshSizes& mesh) const {
   const int64_t ranks = DataRanks(mesh), leaves = (updates->gradient_leaves + ranks - 1) / ranks;
-  const int64_t rows = std::max(updates->tokens_per_microbatch, longest) * ranks * leaves;
+  const int64_t rows = MostRows(*updates, longest) * ranks * leaves;
   return {leaves, std::max<int64_t>((tokens + rows - 1) / rows, 1)};
 }
 
@@ -35,6 +39,14 @@ Workload OfDocuments(const SftConfig& sft) {
           .single = AllAreLong(sft) || sft.prompts_per_step <= sft.gradient_leaves};
 }
 
+// How often the prompt of a group goes through the model, whose completions have so many tokens.
+int64_t PromptsOfGroup(const RlConfig& rl, int64_t completion) {
+  const int64_t room = rl.tokens_per_shared_prompt - kExpectedPrompt;
+  const int64_t together =
+      std::clamp<int64_t>(room / std::max<int64_t>(completion, 1), 1, rl.samples_per_prompt);
+  return (rl.samples_per_prompt + together - 1) / together;
+}
+
 }  // namespace
 
 Workload WorkloadOf(const StageConfig& stage) {
@@ -46,10 +58,16 @@ Workload WorkloadOf(const StageConfig& stage) {
       // The last group that is dealt to a leaf goes to the one with least.
       const int64_t group = rl.samples_per_prompt * longest;
       const double length = kExpectedLength * static_cast<double>(rl.sampling.max_new_tokens);
+      const int64_t prompts = rl.prompts_per_step * PromptsOfGroup(rl, static_cast<int64_t>(length));
+      const int64_t completions = samples * static_cast<int64_t>(length);
+      const int64_t tokens = prompts * kExpectedPrompt + completions;
+      const double seen = static_cast<double>(prompts) * kExpectedPrompt * kExpectedPrompt / 2 +
+                          static_cast<double>(completions) * (kExpectedPrompt + length / 2);
       return {.updates = &rl,
               .sampling = &rl.sampling,
               .samples = samples,
-              .tokens = samples * (kExpectedPrompt + static_cast<int64_t>(length)),
+              .tokens = tokens,
+              .context = seen / static_cast<double>(tokens),
               .longest = longest,
               .leaf_tokens = group + (rl.prompts_per_step - 1) * group / rl.gradient_leaves,
               .single = AllAreLong(rl),

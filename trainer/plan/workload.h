@@ -14,6 +14,10 @@ inline constexpr int64_t kPromptAllowance = 512, kExpectedPrompt = 200;
 // Of max_new_tokens, that a completion is expected to have.
 inline constexpr double kExpectedLength = 0.5;
 
+// Rows of a full microbatch, or of what goes alone and may have more: the longest sequence, or samples that
+// share a prompt.
+int64_t MostRows(const UpdatesConfig& updates, int64_t longest);
+
 // What a rank's updates are made of: its leaves, each of so many microbatches.
 struct UpdateSize {
   int64_t leaves = 1, microbatches = 1;
@@ -26,6 +30,7 @@ struct Workload {
   const SamplingConfig* sampling = nullptr;  // null: it samples nothing
   int64_t samples = 0;                       // of an update
   int64_t tokens = 0;                        // of an update; of documents a full microbatch a gradient leaf
+  double context = 0;                        // positions that a token sees, in the mean; 0: nobody knows
   int64_t longest = 0;                       // sequence that it may have
   int64_t leaf_tokens = 0;                   // that a gradient leaf has at most; 0: nobody knows
   bool single = false;                       // a leaf is one microbatch, however long

@@ -20,10 +20,13 @@ struct CountedRange {
 struct TrainSequence {
   std::vector<int32_t> tokens;       // to the last that counts; empty on ranks that do not train it
   std::vector<CountedRange> ranges;  // at least one, ascending; the first token never counts
-  float advantage = 0;               // rl
-  float weight = 1;                  // 0: masked (cut by length), context for nothing
-  std::vector<float> old_logprobs;   // rl: as the sampler stored them, one for each counted token
-  std::vector<float> ref_logprobs;   // rl with KL: of the reference policy
+  // rl: which prompt of the update it answers, and of how many tokens that is, all before the first that
+  // counts; -1: none that others have.
+  int64_t group = -1, prompt_tokens = 0;
+  float advantage = 0;              // rl
+  float weight = 1;                 // 0: masked (cut by length), context for nothing
+  std::vector<float> old_logprobs;  // rl: as the sampler stored them, one for each counted token
+  std::vector<float> ref_logprobs;  // rl with KL: of the reference policy
   // All of its tokens from `first` on count.
   void CountFrom(int64_t first) { ranges = {{first, static_cast<int64_t>(tokens.size())}}; }
   int64_t length() const { return ranges.back().end; }

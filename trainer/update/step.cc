@@ -15,6 +15,8 @@
 namespace temper {
 namespace {
 
+constexpr Packing kAlone{.tokens = 1};
+
 void AddSums(const LossSums& from, LossSums* to) {
   to->loss += from.loss;
   to->kl += from.kl;
@@ -48,7 +50,8 @@ void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> se
     }
     std::vector<Microbatch> batches;
     std::vector<std::pair<size_t, size_t>> origins;  // of each batch its first sequence, and how many
-    ForEachMicrobatch(of_kind, is_long ? 1 : options.tokens_per_microbatch,
+    const Packing packing{options.tokens_per_microbatch, options.tokens_per_shared_prompt};
+    ForEachMicrobatch(of_kind, is_long ? kAlone : packing,
                       [&](const Microbatch& batch, size_t first, size_t count) {
                         batches.push_back(batch);
                         batches.back().is_long = is_long;
@@ -62,10 +65,10 @@ void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> se
     Pipeline(&model, TrainPass::Keep::kNothing)
         .Logprobs(batches, options.temperature, [&](size_t batch, const float* logprobs) {
           const auto [first, count] = origins[batch];
-          for (size_t i = first; i < first + count; ++i) {
-            GatherCounted(*of_kind[i], logprobs, &counted);
-            result(index[i], counted);
-            logprobs += of_kind[i]->length() - 1;
+          const std::vector<int64_t> rows = FirstRows(batches[batch]);
+          for (size_t i = 0; i < count; ++i) {
+            GatherCounted(*of_kind[first + i], logprobs + rows[i], &counted);
+            result(index[first + i], counted);
           }
         });
   }
@@ -103,7 +106,7 @@ std::vector<Updater::Piece> Updater::PiecesOf(const Leaves& leaves, int64_t leaf
     index.push_back(i);
   }
   std::vector<Piece> pieces;
-  ForEachMicrobatch(sequences, options_.tokens_per_microbatch,
+  ForEachMicrobatch(sequences, {options_.tokens_per_microbatch, options_.tokens_per_shared_prompt},
                     [&](const Microbatch& batch, size_t first, size_t count) {
                       pieces.push_back({batch, leaf, {&index[first], &index[first] + count}});
                     });
@@ -129,7 +132,7 @@ void Updater::AddLongPieces(const Leaves& leaves, std::vector<Piece>* pieces) co
 Updater::Piece Updater::LongPiece(const Leaves& leaves, int64_t leaf, size_t index, int64_t turn) const {
   Piece piece{.batch = {}, .leaf = leaf, .sequences = {index}};
   piece.turn = {.leaf = turn, .last = true, .is_long = true};
-  ForEachMicrobatch({leaves[leaf][index]}, 1,
+  ForEachMicrobatch({leaves[leaf][index]}, kAlone,
                     [&](const Microbatch& batch, size_t, size_t) { piece.batch = batch; });
   piece.batch.is_long = true;
   return piece;
@@ -179,14 +182,16 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                 {.loss =
                      [&](size_t batch, const float* logprobs, float* dlogprobs, MtpRows* mtp) {
                        const Piece& piece = pieces[batch];
-                       int64_t first = 0;
-                       for (const size_t i : piece.sequences) {
+                       const std::vector<int64_t> first_rows = FirstRows(piece.batch);
+                       for (size_t n = 0; n < piece.sequences.size(); ++n) {
+                         const size_t i = piece.sequences[n];
+                         const int64_t first = first_rows[n];
                          const TrainSequence& sequence = *(*run->leaves)[piece.leaf][i];
                          LossSums sums;
-                         GatherCounted(sequence, logprobs, &counted);
+                         GatherCounted(sequence, logprobs + first, &counted);
                          dcounted.resize(counted.size());
                          run->loss(sequence, counted, absl::MakeSpan(dcounted), &sums);
-                         ScatterCounted(sequence, dcounted, dlogprobs);
+                         ScatterCounted(sequence, dcounted, dlogprobs + first);
                          const int64_t rows = sequence.length() - 1;
                          if (mtp != nullptr) {
                            MtpLoss({.scale = run->mtp_scale,
@@ -197,9 +202,6 @@ void Updater::RunPieces(const std::vector<Piece>& pieces, Run* run) {
                                    sequence, &sums);
                          }
                          if (piece.counts) run->sums.push_back({piece.leaf, static_cast<int64_t>(i), sums});
-                         logprobs += rows;
-                         dlogprobs += rows;
-                         first += rows;
                        }
                      },
                  .bind =

@@ -28,6 +28,7 @@ struct StepOptions {
   int64_t gradient_bits = 50;        // of the recipe too: values of leaves count in 2^-bits
   int64_t long_sequence_tokens = 0;  // of the recipe too: see IsLong
   double mtp_weight = 0;             // likewise: of the loss of the MTP module, where the policy trains it
+  int64_t tokens_per_shared_prompt = 0;  // likewise: see Packing
 };
 
 // dlogprobs and sums of one sequence, from the logprobs of its counted tokens.
@@ -43,7 +44,7 @@ struct LeafSums {
 struct StepResult : OptimizerStep {
   LossSums sums;             // over all sequences, in the order of leaves
   bool skipped = false;      // there was no sequence: weights and optimizer stayed
-  int64_t local_tokens = 0;  // that this rank put through the model
+  int64_t local_tokens = 0;  // that this rank put through the model; a prompt that is shared, once
   int64_t microbatches = 0;
   int64_t taken_over = 0;  // parts of the gradient that another rank made than they were dealt to, of all
   double bubble = 0;  // the share of the leaves' time in which the ranks of a pipeline waited, on average
@@ -120,7 +121,8 @@ class Updater {
 struct ForwardOptions {
   int64_t tokens_per_microbatch = 4096;
   float temperature = 1;
-  int64_t long_sequence_tokens = 0;  // see IsLong
+  int64_t long_sequence_tokens = 0;      // see IsLong
+  int64_t tokens_per_shared_prompt = 0;  // see Packing; the same bits here
 };
 void SequenceLogprobs(CausalLm& model, absl::Span<const TrainSequence* const> sequences,
                       const ForwardOptions& options,

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdlib>
 #include <limits>
 
 #include "kernels/cuda/attention.h"
@@ -7,14 +8,19 @@
 namespace temper::kernels {
 namespace {
 
+// Rows of sequences; a negative number of them go on with the last that began at position 0.
+using Lengths = std::vector<int64_t>;
+
 // Numbers of all that the gradients of attention read; they need not be of one forward pass.
 class Backward {
  public:
-  Backward(const AttentionShape& shape, const std::vector<int64_t>& lengths) : shape_(shape) {
-    int64_t rows = 0;
+  Backward(const AttentionShape& shape, const Lengths& lengths) : shape_(shape) {
+    int64_t rows = 0, prefix = 0;
     for (const int64_t length : lengths) {
-      sequences_.push_back({.first_row = rows, .rows = length});
-      rows += length;
+      const int64_t own = std::abs(length);
+      if (length >= 0) prefix = length;
+      sequences_.push_back({.first_row = rows, .rows = own, .first_position = length < 0 ? prefix : 0});
+      rows += own;
     }
     const auto grid = [&](int heads, int dim, uint32_t seed) { return Grid(rows, heads * dim, seed, 4); };
     q = grid(shape.q_heads, shape.qk_dim, 1);
@@ -87,7 +93,7 @@ void ExpectSame(const Backward& got, const Backward& want) {
   EXPECT_EQ(Differences(got.dv.data, want.dv.data), 0);
 }
 
-void Compare(const AttentionShape& shape, const std::vector<int64_t>& lengths, bool hostile = false) {
+void Compare(const AttentionShape& shape, const Lengths& lengths, bool hostile = false) {
   SCOPED_TRACE(testing::Message() << shape.q_heads << " heads, " << shape.kv_heads << " of keys, "
                                   << shape.qk_dim << " and " << shape.v_dim << ", window " << shape.window);
   TestBackend cpu(1);
@@ -130,6 +136,34 @@ TEST(SimulatedAttentionBackward, OfAWindowLeavesOutTilesKeysAndSpans) {
   }
   // One span's keys are seen from the next one.
   Compare({.q_heads = 1, .kv_heads = 1, .qk_dim = 4, .v_dim = 4, .scale = 0.5f, .window = 40}, {1062});
+}
+
+TEST(SimulatedAttentionBackward, OfBundlesIsTheCpusUnderEveryStream) {
+  const AttentionShape shape{.q_heads = 4, .kv_heads = 2, .qk_dim = 20, .v_dim = 12, .scale = 0.3f};
+  const Lengths lengths = {5, 34, -30, -35, 1, -2};
+  TestBackend cpu(1);
+  Backward expected(shape, lengths), got(shape, lengths);
+  cpu->AttentionBackward(expected.task());
+  const Backward before = got;
+  UnderHostileStreams(
+      [&](sim::Stream& stream) {
+        got = before;
+        Launch(got.task(), stream);
+      },
+      [&] { ExpectSame(got, expected); });
+}
+
+TEST(SimulatedAttentionBackward, OfBundlesInEveryFormIsTheCpus) {
+  Compare({.q_heads = 10, .kv_heads = 1, .qk_dim = 5, .v_dim = 3, .scale = 0.4f}, {1, -40, -3});
+  Compare({.q_heads = 2, .kv_heads = 1, .qk_dim = 148, .v_dim = 132, .scale = 0.1f}, {34, -20, -9});
+  Compare({.q_heads = 2, .kv_heads = 1, .qk_dim = 7, .v_dim = 9, .scale = 0.4f}, {23, -40, -7}, true);
+  for (const int64_t window : {1, 20, 65})
+    Compare({.q_heads = 1, .kv_heads = 1, .qk_dim = 8, .v_dim = 8, .scale = 0.5f, .window = window},
+            {40, -50, -33}, true);
+  // Past a span of the bundle's rows, in the middle of a sequence and between two.
+  const AttentionShape narrow{.q_heads = 1, .kv_heads = 1, .qk_dim = 2, .v_dim = 1, .scale = 0.5f};
+  Compare(narrow, {30, -500, -520, -4});
+  Compare(narrow, {24, -500, -500, -40});
 }
 
 TEST(SimulatedAttentionBackward, OfARanksHeadsIsTheSumOverItsRanges) {

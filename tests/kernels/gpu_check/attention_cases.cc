@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cases of kernels/attention.h.
+#include <cstdlib>
+
 #include "absl/strings/str_cat.h"
 #include "tests/kernels/gpu_check/cases.h"
 
@@ -95,12 +97,15 @@ AttentionBackwardTask Numbers(Held& held, const AttentionShape& shape, int64_t r
           .dv = numbers(shape.kv_heads, shape.v_dim, 8)};
 }
 
+// A negative length is of rows that go on with the last sequence that began at position 0.
 void Backward(Held& held, const AttentionShape& shape, const std::vector<int64_t>& lengths) {
   std::vector<AttentionSequence> sequences;
-  int64_t rows = 0;
+  int64_t rows = 0, prefix = 0;
   for (const int64_t length : lengths) {
-    sequences.push_back({.first_row = rows, .rows = length});
-    rows += length;
+    if (length >= 0) prefix = length;
+    sequences.push_back(
+        {.first_row = rows, .rows = std::abs(length), .first_position = length < 0 ? prefix : 0});
+    rows += std::abs(length);
   }
   AttentionBackwardTask task = Numbers(held, shape, rows);
   task.sequences = sequences;
@@ -171,10 +176,11 @@ void AddAttentionCases(std::vector<Case>* all) {
 
   const auto backward = [&](const AttentionShape& shape, const std::vector<int64_t>& lengths) {
     std::string text = absl::StrCat(TextOf(shape), shape.all_heads > 0 ? " of a rank" : "");
-    for (const int64_t length : lengths) absl::StrAppend(&text, ", ", length);
+    for (const int64_t length : lengths) absl::StrAppend(&text, length < 0 ? " + " : ", ", std::abs(length));
     all->push_back({"attention backward", text, [=](Held& held) { Backward(held, shape, lengths); }});
   };
   backward({.q_heads = 4, .kv_heads = 2, .qk_dim = 20, .v_dim = 12, .scale = 0.3f}, {66, 0, 3});
+  backward({.q_heads = 4, .kv_heads = 2, .qk_dim = 20, .v_dim = 12, .scale = 0.3f}, {37, -30, -66, 3, -1});
   backward({.q_heads = 10, .kv_heads = 1, .qk_dim = 5, .v_dim = 3, .scale = 0.4f}, {1, 40});
   backward({.q_heads = 3, .kv_heads = 3, .qk_dim = 66, .v_dim = 70, .scale = 0.1f}, {65});
   backward({.q_heads = 1, .kv_heads = 1, .qk_dim = 68, .v_dim = 72, .scale = 0.1f}, {33});

@@ -301,11 +301,16 @@ TEST(Estimate, OfAnUpdatesProductsIsTheArithmeticByHand) {
   stage.rl.samples_per_prompt = 4;
   stage.rl.sampling.max_new_tokens = 1600;
   stage.rl.keep = TrainPass::Keep::kAll;
-  // Two layers of q, k, v, o and an MLP, the head, and in each layer 3 heads that look at 500 of 1,000
-  // tokens.
-  const double weights = 2 * (12 * (12 + 4 + 4 + 12) + 3 * 12 * 20) + 37 * 12,
-               attention = 2 * 3 * (4 + 4) * 500, tokens = 12 * (200 + 800),
-               pass = 2 * (weights + attention) * tokens / 4 / (0.6 * 66.9e12);
+  // Two layers of q, k, v, o and an MLP, the head, and in each layer 3 heads that look at what is before a
+  // token, in the mean.
+  const auto pass_of = [](double tokens, double before) {
+    const double weights = 2 * (12 * (12 + 4 + 4 + 12) + 3 * 12 * 20) + 37 * 12,
+                 attention = 2 * 3 * (4 + 4) * before;
+    return 2 * (weights + attention) * tokens / 4 / (0.6 * 66.9e12);
+  };
+  // Each group's prompt once, of 200 tokens, and its four completions of 800.
+  const double tokens = 3 * (200 + 4 * 800),
+               pass = pass_of(tokens, 3 * (200 * 100 + 4 * 800 * (200 + 400)) / tokens);
   const auto products = [&] {
     return EstimateOf(recipe, stage, Parsed(TinyLlama()), *ParseCluster("1x4xh100"), {.dp_replicate = 4})
         .products;
@@ -315,6 +320,8 @@ TEST(Estimate, OfAnUpdatesProductsIsTheArithmeticByHand) {
   EXPECT_DOUBLE_EQ(products(), 5 * pass);
   stage.rl.loss.kl_coef = 0;
   EXPECT_DOUBLE_EQ(products(), 4 * pass);
+  stage.rl.tokens_per_shared_prompt = 0;
+  EXPECT_DOUBLE_EQ(products(), 4 * pass_of(12 * (200 + 800), 500));
 }
 
 // Whose memory nobody knows.

@@ -146,6 +146,46 @@ TEST(PlanMemory, OfARankOfAMeshIsWhatItAllocates) {
   }
 }
 
+// They are more than a microbatch would have, and each has a block of keys more.
+TEST(PlanMemory, OfSamplesThatShareAPromptIsNoLessThanTheyTake) {
+  const ModelConfig config = Parsed(Large());
+  UpdatesConfig updates;
+  updates.tokens_per_microbatch = 64;
+  updates.tokens_per_shared_prompt = 250;
+  updates.gradient_leaves = 1;
+  std::vector<TrainSequence> sequences(4);
+  Leaves leaves(1);
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    sequences[i].tokens = RandomTokens(config.vocab_size, 70, 1);
+    const std::vector<int32_t> sampled = RandomTokens(config.vocab_size, 45, 2 + i);
+    sequences[i].tokens.insert(sequences[i].tokens.end(), sampled.begin(), sampled.end());
+    sequences[i].CountFrom(70);
+    sequences[i].group = 0;
+    sequences[i].prompt_tokens = 70;
+    leaves[0].push_back(&sequences[i]);
+  }
+  ThreadPool pool(1);
+  CountedCpu backend(&pool);
+  CausalLm policy(config, RandomParameters(config), &backend);
+  Optimizer optimizer(&policy);
+  Updater updater(&policy, &optimizer,
+                  {.tokens_per_microbatch = updates.tokens_per_microbatch,
+                   .gradient_leaves = 1,
+                   .tokens_per_shared_prompt = updates.tokens_per_shared_prompt},
+                  Mesh::Single());
+  const StepResult result =
+      updater.Update(leaves, 1, OptimizerConfig(), 0,
+                     [](const TrainSequence&, absl::Span<const float>, absl::Span<float>, LossSums*) {});
+  EXPECT_EQ(result.local_tokens, 69 + 4 * 45);
+  EXPECT_EQ(result.microbatches, 1);
+  const int64_t taken =
+      backend.peak_bytes() - updater.pipeline().workspace_bytes() + updater.pipeline().bytes();
+  Pools pools = UpdatePools(config, {.updates = &updates, .tokens = 250, .single = true}, {});
+  std::erase_if(pools, [](const auto& each) { return each.first == "weights"; });  // there before
+  EXPECT_GE(SumOf(pools), taken);
+  EXPECT_LT(static_cast<double>(SumOf(pools)), 1.1 * static_cast<double>(taken));
+}
+
 TEST(PlanMemory, OfACheckpointsCopyIsWhatTheSystemCounts) {
   if (!kOwnMemory) GTEST_SKIP() << "a sanitizer's memory is not the program's";
   Policy policy(Large());

@@ -97,7 +97,8 @@ TEST_F(Memory, ThatIsTooLittleIsToldWithTheLargestPoolAndWhatToSet) {
   const std::string activations = told({"stages.base.pretrain.tokens_per_microbatch=100000"});
   EXPECT_THAT(activations, HasSubstr("stage base: takes "));
   EXPECT_THAT(activations, HasSubstr(", and ulimit -v leaves 0.977 KiB: most of it are activations, "));
-  EXPECT_THAT(activations, HasSubstr("set recompute: mlp or true, or fewer tokens_per_microbatch; --force"));
+  EXPECT_THAT(activations, HasSubstr("set recompute: mlp or true, or fewer tokens_per_microbatch (rl: and "
+                                     "tokens_per_shared_prompt); --force"));
   EXPECT_THAT(told({"stages.base.pretrain.tokens_per_microbatch=1",
                     "stages.base.pretrain.gradient_leaves=1024", "evaluation.problems=0"}),
               HasSubstr("most of it are gradients, "));
@@ -403,6 +404,25 @@ TEST_F(Memory, IsCheckedForTheEvaluationAfterAStageToo) {
       std::string(status.message()),
       HasSubstr("most of it are cache of evaluation, 64 MiB: set less evaluation.sampling.cache_mib or "
                 "max_new_tokens"));
+}
+
+TEST(Workload, HasAPromptOnceForTheSamplesThatShareIt) {
+  StageConfig stage;
+  stage.kind = StageKind::kRl;
+  stage.rl.prompts_per_step = 4;
+  stage.rl.samples_per_prompt = 8;
+  stage.rl.sampling.max_new_tokens = 128;
+  const auto tokens = [&](int64_t together) {
+    stage.rl.tokens_per_shared_prompt = together;
+    return WorkloadOf(stage).tokens;
+  };
+  EXPECT_EQ(tokens(4096), 4 * (kExpectedPrompt + 8 * 64));
+  EXPECT_EQ(tokens(kExpectedPrompt + 3 * 64), 4 * (3 * kExpectedPrompt + 8 * 64));
+  EXPECT_EQ(tokens(0), 4 * 8 * (kExpectedPrompt + 64));
+  EXPECT_EQ(WorkloadOf(stage).context, (kExpectedPrompt + 64) / 2.0);
+  EXPECT_EQ(MostRows(stage.rl, 100), 4096);
+  stage.rl.tokens_per_shared_prompt = 5000;
+  EXPECT_EQ(MostRows(stage.rl, 100), 5000);
 }
 
 }  // namespace

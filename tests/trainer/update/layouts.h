@@ -65,7 +65,8 @@ inline RankOutcome TwoUpdatesOnRank(
   std::vector<const TrainSequence*> all;
   for (const TrainSequence& sequence : sample.sequences) all.push_back(&sequence);
   SequenceLogprobs(policy.model, all,
-                   {options.tokens_per_microbatch, kTemperature, options.long_sequence_tokens},
+                   {options.tokens_per_microbatch, kTemperature, options.long_sequence_tokens,
+                    options.tokens_per_shared_prompt},
                    [&](size_t, absl::Span<const float> logprobs) {
                      outcome.logprobs.insert(outcome.logprobs.end(), logprobs.begin(), logprobs.end());
                    });
@@ -90,6 +91,7 @@ inline void ExpectLayoutsHaveTheBitsOfOne(const Json& json, const std::vector<Me
   StepOptions options{4096, leaves, TrainPass::Keep::kAll};
   options.long_sequence_tokens = 1025;
   options.mtp_weight = 0.3;
+  options.tokens_per_shared_prompt = SharedPromptTokens(json);
   const RankOutcome alone = TwoUpdatesOnRank(json, sample, options, Mesh::Single());
   ASSERT_TRUE(alone.last.applied);
   for (const MeshSizes& sizes : meshes) {

@@ -33,6 +33,7 @@ void Append(const at::Tensor& tensor, std::string* bytes) {
 Outcome TwoUpdates(const Json& json, const Sample& sample, StepOptions options, int threads, const Mesh& mesh,
                    bool empty_between = false) {
   options.mtp_weight = 0.3;
+  options.tokens_per_shared_prompt = SharedPromptTokens(json);
   Policy policy(json, mesh, threads);
   Optimizer optimizer(&policy.model);
   Updater updater(&policy.model, &optimizer, options, mesh);
@@ -78,6 +79,8 @@ TEST_P(Update, HasTheSameBitsForEveryMicrobatchRecomputeSettingAndThreadCount) {
   ASSERT_TRUE(first.last.applied);
   ASSERT_GT(first.last.gradient_norm, 0);
   ASSERT_EQ(first.last.microbatches, 8);
+  int64_t smallest = 0;
+  for (const auto& leaf : sample.Deal(8)) smallest += RowsOfLeaf(leaf, SharedPromptTokens(GetParam())).parts;
   int threads = 0;
   for (int64_t tokens : {1, 7, 64, 4096}) {
     for (TrainPass::Keep keep : {kKeepAll, TrainPass::Keep::kAttention, TrainPass::Keep::kInputs}) {
@@ -86,7 +89,7 @@ TEST_P(Update, HasTheSameBitsForEveryMicrobatchRecomputeSettingAndThreadCount) {
       ExpectSame(first, other,
                  "microbatches of " + std::to_string(tokens) + ", keep " +
                      std::to_string(static_cast<int>(keep)) + ", " + std::to_string(threads) + " threads");
-      EXPECT_EQ(other.last.microbatches == static_cast<int64_t>(sample.sequences.size()), tokens <= 7);
+      EXPECT_EQ(other.last.microbatches == smallest, tokens <= 7);
     }
   }
 }
@@ -97,8 +100,9 @@ TEST_P(Update, HasTheSameBitsOnAnyNumberOfRanksWhichShareTheWork) {
   const Outcome alone = TwoUpdates(GetParam(), sample, {4096, kLeaves, kKeepAll}, 2, Mesh::Single());
   int64_t largest_leaf = 0, all = 0;
   for (const auto& leaf : sample.Deal(kLeaves)) {
-    all += Rows(leaf);
-    largest_leaf = std::max(largest_leaf, Rows(leaf));
+    const int64_t rows = RowsOfLeaf(leaf, SharedPromptTokens(GetParam())).rows;
+    all += rows;
+    largest_leaf = std::max(largest_leaf, rows);
   }
   EXPECT_EQ(alone.last.local_tokens, all);
   for (int ranks : {1, 2, 3, 4, 5, 6}) {
@@ -126,7 +130,9 @@ TEST_P(Update, OfTheSamplerItselfHasRatioOneAndNoKl) {
   const Sample sample(GetParam(), /*noise=*/0);
   Policy policy(GetParam());
   Optimizer optimizer(&policy.model);
-  Updater updater(&policy.model, &optimizer, {50, 4, kKeepAll}, Mesh::Single());
+  StepOptions options{50, 4, kKeepAll};
+  options.tokens_per_shared_prompt = SharedPromptTokens(GetParam());
+  Updater updater(&policy.model, &optimizer, options, Mesh::Single());
   const StepResult result =
       updater.Update(sample.Deal(4), kTemperature, {}, 1e-4,
                      [&](const TrainSequence& sequence, absl::Span<const float> logprobs,
@@ -237,6 +243,38 @@ TEST_P(Update, TakesNoMemoryThatTheOneBeforeHadNot) {
   }
 }
 
+TEST_P(Update, OfSamplesThatShareTheirPromptHasTheGradientOfEachApartUpToRounding) {
+  const int64_t most = SharedPromptTokens(GetParam());
+  if (most == 0) return;
+  const Sample sample(GetParam());
+  std::vector<int64_t> rows;
+  const auto gradient_of = [&](int64_t shared) {
+    Policy policy(GetParam());
+    Optimizer optimizer(&policy.model);
+    StepOptions options{4096, 3, kKeepAll};
+    options.tokens_per_shared_prompt = shared;
+    Updater updater(&policy.model, &optimizer, options, Mesh::Single());
+    const StepResult result = updater.Update(
+        sample.Deal(3), kTemperature, {}, 1e-3,
+        [&](const TrainSequence& sequence, absl::Span<const float> logprobs, absl::Span<float> dlogprobs,
+            LossSums* sums) { PolicyLoss({}, sample.denominators, sequence, logprobs, dlogprobs, sums); });
+    rows.push_back(result.local_tokens);
+    return updater.gradient();
+  };
+  const std::vector<float> apart = gradient_of(0), shared = gradient_of(most), more = gradient_of(1000);
+  EXPECT_LT(rows[1], rows[0]);
+  EXPECT_LT(rows[2], rows[1]);
+  EXPECT_NE(shared, apart) << "which samples share is seen";
+  double norm = 0, of_shared = 0, of_more = 0;
+  for (size_t i = 0; i < apart.size(); ++i) {
+    norm += std::pow(apart[i], 2);
+    of_shared += std::pow(static_cast<double>(shared[i]) - apart[i], 2);
+    of_more += std::pow(static_cast<double>(more[i]) - apart[i], 2);
+  }
+  EXPECT_LT(std::sqrt(of_shared), 1e-6 * std::sqrt(norm));
+  EXPECT_LT(std::sqrt(of_more), 1e-6 * std::sqrt(norm));
+}
+
 INSTANTIATE_TEST_SUITE_P(Models, Update,
                          ::testing::Values(OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(),
                                            OddMistral(), OddMtp()),
@@ -257,7 +295,7 @@ TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
   sequences[2].ranges = {{2, 4}, {6, 9}};
   std::vector<std::vector<int64_t>> packed;
   size_t next = 0;
-  ForEachMicrobatch(all, 5, [&](const Microbatch& batch, size_t first, size_t count) {
+  ForEachMicrobatch(all, {.tokens = 5}, [&](const Microbatch& batch, size_t first, size_t count) {
     EXPECT_EQ(first, next);
     next += count;
     packed.push_back(batch.lengths);
@@ -276,6 +314,104 @@ TEST(ForEachMicrobatch, PacksInOrderUpToTheLimitAndLongerOnesAlone) {
   });
   EXPECT_EQ(next, 5u);
   EXPECT_EQ(packed, (std::vector<std::vector<int64_t>>{{3, 2}, {8}, {1, 4}}));
+}
+
+// Samples of prompts of one token, of 5 and of 70, which share blocks of keys; of one group and none.
+std::vector<TrainSequence> SamplesOfGroups() {
+  std::vector<TrainSequence> sequences;
+  const auto add = [&](int64_t group, int64_t prompt, int64_t completion) {
+    TrainSequence& sequence = sequences.emplace_back();
+    sequence.group = group;
+    sequence.prompt_tokens = prompt;
+    sequence.tokens = RandomTokens(711, prompt, group);
+    const std::vector<int32_t> sampled = RandomTokens(711, completion, 100 * group + completion);
+    sequence.tokens.insert(sequence.tokens.end(), sampled.begin(), sampled.end());
+    sequence.CountFrom(prompt);
+  };
+  add(1, 1, 3);
+  add(1, 1, 4);
+  add(2, 5, 2);  // 6 rows, of which 4 are shared
+  add(2, 5, 1);
+  add(2, 5, 4);
+  add(3, 5, 3);
+  add(4, 70, 60);
+  add(4, 70, 5);
+  add(4, 70, 1);
+  add(-1, 70, 5);
+  add(-1, 70, 6);
+  return sequences;
+}
+
+TEST(ForEachMicrobatch, PutsThePromptOfNeighboursInOnceAsLongAsTheyFit) {
+  const std::vector<TrainSequence> sequences = SamplesOfGroups();
+  std::vector<const TrainSequence*> all;
+  for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
+  using Rows = std::vector<std::vector<int64_t>>;
+  const auto packed = [&](int64_t tokens, int64_t shared) {
+    Rows rows;
+    size_t next = 0;
+    ForEachMicrobatch(all, {tokens, shared}, [&](const Microbatch& batch, size_t first, size_t count) {
+      EXPECT_EQ(first, next);
+      next += count;
+      rows.push_back(batch.lengths);
+      const std::vector<int64_t> first_rows = FirstRows(batch);
+      EXPECT_EQ(first_rows.size(), count);
+      std::vector<bool> seen(batch.tokens.size());
+      for (size_t i = 0; i < count; ++i) {
+        const TrainSequence& sequence = *all[first + i];
+        for (int64_t token = sequence.prompt_tokens; token < sequence.length(); ++token) {
+          const int64_t row = first_rows[i] + token - 1;
+          EXPECT_EQ(batch.tokens[row], sequence.tokens[token - 1]);
+          EXPECT_EQ(batch.targets[row], sequence.tokens[token]);
+          EXPECT_FALSE(seen[row]) << "a row of two sequences";
+          seen[row] = true;
+        }
+      }
+      for (size_t row = 0; row < seen.size(); ++row) EXPECT_EQ(batch.targets[row] >= 0, seen[row]);
+      // Where others go on with it, its rows are the prompt's.
+      int64_t row = 0;
+      size_t sequence = first;
+      for (size_t part = 0; part < batch.lengths.size(); row += batch.lengths[part++]) {
+        const std::vector<int32_t>& tokens = all[sequence]->tokens;
+        if (batch.positions[part] == 0)
+          EXPECT_TRUE(std::equal(tokens.begin(), tokens.begin() + batch.lengths[part], &batch.tokens[row]));
+        const bool is_prefix =
+            part + 1 < batch.lengths.size() && batch.positions[part + 1] > batch.positions[part];
+        sequence += is_prefix ? 0 : 1;
+      }
+      EXPECT_EQ(row, static_cast<int64_t>(batch.tokens.size()));
+    });
+    EXPECT_EQ(next, all.size());
+    return rows;
+  };
+  EXPECT_EQ(packed(1, 4096), (Rows{{3}, {4}, {4, 2, 1, 4}, {7}, {69, 60, 5, 1}, {74}, {75}}));
+  EXPECT_EQ(packed(1, 10), (Rows{{3}, {4}, {4, 2, 1}, {8}, {7}, {129}, {74}, {70}, {74}, {75}}));
+  EXPECT_EQ(packed(18, 11), (Rows{{3, 4, 4, 2, 1, 4}, {7}, {129}, {74}, {70}, {74}, {75}}));
+  EXPECT_EQ(packed(1, 0).size(), all.size());
+}
+
+TEST(SequenceLogprobs, OfSamplesThatShareAPromptAreThoseOfEachAlone) {
+  const std::vector<TrainSequence> sequences = SamplesOfGroups();
+  std::vector<const TrainSequence*> all;
+  for (const TrainSequence& sequence : sequences) all.push_back(&sequence);
+  for (const Json& json : {OddDeepseek(), OddQwen2(), OddQwen3Moe(), OddDeepseekV2(), OddMistral()}) {
+    Policy policy(json);
+    const auto logprobs_of = [&](int64_t tokens, int64_t shared) {
+      std::vector<std::vector<float>> of(all.size());
+      SequenceLogprobs(policy.model, all,
+                       {.tokens_per_microbatch = tokens, .tokens_per_shared_prompt = shared},
+                       [&](size_t i, absl::Span<const float> logprobs) {
+                         of[i].assign(logprobs.begin(), logprobs.end());
+                       });
+      return of;
+    };
+    const std::vector<std::vector<float>> alone = logprobs_of(1, 0);
+    for (size_t i = 0; i < all.size(); ++i) EXPECT_EQ(alone[i].size(), all[i]->counted());
+    for (const int64_t shared : {10, 140, 4096}) {
+      for (const int64_t tokens : {1, 200, 4096})
+        EXPECT_EQ(logprobs_of(tokens, shared), alone) << json["model_type"] << " " << shared;
+    }
+  }
 }
 
 // A sequence with a given part in its middle, beside another one: the loss gives each sampled token's logprob
@@ -337,7 +473,7 @@ TEST(CountedRanges, OfEveryFormAreCheckedBeforeTheyAreUsed) {
   const TrainSequence* const one[] = {&sequence};
   const auto pack = [&](std::vector<CountedRange> ranges) {
     sequence.ranges = std::move(ranges);
-    ForEachMicrobatch(one, 100, [](const Microbatch&, size_t, size_t) {});
+    ForEachMicrobatch(one, {}, [](const Microbatch&, size_t, size_t) {});
   };
   pack({{1, 3}, {3, 4}, {9, 10}});
   EXPECT_THROW(pack({}), InternalError);
