@@ -169,17 +169,23 @@ class StageExercise {
     return absl::OkStatus();
   }
 
-  // A prompt's prefill, as long as a pass takes, and a step in which its samples decode.
+  // A prefill of as many prompts as fill a pass, and a step in which their samples decode.
   absl::Status Sample(Engine* engine, RankMessages* messages) const {
-    Prompt prompt;
-    prompt.id = "exercise";
-    prompt.tokens.assign(PromptTokens(), 0);
     SamplingOptions sampling;
     sampling.max_new_tokens = work_.sampling->max_new_tokens;
     sampling.ignore_eos = true;
-    SampleRequest request{.prompt = &prompt, .samples = {}, .key = 0, .sampling = &sampling};
-    for (int64_t i = 0; i < SamplesHere(); ++i) request.samples.push_back(static_cast<int32_t>(i));
-    TEMPER_RETURN_IF_ERROR(engine->Submit(request));
+    std::vector<Prompt> prompts(PromptsHere());
+    std::vector<SampleRequest> requests(prompts.size());
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      prompts[p].id = absl::StrCat("exercise-", p);
+      // None begins like another one.
+      prompts[p].tokens.assign(PromptTokens(), static_cast<int32_t>(p % model_.vocab_size));
+      requests[p].prompt = &prompts[p];
+      requests[p].sampling = &sampling;
+    }
+    for (int64_t i = 0; i < SamplesHere(); ++i)
+      requests[i % requests.size()].samples.push_back(static_cast<int32_t>(i));
+    for (const SampleRequest& request : requests) TEMPER_RETURN_IF_ERROR(engine->Submit(request));
     messages->Begin(kPrefill);
     engine->Step();
     messages->Begin(kDecode);
@@ -192,7 +198,13 @@ class StageExercise {
     const int64_t longest = EngineOptionsOf(*work_.sampling).prefill_tokens;
     return model_.max_positions > 0 ? std::clamp<int64_t>(room, 1, longest) : longest;
   }
+  int64_t PromptsHere() const {
+    const int64_t prefill = EngineOptionsOf(*work_.sampling).prefill_tokens;
+    return std::min((prefill + PromptTokens() - 1) / PromptTokens(), SamplesHere());
+  }
+  // Of a stage that samples and does not train a pass is full.
   int64_t SamplesHere() const {
+    if (work_.updates == nullptr) return work_.sampling->max_batch;
     const int64_t all = std::max<int64_t>(work_.samples / DataRanks(sampling_mesh_), 1);
     return std::min(all, work_.sampling->max_batch);
   }
@@ -200,8 +212,10 @@ class StageExercise {
   std::string Done() const {
     std::string text = absl::StrCat("  did       on each of ", options_.ranks, " ranks ");
     if (work_.sampling != nullptr) {
-      absl::StrAppend(&text, "a prefill of ", PromptTokens(), " tokens and a decode step of ", SamplesHere(),
-                      " sequences", work_.updates != nullptr ? ", then " : "");
+      const int64_t prompts = PromptsHere();
+      absl::StrAppend(&text, "a prefill of ", prompts > 1 ? absl::StrCat(prompts, " prompts of ") : "",
+                      PromptTokens(), " tokens and a decode step of ", SamplesHere(), " sequences",
+                      work_.updates != nullptr ? ", then " : "");
     }
     if (work_.updates != nullptr) {
       const UpdateSize all = work_.MostOn(mesh_);
