@@ -166,15 +166,19 @@ TEST(NotExact, RunOnAnotherDeviceIsAnotherRun) {
   EXPECT_THAT(std::string(RunAlone(recipe, run).message()), HasSubstr("device: cuda there, cpu now"));
 }
 
-TEST(NotExact, DeviceThatIsNotThereIsRefusedByTheRecipesReader) {
+// A machine from which a job is sent off need not have the GPU.
+TEST(NotExact, DeviceIsReadByItsNameAndLookedForWhereTheRunIs) {
   const TestFolder folder;
   WriteSmallModel(folder / "model");
-  for (const char* device : {"cuda:99", "tpu"}) {
-    const absl::Status status =
-        CheckRecipe(SmallRecipe(folder / "model", {std::string("device=") + device}), 1);
+  const auto begins = [](const absl::Status& status, const char* device) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(status.message()), ::testing::StartsWith(std::string("device: ") + device));
-  }
+    EXPECT_THAT(std::string(status.message()), ::testing::StartsWith(device));
+  };
+  begins(CheckRecipe(SmallRecipe(folder / "model", {"device=tpu"}), 1), "device: tpu");
+  const RecipeConfig far = SmallRecipe(folder / "model", {"device=cuda:99"});
+  EXPECT_TRUE(CheckRecipe(far, 1).ok());
+  SelfCommunicator self;
+  begins(RunRecipe(far, folder / "run", self, [] { return false; }), "cuda:99");
 }
 
 TEST(NotExact, PlanTellsTheGpusMemoryFromTheHosts) {
