@@ -92,8 +92,9 @@ TEST_F(Unjudged, AStopAnywhereInRlSavesTheLastFinishedUpdate) {
     const absl::Status status = RunOn(1, recipe, run, [&] { return ++asked >= n; });
     ASSERT_TRUE(absl::IsCancelled(status)) << status;
     int64_t updates = 0;
-    for (const MetricsLine& line : *ReadMetrics(run + "/metrics.jsonl"))
-      updates += line.stage == "zero" ? 1 : 0;
+    const auto lines = ReadMetrics(run + "/metrics.jsonl");
+    ASSERT_TRUE(lines.ok()) << lines.status();
+    for (const MetricsLine& line : *lines) updates += line.stage == "zero" ? 1 : 0;
     const std::string checkpoint = Checkpoint(run, "zero");
     EXPECT_EQ(checkpoint.empty() ? 0 : ReadTrainingState(checkpoint)->step, updates) << n << ": " << status;
   }
