@@ -108,10 +108,10 @@ void Compare(const AttentionShape& shape, const Lengths& lengths, bool hostile =
   ExpectSame(got, expected);
 }
 
-TEST(SimulatedAttentionBackward, OfGroupedQueriesIsTheCpusUnderEveryStream) {
+void CompareUnderEveryStream(const Lengths& lengths) {
   const AttentionShape shape{.q_heads = 4, .kv_heads = 2, .qk_dim = 20, .v_dim = 12, .scale = 0.3f};
   TestBackend cpu(1);
-  Backward expected(shape, {66, 0, 3}), got(shape, {66, 0, 3});
+  Backward expected(shape, lengths), got(shape, lengths);
   cpu->AttentionBackward(expected.task());
   const Backward before = got;
   UnderHostileStreams(
@@ -120,6 +120,10 @@ TEST(SimulatedAttentionBackward, OfGroupedQueriesIsTheCpusUnderEveryStream) {
         Launch(got.task(), stream);
       },
       [&] { ExpectSame(got, expected); });
+}
+
+TEST(SimulatedAttentionBackward, OfGroupedQueriesIsTheCpusUnderEveryStream) {
+  CompareUnderEveryStream({66, 0, 3});
 }
 
 TEST(SimulatedAttentionBackward, OfHeadsInEveryFormIsTheCpus) {
@@ -139,18 +143,7 @@ TEST(SimulatedAttentionBackward, OfAWindowLeavesOutTilesKeysAndSpans) {
 }
 
 TEST(SimulatedAttentionBackward, OfBundlesIsTheCpusUnderEveryStream) {
-  const AttentionShape shape{.q_heads = 4, .kv_heads = 2, .qk_dim = 20, .v_dim = 12, .scale = 0.3f};
-  const Lengths lengths = {5, 34, -30, -35, 1, -2};
-  TestBackend cpu(1);
-  Backward expected(shape, lengths), got(shape, lengths);
-  cpu->AttentionBackward(expected.task());
-  const Backward before = got;
-  UnderHostileStreams(
-      [&](sim::Stream& stream) {
-        got = before;
-        Launch(got.task(), stream);
-      },
-      [&] { ExpectSame(got, expected); });
+  CompareUnderEveryStream({5, 34, -30, -35, 1, -2});
 }
 
 TEST(SimulatedAttentionBackward, OfBundlesInEveryFormIsTheCpus) {
